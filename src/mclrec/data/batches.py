@@ -1,0 +1,119 @@
+"""What models see: packed histories as tensors, and the batch of one training step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mclrec.data.packed import IntArray, Packed
+
+__all__ = ["Batch", "Histories"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histories:
+    """Everything needed to score B histories, packed: no padding is stored.
+
+    Attributes:
+        users: (B,) dense user ids, 0 for an unknown user.
+        items: (T,) all histories one after the other, oldest item first; 0 marks a hidden position.
+        offsets: (B + 1,) int64, always on the host: layouts are computed from it without a device sync.
+    """
+
+    users: Tensor
+    items: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def of(cls, packed: Packed, users: IntArray | None = None) -> Histories:
+        """Tensors of packed arrays; users are unknown unless given."""
+        ids = np.zeros(len(packed), dtype=np.int64) if users is None else users
+        return cls(torch.from_numpy(ids), torch.from_numpy(packed.items), torch.from_numpy(packed.offsets))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the items are."""
+        return self.items.device
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) on the host."""
+        return self.offsets.diff()
+
+    def to(self, device: torch.device) -> Histories:
+        """Copy on ``device``; offsets stay on the host."""
+        if device == self.device:
+            return self
+        return replace(
+            self, users=self.users.to(device, non_blocking=True), items=self.items.to(device, non_blocking=True)
+        )
+
+    def last_items(self) -> Tensor:
+        """(B,) newest item of each history, 0 where the history is empty."""
+        ends = (self.offsets[1:] - 1).clamp(min=0).to(self.device)
+        if not len(self.items):
+            return torch.zeros(len(self), dtype=torch.int64, device=self.device)
+        return torch.where((self.lengths > 0).to(self.device), self.items[ends], 0)
+
+    def padded(self, align: Literal["left", "right"] = "left") -> tuple[Tensor, Tensor]:
+        """Items as (B, L) with zeros, at the start of the row or at its end, and lengths (B,)."""
+        lengths = self.lengths
+        longest = int(lengths.max()) if len(self) else 0
+        rows = torch.repeat_interleave(torch.arange(len(self)), lengths)
+        places = torch.arange(len(self.items)) - self.offsets[rows]
+        if align == "right":
+            places = places + (longest - lengths)[rows]
+        out = torch.zeros(len(self), longest, dtype=self.items.dtype, device=self.device)
+        out[rows.to(self.device), places.to(self.device)] = self.items
+        return out, lengths.to(self.device)
+
+    @classmethod
+    def concatenate(cls, parts: list[Histories]) -> Histories:
+        """Several batches of histories as one."""
+        shifts = np.cumsum([0] + [len(part.items) for part in parts[:-1]])
+        offsets = [part.offsets[1:] + int(shift) for part, shift in zip(parts, shifts, strict=True)]
+        return cls(
+            torch.cat([part.users for part in parts]),
+            torch.cat([part.items for part in parts]),
+            torch.cat([parts[0].offsets[:1], *offsets]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One training step's data, drawn once and shared by all updates of the step.
+
+    Attributes:
+        histories: the inputs.
+        targets: (B,) one target a history, or (T,) one a token.
+        count: what sums of per-target losses are divided by. A constant share of the epoch's targets rather
+            than this batch's own number, so that each target weighs the same wherever it lands.
+        views: further versions of the inputs, for contrast.
+        negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension.
+    """
+
+    histories: Histories
+    targets: Tensor
+    count: float
+    views: tuple[Histories, ...] = ()
+    negatives: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy on ``device``."""
+        return replace(
+            self,
+            histories=self.histories.to(device),
+            targets=self.targets.to(device, non_blocking=True),
+            views=tuple(view.to(device) for view in self.views),
+            negatives=None if self.negatives is None else self.negatives.to(device, non_blocking=True),
+        )

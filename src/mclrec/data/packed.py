@@ -1,0 +1,72 @@
+"""Many sequences of different length in two flat arrays: no padding is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["IntArray", "Packed", "ranges"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """B sequences one after the other.
+
+    Attributes:
+        items: (T,) int64 item ids, 1..V, with 0 for a hidden and V+1 for a masked position.
+        offsets: (B + 1,) int64; sequence ``b`` is ``items[offsets[b]:offsets[b + 1]]``.
+    """
+
+    items: IntArray
+    offsets: IntArray
+
+    @classmethod
+    def of(cls, sequences: Iterable[Sequence[int] | IntArray]) -> Packed:
+        """Pack a list of sequences."""
+        rows = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        items = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
+        return cls(items, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    @property
+    def lengths(self) -> IntArray:
+        """(B,) number of tokens of each sequence."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> IntArray:
+        """(T,) which sequence each token belongs to."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def positions(self) -> IntArray:
+        """(T,) place of each token in its sequence, from 0."""
+        return np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
+
+    def __len__(self) -> int:
+        """B, the number of sequences."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> IntArray:
+        """Items of one sequence."""
+        return self.items[self.offsets[row] : self.offsets[row + 1]]
+
+    def tolist(self) -> list[list[int]]:
+        """The sequences as Python lists."""
+        return [self[row].tolist() for row in range(len(self))]
+
+
+def ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+    """Concatenated ``arange(starts[i], starts[i] + lengths[i])``, without a loop.
+
+    >>> ranges(np.array([3, 10]), np.array([2, 3]))
+    array([ 3,  4, 10, 11, 12])
+    """
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)

@@ -1,0 +1,1 @@
+"""Models: one paper, one file. `registry` says which there are."""

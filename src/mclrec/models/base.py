@@ -1,0 +1,226 @@
+"""What every model is to the trainer, the evaluation and the predictor; nothing here knows a model by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.examples import Examples, prefixes, sequences
+from mclrec.data.packed import IntArray, Packed
+from mclrec.data.sequences import SequenceData
+
+__all__ = [
+    "FitContext",
+    "ItemTable",
+    "Losses",
+    "ModelConfig",
+    "Phase",
+    "Recommender",
+    "StepContext",
+    "TrainingPhase",
+    "Update",
+    "VectorRecommender",
+]
+
+Losses = dict[str, tuple[Tensor, float]]
+"""Parts of a loss by name, each as (sum, count): what is minimised is the sum of sum / count."""
+
+
+class ModelConfig(BaseModel):
+    """Base of the models' configurations: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """Where a loss is computed. ``gather`` collects rows of all processes: the identity in one."""
+
+    gather: Callable[[Tensor], Tensor] = lambda rows: rows
+
+
+@dataclass(frozen=True, slots=True)
+class FitContext:
+    """What a model may use at the start of an epoch: the training data and a keyed generator."""
+
+    data: SequenceData
+    epoch: int
+    generator: Callable[[], np.random.Generator]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One optimiser step: a loss, and the group of parameters that its gradient reaches."""
+
+    loss: Callable[[Batch, StepContext], Losses]
+    group: str
+
+
+class Phase(Protocol):
+    """A stretch of training with its own examples and updates: pre-training, say, then training."""
+
+    @property
+    def name(self) -> str:
+        """How progress bars and history call it."""
+
+    @property
+    def updates(self) -> Sequence[Update]:
+        """Optimiser steps of one batch, in order."""
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs at most; None for the recipe's number."""
+
+    @property
+    def validate(self) -> bool:
+        """Whether the validation metric is computed after each epoch, and may stop the phase."""
+
+    def examples(self, data: SequenceData) -> Examples:
+        """Index of the training examples, built once."""
+
+    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        """One batch, with whatever is drawn at random for it."""
+
+
+Viewer = Callable[[Packed, np.random.Generator], Sequence[Packed]]
+NegativeSampler = Callable[[Examples, IntArray, np.random.Generator], IntArray]
+
+
+@dataclass(frozen=True)
+class TrainingPhase:
+    """The usual phase: predict the next item, after prefixes or at every position of a sequence.
+
+    Attributes:
+        updates: optimiser steps of one batch.
+        unit: ``prefixes`` (one target an example) or ``sequences`` (one at every position).
+        longest: n, the longest history.
+        views: draws further versions of the inputs, for contrast.
+        negatives: draws negative items for each target.
+    """
+
+    updates: Sequence[Update]
+    unit: Literal["prefixes", "sequences"]
+    longest: int
+    views: Viewer | None = None
+    negatives: NegativeSampler | None = None
+    name: str = "train"
+    epochs: int | None = None
+    validate: bool = True
+
+    def examples(self, data: SequenceData) -> Examples:
+        """See `Phase.examples`."""
+        return prefixes(data, self.longest) if self.unit == "prefixes" else sequences(data, self.longest)
+
+    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        """See `Phase.prepare`."""
+        inputs, users = examples.inputs(rows), examples.users[rows] + 1
+        views = self.views(inputs, rng) if self.views else ()
+        negatives = self.negatives(examples, rows, rng) if self.negatives else None
+        return Batch(
+            Histories.of(inputs, users),
+            torch.from_numpy(examples.targets(rows)),
+            count=len(rows) * examples.num_targets / len(examples),
+            views=tuple(Histories.of(view, users) for view in views),
+            negatives=None if negatives is None else torch.from_numpy(negatives),
+        )
+
+
+class ItemTable:
+    """The catalogue as vectors and biases; losses and rankings reach it only through here.
+
+    Args:
+        weight: (V + 1 or more, d); row ``i`` is item ``i``, row 0 the padding id; rows after V are ignored.
+        num_items: V.
+        bias: (V + 1 or more,) or None.
+    """
+
+    def __init__(self, weight: Tensor, num_items: int, bias: Tensor | None = None) -> None:
+        self.weight = weight[: num_items + 1]
+        self.bias = None if bias is None else bias[: num_items + 1]
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Vectors of ``ids``: shape (*ids.shape, d)."""
+        return F.embedding(ids, self.weight)
+
+    def pair_scores(self, queries: Tensor, ids: Tensor) -> Tensor:
+        """Score of each query (..., d) with the item of its own row, ids (...): shape (...)."""
+        scores = (queries * self.lookup(ids)).sum(-1)
+        return scores if self.bias is None else scores + self.bias[ids]
+
+    def scores(self, queries: Tensor) -> Tensor:
+        """(B, V + 1) scores in fp32 of all ids, the padding id included."""
+        return F.linear(queries, self.weight, self.bias).float()
+
+    def cross_entropy(self, queries: Tensor, targets: Tensor) -> Tensor:
+        """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits)."""
+        return F.cross_entropy(self.scores(queries), targets, reduction="sum")
+
+
+class Recommender(nn.Module, ABC):
+    """A next-item recommender.
+
+    Args:
+        config: the model's own configuration.
+        num_items: V.
+        num_users: U, for models with user vectors.
+    """
+
+    config_type: ClassVar[type[ModelConfig]]
+    needs_users: ClassVar[bool] = False
+    longest: int
+
+    def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.num_items = num_items
+        self.num_users = num_users if self.needs_users else 0
+
+    @abstractmethod
+    def phases(self) -> Sequence[Phase]:
+        """Phases of training in order; empty for a model that only counts."""
+
+    @abstractmethod
+    def scores(self, histories: Histories) -> Tensor:
+        """(B, V + 1) fp32 scores of all items; column 0, the padding id, means nothing and is never ranked."""
+
+    def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
+        """Parameters by the group that updates name; groups may overlap."""
+        return {"all": list(self.parameters())}
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """Learning rates of groups that do not use the recipe's."""
+        return {}
+
+    def on_fit_start(self, data: SequenceData) -> None:  # noqa: B027 - optional hook
+        """Look at the training data once: counts, similarities, indices."""
+
+    def on_phase_start(self, phase: str) -> None:  # noqa: B027 - optional hook
+        """Freeze, unfreeze or copy before a phase."""
+
+    def on_epoch_start(self, context: FitContext) -> None:  # noqa: B027 - optional hook
+        """Refit what is refitted every epoch."""
+
+
+class VectorRecommender(Recommender):
+    """A model whose score is query vector . item vector + item bias."""
+
+    @abstractmethod
+    def query_vectors(self, histories: Histories) -> Tensor:
+        """(B, d) one vector a history."""
+
+    @abstractmethod
+    def items(self) -> ItemTable:
+        """The catalogue's vectors."""
+
+    def scores(self, histories: Histories) -> Tensor:
+        """See `Recommender.scores`."""
+        return self.items().scores(self.query_vectors(histories))
