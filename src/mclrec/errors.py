@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "ConfigError",
@@ -13,6 +17,7 @@ __all__ = [
     "MclrecWarning",
     "ModelFileError",
     "TrainingError",
+    "invalid_value",
     "unknown_name",
 ]
 
@@ -55,3 +60,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return f"unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})"
+
+
+def invalid_value(problem: ValidationError) -> str:
+    """First complaint of pydantic in one line: the key, its value, what is allowed, and how many more."""
+    complaints = problem.errors(include_url=False, include_context=False)
+    first = complaints[0]
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key {key!r}"
+    elif key:
+        message = f"{key} = {first['input']!r}: {message}"
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    return " ".join(message.split()) + more

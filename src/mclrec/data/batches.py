@@ -52,7 +52,9 @@ class Histories:
         if device == self.device:
             return self
         return replace(
-            self, users=self.users.to(device, non_blocking=True), items=self.items.to(device, non_blocking=True)
+            self,
+            users=self.users.to(device, non_blocking=True),
+            items=self.items.to(device, non_blocking=True),
         )
 
     def last_items(self) -> Tensor:

@@ -46,7 +46,7 @@ class Packed:
     @property
     def positions(self) -> IntArray:
         """(T,) place of each token in its sequence, from 0."""
-        return np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
+        return ranges(np.zeros(len(self), dtype=np.int64), self.lengths)
 
     def __len__(self) -> int:
         """B, the number of sequences."""

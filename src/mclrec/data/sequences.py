@@ -1,60 +1,129 @@
-"""What a log becomes: one sequence of dense item ids a user, in flat arrays, with the outside ids beside it."""
+"""What a log becomes: one sequence of dense item ids a user, in flat arrays, and the outside ids beside it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from mclrec.data.packed import IntArray
+from mclrec.errors import DataError
+from mclrec.files import atomic_directory, atomic_file, read_json, write_json
 
 __all__ = ["OutsideId", "SequenceData", "Vocabulary"]
 
 OutsideId = int | str
 
+_KIND, _FORMAT = "mclrec sequences", 1
+
 
 class Vocabulary:
-    """Outside ids in the order of their dense ids: the id at place ``i`` has the dense id ``i + 1``."""
+    """Outside ids in the order of their dense ids: the id at place ``i`` has the dense id ``i + 1``.
 
-    def __init__(self, ids: Sequence[OutsideId] | npt.NDArray[np.int64]) -> None:
-        self.integers = isinstance(ids, np.ndarray) or all(isinstance(value, int) for value in ids)
-        self._ids: list[OutsideId] | npt.NDArray[np.int64] = (
-            np.asarray(ids, dtype=np.int64) if self.integers else [str(value) for value in ids]
-        )
+    Ids are all integers or all strings (any Unicode); a mixture becomes strings. They are held in one Arrow
+    array, so that millions cost little; the table for look-ups is built when the first one is made.
+
+    Args:
+        ids: the outside ids, or an Arrow array of them.
+    """
+
+    def __init__(self, ids: Iterable[OutsideId] | npt.NDArray[np.integer[Any]] | pa.Array) -> None:
+        self._ids: pa.Array = ids if isinstance(ids, pa.Array) else _arrow_ids(ids)
+        self.integers = bool(pa.types.is_integer(self._ids.type))
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def __iter__(self) -> Iterator[OutsideId]:
+        """Outside ids in order; without this, Python would iterate from the dense id 0."""
+        return iter(self._ids.to_pylist())
 
     def __getitem__(self, dense: int) -> OutsideId:
         """Outside id of a dense id in 1..V."""
         if not 1 <= dense <= len(self):
             raise IndexError(f"dense id {dense} is not in 1..{len(self)}")
-        value = self._ids[dense - 1]
-        return int(value) if self.integers else value
+        value: OutsideId = self._ids[int(dense) - 1].as_py()
+        return value
 
     @cached_property
     def _places(self) -> dict[OutsideId, int]:
-        values = self._ids.tolist() if isinstance(self._ids, np.ndarray) else self._ids
-        return {value: place for place, value in enumerate(values, start=1)}
+        return {value: place for place, value in enumerate(self, start=1)}
 
-    def dense(self, outside: OutsideId) -> int:
+    def dense(self, outside: OutsideId | np.integer[Any]) -> int:
         """Dense id of an outside id, 0 if unknown. Integers may be given as text."""
-        if self.integers and isinstance(outside, str):
-            try:
-                outside = int(outside)
-            except ValueError:
-                return 0
-        elif not self.integers:
-            outside = str(outside)
-        return self._places.get(outside, 0)
+        if not self.integers:
+            return self._places.get(str(outside), 0)
+        try:
+            return self._places.get(int(outside), 0)
+        except ValueError:
+            return 0
 
-    def dense_all(self, outside: Iterable[OutsideId]) -> IntArray:
+    def dense_all(self, outside: Iterable[OutsideId] | npt.NDArray[np.integer[Any]]) -> IntArray:
         """Dense ids of many outside ids, 0 where unknown."""
         return np.array([self.dense(value) for value in outside], dtype=np.int64)
+
+    def take(self, places: IntArray) -> Vocabulary:
+        """The ids at some places, counted from 0, in their order."""
+        return Vocabulary(self._ids.take(pa.array(places)))
+
+    def to_arrow(self) -> pa.Array:
+        """The ids in the order of dense ids, int64 or large_string."""
+        return self._ids
+
+    @classmethod
+    def from_arrow(cls, ids: pa.Array) -> Vocabulary:
+        """Inverse of `to_arrow`, for arrays from files.
+
+        Raises:
+            DataError: these are not distinct integers or strings.
+        """
+        integers = pa.types.is_integer(ids.type)
+        if not (integers or pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
+            raise DataError(f"not a vocabulary: its ids are neither integers nor strings but {ids.type}")
+        if ids.null_count or pc.count_distinct(ids).as_py() != len(ids):
+            raise DataError("not a vocabulary: an id is missing or there twice")
+        return cls(ids.cast(pa.int64() if integers else pa.large_string()))
+
+    def save(self, path: Path) -> None:
+        """Write a Parquet file, atomically."""
+        with atomic_file(path) as temporary:
+            pq.write_table(
+                pa.table({"id": self._ids}), temporary, compression="zstd", write_page_checksum=True
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read a Parquet file that `save` wrote.
+
+        Raises:
+            DataError: the file is missing, damaged or not a vocabulary.
+        """
+        try:
+            table = pq.read_table(path, columns=["id"], page_checksum_verification=True)
+            return cls.from_arrow(table["id"].combine_chunks())
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file") from None
+        except (OSError, KeyError, pa.ArrowException, DataError) as problem:
+            raise DataError(f"{path}: damaged, or not a vocabulary: {_first_line(problem)}") from None
+
+
+def _arrow_ids(ids: Iterable[OutsideId] | npt.NDArray[np.integer[Any]]) -> pa.Array:
+    if isinstance(ids, np.ndarray) and np.issubdtype(ids.dtype, np.integer):
+        return pa.array(ids.astype(np.int64))
+    values = list(ids)
+    if all(isinstance(value, Integral) for value in values):
+        return pa.array([int(value) for value in values], pa.int64())
+    return pa.array([str(value) for value in values], pa.large_string())
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +135,10 @@ class SequenceData:
         offsets: (U + 1,) int64; user row ``u`` owns ``items[offsets[u]:offsets[u + 1]]``.
         item_ids: outside ids of the items.
         user_ids: outside ids of the users; user row ``u`` has the dense id ``u + 1``.
-        times: (N,) int64 seconds where the log has them.
+        times: (N,) int64 where the log has times: integers as the log has them, floats rounded down, dates
+            and timestamps as seconds since 1970 (UTC).
         name: how reports call this data.
+        notes: what a reader of results should know about this data.
     """
 
     items: npt.NDArray[np.int32]
@@ -114,3 +185,100 @@ class SequenceData:
         digest.update(np.ascontiguousarray(self.offsets, dtype="<i8").data)
         digest.update(np.ascontiguousarray(self.items, dtype="<i4").data)
         return digest.hexdigest()
+
+    def save(self, directory: Path | str) -> None:
+        """Write a directory that `load` maps into memory; it is whole or not there.
+
+        Raises:
+            DataError: ``directory`` exists and holds something else.
+        """
+        path = Path(directory)
+        if path.exists() and not is_saved(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise DataError(f"{path}: exists and does not hold prepared data; name another directory")
+        with atomic_directory(path) as folder:
+            np.save(folder / "items.npy", self.items, allow_pickle=False)
+            np.save(folder / "offsets.npy", self.offsets, allow_pickle=False)
+            if self.times is not None:
+                np.save(folder / "times.npy", self.times, allow_pickle=False)
+            self.item_ids.save(folder / "items.parquet")
+            self.user_ids.save(folder / "users.parquet")
+            write_json(folder / "meta.json", self._meta())
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "kind": _KIND,
+            "format": _FORMAT,
+            "name": self.name,
+            "notes": list(self.notes),
+            "times": self.times is not None,
+            "users": self.num_users,
+            "items": self.num_items,
+            "interactions": self.num_interactions,
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def load(cls, directory: Path | str) -> SequenceData:
+        """Read what `save` wrote. The arrays are mapped into memory, and read through once to be checked.
+
+        Raises:
+            DataError: the directory is missing, foreign, of another format, or damaged.
+        """
+        path = Path(directory)
+        meta = _read_meta(path)
+        data = cls(
+            items=_map(path / "items.npy", np.int32),
+            offsets=_map(path / "offsets.npy", np.int64),
+            item_ids=Vocabulary.load(path / "items.parquet"),
+            user_ids=Vocabulary.load(path / "users.parquet"),
+            times=_map(path / "times.npy", np.int64) if meta["times"] else None,
+            name=meta["name"],
+            notes=tuple(meta["notes"]),
+        )
+        lengths_fit = data.times is None or len(data.times) == len(data.items)
+        if not lengths_fit or len(data.user_ids) != data.num_users or data.fingerprint != meta["fingerprint"]:
+            raise DataError(
+                f"{path}: the files do not belong together or are damaged; prepare the data again"
+            )
+        return data
+
+
+def is_saved(directory: Path) -> bool:
+    """Whether ``directory`` looks like one that `SequenceData.save` wrote."""
+    try:
+        meta = read_json(directory / "meta.json")
+    except DataError:
+        return False
+    return isinstance(meta, dict) and meta.get("kind") == _KIND
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    meta = read_json(path / "meta.json")
+    if not isinstance(meta, dict) or meta.get("kind") != _KIND:
+        raise DataError(f"{path}: not a directory of prepared data (meta.json is of another kind)")
+    if meta.get("format") != _FORMAT:
+        raise DataError(
+            f"{path}: written in format {meta.get('format')}, but {_FORMAT} is read; prepare the data again"
+        )
+    missing = {"name", "notes", "times", "fingerprint"} - meta.keys()
+    if missing:
+        raise DataError(f"{path / 'meta.json'}: no key {min(missing)!r}; prepare the data again")
+    return meta
+
+
+def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:
+    """A one-dimensional array on disk, mapped into memory for reading."""
+    try:
+        # As a plain array: a memmap would pass its class on to everything computed from it.
+        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (ValueError, OSError, EOFError) as problem:
+        raise DataError(f"{path}: damaged: {_first_line(problem)}") from None
+    if array.dtype != dtype or array.ndim != 1:
+        raise DataError(f"{path}: damaged: holds {array.dtype} of {array.ndim} dimensions")
+    return array
+
+
+def _first_line(problem: BaseException) -> str:
+    return str(problem).partition("\n")[0]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import DataError
 
-__all__ = ["Part", "Split", "Targets", "leave_one_out"]
+__all__ = ["Part", "Split", "Targets", "by_time", "by_time_quantiles", "leave_one_out"]
 
 Part = Literal["validation", "test"]
 
@@ -90,6 +92,83 @@ def leave_one_out(data: SequenceData) -> Split:
         Targets(data, users, ends[users] - 2),
         Targets(data, users, ends[users] - 1),
     )
+
+
+def by_time(data: SequenceData, validation_from: int, test_from: int) -> Split:
+    """Split at two moments, the same for all users, in the unit of ``data.times``.
+
+    Training holds what happened before ``validation_from``. A user's validation target is the first interaction
+    from then on and before ``test_from`` that has a history, the test target the first from ``test_from`` on;
+    histories hold all that the user did before the target. Targets may be items that training never shows.
+
+    Raises:
+        DataError: the data have no times, or the moments are not in order or leave a part empty.
+    """
+    times = _times(data)
+    if validation_from >= test_from:
+        raise DataError(
+            f"{data.name}: validation must begin before the test, not at {validation_from} and {test_from}"
+        )
+    starts, ends = data.offsets[:-1], data.offsets[1:]
+    in_training = _count(times < validation_from, data.offsets)
+    before_test = _count(times < test_from, data.offsets)
+    split = Split(
+        f"by-time({validation_from}, {test_from})",
+        data,
+        _head(data, in_training),
+        _first(data, starts + in_training, starts + before_test),
+        _first(data, starts + before_test, ends),
+    )
+    parts: dict[str, Sized] = {
+        "training": split.training.items,
+        "validation": split.validation,
+        "test": split.test,
+    }
+    empty = [part for part, content in parts.items() if not len(content)]
+    if empty:
+        span = f"{times.min()} to {times.max()}" if len(times) else "none"
+        raise DataError(
+            f"{data.name}: split at {validation_from} and {test_from} leaves nothing for {' and '.join(empty)}; "
+            f"times are {span}"
+        )
+    return split
+
+
+def by_time_quantiles(data: SequenceData, validation: float = 0.8, test: float = 0.9) -> Split:
+    """`by_time` at the moments before which the fractions ``validation`` and ``test`` of all rows lie.
+
+    Raises:
+        DataError: as `by_time`; or the fractions are not in order within 0 and 1.
+    """
+    times = _times(data)
+    if not 0 < validation < test < 1:
+        raise DataError(
+            f"{data.name}: fractions must be 0 < validation < test < 1, not {validation} and {test}"
+        )
+    # Not np.quantile: its floats cannot hold nanoseconds.
+    ordered = np.sort(times)
+    first, second = (int(ordered[int(len(ordered) * fraction)]) for fraction in (validation, test))
+    return by_time(data, first, second)
+
+
+def _times(data: SequenceData) -> IntArray:
+    if data.times is None:
+        raise DataError(f"{data.name}: has no times, so it cannot be split by time; use leave-one-out")
+    return data.times
+
+
+def _count(marked: npt.NDArray[np.bool_], offsets: IntArray) -> IntArray:
+    """(U,) marked interactions of each user."""
+    total = np.concatenate([[0], np.cumsum(marked)])
+    counts: IntArray = total[offsets[1:]] - total[offsets[:-1]]
+    return counts
+
+
+def _first(data: SequenceData, starts: IntArray, ends: IntArray) -> Targets:
+    """Each user's first place in ``starts[u]:ends[u]`` that is not the user's very first."""
+    places = np.maximum(starts, data.offsets[:-1] + 1)
+    users = np.flatnonzero(places < ends)
+    return Targets(data, users, places[users])
 
 
 def _head(data: SequenceData, lengths: IntArray) -> SequenceData:

@@ -26,13 +26,30 @@ __all__ = [
     "Phase",
     "Recommender",
     "StepContext",
+    "Term",
     "TrainingPhase",
     "Update",
     "VectorRecommender",
+    "Viewer",
 ]
 
-Losses = dict[str, tuple[Tensor, float]]
-"""Parts of a loss by name, each as (sum, count): what is minimised is the sum of sum / count."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """One part of a loss, as a sum and what to divide it by, so that parts of a batch add up correctly."""
+
+    sum: Tensor
+    count: float = 1.0
+    weight: float = 1.0
+
+    @property
+    def mean(self) -> Tensor:
+        """Sum / count, not weighted: what progress bars and histories show."""
+        return self.sum / self.count
+
+
+Losses = dict[str, Term]
+"""Parts of a loss by name: what is minimised is the sum of weight * sum / count."""
 
 
 class ModelConfig(BaseModel):
@@ -176,6 +193,8 @@ class Recommender(nn.Module, ABC):
 
     config_type: ClassVar[type[ModelConfig]]
     needs_users: ClassVar[bool] = False
+    item_tensors: ClassVar[Sequence[str]] = ()
+    """Names in the state dict whose row i belongs to item i; further rows after V are special ids."""
     longest: int
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
@@ -200,14 +219,14 @@ class Recommender(nn.Module, ABC):
         """Learning rates of groups that do not use the recipe's."""
         return {}
 
-    def on_fit_start(self, data: SequenceData) -> None:  # noqa: B027 - optional hook
+    def on_fit_start(self, data: SequenceData) -> None:
         """Look at the training data once: counts, similarities, indices."""
 
-    def on_phase_start(self, phase: str) -> None:  # noqa: B027 - optional hook
+    def on_phase_start(self, phase: str) -> None:
         """Freeze, unfreeze or copy before a phase."""
 
-    def on_epoch_start(self, context: FitContext) -> None:  # noqa: B027 - optional hook
-        """Refit what is refitted every epoch."""
+    def on_epoch_start(self, context: FitContext) -> None:
+        """Refit what is refitted every epoch, into buffers: an epoch resumed in the middle is not started again."""
 
 
 class VectorRecommender(Recommender):

@@ -98,7 +98,9 @@ register(
 )
 register(
     "popularity",
-    Entry("mclrec.models.trivial:Popularity", "Popularity", 0, "items by how often they occur", "trivial", ()),
+    Entry(
+        "mclrec.models.trivial:Popularity", "Popularity", 0, "items by how often they occur", "trivial", ()
+    ),
 )
 register(
     "recency",
@@ -106,5 +108,7 @@ register(
 )
 register(
     "markov",
-    Entry("mclrec.models.trivial:Markov", "Markov", 0, "what followed the last item most often", "trivial", ()),
+    Entry(
+        "mclrec.models.trivial:Markov", "Markov", 0, "what followed the last item most often", "trivial", ()
+    ),
 )

@@ -1,0 +1,79 @@
+# Each target makes the environment it needs in .venv; a changed pyproject.toml or constraints.txt updates it.
+# Settings: make test PYTHON=python3.12 WORKERS=8 ARGS="-k ranking"
+#           make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu   (no GPU here: saves gigabytes)
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+WORKERS ?= 2
+TORCH_INDEX ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install
+SPECIFICATION := pyproject.toml constraints.txt
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.has-demo ## train MCLRec and SASRec on the bundled data, compare, recommend; writes runs/demo
+	$(BIN)/mclrec demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.has-test ## run the quick tests
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu" $(ARGS)
+
+.PHONY: test-all
+test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.has-check ## check format, lint, types and the import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.has-check ## format the code and repair what ruff can repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: clean
+clean: ## remove the environment, caches and builds; runs/ stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Environments. A stamp says what is installed, and is written only when that has succeeded.
+
+EXTRAS_demo := report
+EXTRAS_test := report,test
+EXTRAS_all := report,test,bundled
+EXTRAS_check := report,test,check
+
+$(VENV)/.has-python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON): not found; say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "mclrec needs Python 3.11 or newer, this is $$("$(PYTHON)" --version 2>&1); say which: make PYTHON=python3.11" >&2; exit 1; }
+	@echo "== new environment in $(VENV), $$("$(PYTHON)" --version)"
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# Torch comes first, alone and by its exact version: nothing later looks for a newer one (on Linux each brings
+# gigabytes of CUDA packages), and another index may supply it. What it needs comes with the rest, pinned.
+$(VENV)/.has-torch: $(VENV)/.has-python $(SPECIFICATION)
+	@echo "== installing torch"
+	$(PIP_INSTALL) --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(VENV)/.has-%: $(VENV)/.has-torch $(SPECIFICATION)
+	@echo "== installing mclrec[$(EXTRAS_$*)]"
+	$(PIP_INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS_$*)]'
+	@touch $@

@@ -1,0 +1,107 @@
+"""Stochastic augmentations of histories (paper, section 3.1.1, eq. 4), on a whole packed batch at once.
+
+Every operator takes a batch and a generator and returns a new batch with the same sequences in the same
+order; the input is never changed. Sequences of one item are left alone. Counts are ``math.floor(ratio * n)``
+of the float product, rounding included: 28 of 100 for a ratio of .29.
+
+`Crop`, `Mask` and `Reorder` are those of CL4SRec (Xie et al., 2022, section 3.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.errors import ConfigError
+
+__all__ = ["Crop", "Mask", "Operator", "Reorder"]
+
+
+class Operator(Protocol):
+    """One augmentation. It may change lengths, but neither the number nor the order of the sequences."""
+
+    def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
+        """Augmented copy of B sequences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Keeps ``floor(ratio * n)`` consecutive items, at least one, from a uniformly drawn start."""
+
+    ratio: float
+
+    def __post_init__(self) -> None:
+        _check_ratio("crop", self.ratio)
+
+    def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
+        """See `Operator`."""
+        lengths = batch.lengths
+        kept = np.maximum(_share(self.ratio, lengths), np.minimum(lengths, 1))
+        starts = batch.offsets[:-1] + rng.integers(0, lengths - kept, endpoint=True)
+        offsets = np.zeros_like(batch.offsets)
+        np.cumsum(kept, out=offsets[1:])
+        return Packed(batch.items[ranges(starts, kept)], offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Replaces ``floor(ratio * n)`` distinct, uniformly drawn items by ``token``.
+
+    Attributes:
+        ratio: share of the items that is replaced.
+        token: 0 hides a position from attention as well (the official code); V + 1 is a mask id of its own.
+    """
+
+    ratio: float
+    token: int = 0
+
+    def __post_init__(self) -> None:
+        _check_ratio("mask", self.ratio)
+
+    def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
+        """See `Operator`."""
+        lengths = batch.lengths
+        shuffled = _shuffle(lengths, rng)
+        items = batch.items.copy()
+        items[shuffled[ranges(batch.offsets[:-1], _share(self.ratio, lengths))]] = self.token
+        return Packed(items, batch.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Reorder:
+    """Shuffles a window of ``floor(ratio * n)`` consecutive items that begins at a uniformly drawn place."""
+
+    ratio: float
+
+    def __post_init__(self) -> None:
+        _check_ratio("reorder", self.ratio)
+
+    def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
+        """See `Operator`."""
+        lengths = batch.lengths
+        moved = _share(self.ratio, lengths)
+        starts = batch.offsets[:-1] + rng.integers(0, lengths - moved, endpoint=True)
+        window = ranges(starts, moved)
+        items = batch.items.copy()
+        items[window] = batch.items[window[_shuffle(moved, rng)]]
+        return Packed(items, batch.offsets)
+
+
+def _check_ratio(operator: str, ratio: float) -> None:
+    if not 0 <= ratio <= 1:
+        raise ConfigError(f"{operator} ratio is {ratio}; it is a share of the sequence, from 0 to 1")
+
+
+def _share(ratio: float, lengths: IntArray) -> IntArray:
+    """(B,) ``floor(ratio * n)``, and 0 for sequences of one item."""
+    return np.where(lengths > 1, np.floor(ratio * lengths), 0).astype(np.int64)
+
+
+def _shuffle(lengths: IntArray, rng: np.random.Generator) -> IntArray:
+    """Places of packed tokens with each sequence's own in uniformly random order."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    # Half a unit of noise: with a whole one, a key could round up into the next sequence.
+    return np.argsort(rows + 0.5 * rng.random(len(rows)))

@@ -1,0 +1,77 @@
+"""Two views of each sequence, by two different operators (paper, section 3.1.1, eq. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mclrec.augment.operators import Operator
+from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.errors import ConfigError
+
+__all__ = ["TwoViews", "apply_chosen"]
+
+
+@dataclass(frozen=True, slots=True)
+class TwoViews:
+    """Draws for each sequence an ordered pair of different operators, all pairs alike, and applies them.
+
+    Attributes:
+        operators: two or more.
+    """
+
+    operators: Sequence[Operator]
+
+    def __post_init__(self) -> None:
+        if len(self.operators) < 2:
+            raise ConfigError(f"two views need two different operators; {len(self.operators)} given")
+
+    def __call__(self, batch: Packed, rng: np.random.Generator) -> tuple[Packed, Packed]:
+        """First and second views of B sequences, in the batch's order."""
+        size, tokens = len(batch), len(batch.items)
+        first = rng.integers(len(self.operators), size=size)
+        second = (first + rng.integers(1, len(self.operators), size=size)) % len(self.operators)
+        # Both views as one batch of 2B sequences: each operator runs once.
+        twice = Packed(np.tile(batch.items, 2), np.concatenate([batch.offsets, batch.offsets[1:] + tokens]))
+        views = apply_chosen(self.operators, np.concatenate([first, second]), twice, rng)
+        middle = views.offsets[size]
+        return (
+            Packed(views.items[:middle], views.offsets[: size + 1]),
+            Packed(views.items[middle:], views.offsets[size:] - middle),
+        )
+
+
+def apply_chosen(
+    operators: Sequence[Operator], choice: IntArray, batch: Packed, rng: np.random.Generator
+) -> Packed:
+    """Each sequence augmented by its own operator.
+
+    Args:
+        operators: what there is to choose from.
+        choice: (B,) index of each sequence's operator.
+        batch: B sequences.
+        rng: drawn from by one operator after the other.
+
+    Returns:
+        B sequences, in the batch's order.
+    """
+    grouped = np.argsort(choice, kind="stable")
+    bounds = np.searchsorted(choice[grouped], np.arange(len(operators) + 1))
+    parts = [
+        operator(_take(batch, grouped[start:stop]), rng)
+        for operator, start, stop in zip(operators, bounds[:-1], bounds[1:], strict=True)
+    ]
+    lengths = np.concatenate([part.lengths for part in parts])
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return _take(Packed(np.concatenate([part.items for part in parts]), offsets), np.argsort(grouped))
+
+
+def _take(batch: Packed, rows: IntArray) -> Packed:
+    """The sequences ``rows``, in that order."""
+    lengths = batch.lengths[rows]
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return Packed(batch.items[ranges(batch.offsets[rows], lengths)], offsets)

@@ -1,0 +1,1 @@
+"""A log becomes sequences: readers, preparation, storage, splits, named data sets, statistics."""

@@ -1,0 +1,54 @@
+"""Negative items: uniform over the catalogue, never one of the user's own training items."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.examples import Examples
+from mclrec.data.packed import IntArray
+from mclrec.data.sequences import SequenceData
+
+__all__ = ["UniformNegatives"]
+
+
+class UniformNegatives:
+    """Draws ``per_target`` items for each target of a batch.
+
+    Membership is one binary search in the sorted (user, item) pairs; hits are drawn again until none is left.
+    A user who has the whole catalogue gets whatever is drawn: there is no negative for them.
+    """
+
+    def __init__(self, per_target: int = 1) -> None:
+        self.per_target = per_target
+        self._data: SequenceData | None = None
+        self._pairs: IntArray = np.empty(0, dtype=np.int64)
+        self._full: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+
+    def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:
+        """(targets,) ids, or (targets, per_target) where more than one is drawn for each."""
+        if self._data is not examples.data:
+            self._index(examples.data)
+        per_example = examples.ends[rows] - examples.starts[rows] if examples.every_position else 1
+        users = np.repeat(np.repeat(examples.users[rows], per_example), self.per_target)
+        drawn = rng.integers(1, examples.data.num_items + 1, size=len(users))
+        again = np.flatnonzero(self._hits(users, drawn) & ~self._full[users])
+        while len(again):
+            drawn[again] = rng.integers(1, examples.data.num_items + 1, size=len(again))
+            again = again[self._hits(users[again], drawn[again])]
+        return drawn if self.per_target == 1 else drawn.reshape(-1, self.per_target)
+
+    def _index(self, data: SequenceData) -> None:
+        users = np.repeat(np.arange(data.num_users), data.lengths)
+        self._pairs = np.unique(users * (data.num_items + 1) + data.items)
+        distinct = np.bincount(self._pairs // (data.num_items + 1), minlength=data.num_users)
+        self._full = distinct >= data.num_items
+        self._data = data
+
+    def _hits(self, users: IntArray, items: IntArray) -> npt.NDArray[np.bool_]:
+        """Whether the user has the item."""
+        assert self._data is not None
+        pairs = users * (self._data.num_items + 1) + items
+        places = np.searchsorted(self._pairs, pairs)
+        hits: npt.NDArray[np.bool_] = self._pairs[np.minimum(places, len(self._pairs) - 1)] == pairs
+        return hits

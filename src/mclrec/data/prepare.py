@@ -1,0 +1,193 @@
+"""A log becomes `SequenceData`: ids get dense codes, rows get their order, rare users and items go.
+
+Coding, joining and sorting are narwhals expressions, run by the engine that holds the log (DuckDB, Polars,
+pandas); the coded columns are streamed into flat NumPy arrays, where repeats and rare users and items go.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mclrec.data.columns import Columns
+from mclrec.data.packed import IntArray
+from mclrec.data.readers import Log, engine_errors, read_log
+from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.errors import DataError
+
+__all__ = ["prepare"]
+
+_BATCH = 1 << 20  # rows streamed at a time
+Codes = npt.NDArray[np.int32]
+
+
+def prepare(
+    source: Any,
+    *,
+    min_count: int = 5,
+    drop_repeats: bool = False,
+    columns: Columns | None = None,
+    header: bool | None = None,
+    name: str | None = None,
+    directory: Path | str | None = None,
+) -> SequenceData:
+    """Turn a log into sequences.
+
+    Rows are ordered by user, time, the optional sequence column and outside item id; dense ids follow the
+    outside ids, integers by value and strings by UTF-8 bytes. The result is therefore the same on every
+    engine. A file of one user a line keeps its order, and its ids where they are 1..V.
+
+    Args:
+        source: path of a file or folder, or a pandas, Polars or DuckDB frame (see `mclrec.data.readers`).
+        min_count: users and items with fewer interactions go, until there is none (k-core); 1 keeps all.
+        drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
+        columns: names of the columns; guessed where not given.
+        header: whether delimited text begins with names; guessed when None.
+        name: how reports call the data; the file's name if not given.
+        directory: where to save the result, which is then mapped into memory from there.
+
+    Raises:
+        DataError: the log cannot be read, or nothing is left of it.
+    """
+    with read_log(source, columns=columns, header=header) as log, engine_errors(log.place):
+        rows = _coded(log)
+        label = name or log.name
+        before = rows.counts
+        if drop_repeats:
+            rows = rows.take(_first_of_pairs(rows))
+        rows = _core(rows, min_count)
+        if not len(rows.items):
+            raise DataError(
+                f"{log.place}: nothing is left of {before} after removing users and items with fewer than "
+                f"{min_count} interactions; use a smaller min_count"
+            )
+    data = _sequences(rows, label)
+    if directory is None:
+        return data
+    data.save(directory)
+    return SequenceData.load(directory)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The log in codes from 0, ordered by user and then in time.
+
+    Attributes:
+        users: (N,) places in ``user_ids``.
+        items: (N,) places in ``item_ids``.
+        times: (N,) or None.
+        user_ids: all users of the log, also those whose rows are gone.
+        item_ids: likewise all items.
+    """
+
+    users: Codes
+    items: Codes
+    times: IntArray | None
+    user_ids: Vocabulary
+    item_ids: Vocabulary
+
+    @property
+    def counts(self) -> str:
+        return f"{len(self.user_ids)} users, {len(self.item_ids)} items and {len(self.items)} rows"
+
+    def take(self, kept: npt.NDArray[Any]) -> _Rows:
+        """Some of the rows, by mask or by place."""
+        times = None if self.times is None else self.times[kept]
+        return _Rows(self.users[kept], self.items[kept], times, self.user_ids, self.item_ids)
+
+
+# -------------------------------------------------------------------------------- on the engine
+
+
+def _coded(log: Log) -> _Rows:
+    """Codes by outside id, and the rows in order."""
+    users, items = _codes(log.frame, "user"), _codes(log.frame, "item")
+    present = log.frame.collect_schema().names()
+    order = ["user_code", *(column for column in ("time", "sequence") if column in present), "item_code"]
+    wanted = ["user_code", "item_code", *(["time"] if "time" in present else [])]
+    ordered = log.frame.join(users, on="user").join(items, on="item").sort(order).select(wanted)
+    with tempfile.TemporaryDirectory(prefix="mclrec-") as folder:
+        path = Path(folder) / "rows.parquet"
+        ordered.sink_parquet(path)
+        columns = _stream(path)
+    return _Rows(
+        columns["user_code"],
+        columns["item_code"],
+        columns.get("time"),
+        _vocabulary(users, "user"),
+        _vocabulary(items, "item"),
+    )
+
+
+def _codes(frame: nw.LazyFrame[Any], role: str) -> nw.LazyFrame[Any]:
+    """The distinct ids of a column with their places in order."""
+    code = f"{role}_code"
+    distinct = frame.select(role).unique().with_row_index(code, order_by=role)
+    return distinct.with_columns(nw.col(code).cast(nw.Int32))
+
+
+def _vocabulary(codes: nw.LazyFrame[Any], role: str) -> Vocabulary:
+    column = codes.sort(f"{role}_code").select(role).collect("pyarrow").to_native()[role].combine_chunks()
+    return Vocabulary(column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.large_string()))
+
+
+def _stream(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a Parquet file as arrays: codes as int32, times as int64."""
+    with pq.ParquetFile(path) as file:
+        rows = file.metadata.num_rows
+        columns = {
+            name: np.empty(rows, dtype=np.int64 if name == "time" else np.int32)
+            for name in file.schema_arrow.names
+        }
+        start = 0
+        for batch in file.iter_batches(_BATCH):
+            for name, column in columns.items():
+                values = batch[name].to_numpy(zero_copy_only=False)
+                column[start : start + len(values)] = np.floor(values) if values.dtype.kind == "f" else values
+            start += batch.num_rows
+    return columns
+
+
+# -------------------------------------------------------------------------------- on the arrays
+
+
+def _first_of_pairs(rows: _Rows) -> IntArray:
+    """Places of the first row of each user and item, in order."""
+    pairs = rows.users.astype(np.int64) * len(rows.item_ids) + rows.items
+    places: IntArray = np.unique(pairs, return_index=True)[1]
+    places.sort()
+    return places
+
+
+def _core(rows: _Rows, min_count: int) -> _Rows:
+    """Remove users and items with fewer than ``min_count`` rows, until none is left."""
+    while True:
+        kept = (np.bincount(rows.users) >= min_count)[rows.users]
+        kept &= (np.bincount(rows.items) >= min_count)[rows.items]
+        if kept.all():
+            return rows
+        rows = rows.take(kept)
+
+
+def _sequences(rows: _Rows, name: str) -> SequenceData:
+    """Number the users and items that are left, in the order of their codes."""
+    lengths = np.bincount(rows.users, minlength=len(rows.user_ids))
+    item_counts = np.bincount(rows.items, minlength=len(rows.item_ids))
+    users, items = np.flatnonzero(lengths), np.flatnonzero(item_counts)
+    dense = np.cumsum(item_counts > 0, dtype=np.int32)
+    return SequenceData(
+        items=dense[rows.items],
+        offsets=np.concatenate([[0], np.cumsum(lengths[users])]),
+        item_ids=rows.item_ids.take(items),
+        user_ids=rows.user_ids.take(users),
+        times=rows.times,
+        name=name,
+    )

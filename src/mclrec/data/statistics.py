@@ -1,0 +1,67 @@
+"""Sizes of a data set as in the paper's tables 2 and 5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.packed import ranges
+from mclrec.data.sequences import SequenceData
+
+__all__ = ["GROUPS", "Sizes", "table2", "table5"]
+
+GROUPS: tuple[tuple[str, int, int | None], ...] = (("=5", 5, 5), ("6-8", 6, 8), (">8", 9, None))
+"""Table 5's groups of users by sequence length: label, shortest, longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """One row: a data set, or a group of its users.
+
+    Attributes:
+        name: of the data set or group.
+        users: number of users.
+        items: size of the catalogue up to the highest dense id that occurs: what table 5 counts as #items, and
+            what its sparsity goes by.
+        distinct_items: number of items that occur.
+        actions: number of interactions.
+    """
+
+    name: str
+    users: int
+    items: int
+    distinct_items: int
+    actions: int
+
+    @property
+    def average_length(self) -> float:
+        """Interactions of a user; 0 without users."""
+        return self.actions / self.users if self.users else 0.0
+
+    @property
+    def sparsity(self) -> float:
+        """Empty share of the table of users by items, 0 to 1; a repeat counts as a further cell."""
+        return 1 - self.actions / (self.users * self.items) if self.users else 1.0
+
+
+def table2(data: SequenceData) -> Sizes:
+    """Row of table 2."""
+    return _sizes(data.name, data.num_users, data.items)
+
+
+def table5(data: SequenceData) -> list[Sizes]:
+    """Columns of table 5: users with 5, 6 to 8, and more than 8 interactions."""
+    return [_group(data, *group) for group in GROUPS]
+
+
+def _group(data: SequenceData, label: str, shortest: int, longest: int | None) -> Sizes:
+    lengths = data.lengths
+    chosen = (lengths >= shortest) & (longest is None or lengths <= longest)
+    items = data.items[ranges(data.offsets[:-1][chosen], lengths[chosen])]
+    return _sizes(label, int(chosen.sum()), items)
+
+
+def _sizes(name: str, users: int, items: npt.NDArray[np.int32]) -> Sizes:
+    return Sizes(name, users, int(items.max(initial=0)), len(np.unique(items)), len(items))

@@ -1,0 +1,1 @@
+"""What a model is worth: protocols, exact ranks, metrics and their significance."""

@@ -1,0 +1,139 @@
+"""Hit rate, NDCG and MRR from exact ranks, for one target a user.
+
+With one relevant item HR@k is Recall@k and the ideal DCG is 1, so that each metric is a gain of the rank
+inside the cut and zero outside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.packed import IntArray
+from mclrec.errors import ConfigError, EvaluationError, unknown_name
+
+__all__ = [
+    "CUTS",
+    "METRICS",
+    "FloatArray",
+    "Metric",
+    "check_cut",
+    "hit_rate",
+    "mrr",
+    "ndcg",
+    "parse_metric",
+    "per_user",
+    "summarise",
+]
+
+FloatArray = npt.NDArray[np.float64]
+
+CUTS = (5, 10, 20)
+"""The cuts that the paper reports."""
+
+_GAINS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "hr": np.ones_like,
+    "ndcg": lambda ranks: 1.0 / np.log2(ranks + 1.0),
+    "mrr": lambda ranks: 1.0 / ranks,
+}
+
+METRICS = tuple(_GAINS)
+"""Names of the metrics."""
+
+
+class Metric(NamedTuple):
+    """A metric with its cut, such as MRR@10."""
+
+    name: str
+    k: int
+
+    def __str__(self) -> str:
+        return f"{self.name.upper()}@{self.k}"
+
+    def mean(self, ranks: IntArray) -> float:
+        """Mean over the targets."""
+        return _mean(ranks, self.name, self.k)
+
+
+def parse_metric(text: str) -> Metric:
+    """Metric of a text like ``mrr@10``, upper or lower case.
+
+    Raises:
+        ConfigError: the name is unknown, or the cut is not a whole number of at least 1.
+    """
+    name, at, cut = text.strip().lower().partition("@")
+    if name not in _GAINS:
+        raise ConfigError(unknown_name("metric", name, _GAINS))
+    if not (at and cut.isdecimal() and int(cut) >= 1):
+        raise ConfigError(f"metric {text!r}: write the cut as a whole number of at least 1, as in {name}@10")
+    return Metric(name, int(cut))
+
+
+def check_cut(k: int, num_items: int | None = None) -> None:
+    """Refuse a cut that is not in 1..V (V unknown: below 1).
+
+    Raises:
+        EvaluationError: it is not.
+    """
+    if k < 1:
+        raise EvaluationError(f"k = {k}: a list has at least 1 place")
+    if num_items is not None and k > num_items:
+        raise EvaluationError(f"k = {k} is more than the catalogue's {num_items} items; use k <= {num_items}")
+
+
+def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:
+    """Value of a metric for each target.
+
+    Args:
+        ranks: (M,) ranks of the targets, 1 = best.
+        metric: ``hr`` (1 inside the cut), ``ndcg`` (1 / log2(rank + 1)) or ``mrr`` (1 / rank); 0 outside.
+        k: the cut.
+
+    Returns:
+        (M,) values in 0..1.
+
+    Raises:
+        ConfigError: unknown metric.
+        EvaluationError: k below 1, or a rank below 1.
+    """
+    if metric not in _GAINS:
+        raise ConfigError(unknown_name("metric", metric, _GAINS))
+    check_cut(k)
+    if len(ranks) and ranks.min() < 1:
+        raise EvaluationError(f"ranks count from 1, but one is {ranks.min()}")
+    return np.where(ranks <= k, _GAINS[metric](ranks.astype(np.float64)), 0.0)
+
+
+def hit_rate(ranks: IntArray, k: int) -> float:
+    """HR@k: share of the targets (M,) that are in the first k places. Raises as `per_user`, and if M = 0."""
+    return _mean(ranks, "hr", k)
+
+
+def ndcg(ranks: IntArray, k: int) -> float:
+    """NDCG@k: mean over the targets (M,) of 1 / log2(rank + 1) inside the cut. Raises as `hit_rate`."""
+    return _mean(ranks, "ndcg", k)
+
+
+def mrr(ranks: IntArray, k: int) -> float:
+    """MRR@k: mean over the targets (M,) of 1 / rank inside the cut. Raises as `hit_rate`."""
+    return _mean(ranks, "mrr", k)
+
+
+def summarise(ranks: IntArray, ks: Iterable[int] = CUTS) -> dict[str, float]:
+    """All metrics at all cuts, in the order HR, NDCG, MRR: ``{"HR@5": ..., "HR@10": ..., ...}``.
+
+    Raises:
+        EvaluationError: there are no targets, or a cut is below 1.
+    """
+    cuts = tuple(ks)
+    metrics = [Metric(name, k) for name in METRICS for k in cuts]
+    return {str(metric): metric.mean(ranks) for metric in metrics}
+
+
+def _mean(ranks: IntArray, metric: str, k: int) -> float:
+    if not len(ranks):
+        raise EvaluationError("there are no targets to average over")
+    return float(per_user(ranks, metric, k).mean())

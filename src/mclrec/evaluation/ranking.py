@@ -1,0 +1,200 @@
+"""Exact ranks of held-out items among the whole catalogue, and the best items of a score matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import IntArray, Packed
+from mclrec.data.split import Part, Split, Targets
+from mclrec.errors import EvaluationError
+from mclrec.evaluation.metrics import CUTS, check_cut, summarise
+from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions, repeats
+from mclrec.models.base import Recommender
+
+__all__ = ["SCORE_BYTES", "evaluate", "rank_targets", "rows_per_chunk", "top_items"]
+
+SCORE_BYTES = 16 * 2**20
+"""Memory for one chunk of fp32 scores. Larger chunks rank slower: their memory is mapped afresh each time."""
+
+_MIN_ROWS = 32  # fewer would read the item table more often than the scores are worth
+
+
+def evaluate(
+    model: Recommender,
+    split: Split,
+    *,
+    name: str,
+    part: Part = "test",
+    seen: Seen = "keep",
+    ks: Iterable[int] = CUTS,
+    seed: int = 0,
+    device: torch.device | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Rank the targets of one part and summarise.
+
+    Args:
+        model: a trained model; it is on ``device``.
+        split: the data it was trained on, and the targets.
+        name: of the model in the registry.
+        part: which targets.
+        seen: whether items of the history stay candidates; see `Protocol`.
+        ks: cuts of the metrics.
+        seed: of the training, for the record.
+        device: where the model is; default CPU.
+        batch_size: see `rank_targets`.
+        progress: see `rank_targets`.
+
+    Raises:
+        EvaluationError: a cut is not in 1..V.
+    """
+    cuts = tuple(ks)
+    for k in cuts:
+        check_cut(k, model.num_items)
+    targets = split.targets(part)
+    start = perf_counter()
+    ranks = rank_targets(model, targets, seen=seen, device=device, batch_size=batch_size, progress=progress)
+    return Result(
+        model=name,
+        protocol=Protocol(part, seen, split.name),
+        metrics=summarise(ranks, cuts),
+        ranks=ranks,
+        targets=targets,
+        popularity=split.training.popularity,
+        seed=seed,
+        config=model.config.model_dump(mode="json"),
+        versions=library_versions(),
+        seconds=perf_counter() - start,
+    )
+
+
+def rank_targets(
+    model: Recommender,
+    targets: Targets,
+    *,
+    seen: Seen,
+    device: torch.device | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> IntArray:
+    """Rank each target among all V items: 1 + the number of other candidates that do not score below it.
+
+    Ties count against the target, and so does NaN: a constant scorer ranks every target last, and a target
+    whose score is NaN has rank V. The model sees the last ``model.longest`` items of a history.
+
+    Args:
+        model: scores histories, in fp32; its training modes are restored afterwards.
+        targets: M targets.
+        seen: ``keep`` ranks among all items. ``drop`` ranks among the items that are not in the user's
+            history (all of it, not only what the model sees); a target that is in it is a miss, rank V + 1.
+        device: where the model is; default CPU.
+        batch_size: users scored at once; by default as many as fit into `SCORE_BYTES`.
+        progress: called after each batch with the number of targets in it.
+
+    Returns:
+        (M,) int64 ranks, in the order of the targets.
+    """
+    place = device or torch.device("cpu")
+    ranks = np.empty(len(targets), dtype=np.int64)
+    rows_at_once = batch_size or rows_per_chunk(model.num_items)
+    # Histories of like length together: models that pad have little to pad.
+    lengths = targets.places - targets.data.offsets[targets.users]
+    order = np.argsort(np.minimum(lengths, model.longest), kind="stable")
+    with _inference(model, place):
+        for start in range(0, len(order), rows_at_once):
+            rows = order[start : start + rows_at_once]
+            ranks[rows] = _rank_rows(model, targets, rows, seen, place)
+            if progress is not None:
+                progress(len(rows))
+    return ranks
+
+
+def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tensor, Tensor]:
+    """The k best items of each row, best first; of equal scores the lower id comes first, on every device.
+
+    Args:
+        scores: (B, V + 1) fp32; column 0 is ignored, NaN and -inf are never listed.
+        k: length of the lists.
+        seen: B histories whose items are left out.
+
+    Returns:
+        Dense ids (B, k) and their scores (B, k). Where a row runs out of items: id 0 and -inf.
+
+    Raises:
+        EvaluationError: k is not in 1..V.
+    """
+    num_items = scores.shape[1] - 1
+    check_cut(k, num_items)
+    if seen is not None:
+        scores = _without(scores, seen)
+    scores = scores[:, 1:].nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    values, best = scores.topk(min(k + 1, num_items))
+    best = best[:, :k]
+    if k < num_items:
+        # topk promises nothing about ties; a stable sort of the row settles one across the end of the list.
+        tied = values[:, k - 1] == values[:, k]
+        if tied.any():
+            best[tied] = scores[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    best = best.sort(dim=1).values
+    values, order = scores.gather(1, best).sort(dim=1, descending=True, stable=True)
+    return torch.where(values > -torch.inf, best.gather(1, order) + 1, 0), values
+
+
+def rows_per_chunk(num_items: int) -> int:
+    """How many rows of V + 1 fp32 scores fit into `SCORE_BYTES`; at least 32."""
+    return max(_MIN_ROWS, SCORE_BYTES // (4 * (num_items + 1)))
+
+
+def _rank_rows(
+    model: Recommender, targets: Targets, rows: IntArray, seen: Seen, device: torch.device
+) -> IntArray:
+    chunk = targets.take(rows)
+    everyone = np.arange(len(chunk))
+    histories = Histories.of(chunk.histories(everyone, model.longest), chunk.users + 1)
+    scores = model.scores(histories.to(device)).float()
+    if scores.shape != (len(chunk), model.num_items + 1):
+        raise EvaluationError(
+            f"{type(model).__name__}.scores returned {tuple(scores.shape)}, "
+            f"not (B, V + 1) = {(len(chunk), model.num_items + 1)}"
+        )
+    items = chunk.items
+    if seen == "keep":
+        return _ranks(scores, items)
+    history = chunk.histories(everyone)
+    ranks = _ranks(_without(scores, history), items)
+    return np.where(repeats(history, items), model.num_items + 1, ranks)
+
+
+def _ranks(scores: Tensor, items: IntArray) -> IntArray:
+    """(B,) V minus the candidates below the target: no comparison with NaN is true, so NaN never helps."""
+    own = scores.gather(1, torch.from_numpy(items).to(scores.device)[:, None])  # (B, 1)
+    below = (scores[:, 1:] < own).sum(1)
+    ranks: IntArray = scores.shape[1] - 1 - below.cpu().numpy()
+    return ranks
+
+
+def _without(scores: Tensor, seen: Packed) -> Tensor:
+    """Copy of ``scores`` (B, V + 1) with -inf at each row's history: the model may own the scores."""
+    rows, items = (torch.from_numpy(array).to(scores.device) for array in (seen.rows, seen.items))
+    return scores.index_put((rows, items), scores.new_tensor(-torch.inf))
+
+
+@contextmanager
+def _inference(model: Recommender, device: torch.device) -> Iterator[None]:
+    """Evaluation mode without gradients, in full precision; each module's own mode is restored."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,1 @@
+"""Functions of tensors only: scores or vectors in, losses out, with the equation in each docstring."""

@@ -1,0 +1,57 @@
+"""Contrastive regularisation R, against collapsed augmenters (paper, section 3.3, eq. 11-13).
+
+With o_min = min(min(sigma+), max(sigma-)) and o_max = max(min(sigma+), max(sigma-)), eq. 12, the cut-offs of
+eq. 13 never cut: no positive lies below o_min and no negative above o_max. So
+
+    R = mean(sigma+) - o_min + o_max - mean(sigma-)
+      = mean(sigma+) - mean(sigma-) + |min(sigma+) - max(sigma-)|,
+
+which is what both functions compute. Gradients pass through the minimum and the maximum, as they do in the
+official code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mclrec.losses.contrastive import ViewPairs
+
+__all__ = ["regularizer_official", "regularizer_paper"]
+
+
+def regularizer_paper(pairs: ViewPairs) -> Tensor:
+    """R as the paper defines it: one o_min and one o_max for the whole batch.
+
+    sigma+ is the diagonal and sigma- the rest of the (B, B) inner products of one view with the other.
+    The paper takes R of the pair (z1, z2) only.
+
+    Returns:
+        (P,) one value a pair; 0, with gradients of 0, for B = 1, where there is no negative.
+    """
+    positives = pairs.positives
+    batch = positives.shape[1]
+    if batch == 1:
+        return 0 * positives.sum(1)
+    # Not the stored mean: that one includes the negatives within each view.
+    negatives = pairs.across.masked_fill(torch.eye(batch, dtype=torch.bool, device=positives.device), 0)
+    margin = positives.amin(1) - pairs.across.amax((1, 2))
+    return positives.mean(1) - negatives.sum((1, 2)) / (batch * (batch - 1)) + margin.abs()
+
+
+def regularizer_official(pairs: ViewPairs) -> Tensor:
+    """R as the official code computes it: o_min and o_max of eq. 12 for each row on its own.
+
+    Row ``i`` of the 2B rows of a pair has one positive, its inner product with its partner, and 2(B - 1)
+    negatives, its inner products with all other rows of both views. The positive terms are averaged over the
+    2B rows, the negative terms over all 2B * 2(B - 1). The official code adds R of the pairs
+    (h1, z2), (h2, z1) and (z1, z2), and weights the sum by .1.
+
+    Returns:
+        (P,) one value a pair; 0, with gradients of 0, for B = 1, where there is no negative.
+    """
+    positives = pairs.positives
+    if positives.shape[1] == 1:
+        return 0 * positives.sum(1)
+    margins = positives.unsqueeze(1) - pairs.reduce_negatives(torch.amax, torch.maximum)  # (P, 2, B)
+    return positives.mean(1) - pairs.mean_negatives + margins.abs().mean((1, 2))

@@ -1,0 +1,158 @@
+"""MCLRec: Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation, SIGIR 2023.
+
+Two random views of a history are encoded to h1 and h2 (eq. 4); two learnable augmenters make z1 and z2 of them (eq. 5).
+The encoder minimises L_0 = L_rec + lambda L_cl1 + beta L_cl2 + gamma R (eq. 14); the augmenters minimise
+L_1 = L_cl2 + gamma R (eq. 15) against the encoder as it then is (algorithm 1).
+
+Follows the official code, because it is what gives the published numbers, where that departs from the paper:
+
+- three updates a batch (encoder, augmenters, encoder again) with the same two views; algorithm 1 alternates two;
+- R is taken row by row over the pairs (h1, z2), (h2, z1), (z1, z2); the paper has one pair (z1, z2) and global
+  extremes (``regularizer = "paper"``);
+- gamma is .1 beta in the encoder's update and .1, without beta, in the augmenters';
+- a masked position gets the padding id and so is hidden from attention too (``mask = "own"`` for an id of its own);
+- L_con is the mean over 2B rows, half of what eq. 8 sums.
+
+Departs from the official code in: the augmenters are part of the model and of what is saved; their update builds no
+graph through the encoder and skips the recommendation loss, which is not used there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mclrec.augment.operators import Crop, Mask, Reorder
+from mclrec.augment.views import TwoViews
+from mclrec.data.batches import Batch, Histories
+from mclrec.losses.contrastive import ViewPairs, info_nce_of
+from mclrec.losses.regularizer import regularizer_official, regularizer_paper
+from mclrec.models.base import Losses, Phase, StepContext, Term, Update
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.nn.augmenters import MLPAugmenter
+
+__all__ = ["MCLRec", "MCLRecConfig"]
+
+_CROSSED = [(0, 3), (1, 2), (2, 3)]
+"""Pairs of eq. 9 among the views (h1, h2, z1, z2)."""
+
+
+class MCLRecConfig(SequentialConfig):
+    """Weights, switches and view operators."""
+
+    lambda_: float = Field(0.03, ge=0, alias="lambda", description="weight of L_cl1, between the two views")
+    beta: float = Field(0.1, ge=0, description="weight of L_cl2, with the augmenters' views")
+    gamma: float | None = Field(None, ge=0, description="weight of R; .1 beta unless given")
+    updates: Literal["three", "two", "joint"] = Field(
+        "three", description="encoder, augmenters, encoder; as algorithm 1; or one for both (MCLRec-J)"
+    )
+    regularizer: Literal["official", "paper", "off"] = Field("official", description="which R")
+    mask: Literal["padding", "own"] = Field("padding", description="what a masked item becomes")
+    shared_augmenter: bool = Field(False, description="phi1 = phi2, row (E) of table 4")
+    crop_ratio: float = Field(0.5, gt=0, le=1, description="share of items that crop keeps")
+    mask_ratio: float = Field(0.5, ge=0, lt=1, description="share of items that mask hides")
+    reorder_ratio: float = Field(0.8, ge=0, le=1, description="share of items that reorder shuffles")
+    augmenter_learning_rate: float = Field(1e-3, gt=0, description="l' of algorithm 1")
+
+
+class MCLRec(SequentialRecommender):
+    """See the module."""
+
+    config_type = MCLRecConfig
+    config: MCLRecConfig
+
+    def __init__(self, config: MCLRecConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.augmenter1 = MLPAugmenter(config.width)
+        self.augmenter2 = self.augmenter1 if config.shared_augmenter else MLPAugmenter(config.width)
+        self._gamma = 0.1 * config.beta if config.gamma is None else config.gamma
+        if config.regularizer == "off":
+            self._gamma = 0.0
+
+    def phases(self) -> Sequence[Phase]:
+        """Algorithm 1 as a tuple of updates. Without L_cl2 there is nothing for the augmenters to learn."""
+        encoder, augmenters = Update(self.encoder_loss, "encoder"), Update(self.augmenter_loss, "augmenters")
+        updates = {
+            "three": (encoder, augmenters, encoder),
+            "two": (encoder, augmenters),
+            "joint": (Update(self.encoder_loss, "all"),),
+        }[self.config.updates]
+        if not self.config.beta:
+            updates = tuple(update for update in updates if update.group != "augmenters")
+        return (self.phase(updates, self._views()),)
+
+    def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
+        """Encoder (theta), augmenters (phi1, phi2), and all of them."""
+        augmenters = list(nn.ModuleList([self.augmenter1, self.augmenter2]).parameters())
+        return {
+            "encoder": list(self.encoder.parameters()),
+            "augmenters": augmenters,
+            "all": list(self.parameters()),
+        }
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """l' for the augmenters."""
+        return {"augmenters": self.config.augmenter_learning_rate}
+
+    def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
+        """L_0, eq. 14. One pass encodes the histories and both views where it can."""
+        if not batch.views:
+            return {"rec": self.recommendation_loss(self.target_states(batch), batch)}
+        if self.config.unit == "prefixes":
+            states, h1, h2 = self._encode([batch.histories, *batch.views])
+        else:
+            states = self.target_states(batch)
+            h1, h2 = self._encode(batch.views)
+        losses = {"rec": self.recommendation_loss(states, batch)}
+        return losses | self._contrast(context, h1, h2, self.config.lambda_, self.config.beta, self._gamma)
+
+    def augmenter_loss(self, batch: Batch, context: StepContext) -> Losses:
+        """L_1, eq. 15, with the weight of R relative to L_cl2 as in L_0. The encoder only runs forward here."""
+        h1, h2 = self._encode(batch.views)
+        return self._contrast(context, h1, h2, 0.0, 1.0, self._gamma / self.config.beta)
+
+    def _contrast(
+        self, context: StepContext, h1: Tensor, h2: Tensor, lambda_: float, beta: float, gamma: float
+    ) -> Losses:
+        """L_cl1 (eq. 7), L_cl2 (eq. 9) and R (eq. 13) by their weights, those without weight left out."""
+        views, chosen = [context.gather(h1), context.gather(h2)], []
+        if beta:
+            views += [context.gather(self.augmenter1(h1)), context.gather(self.augmenter2(h2))]
+            chosen += _CROSSED
+        if lambda_:
+            chosen.append((0, 1))
+        pairs = ViewPairs.of(views, chosen)
+        contrast = info_nce_of(pairs)
+        losses: Losses = {}
+        if lambda_:
+            losses["cl1"] = Term(contrast[-1], weight=lambda_)
+        if beta:
+            losses["cl2"] = Term(contrast[: len(_CROSSED)].sum(), weight=beta)
+        if beta and gamma:
+            losses["reg"] = Term(self._regularizer(pairs), weight=gamma)
+        return losses
+
+    def _regularizer(self, pairs: ViewPairs) -> Tensor:
+        """R of the pair (z1, z2) in the paper, of all three pairs in the official code."""
+        if self.config.regularizer == "paper":
+            return regularizer_paper(pairs)[_CROSSED.index((2, 3))]
+        return regularizer_official(pairs)[: len(_CROSSED)].sum()
+
+    def _encode(self, parts: Sequence[Histories]) -> tuple[Tensor, ...]:
+        """Last hidden states of several batches of histories in one pass."""
+        together = Histories.concatenate(list(parts))
+        states = self.encoder.encode(together.items, together.offsets)
+        return torch.split(states, [len(part) for part in parts])
+
+    def _views(self) -> TwoViews | None:
+        config = self.config
+        if not config.beta and not config.lambda_:
+            return None
+        token = 0 if config.mask == "padding" else self.num_items + 1
+        return TwoViews(
+            (Crop(config.crop_ratio), Mask(config.mask_ratio, token), Reorder(config.reorder_ratio))
+        )

@@ -1,0 +1,39 @@
+"""SASRec: Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018.
+
+A causal transformer over the history; the last hidden state is the query (section III). Two regimes:
+
+- ``unit = "prefixes", loss = "softmax"``: the encoder of DuoRec and MCLRec trained by the recommendation loss alone.
+- ``unit = "sequences", loss = "bce", positions = "newest"``: the paper's own, with one uniform negative a position
+  (eq. 6), as S3-Rec, CoSeRec and ICLRec run it.
+
+Departs from the paper in: post-norm blocks, GELU, an inner width of 4 d, scores tied to the item table, LayerNorm
+after the embedding; all as in the implementations that the tables of this field come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mclrec.data.batches import Batch
+from mclrec.models.base import Losses, Phase, StepContext, Update
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+
+__all__ = ["SASRec", "SASRecConfig"]
+
+
+class SASRecConfig(SequentialConfig):
+    """Configuration of SASRec: an encoder and a regime."""
+
+
+class SASRec(SequentialRecommender):
+    """See the module."""
+
+    config_type = SASRecConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase, one update a batch."""
+        return (self.phase([Update(self.loss, "all")]),)
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
+        """Recommendation loss."""
+        return {"rec": self.recommendation_loss(self.target_states(batch), batch)}

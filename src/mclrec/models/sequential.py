@@ -1,0 +1,87 @@
+"""What the models that are a sequence encoder over one item table have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.negatives import UniformNegatives
+from mclrec.losses.ranking import binary_cross_entropy
+from mclrec.models.base import ItemTable, ModelConfig, Term, TrainingPhase, Update, VectorRecommender, Viewer
+from mclrec.nn.transformer import TransformerEncoder
+
+__all__ = ["EncoderConfig", "SequentialConfig", "SequentialRecommender"]
+
+
+class EncoderConfig(ModelConfig):
+    """The encoder: SASRec's transformer in the sizes of the paper, section 4.1.4."""
+
+    longest: int = Field(50, ge=1, description="n, the longest history that is used")
+    width: int = Field(64, ge=2, description="d, the width of vectors")
+    layers: int = Field(2, ge=1, description="transformer blocks")
+    heads: int = Field(2, ge=1, description="attention heads")
+    inner: int = Field(256, ge=1, description="width inside the feed-forward part")
+    dropout: float = Field(0.5, ge=0, lt=1, description="rate on hidden units")
+    attention_dropout: float = Field(0.5, ge=0, lt=1, description="rate on attention weights")
+    positions: Literal["oldest", "newest"] = Field("oldest", description="where position ids count from")
+
+
+class SequentialConfig(EncoderConfig):
+    """The regime: what an example is, and which loss its targets get."""
+
+    unit: Literal["prefixes", "sequences"] = Field(
+        "prefixes", description="one target an example, or one at every position of a user's sequence"
+    )
+    loss: Literal["softmax", "bce"] = Field(
+        "softmax", description="over the catalogue, or one negative a target"
+    )
+
+
+class SequentialRecommender(VectorRecommender):
+    """Encoder, tied item table, and the recommendation loss of either regime."""
+
+    config: SequentialConfig
+    item_tensors = ("encoder.items.weight",)
+
+    def __init__(self, config: SequentialConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.longest = config.longest
+        self.encoder = TransformerEncoder(
+            num_items=num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
+        )
+
+    def query_vectors(self, histories: Histories) -> Tensor:
+        """(B, d) last hidden states."""
+        return self.encoder.encode(histories.items, histories.offsets)
+
+    def items(self) -> ItemTable:
+        """The encoder's own embedding: scores are tied to it."""
+        return ItemTable(self.encoder.items.weight, self.num_items)
+
+    def phase(self, updates: Sequence[Update], views: Viewer | None = None) -> TrainingPhase:
+        """The training phase of the configured regime."""
+        negatives = UniformNegatives() if self.config.loss == "bce" else None
+        return TrainingPhase(updates, self.config.unit, self.longest, views, negatives)
+
+    def target_states(self, batch: Batch) -> Tensor:
+        """Hidden state before each target: (B, d) after prefixes, (T, d) in sequences."""
+        outputs: Literal["last", "all"] = "last" if self.config.unit == "prefixes" else "all"
+        return self.encoder.encode(batch.histories.items, batch.histories.offsets, outputs)
+
+    def recommendation_loss(self, states: Tensor, batch: Batch) -> Term:
+        """L_rec: eq. 3 with its y-hat read as logits, or SASRec's binary cross-entropy.
+
+        Args:
+            states: hidden state before each target, as `target_states` gives them.
+            batch: targets and, for the latter, negatives.
+        """
+        table = self.items()
+        if batch.negatives is None:
+            return Term(table.cross_entropy(states, batch.targets), batch.count)
+        positive = table.pair_scores(states, batch.targets)
+        negative = table.pair_scores(states, batch.negatives)
+        return Term(binary_cross_entropy(positive, negative), batch.count)

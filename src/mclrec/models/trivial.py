@@ -1,0 +1,163 @@
+"""Models without parameters: popularity, recency, transition counts. What does not beat them is no use.
+
+Nothing here is learnt by gradient: counts are kept in integer buffers, saved and loaded with the model.
+Ties are broken by popularity; what still ties is ranked last among its equals by the evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mclrec.data.batches import Histories
+from mclrec.data.sequences import SequenceData
+from mclrec.models.base import ModelConfig, Phase, Recommender
+
+__all__ = ["Markov", "MarkovConfig", "Popularity", "PopularityConfig", "Recency", "RecencyConfig"]
+
+
+class PopularityConfig(ModelConfig):
+    """Popularity has nothing to set."""
+
+
+class RecencyConfig(ModelConfig):
+    """Recency's settings.
+
+    Attributes:
+        longest: items of the history that it lists.
+    """
+
+    longest: int = Field(default=50, ge=1)
+
+
+class MarkovConfig(ModelConfig):
+    """Markov's settings.
+
+    Attributes:
+        window: how many of the latest items vote. 1 is the first-order Markov chain.
+    """
+
+    window: int = Field(default=1, ge=1)
+
+
+class _Counting(Recommender):
+    """What the three share: the items' counts, and no training."""
+
+    popularity: Tensor
+
+    def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.register_buffer("popularity", torch.zeros(num_items + 1, dtype=torch.int64))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """None: `on_fit_start` has counted all there is."""
+        return ()
+
+    def on_fit_start(self, data: SequenceData) -> None:
+        """Count the items."""
+        self.popularity.copy_(torch.from_numpy(data.popularity))
+
+    def tie_breaks(self) -> Tensor:
+        """(V + 1,) fp32 in 0..1/2, rising with popularity.
+
+        Added to a whole number below 2^22 it never reaches the next one, rounding included.
+        """
+        most = self.popularity.max().clamp(min=1)
+        return (self.popularity.double() / (2 * most)).float()
+
+
+class Popularity(_Counting):
+    """Score of an item: its interactions in training, the same for everyone."""
+
+    config_type = PopularityConfig
+    longest = 1
+
+    def scores(self, histories: Histories) -> Tensor:
+        """See `Recommender.scores`."""
+        return self.popularity.float().expand(len(histories), -1)
+
+
+class Recency(_Counting):
+    """The user's own items, newest first and each once; then the others by popularity.
+
+    Score of an item of the history: the place of its last occurrence, from 1. Strong where users repeat.
+    """
+
+    config_type = RecencyConfig
+
+    def __init__(self, config: RecencyConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.longest = config.longest
+
+    def scores(self, histories: Histories) -> Tensor:
+        """See `Recommender.scores`."""
+        items = histories.padded("right")[0][:, -self.longest :]  # (B, L), 0 where a history is shorter
+        places = torch.arange(1, items.shape[1] + 1, device=items.device, dtype=torch.float32)
+        start = self.tie_breaks().expand(len(histories), -1)
+        return start.scatter_reduce(1, items, places.expand(len(histories), -1), "amax")
+
+
+class Markov(_Counting):
+    """What followed the latest item most often in training (first-order Markov chain).
+
+    Score of item j after the latest items i: the number of times that j came directly after i in a training
+    sequence, summed over the last ``window`` items of the history.
+
+    The counts n(i, j) are stored by rows: item i was followed by ``successors[offsets[i]:offsets[i + 1]]``,
+    ``counts`` times.
+    """
+
+    config_type = MarkovConfig
+    _sparse: ClassVar[tuple[str, ...]] = ("successors", "counts")
+    offsets: Tensor
+    successors: Tensor
+    counts: Tensor
+
+    def __init__(self, config: MarkovConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.longest = config.window
+        self.register_buffer("offsets", torch.zeros(num_items + 2, dtype=torch.int64))
+        for name in self._sparse:
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
+
+    def on_fit_start(self, data: SequenceData) -> None:
+        """Count the items and the pairs of neighbours."""
+        super().on_fit_start(data)
+        base = self.num_items + 1
+        items = data.items.astype(np.int64)
+        same_user = np.ones(max(len(items) - 1, 0), dtype=bool)
+        borders = data.offsets[1:-1]
+        same_user[borders[(borders > 0) & (borders < len(items))] - 1] = False
+        pairs, counts = np.unique((items[:-1] * base + items[1:])[same_user], return_counts=True)
+        followers = np.bincount(pairs // base, minlength=base)
+        self.offsets.copy_(torch.from_numpy(np.concatenate([[0], np.cumsum(followers)])))
+        self.successors = torch.from_numpy((pairs % base).astype(np.int32)).to(self.offsets.device)
+        self.counts = torch.from_numpy(counts.astype(np.int32)).to(self.offsets.device)
+
+    def scores(self, histories: Histories) -> Tensor:
+        """See `Recommender.scores`."""
+        latest = histories.padded("right")[0][:, -self.longest :]  # (B, W), 0 where a history is shorter
+        rows = torch.arange(len(latest), device=latest.device)[:, None].expand_as(latest).reshape(-1)
+        voters = latest.reshape(-1)
+        starts = self.offsets[voters]
+        lengths = self.offsets[voters + 1] - starts
+        ends = lengths.cumsum(0)
+        cells = torch.arange(int(lengths.sum()), device=latest.device)
+        cells += (starts - (ends - lengths)).repeat_interleave(lengths)
+        where = (rows.repeat_interleave(lengths), self.successors[cells].long())
+        # Whole numbers add up exactly in any order; the tie-breaks come last, or CUDA's order would show.
+        votes = torch.zeros(len(latest), self.num_items + 1, device=latest.device)
+        votes.index_put_(where, self.counts[cells].float(), accumulate=True)
+        return votes + self.tie_breaks()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load counts of any number of pairs: how many there are is known only after fitting."""
+        for name in self._sparse:
+            stored, own = state_dict.get(prefix + name), getattr(self, name)
+            if isinstance(stored, Tensor) and stored.dim() == 1:
+                setattr(self, name, own.new_empty(stored.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)

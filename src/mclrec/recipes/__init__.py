@@ -1,0 +1,245 @@
+"""Recipes: the settings of one model on one data set, where they come from, and the numbers to expect.
+
+`MODEL.toml` holds a model's sections: ``[default]``, then one for each data set or variant. A section has
+``source`` (a text), ``[SECTION.model]`` and ``[SECTION.training]`` (keys of the two configurations; those it
+leaves out come from ``[default]``) and ``[SECTION.expect.DATA]`` (intervals for the mean of several seeds on
+one data set, never inherited). A user's own file has ``source``, ``[model]`` and ``[training]`` at the top.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mclrec.errors import ConfigError, invalid_value, unknown_name
+from mclrec.models import registry
+from mclrec.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from mclrec.models.base import ModelConfig
+
+__all__ = ["Expectation", "Recipe", "parse_setting", "resolve", "section_names"]
+
+Table = dict[str, Any]
+Config = TypeVar("Config", bound=BaseModel)
+_DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Where the test metrics should land, as the mean of several seeds.
+
+    Attributes:
+        protocol: "U" (earlier items stay candidates) or "F" (they are removed).
+        intervals: lowest and highest value by metric, for example ``{"hr@20": (0.115, 0.123)}``.
+    """
+
+    protocol: str
+    intervals: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a run but the data and the seed.
+
+    Attributes:
+        model: name of the model.
+        section: section of the model's recipes, or the recipe file.
+        source: where the settings come from.
+        config: the model's configuration.
+        training: the trainer's configuration.
+        expect: the numbers to expect on this data set; None where there are none or settings were overridden.
+    """
+
+    model: str
+    section: str
+    source: str
+    config: ModelConfig
+    training: TrainingConfig
+    expect: Expectation | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A section as written, before its keys are checked."""
+
+    name: str
+    where: str
+    source: str = ""
+    model: Table = field(default_factory=dict)
+    training: Table = field(default_factory=dict)
+    expect: Table = field(default_factory=dict)
+
+
+def resolve(
+    model: str,
+    data_name: str,
+    recipe: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe of a model for a data set.
+
+    Args:
+        model: name of a registered model.
+        data_name: name of the data set; its section is taken where the model has one, else ``default``.
+        recipe: another section, or a ``.toml`` file.
+        overrides: settings that go before the recipe's, by key of either configuration.
+
+    Raises:
+        ConfigError: unknown model, section or key (the nearest is named), a value that is not allowed,
+            a file that is missing or not TOML.
+    """
+    config_type = registry.model_class(model).config_type
+    sections = _sections(model)
+    chosen = _choose(model, sections, data_name, recipe)
+    layers = (sections[_DEFAULT], chosen)
+    changes = dict(overrides or {})
+    model_changes, training_changes = _route(model, changes, config_type)
+    return Recipe(
+        model,
+        chosen.name,
+        chosen.source or sections[_DEFAULT].source,
+        _build(config_type, [(layer.model, f"{layer.where}.model") for layer in layers], model_changes),
+        _build(
+            TrainingConfig,
+            [(layer.training, f"{layer.where}.training") for layer in layers],
+            training_changes,
+        ),
+        None if changes else _expectation(chosen, data_name),
+    )
+
+
+def section_names(model: str) -> list[str]:
+    """Sections of a model's recipes, ``default`` first.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    return list(_sections(model))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Key and value of ``key=value``: the value in TOML's syntax, bare words as text, ``none`` as None.
+
+    >>> parse_setting("beta=0.1"), parse_setting("updates=three"), parse_setting("gamma=none")
+    (('beta', 0.1), ('updates', 'three'), ('gamma', None))
+
+    Raises:
+        ConfigError: no key, no ``=`` or no value.
+    """
+    key, _, value = (part.strip() for part in text.partition("="))
+    if not key or not value:
+        raise ConfigError(f"setting {text!r}: write it as key=value, for example beta=0.1")
+    if value == "none":
+        return key, None
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return key, value
+    return key, parsed["value"] if len(parsed) == 1 else value
+
+
+def _sections(model: str) -> dict[str, _Section]:
+    """A model's sections by name; a model without a recipe file has an empty default."""
+    registry.entry(model)
+    file = files(__name__) / f"{model}.toml"
+    tables = _read_toml(file) if file.is_file() else {}
+    sections = {
+        name: _section(table, name, f"{file.name}: {name}")
+        for name, table in {_DEFAULT: {}, **tables}.items()
+    }
+    if not sections[_DEFAULT].source:
+        sections[_DEFAULT] = _Section(_DEFAULT, file.name, "defaults of the model's configuration")
+    return sections
+
+
+def _choose(
+    model: str, sections: Mapping[str, _Section], data_name: str, recipe: str | Path | None
+) -> _Section:
+    if recipe is None:
+        return sections.get(data_name, sections[_DEFAULT])
+    if Path(recipe).suffix == ".toml":
+        return _section(_read_toml(Path(recipe)), str(recipe), str(recipe))
+    if str(recipe) not in sections:
+        raise ConfigError(unknown_name(f"recipe of {model}", str(recipe), sections))
+    return sections[str(recipe)]
+
+
+def _read_toml(file: Path | Traversable) -> Table:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such recipe file") from None
+    except tomllib.TOMLDecodeError as problem:
+        # Before Python 3.14 the line is in the message only.
+        message, _, place = str(problem).partition(" (at ")
+        line = re.search(r"line (\d+)", place)
+        where = f"{file}:{line[1]}" if line else f"{file}: last line"
+        raise ConfigError(f"{where}: not valid TOML: {message}") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{file}: cannot be read: {problem}") from None
+
+
+def _section(table: Any, name: str, where: str) -> _Section:
+    kinds = {"source": str, "model": dict, "training": dict, "expect": dict}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: should be a table")
+    for key, value in table.items():
+        if key not in kinds:
+            raise ConfigError(f"{where}: {unknown_name('key', key, kinds)}")
+        if not isinstance(value, kinds[key]):
+            raise ConfigError(f"{where}: {key} should be a {'text' if key == 'source' else 'table'}")
+    return _Section(name, where, **table)
+
+
+def _keys(config_type: type[BaseModel]) -> dict[str, str]:
+    """The key to use for each that is accepted: a field's alias, where it has one, for its name too."""
+    keys = {name: info.alias or name for name, info in config_type.model_fields.items()}
+    return keys | {key: key for key in keys.values()}
+
+
+def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Table, Table]:
+    """Overrides of the model's configuration and of the trainer's."""
+    of_model, of_training = _keys(config_type), _keys(TrainingConfig)
+    for key in changes:
+        if key not in of_model and key not in of_training:
+            known = {*of_model.values(), *of_training.values()}
+            raise ConfigError(unknown_name(f"setting of {model}", key, known))
+    return (
+        {of_model[key]: value for key, value in changes.items() if key in of_model},
+        {of_training[key]: value for key, value in changes.items() if key not in of_model},
+    )
+
+
+def _build(config_type: type[Config], layers: Iterable[tuple[Table, str]], changes: Table) -> Config:
+    """Configuration from tables, each going before those ahead of it, and from overrides."""
+    keys = _keys(config_type)
+    values: Table = {}
+    origins: dict[str, str] = {}
+    for table, where in layers:
+        for key, value in table.items():
+            if key not in keys:
+                raise ConfigError(f"{where}: {unknown_name('key', key, set(keys.values()))}")
+            values[keys[key]], origins[keys[key]] = value, f"{where}: "
+    try:
+        return config_type.model_validate(values | changes)
+    except ValidationError as problem:
+        failed = str(next(iter(problem.errors()[0]["loc"]), ""))
+        origin = "" if failed in changes else origins.get(failed, "")
+        raise ConfigError(origin + invalid_value(problem)) from None
+
+
+def _expectation(section: _Section, data_name: str) -> Expectation | None:
+    if data_name not in section.expect:
+        return None
+    table = dict(section.expect[data_name])
+    protocol = table.pop("protocol")
+    return Expectation(protocol, {metric: (float(low), float(high)) for metric, (low, high) in table.items()})

@@ -1,0 +1,294 @@
+"""Recommendations from a saved model: outside ids in, outside ids out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
+from mclrec.errors import EvaluationError, MclrecWarning
+from mclrec.evaluation.metrics import check_cut
+from mclrec.evaluation.ranking import rows_per_chunk, top_items
+from mclrec.files import atomic_file
+from mclrec.models.storage import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    from mclrec.data.columns import Columns
+
+__all__ = ["Model", "Recommendation"]
+
+_ROWS = 1024
+"""Histories encoded at once, at most: what bounds the memory of encoders."""
+
+_USERS = 16_384
+"""Users of a file answered before their rows are written."""
+
+
+class Recommendation(NamedTuple):
+    """One recommended item.
+
+    Attributes:
+        item: outside id.
+        score: the model's, comparable within one list; the training count where popular items were given.
+    """
+
+    item: OutsideId
+    score: float
+
+
+class Model:
+    """A trained model that recommends. Nothing in it changes after loading, so threads may share it.
+
+    Items of a history that the model does not know are skipped, with a `MclrecWarning`. A history without a
+    known item gets the popular items, with a `MclrecWarning`. Of a long history the model reads the newest
+    items, but all of it counts as seen. Unknown users are answered from their history alone.
+    """
+
+    def __init__(self, loaded: LoadedModel, device: str | torch.device = "cpu") -> None:
+        self._model = loaded.model
+        self._users = loaded.users
+        self._popularity = torch.from_numpy(loaded.counts).float()[None]  # (1, V + 1)
+        self._device = torch.device(device)
+        self.name = loaded.name
+        self.items = loaded.items
+        self.info = loaded.info
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Model:
+        """Read a model directory.
+
+        Raises:
+            ModelFileError: it is missing, damaged or of another format.
+        """
+        return cls(load_model(Path(path), device), device)
+
+    def recommend(
+        self,
+        history: Sequence[OutsideId],
+        k: int = 10,
+        *,
+        include_seen: bool = False,
+        user: OutsideId | None = None,
+    ) -> list[Recommendation]:
+        """The k best items after a history.
+
+        Args:
+            history: outside item ids, oldest first.
+            k: length of the list; it is shorter where fewer items are left.
+            include_seen: whether items of the history may be recommended.
+            user: outside id, for models with user vectors.
+
+        Raises:
+            EvaluationError: k is not between 1 and the number of items.
+        """
+        users = None if user is None else [user]
+        return self._answer([history], k, include_seen, users)[0]
+
+    def recommend_batch(
+        self,
+        histories: Sequence[Sequence[OutsideId]],
+        k: int = 10,
+        *,
+        include_seen: bool = False,
+        users: Sequence[OutsideId] | None = None,
+    ) -> list[list[Recommendation]]:
+        """`recommend` for many histories; memory is bounded whatever their number.
+
+        Raises:
+            EvaluationError: k is not between 1 and the number of items, or there is not one user a history.
+        """
+        return self._answer(histories, k, include_seen, users)
+
+    def recommend_file(
+        self,
+        users: str | Path,
+        out: str | Path,
+        k: int = 10,
+        *,
+        include_seen: bool = False,
+        columns: Columns | None = None,
+    ) -> int:
+        """Recommend to every user of a log; show a progress bar on the error stream.
+
+        Args:
+            users: a log in any format that training reads; nothing of it is filtered.
+            out: Parquet file to write, whole or not at all: user, rank (from 1), item, score.
+            k: length of the lists.
+            include_seen: whether items of a user's history may be recommended.
+            columns: names of the log's columns; guessed where not given.
+
+        Returns:
+            Number of users.
+
+        Raises:
+            DataError: the log cannot be read.
+            EvaluationError: k is not between 1 and the number of items.
+        """
+        # Reading logs needs the database engine, recommending does not.
+        from mclrec.data.prepare import prepare
+
+        check_cut(k, len(self.items))
+        data = prepare(Path(users), min_count=1, columns=columns)
+        dense = np.concatenate([[0], self.items.dense_all(data.item_ids)])
+        _warn_unknown(list(data.item_ids.take(np.flatnonzero(dense[1:] == 0))), stacklevel=3)
+        user_ids = self._dense_users(data.user_ids)
+        rows = np.arange(data.num_users)
+        empty = 0
+        with (
+            _parquet(Path(out), _schema(data.user_ids, self.items)) as write,
+            _progress(data.num_users) as advance,
+        ):
+            for start in range(0, data.num_users, _USERS):
+                chunk = rows[start : start + _USERS]
+                histories = _known(_histories(data, chunk, dense))
+                empty += int((histories.lengths == 0).sum())
+                write(
+                    self._table(data.user_ids, chunk, *self._top(histories, user_ids[chunk], k, include_seen))
+                )
+                advance(len(chunk))
+        _warn_empty(empty, stacklevel=3)
+        return len(rows)
+
+    def _answer(
+        self,
+        histories: Sequence[Sequence[OutsideId]],
+        k: int,
+        include_seen: bool,
+        users: Sequence[OutsideId] | None,
+    ) -> list[list[Recommendation]]:
+        check_cut(k, len(self.items))
+        if users is not None and len(users) != len(histories):
+            raise EvaluationError(
+                f"{len(users)} users for {len(histories)} histories: give one each, or none"
+            )
+        known = self._encode(histories)
+        user_ids = np.zeros(len(known), dtype=np.int64) if users is None else self._dense_users(users)
+        ids, scores = self._top(known, user_ids, k, include_seen)
+        return [
+            [Recommendation(self.items[item], score) for item, score in zip(row, values, strict=True) if item]
+            for row, values in zip(ids.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _encode(self, histories: Sequence[Sequence[OutsideId]]) -> Packed:
+        """Dense ids of the known items."""
+        for history in histories:
+            if isinstance(history, str) or not isinstance(history, Iterable):
+                raise EvaluationError(f"a history is a list of item ids, not {history!r}")
+        packed = Packed.of([self.items.dense_all(history) for history in histories])
+        if not packed.items.all():
+            given = [item for history in histories for item in history]
+            _warn_unknown([given[place] for place in np.flatnonzero(packed.items == 0)], stacklevel=5)
+        known = _known(packed)
+        _warn_empty(int((known.lengths == 0).sum()), stacklevel=5)
+        return known
+
+    def _dense_users(self, users: Iterable[OutsideId]) -> IntArray:
+        """(B,) dense ids, 0 for users that the model does not know, which is all where it knows none."""
+        vocabulary = self._users or Vocabulary([])
+        return vocabulary.dense_all(users)
+
+    @torch.inference_mode()
+    def _top(
+        self, histories: Packed, users: IntArray, k: int, include_seen: bool
+    ) -> tuple[IntArray, npt.NDArray[np.float32]]:
+        """Dense ids (B, k) and scores (B, k), best first; id 0 where no item is left."""
+        popular, counts = top_items(self._popularity, k)
+        ids = np.repeat(popular.numpy(), len(histories), axis=0)
+        scores = np.repeat(counts.numpy(), len(histories), axis=0)
+        rows = np.flatnonzero(histories.lengths)
+        size = min(_ROWS, rows_per_chunk(len(self.items)))
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            batch = Histories.of(_take(histories, chunk, self._model.longest), users[chunk]).to(self._device)
+            seen = None if include_seen else _take(histories, chunk)
+            best, values = top_items(self._model.scores(batch).float(), k, seen)
+            ids[chunk], scores[chunk] = best.cpu().numpy(), values.cpu().numpy()
+        return ids, scores
+
+    def _table(
+        self, user_ids: Vocabulary, rows: IntArray, ids: IntArray, scores: npt.NDArray[np.float32]
+    ) -> pa.Table:
+        """The lists of user rows as a table, one row an item."""
+        kept = ids > 0
+        lengths = kept.sum(1)
+        columns = [
+            user_ids.take(np.repeat(rows, lengths)).to_arrow(),
+            pa.array(ranges(np.ones_like(lengths), lengths), pa.int32()),
+            self.items.take(ids[kept] - 1).to_arrow(),
+            pa.array(scores[kept], pa.float32()),
+        ]
+        return pa.table(columns, schema=_schema(user_ids, self.items))
+
+
+def _take(packed: Packed, rows: IntArray, longest: int | None = None) -> Packed:
+    """Some sequences, or the last ``longest`` tokens of each."""
+    ends = packed.offsets[rows + 1]
+    lengths = packed.lengths[rows] if longest is None else np.minimum(packed.lengths[rows], longest)
+    return Packed(packed.items[ranges(ends - lengths, lengths)], np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _known(packed: Packed) -> Packed:
+    """The sequences without unknown items, whose id is 0."""
+    kept = packed.items > 0
+    places = np.concatenate([[0], np.cumsum(kept)])
+    return Packed(packed.items[kept], places[packed.offsets])
+
+
+def _histories(data: SequenceData, rows: IntArray, dense: IntArray) -> Packed:
+    """Histories of consecutive user rows in the model's dense ids; ``dense`` maps the data's ids to them."""
+    offsets = data.offsets[rows[0] : rows[-1] + 2]
+    return Packed(dense[data.items[offsets[0] : offsets[-1]]], offsets - offsets[0])
+
+
+def _warn_unknown(items: Sequence[OutsideId], stacklevel: int) -> None:
+    names = list(dict.fromkeys(items))
+    if names:
+        shown = ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+        text = f"{len(names)} items are not in the model's catalogue and are skipped: {shown}"
+        if len(names) == 1:
+            text = f"item {shown} is not in the model's catalogue and is skipped"
+        warnings.warn(text, MclrecWarning, stacklevel=stacklevel)
+
+
+def _warn_empty(count: int, stacklevel: int) -> None:
+    if count:
+        subject = (
+            "1 history without a known item gets"
+            if count == 1
+            else f"{count} histories without a known item get"
+        )
+        warnings.warn(f"{subject} the popular items", MclrecWarning, stacklevel=stacklevel)
+
+
+def _schema(users: Vocabulary, items: Vocabulary) -> pa.Schema:
+    user, item = (ids.to_arrow().type for ids in (users, items))
+    return pa.schema({"user": user, "rank": pa.int32(), "item": item, "score": pa.float32()})
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any]]:
+    """Yield what appends a table to a file that takes its place when all is written."""
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _progress(users: int) -> Iterator[Callable[[int], None]]:
+    """Yield what moves a progress bar on."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("users", total=users)
+        yield lambda done: progress.advance(task, done)

@@ -1,0 +1,60 @@
+"""The batches of an epoch: shuffled, and prepared one ahead in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from mclrec.data.batches import Batch
+from mclrec.data.examples import Examples
+from mclrec.models.base import Phase
+from mclrec.randomness import Stream, generator
+
+__all__ = ["EpochBatches"]
+
+
+class EpochBatches:
+    """Batches of one epoch. What is drawn depends on (seed, phase, epoch, step) alone.
+
+    Args:
+        phase: prepares batches.
+        examples: what they are cut from.
+        batch_size: examples a batch; the last may be smaller.
+        key: (seed, number of the phase, epoch).
+        device: where the batches go.
+    """
+
+    def __init__(
+        self,
+        phase: Phase,
+        examples: Examples,
+        batch_size: int,
+        key: tuple[int, int, int],
+        device: torch.device,
+    ) -> None:
+        self._phase, self._examples, self._batch_size = phase, examples, batch_size
+        self._key, self._device = key, device
+        seed, number, epoch = key
+        self._order = generator(seed, Stream.ORDER, number, epoch).permutation(len(examples))
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def prepare(self, step: int) -> Batch:
+        """Batch number ``step``."""
+        rows = self._order[step * self._batch_size : (step + 1) * self._batch_size]
+        seed, number, epoch = self._key
+        rng = generator(seed, Stream.VIEWS, number, epoch, step)
+        return self._phase.prepare(self._examples, rows, rng).to(self._device)
+
+    def starting_at(self, step: int) -> Iterator[tuple[int, Batch]]:
+        """Batches from ``step`` to the end of the epoch, with their numbers."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            ahead = pool.submit(self.prepare, step) if step < len(self) else None
+            while ahead is not None:
+                batch = ahead.result()
+                ahead = pool.submit(self.prepare, step + 1) if step + 1 < len(self) else None
+                yield step, batch
+                step += 1

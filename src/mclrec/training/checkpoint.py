@@ -1,0 +1,118 @@
+"""Where a run stands, in one file that is whole or not there: weights, optimisers, position, history."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mclrec.errors import TrainingError
+from mclrec.models.storage import load_tensors, save_tensors
+from mclrec.training.history import EpochRecord
+
+__all__ = ["Checkpoints", "Position"]
+
+_STATE = "state.safetensors"
+_BEST = "best.safetensors"
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        phase: number of the phase, from 0.
+        epoch: of that phase, from 1.
+        step: batches of that epoch that are done.
+        best_epoch: epoch of the phase with the best validation metric, 0 before the first.
+        best_value: that metric.
+        sums: sums over the epoch's steps so far of each part of the losses.
+        seconds: spent in the epoch's steps so far.
+        history: records of all epochs that are over.
+    """
+
+    phase: int = 0
+    epoch: int = 1
+    step: int = 0
+    best_epoch: int = 0
+    best_value: float = -1.0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def add(self, losses: dict[str, float]) -> None:
+        """Count one more step."""
+        self.step += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean losses of the epoch so far."""
+        return {name: value / max(self.step, 1) for name, value in self.sums.items()}
+
+    def next_epoch(self) -> None:
+        """Stand at the beginning of the next epoch."""
+        self.epoch, self.step, self.sums, self.seconds = self.epoch + 1, 0, {}, 0.0
+
+    def next_phase(self) -> None:
+        """Stand at the beginning of the next phase."""
+        self.phase, self.epoch, self.step, self.sums, self.seconds = self.phase + 1, 1, 0, {}, 0.0
+        self.best_epoch, self.best_value = 0, -1.0
+
+
+class Checkpoints:
+    """The ``checkpoint`` folder of a run.
+
+    Args:
+        directory: the folder.
+        identity: what must be the same for a run to go on: configuration, seed, data.
+    """
+
+    def __init__(self, directory: Path, identity: dict[str, Any]) -> None:
+        self._state, self._best = directory / _STATE, directory / _BEST
+        self._identity = json.loads(json.dumps(identity))
+
+    def save(self, position: Position, model: dict[str, Tensor], optimisers: dict[str, Tensor]) -> None:
+        """Write the whole state in one atomic file."""
+        tensors = {f"model/{name}": value for name, value in model.items()}
+        tensors |= {f"adam/{name}": value for name, value in optimisers.items()}
+        metadata = {"position": json.dumps(asdict(position)), "identity": json.dumps(self._identity)}
+        save_tensors(self._state, tensors, metadata)
+
+    def load(self) -> tuple[Position, dict[str, Tensor], dict[str, Tensor]]:
+        """Position, model tensors and optimiser tensors.
+
+        Raises:
+            TrainingError: there is no checkpoint, or it is of another run.
+        """
+        if not self._state.exists():
+            raise TrainingError(f"{self._state}: no checkpoint to resume from")
+        tensors, metadata = load_tensors(self._state)
+        self._compare(json.loads(metadata["identity"]))
+        fields = json.loads(metadata["position"])
+        fields["history"] = [EpochRecord(**record) for record in fields["history"]]
+        model = {
+            key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")
+        }
+        adam = {key.removeprefix("adam/"): value for key, value in tensors.items() if key.startswith("adam/")}
+        return Position(**fields), model, adam
+
+    def save_best(self, model: dict[str, Tensor]) -> None:
+        """Keep the weights of the best epoch so far."""
+        save_tensors(self._best, model, {})
+
+    def load_best(self) -> dict[str, Tensor] | None:
+        """The best epoch's weights, if there was one."""
+        return load_tensors(self._best)[0] if self._best.exists() else None
+
+    def _compare(self, saved: dict[str, Any]) -> None:
+        for key in sorted(saved.keys() | self._identity.keys()):
+            if saved.get(key) != self._identity.get(key):
+                raise TrainingError(
+                    f"{self._state}: cannot resume with another {key}: "
+                    f"the run has {saved.get(key)!r}, now it is {self._identity.get(key)!r}"
+                )

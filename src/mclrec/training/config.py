@@ -1,0 +1,46 @@
+"""How a model is trained, whatever the model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mclrec.errors import ConfigError
+from mclrec.evaluation.metrics import parse_metric
+
+__all__ = ["TrainingConfig"]
+
+
+class TrainingConfig(BaseModel):
+    """Settings of the trainer. The defaults are those of MCLRec's official code: Adam, early stopping."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    batch_size: int = Field(default=256, ge=1, description="examples of one step")
+    epochs: int = Field(default=100, ge=1, description="passes over the examples, at most")
+    patience: int = Field(
+        default=10, ge=1, description="epochs without a better validation metric until it stops"
+    )
+    metric: str = Field(
+        default="mrr@10", description="validation metric that chooses the epoch: hr@K, ndcg@K or mrr@K"
+    )
+    seen: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="at validation, keep a user's earlier items as candidates (U) or drop them (F)",
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty that Adam adds to the gradient")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of the forward pass in training")
+    checkpoint_minutes: float = Field(
+        default=5.0, ge=0, description="between two checkpoints inside an epoch"
+    )
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        try:
+            metric = parse_metric(value)
+        except ConfigError as problem:
+            raise ValueError(str(problem)) from None
+        return str(metric).lower()

@@ -1,0 +1,85 @@
+"""One optimiser a parameter group, kept over all updates of a phase so that they share Adam's state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mclrec.errors import TrainingError
+from mclrec.models.base import Recommender
+from mclrec.training.config import TrainingConfig
+
+__all__ = ["Optimisers"]
+
+
+class Optimisers:
+    """Adam for each group that the updates of a phase name."""
+
+    def __init__(self, model: Recommender, groups: set[str], config: TrainingConfig) -> None:
+        available, rates = model.parameter_groups(), model.learning_rates()
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._all = list(model.parameters())
+        self._parameters = {group: available[group] for group in sorted(groups)}
+        self._names = {
+            group: [names[id(parameter)] for parameter in parameters]
+            for group, parameters in self._parameters.items()
+        }
+        self._adam = {
+            group: torch.optim.Adam(
+                parameters,
+                lr=rates.get(group, config.learning_rate),
+                weight_decay=config.weight_decay,
+                fused=True,
+            )
+            for group, parameters in self._parameters.items()
+        }
+
+    def reach_only(self, group: str) -> None:
+        """Let gradients reach this group's parameters and no others: no graph is built where none leads there."""
+        for parameter in self._all:
+            parameter.requires_grad_(False)
+        for parameter in self._parameters[group]:
+            parameter.requires_grad_(True)
+
+    def step(self, group: str, loss: Tensor) -> None:
+        """One step of the group's optimiser down the gradient of ``loss``."""
+        adam = self._adam[group]
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts by ``group/parameter/quantity``."""
+        return {
+            f"{group}/{name}/{quantity}": value
+            for group, adam in self._adam.items()
+            for name, parameter in zip(self._names[group], self._parameters[group], strict=True)
+            for quantity, value in adam.state[parameter].items()
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a saved state; parameters that never stepped have none."""
+        used = 0
+        for group, adam in self._adam.items():
+            for name, parameter in zip(self._names[group], self._parameters[group], strict=True):
+                prefix = f"{group}/{name}/"
+                found = {
+                    key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+                }
+                used += len(found)
+                if found:
+                    adam.state[parameter] = {
+                        key: _beside(key, value, parameter) for key, value in found.items()
+                    }
+        if used != len(state):
+            raise TrainingError(
+                "the checkpoint's optimiser state belongs to another model: start without --resume"
+            )
+
+
+def _beside(key: str, value: Tensor, parameter: Tensor) -> Tensor:
+    """A saved quantity where fused Adam wants it."""
+    return value.to(parameter.device) if key == "step" else value.to(parameter)

@@ -1,0 +1,236 @@
+"""The training loop: phases, epochs, batches, updates. It knows `models.base` and no model.
+
+Every random draw is keyed by (seed, purpose, phase, epoch, step), so a run that was killed at any moment and resumed
+from its last checkpoint gives the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mclrec.data.batches import Batch
+from mclrec.data.examples import Examples
+from mclrec.data.split import Split
+from mclrec.errors import DataError, TrainingError
+from mclrec.evaluation.metrics import parse_metric
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.models.base import FitContext, Losses, Phase, Recommender, StepContext, Update
+from mclrec.nn.dropout import seed_dropout
+from mclrec.randomness import Stream, generator
+from mclrec.training.batches import EpochBatches
+from mclrec.training.checkpoint import Checkpoints, Position
+from mclrec.training.config import TrainingConfig
+from mclrec.training.history import EpochRecord, write_history
+from mclrec.training.interrupt import StopRequest
+from mclrec.training.optimisers import Optimisers
+from mclrec.training.reporting import Reporter, SilentReporter
+
+__all__ = ["FitResult", "Trainer"]
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How training ended.
+
+    Attributes:
+        history: one record an epoch.
+        best_epoch: the epoch of the last phase whose weights the model now has; 0 if none was measured.
+        best_value: its validation metric.
+        interrupted: whether a signal ended it; the model then has the best weights so far.
+    """
+
+    history: Sequence[EpochRecord]
+    best_epoch: int
+    best_value: float | None
+    interrupted: bool
+
+
+class _Interrupted(Exception):
+    """A signal asked for a stop; the checkpoint is written."""
+
+
+class Trainer:
+    """Trains one model on one split into one directory.
+
+    Args:
+        model: as initialised.
+        split: training data and validation targets.
+        config: batch size, epochs, early stopping and so on.
+        seed: of order, views, negatives and dropout.
+        directory: gets ``history.jsonl`` and ``checkpoint/``.
+        device: where to train.
+        identity: what a resumed run must have in common with its checkpoint.
+        reporter: told about progress.
+    """
+
+    def __init__(
+        self,
+        model: Recommender,
+        split: Split,
+        config: TrainingConfig,
+        *,
+        seed: int,
+        directory: Path,
+        device: torch.device,
+        identity: dict[str, Any],
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.model, self.split, self.config = model, split, config
+        self.seed, self.device, self.directory = seed, device, directory
+        self._metric = parse_metric(config.metric)
+        self._checkpoints = Checkpoints(directory / "checkpoint", identity)
+        self._reporter = reporter or SilentReporter()
+        self._saved_at = time.monotonic()
+
+    def fit(self, *, resume: bool = False) -> FitResult:
+        """Train to the end, or until a signal; the model then has the best weights.
+
+        Raises:
+            TrainingError: a loss is not finite; nothing to resume, or another run's checkpoint.
+            DataError: the data give no example.
+        """
+        position, restored = Position(), None
+        if resume:
+            position, *tensors = self._checkpoints.load()
+            restored = (tensors[0], tensors[1])
+        self.model.on_fit_start(self.split.training)
+        self.model.to(self.device)
+        phases = self.model.phases()
+        interrupted = False
+        try:
+            with StopRequest() as stop:
+                for number in range(position.phase, len(phases)):
+                    if number > position.phase:
+                        self._take_best(position)
+                        position.next_phase()
+                    self._run_phase(phases[number], position, restored, stop)
+                    restored = None
+        except _Interrupted:
+            interrupted = True
+        measured = self._take_best(position)
+        self.model.requires_grad_(True).eval()
+        return FitResult(
+            tuple(position.history),
+            position.best_epoch if measured else 0,
+            position.best_value if measured else None,
+            interrupted,
+        )
+
+    def _run_phase(
+        self,
+        phase: Phase,
+        position: Position,
+        restored: tuple[dict[str, Tensor], dict[str, Tensor]] | None,
+        stop: StopRequest,
+    ) -> None:
+        """All epochs of one phase, from ``position`` on."""
+        self.model.on_phase_start(phase.name)
+        optimisers = Optimisers(self.model, {update.group for update in phase.updates}, self.config)
+        if restored:
+            self.model.load_state_dict(restored[0])
+            optimisers.load(restored[1])
+        examples = phase.examples(self.split.training)
+        if not len(examples):
+            raise DataError(
+                f"{self.split.data.name}: no training example: every training history has one item"
+            )
+        epochs = self.config.epochs if phase.epochs is None else phase.epochs
+        while position.epoch <= epochs and not self._stale(phase, position):
+            self._run_epoch(phase, examples, optimisers, position, stop)
+
+    def _stale(self, phase: Phase, position: Position) -> bool:
+        """Whether early stopping ends the phase."""
+        return phase.validate and position.epoch - 1 - position.best_epoch >= self.config.patience
+
+    def _run_epoch(
+        self, phase: Phase, examples: Examples, optimisers: Optimisers, position: Position, stop: StopRequest
+    ) -> None:
+        key = (self.seed, position.phase, position.epoch)
+        if position.step == 0:
+            self.model.on_epoch_start(self._context(position))
+        self.model.train()
+        batches = EpochBatches(phase, examples, self.config.batch_size, key, self.device)
+        self._reporter.epoch_started(phase.name, position.epoch, len(batches), position.step)
+        started = time.perf_counter() - position.seconds
+        for step, batch in batches.starting_at(position.step):
+            position.add(self._run_updates(phase, batch, optimisers, (*key, step)))
+            position.seconds = time.perf_counter() - started
+            self._reporter.stepped(position.means)
+            due = time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes
+            if stop.requested or due:
+                self._save(position, optimisers.state())
+            if stop.requested:
+                raise _Interrupted
+        self._finish_epoch(phase, position)
+        self._save(position, optimisers.state())
+
+    def _run_updates(
+        self, phase: Phase, batch: Batch, optimisers: Optimisers, key: tuple[int, ...]
+    ) -> dict[str, float]:
+        """All updates of one batch; mean losses by ``group/part``, the last where a group is updated twice."""
+        reported: dict[str, float] = {}
+        context = StepContext()
+        for number, update in enumerate(phase.updates):
+            optimisers.reach_only(update.group)
+            seed_dropout(self.model, generator(key[0], Stream.DROPOUT, *key[1:], number))
+            enabled = self.config.precision == "bf16"
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
+                losses = update.loss(batch, context)
+                total = torch.stack([term.weight * term.mean.float() for term in losses.values()]).sum()
+            if not total.isfinite():
+                raise TrainingError(_not_finite(phase, update, losses, key))
+            optimisers.step(update.group, total)
+            prefix = f"{update.group}/" if len({other.group for other in phase.updates}) > 1 else ""
+            reported |= {f"{prefix}{name}": float(term.mean.detach()) for name, term in losses.items()}
+        return reported
+
+    def _finish_epoch(self, phase: Phase, position: Position) -> None:
+        """Validate, keep the best weights, write history, move on to the next epoch."""
+        metrics, best = {}, False
+        if phase.validate:
+            value = self._validate()
+            metrics = {self.config.metric: value}
+            best = value > position.best_value
+            if best:
+                self._checkpoints.save_best(self.model.state_dict())
+                position.best_epoch, position.best_value = position.epoch, value
+        record = EpochRecord(phase.name, position.epoch, position.seconds, position.means, metrics, best)
+        position.history.append(record)
+        write_history(self.directory / "history.jsonl", position.history)
+        self._reporter.epoch_finished(record)
+        position.next_epoch()
+
+    def _validate(self) -> float:
+        ranks = rank_targets(self.model, self.split.validation, seen=self.config.seen, device=self.device)
+        return self._metric.mean(ranks)
+
+    def _context(self, position: Position) -> FitContext:
+        key = (self.seed, Stream.CLUSTERING, position.phase, position.epoch)
+        return FitContext(self.split.training, position.epoch, lambda: generator(*key))
+
+    def _take_best(self, position: Position) -> bool:
+        """Give the model its best weights, if there are any yet."""
+        best = self._checkpoints.load_best() if position.best_epoch else None
+        if best is not None:
+            self.model.load_state_dict(best)
+        return best is not None
+
+    def _save(self, position: Position, optimisers: dict[str, Tensor]) -> None:
+        self._checkpoints.save(position, self.model.state_dict(), optimisers)
+        self._saved_at = time.monotonic()
+
+
+def _not_finite(phase: Phase, update: Update, losses: Losses, key: tuple[int, ...]) -> str:
+    """What went wrong, and where."""
+    parts = ", ".join(f"{name} {float(term.mean.detach()):.4g}" for name, term in losses.items())
+    return (
+        f"the loss of update {update.group!r} is not finite in phase {phase.name!r}, epoch {key[2]}, "
+        f"batch {key[3] + 1} ({parts}): lower the learning rate, or train in fp32"
+    )

@@ -1,0 +1,114 @@
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mclrec.data import sources
+from mclrec.data.sources import DATASETS, load, locate
+from mclrec.errors import DataError
+
+TEXT = b"1 1 2 3\n2 2 1\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A mirror whose answer a test sets; ``beauty`` is made to be ``TEXT``; no other folder is searched."""
+    answer = SimpleNamespace(body=TEXT, length=len(TEXT), status=200, asked=[])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer.asked.append(self.path)
+            self.send_response(answer.status)
+            self.send_header("Content-Length", str(answer.length))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    answer.address = f"http://127.0.0.1:{running.server_port}"
+    beauty = replace(DATASETS["beauty"], sha256=hashlib.sha256(TEXT).hexdigest())
+    monkeypatch.setattr(sources, "DATASETS", {**DATASETS, "beauty": beauty})
+    monkeypatch.setenv("MCLREC_MIRROR", answer.address + "/data/")
+    monkeypatch.setenv("MCLREC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MCLREC_DATA", raising=False)
+    yield answer
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def test_download_once(server: SimpleNamespace, tmp_path: Path) -> None:
+    data = load("beauty")
+    assert (data.name, data.num_users, data.num_items) == ("beauty", 2, 3)
+    load("beauty")
+    assert server.asked == ["/data/Beauty.txt"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["beauty.txt"]
+
+
+def test_named_folders_come_first(
+    server: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "Beauty.txt").write_bytes(TEXT)
+    monkeypatch.setenv("MCLREC_DATA", os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert locate("beauty") == tmp_path / "b" / "Beauty.txt"
+    assert not server.asked
+
+
+def broken(server: SimpleNamespace, tmp_path: Path, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        load("beauty")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_interrupted_download_leaves_nothing(server: SimpleNamespace, tmp_path: Path) -> None:
+    server.length = len(TEXT) + 5
+    broken(server, tmp_path, "download failed")
+
+
+def test_refused_download(server: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.status = 404
+    broken(server, tmp_path, r"Beauty\.txt: download failed: HTTP Error 404.*MCLREC_DATA")
+    monkeypatch.setenv("MCLREC_MIRROR", "ftp://example.org")
+    with pytest.raises(DataError, match="not an http address"):
+        load("beauty")
+
+
+def test_wrong_checksum_names_both_sums(server: SimpleNamespace, tmp_path: Path) -> None:
+    server.body = TEXT.replace(b"3", b"2")
+    wrong, right = hashlib.sha256(server.body).hexdigest(), hashlib.sha256(TEXT).hexdigest()
+    broken(server, tmp_path, rf"Beauty\.txt: .*sha256 {wrong} instead of {right}")
+    (tmp_path / "cache" / "beauty.txt").write_bytes(server.body)
+    with pytest.raises(DataError, match=rf"beauty\.txt: .*{wrong} instead of {right}"):
+        load("beauty")
+
+
+def test_unknown_name_suggests_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"unknown data set 'beuty'; did you mean 'beauty'\?"):
+        load("beuty")
+    with pytest.raises(DataError, match="unknown data set 'beuty'"):
+        locate("beuty")
+    with pytest.raises(DataError, match=r"beuty\.csv: no such file"):
+        load(str(tmp_path / "beuty.csv"))
+
+
+def test_a_path_is_prepared_and_a_saved_directory_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(TEXT)
+    with pytest.raises(DataError, match="smaller min_count"):
+        load(path)
+    data = load(path, min_count=1, directory=tmp_path / "saved")
+    assert load(tmp_path / "saved").fingerprint == data.fingerprint
+    with pytest.raises(DataError, match="is prepared already"):
+        load(tmp_path / "saved", min_count=2)

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import Packed
+from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.split import Targets, leave_one_out
+from mclrec.errors import EvaluationError
+from mclrec.evaluation import ranking
+from mclrec.evaluation.protocol import Seen
+from mclrec.evaluation.ranking import evaluate, rank_targets, top_items
+from mclrec.models.base import ModelConfig, Phase, Recommender
+
+CPU = torch.device("cpu")
+
+
+def sequence_data(rows: Sequence[Sequence[int]], num_items: int) -> SequenceData:
+    packed = Packed.of(rows)
+    return SequenceData(
+        packed.items.astype(np.int32),
+        packed.offsets,
+        Vocabulary([f"i{item}" for item in range(1, num_items + 1)]),
+        Vocabulary([f"u{user}" for user in range(1, len(rows) + 1)]),
+    )
+
+
+class Scripted(Recommender):
+    """Scores by a fixed table, one row a user; remembers the histories that it saw."""
+
+    longest = 3
+    config_type = ModelConfig
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__(ModelConfig(), table.shape[1] - 1)
+        self.register_buffer("table", table)
+        self.frozen = nn.Dropout().eval()
+        self.seen: dict[int, list[int]] = {}
+        self.batches: list[list[int]] = []
+
+    def phases(self) -> Sequence[Phase]:
+        return ()
+
+    def scores(self, histories: Histories) -> Tensor:
+        assert not self.training
+        assert torch.is_inference_mode_enabled()
+        packed = Packed(histories.items.numpy(), histories.offsets.numpy())
+        self.seen |= dict(zip(histories.users.tolist(), packed.tolist(), strict=True))
+        self.batches.append(packed.lengths.tolist())
+        table = self.table
+        assert isinstance(table, Tensor)
+        return table[histories.users - 1]
+
+
+def naive_rank(scores: list[float], target: int, history: list[int], seen: Seen) -> int:
+    """Place of the target in a list that puts it after everything that is not certainly below it."""
+    if seen == "drop" and target in history:
+        return len(scores)  # V + 1
+    rank = 1
+    for item in range(1, len(scores)):
+        dropped = seen == "drop" and item in history
+        if item != target and not dropped and not scores[item] < scores[target]:
+            rank += 1
+    if np.isnan(scores[target]):
+        rank = len(scores) - 1
+    return rank
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Targets, Tensor]:
+    num_items = draw(st.integers(2, 7))
+    rows = draw(st.lists(st.lists(st.integers(1, num_items), min_size=3, max_size=8), min_size=1, max_size=6))
+    # Few values, so that ties are common; column 0 would win if it were a candidate.
+    value = st.sampled_from([-1.0, 0.0, 0.5, 2.0, float("nan"), float("inf")])
+    line = st.lists(value, min_size=num_items, max_size=num_items)
+    table = [[9.0, *draw(line)] for _ in rows]
+    return leave_one_out(sequence_data(rows, num_items)).test, torch.tensor(table)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.sampled_from(["keep", "drop"]), st.sampled_from([None, 1, 2]))
+def test_ranks_equal_naive_loop(case: tuple[Targets, Tensor], seen: Seen, batch_size: int | None) -> None:
+    targets, table = case
+    model = Scripted(table)
+    ranks = rank_targets(model, targets, seen=seen, device=CPU, batch_size=batch_size)
+    sequences = [targets.data.sequence(user).tolist() for user in targets.users]
+    expected = [
+        naive_rank(scores, row[-1], row[:-1], seen)
+        for scores, row in zip(table.tolist(), sequences, strict=True)
+    ]
+    assert ranks.dtype == np.int64
+    assert ranks.tolist() == expected
+    assert model.seen == {user: row[:-1][-3:] for user, row in enumerate(sequences, start=1)}
+    np.testing.assert_array_equal(model.table, table)  # the model's own scores are left alone
+
+
+@pytest.mark.parametrize(("value", "seen"), [(0.0, "keep"), (float("nan"), "keep"), (float("nan"), "drop")])
+def test_constant_scorer_gets_nothing(value: float, seen: Seen) -> None:
+    targets = leave_one_out(sequence_data([[1, 2, 3, 4], [5, 6, 7]], 9)).test
+    assert rank_targets(Scripted(torch.full((2, 10), value)), targets, seen=seen).tolist() == [9, 9]
+
+
+def test_constant_scorer_is_last_among_what_is_not_dropped() -> None:
+    targets = leave_one_out(sequence_data([[1, 2, 2, 4], [5, 6, 5]], 9)).test
+    assert rank_targets(Scripted(torch.zeros(2, 10)), targets, seen="drop").tolist() == [7, 10]
+
+
+def test_batches_hold_histories_of_like_length_and_report_progress() -> None:
+    rows = [[1] * length for length in (4, 3, 9, 3, 4, 3)]
+    model = Scripted(torch.zeros(6, 3))
+    done: list[int] = []
+    rank_targets(
+        model, leave_one_out(sequence_data(rows, 2)).test, seen="keep", batch_size=2, progress=done.append
+    )
+    assert model.batches == [[2, 2], [2, 3], [3, 3]]
+    assert done == [2, 2, 2]
+
+
+def test_modes_are_restored_even_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = leave_one_out(sequence_data([[1, 2, 1]], 2)).test
+    model = Scripted(torch.zeros(1, 3)).train()
+    model.frozen.eval()
+    rank_targets(model, targets, seen="keep")
+    assert model.training
+    assert not model.frozen.training
+    monkeypatch.setattr(model, "num_items", 5)
+    with pytest.raises(EvaluationError, match=r"\(1, 3\), not \(B, V \+ 1\) = \(1, 6\)"):
+        rank_targets(model, targets, seen="keep")
+    assert model.training
+
+
+def test_scores_are_fp32_under_autocast() -> None:
+    class Product(Scripted):
+        def scores(self, histories: Histories) -> Tensor:
+            return super().scores(histories) @ torch.eye(3)
+
+    targets = leave_one_out(sequence_data([[1, 2, 1]], 2)).test
+    close = torch.tensor([[0.0, 1.0001, 1.0]])  # equal in bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert rank_targets(Product(close), targets, seen="keep").tolist() == [1]
+
+
+def test_rows_per_chunk_stays_in_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "SCORE_BYTES", 4000 * 100)
+    assert ranking.rows_per_chunk(999) == 100
+    assert ranking.rows_per_chunk(10**6) == 32
+
+
+def test_evaluate_says_all_that_belongs_to_the_numbers() -> None:
+    split = leave_one_out(sequence_data([[1, 2, 3, 4], [3, 4, 3]], 4))
+    result = evaluate(
+        Scripted(torch.tensor([[0.0, 1, 2, 3, 4]] * 2)), split, name="scripted", seen="keep", ks=(1, 2)
+    )
+    assert result.ranks.tolist() == [1, 2]
+    assert result.metrics["HR@1"] == 0.5
+    assert result.metrics["MRR@2"] == 0.75
+    assert (result.protocol.label, result.protocol.part, result.protocol.split) == (
+        "U",
+        "test",
+        "leave-one-out",
+    )
+    assert result.popularity.tolist() == split.training.popularity.tolist()
+    validation = evaluate(Scripted(torch.zeros(2, 5)), split, name="scripted", part="validation", ks=(1,))
+    assert validation.targets.items.tolist() == [3, 4]
+    with pytest.raises(EvaluationError, match="4 items"):
+        evaluate(Scripted(torch.zeros(2, 5)), split, name="scripted", ks=(5,))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_top_items_equals_sorting(data: st.DataObject) -> None:
+    num_items = data.draw(st.integers(1, 8))
+    k = data.draw(st.integers(1, num_items))
+    value = st.sampled_from([-2.0, -0.0, 0.0, 1.0, float("nan"), float("inf"), -float("inf")])
+    line = st.lists(value, min_size=num_items, max_size=num_items)
+    rows = data.draw(st.lists(line, min_size=1, max_size=4))
+    seen = [data.draw(st.lists(st.integers(1, num_items), max_size=4)) for _ in rows]
+    scores = torch.tensor([[9.0, *row] for row in rows])
+    before = scores.clone()
+    ids, values = top_items(scores, k, Packed.of(seen))
+    for row, history, found, its in zip(rows, seen, ids.tolist(), values.tolist(), strict=True):
+        usable = {
+            item: score
+            for item, score in enumerate(row, start=1)
+            if item not in history and score > -float("inf")
+        }
+        best = sorted(usable, key=lambda item: (-usable[item], item))[:k]
+        missing = k - len(best)
+        assert found == best + [0] * missing
+        assert its == [usable[item] for item in best] + [-float("inf")] * missing
+    torch.testing.assert_close(scores, before, equal_nan=True)
+
+
+def test_top_items_refuses_more_than_the_catalogue() -> None:
+    assert top_items(torch.zeros(1, 4), 3)[0].tolist() == [[1, 2, 3]]
+    with pytest.raises(EvaluationError, match="3 items"):
+        top_items(torch.zeros(1, 4), 4)

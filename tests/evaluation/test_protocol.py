@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
+from mclrec.data.split import leave_one_out
+from mclrec.errors import DataError
+from mclrec.evaluation.protocol import Protocol, Result, library_versions, load_ranks
+
+
+def result(user_ids: list[OutsideId]) -> Result:
+    data = SequenceData(
+        np.array([1, 2, 1, 3, 1, 3, 2], dtype=np.int32),
+        np.array([0, 3, 7]),
+        Vocabulary(["ä", "b", "ç"]),
+        Vocabulary(user_ids),
+        name="tiny",
+    )
+    split = leave_one_out(data)
+    return Result(
+        model="markov",
+        protocol=Protocol(seen="drop"),
+        metrics={"HR@1": 0.5},
+        ranks=np.array([4, 1]),
+        targets=split.test,
+        popularity=split.training.popularity,
+        seed=7,
+        config={"window": 1},
+        versions=library_versions(),
+        seconds=0.12345,
+    )
+
+
+def test_label_and_description() -> None:
+    assert Protocol(seen="keep").label == "U"
+    assert Protocol(seen="drop").label == "F"
+    assert "validation targets of the by-time split" in Protocol("validation", "keep", "by-time").description
+    assert "stay candidates" in Protocol(seen="keep").description
+    assert "is a miss" in Protocol(seen="drop").description
+
+
+def test_record_is_json_and_complete() -> None:
+    record = json.loads(json.dumps(result([10, 20]).to_json(), allow_nan=False))
+    assert record["protocol"]["label"] == "F"
+    assert record["fingerprint"] == result([10, 20]).targets.data.fingerprint
+    assert (record["model"], record["data"], record["seed"], record["num_targets"]) == (
+        "markov",
+        "tiny",
+        7,
+        2,
+    )
+    assert record["config"] == {"window": 1}
+    assert set(record["versions"]) == {"python", "mclrec", "torch", "numpy"}
+    assert "ranks" not in record
+
+
+@pytest.mark.parametrize("user_ids", [[10, 20], ["Zoë", "3"]])
+def test_ranks_survive_the_file(tmp_path: Path, user_ids: list[OutsideId]) -> None:
+    path = tmp_path / "new" / "ranks.parquet"
+    result(user_ids).save_ranks(path)
+    table = load_ranks(path)
+    assert table.users == user_ids
+    assert table.items == ["ä", "b"]
+    assert table.ranks.tolist() == [4, 1]
+    assert table.history_lengths.tolist() == [2, 3]
+    assert table.in_history.tolist() == [True, False]
+    assert table.popularity.tolist() == [2, 0]  # in training: user 1 has item 1, user 2 items 3 and 1
+    assert table.about == json.loads(json.dumps(result(user_ids).to_json()))
+    assert len(table) == 2
+    assert [file.name for file in path.parent.iterdir()] == ["ranks.parquet"]
+
+
+def test_same_targets() -> None:
+    table = result([10, 20]).table()
+    assert table.same_targets(result([10, 20]).table())
+    assert not table.same_targets(result([10, 30]).table())
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        load_ranks(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("rank\n1\n")
+    with pytest.raises(DataError, match="not a file of ranks"):
+        load_ranks(tmp_path / "text.parquet")
+    pq.write_table(pa.table({"user": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(DataError, match="not a file of ranks"):
+        load_ranks(tmp_path / "other.parquet")

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import Packed
+from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.evaluation.ranking import top_items
+from mclrec.models.base import Recommender
+from mclrec.models.registry import model_class
+from mclrec.models.trivial import (
+    Markov,
+    MarkovConfig,
+    Popularity,
+    PopularityConfig,
+    Recency,
+    RecencyConfig,
+)
+
+NUM_ITEMS = 6
+sequences = st.lists(st.lists(st.integers(1, NUM_ITEMS), max_size=7), min_size=1, max_size=8)
+
+
+def training(rows: Sequence[Sequence[int]]) -> SequenceData:
+    packed = Packed.of(rows)
+    return SequenceData(
+        packed.items.astype(np.int32),
+        packed.offsets,
+        Vocabulary(np.arange(1, NUM_ITEMS + 1)),
+        Vocabulary(np.arange(1, len(rows) + 1)),
+    )
+
+
+def order(model: Recommender, history: Sequence[int]) -> list[int]:
+    """All items, best first."""
+    scores = model.scores(Histories.of(Packed.of([history])))
+    return [int(item) for item in top_items(scores, NUM_ITEMS)[0][0]]
+
+
+def popularity(rows: Sequence[Sequence[int]], item: int) -> int:
+    return sum(value == item for row in rows for value in row)
+
+
+@settings(max_examples=30, deadline=None)
+@given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=5))
+def test_popularity(rows: list[list[int]], history: list[int]) -> None:
+    model = Popularity(PopularityConfig(), NUM_ITEMS)
+    model.on_fit_start(training(rows))
+    scores = model.scores(Histories.of(Packed.of([history, []])))
+    assert scores.dtype == torch.float32
+    assert scores[:, 1:].tolist() == [[popularity(rows, item) for item in range(1, NUM_ITEMS + 1)]] * 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=8), st.integers(1, 4))
+def test_recency(rows: list[list[int]], history: list[int], longest: int) -> None:
+    model = Recency(RecencyConfig(longest=longest), NUM_ITEMS)
+    model.on_fit_start(training(rows))
+    own = list(dict.fromkeys(history[::-1][:longest]))
+    others = [item for item in range(1, NUM_ITEMS + 1) if item not in own]
+    assert order(model, history) == own + sorted(others, key=lambda item: (-popularity(rows, item), item))
+
+
+@settings(max_examples=50, deadline=None)
+@given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=5), st.integers(1, 3))
+def test_markov(rows: list[list[int]], history: list[int], window: int) -> None:
+    model = Markov(MarkovConfig(window=window), NUM_ITEMS)
+    model.on_fit_start(training(rows))
+
+    def votes(item: int) -> int:
+        return sum(
+            (before, after) == (voter, item)
+            for voter in history[-window:]
+            for row in rows
+            for before, after in pairwise(row)
+        )
+
+    most = max(popularity(rows, item) for item in range(1, NUM_ITEMS + 1)) or 1
+    expected = [votes(item) + popularity(rows, item) / (2 * most) for item in range(1, NUM_ITEMS + 1)]
+    batch = Histories.of(Packed.of([[3], history, []]))  # the neighbours must not leak into the row
+    scores = model.scores(batch)
+    assert scores.dtype == torch.float32
+    np.testing.assert_allclose(scores[1, 1:], expected, rtol=1e-6)
+
+
+def test_tie_breaks_never_reach_the_next_count() -> None:
+    model = Markov(MarkovConfig(), 3)
+    model.popularity.copy_(torch.tensor([0, 2**40, 2**40 - 1, 1]))
+    ties = model.tie_breaks()
+    assert float(ties.max()) == 0.5
+    count = torch.tensor(2.0**22 - 2)
+    assert bool((count + ties[1] < count + 1 + ties[3]).all())
+
+
+@pytest.mark.parametrize("name", ["popularity", "recency", "markov"])
+def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    kind = model_class(name)
+    model = kind(kind.config_type(), NUM_ITEMS)
+    assert model.phases() == ()
+    assert list(model.parameters()) == []
+    histories = Histories.of(Packed.of([[1, 2], [4], []]))
+    empty = model.scores(histories)  # untrained: all equal but a user's own items, no error
+    assert torch.isfinite(empty).all()
+    model.on_fit_start(training([[1, 2, 3, 1, 2, 4], [4, 4, 5], [6]]))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    loaded = kind(kind.config_type(), NUM_ITEMS)
+    loaded.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)
+    torch.testing.assert_close(loaded.scores(histories), model.scores(histories), rtol=0, atol=0)
+    assert not torch.equal(loaded.scores(histories), empty)
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+
+
+def test_loading_checks_what_is_stored() -> None:
+    model = Markov(MarkovConfig(), NUM_ITEMS)
+    state = model.state_dict()
+    with pytest.raises(RuntimeError, match="Missing"):
+        model.load_state_dict({key: value for key, value in state.items() if key != "counts"})
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        model.load_state_dict(Markov(MarkovConfig(), NUM_ITEMS + 1).state_dict())
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValidationError):
+        MarkovConfig(window=0)
+    with pytest.raises(ValidationError):
+        RecencyConfig(longest=0)

@@ -1,0 +1,130 @@
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mclrec.data.packed import Packed
+from mclrec.nn.packing import layout
+from mclrec.nn.transformer import TransformerEncoder
+
+LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=9)
+
+
+def encoder(positions: str = "oldest", layers: int = 2) -> TransformerEncoder:
+    torch.manual_seed(3)
+    made = TransformerEncoder(
+        num_items=20,
+        longest=12,
+        width=8,
+        layers=layers,
+        heads=2,
+        inner=16,
+        positions=positions,  # type: ignore[arg-type]
+    )
+    for parameter in made.parameters():  # the usual initialisation is too small to show a mistake
+        torch.nn.init.normal_(parameter, std=0.5)
+    return made.eval().double()
+
+
+def histories(lengths: list[int], seed: int, hidden: float = 0.0) -> Packed:
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(1, 21, size=length) * (rng.random(length) >= hidden) for length in lengths]
+    for row in rows:
+        row[0] = row[0] or 7  # some key stays visible
+    return Packed.of(rows)
+
+
+def padded(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+    out = np.zeros((len(packed), packed.lengths.max()), dtype=np.int64)
+    out[packed.rows, packed.positions] = packed.items
+    return torch.from_numpy(out), torch.from_numpy(packed.lengths)
+
+
+def tensors(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(packed.items), torch.from_numpy(packed.offsets)
+
+
+def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
+    """One history, one token and one head at a time: post-norm blocks of section 2.2."""
+    n, length = model.longest, len(items)
+    first = 0 if model.positions_from == "oldest" else n - length
+    x = [model.norm(model.items.weight[i] + model.positions.weight[first + t]) for t, i in enumerate(items)]
+    for block in cast("list[Any]", model.blocks):
+        qkv = [block.qkv(token).chunk(3) for token in x]
+        out = []
+        for t in range(length):
+            heads = []
+            for part in range(2):
+                cut = slice(4 * part, 4 * part + 4)
+                seen = [s for s in range(t + 1) if items[s] != 0] or list(range(length))
+                scores = torch.stack([qkv[t][0][cut] @ qkv[s][1][cut] / 2 for s in seen])
+                weights = scores.softmax(0)
+                heads.append(sum(w * qkv[s][2][cut] for w, s in zip(weights, seen, strict=True)))
+            attended = block.attention_norm(x[t] + block.out(torch.cat(heads)))
+            inner = torch.nn.functional.gelu(block.up(attended))
+            out.append(block.norm(attended + block.down(inner)))
+        x = out
+    return torch.stack(x)
+
+
+@pytest.mark.parametrize("positions", ["oldest", "newest"])
+def test_equals_the_naive_loop(positions: str) -> None:
+    model, packed = encoder(positions), histories([1, 5, 12, 3, 5], 0)
+    expected = torch.cat([naive(model, row) for row in packed.tolist()])
+    torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
+    last = torch.from_numpy(packed.offsets[1:] - 1)
+    torch.testing.assert_close(model.encode(*tensors(packed), "last"), expected[last])
+
+
+def test_hidden_items_are_seen_by_no_token() -> None:
+    model, packed = encoder(), histories([4, 9, 12, 2], 1, hidden=0.5)
+    assert (packed.items == 0).any()
+    expected = torch.stack([naive(model, row)[-1] for row in packed.tolist()])
+    torch.testing.assert_close(model.encode(*tensors(packed)), expected)
+    torch.testing.assert_close(model(*padded(packed)), expected)
+
+
+@given(lengths=LENGTHS, seed=st.integers(0, 99), positions=st.sampled_from(["oldest", "newest"]))
+@settings(max_examples=25, deadline=None)
+def test_packed_equals_padded_in_value_and_gradient(lengths: list[int], seed: int, positions: str) -> None:
+    model, packed = encoder(positions), histories(lengths, seed, hidden=0.3)
+    gradients = []
+    for states in (model.encode(*tensors(packed)), model(*padded(packed))):
+        model.zero_grad()
+        states.pow(2).sum().backward()
+        gradients.append(
+            [states.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+        )
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_later_items_and_other_histories_do_not_matter() -> None:
+    model = encoder()
+    short, long = Packed.of([[3, 4, 5]]), Packed.of([[9], [3, 4, 5, 6, 7], [2] * 12])
+    alone = model.encode(*tensors(short), "all")
+    torch.testing.assert_close(model.encode(*tensors(long), "all")[1:4], alone)
+
+
+def test_a_history_of_hidden_items_only_stays_finite() -> None:
+    assert encoder().encode(*tensors(Packed.of([[0], [0, 0]])), "all").isfinite().all()
+
+
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_layout_is_a_permutation_in_groups_of_like_length(lengths: list[int]) -> None:
+    offsets = torch.tensor([0, *np.cumsum(lengths)])
+    plan = layout(offsets, torch.device("cpu"))
+    total = sum(lengths)
+    assert sorted(plan.order.tolist()) == list(range(total))
+    assert plan.order[plan.inverse].tolist() == list(range(total))
+    assert plan.order[plan.last][plan.restore].tolist() == (offsets[1:] - 1).tolist()
+    assert [group.start for group in plan.groups] == [0, *(group.stop for group in plan.groups[:-1])]
+    tokens = torch.arange(total, dtype=torch.float64)[:, None]
+    for group in plan.groups:
+        own = tokens[group.start : group.stop]
+        assert torch.equal(group.unpad(group.pad(own)), own)
+        assert group.rows * group.longest <= max(4 * group.rows, 2 * (group.stop - group.start))

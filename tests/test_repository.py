@@ -1,0 +1,57 @@
+"""The files around the code agree with it: import rules, pinned versions, make targets."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from mclrec.models import registry
+
+ROOT = Path(__file__).parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+OURS = {registry.entry(name).location.partition(":")[0] for name in registry.names()}
+
+
+def contract(name: str) -> dict[str, Any]:
+    [found] = [rule for rule in PROJECT["tool"]["importlinter"]["contracts"] if rule["name"] == name]
+    return dict(found)
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        ("Models do not know each other", "modules"),
+        ("Training and evaluation know no model", "forbidden_modules"),
+    ],
+)
+def test_import_rules_name_every_model(rule: str, key: str) -> None:
+    assert OURS - set(contract(rule)[key]) == set()
+
+
+def test_everything_required_is_pinned_within_its_bounds() -> None:
+    required = [*PROJECT["project"]["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
+    for requirement in map(Requirement, required):
+        assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)]), requirement
+
+
+def test_pins_are_sorted_and_public_versions() -> None:
+    assert list(pins()) == sorted(pins())
+    assert [version for version in pins().values() if "+" in version] == []
+
+
+def test_make_installs_extras_that_exist() -> None:
+    lines = re.findall(r"^EXTRAS_\w+ := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert lines
+    assert {extra for line in lines for extra in line.split(",")} <= set(EXTRAS)
