@@ -26,7 +26,9 @@ def naive(rows: list[Row], min_count: int, drop_repeats: bool) -> dict[Any, list
     """Sequences by outside ids, from the definitions."""
     rows = sorted(rows, key=lambda row: (row[2], row[1].encode() if isinstance(row[1], str) else row[1]))
     if drop_repeats:
-        rows = list({(user, item): (user, item, time) for user, item, time in reversed(rows)}.values())[::-1]
+        rows = [
+            row for place, row in enumerate(rows) if row[:2] not in {before[:2] for before in rows[:place]}
+        ]
     while True:
         users, items = Counter(row[0] for row in rows), Counter(row[1] for row in rows)
         kept = [row for row in rows if users[row[0]] >= min_count and items[row[1]] >= min_count]
@@ -123,6 +125,13 @@ def test_k_core_that_leaves_nothing_says_what_there_was() -> None:
         DataError, match=r"nothing is left of 2 users, 2 items and 3 rows .* smaller min_count$"
     ):
         prepare(frame([(1, 1, 1), (1, 2, 2), (2, 1, 3)]))
+
+
+def test_first_of_repeats_is_kept() -> None:
+    data = prepare(frame([(1, 7, 1), (1, 8, 2), (1, 7, 3), (2, 7, 4)]), min_count=1, drop_repeats=True)
+    assert outside(data) == {1: [7, 8], 2: [7]}
+    assert data.times is not None
+    assert data.times.tolist() == [1, 2, 4]
 
 
 def test_k_core_is_stable() -> None:

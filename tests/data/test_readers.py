@@ -202,6 +202,10 @@ def test_frames_that_do_not_fit() -> None:
         read_log([1, 2, 3])
     with pytest.raises(DataError, match="item column holds Float64"):
         prepare(pl.DataFrame({"user": [1], "item": [1.5], "time": [1]}))
+    with pytest.raises(DataError, match="user column holds UInt64; cast it"):
+        prepare(
+            pl.DataFrame({"user": [2**63], "item": [1], "time": [1]}, schema_overrides={"user": pl.UInt64})
+        )
     with pytest.raises(DataError, match="1 without item"):
         prepare(pd.DataFrame({"user": [1, 2], "item": ["a", None], "time": [1, 2]}))
     with pytest.raises(DataError, match="has no rows"):

@@ -46,7 +46,8 @@ class Packed:
     @property
     def positions(self) -> IntArray:
         """(T,) place of each token in its sequence, from 0."""
-        return ranges(np.zeros(len(self), dtype=np.int64), self.lengths)
+        places: IntArray = ranges(np.zeros(len(self), dtype=np.int64), self.lengths)
+        return places
 
     def __len__(self) -> int:
         """B, the number of sequences."""

@@ -47,9 +47,8 @@ _POSITIONS = {
     2: ("1", "2", None),
     3: ("1", "2", "3"),
 }  # headerless user, item[, time]; with more, time is 4th
-_BIGINT = (
-    "try_cast({0} AS BIGINT)::VARCHAR = {0}"  # canonical integers only: try_cast rounds '1.5' and reads '007'
-)
+# Canonical integers only: try_cast alone rounds '1.5' and reads '007'.
+_BIGINT = "try_cast({0} AS BIGINT)::VARCHAR = {0}"
 
 
 @dataclass
@@ -453,6 +452,10 @@ def _refuse_nulls(frame: nw.LazyFrame[Any], schema: nw.Schema, place: str) -> No
 
 
 def _id(role: str, kind: nw.dtypes.DType, place: str) -> nw.Expr:
+    if kind in {nw.UInt64, nw.Int128, nw.UInt128}:
+        raise DataError(
+            f"{place}: the {role} column holds {kind}; cast it to Int64, or to strings if it does not fit"
+        )
     if kind.is_integer():
         return nw.col(role).cast(nw.Int64)
     if kind in {nw.String, nw.Categorical, nw.Enum, nw.Object}:

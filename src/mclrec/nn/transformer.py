@@ -57,7 +57,7 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.longest = longest
         self.positions_from = positions
-        self.items = nn.Embedding(num_items + 2, width)
+        self.items = nn.Embedding(num_items + 2, width, padding_idx=0)  # only the softmax trains row 0
         self.positions = nn.Embedding(longest, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
         self.dropout = Dropout(dropout)
