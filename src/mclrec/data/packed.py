@@ -41,13 +41,13 @@ class Packed:
     @property
     def rows(self) -> IntArray:
         """(T,) which sequence each token belongs to."""
-        return np.repeat(np.arange(len(self)), self.lengths)
+        rows: IntArray = np.repeat(np.arange(len(self)), self.lengths)
+        return rows
 
     @property
     def positions(self) -> IntArray:
         """(T,) place of each token in its sequence, from 0."""
-        places: IntArray = ranges(np.zeros(len(self), dtype=np.int64), self.lengths)
-        return places
+        return ranges(np.zeros(len(self), dtype=np.int64), self.lengths)
 
     def __len__(self) -> int:
         """B, the number of sequences."""

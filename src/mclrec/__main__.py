@@ -1,0 +1,5 @@
+"""``python -m mclrec``: the command line."""
+
+from mclrec.cli import main
+
+main()

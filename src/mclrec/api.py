@@ -1,0 +1,75 @@
+"""The library in a handful of functions; everything here is also reachable as ``mclrec.NAME``."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mclrec.data.columns import Columns
+from mclrec.data.prepare import prepare
+from mclrec.data.sequences import SequenceData
+from mclrec.data.sources import load
+from mclrec.runs.compare import compare_runs as compare
+from mclrec.runs.evaluate import evaluate_run as evaluate
+from mclrec.runs.run import Run
+from mclrec.runs.sources import DataSource
+from mclrec.runs.train import TrainRequest
+from mclrec.runs.train import train as run_request
+from mclrec.serving.predictor import Model
+from mclrec.training.reporting import ProgressReporter
+
+__all__ = ["Columns", "Model", "Run", "SequenceData", "compare", "evaluate", "load", "prepare", "train"]
+
+
+def train(
+    data: SequenceData | DataSource | str | Path,
+    model: str = "mclrec",
+    *,
+    recipe: str | Path | None = None,
+    seed: int = 1,
+    out: str | Path | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    base: str | Path | None = None,
+    split: str = "leave-one-out",
+    progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Train a model and measure it.
+
+    Args:
+        data: as `load` returns it, or what `load` takes.
+        model: name of a model; ``mclrec models`` lists them.
+        recipe: section of the model's recipes, or a TOML file; the data set's own by default.
+        seed: of everything random.
+        out: directory of the run; a free one under ``runs/`` by default.
+        device: auto, cpu or cuda.
+        resume: go on with an interrupted run.
+        base: directory of an earlier model to go on from, on a newer log.
+        split: ``leave-one-out`` or ``time``.
+        progress: whether to show progress bars.
+        settings: any setting of the model or of the training, such as ``beta=0.05`` or ``lambda_=0.1``.
+
+    Returns:
+        The run: ``run.metrics``, ``run.history``, ``run.model``.
+
+    Raises:
+        MclrecError: of the kind that says what is wrong.
+    """
+    request = TrainRequest(
+        data,
+        model,
+        recipe,
+        settings,
+        seed,
+        None if out is None else Path(out),
+        device,
+        resume,
+        None if base is None else Path(base),
+        split,
+    )
+    with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
+        return run_request(request, reporter)

@@ -1,0 +1,80 @@
+"""``mclrec demo``: the whole way on the bundled data, from log to named recommendations."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from mclrec.cli.tables import print_comparison, print_recommendations
+from mclrec.data.split import leave_one_out
+from mclrec.errors import ConfigError
+from mclrec.runs.compare import compare_runs
+from mclrec.runs.run import Run
+from mclrec.runs.sources import open_source
+from mclrec.runs.train import TrainRequest, train
+from mclrec.training.reporting import ProgressReporter
+
+__all__ = ["run_demo"]
+
+_DATA = "complete-journey"
+_MODELS = ("markov", "recency", "popularity", "sasrec", "mclrec")
+_HOUSEHOLD = 100
+"""User row whose history and recommendations are shown."""
+
+
+def run_demo(out: Path, seed: int) -> None:
+    """Train, compare, recommend; a demo that is there already is made again.
+
+    Raises:
+        ConfigError: ``out`` holds something that is not a demo.
+    """
+    console = Console(highlight=False)
+    _clear(out)
+    data, _ = open_source(_DATA)
+    console.print(
+        f"[bold]{_DATA}[/bold]: {data.num_users:,} households, {data.num_items:,} product types, "
+        f"{data.num_interactions:,} first purchases. The last of each household is to be foreseen.\n"
+    )
+    runs = {}
+    for name in _MODELS:
+        console.print(f"[bold]{name}[/bold]")
+        with ProgressReporter(console) as reporter:
+            runs[name] = train(TrainRequest(data, name, seed=seed, out=out / name), reporter)
+    console.print()
+    directories = [runs[name].directory for name in _MODELS]
+    for label in ("F", "U"):
+        print_comparison(compare_runs(directories, label=label), label, "ndcg@10")
+        console.print()
+    _show_household(runs["mclrec"], console)
+    console.print(
+        f'\nThe models are in {out}. Ask one:\n  mclrec recommend {out}/mclrec --history "BANANAS,EGGS"'
+    )
+
+
+def _clear(out: Path) -> None:
+    if not out.exists():
+        return
+    foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in _MODELS)
+    if foreign:
+        raise ConfigError(f"{out}: holds {foreign[0]}, which is no part of a demo; give another --out")
+    shutil.rmtree(out)
+
+
+def _show_household(run: Run, console: Console) -> None:
+    """History of one household as training saw it, and what the model expects next."""
+    data, _ = open_source(_DATA)
+    training = leave_one_out(data).training
+    history = [str(data.item_ids[int(item)]) for item in training.sequence(_HOUSEHOLD)]
+    console.print(
+        f"[bold]Household {data.user_ids[_HOUSEHOLD + 1]}[/bold] bought for the first time, in this order:"
+    )
+    console.print("  " + ", ".join(history) + "\n")
+    console.print("MCLRec's ten recommendations:")
+    print_recommendations(run.model.recommend(history, k=10))
+    actual = [
+        str(data.item_ids[int(item)])
+        for item in data.sequence(_HOUSEHOLD)[len(training.sequence(_HOUSEHOLD)) :]
+    ]
+    console.print(f"What it did buy next: {', '.join(actual)}")

@@ -1,0 +1,105 @@
+"""Runs side by side, on the same targets, with paired-bootstrap p-values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mclrec.errors import EvaluationError
+from mclrec.evaluation.metrics import CUTS, parse_metric, per_user
+from mclrec.evaluation.protocol import RankTable
+from mclrec.evaluation.significance import paired_bootstrap
+from mclrec.randomness import Stream, generator
+from mclrec.runs.run import Run
+
+__all__ = ["Row", "compare_runs"]
+
+METRICS = tuple(f"{name}@{k}" for name in ("HR", "NDCG") for k in CUTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system: all runs of the same model and settings, which differ in seed.
+
+    Attributes:
+        label: name of the model, with the settings that tell it from others of the table.
+        seeds: of its runs.
+        metrics: mean over its runs.
+        difference: in the tested metric, to the first system; None for the first itself.
+        p: two-sided, of that difference.
+    """
+
+    label: str
+    seeds: tuple[int, ...]
+    metrics: dict[str, float]
+    difference: float | None
+    p: float | None
+
+
+def compare_runs(
+    directories: Sequence[Path], *, label: str = "U", metric: str = "ndcg@10", part: str = "test"
+) -> list[Row]:
+    """Compare runs with the first, seeds of the same system taken together.
+
+    Args:
+        directories: runs on the same data.
+        label: protocol, U or F.
+        metric: what is tested.
+        part: which targets.
+
+    Raises:
+        EvaluationError: the runs rank different targets.
+        ModelFileError: a run is damaged or was not measured so.
+    """
+    runs = [Run(Path(directory)) for directory in directories]
+    tables = [run.ranks(part, label) for run in runs]
+    for run, table in zip(runs, tables, strict=True):
+        if not tables[0].same_targets(table):
+            raise EvaluationError(
+                f"{run.directory}: ranks other targets than {runs[0].directory}; compare runs on one data set"
+            )
+    systems = _group(runs)
+    name, k = parse_metric(metric)
+    values = {
+        system: np.stack([per_user(tables[index].ranks, name, k) for index in members])
+        for system, members in systems.items()
+    }
+    first, rows = next(iter(systems)), []
+    for system, members in systems.items():
+        test = None
+        if system != first:
+            test = paired_bootstrap(values[system], values[first], generator(0, Stream.BOOTSTRAP))
+        rows.append(
+            Row(
+                system,
+                tuple(runs[index].info["seed"] for index in members),
+                _means([tables[index] for index in members]),
+                test.difference if test else None,
+                test.p if test else None,
+            )
+        )
+    return rows
+
+
+def _group(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Indices of the runs of each system, by a label that tells systems apart."""
+    infos = [run.info for run in runs]
+    settings = [{**info["config"], **info["training"]} for info in infos]
+    systems: dict[str, list[int]] = {}
+    for index, info in enumerate(infos):
+        rivals = [other for place, other in enumerate(settings) if infos[place]["model"] == info["model"]]
+        differing = [key for key in settings[index] if len({repr(other.get(key)) for other in rivals}) > 1]
+        text = " ".join(f"{key}={settings[index][key]}" for key in differing)
+        systems.setdefault(f"{info['model']} {text}".strip(), []).append(index)
+    return systems
+
+
+def _means(tables: Sequence[RankTable]) -> dict[str, float]:
+    means = {}
+    for name in METRICS:
+        metric = parse_metric(name)
+        means[name] = float(np.mean([metric.mean(table.ranks) for table in tables]))
+    return means

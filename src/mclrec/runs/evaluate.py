@@ -1,0 +1,76 @@
+"""Measure a run again, or otherwise than it was measured at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mclrec.data.split import Part
+from mclrec.errors import DataError
+from mclrec.evaluation.protocol import Result, Seen
+from mclrec.evaluation.ranking import evaluate
+from mclrec.models.storage import load_model
+from mclrec.runs.run import ranks_path
+from mclrec.runs.sources import DataSource, make_split
+from mclrec.runs.train import resolve_device
+
+__all__ = ["evaluate_run"]
+
+
+def evaluate_run(
+    directory: Path,
+    *,
+    part: Part = "test",
+    seen: Seen = "keep",
+    ks: tuple[int, ...] = (5, 10, 20),
+    data: str | None = None,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Rank the held-out targets of the run's own data; the exact ranks are written into its directory.
+
+    Args:
+        directory: the run.
+        part: validation or test targets.
+        seen: keep (U) or drop (F) items of the history.
+        ks: cuts of the metrics.
+        data: where the data are, if not where they were.
+        device: auto, cpu or cuda.
+        progress: called with targets done and their number.
+
+    Raises:
+        ModelFileError: the directory is damaged.
+        DataError: the data are missing, or not what the model was trained on.
+        EvaluationError: a cut is not in 1..V.
+    """
+    place = resolve_device(device)
+    loaded = load_model(directory, place)
+    about = loaded.info["data"]
+    found = DataSource(data or about["source"], about["options"]).load()
+    if found.fingerprint != about["fingerprint"]:
+        raise DataError(
+            f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "
+            f"not {about['fingerprint'][:12]}"
+        )
+    split = make_split(found, loaded.info["split"])
+    targets, done = split.targets(part), 0
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if progress is not None:
+            progress(done, len(targets))
+
+    result = evaluate(
+        loaded.model,
+        split,
+        name=loaded.name,
+        part=part,
+        seen=seen,
+        ks=ks,
+        seed=loaded.info["seed"],
+        device=place,
+        progress=advance,
+    )
+    result.save_ranks(ranks_path(directory, part, result.protocol.label))
+    return result

@@ -1,0 +1,222 @@
+"""Train a model by a recipe, measure it under both protocols, write its directory."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mclrec.data.sequences import SequenceData
+from mclrec.data.split import Split
+from mclrec.errors import ConfigError
+from mclrec.evaluation.protocol import Seen, library_versions
+from mclrec.evaluation.ranking import evaluate
+from mclrec.files import write_json, write_text
+from mclrec.models import registry
+from mclrec.models.base import Recommender
+from mclrec.models.storage import load_model, save_model
+from mclrec.randomness import Stream, generator
+from mclrec.recipes import Recipe, resolve
+from mclrec.runs.card import model_card
+from mclrec.runs.run import Run, ranks_path
+from mclrec.runs.sources import DataSource, make_split, open_source
+from mclrec.runs.transfer import take_over
+from mclrec.training.reporting import Reporter
+from mclrec.training.trainer import FitResult, Trainer
+
+__all__ = ["TrainRequest", "resolve_device", "train"]
+
+_FREE = {"epochs", "patience", "checkpoint_minutes"}
+"""Settings of training that may change between a run and its resumption."""
+
+_PROTOCOLS: tuple[tuple[str, Seen], ...] = (("U", "keep"), ("F", "drop"))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """Everything that decides a run.
+
+    Attributes:
+        data: the data, a name or a path.
+        model: name of a registered model.
+        recipe: section or file; None for the data set's own.
+        settings: go before the recipe's.
+        seed: of everything random.
+        out: directory; None for a free one under ``runs/``.
+        device: auto, cpu or cuda.
+        resume: go on from the directory's checkpoint.
+        base: directory of an earlier model to go on from.
+        split: leave-one-out or time.
+        command: for the record; made up from the rest if None.
+    """
+
+    data: SequenceData | DataSource | str | Path
+    model: str = "mclrec"
+    recipe: str | Path | None = None
+    settings: Mapping[str, Any] | None = None
+    seed: int = 1
+    out: Path | None = None
+    device: str = "auto"
+    resume: bool = False
+    base: Path | None = None
+    split: str = "leave-one-out"
+    command: str | None = None
+
+
+def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
+    """Run the request; see `TrainRequest`.
+
+    Raises:
+        MclrecError: of any kind that the data, the recipe or the training can cause.
+    """
+    registry.entry(request.model)
+    device = resolve_device(request.device)
+    data, source = open_source(request.data)
+    split = make_split(data, request.split)
+    recipe = resolve(request.model, data.name, request.recipe, request.settings)
+    directory = _directory(request, data.name)
+    model = build(recipe, split.training, request.seed)
+    if request.base:
+        take_over(model, data.item_ids, load_model(request.base))
+    started = time.perf_counter()
+    info = _info(request, recipe, split, source)
+    identity = _identity(info)
+    directory.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        model,
+        split,
+        recipe.training,
+        seed=request.seed,
+        directory=directory,
+        device=device,
+        identity=identity,
+        reporter=reporter,
+    )
+    fit = trainer.fit(resume=request.resume)
+    save_model(
+        directory,
+        name=recipe.model,
+        model=model,
+        items=data.item_ids,
+        counts=split.training.popularity,
+        users=data.user_ids,
+        extra=info,
+    )
+    results = {} if fit.interrupted else measure(model, split, recipe, directory, request.seed, device)
+    record = _record(fit, results, time.perf_counter() - started, device)
+    write_json(directory / "metrics.json", record)
+    write_text(directory / "README.md", model_card(info, record, recipe))
+    return Run(directory)
+
+
+def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
+    """The model as initialised by the seed."""
+    model_class = registry.model_class(recipe.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator(seed, Stream.INITIALISATION).integers(1 << 62)))
+        return model_class(recipe.config, training.num_items, training.num_users)
+
+
+def measure(
+    model: Recommender, split: Split, recipe: Recipe, directory: Path, seed: int, device: torch.device
+) -> dict[str, Any]:
+    """Test metrics under both protocols; writes the exact ranks beside the model."""
+    results = {}
+    cuts = [k for k in (5, 10, 20) if k <= model.num_items] or [model.num_items]
+    for label, seen in _PROTOCOLS:
+        result = evaluate(model, split, name=recipe.model, seen=seen, ks=cuts, seed=seed, device=device)
+        result.save_ranks(ranks_path(directory, "test", label))
+        results[label] = result.to_json()
+    return {"test": results}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        ConfigError: no such device, or none on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device {name!r}: auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda: this machine has none that torch can use; use --device cpu")
+    return torch.device(name)
+
+
+def _directory(request: TrainRequest, data_name: str) -> Path:
+    """Where the run goes; what is there already is never touched but to resume it."""
+    if request.out is not None:
+        if not request.resume and request.out.exists() and any(request.out.iterdir()):
+            raise ConfigError(f"{request.out}: is not empty: go on with --resume, or give another --out")
+        return request.out
+    stem = Path("runs") / f"{data_name}-{request.model}-seed{request.seed}"
+    taken = [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]
+    free = next(index for index, path in enumerate(taken) if not path.exists())
+    if request.resume:
+        if not free:
+            raise ConfigError(f"{stem}: no run to resume; say which with --out")
+        return taken[free - 1]
+    return taken[free]
+
+
+def _info(request: TrainRequest, recipe: Recipe, split: Split, source: DataSource) -> dict[str, Any]:
+    """What ``config.json`` says beside the model's own settings."""
+    data = split.data
+    return {
+        "recipe": {"section": recipe.section, "source": recipe.source},
+        "training": recipe.training.model_dump(mode="json"),
+        "seed": request.seed,
+        "split": request.split,
+        "base": None if request.base is None else str(request.base),
+        "data": {"name": data.name, "fingerprint": data.fingerprint, **source.to_json()},
+        "resolved": {"model": recipe.model, "config": recipe.config.model_dump(mode="json", by_alias=True)},
+        "command": request.command or _command(request, source),
+        "versions": library_versions(),
+    }
+
+
+def _identity(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resumed run must share with its checkpoint, flat so that a difference can be named."""
+    training = {key: value for key, value in info["training"].items() if key not in _FREE}
+    return {
+        "model": info["resolved"]["model"],
+        **{f"setting {key}": value for key, value in info["resolved"]["config"].items()},
+        **{f"setting {key}": value for key, value in training.items()},
+        "seed": info["seed"],
+        "split": info["split"],
+        "data": info["data"]["fingerprint"],
+    }
+
+
+def _record(fit: FitResult, results: dict[str, Any], seconds: float, device: torch.device) -> dict[str, Any]:
+    """Contents of ``metrics.json``."""
+    return {
+        "status": "interrupted" if fit.interrupted else "finished",
+        "best_epoch": fit.best_epoch,
+        "best_validation": fit.best_value,
+        "epochs": len(fit.history),
+        "training_seconds": round(sum(record.seconds for record in fit.history), 1),
+        "seconds": round(seconds, 1),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "results": results,
+    }
+
+
+def _command(request: TrainRequest, source: DataSource) -> str:
+    """The command line that repeats a run started from Python."""
+    words = ["mclrec", "train", source.place or "DATA", "--model", request.model, "--seed", str(request.seed)]
+    if request.recipe is not None:
+        words += ["--recipe", str(request.recipe)]
+    for key, value in (request.settings or {}).items():
+        words += ["--set", f"{key.rstrip('_')}={value}"]
+    if request.base is not None:
+        words += ["--from", str(request.base)]
+    return shlex.join(words)
