@@ -70,4 +70,5 @@ def ranges(starts: IntArray, lengths: IntArray) -> IntArray:
     """
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    shifts: IntArray = np.repeat(starts - (ends - lengths), lengths)
+    return np.arange(total) + shifts

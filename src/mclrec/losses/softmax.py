@@ -60,12 +60,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             scores = queries[rows] @ weight.T  # (chunk, V)
             if bias is not None:
                 scores += bias
-            log_sums = scores.logsumexp(1, keepdim=True)
             places = targets[rows].unsqueeze(1)
-            total += (log_sums - scores.gather(1, places)).sum()
-            # d loss / d scores: the softmax, less 1 at the target.
-            slopes = scores.sub_(log_sums).exp_()
-            slopes.scatter_add_(1, places, slopes.new_full(places.shape, -1.0))
+            highest = scores.amax(1, keepdim=True)
+            total += (highest - scores.gather(1, places)).sum()
+            # One exponential a score serves the loss and d loss / d scores: the softmax, less 1 at the target.
+            slopes = scores.sub_(highest).exp_()
+            sums = slopes.sum(1, keepdim=True)
+            total += sums.log().sum()
+            slopes.div_(sums).scatter_add_(1, places, slopes.new_full(places.shape, -1.0))
             of_queries, of_weight, of_bias = gradients
             if of_queries is not None:
                 torch.mm(slopes, weight, out=of_queries[rows])

@@ -17,6 +17,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples, prefixes, sequences
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
+from mclrec.losses.softmax import chunked_linear_cross_entropy
 
 __all__ = [
     "FitContext",
@@ -179,7 +180,7 @@ class ItemTable:
 
     def cross_entropy(self, queries: Tensor, targets: Tensor) -> Tensor:
         """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits)."""
-        return F.cross_entropy(self.scores(queries), targets, reduction="sum")
+        return chunked_linear_cross_entropy(queries, self.weight, self.bias, targets)
 
 
 class Recommender(nn.Module, ABC):

@@ -31,11 +31,18 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``."""
-        if not self.training or self.p == 0:
-            return x
         if self.generator is None or x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        return x * _mask(x.shape, self.p, x.dtype, self.generator)
+            return F.dropout(x, self.p, self.training)
+        mask = self.mask(x.shape, x)
+        return x if mask is None else x * mask
+
+    def mask(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
+        """What units of a tensor of this shape are multiplied by; None for nothing."""
+        if not self.training or self.p == 0:
+            return None
+        if self.generator is None or like.device.type != "cpu":
+            return F.dropout(like.new_ones(shape), self.p)
+        return _mask(torch.Size(shape), self.p, like.dtype, self.generator)
 
     def extra_repr(self) -> str:
         """Rate, as torch prints it."""

@@ -55,8 +55,6 @@ class Layout:
     Attributes:
         order: (T,) inside place -> place in the packed input.
         inverse: (T,) place in the packed input -> inside place.
-        positions: (T,) position of each inside token in its history, from 0.
-        remaining: (T,) number of later items in its history.
         last: (B,) inside place of each history's last token, in the groups' order of histories.
         restore: (B,) place in the groups' order of each history of the input.
         groups: stretches of like length.
@@ -64,8 +62,6 @@ class Layout:
 
     order: Tensor
     inverse: Tensor
-    positions: Tensor
-    remaining: Tensor
     last: Tensor
     restore: Tensor
     groups: tuple[Group, ...]
@@ -104,8 +100,6 @@ def layout(offsets: Tensor, device: torch.device) -> Layout:
     return Layout(
         tensor(order),
         tensor(inverse),
-        tensor(positions),
-        tensor(np.repeat(sorted_lengths, sorted_lengths) - 1 - positions),
         tensor(ends - 1),
         tensor(restore),
         tuple(groups),

@@ -6,7 +6,6 @@ state of a history is wanted, the last block computes queries and everything aft
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Literal, cast
 
@@ -14,13 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mclrec.nn.attention import attend, causal_attention, last_attention
 from mclrec.nn.dropout import Dropout
-from mclrec.nn.packing import Group, Layout, layout, take
+from mclrec.nn.packing import Layout, layout, take
 
 __all__ = ["TransformerEncoder"]
-
-_HIDDEN = -1e9
-"""Score of a key that must not be seen. Finite: a query that sees no key at all must not become NaN."""
 
 
 class TransformerEncoder(nn.Module):
@@ -77,12 +74,15 @@ class TransformerEncoder(nn.Module):
         Returns:
             (B, d) or (T, d), in the order of the input.
         """
+        last_only = outputs == "last"
+        positions = self._positions(offsets).to(items.device)
+        if last_only:
+            items, positions, offsets = _without_hidden(items, positions, offsets)
         plan = layout(offsets, items.device)
         inside = items.index_select(0, plan.order)
-        x = self._embed(inside, plan.positions if self.positions_from == "oldest" else -1 - plan.remaining)
+        x = self._embed(inside, positions.index_select(0, plan.order))
         hidden = inside == 0
         hidden_keys = hidden if bool(hidden.any()) else None
-        last_only = outputs == "last"
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, plan, hidden_keys, last_only and number == len(self.blocks))
         return take(x, plan.restore if last_only else plan.inverse)  # (B, d) or (T, d)
@@ -98,7 +98,9 @@ class TransformerEncoder(nn.Module):
             (B, d).
         """
         places = torch.arange(items.shape[1], device=items.device)
-        positions = places if self.positions_from == "oldest" else places - lengths[:, None]
+        positions = places
+        if self.positions_from == "newest":  # what lies after the end is never seen, but needs a position
+            positions = (places + self.longest - lengths[:, None]).clamp(max=self.longest - 1)
         x = self._embed(items, positions.expand_as(items))
         future = places[None, :] > places[:, None]
         blocked = future[None, None] | (items == 0)[:, None, None, :]  # (B, 1, L, L)
@@ -107,9 +109,14 @@ class TransformerEncoder(nn.Module):
         last = (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2])
         return x.gather(1, last).squeeze(1)
 
+    def _positions(self, offsets: Tensor) -> Tensor:
+        """(T,) position ids of packed tokens, on the host."""
+        starts = offsets[:-1] if self.positions_from == "oldest" else offsets[1:] - self.longest
+        return torch.arange(int(offsets[-1])) - starts.repeat_interleave(offsets.diff())
+
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
-        """Embedding layer; negative positions count back from n."""
-        vectors = self.items(items) + self.positions(positions.remainder(self.longest))
+        """Embedding layer."""
+        vectors = self.items(items) + self.positions(positions)
         out: Tensor = self.dropout(self.norm(vectors))
         return out
 
@@ -134,62 +141,36 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
         """(T, d) to (T, d), or to (B, d) in the groups' order of histories."""
         if not last_only:
-            qkv = self.qkv(x)  # (T, 3 d)
-            parts = [self._attend(group, qkv, hidden) for group in plan.groups]
-            return self._finish(x, torch.cat(parts))
+            attended = causal_attention(self.qkv(x), plan, hidden, self.heads, self.attention_dropout)
+            return self._finish(x, attended)
         newest = take(x, plan.last)  # (B, d)
         d = self.width
         queries = F.linear(newest, self.qkv.weight[:d], self.qkv.bias[:d])
         keys_values = F.linear(x, self.qkv.weight[d:], self.qkv.bias[d:])  # (T, 2 d)
-        rows = queries.split([group.rows for group in plan.groups])
-        parts = [
-            self._attend_last(group, q, keys_values, hidden)
-            for group, q in zip(plan.groups, rows, strict=True)
-        ]
-        return self._finish(newest, torch.cat(parts))
+        attended = last_attention(queries, keys_values, plan, hidden, self.heads, self.attention_dropout)
+        return self._finish(newest, attended)
 
     def padded(self, x: Tensor, blocked: Tensor) -> Tensor:
         """The same on padded tokens: (B, L, d), blocked (B, 1, L, L) -> (B, L, d)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self._finish(x, self._mix(q, k, v, blocked))
-
-    def _attend(self, group: Group, qkv: Tensor, hidden: Tensor | None) -> Tensor:
-        """Causal attention inside one group: (T, 3 d) -> (T of the group, d)."""
-        tokens = qkv[group.start : group.stop]
-        q, k, v = group.pad(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        places = torch.arange(group.longest, device=qkv.device)
-        blocked = (places[None, :] > places[:, None])[
-            None, None
-        ]  # padding comes last: never seen by real tokens
-        if hidden is not None:
-            blocked = blocked | group.pad(hidden[group.start : group.stop])[:, None, None, :]
-        return group.unpad(self._mix(q, k, v, blocked))
-
-    def _attend_last(
-        self, group: Group, queries: Tensor, keys_values: Tensor, hidden: Tensor | None
-    ) -> Tensor:
-        """Attention of the last token of each history of one group: queries (b, d) -> (b, d)."""
-        tokens = keys_values[group.start : group.stop]
-        k, v = group.pad(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q = queries.unflatten(-1, (self.heads, -1))[:, :, None]  # (b, heads, 1, d / heads)
-        places = torch.arange(group.longest, device=queries.device)
-        blocked = (places[None, :] >= group.lengths[:, None])[:, None, None, :]
-        if hidden is not None:
-            blocked = blocked | group.pad(hidden[group.start : group.stop])[:, None, None, :]
-        return self._mix(q, k, v, blocked).squeeze(1)
-
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor, blocked: Tensor) -> Tensor:
-        """Scaled dot-product attention; q (b, heads, Q, d / heads) -> (b, Q, d)."""
-        scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose(-1, -2)
-        weights = self.attention_dropout(scores.masked_fill(blocked, _HIDDEN).softmax(-1))
-        mixed: Tensor = weights.to(v.dtype) @ v
-        return mixed.transpose(1, 2).flatten(2)
+        return self._finish(x, attend(q, k, v, blocked, self.attention_dropout))
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Everything after attention, token by token."""
         x = self.attention_norm(x + self.dropout(self.out(attended)))
         out: Tensor = self.norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
         return out
+
+
+def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Leave out tokens that nobody attends to and whose own state nobody asks for: all hidden ones but the last."""
+    kept = items != 0
+    kept[offsets[1:].to(kept.device) - 1] = True
+    if bool(kept.all()):
+        return items, positions, offsets
+    counts = torch.zeros_like(offsets)
+    counts[1:] = kept.cumsum(0).cpu()[offsets[1:] - 1]
+    return items[kept], positions[kept], counts
 
 
 def _initialise(module: nn.Module) -> None:
