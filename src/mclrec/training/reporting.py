@@ -90,4 +90,5 @@ class ProgressReporter:
         self._console.print(
             f"{record.phase} epoch {record.epoch:3d}  {record.seconds:6.1f} s  {losses}{metric}{star}",
             highlight=False,
+            soft_wrap=True,
         )

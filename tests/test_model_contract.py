@@ -1,0 +1,175 @@
+"""What every registered model must keep: the trainer, the evaluation and the predictor rely on nothing else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import tiny_data
+from torch import Tensor
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.packed import Packed
+from mclrec.data.sequences import SequenceData
+from mclrec.models import registry
+from mclrec.models.base import FitContext, Phase, Recommender, StepContext, Update, VectorRecommender
+from mclrec.models.storage import load_model, save_model
+from mclrec.nn.dropout import Dropout, seed_dropout
+from mclrec.randomness import Stream, generator
+
+SMALL = {"width": 8, "heads": 2, "inner": 16, "longest": 8}
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "sasrec": [
+        {},
+        {"unit": "sequences"},
+        {"unit": "sequences", "loss": "bce", "positions": "newest"},
+        {"loss": "bce"},
+    ],
+    "mclrec": [
+        {},
+        {"unit": "sequences"},
+        {"lambda": 0.0},
+        {"beta": 0.0},
+        {"beta": 0.0, "lambda": 0.0},
+        {"gamma": 0.0},
+        {"updates": "two", "regularizer": "paper"},
+        {"updates": "joint", "mask": "own"},
+        {"shared_augmenter": True, "regularizer": "off"},
+    ],
+}
+CASES = [(name, variant) for name in registry.names() for variant in VARIANTS.get(name, [{}])]
+
+
+@pytest.fixture(scope="module")
+def data() -> SequenceData:
+    return tiny_data()
+
+
+def build(name: str, variant: dict[str, Any], data: SequenceData) -> Recommender:
+    model_class = registry.model_class(name)
+    known = model_class.config_type.model_fields
+    config = model_class.config_type.model_validate({k: v for k, v in SMALL.items() if k in known} | variant)
+    torch.manual_seed(5)
+    model = model_class(config, data.num_items, data.num_users)
+    model.on_fit_start(data)
+    return model
+
+
+def batches(model: Recommender, phase: Phase, data: SequenceData, steps: int = 1) -> Iterator[Batch]:
+    examples = phase.examples(data)
+    model.on_phase_start(phase.name)
+    model.on_epoch_start(FitContext(data, 1, lambda: generator(1, Stream.CLUSTERING)))
+    for step in range(steps):
+        rows = generator(1, Stream.ORDER, step).permutation(len(examples))[:24]
+        yield phase.prepare(examples, rows, generator(1, Stream.VIEWS, step))
+
+
+def total(model: Recommender, update: Update, batch: Batch, step: int = 0) -> Tensor:
+    seed_dropout(model, generator(1, Stream.DROPOUT, step))
+    losses = update.loss(batch, StepContext())
+    return torch.stack([term.weight * term.mean for term in losses.values()]).sum()
+
+
+def histories(data: SequenceData, model: Recommender, count: int = 9) -> Histories:
+    rows = [data.sequence(user)[-model.longest :][: 1 + user % model.longest] for user in range(count)]
+    return Histories.of(Packed.of(rows), np.arange(1, count + 1))
+
+
+@pytest.mark.parametrize(("name", "variant"), CASES)
+class TestContract:
+    def test_scores_are_fp32_and_do_not_depend_on_the_rest_of_the_batch(
+        self, name: str, variant: dict[str, Any], data: SequenceData
+    ) -> None:
+        model = build(name, variant, data).eval()
+        batch = histories(data, model)
+        together = model.scores(batch)
+        assert together.shape == (len(batch), data.num_items + 1)
+        assert together.dtype == torch.float32
+        assert together[:, 1:].isfinite().all()
+        for row in range(len(batch)):
+            items = batch.items[batch.offsets[row] : batch.offsets[row + 1]]
+            alone = Histories(batch.users[row : row + 1], items, torch.tensor([0, len(items)]))
+            torch.testing.assert_close(model.scores(alone)[0], together[row])
+
+    def test_scores_are_queries_times_items(
+        self, name: str, variant: dict[str, Any], data: SequenceData
+    ) -> None:
+        model = build(name, variant, data).eval()
+        if not isinstance(model, VectorRecommender):
+            return
+        batch, table = histories(data, model), model.items()
+        queries = model.query_vectors(batch)
+        pairs = table.pair_scores(queries, batch.last_items())
+        expected = model.scores(batch).gather(1, batch.last_items()[:, None]).squeeze(1)
+        torch.testing.assert_close(pairs, expected)
+
+    def test_each_update_moves_its_own_group_and_lowers_its_loss(
+        self, name: str, variant: dict[str, Any], data: SequenceData
+    ) -> None:
+        model = build(name, variant, data)
+        for module in model.modules():
+            if isinstance(module, Dropout):
+                module.p = 0.0  # so that the loss of one batch falls for sure
+        for phase in model.phases():
+            [batch] = batches(model, phase, data)
+            for update in phase.updates:
+                group = model.parameter_groups()[update.group]
+                model.requires_grad_(False)
+                for parameter in group:
+                    parameter.requires_grad_(True)
+                before = copy.deepcopy(model.state_dict())
+                optimiser = torch.optim.Adam(group, lr=1e-2)
+                values = []
+                for _ in range(12):
+                    loss = total(model, update, batch)
+                    optimiser.zero_grad()
+                    loss.backward()
+                    optimiser.step()
+                    values.append(float(loss.detach()))
+                assert np.isfinite(values).all()
+                assert values[-1] < values[0]
+                own = {id(parameter) for parameter in group}
+                for parameter_name, parameter in model.named_parameters():
+                    if id(parameter) not in own:
+                        assert torch.equal(parameter, before[parameter_name]), parameter_name
+                assert any(not torch.equal(model.state_dict()[key], value) for key, value in before.items())
+
+    def test_the_seed_decides(self, name: str, variant: dict[str, Any], data: SequenceData) -> None:
+        def losses(first_step: int) -> list[float]:
+            model = build(name, variant, data).train()
+            return [
+                float(total(model, update, batch, step + first_step).detach())
+                for phase in model.phases()
+                for step, batch in enumerate(batches(model, phase, data, 2))
+                for update in phase.updates
+            ]
+
+        assert losses(0) == losses(0)
+        assert not losses(0) or losses(0) != losses(1)
+
+    def test_saves_everything(
+        self, name: str, variant: dict[str, Any], data: SequenceData, tmp_path: Path
+    ) -> None:
+        model = build(name, variant, data).eval()
+        save_model(
+            tmp_path, name=name, model=model, items=data.item_ids, counts=data.popularity, users=data.user_ids
+        )
+        loaded = load_model(tmp_path).model
+        assert loaded.config == model.config
+        assert loaded.state_dict().keys() == model.state_dict().keys()
+        for key, value in model.state_dict().items():
+            assert torch.equal(loaded.state_dict()[key], value), key
+        assert torch.equal(loaded.scores(histories(data, model)), model.scores(histories(data, model)))
+
+    def test_item_tensors_have_a_row_an_item(
+        self, name: str, variant: dict[str, Any], data: SequenceData
+    ) -> None:
+        model = build(name, variant, data)
+        assert not isinstance(model, VectorRecommender) or model.item_tensors
+        for key in model.item_tensors:
+            assert len(model.state_dict()[key]) > data.num_items

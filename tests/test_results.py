@@ -1,0 +1,40 @@
+"""What is published agrees with the files that it is made from."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mclrec.data.sources import DATASETS
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "results").glob("*.json"))
+
+
+def test_the_page_is_made_from_the_files() -> None:
+    specification = importlib.util.spec_from_file_location("publish", ROOT / "scripts" / "publish.py")
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    assert (ROOT / "results" / "README.md").read_text(encoding="utf-8") == module.page()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_result_says_what_it_depends_on(path: Path) -> None:
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert result["status"] == "finished"
+    assert result["command"].startswith("mclrec train ")
+    assert result["data"]["name"] in DATASETS
+    assert len(result["data"]["fingerprint"]) == 64
+    assert result["versions"].keys() >= {"mclrec", "python", "torch"}
+    assert result["test"].keys() == {"U", "F"}
+    best = max(
+        range(len(result["validation"])),
+        key=lambda epoch: next(iter(result["validation"][epoch].values())),
+        default=-1,
+    )
+    assert result["best_epoch"] == best + 1
