@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories
@@ -28,6 +28,12 @@ class EncoderConfig(ModelConfig):
     dropout: float = Field(0.5, ge=0, lt=1, description="rate on hidden units")
     attention_dropout: float = Field(0.5, ge=0, lt=1, description="rate on attention weights")
     positions: Literal["oldest", "newest"] = Field("oldest", description="where position ids count from")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width = {self.width} is not a multiple of heads = {self.heads}")
+        return self
 
 
 class SequentialConfig(EncoderConfig):
