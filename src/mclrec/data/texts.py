@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +20,7 @@ __all__ = ["DELIMITED", "JSON", "load_text", "sql_text", "suffix_of"]
 
 DELIMITED = {".csv", ".tsv", ".dat", ".data", ".inter", ".txt"}
 JSON = {".jsonl", ".ndjson", ".json"}
+_BLOCK = 1 << 20
 _POSITIONS = {
     2: ("1", "2", None),
     3: ("1", "2", "3"),
@@ -46,6 +48,7 @@ def load_text(
         DataError: empty or malformed file, unknown column, a time that is none.
         duckdb.Error: a malformed line; see `mclrec.data.readers.engine_errors`.
     """
+    _refuse_cut_off(path)
     first_line = 1
     if suffix in JSON:
         roles = _load_json(connection, path, columns)
@@ -76,6 +79,18 @@ def _open(path: Path) -> IO[str]:
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig")
     return path.open(encoding="utf-8-sig")
+
+
+def _refuse_cut_off(path: Path) -> None:
+    """Read a gzipped file to its checksum: DuckDB before 2.0 takes a truncated one for a short one."""
+    if path.suffix.lower() != ".gz":
+        return
+    try:
+        with gzip.open(path) as file:
+            while file.read(_BLOCK):
+                pass
+    except (OSError, EOFError, zlib.error) as problem:
+        raise DataError(f"{path}: cannot be read: {problem}") from None
 
 
 def _first_lines(path: Path) -> tuple[str, str]:

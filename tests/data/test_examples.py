@@ -1,0 +1,72 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mclrec.data.examples import Examples, prefixes, sequences
+from mclrec.data.packed import Packed
+from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sources import DATASETS, load
+from mclrec.data.split import leave_one_out
+
+FOLDER = Path(os.environ.get("MCLREC_DATA", "nowhere"))
+LOGS = st.lists(st.lists(st.integers(1, 30), max_size=9), min_size=1, max_size=6)
+
+
+def make(rows: list[list[int]]) -> SequenceData:
+    packed = Packed.of(rows)
+    users = Vocabulary(range(len(rows)))
+    return SequenceData(packed.items.astype(np.int32), packed.offsets, Vocabulary(range(30)), users)
+
+
+def every(examples: Examples) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.arange(len(examples))
+
+
+@given(LOGS, st.integers(1, 5))
+def test_prefixes_are_every_item_after_what_came_before(rows: list[list[int]], longest: int) -> None:
+    examples = prefixes(make(rows), longest)
+    expected = [
+        (user, row[max(0, t - longest) : t], row[t])
+        for user, row in enumerate(rows)
+        for t in range(1, len(row))
+    ]
+    inputs, targets = examples.inputs(every(examples)).tolist(), examples.targets(every(examples)).tolist()
+    assert list(zip(examples.users.tolist(), inputs, targets, strict=True)) == expected
+    assert len(examples) == examples.num_targets == len(expected)
+
+
+@given(LOGS, st.integers(1, 5))
+def test_sequences_have_a_target_after_each_of_the_last_positions(rows: list[list[int]], longest: int) -> None:
+    examples = sequences(make(rows), longest)
+    users = [user for user, row in enumerate(rows) if len(row) >= 2]
+    stretches = [rows[user][-longest - 1 :] for user in users]
+    assert examples.users.tolist() == users
+    assert examples.inputs(every(examples)).tolist() == [stretch[:-1] for stretch in stretches]
+    targets = [item for stretch in stretches for item in stretch[1:]]
+    assert examples.targets(every(examples)).tolist() == targets
+    assert examples.num_targets == len(targets)
+
+
+@pytest.mark.parametrize("index", [prefixes, sequences])
+@given(rows=LOGS, choice=st.lists(st.integers(0, 999), max_size=6))
+def test_any_rows_in_any_order(index: object, rows: list[list[int]], choice: list[int]) -> None:
+    examples = prefixes(make(rows), 3) if index is prefixes else sequences(make(rows), 3)
+    chosen = np.array([c % len(examples) for c in choice] if len(examples) else [], dtype=np.int64)
+    one_by_one = [np.array([row]) for row in chosen]
+    inputs = examples.inputs(chosen)
+    assert inputs.items.dtype == inputs.offsets.dtype == np.int64
+    assert inputs.tolist() == [examples.inputs(row)[0].tolist() for row in one_by_one]
+    assert examples.targets(chosen).tolist() == [t for row in one_by_one for t in examples.targets(row)]
+
+
+@pytest.mark.parametrize(("name", "count"), [("beauty", 131_413), ("sports", 189_543), ("yelp", 225_061)])
+def test_as_many_prefixes_as_the_official_code(name: str, count: int) -> None:
+    if not (FOLDER / DATASETS[name].file).is_file():
+        pytest.skip(f"MCLREC_DATA has no {DATASETS[name].file}")
+    examples = prefixes(leave_one_out(load(name)).training, 50)
+    assert len(examples) == count
+    assert (examples.ends - examples.starts).max() == 50

@@ -1,0 +1,120 @@
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from mclrec.errors import ConfigError, DataError
+from mclrec.files import atomic_directory, atomic_file, read_json, sha256_file, write_json, write_text
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Every file below, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+class TestAtomicFile:
+    def test_appears_at_the_end(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "file.txt"
+        with atomic_file(path) as temporary:
+            temporary.write_text("one")
+            assert temporary.parent == path.parent
+            assert not path.exists()
+        assert content(tmp_path) == {"new/file.txt": "one"}
+        assert path.stat().st_mode & 0o777 == 0o644
+
+    def test_an_error_leaves_the_old_content_and_nothing_else(self, tmp_path: Path) -> None:
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with pytest.raises(KeyboardInterrupt), atomic_file(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+        assert content(tmp_path) == {"file.txt": "old"}
+
+    def test_a_failed_rename_leaves_no_temporary_file(self, tmp_path: Path) -> None:
+        (tmp_path / "taken").mkdir()
+        with pytest.raises(OSError, match="taken"):
+            write_text(tmp_path / "taken", "text")
+        assert os.listdir(tmp_path) == ["taken"]  # noqa: PTH208 - hidden files count
+
+
+class TestAtomicDirectory:
+    def test_takes_the_place_of_the_old_one(self, tmp_path: Path) -> None:
+        for text in ("one", "two"):
+            with atomic_directory(tmp_path / "folder") as temporary:
+                (temporary / text).write_text(text)
+        assert content(tmp_path) == {"folder/two": "two"}
+        assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+        assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
+
+    @pytest.mark.parametrize("existed", [True, False])
+    def test_an_error_leaves_the_old_content_and_nothing_else(self, tmp_path: Path, existed: bool) -> None:
+        path = tmp_path / "folder"
+        if existed:
+            path.mkdir()
+            (path / "old").write_text("old")
+        with pytest.raises(KeyboardInterrupt), atomic_directory(path) as temporary:
+            (temporary / "half").write_text("half")
+            raise KeyboardInterrupt
+        assert content(tmp_path) == ({"folder/old": "old"} if existed else {})
+        assert [found.name for found in tmp_path.iterdir()] == (["folder"] if existed else [])
+
+    def test_a_failed_swap_brings_the_old_one_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, replace = tmp_path / "folder", Path.replace
+        write_text(path / "old", "old")
+
+        def failing(source: Path, target: Path) -> Path:
+            if source.suffix == ".part":
+                raise OSError("disk full")
+            return replace(source, target)
+
+        monkeypatch.setattr(Path, "replace", failing)
+        with pytest.raises(OSError, match="disk full"), atomic_directory(path) as temporary:
+            (temporary / "new").touch()
+        assert content(tmp_path) == {"folder/old": "old"}
+        assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+class TestJson:
+    def test_round_trip(self, tmp_path: Path) -> None:
+        value = {"name": "日本", "numbers": [1, 0.1, None, True]}
+        write_json(tmp_path / "a.json", value)
+        assert read_json(tmp_path / "a.json") == value
+        assert "日本" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+    def test_what_json_cannot_hold_changes_nothing(self, tmp_path: Path, value: object) -> None:
+        write_json(tmp_path / "a.json", 1)
+        with pytest.raises((ValueError, TypeError)):
+            write_json(tmp_path / "a.json", {"x": value})
+        assert content(tmp_path) == {"a.json": "1\n"}
+
+    @pytest.mark.parametrize(
+        ("written", "message"),
+        [
+            (b'{\n  "a": 1,\n  "b": oh\n}', r"a\.json:3: not valid JSON: "),
+            (b"", r"a\.json:1: not valid JSON: "),
+            (b'"\xff"', r"a\.json: cannot be read: "),
+            (None, r"a\.json: no such file"),
+        ],
+    )
+    def test_errors_name_file_and_line(self, tmp_path: Path, written: bytes | None, message: str) -> None:
+        path = tmp_path / "a.json"
+        if written is not None:
+            path.write_bytes(written)
+        with pytest.raises(DataError, match=message) as caught:
+            read_json(path)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ConfigError):
+            read_json(path, ConfigError)
+
+    def test_a_directory_is_not_json(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="cannot be read"):
+            read_json(tmp_path)
+
+
+def test_sha256_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"bytes" * 100_000)
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(b"bytes" * 100_000).hexdigest()
