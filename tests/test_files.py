@@ -13,6 +13,11 @@ def content(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
+def stop_halfway(path: Path) -> None:
+    path.write_text("half")
+    raise KeyboardInterrupt
+
+
 class TestAtomicFile:
     def test_appears_at_the_end(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "file.txt"
@@ -27,8 +32,7 @@ class TestAtomicFile:
         path = tmp_path / "file.txt"
         path.write_text("old")
         with pytest.raises(KeyboardInterrupt), atomic_file(path) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
+            stop_halfway(temporary)
         assert content(tmp_path) == {"file.txt": "old"}
 
     def test_a_failed_rename_leaves_no_temporary_file(self, tmp_path: Path) -> None:
@@ -54,8 +58,7 @@ class TestAtomicDirectory:
             path.mkdir()
             (path / "old").write_text("old")
         with pytest.raises(KeyboardInterrupt), atomic_directory(path) as temporary:
-            (temporary / "half").write_text("half")
-            raise KeyboardInterrupt
+            stop_halfway(temporary / "file")
         assert content(tmp_path) == ({"folder/old": "old"} if existed else {})
         assert [found.name for found in tmp_path.iterdir()] == (["folder"] if existed else [])
 

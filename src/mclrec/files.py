@@ -43,20 +43,25 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-            path.replace(old / path.name)
-            try:
-                temporary.replace(path)
-            except OSError:
-                (old / path.name).replace(path)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
+            _swap(temporary, path)
         else:
             temporary.replace(path)
     finally:
         with suppress(FileNotFoundError):
             shutil.rmtree(temporary)
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put ``new`` in the place of ``path``, or leave ``path`` as it was."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    old = path.replace(folder / path.name)
+    try:
+        new.replace(path)
+    except OSError:
+        old.replace(path)
+        folder.rmdir()
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

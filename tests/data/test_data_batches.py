@@ -1,7 +1,6 @@
 from typing import Literal
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +35,9 @@ def test_concatenate(parts: list[list[list[int]]]) -> None:
     packed = [Packed.of(part) for part in parts]
     users = [np.arange(len(part)) + 10 * number for number, part in enumerate(parts)]
     joined = Histories.concatenate([Histories.of(p, u) for p, u in zip(packed, users, strict=True)])
-    assert Packed(joined.items.numpy(), joined.offsets.numpy()).tolist() == [r for part in parts for r in part]
+    assert Packed(joined.items.numpy(), joined.offsets.numpy()).tolist() == [
+        r for part in parts for r in part
+    ]
     assert joined.users.tolist() == np.concatenate(users).tolist()
 
 
@@ -47,14 +48,13 @@ def test_users_are_unknown_unless_given() -> None:
     assert histories.lengths.tolist() == [2, 0, 1]
 
 
-@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_everything_but_offsets_moves_to_the_device(device: str) -> None:
+def test_everything_but_offsets_moves_to_the_device() -> None:
     histories = Histories.of(Packed.of([[1, 2], [3]]))
     batch = Batch(histories, torch.tensor([4, 5]), 2.0, (histories, histories), torch.tensor([6, 7]))
-    moved = batch.to(torch.device(device))
+    moved = batch.to(torch.device("meta"))
     parts = (moved.histories, *moved.views)
     tensors = [moved.targets, moved.negatives, *(t for part in parts for t in (part.items, part.users))]
-    assert {tensor.device.type for tensor in tensors if tensor is not None} == {device}
+    assert {tensor.device.type for tensor in tensors if tensor is not None} == {"meta"}
     assert len(tensors) == 8
     assert {part.offsets.device for part in parts} == {CPU}
     assert (len(moved), moved.count) == (2, 2.0)

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mclrec.data.examples import Examples, prefixes, sequences
-from mclrec.data.packed import Packed
+from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.data.sources import DATASETS, load
 from mclrec.data.split import leave_one_out
@@ -22,7 +23,7 @@ def make(rows: list[list[int]]) -> SequenceData:
     return SequenceData(packed.items.astype(np.int32), packed.offsets, Vocabulary(range(30)), users)
 
 
-def every(examples: Examples) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def every(examples: Examples) -> IntArray:
     return np.arange(len(examples))
 
 
@@ -40,7 +41,9 @@ def test_prefixes_are_every_item_after_what_came_before(rows: list[list[int]], l
 
 
 @given(LOGS, st.integers(1, 5))
-def test_sequences_have_a_target_after_each_of_the_last_positions(rows: list[list[int]], longest: int) -> None:
+def test_sequences_have_a_target_after_each_of_the_last_positions(
+    rows: list[list[int]], longest: int
+) -> None:
     examples = sequences(make(rows), longest)
     users = [user for user, row in enumerate(rows) if len(row) >= 2]
     stretches = [rows[user][-longest - 1 :] for user in users]
@@ -53,8 +56,10 @@ def test_sequences_have_a_target_after_each_of_the_last_positions(rows: list[lis
 
 @pytest.mark.parametrize("index", [prefixes, sequences])
 @given(rows=LOGS, choice=st.lists(st.integers(0, 999), max_size=6))
-def test_any_rows_in_any_order(index: object, rows: list[list[int]], choice: list[int]) -> None:
-    examples = prefixes(make(rows), 3) if index is prefixes else sequences(make(rows), 3)
+def test_any_rows_in_any_order(
+    index: Callable[[SequenceData, int], Examples], rows: list[list[int]], choice: list[int]
+) -> None:
+    examples = index(make(rows), 3)
     chosen = np.array([c % len(examples) for c in choice] if len(examples) else [], dtype=np.int64)
     one_by_one = [np.array([row]) for row in chosen]
     inputs = examples.inputs(chosen)

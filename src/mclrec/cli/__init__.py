@@ -12,23 +12,39 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave the process: 0 if all went well, 2 for a user's error, 130 for Ctrl-C."""
-    import click
+    """Run the command line and leave the process.
+
+    The status is 0 if all went well, 2 for a user's error, which is one line on the error stream, and 130 for Ctrl-C.
+
+    Args:
+        arguments: words after ``mclrec``; those of the process if None.
+    """
+    import typer
 
     from mclrec.cli.app import app
 
+    words = sys.argv[1:] if arguments is None else arguments
     warnings.showwarning = _show_warning
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(words or ["--help"], standalone_mode=False, prog_name="mclrec", obj={"words": words})
     except MclrecError as problem:
         sys.exit(_complain(str(problem)))
-    except click.ClickException as problem:
-        problem.show()
-        sys.exit(problem.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("interrupted\n")
+    except OSError as problem:
+        sys.exit(_complain(f"{problem.filename or 'system'}: {problem.strerror or problem}"))
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except Exception as problem:
+        if not hasattr(problem, "format_message"):
+            raise
+        sys.exit(_complain(_usage(problem)))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(problem: Any) -> str:
+    """What click says, by whichever click: typer brings a copy of its own, older ones use the installed one."""
+    message = problem.format_message().replace("Value error, ", "")
+    context = getattr(problem, "ctx", None)
+    return message if context is None else f"{message} (see {context.command_path} --help)"
 
 
 def _complain(message: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,23 +16,53 @@ from mclrec.errors import ConfigError
 app = typer.Typer(
     name="mclrec",
     help="Sequential recommendation by meta-optimised contrastive learning: train, evaluate, recommend.",
-    no_args_is_help=True,
+    epilog="Begin with: mclrec demo, or: mclrec train --help",
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DataOption = Annotated[
-    str, typer.Argument(metavar="DATA", help="A data set's name, a log, or prepared data.")
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+_COLUMNS = "Columns of the log"
+
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="Name of a data set, path of a log, or prepared data.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 SeenOption = Annotated[
     Literal["keep", "drop"],
     typer.Option(help="Keep the items of a user's history as candidates (protocol U) or drop them (F)."),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+UserColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=_COLUMNS, help="Of the user; guessed if not given."),
+]
+ItemColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=_COLUMNS, help="Of the item; guessed if not given."),
+]
+TimeColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=_COLUMNS, help="Of the time; guessed if not given."),
+]
+SequenceColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=_COLUMNS, help="That orders rows of the same time."),
+]
+FileOrder = Annotated[
+    bool,
+    typer.Option(
+        "--file-order", rich_help_panel=_COLUMNS, help="The log has no time; its rows stand in order."
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -52,25 +81,39 @@ def _main(
 
 
 @app.command(
-    epilog="Examples: `mclrec train beauty` · "
-    "`mclrec train complete-journey --model sasrec --seed 2` · "
-    "`mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20 --out runs/mine` · "
-    "`mclrec train newer.csv --from runs/mine`"
+    epilog=_examples(
+        "mclrec train beauty",
+        "mclrec train complete-journey --model sasrec --seed 2",
+        "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
+        "mclrec train newer.csv --from runs/log-mclrec-seed1",
+        "mclrec models mclrec  (what --set and --recipe take)",
+    )
 )
 def train(
-    data: DataOption,
-    model: Annotated[str, typer.Option(help="Name of a model; see `mclrec models`.")] = "mclrec",
+    context: typer.Context,
+    data: DataArgument,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Which model; listed by: mclrec models")
+    ] = "mclrec",
     recipe: Annotated[
-        str | None, typer.Option(help="Section of the model's recipes, or a TOML file.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Section of the model's recipes, or a TOML file; the data set's own if not given.",
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a setting, may be repeated; listed by: mclrec models MODEL",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory of the run; a free one under runs/ if not given.")
+        Path | None, typer.Option(metavar="DIR", help="Of the run; a free one under runs/ if not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 1,
+    seed: SeedOption = 1,
     device: DeviceOption = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted or killed run.")
@@ -79,26 +122,33 @@ def train(
         Path | None,
         typer.Option("--from", metavar="RUN", help="Go on from an earlier model, on a newer log."),
     ] = None,
-    split: Annotated[str, typer.Option("--split-by", help="leave-one-out, or time.")] = "leave-one-out",
+    split: Annotated[
+        Literal["leave-one-out", "time"],
+        typer.Option("--split-by", help="Hold out each user's last items, or what is newest by global time."),
+    ] = "leave-one-out",
     min_count: Annotated[
-        int | None, typer.Option(min=1, help="k-core: interactions a user or item must have; 5 for a log.")
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=1,
+            help="k-core: interactions that a user or item must have; 5 for a log if not given.",
+        ),
     ] = None,
     drop_repeats: Annotated[
         bool, typer.Option("--drop-repeats", help="Keep only the first interaction of a user with an item.")
     ] = False,
-    user_column: Annotated[str | None, typer.Option(help="Column of the user; guessed if not given.")] = None,
-    item_column: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
-    time_column: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
-    sequence_column: Annotated[
-        str | None, typer.Option(help="Column that orders rows of the same time.")
-    ] = None,
-    file_order: Annotated[
-        bool, typer.Option("--file-order", help="The log has no time; its rows stand in order.")
-    ] = False,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    sequence_column: SequenceColumn = None,
+    file_order: FileOrder = False,
     header: Annotated[
-        bool | None, typer.Option(help="Whether the file has a header; guessed if not given.")
+        bool | None,
+        typer.Option(
+            rich_help_panel=_COLUMNS, help="Whether the file begins with their names; guessed if not given."
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing until the end.")] = False,
 ) -> int:
     """Train a model on a log, measure it under both protocols, and write its directory."""
     from mclrec.cli import training
@@ -106,18 +156,14 @@ def train(
     from mclrec.runs.sources import DataSource
     from mclrec.runs.train import TrainRequest
 
-    columns = {"user": user_column, "item": item_column, "time": time_column, "sequence": sequence_column}
-    named: dict[str, Any] = {key: value for key, value in columns.items() if value is not None}
-    if file_order:
-        named["file_order"] = True
-    options = {"min_count": min_count, "header": header, "columns": named or None}
-    source = DataSource(
-        data,
-        {key: value for key, value in options.items() if value is not None}
-        | ({"drop_repeats": True} if drop_repeats else {}),
-    )
+    options = {
+        "min_count": min_count,
+        "header": header,
+        "columns": _columns(user_column, item_column, time_column, sequence_column, file_order) or None,
+        "drop_repeats": drop_repeats or None,
+    }
     request = TrainRequest(
-        source,
+        DataSource(data, {key: value for key, value in options.items() if value is not None}),
         model,
         recipe,
         dict(parse_setting(text) for text in setting or []),
@@ -127,20 +173,28 @@ def train(
         resume,
         base,
         split,
-        command=shlex.join(["mclrec", *_without_resume(sys.argv[1:])]),
+        command=shlex.join(["mclrec", *_without_resume(context.obj["words"])]),
     )
     return training.run(request, quiet=quiet)
 
 
-@app.command(epilog="Example: `mclrec evaluate runs/beauty-mclrec-seed1 --seen drop --split validation`")
+@app.command(
+    epilog=_examples(
+        "mclrec evaluate runs/beauty-mclrec-seed1",
+        "mclrec evaluate runs/beauty-mclrec-seed1 --seen drop --split validation --k 50",
+    )
+)
 def evaluate(
     run: RunArgument,
     seen: SeenOption = "keep",
     split: Annotated[Literal["validation", "test"], typer.Option(help="Which held-out items.")] = "test",
     k: Annotated[
-        list[int] | None, typer.Option("--k", min=1, help="Cuts; 5, 10 and 20 if not given.")
+        list[int] | None,
+        typer.Option("--k", metavar="N", min=1, help="Cut, may be repeated; 5, 10 and 20 if not given."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Where the data are, if not where they were.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Where the data are, if not where they were.")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -149,9 +203,9 @@ def evaluate(
     from mclrec.cli.tables import print_result
     from mclrec.runs.evaluate import evaluate_run
 
-    with counting("targets", hidden=as_json) as advance:
+    with counting("targets") as advance:
         result = evaluate_run(
-            run, part=split, seen=seen, ks=tuple(k or (5, 10, 20)), data=data, device=device, progress=advance
+            run, part=split, seen=seen, ks=tuple(k) if k else None, data=data, device=device, progress=advance
         )
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
@@ -160,35 +214,50 @@ def evaluate(
 
 
 @app.command(
-    epilog='Examples: `mclrec recommend runs/demo/mclrec --history "BANANAS,EGGS - X-LARGE" --k 5` · '
-    "`mclrec recommend RUN --users log.csv --out recs.parquet`"
+    epilog=_examples(
+        'mclrec recommend runs/demo/mclrec --history "BANANAS,EGGS - X-LARGE" --k 5',
+        "mclrec recommend runs/demo/mclrec --users log.csv --out recs.parquet",
+    )
 )
 def recommend(
     run: RunArgument,
     history: Annotated[
-        str | None, typer.Option(help='Item ids, oldest first: "a,b,c"; quote an id that holds a comma.')
+        str | None,
+        typer.Option(
+            metavar="IDS", help='Items, oldest first: "a,b,c"; quote an id that holds a comma: \'a,"b,c"\'.'
+        ),
     ] = None,
-    users: Annotated[Path | None, typer.Option(help="A log; every user in it gets recommendations.")] = None,
+    users: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="Every user in this log gets recommendations.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Parquet file for --users: user, rank, item, score.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Parquet file for --users: user, rank, item, score."),
     ] = None,
-    k: Annotated[int, typer.Option(help="How many items.")] = 10,
+    k: Annotated[int, typer.Option(metavar="N", help="How many items.")] = 10,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Items of the history may be recommended.")
     ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    sequence_column: SequenceColumn = None,
+    file_order: FileOrder = False,
 ) -> None:
     """Recommend items after a history, or to every user of a log."""
     if (history is None) == (users is None) or (users is None) != (out is None):
         raise ConfigError("give either --history, or both --users and --out")
     from mclrec.cli.tables import print_recommendations
+    from mclrec.data.columns import Columns
     from mclrec.runs.train import resolve_device
     from mclrec.serving.predictor import Model
 
     model = Model.load(run, resolve_device(device))
     if users is not None and out is not None:
-        count = model.recommend_file(users, out, k, include_seen=include_seen)
+        columns = Columns(**_columns(user_column, item_column, time_column, sequence_column, file_order))
+        count = model.recommend_file(users, out, k, include_seen=include_seen, columns=columns)
         typer.echo(f"{out}: {k} items for each of {count} users")
         return
     found = model.recommend(_ids(history or ""), k, include_seen=include_seen)
@@ -198,12 +267,14 @@ def recommend(
         print_recommendations(found)
 
 
-@app.command(epilog="Example: `mclrec compare runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1`")
+@app.command(epilog=_examples("mclrec compare runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1"))
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Runs on the same data; the first is the rival.")
     ],
-    metric: Annotated[str, typer.Option(help="What is tested.")] = "ndcg@10",
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="What is tested: hr@N, ndcg@N or mrr@N.")
+    ] = "ndcg@10",
     seen: SeenOption = "keep",
     as_json: JsonOption = False,
 ) -> None:
@@ -219,26 +290,32 @@ def compare(
         print_comparison(rows, label, metric)
 
 
-@app.command()
-def models(as_json: JsonOption = False) -> None:
-    """The models there are."""
-    from mclrec.cli.tables import print_models
-    from mclrec.models import registry
+@app.command(epilog=_examples("mclrec models", "mclrec models mclrec"))
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Model to describe; all are listed if not given."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The models there are, or one model's settings and recipes."""
+    from mclrec.cli.catalogue import describe, listing
+    from mclrec.cli.tables import print_model, print_models
 
+    found = listing() if name is None else describe(name)
     if as_json:
-        entries = {name: registry.entry(name) for name in registry.names()}
-        fields = ("title", "year", "paper", "family", "regimes")
-        typer.echo(json.dumps({n: {f: getattr(e, f) for f in fields} for n, e in entries.items()}))
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    elif name is None:
+        print_models(found)
     else:
-        print_models()
+        print_model(found)
 
 
-@app.command(
-    epilog="Examples: `mclrec datasets` · `mclrec datasets beauty` · `mclrec datasets sports --groups`"
-)
+@app.command(epilog=_examples("mclrec datasets", "mclrec datasets beauty", "mclrec datasets sports --groups"))
 def datasets(
     name: Annotated[
-        str | None, typer.Argument(help="Data set or log to describe; all are listed if not given.")
+        str | None,
+        typer.Argument(metavar="DATA", help="Data set or log to describe; all are listed if not given."),
     ] = None,
     groups: Annotated[
         bool, typer.Option("--groups", help="By users' sequence length, as in table 5.")
@@ -257,13 +334,21 @@ def datasets(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Directory of the runs.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 1,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Of the runs.")] = Path("runs/demo"),
+    seed: SeedOption = 1,
 ) -> None:
     """Train MCLRec and SASRec on the bundled grocery data, compare them with trivial systems, and recommend."""
     from mclrec.cli.demo import run_demo
 
     run_demo(out, seed)
+
+
+def _columns(
+    user: str | None, item: str | None, time: str | None, sequence: str | None, file_order: bool
+) -> dict[str, Any]:
+    """Keywords of `Columns`: what was given."""
+    named = {"user": user, "item": item, "time": time, "sequence": sequence, "file_order": file_order or None}
+    return {role: value for role, value in named.items() if value is not None}
 
 
 def _ids(text: str) -> list[str]:

@@ -40,7 +40,7 @@ def run_demo(out: Path, seed: int) -> None:
     runs = {}
     for name in _MODELS:
         console.print(f"[bold]{name}[/bold]")
-        with ProgressReporter(console) as reporter:
+        with ProgressReporter(Console(stderr=True)) as reporter:
             runs[name] = train(TrainRequest(data, name, seed=seed, out=out / name), reporter)
     console.print()
     directories = [runs[name].directory for name in _MODELS]

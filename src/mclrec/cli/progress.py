@@ -12,8 +12,9 @@ __all__ = ["counting"]
 
 
 @contextmanager
-def counting(what: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield what is told (done, total); the bar is on the error stream."""
-    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is told (done, total); the bar is on the error stream, if that is a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from mclrec.evaluation.protocol import Result
@@ -18,12 +19,17 @@ __all__ = [
     "print_comparison",
     "print_datasets",
     "print_metrics",
+    "print_model",
     "print_models",
     "print_recommendations",
     "print_result",
     "print_run",
     "print_sizes",
 ]
+
+
+_WIDE = 1000
+"""Columns where nobody looks: no line of a table is longer."""
 
 
 def _table(*columns: str, left: int = 1, title: str | None = None) -> Table:
@@ -35,9 +41,11 @@ def _table(*columns: str, left: int = 1, title: str | None = None) -> Table:
 
 
 def _console() -> Console:
-    """Standard output; as wide as it must be where it is not a terminal, so that lines are not broken."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 160))
+    """Standard output, without markup, as ids may look like it; wide where it is no terminal: lines stay whole."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    return console
 
 
 def print_metrics(rows: Mapping[str, Mapping[str, float]], title: str | None = None) -> None:
@@ -80,9 +88,7 @@ def print_comparison(rows: Sequence[Row], label: str, metric: str) -> None:
     best = {name: max(row.metrics[name] for row in rows) for name in names}
     for row in rows:
         cells = [
-            f"[bold]{row.metrics[name]:.4f}[/bold]"
-            if row.metrics[name] == best[name]
-            else f"{row.metrics[name]:.4f}"
+            Text(f"{row.metrics[name]:.4f}", style="bold" if row.metrics[name] == best[name] else "")
             for name in names
         ]
         tested = (
@@ -94,15 +100,42 @@ def print_comparison(rows: Sequence[Row], label: str, metric: str) -> None:
     _console().print(table)
 
 
-def print_models() -> None:
-    """The registry."""
-    from mclrec.models import registry
-
+def print_models(listing: Mapping[str, Mapping[str, Any]]) -> None:
+    """The registry, as `mclrec.cli.catalogue.listing` gives it."""
     table = _table("name", "year", "family", "regimes", "paper", left=5)
-    for name in registry.names():
-        entry = registry.entry(name)
-        table.add_row(name, str(entry.year or ""), entry.family, ", ".join(entry.regimes), entry.paper)
+    for name, entry in listing.items():
+        regimes = ", ".join(entry["regimes"])
+        table.add_row(name, str(entry["year"] or ""), entry["family"], regimes, entry["paper"])
     _console().print(table)
+
+
+def print_model(about: Mapping[str, Any]) -> None:
+    """One model's settings and recipes, as `mclrec.cli.catalogue.describe` gives them."""
+    console = _console()
+    console.print(f"{about['title']}: {about['paper']}")
+    for title in ("settings", "training"):
+        if about[title]:
+            console.print()
+            console.print(_settings_table(title, about[title]))
+    console.print("\nrecipes", style="bold")
+    for section, recipe in about["recipes"].items():
+        changes = " ".join(f"{key}={_toml(value)}" for key, value in recipe["settings"].items())
+        console.print(f"{section}: {recipe['source']}" + (f"\n  {changes}" if changes else ""))
+
+
+def _settings_table(title: str, settings: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table(title, "default", "allowed", "", left=4)
+    table.columns[0].no_wrap = True
+    for key, about in settings.items():
+        table.add_row(key, _toml(about["default"]), about["allowed"], about["description"])
+    return table
+
+
+def _toml(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def print_datasets() -> None:
@@ -122,10 +155,12 @@ def print_sizes(name: str, *, groups: bool) -> None:
     from mclrec.data.statistics import table2, table5
 
     data = load(name)
-    table = _table(data.name, "#users", "#items", "#actions", "avg.length", "sparsity")
-    for row in table5(data) if groups else [table2(data)]:
+    rows = table5(data) if groups else [table2(data)]
+    heading, title = ("length", data.name) if groups else ("data set", None)
+    table = _table(heading, "#users", "#items", "#actions", "avg.length", "sparsity", title=title)
+    for row in rows:
         table.add_row(
-            row.name if groups else "",
+            row.name,
             str(row.users),
             str(row.items),
             str(row.actions),

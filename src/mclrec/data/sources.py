@@ -232,8 +232,13 @@ def _copy(response: Any, file: BinaryIO, name: str) -> None:
     """Copy a response to a file, with a bar on a terminal; a short one raises OSError."""
     size = response.headers.get("Content-Length")
     total = None if size is None else int(size)
+    console = Console(stderr=True)
     bar = Progress(
-        TextColumn(f"downloading {name}"), DownloadColumn(), console=Console(stderr=True), transient=True
+        TextColumn(f"downloading {name}"),
+        DownloadColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
     with bar:
         task = bar.add_task(name, total=total)

@@ -21,6 +21,7 @@ __all__ = [
     "FloatArray",
     "Metric",
     "check_cut",
+    "default_cuts",
     "hit_rate",
     "mrr",
     "ndcg",
@@ -82,6 +83,11 @@ def check_cut(k: int, num_items: int | None = None) -> None:
         raise EvaluationError(f"k = {k}: a list has at least 1 place")
     if num_items is not None and k > num_items:
         raise EvaluationError(f"k = {k} is more than the catalogue's {num_items} items; use k <= {num_items}")
+
+
+def default_cuts(num_items: int) -> tuple[int, ...]:
+    """The paper's cuts that are not more than the catalogue's V items; V itself if all are."""
+    return tuple(k for k in CUTS if k <= num_items) or (num_items,)
 
 
 def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:

@@ -14,7 +14,7 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.split import Part, Split, Targets
 from mclrec.errors import EvaluationError
-from mclrec.evaluation.metrics import CUTS, check_cut, summarise
+from mclrec.evaluation.metrics import check_cut, default_cuts, summarise
 from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions, repeats
 from mclrec.models.base import Recommender
 
@@ -33,7 +33,7 @@ def evaluate(
     name: str,
     part: Part = "test",
     seen: Seen = "keep",
-    ks: Iterable[int] = CUTS,
+    ks: Iterable[int] | None = None,
     seed: int = 0,
     device: torch.device | None = None,
     batch_size: int | None = None,
@@ -47,7 +47,7 @@ def evaluate(
         name: of the model in the registry.
         part: which targets.
         seen: whether items of the history stay candidates; see `Protocol`.
-        ks: cuts of the metrics.
+        ks: cuts of the metrics; if None, the paper's that the catalogue allows.
         seed: of the training, for the record.
         device: where the model is; default CPU.
         batch_size: see `rank_targets`.
@@ -56,7 +56,7 @@ def evaluate(
     Raises:
         EvaluationError: a cut is not in 1..V.
     """
-    cuts = tuple(ks)
+    cuts = default_cuts(model.num_items) if ks is None else tuple(ks)
     for k in cuts:
         check_cut(k, model.num_items)
     targets = split.targets(part)

@@ -25,23 +25,17 @@ class PopularityConfig(ModelConfig):
 
 
 class RecencyConfig(ModelConfig):
-    """Recency's settings.
+    """Recency's settings."""
 
-    Attributes:
-        longest: items of the history that it lists.
-    """
-
-    longest: int = Field(default=50, ge=1)
+    longest: int = Field(default=50, ge=1, description="items of the history that it lists")
 
 
 class MarkovConfig(ModelConfig):
-    """Markov's settings.
+    """Markov's settings."""
 
-    Attributes:
-        window: how many of the latest items vote. 1 is the first-order Markov chain.
-    """
-
-    window: int = Field(default=1, ge=1)
+    window: int = Field(
+        default=1, ge=1, description="how many of the latest items vote; 1 is the first-order Markov chain"
+    )
 
 
 class _Counting(Recommender):
@@ -84,7 +78,8 @@ class Popularity(_Counting):
 class Recency(_Counting):
     """The user's own items, newest first and each once; then the others by popularity.
 
-    Score of an item of the history: the place of its last occurrence, from 1. Strong where users repeat.
+    Score of an item of the history: the place of its last occurrence, ``longest`` for the newest. Strong where
+    users repeat.
     """
 
     config_type = RecencyConfig
@@ -96,7 +91,8 @@ class Recency(_Counting):
     def scores(self, histories: Histories) -> Tensor:
         """See `Recommender.scores`."""
         items = histories.padded("right")[0][:, -self.longest :]  # (B, L), 0 where a history is shorter
-        places = torch.arange(1, items.shape[1] + 1, device=items.device, dtype=torch.float32)
+        last, first = self.longest + 1, self.longest + 1 - items.shape[1]
+        places = torch.arange(first, last, device=items.device, dtype=torch.float32)
         start = self.tie_breaks().expand(len(histories), -1)
         return start.scatter_reduce(1, items, places.expand(len(histories), -1), "amax")
 

@@ -131,7 +131,8 @@ class _CausalAttention(torch.autograd.Function):
         saved = []
         for group, bias, mask in zip(groups, biases, masks, strict=True):
             q, k, v = split = _split_heads(group.pad(qkv[group.start : group.stop]), 3, heads)
-            weights = torch.baddbmm(bias, q, k.mT, alpha=scale).softmax(-1)
+            # CUDA's autocast leaves softmax in fp32; the backward pass multiplies weights with narrower gradients.
+            weights = torch.baddbmm(bias, q, k.mT, alpha=scale).softmax(-1).to(v.dtype)
             mixed = torch.bmm(weights if mask is None else weights * mask, v)
             out[group.start : group.stop] = _join_heads(mixed[None], heads).index_select(0, group.slots)
             saved += [split, weights]

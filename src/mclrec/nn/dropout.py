@@ -65,7 +65,7 @@ def _mask(shape: torch.Size, p: float, dtype: torch.dtype, generator: np.random.
         words = generator.integers(0, 1 << 64, size=-(-count // 64), dtype=np.uint64)
         kept, keep = np.unpackbits(words.view(np.uint8), count=count), 0.5
     else:
-        dropped = round(p * _RESOLUTION)
+        dropped = min(round(p * _RESOLUTION), _RESOLUTION - 1)
         draws = generator.integers(0, _RESOLUTION, size=count, dtype=np.uint16)
         kept, keep = (draws >= dropped).view(np.uint8), 1 - dropped / _RESOLUTION
     return torch.from_numpy(kept).to(dtype).mul_(1 / keep).view(shape)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Part
 from mclrec.errors import DataError
 from mclrec.evaluation.protocol import Result, Seen
@@ -22,7 +24,7 @@ def evaluate_run(
     *,
     part: Part = "test",
     seen: Seen = "keep",
-    ks: tuple[int, ...] = (5, 10, 20),
+    ks: tuple[int, ...] | None = None,
     data: str | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -33,7 +35,7 @@ def evaluate_run(
         directory: the run.
         part: validation or test targets.
         seen: keep (U) or drop (F) items of the history.
-        ks: cuts of the metrics.
+        ks: cuts of the metrics; if None, the paper's that the catalogue allows.
         data: where the data are, if not where they were.
         device: auto, cpu or cuda.
         progress: called with targets done and their number.
@@ -46,7 +48,7 @@ def evaluate_run(
     place = resolve_device(device)
     loaded = load_model(directory, place)
     about = loaded.info["data"]
-    found = DataSource(data or about["source"], about["options"]).load()
+    found = _load(directory, data or about["source"], about["options"])
     if found.fingerprint != about["fingerprint"]:
         raise DataError(
             f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "
@@ -74,3 +76,13 @@ def evaluate_run(
     )
     result.save_ranks(ranks_path(directory, part, result.protocol.label))
     return result
+
+
+def _load(directory: Path, place: str | None, options: Mapping[str, Any]) -> SequenceData:
+    """The data as they were prepared for training; says what to do where they are gone."""
+    try:
+        return DataSource(place, options).load()
+    except DataError as problem:
+        raise DataError(
+            f"{problem}; {directory} was trained on it: if it is elsewhere, say where with --data"
+        ) from None

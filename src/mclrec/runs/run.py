@@ -70,8 +70,10 @@ class Run:
         """Exact ranks of each target.
 
         Raises:
-            ModelFileError: the run was not measured so.
+            ModelFileError: there is no such run, or it was not measured so.
         """
+        if not self.directory.is_dir():
+            raise ModelFileError(f"{self.directory}: no such run directory")
         path = ranks_path(self.directory, part, label)
         if not path.exists():
             raise ModelFileError(

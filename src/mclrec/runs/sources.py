@@ -38,7 +38,7 @@ class DataSource:
             DataError: there is no place to read from, or it cannot be read.
         """
         if self.place is None:
-            raise DataError("the run was trained on data from memory: say where they are with --data")
+            raise DataError("data from memory have no place to be read from")
         options = dict(self.options)
         if "columns" in options:
             options["columns"] = Columns(**options["columns"])

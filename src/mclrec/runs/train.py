@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,8 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
     Raises:
         MclrecError: of any kind that the data, the recipe or the training can cause.
     """
-    registry.entry(request.model)
     device = resolve_device(request.device)
+    _check_words(request)
     data, source = open_source(request.data)
     split = make_split(data, request.split)
     recipe = resolve(request.model, data.name, request.recipe, request.settings)
@@ -86,7 +87,6 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
     started = time.perf_counter()
     info = _info(request, recipe, split, source)
     identity = _identity(info)
-    directory.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         model,
         split,
@@ -97,7 +97,8 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
         identity=identity,
         reporter=reporter,
     )
-    fit = trainer.fit(resume=request.resume)
+    with _made(directory):
+        fit = trainer.fit(resume=request.resume)
     save_model(
         directory,
         name=recipe.model,
@@ -127,9 +128,8 @@ def measure(
 ) -> dict[str, Any]:
     """Test metrics under both protocols; writes the exact ranks beside the model."""
     results = {}
-    cuts = [k for k in (5, 10, 20) if k <= model.num_items] or [model.num_items]
     for label, seen in _PROTOCOLS:
-        result = evaluate(model, split, name=recipe.model, seen=seen, ks=cuts, seed=seed, device=device)
+        result = evaluate(model, split, name=recipe.model, seen=seen, seed=seed, device=device)
         result.save_ranks(ranks_path(directory, "test", label))
         results[label] = result.to_json()
     return {"test": results}
@@ -150,11 +150,32 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def _check_words(request: TrainRequest) -> None:
+    """Find mistakes that need no data before data are read, which may take long."""
+    resolve(request.model, "", request.recipe, request.settings)
+    if request.out is None or not request.out.exists():
+        return
+    if not request.out.is_dir():
+        raise ConfigError(f"{request.out}: is not a directory; give another --out")
+    if not request.resume and any(request.out.iterdir()):
+        raise ConfigError(f"{request.out}: is not empty: go on with --resume, or give another --out")
+
+
+@contextmanager
+def _made(directory: Path) -> Iterator[None]:
+    """A directory; it goes again if the block fails and has left it empty."""
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            directory.rmdir()
+        raise
+
+
 def _directory(request: TrainRequest, data_name: str) -> Path:
-    """Where the run goes; what is there already is never touched but to resume it."""
+    """Where the run goes: what was given, or a free directory under ``runs/``."""
     if request.out is not None:
-        if not request.resume and request.out.exists() and any(request.out.iterdir()):
-            raise ConfigError(f"{request.out}: is not empty: go on with --resume, or give another --out")
         return request.out
     stem = Path("runs") / f"{data_name}-{request.model}-seed{request.seed}"
     taken = [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]

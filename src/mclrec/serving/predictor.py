@@ -285,10 +285,11 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any
 
 @contextmanager
 def _progress(users: int) -> Iterator[Callable[[int], None]]:
-    """Yield what moves a progress bar on."""
+    """Yield what moves a progress bar on, which is shown on a terminal only."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("users", total=users)
         yield lambda done: progress.advance(task, done)

@@ -47,7 +47,7 @@ class SilentReporter:
 
 
 class ProgressReporter:
-    """A progress bar for the running epoch, and a line for each that is over."""
+    """A line for each epoch that is over, and on a terminal a progress bar for the running one."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -60,6 +60,7 @@ class ProgressReporter:
             TextColumn("{task.fields[losses]}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", losses="", visible=False)
 

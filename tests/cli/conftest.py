@@ -1,0 +1,86 @@
+"""The command line in this process, a log with difficult ids, and two runs on it."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from mclrec.cli import main
+from mclrec.errors import MclrecWarning
+from tests.helpers import tiny_data
+
+ODD = {3: "ä, é [bold] :smile:", 7: "日本"}
+"""Ids that a comma, markup or an encoding could break."""
+
+SMALL = ["--set", "width=8", "--set", "inner=8", "--set", "epochs=2"]
+
+
+class Outcome(NamedTuple):
+    """What a command leaves."""
+
+    status: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Outcome]
+
+
+def write_log(path: Path, *, items: int = 15, seed: int = 0) -> Path:
+    """`tiny_data` as a log."""
+    data = tiny_data(items=items, seed=seed)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["user", "item", "time"])
+        for user in range(data.num_users):
+            for place, item in enumerate(data.sequence(user).tolist()):
+                rows.writerow([f"u{user}", ODD.get(item, f"i{item}"), place])
+    return path
+
+
+def run_main(*words: object) -> int:
+    """Exit status of a command; its warnings are shown, as outside of pytest."""
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+        warnings.simplefilter("always", MclrecWarning)
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command in this process."""
+
+    def call(*words: object) -> Outcome:
+        status = run_main(*words)
+        return Outcome(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``log.csv`` and the runs ``sasrec`` and ``markov``; not to be changed."""
+    folder = tmp_path_factory.mktemp("built")
+    log = write_log(folder / "log.csv")
+    assert run_main("train", log, "--model", "sasrec", *SMALL, "--out", folder / "sasrec", "-q") == 0
+    assert run_main("train", log, "--model", "markov", "--out", folder / "markov", "-q") == 0
+    return folder
+
+
+@pytest.fixture
+def world(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what is built, as the current folder, where the runs find their log."""
+    copy = tmp_path / "world"
+    shutil.copytree(built, copy)
+    for name in ("sasrec", "markov"):
+        config = copy / name / "config.json"
+        text = config.read_text(encoding="utf-8")
+        config.write_text(text.replace(str(built), str(copy)), encoding="utf-8")
+    monkeypatch.chdir(copy)
+    return copy

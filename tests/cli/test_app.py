@@ -1,0 +1,258 @@
+"""Every command does what its help says, on a tiny log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from mclrec import Model, __version__
+from mclrec.data.sources import DATASETS
+from tests.cli.conftest import ODD, SMALL, Cli, write_log
+
+COMMANDS = ("train", "evaluate", "recommend", "compare", "models", "datasets", "demo")
+
+
+def quoted(*ids: str) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(ids)
+    return text.getvalue().strip()
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").out == f"mclrec {__version__}\n"
+    alone, asked = cli(), cli("--help")
+    assert alone == asked
+    assert asked.status == 0
+    assert all(name in asked.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_fits_a_narrow_terminal(
+    cli: Cli, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = cli(command, "-h")
+    assert found.status == 0
+    assert max(map(len, found.out.splitlines())) <= 80
+    assert "…" not in found.out
+    if command != "demo":
+        assert "Examples:" in found.out
+
+
+def test_module_runs_and_a_closed_pipe_is_no_error(world: Path) -> None:
+    program = [sys.executable, "-m", "mclrec", "models", "mclrec"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stderr
+        child.stdout.close()
+        assert child.stderr.read() == b""
+
+
+# -------------------------------------------------------------------------------- train
+
+
+def test_train_says_what_it_did(cli: Cli, world: Path) -> None:
+    found = cli("train", "log.csv", "--model", "sasrec", *SMALL, "--seed", 3)
+    assert found.status == 0
+    directory = Path("runs/log-sasrec-seed3")
+    assert str(directory) in found.out.splitlines()[-1]
+    assert [line.split()[:3] for line in found.err.splitlines()] == [
+        ["train", "epoch", str(n)] for n in (1, 2)
+    ]
+    config = json.loads((directory / "config.json").read_text())
+    assert config["command"] == "mclrec train log.csv --model sasrec " + " ".join(SMALL) + " --seed 3"
+    assert config["config"]["width"] == 8
+    assert config["seed"] == 3
+    assert cli("train", "log.csv", "--model", "markov", "--seed", 3, "-q").err == ""
+    assert (
+        cli("train", "log.csv", "--model", "markov", "--seed", 3, "-q")
+        .out.splitlines()[-1]
+        .startswith("runs/log-markov-seed3-2")
+    )
+
+
+def test_train_reads_named_columns_without_time(cli: Cli, world: Path) -> None:
+    text = Path("log.csv").read_text(encoding="utf-8").replace("user,item,time", "who,what,n", 1)
+    Path("other.csv").write_text(text, encoding="utf-8")
+    words = ["--user-column", "who", "--item-column", "what", "--file-order", "--min-count", 1]
+    assert cli("train", "other.csv", *words, "--model", "markov", "--out", "r").status == 0
+    about = json.loads(Path("r/config.json").read_text())["data"]
+    assert about["options"] == {
+        "min_count": 1,
+        "columns": {"user": "who", "item": "what", "file_order": True},
+    }
+    # The same columns are found again by evaluate, and can be named to recommend.
+    assert cli("evaluate", "r", "--json").status == 0
+    named = ["--user-column", "who", "--item-column", "what", "--file-order"]
+    assert cli("recommend", "r", "--users", "other.csv", *named, "--out", "r.parquet").status == 0
+
+
+def test_train_goes_on_from_a_run(cli: Cli, world: Path) -> None:
+    write_log(Path("newer.csv"), items=17, seed=1)
+    words = ["train", "newer.csv", "--model", "sasrec", *SMALL, "--from", "sasrec", "--out", "next"]
+    assert cli(*words).status == 0
+    assert json.loads(Path("next/config.json").read_text())["base"] == "sasrec"
+
+
+def test_resume_of_a_finished_run_changes_no_number(cli: Cli, world: Path) -> None:
+    before = json.loads(Path("sasrec/metrics.json").read_text())["results"]["test"]["U"]["metrics"]
+    words = ["train", world / "log.csv", "--model", "sasrec", *SMALL, "--out", "sasrec", "--resume"]
+    assert cli(*words).status == 0
+    config = json.loads(Path("sasrec/config.json").read_text())
+    assert "--resume" not in config["command"]
+    after = json.loads(Path("sasrec/metrics.json").read_text())["results"]["test"]["U"]["metrics"]
+    assert after == before
+
+
+# -------------------------------------------------------------------------------- evaluate, compare
+
+
+@pytest.mark.parametrize(("seen", "label"), [("keep", "U"), ("drop", "F")])
+def test_evaluate_finds_the_numbers_of_training(cli: Cli, world: Path, seen: str, label: str) -> None:
+    found = cli("evaluate", "sasrec", "--seen", seen, "--json")
+    assert (found.status, found.err) == (0, "")
+    result = json.loads(found.out)
+    kept = json.loads(Path("sasrec/metrics.json").read_text())["results"]["test"][label]
+    assert result | {"seconds": 0} == kept | {"seconds": 0}
+
+
+def test_evaluate_prints_cuts_and_protocol(cli: Cli, world: Path) -> None:
+    found = cli("evaluate", "sasrec", "--split", "validation", "--k", 1, "--k", 3)
+    assert found.err == ""
+    header, row, about = found.out.splitlines()
+    assert header.split() == ["HR@1", "HR@3", "NDCG@1", "NDCG@3", "MRR@1", "MRR@3"]
+    assert row.split()[0] == "sasrec"
+    assert about.startswith("U: validation targets")
+    assert Path("sasrec/ranks-validation-U.parquet").exists()
+
+
+def test_evaluate_is_told_where_data_went(cli: Cli, world: Path) -> None:
+    Path("log.csv").rename("moved.csv")
+    assert cli("evaluate", "sasrec").status == 2
+    assert cli("evaluate", "sasrec", "--data", "moved.csv").status == 0
+
+
+def test_compare(cli: Cli, world: Path) -> None:
+    found = cli("compare", "markov", "sasrec", "--seen", "drop", "--metric", "hr@5", "--json")
+    assert found.err == ""
+    first, second = json.loads(found.out)
+    kept = json.loads(Path("sasrec/metrics.json").read_text())["results"]["test"]["F"]["metrics"]
+    assert (first["system"], first["difference"], first["p"]) == ("markov", None, None)
+    assert second["system"] == "sasrec"
+    assert second["metrics"]["HR@5"] == kept["HR@5"]
+    assert second["difference"] == pytest.approx(kept["HR@5"] - first["metrics"]["HR@5"])
+    assert 0 < second["p"] <= 1
+    text = cli("compare", "markov", "sasrec", "--seen", "drop", "--metric", "hr@5").out
+    assert text.splitlines()[0].split() == ["test,", "protocol", "F"]
+    assert "difference hr@5" in text
+    assert text.splitlines()[-1].split()[-1] == f"{second['p']:.4f}"
+
+
+# -------------------------------------------------------------------------------- recommend
+
+
+def test_recommend_answers_as_the_model_does(cli: Cli, world: Path) -> None:
+    history = ["i2", ODD[3], ODD[7]]
+    expected = Model.load("sasrec").recommend(history, 4)
+    found = cli("recommend", "sasrec", "--history", quoted(*history), "--k", 4, "--json")
+    assert (found.status, found.err) == (0, "")
+    assert json.loads(found.out) == [item._asdict() for item in expected]
+    table = cli("recommend", "sasrec", "--history", quoted(*history), "--k", 4).out.splitlines()[1:]
+    assert [line.split(maxsplit=1)[1].rsplit(maxsplit=1)[0] for line in table] == [
+        item for item, _ in expected
+    ]
+
+
+def test_recommend_prints_ids_as_they_are(cli: Cli, world: Path) -> None:
+    shown = cli("recommend", "sasrec", "--history", "i1", "--k", 14).out
+    assert all(name in shown for name in ODD.values())
+
+
+def test_recommend_drops_what_was_seen_unless_asked(cli: Cli, world: Path) -> None:
+    def items(*words: object) -> set[str]:
+        found = cli("recommend", "sasrec", "--history", "i1,i2,i4", "--json", *words)
+        return {row["item"] for row in json.loads(found.out)}
+
+    assert len(items("--k", 15)) == 12
+    assert not {"i1", "i2", "i4"} & items("--k", 15)
+    assert {"i1", "i2", "i4"} < items("--k", 15, "--include-seen")
+
+
+def test_recommend_skips_unknown_items_and_says_so(cli: Cli, world: Path) -> None:
+    found = cli("recommend", "sasrec", "--history", "i2,nothing,i4", "--json")
+    assert found.err == "warning: item 'nothing' is not in the model's catalogue and is skipped\n"
+    assert found.out == cli("recommend", "sasrec", "--history", "i2,i4", "--json").out
+
+
+@pytest.mark.parametrize("history", ["", " , ", "nothing"])
+def test_recommend_popular_items_to_nobody(cli: Cli, world: Path, history: str) -> None:
+    found = cli("recommend", "sasrec", "--history", history, "--k", 3, "--json")
+    assert found.status == 0
+    assert found.err.endswith("warning: 1 history without a known item gets the popular items\n")
+    counts = pq.read_table("sasrec/items.parquet").to_pydict()
+    best = sorted(zip(counts["count"], counts["id"], strict=True), reverse=True)[:3]
+    assert [row["score"] for row in json.loads(found.out)] == [count for count, _ in best]
+
+
+def test_recommend_to_every_user_of_a_log(cli: Cli, world: Path) -> None:
+    found = cli("recommend", "sasrec", "--users", "log.csv", "--out", "new/recs.parquet", "--k", 3)
+    assert (found.status, found.err) == (0, "")
+    assert found.out == "new/recs.parquet: 3 items for each of 40 users\n"
+    assert [path.name for path in Path("new").iterdir()] == ["recs.parquet"]
+    rows = pq.read_table("new/recs.parquet").to_pylist()
+    assert len(rows) == 40 * 3
+    with Path("log.csv").open(encoding="utf-8", newline="") as file:
+        history = [row["item"] for row in csv.DictReader(file) if row["user"] == "u7"]
+    expected = Model.load("sasrec").recommend(history, 3)
+    own = [row for row in rows if row["user"] == "u7"]
+    assert [(row["rank"], row["item"]) for row in own] == [
+        (place, item) for place, (item, _) in enumerate(expected, start=1)
+    ]
+    assert [row["score"] for row in own] == pytest.approx([score for _, score in expected], abs=1e-5)
+
+
+# -------------------------------------------------------------------------------- datasets
+
+
+def test_datasets_are_listed(cli: Cli) -> None:
+    lines = cli("datasets").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(DATASETS)
+    assert lines[2].split()[1:4] == ["22,363", "12,101", "198,502"]
+
+
+def test_sizes_of_a_log(cli: Cli, world: Path) -> None:
+    (header, row) = cli("datasets", "complete-journey").out.splitlines()
+    assert header.split() == ["data", "set", "#users", "#items", "#actions", "avg.length", "sparsity"]
+    assert row.split() == ["complete-journey", "2447", "1509", "92285", "37.7", "97.50%"]
+    groups = cli("datasets", "log.csv", "--groups").out.splitlines()
+    assert groups[0].strip() == "log"
+    assert [line.split()[0] for line in groups[2:]] == ["=5", "6-8", ">8"]
+
+
+PAPER = {
+    "beauty": ["22363", "12101", "198502", "8.9", "99.93%"],
+    "sports": ["35598", "18357", "296337", "8.3", "99.95%"],
+    "yelp": ["30431", "20033", "316354", "10.4", "99.95%"],
+}
+GROUPS = {
+    "sports": [["11416", "18357", "57080"], ["14209", "18357", "95564"], ["9973", "18357", "143693"]],
+    "yelp": [["8076", "20032", "40380"], ["11109", "20030", "75082"], ["11246", "20033", "200892"]],
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_sizes_are_those_of_the_paper(cli: Cli, name: str) -> None:
+    found = cli("datasets", name)
+    if "download failed" in found.err:
+        pytest.skip(f"no {name} in MCLREC_DATA")
+    assert found.out.splitlines()[1].split() == [name, *PAPER[name]]
+    if name in GROUPS:
+        rows = cli("datasets", name, "--groups").out.splitlines()[2:]
+        assert [row.split()[1:4] for row in rows] == GROUPS[name]

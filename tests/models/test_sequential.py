@@ -1,0 +1,148 @@
+"""What models over one encoder share, against loops over single histories and targets."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.negatives import UniformNegatives
+from mclrec.data.packed import Packed
+from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.models.base import StepContext
+from mclrec.models.sasrec import SASRec, SASRecConfig
+from mclrec.models.sequential import EncoderConfig
+
+ITEMS = 11
+ROWS = [[1, 2, 3, 4, 5, 6, 7], [8, 9], [10, 11, 1], [2, 4, 6, 8, 10, 1, 3, 5, 7, 9], [11]]
+SMALL: dict[str, Any] = {
+    "width": 8,
+    "heads": 2,
+    "inner": 16,
+    "longest": 6,
+    "dropout": 0,
+    "attention_dropout": 0,
+}
+REGIMES = list(product(["prefixes", "sequences"], ["softmax", "bce"], ["oldest", "newest"]))
+
+
+def model(**settings: Any) -> SASRec:
+    torch.manual_seed(1)
+    made = SASRec(SASRecConfig.model_validate(SMALL | settings), ITEMS)
+    for parameter in made.parameters():  # the usual initialisation is too small to show a mistake
+        torch.nn.init.normal_(parameter, std=0.5)
+    return made.double()
+
+
+def data() -> SequenceData:
+    packed = Packed.of(ROWS)
+    items, users = Vocabulary(range(ITEMS)), Vocabulary(range(len(ROWS)))
+    return SequenceData(packed.items.astype(np.int32), packed.offsets, items, users)
+
+
+def batch_of(made: SASRec) -> Batch:
+    [phase] = made.phases()
+    examples = phase.examples(data())
+    rng = np.random.default_rng(0)
+    return phase.prepare(examples, rng.permutation(len(examples))[:12], rng)
+
+
+def state(made: SASRec, history: list[int]) -> Tensor:
+    """Last hidden state of one history, by the padded form of the encoder."""
+    states: Tensor = made.encoder(torch.tensor([history]), torch.tensor([len(history)]))
+    return states[0]
+
+
+def states_before_targets(made: SASRec, batch: Batch) -> list[Tensor]:
+    """One state a target, from its own history alone."""
+    histories = Packed(batch.histories.items.numpy(), batch.histories.offsets.numpy()).tolist()
+    if made.config.unit == "prefixes":
+        return [state(made, history) for history in histories]
+    if made.config.positions == "oldest":
+        return [state(made, history[: t + 1]) for history in histories for t in range(len(history))]
+    # Counted from the newest, the position of an item depends on what comes after it: no prefix will do.
+    wholes = [(torch.tensor(history), torch.tensor([0, len(history)])) for history in histories]
+    return [row for whole in wholes for row in made.encoder.encode(*whole, "all")]
+
+
+@pytest.mark.parametrize(("unit", "loss", "positions"), REGIMES)
+def test_loss_equals_the_naive_loop(unit: str, loss: str, positions: str) -> None:
+    made = model(unit=unit, loss=loss, positions=positions)
+    batch, total = batch_of(made), torch.zeros(()).double()
+    vectors = made.encoder.items.weight
+    states = states_before_targets(made, batch)
+    for number, (query, target) in enumerate(zip(states, batch.targets, strict=True)):
+        if loss == "softmax":  # eq. 3 of MCLRec, y-hat as logits; padding counts, the mask does not
+            logits = torch.stack([query @ vectors[item] for item in range(ITEMS + 1)])
+            total = total - logits[target] + logits.exp().sum().log()
+        else:  # eq. 6 of SASRec
+            assert batch.negatives is not None
+            r_positive, r_negative = query @ vectors[target], query @ vectors[batch.negatives[number]]
+            total = total - torch.log(torch.sigmoid(r_positive)) - torch.log(1 - torch.sigmoid(r_negative))
+    [term] = made.loss(batch, StepContext()).values()
+    torch.testing.assert_close(term.sum, total)
+    assert (term.count, term.weight) == (batch.count, 1.0)
+    ours, naive = (torch.autograd.grad(value, list(made.parameters())) for value in (term.sum, total))
+    for left, right in zip(ours, naive, strict=True):
+        torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize(("unit", "loss", "positions"), REGIMES)
+def test_regime_decides_examples_and_negatives(unit: str, loss: str, positions: str) -> None:
+    made = model(unit=unit, loss=loss, positions=positions)
+    [phase] = made.phases()
+    batch, examples = batch_of(made), phase.examples(data())
+    assert (examples.ends - examples.starts).max() == SMALL["longest"]
+    assert (batch.negatives is None) == (loss == "softmax")
+    targets = len(batch) if unit == "prefixes" else len(batch.histories.items)
+    assert len(batch.targets) == targets
+    assert made.target_states(batch).shape == (targets, SMALL["width"])
+    assert [update.group for update in phase.updates] == ["all"]
+    assert (phase.epochs, phase.validate) == (None, True)
+    assert isinstance(getattr(phase, "negatives", None), UniformNegatives) == (loss == "bce")
+
+
+@pytest.mark.parametrize("positions", ["oldest", "newest"])
+@pytest.mark.parametrize("lengths", [[1, 2, 6], [4], [5, 1, 3]])
+def test_position_that_is_looked_up(positions: str, lengths: list[int]) -> None:
+    """The newest item always has the position n - 1, or the oldest the position 0."""
+    made, seen = model(positions=positions), []
+    made.encoder.norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    rows = [np.arange(1, 1 + length) for length in lengths]
+    made.query_vectors(Histories.of(Packed.of(rows)))
+    first = (lambda length: SMALL["longest"] - length) if positions == "newest" else (lambda length: 0)
+    items, places = made.encoder.items.weight, made.encoder.positions.weight
+    # Inside the encoder, histories stand in the order of their lengths.
+    expected = [items[1 + t] + places[first(length) + t] for length in sorted(lengths) for t in range(length)]
+    torch.testing.assert_close(seen, [torch.stack(expected)])
+
+
+@pytest.mark.parametrize("positions", ["oldest", "newest"])
+def test_scores_do_not_depend_on_the_rest_of_the_batch(positions: str) -> None:
+    made = model(positions=positions)
+    rows = [row[-6:] for row in ROWS]
+    together = made.scores(Histories.of(Packed.of(rows)))
+    alone = torch.cat([made.scores(Histories.of(Packed.of([row]))) for row in rows])
+    torch.testing.assert_close(together, alone)
+    by_hand = torch.stack([made.encoder.items.weight[: ITEMS + 1] @ state(made, row) for row in rows])
+    torch.testing.assert_close(together, by_hand.float())
+
+
+def test_configuration_reaches_the_encoder() -> None:
+    settings = {"longest": 9, "width": 12, "layers": 3, "heads": 3, "inner": 20}
+    rates = {"dropout": 0.1, "attention_dropout": 0.2, "positions": "newest"}
+    assert set(settings | rates) == set(EncoderConfig.model_fields)
+    made = SASRec(SASRecConfig.model_validate(settings | rates), ITEMS)
+    encoder = made.encoder
+    assert (made.longest, encoder.longest, encoder.positions_from) == (9, 9, "newest")
+    assert encoder.items.weight.shape == (ITEMS + 2, 12)
+    assert encoder.positions.weight.shape == (9, 12)
+    assert len(encoder.blocks) == 3
+    for block in cast("list[Any]", encoder.blocks):
+        assert (block.heads, block.up.out_features) == (3, 20)
+        assert (block.attention_dropout.p, block.dropout.p, encoder.dropout.p) == (0.2, 0.1, 0.1)

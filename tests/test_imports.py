@@ -1,0 +1,49 @@
+"""What is quick to start stays quick: nothing slow is imported before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars")
+
+
+def imported(program: str) -> set[str]:
+    """Slow modules in a fresh process after a program."""
+    ending = f"\nimport sys\nsys.stderr.write(' '.join(name for name in {SLOW!r} if name in sys.modules))"
+    child = subprocess.run(
+        [sys.executable, "-c", program + ending], capture_output=True, text=True, check=True
+    )
+    return set(child.stderr.split())
+
+
+def command(*words: str) -> str:
+    return (
+        f"from mclrec.cli import main\ntry:\n    main({list(words)!r})\n"
+        "except SystemExit as left:\n    assert not left.code"
+    )
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["import mclrec; dir(mclrec)", command("--help"), command("train", "--help"), command("--version")],
+)
+def test_nothing_slow(program: str) -> None:
+    assert imported(program) == set()
+
+
+@pytest.mark.parametrize("words", [["models"], ["models", "--json"], ["datasets"]])
+def test_lists_need_no_torch(words: list[str]) -> None:
+    assert "torch" not in imported(command(*words))
+
+
+def test_reading_data_needs_no_torch() -> None:
+    program = "from mclrec.data.sources import load; load('complete-journey')"
+    assert {"numpy", "duckdb"} <= imported(program)
+    assert "torch" not in imported(program)
+
+
+def test_the_check_sees_an_import() -> None:
+    assert imported("import mclrec; mclrec.load") >= {"torch", "numpy"}
