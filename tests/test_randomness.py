@@ -22,13 +22,5 @@ def test_neighbours_are_not_correlated() -> None:
 
 def test_numbers_of_streams_are_fixed() -> None:
     """Checkpoints rely on them: append, never renumber."""
-    assert [stream.name for stream in sorted(Stream)][:8] == [
-        "INITIALISATION",
-        "ORDER",
-        "VIEWS",
-        "NEGATIVES",
-        "DROPOUT",
-        "BOOTSTRAP",
-        "NOISE",
-        "CLUSTERING",
-    ]
+    numbers = {"INITIALISATION": 0, "ORDER": 1, "VIEWS": 2, "DROPOUT": 4, "BOOTSTRAP": 5, "CLUSTERING": 7}
+    assert {stream.name: int(stream) for stream in Stream}.items() >= numbers.items()

@@ -14,15 +14,17 @@ __all__ = ["Stream", "generator"]
 
 
 class Stream(IntEnum):
-    """What random numbers are for. The values are part of a run's identity: append, never renumber."""
+    """What random numbers are for. The values are part of a run's identity: append, never renumber.
+
+    Negatives come from a child of the views' generator (`numpy.random.Generator.spawn`). Within a stream all keys
+    have the same length: NumPy pads shorter ones with zeros.
+    """
 
     INITIALISATION = 0
     ORDER = 1
     VIEWS = 2
-    NEGATIVES = 3
     DROPOUT = 4
     BOOTSTRAP = 5
-    NOISE = 6
     CLUSTERING = 7
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.helpers import tiny_data
 
 from mclrec.cli import main
 from mclrec.errors import MclrecWarning
-from tests.helpers import tiny_data
 
 ODD = {3: "ä, é [bold] :smile:", 7: "日本"}
 """Ids that a comma, markup or an encoding could break."""
@@ -46,9 +46,10 @@ def write_log(path: Path, *, items: int = 15, seed: int = 0) -> Path:
 
 def run_main(*words: object) -> int:
     """Exit status of a command; its warnings are shown, as outside of pytest."""
-    with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+    with warnings.catch_warnings():
         warnings.simplefilter("always", MclrecWarning)
-        main([str(word) for word in words])
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
     return int(left.value.code or 0)
 
 

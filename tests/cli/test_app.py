@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.cli.conftest import ODD, SMALL, Cli, write_log
 
 from mclrec import Model, __version__
 from mclrec.data.sources import DATASETS
-from tests.cli.conftest import ODD, SMALL, Cli, write_log
 
 COMMANDS = ("train", "evaluate", "recommend", "compare", "models", "datasets", "demo")
 

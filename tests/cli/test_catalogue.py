@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.cli.conftest import Cli
 
 from mclrec.models import registry
 from mclrec.recipes import resolve, section_names
-from tests.cli.conftest import Cli
 
 
 def test_all_models_are_listed(cli: Cli) -> None:

@@ -142,7 +142,8 @@ class TrainingPhase:
         """See `Phase.prepare`."""
         inputs, users = examples.inputs(rows), examples.users[rows] + 1
         views = self.views(inputs, rng) if self.views else ()
-        negatives = self.negatives(examples, rows, rng) if self.negatives else None
+        # A child generator: what the views draw, or whether there are any, does not move the negatives.
+        negatives = self.negatives(examples, rows, rng.spawn(1)[0]) if self.negatives else None
         return Batch(
             Histories.of(inputs, users),
             torch.from_numpy(examples.targets(rows)),

@@ -54,7 +54,7 @@ def seed_dropout(model: nn.Module, generator: np.random.Generator) -> None:
     for module in model.modules():
         if isinstance(module, Dropout):
             module.generator = generator
-    if torch.cuda.is_available():
+    if any(parameter.is_cuda for parameter in model.parameters()):
         torch.cuda.manual_seed_all(int(generator.integers(1 << 62)))
 
 

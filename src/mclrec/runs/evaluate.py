@@ -20,12 +20,12 @@ __all__ = ["evaluate_run"]
 
 
 def evaluate_run(
-    directory: Path,
+    directory: str | Path,
     *,
     part: Part = "test",
     seen: Seen = "keep",
     ks: tuple[int, ...] | None = None,
-    data: str | None = None,
+    data: SequenceData | str | Path | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
@@ -36,7 +36,7 @@ def evaluate_run(
         part: validation or test targets.
         seen: keep (U) or drop (F) items of the history.
         ks: cuts of the metrics; if None, the paper's that the catalogue allows.
-        data: where the data are, if not where they were.
+        data: the data, or where they are, if not where they were.
         device: auto, cpu or cuda.
         progress: called with targets done and their number.
 
@@ -45,10 +45,14 @@ def evaluate_run(
         DataError: the data are missing, or not what the model was trained on.
         EvaluationError: a cut is not in 1..V.
     """
-    place = resolve_device(device)
+    directory, place = Path(directory), resolve_device(device)
     loaded = load_model(directory, place)
     about = loaded.info["data"]
-    found = _load(directory, data or about["source"], about["options"])
+    found = (
+        data
+        if isinstance(data, SequenceData)
+        else _load(directory, data or about["source"], about["options"])
+    )
     if found.fingerprint != about["fingerprint"]:
         raise DataError(
             f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "
@@ -78,10 +82,10 @@ def evaluate_run(
     return result
 
 
-def _load(directory: Path, place: str | None, options: Mapping[str, Any]) -> SequenceData:
+def _load(directory: Path, place: str | Path | None, options: Mapping[str, Any]) -> SequenceData:
     """The data as they were prepared for training; says what to do where they are gone."""
     try:
-        return DataSource(place, options).load()
+        return DataSource(None if place is None else str(place), options).load()
     except DataError as problem:
         raise DataError(
             f"{problem}; {directory} was trained on it: if it is elsewhere, say where with --data"

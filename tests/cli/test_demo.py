@@ -1,0 +1,64 @@
+"""The demo's way on tiny data: the same steps, fewer epochs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Cli
+from tests.helpers import tiny_data
+
+from mclrec.cli import demo
+from mclrec.runs.run import Run
+from mclrec.runs.sources import DataSource
+from mclrec.runs.train import TrainRequest, train
+from mclrec.training.reporting import Reporter
+
+DATA = tiny_data(users=demo._HOUSEHOLD + 5, shortest=6)
+SMALL = {"width": 8, "inner": 8, "epochs": 1}
+
+
+@pytest.fixture
+def _shrunken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quickly(request: TrainRequest, reporter: Reporter | None = None) -> Run:
+        learns = request.model in ("sasrec", "mclrec")
+        return train(replace(request, settings=SMALL if learns else None), reporter)
+
+    monkeypatch.setattr(demo, "open_source", lambda name: (DATA, DataSource(None)))
+    monkeypatch.setattr(demo, "train", quickly)
+
+
+@pytest.mark.usefixtures("_shrunken")
+def test_demo_shows_tables_and_recommendations(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = cli("demo", "--out", "d", "--seed", 2)
+    assert found.status == 0
+    assert {path.name for path in Path("d").iterdir()} == set(demo._MODELS)
+    assert Run(Path("d/mclrec")).info["seed"] == 2
+    for model in demo._MODELS:
+        assert sum(line.startswith(model) for line in found.out.splitlines()) >= 2
+    sequence = [str(DATA.item_ids[int(item)]) for item in DATA.sequence(demo._HOUSEHOLD)]
+    assert ", ".join(sequence[:-2]) in " ".join(found.out.split())
+    assert f"What it did buy next: {', '.join(sequence[-2:])}" in " ".join(found.out.split())
+    history_free = [str(name) for name in DATA.item_ids if str(name) not in sequence[:-2]]
+    ranked = [line for line in found.out.splitlines() if line[:2].strip().isdigit()]
+    assert len(ranked) == min(10, len(history_free))
+    # Bars and epochs are no part of the answer.
+    assert "epoch" not in found.out
+    assert "epoch   1" in found.err
+
+
+@pytest.mark.usefixtures("_shrunken")
+def test_demo_is_made_again_but_never_over_something_else(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "d"
+    (out / "mclrec").mkdir(parents=True)
+    (out / "mclrec" / "old").touch()
+    assert cli("demo", "--out", out).status == 0
+    assert not (out / "mclrec" / "old").exists()
+    (out / "thesis.txt").touch()
+    before = sorted(out.rglob("*"))
+    assert cli("demo", "--out", out).status == 2
+    assert sorted(out.rglob("*")) == before

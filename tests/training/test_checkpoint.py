@@ -1,0 +1,107 @@
+"""The checkpoint: all of it or the one before, and only for the run that wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.training.stub import same
+
+from mclrec.errors import ModelFileError, TrainingError
+from mclrec.models import storage
+from mclrec.training.checkpoint import Checkpoints, Position
+from mclrec.training.history import EpochRecord
+
+RECORD = EpochRecord("train", 1, 0.1 + 0.2, {"rec": 1 / 3}, {"mrr@10": 2 / 3}, True)
+MODEL = {"a": torch.arange(4.0), "b/c": torch.tensor([7])}
+ADAM = {"all/a/step": torch.tensor(3.0), "all/a/exp_avg": torch.arange(4.0) / 3}
+IDENTITY: dict[str, Any] = {"seed": 1, "setting beta": 0.1, "data": "abc"}
+
+
+def position() -> Position:
+    return Position(1, 2, 5, 1, 2 / 3, {"rec": 10 / 3}, 1.5, [RECORD])
+
+
+def test_gives_back_what_it_got(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, IDENTITY).save(position(), MODEL, ADAM)
+    again, model, adam = Checkpoints(tmp_path, IDENTITY).load()
+    assert again == position()
+    assert same(model, MODEL)
+    assert same(adam, ADAM)
+
+
+def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path, IDENTITY)
+    checkpoints.save(position(), MODEL, ADAM)
+    checkpoints.save_best(MODEL)
+
+    def half(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "save_file", half)
+    later = position()
+    later.add({"rec": 1.0})
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(later, MODEL, ADAM)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save_best({"a": torch.zeros(4)})
+    assert checkpoints.load()[0] == position()
+    best = checkpoints.load_best()
+    assert best is not None
+    assert same(best, MODEL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "state.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 2}, "another seed: the run has 1, now it is 2"),
+        ({"setting beta": 0.2}, "another setting beta: the run has 0.1, now it is 0.2"),
+        ({"data": "xyz"}, "another data: the run has 'abc', now it is 'xyz'"),
+        ({"setting new": True}, "another setting new: the run has None, now it is True"),
+    ],
+)
+def test_another_run_is_told_the_difference(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    Checkpoints(tmp_path, IDENTITY).save(position(), MODEL, ADAM)
+    with pytest.raises(TrainingError, match=message):
+        Checkpoints(tmp_path, IDENTITY | change).load()
+
+
+def test_nothing_to_load(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, IDENTITY)
+    with pytest.raises(TrainingError, match=r"state\.safetensors: no checkpoint to resume from"):
+        checkpoints.load()
+    assert checkpoints.load_best() is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
+def test_a_damaged_one_is_refused(damage: str, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, IDENTITY)
+    checkpoints.save(position(), MODEL, ADAM)
+    path = tmp_path / "state.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "cut": content[:-3],
+            "flipped": content[:-3] + bytes([content[-3] ^ 1]) + content[-2:],
+            "other": b"PK\x03\x04 something else",
+        }[damage]
+    )
+    with pytest.raises(ModelFileError, match=r"state\.safetensors: damaged"):
+        checkpoints.load()
+
+
+def test_means_and_steps() -> None:
+    place = Position()
+    assert place.means == {}
+    for value in (1.0, 2.0):
+        place.add({"rec": value})
+    assert (place.step, place.means) == (2, {"rec": 1.5})
+    place.next_epoch()
+    assert (place.epoch, place.step, place.sums) == (2, 0, {})
+    place.best_epoch, place.best_value = 2, 0.5
+    place.next_phase()
+    assert place == Position(phase=1)

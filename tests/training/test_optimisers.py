@@ -1,0 +1,95 @@
+"""One Adam a group: its rate, its parameters, and a state that goes on where it was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.stub import Stub, marching, same, weights
+
+from mclrec.errors import TrainingError
+from mclrec.models.storage import load_tensors, save_tensors
+from mclrec.training.config import TrainingConfig
+from mclrec.training.optimisers import Optimisers
+
+CONFIG = TrainingConfig(learning_rate=0.01)
+
+
+def stub() -> Stub:
+    return Stub(marching())
+
+
+def run(model: Stub, optimisers: Optimisers, steps: range) -> None:
+    """Alternate the groups, each step with a gradient of its own."""
+    for step in steps:
+        optimisers.reach_only("walker")
+        optimisers.step("walker", ((model.walker - 3) ** 2).sum() * (1 + step))
+        optimisers.reach_only("other")
+        optimisers.step("other", ((model.other - model.walker) ** 2).sum() * (2 + step))
+
+
+def test_groups_have_their_own_rates() -> None:
+    model = stub()
+    run(model, Optimisers(model, {"walker", "other"}, CONFIG), range(1))
+    assert float(model.walker) == pytest.approx(0.01)  # Adam's first step is the learning rate
+    assert float(model.other) == pytest.approx(0.5)
+
+
+def test_reaches_one_group_only() -> None:
+    model = stub()
+    optimisers = Optimisers(model, {"walker", "other"}, CONFIG)
+    optimisers.reach_only("other")
+    assert [name for name, value in model.named_parameters() if value.requires_grad] == ["other"]
+    optimisers.reach_only("walker")
+    assert [name for name, value in model.named_parameters() if value.requires_grad] == ["walker", "unused"]
+
+
+def test_weight_decay_is_an_l2_penalty() -> None:
+    plain, decayed = stub(), stub()
+    for model, decay in ((plain, 0.0), (decayed, 8.0)):
+        torch.nn.init.ones_(model.walker)
+        config = TrainingConfig(learning_rate=0.01, weight_decay=decay)
+        optimisers = Optimisers(model, {"walker"}, config)
+        optimisers.reach_only("walker")
+        optimisers.step("walker", ((model.walker - 3) ** 2).sum())  # gradient -4, or -4 + 8
+    assert float(plain.walker) == pytest.approx(1.01)
+    assert float(decayed.walker) == pytest.approx(0.99)
+
+
+def test_goes_on_from_a_saved_state(tmp_path: Path) -> None:
+    whole = stub()
+    run(whole, Optimisers(whole, {"walker", "other"}, CONFIG), range(7))
+    first = stub()
+    optimisers = Optimisers(first, {"walker", "other"}, CONFIG)
+    run(first, optimisers, range(4))
+    save_tensors(tmp_path / "state", optimisers.state(), {})
+    second = stub()
+    second.load_state_dict(weights(first))
+    restored = Optimisers(second, {"walker", "other"}, CONFIG)
+    restored.load(load_tensors(tmp_path / "state")[0])
+    run(second, restored, range(4, 7))
+    assert same(weights(second), weights(whole))
+    fresh = stub()
+    fresh.load_state_dict(weights(first))
+    run(fresh, Optimisers(fresh, {"walker", "other"}, CONFIG), range(4, 7))
+    assert not same(weights(fresh), weights(whole))
+
+
+def test_unused_parameters_have_no_state_and_stay() -> None:
+    model = stub()
+    optimisers = Optimisers(model, {"walker"}, CONFIG)
+    assert optimisers.state() == {}
+    optimisers.load({})
+    optimisers.reach_only("walker")
+    optimisers.step("walker", ((model.walker - 3) ** 2).sum())
+    assert {key.rpartition("/")[0] for key in optimisers.state()} == {"walker/walker"}
+    assert float(model.unused) == 0
+
+
+def test_a_state_of_another_model_is_refused() -> None:
+    model = stub()
+    optimisers = Optimisers(model, {"walker", "other"}, CONFIG)
+    run(model, optimisers, range(1))
+    with pytest.raises(TrainingError, match="belongs to another model"):
+        Optimisers(model, {"walker"}, CONFIG).load(optimisers.state())

@@ -1,0 +1,114 @@
+"""The batches of an epoch: each example once, the same from any start, errors of the thread passed on."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.helpers import tiny_data
+from torch import Tensor
+
+from mclrec.augment.operators import Crop, Reorder
+from mclrec.augment.views import TwoViews
+from mclrec.data.batches import Batch
+from mclrec.data.examples import Examples
+from mclrec.data.packed import IntArray
+from mclrec.models.base import TrainingPhase
+from mclrec.training.batches import EpochBatches
+
+CPU = torch.device("cpu")
+USUAL = TrainingPhase((), "prefixes", 8, views=TwoViews((Crop(0.5), Reorder(0.8))))
+EXAMPLES = USUAL.examples(tiny_data())
+
+
+@dataclass(frozen=True)
+class Watched(TrainingPhase):
+    """Writes down the rows of each batch; fails at the batch ``bad``."""
+
+    rows: tuple[list[int], ...] = ()
+    bad: int = -1
+
+    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        if len(self.rows[0]) == self.bad:
+            raise RuntimeError("the views are broken")
+        self.rows[0].append(len(rows))
+        self.rows[1].extend(rows.tolist())
+        return super().prepare(examples, rows, rng)
+
+
+def watched(bad: int = -1) -> Watched:
+    return Watched((), "prefixes", 8, rows=([], []), bad=bad)
+
+
+def epoch(
+    phase: TrainingPhase = USUAL, size: int = 16, key: tuple[int, int, int] = (1, 0, 1)
+) -> EpochBatches:
+    return EpochBatches(phase, EXAMPLES, size, key, CPU)
+
+
+def content(batch: Batch) -> list[Tensor]:
+    views = [tensor for view in batch.views for tensor in (view.items, view.offsets)]
+    return [batch.histories.items, batch.histories.offsets, batch.histories.users, batch.targets, *views]
+
+
+@given(st.integers(1, len(EXAMPLES) + 3))
+@settings(max_examples=15)
+def test_every_example_comes_once(size: int) -> None:
+    phase = watched()
+    batches = epoch(phase, size)
+    numbers = [number for number, _ in batches.starting_at(0)]
+    assert numbers == list(range(len(batches)))
+    assert sorted(phase.rows[1]) == list(range(len(EXAMPLES)))
+    assert set(phase.rows[0][:-1]) <= {size}
+
+
+@given(st.integers(0, 20))
+@settings(max_examples=8)
+def test_a_start_in_the_middle_gives_the_same_batches(start: int) -> None:
+    whole = dict(epoch().starting_at(0))
+    rest = dict(epoch().starting_at(start))
+    assert rest.keys() == set(range(start, len(whole)))
+    for number, batch in rest.items():
+        assert all(map(torch.equal, content(batch), content(whole[number])))
+
+
+@pytest.mark.parametrize("key", [(2, 0, 1), (1, 1, 1), (1, 0, 2)])
+def test_seed_phase_and_epoch_change_order_and_views(key: tuple[int, int, int]) -> None:
+    first, other = epoch(), epoch(key=key)
+    assert not np.array_equal(first._order, other._order)
+    rows = np.arange(16)
+    other._order = first._order = rows  # the same examples, so that only the views differ
+    views, others = first.prepare(0).views[0].items, other.prepare(0).views[0].items
+    assert not torch.equal(views, others)
+
+
+def test_one_batch_is_prepared_ahead_in_a_thread() -> None:
+    phase = watched()
+    batches = epoch(phase).starting_at(0)
+    assert next(batches)[0] == 0
+    assert threading.active_count() > 1
+    batches.close()  # type: ignore[attr-defined]
+    assert len(phase.rows[0]) <= 2  # nothing beyond it
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+@pytest.mark.parametrize("bad", [0, 1, 5])
+def test_an_error_of_the_thread_comes_out_at_its_batch(bad: int) -> None:
+    seen = []
+    with pytest.raises(RuntimeError, match="the views are broken"):
+        for number, _ in epoch(watched(bad)).starting_at(0):
+            seen.append(number)
+    assert seen == list(range(bad))
+
+
+def test_targets_weigh_the_same_in_a_smaller_last_batch() -> None:
+    phase = replace(USUAL, unit="sequences")
+    examples = phase.examples(tiny_data())
+    batches = [batch for _, batch in EpochBatches(phase, examples, 7, (1, 0, 1), CPU).starting_at(0)]
+    assert sum(batch.count for batch in batches) == pytest.approx(examples.num_targets)
+    assert len({batch.count / len(batch) for batch in batches}) == 1
