@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from mclrec.data.sequences import SequenceData, Vocabulary
@@ -24,3 +28,22 @@ def tiny_data(
         times=np.arange(offsets[-1]),
         name="tiny",
     )
+
+
+def write_log(path: Path, data: SequenceData) -> Path:
+    """``data`` as a log that a reader makes the same of."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["user", "item", "time"])
+        for place, item in enumerate(data.items.tolist()):
+            user = int(np.searchsorted(data.offsets, place, side="right"))
+            time = place if data.times is None else int(data.times[place])
+            rows.writerow([data.user_ids[user], data.item_ids[item], time])
+    return path
+
+
+def at_random_times(data: SequenceData) -> SequenceData:
+    """Times that rise for each user, all users at once: `tiny_data` has one user after the other."""
+    rng = np.random.default_rng(3)
+    times = np.concatenate([np.sort(rng.permutation(10_000)[:length]) for length in data.lengths])
+    return replace(data, times=times)

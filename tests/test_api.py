@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ import mclrec
 from mclrec.errors import ConfigError, DataError
 
 DATA = tiny_data()
-SMALL = {"width": 8, "inner": 8, "epochs": 2}
+SMALL: dict[str, Any] = {"width": 8, "inner": 8, "epochs": 2}
 
 
 @pytest.fixture(scope="module")

@@ -222,7 +222,7 @@ def test_one_line(cli: Cli, world: Path, name: str) -> None:
     assert not (world.parent / "cache").exists() or not list((world.parent / "cache").iterdir())
 
 
-@pytest.mark.parametrize("name", ["missing log", "truncated weights", "unknown command", "negative seed"])
+@pytest.mark.parametrize("name", ["truncated weights", "unknown command", "negative seed"])
 def test_one_line_of_a_process(world: Path, name: str) -> None:
     case = CASES[name]
     case.world(world)

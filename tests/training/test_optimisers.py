@@ -32,8 +32,8 @@ def run(model: Stub, optimisers: Optimisers, steps: range) -> None:
 def test_groups_have_their_own_rates() -> None:
     model = stub()
     run(model, Optimisers(model, {"walker", "other"}, CONFIG), range(1))
-    assert float(model.walker) == pytest.approx(0.01)  # Adam's first step is the learning rate
-    assert float(model.other) == pytest.approx(0.5)
+    assert model.walker.item() == pytest.approx(0.01)  # Adam's first step is the learning rate
+    assert model.other.item() == pytest.approx(0.5)
 
 
 def test_reaches_one_group_only() -> None:
@@ -53,8 +53,8 @@ def test_weight_decay_is_an_l2_penalty() -> None:
         optimisers = Optimisers(model, {"walker"}, config)
         optimisers.reach_only("walker")
         optimisers.step("walker", ((model.walker - 3) ** 2).sum())  # gradient -4, or -4 + 8
-    assert float(plain.walker) == pytest.approx(1.01)
-    assert float(decayed.walker) == pytest.approx(0.99)
+    assert plain.walker.item() == pytest.approx(1.01)
+    assert decayed.walker.item() == pytest.approx(0.99)
 
 
 def test_goes_on_from_a_saved_state(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_unused_parameters_have_no_state_and_stay() -> None:
     optimisers.reach_only("walker")
     optimisers.step("walker", ((model.walker - 3) ** 2).sum())
     assert {key.rpartition("/")[0] for key in optimisers.state()} == {"walker/walker"}
-    assert float(model.unused) == 0
+    assert model.unused.item() == 0
 
 
 def test_a_state_of_another_model_is_refused() -> None:

@@ -55,15 +55,12 @@ def test_stops_anywhere_and_goes_on_the_same(name: str, settings: dict[str, Any]
     whole._reporter = recorder
     expected = whole.fit()
     steps = recorder.started[0][2]
-    # In the first epoch, after its last step, and in the middle of a later one, one after the other.
-    stops = [2, steps - 2, steps // 2 + 1]
-    for after, number in zip(stops, (signal.SIGINT, signal.SIGTERM, signal.SIGINT), strict=True):
-        stopped = real_trainer(name, data, tmp_path / "parts", initial=after, **settings)
-        if not stops.index(after):
-            stopped = real_trainer(name, data, tmp_path / "parts", **settings)
-        stopped._reporter = Stopper(stopped.model, after, number)
-        assert stopped.fit(resume=after != stops[0]).interrupted
-    # The weights come from the checkpoint: the new model is initialised otherwise.
+    # Early in the first epoch, after its last step, and in the middle of the second. Weights come from the
+    # checkpoint: all but the first model are initialised otherwise.
+    for part, after in enumerate((2, steps - 2, steps // 2)):
+        stopped = real_trainer(name, data, tmp_path / "parts", initial=1 + part, **settings)
+        stopped._reporter = Stopper(stopped.model, after, (signal.SIGINT, signal.SIGTERM)[part % 2])
+        assert stopped.fit(resume=part > 0).interrupted
     last = real_trainer(name, data, tmp_path / "parts", initial=9, **settings)
     found = last.fit(resume=True)
     assert not found.interrupted
@@ -71,8 +68,6 @@ def test_stops_anywhere_and_goes_on_the_same(name: str, settings: dict[str, Any]
     assert (found.best_epoch, found.best_value) == (expected.best_epoch, expected.best_value)
     assert same(weights(last.model), weights(whole.model))
     assert _ranks(last) == _ranks(whole)
-    parts = [(tmp_path / place / "checkpoint/best.safetensors").read_bytes() for place in ("whole", "parts")]
-    assert parts[0] == parts[1]
 
 
 @pytest.mark.parametrize("after", [3, 4, 6, 8, 9, 12, 14, 19])
@@ -108,7 +103,7 @@ def test_interrupted_before_the_first_validation_it_has_the_latest(tmp_path: Pat
     model = Stub(data)
     fit = stub_trainer(model, data, tmp_path, Stopper(model, after=2)).fit()
     assert (fit.interrupted, fit.best_epoch, fit.best_value) == (True, 0, None)
-    assert float(model.walker) == pytest.approx(0.002, rel=0.1)
+    assert model.walker.item() == pytest.approx(0.002, rel=0.1)
 
 
 def test_checkpoints_come_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +112,8 @@ def test_checkpoints_come_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         trainer = stub_trainer(
             Stub(data), data, tmp_path / str(minutes), epochs=1, checkpoint_minutes=minutes
         )
-        save, steps = trainer._checkpoints.save, []
+        save = trainer._checkpoints.save
+        steps: list[int] = []
 
         def counted(position: Any, *state: Any, save: Any = save, steps: list[int] = steps) -> None:
             steps.append(position.step)

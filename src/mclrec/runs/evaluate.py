@@ -48,11 +48,7 @@ def evaluate_run(
     directory, place = Path(directory), resolve_device(device)
     loaded = load_model(directory, place)
     about = loaded.info["data"]
-    found = (
-        data
-        if isinstance(data, SequenceData)
-        else _load(directory, data or about["source"], about["options"])
-    )
+    found = data if isinstance(data, SequenceData) else _load(directory, data, about)
     if found.fingerprint != about["fingerprint"]:
         raise DataError(
             f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "
@@ -82,10 +78,10 @@ def evaluate_run(
     return result
 
 
-def _load(directory: Path, place: str | Path | None, options: Mapping[str, Any]) -> SequenceData:
+def _load(directory: Path, place: str | Path | None, about: Mapping[str, Any]) -> SequenceData:
     """The data as they were prepared for training; says what to do where they are gone."""
     try:
-        return DataSource(None if place is None else str(place), options).load()
+        return DataSource(about["source"] if place is None else str(place), about["options"]).load()
     except DataError as problem:
         raise DataError(
             f"{problem}; {directory} was trained on it: if it is elsewhere, say where with --data"

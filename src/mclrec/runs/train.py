@@ -212,6 +212,7 @@ def _identity(info: Mapping[str, Any]) -> dict[str, Any]:
         **{f"setting {key}": value for key, value in training.items()},
         "seed": info["seed"],
         "split": info["split"],
+        "base": info["base"],
         "data": info["data"]["fingerprint"],
     }
 

@@ -34,19 +34,35 @@ def take_over(model: Recommender, items: Vocabulary, earlier: LoadedModel) -> in
         raise ConfigError(
             f"cannot go on from a {earlier.name} model with another model: use --model {earlier.name}"
         )
+    _check_shapes(earlier.model, model)
     places = earlier.items.dense_all(items)
     source, target = earlier.model.state_dict(), model.state_dict()
     for name, tensor in target.items():
         if name in model.item_tensors:
             _copy_rows(tensor, source[name], places, model.num_items, earlier.model.num_items)
-        elif source[name].shape == tensor.shape:
-            tensor.copy_(source[name])
         else:
-            raise ConfigError(
-                f"cannot go on from the earlier model: {name} has the shape {tuple(source[name].shape)} there and "
-                f"{tuple(tensor.shape)} here; give the same settings"
-            )
+            tensor.copy_(source[name])
     return int((places > 0).sum())
+
+
+def _check_shapes(earlier: Recommender, model: Recommender) -> None:
+    """Refuse models that differ in more than their items, before anything is copied."""
+    there, here = _shapes(earlier), _shapes(model)
+    for name in (*here, *there):
+        if here.get(name) != there.get(name):
+            raise ConfigError(
+                f"cannot go on from the earlier model: {name} has the shape {there.get(name)} there and "
+                f"{here.get(name)} here, items not counted; give the same settings"
+            )
+
+
+def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
+    """Shapes of all tensors, without the rows of the items."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in model.item_tensors:
+        rows, *rest = shapes[name]
+        shapes[name] = (rows - model.num_items, *rest)
+    return shapes
 
 
 @torch.no_grad()

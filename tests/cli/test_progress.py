@@ -1,0 +1,40 @@
+"""Progress is for a terminal, on the error stream, and its bar survives a narrow window."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from mclrec.cli.progress import counting
+from mclrec.training.reporting import ProgressReporter
+
+LOSSES = {f"augmenters/part{number}": 12.3456 for number in range(6)}
+
+
+def shown(*, terminal: bool) -> str:
+    """All that a reporter draws in 80 columns."""
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=terminal, color_system=None)
+    with ProgressReporter(console) as reporter:
+        reporter.epoch_started("train", 12, 4, 0)
+        for _ in range(3):
+            reporter.stepped(LOSSES)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+
+
+def test_bar_stays_where_there_are_many_losses() -> None:
+    lines = [line for line in re.split(r"[\r\n]+", shown(terminal=True)) if "3/4" in line]
+    assert lines
+    assert lines[-1].startswith("train epoch 12 ━")
+    assert "augmenters/part0 12.3" in lines[-1]
+    assert len(lines[-1]) <= 80
+
+
+def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(terminal=False) == ""
+    with counting("targets") as advance:
+        advance(1, 2)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,73 @@
+"""Comparison: seeds of a system together, systems told apart, on equal targets only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers import tiny_data, write_log
+from tests.runs.conftest import start
+
+from mclrec.errors import EvaluationError, ModelFileError
+from mclrec.evaluation.metrics import per_user
+from mclrec.evaluation.significance import paired_bootstrap
+from mclrec.randomness import Stream, generator
+from mclrec.runs.compare import compare_runs
+from mclrec.runs.evaluate import evaluate_run
+from mclrec.runs.run import Run
+
+
+@pytest.fixture(scope="module")
+def folder(log: Path, trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs on the same log: popularity, two seeds of SASRec, two windows of Markov."""
+    place = tmp_path_factory.mktemp("compare")
+    start(log, place / "popularity", "popularity")
+    (place / "sasrec-1").symlink_to(trained.directory)
+    start(log, place / "sasrec-2", seed=2)
+    for window in (1, 2):
+        start(log, place / f"markov-{window}", "markov", settings={"window": window})
+    return place
+
+
+def test_seeds_are_one_system(folder: Path) -> None:
+    runs = [folder / name for name in ("popularity", "sasrec-1", "markov-1", "sasrec-2")]
+    rows = compare_runs(runs)
+    assert [(row.label, row.seeds) for row in rows] == [
+        ("popularity", (1,)),
+        ("sasrec", (1, 2)),
+        ("markov", (1,)),
+    ]
+    assert (rows[0].difference, rows[0].p) == (None, None)
+    values = [per_user(Run(run).ranks().ranks, "ndcg", 10) for run in runs]
+    for row, members in ((rows[1], [1, 3]), (rows[2], [2])):
+        own = np.stack([values[index] for index in members])
+        expected = paired_bootstrap(own, values[0], generator(0, Stream.BOOTSTRAP))
+        assert (row.difference, row.p) == (expected.difference, expected.p)
+        assert row.difference == pytest.approx(own.mean() - values[0].mean())
+        assert row.metrics["NDCG@10"] == pytest.approx(own.mean())
+    assert rows[2].p is not None
+    assert rows[2].p < 0.01  # transitions are what this log is made of
+
+
+def test_settings_tell_systems_apart(folder: Path) -> None:
+    rows = compare_runs([folder / "markov-2", folder / "popularity", folder / "markov-1"])
+    assert [row.label for row in rows] == ["markov window=2", "popularity", "markov window=1"]
+
+
+def test_protocol_metric_and_part(folder: Path) -> None:
+    runs = [folder / "popularity", folder / "markov-1"]
+    kept, dropped = compare_runs(runs), compare_runs(runs, label="F", metric="hr@5")
+    assert kept[1].metrics != dropped[1].metrics
+    assert dropped[1].difference == pytest.approx(dropped[1].metrics["HR@5"] - dropped[0].metrics["HR@5"])
+    with pytest.raises(ModelFileError, match="not measured so; see `mclrec evaluate --help`"):
+        compare_runs(runs, part="validation")
+    for run in runs:
+        evaluate_run(run, part="validation")
+    assert len(compare_runs(runs, part="validation")) == 2
+
+
+def test_other_targets_are_refused(folder: Path, tmp_path: Path) -> None:
+    other = start(write_log(tmp_path / "other.csv", tiny_data(seed=1)), tmp_path / "other", "popularity")
+    with pytest.raises(EvaluationError, match=r"other: ranks other targets than .*popularity"):
+        compare_runs([folder / "popularity", other.directory])

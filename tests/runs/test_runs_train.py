@@ -1,0 +1,280 @@
+"""A run's directory: all that it says is true, and nothing of value is overwritten."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.helpers import at_random_times, tiny_data, write_log
+from tests.runs.conftest import OPTIONS, SASREC, log_source, start
+
+from mclrec import __version__
+from mclrec.data.prepare import prepare
+from mclrec.errors import ConfigError, DataError, MclrecError, TrainingError
+from mclrec.evaluation.protocol import load_ranks
+from mclrec.models.storage import load_tensors
+from mclrec.runs.evaluate import evaluate_run
+from mclrec.runs.run import Run
+from mclrec.runs.train import TrainRequest, resolve_device, train
+from mclrec.serving.predictor import Model
+from mclrec.training.reporting import SilentReporter
+
+
+class Stopper(SilentReporter):
+    """Presses Ctrl-C after some steps."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def stepped(self, losses: dict[str, float]) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+def results(run: Run) -> dict[str, Any]:
+    """Results of ``metrics.json`` without the time that they took."""
+    measured = run.record["results"]["test"]
+    return {
+        label: {key: value for key, value in one.items() if key != "seconds"}
+        for label, one in measured.items()
+    }
+
+
+def test_directory(trained: Run) -> None:
+    assert set(content(trained.directory)) == {
+        "README.md",
+        "checkpoint/best.safetensors",
+        "checkpoint/state.safetensors",
+        "config.json",
+        "history.jsonl",
+        "items.parquet",
+        "metrics.json",
+        "model.safetensors",
+        "ranks-test-F.parquet",
+        "ranks-test-U.parquet",
+    }
+
+
+def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> None:
+    info, data = trained.info, tiny_data()
+    assert (info["model"], info["seed"], info["split"], info["base"]) == ("sasrec", 1, "leave-one-out", None)
+    assert (info["num_items"], info["config"]["width"], info["training"]["epochs"]) == (15, 8, 2)
+    assert info["data"] == {
+        "name": "small",
+        "fingerprint": data.fingerprint,
+        "source": str(log),
+        "options": OPTIONS,
+    }
+    assert info["recipe"]["section"] == "default"
+    assert info["recipe"]["source"]
+    assert (info["versions"]["mclrec"], info["versions"]["torch"]) == (__version__, torch.__version__)
+    assert info["command"].startswith(f"mclrec train {log} --model sasrec --seed 1 --set width=8")
+
+
+def test_numbers_are_those_of_the_saved_model(trained: Run) -> None:
+    record = trained.record
+    assert (record["status"], record["epochs"], record["device"]) == (
+        "finished",
+        2,
+        resolve_device("auto").type,
+    )
+    best = trained.history[record["best_epoch"] - 1]
+    assert best["best"]
+    assert record["best_validation"] == best["metrics"]["mrr@10"]
+    for label, seen in (("U", "keep"), ("F", "drop")):
+        measured = record["results"]["test"][label]
+        assert measured["protocol"]["label"] == label
+        assert (measured["fingerprint"], measured["num_targets"]) == (tiny_data().fingerprint, 40)
+        ranks = trained.ranks("test", label).ranks.tolist()
+        result = evaluate_run(trained.directory, seen=seen)  # type: ignore[arg-type]
+        assert trained.metrics[label] == result.metrics
+        assert ranks == result.ranks.tolist()
+    assert trained.metrics["U"] != trained.metrics["F"]
+    validation = evaluate_run(trained.directory, part="validation")
+    assert validation.metrics["MRR@10"] == pytest.approx(record["best_validation"])
+
+
+def test_card(trained: Run) -> None:
+    card = (trained.directory / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# SASRec on small\n")
+    assert trained.info["command"] in card
+    assert tiny_data().fingerprint in card
+    for label in ("U", "F"):
+        values = " | ".join(f"{value:.4f}" for value in trained.metrics[label].values())
+        assert f"| {label} | {values} |" in card
+
+
+def test_same_seed_same_model_and_another_another(trained: Run, log: Path, tmp_path: Path) -> None:
+    def tensors(run: Run) -> dict[str, torch.Tensor]:
+        return load_tensors(run.directory / "model.safetensors")[0]
+
+    again, other = start(log, tmp_path / "again"), start(log, tmp_path / "other", seed=2)
+    first = tensors(trained)
+    assert all(torch.equal(first[name], value) for name, value in tensors(again).items())
+    assert not all(torch.equal(first[name], value) for name, value in tensors(other).items())
+    assert results(again) == results(trained)
+    assert (load_ranks(other.directory / "ranks-test-U.parquet").about["seed"], other.info["seed"]) == (2, 2)
+
+
+def test_time_split(log: Path, tmp_path: Path) -> None:
+    run = start(log, tmp_path / "run", split="time")
+    assert run.info["split"] == "time"
+    about = run.record["results"]["test"]["U"]
+    assert about["protocol"]["split"].startswith("by-time(")
+    assert 0 < about["num_targets"] < 40
+    assert evaluate_run(run.directory).metrics == run.metrics["U"]
+
+
+def test_a_model_that_counts(log: Path, tmp_path: Path) -> None:
+    run = start(log, tmp_path / "run", "markov")
+    assert (run.record["best_epoch"], run.record["epochs"], run.history) == (0, 0, [])
+    assert run.metrics["U"]["HR@10"] > 0.7
+    assert run.info["config"]["window"] == Model.load(run.directory).info["config"]["window"]
+
+
+# ----------------------------------------------------------------------------- directories
+
+
+def test_directories_are_numbered(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"runs/small-sasrec-seed1: no run to resume; say which with --out"):
+        start(log, None, resume=True)
+    assert not Path("runs").exists()
+    names = [start(log, None, "popularity", seed=3).directory.as_posix() for _ in range(3)]
+    assert names == [f"runs/small-popularity-seed3{end}" for end in ("", "-2", "-3")]
+    start(log, None)
+    second = start(log, None)
+    before = second.record
+    assert start(log, None, resume=True).directory == second.directory
+    assert second.record["results"].keys() == before["results"].keys()
+
+
+def test_a_directory_in_use_is_left_alone(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("three years")
+    with pytest.raises(ConfigError, match=r"is not empty: go on with --resume, or give another --out"):
+        start(log, tmp_path)
+    with pytest.raises(ConfigError, match=r"thesis\.txt: is not a directory"):
+        start(log, tmp_path / "thesis.txt")
+    assert content(tmp_path) == {"thesis.txt": b"three years"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        TrainRequest("gone.csv"),
+        TrainRequest(tiny_data(), "mclerc"),
+        TrainRequest(tiny_data(), device="gpu"),
+        TrainRequest(tiny_data(), split="random"),
+        TrainRequest(tiny_data(), "sasrec", settings={"widht": 3}),
+        TrainRequest(tiny_data(), "sasrec", base=Path("gone")),
+        TrainRequest(tiny_data(), "sasrec", resume=True),
+        TrainRequest(tiny_data(longest=3), "sasrec"),
+        TrainRequest(tiny_data(shortest=2, longest=2), "popularity"),
+    ],
+)
+def test_a_refused_request_leaves_nothing(
+    request_: TrainRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("out")
+    fields = {name: getattr(request_, name) for name in TrainRequest.__dataclass_fields__}
+    with pytest.raises(MclrecError) as caught:
+        train(TrainRequest(**fields | {"out": out}))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="this machine has none that torch can use; use --device cpu"):
+        resolve_device("cuda")
+    with pytest.raises(ConfigError, match="unknown device 'gpu': auto, cpu or cuda"):
+        resolve_device("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda")
+
+
+# ------------------------------------------------------------------------------ resumption
+
+
+def test_an_interrupted_run_is_usable_and_goes_on(trained: Run, log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    request = TrainRequest(log_source(log), "sasrec", settings=SASREC, out=out)
+    run = train(request, Stopper(after=3))
+    assert (run.record["status"], run.record["results"], run.metrics) == ("interrupted", {}, {})
+    assert "Not measured on the test split" in (out / "README.md").read_text(encoding="utf-8")
+    assert len(run.model.recommend(["item 003"], 5)) == 5
+    finished = start(log, out, resume=True)
+    assert finished.record["status"] == "finished"
+    assert results(finished) == results(trained)
+
+
+def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    start(log, out, settings={"epochs": 1})
+    before = content(out)
+    other = write_log(tmp_path / "other.csv", at_random_times(tiny_data(seed=1)))
+    changes: dict[str, dict[str, Any]] = {
+        "another seed: the run has 1, now it is 2": {"seed": 2},
+        "another setting width: the run has 8, now it is 16": {"settings": {"width": 16}},
+        "another setting batch_size": {"settings": {"batch_size": 8}},
+        "another split: the run has 'leave-one-out', now it is 'time'": {"split": "time"},
+        "another base: the run has None": {"base": trained.directory},
+        "another model: the run has 'sasrec'": {"model": "mclrec", "settings": SASREC},
+    }
+    for message, changed in changes.items():
+        with pytest.raises(TrainingError, match=message):
+            start(log, out, resume=True, **changed)
+    with pytest.raises(TrainingError, match="another data"):
+        start(other, out, resume=True)
+    assert content(out) == before
+    # Fewer or more epochs are the same run.
+    assert results(start(log, out, resume=True)) == results(trained)
+
+
+def test_nothing_to_resume(log: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no checkpoint to resume from"):
+        start(log, tmp_path / "new", resume=True)
+    assert not (tmp_path / "new").exists()
+
+
+# ------------------------------------------------------------------------------ going on
+
+
+def test_from_an_earlier_run(trained: Run, tmp_path: Path) -> None:
+    """A newer log with two more items: what is known keeps its place by its outside id."""
+    newer = write_log(tmp_path / "newer.csv", at_random_times(tiny_data(items=17, seed=4)))
+    run = start(newer, tmp_path / "run", base=trained.directory, settings={"learning_rate": 1e-9})
+    assert run.info["base"] == str(trained.directory)
+    old, new = (
+        load_tensors(one.directory / "model.safetensors")[0]["encoder.items.weight"] for one in (trained, run)
+    )
+    torch.testing.assert_close(new[:16], old[:16], atol=1e-6, rtol=0)
+    assert (len(old), len(new)) == (17, 19)
+    torch.testing.assert_close(new[-1], old[-1], atol=1e-6, rtol=0)
+    with pytest.raises(ConfigError, match="cannot go on from a sasrec model"):
+        start(newer, tmp_path / "other", "mclrec", base=trained.directory)
+    assert not (tmp_path / "other").exists()
+
+
+def test_memory_and_file_give_the_same_data(log: Path) -> None:
+    assert prepare(log, min_count=1).fingerprint == tiny_data().fingerprint
+
+
+def test_data_from_memory_cannot_be_evaluated_again_without_them(log: Path, tmp_path: Path) -> None:
+    run = train(TrainRequest(tiny_data(), "popularity", out=tmp_path / "run"))
+    assert run.info["data"]["source"] is None
+    with pytest.raises(DataError, match=r"data from memory .*say where with --data"):
+        evaluate_run(run.directory)

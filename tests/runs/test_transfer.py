@@ -1,0 +1,71 @@
+"""Going on from an earlier model: rows follow their outside ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import tiny_data
+from tests.training.stub import same, weights
+
+from mclrec.data.sequences import Vocabulary
+from mclrec.errors import ConfigError
+from mclrec.models.base import Recommender
+from mclrec.models.storage import LoadedModel, load_model, save_model
+from mclrec.recipes import resolve
+from mclrec.runs.train import build
+from mclrec.runs.transfer import take_over
+
+ITEMS = "encoder.items.weight"
+EARLIER = Vocabulary(["ale", "bun", "egg", "fig"])
+NEWER = Vocabulary(["bun", "cod", "egg", "ham", "ale"])
+
+
+def model(name: str, items: int, seed: int, **settings: Any) -> Recommender:
+    recipe = resolve(name, "tiny", None, {"width": 8, "inner": 16, "longest": 8} | settings)
+    return build(recipe, tiny_data(items=items), seed)
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> LoadedModel:
+    save_model(
+        tmp_path / "run", name="mclrec", model=model("mclrec", 4, 1), items=EARLIER, counts=np.arange(5)
+    )
+    return load_model(tmp_path / "run")
+
+
+def test_rows_follow_their_outside_ids(earlier: LoadedModel) -> None:
+    newer = model("mclrec", 5, 2)
+    initial, old = weights(newer), weights(earlier.model)
+    assert take_over(newer, NEWER, earlier) == 3
+    found = weights(newer)
+    for place, outside in enumerate(NEWER, start=1):
+        known = EARLIER.dense(outside)
+        source = old[ITEMS][known] if known else initial[ITEMS][place]
+        assert torch.equal(found[ITEMS][place], source), outside
+    assert torch.equal(found[ITEMS][0], old[ITEMS][0])
+    assert torch.equal(found[ITEMS][6:], old[ITEMS][5:])  # the mask
+    assert len(found[ITEMS]) == 7
+    assert all(torch.equal(found[name], old[name]) for name in found if name != ITEMS)
+    assert same(weights(earlier.model), old)
+
+
+def test_another_class_is_refused(earlier: LoadedModel) -> None:
+    other = model("sasrec", 5, 2)
+    before = weights(other)
+    with pytest.raises(ConfigError, match=r"cannot go on from a mclrec model .*: use --model mclrec$"):
+        take_over(other, NEWER, earlier)
+    assert same(weights(other), before)
+
+
+@pytest.mark.parametrize("settings", [{"width": 16}, {"longest": 9}, {"layers": 3}, {"layers": 1}])
+def test_another_shape_is_refused(settings: dict[str, int], earlier: LoadedModel) -> None:
+    other = model("mclrec", 5, 2, **settings)
+    before = weights(other)
+    with pytest.raises(ConfigError, match="give the same settings") as caught:
+        take_over(other, NEWER, earlier)
+    assert "\n" not in str(caught.value)
+    assert same(weights(other), before)
