@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ class Packed:
     offsets: IntArray
 
     @classmethod
-    def of(cls, sequences: Iterable[Sequence[int] | IntArray]) -> Packed:
+    def of(cls, sequences: Iterable[Sequence[int] | npt.NDArray[np.integer[Any]]]) -> Packed:
         """Pack a list of sequences."""
         rows = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
