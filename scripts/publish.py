@@ -65,7 +65,7 @@ def page(folder: Path = RESULTS) -> str:
         "settings, data fingerprint, library versions and duration. U keeps the items of the user's history as",
         "candidates, F drops them. Made by `scripts/publish.py`; do not edit.",
         "",
-        f"| data | model | seed | protocol | {' | '.join(_METRICS)} | best epoch | minutes, threads |",
+        f"| data | model | seed | protocol | {' | '.join(_METRICS)} | best epoch | minutes of training, threads |",
         "| --- " * (len(_METRICS) + 6) + "|",
     ]
     for name, result in results:
@@ -73,7 +73,7 @@ def page(folder: Path = RESULTS) -> str:
             values = " | ".join(f"{result['test'][label][metric]:.4f}" for metric in _METRICS)
             lines.append(
                 f"| {result['data']['name']} | [{result['model']}]({name}) | {result['seed']} | {label} | {values} "
-                f"| {result['best_epoch'] or '-'} | {result['seconds'] / 60:.1f}, {result['threads']} |"
+                f"| {result['best_epoch'] or '-'} | {result['training_seconds'] / 60:.1f}, {result['threads']} |"
             )
     return "\n".join(lines) + "\n"
 
