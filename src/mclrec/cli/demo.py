@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mclrec.cli.tables import print_comparison, print_recommendations
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
 from mclrec.errors import ConfigError
 from mclrec.runs.compare import compare_runs
@@ -47,7 +48,7 @@ def run_demo(out: Path, seed: int) -> None:
     for label in ("F", "U"):
         print_comparison(compare_runs(directories, label=label), label, "ndcg@10")
         console.print()
-    _show_household(runs["mclrec"], console)
+    _show_household(runs["mclrec"], data, console)
     console.print(
         f'\nThe models are in {out}. Ask one:\n  mclrec recommend {out}/mclrec --history "BANANAS,EGGS"'
     )
@@ -62,9 +63,8 @@ def _clear(out: Path) -> None:
     shutil.rmtree(out)
 
 
-def _show_household(run: Run, console: Console) -> None:
+def _show_household(run: Run, data: SequenceData, console: Console) -> None:
     """History of one household as training saw it, and what the model expects next."""
-    data, _ = open_source(_DATA)
     training = leave_one_out(data).training
     history = [str(data.item_ids[int(item)]) for item in training.sequence(_HOUSEHOLD)]
     console.print(

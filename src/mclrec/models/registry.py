@@ -72,8 +72,6 @@ def model_class(name: str) -> type[Recommender]:
     return found
 
 
-_ALL = ("prefixes/softmax", "sequences/softmax", "sequences/bce")
-
 register(
     "mclrec",
     Entry(
@@ -93,7 +91,7 @@ register(
         2018,
         "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018",
         "F",
-        _ALL,
+        ("prefixes/softmax", "sequences/softmax", "sequences/bce"),
     ),
 )
 register(
