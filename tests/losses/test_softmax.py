@@ -28,7 +28,7 @@ TARGETS = torch.tensor([0, 10, 3, 3, 7, 1, 0])
 def test_equals_cross_entropy(chunk: int, with_bias: bool) -> None:
     queries, weight, bias = make_inputs(with_bias=with_bias)
     inputs = [tensor for tensor in (queries, weight, bias) if tensor is not None]
-    actual = chunked_linear_cross_entropy(queries, weight, bias, TARGETS, chunk)
+    actual = chunked_linear_cross_entropy(queries, weight, bias, TARGETS, chunk=chunk)
     expected = F.cross_entropy(F.linear(queries, weight, bias), TARGETS, reduction="sum")
     torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(
@@ -36,32 +36,59 @@ def test_equals_cross_entropy(chunk: int, with_bias: bool) -> None:
     )
 
 
-def test_gradients_by_differences() -> None:
-    queries, weight, bias = make_inputs()
-    assert bias is not None
-
-    def loss(queries: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return chunked_linear_cross_entropy(queries, weight, bias, TARGETS, 3)
-
-    assert torch.autograd.gradcheck(loss, (queries, weight, bias))
-
-
 def test_only_asked_gradients_are_computed() -> None:
     queries, weight, bias = make_inputs()
-    loss = chunked_linear_cross_entropy(queries.detach(), weight, bias, TARGETS, 3)
-    kept = loss.grad_fn.saved_tensors  # type: ignore[union-attr]
-    assert [gradient is None for gradient in kept] == [True, False, False]
+    loss = chunked_linear_cross_entropy(queries.detach(), weight, bias, TARGETS, chunk=3)
+    gradients = loss.grad_fn.gradients  # type: ignore[union-attr]
+    assert [gradient is None for gradient in gradients] == [True, False, False]
     loss.backward()
     with torch.no_grad():
         torch.testing.assert_close(chunked_linear_cross_entropy(queries, weight, bias, TARGETS), loss)
 
 
-def test_low_precision_is_computed_in_fp32_and_returned_in_kind() -> None:
-    queries, weight = (tensor.detach().bfloat16().requires_grad_() for tensor in make_inputs()[:2])
+def test_a_second_backward_pass_is_refused() -> None:
+    loss = chunked_linear_cross_entropy(*make_inputs(), TARGETS)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
+
+
+def test_rows_after_the_classes_are_ignored() -> None:
+    queries, weight, bias = make_inputs()
+    assert bias is not None
+    loss = chunked_linear_cross_entropy(queries, weight, bias, TARGETS % 9, classes=9, chunk=3)
+    expected = F.cross_entropy(F.linear(queries, weight[:9], bias[:9]), TARGETS % 9, reduction="sum")
+    torch.testing.assert_close(loss, expected)
+    inputs = (queries, weight, bias)
+    torch.testing.assert_close(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs))
+
+
+def test_autocast_narrows_the_products_and_neither_loss_nor_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, weight = (torch.randn(rows, 16, generator=generator).requires_grad_() for rows in (40, 300))
+    targets = torch.randint(300, (40,), generator=generator)
+
+    def gradients() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(
+            chunked_linear_cross_entropy(queries, weight, None, targets, chunk=16), (queries, weight)
+        )
+
+    exact = gradients()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = chunked_linear_cross_entropy(queries, weight, None, TARGETS, 3)
-    loss.backward()
+        loss = chunked_linear_cross_entropy(queries, weight, None, targets)
+        narrow = gradients()
+    expected = F.cross_entropy(queries @ weight.T, targets, reduction="sum")
     assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=2e-3)
+    for one, other in zip(narrow, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert 0 < (one - other).norm() < 0.01 * other.norm()
+
+
+def test_gradients_come_in_the_kind_of_the_inputs() -> None:
+    queries, weight = (tensor.detach().bfloat16().requires_grad_() for tensor in make_inputs()[:2])
+    loss = chunked_linear_cross_entropy(queries, weight, None, TARGETS, chunk=3)
+    loss.backward()
     expected = F.cross_entropy(queries.double() @ weight.double().T, TARGETS, reduction="sum")
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert queries.grad is not None
@@ -81,5 +108,5 @@ def test_no_tensor_holds_all_scores() -> None:
     queries, weight, _ = make_inputs(rows=64, classes=50, with_bias=False)
     targets = torch.arange(64) % 50
     with Largest() as seen:  # type: ignore[no-untyped-call]
-        chunked_linear_cross_entropy(queries, weight, None, targets, 8).backward()
+        chunked_linear_cross_entropy(queries, weight, None, targets, chunk=8).backward()
     assert seen.elements == 8 * 50

@@ -1,4 +1,4 @@
-"""What models over one encoder share, against loops over single histories and targets."""
+"""What models over one encoder share; `tests/reference` has their losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
-from mclrec.models.base import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.sequential import EncoderConfig
 
@@ -58,40 +57,6 @@ def state(made: SASRec, history: list[int]) -> Tensor:
     return states[0]
 
 
-def states_before_targets(made: SASRec, batch: Batch) -> list[Tensor]:
-    """One state a target, from its own history alone."""
-    histories = Packed(batch.histories.items.numpy(), batch.histories.offsets.numpy()).tolist()
-    if made.config.unit == "prefixes":
-        return [state(made, history) for history in histories]
-    if made.config.positions == "oldest":
-        return [state(made, history[: t + 1]) for history in histories for t in range(len(history))]
-    # Counted from the newest, the position of an item depends on what comes after it: no prefix will do.
-    wholes = [(torch.tensor(history), torch.tensor([0, len(history)])) for history in histories]
-    return [row for whole in wholes for row in made.encoder.encode(*whole, "all")]
-
-
-@pytest.mark.parametrize(("unit", "loss", "positions"), REGIMES)
-def test_loss_equals_the_naive_loop(unit: str, loss: str, positions: str) -> None:
-    made = model(unit=unit, loss=loss, positions=positions)
-    batch, total = batch_of(made), torch.zeros(()).double()
-    vectors = made.encoder.items.weight
-    states = states_before_targets(made, batch)
-    for number, (query, target) in enumerate(zip(states, batch.targets, strict=True)):
-        if loss == "softmax":  # eq. 3 of MCLRec, y-hat as logits; padding counts, the mask does not
-            logits = torch.stack([query @ vectors[item] for item in range(ITEMS + 1)])
-            total = total - logits[target] + logits.exp().sum().log()
-        else:  # eq. 6 of SASRec
-            assert batch.negatives is not None
-            r_positive, r_negative = query @ vectors[target], query @ vectors[batch.negatives[number]]
-            total = total - torch.log(torch.sigmoid(r_positive)) - torch.log(1 - torch.sigmoid(r_negative))
-    [term] = made.loss(batch, StepContext()).values()
-    torch.testing.assert_close(term.sum, total)
-    assert (term.count, term.weight) == (batch.count, 1.0)
-    ours, naive = (torch.autograd.grad(value, list(made.parameters())) for value in (term.sum, total))
-    for left, right in zip(ours, naive, strict=True):
-        torch.testing.assert_close(left, right)
-
-
 @pytest.mark.parametrize(("unit", "loss", "positions"), REGIMES)
 def test_regime_decides_examples_and_negatives(unit: str, loss: str, positions: str) -> None:
     made = model(unit=unit, loss=loss, positions=positions)
@@ -117,9 +82,13 @@ def test_position_that_is_looked_up(positions: str, lengths: list[int]) -> None:
     made.query_vectors(Histories.of(Packed.of(rows)))
     first = (lambda length: SMALL["longest"] - length) if positions == "newest" else (lambda length: 0)
     items, places = made.encoder.items.weight, made.encoder.positions.weight
-    # Inside the encoder, histories stand in the order of their lengths.
-    expected = [items[1 + t] + places[first(length) + t] for length in sorted(lengths) for t in range(length)]
-    torch.testing.assert_close(seen, [torch.stack(expected)])
+    # Inside the encoder the longest history comes first; spare places follow.
+    expected = [
+        items[1 + t] + places[first(length) + t]
+        for length in sorted(lengths, reverse=True)
+        for t in range(length)
+    ]
+    torch.testing.assert_close(seen[0][: sum(lengths)], torch.stack(expected))
 
 
 @pytest.mark.parametrize("positions", ["oldest", "newest"])

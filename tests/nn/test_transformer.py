@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.packed import Packed
-from mclrec.nn.packing import layout
+from mclrec.nn.packing import ABSENT, layout, round_up
 from mclrec.nn.transformer import TransformerEncoder
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=9)
@@ -113,18 +113,42 @@ def test_a_history_of_hidden_items_only_stays_finite() -> None:
     assert encoder().encode(*tensors(Packed.of([[0], [0, 0]])), "all").isfinite().all()
 
 
-@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40))
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), longest=st.integers(50, 300))
 @settings(max_examples=50, deadline=None)
-def test_layout_is_a_permutation_in_groups_of_like_length(lengths: list[int]) -> None:
+def test_layout_puts_whole_histories_into_blocks(lengths: list[int], longest: int) -> None:
     offsets = torch.tensor([0, *np.cumsum(lengths)])
-    plan = layout(offsets, torch.device("cpu"))
+    plan = layout(offsets, torch.device("cpu"), longest)
     total = sum(lengths)
-    assert sorted(plan.order.tolist()) == list(range(total))
     assert plan.order[plan.inverse].tolist() == list(range(total))
-    assert plan.order[plan.last][plan.restore].tolist() == (offsets[1:] - 1).tolist()
+    assert plan.inverse[offsets[1:] - 1].tolist() == plan.last.tolist()
+    assert plan.owners[plan.inverse].tolist() == np.repeat(np.arange(len(lengths)), lengths).tolist()
     assert [group.start for group in plan.groups] == [0, *(group.stop for group in plan.groups[:-1])]
-    tokens = torch.arange(total, dtype=torch.float64)[:, None]
+    assert plan.groups[-1].stop <= len(plan.order) == round_up(plan.groups[-1].stop, 16)
+    places = plan.inverse.split(lengths)
     for group in plan.groups:
-        own = tokens[group.start : group.stop]
-        assert torch.equal(group.unpad(group.pad(own)), own)
-        assert group.rows * group.longest <= max(4 * group.rows, 2 * (group.stop - group.start))
+        inside = [own for own in places if group.start <= own[0] < group.stop]
+        seen = torch.zeros(group.stop - group.start, group.stop - group.start, dtype=torch.bool)
+        for own in inside:
+            assert torch.equal(own, torch.arange(own[0], own[-1] + 1))
+            assert (own[0] - group.start) // group.length == (own[-1] - group.start) // group.length
+            seen[own[:, None] - group.start, own - group.start] = torch.ones(len(own), len(own)).triu().bool()
+        blocks = seen.unflatten(0, (-1, group.length)).unflatten(2, (-1, group.length))
+        expected = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        used = torch.isin(torch.arange(group.start, group.stop), torch.cat(inside)).view(-1, group.length)
+        assert torch.equal((group.bias == 0)[used], expected[used])
+        assert set(group.bias.unique().tolist()) <= {0, ABSENT}
+
+
+def test_blocks_are_nearly_full() -> None:
+    lengths = np.random.default_rng(0).geometric(0.14, 768).clip(max=50)
+    plan = layout(torch.tensor([0, *np.cumsum(lengths)]), torch.device("cpu"), 50)
+    assert [group.length for group in plan.groups] == [56, 16]
+    assert plan.groups[-1].stop < 1.02 * lengths.sum()
+
+
+@given(count=st.integers(1, 10**7), step=st.sampled_from([4, 16]))
+def test_rounding_up_wastes_little_and_gives_few_shapes(count: int, step: int) -> None:
+    rounded = round_up(count, step)
+    assert count <= rounded < count + max(step, count / 8)
+    assert round_up(rounded, step) == rounded
+    assert len({round_up(other, step) for other in range(4096, 8192)}) <= 17

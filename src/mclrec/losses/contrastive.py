@@ -10,37 +10,40 @@ for all of them, and for the regulariser beside them:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["ViewPairs", "info_nce", "info_nce_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewPairs:
-    """Inner products of P pairs of views; row ``i`` of every view comes from sequence ``i``.
+    """What losses ask of the inner products of P pairs of views; row ``i`` of every view comes from sequence ``i``.
 
     The positives of a pair (x1, x2) are (x1_i, x2_i). The negatives of x1_i and of x2_i are the other
-    2(B - 1) rows of both views.
+    2(B - 1) rows of both views. For B = 1, without negatives, what is said of them means nothing.
 
     Attributes:
-        pairs: P index pairs into the views.
         positives: (P, B) inner products of the positive pairs.
-        within: (views, B, B) inner products of each view's rows with each other.
-        across: (P, B, B) inner products of the rows of x1 with those of x2. Here and in ``within`` the
-            diagonal, which is no negative, holds the most negative finite number.
-        mean_negatives: (P,) mean inner product of all 2B rows with their negatives; meaningless for B = 1.
+        log_sums: (P, 2, B) log-sum-exp of the negatives of each x1_i, and of each x2_i.
+        highest: (P, 2, B) the highest of them.
+        mean_negatives: (P,) mean inner product of all 2B rows with their negatives.
+        highest_across: (P,) the highest inner product of some x1_i with x2_j, j != i.
+        mean_across: (P,) their mean.
     """
 
-    pairs: Sequence[tuple[int, int]]
     positives: Tensor
-    within: Tensor
-    across: Tensor
+    log_sums: Tensor
+    highest: Tensor
     mean_negatives: Tensor
+    highest_across: Tensor
+    mean_across: Tensor
 
     @classmethod
     def of(
@@ -56,39 +59,23 @@ class ViewPairs:
         with torch.autocast(views[0].device.type, enabled=False):
             rows = torch.stack([view.to(torch.promote_types(view.dtype, torch.float32)) for view in views])
             rows = rows / temperature**0.5  # (views, B, d)
-            first = torch.stack([rows[one] for one, _ in pairs])  # (P, B, d)
-            second = torch.stack([rows[other] for _, other in pairs])
-            batch = rows.shape[1]
-            # Finite, so that a batch of one, which has no negatives, gets gradients of 0 and not NaN.
-            hole = rows.new_full((batch,), torch.finfo(rows.dtype).min).diag()
-            positives = (first * second).sum(-1)
-            # The sum of all (2B)^2 inner products is the squared norm of the rows' sum.
-            everything = (first.sum(1) + second.sum(1)).square().sum(-1)
-            itself = (first.square() + second.square()).sum((1, 2))
-            negatives = everything - itself - 2 * positives.sum(-1)
+            one, other = (list(side) for side in zip(*pairs, strict=True))
+            positives = (rows[one] * rows[other]).sum(-1)
+            log_sums, highest = _reduce_negatives(rows, one, other)
+            own, across = slice(len(views)), slice(len(views), None)
+            mean_negatives, mean_across = _means(rows, one, other, positives)
             return cls(
-                pairs,
                 positives,
-                within=torch.baddbmm(hole, rows, rows.mT),
-                across=torch.baddbmm(hole, first, second.mT),
-                mean_negatives=negatives / max(4 * batch * (batch - 1), 1),
+                log_sums=torch.logaddexp(
+                    torch.stack([log_sums[own][one], log_sums[own][other]], 1), _sides(log_sums[across])
+                ),
+                highest=torch.maximum(
+                    torch.stack([highest[own][one], highest[own][other]], 1), _sides(highest[across])
+                ),
+                mean_negatives=mean_negatives,
+                highest_across=_sides(highest[across])[:, 0].amax(1),
+                mean_across=mean_across,
             )
-
-    def reduce_negatives(
-        self, reduce: Callable[[Tensor, int], Tensor], combine: Callable[[Tensor, Tensor], Tensor]
-    ) -> Tensor:
-        """(P, 2, B) one number from the negatives of each x1_i, and of each x2_i.
-
-        Args:
-            reduce: along a dimension of a block.
-            combine: the results from the row's own view and from the other view.
-        """
-        own = reduce(self.within, -1)
-        first = torch.stack([own[one] for one, _ in self.pairs])
-        second = torch.stack([own[other] for _, other in self.pairs])
-        return torch.stack(
-            [combine(first, reduce(self.across, -1)), combine(second, reduce(self.across, -2))], dim=1
-        )
 
 
 def info_nce(x1: Tensor, x2: Tensor, temperature: float = 1.0) -> Tensor:
@@ -114,5 +101,76 @@ def info_nce_of(pairs: ViewPairs) -> Tensor:
     Returns:
         (P,) one loss a pair; 0, with gradients of 0, for B = 1.
     """
-    log_sums = pairs.reduce_negatives(torch.logsumexp, torch.logaddexp)
-    return -F.logsigmoid(pairs.positives.unsqueeze(1) - log_sums).mean((1, 2))
+    return -F.logsigmoid(pairs.positives.unsqueeze(1) - pairs.log_sums).mean((1, 2))
+
+
+def _sides(across: Tensor) -> Tensor:
+    """(2 P, B), rows of all pairs and then columns, as (P, 2, B)."""
+    return torch.stack(across.chunk(2), 1)
+
+
+def _means(rows: Tensor, one: list[int], other: list[int], positives: Tensor) -> tuple[Tensor, Tensor]:
+    """(P,) mean over all negatives, and over those across; no block of products is needed for them."""
+    batch = rows.shape[1]
+    sums, squares = rows.sum(1), rows.square().sum((1, 2))
+    # The sum of all (2B)^2 inner products is the squared norm of the rows' sum.
+    everything = (sums[one] + sums[other]).square().sum(-1)
+    itself = squares[one] + squares[other] + 2 * positives.sum(-1)
+    across = (sums[one] * sums[other]).sum(-1) - positives.sum(-1)
+    count = max(batch * (batch - 1), 1)
+    return (everything - itself) / (4 * count), across / count
+
+
+def _reduce_negatives(rows: Tensor, one: list[int], other: list[int]) -> tuple[Tensor, Tensor]:
+    """Log-sum-exp and maximum of the blocks of inner products, off their diagonals.
+
+    Args:
+        rows: (views, B, d).
+        one: P indices of views.
+        other: P indices of views.
+
+    Returns:
+        Twice (views + 2 P, B): of each row of each view's products with itself; of each row, and then of each
+        column, of the products of the pairs.
+    """
+    log_sums, highest = _ReduceNegatives.apply(rows, one, other)  # type: ignore[no-untyped-call]
+    return log_sums, highest
+
+
+class _ReduceNegatives(torch.autograd.Function):
+    """All blocks in one batched product; both reductions and their gradients in few passes over them."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, one: list[int], other: list[int]) -> tuple[Tensor, Tensor]:
+        views, batch, _ = rows.shape
+        left, right = [*range(views), *one], [*range(views), *other]
+        # Finite, so that a batch of one, which has no negatives, gets gradients of 0 and not NaN.
+        hole = rows.new_full((batch,), torch.finfo(rows.dtype).min / 2).diag()
+        products = torch.baddbmm(hole, rows[left], rows[right].mT)  # (views + P, B, B)
+        of_rows, row_places = products.max(2)
+        of_columns, column_places = products[views:].max(1)
+        columns = products[views:].sub(of_columns.unsqueeze(1)).exp_()
+        rowwise = products.sub_(of_rows.unsqueeze(2)).exp_()
+        column_sums, row_sums = columns.sum(1), rowwise.sum(2)
+        ctx.save_for_backward(rows, rowwise, row_sums, row_places, columns, column_sums, column_places)
+        ctx.left, ctx.right = left, right
+        log_sums = torch.cat([of_rows + row_sums.log(), of_columns + column_sums.log()])
+        return log_sums, torch.cat([of_rows, of_columns])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_sums: Tensor, of_highest: Tensor) -> tuple[Tensor | None, ...]:
+        rows, rowwise, row_sums, row_places, columns, column_sums, column_places = ctx.saved_tensors
+        views, blocks = len(rows), len(rowwise)
+        slopes = rowwise * (of_sums[:blocks] / row_sums).unsqueeze(2)
+        slopes[views:].addcmul_(columns, (of_sums[blocks:] / column_sums).unsqueeze(1))
+        slopes.scatter_add_(2, row_places.unsqueeze(2), of_highest[:blocks].unsqueeze(2))
+        slopes[views:].scatter_add_(1, column_places.unsqueeze(1), of_highest[blocks:].unsqueeze(1))
+        gradient = torch.zeros_like(rows)
+        gradient.index_add_(0, _index(ctx.left, rows), slopes @ rows[ctx.right])
+        gradient.index_add_(0, _index(ctx.right, rows), slopes.mT @ rows[ctx.left])
+        return gradient, None, None
+
+
+def _index(views: list[int], like: Tensor) -> Tensor:
+    return torch.tensor(views, device=like.device)

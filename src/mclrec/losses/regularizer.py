@@ -12,7 +12,6 @@ official code.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from mclrec.losses.contrastive import ViewPairs
@@ -29,14 +28,10 @@ def regularizer_paper(pairs: ViewPairs) -> Tensor:
     Returns:
         (P,) one value a pair; 0, with gradients of 0, for B = 1, where there is no negative.
     """
-    positives = pairs.positives
-    batch = positives.shape[1]
-    if batch == 1:
-        return 0 * positives.sum(1)
-    # Not the stored mean: that one includes the negatives within each view.
-    negatives = pairs.across.masked_fill(torch.eye(batch, dtype=torch.bool, device=positives.device), 0)
-    margin = positives.amin(1) - pairs.across.amax((1, 2))
-    return positives.mean(1) - negatives.sum((1, 2)) / (batch * (batch - 1)) + margin.abs()
+    if pairs.positives.shape[1] == 1:
+        return 0 * pairs.positives.sum(1)
+    margin = pairs.positives.amin(1) - pairs.highest_across
+    return pairs.positives.mean(1) - pairs.mean_across + margin.abs()
 
 
 def regularizer_official(pairs: ViewPairs) -> Tensor:
@@ -50,8 +45,7 @@ def regularizer_official(pairs: ViewPairs) -> Tensor:
     Returns:
         (P,) one value a pair; 0, with gradients of 0, for B = 1, where there is no negative.
     """
-    positives = pairs.positives
-    if positives.shape[1] == 1:
-        return 0 * positives.sum(1)
-    margins = positives.unsqueeze(1) - pairs.reduce_negatives(torch.amax, torch.maximum)  # (P, 2, B)
-    return positives.mean(1) - pairs.mean_negatives + margins.abs().mean((1, 2))
+    if pairs.positives.shape[1] == 1:
+        return 0 * pairs.positives.sum(1)
+    margins = pairs.positives.unsqueeze(1) - pairs.highest  # (P, 2, B)
+    return pairs.positives.mean(1) - pairs.mean_negatives + margins.abs().mean((1, 2))

@@ -5,81 +5,129 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 __all__ = ["chunked_linear_cross_entropy"]
 
+_SCORES = 1 << 25
+"""Scores held at a time, at most: 128 MB in fp32."""
+
+_ROWS = 256
+"""Queries at a time, at most: for the catalogues of the paper their scores stay in a processor's cache."""
+
 
 def chunked_linear_cross_entropy(
-    queries: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int = 256
+    queries: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    *,
+    classes: int | None = None,
+    chunk: int | None = None,
 ) -> Tensor:
     """Sum of ``-y[g] + log sum_i exp(y[i])``, ``y = weight @ query + bias`` (paper, eq. 3, y-hat as logits).
 
     Goes over the queries ``chunk`` rows at a time and takes the gradients along the way, so that neither the
-    forward nor the backward pass holds more than (chunk, V) scores. Computes in fp32 at least, autocast or
-    not. It cannot be differentiated twice.
+    forward nor the backward pass holds more than (chunk, V) scores. It can be differentiated once.
+
+    Inside an autocast region, scores and what is made of them have the region's precision, gradients and the loss
+    have fp32. Elsewhere everything is computed in fp32 at least.
 
     Args:
         queries: (B, d).
-        weight: (V, d) one row a class.
-        bias: (V,) or None.
+        weight: (V or more, d) one row a class.
+        bias: (V or more,) or None.
         targets: (B,) int64 in 0..V-1.
-        chunk: rows at a time.
+        classes: V, if rows after it are no classes.
+        chunk: rows at a time; None for as many as cache and memory suggest.
 
     Returns:
         Scalar: the sum over rows; the caller divides by its number of targets.
     """
-    precision = torch.promote_types(queries.dtype, torch.float32)
-    with torch.autocast(queries.device.type, enabled=False):
+    device = queries.device.type
+    full = torch.promote_types(queries.dtype, torch.float32)
+    narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else full
+    classes = len(weight) if classes is None else classes
+    chunk = max(1, min(_ROWS, _SCORES // classes)) if chunk is None else chunk
+    with torch.autocast(device, enabled=False):
         total: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            queries.to(precision),
-            weight.to(precision),
-            None if bias is None else bias.to(precision),
+            queries.to(full),
+            weight.to(full),
+            None if bias is None else bias.to(full),
             targets,
+            classes,
             chunk,
+            narrow,
         )
     return total
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """The loss is a scalar, so that its gradients, known in the forward pass, need only be scaled."""
+    """The loss is a scalar, so that its gradients, known in the forward pass, need only be scaled.
+
+    With e = exp(y - max y) of a chunk and s = sum e, d loss / d y = e / s - 1[target]. The division is left to the
+    (chunk, d) sides of the products, and the targets to a sum of few rows: e is written once and read three times.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, chunk: int
+        ctx: Any,
+        queries: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        classes: int,
+        chunk: int,
+        narrow: torch.dtype,
     ) -> Tensor:
-        inputs = (queries, weight, bias)
-        gradients = [
+        of_queries, of_weight, of_bias = gradients = [
             torch.zeros_like(tensor) if tensor is not None and needed else None
-            for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=False)
+            for tensor, needed in zip((queries, weight, bias), ctx.needs_input_grad, strict=False)
         ]
+        table = weight[:classes].to(narrow)
         total = queries.new_zeros(())
         for start in range(0, len(queries), chunk):
-            rows = slice(start, start + chunk)
-            scores = queries[rows] @ weight.T  # (chunk, V)
+            rows, places = queries[start : start + chunk], targets[start : start + chunk]
+            count = len(rows)
+            if start and count < chunk:  # a product of the same shape as before, see `mclrec.nn.packing`
+                rows = F.pad(rows, (0, 0, 0, chunk - count))
+            scores = rows.to(narrow) @ table.T  # (chunk, V)
             if bias is not None:
-                scores += bias
-            places = targets[rows].unsqueeze(1)
+                scores += bias[:classes]
             highest = scores.amax(1, keepdim=True)
-            total += (highest - scores.gather(1, places)).sum()
-            # One exponential a score serves the loss and d loss / d scores: the softmax, less 1 at the target.
-            slopes = scores.sub_(highest).exp_()
-            sums = slopes.sum(1, keepdim=True)
-            total += sums.log().sum()
-            slopes.div_(sums).scatter_add_(1, places, slopes.new_full(places.shape, -1.0))
-            of_queries, of_weight, of_bias = gradients
+            picked = scores[:count].gather(1, places.unsqueeze(1)).to(rows.dtype)
+            exponentials = scores.sub_(highest).exp_()
+            sums = exponentials.sum(1, keepdim=True).to(rows.dtype)  # torch adds up in fp32 at least
+            total += (highest[:count].to(rows.dtype) + sums[:count].log() - picked).sum()
             if of_queries is not None:
-                torch.mm(slopes, weight, out=of_queries[rows])
+                slopes = (exponentials @ table).to(rows.dtype).div_(sums)[:count]
+                of_queries[start : start + chunk] = slopes.sub_(weight[places])
             if of_weight is not None:
-                of_weight.addmm_(slopes.T, queries[rows])
+                _add(of_weight[:classes], exponentials.T @ (rows / sums).to(narrow), first=not start)
             if of_bias is not None:
-                of_bias += slopes.sum(0)
-        ctx.save_for_backward(*gradients)
+                of_bias[:classes] += ((1 / sums[:count]).T.to(narrow) @ exponentials[:count])[0]
+        if of_weight is not None:
+            of_weight.index_add_(0, targets, queries, alpha=-1)
+        if of_bias is not None:
+            of_bias -= torch.bincount(targets, minlength=len(of_bias))
+        ctx.gradients = gradients
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = (None if gradient is None else gradient * upstream for gradient in ctx.saved_tensors)
-        return *scaled, None, None
+        if ctx.gradients is None:
+            raise RuntimeError("chunked_linear_cross_entropy can be differentiated once")
+        scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in ctx.gradients)
+        ctx.gradients = None
+        return *scaled, None, None, None, None
+
+
+def _add(total: Tensor, part: Tensor, *, first: bool) -> None:
+    """Sum up; the first part need not meet the zeros, which costs as much as a product for a large catalogue."""
+    if first:
+        total.copy_(part)
+    else:
+        total += part

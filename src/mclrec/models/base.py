@@ -163,8 +163,7 @@ class ItemTable:
     """
 
     def __init__(self, weight: Tensor, num_items: int, bias: Tensor | None = None) -> None:
-        self.weight = weight[: num_items + 1]
-        self.bias = None if bias is None else bias[: num_items + 1]
+        self.weight, self.bias, self.num_items = weight, bias, num_items
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids``: shape (*ids.shape, d)."""
@@ -177,11 +176,14 @@ class ItemTable:
 
     def scores(self, queries: Tensor) -> Tensor:
         """(B, V + 1) scores in fp32 of all ids, the padding id included."""
-        return F.linear(queries, self.weight, self.bias).float()
+        rows = self.num_items + 1
+        return F.linear(queries, self.weight[:rows], None if self.bias is None else self.bias[:rows]).float()
 
     def cross_entropy(self, queries: Tensor, targets: Tensor) -> Tensor:
         """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits)."""
-        return chunked_linear_cross_entropy(queries, self.weight, self.bias, targets)
+        return chunked_linear_cross_entropy(
+            queries, self.weight, self.bias, targets, classes=self.num_items + 1
+        )
 
 
 class Recommender(nn.Module, ABC):

@@ -1,7 +1,7 @@
 """Causal self-attention over packed tokens, with its own backward pass.
 
-Written out because autograd, over a few groups of histories and several small operations in each, spends more time
-on copies and bookkeeping than on the products.
+Written out because autograd spends more time on copies and bookkeeping than on the products. Scores stand as
+(keys, queries): a softmax over the first of two dimensions is faster than over the last, where that is short.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mclrec.nn.dropout import Dropout
-from mclrec.nn.packing import Group, Layout
+from mclrec.nn.packing import ABSENT, Group, Layout
 
-__all__ = ["HIDDEN", "causal_attention", "last_attention"]
+__all__ = ["attend", "causal_attention", "last_attention"]
 
-HIDDEN = -1e9
-"""Added to the score of a key that must not be seen. Finite: a query that sees no key must not become NaN."""
+_HIDDEN = ABSENT / 2
+"""Added to the score of a hidden key: nobody attends to it, but a query that sees no other falls back on it."""
 
 
 def causal_attention(
@@ -28,21 +28,21 @@ def causal_attention(
     """Each token attends to itself and to what came before it in its own history.
 
     Args:
-        qkv: (T, 3 d) queries, keys and values in the layout's order.
+        qkv: (S, 3 d) queries, keys and values in the layout's order.
         plan: the layout.
-        hidden: (T,) which keys nobody sees; None for none.
+        hidden: (S,) which keys nobody sees; None for none.
         heads: number of heads.
         dropout: on the weights.
 
     Returns:
-        (T, d).
+        (S, d).
     """
-    biases, masks = [], []
-    for group in plan.groups:
-        biases.append(_bias(group, hidden, heads, qkv))
-        masks.append(dropout.mask((group.rows * heads, group.longest, group.longest), qkv))
+    like = qkv.new_empty((), dtype=_precision(qkv))
+    masks = [
+        dropout.mask((heads * len(group.bias), group.length, group.length), like) for group in plan.groups
+    ]
     attended: Tensor = _CausalAttention.apply(  # type: ignore[no-untyped-call]
-        qkv, plan.groups, heads, biases, masks
+        qkv, plan.groups, hidden, heads, masks
     )
     return attended
 
@@ -53,112 +53,179 @@ def last_attention(
     """The last token of each history attends to the whole history.
 
     Args:
-        queries: (B, d) in the groups' order of histories.
-        keys_values: (T, 2 d) in the layout's order.
+        queries: (B, d).
+        keys_values: (S, 2 d) in the layout's order.
         plan: the layout.
-        hidden: (T,) which keys nobody sees; None for none.
+        hidden: (S,) which keys nobody sees; None for none.
         heads: number of heads.
         dropout: on the weights.
 
     Returns:
-        (B, d) in the groups' order.
+        (B, d).
     """
-    parts = []
-    rows = queries.split([group.rows for group in plan.groups])
-    for group, query in zip(plan.groups, rows, strict=True):
-        tokens = keys_values[group.start : group.stop]
-        k, v = group.pad(tokens).unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-        q = query.unflatten(-1, (heads, -1))[:, :, None]  # (b, heads, 1, d / heads)
-        places = torch.arange(group.longest, device=queries.device)
-        blocked = (places >= group.lengths[:, None])[:, None, None, :]
-        if hidden is not None:
-            blocked = blocked | group.pad(hidden[group.start : group.stop])[:, None, None, :]
-        parts.append(attend(q, k, v, blocked, dropout).squeeze(1))
-    return torch.cat(parts)
+    like = queries.new_empty((), dtype=torch.promote_types(queries.dtype, torch.float32))
+    mask = dropout.mask((len(queries), plan.longest, heads), like)
+    attended: Tensor = _LastAttention.apply(  # type: ignore[no-untyped-call]
+        queries, keys_values, plan, hidden, heads, mask
+    )
+    return attended
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, blocked: Tensor, dropout: Dropout) -> Tensor:
-    """Scaled dot-product attention, plainly: q (b, heads, Q, d / heads), blocked (b, 1, Q, L) -> (b, Q, d)."""
+def attend(q: Tensor, k: Tensor, v: Tensor, future: Tensor, hidden: Tensor, dropout: Dropout) -> Tensor:
+    """The same plainly, on padded tokens.
+
+    Args:
+        q: (b, heads, Q, d / heads).
+        k: (b, heads, L, d / heads).
+        v: as k.
+        future: (Q, L) which keys come after a query.
+        hidden: (b, L) which keys nobody sees.
+        dropout: on the weights.
+
+    Returns:
+        (b, Q, d).
+    """
     scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose(-1, -2)
-    weights = dropout(scores.masked_fill(blocked, HIDDEN).softmax(-1))
+    scores = scores + (future * ABSENT + (hidden * _HIDDEN)[:, None, None])
+    weights = dropout(scores.softmax(-1))
     mixed: Tensor = weights.to(v.dtype) @ v
     return mixed.transpose(1, 2).flatten(2)
 
 
-def _bias(group: Group, hidden: Tensor | None, heads: int, like: Tensor) -> Tensor:
-    """What is added to scores: (L, L) for the future, or (b heads, L, L) for hidden keys as well."""
-    future = like.new_full((group.longest, group.longest), HIDDEN).triu(1)
-    if hidden is None:
-        return future
-    keys = group.pad(hidden[group.start : group.stop]).to(like.dtype) * HIDDEN  # (b, L)
-    return (future + keys[:, None, :]).clamp(min=HIDDEN).repeat_interleave(heads, 0)
+def _precision(tokens: Tensor) -> torch.dtype:
+    """What attention is computed in. On a CPU its products are too small to gain by less than fp32."""
+    return torch.promote_types(tokens.dtype, torch.float32) if tokens.device.type == "cpu" else tokens.dtype
 
 
-def _split_heads(padded: Tensor, parts: int, heads: int) -> Tensor:
-    """(b, L, parts d) -> (parts, b heads, L, d / heads), contiguous."""
-    rows, longest, width = padded.shape
-    return (
-        padded.view(rows, longest, parts, heads, width // (parts * heads))
-        .permute(2, 0, 3, 1, 4)
-        .reshape(parts, rows * heads, longest, -1)
-    )
+def _multiply(tensor: Tensor, mask: Tensor | None) -> Tensor:
+    return tensor if mask is None else tensor * mask
 
 
-def _join_heads(split: Tensor, heads: int) -> Tensor:
-    """(parts, b heads, L, d / heads) -> (b L, parts d)."""
-    parts, rows, longest, size = split.shape
-    return (
-        split.view(parts, rows // heads, heads, longest, size)
-        .permute(1, 3, 0, 2, 4)
-        .reshape(rows // heads * longest, parts * heads * size)
-    )
+def _split(tokens: Tensor, parts: int, heads: int, length: int) -> Tensor:
+    """(blocks L, parts d) -> (parts, heads blocks, L, d / heads), contiguous."""
+    blocks = tokens.view(-1, length, parts, heads, tokens.shape[1] // (parts * heads))
+    return blocks.permute(2, 3, 0, 1, 4).reshape(parts, -1, length, blocks.shape[-1]).to(_precision(tokens))
+
+
+def _join(split: Tensor, heads: int, out: Tensor) -> None:
+    """(parts, heads blocks, L, d / heads) -> out (blocks L, parts d)."""
+    parts, _, length, size = split.shape
+    blocks = split.view(parts, heads, -1, length, size).permute(2, 3, 0, 1, 4)
+    out.view(-1, length, parts, heads, size).copy_(blocks)
 
 
 class _CausalAttention(torch.autograd.Function):
-    """Group by group: pad, two batched products with a softmax between them, unpad."""
+    """Group by group of blocks: two batched products with a softmax between them."""
 
     @staticmethod
     def forward(
         ctx: Any,
         qkv: Tensor,
         groups: tuple[Group, ...],
+        hidden: Tensor | None,
         heads: int,
-        biases: list[Tensor],
         masks: list[Tensor | None],
     ) -> Tensor:
-        scale = 1 / math.sqrt(qkv.shape[1] / (3 * heads))
-        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
-        saved = []
-        for group, bias, mask in zip(groups, biases, masks, strict=True):
-            q, k, v = split = _split_heads(group.pad(qkv[group.start : group.stop]), 3, heads)
-            # CUDA's autocast leaves softmax in fp32; the backward pass multiplies weights with narrower gradients.
-            weights = torch.baddbmm(bias, q, k.mT, alpha=scale).softmax(-1).to(v.dtype)
-            mixed = torch.bmm(weights if mask is None else weights * mask, v)
-            out[group.start : group.stop] = _join_heads(mixed[None], heads).index_select(0, group.slots)
-            saved += [split, weights]
+        out, saved = qkv.new_zeros(len(qkv), qkv.shape[1] // 3), []
+        with torch.autocast(qkv.device.type, enabled=False):
+            for group, mask in zip(groups, masks, strict=True):
+                places = slice(group.start, group.stop)
+                q, k, v = split = _split(qkv[places], 3, heads, group.length)
+                bias = group.bias.to(q.dtype)
+                if hidden is not None:
+                    bias = bias + (hidden[places] * _HIDDEN).view(-1, group.length, 1)
+                scores = torch.baddbmm(q.new_zeros(()), k, q.mT, beta=0, alpha=1 / math.sqrt(q.shape[-1]))
+                scores.unflatten(0, (heads, -1)).add_(bias)
+                weights = scores.softmax(1)
+                _join(torch.bmm(_multiply(weights, mask).mT, v)[None], heads, out[places])
+                saved += [split, weights]
         ctx.save_for_backward(*saved)
-        ctx.groups, ctx.heads, ctx.masks, ctx.scale = groups, heads, masks, scale
+        ctx.groups, ctx.heads, ctx.masks = groups, heads, masks
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        of_qkv = gradient.new_empty(len(gradient), 3 * gradient.shape[1])
-        saved = ctx.saved_tensors
+        of_qkv, saved = gradient.new_zeros(len(gradient), 3 * gradient.shape[1]), ctx.saved_tensors
         for number, (group, mask) in enumerate(zip(ctx.groups, ctx.masks, strict=True)):
+            places = slice(group.start, group.stop)
             (q, k, v), weights = saved[2 * number], saved[2 * number + 1]
-            of_mixed = _split_heads(group.pad(gradient[group.start : group.stop]), 1, ctx.heads)[0]
-            of_weights = torch.bmm(of_mixed, v.mT)
-            dropped = weights
+            (of_mixed,) = _split(gradient[places], 1, ctx.heads, group.length)
+            of_split = torch.empty_like(saved[2 * number])
+            torch.bmm(_multiply(weights, mask), of_mixed, out=of_split[2])
+            of_weights = torch.bmm(v, of_mixed.mT)
             if mask is not None:
                 of_weights.mul_(mask)
-                dropped = weights * mask
-            of_split = torch.empty_like(saved[2 * number])
-            torch.bmm(dropped.mT, of_mixed, out=of_split[2])
-            # Backward pass of the softmax: p * (g - sum(p * g)).
-            products = of_weights.mul_(weights)
-            slopes = products.sub_(weights * products.sum(-1, keepdim=True)).mul_(ctx.scale)
-            torch.bmm(slopes, k, out=of_split[0])
-            torch.bmm(slopes.mT, q, out=of_split[1])
-            of_qkv[group.start : group.stop] = _join_heads(of_split, ctx.heads).index_select(0, group.slots)
+            slopes = _softmax_backward(of_weights, weights).mul_(1 / math.sqrt(q.shape[-1]))
+            torch.bmm(slopes.mT, k, out=of_split[0])
+            torch.bmm(slopes, q, out=of_split[1])
+            _join(of_split, ctx.heads, of_qkv[places])
         return of_qkv, None, None, None, None
+
+
+def _softmax_backward(of_weights: Tensor, weights: Tensor) -> Tensor:
+    """p * (g - sum(p * g)), the sum over dimension 1. Overwrites ``of_weights``."""
+    products = of_weights.mul_(weights)
+    return products.sub_(weights * products.sum(1, keepdim=True))
+
+
+class _LastAttention(torch.autograd.Function):
+    """Token by token: only the scores, a number a head, are ever padded."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        keys_values: Tensor,
+        plan: Layout,
+        hidden: Tensor | None,
+        heads: int,
+        mask: Tensor | None,
+    ) -> Tensor:
+        wide = torch.promote_types(queries.dtype, torch.float32)
+        with torch.autocast(queries.device.type, enabled=False):
+            asked = queries.to(wide).index_select(0, plan.owners).unflatten(1, (heads, -1))  # (S, heads, .)
+            keys, values = pairs = keys_values.to(wide).view(len(asked), 2, heads, -1).unbind(1)
+            scores = (asked * keys).sum(-1).mul_(1 / math.sqrt(keys.shape[-1]))  # (S, heads)
+            if hidden is not None:
+                scores += (hidden * _HIDDEN)[:, None]
+            padded = scores.new_full((len(queries) * plan.longest, heads), ABSENT)
+            padded.index_copy_(0, plan.slots, scores.index_select(0, plan.inverse))
+            weights = padded.view(len(queries), plan.longest, heads).softmax(1)
+            dropped = _multiply(weights, mask).view(-1, heads).index_select(0, plan.slots)  # (T, heads)
+            mixed = _sum_histories(values, dropped, plan)
+        ctx.save_for_backward(asked, *pairs, weights, dropped)
+        ctx.plan, ctx.mask, ctx.narrow = plan, mask, queries.dtype
+        return mixed.to(queries.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        asked, keys, values, weights, dropped = ctx.saved_tensors
+        plan, heads = ctx.plan, keys.shape[1]
+        received = gradient.to(keys.dtype).index_select(0, plan.owners).unflatten(1, (heads, -1))
+        of_dropped = (received * values).sum(-1).index_select(0, plan.inverse)  # (T, heads)
+        padded = torch.zeros_like(weights)
+        padded.view(-1, heads).index_copy_(0, plan.slots, of_dropped)
+        slopes = _softmax_backward(_multiply(padded, ctx.mask), weights).mul_(1 / math.sqrt(keys.shape[-1]))
+        of_scores = slopes.view(-1, heads).index_select(0, plan.slots)
+        inside = keys.new_zeros(2, len(keys), heads, 1)
+        inside.view(2, len(keys), heads).index_copy_(1, plan.inverse, torch.stack([of_scores, dropped]))
+        of_pairs = torch.stack([asked * inside[0], received * inside[1]], 1)
+        of_queries = _sum_histories(keys, of_scores, plan)
+        return of_queries.to(ctx.narrow), of_pairs.flatten(1).to(ctx.narrow), None, None, None, None
+
+
+def _sum_histories(vectors: Tensor, weights: Tensor, plan: Layout) -> Tensor:
+    """(B, d) sums over each history of (S, heads, d / heads) vectors, by (T, heads) weights."""
+    sums = [
+        torch.embedding_bag(
+            vectors[:, head].contiguous(),
+            plan.inverse,
+            plan.offsets,
+            per_sample_weights=weights[:, head].contiguous(),
+            include_last_offset=True,
+        )[0]
+        for head in range(vectors.shape[1])
+    ]
+    return torch.cat(sums, 1)

@@ -1,4 +1,12 @@
-"""How packed tokens are laid out for attention: sorted by length, in a few groups, each padded on its own."""
+"""How packed tokens are laid out for attention: whole histories side by side in blocks of a few fixed lengths.
+
+Attention then is two batched products over the blocks, in which a token sees the earlier ones of its own history.
+Blocks are filled with the longest history that still fits, so that little is left over; short histories have blocks of
+their own, because scores grow with the length of a block.
+
+The number of places is rounded up to one of few values: libraries compile a kernel for each shape of a product
+(oneDNN in bf16, above all), which takes longer than the product itself unless the shape comes again.
+"""
 
 from __future__ import annotations
 
@@ -9,101 +17,151 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mclrec.data.packed import ranges
+from mclrec.data.packed import IntArray
 
-__all__ = ["Group", "Layout", "layout", "take"]
+__all__ = ["ABSENT", "Group", "Layout", "layout", "round_up", "take"]
 
-_SMALLEST = 4
-"""Histories up to this length share one group; each further group reaches twice as far."""
+_SHORTEST = 16
+"""Histories up to this length have blocks of this length; each longer kind of block reaches four times as far."""
+
+ABSENT = -2e4
+"""Added to the score of a key that a query must not see: e to that power is 0, yet no softmax becomes NaN."""
+
+
+def round_up(count: int, step: int) -> int:
+    """The next multiple of ``step``, or of a 16th of the power of two below ``count`` if that is more."""
+    step = max(step, 1 << max(count.bit_length() - 5, 0))
+    return -(-count // step) * step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Histories of like length, which stand side by side in the packed order.
+    """Blocks of one length, one after the other.
 
     Attributes:
-        start, stop: the group's tokens.
-        rows: b, the number of histories.
-        longest: L, the longest of them.
-        slots: (stop - start,) where each token goes in the padded (b * L) order, at the start of its row.
-        lengths: (b,) tokens of each history.
+        start, stop: their places.
+        length: L of each.
+        bias: (blocks, L, L) fp32, `ABSENT` where a key, the second dimension, is out of sight of a query, the third:
+            of another history, or later than the query; 0 elsewhere.
     """
 
     start: int
     stop: int
-    rows: int
-    longest: int
-    slots: Tensor
-    lengths: Tensor
-
-    def pad(self, tokens: Tensor) -> Tensor:
-        """(stop - start, c) tokens of this group as (b, L, c), zero where there is none."""
-        padded: Tensor = _Scatter.apply(  # type: ignore[no-untyped-call]
-            tokens, self.slots, self.rows * self.longest
-        )
-        return padded.view(self.rows, self.longest, *tokens.shape[1:])
-
-    def unpad(self, padded: Tensor) -> Tensor:
-        """(b, L, c) back to (stop - start, c)."""
-        return take(padded.flatten(0, 1), self.slots)
+    length: int
+    bias: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Where the T tokens of B histories stand inside the encoder.
+    """Where the T tokens of B histories stand inside the encoder, among S >= T places.
 
     Attributes:
-        order: (T,) inside place -> place in the packed input.
+        order: (S,) inside place -> place in the packed input; spare places repeat a token.
         inverse: (T,) place in the packed input -> inside place.
-        last: (B,) inside place of each history's last token, in the groups' order of histories.
-        restore: (B,) place in the groups' order of each history of the input.
-        groups: stretches of like length.
+        owners: (S,) inside place -> history; any in spare places.
+        offsets: (B + 1,) where each history starts in the packed input.
+        slots: (T,) where each token of the packed input goes in the padded (B * n) order.
+        last: (B,) inside place of each history's last token.
+        longest: n.
+        groups: blocks of like length, which cover the first places.
     """
 
     order: Tensor
     inverse: Tensor
+    owners: Tensor
+    offsets: Tensor
+    slots: Tensor
     last: Tensor
-    restore: Tensor
+    longest: int
     groups: tuple[Group, ...]
 
 
-def layout(offsets: Tensor, device: torch.device) -> Layout:
-    """Layout of packed histories, none of them empty; computed on the host from ``offsets`` (B + 1,)."""
+def layout(offsets: Tensor, device: torch.device, longest: int) -> Layout:
+    """Layout of packed histories, none of them empty; computed on the host.
+
+    Args:
+        offsets: (B + 1,) on the host.
+        device: where the layout's tensors go.
+        longest: n, no history is longer.
+    """
     starts, lengths = offsets.numpy()[:-1], np.diff(offsets.numpy())
-    by_length = np.argsort(lengths, kind="stable")
-    sorted_lengths = lengths[by_length]
-    order = ranges(starts[by_length], sorted_lengths)
-    ends = np.cumsum(sorted_lengths)
-    positions = np.arange(len(order)) - np.repeat(ends - sorted_lengths, sorted_lengths)
-    inverse = np.empty_like(order)
-    inverse[order] = np.arange(len(order))
-    restore = np.empty_like(by_length)
-    restore[by_length] = np.arange(len(by_length))
+    firsts, blocks = _fill(lengths, _kinds(longest))
+    places = sum(count * length for length, count in blocks)
+    tokens, own = np.arange(lengths.sum()), np.repeat(np.arange(len(lengths)), lengths)
+    inverse = tokens + np.repeat(firsts - starts, lengths)
+    order = np.zeros(round_up(places, 16), dtype=np.int64)
+    order[inverse] = tokens
+    owners = np.full(len(order), -1)
+    owners[inverse] = own
 
     def tensor(array: np.ndarray[Any, Any]) -> Tensor:
         return torch.from_numpy(array).to(device, non_blocking=True)
 
-    groups, row = [], 0
-    while row < len(by_length):
-        reach = _SMALLEST
-        while reach < sorted_lengths[row]:
-            reach *= 2
-        stop_row = int(np.searchsorted(sorted_lengths, reach, side="right"))
-        start, stop = int(ends[row] - sorted_lengths[row]), int(ends[stop_row - 1])
-        longest = int(sorted_lengths[stop_row - 1])
-        inside = np.repeat(np.arange(stop_row - row), sorted_lengths[row:stop_row])
-        slots = inside * longest + positions[start:stop]
-        groups.append(
-            Group(start, stop, stop_row - row, longest, tensor(slots), tensor(sorted_lengths[row:stop_row]))
-        )
-        row = stop_row
+    groups, start = [], 0
+    for length, count in blocks:
+        stop = start + count * length
+        block = owners[start:stop].reshape(count, length)
+        seen = block[:, :, None] == block[:, None, :]
+        seen &= np.tri(length, dtype=bool).T
+        groups.append(Group(start, stop, length, tensor(np.where(seen, np.float32(0), np.float32(ABSENT)))))
+        start = stop
     return Layout(
-        tensor(order),
-        tensor(inverse),
-        tensor(ends - 1),
-        tensor(restore),
-        tuple(groups),
+        order=tensor(order),
+        inverse=tensor(inverse),
+        owners=tensor(owners.clip(min=0)),
+        offsets=tensor(offsets.numpy()),
+        slots=tensor(tokens + own * longest - np.repeat(starts, lengths)),
+        last=tensor(firsts + lengths - 1),
+        longest=longest,
+        groups=tuple(groups),
     )
+
+
+def _kinds(longest: int) -> list[int]:
+    """Lengths of blocks, the longest first."""
+    kinds, length = [], _SHORTEST
+    while length < longest:
+        kinds.append(length)
+        length *= 4
+    return [-(-longest // 8) * 8, *reversed(kinds)]
+
+
+def _fill(lengths: IntArray, kinds: list[int]) -> tuple[IntArray, list[tuple[int, int]]]:
+    """Histories into blocks.
+
+    Args:
+        lengths: (B,).
+        kinds: lengths of blocks, falling; the first holds any history.
+
+    Returns:
+        (B,) the place where each history starts, and (length, number) of the blocks in the order of places.
+    """
+    left = np.bincount(lengths, minlength=kinds[0] + 1).tolist()
+    filled, starts, blocks, place = [], [], [], 0  # lengths as they are put down, and where
+    for kind, below in zip(kinds, [*kinds[1:], 0], strict=True):
+        first, longest = place, kind
+        while True:
+            while longest > below and not left[longest]:
+                longest -= 1
+            if longest <= below:
+                break
+            room, length = kind, longest
+            while length:
+                if left[length]:
+                    left[length] -= 1
+                    filled.append(length)
+                    starts.append(place + kind - room)
+                    room -= length
+                    length = min(length, room)
+                else:
+                    length -= 1
+            place += kind
+        if place > first:
+            blocks.append((kind, (place - first) // kind))
+    # The k-th that was put down of some length is the k-th history of that length.
+    firsts = np.empty(len(lengths), dtype=np.int64)
+    firsts[np.argsort(lengths, kind="stable")] = np.array(starts)[np.argsort(filled, kind="stable")]
+    return firsts, blocks
 
 
 def take(rows: Tensor, places: Tensor) -> Tensor:
@@ -112,27 +170,14 @@ def take(rows: Tensor, places: Tensor) -> Tensor:
     return taken
 
 
-class _Scatter(torch.autograd.Function):
-    """Rows to distinct slots of a zero tensor. Its backward pass is a copy; torch's own would add."""
-
-    @staticmethod
-    def forward(ctx: Any, tokens: Tensor, slots: Tensor, size: int) -> Tensor:
-        ctx.save_for_backward(slots)
-        return tokens.new_zeros(size, *tokens.shape[1:]).index_copy_(0, slots, tokens)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient.index_select(0, ctx.saved_tensors[0]), None, None
-
-
 class _Gather(torch.autograd.Function):
-    """Rows at distinct slots: the inverse of `_Scatter`."""
+    """Rows at distinct places. The backward pass copies them back; torch's own would add."""
 
     @staticmethod
-    def forward(ctx: Any, padded: Tensor, slots: Tensor) -> Tensor:
-        ctx.save_for_backward(slots)
-        ctx.size = padded.shape[0]
-        return padded.index_select(0, slots)
+    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.size = len(rows)
+        return rows.index_select(0, places)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

@@ -1,7 +1,7 @@
 """Causal transformer over packed histories, post-norm, as SASRec's successors use it (paper, section 2.2).
 
-Linear layers and norms see real tokens only; attention pads in groups of like length. When only the last hidden
-state of a history is wanted, the last block computes queries and everything after them for that token alone.
+Histories stand side by side, so that hardly any work goes into padding. When only the last hidden state of a history
+is wanted, the last block computes queries and everything after them for that token alone.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ class TransformerEncoder(nn.Module):
         positions = self._positions(offsets).to(items.device)
         if last_only:
             items, positions, offsets = _without_hidden(items, positions, offsets)
-        plan = layout(offsets, items.device)
+        plan = layout(offsets, items.device, self.longest)
         inside = items.index_select(0, plan.order)
         x = self._embed(inside, positions.index_select(0, plan.order))
         hidden = inside == 0
         hidden_keys = hidden if bool(hidden.any()) else None
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, plan, hidden_keys, last_only and number == len(self.blocks))
-        return take(x, plan.restore if last_only else plan.inverse)  # (B, d) or (T, d)
+        return x if last_only else take(x, plan.inverse)  # (B, d) or (T, d)
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Last hidden states of left-aligned, zero-padded histories: the form that is exported.
@@ -102,10 +102,9 @@ class TransformerEncoder(nn.Module):
         if self.positions_from == "newest":  # what lies after the end is never seen, but needs a position
             positions = (places + self.longest - lengths[:, None]).clamp(max=self.longest - 1)
         x = self._embed(items, positions.expand_as(items))
-        future = places[None, :] > places[:, None]
-        blocked = future[None, None] | (items == 0)[:, None, None, :]  # (B, 1, L, L)
+        future, hidden = places > places[:, None], items == 0
         for block in cast("Iterable[_Block]", self.blocks):
-            x = block.padded(x, blocked)
+            x = block.padded(x, future, hidden)
         last = (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2])
         return x.gather(1, last).squeeze(1)
 
@@ -139,7 +138,7 @@ class _Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
-        """(T, d) to (T, d), or to (B, d) in the groups' order of histories."""
+        """(S, d) to (S, d), or to (B, d)."""
         if not last_only:
             attended = causal_attention(self.qkv(x), plan, hidden, self.heads, self.attention_dropout)
             return self._finish(x, attended)
@@ -150,10 +149,10 @@ class _Block(nn.Module):
         attended = last_attention(queries, keys_values, plan, hidden, self.heads, self.attention_dropout)
         return self._finish(newest, attended)
 
-    def padded(self, x: Tensor, blocked: Tensor) -> Tensor:
-        """The same on padded tokens: (B, L, d), blocked (B, 1, L, L) -> (B, L, d)."""
+    def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
+        """The same on padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self._finish(x, attend(q, k, v, blocked, self.attention_dropout))
+        return self._finish(x, attend(q, k, v, future, hidden, self.attention_dropout))
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Everything after attention, token by token."""

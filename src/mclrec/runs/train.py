@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
     data, source = open_source(request.data)
     split = make_split(data, request.split)
     recipe = resolve(request.model, data.name, request.recipe, request.settings)
+    recipe = replace(recipe, training=recipe.training.on(device))
     directory = _directory(request, data.name)
     model = build(recipe, split.training, request.seed)
     if request.base:

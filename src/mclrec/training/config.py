@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mclrec.errors import ConfigError
@@ -31,10 +32,18 @@ class TrainingConfig(BaseModel):
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty that Adam adds to the gradient")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of the forward pass in training")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="of products in training; auto: bf16 where the processor multiplies in it"
+    )
     checkpoint_minutes: float = Field(
         default=5.0, ge=0, description="between two checkpoints inside an epoch"
     )
+
+    def on(self, device: torch.device) -> Self:
+        """The same with ``precision`` decided for a device."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": "bf16" if _multiplies_bf16(device) else "fp32"})
 
     @field_validator("metric")
     @classmethod
@@ -44,3 +53,11 @@ class TrainingConfig(BaseModel):
         except ConfigError as problem:
             raise ValueError(str(problem)) from None
         return str(metric).lower()
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    """Whether the processor has instructions for products in bf16; emulation is slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))

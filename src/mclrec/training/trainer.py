@@ -82,7 +82,7 @@ class Trainer:
         identity: dict[str, Any],
         reporter: Reporter | None = None,
     ) -> None:
-        self.model, self.split, self.config = model, split, config
+        self.model, self.split, self.config = model, split, config.on(device)
         self.seed, self.device, self.directory = seed, device, directory
         self._metric = parse_metric(config.metric)
         self._checkpoints = Checkpoints(directory / "checkpoint", identity)

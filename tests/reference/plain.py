@@ -1,0 +1,187 @@
+"""SASRec and MCLRec as one would write them without a thought of speed: everything padded to n, one row at a time.
+
+Built of torch's own modules under the names of our state dict, so that `load_state_dict` takes over our parameters.
+Nothing of `mclrec.nn`, `mclrec.losses` or `mclrec.augment` is used.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from tests.reference.plain_losses import info_nce, official_r, paper_r
+from torch import Tensor, nn
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.models.mclrec import MCLRecConfig
+from mclrec.models.sequential import SequentialConfig
+
+__all__ = ["Parts", "PlainMCLRec", "PlainSASRec", "rows_of"]
+
+Parts = dict[str, tuple[float, Tensor]]
+"""Weight and mean of each part of a loss."""
+
+
+def rows_of(histories: Histories) -> list[list[int]]:
+    """One list of items a history."""
+    items, bounds = histories.items.tolist(), histories.offsets.tolist()
+    return [items[start:stop] for start, stop in pairwise(bounds)]
+
+
+class PlainBlock(nn.Module):
+    """Post-norm transformer block on (B, n, d)."""
+
+    def __init__(self, config: SequentialConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
+        self.up = nn.Linear(width, config.inner)
+        self.gelu = nn.GELU()
+        self.down = nn.Linear(config.inner, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.attention_dropout = nn.Dropout(config.attention_dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """``seen`` (B, n, n): which keys each query sees."""
+        queries, keys, values = self.qkv(x).chunk(3, dim=-1)
+        size = x.shape[-1] // self.heads
+        mixed = []
+        for head in range(self.heads):
+            q, k, v = (part[..., head * size : (head + 1) * size] for part in (queries, keys, values))
+            scores = (q @ k.transpose(1, 2) / math.sqrt(size)).masked_fill(~seen, -math.inf)
+            mixed.append(self.attention_dropout(F.softmax(scores, dim=-1)) @ v)
+        x = self.attention_norm(x + self.dropout(self.out(torch.cat(mixed, dim=-1))))
+        out: Tensor = self.norm(x + self.dropout(self.down(self.gelu(self.up(x)))))
+        return out
+
+
+class PlainEncoder(nn.Module):
+    """Causal transformer over left-aligned histories, zeros up to n behind them."""
+
+    def __init__(self, config: SequentialConfig, num_items: int) -> None:
+        super().__init__()
+        self.longest, self.newest = config.longest, config.positions == "newest"
+        self.items = nn.Embedding(num_items + 2, config.width, padding_idx=0)
+        self.positions = nn.Embedding(config.longest, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=1e-12)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(PlainBlock(config) for _ in range(config.layers))
+
+    def forward(self, histories: list[list[int]]) -> Tensor:
+        """(B, n, d); what stands behind a history's end means nothing."""
+        n = self.longest
+        items = torch.zeros(len(histories), n, dtype=torch.int64)
+        places = torch.zeros(len(histories), n, dtype=torch.int64)
+        seen = torch.zeros(len(histories), n, n, dtype=torch.bool)
+        for row, history in enumerate(histories):
+            for t, item in enumerate(history):
+                items[row, t] = item
+                places[row, t] = n - len(history) + t if self.newest else t
+            for t in range(n):
+                for s in range(t + 1):
+                    seen[row, t, s] = s < len(history) and history[s] != 0
+                if not seen[row, t].any():  # nothing but hidden items so far: itself
+                    seen[row, t, t] = True
+        x = self.dropout(self.norm(self.items(items) + self.positions(places)))
+        for block in self.blocks:
+            x = block(x, seen)
+        states: Tensor = x
+        return states
+
+    def last(self, histories: list[list[int]]) -> Tensor:
+        """(B, d) state of each history's newest item."""
+        states = self(histories)
+        return torch.stack([states[row, len(history) - 1] for row, history in enumerate(histories)])
+
+
+class PlainSASRec(nn.Module):
+    """An encoder and the recommendation loss of either regime."""
+
+    def __init__(self, config: SequentialConfig, num_items: int) -> None:
+        super().__init__()
+        self.config, self.num_items = config, num_items
+        self.encoder = PlainEncoder(config, num_items)
+
+    def loss(self, batch: Batch) -> Parts:
+        """L_rec, target by target: eq. 3 as logits, or SASRec's eq. 6."""
+        histories, table = rows_of(batch.histories), self.encoder.items.weight
+        states, total = self.encoder(histories), table.new_zeros(())
+        asked = [
+            (row, t)
+            for row, history in enumerate(histories)
+            for t in range(len(history))
+            if self.config.unit == "sequences" or t == len(history) - 1
+        ]
+        for number, (place, target) in enumerate(zip(asked, batch.targets.tolist(), strict=True)):
+            scores = table @ states[place]
+            if self.config.loss == "softmax":  # over the padding id too, not over the mask id
+                total = total - torch.log(F.softmax(scores[: self.num_items + 1], dim=0)[target])
+            else:
+                assert batch.negatives is not None
+                negative = int(batch.negatives[number])
+                total = total - torch.log(torch.sigmoid(scores[target]))
+                total = total - torch.log(1 - torch.sigmoid(scores[negative]))
+        return {"rec": (1.0, total / batch.count)}
+
+
+class PlainAugmenter(nn.Module):
+    """Eq. 5: d -> d/2 -> d/4 -> d, then length 1."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, width // 2),
+            nn.GELU(),
+            nn.Linear(width // 2, width // 4),
+            nn.GELU(),
+            nn.Linear(width // 4, width),
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Row by row."""
+        return torch.stack([row / row.square().sum().sqrt() for row in self.layers(hidden)])
+
+
+class PlainMCLRec(PlainSASRec):
+    """L_0 and L_1 (eq. 14 and 15), with the official code's weights of R."""
+
+    config: MCLRecConfig
+
+    def __init__(self, config: MCLRecConfig, num_items: int) -> None:
+        super().__init__(config, num_items)
+        self.augmenter1 = PlainAugmenter(config.width)
+        self.augmenter2 = self.augmenter1 if config.shared_augmenter else PlainAugmenter(config.width)
+        self.gamma = 0.1 * config.beta if config.gamma is None else config.gamma
+
+    def encoder_loss(self, batch: Batch) -> Parts:
+        """L_0."""
+        lambda_, beta = self.config.lambda_, self.config.beta
+        parts = self.loss(batch)
+        if lambda_:
+            h1, h2 = self._views(batch)
+            parts["cl1"] = (lambda_, info_nce(h1, h2))
+        return parts | (self._learned(batch, beta, self.gamma) if beta else {})
+
+    def augmenter_loss(self, batch: Batch) -> Parts:
+        """L_1, where L_cl2 has the weight 1 and R keeps its own relative to it."""
+        return self._learned(batch, 1.0, self.gamma / self.config.beta)
+
+    def _views(self, batch: Batch) -> list[Tensor]:
+        return [self.encoder.last(rows_of(view)) for view in batch.views]
+
+    def _learned(self, batch: Batch, beta: float, gamma: float) -> Parts:
+        """L_cl2 (eq. 9) and R."""
+        h1, h2 = self._views(batch)
+        z1, z2 = self.augmenter1(h1), self.augmenter2(h2)
+        parts: Parts = {"cl2": (beta, info_nce(z1, z2) + info_nce(h1, z2) + info_nce(h2, z1))}
+        if self.config.regularizer == "paper" and gamma:
+            parts["reg"] = (gamma, paper_r(z1, z2))
+        elif self.config.regularizer == "official" and gamma:
+            parts["reg"] = (gamma, official_r(z1, z2) + official_r(h1, z2) + official_r(h2, z1))
+        return parts
