@@ -67,7 +67,9 @@ def test_bf16_trains_in_other_numbers_and_keeps_fp32_weights(tmp_path: Path) -> 
     assert found["bf16"] == pytest.approx(found["fp32"], rel=0.05)
 
 
-@pytest.mark.parametrize(("has", "expected"), [("amx_bf16", "bf16"), ("avx512_bf16", "bf16"), ("avx2", "fp32")])
+@pytest.mark.parametrize(
+    ("has", "expected"), [("amx_bf16", "bf16"), ("avx512_bf16", "bf16"), ("avx2", "fp32")]
+)
 def test_precision_is_that_in_which_the_processor_multiplies(
     has: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

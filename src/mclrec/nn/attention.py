@@ -64,7 +64,7 @@ def last_attention(
         (B, d).
     """
     like = queries.new_empty((), dtype=torch.promote_types(queries.dtype, torch.float32))
-    mask = dropout.mask((len(queries), plan.longest, heads), like)
+    mask = dropout.mask((heads, len(queries), plan.longest), like)
     attended: Tensor = _LastAttention.apply(  # type: ignore[no-untyped-call]
         queries, keys_values, plan, hidden, heads, mask
     )
@@ -156,17 +156,17 @@ class _CausalAttention(torch.autograd.Function):
             of_weights = torch.bmm(v, of_mixed.mT)
             if mask is not None:
                 of_weights.mul_(mask)
-            slopes = _softmax_backward(of_weights, weights).mul_(1 / math.sqrt(q.shape[-1]))
+            slopes = _softmax_backward(of_weights, weights, 1).mul_(1 / math.sqrt(q.shape[-1]))
             torch.bmm(slopes.mT, k, out=of_split[0])
             torch.bmm(slopes, q, out=of_split[1])
             _join(of_split, ctx.heads, of_qkv[places])
         return of_qkv, None, None, None, None
 
 
-def _softmax_backward(of_weights: Tensor, weights: Tensor) -> Tensor:
-    """p * (g - sum(p * g)), the sum over dimension 1. Overwrites ``of_weights``."""
+def _softmax_backward(of_weights: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """p * (g - sum(p * g)) along a dimension. Overwrites ``of_weights``."""
     products = of_weights.mul_(weights)
-    return products.sub_(weights * products.sum(1, keepdim=True))
+    return products.sub_(weights * products.sum(dim, keepdim=True))
 
 
 class _LastAttention(torch.autograd.Function):
@@ -189,10 +189,10 @@ class _LastAttention(torch.autograd.Function):
             scores = (asked * keys).sum(-1).mul_(1 / math.sqrt(keys.shape[-1]))  # (S, heads)
             if hidden is not None:
                 scores += (hidden * _HIDDEN)[:, None]
-            padded = scores.new_full((len(queries) * plan.longest, heads), ABSENT)
-            padded.index_copy_(0, plan.slots, scores.index_select(0, plan.inverse))
-            weights = padded.view(len(queries), plan.longest, heads).softmax(1)
-            dropped = _multiply(weights, mask).view(-1, heads).index_select(0, plan.slots)  # (T, heads)
+            padded = scores.new_full((heads, len(queries) * plan.longest), ABSENT)
+            padded.index_copy_(1, plan.slots, scores.index_select(0, plan.inverse).T)
+            weights = padded.view(heads, len(queries), plan.longest).softmax(-1)
+            dropped = _multiply(weights, mask).view(heads, -1).index_select(1, plan.slots)  # (heads, T)
             mixed = _sum_histories(values, dropped, plan)
         ctx.save_for_backward(asked, *pairs, weights, dropped)
         ctx.plan, ctx.mask, ctx.narrow = plan, mask, queries.dtype
@@ -206,24 +206,25 @@ class _LastAttention(torch.autograd.Function):
         received = gradient.to(keys.dtype).index_select(0, plan.owners).unflatten(1, (heads, -1))
         of_dropped = (received * values).sum(-1).index_select(0, plan.inverse)  # (T, heads)
         padded = torch.zeros_like(weights)
-        padded.view(-1, heads).index_copy_(0, plan.slots, of_dropped)
-        slopes = _softmax_backward(_multiply(padded, ctx.mask), weights).mul_(1 / math.sqrt(keys.shape[-1]))
-        of_scores = slopes.view(-1, heads).index_select(0, plan.slots)
+        padded.view(heads, -1).index_copy_(1, plan.slots, of_dropped.T)
+        slopes = _softmax_backward(_multiply(padded, ctx.mask), weights, -1)
+        of_scores = slopes.mul_(1 / math.sqrt(keys.shape[-1])).view(heads, -1).index_select(1, plan.slots)
         inside = keys.new_zeros(2, len(keys), heads, 1)
-        inside.view(2, len(keys), heads).index_copy_(1, plan.inverse, torch.stack([of_scores, dropped]))
+        both = torch.stack([of_scores.T, dropped.T])  # (2, T, heads)
+        inside.view(2, len(keys), heads).index_copy_(1, plan.inverse, both)
         of_pairs = torch.stack([asked * inside[0], received * inside[1]], 1)
         of_queries = _sum_histories(keys, of_scores, plan)
         return of_queries.to(ctx.narrow), of_pairs.flatten(1).to(ctx.narrow), None, None, None, None
 
 
 def _sum_histories(vectors: Tensor, weights: Tensor, plan: Layout) -> Tensor:
-    """(B, d) sums over each history of (S, heads, d / heads) vectors, by (T, heads) weights."""
+    """(B, d) sums over each history of (S, heads, d / heads) vectors, by (heads, T) weights."""
     sums = [
         torch.embedding_bag(
             vectors[:, head].contiguous(),
             plan.inverse,
             plan.offsets,
-            per_sample_weights=weights[:, head].contiguous(),
+            per_sample_weights=weights[head],
             include_last_offset=True,
         )[0]
         for head in range(vectors.shape[1])

@@ -58,6 +58,6 @@ class TrainingConfig(BaseModel):
 def _multiplies_bf16(device: torch.device) -> bool:
     """Whether the processor has instructions for products in bf16; emulation is slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
