@@ -20,7 +20,7 @@ SPECIFICATION := pyproject.toml constraints.txt
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.has-demo ## train MCLRec and SASRec on the bundled data, compare, recommend; writes runs/demo
@@ -46,9 +46,28 @@ format: $(VENV)/.has-check ## format the code and repair what ruff can repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: bench
+bench: $(VENV)/.has-bench ## measure speed and memory beside the peers (40 minutes); writes docs/performance.md
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m benchmarks run $(ARGS)
+	$(BIN)/python -m benchmarks report
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.has-bench ## the same, less of everything (5 minutes); only prints
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m benchmarks run --quick $(ARGS)
+
+.PHONY: bench-accuracy
+bench-accuracy: $(VENV)/.has-bench ## train MCLRec on Beauty to the end, three seeds; writes docs/performance.md
+	$(BIN)/python -m benchmarks run accuracy $(ARGS)
+	$(BIN)/python -m benchmarks report
+
+.PHONY: bench-cuda
+bench-cuda: $(VENV)/.has-bench ## MCLRec on Beauty on a CUDA device; fails where there is none
+	$(BIN)/python -m benchmarks run cuda $(ARGS)
+	$(BIN)/python -m benchmarks report
+
 .PHONY: clean
-clean: ## remove the environment, caches and builds; runs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove the environments, caches and builds; runs/ stays
+	rm -rf $(VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Environments. A stamp says what is installed, and is written only when that has succeeded.
@@ -57,6 +76,7 @@ EXTRAS_demo := report
 EXTRAS_test := report,test
 EXTRAS_all := report,test,bundled
 EXTRAS_check := report,test,check
+EXTRAS_bench := report
 
 $(VENV)/.has-python:
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON): not found; say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -68,7 +68,6 @@ def example(times: bool = True) -> SequenceData:
         user_ids=Vocabulary([7, 9]),
         times=np.array([1, 2, 2, 5]) if times else None,
         name="toy",
-        notes=("made up",),
     )
 
 
@@ -79,7 +78,7 @@ def test_saved_data_come_back_mapped(tmp_path: Path, times: bool) -> None:
     data.save(tmp_path / "data")
     found = SequenceData.load(tmp_path / "data")
     assert found.fingerprint == data.fingerprint
-    assert (found.name, found.notes) == (data.name, data.notes)
+    assert found.name == data.name
     assert (list(found.item_ids), list(found.user_ids)) == (list(data.item_ids), list(data.user_ids))
     assert (None if found.times is None else found.times.tolist()) == ([1, 2, 2, 5] if times else None)
     assert isinstance(found.items.base, np.memmap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -138,7 +138,6 @@ class SequenceData:
         times: (N,) int64 where the log has times: integers as the log has them, floats rounded down, dates
             and timestamps as seconds since 1970 (UTC).
         name: how reports call this data.
-        notes: what a reader of results should know about this data.
     """
 
     items: npt.NDArray[np.int32]
@@ -147,7 +146,6 @@ class SequenceData:
     user_ids: Vocabulary
     times: IntArray | None = None
     name: str = "data"
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def num_users(self) -> int:
@@ -209,7 +207,6 @@ class SequenceData:
             "kind": _KIND,
             "format": _FORMAT,
             "name": self.name,
-            "notes": list(self.notes),
             "times": self.times is not None,
             "users": self.num_users,
             "items": self.num_items,
@@ -233,7 +230,6 @@ class SequenceData:
             user_ids=Vocabulary.load(path / "users.parquet"),
             times=_map(path / "times.npy", np.int64) if meta["times"] else None,
             name=meta["name"],
-            notes=tuple(meta["notes"]),
         )
         lengths_fit = data.times is None or len(data.times) == len(data.items)
         if not lengths_fit or len(data.user_ids) != data.num_users or data.fingerprint != meta["fingerprint"]:

@@ -80,7 +80,7 @@ register(
         2023,
         "Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation, SIGIR 2023",
         "U",
-        ("prefixes/softmax", "sequences/softmax"),
+        ("prefixes/softmax", "sequences/softmax", "sequences/bce"),
     ),
 )
 register(

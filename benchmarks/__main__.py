@@ -1,0 +1,103 @@
+"""The command line: ``python -m benchmarks list | run [ROW ...] [--quick] | report``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.machine import available_cores
+from benchmarks.outcome import FULL_FOLDER, QUICK_FOLDER, read_results, write_result
+from benchmarks.processes import BenchmarkError
+from benchmarks.report import print_findings, write_report
+from benchmarks.rows import ROWS
+from benchmarks.session import FULL, QUICK, Budget, Session
+
+app = typer.Typer(help="Speed and memory, beside peers.", no_args_is_help=True, add_completion=False)
+_console = Console(highlight=False)
+if not _console.is_terminal:
+    _console.width = 200  # in a file, lines stay whole
+
+
+@app.command("list")
+def list_rows() -> None:
+    """Name the rows; those of `bench` run unless others are named."""
+    for name, row in ROWS.items():
+        _console.print(f"{name:16} {row.part:9} {row.title}", soft_wrap=True)
+
+
+@app.command()
+def run(
+    rows: Annotated[list[str] | None, typer.Argument(help="rows to run", show_default=False)] = None,
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="minutes only, less of everything; results of their own")
+    ] = False,
+    without_spill: Annotated[
+        bool, typer.Option("--without-spill", help="leave out the log that is larger than memory")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="of every process [default: all cores]")] = None,
+    scratch: Annotated[Path | None, typer.Option(help="where large temporary files go")] = None,
+    recipe: Annotated[str | None, typer.Option(help="of MCLRec in the rows accuracy and cuda")] = None,
+    rounds: Annotated[int | None, typer.Option(hidden=True)] = None,
+    batches: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Measure rows, all of `bench` by default, and write their results."""
+    names = rows or [name for name, row in ROWS.items() if row.part == "bench"]
+    for name in names:
+        if name not in ROWS:
+            raise typer.BadParameter(f"no row {name!r}: {', '.join(ROWS)}")
+    budget = _budget(QUICK if quick else FULL, rounds, batches, without_spill)
+    shortened = quick or rounds is not None or batches is not None
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=scratch) as directory:
+        session = Session(budget, threads or available_cores(), Path(directory), _console, recipe)
+        failed = [name for name in names if not _measure(name, session, quick=shortened)]
+    folder = QUICK_FOLDER if shortened else FULL_FOLDER
+    results = read_results(folder)
+    print_findings(_console, [results[name] for name in names if name not in failed])
+    if failed:
+        _console.print(f"failed: {', '.join(failed)}", style="bold red")
+        raise typer.Exit(1)
+
+
+@app.command()
+def report() -> None:
+    """Make the table and the pictures of docs/performance.md anew from the full results."""
+    try:
+        write_report()
+    except BenchmarkError as problem:
+        _console.print(str(problem), style="red", markup=False)
+        raise typer.Exit(1) from None
+
+
+def _budget(budget: Budget, rounds: int | None, batches: int | None, without_spill: bool) -> Budget:
+    if rounds is not None:
+        budget = replace(budget, rounds=rounds)
+    if batches is not None:
+        budget = replace(budget, batches=batches)
+    return replace(budget, spilled_rows=None) if without_spill else budget
+
+
+def _measure(name: str, session: Session, *, quick: bool) -> bool:
+    """Run one row and write its file; whether that succeeded."""
+    row = ROWS[name]
+    _console.rule(f"{name}: {row.title}", align="left")
+    try:
+        outcome = row.measure(session)
+    except BenchmarkError as problem:
+        _console.print(str(problem), style="red", markup=False)
+        return False
+    write_result(name, row.title, outcome, session, quick=quick)
+    return True
+
+
+if __name__ == "__main__":
+    # Leave by an exception, so that the child ends and the scratch directory goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    app(prog_name="python -m benchmarks")

@@ -1,0 +1,31 @@
+"""The protocol of a child process: a request as JSON in its only argument, one JSON document on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+__all__ = ["Document", "Request", "answer", "versions"]
+
+Request = Mapping[str, Any]
+Document = dict[str, Any]
+
+
+def answer(measure: Callable[[Request], Document]) -> None:
+    """Measure what the request asks for and print the document; what libraries print goes to standard error."""
+    request = json.loads(sys.argv[1])
+    del sys.argv[1:]  # RecBole reads it for settings
+    output = os.dup(1)
+    os.dup2(2, 1)
+    document = measure(request)
+    with os.fdopen(output, "w", encoding="utf-8") as stream:
+        json.dump(document, stream, allow_nan=False)
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    """Versions of Python and of installed packages."""
+    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}

@@ -1,0 +1,72 @@
+"""The peers, each in a virtual environment of its own under .venv-peers/, installed when first needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.processes import ROOT, BenchmarkError
+
+__all__ = ["peer_python"]
+
+_FOLDER = ROOT / ".venv-peers"
+_STAMP = "requirements.sha256"
+
+
+def peer_python(name: str, console: Console) -> Path:
+    """Interpreter of a peer's environment; installs it if its pinned requirements are not there yet.
+
+    Torch comes first, alone and by the exact version that we have: what the peer asks for then finds it there.
+    ``TORCH_INDEX`` names another index for it, as in the Makefile.
+
+    Raises:
+        BenchmarkError: the installation failed.
+    """
+    requirements = ROOT / "benchmarks" / "peers" / f"{name}.txt"
+    directory = _FOLDER / name
+    python = directory / "bin" / "python"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    stamp = directory / _STAMP
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    torch = _torch_pin(requirements)
+    console.print(f"installing {name} into {directory.relative_to(ROOT)}")
+    log = _FOLDER / f"{name}.log"
+    _FOLDER.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
+    _call([sys.executable, "-m", "venv", "--clear", str(directory)], log)
+    install = [str(python), "-m", "pip", "--disable-pip-version-check", "install"]
+    index = os.environ.get("TORCH_INDEX")
+    _call([*install, "--no-deps", *(["--index-url", index] if index else []), torch], log)
+    _call([*install, "--requirement", str(requirements)], log)
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def _torch_pin(requirements: Path) -> str:
+    """The line of torch; ours and the peer's must be the same version.
+
+    Raises:
+        BenchmarkError: they differ.
+    """
+    pins = [
+        re.findall(r"^torch==.+$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for path in (requirements, ROOT / "constraints.txt")
+    ]
+    if len(pins[0]) != 1 or pins[0] != pins[1]:
+        raise BenchmarkError(f"{requirements.name} and constraints.txt must pin the same torch: {pins}")
+    return str(pins[0][0])
+
+
+def _call(words: list[str], log: Path) -> None:
+    with log.open("ab") as output:
+        status = subprocess.run(words, stdout=output, stderr=output, check=False, cwd=ROOT).returncode
+    if status:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:]
+        raise BenchmarkError(f"{' '.join(words)} failed, see {log.relative_to(ROOT)}:\n" + "\n".join(lines))

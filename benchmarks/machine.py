@@ -1,0 +1,59 @@
+"""What a measurement ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+__all__ = ["available_cores", "describe_machine", "native_bf16"]
+
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "sve", "bf16")
+"""Instruction sets that decide how fast a model trains."""
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, instruction sets and memory, for the record."""
+    info = _read("/proc/cpuinfo")
+    return {
+        "processor": _field(info, "model name") or platform.processor() or platform.machine(),
+        "family": " ".join(filter(None, (_field(info, "cpu family"), _field(info, "model")))),
+        "cores": os.cpu_count(),
+        "available_cores": available_cores(),
+        "instruction_sets": _instruction_sets(info),
+        "memory_gib": round(_memory() / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def native_bf16() -> bool:
+    """Whether the processor multiplies bf16 by itself; elsewhere it is emulated."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_instruction_sets(_read("/proc/cpuinfo"))))
+
+
+def _instruction_sets(info: str) -> list[str]:
+    present = set((_field(info, "flags") or _field(info, "Features")).split())
+    return [flag for flag in _FLAGS if flag in present]
+
+
+def _field(info: str, name: str) -> str:
+    found = re.search(rf"^{re.escape(name)}\s*:\s*(.*)$", info, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _read(path: str) -> str:
+    file = Path(path)
+    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""

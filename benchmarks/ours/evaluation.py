@@ -1,0 +1,45 @@
+"""Rank every test target among the whole catalogue. Request: ``data``, ``model``, ``seed``, ``cuts``, ``passes``."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from benchmarks.child import Document, Request, answer, versions
+from benchmarks.ours.sources import open_split
+from mclrec.evaluation.ranking import evaluate
+from mclrec.recipes import resolve
+from mclrec.runs.train import build
+
+__all__ = ["measure"]
+
+
+def measure(request: Request) -> Document:
+    """See the module."""
+    split = open_split(request["data"])
+    recipe = resolve(request["model"], split.data.name)
+    model = build(recipe, split.training, request["seed"])
+    seconds = []
+    for _ in range(request["passes"]):
+        started = time.perf_counter()
+        result = evaluate(model, split, name=recipe.model, part="test", seen="keep", ks=request["cuts"])
+        seconds.append(round(time.perf_counter() - started, 6))
+    config = recipe.config.model_dump()
+    return {
+        "work": {
+            "users": result.num_targets,
+            "items": model.num_items,
+            "cuts": list(request["cuts"]),
+            **{key: config[key] for key in ("longest", "width", "layers", "heads", "inner")},
+        },
+        "dtype": "fp32",
+        "threads": torch.get_num_threads(),
+        "versions": versions(["mclrec", "torch", "numpy"]),
+        "metrics": result.metrics,
+        "pass_seconds": seconds,
+    }
+
+
+if __name__ == "__main__":
+    answer(measure)

@@ -1,0 +1,32 @@
+"""A data set as a file for the peers: RecBole's ``.inter``, all interactions, time = place.
+
+Request: ``data``, ``path``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.child import Document, Request, answer
+from mclrec.data.sources import load
+
+__all__ = ["measure"]
+
+
+def measure(request: Request) -> Document:
+    """See the module."""
+    data = load(request["data"])
+    users = np.repeat(np.arange(1, data.num_users + 1), data.lengths)
+    places = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)
+    path = Path(request["path"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("user_id:token\titem_id:token\ttimestamp:float\n")
+        np.savetxt(file, np.column_stack([users, data.items, places]), fmt="%d", delimiter="\t")
+    return {"users": data.num_users, "items": data.num_items, "interactions": len(data.items)}
+
+
+if __name__ == "__main__":
+    answer(measure)

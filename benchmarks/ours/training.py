@@ -1,0 +1,125 @@
+"""Train for some batches through the real trainer, and say when each was over.
+
+Request: ``data`` and ``newest`` (see `benchmarks.ours.sources`), ``model``, ``recipe``, ``settings``, ``seed``,
+``device``, ``batches`` (timed) after ``warmup``, ``validate`` (also rank the validation targets).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.child import Document, Request, answer, versions
+from benchmarks.ours.sources import open_split
+from mclrec.data.examples import Examples
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.models.base import Recommender
+from mclrec.recipes import Recipe, resolve
+from mclrec.runs.train import build
+from mclrec.training.reporting import SilentReporter
+from mclrec.training.trainer import Trainer
+
+__all__ = ["StopWatch", "measure"]
+
+
+class _Enough(Exception):
+    """All batches that were asked for are done."""
+
+
+class StopWatch(SilentReporter):
+    """Takes the time between two batches, waiting for the next one included; ends training after the last."""
+
+    def __init__(self, batches: int) -> None:
+        self.seconds: list[float] = []
+        self.first_losses: dict[str, float] = {}
+        self.batches_per_epoch = 0
+        self.epoch_began: float | None = None
+        self._batches, self._last = batches, 0.0
+
+    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002
+        """See `Reporter`."""
+        self.batches_per_epoch = steps
+        self._last = time.perf_counter()
+        self.epoch_began = self.epoch_began or self._last
+
+    def stepped(self, losses: dict[str, float]) -> None:
+        """See `Reporter`."""
+        now = time.perf_counter()
+        self.seconds.append(now - self._last)
+        self._last = now
+        self.first_losses = self.first_losses or dict(losses)
+        if len(self.seconds) == self._batches:
+            raise _Enough
+
+
+def measure(request: Request) -> Document:
+    """See the module."""
+    split = open_split(request["data"], newest=request.get("newest"))
+    settings = {**request["settings"], "checkpoint_minutes": 60}
+    recipe = resolve(request["model"], split.data.name, request.get("recipe"), settings)
+    model = build(recipe, split.training, request["seed"])
+    warmup = request["warmup"]
+    watch = StopWatch(warmup + request["batches"])
+    with tempfile.TemporaryDirectory() as directory:
+        trainer = Trainer(
+            model,
+            split,
+            recipe.training,
+            seed=request["seed"],
+            directory=Path(directory),
+            device=torch.device(request.get("device", "cpu")),
+            identity={},
+            reporter=watch,
+        )
+        started = time.perf_counter()
+        with suppress(_Enough):
+            trainer.fit()
+    if request.get("validate"):
+        rank_targets(model, split.validation, seen=recipe.training.seen)
+    [phase] = model.phases()
+    return {
+        "work": _work(model, recipe, phase.examples(split.training)),
+        "settings": {
+            "model": recipe.model,
+            "recipe": recipe.section,
+            **recipe.config.model_dump(mode="json", by_alias=True),
+            **recipe.training.model_dump(mode="json"),
+        },
+        "updates": len(phase.updates),
+        "dtype": recipe.training.precision,
+        "threads": torch.get_num_threads(),
+        "versions": versions(["mclrec", "torch", "numpy"]),
+        "classes": split.training.num_items + 1,  # the padding id is one
+        "first_loss": next(value for name, value in watch.first_losses.items() if name.endswith("rec")),
+        "parameter_bytes": sum(parameter.nbytes for parameter in model.parameters()),
+        "setup_seconds": (watch.epoch_began or started) - started,
+        "warmup": warmup,
+        "batch_seconds": [round(seconds, 6) for seconds in watch.seconds[warmup:]],
+        "batches_per_epoch": watch.batches_per_epoch,
+    }
+
+
+def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, Any]:
+    """What is done in an epoch, as the objects say that do it."""
+    config = recipe.config.model_dump()
+    same = ("longest", "width", "layers", "heads", "inner", "dropout", "attention_dropout", "loss")
+    rows = np.arange(len(examples))
+    return {
+        "examples": len(examples),
+        "targets": examples.num_targets,
+        "distinct_targets": len(np.unique(examples.targets(rows))),
+        "tokens": int((examples.ends - examples.starts).sum()),
+        "items": model.num_items,
+        "batch": recipe.training.batch_size,
+        **{key: config[key] for key in same},
+    }
+
+
+if __name__ == "__main__":
+    answer(measure)

@@ -1,0 +1,129 @@
+"""RecTools' SASRecModel, softmax over all positions, for some batches of its own Lightning trainer.
+
+RecTools' own SASRec layers have an inner width of d. Its pre-norm layers, also part of it, have 4 d and GELU as ours:
+``layers`` of the request is ``preln`` (same sizes on both sides) or ``own``.
+
+Request: ``inter`` (file, see `benchmarks.ours.export`), ``layers``, ``batch``, ``longest``, ``width``, ``blocks``,
+``heads``, ``dropout``, ``seed``, ``batches``, ``warmup``.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as lightning
+import torch
+from rectools import Columns
+from rectools.dataset import Dataset
+from rectools.models import SASRecModel
+from rectools.models.nn.transformers.net_blocks import PreLNTransformerLayers
+from rectools.models.nn.transformers.sasrec import SASRecTransformerLayers
+
+from benchmarks.child import Document, Request, answer, versions
+
+__all__ = ["measure"]
+
+_LAYERS = {"preln": PreLNTransformerLayers, "own": SASRecTransformerLayers}
+
+
+class _StopWatch(lightning.Callback):  # type: ignore[misc] # it has no types
+    """Notes when each batch is over, and the loss of the first."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+        self.first_loss = 0.0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
+        """Called by Lightning; the time until the next call includes the preparation of a batch."""
+        self.moments.append(time.perf_counter())
+        if len(self.moments) == 1:
+            self.first_loss = float(outputs["loss"])
+
+
+def measure(request: Request) -> Document:
+    """See the module."""
+    lightning.seed_everything(request["seed"])
+    warmup = request["warmup"]
+    model = SASRecModel(
+        loss="softmax",
+        session_max_len=request["longest"],
+        n_factors=request["width"],
+        n_blocks=request["blocks"],
+        n_heads=request["heads"],
+        dropout_rate=request["dropout"],
+        batch_size=request["batch"],
+        transformer_layers_type=_LAYERS[request["layers"]],
+        get_trainer_func=_trainer,
+        get_trainer_func_kwargs={"steps": warmup + request["batches"]},
+    )
+    model.fit(Dataset.construct(_training_interactions(Path(request["inter"]))))
+    [watch] = [found for found in model.fit_trainer.callbacks if isinstance(found, _StopWatch)]
+    return {
+        "work": _work(model),
+        "layers": request["layers"],
+        "dtype": {torch.float32: "fp32"}.get(next(model.torch_model.parameters()).dtype, "other"),
+        "threads": torch.get_num_threads(),
+        "versions": versions(["rectools", "pytorch-lightning", "torch", "numpy", "pandas"]),
+        "classes": model.torch_model.item_model.n_items,
+        "first_loss": watch.first_loss,
+        "warmup": warmup,
+        "batch_seconds": [round(float(value), 6) for value in np.diff(watch.moments)[warmup - 1 :]],
+        "batches_per_epoch": len(model.data_preparator.get_dataloader_train()),
+    }
+
+
+def _trainer(steps: int) -> Any:
+    """RecTools' default trainer, ended after some steps and with a stop watch."""
+    return lightning.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator="cpu",
+        devices=1,
+        deterministic=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        logger=False,
+        callbacks=[_StopWatch()],
+    )
+
+
+def _training_interactions(path: Path) -> pd.DataFrame:
+    """All but each user's last two interactions, as RecTools wants them."""
+    frame = pd.read_csv(path, sep="\t", header=0, names=[Columns.User, Columns.Item, "place"])
+    from_end = frame.sort_values("place").groupby(Columns.User).cumcount(ascending=False)
+    frame = frame[from_end.reindex(frame.index) >= 2].copy()
+    frame[Columns.Weight] = 1.0
+    frame[Columns.Datetime] = pd.to_datetime(frame.pop("place"), unit="s")
+    return frame
+
+
+def _work(model: Any) -> dict[str, Any]:
+    """What is done in an epoch, as the objects say that do it."""
+    sessions = model.data_preparator.get_dataloader_train().dataset.sessions
+    block = model.torch_model.transformer_layers.transformer_blocks[0]
+    targets = [item for session in sessions for item in session[1:]]
+    return {
+        "examples": len(sessions),
+        "targets": len(targets),
+        "distinct_targets": len(set(targets)),
+        "tokens": sum(len(session) - 1 for session in sessions),
+        "items": model.torch_model.item_model.n_items - model.data_preparator.n_item_extra_tokens,
+        "batch": model.data_preparator.batch_size,
+        "longest": model.data_preparator.session_max_len,
+        "width": block.multi_head_attn.embed_dim,
+        "layers": len(model.torch_model.transformer_layers.transformer_blocks),
+        "heads": block.multi_head_attn.num_heads,
+        "inner": block.feed_forward.ff_linear_1.out_features,
+        "dropout": block.feed_forward.ff_dropout_1.p,
+        "attention_dropout": block.multi_head_attn.dropout,
+        "loss": model.lightning_model.loss,
+    }
+
+
+if __name__ == "__main__":
+    answer(measure)

@@ -1,0 +1,119 @@
+"""Run a measurement as a child process of its own, and take its wall time and its peak memory.
+
+The parent imports neither torch nor numpy: a child's peak memory, as the kernel counts it, begins with what the
+parent occupied when it was started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["ROOT", "BenchmarkError", "Child", "Measurement", "run_child", "run_command"]
+
+ROOT = Path(__file__).parents[1]
+_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
+
+
+class BenchmarkError(Exception):
+    """A measurement that failed or would not be fair; the command line prints it without a traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A module to run with a request.
+
+    Attributes:
+        module: calls `benchmarks.child.answer` when run.
+        request: goes to it as JSON.
+        python: interpreter of the environment that it needs.
+    """
+
+    module: str
+    request: Mapping[str, Any] = field(default_factory=dict)
+    python: Path = Path(sys.executable)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a child process did.
+
+    Attributes:
+        document: what it printed; empty for plain commands.
+        seconds: wall time from its start to its end.
+        peak_bytes: its largest resident set.
+    """
+
+    document: dict[str, Any]
+    seconds: float
+    peak_bytes: int
+
+
+def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
+    """Run a child and read its document.
+
+    Raises:
+        BenchmarkError: it failed; the message ends with what it said last.
+    """
+    words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
+    output, seconds, peak = _run(words, f"{child.module} {_short(child.request)}", threads, scratch)
+    return Measurement(json.loads(output), seconds, peak)
+
+
+def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measurement:
+    """Run any command; its output is dropped.
+
+    Raises:
+        BenchmarkError: it failed.
+    """
+    _, seconds, peak = _run(words, " ".join(words), threads, scratch)
+    return Measurement({}, seconds, peak)
+
+
+def _run(words: Sequence[str], name: str, threads: int, scratch: Path) -> tuple[bytes, float, int]:
+    with tempfile.TemporaryFile(dir=scratch) as output, tempfile.TemporaryFile(dir=scratch) as errors:
+        started = time.perf_counter()
+        with subprocess.Popen(
+            words, stdout=output, stderr=errors, cwd=ROOT, env=_environment(threads, scratch)
+        ) as process:
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:
+                process.kill()
+                raise
+            process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
+        seconds = time.perf_counter() - started
+        if process.returncode:
+            raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
+        output.seek(0)
+        return output.read(), seconds, usage.ru_maxrss * _UNIT
+
+
+def _environment(threads: int, scratch: Path) -> dict[str, str]:
+    """Ours, with a fixed number of threads, and temporary files on the disk of the scratch directory."""
+    count = str(threads)
+    return os.environ | {
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "PYTHONHASHSEED": "0",
+        "TMPDIR": str(scratch),
+    }
+
+
+def _tail(file: IO[bytes], lines: int = 15) -> str:
+    file.seek(0)
+    return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def _short(request: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(request))
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,59 @@
+"""The rows of the benchmarks: what each asks, and the function that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.outcome import Outcome
+from benchmarks.rows.accuracy import measure_accuracy
+from benchmarks.rows.catalogue import measure_catalogue
+from benchmarks.rows.cuda import measure_cuda
+from benchmarks.rows.epochs import measure_prefixes, measure_sequences
+from benchmarks.rows.evaluation import measure_evaluation
+from benchmarks.rows.growth import measure_growth
+from benchmarks.rows.memory import measure_memory
+from benchmarks.rows.preparation import measure_preparation
+from benchmarks.rows.start import measure_start
+from benchmarks.session import Session
+
+__all__ = ["ROWS", "Row"]
+
+Part = Literal["bench", "accuracy", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question.
+
+    Attributes:
+        title: the question in a line.
+        measure: runs it.
+        part: ``bench`` rows run unless others are named.
+    """
+
+    title: str
+    measure: Callable[[Session], Outcome]
+    part: Part = "bench"
+
+
+ROWS = {
+    "epoch-prefixes": Row(
+        "an epoch of MCLRec and of SASRec on prefixes, against RecBole's", measure_prefixes
+    ),
+    "epoch-sequences": Row("an epoch of SASRec on sequences, against RecTools'", measure_sequences),
+    "evaluation": Row("full-ranking evaluation, against RecBole's", measure_evaluation),
+    "preparation": Row(
+        "a log of 20 million rows becomes sequences; one of 100 million too", measure_preparation
+    ),
+    "catalogue": Row("a training step as the catalogue grows to a million items", measure_catalogue),
+    "memory": Row("peak memory of training MCLRec on Beauty", measure_memory),
+    "start": Row("the time until `mclrec --help` and `import mclrec` are done", measure_start),
+    "growth": Row("time and memory against interactions and the length of histories", measure_growth),
+    "accuracy": Row(
+        "MCLRec on Beauty until early stopping ends it, three seeds", measure_accuracy, "accuracy"
+    ),
+    "cuda": Row("MCLRec on Beauty on a CUDA device", measure_cuda, "cuda"),
+}
+"""All rows by name, in the order in which they are run."""

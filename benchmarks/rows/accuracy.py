@@ -1,0 +1,68 @@
+"""MCLRec on Beauty by the command line: the time until it has stopped by itself, and what it then reaches."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks.outcome import Outcome
+from benchmarks.processes import Measurement
+from benchmarks.session import Session
+from benchmarks.summary import Finding, Spread
+
+__all__ = ["accuracy_outcome", "measure_accuracy"]
+
+_SEEDS = (1, 2, 3)
+_MINUTES = 12.0
+_HR20, _NDCG20 = 0.1206, 0.0517
+
+
+def measure_accuracy(session: Session) -> Outcome:
+    """Minutes of the whole command, and test metrics of the selected weights under protocol U."""
+    return accuracy_outcome(session, "cpu", _SEEDS, _MINUTES)
+
+
+def accuracy_outcome(session: Session, device: str, seeds: tuple[int, ...], minutes: float) -> Outcome:
+    """The same for any device: one run a seed."""
+    runs = [_train(session, seed, device) for seed in seeds]
+    tests = [run.document["metrics"]["results"]["test"]["U"]["metrics"] for run in runs]
+    wall = Spread(tuple(run.seconds / 60 for run in runs), "min")
+    precision = runs[0].document["training"]["precision"]
+    count = f"{len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
+    label = f"MCLRec on Beauty, {precision}, {device}, {count}"
+    findings = [
+        Finding(
+            f"{label}: time until early stopping has ended the run, and the test", wall.median, "min", minutes
+        )
+    ]
+    for name, least in (("HR@20", _HR20), ("NDCG@20", _NDCG20)):
+        values = [test[name] for test in tests]
+        each = ", ".join(f"{value:.4f}" for value in values)
+        findings.append(
+            Finding(f"{label}: {name} on test (U), mean", fmean(values), "", least, "at least", ours=each)
+        )
+    peak = max(run.peak_bytes for run in runs) / 1e9
+    findings.append(Finding(f"{label}: peak memory", peak, "GB"))
+    return Outcome(findings=findings, sides={label: wall}, runs={label: runs})
+
+
+def _train(session: Session, seed: int, device: str) -> Measurement:
+    """One whole run; its directory goes, its record stays."""
+    directory = session.scratch / f"accuracy-{device}-{seed}"
+    words = [str(Path(sys.executable).with_name("mclrec")), "train", "beauty", "--model", "mclrec"]
+    words += ["--seed", str(seed), "--device", device, "--out", str(directory)]
+    if session.recipe is not None:
+        words += ["--recipe", session.recipe]
+    measured = session.run_command(f"mclrec train, seed {seed}", words)
+    info, record = (_read(directory / name) for name in ("config.json", "metrics.json"))
+    kept = {key: info[key] for key in ("recipe", "config", "training", "data", "seed", "versions")}
+    return replace(measured, document={"command": words[1:-2], **kept, "metrics": record})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

@@ -1,0 +1,54 @@
+"""Both sides must have done the same work; what they say about themselves is compared, not what they were told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.processes import BenchmarkError, Measurement
+
+__all__ = ["check_initial_loss", "check_same_work"]
+
+_TOLERANCE = (
+    0.1  # of the first loss around ln(classes): weights are small at first, so that scores are nearly equal
+)
+
+
+def check_same_work(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:
+    """The work that all sides did in all rounds.
+
+    Args:
+        runs: by side; in a document ``work`` describes what was done, ``threads`` how many were used.
+
+    Raises:
+        BenchmarkError: they differ; the message names the keys and their values.
+    """
+    works = {
+        f"{side} (round {number})": {**run.document["work"], "threads": run.document["threads"]}
+        for side, of_side in runs.items()
+        for number, run in enumerate(of_side, start=1)
+    }
+    keys = {key for work in works.values() for key in work}
+    differences = []
+    for key in sorted(keys):
+        values = {side: work.get(key, "not stated") for side, work in works.items()}
+        if len(set(map(repr, values.values()))) > 1:
+            differences.append(f"{key}: " + ", ".join(f"{side} {value}" for side, value in values.items()))
+    if differences:
+        raise BenchmarkError("the sides did not do the same work; " + "; ".join(differences))
+    return next(iter(works.values()))
+
+
+def check_initial_loss(side: str, document: Mapping[str, Any]) -> None:
+    """The loss of the first batch is that of guessing among all classes, so the softmax is a full one.
+
+    Raises:
+        BenchmarkError: it is not.
+    """
+    expected = math.log(document["classes"])
+    if abs(document["first_loss"] - expected) > _TOLERANCE:
+        raise BenchmarkError(
+            f"{side}: the loss of the first batch is {document['first_loss']:.3f}, "
+            f"not near ln({document['classes']}) = {expected:.3f}: it is not a full softmax over the catalogue"
+        )

@@ -1,0 +1,78 @@
+"""What our children measure, called in this process and on little data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.ours import preparation, training
+from benchmarks.ours.sources import drawn, open_split
+from benchmarks.ours.synthetic_log import write_log
+from mclrec.data.prepare import prepare
+from mclrec.data.split import leave_one_out
+
+
+def test_a_log_is_skewed_in_no_order_and_the_same_for_a_seed(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    said = write_log(first, 20_000, seed=1)
+    write_log(second, 20_000, seed=1)
+    assert first.read_bytes() == second.read_bytes()
+    assert (said["rows"], said["users"], said["items"]) == (20_000, 1_000, 200)
+    data = prepare(first, min_count=1)
+    assert len(data.items) == 20_000
+    popularity = np.sort(data.popularity)[::-1]
+    assert popularity[0] > 10 * np.median(popularity[: data.num_items])  # Zipf's law: 1/1 against 1/100
+    assert data.lengths.max() > 3 * np.median(data.lengths)
+    assert data.times is not None
+    times = [int(line.rpartition(",")[2]) for line in first.read_text(encoding="utf-8").splitlines()[1:100]]
+    assert times != sorted(times)
+
+
+def test_preparation_reports_what_it_made(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    write_log(path, 5_000, seed=1)
+    document = preparation.measure({"path": str(path), "min_count": 5})
+    assert 0 < document["interactions"] <= 5_000
+    assert document["seconds"] > 0
+    assert document["fingerprint"] == prepare(path, min_count=5).fingerprint
+
+
+def test_drawn_histories_train_with_the_length_that_was_asked_for() -> None:
+    training_data = leave_one_out(drawn(users=7, items=5, length=4)).training
+    assert training_data.lengths.tolist() == [4] * 7
+    assert training_data.num_items == 5
+
+
+def test_newest_interactions_and_no_item_without_one() -> None:
+    request = {"users": 20, "items": 500, "length": 9}
+    whole, cut = open_split(request).training, open_split(request, newest=3).training
+    assert cut.lengths.tolist() == [3] * 20
+    assert sorted(set(cut.items.tolist())) == list(range(1, cut.num_items + 1))
+    same = [cut.item_ids[item] for item in cut.items.tolist()]
+    places = (whole.offsets[1:, None] + np.arange(-3, 0)).ravel()
+    assert same == [whole.item_ids[item] for item in whole.items[places].tolist()]
+
+
+def test_training_times_every_batch_and_says_what_it_did() -> None:
+    document = training.measure(
+        {
+            "data": {"users": 40, "items": 30, "length": 5},
+            "model": "mclrec",
+            "recipe": "default",
+            "settings": {"precision": "fp32", "batch_size": 64, "width": 8, "inner": 16},
+            "seed": 1,
+            "batches": 4,
+            "warmup": 2,
+        }
+    )
+    # 160 prefixes are three batches: six of them go through two epochs and the validation between them.
+    assert document["batches_per_epoch"] == 3
+    assert len(document["batch_seconds"]) == 4
+    assert min(document["batch_seconds"]) > 0
+    assert document["updates"] == 3
+    assert document["dtype"] == "fp32"
+    assert abs(document["first_loss"] - math.log(31)) < 0.1
+    expected = {"examples": 160, "targets": 160, "tokens": 400, "items": 30, "batch": 64, "width": 8}
+    assert {key: document["work"][key] for key in expected} == expected

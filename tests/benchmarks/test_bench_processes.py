@@ -1,0 +1,116 @@
+"""Children, the order in which they take turns, the peers' pins, the command line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.environments import peer_python
+from benchmarks.machine import describe_machine
+from benchmarks.processes import ROOT, BenchmarkError, Child, run_child
+from benchmarks.rows import ROWS
+from benchmarks.rows.preparation import synthetic_log
+from benchmarks.session import FULL, Session
+
+PEERS = sorted((ROOT / "benchmarks" / "peers").glob("*.txt"))
+
+
+def idle(*modules: str) -> Child:
+    return Child("benchmarks.ours.idle", {"modules": modules})
+
+
+def test_a_child_answers(tmp_path: Path) -> None:
+    measured = run_child(idle("json"), threads=1, scratch=tmp_path)
+    assert measured.document == {}
+    assert measured.seconds > 0
+
+
+def test_the_parent_is_so_small_that_memory_is_that_of_the_child(tmp_path: Path) -> None:
+    """Peak memory of a child counts from the parent's: this process is too large to see it."""
+    program = f"""
+import sys
+from pathlib import Path
+import benchmarks.__main__
+from benchmarks.processes import Child, run_child
+for module in ("json", "numpy"):
+    child = Child("benchmarks.ours.idle", {{"modules": [module]}})
+    print(run_child(child, threads=1, scratch=Path({str(tmp_path)!r})).peak_bytes)
+print([name for name in ("torch", "numpy", "duckdb", "pyarrow", "matplotlib") if name in sys.modules])
+"""
+    words = [sys.executable, "-c", program]
+    output = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    small, large, slow = output.splitlines()
+    assert int(small) + 5e6 < int(large)
+    assert slow == "[]"
+
+
+def test_what_a_failed_child_said_is_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="No module named 'no_such_module'"):
+        run_child(idle("no_such_module"), threads=1, scratch=tmp_path)
+
+
+def test_sides_take_turns(session: Session, started: list[Child]) -> None:
+    session = replace(session, budget=FULL)
+    runs = session.take_turns({"a": idle("a"), "b": idle("b")})
+    assert [child.request["modules"] for child in started] == [("a",), ("b",)] * 3
+    assert {side: len(of_side) for side, of_side in runs.items()} == {"a": 3, "b": 3}
+
+
+def test_a_log_that_does_not_fit_on_the_disk_is_not_begun(session: Session, started: list[Child]) -> None:
+    with pytest.raises(BenchmarkError, match="--without-spill"), synthetic_log(session, 10**15):
+        pass
+    assert started == []
+
+
+@pytest.mark.parametrize("path", PEERS, ids=lambda path: path.stem)
+def test_peers_are_pinned_and_share_our_torch(path: Path) -> None:
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9_.-]+==[a-z0-9.]+", line)] == []
+    [torch] = [line for line in lines if line.startswith("torch==")]
+    assert torch in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith(f"{path.stem}==") for line in lines)
+
+
+def test_another_torch_is_refused(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requirements = tmp_path / "benchmarks" / "peers" / "peer.txt"
+    requirements.parent.mkdir(parents=True)
+    requirements.write_text("torch==1.0.0\n", encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("torch==2.13.0\n", encoding="utf-8")
+    monkeypatch.setattr("benchmarks.environments.ROOT", tmp_path)
+    monkeypatch.setattr("benchmarks.environments._FOLDER", tmp_path / ".venv-peers")
+    with pytest.raises(BenchmarkError, match="same torch"):
+        peer_python("peer", session.console)
+
+
+def test_machine() -> None:
+    machine = describe_machine()
+    assert machine["processor"]
+    assert machine["available_cores"] <= machine["cores"]
+    assert machine["memory_gib"] > 0
+
+
+def test_list_names_every_row() -> None:
+    result = CliRunner().invoke(app, ["list"])
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.output.splitlines()] == list(ROWS)
+
+
+def test_unknown_row() -> None:
+    result = CliRunner().invoke(app, ["run", "epochs"])
+    assert result.exit_code == 2
+    assert "epoch-prefixes" in result.output
+
+
+@pytest.mark.usefixtures("started")
+def test_no_cuda_device_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.__main__.QUICK_FOLDER", tmp_path)
+    result = CliRunner().invoke(app, ["run", "cuda", "--quick", "--scratch", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "has no CUDA device" in result.output
