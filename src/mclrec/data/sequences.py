@@ -256,7 +256,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: written in format {meta.get('format')}, but {_FORMAT} is read; prepare the data again"
         )
-    missing = {"name", "notes", "times", "fingerprint"} - meta.keys()
+    missing = {"name", "times", "fingerprint"} - meta.keys()
     if missing:
         raise DataError(f"{path / 'meta.json'}: no key {min(missing)!r}; prepare the data again")
     return meta
