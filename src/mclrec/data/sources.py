@@ -63,13 +63,13 @@ DATASETS: Mapping[str, Dataset] = MappingProxyType(
         for dataset in (
             Dataset(
                 "complete-journey",
-                "grocery: each household's last 60 first purchases of a product type (comes with the package)",
+                "grocery: each household's last 40 first purchases of a product type (comes with the package)",
                 "complete-journey.parquet",
                 None,
-                "c3006a55b6dc1f340f6824014e916f356a005ab22804ae3de127046bf9208e67",
+                "5d22cba9b5ea209c781118985abc3e9594a7eb097e3534dc97284a522ea7de33",
                 2447,
-                1602,
-                134394,
+                1509,
+                92285,
             ),
             Dataset(
                 "beauty",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,15 +78,14 @@ class Checkpoints:
         self._state, self._best = directory / _STATE, directory / _BEST
         self._identity = json.loads(json.dumps(identity))
 
-    def save(self, position: Position, model: dict[str, Tensor], optimisers: dict[str, Tensor]) -> None:
-        """Write the whole state in one atomic file."""
-        tensors = {f"model/{name}": value for name, value in model.items()}
-        tensors |= {f"adam/{name}": value for name, value in optimisers.items()}
+    def save(self, position: Position, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write the position and the tensors of each part in one atomic file."""
+        tensors = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
         metadata = {"position": json.dumps(asdict(position)), "identity": json.dumps(self._identity)}
         save_tensors(self._state, tensors, metadata)
 
-    def load(self) -> tuple[Position, dict[str, Tensor], dict[str, Tensor]]:
-        """Position, model tensors and optimiser tensors.
+    def load(self) -> tuple[Position, dict[str, dict[str, Tensor]]]:
+        """Position, and tensors by part.
 
         Raises:
             TrainingError: there is no checkpoint, or it is of another run.
@@ -95,11 +96,11 @@ class Checkpoints:
         self._compare(json.loads(metadata["identity"]))
         fields = json.loads(metadata["position"])
         fields["history"] = [EpochRecord(**record) for record in fields["history"]]
-        model = {
-            key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")
-        }
-        adam = {key.removeprefix("adam/"): value for key, value in tensors.items() if key.startswith("adam/")}
-        return Position(**fields), model, adam
+        parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in tensors.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = value
+        return Position(**fields), parts
 
     def save_best(self, model: dict[str, Tensor]) -> None:
         """Keep the weights of the best epoch so far."""

@@ -32,6 +32,11 @@ class TrainingConfig(BaseModel):
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty that Adam adds to the gradient")
+    average: float | None = Field(
+        default=None,
+        ge=0,
+        description="validate and keep a mean of the weights over all steps, step t counting as t to this power",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of products in training; auto: bf16 where the processor multiplies in it"
     )

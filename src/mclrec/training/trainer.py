@@ -7,7 +7,7 @@ from its last checkpoint gives the same numbers as one that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import FitContext, Losses, Phase, Recommender, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
+from mclrec.training.averaging import WeightAverage
 from mclrec.training.batches import EpochBatches
 from mclrec.training.checkpoint import Checkpoints, Position
 from mclrec.training.config import TrainingConfig
@@ -87,6 +88,7 @@ class Trainer:
         self._metric = parse_metric(config.metric)
         self._checkpoints = Checkpoints(directory / "checkpoint", identity)
         self._reporter = reporter or SilentReporter()
+        self._average = WeightAverage(model, None)
         self._saved_at = time.monotonic()
 
     def fit(self, *, resume: bool = False) -> FitResult:
@@ -96,10 +98,7 @@ class Trainer:
             TrainingError: a loss is not finite; nothing to resume, or another run's checkpoint.
             DataError: the data give no example.
         """
-        position, restored = Position(), None
-        if resume:
-            position, *tensors = self._checkpoints.load()
-            restored = (tensors[0], tensors[1])
+        position, restored = self._checkpoints.load() if resume else (Position(), None)
         self.model.on_fit_start(self.split.training)
         self.model.to(self.device)
         phases = self.model.phases()
@@ -127,15 +126,17 @@ class Trainer:
         self,
         phase: Phase,
         position: Position,
-        restored: tuple[dict[str, Tensor], dict[str, Tensor]] | None,
+        restored: Mapping[str, Mapping[str, Tensor]] | None,
         stop: StopRequest,
     ) -> None:
         """All epochs of one phase, from ``position`` on."""
         self.model.on_phase_start(phase.name)
         optimisers = Optimisers(self.model, {update.group for update in phase.updates}, self.config)
+        self._average = WeightAverage(self.model, self.config.average if phase.validate else None)
         if restored:
-            self.model.load_state_dict(restored[0])
-            optimisers.load(restored[1])
+            self.model.load_state_dict(restored["model"])
+            optimisers.load(restored["adam"])
+            self._average.load(restored["average"])
         examples = phase.examples(self.split.training)
         if not len(examples):
             raise DataError(
@@ -161,6 +162,7 @@ class Trainer:
         started = time.perf_counter() - position.seconds
         for step, batch in batches.starting_at(position.step):
             position.add(self._run_updates(phase, batch, optimisers, (*key, step)))
+            self._average.add()
             position.seconds = time.perf_counter() - started
             self._reporter.stepped(position.means)
             due = time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes
@@ -195,12 +197,13 @@ class Trainer:
         """Validate, keep the best weights, write history, move on to the next epoch."""
         metrics, best = {}, False
         if phase.validate:
-            value = self._validate()
+            with self._average.in_place():
+                value = self._validate()
+                best = value > position.best_value
+                if best:
+                    self._checkpoints.save_best(self.model.state_dict())
+                    position.best_epoch, position.best_value = position.epoch, value
             metrics = {self.config.metric: value}
-            best = value > position.best_value
-            if best:
-                self._checkpoints.save_best(self.model.state_dict())
-                position.best_epoch, position.best_value = position.epoch, value
         record = EpochRecord(phase.name, position.epoch, position.seconds, position.means, metrics, best)
         position.history.append(record)
         write_history(self.directory / "history.jsonl", position.history)
@@ -223,7 +226,8 @@ class Trainer:
         return best is not None
 
     def _save(self, position: Position, optimisers: dict[str, Tensor]) -> None:
-        self._checkpoints.save(position, self.model.state_dict(), optimisers)
+        parts = {"model": self.model.state_dict(), "adam": optimisers, "average": self._average.state()}
+        self._checkpoints.save(position, parts)
         self._saved_at = time.monotonic()
 
 
