@@ -75,7 +75,7 @@ def test_precision_is_that_in_which_the_processor_multiplies(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {has: True}, raising=False)
     cpu = torch.device("cpu")
-    assert TrainingConfig().on(cpu).precision == expected
+    assert TrainingConfig(precision="auto").on(cpu).precision == expected
     assert TrainingConfig(precision="fp32").on(cpu).precision == "fp32"
 
 

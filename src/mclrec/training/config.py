@@ -38,7 +38,7 @@ class TrainingConfig(BaseModel):
         description="validate and keep a mean of the weights over all steps, step t counting as t to this power",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="of products in training; auto: bf16 where the processor multiplies in it"
+        default="fp32", description="of products in training; auto: bf16 where the processor multiplies in it"
     )
     checkpoint_minutes: float = Field(
         default=5.0, ge=0, description="between two checkpoints inside an epoch"
