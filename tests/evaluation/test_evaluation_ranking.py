@@ -151,6 +151,7 @@ def test_rows_per_chunk_stays_in_the_budget(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ranking, "SCORE_BYTES", 4000 * 100)
     assert ranking.rows_per_chunk(999) == 100
     assert ranking.rows_per_chunk(10**6) == 32
+    assert ranking.rows_per_chunk(9) == 2048
 
 
 def test_evaluate_says_all_that_belongs_to_the_numbers() -> None:

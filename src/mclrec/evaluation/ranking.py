@@ -26,6 +26,7 @@ SCORE_BYTES = 16 * 2**20
 _EXACT = 1 << 24  # below it, every whole number is a float
 
 _MIN_ROWS = 32  # fewer would read the item table more often than the scores are worth
+_MAX_ROWS = 2048  # a small catalogue leaves room for many, but encoding them takes memory too
 
 
 def evaluate(
@@ -151,8 +152,8 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
 
 
 def rows_per_chunk(num_items: int) -> int:
-    """How many rows of V + 1 fp32 scores fit into `SCORE_BYTES`; at least 32."""
-    return max(_MIN_ROWS, SCORE_BYTES // (4 * (num_items + 1)))
+    """How many rows of V + 1 fp32 scores fit into `SCORE_BYTES`; at least 32, at most 2048."""
+    return min(_MAX_ROWS, max(_MIN_ROWS, SCORE_BYTES // (4 * (num_items + 1))))
 
 
 def _rank_rows(
