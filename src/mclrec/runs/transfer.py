@@ -28,12 +28,14 @@ def take_over(model: Recommender, items: Vocabulary, earlier: LoadedModel) -> in
         Number of items that both know.
 
     Raises:
-        ConfigError: the models differ in class or in the shape of a tensor.
+        ConfigError: the models differ in class or in the shape of a tensor, or only count.
     """
     if type(earlier.model) is not type(model):
         raise ConfigError(
             f"cannot go on from a {earlier.name} model with another model: use --model {earlier.name}"
         )
+    if not model.phases():
+        raise ConfigError(f"a {earlier.name} model only counts and has nothing to go on from: leave out --from")
     _check_shapes(earlier.model, model)
     places = earlier.items.dense_all(items)
     source, target = earlier.model.state_dict(), model.state_dict()
