@@ -35,7 +35,9 @@ def take_over(model: Recommender, items: Vocabulary, earlier: LoadedModel) -> in
             f"cannot go on from a {earlier.name} model with another model: use --model {earlier.name}"
         )
     if not model.phases():
-        raise ConfigError(f"a {earlier.name} model only counts and has nothing to go on from: leave out --from")
+        raise ConfigError(
+            f"a {earlier.name} model only counts and has nothing to go on from: leave out --from"
+        )
     _check_shapes(earlier.model, model)
     places = earlier.items.dense_all(items)
     source, target = earlier.model.state_dict(), model.state_dict()
