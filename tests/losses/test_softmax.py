@@ -36,6 +36,30 @@ def test_equals_cross_entropy(chunk: int, with_bias: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 20.0, 200.0])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_scores_of_any_size(scale: float, with_bias: bool) -> None:
+    queries, weight, bias = make_inputs(with_bias=with_bias)
+    inputs = [tensor for tensor in (queries, weight, bias) if tensor is not None]
+    scaled = queries.float() * scale
+    actual = chunked_linear_cross_entropy(
+        scaled, weight.float(), None if bias is None else bias.float() * scale, TARGETS, chunk=3
+    )
+    expected = F.cross_entropy(
+        F.linear(queries * scale, weight, None if bias is None else bias * scale), TARGETS, reduction="sum"
+    )
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        torch.autograd.grad(actual, inputs), torch.autograd.grad(expected, inputs), rtol=1e-4, atol=1e-3
+    )
+
+
+def test_a_query_that_is_not_a_number_is_not_hidden() -> None:
+    queries, weight, bias = make_inputs()
+    broken = queries.detach().index_fill(0, torch.tensor([2]), torch.nan)
+    assert chunked_linear_cross_entropy(broken, weight, bias, TARGETS).isnan()
+
+
 def test_only_asked_gradients_are_computed() -> None:
     queries, weight, bias = make_inputs()
     loss = chunked_linear_cross_entropy(queries.detach(), weight, bias, TARGETS, chunk=3)

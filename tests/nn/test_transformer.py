@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.packed import Packed
-from mclrec.nn.packing import ABSENT, layout, round_up
+from mclrec.nn.packing import ABSENT, layout
 from mclrec.nn.transformer import TransformerEncoder
+from mclrec.shapes import round_up
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 
@@ -144,11 +145,3 @@ def test_blocks_are_nearly_full() -> None:
     plan = layout(torch.tensor([0, *np.cumsum(lengths)]), torch.device("cpu"), 50)
     assert [group.length for group in plan.groups] == [56, 16]
     assert plan.groups[-1].stop < 1.02 * lengths.sum()
-
-
-@given(count=st.integers(1, 10**7), step=st.sampled_from([4, 16]))
-def test_rounding_up_wastes_little_and_gives_few_shapes(count: int, step: int) -> None:
-    rounded = round_up(count, step)
-    assert count <= rounded < count + max(step, count / 8)
-    assert round_up(rounded, step) == rounded
-    assert len({round_up(other, step) for other in range(4096, 8192)}) <= 17

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from mclrec.shapes import round_up
 
 __all__ = ["chunked_linear_cross_entropy"]
 
@@ -16,6 +19,11 @@ _SCORES = 1 << 25
 
 _ROWS = 256
 """Queries at a time, at most: for the catalogues of the paper their scores stay in a processor's cache."""
+
+_SAFE = 50.0
+"""Scores of no more than this can be exponentiated as they are: neither they nor their sum leave fp32's range."""
+
+_LOG2_E = math.log2(math.e)
 
 
 def chunked_linear_cross_entropy(
@@ -50,7 +58,7 @@ def chunked_linear_cross_entropy(
     full = torch.promote_types(queries.dtype, torch.float32)
     narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else full
     classes = len(weight) if classes is None else classes
-    chunk = max(1, min(_ROWS, _SCORES // classes)) if chunk is None else chunk
+    chunk = _rows_at_once(len(queries), classes) if chunk is None else chunk
     with torch.autocast(device, enabled=False):
         total: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
             queries.to(full),
@@ -64,11 +72,20 @@ def chunked_linear_cross_entropy(
     return total
 
 
+def _rows_at_once(count: int, classes: int) -> int:
+    """Rows of a chunk: all chunks alike, and few different sizes, see `mclrec.shapes`."""
+    most = max(1, min(_ROWS, _SCORES // classes))
+    chunks = -(-count // most)
+    return min(most, round_up(-(-count // max(chunks, 1)), 16))
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """The loss is a scalar, so that its gradients, known in the forward pass, need only be scaled.
 
-    With e = exp(y - max y) of a chunk and s = sum e, d loss / d y = e / s - 1[target]. The division is left to the
+    With e = exp(y) of a chunk and s = sum e, d loss / d y = e / s - 1[target]. The division is left to the
     (chunk, d) sides of the products, and the targets to a sum of few rows: e is written once and read three times.
+    Scores are computed to base 2, in which a processor exponentiates faster, and the highest of a row is taken off
+    only where the norms of queries and classes do not rule out an overflow.
     """
 
     @staticmethod
@@ -87,20 +104,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             for tensor, needed in zip((queries, weight, bias), ctx.needs_input_grad, strict=False)
         ]
         table = weight[:classes].to(narrow)
+        shifted = not _highest_score(queries, weight[:classes], bias) <= _SAFE
         total = queries.new_zeros(())
         for start in range(0, len(queries), chunk):
             rows, places = queries[start : start + chunk], targets[start : start + chunk]
             count = len(rows)
-            if start and count < chunk:  # a product of the same shape as before, see `mclrec.nn.packing`
-                rows = F.pad(rows, (0, 0, 0, chunk - count))
-            scores = rows.to(narrow) @ table.T  # (chunk, V)
+            rows = F.pad(rows, (0, 0, 0, chunk - count))
+            scores = (rows * _LOG2_E).to(narrow) @ table.T  # (chunk, V)
             if bias is not None:
-                scores += bias[:classes]
-            highest = scores.amax(1, keepdim=True)
+                scores += bias[:classes] * _LOG2_E
+            if shifted:
+                scores -= scores.amax(1, keepdim=True)
             picked = scores[:count].gather(1, places.unsqueeze(1)).to(rows.dtype)
-            exponentials = scores.sub_(highest).exp_()
+            exponentials = scores.exp2_()
             sums = exponentials.sum(1, keepdim=True).to(rows.dtype)  # torch adds up in fp32 at least
-            total += (highest[:count].to(rows.dtype) + sums[:count].log() - picked).sum()
+            total += (sums[:count].log2() - picked).sum() / _LOG2_E
             if of_queries is not None:
                 slopes = (exponentials @ table).to(rows.dtype).div_(sums)[:count]
                 of_queries[start : start + chunk] = slopes.sub_(weight[places])
@@ -123,6 +141,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in ctx.gradients)
         ctx.gradients = None
         return *scaled, None, None, None, None
+
+
+def _highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float:
+    """No score is farther from zero (Cauchy and Schwarz); NaN where there is one."""
+    if not len(queries):
+        return 0.0
+    highest = torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(weight, dim=1).max()
+    return float(highest if bias is None else highest + bias.abs().max())
 
 
 def _add(total: Tensor, part: Tensor, *, first: bool) -> None:

@@ -4,8 +4,7 @@ Attention then is two batched products over the blocks, in which a token sees th
 Blocks are filled with the longest history that still fits, so that little is left over; short histories have blocks of
 their own, because scores grow with the length of a block.
 
-The number of places is rounded up to one of few values: libraries compile a kernel for each shape of a product
-(oneDNN in bf16, above all), which takes longer than the product itself unless the shape comes again.
+The number of places is rounded up to one of few values, see `mclrec.shapes`.
 """
 
 from __future__ import annotations
@@ -18,20 +17,15 @@ import torch
 from torch import Tensor
 
 from mclrec.data.packed import IntArray
+from mclrec.shapes import round_up
 
-__all__ = ["ABSENT", "Group", "Layout", "layout", "round_up", "take"]
+__all__ = ["ABSENT", "Group", "Layout", "layout", "take"]
 
 _SHORTEST = 16
 """Histories up to this length have blocks of this length; each longer kind of block reaches four times as far."""
 
 ABSENT = -2e4
 """Added to the score of a key that a query must not see: e to that power is 0, yet no softmax becomes NaN."""
-
-
-def round_up(count: int, step: int) -> int:
-    """The next multiple of ``step``, or of a 16th of the power of two below ``count`` if that is more."""
-    step = max(step, 1 << max(count.bit_length() - 5, 0))
-    return -(-count // step) * step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
