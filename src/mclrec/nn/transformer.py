@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -110,8 +111,9 @@ class TransformerEncoder(nn.Module):
 
     def _positions(self, offsets: Tensor) -> Tensor:
         """(T,) position ids of packed tokens, on the host."""
-        starts = offsets[:-1] if self.positions_from == "oldest" else offsets[1:] - self.longest
-        return torch.arange(int(offsets[-1])) - starts.repeat_interleave(offsets.diff())
+        bounds = offsets.numpy()
+        starts = bounds[:-1] if self.positions_from == "oldest" else bounds[1:] - self.longest
+        return torch.from_numpy(np.arange(bounds[-1]) - np.repeat(starts, np.diff(bounds)))
 
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
         """Embedding layer."""

@@ -46,7 +46,6 @@ class Optimisers:
     def step(self, group: str, loss: Tensor) -> None:
         """One step of the group's optimiser down the gradient of ``loss``."""
         adam = self._adam[group]
-        adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
