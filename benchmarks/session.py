@@ -50,7 +50,7 @@ class Budget:
 FULL = Budget(
     rounds=3,
     batches=100,
-    warmup=10,
+    warmup=30,
     starts=10,
     memory_batches=300,
     rows=20_000_000,

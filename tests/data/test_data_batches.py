@@ -66,3 +66,11 @@ def test_nothing_is_copied_where_nothing_moves() -> None:
     batch = Batch(histories, torch.tensor([4, 5]), 2.0).to(CPU)
     assert batch.negatives is None
     assert batch.views == ()
+
+
+def test_a_part_is_the_histories_themselves() -> None:
+    whole = Histories.of(Packed.of([[1, 2], [3], [4, 5, 6]]), np.array([7, 8, 9]))
+    part = whole.part(1, 3)
+    assert part.users.tolist() == [8, 9]
+    assert part.items.tolist() == [3, 4, 5, 6]
+    assert part.offsets.tolist() == [0, 1, 4]

@@ -37,6 +37,12 @@ class Histories:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def part(self, start: int, stop: int) -> Histories:
+        """Histories number ``start`` up to ``stop``."""
+        bounds = self.offsets[start : stop + 1]
+        first, last = int(bounds[0]), int(bounds[-1])
+        return Histories(self.users[start:stop], self.items[first:last], bounds - first)
+
     @property
     def device(self) -> torch.device:
         """Where the items are."""

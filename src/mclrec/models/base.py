@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -215,6 +215,11 @@ class Recommender(nn.Module, ABC):
     def scores(self, histories: Histories) -> Tensor:
         """(B, V + 1) fp32 scores of all items; column 0, the padding id, means nothing and is never ranked."""
 
+    def scores_by_parts(self, histories: Histories, rows: int) -> Iterator[Tensor]:
+        """`scores` of ``rows`` histories after the other: what is scored fits into less memory than what is read."""
+        for start in range(0, len(histories), rows):
+            yield self.scores(histories.part(start, min(start + rows, len(histories))))
+
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """Parameters by the group that updates name; groups may overlap."""
         return {"all": list(self.parameters())}
@@ -247,3 +252,9 @@ class VectorRecommender(Recommender):
     def scores(self, histories: Histories) -> Tensor:
         """See `Recommender.scores`."""
         return self.items().scores(self.query_vectors(histories))
+
+    def scores_by_parts(self, histories: Histories, rows: int) -> Iterator[Tensor]:
+        """See `Recommender.scores_by_parts`. All histories are encoded at once."""
+        items = self.items()
+        for queries in self.query_vectors(histories).split(rows):
+            yield items.scores(queries)
