@@ -50,7 +50,7 @@ class Budget:
 FULL = Budget(
     rounds=3,
     batches=100,
-    warmup=30,
+    warmup=10,
     starts=10,
     memory_batches=300,
     rows=20_000_000,
@@ -87,7 +87,7 @@ class Session:
         threads: of every child.
         scratch: directory for logs, exported data and temporary files; it goes at the end.
         console: is told what happens.
-        recipe: of MCLRec where accuracy is measured; None for the data set's own.
+        recipe: of MCLRec where accuracy is measured; None for the row's own.
     """
 
     budget: Budget

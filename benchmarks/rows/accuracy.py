@@ -18,22 +18,25 @@ __all__ = ["accuracy_outcome", "measure_accuracy"]
 
 _SEEDS = (1, 2, 3)
 _MINUTES = 12.0
+_RECIPE = "sequences"
 _HR20, _NDCG20 = 0.1206, 0.0517
 
 
 def measure_accuracy(session: Session) -> Outcome:
     """Minutes of the whole command, and test metrics of the selected weights under protocol U."""
-    return accuracy_outcome(session, "cpu", _SEEDS, _MINUTES)
+    return accuracy_outcome(session, "cpu", _SEEDS, _MINUTES, session.recipe or _RECIPE)
 
 
-def accuracy_outcome(session: Session, device: str, seeds: tuple[int, ...], minutes: float) -> Outcome:
-    """The same for any device: one run a seed."""
-    runs = [_train(session, seed, device) for seed in seeds]
+def accuracy_outcome(
+    session: Session, device: str, seeds: tuple[int, ...], minutes: float, recipe: str
+) -> Outcome:
+    """The same for any device and recipe: one run a seed."""
+    runs = [_train(session, seed, device, recipe) for seed in seeds]
     tests = [run.document["metrics"]["results"]["test"]["U"]["metrics"] for run in runs]
     wall = Spread(tuple(run.seconds / 60 for run in runs), "min")
     precision = runs[0].document["training"]["precision"]
     count = f"{len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
-    label = f"MCLRec on Beauty, {precision}, {device}, {count}"
+    label = f"MCLRec on Beauty, recipe {recipe}, {precision}, {device}, {count}"
     findings = [
         Finding(
             f"{label}: time until early stopping has ended the run, and the test", wall.median, "min", minutes
@@ -50,13 +53,11 @@ def accuracy_outcome(session: Session, device: str, seeds: tuple[int, ...], minu
     return Outcome(findings=findings, sides={label: wall}, runs={label: runs})
 
 
-def _train(session: Session, seed: int, device: str) -> Measurement:
+def _train(session: Session, seed: int, device: str, recipe: str) -> Measurement:
     """One whole run; its directory goes, its record stays."""
     directory = session.scratch / f"accuracy-{device}-{seed}"
     words = [str(Path(sys.executable).with_name("mclrec")), "train", "beauty", "--model", "mclrec"]
-    words += ["--seed", str(seed), "--device", device, "--out", str(directory)]
-    if session.recipe is not None:
-        words += ["--recipe", session.recipe]
+    words += ["--recipe", recipe, "--seed", str(seed), "--device", device, "--out", str(directory)]
     measured = session.run_command(f"mclrec train, seed {seed}", words)
     info, record = (_read(directory / name) for name in ("config.json", "metrics.json"))
     kept = {key: info[key] for key in ("recipe", "config", "training", "data", "seed", "versions")}

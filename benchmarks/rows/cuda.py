@@ -42,7 +42,7 @@ def measure_cuda(session: Session) -> Outcome:
     epochs = Spread(
         tuple(sum(seconds[start : start + _BATCHES]) for start in range(0, len(seconds), _BATCHES)), "s"
     )
-    whole = accuracy_outcome(session, "cuda", (1,), _TRAINING_MINUTES)
+    whole = accuracy_outcome(session, "cuda", (1,), _TRAINING_MINUTES, session.recipe or "beauty")
     name = found["device"]
     return Outcome(
         findings=[

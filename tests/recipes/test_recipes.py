@@ -77,6 +77,7 @@ def test_mclrec_has_the_published_weights(data: str, weights: tuple[float, float
     ("model", "recipe", "data", "protocol", "hit_rate", "gain"),
     [
         ("mclrec", None, "beauty", "U", (0.1206, 1), (0.0517, 1)),
+        ("mclrec", "sequences", "beauty", "U", (0.1206, 1), (0.0517, 1)),
         ("mclrec", None, "sports", "U", (0.0712, 1), (0.0306, 1)),
         ("mclrec", None, "yelp", "U", (0.0913, 1), (0.0448, 1)),
         ("sasrec", None, "beauty", "U", (0.115, 0.123), (0.048, 0.053)),
