@@ -77,8 +77,9 @@ def _line(axes: Axes, sizes: Sequence[float], values: Sequence[float]) -> None:
     axes.grid(which="major", alpha=0.3)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    for axis, along in ((axes.xaxis, sizes), (axes.yaxis, values)):
+        wide = max(along) > 100 * min(along)
+        axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=6))
         axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         axis.set_minor_formatter(NullFormatter())
 

@@ -20,7 +20,7 @@ _BATCHES = (4096, 256)  # RecBole's own, and ours in training: the faster counts
 
 def measure_evaluation(session: Session) -> Outcome:
     """Users a second, against RecBole's."""
-    common = {"seed": 1, "cuts": _CUTS, "passes": 1}
+    common = {"seed": 1, "cuts": _CUTS, "passes": 3}
     python = session.python_of("recbole")
     recbole = {
         "inter": str(export_beauty(session)),
