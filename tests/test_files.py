@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from mclrec.errors import ConfigError, DataError
-from mclrec.files import atomic_directory, atomic_file, read_json, sha256_file, write_json, write_text
+from mclrec.files import (
+    atomic_directory,
+    atomic_file,
+    read_json,
+    remove_leftovers,
+    sha256_file,
+    write_json,
+    write_text,
+)
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -121,3 +129,14 @@ class TestJson:
 def test_sha256_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"bytes" * 100_000)
     assert sha256_file(tmp_path / "file") == hashlib.sha256(b"bytes" * 100_000).hexdigest()
+
+
+def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / "a.part", tmp_path / "inner" / "state"]
+    gone = [tmp_path / ".a.x1.part", tmp_path / "inner" / ".state.x2.part"]
+    for path in (*kept, *gone):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x", encoding="utf-8")
+    remove_leftovers(tmp_path)
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in gone)

@@ -14,7 +14,15 @@ from typing import Any
 
 from mclrec.errors import DataError, MclrecError
 
-__all__ = ["atomic_directory", "atomic_file", "read_json", "sha256_file", "write_json", "write_text"]
+__all__ = [
+    "atomic_directory",
+    "atomic_file",
+    "read_json",
+    "remove_leftovers",
+    "sha256_file",
+    "write_json",
+    "write_text",
+]
 
 
 @contextmanager
@@ -32,6 +40,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what `atomic_file` had begun under ``directory`` when its process was killed."""
+    for part in directory.rglob(".*.part"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 from torch import Tensor, nn
@@ -194,7 +194,9 @@ def test_one_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, d
     save_tensors(path, {"a": torch.arange(6.0), "b": torch.tensor([1, 2])}, {"note": "x"})
     content = bytearray(path.read_bytes())
     place = draw.draw(st.integers(0, len(content) - 1))
+    before = content[place]
     content[place] ^= draw.draw(st.integers(1, 255))
+    assume(not bytes([before, content[place]]).isspace())  # the header ends with blanks that mean nothing
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=r"t\.safetensors: "):
         load_tensors(path)

@@ -21,6 +21,7 @@ from mclrec.data.split import Split
 from mclrec.errors import DataError, TrainingError
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
+from mclrec.files import remove_leftovers
 from mclrec.models.base import FitContext, Losses, Phase, Recommender, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
@@ -99,6 +100,7 @@ class Trainer:
             DataError: the data give no example.
         """
         position, restored = self._checkpoints.load() if resume else (Position(), None)
+        remove_leftovers(self.directory)
         self.model.on_fit_start(self.split.training)
         self.model.to(self.device)
         phases = self.model.phases()

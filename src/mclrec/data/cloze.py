@@ -1,0 +1,60 @@
+"""Cloze examples: items are hidden behind a mask, and have to be guessed from both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.packed import IntArray, Packed, ranges
+
+__all__ = ["append_mask", "cloze"]
+
+
+def cloze(
+    histories: Packed,
+    ratio: float,
+    mask: int,
+    rng: np.random.Generator,
+    *,
+    last_only: npt.NDArray[np.bool_] | None = None,
+    last_always: bool = False,
+) -> tuple[Packed, IntArray]:
+    """Mask each item with probability ``ratio``, and at least one of each history.
+
+    Args:
+        histories: B histories, none of them empty.
+        ratio: probability of each item.
+        mask: id of the mask.
+        rng: draws.
+        last_only: (B,) histories of which nothing but the last item is masked.
+        last_always: whether the last item of every history is masked beside the drawn ones.
+
+    Returns:
+        The histories with masks, and (T,) the hidden items, 0 where nothing was hidden.
+    """
+    lasts = histories.offsets[1:] - 1
+    draws = rng.random(len(histories.items))
+    hidden = draws < ratio
+    if last_only is not None:
+        hidden &= ~last_only[histories.rows]
+        hidden[lasts[last_only]] = True
+    if last_always:
+        hidden[lasts] = True
+    # Where nothing fell under the ratio, what came nearest to it does.
+    order = np.lexsort((draws, histories.rows))
+    nearest = order[histories.offsets[:-1]]
+    none = ~np.logical_or.reduceat(hidden, histories.offsets[:-1])
+    hidden[nearest[none]] = True
+    return (
+        Packed(np.where(hidden, mask, histories.items), histories.offsets),
+        np.where(hidden, histories.items, 0),
+    )
+
+
+def append_mask(histories: Packed, mask: int, longest: int) -> Packed:
+    """Histories with a mask after the last item; the oldest item goes only where there would be more than n."""
+    kept = np.minimum(histories.lengths, longest - 1)
+    offsets = np.concatenate([[0], np.cumsum(kept + 1)])
+    items = np.full(offsets[-1], mask, dtype=np.int64)
+    items[ranges(offsets[:-1], kept)] = histories.items[ranges(histories.offsets[1:] - kept, kept)]
+    return Packed(items, offsets)

@@ -1,0 +1,100 @@
+"""BPR: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009.
+
+Matrix factorisation that ignores order: a vector a user and one an item, and a bias an item. For each interaction one
+item is drawn that the user does not have, and the model learns to score it lower (section 4.1; algorithm 1).
+
+Departs from the paper in: Adam on batches of interactions, each of them once an epoch, instead of single steps on
+triples drawn with replacement; the L2 penalty is the recipe's ``weight_decay``. A user that training has not seen is
+the mean of the items of the history: the paper has no answer for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.examples import Examples, interactions
+from mclrec.data.negatives import UniformNegatives
+from mclrec.data.sequences import SequenceData
+from mclrec.losses.ranking import bpr
+from mclrec.models.base import (
+    ItemTable,
+    Losses,
+    ModelConfig,
+    Phase,
+    StepContext,
+    Term,
+    TrainingPhase,
+    Update,
+    VectorRecommender,
+)
+
+__all__ = ["BPR", "BPRConfig"]
+
+
+class BPRConfig(ModelConfig):
+    """Sizes, and how many negatives."""
+
+    longest: int = Field(50, ge=1, description="items of the history that stand for an unknown user, at most")
+    width: int = Field(64, ge=1, description="d, the width of vectors")
+    negatives: int = Field(1, ge=1, description="items drawn for each interaction")
+
+
+@dataclass(frozen=True)
+class _Interactions(TrainingPhase):
+    """Interactions one by one, without what came before them."""
+
+    def examples(self, data: SequenceData) -> Examples:
+        """See `Phase.examples`."""
+        return interactions(data)
+
+
+class BPR(VectorRecommender):
+    """See the module."""
+
+    config_type = BPRConfig
+    config: BPRConfig
+    needs_users = True
+    item_tensors = ("item_vectors.weight", "item_biases")
+    user_tensors = ("user_vectors.weight",)
+
+    def __init__(self, config: BPRConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.longest = config.longest
+        self.user_vectors = nn.Embedding(num_users + 1, config.width, padding_idx=0)
+        self.item_vectors = nn.Embedding(num_items + 1, config.width, padding_idx=0)
+        self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
+        for table in (self.user_vectors, self.item_vectors):
+            nn.init.normal_(table.weight[1:], std=0.1)
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase, one update a batch."""
+        negatives = UniformNegatives(self.config.negatives)
+        return (_Interactions([Update(self.loss, "all")], "prefixes", self.longest, negatives=negatives),)
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
+        """Minus log sigmoid of the difference of the two scores."""
+        assert batch.negatives is not None
+        queries, table = self.user_vectors(batch.histories.users), self.items()
+        positive = table.pair_scores(queries, batch.targets)
+        if batch.negatives.dim() == 2:
+            queries = queries.unsqueeze(1)
+        return {"rec": Term(bpr(positive, table.pair_scores(queries, batch.negatives)), batch.count)}
+
+    def query_vectors(self, histories: Histories) -> Tensor:
+        """(B, d) vectors of known users; of others, the mean over the items of their history."""
+        offsets = histories.offsets.to(histories.device)
+        means = nn.functional.embedding_bag(
+            histories.items, self.item_vectors.weight, offsets, include_last_offset=True, mode="mean"
+        )
+        known = (histories.users > 0).unsqueeze(1)
+        return torch.where(known, self.user_vectors(histories.users), means)
+
+    def items(self) -> ItemTable:
+        """The item vectors and biases."""
+        return ItemTable(self.item_vectors.weight, self.num_items, self.item_biases)

@@ -1,0 +1,131 @@
+"""Caser: Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM 2018.
+
+The last L items are an image of L x d. Horizontal filters of every height slide over it and keep their maximum
+(section 3.2), vertical ones take weighted sums of its rows; a layer makes z of both, and (z, user vector) is the query
+(section 3.3). Each window predicts the T items that follow it, against drawn ones, by binary cross-entropy (section
+3.4).
+
+Departs from the paper in: Adam as everywhere here. A user that training has not seen has the mean of all users'
+vectors: the paper has no answer for them. The filters' activation is ReLU, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.examples import Examples
+from mclrec.data.negatives import UniformNegatives
+from mclrec.data.packed import IntArray
+from mclrec.losses.ranking import binary_cross_entropy
+from mclrec.models.base import (
+    ItemTable,
+    Losses,
+    ModelConfig,
+    Phase,
+    StepContext,
+    Term,
+    TrainingPhase,
+    Update,
+    VectorRecommender,
+)
+from mclrec.nn.dropout import Dropout
+
+__all__ = ["Caser", "CaserConfig"]
+
+
+class CaserConfig(ModelConfig):
+    """Sizes of window and filters."""
+
+    longest: int = Field(5, ge=1, description="L, items of a window")
+    targets: int = Field(3, ge=1, description="T, following items that a window predicts")
+    width: int = Field(64, ge=1, description="d, the width of item and user vectors")
+    vertical: int = Field(4, ge=1, description="vertical filters")
+    horizontal: int = Field(16, ge=1, description="horizontal filters of each height")
+    dropout: float = Field(0.5, ge=0, lt=1, description="rate before the fully connected layer")
+    negatives: int = Field(3, ge=1, description="items drawn for each target")
+
+
+@dataclass(frozen=True)
+class _Windows(TrainingPhase):
+    """Windows with several targets each; where the user's items end, 0 stands for a target that is not there."""
+
+    targets: int = 1
+
+    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        """See `Phase.prepare`."""
+        batch = super().prepare(examples, rows, rng)
+        data, ends = examples.data, examples.ends[rows]
+        places = ends[:, None] + np.arange(self.targets)
+        there = places < data.offsets[examples.users[rows] + 1][:, None]
+        items = np.where(there, data.items[np.minimum(places, len(data.items) - 1)], 0).astype(np.int64)
+        return replace(batch, targets=torch.from_numpy(items), count=float(np.count_nonzero(there)))
+
+
+class Caser(VectorRecommender):
+    """See the module."""
+
+    config_type = CaserConfig
+    config: CaserConfig
+    needs_users = True
+    item_tensors = ("item_inputs.weight", "item_outputs.weight", "item_biases")
+    user_tensors = ("user_vectors.weight",)
+
+    def __init__(self, config: CaserConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.longest, d = config.longest, config.width
+        self.item_inputs = nn.Embedding(num_items + 1, d, padding_idx=0)
+        self.user_vectors = nn.Embedding(num_users + 1, d, padding_idx=0)
+        self.item_outputs = nn.Embedding(num_items + 1, 2 * d, padding_idx=0)
+        self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
+        self.vertical = nn.Linear(config.longest, config.vertical, bias=False)
+        self.horizontal = nn.ModuleList(
+            nn.Conv1d(d, config.horizontal, height) for height in range(1, config.longest + 1)
+        )
+        self.dropout = Dropout(config.dropout)
+        self.layer = nn.Linear(config.vertical * d + config.horizontal * config.longest, d)
+        for table in (self.item_inputs, self.user_vectors, self.item_outputs):
+            nn.init.normal_(table.weight[1:], std=1 / table.embedding_dim)
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase, one update a batch."""
+        config = self.config
+        negatives = UniformNegatives(config.negatives * config.targets)
+        update = Update(self.loss, "all")
+        return (_Windows([update], "prefixes", self.longest, negatives=negatives, targets=config.targets),)
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
+        """Binary cross-entropy of all targets that are there, each with its own negatives."""
+        assert batch.negatives is not None
+        queries, table = self.query_vectors(batch.histories).unsqueeze(1), self.items()
+        there = batch.targets > 0  # (B, T)
+        positive = table.pair_scores(queries, batch.targets)
+        negative = table.pair_scores(queries, batch.negatives.view(len(batch), -1)).unflatten(
+            1, (there.shape[1], -1)
+        )
+        return {"rec": Term(binary_cross_entropy(positive[there], negative[there]), batch.count)}
+
+    def query_vectors(self, histories: Histories) -> Tensor:
+        """(B, 2 d) z and the user's vector."""
+        items, _ = histories.padded("right")
+        window = self.item_inputs(F.pad(items, (self.longest - items.shape[1], 0)))  # (B, L, d)
+        columns = self.vertical(window.mT).mT.flatten(1)  # (B, filters d)
+        rows = [F.relu(filters(window.mT)).amax(2) for filters in self.horizontal]
+        z = F.relu(self.layer(self.dropout(torch.cat([columns, *rows], 1))))
+        return torch.cat([z, self._users(histories.users)], 1)
+
+    def items(self) -> ItemTable:
+        """W' and b', the output layer."""
+        return ItemTable(self.item_outputs.weight, self.num_items, self.item_biases)
+
+    def _users(self, users: Tensor) -> Tensor:
+        """(B, d) the users' vectors; of unknown ones, the mean of all."""
+        mean = self.user_vectors.weight[1:].mean(0) if self.num_users else self.user_vectors.weight[0]
+        return torch.where((users > 0).unsqueeze(1), self.user_vectors(users), mean)

@@ -1,0 +1,65 @@
+"""CL4SRec: Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022.
+
+SASRec, and beside it a contrast between two random views of each history: the two are a positive pair, the views of all
+other histories in the batch are their negatives (section III-B). L = L_main + lambda L_cl.
+
+A view is a crop, a mask or a reorder (section III-C); the two of a history are made by different operators. Inner
+products at temperature 1 are contrasted, without a projection head.
+
+Departs from the paper in: a masked item gets an id of its own (the paper's; the code of some successors reuses the
+padding id); the encoder is the one of `mclrec.models.sasrec`, with its departures. A public version masks in place and
+so damages its own training data; here the views are copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from mclrec.augment.operators import Crop, Mask, Reorder
+from mclrec.augment.views import TwoViews
+from mclrec.data.batches import Batch
+from mclrec.losses.contrastive import info_nce
+from mclrec.models.base import Losses, Phase, StepContext, Term, Update
+from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+
+__all__ = ["CL4SRec", "CL4SRecConfig"]
+
+
+class CL4SRecConfig(AnyEncoderConfig):
+    """Weight of the contrast, and the view operators."""
+
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of L_cl")
+    temperature: float = Field(1.0, gt=0, description="what inner products are divided by")
+    crop_ratio: float = Field(0.6, gt=0, le=1, description="eta, share of items that crop keeps")
+    mask_ratio: float = Field(0.3, ge=0, lt=1, description="gamma, share of items that mask hides")
+    reorder_ratio: float = Field(0.6, ge=0, le=1, description="beta, share of items that reorder shuffles")
+
+
+class CL4SRec(SequentialRecommender):
+    """See the module."""
+
+    config_type = CL4SRecConfig
+    config: CL4SRecConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase, one update a batch."""
+        config = self.config
+        operators = (
+            Crop(config.crop_ratio),
+            Mask(config.mask_ratio, self.num_items + 1),
+            Reorder(config.reorder_ratio),
+        )
+        views = TwoViews(operators) if config.lambda_ else None
+        return (self.phase([Update(self.loss, "all")], views),)
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:
+        """L_main + lambda L_cl."""
+        states, views = self.states_with_views(batch)
+        losses: Losses = {"rec": self.recommendation_loss(states, batch)}
+        if views:
+            view1, view2 = (context.gather(view) for view in views)
+            contrast = info_nce(view1, view2, self.config.temperature)
+            losses["cl"] = Term(contrast, weight=self.config.lambda_)
+        return losses

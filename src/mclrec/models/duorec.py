@@ -1,0 +1,95 @@
+"""DuoRec: Qiu et al., Contrastive Learning for Representation Degeneration Problem in Sequential Recommendation, WSDM
+2022.
+
+SASRec on prefixes with full softmax, and two contrasts whose positives need no augmentation of the data:
+
+- unsupervised (section 4.2): the same history encoded twice, each time with fresh dropout;
+- supervised (section 4.3): another history that is followed by the same target item.
+
+L = L_rec + lambda L_un + lambda_supervised L_su. The authors' scripts run ``contrast = "crossed"`` instead, one term
+between the second pass of the history and the other history; it is the default because the published numbers come
+from it.
+
+Departs from the paper in: the history with the same target is any other training prefix with that target, the same
+user's included; a history that has none is its own positive, with fresh dropout, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.examples import Examples
+from mclrec.data.packed import IntArray
+from mclrec.data.positives import SameTarget
+from mclrec.losses.contrastive import info_nce
+from mclrec.models.base import Losses, Phase, StepContext, Term, TrainingPhase, Update
+from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+
+__all__ = ["DuoRec", "DuoRecConfig"]
+
+
+class DuoRecConfig(AnyEncoderConfig):
+    """Which contrasts, and their weights."""
+
+    contrast: Literal["crossed", "both", "unsupervised", "supervised"] = Field(
+        "crossed", description="between which versions of a history"
+    )
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the unsupervised contrast")
+    lambda_supervised: float = Field(0.1, ge=0, description="weight of the supervised or crossed contrast")
+    temperature: float = Field(1.0, gt=0, description="tau, what inner products are divided by")
+
+
+class DuoRec(SequentialRecommender):
+    """See the module."""
+
+    config_type = DuoRecConfig
+    config: DuoRecConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase, one update a batch."""
+        return (_WithTwins(self.phase([Update(self.loss, "all")]), SameTarget(self.longest)),)
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:
+        """L_rec and the contrasts."""
+        states, views = self.states_with_views(batch)
+        again, twin = (context.gather(view) for view in views)
+        losses: Losses = {"rec": self.recommendation_loss(states, batch)}
+        config = self.config
+        if config.contrast == "crossed":
+            losses["cl"] = self._contrast(again, twin, config.lambda_supervised)
+            return losses
+        own = context.gather(self.last_states(states, batch.histories))
+        if config.contrast in ("both", "unsupervised"):
+            losses["unsupervised"] = self._contrast(own, again, config.lambda_)
+        if config.contrast in ("both", "supervised"):
+            losses["supervised"] = self._contrast(own, twin, config.lambda_supervised)
+        return losses
+
+    def _contrast(self, one: Tensor, other: Tensor, weight: float) -> Term:
+        return Term(info_nce(one, other, self.config.temperature), weight=weight)
+
+
+class _WithTwins:
+    """The usual phase, whose views are the histories once more, and others with the same targets."""
+
+    def __init__(self, usual: TrainingPhase, twins: SameTarget) -> None:
+        self.name, self.updates, self.epochs, self.validate = (
+            usual.name,
+            usual.updates,
+            usual.epochs,
+            usual.validate,
+        )
+        self.examples = usual.examples
+        self._usual, self._twins = usual, twins
+
+    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        """See `Phase.prepare`."""
+        batch = self._usual.prepare(examples, rows, rng)
+        return replace(batch, views=(batch.histories, Histories.of(self._twins(examples, rows, rng))))

@@ -1,0 +1,122 @@
+"""ICLRec: Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW 2022.
+
+SASRec with two contrasts beside its loss, L = L_rec + lambda L_ICL + beta L_seq (section 4.4):
+
+- instances: two random views of a history, all their states side by side, against the other histories of the batch;
+- intents: the mean state of each view against the centroid that its history belongs to (section 4.2). Centroids are
+  found anew at the start of every epoch, by k-means over the mean states of all training histories (section 4.1):
+  the two steps of an EM algorithm.
+
+Follows the authors' code in: the nearest centroid is that of the history itself under the current encoder, without a
+gradient; centroids have length 1 in the contrast; histories of the same intent stay negatives of each other, as without
+its option for false negatives. Departs from it in: states of padding are in no mean and no row; the two views are made
+by different operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from mclrec.augment.operators import Crop, Mask, Reorder
+from mclrec.augment.views import TwoViews
+from mclrec.data.batches import Batch, Histories
+from mclrec.data.examples import sequences
+from mclrec.errors import ConfigError
+from mclrec.losses.contrastive import info_nce
+from mclrec.models.base import FitContext, Losses, Phase, StepContext, Term, Update
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.nn.kmeans import kmeans
+from mclrec.nn.packing import take
+from mclrec.nn.pooling import flatten_newest, mean_pool
+
+__all__ = ["ICLRec", "ICLRecConfig"]
+
+_ROWS = 1024  # histories encoded at once for the centroids
+
+
+class ICLRecConfig(SequentialConfig):
+    """Weights of the contrasts, number of intents, view operators."""
+
+    intents: int = Field(256, ge=1, description="K, centroids")
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast with intents")
+    beta: float = Field(0.1, ge=0, description="weight of the contrast between views")
+    crop_ratio: float = Field(0.2, gt=0, le=1, description="share of items that crop keeps")
+    mask_ratio: float = Field(0.7, ge=0, lt=1, description="share of items that mask hides")
+    reorder_ratio: float = Field(0.2, ge=0, le=1, description="share of items that reorder shuffles")
+
+
+class ICLRec(SequentialRecommender):
+    """See the module."""
+
+    config_type = ICLRecConfig
+    config: ICLRecConfig
+    centroids: Tensor
+
+    def __init__(self, config: ICLRecConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.register_buffer("centroids", torch.zeros(config.intents, config.width))
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase, one update a batch."""
+        config = self.config
+        operators = (
+            Crop(config.crop_ratio),
+            Mask(config.mask_ratio, self.num_items + 1),
+            Reorder(config.reorder_ratio),
+        )
+        return (self.phase([Update(self.loss, "all")], TwoViews(operators)),)
+
+    @torch.no_grad()
+    def on_epoch_start(self, context: FitContext) -> None:
+        """The E step: centroids of all training histories as the encoder now sees them.
+
+        Raises:
+            ConfigError: scikit-learn is not installed.
+        """
+        if not self.config.lambda_:
+            return
+        examples, training = sequences(context.data, self.longest), self.training
+        self.eval()
+        means = []
+        for start in range(0, len(examples), _ROWS):
+            rows = torch.arange(start, min(start + _ROWS, len(examples))).numpy()
+            histories = Histories.of(examples.inputs(rows)).to(self.centroids.device)
+            means.append(mean_pool(self._every(histories), histories.offsets))
+        self.train(training)
+        try:
+            self.centroids.copy_(kmeans(torch.cat(means), self.config.intents, context.generator()))
+        except ImportError:
+            raise ConfigError('iclrec needs scikit-learn: pip install "mclrec[cluster]"') from None
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:
+        """L_rec and both contrasts."""
+        states = self._every(batch.histories)
+        asked = states
+        if self.config.unit == "prefixes":
+            asked = take(states, batch.histories.offsets[1:].to(states.device) - 1)
+        losses: Losses = {"rec": self.recommendation_loss(asked, batch)}
+        together = Histories.concatenate(list(batch.views))
+        viewed = self._every(together)
+        if self.config.beta:
+            rows = flatten_newest(viewed, together.offsets, self.longest).chunk(2)
+            losses["instances"] = Term(info_nce(*map(context.gather, rows)), weight=self.config.beta)
+        if self.config.lambda_:
+            means = mean_pool(viewed, together.offsets).chunk(2)
+            intents = context.gather(self._intents(mean_pool(states.detach(), batch.histories.offsets)))
+            contrasts = [info_nce(context.gather(view), intents) for view in means]
+            losses["intents"] = Term(torch.stack(contrasts).mean(), weight=self.config.lambda_)
+        return losses
+
+    def _intents(self, means: Tensor) -> Tensor:
+        """(B, d) the nearest centroid of each mean state, of length 1."""
+        nearest = torch.cdist(means.float(), self.centroids).argmin(1)
+        return F.normalize(self.centroids[nearest], dim=1)
+
+    def _every(self, histories: Histories) -> Tensor:
+        """(T, d) states of all tokens."""
+        return self.encoder.encode(histories.items, histories.offsets, "all")

@@ -1,0 +1,72 @@
+"""What the models share whose views know which items are alike."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mclrec.augment.operators import Crop, Insert, Mask, Reorder, Substitute
+from mclrec.augment.similarity import Nearest, by_users, by_vectors, either
+from mclrec.augment.views import TwoViewsByLength
+from mclrec.data.packed import IntArray, Packed
+from mclrec.data.sequences import SequenceData
+from mclrec.models.base import FitContext
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+
+__all__ = ["InformedConfig", "InformedRecommender"]
+
+
+class InformedConfig(SequentialConfig):
+    """Operators, and when similarity is looked at anew."""
+
+    insert_ratio: float = Field(0.5, ge=0, le=1, description="share of items that get company")
+    substitute_ratio: float = Field(0.05, ge=0, le=1, description="share of items that are replaced")
+    crop_ratio: float = Field(0.2, gt=0, le=1, description="share of items that crop keeps")
+    mask_ratio: float = Field(0.7, ge=0, lt=1, description="share of items that mask hides")
+    reorder_ratio: float = Field(0.2, ge=0, le=1, description="share of items that reorder shuffles")
+    short: int = Field(12, ge=0, description="longest history that is neither cropped nor reordered")
+    warm_up: int = Field(
+        220, ge=0, description="epochs before the learned vectors have a say in what is alike"
+    )
+
+
+class InformedRecommender(SequentialRecommender):
+    """Keeps the most similar item of each item: by who had both, after the warm-up also by the learned vectors."""
+
+    config: InformedConfig
+    item_tensors = (*SequentialRecommender.item_tensors, "nearest")
+    nearest: Tensor
+
+    def __init__(self, config: InformedConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self._by_users: Nearest | None = None
+        # A buffer, so that an epoch resumed in the middle goes on with what it began with.
+        self.register_buffer("nearest", torch.arange(num_items + 1))
+
+    def on_fit_start(self, data: SequenceData) -> None:
+        """Count who had which items together."""
+        self._by_users = by_users(Packed(data.items.astype("int64"), data.offsets), self.num_items)
+        self.nearest.copy_(torch.from_numpy(self._by_users.items))
+
+    def on_epoch_start(self, context: FitContext) -> None:
+        """After the warm-up, let the learned vectors have a say: for each item, the more similar of both proposals."""
+        if context.epoch > self.config.warm_up and self._by_users is not None:
+            vectors = self.encoder.items.weight[: self.num_items + 1].detach().float().cpu().numpy()
+            self.nearest.copy_(torch.from_numpy(either(self._by_users, by_vectors(vectors)).items))
+
+    def views(self) -> TwoViewsByLength:
+        """Draws the two views of each history."""
+        config = self.config
+        operators = (
+            Insert(config.insert_ratio, self._alike, self.longest),
+            Substitute(config.substitute_ratio, self._alike),
+            Mask(config.mask_ratio, self.num_items + 1),
+            Crop(config.crop_ratio),
+            Reorder(config.reorder_ratio),
+        )
+        return TwoViewsByLength(operators, for_short=3, short=config.short)
+
+    def _alike(self) -> IntArray:
+        nearest: IntArray = self.nearest.cpu().numpy()
+        return nearest

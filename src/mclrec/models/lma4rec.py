@@ -1,0 +1,89 @@
+"""LMA4Rec: Hao et al., Learnable Model Augmentation Self-Supervised Learning for Sequential Recommendation, 2022.
+
+CoSeRec's views of the data, and beside them views of the model: Bernoulli dropout with a rate of its own for each unit,
+learnt by the contrast through the ARM gradient, which compares the losses under a mask and under its antithetic one.
+
+No code of the authors is public, and the paper leaves open where the dropout stands. Our choices:
+
+- one mask of d bits multiplies all states of a view, behind the encoder's last layer; the two views draw their own;
+- the recommendation loss and recommending use no such mask;
+- each batch makes two updates: encoder, with drawn masks, then the logits of the masks, against the updated encoder;
+- masks are not scaled up for the units that they drop; units are kept with probability .9 at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from mclrec.data.batches import Batch, Histories
+from mclrec.losses.contrastive import info_nce
+from mclrec.models.base import Losses, Phase, StepContext, Term, Update
+from mclrec.models.informed import InformedConfig, InformedRecommender
+from mclrec.nn.bernoulli import LearnableBernoulli, arm_surrogate
+from mclrec.nn.pooling import flatten_newest
+
+__all__ = ["LMA4Rec", "LMA4RecConfig"]
+
+
+class LMA4RecConfig(InformedConfig):
+    """Weight of the contrast, and the first rate of the dropout."""
+
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+    keep: float = Field(0.9, gt=0, lt=1, description="probability with which a unit is kept at first")
+    rate_learning_rate: float = Field(1e-3, gt=0, description="learning rate of the masks' logits")
+
+
+class LMA4Rec(InformedRecommender):
+    """See the module."""
+
+    config_type = LMA4RecConfig
+    config: LMA4RecConfig
+
+    def __init__(self, config: LMA4RecConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.bernoulli = LearnableBernoulli(config.width, config.keep)
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase, two updates a batch."""
+        updates = (Update(self.encoder_loss, "encoder"), Update(self.mask_loss, "masks"))
+        return (self.phase(updates, self.views()),)
+
+    def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
+        """The encoder, and the logits of the masks."""
+        return {"encoder": list(self.encoder.parameters()), "masks": [self.bernoulli.logits]}
+
+    def learning_rates(self) -> Mapping[str, float]:
+        """A rate of their own for the logits."""
+        return {"masks": self.config.rate_learning_rate}
+
+    def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
+        """L_rec and the contrast, under masks as they fall."""
+        losses: Losses = {"rec": self.recommendation_loss(self.target_states(batch), batch)}
+        masks = self.bernoulli.masks(self.bernoulli.uniforms(2))
+        contrast = self._contrast(self._states(batch), batch, masks, context)
+        return losses | {"cl": Term(contrast, weight=self.config.lambda_)}
+
+    def mask_loss(self, batch: Batch, context: StepContext) -> Losses:
+        """The contrast under two masks and under their opposites; the encoder only runs forward here."""
+        uniforms, states = self.bernoulli.uniforms(2), self._states(batch)
+        both = (self.bernoulli.masks(uniforms), self.bernoulli.opposite_masks(uniforms))
+        one, other = (self._contrast(states, batch, masks, context) for masks in both)
+        return {"cl": Term(arm_surrogate(one, other, uniforms, self.bernoulli.logits))}
+
+    def _states(self, batch: Batch) -> tuple[Tensor, ...]:
+        """States of all tokens of each view."""
+        together = Histories.concatenate(list(batch.views))
+        states = self.encoder.encode(together.items, together.offsets, "all")
+        return states.split([len(view.items) for view in batch.views])
+
+    def _contrast(
+        self, states: Sequence[Tensor], batch: Batch, masks: Tensor, context: StepContext
+    ) -> Tensor:
+        rows = [
+            context.gather(flatten_newest(of_view * mask, view.offsets, self.longest))
+            for of_view, view, mask in zip(states, batch.views, masks, strict=True)
+        ]
+        return info_nce(*rows)

@@ -1,0 +1,118 @@
+"""SRMA: Liu et al., Improving Contrastive Learning with Model Augmentation, 2022.
+
+SASRec with a contrast between two views of each history, whose encoders differ too (section 4):
+
+- neuron masking: each pass has fresh dropout on hidden units, at the encoder's own rate;
+- layer dropping: further layers stand behind the encoder, and each pass leaves some of them out at random;
+- encoder complementing: a second encoder, trained first and then frozen, adds its states to those of the views.
+
+L = L_rec + lambda L_cl; all states of a view, side by side, are contrasted, as in CoSeRec.
+
+Follows the authors' code in: two further layers of which one is left out, the recommendation loss through them too, a
+weight of one half for the second encoder, attention dropout of .1. Departs from it in: the further layers are linear,
+GELU, dropout, residual and LayerNorm; the second encoder is trained by the recommendation loss alone, for a fixed
+number of epochs; the two views are made by different operators, and states of padding are in no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mclrec.augment.operators import Crop, Mask, Reorder
+from mclrec.augment.views import TwoViews
+from mclrec.data.batches import Batch, Histories
+from mclrec.losses.contrastive import info_nce
+from mclrec.models.base import ItemTable, Losses, Phase, StepContext, Term, Update
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender, make_encoder
+from mclrec.nn.layerdrop import DroppedLayers
+from mclrec.nn.pooling import flatten_newest
+
+__all__ = ["SRMA", "SRMAConfig"]
+
+
+class SRMAConfig(SequentialConfig):
+    """Augmentation of the model, and of the data."""
+
+    attention_dropout: float = Field(0.1, ge=0, lt=1, description="rate on attention weights")
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+    further_layers: int = Field(2, ge=0, description="layers behind the encoder")
+    dropped_layers: int = Field(1, ge=0, description="how many of them each pass leaves out")
+    complement: float = Field(0.5, ge=0, description="weight of the second encoder's states; 0 for none")
+    complement_epochs: int = Field(40, ge=1, description="epochs in which the second encoder is trained")
+    crop_ratio: float = Field(0.2, gt=0, le=1, description="share of items that crop keeps")
+    mask_ratio: float = Field(0.7, ge=0, lt=1, description="share of items that mask hides")
+    reorder_ratio: float = Field(0.2, ge=0, le=1, description="share of items that reorder shuffles")
+
+
+class SRMA(SequentialRecommender):
+    """See the module."""
+
+    config_type = SRMAConfig
+    config: SRMAConfig
+    item_tensors = (*SequentialRecommender.item_tensors, "complement.items.weight")
+
+    def __init__(self, config: SRMAConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.further = DroppedLayers(
+            config.further_layers, config.dropped_layers, width=config.width, dropout=config.dropout
+        )
+        self.complement = make_encoder(config, num_items)
+
+    def phases(self) -> Sequence[Phase]:
+        """The second encoder, then the first with its help."""
+        config = self.config
+        operators = (
+            Crop(config.crop_ratio),
+            Mask(config.mask_ratio, self.num_items + 1),
+            Reorder(config.reorder_ratio),
+        )
+        training = self.phase([Update(self.loss, "main")], TwoViews(operators))
+        if not config.complement:
+            return (training,)
+        first = replace(
+            self.phase([Update(self.complement_loss, "complement")]),
+            name="complement",
+            epochs=config.complement_epochs,
+            validate=False,
+        )
+        return (first, training)
+
+    def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
+        """The second encoder, and everything else."""
+        main = [*self.encoder.parameters(), *self.further.parameters()]
+        return {"complement": list(self.complement.parameters()), "main": main}
+
+    def complement_loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002
+        """Recommendation loss of the second encoder."""
+        states = self.complement.encode(batch.histories.items, batch.histories.offsets, self.outputs())
+        table = ItemTable(self.complement.items.weight, self.num_items)
+        return {"rec": self.recommendation_loss(states, batch, table)}
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:
+        """L_rec and the contrast of the two views."""
+        histories = batch.histories
+        states = self.further(self.encoder.encode(histories.items, histories.offsets, self.outputs()))
+        views = [context.gather(self._view(view)) for view in batch.views]
+        return {
+            "rec": self.recommendation_loss(states, batch),
+            "cl": Term(info_nce(*views), weight=self.config.lambda_),
+        }
+
+    def query_vectors(self, histories: Histories) -> Tensor:
+        """(B, d) last hidden states behind all layers."""
+        out: Tensor = self.further(self.encoder.encode(histories.items, histories.offsets))
+        return out
+
+    def _view(self, view: Histories) -> Tensor:
+        """(B, n d) states of one view, by a model augmented for it."""
+        states = self.further(self.encoder.encode(view.items, view.offsets, "all"))
+        if self.config.complement:
+            with torch.no_grad():
+                others = self.complement.eval().encode(view.items, view.offsets, "all")
+            states = states + self.config.complement * others
+        return flatten_newest(states, view.offsets, self.longest)

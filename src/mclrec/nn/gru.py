@@ -1,0 +1,101 @@
+"""Gated recurrent units over packed histories, as in GRU4Rec (Hidasi et al., ICLR 2016, section 3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from mclrec.nn.dropout import Dropout
+from mclrec.nn.packing import take
+
+__all__ = ["GRUEncoder"]
+
+
+class GRUEncoder(nn.Module):
+    """Item embedding, dropout, recurrent layers, and a linear layer back to the width of the items.
+
+    An item with id 0 is an input of zeros: the state goes on without it, but time passes.
+
+    Args:
+        num_items: V; the embedding has V + 2 rows: padding, items, mask.
+        longest: n, the longest history.
+        width: d, of items and of what comes out.
+        layers: recurrent layers.
+        hidden: width of the recurrent state.
+        dropout: rate after the embedding.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_items: int,
+        longest: int = 50,
+        width: int = 64,
+        layers: int = 1,
+        hidden: int = 128,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.longest = longest
+        self.items = nn.Embedding(num_items + 2, width, padding_idx=0)
+        nn.init.normal_(self.items.weight, std=0.02)
+        self.dropout = Dropout(dropout)
+        self.gru = nn.GRU(width, hidden, layers, batch_first=True)
+        self.out = nn.Linear(hidden, width)
+
+    def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
+        """Hidden states of packed histories, none of them empty.
+
+        Args:
+            items: (T,) item ids.
+            offsets: (B + 1,) on the host.
+            outputs: the last token's state of each history, or every token's.
+
+        Returns:
+            (B, d) or (T, d), in the order of the input.
+        """
+        order, inverse, sizes = _by_time(offsets)
+        x = take(self.dropout(self.items(items)), order.to(items.device))
+        with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
+            states = self.gru(PackedSequence(x.to(self.gru.weight_hh_l0.dtype), sizes))[0].data
+        places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
+        out: Tensor = self.out(take(states, places.to(items.device)))
+        return out
+
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Last hidden states of left-aligned, zero-padded histories: the form that is exported.
+
+        Args:
+            items: (B, L) item ids, zeros after each history's end.
+            lengths: (B,) at least 1.
+
+        Returns:
+            (B, d).
+        """
+        states, _ = self.gru(
+            self.dropout(self.items(items))
+        )  # what lies after the end changes nothing before
+        last = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])
+        out: Tensor = self.out(states.gather(1, last).squeeze(1))
+        return out
+
+
+def _by_time(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Packed tokens as torch wants them: all first ones, all second ones and so on, the longest history first.
+
+    Returns:
+        Order (T,), its inverse (T,), and how many histories have a first token, a second and so on; on the host.
+    """
+    bounds = offsets.numpy()
+    lengths = np.diff(bounds)
+    ranks = np.empty_like(lengths)
+    ranks[np.argsort(-lengths, kind="stable")] = np.arange(len(lengths))
+    times = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
+    order = np.lexsort((np.repeat(ranks, lengths), times))
+    inverse = np.empty_like(order)
+    inverse[order] = np.arange(len(order))
+    return torch.from_numpy(order), torch.from_numpy(inverse), torch.from_numpy(np.bincount(times))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from tests.helpers import tiny_data
+
+from mclrec.losses.contrastive import info_nce
+from mclrec.models.base import StepContext
+from mclrec.models.srma import SRMA, SRMAConfig
+from mclrec.nn.dropout import seed_dropout
+from mclrec.nn.layerdrop import DroppedLayers
+from mclrec.nn.pooling import flatten_newest
+
+DATA = tiny_data()
+
+
+def model(**settings: Any) -> SRMA:
+    torch.manual_seed(0)
+    small = {"width": 8, "inner": 16, "longest": 6, "unit": "sequences", "dropout": 0, "attention_dropout": 0}
+    made = SRMA(SRMAConfig.model_validate(small | settings), DATA.num_items)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def test_each_pass_leaves_out_as_many_layers_as_asked_and_inference_none() -> None:
+    layers = DroppedLayers(3, 2, width=4, dropout=0)
+    for parameter in layers.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(5, 4)
+    single = [layer(x) for layer in layers.layers]
+    seed_dropout(layers, np.random.default_rng(0))
+    seen = set()
+    for _ in range(30):
+        out = layers(x)
+        [kept] = [number for number, expected in enumerate(single) if torch.equal(out, expected)]
+        seen.add(kept)
+    assert seen == {0, 1, 2}
+    everything = layers.layers[2](layers.layers[1](layers.layers[0](x)))
+    assert torch.equal(layers.eval()(x), everything)
+
+
+def test_the_second_encoder_is_trained_first_and_then_frozen() -> None:
+    made = model()
+    first, second = made.phases()
+    assert (first.name, first.validate) == ("complement", False)
+    assert [update.group for update in first.updates] == ["complement"]
+    own = {id(parameter) for parameter in made.complement.parameters()}
+    groups = made.parameter_groups()
+    assert {id(parameter) for parameter in groups[second.updates[0].group]}.isdisjoint(own)
+    batch = second.prepare(second.examples(DATA), np.arange(20), np.random.default_rng(0))
+    total = torch.stack([term.weight * term.mean for term in made.loss(batch, StepContext()).values()]).sum()
+    total.backward()
+    assert all(parameter.grad is None for parameter in made.complement.parameters())
+
+
+def test_views_are_complemented() -> None:
+    made = model(dropped_layers=0)
+    _, phase = made.phases()
+    batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
+    views = []
+    for view in batch.views:
+        states = made.further(made.encoder.encode(view.items, view.offsets, "all"))
+        states = states + 0.5 * made.complement.encode(view.items, view.offsets, "all")
+        views.append(flatten_newest(states, view.offsets, 6))
+    torch.testing.assert_close(made.loss(batch, StepContext())["cl"].mean, info_nce(*views))

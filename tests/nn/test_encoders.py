@@ -1,0 +1,97 @@
+"""What the recurrent and the convolutional encoder have in common; the transformer has a file of its own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import Packed
+from mclrec.nn.convolution import ConvolutionEncoder
+from mclrec.nn.gru import GRUEncoder
+
+LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=7)
+KINDS = ["gru", "convolution"]
+
+
+def encoder(kind: str) -> GRUEncoder | ConvolutionEncoder:
+    torch.manual_seed(3)
+    made = (
+        GRUEncoder(num_items=20, width=6, hidden=5, layers=2)
+        if kind == "gru"
+        else ConvolutionEncoder(num_items=20, width=6)
+    )
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return made.eval().double()
+
+
+def histories(lengths: list[int]) -> Histories:
+    rng = np.random.default_rng(0)
+    return Histories.of(Packed.of([rng.integers(1, 22, size=length) for length in lengths]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=20, deadline=None)
+@given(lengths=LENGTHS)
+def test_packed_equals_padded(kind: str, lengths: list[int]) -> None:
+    made, batch = encoder(kind), histories(lengths)
+    every = made.encode(batch.items, batch.offsets, "all")
+    last = made.encode(batch.items, batch.offsets)
+    torch.testing.assert_close(last, made(*batch.padded()))
+    torch.testing.assert_close(every[batch.offsets[1:] - 1], last)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_knows_nothing_of_what_comes_later(kind: str) -> None:
+    made, batch = encoder(kind), histories([9])
+    whole = made.encode(batch.items, batch.offsets, "all")
+    for length in range(1, 10):
+        start = made.encode(batch.items[:length], torch.tensor([0, length]))
+        torch.testing.assert_close(start[0], whole[length - 1])
+
+
+def test_gru_equals_the_naive_recurrence() -> None:
+    torch.manual_seed(0)
+    made, batch = GRUEncoder(num_items=20, width=6, hidden=5).eval().double(), histories([4])
+    state = torch.zeros(5, dtype=torch.float64)
+    for item in batch.items:
+        inner = made.gru.weight_ih_l0 @ made.items.weight[item] + made.gru.bias_ih_l0
+        outer = made.gru.weight_hh_l0 @ state + made.gru.bias_hh_l0
+        reset, update = torch.sigmoid(inner[:5] + outer[:5]), torch.sigmoid(inner[5:10] + outer[5:10])
+        state = (1 - update) * torch.tanh(inner[10:] + reset * outer[10:]) + update * state
+    torch.testing.assert_close(made.encode(batch.items, batch.offsets)[0], made.out(state))
+
+
+def test_convolutions_equal_naive_loops() -> None:
+    made, batch = encoder("convolution"), histories([12])
+    x: list[Tensor] = [made.items.weight[item] for item in batch.items]
+    zeros = torch.zeros(6, dtype=torch.float64)
+    for block in range(2):
+        inside = x
+        for place in (2 * block, 2 * block + 1):
+            far = 2**place
+            taps = [
+                torch.cat([inside[t - back] if t >= back else zeros for back in (2 * far, far, 0)])
+                for t in range(12)
+            ]
+            convolution, norm = made.convolutions[place], made.norms[place]
+            inside = [norm(convolution(tap)).relu() for tap in taps]
+        x = [one + other for one, other in zip(x, inside, strict=True)]
+    torch.testing.assert_close(made.encode(batch.items, batch.offsets, "all"), torch.stack(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_every_parameter(kind: str) -> None:
+    made, batch = encoder(kind), histories([3, 40, 17])
+    made.encode(batch.items, batch.offsets, "all").square().sum().backward()
+    for name, parameter in made.named_parameters():
+        assert parameter.grad is not None
+        assert float(parameter.grad.abs().sum()) > 0, name
+        assert math.isfinite(float(parameter.grad.sum()))
