@@ -1,9 +1,11 @@
 import math
+from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 
-from mclrec.nn.augmenters import MLPAugmenter
+from mclrec.nn.augmenters import AttentionAugmenter, ConvolutionAugmenter, MLPAugmenter
 
 
 def gelu(x: float) -> float:
@@ -41,3 +43,16 @@ def test_unit_length_whatever_the_scale() -> None:
     for scale in (1e-3, 1.0, 1e3):
         lengths = MLPAugmenter(16)(scale * torch.randn(9, 16)).norm(dim=-1)
         torch.testing.assert_close(lengths, torch.ones(9))
+
+
+@pytest.mark.parametrize("make", [AttentionAugmenter, ConvolutionAugmenter])
+@pytest.mark.parametrize("width", [16, 10])
+def test_the_other_kinds_have_length_one_and_see_the_whole_vector(
+    make: Callable[[int], nn.Module], width: int
+) -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(5, width, requires_grad=True)
+    out = make(width)(hidden)
+    torch.testing.assert_close(out.norm(dim=1), torch.ones(5))
+    (gradient,) = torch.autograd.grad((out * torch.randn_like(out)).sum(), hidden)
+    assert (gradient != 0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import pytest
@@ -61,9 +62,12 @@ def test_gru_equals_the_naive_recurrence() -> None:
     torch.manual_seed(0)
     made, batch = GRUEncoder(num_items=20, width=6, hidden=5).eval().double(), histories([4])
     state = torch.zeros(5, dtype=torch.float64)
+    of_input, of_state, input_bias, state_bias = (
+        cast("Tensor", weight) for weight in made.gru.all_weights[0]
+    )
     for item in batch.items:
-        inner = made.gru.weight_ih_l0 @ made.items.weight[item] + made.gru.bias_ih_l0
-        outer = made.gru.weight_hh_l0 @ state + made.gru.bias_hh_l0
+        inner = of_input @ made.items.weight[item] + input_bias
+        outer = of_state @ state + state_bias
         reset, update = torch.sigmoid(inner[:5] + outer[:5]), torch.sigmoid(inner[5:10] + outer[5:10])
         state = (1 - update) * torch.tanh(inner[10:] + reset * outer[10:]) + update * state
     torch.testing.assert_close(made.encode(batch.items, batch.offsets)[0], made.out(state))
@@ -71,6 +75,7 @@ def test_gru_equals_the_naive_recurrence() -> None:
 
 def test_convolutions_equal_naive_loops() -> None:
     made, batch = encoder("convolution"), histories([12])
+    assert isinstance(made, ConvolutionEncoder)
     x: list[Tensor] = [made.items.weight[item] for item in batch.items]
     zeros = torch.zeros(6, dtype=torch.float64)
     for block in range(2):

@@ -14,7 +14,7 @@ from mclrec.shapes import round_up
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 
 
-def encoder(positions: str = "oldest", layers: int = 2) -> TransformerEncoder:
+def encoder(positions: str = "oldest", layers: int = 2, causal: bool = True) -> TransformerEncoder:
     torch.manual_seed(3)
     made = TransformerEncoder(
         num_items=20,
@@ -24,6 +24,7 @@ def encoder(positions: str = "oldest", layers: int = 2) -> TransformerEncoder:
         heads=2,
         inner=16,
         positions=positions,  # type: ignore[arg-type]
+        causal=causal,
     )
     for parameter in made.parameters():  # the usual initialisation is too small to show a mistake
         torch.nn.init.normal_(parameter, std=0.5)
@@ -60,7 +61,8 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
             heads = []
             for part in range(2):
                 cut = slice(4 * part, 4 * part + 4)
-                seen = [s for s in range(t + 1) if items[s] != 0] or list(range(length))
+                visible = range(t + 1 if model.causal else length)
+                seen = [s for s in visible if items[s] != 0] or list(range(length))
                 scores = torch.stack([qkv[t][0][cut] @ qkv[s][1][cut] / 2 for s in seen])
                 weights = scores.softmax(0)
                 heads.append(sum(w * qkv[s][2][cut] for w, s in zip(weights, seen, strict=True)))
@@ -71,9 +73,10 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
     return torch.stack(x)
 
 
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("positions", ["oldest", "newest"])
-def test_equals_the_naive_loop(positions: str) -> None:
-    model, packed = encoder(positions), histories([1, 5, 12, 3, 5], 0)
+def test_equals_the_naive_loop(positions: str, causal: bool) -> None:
+    model, packed = encoder(positions, causal=causal), histories([1, 5, 12, 3, 5], 0)
     expected = torch.cat([naive(model, row) for row in packed.tolist()])
     torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
     last = torch.from_numpy(packed.offsets[1:] - 1)
@@ -88,10 +91,17 @@ def test_hidden_items_are_seen_by_no_token() -> None:
     torch.testing.assert_close(model(*padded(packed)), expected)
 
 
-@given(lengths=LENGTHS, seed=st.integers(0, 99), positions=st.sampled_from(["oldest", "newest"]))
+@given(
+    lengths=LENGTHS,
+    seed=st.integers(0, 99),
+    positions=st.sampled_from(["oldest", "newest"]),
+    causal=st.booleans(),
+)
 @settings(max_examples=25, deadline=None)
-def test_packed_equals_padded_in_value_and_gradient(lengths: list[int], seed: int, positions: str) -> None:
-    model, packed = encoder(positions), histories(lengths, seed, hidden=0.3)
+def test_packed_equals_padded_in_value_and_gradient(
+    lengths: list[int], seed: int, positions: str, causal: bool
+) -> None:
+    model, packed = encoder(positions, causal=causal), histories(lengths, seed, hidden=0.3)
     gradients = []
     for states in (model.encode(*tensors(packed)), model(*padded(packed))):
         model.zero_grad()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MLPAugmenter"]
+__all__ = ["AttentionAugmenter", "ConvolutionAugmenter", "MLPAugmenter"]
 
 
 class MLPAugmenter(nn.Module):
@@ -27,3 +29,51 @@ class MLPAugmenter(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, d) -> (B, d)."""
         return F.normalize(self.layers(hidden), dim=-1)
+
+
+class AttentionAugmenter(nn.Module):
+    """Self-attention among the pieces of one vector, with a residual and a linear layer; the output has length 1.
+
+    The official code has a variant by attention that the paper does not describe; pieces and residual are ours.
+
+    Args:
+        width: d.
+        piece: features of a piece, a divisor of d; all of them if d is not a multiple.
+    """
+
+    def __init__(self, width: int, piece: int = 8) -> None:
+        super().__init__()
+        self.piece = piece if width % piece == 0 else width
+        self.qkv = nn.Linear(self.piece, 3 * self.piece)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, d) -> (B, d)."""
+        pieces = hidden.unflatten(1, (-1, self.piece))  # (B, d / piece, piece)
+        q, k, v = self.qkv(pieces).chunk(3, -1)
+        weights = (q @ k.mT / math.sqrt(self.piece)).softmax(-1)
+        return F.normalize(self.out((pieces + weights @ v).flatten(1)), dim=-1)
+
+
+class ConvolutionAugmenter(nn.Module):
+    """Two convolutions along the features of one vector with GELU between; the output has length 1.
+
+    The official code has a variant by convolution that the paper does not describe; its sizes here are ours.
+
+    Args:
+        width: d, unused: filters do not depend on it.
+        channels: between the two convolutions.
+        kernel: taps, an odd number.
+    """
+
+    def __init__(self, width: int, channels: int = 8, kernel: int = 5) -> None:  # noqa: ARG002
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(1, channels, kernel, padding=kernel // 2),
+            nn.GELU(),
+            nn.Conv1d(channels, 1, kernel, padding=kernel // 2),
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, d) -> (B, d)."""
+        return F.normalize(self.layers(hidden.unsqueeze(1)).squeeze(1), dim=-1)

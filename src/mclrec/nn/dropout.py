@@ -11,12 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "seed_dropout"]
+__all__ = ["Dropout", "Seeded", "seed_dropout"]
 
 _RESOLUTION = 1 << 16
 
 
-class Dropout(nn.Module):
+class Seeded(nn.Module):
+    """A module that draws in training, from a generator that `seed_dropout` gives it."""
+
+    generator: np.random.Generator | None = None
+
+
+class Dropout(Seeded):
     """Zero each unit with probability ``p`` and scale the others by 1 / (1 - p), in training only.
 
     Without a generator (see `seed_dropout`), and on other devices than the CPU, torch's own dropout is used.
@@ -27,7 +33,6 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout rate {p} is not in [0, 1)")
         self.p = p
-        self.generator: np.random.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``."""
@@ -50,9 +55,9 @@ class Dropout(nn.Module):
 
 
 def seed_dropout(model: nn.Module, generator: np.random.Generator) -> None:
-    """Let all dropout of ``model`` draw from ``generator`` from now on, in the order of the forward pass."""
+    """Let all that draws in ``model`` draw from ``generator`` from now on, in the order of the forward pass."""
     for module in model.modules():
-        if isinstance(module, Dropout):
+        if isinstance(module, Seeded):
             module.generator = generator
     if any(parameter.is_cuda for parameter in model.parameters()):
         torch.cuda.manual_seed_all(int(generator.integers(1 << 62)))

@@ -61,7 +61,7 @@ class GRUEncoder(nn.Module):
         order, inverse, sizes = _by_time(offsets)
         x = take(self.dropout(self.items(items)), order.to(items.device))
         with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
-            states = self.gru(PackedSequence(x.to(self.gru.weight_hh_l0.dtype), sizes))[0].data
+            states = self.gru(PackedSequence(x.to(self.out.weight.dtype), sizes))[0].data
         places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
         out: Tensor = self.out(take(states, places.to(items.device)))
         return out

@@ -32,7 +32,7 @@ class DroppedLayers(Seeded):
         if self.training and self.dropped:
             rng = self.generator or np.random.default_rng()
             kept = np.sort(rng.permutation(len(kept))[self.dropped :])
-        for number in kept:
+        for number in kept.tolist():
             x = self.layers[number](x)
         return x
 

@@ -36,7 +36,7 @@ class Group:
         start, stop: their places.
         length: L of each.
         bias: (blocks, L, L) fp32, `ABSENT` where a key, the second dimension, is out of sight of a query, the third:
-            of another history, or later than the query; 0 elsewhere.
+            of another history, or (if causal) later than the query; 0 elsewhere.
     """
 
     start: int
@@ -70,13 +70,14 @@ class Layout:
     groups: tuple[Group, ...]
 
 
-def layout(offsets: Tensor, device: torch.device, longest: int) -> Layout:
+def layout(offsets: Tensor, device: torch.device, longest: int, *, causal: bool = True) -> Layout:
     """Layout of packed histories, none of them empty; computed on the host.
 
     Args:
         offsets: (B + 1,) on the host.
         device: where the layout's tensors go.
         longest: n, no history is longer.
+        causal: whether a query sees no later keys.
     """
     starts, lengths = offsets.numpy()[:-1], np.diff(offsets.numpy())
     firsts, blocks = _fill(lengths, _kinds(longest))
@@ -96,7 +97,8 @@ def layout(offsets: Tensor, device: torch.device, longest: int) -> Layout:
         stop = start + count * length
         block = owners[start:stop].reshape(count, length)
         seen = block[:, :, None] == block[:, None, :]
-        seen &= np.tri(length, dtype=bool).T
+        if causal:
+            seen &= np.tri(length, dtype=bool).T
         groups.append(Group(start, stop, length, tensor(np.where(seen, np.float32(0), np.float32(ABSENT)))))
         start = stop
     return Layout(

@@ -1,4 +1,4 @@
-"""Causal transformer over packed histories, post-norm, as SASRec's successors use it (paper, section 2.2).
+"""Transformer over packed histories, causal or not, post-norm, as SASRec's successors use it (paper, section 2.2).
 
 Histories stand side by side, so that hardly any work goes into padding. When only the last hidden state of a history
 is wanted, the last block computes queries and everything after them for that token alone.
@@ -22,7 +22,7 @@ __all__ = ["TransformerEncoder"]
 
 
 class TransformerEncoder(nn.Module):
-    """Item and position embedding, LayerNorm, dropout, then causal post-norm blocks.
+    """Item and position embedding, LayerNorm, dropout, then post-norm blocks.
 
     Items with id 0 are hidden: no other token attends to them.
 
@@ -37,6 +37,8 @@ class TransformerEncoder(nn.Module):
         attention_dropout: rate on attention weights.
         positions: whether position ids count from the oldest kept item or back from the newest, which then
             always has the id n - 1.
+        causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
+            it.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class TransformerEncoder(nn.Module):
         dropout: float = 0.5,
         attention_dropout: float = 0.5,
         positions: Literal["oldest", "newest"] = "oldest",
+        causal: bool = True,
     ) -> None:
         super().__init__()
+        self.causal = causal
         self.longest = longest
         self.positions_from = positions
         self.items = nn.Embedding(num_items + 2, width, padding_idx=0)  # only the softmax trains row 0
@@ -79,7 +83,7 @@ class TransformerEncoder(nn.Module):
         positions = self._positions(offsets).to(items.device)
         if last_only:
             items, positions, offsets = _without_hidden(items, positions, offsets)
-        plan = layout(offsets, items.device, self.longest)
+        plan = layout(offsets, items.device, self.longest, causal=self.causal)
         inside = items.index_select(0, plan.order)
         x = self._embed(inside, positions.index_select(0, plan.order))
         hidden = inside == 0
@@ -103,7 +107,8 @@ class TransformerEncoder(nn.Module):
         if self.positions_from == "newest":  # what lies after the end is never seen, but needs a position
             positions = (places + self.longest - lengths[:, None]).clamp(max=self.longest - 1)
         x = self._embed(items, positions.expand_as(items))
-        future, hidden = places > places[:, None], items == 0
+        hidden = items == 0
+        future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
         for block in cast("Iterable[_Block]", self.blocks):
             x = block.padded(x, future, hidden)
         last = (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2])
