@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mclrec.augment import Crop, Mask, Operator, Reorder
+from mclrec.augment import Crop, Insert, Mask, Operator, Reorder, Substitute
 from mclrec.data.packed import Packed
 from mclrec.errors import ConfigError
 
@@ -125,3 +125,34 @@ def test_sequences_of_a_batch_draw_on_their_own() -> None:
 def test_a_ratio_is_a_share(operator: type[Crop | Mask | Reorder], ratio: float) -> None:
     with pytest.raises(ConfigError, match=f"{operator.__name__.lower()} ratio is {ratio}"):
         operator(ratio)
+
+
+def shifted(size: int = 1000) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Most similar to each item is the one 500 after it: nothing that `numbered` has."""
+    return np.arange(size) + 500
+
+
+@quick
+@given(st.lists(st.integers(0, 30), max_size=8), ratios, seeds)
+def test_substitute_replaces_its_share_by_what_is_alike(sizes: list[int], ratio: float, seed: int) -> None:
+    for before, after in augment(Substitute(ratio, shifted), numbered(sizes), seed):
+        changed = [place for place in range(len(before)) if after[place] != before[place]]
+        assert len(changed) == min(max(1, math.floor(ratio * len(before))), len(before))
+        assert all(after[place] == before[place] + 500 for place in changed)
+
+
+@quick
+@given(st.lists(st.integers(0, 30), max_size=8), ratios, seeds, st.integers(1, 70))
+def test_insert_puts_what_is_alike_before_its_share(
+    sizes: list[int], ratio: float, seed: int, longest: int
+) -> None:
+    whole = augment(Insert(ratio, shifted, 1000), numbered(sizes), seed)
+    for before, after in whole:
+        assert [item for item in after if item < 500] == before
+        inserted = [place for place, item in enumerate(after) if item >= 500]
+        assert len(inserted) == min(max(1, math.floor(ratio * len(before))), len(before))
+        assert all(after[place] == after[place + 1] + 500 for place in inserted)
+    for (_, after), (_, cut) in zip(
+        whole, augment(Insert(ratio, shifted, longest), numbered(sizes), seed), strict=True
+    ):
+        assert cut == after[-longest:]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mclrec.augment import Crop, Mask, Reorder, TwoViews, apply_chosen
+from mclrec.augment import Crop, Mask, Reorder, TwoViews, TwoViewsByLength, apply_chosen
 from mclrec.data.packed import Packed
 from mclrec.errors import ConfigError
 
@@ -88,3 +88,16 @@ def kind(row: list[int], view: list[int]) -> str:
 def test_two_views_need_two_operators() -> None:
     with pytest.raises(ConfigError, match="1 given"):
         TwoViews([Crop(0.5)])
+
+
+def test_views_by_length_draw_from_the_first_operators_for_short_sequences() -> None:
+    marks = [Mask(1.0, token) for token in (101, 102, 103, 104)]
+    batch = Packed.of([[1, 2], [1, 2, 3]] * 2000)
+    first, second = TwoViewsByLength(marks, 2, 2)(batch, np.random.default_rng(0))
+    for row, tokens in enumerate(([101, 102], [101, 102, 103, 104])):
+        for view in (first, second):
+            drawn = Counter(history[0] for history in view.tolist()[row::2])
+            assert sorted(drawn) == tokens
+            assert min(drawn.values()) > 0.8 * 2000 / len(tokens)
+        same = [one[0] == other[0] for one, other in zip(first.tolist(), second.tolist(), strict=True)]
+        assert sum(same[row::2]) / 2000 == pytest.approx(1 / len(tokens), abs=0.05)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mclrec.data.examples import Examples, prefixes, sequences
+from mclrec.data.examples import Examples, interactions, prefixes, sequences, whole
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.data.sources import DATASETS, load
@@ -75,3 +75,18 @@ def test_as_many_prefixes_as_the_official_code(name: str, count: int) -> None:
     examples = prefixes(leave_one_out(load(name)).training, 50)
     assert len(examples) == count
     assert (examples.ends - examples.starts).max() == 50
+
+
+@given(LOGS)
+def test_interactions_are_every_item_after_nothing(rows: list[list[int]]) -> None:
+    examples = interactions(make(rows))
+    expected = [(user, item) for user, row in enumerate(rows) for item in row]
+    targets = examples.targets(every(examples)).tolist()
+    assert list(zip(examples.users.tolist(), targets, strict=True)) == expected
+    assert not len(examples.inputs(every(examples)).items)
+
+
+@given(LOGS, st.integers(1, 5))
+def test_whole_histories_keep_nothing_back(rows: list[list[int]], longest: int) -> None:
+    examples = whole(make(rows), longest)
+    assert examples.inputs(every(examples)).tolist() == [row[-longest:] for row in rows if row]

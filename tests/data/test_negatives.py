@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.examples import Examples, prefixes, sequences
-from mclrec.data.negatives import UniformNegatives
+from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
 
@@ -76,3 +76,11 @@ def test_other_data_are_indexed_anew() -> None:
     for own in (range(1, 7), range(7, 13)):
         examples = prefixes(make([list(own)]), 50)
         assert set(own).isdisjoint(sampler(examples, np.arange(len(examples)).repeat(9), rng).tolist())
+
+
+def test_shared_negatives_follow_a_power_of_popularity() -> None:
+    data = make([[1] * 8 + [2], [3] * 4 + [2]])  # popularity 8, 2, 4, 0, ...
+    drawn = SharedNegatives(20_000, 0.5)(prefixes(data, 5), np.arange(2), np.random.default_rng(0))
+    weights = np.array([8, 2, 4] + [1] * (ITEMS - 3)) ** 0.5  # an item without any counts as one with one
+    shares = np.bincount(drawn, minlength=ITEMS + 1)[1:] / len(drawn)
+    np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.01)

@@ -1,6 +1,16 @@
 """Sequences become views: stochastic operators on packed batches."""
 
-from mclrec.augment.operators import Crop, Mask, Operator, Reorder
-from mclrec.augment.views import TwoViews, apply_chosen
+from mclrec.augment.operators import Crop, Insert, Mask, Operator, Reorder, Substitute
+from mclrec.augment.views import TwoViews, TwoViewsByLength, apply_chosen
 
-__all__ = ["Crop", "Mask", "Operator", "Reorder", "TwoViews", "apply_chosen"]
+__all__ = [
+    "Crop",
+    "Insert",
+    "Mask",
+    "Operator",
+    "Reorder",
+    "Substitute",
+    "TwoViews",
+    "TwoViewsByLength",
+    "apply_chosen",
+]

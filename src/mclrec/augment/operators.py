@@ -4,11 +4,13 @@ Every operator takes a batch and a generator and returns a new batch with the sa
 order; the input is never changed. Sequences of one item are left alone. Counts are ``math.floor(ratio * n)``
 of the float product, rounding included: 28 of 100 for a ratio of .29.
 
-`Crop`, `Mask` and `Reorder` are those of CL4SRec (Xie et al., 2022, section 3.2).
+`Crop`, `Mask` and `Reorder` are those of CL4SRec (Xie et al., 2022, section 3.2), `Substitute` and `Insert` those of
+CoSeRec (Liu et al., 2021, section 3.2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +19,7 @@ import numpy as np
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.errors import ConfigError
 
-__all__ = ["Crop", "Mask", "Operator", "Reorder"]
+__all__ = ["Crop", "Insert", "Mask", "Operator", "Reorder", "Substitute"]
 
 
 class Operator(Protocol):
@@ -88,6 +90,66 @@ class Reorder:
         items = batch.items.copy()
         items[window] = batch.items[window[_shuffle(moved, rng)]]
         return Packed(items, batch.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Substitute:
+    """Replaces ``floor(ratio * n)`` distinct, uniformly drawn items, at least one, by what is most like them.
+
+    Attributes:
+        ratio: share of the items that is replaced.
+        nearest: tells the dense ids (V + 1,) of the most similar items, as they are at the time.
+    """
+
+    ratio: float
+    nearest: Callable[[], IntArray]
+
+    def __post_init__(self) -> None:
+        _check_ratio("substitute", self.ratio)
+
+    def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
+        """See `Operator`."""
+        chosen = _at_least_one(self.ratio, batch, rng)
+        items = batch.items.copy()
+        items[chosen] = self.nearest()[items[chosen]]
+        return Packed(items, batch.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Puts before ``floor(ratio * n)`` distinct, uniformly drawn items, at least one, what is most like them.
+
+    Attributes:
+        ratio: share of the items that get company.
+        nearest: as for `Substitute`.
+        longest: n; where there are more items then, the oldest go.
+    """
+
+    ratio: float
+    nearest: Callable[[], IntArray]
+    longest: int
+
+    def __post_init__(self) -> None:
+        _check_ratio("insert", self.ratio)
+
+    def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
+        """See `Operator`."""
+        chosen = _at_least_one(self.ratio, batch, rng)
+        copies = np.ones(len(batch.items), dtype=np.int64)
+        copies[chosen] = 2
+        items = np.repeat(batch.items, copies)
+        inserted = (np.cumsum(copies) - copies)[chosen]  # of two copies, the first
+        items[inserted] = self.nearest()[items[inserted]]
+        ends = np.concatenate([[0], np.cumsum(copies)])[batch.offsets]
+        kept = np.minimum(np.diff(ends), self.longest)
+        return Packed(items[ranges(ends[1:] - kept, kept)], np.concatenate([[0], np.cumsum(kept)]))
+
+
+def _at_least_one(ratio: float, batch: Packed, rng: np.random.Generator) -> IntArray:
+    """Places of ``max(floor(ratio * n), 1)`` distinct tokens of each sequence that has any."""
+    lengths = batch.lengths
+    counts = np.minimum(np.maximum(np.floor(ratio * lengths).astype(np.int64), 1), lengths)
+    return _shuffle(lengths, rng)[ranges(batch.offsets[:-1], counts)]
 
 
 def _check_ratio(operator: str, ratio: float) -> None:

@@ -96,7 +96,8 @@ def _distinct(histories: Packed, num_items: int) -> tuple[IntArray, IntArray]:
 def _add_up(keys: IntArray, values: npt.NDArray[np.float64]) -> tuple[IntArray, npt.NDArray[np.float64]]:
     """Sums of the values of equal keys."""
     found, places = np.unique(keys, return_inverse=True)
-    return found, np.bincount(places, values, len(found))
+    sums: npt.NDArray[np.float64] = np.bincount(places, values, len(found)).astype(np.float64)
+    return found, sums
 
 
 def _best(left: IntArray, right: IntArray, scores: npt.NDArray[np.float64], num_items: int) -> Nearest:

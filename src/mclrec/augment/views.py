@@ -11,7 +11,7 @@ from mclrec.augment.operators import Operator
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.errors import ConfigError
 
-__all__ = ["TwoViews", "apply_chosen"]
+__all__ = ["TwoViews", "TwoViewsByLength", "apply_chosen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,45 @@ class TwoViews:
 
     def __call__(self, batch: Packed, rng: np.random.Generator) -> tuple[Packed, Packed]:
         """First and second views of B sequences, in the batch's order."""
-        size, tokens = len(batch), len(batch.items)
+        size = len(batch)
         first = rng.integers(len(self.operators), size=size)
         second = (first + rng.integers(1, len(self.operators), size=size)) % len(self.operators)
-        # Both views as one batch of 2B sequences: each operator runs once.
-        twice = Packed(np.tile(batch.items, 2), np.concatenate([batch.offsets, batch.offsets[1:] + tokens]))
-        views = apply_chosen(self.operators, np.concatenate([first, second]), twice, rng)
-        middle = views.offsets[size]
-        return (
-            Packed(views.items[:middle], views.offsets[: size + 1]),
-            Packed(views.items[middle:], views.offsets[size:] - middle),
-        )
+        return _apply_twice(self.operators, first, second, batch, rng)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoViewsByLength:
+    """Draws two operators for each sequence, from few of them if it is short; they may be the same.
+
+    Attributes:
+        operators: for long sequences, all of them; for short ones, the first.
+        for_short: how many are for short sequences.
+        short: the longest of them.
+    """
+
+    operators: Sequence[Operator]
+    for_short: int
+    short: int
+
+    def __call__(self, batch: Packed, rng: np.random.Generator) -> tuple[Packed, Packed]:
+        """First and second views of B sequences, in the batch's order."""
+        choices = np.where(batch.lengths <= self.short, self.for_short, len(self.operators))
+        first, second = (rng.integers(0, choices) for _ in range(2))
+        return _apply_twice(self.operators, first, second, batch, rng)
+
+
+def _apply_twice(
+    operators: Sequence[Operator], first: IntArray, second: IntArray, batch: Packed, rng: np.random.Generator
+) -> tuple[Packed, Packed]:
+    """Both views as one batch of 2B sequences: each operator runs once."""
+    size, tokens = len(batch), len(batch.items)
+    twice = Packed(np.tile(batch.items, 2), np.concatenate([batch.offsets, batch.offsets[1:] + tokens]))
+    views = apply_chosen(operators, np.concatenate([first, second]), twice, rng)
+    middle = views.offsets[size]
+    return (
+        Packed(views.items[:middle], views.offsets[: size + 1]),
+        Packed(views.items[middle:], views.offsets[size:] - middle),
+    )
 
 
 def apply_chosen(

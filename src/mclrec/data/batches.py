@@ -104,7 +104,7 @@ class Batch:
         count: what sums of per-target losses are divided by. A constant share of the epoch's targets rather
             than this batch's own number, so that each target weighs the same wherever it lands.
         views: further versions of the inputs, for contrast.
-        negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension.
+        negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension; or (N,) for all.
     """
 
     histories: Histories

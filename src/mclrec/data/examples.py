@@ -9,7 +9,7 @@ import numpy as np
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData
 
-__all__ = ["Examples", "prefixes", "sequences"]
+__all__ = ["Examples", "interactions", "prefixes", "sequences", "whole"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,3 +69,17 @@ def sequences(data: SequenceData, longest: int) -> Examples:
     ends = data.offsets[users + 1] - 1
     starts = np.maximum(data.offsets[users], ends - longest)
     return Examples(data, users, starts, ends, every_position=True)
+
+
+def interactions(data: SequenceData) -> Examples:
+    """Every item of every user is a target, a user's first too; there is no input: order does not matter."""
+    places = np.arange(len(data.items))
+    users = np.repeat(np.arange(data.num_users), data.lengths)
+    return Examples(data, users, places, places, every_position=False)
+
+
+def whole(data: SequenceData, longest: int) -> Examples:
+    """One example a user: the last ``longest`` items, none of them kept back as a target."""
+    users = np.flatnonzero(data.lengths)
+    ends = data.offsets[users + 1]
+    return Examples(data, users, np.maximum(data.offsets[users], ends - longest), ends, every_position=False)

@@ -1,4 +1,4 @@
-"""Negative items: uniform over the catalogue, never one of the user's own training items."""
+"""Negative items: for each target, never one of the user's own training items; or one set for a whole batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,33 @@ from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import SequenceData
 
-__all__ = ["UniformNegatives"]
+__all__ = ["SharedNegatives", "UniformNegatives"]
+
+
+class SharedNegatives:
+    """Draws one set of items for a whole batch, each with a probability that grows with its popularity.
+
+    They are not compared with anybody's items: a loss over so many of them leaves out a target's own itself.
+
+    Args:
+        count: N, items drawn.
+        power: of the popularity; 0 is uniform.
+    """
+
+    def __init__(self, count: int, power: float) -> None:
+        self.count, self.power = count, power
+        self._data: SequenceData | None = None
+        self._bounds: npt.NDArray[np.float64] = np.empty(0)
+
+    def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:  # noqa: ARG002
+        """(N,) ids."""
+        if self._data is not examples.data:
+            self._data = examples.data
+            self._bounds = np.cumsum(np.maximum(examples.data.popularity[1:], 1) ** self.power)
+        drawn = rng.random(self.count) * self._bounds[-1]
+        places = np.searchsorted(self._bounds, drawn, side="right").astype(np.int64)
+        ids: IntArray = np.minimum(places, len(self._bounds) - 1) + 1
+        return ids
 
 
 class UniformNegatives:
