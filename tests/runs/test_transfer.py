@@ -22,11 +22,13 @@ from mclrec.runs.transfer import take_over
 ITEMS = "encoder.items.weight"
 EARLIER = Vocabulary(["ale", "bun", "egg", "fig"])
 NEWER = Vocabulary(["bun", "cod", "egg", "ham", "ale"])
+USERS = Vocabulary(["ann", "bob"])
 
 
-def model(name: str, items: int, seed: int, **settings: Any) -> Recommender:
-    recipe = resolve(name, "tiny", None, {"width": 8, "inner": 16, "longest": 8} | settings)
-    return build(recipe, tiny_data(items=items), seed)
+def model(name: str, items: int, seed: int, users: int = 40, **settings: Any) -> Recommender:
+    small = {"width": 8, "longest": 8} | ({} if name == "bpr" else {"inner": 16})
+    recipe = resolve(name, "tiny", None, small | settings)
+    return build(recipe, tiny_data(items=items, users=users), seed)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def earlier(tmp_path: Path) -> LoadedModel:
 def test_rows_follow_their_outside_ids(earlier: LoadedModel) -> None:
     newer = model("mclrec", 5, 2)
     initial, old = weights(newer), weights(earlier.model)
-    assert take_over(newer, NEWER, earlier) == 3
+    assert take_over(newer, NEWER, USERS, earlier) == 3
     found = weights(newer)
     for place, outside in enumerate(NEWER, start=1):
         known = EARLIER.dense(outside)
@@ -57,7 +59,7 @@ def test_another_class_is_refused(earlier: LoadedModel) -> None:
     other = model("sasrec", 5, 2)
     before = weights(other)
     with pytest.raises(ConfigError, match=r"cannot go on from a mclrec model .*: use --model mclrec$"):
-        take_over(other, NEWER, earlier)
+        take_over(other, NEWER, USERS, earlier)
     assert same(weights(other), before)
 
 
@@ -66,7 +68,7 @@ def test_another_shape_is_refused(settings: dict[str, int], earlier: LoadedModel
     other = model("mclrec", 5, 2, **settings)
     before = weights(other)
     with pytest.raises(ConfigError, match="give the same settings") as caught:
-        take_over(other, NEWER, earlier)
+        take_over(other, NEWER, USERS, earlier)
     assert "\n" not in str(caught.value)
     assert same(weights(other), before)
 
@@ -76,4 +78,15 @@ def test_a_model_that_counts_is_refused(tmp_path: Path) -> None:
     save_model(tmp_path / "run", name="popularity", model=made, items=EARLIER, counts=np.arange(5))
     newer = build(resolve("popularity", "tiny", None, {}), tiny_data(items=5), 1)
     with pytest.raises(ConfigError, match=r"a popularity model only counts .* leave out --from"):
-        take_over(newer, NEWER, load_model(tmp_path / "run"))
+        take_over(newer, NEWER, USERS, load_model(tmp_path / "run"))
+
+
+def test_users_keep_their_vectors(tmp_path: Path) -> None:
+    old, new = model("bpr", 4, 1, users=3), model("bpr", 5, 2, users=2)
+    names = Vocabulary(["bob", "cid", "dan"])
+    save_model(tmp_path / "run", name="bpr", model=old, items=EARLIER, counts=np.arange(5), users=names)
+    initial = weights(new)["user_vectors.weight"]
+    take_over(new, NEWER, USERS, load_model(tmp_path / "run"))
+    found, source = weights(new)["user_vectors.weight"], weights(old)["user_vectors.weight"]
+    assert torch.equal(found[1], initial[1])  # ann is new
+    assert torch.equal(found[2], source[1])

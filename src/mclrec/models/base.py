@@ -174,6 +174,11 @@ class ItemTable:
         scores = (queries * self.lookup(ids)).sum(-1)
         return scores if self.bias is None else scores + self.bias[ids]
 
+    def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
+        """(B, N) scores in fp32 of the same items ``ids`` (N,) for every query."""
+        bias = None if self.bias is None else self.bias[ids]
+        return F.linear(queries, self.lookup(ids), bias).float()
+
     def scores(self, queries: Tensor) -> Tensor:
         """(B, V + 1) scores in fp32 of all ids, the padding id included."""
         rows = self.num_items + 1
@@ -199,6 +204,8 @@ class Recommender(nn.Module, ABC):
     needs_users: ClassVar[bool] = False
     item_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict whose row i belongs to item i; further rows after V are special ids."""
+    user_tensors: ClassVar[Sequence[str]] = ()
+    """Names in the state dict whose row u belongs to user u, row 0 to unknown ones."""
     longest: int
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:

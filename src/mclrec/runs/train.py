@@ -84,7 +84,7 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
     directory = _directory(request, data.name)
     model = build(recipe, split.training, request.seed)
     if request.base:
-        take_over(model, data.item_ids, load_model(request.base))
+        take_over(model, data.item_ids, data.user_ids, load_model(request.base))
     started = time.perf_counter()
     info = _info(request, recipe, split, source)
     identity = _identity(info)

@@ -1,4 +1,4 @@
-"""Go on from an earlier model on a newer log: known items keep their vectors, new ones are added."""
+"""Go on from an earlier model on a newer log: known items and users keep their vectors, new ones are added."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from mclrec.models.storage import LoadedModel
 __all__ = ["take_over"]
 
 
-def take_over(model: Recommender, items: Vocabulary, earlier: LoadedModel) -> int:
+def take_over(model: Recommender, items: Vocabulary, users: Vocabulary, earlier: LoadedModel) -> int:
     """Copy what ``earlier`` has learnt into ``model``.
 
-    Rows of item tensors move with their outside ids; other tensors are copied whole.
+    Rows of item and of user tensors move with their outside ids; other tensors are copied whole.
 
     Args:
-        model: freshly initialised; its new items keep that.
+        model: freshly initialised; its new items and users keep that.
         items: its vocabulary.
+        users: the users of its data.
         earlier: a model of the same class.
 
     Returns:
@@ -43,7 +44,9 @@ def take_over(model: Recommender, items: Vocabulary, earlier: LoadedModel) -> in
     source, target = earlier.model.state_dict(), model.state_dict()
     for name, tensor in target.items():
         if name in model.item_tensors:
-            _copy_rows(tensor, source[name], places, model.num_items, earlier.model.num_items)
+            _copy_rows(tensor, source[name], places, earlier.model.num_items)
+        elif name in model.user_tensors and earlier.users is not None:
+            _copy_rows(tensor, source[name], earlier.users.dense_all(users), earlier.model.num_users)
         else:
             tensor.copy_(source[name])
     return int((places > 0).sum())
@@ -61,18 +64,19 @@ def _check_shapes(earlier: Recommender, model: Recommender) -> None:
 
 
 def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors, without the rows of the items."""
+    """Shapes of all tensors, without the rows of items and users."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name in model.item_tensors:
-        rows, *rest = shapes[name]
-        shapes[name] = (rows - model.num_items, *rest)
+    for names, count in ((model.item_tensors, model.num_items), (model.user_tensors, model.num_users)):
+        for name in names:
+            rows, *rest = shapes[name]
+            shapes[name] = (rows - count, *rest)
     return shapes
 
 
 @torch.no_grad()
-def _copy_rows(target: Tensor, source: Tensor, places: IntArray, num_items: int, source_items: int) -> None:
-    """Rows of known items, the padding row, and the rows of special ids after the items."""
+def _copy_rows(target: Tensor, source: Tensor, places: IntArray, source_count: int) -> None:
+    """Rows of what is known, the row of what is not, and the rows of special ids after all."""
     known = torch.from_numpy(places > 0)
-    target[1 : num_items + 1][known] = source[torch.from_numpy(places)[known]]
+    target[1 : len(places) + 1][known] = source[torch.from_numpy(places)[known]]
     target[0] = source[0]
-    target[num_items + 1 :] = source[source_items + 1 :]
+    target[len(places) + 1 :] = source[source_count + 1 :]
