@@ -19,7 +19,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.models import registry
 from mclrec.models.base import FitContext, Phase, Recommender, StepContext, Update, VectorRecommender
 from mclrec.models.storage import load_model, save_model
-from mclrec.nn.dropout import Dropout, seed_dropout
+from mclrec.nn.dropout import Dropout, Seeded, seed_dropout
 from mclrec.randomness import Stream, generator
 
 SMALL = {"width": 8, "heads": 2, "inner": 16, "longest": 8}
@@ -40,8 +40,52 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"updates": "two", "regularizer": "paper"},
         {"updates": "joint", "mask": "own"},
         {"shared_augmenter": True, "regularizer": "off"},
+        {"encoder": "gru", "augmenter": "attention"},
+        {"encoder": "convolution", "augmenter": "convolution", "unit": "sequences"},
+    ],
+    "bpr": [{}, {"negatives": 3}],
+    "gru4rec": [
+        {"hidden": 16},
+        {"unit": "sequences"},
+        {"unit": "sequences", "loss": "bpr-max", "samples": 9},
+        {"loss": "top1-max", "samples": 9, "layers": 2},
+    ],
+    "caser": [{"longest": 5}, {"targets": 1, "negatives": 1}],
+    "bert4rec": [{}, {"last_only": 1.0, "positions": "newest"}],
+    "s3rec": [
+        {"unit": "sequences", "loss": "bce", "positions": "newest", "pretrain_epochs": 2},
+        {"pretrain_epochs": 0},
+    ],
+    "cl4srec": [
+        {"unit": "sequences", "loss": "bce", "positions": "newest"},
+        {"encoder": "gru"},
+        {"encoder": "convolution", "unit": "sequences"},
+        {"lambda": 0.0},
+    ],
+    "coserec": [
+        {"unit": "sequences", "loss": "bce", "positions": "newest"},
+        {"warm_up": 0, "short": 3},
+    ],
+    "lma4rec": [{"unit": "sequences", "loss": "bce", "positions": "newest"}, {"warm_up": 0}],
+    "srma": [
+        {"unit": "sequences", "loss": "bce", "positions": "newest", "complement_epochs": 1},
+        {"complement": 0.0, "dropped_layers": 0},
+        {"further_layers": 0},
+    ],
+    "iclrec": [
+        {"unit": "sequences", "loss": "bce", "positions": "newest", "intents": 4},
+        {"intents": 4},
+        {"lambda": 0.0, "unit": "sequences"},
+    ],
+    "duorec": [
+        {},
+        {"contrast": "both", "unit": "sequences"},
+        {"contrast": "unsupervised", "encoder": "gru"},
+        {"contrast": "supervised", "encoder": "convolution"},
     ],
 }
+ESTIMATED = {("lma4rec", "masks")}
+"""Whose gradient is a random estimate, so that one batch says little: see `tests/nn/test_bernoulli.py`."""
 CASES = [(name, variant) for name in registry.names() for variant in VARIANTS.get(name, [{}])]
 
 
@@ -132,7 +176,7 @@ class TestContract:
                     optimiser.step()
                     values.append(float(loss.detach()))
                 assert np.isfinite(values).all()
-                assert values[-1] < values[0]
+                assert values[-1] < values[0] or (name, update.group) in ESTIMATED
                 own = {id(parameter) for parameter in group}
                 for parameter_name, parameter in model.named_parameters():
                     if id(parameter) not in own:
@@ -150,7 +194,8 @@ class TestContract:
             ]
 
         assert losses(0) == losses(0)
-        assert not losses(0) or losses(0) != losses(1)
+        if any(isinstance(module, Seeded) for module in build(name, variant, data).modules()):
+            assert losses(0) != losses(1)
 
     def test_saves_everything(
         self, name: str, variant: dict[str, Any], data: SequenceData, tmp_path: Path

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mclrec.losses.ranking import binary_cross_entropy, bpr
+from mclrec.losses.ranking import binary_cross_entropy, bpr, bpr_max, top1_max
 
 
 def sigmoid(value: float) -> float:
@@ -34,3 +34,32 @@ def test_stay_finite_for_hopeless_scores() -> None:
     assert bpr(positive, negative).item() == 2e4
     total = binary_cross_entropy(positive, negative) + bpr(positive, negative)
     assert [gradient.item() for gradient in torch.autograd.grad(total, [positive, negative])] == [-2, 2]
+
+
+def test_losses_by_the_hardest_negatives_equal_naive_loops() -> None:
+    torch.manual_seed(0)
+    positive, negative = torch.randn(6, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    negative[0, 1] = -math.inf  # is none
+    by_bpr = by_top1 = 0.0
+    for target, others in zip(positive.tolist(), negative.tolist(), strict=True):
+        total = sum(math.exp(other) for other in others)
+        weights = [math.exp(other) / total for other in others]
+        others = [other for other in others if other > -math.inf]
+        weights = [weight for weight in weights if weight]
+        pairs = list(zip(weights, others, strict=True))
+        by_bpr -= math.log(sum(weight * sigmoid(target - other) for weight, other in pairs))
+        by_bpr += 0.7 * sum(weight * other**2 for weight, other in pairs)
+        by_top1 += sum(weight * (sigmoid(other - target) + sigmoid(other**2)) for weight, other in pairs)
+    assert bpr_max(positive, negative, 0.7).item() == pytest.approx(by_bpr)
+    assert top1_max(positive, negative).item() == pytest.approx(by_top1)
+
+
+def test_a_negative_that_is_none_has_no_gradient() -> None:
+    positive = torch.tensor([1e4, -1e4], requires_grad=True)
+    scores = torch.tensor([[0.0, 1e4], [1e4, 1e4]], requires_grad=True)
+    negative = scores.masked_fill(torch.tensor([[False, True], [False, False]]), -math.inf)
+    for loss in (bpr_max(positive, negative, 0.0), top1_max(positive, negative)):
+        of_positive, of_scores = torch.autograd.grad(loss, [positive, scores], retain_graph=True)
+        assert of_positive.isfinite().all()
+        assert of_scores.isfinite().all()
+        assert of_scores[0, 1] == 0

@@ -26,7 +26,8 @@ def model(**settings: Any) -> BERT4Rec:
 
 def projected(made: BERT4Rec, items: list[int]) -> torch.Tensor:
     state = made.encoder(torch.tensor([items]), torch.tensor([len(items)]))
-    return made.norm(F.gelu(made.projection(state)))[0]
+    query: torch.Tensor = made.norm(F.gelu(made.projection(state)))[0]
+    return query
 
 
 def test_a_short_history_keeps_its_oldest_item_and_a_full_one_does_not() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from tests.helpers import tiny_data
+from torch import nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
@@ -32,6 +33,8 @@ def naive(made: Caser, history: list[int]) -> torch.Tensor:
         columns.append(sum(weight * row for weight, row in zip(weights, image, strict=True)))
     rows = []
     for height, filters in enumerate(made.horizontal, start=1):
+        assert isinstance(filters, nn.Conv1d)
+        assert filters.bias is not None
         for weight, bias in zip(filters.weight, filters.bias, strict=True):  # weight: (d, height)
             windows = [torch.stack(image[start : start + height], 1) for start in range(length - height + 1)]
             rows.append(max(torch.relu((weight * window).sum() + bias) for window in windows))

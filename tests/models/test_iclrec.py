@@ -60,7 +60,7 @@ def test_contrasts_equal_their_definitions() -> None:
         pooled.append(torch.stack([part.mean(0) for part in parts]))
     nearest = torch.cdist(means(made)[:20], made.centroids).argmin(1)
     intents = made.centroids[nearest] / made.centroids[nearest].norm(dim=1, keepdim=True)
-    torch.testing.assert_close(losses["instances"].mean, info_nce(*flat))
+    torch.testing.assert_close(losses["instances"].mean, info_nce(flat[0], flat[1]))
     expected = (info_nce(pooled[0], intents) + info_nce(pooled[1], intents)) / 2
     torch.testing.assert_close(losses["intents"].mean, expected)
 

@@ -29,7 +29,7 @@ def test_the_masks_are_those_that_make_the_contrast_and_their_opposites() -> Non
             flatten_newest(state * mask, view.offsets, 6)
             for state, mask, view in zip(states, masks, batch.views, strict=True)
         ]
-        values.append(info_nce(*rows))
+        values.append(info_nce(rows[0], rows[1]))
     for loss, expected in ((made.encoder_loss, values[0]), (made.mask_loss, sum(values) / 2)):
         seed_dropout(made, np.random.default_rng(7))
         torch.testing.assert_close(loss(batch, StepContext())["cl"].mean, expected)

@@ -87,7 +87,7 @@ def test_gamma_is_a_tenth_of_beta_unless_given() -> None:
 def test_the_augmenter_update_builds_no_graph_through_the_encoder() -> None:
     made = model()
     made.encoder.requires_grad_(False)
-    states = made._encode(batch_of(made).views)
+    states = made.encode(batch_of(made).views)
     assert not any(state.requires_grad for state in states)
     assert weighted(made.augmenter_loss(batch_of(made), StepContext())).requires_grad
 

@@ -10,7 +10,6 @@ from tests.helpers import tiny_data
 from mclrec.data.batches import Batch
 from mclrec.models.base import StepContext
 from mclrec.models.s3rec import S3Rec, S3RecConfig
-from mclrec.nn.transformer import TransformerEncoder
 
 DATA = tiny_data()
 
@@ -44,13 +43,12 @@ def test_the_last_item_is_always_hidden_and_negatives_are_strangers() -> None:
     assert batch.negatives is not None
     users = np.repeat(np.arange(DATA.num_users), batch.histories.lengths.numpy())
     for user, drawn in zip(users, batch.negatives.tolist(), strict=True):
-        assert drawn not in DATA.sequence(user)
+        assert drawn not in DATA.sequence(int(user))
 
 
 def test_pretraining_sees_both_sides_and_training_the_past_alone() -> None:
     made = model()
     batch = pretraining(made)
-    assert isinstance(made.encoder, TransformerEncoder)
     made.encoder.causal = False
     states = made.encoder.encode(batch.histories.items, batch.histories.offsets, "all")
     made.encoder.causal = True
@@ -71,5 +69,4 @@ def test_an_error_leaves_the_encoder_causal(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(made.encoder, "encode", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         made.pretraining_loss(batch, StepContext())
-    assert isinstance(made.encoder, TransformerEncoder)
     assert made.encoder.causal

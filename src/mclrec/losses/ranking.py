@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["binary_cross_entropy", "bpr"]
+__all__ = ["binary_cross_entropy", "bpr", "bpr_max", "top1_max"]
 
 
 def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
@@ -34,3 +35,39 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     if negative.dim() > positive.dim():
         positive = positive.unsqueeze(-1)
     return -F.logsigmoid(positive - negative).sum()
+
+
+def bpr_max(positive: Tensor, negative: Tensor, penalty: float) -> Tensor:
+    """Sum of ``-log sum_j s_j sigmoid(r_i - r_j) + penalty sum_j s_j r_j^2``, s the softmax of the negatives' scores.
+
+    Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018,
+    section 3.3.
+
+    Args:
+        positive: (T,) scores r_i of the targets.
+        negative: (T, N) scores r_j; -inf for what is none, though not for a whole row.
+        penalty: on the negatives' scores.
+
+    Returns:
+        Scalar: the sum over rows; the caller divides by its number of targets.
+    """
+    log_weights = negative.log_softmax(1)
+    present = log_weights > -torch.inf
+    above = F.logsigmoid(positive.unsqueeze(1) - negative.masked_fill(~present, 0))
+    return -torch.logsumexp(log_weights + above, 1).sum() + penalty * _weighted_squares(negative, log_weights)
+
+
+def top1_max(positive: Tensor, negative: Tensor) -> Tensor:
+    """Sum of ``sum_j s_j (sigmoid(r_j - r_i) + sigmoid(r_j^2))``, s the softmax of the negatives' scores.
+
+    Hidasi and Karatzoglou, 2018, section 3.2; arguments and result as `bpr_max`.
+    """
+    weights = negative.softmax(1)
+    scores = negative.masked_fill(negative == -torch.inf, 0)
+    terms = torch.sigmoid(scores - positive.unsqueeze(1)) + torch.sigmoid(scores.square())
+    return (weights * terms).sum()
+
+
+def _weighted_squares(scores: Tensor, log_weights: Tensor) -> Tensor:
+    weights = log_weights.exp()
+    return (weights * scores.masked_fill(weights == 0, 0).square()).sum()

@@ -48,8 +48,8 @@ class CoSeRec(InformedRecommender):
         together = Histories.concatenate(list(batch.views))
         states = self.encoder.encode(together.items, together.offsets, "all")
         views = flatten_newest(states, together.offsets, self.longest).chunk(2)
-        contrast = info_nce(*(context.gather(view) for view in views))
+        one, other = (context.gather(view) for view in views)
         return {
             "rec": self.recommendation_loss(self.target_states(batch), batch),
-            "cl": Term(contrast, weight=self.config.lambda_),
+            "cl": Term(info_nce(one, other), weight=self.config.lambda_),
         }

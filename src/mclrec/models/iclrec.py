@@ -104,7 +104,8 @@ class ICLRec(SequentialRecommender):
         viewed = self._every(together)
         if self.config.beta:
             rows = flatten_newest(viewed, together.offsets, self.longest).chunk(2)
-            losses["instances"] = Term(info_nce(*map(context.gather, rows)), weight=self.config.beta)
+            one, other = (context.gather(view) for view in rows)
+            losses["instances"] = Term(info_nce(one, other), weight=self.config.beta)
         if self.config.lambda_:
             means = mean_pool(viewed, together.offsets).chunk(2)
             intents = context.gather(self._intents(mean_pool(states.detach(), batch.histories.offsets)))

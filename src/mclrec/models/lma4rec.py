@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -77,13 +78,13 @@ class LMA4Rec(InformedRecommender):
         """States of all tokens of each view."""
         together = Histories.concatenate(list(batch.views))
         states = self.encoder.encode(together.items, together.offsets, "all")
-        return states.split([len(view.items) for view in batch.views])
+        return torch.split(states, [len(view.items) for view in batch.views])
 
     def _contrast(
         self, states: Sequence[Tensor], batch: Batch, masks: Tensor, context: StepContext
     ) -> Tensor:
-        rows = [
+        one, other = (
             context.gather(flatten_newest(of_view * mask, view.offsets, self.longest))
             for of_view, view, mask in zip(states, batch.views, masks, strict=True)
-        ]
-        return info_nce(*rows)
+        )
+        return info_nce(one, other)

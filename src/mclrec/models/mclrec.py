@@ -22,26 +22,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.augment.operators import Crop, Mask, Reorder
 from mclrec.augment.views import TwoViews
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official, regularizer_paper
 from mclrec.models.base import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import SequentialConfig, SequentialRecommender
-from mclrec.nn.augmenters import MLPAugmenter
+from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+from mclrec.nn.augmenters import AttentionAugmenter, ConvolutionAugmenter, MLPAugmenter
 
 __all__ = ["MCLRec", "MCLRecConfig"]
 
 _CROSSED = [(0, 3), (1, 2), (2, 3)]
 """Pairs of eq. 9 among the views (h1, h2, z1, z2)."""
 
+_AUGMENTERS = {"mlp": MLPAugmenter, "attention": AttentionAugmenter, "convolution": ConvolutionAugmenter}
 
-class MCLRecConfig(SequentialConfig):
+
+class MCLRecConfig(AnyEncoderConfig):
     """Weights, switches and view operators."""
 
     lambda_: float = Field(0.03, ge=0, alias="lambda", description="weight of L_cl1, between the two views")
@@ -52,6 +53,9 @@ class MCLRecConfig(SequentialConfig):
     )
     regularizer: Literal["official", "paper", "off"] = Field("official", description="which R")
     mask: Literal["padding", "own"] = Field("padding", description="what a masked item becomes")
+    augmenter: Literal["mlp", "attention", "convolution"] = Field(
+        "mlp", description="phi, what makes one more view of a view's hidden state"
+    )
     shared_augmenter: bool = Field(False, description="phi1 = phi2, row (E) of table 4")
     crop_ratio: float = Field(0.5, gt=0, le=1, description="share of items that crop keeps")
     mask_ratio: float = Field(0.5, ge=0, lt=1, description="share of items that mask hides")
@@ -67,8 +71,9 @@ class MCLRec(SequentialRecommender):
 
     def __init__(self, config: MCLRecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.augmenter1 = MLPAugmenter(config.width)
-        self.augmenter2 = self.augmenter1 if config.shared_augmenter else MLPAugmenter(config.width)
+        make = _AUGMENTERS[config.augmenter]
+        self.augmenter1 = make(config.width)
+        self.augmenter2 = self.augmenter1 if config.shared_augmenter else make(config.width)
         self._gamma = 0.1 * config.beta if config.gamma is None else config.gamma
         if config.regularizer == "off":
             self._gamma = 0.0
@@ -100,19 +105,16 @@ class MCLRec(SequentialRecommender):
 
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_0, eq. 14. One pass encodes the histories and both views where it can."""
-        if not batch.views:
-            return {"rec": self.recommendation_loss(self.target_states(batch), batch)}
-        if self.config.unit == "prefixes":
-            states, h1, h2 = self._encode([batch.histories, *batch.views])
-        else:
-            states = self.target_states(batch)
-            h1, h2 = self._encode(batch.views)
-        losses = {"rec": self.recommendation_loss(states, batch)}
+        states, views = self.states_with_views(batch)
+        losses: Losses = {"rec": self.recommendation_loss(states, batch)}
+        if not views:
+            return losses
+        h1, h2 = views
         return losses | self._contrast(context, h1, h2, self.config.lambda_, self.config.beta, self._gamma)
 
     def augmenter_loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_1, eq. 15, with the weight of R relative to L_cl2 as in L_0. The encoder only runs forward here."""
-        h1, h2 = self._encode(batch.views)
+        h1, h2 = self.encode(batch.views)
         return self._contrast(context, h1, h2, 0.0, 1.0, self._gamma / self.config.beta)
 
     def _contrast(
@@ -141,12 +143,6 @@ class MCLRec(SequentialRecommender):
         if self.config.regularizer == "paper":
             return regularizer_paper(pairs)[_CROSSED.index((2, 3))]
         return regularizer_official(pairs)[: len(_CROSSED)].sum()
-
-    def _encode(self, parts: Sequence[Histories]) -> tuple[Tensor, ...]:
-        """Last hidden states of several batches of histories in one pass."""
-        together = Histories.concatenate(list(parts))
-        states = self.encoder.encode(together.items, together.offsets)
-        return torch.split(states, [len(part) for part in parts])
 
     def _views(self) -> TwoViews | None:
         config = self.config

@@ -84,6 +84,46 @@ register(
     ),
 )
 register(
+    "bpr",
+    Entry(
+        "mclrec.models.bpr:BPR",
+        "BPR",
+        2009,
+        "Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009",
+        "F",
+        ("interactions/bpr",),
+    ),
+)
+register(
+    "gru4rec",
+    Entry(
+        "mclrec.models.gru4rec:GRU4Rec",
+        "GRU4Rec",
+        2016,
+        "Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016",
+        "F",
+        (
+            "prefixes/softmax",
+            "sequences/softmax",
+            "sequences/bpr-max",
+            "sequences/top1-max",
+            "prefixes/bpr-max",
+            "prefixes/top1-max",
+        ),
+    ),
+)
+register(
+    "caser",
+    Entry(
+        "mclrec.models.caser:Caser",
+        "Caser",
+        2018,
+        "Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM 2018",
+        "F",
+        ("windows/bce",),
+    ),
+)
+register(
     "sasrec",
     Entry(
         "mclrec.models.sasrec:SASRec",
@@ -92,6 +132,94 @@ register(
         "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018",
         "F",
         ("prefixes/softmax", "sequences/softmax", "sequences/bce"),
+    ),
+)
+register(
+    "bert4rec",
+    Entry(
+        "mclrec.models.bert4rec:BERT4Rec",
+        "BERT4Rec",
+        2019,
+        "Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations, CIKM 2019",
+        "F",
+        ("cloze/softmax",),
+    ),
+)
+register(
+    "s3rec",
+    Entry(
+        "mclrec.models.s3rec:S3Rec",
+        "S3-Rec",
+        2020,
+        "Zhou et al., S3-Rec: Self-Supervised Learning for Sequential Recommendation, CIKM 2020 (MIP alone)",
+        "F",
+        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+    ),
+)
+register(
+    "cl4srec",
+    Entry(
+        "mclrec.models.cl4srec:CL4SRec",
+        "CL4SRec",
+        2022,
+        "Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022",
+        "F",
+        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+    ),
+)
+register(
+    "duorec",
+    Entry(
+        "mclrec.models.duorec:DuoRec",
+        "DuoRec",
+        2022,
+        "Qiu et al., Contrastive Learning for Representation Degeneration Problem, WSDM 2022",
+        "U",
+        ("prefixes/softmax", "sequences/softmax", "sequences/bce"),
+    ),
+)
+register(
+    "coserec",
+    Entry(
+        "mclrec.models.coserec:CoSeRec",
+        "CoSeRec",
+        2021,
+        "Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation, 2021",
+        "F",
+        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+    ),
+)
+register(
+    "iclrec",
+    Entry(
+        "mclrec.models.iclrec:ICLRec",
+        "ICLRec",
+        2022,
+        "Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW 2022",
+        "F",
+        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+    ),
+)
+register(
+    "lma4rec",
+    Entry(
+        "mclrec.models.lma4rec:LMA4Rec",
+        "LMA4Rec",
+        2022,
+        "Hao et al., Learnable Model Augmentation Self-Supervised Learning for Sequential Recommendation, 2022",
+        "F",
+        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+    ),
+)
+register(
+    "srma",
+    Entry(
+        "mclrec.models.srma:SRMA",
+        "SRMA",
+        2022,
+        "Liu et al., Improving Contrastive Learning with Model Augmentation, 2022",
+        "F",
+        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
     ),
 )
 register(

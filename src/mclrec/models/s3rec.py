@@ -78,6 +78,7 @@ class S3Rec(SequentialRecommender):
 
     config_type = S3RecConfig
     config: S3RecConfig
+    encoder: TransformerEncoder
 
     def __init__(self, config: S3RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -107,7 +108,6 @@ class S3Rec(SequentialRecommender):
 
     @contextmanager
     def _both_sides(self) -> Iterator[None]:
-        assert isinstance(self.encoder, TransformerEncoder)
         self.encoder.causal = False
         try:
             yield

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from mclrec.data.batches import Batch
 from mclrec.models.base import Losses, Phase, StepContext, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = ["SASRec", "SASRecConfig"]
 
@@ -29,6 +30,7 @@ class SASRec(SequentialRecommender):
     """See the module."""
 
     config_type = SASRecConfig
+    encoder: TransformerEncoder
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""

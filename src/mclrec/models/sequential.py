@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -12,9 +13,12 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import UniformNegatives
 from mclrec.losses.ranking import binary_cross_entropy
 from mclrec.models.base import ItemTable, ModelConfig, Term, TrainingPhase, Update, VectorRecommender, Viewer
+from mclrec.nn.convolution import ConvolutionEncoder
+from mclrec.nn.gru import GRUEncoder
+from mclrec.nn.packing import take
 from mclrec.nn.transformer import TransformerEncoder
 
-__all__ = ["EncoderConfig", "SequentialConfig", "SequentialRecommender"]
+__all__ = ["AnyEncoderConfig", "EncoderConfig", "SequentialConfig", "SequentialRecommender", "make_encoder"]
 
 
 class EncoderConfig(ModelConfig):
@@ -47,18 +51,24 @@ class SequentialConfig(EncoderConfig):
     )
 
 
+class AnyEncoderConfig(SequentialConfig):
+    """For models whose idea does not depend on the encoder."""
+
+    encoder: Literal["transformer", "gru", "convolution"] = Field(
+        "transformer", description="what reads the history; its heads and positions are the transformer's"
+    )
+
+
 class SequentialRecommender(VectorRecommender):
     """Encoder, tied item table, and the recommendation loss of either regime."""
 
     config: SequentialConfig
-    item_tensors = ("encoder.items.weight",)
+    item_tensors: ClassVar[Sequence[str]] = ("encoder.items.weight",)
 
     def __init__(self, config: SequentialConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self.longest = config.longest
-        self.encoder = TransformerEncoder(
-            num_items=num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
-        )
+        self.encoder = make_encoder(config, num_items)
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states."""
@@ -75,19 +85,59 @@ class SequentialRecommender(VectorRecommender):
 
     def target_states(self, batch: Batch) -> Tensor:
         """Hidden state before each target: (B, d) after prefixes, (T, d) in sequences."""
-        outputs: Literal["last", "all"] = "last" if self.config.unit == "prefixes" else "all"
-        return self.encoder.encode(batch.histories.items, batch.histories.offsets, outputs)
+        return self.encoder.encode(batch.histories.items, batch.histories.offsets, self.outputs())
 
-    def recommendation_loss(self, states: Tensor, batch: Batch) -> Term:
+    def outputs(self) -> Literal["last", "all"]:
+        """Which states stand before targets."""
+        return "last" if self.config.unit == "prefixes" else "all"
+
+    def states_with_views(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`target_states`, and the last states (B, d) of each view; in one pass after prefixes."""
+        if self.config.unit == "prefixes":
+            states, *views = self.encode([batch.histories, *batch.views])
+            return states, tuple(views)
+        return self.target_states(batch), self.encode(batch.views)
+
+    def last_states(self, states: Tensor, histories: Histories) -> Tensor:
+        """(B, d) of what `target_states` gave."""
+        if self.config.unit == "prefixes":
+            return states
+        return take(states, histories.offsets[1:].to(states.device) - 1)
+
+    def encode(self, parts: Sequence[Histories]) -> tuple[Tensor, ...]:
+        """Last hidden states of several batches of histories, in one pass."""
+        if not parts:
+            return ()
+        together = Histories.concatenate(list(parts))
+        states = self.encoder.encode(together.items, together.offsets)
+        return torch.split(states, [len(part) for part in parts])
+
+    def recommendation_loss(self, states: Tensor, batch: Batch, table: ItemTable | None = None) -> Term:
         """L_rec: eq. 3 with its y-hat read as logits, or SASRec's binary cross-entropy.
 
         Args:
             states: hidden state before each target, as `target_states` gives them.
             batch: targets and, for the latter, negatives.
+            table: the catalogue; the model's own by default.
         """
-        table = self.items()
+        table = table or self.items()
         if batch.negatives is None:
             return Term(table.cross_entropy(states, batch.targets), batch.count)
         positive = table.pair_scores(states, batch.targets)
         negative = table.pair_scores(states, batch.negatives)
         return Term(binary_cross_entropy(positive, negative), batch.count)
+
+
+def make_encoder(
+    config: SequentialConfig, num_items: int
+) -> TransformerEncoder | GRUEncoder | ConvolutionEncoder:
+    """The configured encoder: configuration stops here."""
+    sizes = {name: getattr(config, name) for name in ("longest", "width", "layers", "dropout")}
+    kind = config.encoder if isinstance(config, AnyEncoderConfig) else "transformer"
+    if kind == "gru":
+        return GRUEncoder(num_items=num_items, hidden=config.inner, **sizes)
+    if kind == "convolution":
+        return ConvolutionEncoder(num_items=num_items, **sizes)
+    return TransformerEncoder(
+        num_items=num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
+    )

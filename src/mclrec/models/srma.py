@@ -97,10 +97,10 @@ class SRMA(SequentialRecommender):
         """L_rec and the contrast of the two views."""
         histories = batch.histories
         states = self.further(self.encoder.encode(histories.items, histories.offsets, self.outputs()))
-        views = [context.gather(self._view(view)) for view in batch.views]
+        one, other = (context.gather(self._view(view)) for view in batch.views)
         return {
             "rec": self.recommendation_loss(states, batch),
-            "cl": Term(info_nce(*views), weight=self.config.lambda_),
+            "cl": Term(info_nce(one, other), weight=self.config.lambda_),
         }
 
     def query_vectors(self, histories: Histories) -> Tensor:
