@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mclrec.augment.operators import Operator
+from mclrec.augment.operators import Crop, Mask, Operator, Reorder
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.errors import ConfigError
 
@@ -27,6 +27,11 @@ class TwoViews:
     def __post_init__(self) -> None:
         if len(self.operators) < 2:
             raise ConfigError(f"two views need two different operators; {len(self.operators)} given")
+
+    @classmethod
+    def of_ratios(cls, crop: float, mask: float, reorder: float, token: int) -> TwoViews:
+        """Crop, mask by ``token`` and reorder."""
+        return cls((Crop(crop), Mask(mask, token), Reorder(reorder)))
 
     def __call__(self, batch: Packed, rng: np.random.Generator) -> tuple[Packed, Packed]:
         """First and second views of B sequences, in the batch's order."""

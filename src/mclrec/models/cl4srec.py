@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from mclrec.augment.operators import Crop, Mask, Reorder
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
@@ -46,12 +45,8 @@ class CL4SRec(SequentialRecommender):
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
         config = self.config
-        operators = (
-            Crop(config.crop_ratio),
-            Mask(config.mask_ratio, self.num_items + 1),
-            Reorder(config.reorder_ratio),
-        )
-        views = TwoViews(operators) if config.lambda_ else None
+        ratios = (config.crop_ratio, config.mask_ratio, config.reorder_ratio)
+        views = TwoViews.of_ratios(*ratios, self.num_items + 1) if config.lambda_ else None
         return (self.phase([Update(self.loss, "all")], views),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:

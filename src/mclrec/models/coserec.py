@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.base import Losses, Phase, StepContext, Term, Update
 from mclrec.models.informed import InformedConfig, InformedRecommender
@@ -45,10 +45,10 @@ class CoSeRec(InformedRecommender):
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and the contrast of the two views."""
-        together = Histories.concatenate(list(batch.views))
-        states = self.encoder.encode(together.items, together.offsets, "all")
-        views = flatten_newest(states, together.offsets, self.longest).chunk(2)
-        one, other = (context.gather(view) for view in views)
+        one, other = (
+            context.gather(flatten_newest(states, view.offsets, self.longest))
+            for states, view in zip(self.encode(batch.views, "all"), batch.views, strict=True)
+        )
         return {
             "rec": self.recommendation_loss(self.target_states(batch), batch),
             "cl": Term(info_nce(one, other), weight=self.config.lambda_),

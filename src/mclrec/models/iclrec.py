@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from mclrec.augment.operators import Crop, Mask, Reorder
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import sequences
@@ -64,12 +63,10 @@ class ICLRec(SequentialRecommender):
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
         config = self.config
-        operators = (
-            Crop(config.crop_ratio),
-            Mask(config.mask_ratio, self.num_items + 1),
-            Reorder(config.reorder_ratio),
+        views = TwoViews.of_ratios(
+            config.crop_ratio, config.mask_ratio, config.reorder_ratio, self.num_items + 1
         )
-        return (self.phase([Update(self.loss, "all")], TwoViews(operators)),)
+        return (self.phase([Update(self.loss, "all")], views),)
 
     @torch.no_grad()
     def on_epoch_start(self, context: FitContext) -> None:

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.base import Losses, Phase, StepContext, Term, Update
 from mclrec.models.informed import InformedConfig, InformedRecommender
@@ -64,21 +63,15 @@ class LMA4Rec(InformedRecommender):
         """L_rec and the contrast, under masks as they fall."""
         losses: Losses = {"rec": self.recommendation_loss(self.target_states(batch), batch)}
         masks = self.bernoulli.masks(self.bernoulli.uniforms(2))
-        contrast = self._contrast(self._states(batch), batch, masks, context)
+        contrast = self._contrast(self.encode(batch.views, "all"), batch, masks, context)
         return losses | {"cl": Term(contrast, weight=self.config.lambda_)}
 
     def mask_loss(self, batch: Batch, context: StepContext) -> Losses:
         """The contrast under two masks and under their opposites; the encoder only runs forward here."""
-        uniforms, states = self.bernoulli.uniforms(2), self._states(batch)
+        uniforms, states = self.bernoulli.uniforms(2), self.encode(batch.views, "all")
         both = (self.bernoulli.masks(uniforms), self.bernoulli.opposite_masks(uniforms))
         one, other = (self._contrast(states, batch, masks, context) for masks in both)
         return {"cl": Term(arm_surrogate(one, other, uniforms, self.bernoulli.logits))}
-
-    def _states(self, batch: Batch) -> tuple[Tensor, ...]:
-        """States of all tokens of each view."""
-        together = Histories.concatenate(list(batch.views))
-        states = self.encoder.encode(together.items, together.offsets, "all")
-        return torch.split(states, [len(view.items) for view in batch.views])
 
     def _contrast(
         self, states: Sequence[Tensor], batch: Batch, masks: Tensor, context: StepContext

@@ -25,7 +25,6 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from mclrec.augment.operators import Crop, Mask, Reorder
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import ViewPairs, info_nce_of
@@ -149,6 +148,4 @@ class MCLRec(SequentialRecommender):
         if not config.beta and not config.lambda_:
             return None
         token = 0 if config.mask == "padding" else self.num_items + 1
-        return TwoViews(
-            (Crop(config.crop_ratio), Mask(config.mask_ratio, token), Reorder(config.reorder_ratio))
-        )
+        return TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio, token)

@@ -104,13 +104,15 @@ class SequentialRecommender(VectorRecommender):
             return states
         return take(states, histories.offsets[1:].to(states.device) - 1)
 
-    def encode(self, parts: Sequence[Histories]) -> tuple[Tensor, ...]:
-        """Last hidden states of several batches of histories, in one pass."""
+    def encode(
+        self, parts: Sequence[Histories], outputs: Literal["last", "all"] = "last"
+    ) -> tuple[Tensor, ...]:
+        """Hidden states of several batches of histories, in one pass: of the last tokens, or of all."""
         if not parts:
             return ()
         together = Histories.concatenate(list(parts))
-        states = self.encoder.encode(together.items, together.offsets)
-        return torch.split(states, [len(part) for part in parts])
+        states = self.encoder.encode(together.items, together.offsets, outputs)
+        return torch.split(states, [len(part) if outputs == "last" else len(part.items) for part in parts])
 
     def recommendation_loss(self, states: Tensor, batch: Batch, table: ItemTable | None = None) -> Term:
         """L_rec: eq. 3 with its y-hat read as logits, or SASRec's binary cross-entropy.

@@ -23,7 +23,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mclrec.augment.operators import Crop, Mask, Reorder
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce
@@ -66,12 +65,10 @@ class SRMA(SequentialRecommender):
     def phases(self) -> Sequence[Phase]:
         """The second encoder, then the first with its help."""
         config = self.config
-        operators = (
-            Crop(config.crop_ratio),
-            Mask(config.mask_ratio, self.num_items + 1),
-            Reorder(config.reorder_ratio),
+        views = TwoViews.of_ratios(
+            config.crop_ratio, config.mask_ratio, config.reorder_ratio, self.num_items + 1
         )
-        training = self.phase([Update(self.loss, "main")], TwoViews(operators))
+        training = self.phase([Update(self.loss, "main")], views)
         if not config.complement:
             return (training,)
         first = replace(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mclrec.nn.dropout import Dropout
-from mclrec.nn.packing import take
+from mclrec.nn.packing import last_of_padded, take
 
 __all__ = ["ConvolutionEncoder"]
 
@@ -79,8 +79,7 @@ class ConvolutionEncoder(nn.Module):
         def earlier(x: Tensor, steps: int) -> Tensor:
             return F.pad(x, (0, 0, steps, 0))[:, : x.shape[1]]
 
-        x = self._blocks(self.dropout(self.items(items)), earlier)
-        return x.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2])).squeeze(1)
+        return last_of_padded(self._blocks(self.dropout(self.items(items)), earlier), lengths)
 
     def _blocks(self, x: Tensor, earlier: _Earlier) -> Tensor:
         """All residual blocks; ``earlier(x, steps)`` is each token's predecessor so many steps back."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mclrec.nn.dropout import Dropout
-from mclrec.nn.packing import take
+from mclrec.nn.packing import last_of_padded, take
 
 __all__ = ["GRUEncoder"]
 
@@ -79,8 +79,7 @@ class GRUEncoder(nn.Module):
         states, _ = self.gru(
             self.dropout(self.items(items))
         )  # what lies after the end changes nothing before
-        last = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])
-        out: Tensor = self.out(states.gather(1, last).squeeze(1))
+        out: Tensor = self.out(last_of_padded(states, lengths))
         return out
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from mclrec.data.packed import IntArray
 from mclrec.shapes import round_up
 
-__all__ = ["ABSENT", "Group", "Layout", "layout", "take"]
+__all__ = ["ABSENT", "Group", "Layout", "last_of_padded", "layout", "take"]
 
 _SHORTEST = 16
 """Histories up to this length have blocks of this length; each longer kind of block reaches four times as far."""
@@ -164,6 +164,11 @@ def take(rows: Tensor, places: Tensor) -> Tensor:
     """Rows at distinct places: as ``index_select``, whose backward pass would add where a copy will do."""
     taken: Tensor = _Gather.apply(rows, places)  # type: ignore[no-untyped-call]
     return taken
+
+
+def last_of_padded(states: Tensor, lengths: Tensor) -> Tensor:
+    """(B, d) the state (B, L, d) of each left-aligned history's last token."""
+    return states.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
 
 
 class _Gather(torch.autograd.Function):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mclrec.nn.attention import attend, causal_attention, last_attention
 from mclrec.nn.dropout import Dropout
-from mclrec.nn.packing import Layout, layout, take
+from mclrec.nn.packing import Layout, last_of_padded, layout, take
 
 __all__ = ["TransformerEncoder"]
 
@@ -111,8 +111,7 @@ class TransformerEncoder(nn.Module):
         future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
         for block in cast("Iterable[_Block]", self.blocks):
             x = block.padded(x, future, hidden)
-        last = (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2])
-        return x.gather(1, last).squeeze(1)
+        return last_of_padded(x, lengths)
 
     def _positions(self, offsets: Tensor) -> Tensor:
         """(T,) position ids of packed tokens, on the host."""

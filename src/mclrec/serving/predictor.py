@@ -207,13 +207,15 @@ class Model:
         ids = np.repeat(popular.numpy(), len(histories), axis=0)
         scores = np.repeat(counts.numpy(), len(histories), axis=0)
         rows = np.flatnonzero(histories.lengths)
-        size = min(_ROWS, rows_per_chunk(len(self.items)))
-        for start in range(0, len(rows), size):
-            chunk = rows[start : start + size]
+        size = rows_per_chunk(len(self.items))
+        for start in range(0, len(rows), _ROWS):
+            chunk = rows[start : start + _ROWS]
             batch = Histories.of(_take(histories, chunk, self._model.longest), users[chunk]).to(self._device)
-            seen = None if include_seen else _take(histories, chunk)
-            best, values = top_items(self._model.scores(batch).float(), k, seen)
-            ids[chunk], scores[chunk] = best.cpu().numpy(), values.cpu().numpy()
+            for number, part in enumerate(self._model.scores_by_parts(batch, size)):
+                some = chunk[number * size : (number + 1) * size]
+                seen = None if include_seen else _take(histories, some)
+                best, values = top_items(part.float(), k, seen)
+                ids[some], scores[some] = best.cpu().numpy(), values.cpu().numpy()
         return ids, scores
 
     def _table(
