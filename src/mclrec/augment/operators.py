@@ -4,8 +4,8 @@ Every operator takes a batch and a generator and returns a new batch with the sa
 order; the input is never changed. Sequences of one item are left alone. Counts are ``math.floor(ratio * n)``
 of the float product, rounding included: 28 of 100 for a ratio of .29.
 
-`Crop`, `Mask` and `Reorder` are those of CL4SRec (Xie et al., 2022, section 3.2), `Substitute` and `Insert` those of
-CoSeRec (Liu et al., 2021, section 3.2).
+`Crop`, `Mask` and `Reorder` are those of CL4SRec (Xie et al., 2022), `Substitute` and `Insert` those of
+CoSeRec (Liu et al., 2021).
 """
 
 from __future__ import annotations

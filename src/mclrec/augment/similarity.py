@@ -1,4 +1,4 @@
-"""Which item is most like which: by who had both, or by learned vectors (CoSeRec, Liu et al., 2021, section 3.2)."""
+"""Which item is most like which: by who had both, or by learned vectors (CoSeRec, Liu et al., 2021)."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class TwoViews:
             raise ConfigError(f"two views need two different operators; {len(self.operators)} given")
 
     @classmethod
-    def of_ratios(cls, crop: float, mask: float, reorder: float, token: int) -> TwoViews:
-        """Crop, mask by ``token`` and reorder."""
+    def of_ratios(cls, crop: float, mask: float, reorder: float, token: int = 0) -> TwoViews:
+        """Crop, mask by ``token`` and reorder; see `Mask` for what it may be."""
         return cls((Crop(crop), Mask(mask, token), Reorder(reorder)))
 
     def __call__(self, batch: Packed, rng: np.random.Generator) -> tuple[Packed, Packed]:

@@ -10,7 +10,7 @@ __all__ = ["binary_cross_entropy", "bpr", "bpr_max", "top1_max"]
 
 
 def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
-    """Sum of ``-log sigmoid(positive) - log(1 - sigmoid(negative))`` (SASRec, Kang and McAuley, 2018, eq. 6).
+    """Sum of ``-log sigmoid(positive) - log(1 - sigmoid(negative))`` (SASRec, Kang and McAuley, 2018).
 
     Args:
         positive: (...) scores of the targets.
@@ -40,8 +40,7 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
 def bpr_max(positive: Tensor, negative: Tensor, penalty: float) -> Tensor:
     """Sum of ``-log sum_j s_j sigmoid(r_i - r_j) + penalty sum_j s_j r_j^2``, s the softmax of the negatives' scores.
 
-    Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018,
-    section 3.3.
+    Hidasi and Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, CIKM 2018.
 
     Args:
         positive: (T,) scores r_i of the targets.
@@ -60,7 +59,7 @@ def bpr_max(positive: Tensor, negative: Tensor, penalty: float) -> Tensor:
 def top1_max(positive: Tensor, negative: Tensor) -> Tensor:
     """Sum of ``sum_j s_j (sigmoid(r_j - r_i) + sigmoid(r_j^2))``, s the softmax of the negatives' scores.
 
-    Hidasi and Karatzoglou, 2018, section 3.2; arguments and result as `bpr_max`.
+    Hidasi and Karatzoglou, 2018; arguments and result as `bpr_max`.
     """
     weights = negative.softmax(1)
     scores = negative.masked_fill(negative == -torch.inf, 0)

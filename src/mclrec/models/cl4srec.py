@@ -1,9 +1,9 @@
 """CL4SRec: Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022.
 
 SASRec, and beside it a contrast between two random views of each history: the two are a positive pair, the views of all
-other histories in the batch are their negatives (section III-B). L = L_main + lambda L_cl.
+other histories in the batch are their negatives. L = L_main + lambda L_cl.
 
-A view is a crop, a mask or a reorder (section III-C); the two of a history are made by different operators. Inner
+A view is a crop, a mask or a reorder; the two of a history are made by different operators. Inner
 products at temperature 1 are contrasted, without a projection head.
 
 Departs from the paper in: a masked item gets an id of its own (the paper's; the code of some successors reuses the

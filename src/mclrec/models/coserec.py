@@ -1,14 +1,15 @@
 """CoSeRec: Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation, 2021.
 
-CL4SRec with two operators more that know which items are alike: substitute and insert (section 3.2). Short
-histories, which a crop would destroy, are augmented by insert, substitute and mask alone (section 3.3). All states of a
+CL4SRec with two operators more that know which items are alike: substitute and insert. Short
+histories, which a crop would destroy, are augmented by insert, substitute and mask alone. All states of a
 view, side by side, are contrasted.
 
 What is alike is told by who had both items, with inverse user frequency; after a warm-up also by the learned item
-vectors, whichever is the more similar after scaling both to 0 .. 1 (section 3.2.3).
+vectors, whichever is the more similar after scaling both to 0 .. 1.
 
 Follows the authors' code in: the single most similar item, and at least one item substituted or inserted; two draws
-may choose the same operator. Departs from it in: states of padding are in no row; the vectors are compared anew at the
+may choose the same operator; a masked item becomes the padding id, which nothing attends to; on Beauty, short histories
+are augmented as long ones. Departs from it in: states of padding are in no row; the vectors are compared anew at the
 start of each epoch after the warm-up.
 """
 

@@ -3,8 +3,8 @@
 
 SASRec on prefixes with full softmax, and two contrasts whose positives need no augmentation of the data:
 
-- unsupervised (section 4.2): the same history encoded twice, each time with fresh dropout;
-- supervised (section 4.3): another history that is followed by the same target item.
+- unsupervised: the same history encoded twice, each time with fresh dropout;
+- supervised: another history that is followed by the same target item.
 
 L = L_rec + lambda L_un + lambda_supervised L_su. The authors' scripts run ``contrast = "crossed"`` instead, one term
 between the second pass of the history and the other history; it is the default because the published numbers come

@@ -1,16 +1,16 @@
 """ICLRec: Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW 2022.
 
-SASRec with two contrasts beside its loss, L = L_rec + lambda L_ICL + beta L_seq (section 4.4):
+SASRec with two contrasts beside its loss, L = L_rec + lambda L_ICL + beta L_seq:
 
 - instances: two random views of a history, all their states side by side, against the other histories of the batch;
-- intents: the mean state of each view against the centroid that its history belongs to (section 4.2). Centroids are
-  found anew at the start of every epoch, by k-means over the mean states of all training histories (section 4.1):
+- intents: the mean state of each view against the centroid that its history belongs to. Centroids are
+  found anew at the start of every epoch, by k-means over the mean states of all training histories:
   the two steps of an EM algorithm.
 
 Follows the authors' code in: the nearest centroid is that of the history itself under the current encoder, without a
 gradient; centroids have length 1 in the contrast; histories of the same intent stay negatives of each other, as without
-its option for false negatives. Departs from it in: states of padding are in no mean and no row; the two views are made
-by different operators.
+its option for false negatives; a masked item becomes the padding id, which nothing attends to. Departs from it in:
+states of padding are in no mean and no row; the two views are made by different operators.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ class ICLRec(SequentialRecommender):
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
         config = self.config
-        views = TwoViews.of_ratios(
-            config.crop_ratio, config.mask_ratio, config.reorder_ratio, self.num_items + 1
-        )
+        views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         return (self.phase([Update(self.loss, "all")], views),)
 
     @torch.no_grad()

@@ -61,7 +61,7 @@ class InformedRecommender(SequentialRecommender):
         operators = (
             Insert(config.insert_ratio, self._alike, self.longest),
             Substitute(config.substitute_ratio, self._alike),
-            Mask(config.mask_ratio, self.num_items + 1),
+            Mask(config.mask_ratio),
             Crop(config.crop_ratio),
             Reorder(config.reorder_ratio),
         )

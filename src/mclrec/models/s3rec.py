@@ -1,8 +1,8 @@
 """S3-Rec: Zhou et al., S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information
 Maximization, CIKM 2020. Masked item prediction (MIP) alone: the other three tasks need attributes of items.
 
-First the encoder, seeing both sides, learns to tell a hidden item from a drawn one (section 4.2); then it
-is trained as SASRec, seeing what came before alone (section 4.3).
+First the encoder, seeing both sides, learns to tell a hidden item from a drawn one; then it
+is trained as SASRec, seeing what came before alone.
 
 Follows the authors' code in: one negative a hidden item and a pairwise logistic loss; the last item of each history is
 always hidden beside a fifth of the others; a mask id of its own; a linear map before hidden items are compared. It

@@ -4,7 +4,7 @@ A causal transformer over the history; the last hidden state is the query (secti
 
 - ``unit = "prefixes", loss = "softmax"``: the encoder of DuoRec and MCLRec trained by the recommendation loss alone.
 - ``unit = "sequences", loss = "bce", positions = "newest"``: the paper's own, with one uniform negative a position
-  (eq. 6), as S3-Rec, CoSeRec and ICLRec run it.
+  as S3-Rec, CoSeRec and ICLRec run it.
 
 Departs from the paper in: post-norm blocks, GELU, an inner width of 4 d, scores tied to the item table, LayerNorm
 after the embedding; all as in the implementations that the tables of this field come from.

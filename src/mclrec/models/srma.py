@@ -1,6 +1,6 @@
 """SRMA: Liu et al., Improving Contrastive Learning with Model Augmentation, 2022.
 
-SASRec with a contrast between two views of each history, whose encoders differ too (section 4):
+SASRec with a contrast between two views of each history, whose encoders differ too:
 
 - neuron masking: each pass has fresh dropout on hidden units, at the encoder's own rate;
 - layer dropping: further layers stand behind the encoder, and each pass leaves some of them out at random;
@@ -8,10 +8,13 @@ SASRec with a contrast between two views of each history, whose encoders differ 
 
 L = L_rec + lambda L_cl; all states of a view, side by side, are contrasted, as in CoSeRec.
 
-Follows the authors' code in: two further layers of which one is left out, the recommendation loss through them too, a
-weight of one half for the second encoder, attention dropout of .1. Departs from it in: the further layers are linear,
-GELU, dropout, residual and LayerNorm; the second encoder is trained by the recommendation loss alone, for a fixed
-number of epochs; the two views are made by different operators, and states of padding are in no row.
+Follows the authors' code in: two further layers of which one is left out, each linear, GELU, dropout, residual and
+LayerNorm; the recommendation loss through them too; a weight of one half for the second encoder; attention dropout of
+.1; a masked item becomes the padding id, which nothing attends to. Departs from it in: each view draws which layers it
+leaves out; the second encoder's states are added, as in the paper, where the code contrasts each view with what the
+second encoder makes of the history itself, and its published command does not even ask for that; the second encoder is
+trained by the recommendation loss alone, for a fixed number of epochs; the two views are made by different operators;
+states of padding are in no row.
 """
 
 from __future__ import annotations
@@ -65,9 +68,7 @@ class SRMA(SequentialRecommender):
     def phases(self) -> Sequence[Phase]:
         """The second encoder, then the first with its help."""
         config = self.config
-        views = TwoViews.of_ratios(
-            config.crop_ratio, config.mask_ratio, config.reorder_ratio, self.num_items + 1
-        )
+        views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         training = self.phase([Update(self.loss, "main")], views)
         if not config.complement:
             return (training,)

@@ -1,4 +1,4 @@
-"""Dilated causal convolutions over packed histories, as in NextItNet (Yuan et al., WSDM 2019, section 3.3)."""
+"""Dilated causal convolutions over packed histories, as in NextItNet (Yuan et al., WSDM 2019)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gated recurrent units over packed histories, as in GRU4Rec (Hidasi et al., ICLR 2016, section 3)."""
+"""Gated recurrent units over packed histories, as in GRU4Rec (Hidasi et al., ICLR 2016)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers of which each training pass leaves some out (SRMA, Liu et al., 2022, section 4.2)."""
+"""Layers of which each training pass leaves some out (SRMA, Liu et al., 2022)."""
 
 from __future__ import annotations
 
