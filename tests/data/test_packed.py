@@ -23,3 +23,13 @@ def test_ranges_are_concatenated(pairs: list[tuple[int, int]]) -> None:
     starts, lengths = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
     expected = [place for start, length in pairs for place in range(start, start + length)]
     assert ranges(starts, lengths).tolist() == expected
+
+
+@given(SEQUENCES.filter(bool), st.lists(st.integers(0, 7), max_size=9), st.none() | st.integers(0, 7))
+def test_takes_sequences(sequences: list[list[int]], rows: list[int], longest: int | None) -> None:
+    chosen = np.array(rows, dtype=np.int64) % len(sequences)
+    taken = Packed.of(sequences).take(chosen, longest)
+    keep = [len(sequences[row]) if longest is None else min(len(sequences[row]), longest) for row in chosen]
+    assert taken.tolist() == [
+        sequences[row][len(sequences[row]) - kept :] for row, kept in zip(chosen, keep, strict=True)
+    ]

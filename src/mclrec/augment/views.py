@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mclrec.augment.operators import Crop, Mask, Operator, Reorder
-from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.data.packed import IntArray, Packed
 from mclrec.errors import ConfigError
 
 __all__ = ["TwoViews", "TwoViewsByLength", "apply_chosen"]
@@ -93,18 +93,10 @@ def apply_chosen(
     grouped = np.argsort(choice, kind="stable")
     bounds = np.searchsorted(choice[grouped], np.arange(len(operators) + 1))
     parts = [
-        operator(_take(batch, grouped[start:stop]), rng)
+        operator(batch.take(grouped[start:stop]), rng)
         for operator, start, stop in zip(operators, bounds[:-1], bounds[1:], strict=True)
     ]
     lengths = np.concatenate([part.lengths for part in parts])
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    return _take(Packed(np.concatenate([part.items for part in parts]), offsets), np.argsort(grouped))
-
-
-def _take(batch: Packed, rows: IntArray) -> Packed:
-    """The sequences ``rows``, in that order."""
-    lengths = batch.lengths[rows]
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return Packed(batch.items[ranges(batch.offsets[rows], lengths)], offsets)
+    return Packed(np.concatenate([part.items for part in parts]), offsets).take(np.argsort(grouped))

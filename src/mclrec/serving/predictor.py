@@ -210,10 +210,10 @@ class Model:
         size = rows_per_chunk(len(self.items))
         for start in range(0, len(rows), _ROWS):
             chunk = rows[start : start + _ROWS]
-            batch = Histories.of(_take(histories, chunk, self._model.longest), users[chunk]).to(self._device)
+            batch = Histories.of(histories.take(chunk, self._model.longest), users[chunk]).to(self._device)
             for number, part in enumerate(self._model.scores_by_parts(batch, size)):
                 some = chunk[number * size : (number + 1) * size]
-                seen = None if include_seen else _take(histories, some)
+                seen = None if include_seen else histories.take(some)
                 best, values = top_items(part.float(), k, seen)
                 ids[some], scores[some] = best.cpu().numpy(), values.cpu().numpy()
         return ids, scores
@@ -231,13 +231,6 @@ class Model:
             pa.array(scores[kept], pa.float32()),
         ]
         return pa.table(columns, schema=_schema(user_ids, self.items))
-
-
-def _take(packed: Packed, rows: IntArray, longest: int | None = None) -> Packed:
-    """Some sequences, or the last ``longest`` tokens of each."""
-    ends = packed.offsets[rows + 1]
-    lengths = packed.lengths[rows] if longest is None else np.minimum(packed.lengths[rows], longest)
-    return Packed(packed.items[ranges(ends - lengths, lengths)], np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def _known(packed: Packed) -> Packed:
