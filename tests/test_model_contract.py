@@ -57,7 +57,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"pretrain_epochs": 0},
     ],
     "cl4srec": [
-        {"unit": "sequences", "loss": "bce", "positions": "newest"},
+        {"unit": "sequences", "loss": "bce", "positions": "newest", "contrast": "all"},
         {"encoder": "gru"},
         {"encoder": "convolution", "unit": "sequences"},
         {"lambda": 0.0},

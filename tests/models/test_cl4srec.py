@@ -14,8 +14,9 @@ from mclrec.models.cl4srec import CL4SRec, CL4SRecConfig
 DATA = tiny_data()
 
 
+@pytest.mark.parametrize("contrast", ["last", "all"])
 @pytest.mark.parametrize("unit", ["prefixes", "sequences"])
-def test_the_contrast_is_that_of_the_two_views_last_states(unit: str) -> None:
+def test_the_contrast_is_that_of_the_two_views(unit: str, contrast: str) -> None:
     torch.manual_seed(0)
     small: dict[str, Any] = {
         "width": 8,
@@ -24,6 +25,7 @@ def test_the_contrast_is_that_of_the_two_views_last_states(unit: str) -> None:
         "dropout": 0,
         "attention_dropout": 0,
         "unit": unit,
+        "contrast": contrast,
     }
     made = CL4SRec(CL4SRecConfig.model_validate(small), DATA.num_items)
     [phase] = made.phases()
@@ -31,7 +33,18 @@ def test_the_contrast_is_that_of_the_two_views_last_states(unit: str) -> None:
     batch = phase.prepare(examples, np.arange(30), np.random.default_rng(0))
     assert len(batch.views) == 2
     assert any((view.items == DATA.num_items + 1).any() for view in batch.views)
-    views = [made.encoder.encode(view.items, view.offsets) for view in batch.views]
+    states = [made.encoder.encode(view.items, view.offsets, "all") for view in batch.views]
+    views = [
+        torch.stack([_row(list(one), contrast) for one in torch.split(all_of_it, view.lengths.tolist())])
+        for all_of_it, view in zip(states, batch.views, strict=True)
+    ]
     term = made.loss(batch, StepContext())["cl"]
     assert term.weight == 0.1
     torch.testing.assert_close(term.mean, info_nce(views[0], views[1]))
+
+
+def _row(states: list[torch.Tensor], contrast: str) -> torch.Tensor:
+    """The last state, or all of them behind zeros for the places that a longer history has."""
+    if contrast == "last":
+        return states[-1]
+    return torch.cat([torch.zeros(8)] * (6 - len(states)) + states)

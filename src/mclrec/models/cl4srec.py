@@ -6,6 +6,9 @@ other histories in the batch are their negatives. L = L_main + lambda L_cl.
 A view is a crop, a mask or a reorder; the two of a history are made by different operators. Inner
 products at temperature 1 are contrasted, without a projection head.
 
+What is contrasted is the last state of a view, as in the paper, or with ``contrast = "all"`` all its states side by
+side, as in the code of CoSeRec and ICLRec, from which the published numbers of the paper's regime come.
+
 Departs from the paper in: a masked item gets an id of its own (the paper's; the code of some successors reuses the
 padding id); the encoder is the one of `mclrec.models.sasrec`, with its departures. A public version masks in place and
 so damages its own training data; here the views are copies.
@@ -14,14 +17,17 @@ so damages its own training data; here the views are copies.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
+from torch import Tensor
 
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.base import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+from mclrec.nn.pooling import flatten_newest
 
 __all__ = ["CL4SRec", "CL4SRecConfig"]
 
@@ -31,6 +37,7 @@ class CL4SRecConfig(AnyEncoderConfig):
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of L_cl")
     temperature: float = Field(1.0, gt=0, description="what inner products are divided by")
+    contrast: Literal["last", "all"] = Field("last", description="which states of a view are contrasted")
     crop_ratio: float = Field(0.6, gt=0, le=1, description="eta, share of items that crop keeps")
     mask_ratio: float = Field(0.3, ge=0, lt=1, description="gamma, share of items that mask hides")
     reorder_ratio: float = Field(0.6, ge=0, le=1, description="beta, share of items that reorder shuffles")
@@ -51,10 +58,18 @@ class CL4SRec(SequentialRecommender):
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_main + lambda L_cl."""
-        states, views = self.states_with_views(batch)
+        states, views = self._states_and_views(batch)
         losses: Losses = {"rec": self.recommendation_loss(states, batch)}
         if views:
             view1, view2 = (context.gather(view) for view in views)
             contrast = info_nce(view1, view2, self.config.temperature)
             losses["cl"] = Term(contrast, weight=self.config.lambda_)
         return losses
+
+    def _states_and_views(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The states before targets; of each view (B, d), or (B, n d) if all states are contrasted."""
+        if self.config.contrast == "last":
+            return self.states_with_views(batch)
+        views = zip(self.encode(batch.views, "all"), batch.views, strict=True)
+        flat = tuple(flatten_newest(states, view.offsets, self.longest) for states, view in views)
+        return self.target_states(batch), flat
