@@ -1,16 +1,17 @@
-"""Sizes of a data set as in the paper's tables 2 and 5."""
+"""Sizes of a data set as in the paper's tables 2 and 5, and its users of some length."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mclrec.data.packed import ranges
 from mclrec.data.sequences import SequenceData
+from mclrec.errors import DataError
 
-__all__ = ["GROUPS", "Sizes", "table2", "table5"]
+__all__ = ["GROUPS", "Sizes", "of_length", "table2", "table5"]
 
 GROUPS: tuple[tuple[str, int, int | None], ...] = (("=5", 5, 5), ("6-8", 6, 8), (">8", 9, None))
 """Table 5's groups of users by sequence length: label, shortest, longest."""
@@ -56,11 +57,34 @@ def table5(data: SequenceData) -> list[Sizes]:
     return [_group(data, *group) for group in GROUPS]
 
 
-def _group(data: SequenceData, label: str, shortest: int, longest: int | None) -> Sizes:
+def of_length(data: SequenceData, shortest: int, longest: int | None = None) -> SequenceData:
+    """Only the users with ``shortest`` to ``longest`` interactions; the catalogue stays whole.
+
+    Raises:
+        DataError: there are none.
+    """
     lengths = data.lengths
-    chosen = (lengths >= shortest) & (longest is None or lengths <= longest)
-    items = data.items[ranges(data.offsets[:-1][chosen], lengths[chosen])]
-    return _sizes(label, int(chosen.sum()), items)
+    chosen = np.flatnonzero((lengths >= shortest) & (longest is None or lengths <= longest))
+    label = f"{shortest}-{'' if longest is None else longest}"
+    if not len(chosen):
+        raise DataError(f"{data.name}: no user has {label} interactions")
+    places = ranges(data.offsets[chosen], lengths[chosen])
+    return replace(
+        data,
+        items=data.items[places],
+        offsets=np.concatenate([[0], np.cumsum(lengths[chosen])]),
+        user_ids=data.user_ids.take(chosen),
+        times=None if data.times is None else data.times[places],
+        name=f"{data.name}-{label}",
+    )
+
+
+def _group(data: SequenceData, label: str, shortest: int, longest: int | None) -> Sizes:
+    try:
+        group = of_length(data, shortest, longest)
+    except DataError:
+        return Sizes(label, 0, 0, 0, 0)
+    return _sizes(label, group.num_users, group.items)
 
 
 def _sizes(name: str, users: int, items: npt.NDArray[np.int32]) -> Sizes:

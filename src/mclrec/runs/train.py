@@ -30,7 +30,7 @@ from mclrec.runs.transfer import take_over
 from mclrec.training.reporting import Reporter
 from mclrec.training.trainer import FitResult, Trainer
 
-__all__ = ["TrainRequest", "resolve_device", "train"]
+__all__ = ["TrainRequest", "longest_time", "resolve_device", "train"]
 
 _FREE = {"epochs", "patience", "checkpoint_minutes"}
 """Settings of training that may change between a run and its resumption."""
@@ -114,6 +114,18 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
     write_json(directory / "metrics.json", record)
     write_text(directory / "README.md", model_card(info, record, recipe))
     return Run(directory)
+
+
+def longest_time(data: SequenceData, recipe: Recipe) -> float:
+    """Seconds that a run would take on this machine if it were never stopped early; validation not counted."""
+    split = make_split(data, "leave-one-out")
+    model = build(recipe, split.training, 1)
+    if not model.phases():
+        return 0.0
+    device, nowhere = resolve_device("auto"), Path()  # nothing is written
+    return Trainer(
+        model, split, recipe.training, seed=1, directory=nowhere, device=device, identity={}
+    ).longest_time()
 
 
 def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:

@@ -6,6 +6,7 @@ from its last checkpoint gives the same numbers as one that was not.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,34 @@ class Trainer:
             position.best_value if measured else None,
             interrupted,
         )
+
+    def longest_time(self, steps: int = 9) -> float:
+        """Seconds that all epochs of all phases would take, by the time of a few batches; validation not counted.
+
+        The model is not worth anything afterwards.
+        """
+        self.model.on_fit_start(self.split.training)
+        self.model.to(self.device)
+        total = 0.0
+        for number, phase in enumerate(self.model.phases()):
+            self.model.on_phase_start(phase.name)
+            self.model.on_epoch_start(self._context(Position(phase=number)))
+            self.model.train()
+            epochs = self.config.epochs if phase.epochs is None else phase.epochs
+            total += epochs * self._epoch_time(number, phase, steps)
+        return total
+
+    def _epoch_time(self, number: int, phase: Phase, steps: int) -> float:
+        """Seconds of one epoch by the median of ``steps`` of its batches, after one that warms up."""
+        examples = phase.examples(self.split.training)
+        optimisers = Optimisers(self.model, {update.group for update in phase.updates}, self.config)
+        batches = EpochBatches(phase, examples, self.config.batch_size, (self.seed, number, 1), self.device)
+        times = []
+        for step in range(min(steps + 1, len(batches))):
+            started = time.perf_counter()
+            self._run_updates(phase, batches.prepare(step), optimisers, (self.seed, number, 1, step))
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[1:] or times) * len(batches)
 
     def _run_phase(
         self,

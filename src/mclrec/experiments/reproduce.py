@@ -1,0 +1,125 @@
+"""From the name of a table or figure to its numbers: plan, campaign, sheets, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mclrec.experiments.campaign import Progress, distinct, run_campaign
+from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.frame import Entry, Measurement
+from mclrec.experiments.registry import SIZES, TARGETS, names
+from mclrec.experiments.sheet import Sheet, latex, markdown, pivot
+from mclrec.experiments.target import Scope, Target
+from mclrec.files import write_text
+from mclrec.runs.run import LABELS
+
+__all__ = ["Outcome", "Plan", "gather", "make_plan", "reproduce"]
+
+_PROTOCOLS = {"U": "items of the history stay candidates", "F": "items of the history are dropped"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be run.
+
+    Attributes:
+        scope: what was asked.
+        entries: of each target.
+        cells: the runs, each once.
+    """
+
+    scope: Scope
+    entries: Mapping[str, Sequence[Entry]]
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is there of one target.
+
+    Attributes:
+        name: of the target.
+        measurements: of its finished runs.
+        sheets: its tables.
+        missing: how many runs are not done.
+    """
+
+    name: str
+    measurements: Sequence[Measurement]
+    sheets: Sequence[Sheet]
+    missing: int
+
+
+def make_plan(what: str, scope: Scope, cells: Cells) -> Plan:
+    """The runs of a target, or of all.
+
+    Raises:
+        ConfigError: no such target, model, or setting.
+        DataError: no such data.
+    """
+    entries = {name: TARGETS[name].plan(scope) for name in names(what) if name in TARGETS}
+    wanted = [cell for chosen in entries.values() for entry in chosen for cell in entry.cells]
+    return Plan(scope, entries, distinct(cells, wanted))
+
+
+def reproduce(
+    what: str,
+    scope: Scope,
+    out: Path,
+    *,
+    workers: int = 1,
+    budget: float | None = None,
+    show: Callable[[Progress], None] | None = None,
+) -> tuple[list[Outcome], Progress]:
+    """Run what is missing and write what is there.
+
+    Args:
+        what: a target, or ``all``.
+        scope: how much of it.
+        out: gets ``cells/`` with the runs, and a folder a target with its tables.
+        workers: processes.
+        budget: seconds after which it stops.
+        show: told about progress.
+
+    Raises:
+        ConfigError, DataError: as `make_plan`.
+    """
+    cells = Cells(out / "cells")
+    plan = make_plan(what, scope, cells)
+    progress = run_campaign(cells, plan.cells, workers=workers, budget=budget, show=show)
+    outcomes = [gather(name, plan, cells) for name in names(what)]
+    for outcome in outcomes:
+        _write(outcome, out / outcome.name)
+    return outcomes, progress
+
+
+def gather(name: str, plan: Plan, cells: Cells) -> Outcome:
+    """What the finished runs gave."""
+    if name in SIZES:
+        return Outcome(name, [], SIZES[name](cells.datasets, plan.scope.datasets), 0)
+    target, entries = TARGETS[name], plan.entries[name]
+    measurements = target.measure(cells, entries)
+    wanted = distinct(cells, [cell for entry in entries for cell in entry.cells])
+    missing = sum(not cells.done(cell) for cell in wanted)
+    return Outcome(name, measurements, _sheets(target, measurements, missing), missing)
+
+
+def _sheets(target: Target, measurements: Sequence[Measurement], missing: int) -> list[Sheet]:
+    notes = [f"Partial: {missing} runs are not done."] if missing else []
+    return [
+        pivot(
+            f"{target.title} on {data}, {label}: {_PROTOCOLS[label]} (paper, {target.source})",
+            [row for row in measurements if row.data == data and row.protocol == label],
+            [*notes, *target.notes],
+        )
+        for data in dict.fromkeys(row.data for row in measurements)
+        for label in LABELS
+    ]
+
+
+def _write(outcome: Outcome, folder: Path) -> None:
+    text = "\n".join(markdown(sheet) for sheet in outcome.sheets)
+    write_text(folder / "tables.md", text or "Nothing is done yet.\n")
+    write_text(folder / "tables.tex", "\n".join(latex(sheet) for sheet in outcome.sheets))

@@ -1,0 +1,88 @@
+"""What a table or figure of the paper is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from mclrec.errors import ConfigError
+from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.frame import METRICS, Entry, Measurement, measure
+from mclrec.models import registry
+
+__all__ = ["PAPER_DATASETS", "Scope", "Target"]
+
+PAPER_DATASETS = ("beauty", "sports", "yelp")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much of a target is asked for.
+
+    Attributes:
+        datasets: names or paths.
+        models: which to compare, where a target compares models; its own choice if empty.
+        seeds: how many, from 1.
+        settings: go before all recipes, and before what the target itself changes.
+    """
+
+    datasets: Sequence[str] = PAPER_DATASETS
+    models: Sequence[str] = ()
+    seeds: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def cells(self, cell: Cell) -> list[Cell]:
+        """The cell once a seed, with the settings that were asked for."""
+        settings = {**cell.settings, **self.settings}
+        return [replace(cell, seed=seed, settings=settings) for seed in range(1, self.seeds + 1)]
+
+    def entry(self, cell: Cell, row: str, x: float | None = None) -> Entry:
+        """The cell's seeds as one row or point."""
+        return Entry(cell.data, row, self.cells(cell), x)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table or figure.
+
+    Attributes:
+        name: what ``mclrec reproduce`` calls it.
+        title: what it shows.
+        source: where the paper has it.
+        entries: the runs that it needs.
+        models: that it compares unless others are asked for; empty if it is about MCLRec alone.
+        kind: how it is drawn; a table is not.
+        x: what stands on the abscissa of its plot.
+        metrics: what it reports.
+        paper: the paper's value of a measurement, where it has one.
+        notes: what a reader must know about its numbers.
+    """
+
+    name: str
+    title: str
+    source: str
+    entries: Callable[[Scope], Sequence[Entry]]
+    models: Sequence[str] = ()
+    kind: Literal["table", "lines", "bars"] = "table"
+    x: str = ""
+    metrics: Sequence[str] = METRICS
+    paper: Callable[[Measurement], float | None] = lambda _: None
+    notes: Sequence[str] = ()
+
+    def plan(self, scope: Scope) -> Sequence[Entry]:
+        """The runs, for what is asked.
+
+        Raises:
+            ConfigError: models are asked for that do not exist, or that the target does not compare.
+        """
+        for model in scope.models:
+            registry.entry(model)
+        if scope.models and not self.models:
+            raise ConfigError(f"{self.name} is about variants of MCLRec alone: leave --models out")
+        return self.entries(replace(scope, models=scope.models or self.models))
+
+    def measure(self, cells: Cells, entries: Sequence[Entry]) -> list[Measurement]:
+        """What the finished runs among them gave, the paper's values beside it."""
+        found = measure(cells, entries, self.metrics)
+        return [replace(row, paper=self.paper(row)) for row in found]

@@ -1,0 +1,145 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.helpers import tiny_data, write_log
+
+from mclrec.experiments import worker
+from mclrec.experiments.campaign import Progress, look, run_campaign
+from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.worker import ERROR, do_cells, lock_of
+from mclrec.runs import train as runs_train
+from mclrec.runs.train import TrainRequest
+
+SMALL = {"epochs": 2, "width": 8, "batch_size": 16}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    return str(write_log(tmp_path / "tiny.csv", tiny_data(shortest=5)))
+
+
+def test_a_cell_is_done_once(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, cell = Cells(tmp_path / "cells"), Cell(log, "sasrec", settings=SMALL)
+    assert do_cells(cells, [cell, cell])
+    assert look(cells, cell).state == "done"
+    monkeypatch.setattr(worker, "train", lambda _: pytest.fail("was done already"))
+    assert do_cells(Cells(tmp_path / "cells"), [cell])
+
+
+def test_what_another_is_at_is_left_to_it(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, cell = Cells(tmp_path / "cells"), Cell(log, "popularity")
+    waited = []
+    lock = lock_of(cells.directory(cell))
+    lock.acquire()
+
+    def let_go(_: float) -> None:
+        waited.append(cells.done(cell))
+        lock.release()
+
+    monkeypatch.setattr("time.sleep", let_go)
+    assert do_cells(cells, [cell])
+    assert waited == [False]
+    assert cells.done(cell)
+
+
+def test_a_failed_cell_is_told_and_the_others_go_on(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = Cells(tmp_path / "cells")
+    good, bad = Cell(log, "markov"), Cell(log, "popularity")
+    train = runs_train.train
+
+    def fail_for_popularity(request: TrainRequest) -> object:
+        if request.model == "popularity":
+            raise ZeroDivisionError("on purpose")
+        return train(request)
+
+    monkeypatch.setattr(worker, "train", fail_for_popularity)
+    assert do_cells(cells, [bad, good])
+    assert [look(cells, cell).state for cell in (bad, good)] == ["failed", "done"]
+    assert "on purpose" in look(cells, bad).problem
+
+
+def test_a_campaign_tries_again_what_failed(log: str, tmp_path: Path) -> None:
+    cells, cell = Cells(tmp_path / "cells"), Cell(log, "popularity")
+    cells.directory(cell).mkdir(parents=True)
+    (cells.directory(cell) / ERROR).write_text("no space left")
+    assert run_campaign(cells, [cell]).complete
+
+
+def test_the_end_of_the_budget_keeps_what_is_done(log: str, tmp_path: Path) -> None:
+    cells, cell = Cells(tmp_path / "cells"), Cell(log, "sasrec", settings={**SMALL, "epochs": 5000})
+    seen: list[Progress] = []
+    progress = run_campaign(cells, [cell], budget=0.5, show=seen.append)
+    assert not progress.complete
+    assert progress.count("failed") == 0
+    assert seen
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _reproduce(log: str, out: Path, epochs: int) -> subprocess.Popen[str]:
+    words = [
+        "reproduce",
+        "table3",
+        "--datasets",
+        log,
+        "--models",
+        "sasrec",
+        "--seeds",
+        "2",
+        "--out",
+        str(out),
+    ]
+    words += [
+        "--set",
+        f"epochs={epochs}",
+        "--set",
+        "batch_size=16",
+        "--set",
+        "patience=99",
+        "--set",
+        "width=8",
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "mclrec", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_killed_campaign_goes_on_where_it_was(log: str, tmp_path: Path) -> None:
+    out, epochs = tmp_path / "out", 15
+    first = _reproduce(log, out, epochs)
+    _wait(lambda: any((out / "cells").glob("*/checkpoint/state.safetensors")))
+    begun = next((out / "cells").glob("*/history.jsonl"), None)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    again = _reproduce(log, out, epochs)
+    text, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert "sasrec" in text
+    runs = sorted((out / "cells").glob("*/metrics.json"))
+    assert [json.loads(run.read_text())["status"] for run in runs] == ["finished", "finished"]
+    assert begun is None or begun.parent.joinpath("metrics.json").exists()
+
+
+def test_two_campaigns_at_once_share_the_cells(log: str, tmp_path: Path) -> None:
+    both = [_reproduce(log, tmp_path / "out", 3) for _ in range(2)]
+    texts = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], texts
+    assert texts[0][0] == texts[1][0]

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from tests.helpers import tiny_data, write_log
+
+from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.frame import Entry, Measurement, measure, to_arrow
+from mclrec.experiments.sheet import Box, Sheet, latex, markdown, pivot
+from mclrec.experiments.worker import do_cells
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cells, str]:
+    folder = tmp_path_factory.mktemp("frame")
+    log = str(write_log(folder / "tiny.csv", tiny_data(shortest=5)))
+    cells = Cells(folder / "cells")
+    wanted = [
+        Cell(log, "markov"),
+        *(Cell(log, "sasrec", settings={"epochs": 1}, seed=seed) for seed in (1, 2, 3)),
+    ]
+    assert do_cells(cells, wanted)
+    return cells, log
+
+
+def test_several_seeds_give_students_interval(cells: tuple[Cells, str]) -> None:
+    store, log = cells
+    seeds = [Cell(log, "sasrec", settings={"epochs": 1}, seed=seed) for seed in (1, 2, 3)]
+    found = {(row.protocol, row.metric): row for row in measure(store, [Entry(log, "SASRec", seeds)])}
+    values = np.array([store.run(cell).metrics["U"]["HR@10"] for cell in seeds])
+    row = found["U", "HR@10"]
+    assert row.mean == pytest.approx(values.mean())
+    assert row.high - row.mean == pytest.approx(4.303 * values.std(ddof=1) / 3**0.5)
+    assert (row.interval, row.seeds) == ("seeds", (1, 2, 3))
+    assert len(found) == 12
+
+
+def test_one_seed_gives_an_interval_over_users(cells: tuple[Cells, str]) -> None:
+    store, log = cells
+    [row] = measure(store, [Entry(log, "Markov", [Cell(log, "markov")], 3.0)], ["HR@5"])[:1]
+    assert row.interval == "users"
+    assert row.low < row.mean < row.high
+    assert row.mean == pytest.approx(store.run(Cell(log, "markov")).metrics["U"]["HR@5"])
+
+
+def test_what_is_not_done_is_left_out(cells: tuple[Cells, str]) -> None:
+    store, log = cells
+    both = [Cell(log, "markov"), Cell(log, "sasrec", seed=9)]
+    assert {row.seeds for row in measure(store, [Entry(log, "row", both)])} == {(1,)}
+    assert measure(store, [Entry(log, "row", both[1:])]) == []
+
+
+def test_a_data_frame_has_a_row_a_measurement(cells: tuple[Cells, str]) -> None:
+    store, log = cells
+    found = measure(store, [Entry(log, "Markov", [Cell(log, "markov")])])
+    frame = to_arrow(found).to_pandas()
+    assert len(frame) == len(found) == 12
+    assert frame["mean"].tolist() == [row.mean for row in found]
+    assert list(frame["seeds"][0]) == [1]
+
+
+def _row(name: str, mean: float, key: str, paper: float | None = None) -> Measurement:
+    return Measurement(
+        "d", name, None, "U", "HR@5", mean, mean - 0.01, mean + 0.01, "users", (1,), (key,), paper
+    )
+
+
+def test_a_sheet_marks_the_best_two_and_says_what_is_the_same() -> None:
+    sheet = pivot(
+        "T", [_row("a", 0.1, "x", 0.2), _row("b", 0.3, "y"), _row("c", 0.3, "y"), _row("d", 0.05, "z")]
+    )
+    assert [box.rank for _, [box] in sheet.rows] == [2, 1, 1, 0]
+    assert sheet.rows[0][1][0].text == "0.1000 ± 0.0100 (0.2000)"
+    assert sheet.notes[0] == "c and b come to the same settings here: one run stands for both."
+
+
+def test_markdown_and_latex_hold_the_same() -> None:
+    sheet = Sheet("A & B", ["", "x"], [("50 %", [Box("1", 1)]), ("b_c", [Box("0.5 ± 0.1", 2)])], ["so"])
+    assert markdown(sheet).splitlines() == [
+        "### A & B",
+        "",
+        "|  | x |",
+        "| --- | ---: |",
+        "| 50 % | **1** |",
+        "| b_c | <u>0.5 ± 0.1</u> |",
+        "",
+        "- so",
+    ]
+    text = latex(sheet)
+    assert r"\caption{A \& B}" in text
+    assert r"50 \% & \textbf{1} \\" in text
+    assert r"b\_c & \underline{0.5 $\pm$ 0.1} \\" in text

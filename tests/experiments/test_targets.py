@@ -1,0 +1,106 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mclrec.errors import ConfigError
+from mclrec.experiments.cells import Cells
+from mclrec.experiments.frame import Measurement
+from mclrec.experiments.paper import table3, table4
+from mclrec.experiments.registry import SIZES, TARGETS, names
+from mclrec.experiments.reproduce import make_plan, reproduce
+from mclrec.experiments.target import Scope
+
+SMALL = {"epochs": 1, "width": 8, "longest": 5}
+SCOPE = Scope(("complete-journey",), settings=SMALL)
+
+
+def _rows(name: str, scope: Scope) -> Iterator[tuple[str, float | None, str]]:
+    for entry in TARGETS[name].plan(scope):
+        cell = entry.cells[0]
+        settings = {key: value for key, value in cell.settings.items() if key not in SMALL}
+        yield entry.row, entry.x, f"{cell.model} {settings} {cell.lengths}"
+
+
+def test_table_4_changes_one_thing_a_row() -> None:
+    beauty = {row: what for row, _, what in _rows("table4", replace(SCOPE, datasets=("beauty",)))}
+    assert beauty == {
+        "(A) MCLRec": "mclrec {} None",
+        "(B) w/o L_cl1": "mclrec {'lambda': 0.0} None",
+        "(C) w/o L_cl2": "mclrec {'beta': 0.0, 'gamma': 0.0, 'lambda': 0.1} None",
+        "(D) w/o R": "mclrec {'gamma': 0.0} None",
+        "(E) shared augmenter": "mclrec {'shared_augmenter': True} None",
+        "R of the paper": "mclrec {'regularizer': 'paper'} None",
+        "two updates": "mclrec {'updates': 'two'} None",
+    }
+    sports = {row: what for row, _, what in _rows("table4", replace(SCOPE, datasets=("sports",)))}
+    assert sports["(C) w/o L_cl2"] == "mclrec {'beta': 0.0, 'gamma': 0.0, 'lambda': 0.04} None"
+
+
+def test_table_3_has_every_system_or_those_that_are_asked_for() -> None:
+    assert len(list(_rows("table3", SCOPE))) == 16
+    assert [row for row, *_ in _rows("table3", replace(SCOPE, models=("bpr", "mclrec")))] == ["bpr", "mclrec"]
+
+
+def test_figure_8_has_three_groups_of_users_a_model() -> None:
+    found = list(_rows("figure8", replace(SCOPE, models=("sasrec",))))
+    assert [what for *_, what in found] == ["sasrec {} (5, 5)", "sasrec {} (6, 8)", "sasrec {} (9, None)"]
+
+
+def test_unknown_names_are_told_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'table4'"):
+        names("tabel4")
+    with pytest.raises(ConfigError, match="did you mean 'mclrec'"):
+        TARGETS["table3"].plan(replace(SCOPE, models=("mclerc",)))
+    with pytest.raises(ConfigError, match="leave --models out"):
+        TARGETS["table4"].plan(replace(SCOPE, models=("sasrec",)))
+
+
+def test_the_papers_values_stand_under_their_protocol_alone() -> None:
+    row = Measurement("beauty", "sasrec", None, "F", "HR@20", 0.09, 0, 1, "users", (1,), ("k",))
+    paper = TARGETS["table3"].paper
+    assert paper(row) == 0.0894
+    assert paper(replace(row, protocol="U")) is None
+    assert paper(replace(row, row="mclrec", protocol="U")) == 0.1243
+    assert paper(replace(row, data="other")) is None
+    assert len(table3()) == 3 * 6 * 13
+    assert table4()["yelp", "D", "NDCG@20"] == 0.0445
+
+
+def test_what_all_targets_share_is_run_once(tmp_path: Path) -> None:
+    cells = Cells(tmp_path)
+    plan = make_plan("all", replace(SCOPE, settings={"epochs": 1}), cells)
+    keys = [cells.key(cell) for cell in plan.cells]
+    assert len(set(keys)) == len(keys)
+    entries = [entry for chosen in plan.entries.values() for entry in chosen]
+    assert len(entries) > len(keys)
+    assert plan.entries.keys() | SIZES.keys() == set(names("all"))
+
+
+def test_a_target_ends_in_tables(tmp_path: Path) -> None:
+    scope = replace(SCOPE, models=("popularity", "markov"), settings={})
+    [outcome], progress = reproduce("table3", scope, tmp_path)
+    assert progress.complete
+    assert [len(sheet.rows) for sheet in outcome.sheets] == [2, 2]
+    text = (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
+    assert "complete-journey, U:" in text
+    assert "| markov | **" in text
+    assert r"\toprule" in (tmp_path / "table3" / "tables.tex").read_text(encoding="utf-8")
+
+
+def test_what_is_not_done_is_said(tmp_path: Path) -> None:
+    scope = replace(SCOPE, models=("markov", "sasrec"), settings={})
+    reproduce("table3", replace(scope, models=("markov",)), tmp_path)
+    [outcome], progress = reproduce("table3", scope, tmp_path, budget=0)
+    assert not progress.complete
+    assert outcome.missing == 1
+    assert "Partial: 1 runs are not done." in (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(SIZES))
+def test_sizes_need_no_run(name: str, tmp_path: Path) -> None:
+    [outcome], progress = reproduce(name, Scope(("complete-journey",)), tmp_path)
+    assert progress.complete
+    assert "sparsity" in (tmp_path / name / "tables.md").read_text(encoding="utf-8")
+    assert len(outcome.sheets) == 1
