@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.data.packed import IntArray, Packed, ranges, shuffled
 from mclrec.errors import ConfigError
 
 __all__ = ["Crop", "Insert", "Mask", "Operator", "Reorder", "Substitute"]
@@ -66,9 +66,9 @@ class Mask:
     def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
         """See `Operator`."""
         lengths = batch.lengths
-        shuffled = _shuffle(lengths, rng)
+        places = shuffled(lengths, rng)
         items = batch.items.copy()
-        items[shuffled[ranges(batch.offsets[:-1], _share(self.ratio, lengths))]] = self.token
+        items[places[ranges(batch.offsets[:-1], _share(self.ratio, lengths))]] = self.token
         return Packed(items, batch.offsets)
 
 
@@ -88,7 +88,7 @@ class Reorder:
         starts = batch.offsets[:-1] + rng.integers(0, lengths - moved, endpoint=True)
         window = ranges(starts, moved)
         items = batch.items.copy()
-        items[window] = batch.items[window[_shuffle(moved, rng)]]
+        items[window] = batch.items[window[shuffled(moved, rng)]]
         return Packed(items, batch.offsets)
 
 
@@ -149,7 +149,7 @@ def _at_least_one(ratio: float, batch: Packed, rng: np.random.Generator) -> IntA
     """Places of ``max(floor(ratio * n), 1)`` distinct tokens of each sequence that has any."""
     lengths = batch.lengths
     counts = np.minimum(np.maximum(np.floor(ratio * lengths).astype(np.int64), 1), lengths)
-    return _shuffle(lengths, rng)[ranges(batch.offsets[:-1], counts)]
+    return shuffled(lengths, rng)[ranges(batch.offsets[:-1], counts)]
 
 
 def _check_ratio(operator: str, ratio: float) -> None:
@@ -160,10 +160,3 @@ def _check_ratio(operator: str, ratio: float) -> None:
 def _share(ratio: float, lengths: IntArray) -> IntArray:
     """(B,) ``floor(ratio * n)``, and 0 for sequences of one item."""
     return np.where(lengths > 1, np.floor(ratio * lengths), 0).astype(np.int64)
-
-
-def _shuffle(lengths: IntArray, rng: np.random.Generator) -> IntArray:
-    """Places of packed tokens with each sequence's own in uniformly random order."""
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    # Half a unit of noise: with a whole one, a key could round up into the next sequence.
-    return np.argsort(rows + 0.5 * rng.random(len(rows)))

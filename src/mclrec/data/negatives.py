@@ -53,16 +53,21 @@ class UniformNegatives:
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:
         """(targets,) ids, or (targets, per_target) where more than one is drawn for each."""
-        if self._data is not examples.data:
-            self._index(examples.data)
         per_example = examples.ends[rows] - examples.starts[rows] if examples.every_position else 1
         users = np.repeat(np.repeat(examples.users[rows], per_example), self.per_target)
-        drawn = rng.integers(1, examples.data.num_items + 1, size=len(users))
+        drawn = self.for_users(examples.data, users, rng)
+        return drawn if self.per_target == 1 else drawn.reshape(-1, self.per_target)
+
+    def for_users(self, data: SequenceData, users: IntArray, rng: np.random.Generator) -> IntArray:
+        """(N,) ids, one for each of N user rows, that the user does not have."""
+        if self._data is not data:
+            self._index(data)
+        drawn = rng.integers(1, data.num_items + 1, size=len(users))
         again = np.flatnonzero(self._hits(users, drawn) & ~self._full[users])
         while len(again):
-            drawn[again] = rng.integers(1, examples.data.num_items + 1, size=len(again))
+            drawn[again] = rng.integers(1, data.num_items + 1, size=len(again))
             again = again[self._hits(users[again], drawn[again])]
-        return drawn if self.per_target == 1 else drawn.reshape(-1, self.per_target)
+        return drawn
 
     def _index(self, data: SequenceData) -> None:
         users = np.repeat(np.arange(data.num_users), data.lengths)

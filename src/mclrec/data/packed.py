@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["IntArray", "Packed", "ranges"]
+__all__ = ["IntArray", "Packed", "ranges", "shuffled"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -68,6 +68,13 @@ class Packed:
     def tolist(self) -> list[list[int]]:
         """The sequences as Python lists."""
         return [self[row].tolist() for row in range(len(self))]
+
+
+def shuffled(lengths: IntArray, rng: np.random.Generator) -> IntArray:
+    """(T,) places of packed tokens with each sequence's own in uniformly random order."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    # Half a unit of noise: with a whole one, a key could round up into the next sequence.
+    return np.argsort(rows + 0.5 * rng.random(len(rows)))
 
 
 def ranges(starts: IntArray, lengths: IntArray) -> IntArray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -64,7 +64,8 @@ class _Pretraining:
         """See `Phase.prepare`."""
         mask = examples.data.num_items + 1
         inputs, hidden = cloze(examples.inputs(rows), self.config.mask_ratio, mask, rng, last_always=True)
-        negatives = self.negatives(replace(examples, every_position=True), rows, rng.spawn(1)[0])
+        users = np.repeat(examples.users[rows], inputs.lengths)
+        negatives = self.negatives.for_users(examples.data, users, rng.spawn(1)[0])
         return Batch(
             Histories.of(inputs, examples.users[rows] + 1),
             torch.from_numpy(hidden),
