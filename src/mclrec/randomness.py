@@ -26,6 +26,7 @@ class Stream(IntEnum):
     DROPOUT = 4
     BOOTSTRAP = 5
     CLUSTERING = 7
+    NOISE = 8
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

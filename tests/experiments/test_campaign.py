@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.helpers import tiny_data, write_log
 
 from mclrec.experiments import worker
-from mclrec.experiments.campaign import Progress, look, run_campaign
+from mclrec.experiments.campaign import Progress, distinct, look, run_campaign
 from mclrec.experiments.cells import Cell, Cells
 from mclrec.experiments.worker import ERROR, do_cells, lock_of
 from mclrec.runs import train as runs_train
@@ -143,3 +144,20 @@ def test_two_campaigns_at_once_share_the_cells(log: str, tmp_path: Path) -> None
     texts = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], texts
     assert texts[0][0] == texts[1][0]
+
+
+def test_noise_is_measured_without_another_run(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, cell = Cells(tmp_path / "cells"), Cell(log, "recency")
+    noisy = replace(cell, noise=(0.5,))
+    assert do_cells(cells, [cell])
+    assert not cells.done(noisy)
+    monkeypatch.setattr(worker, "train", lambda _: pytest.fail("was done already"))
+    assert do_cells(cells, [noisy])
+    assert cells.done(noisy)
+    plain, disturbed = (cells.run(cell).ranks(part, "U") for part in ("test", "test-noise-0.5"))
+    assert plain.same_targets(disturbed)
+    assert (disturbed.history_lengths >= plain.history_lengths).all()
+    assert (disturbed.ranks != plain.ranks).any()
+    assert distinct(cells, [cell, noisy]) == [noisy]

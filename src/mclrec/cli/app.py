@@ -300,7 +300,9 @@ def compare(
 def reproduce(
     what: Annotated[
         str,
-        typer.Argument(metavar="WHAT", help="table2 to table5, figure3, figure4, figure6, figure8, or all."),
+        typer.Argument(
+            metavar="WHAT", help="table2 to table5, figure3, figure4, figure6 to figure8, or all."
+        ),
     ],
     datasets: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names or paths; the paper's three if not given.")

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -85,8 +85,13 @@ class Progress:
 
 
 def distinct(cells: Cells, wanted: Sequence[Cell]) -> list[Cell]:
-    """Of cells that come to the same settings, the first."""
-    return list({cells.key(cell): cell for cell in reversed(wanted)}.values())[::-1]
+    """Of cells that come to the same settings the first, to be measured in all ways that any of them asks for."""
+    found: dict[str, Cell] = {}
+    for cell in wanted:
+        known = found.setdefault(cells.key(cell), cell)
+        noise = dict.fromkeys([*known.noise, *cell.noise])
+        found[cells.key(cell)] = replace(known, noise=tuple(noise))
+    return list(found.values())
 
 
 def run_campaign(

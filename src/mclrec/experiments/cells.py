@@ -14,10 +14,10 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.statistics import of_length
 from mclrec.errors import ConfigError
 from mclrec.recipes import Recipe, resolve
-from mclrec.runs.run import Run
+from mclrec.runs.run import LABELS, Run, ranks_path
 from mclrec.runs.sources import open_source
 
-__all__ = ["Cell", "Cells", "Datasets", "command", "finished"]
+__all__ = ["Cell", "Cells", "Datasets", "command", "finished", "noisy_part", "unmeasured"]
 
 _NO_PART = {"checkpoint_minutes"}
 """Settings of training that do not change what comes out."""
@@ -35,6 +35,7 @@ class Cell:
         seed: of everything random.
         lengths: only users with so many interactions, shortest and longest (None for no bound), are trained on and
             evaluated; all if None.
+        noise: shares of random items in the test histories that the run is measured with too.
     """
 
     data: str
@@ -43,6 +44,7 @@ class Cell:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 1
     lengths: tuple[int, int | None] | None = None
+    noise: tuple[float, ...] = ()
 
 
 class Datasets:
@@ -101,8 +103,9 @@ class Cells:
         return self.folder / f"{self.datasets[cell.data].name}-{cell.model}-{self.key(cell)}"
 
     def done(self, cell: Cell) -> bool:
-        """Whether its run is finished."""
-        return finished(self.directory(cell))
+        """Whether its run is finished, and measured in every way that the cell asks for."""
+        directory = self.directory(cell)
+        return finished(directory) and not any(unmeasured(directory, share) for share in cell.noise)
 
     def run(self, cell: Cell) -> Run:
         """Its finished run.
@@ -126,6 +129,16 @@ def command(cell: Cell) -> str:
         return shlex.join(words)
     shortest, longest = cell.lengths
     return f"{shlex.join(words)}  # on users with {shortest} to {longest or 'any number of'} interactions"
+
+
+def noisy_part(share: float) -> str:
+    """How ranks behind histories with some noise are called, beside ``test``."""
+    return f"test-noise-{share:g}"
+
+
+def unmeasured(directory: Path, share: float) -> bool:
+    """Whether the run's ranks behind so much noise are missing."""
+    return not all(ranks_path(directory, noisy_part(share), label).exists() for label in LABELS)
 
 
 def finished(directory: Path) -> bool:

@@ -30,12 +30,14 @@ class Entry:
         row: what it is called.
         cells: its runs, which differ in seed.
         x: where it stands in a figure.
+        part: which ranks of the runs: of the test targets, or of the same behind noise.
     """
 
     data: str
     row: str
     cells: Sequence[Cell]
     x: float | None = None
+    part: str = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ def _plain(value: Any) -> Any:
 
 def _measurement(cells: Cells, entry: Entry, done: Sequence[Cell], protocol: str, metric: str) -> Measurement:
     name, cut = parse_metric(metric)
-    values = np.stack([per_user(cells.run(cell).ranks("test", protocol).ranks, name, cut) for cell in done])
+    values = np.stack(
+        [per_user(cells.run(cell).ranks(entry.part, protocol).ranks, name, cut) for cell in done]
+    )
     low, high = _interval(values)
     return Measurement(
         entry.data,

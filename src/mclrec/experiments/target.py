@@ -37,9 +37,9 @@ class Scope:
         settings = {**cell.settings, **self.settings}
         return [replace(cell, seed=seed, settings=settings) for seed in range(1, self.seeds + 1)]
 
-    def entry(self, cell: Cell, row: str, x: float | None = None) -> Entry:
+    def entry(self, cell: Cell, row: str, x: float | None = None, part: str = "test") -> Entry:
         """The cell's seeds as one row or point."""
-        return Entry(cell.data, row, self.cells(cell), x)
+        return Entry(cell.data, row, self.cells(cell), x, part)
 
 
 @dataclass(frozen=True, slots=True)

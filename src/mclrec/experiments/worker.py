@@ -14,10 +14,17 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from mclrec.data.noise import with_noise
 from mclrec.errors import MclrecError
-from mclrec.experiments.cells import Cell, Cells, command, finished
+from mclrec.evaluation.protocol import Seen
+from mclrec.evaluation.ranking import evaluate
+from mclrec.experiments.cells import Cell, Cells, command, finished, noisy_part, unmeasured
 from mclrec.files import write_text
-from mclrec.runs.train import TrainRequest, train
+from mclrec.models.storage import load_model
+from mclrec.randomness import Stream, generator
+from mclrec.runs.run import ranks_path
+from mclrec.runs.sources import make_split
+from mclrec.runs.train import TrainRequest, resolve_device, train
 
 __all__ = ["ERROR", "do_cells", "in_process", "lock_of"]
 
@@ -25,6 +32,7 @@ ERROR = "error.txt"
 """Why a cell failed."""
 
 _POLL = 1.0
+_SEEN: tuple[Seen, ...] = ("keep", "drop")
 
 
 def lock_of(directory: Path) -> FileLock:
@@ -50,30 +58,48 @@ def do_cells(cells: Cells, wanted: Sequence[Cell]) -> bool:
 def _do(cells: Cells, cell: Cell) -> str:
     """One cell, if it is open: done, failed, interrupted; or taken by another."""
     directory = cells.directory(cell)
-    if finished(directory):
+    if cells.done(cell):
         return "done"
     if (directory / ERROR).exists():
         return "failed"
     try:
         with lock_of(directory).acquire(timeout=0):
-            return _train(cells, cell, directory)
+            return _attempt(cells, cell, directory)
     except Timeout:
         return "taken"
 
 
-def _train(cells: Cells, cell: Cell, directory: Path) -> str:
-    if finished(directory):  # by another, since it was looked at
-        return "done"
-    resume = (directory / "checkpoint" / "state.safetensors").exists()
-    if not resume:
-        shutil.rmtree(directory, ignore_errors=True)
+def _attempt(cells: Cells, cell: Cell, directory: Path) -> str:
+    """What is missing of it: the run, or measurements of it."""
     try:
-        run = train(_request(cells, cell, directory, resume))
+        if not finished(directory) and not _train(cells, cell, directory):
+            return "interrupted"
+        for share in cell.noise:
+            if unmeasured(directory, share):
+                _measure_with_noise(cells, cell, directory, share)
     except Exception as problem:
         text = str(problem) if isinstance(problem, MclrecError) else traceback.format_exc()
         write_text(directory / ERROR, text.rstrip() + "\n")
         return "failed"
-    return str(run.record["status"]).replace("finished", "done")
+    return "done"
+
+
+def _train(cells: Cells, cell: Cell, directory: Path) -> bool:
+    """Whether it came to its end."""
+    resume = (directory / "checkpoint" / "state.safetensors").exists()
+    if not resume:
+        shutil.rmtree(directory, ignore_errors=True)
+    return bool(train(_request(cells, cell, directory, resume)).record["status"] == "finished")
+
+
+def _measure_with_noise(cells: Cells, cell: Cell, directory: Path, share: float) -> None:
+    """Ranks behind histories with some noise, the same for every model and seed."""
+    split = make_split(cells.datasets.of(cell), "leave-one-out")
+    noisy = with_noise(split, share, generator(0, Stream.NOISE, round(1000 * share)))
+    loaded = load_model(directory, resolve_device("auto"))
+    for seen in _SEEN:
+        result = evaluate(loaded.model, noisy, name=loaded.name, seen=seen, seed=cell.seed)
+        result.save_ranks(ranks_path(directory, noisy_part(share), result.protocol.label))
 
 
 def _request(cells: Cells, cell: Cell, directory: Path, resume: bool) -> TrainRequest:
