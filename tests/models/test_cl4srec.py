@@ -7,7 +7,8 @@ import pytest
 import torch
 from tests.helpers import tiny_data
 
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import ViewPairs, info_nce
+from mclrec.losses.regularizer import regularizer_official
 from mclrec.models.base import StepContext
 from mclrec.models.cl4srec import CL4SRec, CL4SRecConfig
 
@@ -41,6 +42,18 @@ def test_the_contrast_is_that_of_the_two_views(unit: str, contrast: str) -> None
     term = made.loss(batch, StepContext())["cl"]
     assert term.weight == 0.1
     torch.testing.assert_close(term.mean, info_nce(views[0], views[1]))
+
+
+def test_r_is_weighed_on_the_same_pairs() -> None:
+    torch.manual_seed(0)
+    settings = {"width": 8, "inner": 16, "longest": 6, "dropout": 0, "attention_dropout": 0, "gamma": 0.02}
+    made = CL4SRec(CL4SRecConfig.model_validate(settings), DATA.num_items)
+    [phase] = made.phases()
+    batch = phase.prepare(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
+    views = [made.encoder.encode(view.items, view.offsets) for view in batch.views]
+    term = made.loss(batch, StepContext())["reg"]
+    assert term.weight == 0.02
+    torch.testing.assert_close(term.mean, regularizer_official(ViewPairs.of(views, ((0, 1),)))[0])
 
 
 def _row(states: list[torch.Tensor], contrast: str) -> torch.Tensor:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tests.helpers import tiny_data
 
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import ViewPairs, info_nce
+from mclrec.losses.regularizer import regularizer_official
 from mclrec.models.base import StepContext
 from mclrec.models.duorec import DuoRec, DuoRecConfig
 from mclrec.nn.dropout import seed_dropout
@@ -29,15 +30,18 @@ def test_contrasts_are_between_the_versions_that_they_name(unit: str) -> None:
         "supervised": {"supervised": (0, 2)},
         "both": {"unsupervised": (0, 1), "supervised": (0, 2)},
     }.items():
-        made = model(contrast=contrast, unit=unit)
+        made = model(contrast=contrast, unit=unit, gamma=0.02)
         [phase] = made.phases()
         examples = phase.examples(DATA)
         batch = phase.prepare(examples, np.arange(30), np.random.default_rng(0))
         versions = [made.encoder.encode(part.items, part.offsets) for part in (batch.histories, *batch.views)]
         losses = made.loss(batch, StepContext())
-        assert losses.keys() == {"rec", *terms}
+        assert losses.keys() == {"rec", *terms, *(f"reg of {name}" for name in terms)}
         for name, (one, other) in terms.items():
             torch.testing.assert_close(losses[name].mean, info_nce(versions[one], versions[other]))
+            pairs = ViewPairs.of((versions[one], versions[other]), ((0, 1),))
+            torch.testing.assert_close(losses[f"reg of {name}"].mean, regularizer_official(pairs)[0])
+            assert losses[f"reg of {name}"].weight == 0.02
 
 
 def test_both_passes_of_a_history_have_dropout_of_their_own() -> None:

@@ -301,7 +301,8 @@ def reproduce(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="WHAT", help="table2 to table5, figure3, figure4, figure6 to figure8, or all."
+            metavar="WHAT",
+            help="table2 to table5, figure3, figure4, figure6 to figure8, claim-regularizer, or all.",
         ),
     ],
     datasets: Annotated[

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import ViewPairs, info_nce_of
+from mclrec.losses.regularizer import regularizer_official
 from mclrec.models.base import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
 from mclrec.nn.pooling import flatten_newest
@@ -36,6 +37,7 @@ class CL4SRecConfig(AnyEncoderConfig):
     """Weight of the contrast, and the view operators."""
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of L_cl")
+    gamma: float = Field(0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none")
     temperature: float = Field(1.0, gt=0, description="what inner products are divided by")
     contrast: Literal["last", "all"] = Field("last", description="which states of a view are contrasted")
     crop_ratio: float = Field(0.6, gt=0, le=1, description="eta, share of items that crop keeps")
@@ -62,8 +64,10 @@ class CL4SRec(SequentialRecommender):
         losses: Losses = {"rec": self.recommendation_loss(states, batch)}
         if views:
             view1, view2 = (context.gather(view) for view in views)
-            contrast = info_nce(view1, view2, self.config.temperature)
-            losses["cl"] = Term(contrast, weight=self.config.lambda_)
+            pairs = ViewPairs.of((view1, view2), ((0, 1),), self.config.temperature)
+            losses["cl"] = Term(info_nce_of(pairs)[0], weight=self.config.lambda_)
+            if self.config.gamma:
+                losses["reg"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma)
         return losses
 
     def _states_and_views(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:

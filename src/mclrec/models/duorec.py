@@ -28,7 +28,8 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray
 from mclrec.data.positives import SameTarget
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import ViewPairs, info_nce_of
+from mclrec.losses.regularizer import regularizer_official
 from mclrec.models.base import Losses, Phase, StepContext, Term, TrainingPhase, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
 
@@ -43,6 +44,7 @@ class DuoRecConfig(AnyEncoderConfig):
     )
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the unsupervised contrast")
     lambda_supervised: float = Field(0.1, ge=0, description="weight of the supervised or crossed contrast")
+    gamma: float = Field(0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none")
     temperature: float = Field(1.0, gt=0, description="tau, what inner products are divided by")
 
 
@@ -63,17 +65,20 @@ class DuoRec(SequentialRecommender):
         losses: Losses = {"rec": self.recommendation_loss(states, batch)}
         config = self.config
         if config.contrast == "crossed":
-            losses["cl"] = self._contrast(again, twin, config.lambda_supervised)
-            return losses
+            return losses | self._contrast("cl", again, twin, config.lambda_supervised)
         own = context.gather(self.last_states(states, batch.histories))
         if config.contrast in ("both", "unsupervised"):
-            losses["unsupervised"] = self._contrast(own, again, config.lambda_)
+            losses |= self._contrast("unsupervised", own, again, config.lambda_)
         if config.contrast in ("both", "supervised"):
-            losses["supervised"] = self._contrast(own, twin, config.lambda_supervised)
+            losses |= self._contrast("supervised", own, twin, config.lambda_supervised)
         return losses
 
-    def _contrast(self, one: Tensor, other: Tensor, weight: float) -> Term:
-        return Term(info_nce(one, other, self.config.temperature), weight=weight)
+    def _contrast(self, name: str, one: Tensor, other: Tensor, weight: float) -> Losses:
+        pairs = ViewPairs.of((one, other), ((0, 1),), self.config.temperature)
+        losses: Losses = {name: Term(info_nce_of(pairs)[0], weight=weight)}
+        if self.config.gamma:
+            losses[f"reg of {name}"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma)
+        return losses
 
 
 class _WithTwins:
