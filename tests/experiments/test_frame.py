@@ -59,7 +59,7 @@ def test_a_data_frame_has_a_row_a_measurement(cells: tuple[Cells, str]) -> None:
 
 def _row(name: str, mean: float, key: str, paper: float | None = None) -> Measurement:
     return Measurement(
-        "d", name, None, "U", "HR@5", mean, mean - 0.01, mean + 0.01, "users", (1,), (key,), paper
+        "d", name, None, "U", "HR@5", mean, mean - 0.01, mean + 0.01, "users", (1,), (key,), "test", paper
     )
 
 

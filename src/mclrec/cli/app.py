@@ -342,6 +342,30 @@ def reproduce(
     return view.run(what, scope, out, workers, budget)
 
 
+@app.command(
+    epilog=_examples(
+        "mclrec report runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1 --out beauty.html",
+        "mclrec report runs/reproduce",
+    )
+)
+def report(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...|DIR", help="Runs on the same data, or what mclrec reproduce has written."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="HTML file; report.html in the first directory if not given."),
+    ] = None,
+) -> None:
+    """Write one HTML file with tables and plots, that needs no network: of runs, or of a campaign."""
+    from mclrec.report.write import write_report
+
+    typer.echo(write_report(places, out))
+
+
 @app.command(epilog=_examples("mclrec models", "mclrec models mclrec"))
 def models(
     name: Annotated[

@@ -11,6 +11,7 @@ from mclrec.cli.tables import print_comparison, print_recommendations
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
 from mclrec.errors import ConfigError
+from mclrec.report.write import write_report
 from mclrec.runs.compare import compare_runs
 from mclrec.runs.run import Run
 from mclrec.runs.sources import open_source
@@ -49,6 +50,7 @@ def run_demo(out: Path, seed: int) -> None:
         print_comparison(compare_runs(directories, label=label), label, "ndcg@10")
         console.print()
     _show_household(runs["mclrec"], data, console)
+    console.print(f"\nEverything to look at: {write_report(directories, out / 'report.html')}")
     console.print(
         f'\nThe models are in {out}. Ask one:\n  mclrec recommend {out}/mclrec --history "BANANAS,EGGS"'
     )
@@ -57,7 +59,7 @@ def run_demo(out: Path, seed: int) -> None:
 def _clear(out: Path) -> None:
     if not out.exists():
         return
-    foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in _MODELS)
+    foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in (*_MODELS, "report.html"))
     if foreign:
         raise ConfigError(f"{out}: holds {foreign[0]}, which is no part of a demo; give another --out")
     shutil.rmtree(out)

@@ -30,5 +30,6 @@ TARGET = Target(
     "figure 3",
     _entries,
     kind="bars",
+    x="data",
     metrics=("HR@20", "NDCG@20"),
 )

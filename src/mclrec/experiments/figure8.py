@@ -14,10 +14,10 @@ __all__ = ["TARGET"]
 
 def _entries(scope: Scope) -> Sequence[Entry]:
     return [
-        scope.entry(Cell(data, model, lengths=(shortest, longest)), f"{model}, {label}", number)
+        scope.entry(Cell(data, model, lengths=(shortest, longest)), f"{model}, {label}")
         for data in scope.datasets
         for model in scope.models
-        for number, (label, shortest, longest) in enumerate(GROUPS)
+        for label, shortest, longest in GROUPS
     ]
 
 

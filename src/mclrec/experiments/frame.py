@@ -56,6 +56,7 @@ class Measurement:
         interval: what it is over: ``seeds`` (Student's t) or, for one seed, ``users`` (bootstrap).
         seeds: which.
         keys: of the cells.
+        part: which of their ranks; see `Entry`.
         paper: the paper's value, where it has one under this protocol.
     """
 
@@ -70,6 +71,7 @@ class Measurement:
     interval: str
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
+    part: str = "test"
     paper: float | None = None
 
 
@@ -112,6 +114,7 @@ def _measurement(cells: Cells, entry: Entry, done: Sequence[Cell], protocol: str
         "seeds" if len(done) > 1 else "users",
         tuple(cell.seed for cell in done),
         tuple(cells.key(cell) for cell in done),
+        entry.part,
     )
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
-from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.cells import Cell, Cells, Datasets
 from mclrec.experiments.frame import Entry, Measurement
 from mclrec.experiments.registry import SIZES, TARGETS, names
 from mclrec.experiments.sheet import Sheet, latex, markdown, pivot
 from mclrec.experiments.target import Scope, Target
-from mclrec.files import write_text
+from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS
 
-__all__ = ["Outcome", "Plan", "gather", "make_plan", "reproduce"]
+__all__ = ["Outcome", "Plan", "gather", "load_outcomes", "make_plan", "reproduce"]
 
 _PROTOCOLS = {"U": "items of the history stay candidates", "F": "items of the history are dropped"}
 
@@ -91,7 +92,7 @@ def reproduce(
     progress = run_campaign(cells, plan.cells, workers=workers, budget=budget, show=show)
     outcomes = [gather(name, plan, cells) for name in names(what)]
     for outcome in outcomes:
-        _write(outcome, out / outcome.name)
+        _write(outcome, scope, out / outcome.name)
     return outcomes, progress
 
 
@@ -119,7 +120,37 @@ def _sheets(target: Target, measurements: Sequence[Measurement], missing: int) -
     ]
 
 
-def _write(outcome: Outcome, folder: Path) -> None:
+def load_outcomes(out: Path) -> list[Outcome]:
+    """What earlier calls wrote under ``out``.
+
+    Raises:
+        ConfigError: nothing.
+        DataError: a file is damaged.
+    """
+    outcomes = []
+    for path in sorted(out.glob("*/measurements.json")):
+        found, name = read_json(path), path.parent.name
+        scope = Scope(**found["scope"])
+        if name in SIZES:
+            outcomes.append(Outcome(name, [], SIZES[name](Datasets(), scope.datasets), 0))
+        elif name in TARGETS:
+            rows = [
+                Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
+                for row in found["rows"]
+            ]
+            outcomes.append(
+                Outcome(name, rows, _sheets(TARGETS[name], rows, found["missing"]), found["missing"])
+            )
+    if not outcomes:
+        raise ConfigError(f"{out}: neither a run nor what `mclrec reproduce` writes")
+    return outcomes
+
+
+def _write(outcome: Outcome, scope: Scope, folder: Path) -> None:
     text = "\n".join(markdown(sheet) for sheet in outcome.sheets)
     write_text(folder / "tables.md", text or "Nothing is done yet.\n")
     write_text(folder / "tables.tex", "\n".join(latex(sheet) for sheet in outcome.sheets))
+    rows = [asdict(row) for row in outcome.measurements]
+    write_json(
+        folder / "measurements.json", {"scope": asdict(scope), "missing": outcome.missing, "rows": rows}
+    )

@@ -108,7 +108,8 @@ def _shared(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
     first: dict[tuple[str, ...], str] = {}
     notes = []
     for name, row in by_row.items():
-        keys = next(iter(row.values())).keys
+        one = next(iter(row.values()))
+        keys = (*one.keys, one.part)
         if keys in first:
             notes.append(f"{name} and {first[keys]} come to the same settings here: one run stands for both.")
         first.setdefault(keys, name)

@@ -1,0 +1,139 @@
+"""Plots as matplotlib figures, and as SVG that takes the page's colour of text."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mclrec.data.packed import IntArray
+
+__all__ = ["Point", "grouped_bars", "learning_curves", "lines", "rank_histogram", "to_svg"]
+
+_INK = "#010203"
+"""Stands for the page's colour of text until the SVG is written."""
+
+_COLOURS = ("#1b6ca8", "#d1701f", "#3c8d40", "#b3394b", "#7a5ba6", "#8a6d3b", "#5f7f8c", "#c0569f")
+
+
+class Point(NamedTuple):
+    """A value with its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
+    """Validation metric by epoch, a line a run, the chosen epoch marked; None if no run has epochs."""
+    measured = {name: [epoch for epoch in history if epoch["metrics"]] for name, history in histories.items()}
+    metrics = list(dict.fromkeys(next(iter(run[0]["metrics"])) for run in measured.values() if run))
+    if not metrics:
+        return None
+    figure, grid = _figure(len(metrics))
+    for axes, metric in zip(grid, metrics, strict=True):
+        for colour, (name, run) in zip(_colours(measured), measured.items(), strict=True):
+            values = [
+                (epoch["epoch"], epoch["metrics"][metric]) for epoch in run if metric in epoch["metrics"]
+            ]
+            if values:
+                axes.plot(*zip(*values, strict=True), color=colour, label=name)
+                axes.plot(*max(values, key=lambda value: value[1]), "o", color=colour)
+        _label(axes, "epoch", f"validation {metric.upper()}")
+    return figure
+
+
+def rank_histogram(ranks: Mapping[str, IntArray]) -> Figure:
+    """Share of targets by rank, in bins that double: 1, 2-3, 4-7 and so on; a line a run."""
+    highest = max(int(values.max()) for values in ranks.values())
+    edges = 2 ** np.arange(int(np.log2(highest)) + 2)
+    figure, [axes] = _figure(1)
+    for colour, (name, values) in zip(_colours(ranks), ranks.items(), strict=True):
+        counts, _ = np.histogram(values, edges)
+        axes.stairs(counts / len(values), edges, color=colour, label=name, linewidth=1.5)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _label(axes, "rank of the target (1 is best)", "share of targets")
+    return figure
+
+
+def grouped_bars(values: Mapping[str, Mapping[str, Point]], x: str, y: str) -> Figure:
+    """Bars with intervals: by group (the inner names), side by side for each of the outer names."""
+    groups = list(dict.fromkeys(group for row in values.values() for group in row))
+    figure, [axes] = _figure(1)
+    width = 0.8 / len(values)
+    for number, (colour, (name, row)) in enumerate(zip(_colours(values), values.items(), strict=True)):
+        present = [group for group in groups if group in row]
+        places = [groups.index(group) - 0.4 + (number + 0.5) * width for group in present]
+        means = [row[group].mean for group in present]
+        axes.bar(places, means, width, color=colour, label=name)
+        axes.errorbar(
+            places, means, _errors([row[group] for group in present]), fmt="none", ecolor=_INK, capsize=2
+        )
+    axes.set_xticks(range(len(groups)), groups)
+    _label(axes, x, y)
+    return figure
+
+
+def lines(values: Mapping[str, Mapping[float, Point]], x: str, y: str) -> Figure:
+    """Lines with intervals, one for each of the outer names."""
+    figure, [axes] = _figure(1)
+    for colour, (name, row) in zip(_colours(values), values.items(), strict=True):
+        places = sorted(row)
+        points = [row[place] for place in places]
+        means = [point.mean for point in points]
+        axes.errorbar(places, means, _errors(points), color=colour, label=name, marker="o", capsize=2)
+    _label(axes, x, y)
+    return figure
+
+
+def to_svg(figure: Figure, title: str) -> str:
+    """An ``svg`` element that scales with the page and reads its title aloud."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mclrec", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue().replace(_INK, "currentColor")
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _figure(count: int) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(7, 3.4 * count), layout="constrained")
+    return figure, figure.subplots(count, 1, squeeze=False)[:, 0].tolist()
+
+
+def _colours(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    return [_COLOURS[number % len(_COLOURS)] for number in range(len(names))]
+
+
+def _errors(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [max(point.mean - point.low, 0.0) for point in points], [
+        max(point.high - point.mean, 0.0) for point in points
+    ]
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, color=_INK)
+    axes.set_ylabel(y, color=_INK)
+    axes.tick_params(colors=_INK)
+    for name, spine in axes.spines.items():
+        spine.set_color(_INK)
+        spine.set_visible(name in ("left", "bottom"))
+    axes.grid(axis="y", color=_INK, alpha=0.15)
+    axes.legend(
+        frameon=False,
+        labelcolor=_INK,
+        fontsize=8,
+        ncols=4,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderpad=0,
+    )

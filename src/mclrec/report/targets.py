@@ -1,0 +1,97 @@
+"""The report on a campaign: tables and plots of each target, with what stands behind their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mclrec.experiments.frame import Measurement
+from mclrec.experiments.registry import TARGETS
+from mclrec.experiments.reproduce import Outcome
+from mclrec.experiments.sheet import Box, Sheet
+from mclrec.experiments.target import Target
+from mclrec.report.page import Section, write_page
+from mclrec.report.plots import Point, grouped_bars, lines, to_svg
+from mclrec.runs.run import LABELS, Run
+
+__all__ = ["draw", "report_outcomes"]
+
+
+def report_outcomes(outcomes: Sequence[Outcome], cells: Path, path: Path) -> Path:
+    """Write the report on what is there of some targets.
+
+    Args:
+        outcomes: of the targets.
+        cells: folder of the runs.
+        path: of the HTML file.
+
+    Raises:
+        ConfigError: an extra is not installed.
+    """
+    sections = [_section(outcome) for outcome in outcomes]
+    sections.append(Section("Where the numbers come from", sheets=[_provenance(outcomes, cells)]))
+    return write_page(path, "Tables and figures of MCLRec, by this code", sections)
+
+
+def draw(target: Target, measurements: Sequence[Measurement], data: str, label: str, metric: str) -> Figure:
+    """The target's plot of one metric on one data set under one protocol.
+
+    Args:
+        target: not a table.
+        measurements: of any data, protocol and metric.
+        data: name of the data set.
+        label: U or F.
+        metric: as measured.
+    """
+    values: dict[str, dict[float, Point]] = {}
+    bars: dict[str, dict[str, Point]] = {}
+    for row in measurements:
+        if (row.data, row.protocol, row.metric) != (data, label, metric):
+            continue
+        point = Point(row.mean, row.low, row.high)
+        if target.kind == "lines" and row.x is not None:
+            values.setdefault(row.row, {})[row.x] = point
+        else:
+            name, _, group = row.row.partition(", ")
+            bars.setdefault(name, {})[group or data] = point
+    title = f"{metric} ({label})"
+    return lines(values, target.x, title) if values else grouped_bars(bars, target.x, title)
+
+
+def _section(outcome: Outcome) -> Section:
+    if outcome.name not in TARGETS:
+        return Section(outcome.name, sheets=outcome.sheets)
+    target = TARGETS[outcome.name]
+    pictures = [
+        to_svg(
+            draw(target, outcome.measurements, data, label, metric),
+            f"{target.title}: {data}, {metric}, {label}",
+        )
+        for data in dict.fromkeys(row.data for row in outcome.measurements)
+        for label in LABELS
+        for metric in target.metrics
+        if target.kind != "table"
+    ]
+    text = [f"{target.title} (paper, {target.source})."]
+    if outcome.missing:
+        text.append(f"Partial: {outcome.missing} runs are not done.")
+    return Section(outcome.name, text, outcome.sheets, pictures)
+
+
+def _provenance(outcomes: Sequence[Outcome], cells: Path) -> Sheet:
+    keys = dict.fromkeys(key for outcome in outcomes for row in outcome.measurements for key in row.keys)
+    runs = [Run(directory) for key in keys for directory in cells.glob(f"*-{key}")]
+    rows = []
+    for run in runs:
+        info, record = run.info, run.record
+        texts = (
+            info["command"],
+            f"{info['recipe']['section']}: {info['recipe']['source']}",
+            f"{info['data']['name']} {info['data']['fingerprint'][:12]}",
+            f"{record['best_epoch'] or '-'} of {record['epochs']}",
+        )
+        seconds = Box(f"{record['seconds']:.0f}", value=record["seconds"])
+        rows.append((run.directory.name, [*(Box(text) for text in texts), seconds]))
+    return Sheet("Runs", ["run", "command", "recipe", "data", "epochs", "seconds"], rows)

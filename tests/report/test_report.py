@@ -1,0 +1,139 @@
+"""What the page says, not that there is one."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle, StepPatch
+
+from mclrec.errors import ConfigError
+from mclrec.experiments.frame import Measurement
+from mclrec.experiments.registry import TARGETS
+from mclrec.experiments.reproduce import load_outcomes, reproduce
+from mclrec.experiments.sheet import Box, Sheet
+from mclrec.experiments.target import Scope
+from mclrec.report.page import Section, write_page
+from mclrec.report.plots import Point, grouped_bars, learning_curves, rank_histogram, to_svg
+from mclrec.report.targets import draw
+from mclrec.report.write import write_report
+from mclrec.runs.run import Run
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_report_on_runs_holds_their_numbers(runs: list[Run]) -> None:
+    path = write_report([run.directory for run in runs])
+    text = _text(path)
+    assert path == runs[0].directory / "report.html"
+    assert "<title>markov, sasrec on tiny</title>" in text
+    for run in runs:
+        assert f"{run.metrics['F']['NDCG@10']:.4f}" in text
+        assert run.info["command"] in text.replace("&#39;", "'")
+    assert text.count("<svg") == 4
+    assert "item 0" in text  # an example's history
+
+
+def test_a_page_needs_no_other_file(runs: list[Run], tmp_path: Path) -> None:
+    text = _text(write_report([runs[1].directory], tmp_path / "one.html"))
+    assert not re.search(r'(?:src|href)="(?!#)', text)
+    assert "@import" not in text
+    assert "difference" not in text  # one run has no rival
+
+
+def test_a_page_escapes_what_looks_like_markup(tmp_path: Path) -> None:
+    sheet = Sheet("<b>", ["", "<i>"], [("<u>", [Box("<script>", 1)])])
+    text = _text(write_page(tmp_path / "page.html", "<x>", [Section("<y>", ["<z>"], [sheet])]))
+    assert not re.search(r"<(b|i|u|x|y|z)>", text)
+    assert text.count("<script>") == 1
+    assert 'class="best text"' in text
+
+
+def test_a_report_on_a_campaign_holds_tables_and_plots(log: Path, tmp_path: Path) -> None:
+    scope = Scope((str(log),), ("popularity", "recency"))
+    reproduce("figure7", scope, tmp_path)
+    reproduce("table2", scope, tmp_path)
+    assert [outcome.name for outcome in load_outcomes(tmp_path)] == ["figure7", "table2"]
+    text = _text(write_report([tmp_path]))
+    assert text.count("<svg") == 4  # two metrics under two protocols
+    assert "sparsity" in text
+    assert "mclrec train" in text
+
+
+def test_what_is_neither_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="neither a run nor"):
+        write_report([tmp_path])
+
+
+def _measured(row: str, x: float | None, mean: float) -> Measurement:
+    return Measurement("d", row, x, "U", "HR@20", mean, mean - 0.1, mean + 0.2, "users", (1,), ("k",))
+
+
+def test_a_plot_of_lines_has_every_point_and_its_interval() -> None:
+    points = [_measured(row, x, x + len(row)) for row in ("a", "bb") for x in (0.1, 0.2, 0.3)]
+    others = [replace(point, protocol="F", mean=9.0) for point in points]
+    [axes] = draw(TARGETS["figure7"], [*points, *others], "d", "U", "HR@20").axes
+    assert axes.get_xlabel() == "share of random items"
+    assert axes.get_ylabel() == "HR@20 (U)"
+    legend = axes.get_legend()
+    assert legend
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "bb"]
+    marked = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert [np.asarray(line.get_xydata()).tolist() for line in marked] == [
+        [[0.1, 1.1], [0.2, 1.2], [0.3, 1.3]],
+        [[0.1, 2.1], [0.2, 2.2], [0.3, 2.3]],
+    ]
+
+
+def test_a_plot_of_groups_has_a_bar_for_each() -> None:
+    points = [
+        _measured(f"{model}, {group}", None, 1.0) for model in ("sasrec", "mclrec") for group in ("=5", ">8")
+    ]
+    [axes] = draw(TARGETS["figure8"], points, "d", "U", "HR@20").axes
+    assert len(axes.patches) == 4
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["=5", ">8"]
+
+
+def test_every_target_that_is_drawn_says_what_its_axis_is() -> None:
+    for target in TARGETS.values():
+        assert (target.kind == "table") == (not target.x)
+
+
+def test_bars_stand_side_by_side_with_their_intervals() -> None:
+    values = {"a": {"x": Point(1, 0.5, 2), "y": Point(2, 2, 2)}, "b": {"x": Point(3, 3, 3)}}
+    [axes] = grouped_bars(values, "group", "metric").axes
+    bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert [bar.get_height() for bar in bars] == [1, 2, 3]
+    assert len({round(bar.get_x(), 6) for bar in bars}) == 3
+
+
+def test_learning_curves_have_an_axis_a_metric() -> None:
+    def run(metric: str) -> list[dict[str, object]]:
+        return [{"epoch": epoch, "metrics": {metric: epoch / 10}} for epoch in (1, 2, 3)]
+
+    figure = learning_curves({"a": run("mrr@10"), "b": run("ndcg@20"), "c": [{"epoch": 1, "metrics": {}}]})
+    assert figure is not None
+    assert [axes.get_ylabel() for axes in figure.axes] == ["validation MRR@10", "validation NDCG@20"]
+    assert learning_curves({"a": []}) is None
+
+
+def test_a_histogram_counts_every_rank() -> None:
+    [axes] = rank_histogram({"a": np.array([1, 1, 2, 3, 100])}).axes
+    [steps] = axes.patches
+    assert isinstance(steps, StepPatch)
+    values = np.asarray(steps.get_data()[0])
+    assert values.tolist()[:2] == [0.4, 0.4]
+    assert values.sum() == pytest.approx(1)
+
+
+def test_a_picture_is_whole_xml_in_the_colour_of_the_page() -> None:
+    text = to_svg(rank_histogram({"a": np.array([1, 5])}), "ranks")
+    root = ET.fromstring(text)
+    assert root.attrib["aria-label"] == "ranks"
+    assert "width" not in root.attrib
+    assert "currentColor" in text
+    assert "rank of the target" in text
