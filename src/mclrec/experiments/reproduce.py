@@ -8,16 +8,17 @@ from pathlib import Path
 
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
-from mclrec.experiments.cells import Cell, Cells, Datasets
+from mclrec.experiments.cells import Cell, Cells
 from mclrec.experiments.frame import Entry, Measurement
 from mclrec.experiments.registry import SIZES, TARGETS, names
-from mclrec.experiments.sheet import Sheet, latex, markdown, pivot
+from mclrec.experiments.sheet import Box, Sheet, latex, markdown, pivot
 from mclrec.experiments.target import Scope, Target
 from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS
 
 __all__ = ["Outcome", "Plan", "gather", "load_outcomes", "make_plan", "reproduce"]
 
+_RECORD = "outcome.json"
 _PROTOCOLS = {"U": "items of the history stay candidates", "F": "items of the history are dropped"}
 
 
@@ -104,7 +105,8 @@ def gather(name: str, plan: Plan, cells: Cells) -> Outcome:
     measurements = target.measure(cells, entries)
     wanted = distinct(cells, [cell for entry in entries for cell in entry.cells])
     missing = sum(not cells.done(cell) for cell in wanted)
-    return Outcome(name, measurements, _sheets(target, measurements, missing), missing)
+    sheets = [*_sheets(target, measurements, missing), *target.further(cells, entries)]
+    return Outcome(name, measurements, sheets, missing)
 
 
 def _sheets(target: Target, measurements: Sequence[Measurement], missing: int) -> list[Sheet]:
@@ -127,30 +129,32 @@ def load_outcomes(out: Path) -> list[Outcome]:
         ConfigError: nothing.
         DataError: a file is damaged.
     """
-    outcomes = []
-    for path in sorted(out.glob("*/measurements.json")):
-        found, name = read_json(path), path.parent.name
-        scope = Scope(**found["scope"])
-        if name in SIZES:
-            outcomes.append(Outcome(name, [], SIZES[name](Datasets(), scope.datasets), 0))
-        elif name in TARGETS:
-            rows = [
-                Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
-                for row in found["rows"]
-            ]
-            outcomes.append(
-                Outcome(name, rows, _sheets(TARGETS[name], rows, found["missing"]), found["missing"])
-            )
+    outcomes = [_loaded(path) for path in sorted(out.glob(f"*/{_RECORD}"))]
     if not outcomes:
         raise ConfigError(f"{out}: neither a run nor what `mclrec reproduce` writes")
     return outcomes
+
+
+def _loaded(path: Path) -> Outcome:
+    found = read_json(path)
+    rows = [
+        Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
+        for row in found["measurements"]
+    ]
+    sheets = [
+        Sheet(
+            sheet["title"],
+            sheet["columns"],
+            [(name, [Box(**box) for box in boxes]) for name, boxes in sheet["rows"]],
+            sheet["notes"],
+        )
+        for sheet in found["sheets"]
+    ]
+    return Outcome(path.parent.name, rows, sheets, found["missing"])
 
 
 def _write(outcome: Outcome, scope: Scope, folder: Path) -> None:
     text = "\n".join(markdown(sheet) for sheet in outcome.sheets)
     write_text(folder / "tables.md", text or "Nothing is done yet.\n")
     write_text(folder / "tables.tex", "\n".join(latex(sheet) for sheet in outcome.sheets))
-    rows = [asdict(row) for row in outcome.measurements]
-    write_json(
-        folder / "measurements.json", {"scope": asdict(scope), "missing": outcome.missing, "rows": rows}
-    )
+    write_json(folder / _RECORD, {"scope": asdict(scope), **asdict(outcome)})

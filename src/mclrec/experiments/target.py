@@ -9,6 +9,7 @@ from typing import Any, Literal
 from mclrec.errors import ConfigError
 from mclrec.experiments.cells import Cell, Cells
 from mclrec.experiments.frame import METRICS, Entry, Measurement, measure
+from mclrec.experiments.sheet import Sheet
 from mclrec.models import registry
 
 __all__ = ["PAPER_DATASETS", "Scope", "Target"]
@@ -56,6 +57,7 @@ class Target:
         x: what stands on the abscissa of its plot.
         metrics: what it reports.
         paper: the paper's value of a measurement, where it has one.
+        further: tables beside the one of all measurements.
         notes: what a reader must know about its numbers.
     """
 
@@ -68,6 +70,7 @@ class Target:
     x: str = ""
     metrics: Sequence[str] = METRICS
     paper: Callable[[Measurement], float | None] = lambda _: None
+    further: Callable[[Cells, Sequence[Entry]], list[Sheet]] = lambda *_: []
     notes: Sequence[str] = ()
 
     def plan(self, scope: Scope) -> Sequence[Entry]:

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from mclrec.evaluation.protocol import RankTable
+from mclrec.experiments.contrast import by_repeat, improvement
+
+USERS = 200
+REPEATED = np.arange(USERS) % 4 == 0
+
+
+def _table(ranks: np.ndarray) -> RankTable:
+    names: list[int | str] = list(range(USERS))
+    ones = np.ones(USERS, dtype=np.int64)
+    return RankTable(names, names, ranks.astype(np.int64), ones, REPEATED, ones, {})
+
+
+RANKS = {
+    "weak": [_table(np.full(USERS, 30))],
+    "rival": [
+        _table(np.where(np.arange(USERS) < 100, 1, 30)),
+        _table(np.where(np.arange(USERS) < 50, 1, 30)),
+    ],
+    "ours": [_table(np.where(np.arange(USERS) < 120, 1, 30))],
+}
+
+
+def test_ours_is_compared_with_the_best_of_the_others_over_its_seeds() -> None:
+    sheet = improvement("T", RANKS, "ours")
+    name, boxes = sheet.rows[0]
+    assert name == "HR@5"
+    assert [box.text for box in boxes[:4]] == ["0.6000", "rival", "0.3750", "+60.0%"]
+    assert boxes[4].value == pytest.approx(2 / 10_001)
+    assert len(sheet.rows) == 6
+
+
+def test_repeats_are_measured_apart() -> None:
+    ranks = {"only repeats": [_table(np.where(REPEATED, 1, 99))], **RANKS}
+    sheet = by_repeat("T", ranks)
+    assert sheet.columns[1:3] == ["HR@20, repeats", "HR@20, others"]
+    assert [box.value for box in sheet.rows[0][1]] == [1, 0, 1, 0]
+    assert sheet.notes == ["25.00% of 200 targets are repeats."]
