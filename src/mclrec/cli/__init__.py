@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     import typer
 
-    from mclrec.cli.app import app
+    from mclrec.cli.commands import app
 
     words = sys.argv[1:] if arguments is None else arguments
     warnings.showwarning = _show_warning

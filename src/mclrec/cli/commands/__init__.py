@@ -1,0 +1,9 @@
+"""The commands, in the order of the help. Each parses its words and calls one function of the library."""
+
+from __future__ import annotations
+
+from mclrec.cli.app import app
+
+from mclrec.cli.commands import train, results, recommend, reproduce, catalogue  # isort: skip
+
+__all__ = ["app", "catalogue", "recommend", "reproduce", "results", "train"]

@@ -1,0 +1,66 @@
+"""``mclrec reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mclrec.cli.app import app
+from mclrec.cli.options import (
+    examples,
+    names,
+)
+
+
+@app.command(
+    epilog=examples(
+        "mclrec reproduce table4 --datasets complete-journey --seeds 3 --workers 2",
+        "mclrec reproduce table3 --datasets beauty --models sasrec,mclrec --dry-run",
+        "mclrec reproduce all --budget 480",
+    )
+)
+def reproduce(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="table2 to table5, figure3, figure4, figure6 to figure8, claim-regularizer, or all.",
+        ),
+    ],
+    datasets: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Names or paths; the paper's three if not given.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Which to compare; all of the paper's if not given.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each, with seeds from 1.")] = 1,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes; more may be started beside, also elsewhere.")
+    ] = 1,
+    budget: Annotated[
+        float | None, typer.Option(metavar="MINUTES", min=0, help="Stop then; the next call goes on.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of every run, may be repeated."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Of runs and tables.")] = Path("runs/reproduce"),
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only print the plan and its time.")] = False,
+) -> int:
+    """Make a table or figure of the paper. What is done is not run again; an interrupted campaign goes on."""
+    from mclrec.cli import reproduce as view
+    from mclrec.experiments.target import PAPER_DATASETS, Scope
+    from mclrec.recipes import parse_setting
+
+    scope = Scope(
+        names(datasets) or PAPER_DATASETS,
+        names(models),
+        seeds,
+        dict(parse_setting(text) for text in setting or []),
+    )
+    if dry:
+        view.dry_run(what, scope, out)
+        return 0
+    return view.run(what, scope, out, workers, budget)

@@ -1,0 +1,110 @@
+"""``mclrec evaluate``, ``compare`` and ``report``: what runs are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mclrec.cli.app import app
+from mclrec.cli.options import (
+    DeviceOption,
+    JsonOption,
+    RunArgument,
+    SeenOption,
+    examples,
+)
+
+
+@app.command(
+    epilog=examples(
+        "mclrec evaluate runs/beauty-mclrec-seed1",
+        "mclrec evaluate runs/beauty-mclrec-seed1 --seen drop --split validation --k 50",
+    )
+)
+def evaluate(
+    run: RunArgument,
+    seen: SeenOption = "keep",
+    split: Annotated[Literal["validation", "test"], typer.Option(help="Which held-out items.")] = "test",
+    k: Annotated[
+        list[int] | None,
+        typer.Option("--k", metavar="N", min=1, help="Cut, may be repeated; 5, 10 and 20 if not given."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Where the data are, if not where they were.")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Rank a run's held-out items among the whole catalogue."""
+    from mclrec.cli.progress import counting
+    from mclrec.cli.tables import print_result
+    from mclrec.runs.evaluate import evaluate_run
+
+    with counting("targets") as advance:
+        result = evaluate_run(
+            run, part=split, seen=seen, ks=tuple(k) if k else None, data=data, device=device, progress=advance
+        )
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
+    else:
+        print_result(result)
+
+
+@app.command(epilog=examples("mclrec compare runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1"))
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs on the same data; the first is the rival.")
+    ],
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="What is tested: hr@N, ndcg@N or mrr@N.")
+    ] = "ndcg@10",
+    seen: SeenOption = "keep",
+    as_json: JsonOption = False,
+) -> None:
+    """Runs side by side, with paired-bootstrap p-values against the first; seeds of one system are averaged."""
+    from mclrec.cli.tables import print_comparison
+    from mclrec.runs.compare import compare_runs
+
+    label = "U" if seen == "keep" else "F"
+    rows = compare_runs(runs, label=label, metric=metric)
+    if as_json:
+        typer.echo(json.dumps([_row_json(row) for row in rows], ensure_ascii=False))
+    else:
+        print_comparison(rows, label, metric)
+
+
+@app.command(
+    epilog=examples(
+        "mclrec report runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1 --out beauty.html",
+        "mclrec report runs/reproduce",
+    )
+)
+def report(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...|DIR", help="Runs on the same data, or what mclrec reproduce has written."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="HTML file; report.html in the first directory if not given."),
+    ] = None,
+) -> None:
+    """Write one HTML file with tables and plots, that needs no network: of runs, or of a campaign."""
+    from mclrec.report.write import write_report
+
+    typer.echo(write_report(places, out))
+
+
+def _row_json(row: Any) -> dict[str, Any]:
+    return {
+        "system": row.label,
+        "seeds": row.seeds,
+        "metrics": row.metrics,
+        "difference": row.difference,
+        "p": row.p,
+    }

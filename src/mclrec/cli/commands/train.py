@@ -1,0 +1,127 @@
+"""``mclrec train``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mclrec.cli.app import app
+from mclrec.cli.options import (
+    COLUMNS,
+    DataArgument,
+    DeviceOption,
+    FileOrder,
+    ItemColumn,
+    SeedOption,
+    SequenceColumn,
+    TimeColumn,
+    UserColumn,
+    columns_of,
+    examples,
+)
+
+
+@app.command(
+    epilog=examples(
+        "mclrec train beauty",
+        "mclrec train complete-journey --model sasrec --seed 2",
+        "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
+        "mclrec train newer.csv --from runs/log-mclrec-seed1",
+        "mclrec models mclrec  (what --set and --recipe take)",
+    )
+)
+def train(
+    context: typer.Context,
+    data: DataArgument,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Which model; listed by: mclrec models")
+    ] = "mclrec",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Section of the model's recipes, or a TOML file; the data set's own if not given.",
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a setting, may be repeated; listed by: mclrec models MODEL",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Of the run; a free one under runs/ if not given.")
+    ] = None,
+    seed: SeedOption = 1,
+    device: DeviceOption = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted or killed run.")
+    ] = False,
+    base: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Go on from an earlier model, on a newer log."),
+    ] = None,
+    split: Annotated[
+        Literal["leave-one-out", "time"],
+        typer.Option("--split-by", help="Hold out each user's last items, or what is newest by global time."),
+    ] = "leave-one-out",
+    min_count: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=1,
+            help="k-core: interactions that a user or item must have; 5 for a log if not given.",
+        ),
+    ] = None,
+    drop_repeats: Annotated[
+        bool, typer.Option("--drop-repeats", help="Keep only the first interaction of a user with an item.")
+    ] = False,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    sequence_column: SequenceColumn = None,
+    file_order: FileOrder = False,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            rich_help_panel=COLUMNS, help="Whether the file begins with their names; guessed if not given."
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing until the end.")] = False,
+) -> int:
+    """Train a model on a log, measure it under both protocols, and write its directory."""
+    from mclrec.cli import training
+    from mclrec.recipes import parse_setting
+    from mclrec.runs.sources import DataSource
+    from mclrec.runs.train import TrainRequest
+
+    options = {
+        "min_count": min_count,
+        "header": header,
+        "columns": columns_of(user_column, item_column, time_column, sequence_column, file_order) or None,
+        "drop_repeats": drop_repeats or None,
+    }
+    request = TrainRequest(
+        DataSource(data, {key: value for key, value in options.items() if value is not None}),
+        model,
+        recipe,
+        dict(parse_setting(text) for text in setting or []),
+        seed,
+        out,
+        device,
+        resume,
+        base,
+        split,
+        command=shlex.join(["mclrec", *_without_resume(context.obj["words"])]),
+    )
+    return training.run(request, quiet=quiet)
+
+
+def _without_resume(words: list[str]) -> list[str]:
+    """The words of the command as it was first given."""
+    return [word for word in words if word != "--resume"]
