@@ -28,11 +28,11 @@ demo: $(VENV)/.has-demo ## train MCLRec and SASRec on the bundled data, compare,
 
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test-all
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules

@@ -9,6 +9,7 @@ from pathlib import Path
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.cloud import Cloud, sheets_of
 from mclrec.experiments.frame import Entry, Measurement
 from mclrec.experiments.registry import SIZES, TARGETS, names
 from mclrec.experiments.sheet import Box, Sheet, latex, markdown, pivot
@@ -46,12 +47,14 @@ class Outcome:
         measurements: of its finished runs.
         sheets: its tables.
         missing: how many runs are not done.
+        clouds: points that it draws, where it draws any.
     """
 
     name: str
     measurements: Sequence[Measurement]
     sheets: Sequence[Sheet]
     missing: int
+    clouds: Sequence[Cloud] = ()
 
 
 def make_plan(what: str, scope: Scope, cells: Cells) -> Plan:
@@ -105,8 +108,9 @@ def gather(name: str, plan: Plan, cells: Cells) -> Outcome:
     measurements = target.measure(cells, entries)
     wanted = distinct(cells, [cell for entry in entries for cell in entry.cells])
     missing = sum(not cells.done(cell) for cell in wanted)
-    sheets = [*_sheets(target, measurements, missing), *target.further(cells, entries)]
-    return Outcome(name, measurements, sheets, missing)
+    clouds = target.clouds(cells, entries)
+    sheets = [*_sheets(target, measurements, missing), *target.further(cells, entries), *sheets_of(clouds)]
+    return Outcome(name, measurements, sheets, missing, clouds)
 
 
 def _sheets(target: Target, measurements: Sequence[Measurement], missing: int) -> list[Sheet]:
@@ -150,7 +154,8 @@ def _loaded(path: Path) -> Outcome:
         )
         for sheet in found["sheets"]
     ]
-    return Outcome(path.parent.name, rows, sheets, found["missing"])
+    clouds = [Cloud(**{**cloud, "views": tuple(cloud["views"])}) for cloud in found["clouds"]]
+    return Outcome(path.parent.name, rows, sheets, found["missing"], clouds)
 
 
 def _write(outcome: Outcome, scope: Scope, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mclrec.errors import ConfigError
 from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.cloud import Cloud
 from mclrec.experiments.frame import METRICS, Entry, Measurement, measure
 from mclrec.experiments.sheet import Sheet
 from mclrec.models import registry
@@ -58,6 +59,7 @@ class Target:
         metrics: what it reports.
         paper: the paper's value of a measurement, where it has one.
         further: tables beside the one of all measurements.
+        clouds: points that it draws, if they are not measurements.
         notes: what a reader must know about its numbers.
     """
 
@@ -66,11 +68,12 @@ class Target:
     source: str
     entries: Callable[[Scope], Sequence[Entry]]
     models: Sequence[str] = ()
-    kind: Literal["table", "lines", "bars"] = "table"
+    kind: Literal["table", "lines", "bars", "clouds"] = "table"
     x: str = ""
     metrics: Sequence[str] = METRICS
     paper: Callable[[Measurement], float | None] = lambda _: None
     further: Callable[[Cells, Sequence[Entry]], list[Sheet]] = lambda *_: []
+    clouds: Callable[[Cells, Sequence[Entry]], list[Cloud]] = lambda *_: []
     notes: Sequence[str] = ()
 
     def plan(self, scope: Scope) -> Sequence[Entry]:

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.augment.views import TwoViews
-from mclrec.data.batches import Batch
+from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official, regularizer_paper
 from mclrec.models.base import Losses, Phase, StepContext, Term, Update
@@ -87,7 +87,7 @@ class MCLRec(SequentialRecommender):
         }[self.config.updates]
         if not self.config.beta:
             updates = tuple(update for update in updates if update.group != "augmenters")
-        return (self.phase(updates, self._views()),)
+        return (self.phase(updates, self.viewer()),)
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """Encoder (theta), augmenters (phi1, phi2), and all of them."""
@@ -116,6 +116,19 @@ class MCLRec(SequentialRecommender):
         h1, h2 = self.encode(batch.views)
         return self._contrast(context, h1, h2, 0.0, 1.0, self._gamma / self.config.beta)
 
+    def viewer(self) -> TwoViews | None:
+        """What draws the two views of the data, eq. 4; None where no loss has views."""
+        config = self.config
+        if not config.beta and not config.lambda_:
+            return None
+        token = 0 if config.mask == "padding" else self.num_items + 1
+        return TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio, token)
+
+    def representations(self, views: Sequence[Histories]) -> dict[str, Tensor]:
+        """(B, d) each of h1, h2 (eq. 2) and z1, z2 (eq. 5) of two views."""
+        h1, h2 = self.encode(views)
+        return {"h1": h1, "h2": h2, "z1": self.augmenter1(h1), "z2": self.augmenter2(h2)}
+
     def _contrast(
         self, context: StepContext, h1: Tensor, h2: Tensor, lambda_: float, beta: float, gamma: float
     ) -> Losses:
@@ -142,10 +155,3 @@ class MCLRec(SequentialRecommender):
         if self.config.regularizer == "paper":
             return regularizer_paper(pairs)[_CROSSED.index((2, 3))]
         return regularizer_official(pairs)[: len(_CROSSED)].sum()
-
-    def _views(self) -> TwoViews | None:
-        config = self.config
-        if not config.beta and not config.lambda_:
-            return None
-        token = 0 if config.mask == "padding" else self.num_items + 1
-        return TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio, token)

@@ -10,16 +10,20 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mclrec.data.packed import IntArray
 
-__all__ = ["Point", "grouped_bars", "learning_curves", "lines", "rank_histogram", "to_svg"]
+__all__ = ["Point", "grouped_bars", "learning_curves", "lines", "pairs", "rank_histogram", "to_svg"]
 
 _INK = "#010203"
 """Stands for the page's colour of text until the SVG is written."""
 
 _COLOURS = ("#1b6ca8", "#d1701f", "#3c8d40", "#b3394b", "#7a5ba6", "#8a6d3b", "#5f7f8c", "#c0569f")
+
+
+Places = Sequence[tuple[float, float]]
 
 
 class Point(NamedTuple):
@@ -90,6 +94,32 @@ def lines(values: Mapping[str, Mapping[float, Point]], x: str, y: str) -> Figure
         means = [point.mean for point in points]
         axes.errorbar(places, means, _errors(points), color=colour, label=name, marker="o", capsize=2)
     _label(axes, x, y)
+    return figure
+
+
+def pairs(clouds: Mapping[str, tuple[Places, Places]], names: tuple[str, str], x: str, y: str) -> Figure:
+    """Points in pairs, a panel a cloud: a circle and a cross of one colour are the two views of one history.
+
+    Args:
+        clouds: by title, places of the first and of the second views.
+        names: of the two views.
+        x: name of the abscissa.
+        y: name of the ordinate.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    grid: Sequence[Axes] = figure.subplots(1, len(clouds), squeeze=False)[0].tolist()
+    for axes, (title, (one, other)) in zip(grid, clouds.items(), strict=True):
+        colours = mpl.colormaps["hsv"](np.linspace(0, 0.95, len(one)))
+        segments = LineCollection(
+            [list(pair) for pair in zip(one, other, strict=True)], colors=colours, alpha=0.5
+        )
+        axes.add_collection(segments)
+        for places, marker, name in ((one, "o", names[0]), (other, "x", names[1])):
+            abscissas, ordinates = zip(*places, strict=True)
+            axes.scatter(abscissas, ordinates, s=14, c=colours, marker=marker, label=name)
+        _label(axes, x, y)
+        axes.set_title(title, color=_INK, fontsize=9, pad=18)
+        axes.set_aspect("equal", "datalim")
     return figure
 
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mclrec.experiments.cloud import Cloud
 from mclrec.experiments.frame import Measurement
 from mclrec.experiments.registry import TARGETS
 from mclrec.experiments.reproduce import Outcome
 from mclrec.experiments.sheet import Box, Sheet
 from mclrec.experiments.target import Target
 from mclrec.report.page import Section, write_page
-from mclrec.report.plots import Point, grouped_bars, lines, to_svg
+from mclrec.report.plots import Point, grouped_bars, lines, pairs, to_svg
 from mclrec.runs.run import LABELS, Run
 
-__all__ = ["draw", "report_outcomes"]
+__all__ = ["draw", "draw_clouds", "report_outcomes"]
 
 
 def report_outcomes(outcomes: Sequence[Outcome], cells: Path, path: Path) -> Path:
@@ -39,7 +40,7 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
     """The target's plot of one metric on one data set under one protocol.
 
     Args:
-        target: not a table.
+        target: one of lines or bars.
         measurements: of any data, protocol and metric.
         data: name of the data set.
         label: U or F.
@@ -60,11 +61,31 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
     return lines(values, target.x, title) if values else grouped_bars(bars, target.x, title)
 
 
+def draw_clouds(target: Target, clouds: Sequence[Cloud], data: str) -> Figure:
+    """The target's points on one data set, of the first seed of each row.
+
+    Args:
+        target: one of clouds.
+        clouds: of any data set and seed.
+        data: name of the data set.
+    """
+    chosen: dict[str, Cloud] = {}
+    for cloud in clouds:
+        if cloud.data == data:
+            chosen.setdefault(cloud.row, cloud)
+    places = {f"{data}, {row}": (cloud.one, cloud.other) for row, cloud in chosen.items()}
+    return pairs(places, next(iter(chosen.values())).views, target.x, "second direction")
+
+
 def _section(outcome: Outcome) -> Section:
     if outcome.name not in TARGETS:
         return Section(outcome.name, sheets=outcome.sheets)
     target = TARGETS[outcome.name]
     pictures = [
+        to_svg(draw_clouds(target, outcome.clouds, data), f"{target.title}: {data}")
+        for data in dict.fromkeys(cloud.data for cloud in outcome.clouds)
+    ]
+    pictures += [
         to_svg(
             draw(target, outcome.measurements, data, label, metric),
             f"{target.title}: {data}, {metric}, {label}",
@@ -72,7 +93,7 @@ def _section(outcome: Outcome) -> Section:
         for data in dict.fromkeys(row.data for row in outcome.measurements)
         for label in LABELS
         for metric in target.metrics
-        if target.kind != "table"
+        if target.kind in ("lines", "bars")
     ]
     text = [f"{target.title} (paper, {target.source})."]
     if outcome.missing:

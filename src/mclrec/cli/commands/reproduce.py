@@ -26,7 +26,7 @@ def reproduce(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="table2 to table5, figure3, figure4, figure6 to figure8, claim-regularizer, or all.",
+            help="table2 to table5, figure2 to figure8, claim-regularizer, or all.",
         ),
     ],
     datasets: Annotated[
