@@ -26,8 +26,8 @@ Result = Mapping[str, Any]
 _HEAD = """# Results
 
 Test metrics of runs of this code, the epoch chosen on validation, targets ranked among the whole catalogue. Made from
-the files in [results/](../results) by `python -m scripts.publish`; do not edit. Each file holds command, settings, seed,
-data fingerprint, library versions and duration of its run.
+the files in [results/](../results) by `python -m scripts.publish`; do not edit. Each file holds command, settings,
+seed, data fingerprint, library versions and duration of its run.
 
 **U** keeps the items of the user's history as candidates, **F** drops them. The two are not comparable. The paper's
 table 3 has MCLRec and DuoRec under U and all others under F; its value stands beside ours under that protocol alone.
@@ -119,7 +119,7 @@ def _expected(results: Sequence[Result], notes: Mapping[str, str]) -> str:
     columns = ["data", "system", "protocol", "metric", "interval", "seeds", "reached", ""]
     told = [
         "One seed has 5 % more room in HR and 7 % in NDCG.",
-        *(f"{name}: {text}" for name, text in notes.items()),
+        *(f"{name}: {' '.join(text.split())}" for name, text in notes.items()),
     ]
     title = "Intervals are for the mean of several seeds, from published reproductions"
     return "## Beside what was to be expected\n\n" + markdown(Sheet(title, columns, rows, told))
