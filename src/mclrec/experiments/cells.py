@@ -17,7 +17,7 @@ from mclrec.recipes import Recipe, resolve
 from mclrec.runs.run import LABELS, Run, ranks_path
 from mclrec.runs.sources import open_source
 
-__all__ = ["Cell", "Cells", "Datasets", "command", "finished", "noisy_part", "unmeasured"]
+__all__ = ["Cell", "Cells", "Datasets", "command", "data_name", "finished", "noisy_part", "unmeasured"]
 
 _NO_PART = {"checkpoint_minutes"}
 """Settings of training that do not change what comes out."""
@@ -116,6 +116,11 @@ class Cells:
         if not self.done(cell):
             raise ConfigError(f"{self.directory(cell)}: is not finished")
         return Run(self.directory(cell))
+
+
+def data_name(place: str) -> str:
+    """How data are called in titles: by their name, or by the last part of their path."""
+    return Path(place).stem
 
 
 def command(cell: Cell) -> str:

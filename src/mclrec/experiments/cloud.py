@@ -14,7 +14,7 @@ from mclrec.data.examples import whole
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import FloatArray
-from mclrec.experiments.cells import Cells
+from mclrec.experiments.cells import Cells, data_name
 from mclrec.experiments.frame import Entry
 from mclrec.experiments.sheet import Box, Sheet
 from mclrec.models.mclrec import MCLRec
@@ -137,7 +137,7 @@ def _sheet(data: str, clouds: Sequence[Cloud]) -> Sheet:
         "The weights are those of the epoch that validation chose; the paper shows them after 300 epochs.",
     ]
     return Sheet(
-        f"Views {views} of training histories on {data}",
+        f"Views {views} of training histories on {data_name(data)}",
         ["", "alignment", "uniformity", "epoch"],
         rows,
         notes,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
-from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.cells import Cell, Cells, data_name
 from mclrec.experiments.cloud import Cloud, sheets_of
 from mclrec.experiments.frame import Entry, Measurement
 from mclrec.experiments.registry import SIZES, TARGETS, names
@@ -117,7 +117,7 @@ def _sheets(target: Target, measurements: Sequence[Measurement], missing: int) -
     notes = [f"Partial: {missing} runs are not done."] if missing else []
     return [
         pivot(
-            f"{target.title} on {data}, {label}: {_PROTOCOLS[label]} (paper, {target.source})",
+            f"{target.title} on {data_name(data)}, {label}: {_PROTOCOLS[label]} (paper, {target.source})",
             [row for row in measurements if row.data == data and row.protocol == label],
             [*notes, *target.notes],
         )

@@ -97,10 +97,10 @@ def latex(sheet: Sheet) -> str:
 
 
 def _ranks(values: Sequence[float]) -> list[int]:
-    """1 for the highest, 2 for the next value below, else 0; equal to four digits is equal."""
+    """1 for the highest, 2 for the next value below, else 0; equal to four digits is equal, and no mark if all are."""
     rounded = [round(value, 4) for value in values]
     levels = sorted(set(rounded), reverse=True)[:2]
-    return [levels.index(value) + 1 if value in levels and len(values) > 1 else 0 for value in rounded]
+    return [levels.index(value) + 1 if value in levels and len(levels) > 1 else 0 for value in rounded]
 
 
 def _shared(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mclrec.evaluation.protocol import RankTable
-from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.cells import Cell, Cells, data_name
 from mclrec.experiments.contrast import by_repeat, improvement
 from mclrec.experiments.frame import Entry, Measurement
 from mclrec.experiments.paper import paper_protocol, table3
@@ -58,12 +58,16 @@ def _further(cells: Cells, entries: Sequence[Entry]) -> list[Sheet]:
             for label in LABELS
         }
         sheets += [
-            improvement(f"MCLRec against the best of the others on {data}, {label}", ranks[label], "mclrec")
+            improvement(
+                f"MCLRec against the best of the others on {data_name(data)}, {label}", ranks[label], "mclrec"
+            )
             for label in LABELS
             if "mclrec" in ranks[label] and len(ranks[label]) > 1
         ]
         if any(tables[0].in_history.any() for tables in ranks["U"].values()):
-            sheets.append(by_repeat(f"Targets that are in the history already, on {data}, U", ranks["U"]))
+            sheets.append(
+                by_repeat(f"Targets that are in the history already, on {data_name(data)}, U", ranks["U"])
+            )
     return sheets
 
 

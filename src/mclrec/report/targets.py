@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mclrec.experiments.cells import data_name
 from mclrec.experiments.cloud import Cloud
 from mclrec.experiments.frame import Measurement
 from mclrec.experiments.registry import TARGETS
@@ -56,7 +57,7 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
             values.setdefault(row.row, {})[row.x] = point
         else:
             name, _, group = row.row.partition(", ")
-            bars.setdefault(name, {})[group or data] = point
+            bars.setdefault(name, {})[group or data_name(data)] = point
     title = f"{metric} ({label})"
     return lines(values, target.x, title) if values else grouped_bars(bars, target.x, title)
 
@@ -73,7 +74,7 @@ def draw_clouds(target: Target, clouds: Sequence[Cloud], data: str) -> Figure:
     for cloud in clouds:
         if cloud.data == data:
             chosen.setdefault(cloud.row, cloud)
-    places = {f"{data}, {row}": (cloud.one, cloud.other) for row, cloud in chosen.items()}
+    places = {f"{data_name(data)}, {row}": (cloud.one, cloud.other) for row, cloud in chosen.items()}
     return pairs(places, next(iter(chosen.values())).views, target.x, "second direction")
 
 
@@ -82,13 +83,13 @@ def _section(outcome: Outcome) -> Section:
         return Section(outcome.name, sheets=outcome.sheets)
     target = TARGETS[outcome.name]
     pictures = [
-        to_svg(draw_clouds(target, outcome.clouds, data), f"{target.title}: {data}")
+        to_svg(draw_clouds(target, outcome.clouds, data), f"{target.title}: {data_name(data)}")
         for data in dict.fromkeys(cloud.data for cloud in outcome.clouds)
     ]
     pictures += [
         to_svg(
             draw(target, outcome.measurements, data, label, metric),
-            f"{target.title}: {data}, {metric}, {label}",
+            f"{target.title}: {data_name(data)}, {metric}, {label}",
         )
         for data in dict.fromkeys(row.data for row in outcome.measurements)
         for label in LABELS
