@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -42,47 +43,46 @@ def save(directory: Path, data: SequenceData) -> Path:
     return directory
 
 
-def stop_after(monkeypatch: pytest.MonkeyPatch, stretches: int) -> None:
+def interrupt(model: Model, out: Path, stretches: int) -> None:
     """Fail as a full disk would, once so many stretches are written."""
     real, calls = batch._table, []
 
-    def table(*args: object) -> object:
+    def table(*args: Any) -> Any:
         calls.append(1)
         if len(calls) > stretches:
             raise OSError("no space left")
-        return real(*args)  # type: ignore[arg-type]
+        return real(*args)
 
-    monkeypatch.setattr(batch, "_table", table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "_table", table)
+        with pytest.raises(OSError, match="no space"):
+            model.recommend_file(DATA, out, 3)
 
 
 def test_goes_on_where_it_stopped(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model.load(run)
     model.recommend_file(DATA, tmp_path / "whole.parquet", 3)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        stop_after(patch, 2)
-        model.recommend_file(DATA, tmp_path / "recs.parquet", 3)
+    interrupt(model, tmp_path / "recs.parquet", 2)
     parts = tmp_path / "recs.parquet.parts"
     done = sorted(parts.glob("*.parquet"))
     assert len(done) == 2
     assert not (tmp_path / "recs.parquet").exists()
-    before = [path.stat().st_mtime_ns for path in done]
-    seen = []
-    real = batch._table
-    monkeypatch.setattr(batch, "_table", lambda *args: seen.append(int(args[1][0])) or real(*args))
+    seen, real = [], batch._table
+
+    def table(made: Any, rows: Any, *rest: Any) -> Any:
+        seen.append(int(rows[0]))
+        return real(made, rows, *rest)
+
+    monkeypatch.setattr(batch, "_table", table)
     assert Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3) == DATA.num_users
     assert seen == [14, 21, 28, 35]
-    assert len(before) == 2
     assert pq.read_table(tmp_path / "recs.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
     assert not parts.exists()
 
 
 @pytest.mark.parametrize("changed", ["k", "include_seen", "model", "log"])
-def test_another_batch_is_refused(
-    changed: str, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        stop_after(patch, 1)
-        Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3)
+def test_another_batch_is_refused(changed: str, tmp_path: Path, run: Path) -> None:
+    interrupt(Model.load(run), tmp_path / "recs.parquet", 1)
     other = tiny_data(seed=1)
     model = Model.load(save(tmp_path / "other", other) if changed == "model" else run)
     with pytest.raises(
