@@ -28,6 +28,7 @@ class Stream(IntEnum):
     CLUSTERING = 7
     NOISE = 8
     PICTURE = 9
+    EXPORT = 10
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:
