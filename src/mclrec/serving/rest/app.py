@@ -59,7 +59,7 @@ def make_app(models: Models, settings: Settings, metrics: Metrics, keys: Keys | 
     app.add_exception_handler(RequestValidationError, _complain)
     page = _page()
     gate = Gate(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
-    metrics.watch(lambda: models.current.batcher.waiting, lambda: gate.connections())
+    metrics.watch(lambda: models.current.batcher.waiting, lambda: gate.connections(), lambda: gate.in_flight)
     _Routes(models, settings, metrics, gate).register(app)
     _add_page(app, page)
     return gate
