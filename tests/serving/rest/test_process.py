@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.serving.rest.conftest import NAMES, Running, save_directory, serving, start, until
+from tests.serving.rest.conftest import NAMES, Running, save_directory, serving, until
+
+from mclrec.cli import main
 
 CLIENTS = 8
 RELOADS = 3
@@ -153,32 +157,34 @@ def test_a_directory_that_is_no_model_is_refused_in_one_line(
 ) -> None:
     directory = shutil.copytree(model_directory, tmp_path / "run")
     _damage(directory, what)
-    _assert_refused(tmp_path, directory, "--port", "0", reason=str(directory))
+    _assert_refused(directory, "--port", "0", reason=str(directory))
 
 
-def test_an_occupied_port_is_refused_in_one_line(model_directory: Path, tmp_path: Path) -> None:
+def test_an_occupied_port_is_refused_in_one_line(model_directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        _assert_refused(tmp_path, model_directory, "--port", port, reason="give another --port")
+        _assert_refused(model_directory, "--port", port, reason="give another --port")
 
 
 def test_limits_and_keys_are_checked_at_the_start(model_directory: Path, tmp_path: Path) -> None:
-    _assert_refused(tmp_path, model_directory, "--max-queue", "5", reason="max_queue = 5")
+    _assert_refused(model_directory, "--max-queue", "5", reason="max_queue = 5")
     keys = tmp_path / "keys"
     keys.write_text("# none\n")
-    _assert_refused(tmp_path, model_directory, "--api-key-file", str(keys), reason="no keys")
+    _assert_refused(model_directory, "--api-key-file", str(keys), reason="no keys")
 
 
-def _assert_refused(folder: Path, directory: Path, *options: str, reason: str) -> None:
-    process = start(directory, folder / "log", *options)
-    assert process.wait(60) == 2
-    lines = (folder / "log").read_text().splitlines()
+def _assert_refused(directory: Path, *options: str, reason: str) -> None:
+    message = io.StringIO()
+    with redirect_stderr(message), pytest.raises(SystemExit) as left:
+        main(["serve", str(directory), *options])
+    assert left.value.code == 2
+    lines = message.getvalue().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert reason in lines[0]
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_extra_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['fastapi'] = None\nfrom mclrec.cli import main\nmain(['serve', 'x'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
