@@ -15,6 +15,7 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+ONNX_VENV := .venv-onnx
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install
 SPECIFICATION := pyproject.toml constraints.txt
 
@@ -28,11 +29,17 @@ demo: $(VENV)/.has-demo ## train MCLRec and SASRec on the bundled data, compare,
 
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not onnx" $(ARGS)
 
 .PHONY: test-all
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+.PHONY: test-onnx
+test-onnx: $(VENV)/.has-all $(ONNX_VENV)/.has-onnx ## answer by an export in an environment that has no torch
+	rm -rf $(ONNX_VENV)/run
+	$(BIN)/python -m tests.serving.onnx_export $(ONNX_VENV)/run
+	MCLREC_ONNX_EXPORT=$(ONNX_VENV)/run/onnx $(ONNX_VENV)/bin/python -m pytest -m onnx tests/serving/test_without_torch.py
 
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules
@@ -67,15 +74,15 @@ bench-cuda: $(VENV)/.has-bench ## MCLRec on Beauty on a CUDA device; fails where
 
 .PHONY: clean
 clean: ## remove the environments, caches and builds; runs/ stays
-	rm -rf $(VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ONNX_VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Environments. A stamp says what is installed, and is written only when that has succeeded.
 
 EXTRAS_demo := report
-EXTRAS_test := report,test
-EXTRAS_all := report,test,bundled
-EXTRAS_check := report,test,check
+EXTRAS_test := report,serve,index,test
+EXTRAS_all := report,serve,index,test,bundled
+EXTRAS_check := report,serve,index,test,check
 EXTRAS_bench := report
 
 $(VENV)/.has-python:
@@ -96,4 +103,12 @@ $(VENV)/.has-torch: $(VENV)/.has-python $(SPECIFICATION)
 $(VENV)/.has-%: $(VENV)/.has-torch $(SPECIFICATION)
 	@echo "== installing mclrec[$(EXTRAS_$*)]"
 	$(PIP_INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS_$*)]'
+	@touch $@
+
+# What answers by an export, and no torch: our own needs are therefore named here, not taken from pyproject.toml.
+ONNX_PACKAGES := numpy pyarrow onnxruntime faiss-cpu hypothesis pytest
+$(ONNX_VENV)/.has-onnx: $(SPECIFICATION)
+	"$(PYTHON)" -m venv $(ONNX_VENV)
+	$(ONNX_VENV)/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt $(ONNX_PACKAGES)
+	$(ONNX_VENV)/bin/python -m pip --disable-pip-version-check install --no-deps --editable .
 	@touch $@
