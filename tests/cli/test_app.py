@@ -16,7 +16,7 @@ from tests.cli.conftest import ODD, SMALL, Cli, write_log
 from mclrec import Model, __version__
 from mclrec.data.sources import DATASETS
 
-COMMANDS = ("train", "evaluate", "recommend", "compare", "models", "datasets", "demo")
+COMMANDS = ("train", "evaluate", "recommend", "export", "compare", "models", "datasets", "demo")
 
 
 def quoted(*ids: str) -> str:
@@ -199,6 +199,27 @@ def test_recommend_popular_items_to_nobody(cli: Cli, world: Path, history: str) 
     counts = pq.read_table("sasrec/items.parquet").to_pydict()
     best = sorted(zip(counts["count"], counts["id"], strict=True), reverse=True)[:3]
     assert [row["score"] for row in json.loads(found.out)] == [count for count, _ in best]
+
+
+def test_recommend_to_every_user_of_the_run(cli: Cli, world: Path) -> None:
+    found = cli("recommend", "sasrec", "--users", "all", "--out", "all.parquet", "--k", 3)
+    assert (found.status, found.out) == (0, "all.parquet: 3 items for each of 40 users\n")
+    cli("recommend", "sasrec", "--users", "log.csv", "--out", "log.parquet", "--k", 3)
+    assert pq.read_table("all.parquet").equals(pq.read_table("log.parquet"))
+    Path("log.csv").unlink()
+    found = cli("recommend", "sasrec", "--users", "all", "--out", "all.parquet")
+    assert found.status == 2
+    assert found.err.endswith("was trained on it: if it is elsewhere, give it as --users LOG\n")
+
+
+def test_export_vectors(cli: Cli, world: Path) -> None:
+    found = cli("export", "sasrec", "--format", "vectors", "--users", "log.csv")
+    assert (found.status, found.out) == (0, "sasrec/vectors: vectors written\n")
+    assert pq.read_table("sasrec/vectors/items.parquet").num_rows == 15
+    assert pq.read_table("sasrec/vectors/users.parquet").num_rows == 40
+    assert "markov has no vectors" in cli("export", "markov").err
+    assert "--users goes with --format vectors" in cli("export", "sasrec", "--users", "log.csv").err
+    assert "unknown index 'x'" in cli("export", "sasrec", "--index", "x").err
 
 
 def test_recommend_to_every_user_of_a_log(cli: Cli, world: Path) -> None:

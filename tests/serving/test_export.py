@@ -76,9 +76,9 @@ def test_the_exported_ranking(made: Path) -> None:
     queries = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
     scores, items, values = session.run(["scores", "items", "values"], {"queries": queries, "k": [4]})
     vectors = np.load(made / "onnx" / "vectors.npy")
-    assert scores == pytest.approx(queries @ vectors.T, abs=1e-5)
-    assert items.tolist() == (np.argsort(-scores[:, 1:], axis=1)[:, :4] + 1).tolist()
-    assert values.tolist() == np.take_along_axis(scores, items, axis=1).tolist()
+    assert scores == pytest.approx(queries @ vectors[1:].T, abs=1e-5)
+    assert items.tolist() == (np.argsort(-scores, axis=1)[:, :4] + 1).tolist()
+    assert values.tolist() == np.take_along_axis(scores, items - 1, axis=1).tolist()
 
 
 def test_other_weights_are_noticed(run: Path) -> None:

@@ -67,7 +67,8 @@ def read_items(path: Path, size: int) -> tuple[Vocabulary, IntArray]:
     items, table = _read_ids(path, size)
     if "count" not in table.column_names or table["count"].type != pa.int64() or table["count"].null_count:
         raise ModelFileError(f"{path}: has no column 'count' of whole numbers")
-    return items, np.concatenate([[0], table["count"].to_numpy()])
+    # Not to_numpy, which imports pandas where that is installed.
+    return items, np.concatenate([[0], np.from_dlpack(table["count"].combine_chunks())])
 
 
 def read_users(path: Path, size: int) -> Vocabulary:

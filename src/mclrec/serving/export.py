@@ -35,6 +35,7 @@ from mclrec.serving.exported import (
     RANKING,
     VECTORS,
     onnx_encoder,
+    open_session,
 )
 from mclrec.serving.index import INDEX, build_index, check_kind
 from mclrec.serving.ranking import ExactRanker, best_places
@@ -206,21 +207,22 @@ def _write_encoder(path: Path, model: VectorRecommender) -> None:
 
 
 def _write_ranking(path: Path, vectors: FloatArray, biases: FloatArray | None) -> None:
-    """Scores and the best items: queries (B, d), k (1,) -> scores (B, V + 1), items (B, k), values (B, k)."""
+    """Scores and the best items: queries (B, d), k (1,) -> scores (B, V), items (B, k), values (B, k).
+
+    Column j of the scores is item j + 1. Of equal scores, TopK lists the lower item first.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    width = vectors.shape[1]
-    constants = {"vectors": vectors, "first": np.array([1]), "last": np.array([len(vectors)])}
-    constants |= {"axis": np.array([1]), "one": np.array(1)}
+    num_items, width = len(vectors) - 1, vectors.shape[1]
+    constants = {"vectors": vectors[1:], "one": np.array(1)}
     inputs = ["queries", "vectors"]
     if biases is not None:
-        constants["biases"] = biases
+        constants["biases"] = biases[1:]
         inputs.append("biases")
     nodes = [
         helper.make_node("Gemm", inputs, ["scores"], transB=1),
-        helper.make_node("Slice", ["scores", "first", "last", "axis"], ["ranked"]),
-        helper.make_node("TopK", ["ranked", "k"], ["values", "places"], axis=1),
+        helper.make_node("TopK", ["scores", "k"], ["values", "places"], axis=1),
         helper.make_node("Add", ["places", "one"], ["items"]),
     ]
     graph = helper.make_graph(
@@ -231,7 +233,7 @@ def _write_ranking(path: Path, vectors: FloatArray, biases: FloatArray | None) -
             helper.make_tensor_value_info("k", TensorProto.INT64, [1]),
         ],
         [
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(vectors)]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", num_items]),
             helper.make_tensor_value_info("items", TensorProto.INT64, ["batch", "k"]),
             helper.make_tensor_value_info("values", TensorProto.FLOAT, ["batch", "k"]),
         ],
@@ -252,10 +254,7 @@ def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
     Raises:
         ModelFileError: it is larger than `TOLERANCE`, or the best items differ beyond ties.
     """
-    import onnxruntime
-
-    encode = onnx_encoder(folder / ENCODER)
-    ranking = onnxruntime.InferenceSession(folder / RANKING, providers=["CPUExecutionProvider"])
+    encode, ranking = onnx_encoder(folder / ENCODER), open_session(folder / RANKING)
     k, worst, rng = min(10, model.num_items), 0.0, generator(0, Stream.EXPORT)
     for batch in _histories(model, rng):
         wanted = model.query_vectors(Histories.of(batch))
@@ -264,10 +263,10 @@ def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
             ["scores", "items", "values"], {"queries": queries, "k": np.array([k])}
         )
         expected = model.items().scores(wanted).numpy()
-        worst = max(worst, _furthest(queries, wanted.numpy()), _furthest(scores[:, 1:], expected[:, 1:]))
+        worst = max(worst, _furthest(queries, wanted.numpy()), _furthest(scores, expected[:, 1:]))
         for row in range(len(batch)):
-            best = best_places(scores[row, 1:], k) + 1
-            if not np.array_equal(items[row], best) or not np.array_equal(values[row], scores[row, best]):
+            best = best_places(scores[row], k)
+            if not (np.array_equal(items[row], best + 1) and np.array_equal(values[row], scores[row, best])):
                 raise ModelFileError("the exported ranking does not list the best items")
     if not worst <= TOLERANCE:
         raise ModelFileError(

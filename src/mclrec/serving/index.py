@@ -15,7 +15,7 @@ import numpy as np
 from mclrec.data.packed import IntArray
 from mclrec.errors import ConfigError, ModelFileError, unknown_name
 from mclrec.serving.engine import Answer, FloatArray, Question
-from mclrec.serving.ranking import ExactRanker
+from mclrec.serving.ranking import ExactRanker, chosen
 
 if TYPE_CHECKING:
     import faiss
@@ -56,7 +56,7 @@ class IndexRanker:
             width = min(max(wanted[row] for row in rows), self._exact.num_items)
             scores, places = self._index.search(_asked(queries[rows], self._exact), width)
             for row, values, found in zip(rows, scores, places, strict=True):
-                answer = _chosen(found + 1, values, questions[row])
+                answer = chosen(found + 1, values, questions[row])
                 if len(answer.items) == questions[row].k:
                     answers[row] = answer
         left = [row for row in range(len(questions)) if row not in answers]
@@ -152,14 +152,6 @@ def _asked(queries: FloatArray, exact: ExactRanker) -> FloatArray:
     if exact.biases is None:
         return np.ascontiguousarray(queries)
     return np.concatenate([queries, np.ones((len(queries), 1), np.float32)], 1)
-
-
-def _chosen(ids: IntArray, scores: FloatArray, question: Question) -> Answer:
-    """What is found and not barred, in order; id 0 is where nothing was found."""
-    kept = (ids > 0) & np.isin(ids, question.barred, invert=True)
-    ids, scores = ids[kept], scores[kept]
-    order = np.lexsort((ids, -scores))[: question.k]
-    return Answer(ids[order], scores[order])
 
 
 def _recall(found: IntArray, wanted: Sequence[Answer]) -> float:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mclrec.data.packed import IntArray
 from mclrec.serving.engine import Answer, FloatArray, Question
 
-__all__ = ["ExactRanker", "best_places", "rank_scores"]
+__all__ = ["ExactRanker", "best_places", "chosen", "rank_scores"]
 
 _CHUNK_BYTES = 3 * 2**20
 """Scores that are held at once: they stay in a processor's cache while the best are looked for."""
@@ -98,6 +98,14 @@ def rank_scores(scores: FloatArray, question: Question) -> Answer:
     kept[question.barred - 1] = -np.inf
     places = best_places(kept, question.k)
     return Answer(places + 1, kept[places])
+
+
+def chosen(ids: IntArray, scores: FloatArray, question: Question) -> Answer:
+    """Of candidates in any order, those that are not barred, in order; id 0 and -inf stand for none."""
+    kept = (ids > 0) & (scores > -np.inf) & np.isin(ids, question.barred, invert=True)
+    ids, scores = ids[kept], scores[kept]
+    order = np.lexsort((ids, -scores))[: question.k]
+    return Answer(ids[order], scores[order])
 
 
 def best_places(scores: FloatArray, k: int) -> IntArray:

@@ -16,8 +16,18 @@ from mclrec.models.directory import TENSORS, read_config
 from mclrec.serving.card import model_card, model_version
 from mclrec.serving.catalogue import Catalogue
 from mclrec.serving.engine import Engine
-from mclrec.serving.engines import VectorEngine
-from mclrec.serving.exported import ENCODER, MANIFEST, Export, is_export, onnx_encoder, read_export
+from mclrec.serving.engines import Ranker, VectorEngine
+from mclrec.serving.exported import (
+    ENCODER,
+    MANIFEST,
+    RANKING,
+    Export,
+    OnnxRanker,
+    is_export,
+    onnx_encoder,
+    open_session,
+    read_export,
+)
 from mclrec.serving.index import INDEX, IndexRanker, check_kind, load_index
 
 __all__ = ["Service", "load_service"]
@@ -67,7 +77,11 @@ def load_service(
             raise ModelFileError(f"{directory}: no index: {_build(directory, index)}")
         return _by_torch(directory, device)
     encoder = onnx_encoder(export.directory / ENCODER, threads)
-    ranker = None if index is None else _indexed(export, index, threads)
+    ranker: Ranker
+    if index is None:
+        ranker = OnnxRanker(open_session(export.directory / RANKING, threads), export.exact)
+    else:
+        ranker = _indexed(export, index, threads)
     answering = VectorEngine(encoder, export.exact, export.counts, export.longest, ranker)
     return _service(answering, export.items, export.counts, export.card, "onnx")
 
