@@ -37,7 +37,10 @@ _MEDIAN, _SPREAD, _LONGEST = 5, 0.7, 50
 _CONNECTIONS = 64
 _WARM_SECONDS = 5
 _START_SECONDS = 300
-_CLUSTERS, _NOISE = 1000, 0.5  # trained vectors lie in clusters; an index of points without any order finds nothing
+_CLUSTERS, _NOISE = (
+    1000,
+    0.5,
+)  # trained vectors lie in clusters; an index of points without any order finds nothing
 
 
 def measure(request: Request) -> Document:
@@ -69,7 +72,9 @@ def _save(directory: Path, items: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     model = SASRec(SASRecConfig(width=width), items)
     centers = rng.normal(size=(_CLUSTERS, width)) / width**0.5
-    vectors = centers[rng.integers(_CLUSTERS, size=items)] + _NOISE * rng.normal(size=(items, width)) / width**0.5
+    vectors = (
+        centers[rng.integers(_CLUSTERS, size=items)] + _NOISE * rng.normal(size=(items, width)) / width**0.5
+    )
     with torch.no_grad():
         model.items().weight[1 : items + 1].copy_(torch.from_numpy(vectors))
     save_model(
@@ -96,8 +101,14 @@ def _serving(run: Path, log: Path, options: list[str]) -> Iterator[tuple[str, su
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     words = [sys.executable, "-m", "mclrec", "serve", str(run), "--port", str(port), *options]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # the generator has the other
-    with log.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=file, env=environment) as process:
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }  # the generator has the other
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(words, stdout=file, stderr=file, env=environment) as process,
+    ):
         try:
             url = f"http://127.0.0.1:{port}"
             _wait(url, process, log)

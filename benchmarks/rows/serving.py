@@ -60,12 +60,12 @@ def measure_serving(session: Session) -> Outcome:
         ]
         if document["recall"] is not None:
             findings.append(Finding(f"{case.name}: recall@10", document["recall"], "", _RECALL, "at least"))
-    notes = [
+    note = (
         "Serving: SASRec with drawn weights (width 64, two layers) by onnxruntime; wrk on the same machine sends "
         "distinct histories (median 5 items, at most 50) at Poisson times; a latency counts from the time at which "
-        "its request was due.",
-    ]
-    return Outcome(findings, sides=sides, runs=runs, notes=notes)
+        "its request was due."
+    )
+    return Outcome(findings, sides=sides, runs=runs, notes=[note])
 
 
 def _child(case: _Case, seconds: int) -> Child:

@@ -128,6 +128,11 @@ def test_items_and_similar() -> None:
         unknown = await http.get("/similar/item 041")
         assert unknown.status_code == 404
         assert "did you mean" in unknown.json()["detail"]
+        for nothing in ("\u00ad", "%20", "\u0301"):  # no letter is left once accents are taken off
+            assert (await http.get(f"/similar/{nothing}")).status_code == 404
+            assert (await http.get("/items", params={"q": nothing})).status_code == 200
+            body = {"history": [], "items": [nothing, ""]}
+            assert (await http.post("/explain", json=body)).status_code == 422
         for query in ({"k": 0}, {"k": 201}, {"k": "x"}, {"k": "9" * 5000}):
             assert (await http.get("/similar/item 05", params=query)).status_code == 422
         for query in ({"limit": 0}, {"limit": 201}, {"limit": 1.5}, {"q": "x" * 201}):

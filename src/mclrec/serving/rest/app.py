@@ -96,7 +96,8 @@ class _Routes:
             ("/metrics", self.show_metrics, None, (401, 503)),
         ]
         for path, endpoint, given, statuses in gets:
-            add(path, endpoint, methods=["GET"], responses={200: {"model": given}, **problems(*statuses)})
+            good: dict[str, Any] = {"content": {"text/plain": {}}} if endpoint == self.show_metrics else {"model": given}
+            add(path, endpoint, methods=["GET"], responses={200: good, **problems(*statuses)})
         reloaded = {200: {"model": schemas.Reloaded}, **problems(401, 409, 503)}
         add("/model/reload", self.reload, methods=["POST"], responses=reloaded)
         for path, endpoint in (("/openapi.json", self.openapi), ("/docs", self.docs)):
