@@ -70,7 +70,7 @@ def _save(directory: Path, items: int, width: int, seed: int) -> None:
     """SASRec with drawn weights; the vectors of items lie around centers."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = SASRec(SASRecConfig(width=width), items)
+    model = SASRec(SASRecConfig.model_validate({"width": width}), items)
     centers = rng.normal(size=(_CLUSTERS, width)) / width**0.5
     vectors = (
         centers[rng.integers(_CLUSTERS, size=items)] + _NOISE * rng.normal(size=(items, width)) / width**0.5

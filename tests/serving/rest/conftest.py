@@ -76,7 +76,7 @@ def make_service(engine: Counting | None = None, version: str = "counting-1") ->
 def save_directory(path: Path, seed: int = 1) -> Path:
     """A model directory as training leaves it, untrained."""
     torch.manual_seed(seed)
-    model = SASRec(SASRecConfig(width=8, inner=16, longest=10), ITEMS)
+    model = SASRec(SASRecConfig.model_validate({"width": 8, "inner": 16, "longest": 10}), ITEMS)
     extra = {"data": {"name": "tiny"}, "seed": seed}
     save_model(
         path, name="sasrec", model=model, items=Vocabulary(NAMES), counts=np.arange(ITEMS + 1), extra=extra

@@ -133,6 +133,7 @@ def test_items_and_similar() -> None:
             assert (await http.get("/items", params={"q": nothing})).status_code == 200
             body = {"history": [], "items": [nothing, ""]}
             assert (await http.post("/explain", json=body)).status_code == 422
+        query: dict[str, Any]
         for query in ({"k": 0}, {"k": 201}, {"k": "x"}, {"k": "9" * 5000}):
             assert (await http.get("/similar/item 05", params=query)).status_code == 422
         for query in ({"limit": 0}, {"limit": 201}, {"limit": 1.5}, {"q": "x" * 201}):
@@ -306,7 +307,7 @@ def test_reload_swaps_refuses_and_happens_once_at_a_time() -> None:
         version = next(versions)
         if isinstance(version, Exception):
             raise version
-        return make_service(Counting(num_items=0 if version == "empty" else ITEMS), version)
+        return make_service(Counting(num_items=0 if version == "empty" else ITEMS), str(version))
 
     async def work(http: httpx.AsyncClient) -> None:
         both = await asyncio.gather(http.post("/model/reload"), http.post("/model/reload"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 from collections.abc import Callable, Coroutine, Sequence
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
@@ -13,7 +14,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from mclrec import __version__
 from mclrec.errors import EvaluationError, ModelFileError
 from mclrec.serving.engine import Answer as EngineAnswer
 from mclrec.serving.engine import Question
@@ -49,7 +49,7 @@ def make_app(models: Models, settings: Settings, metrics: Metrics, keys: Keys | 
     """The service as an ASGI application."""
     app = FastAPI(
         title="mclrec",
-        version=__version__,
+        version=version("mclrec"),
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
@@ -96,7 +96,9 @@ class _Routes:
             ("/metrics", self.show_metrics, None, (401, 503)),
         ]
         for path, endpoint, given, statuses in gets:
-            good: dict[str, Any] = {"content": {"text/plain": {}}} if endpoint == self.show_metrics else {"model": given}
+            good: dict[str, Any] = (
+                {"content": {"text/plain": {}}} if endpoint == self.show_metrics else {"model": given}
+            )
             add(path, endpoint, methods=["GET"], responses={200: good, **problems(*statuses)})
         reloaded = {200: {"model": schemas.Reloaded}, **problems(401, 409, 503)}
         add("/model/reload", self.reload, methods=["POST"], responses=reloaded)
@@ -189,12 +191,12 @@ class _Routes:
     async def reload(self) -> Response:
         """Read the model's directory anew and let it answer from now on. No request fails for it."""
         try:
-            version, before = await self._models.reload()
+            now, before = await self._models.reload()
         except Busy:
             raise HTTPException(409, "a reload is under way") from None
         except ModelFileError as problem:
             raise HTTPException(409, str(problem)) from None
-        return _reply({"model": version, "before": before})
+        return _reply({"model": now, "before": before})
 
     async def openapi(self, request: Request) -> Response:
         """The interface for machines."""
