@@ -27,6 +27,11 @@ help: ## list the targets
 demo: $(VENV)/.has-demo ## train MCLRec and SASRec on the bundled data, compare, recommend; writes runs/demo
 	$(BIN)/mclrec demo $(ARGS)
 
+.PHONY: serve-demo
+serve-demo: $(VENV)/.has-serve ## serve the model of make demo at http://127.0.0.1:8000; trains it if it is missing
+	[[ -e runs/demo/mclrec/config.json ]] || $(BIN)/mclrec demo
+	$(BIN)/mclrec serve runs/demo/mclrec $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu and not onnx" $(ARGS)
@@ -34,6 +39,10 @@ test: $(VENV)/.has-test ## run the quick tests
 .PHONY: test-all
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+.PHONY: test-abuse
+test-abuse: $(VENV)/.has-test ## what hostile and broken clients send to mclrec serve (2 minutes)
+	$(BIN)/python -m pytest tests/serving/rest/test_abuse.py $(ARGS)
 
 .PHONY: test-onnx
 test-onnx: $(VENV)/.has-all $(ONNX_VENV)/.has-onnx ## answer by an export in an environment that has no torch
@@ -72,6 +81,11 @@ bench-cuda: $(VENV)/.has-bench ## MCLRec on Beauty on a CUDA device; fails where
 	$(BIN)/python -m benchmarks run cuda $(ARGS)
 	$(BIN)/python -m benchmarks report
 
+.PHONY: bench-serve
+bench-serve: $(VENV)/.has-serve ## load on mclrec serve, open loop (10 minutes; Debian: apt-get install wrk); writes the pages
+	$(BIN)/python -m benchmarks run serving $(ARGS)
+	$(BIN)/python -m benchmarks report
+
 .PHONY: clean
 clean: ## remove the environments, caches and builds; runs/ stays
 	rm -rf $(VENV) $(ONNX_VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -84,6 +98,7 @@ EXTRAS_test := report,serve,index,test
 EXTRAS_all := report,serve,index,test,bundled
 EXTRAS_check := report,serve,index,test,check
 EXTRAS_bench := report
+EXTRAS_serve := report,serve,index
 
 $(VENV)/.has-python:
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON): not found; say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -87,6 +87,8 @@ class NameIndex:
     def nearest(self, text: str, limit: int = 3) -> IntArray:
         """Places of the names that are most like ``text``; none where none is."""
         plain = _plain([text])
+        if not plain:
+            return self._order[:0]
         shared = np.zeros(len(self._order), dtype=np.int32)
         for start in range(max(1, len(plain) - 2)):
             shared += self._having(plain[start : start + 3])
