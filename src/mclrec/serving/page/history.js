@@ -47,9 +47,8 @@ export class History {
     grip.setAttribute("aria-describedby", "row-keys");
     grip.addEventListener("pointerdown", (event) => this.#drag(event, entry));
     const actions = make("div", { class: "actions", id: `${entry.key}-actions`, hidden: true });
-    const name = nameOf(entry.item);
-    const body = make("button", { type: "button", class: "body", "aria-expanded": "false" }, name, icon("chevron"));
-    body.setAttribute("aria-controls", actions.id);
+    const attributes = { type: "button", class: "body", "aria-expanded": "false", "aria-controls": actions.id };
+    const body = make("button", attributes, nameOf(entry.item), icon("chevron"));
     body.addEventListener("click", () => {
       actions.hidden = !actions.hidden;
       body.setAttribute("aria-expanded", String(!actions.hidden));
@@ -79,11 +78,13 @@ export class History {
   /** Shows the list without the entry while pointed at or focused; a click lets it stay until it is decided. */
   #withoutButton(entry) {
     const label = `The list without ${entry.item}`;
-    const without = make("button", { type: "button", class: "plain without", "aria-label": label, title: label });
-    without.append(make("span", {}, "Without it"), icon("without"));
-    without.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && this.#preview.look(entry));
+    const shown = [make("span", {}, "Without it"), icon("without")];
+    const attributes = { type: "button", class: "plain without", "aria-label": label, title: label };
+    const without = make("button", attributes, ...shown);
+    const look = (wanted) => wanted && this.#preview.look(entry);
+    without.addEventListener("pointerenter", (event) => look(event.pointerType === "mouse"));
     without.addEventListener("pointerleave", () => this.#preview.leave());
-    without.addEventListener("focus", () => without.matches(":focus-visible") && this.#preview.look(entry));
+    without.addEventListener("focus", () => look(without.matches(":focus-visible")));
     without.addEventListener("blur", () => this.#preview.leave());
     without.addEventListener("click", () => this.#preview.pin(entry, without));
     return without;

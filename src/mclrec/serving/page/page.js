@@ -18,7 +18,8 @@ const service = new Service(askKey);
 const similar = (item) => showSimilar(service, item, (other) => session.add(other));
 const ask = (history, signal) =>
   service.recommend({ history, k: session.k, include_seen: session.includeSeen }, signal);
-const list = new Recommendations({ add: addFrom, similar, explain: (item, signal) => service.explain(session.history, item, signal) });
+const explain = (item, signal) => service.explain(session.history, item, signal);
+const list = new Recommendations({ add: addFrom, similar, explain });
 const preview = new Preview(session, list, ask);
 const history = new History(session, preview, similar);
 const search = new Search(service.items, (item) => session.add(item));
@@ -60,10 +61,10 @@ async function refresh() {
 /** Say in words what the list is. */
 function tell(answer) {
   const known = session.entries.length - answer.unknown.length;
-  const text = known > 0 ? `after ${counted(known, "item")}` : "the most popular, as long as there is no history";
+  const text = known > 0 ? `after ${counted(known, "item")}` : "what is popular, until there is a history";
   byId("recommendations-note").textContent = answer.items.length ? text : "";
   const first = answer.items[0];
-  if (first === undefined) notice("Nothing is left to recommend: the history holds every item of the catalogue.");
+  if (first === undefined) notice("Nothing is left to recommend: the history holds the whole catalogue.");
   else announce(`${counted(answer.items.length, "recommendation")} ${text}. First: ${first.item}`);
 }
 
@@ -84,7 +85,7 @@ function complain(error) {
   const passing = error.status === 0 || error.status === 429 || error.status >= 502;
   const again = make("button", { type: "button", class: "solid", onclick: start }, "Try again");
   if (!passing) return notice(error.message, ...(error.status === 422 ? [] : [again]));
-  let left = error.wait ?? RETRIES[Math.min(failures, RETRIES.length - 1)];
+  let left = Math.max(error.wait ?? RETRIES[Math.min(failures, RETRIES.length - 1)], 1);
   failures += 1;
   const count = make("span", { class: "aside", "aria-hidden": "true" });
   const tick = () => {
@@ -110,10 +111,12 @@ async function introduce() {
     return; // the recommendations say so, and come here again when they get through
   }
   cardLine(card);
-  byId("popular").replaceChildren(
-    ...popular.map((item) => make("button", { type: "button", class: "chip", onclick: () => session.add(item) }, nameOf(item))),
-  );
+  byId("popular").replaceChildren(...popular.map(chip));
   lengths();
+}
+
+function chip(item) {
+  return make("button", { type: "button", class: "chip", onclick: () => session.add(item) }, nameOf(item));
 }
 
 /** Some of the popular items, others at each call. */
@@ -128,6 +131,11 @@ function lengths() {
     radio.disabled = card !== null && Number(radio.value) > card.items;
     radio.checked = Number(radio.value) === session.k;
   }
+}
+
+function choice(k) {
+  const radio = make("input", { type: "radio", name: "k", value: k, onchange: () => session.ask({ k }) });
+  return make("label", {}, radio, String(k));
 }
 
 function changed() {
@@ -166,7 +174,8 @@ function toRecommendations(event) {
 }
 
 function onKey(event) {
-  if (event.target.matches("input[type=text], input[type=password]") || document.querySelector("dialog[open]")) return;
+  const typing = event.target.matches("input[type=text], input[type=password]");
+  if (typing || document.querySelector("dialog[open]")) return;
   if (event.key === "/" && !event.ctrlKey && !event.metaKey) search.focus();
   else if (event.key === "Escape") preview.end();
   else if (event.key === "z" && (event.ctrlKey || event.metaKey)) session.undo();
@@ -175,11 +184,7 @@ function onKey(event) {
 }
 
 theme();
-byId("lengths").append(
-  ...LENGTHS.map((k) =>
-    make("label", {}, make("input", { type: "radio", name: "k", value: k, onchange: () => session.ask({ k }) }), `${k}`),
-  ),
-);
+byId("lengths").append(...LENGTHS.map(choice));
 byId("seen-switch").addEventListener("change", (event) => session.ask({ includeSeen: event.target.checked }));
 byId("undo-button").addEventListener("click", () => session.undo());
 byId("clear-button").addEventListener("click", () => session.clear());

@@ -61,7 +61,6 @@ export class Recommendations {
   }
 
   #row(item) {
-    const name = String(item);
     const rank = make("span");
     const place = make("span", { class: "place" }, rank, icon("plus"));
     const score = make("span", { class: "number" });
@@ -70,9 +69,10 @@ export class Recommendations {
     const add = make("button", { type: "button", class: "body", title: "Add to the history" });
     add.append(make("span", { class: "hidden" }, "Add "), nameOf(item), score, bar);
     add.addEventListener("click", () => this.#add(item));
-    const panel = make("div", { class: "because", id: `because-${encodeURIComponent(name)}`, hidden: true });
-    const why = make("button", { type: "button", class: "plain why", "aria-controls": panel.id }, "Why");
-    why.append(make("span", { class: "hidden" }, ` ${name}`));
+    const panel = make("div", { class: "because", id: panelOf(item), hidden: true });
+    const whose = make("span", { class: "hidden" }, ` ${item}`);
+    const attributes = { type: "button", class: "plain why", "aria-controls": panel.id };
+    const why = make("button", attributes, "Why", whose);
     why.addEventListener("click", () => this.#toggle(item));
     const row = make("li", { class: "row" }, make("div", { class: "line" }, place, add, mark, why), panel);
     row.update = (model, at) => {
@@ -95,7 +95,8 @@ export class Recommendations {
     this.#actions.add(item, () => {
       if (document.activeElement !== document.body) return;
       const rows = this.#list.children;
-      rows[Math.min(Math.max(place, 0), rows.length - 1)]?.querySelector(".body").focus({ preventScroll: true });
+      const next = rows[Math.min(Math.max(place, 0), rows.length - 1)];
+      next?.querySelector(".body").focus({ preventScroll: true });
     });
   }
 
@@ -110,7 +111,7 @@ export class Recommendations {
     this.#asked.abort();
     if (this.#open === null) return;
     this.#asked = new AbortController();
-    const panel = byId(`because-${encodeURIComponent(this.#open)}`);
+    const panel = byId(panelOf(this.#open));
     const item = this.#open;
     panel.setAttribute("aria-busy", "true");
     try {
@@ -124,6 +125,8 @@ export class Recommendations {
     panel.setAttribute("aria-busy", "false");
   }
 }
+
+const panelOf = (item) => `because-${encodeURIComponent(item)}`;
 
 /** Items of `after`, then those of `before` that have gone, each with what became of it. */
 function changes(before, after) {
@@ -150,7 +153,8 @@ function explanation(because) {
     bar.style.setProperty("--share", Math.abs(difference) / longest);
     bar.dataset.way = difference < 0 ? "down" : "up";
     const place = make("span", { class: "place" }, String(position + 1));
-    return make("li", {}, place, nameOf(item), bar, make("span", { class: "number" }, decimal(difference, 2, true)));
+    const number = make("span", { class: "number" }, decimal(difference, 2, true));
+    return make("li", {}, place, nameOf(item), bar, number);
   });
   const rest = all.length - shown.length;
   const less = rest > 0 ? ` ${counted(rest, "other")} moved it less.` : "";

@@ -60,7 +60,8 @@ async function read(response) {
   const answer = await response.json().catch(() => null);
   if (response.ok && answer !== null) return answer;
   const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
-  throw new ServiceError(inWords(response.status, answer?.detail), response.status, Number.isNaN(wait) ? null : wait);
+  const words = inWords(response.status, answer?.detail);
+  throw new ServiceError(words, response.status, Number.isNaN(wait) ? null : wait);
 }
 
 /** A status and the service's own words, which are one line or the framework's list of faults. */

@@ -55,8 +55,9 @@ function facts(object) {
     if (value === null || value === "") continue;
     const nested = typeof value === "object" && !Array.isArray(value);
     if (nested && Object.keys(value).length === 0) continue;
-    const fact = nested ? facts(value) : inWords(value);
-    list.append(make("div", { class: nested ? "nested" : "fact" }, make("dt", {}, key.replaceAll("_", " ")), make("dd", {}, fact)));
+    const term = make("dt", {}, key.replaceAll("_", " "));
+    const fact = make("dd", {}, nested ? facts(value) : inWords(value));
+    list.append(make("div", { class: nested ? "nested" : "fact" }, term, fact));
   }
   return list;
 }
@@ -83,8 +84,9 @@ export function askKey(refused) {
 function keyFrom(refused) {
   const why = refused ? "The service does not take this key." : "The service answers those who have a key.";
   const field = make("input", { type: "password", id: "key-field", autocomplete: "off", required: true });
-  const form = make("form", { method: "dialog", class: "key" }, make("label", { for: field.id }, "API key"), field);
-  form.append(make("button", { class: "solid" }, "Use it"));
+  const label = make("label", { for: "key-field" }, "API key");
+  const use = make("button", { class: "solid" }, "Use it");
+  const form = make("form", { method: "dialog", class: "key" }, label, field, use);
   const note = make("p", { class: "aside" }, "It stays in this tab alone, and is forgotten when that closes.");
   const dialog = sheet("API key", make("p", {}, why), form, note);
   field.focus();
