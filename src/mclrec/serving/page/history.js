@@ -48,13 +48,13 @@ export class History {
     grip.addEventListener("pointerdown", (event) => this.#drag(event, entry));
     const actions = make("div", { class: "actions", id: `${entry.key}-actions`, hidden: true });
     const attributes = { type: "button", class: "body", "aria-expanded": "false", "aria-controls": actions.id };
-    const body = make("button", attributes, nameOf(entry.item), icon("chevron"));
+    const strange = make("span", { class: "tag", hidden: true }, "not known to this model");
+    const words = make("span", { class: "words" }, nameOf(entry.item), strange);
+    const body = make("button", attributes, words, icon("chevron"));
     body.addEventListener("click", () => {
       actions.hidden = !actions.hidden;
       body.setAttribute("aria-expanded", String(!actions.hidden));
     });
-    const strange = make("span", { class: "tag", hidden: true }, "not known to this model");
-    body.append(strange);
     const without = this.#withoutButton(entry);
     const remove = button("icon", `Remove ${text}`, () => this.#remove(entry), "close");
     const up = button("plain", "Move up", () => this.#step(entry, -1));

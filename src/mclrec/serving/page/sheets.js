@@ -83,7 +83,7 @@ export function askKey(refused) {
 
 function keyFrom(refused) {
   const why = refused ? "The service does not take this key." : "The service answers those who have a key.";
-  const field = make("input", { type: "password", id: "key-field", autocomplete: "off", required: true });
+  const field = make("input", { type: "password", id: "key-field", autocomplete: "off", required: true, pattern: "[!-~]+" });
   const label = make("label", { for: "key-field" }, "API key");
   const use = make("button", { class: "solid" }, "Use it");
   const form = make("form", { method: "dialog", class: "key" }, label, field, use);
