@@ -152,6 +152,18 @@ class TestContract:
         expected = model.scores(batch).gather(1, batch.last_items()[:, None]).squeeze(1)
         torch.testing.assert_close(pairs, expected)
 
+    def test_padded_histories_give_the_same_queries(
+        self, name: str, variant: dict[str, Any], data: SequenceData
+    ) -> None:
+        model = build(name, variant, data).eval()
+        if not isinstance(model, VectorRecommender):
+            return
+        rows = [data.sequence(user)[-model.longest :][: 1 + user % model.longest] for user in range(17)]
+        batch = Histories.of(Packed.of(rows))  # of unknown users
+        assert batch.lengths.max() == model.longest
+        items, lengths = batch.padded("left")
+        torch.testing.assert_close(model.padded_query_vectors(items, lengths), model.query_vectors(batch))
+
     def test_each_update_moves_its_own_group_and_lowers_its_loss(
         self, name: str, variant: dict[str, Any], data: SequenceData
     ) -> None:

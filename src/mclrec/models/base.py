@@ -17,6 +17,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples, prefixes, sequences
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
+from mclrec.errors import ConfigError
 from mclrec.losses.softmax import chunked_linear_cross_entropy
 
 __all__ = [
@@ -255,6 +256,18 @@ class VectorRecommender(Recommender):
     @abstractmethod
     def items(self) -> ItemTable:
         """The catalogue's vectors."""
+
+    def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 - for models that can
+        """`query_vectors` of unknown users by operations on padded histories alone: the form that is exported.
+
+        Args:
+            items: (B, L) left-aligned, zeros after each history's end; L <= n.
+            lengths: (B,) at least 1.
+
+        Raises:
+            ConfigError: the model has none.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be exported: it defines no padded_query_vectors")
 
     def scores(self, histories: Histories) -> Tensor:
         """See `Recommender.scores`."""

@@ -97,6 +97,15 @@ class BERT4Rec(VectorRecommender):
         asked = Histories.of(append_mask(packed, self.num_items + 1, self.longest)).to(histories.device)
         return self._project(self.encoder.encode(asked.items, asked.offsets))
 
+    def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """See `VectorRecommender.padded_query_vectors`."""
+        dropped = (lengths - (self.longest - 1)).clamp(min=0)[:, None]  # of a full history, the oldest item
+        places = torch.arange(items.shape[1] + 1, device=items.device)
+        moved = F.pad(items, (0, 2)).gather(1, places + dropped)
+        kept = lengths[:, None] - dropped
+        asked = torch.where(places == kept, self.num_items + 1, moved)
+        return self._project(self.encoder(asked, kept.squeeze(1) + 1))
+
     def items(self) -> ItemTable:
         """The encoder's own embedding, and biases."""
         return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases)

@@ -95,6 +95,11 @@ class BPR(VectorRecommender):
         known = (histories.users > 0).unsqueeze(1)
         return torch.where(known, self.user_vectors(histories.users), means)
 
+    def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """See `VectorRecommender.padded_query_vectors`."""
+        there = (items > 0).unsqueeze(2)
+        return (self.item_vectors(items) * there).sum(1) / lengths.unsqueeze(1)
+
     def items(self) -> ItemTable:
         """The item vectors and biases."""
         return ItemTable(self.item_vectors.weight, self.num_items, self.item_biases)

@@ -115,11 +115,21 @@ class Caser(VectorRecommender):
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, 2 d) z and the user's vector."""
         items, _ = histories.padded("right")
-        window = self.item_inputs(F.pad(items, (self.longest - items.shape[1], 0)))  # (B, L, d)
+        return self._queries(F.pad(items, (self.longest - items.shape[1], 0)), histories.users)
+
+    def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """See `VectorRecommender.padded_query_vectors`."""
+        places = lengths[:, None] - self.longest + torch.arange(self.longest, device=items.device)
+        newest = items.gather(1, places.clamp(min=0))
+        return self._queries(torch.where(places >= 0, newest, 0), torch.zeros_like(lengths))
+
+    def _queries(self, items: Tensor, users: Tensor) -> Tensor:
+        """(B, 2 d) from whole windows (B, L), zeros before the oldest item."""
+        window = self.item_inputs(items)  # (B, L, d)
         columns = self.vertical(window.mT).mT.flatten(1)  # (B, filters d)
         rows = [F.relu(filters(window.mT)).amax(2) for filters in self.horizontal]
         z = F.relu(self.layer(self.dropout(torch.cat([columns, *rows], 1))))
-        return torch.cat([z, self._users(histories.users)], 1)
+        return torch.cat([z, self._users(users)], 1)
 
     def items(self) -> ItemTable:
         """W' and b', the output layer."""

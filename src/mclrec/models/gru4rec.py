@@ -102,6 +102,11 @@ class GRU4Rec(VectorRecommender):
         """(B, d) last states."""
         return self.encoder.encode(histories.items, histories.offsets)
 
+    def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """See `VectorRecommender.padded_query_vectors`."""
+        out: Tensor = self.encoder(items, lengths)
+        return out
+
     def items(self) -> ItemTable:
         """The encoder's own embedding, and biases."""
         return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases)

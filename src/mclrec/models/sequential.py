@@ -74,6 +74,11 @@ class SequentialRecommender(VectorRecommender):
         """(B, d) last hidden states."""
         return self.encoder.encode(histories.items, histories.offsets)
 
+    def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """See `VectorRecommender.padded_query_vectors`."""
+        out: Tensor = self.encoder(items, lengths)
+        return out
+
     def items(self) -> ItemTable:
         """The encoder's own embedding: scores are tied to it."""
         return ItemTable(self.encoder.items.weight, self.num_items)

@@ -106,6 +106,11 @@ class SRMA(SequentialRecommender):
         out: Tensor = self.further(self.encoder.encode(histories.items, histories.offsets))
         return out
 
+    def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """See `VectorRecommender.padded_query_vectors`."""
+        out: Tensor = self.further(self.encoder(items, lengths))
+        return out
+
     def _view(self, view: Histories) -> Tensor:
         """(B, n d) states of one view, by a model augmented for it."""
         states = self.further(self.encoder.encode(view.items, view.offsets, "all"))

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -26,17 +24,24 @@ from torch import Tensor
 
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import Vocabulary
-from mclrec.errors import DataError, MclrecError, ModelFileError, invalid_value
-from mclrec.files import atomic_file, read_json, write_json
+from mclrec.errors import MclrecError, ModelFileError, invalid_value
+from mclrec.files import atomic_file, write_json
 from mclrec.models import registry
 from mclrec.models.base import Recommender
+from mclrec.models.directory import (
+    CONFIG,
+    FORMAT,
+    ITEMS,
+    TENSORS,
+    USERS,
+    read_config,
+    read_items,
+    read_users,
+    write_ids,
+)
 
 __all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "load_tensors", "save_model", "save_tensors"]
 
-FORMAT = 1
-"""Version of the directory's layout."""
-
-CONFIG, _TENSORS, _ITEMS, _USERS = "config.json", "model.safetensors", "items.parquet", "users.parquet"
 _SHARED, _CHECKSUM = "mclrec.shared", "mclrec.crc32"
 
 
@@ -98,10 +103,10 @@ def save_model(
     }
     if taken := info.keys() & (extra or {}).keys():
         raise ValueError(f"keys of the format itself: {sorted(taken)}")
-    save_tensors(directory / _TENSORS, model.state_dict())
-    _write_table(directory / _ITEMS, {"id": items.to_arrow(), "count": pa.array(counts[1:], pa.int64())})
+    save_tensors(directory / TENSORS, model.state_dict())
+    write_ids(directory / ITEMS, items, count=pa.array(counts[1:], pa.int64()))
     if kept_users is not None:
-        _write_table(directory / _USERS, {"id": kept_users.to_arrow()})
+        write_ids(directory / USERS, kept_users)
     write_json(directory / CONFIG, info | dict(extra or {}))
 
 
@@ -112,20 +117,19 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
         ModelFileError: a file is missing, damaged, of another format or does not fit the others;
             the model is not registered.
     """
-    info = _read_config(directory)
-    items, table = _read_vocabulary(directory / _ITEMS, info["num_items"])
-    counts = _counts(directory / _ITEMS, table)
+    info = read_config(directory)
+    items, counts = read_items(directory / ITEMS, info["num_items"])
     model = _build(directory / CONFIG, info)
     users = None
     if model.needs_users:
-        users, _ = _read_vocabulary(directory / _USERS, info["num_users"])
-    tensors, _ = load_tensors(directory / _TENSORS)
+        users = read_users(directory / USERS, info["num_users"])
+    tensors, _ = load_tensors(directory / TENSORS)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as problem:
         # The first line says that there were errors, each further one is an error.
         complaint = str(problem).splitlines()[-1].strip()
-        raise ModelFileError(f"{directory / _TENSORS}: does not fit {CONFIG}: {complaint}") from None
+        raise ModelFileError(f"{directory / TENSORS}: does not fit {CONFIG}: {complaint}") from None
     return LoadedModel(info["model"], model.to(device).eval(), items, counts, users, info)
 
 
@@ -191,27 +195,6 @@ def _checksum(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> str:
     return f"{value:08x}"
 
 
-def _read_config(directory: Path) -> dict[str, Any]:
-    path = directory / CONFIG
-    if not directory.is_dir():
-        raise ModelFileError(f"{directory}: no such model directory")
-    if not path.exists():
-        raise ModelFileError(
-            f"{directory}: not a model directory, or its training has not ended: no {CONFIG}"
-        )
-    info = read_json(path, ModelFileError)
-    if not isinstance(info, dict) or "format" not in info:
-        raise ModelFileError(f"{path}: not written by mclrec: it has no format")
-    if info["format"] != FORMAT:
-        raise ModelFileError(
-            f"{path}: format {info['format']!r}, but this version of mclrec reads {FORMAT}; update mclrec"
-        )
-    for key, kind in {"model": str, "config": dict, "num_items": int, "num_users": int}.items():
-        if not isinstance(info.get(key), kind):
-            raise ModelFileError(f"{path}: {key} is missing or not of type {kind.__name__}")
-    return info
-
-
 def _build(path: Path, info: Mapping[str, Any]) -> Recommender:
     """The model that a configuration describes, before its weights are loaded."""
     try:
@@ -222,29 +205,3 @@ def _build(path: Path, info: Mapping[str, Any]) -> Recommender:
         raise ModelFileError(f"{path}: {invalid_value(problem)}") from None
     except (MclrecError, RuntimeError, ValueError) as problem:
         raise ModelFileError(f"{path}: {problem}") from None
-
-
-def _write_table(path: Path, columns: dict[str, pa.Array]) -> None:
-    with atomic_file(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd", write_page_checksum=True)
-
-
-def _read_vocabulary(path: Path, size: int) -> tuple[Vocabulary, pa.Table]:
-    """The ids of a file, and all its columns."""
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        vocabulary = Vocabulary.from_arrow(table["id"].combine_chunks())
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError, KeyError, DataError) as problem:
-        raise ModelFileError(f"{path}: damaged, or not ours: {' '.join(str(problem).split())}") from None
-    if len(vocabulary) != size:
-        raise ModelFileError(f"{path}: holds {len(vocabulary)} ids, {CONFIG} says {size}")
-    return vocabulary, table
-
-
-def _counts(path: Path, table: pa.Table) -> IntArray:
-    """(V + 1,) counts, from place 1."""
-    if "count" not in table.column_names or table["count"].type != pa.int64() or table["count"].null_count:
-        raise ModelFileError(f"{path}: has no column 'count' of whole numbers")
-    return np.concatenate([[0], table["count"].to_numpy()])

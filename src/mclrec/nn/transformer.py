@@ -104,9 +104,10 @@ class TransformerEncoder(nn.Module):
         """
         places = torch.arange(items.shape[1], device=items.device)
         positions = places
-        if self.positions_from == "newest":  # what lies after the end is never seen, but needs a position
-            positions = (places + self.longest - lengths[:, None]).clamp(max=self.longest - 1)
-        x = self._embed(items, positions.expand_as(items))
+        if self.positions_from == "newest":
+            positions = places + self.longest - lengths[:, None]
+        # What lies after the end is never seen, but needs a position.
+        x = self._embed(items, positions.clamp(max=self.longest - 1).expand_as(items))
         hidden = items == 0
         future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
         for block in cast("Iterable[_Block]", self.blocks):

@@ -1,0 +1,117 @@
+"""``mclrec serve``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mclrec.cli.app import app
+from mclrec.cli.options import RunArgument, examples
+from mclrec.errors import ConfigError
+
+_LIMITS = "Limits"
+
+
+@app.command(
+    epilog=examples(
+        "mclrec serve runs/demo/mclrec",
+        "mclrec serve runs/demo/mclrec --host 0.0.0.0 --port 8080 --api-key-file keys.txt",
+        "curl -s localhost:8000/recommend -H 'Content-Type: application/json' -d '{\"history\": [\"BANANAS\"]}'",
+    )
+)
+def serve(
+    run: RunArgument,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; only this machine if not given.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any free one.")] = 8000,
+    api_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One key a line; clients must show one of them.")
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "torch", "onnx"], typer.Option(help="onnxruntime, torch, or what there is.")
+    ] = "auto",
+    index: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Search items by an index instead of exactly.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Batches that the model computes at once.")
+    ] = 1,
+    log_histories: Annotated[
+        bool, typer.Option("--log-histories", help="Write what was asked into the log.")
+    ] = False,
+    max_batch: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Requests of a batch [256].")
+    ] = None,
+    max_body: Annotated[
+        int | None, typer.Option(metavar="BYTES", rich_help_panel=_LIMITS, help="Of a request [1048576].")
+    ] = None,
+    max_history: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Items of a history [1000].")
+    ] = None,
+    max_k: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Items of an answer [200].")
+    ] = None,
+    max_queue: Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Histories that wait; then 503 [1024]."),
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Open at once [1000].")
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", rich_help_panel=_LIMITS, help="For an answer; then 504 [2]."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", rich_help_panel=_LIMITS, help="For a client to send its body [10]."),
+    ] = None,
+    drain: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", rich_help_panel=_LIMITS, help="Of saying 503 after SIGTERM, at least [1]."
+        ),
+    ] = None,
+) -> None:
+    """Answer requests over HTTP: recommendations, search, similar items, a page to try it.
+
+    SIGTERM finishes what was accepted and leaves; SIGHUP reads the model's directory anew.
+    """
+    try:
+        from mclrec.serving.rest.server import is_loopback, listen, serve
+    except ModuleNotFoundError as problem:
+        raise ConfigError(f'{problem.name} is missing: pip install "mclrec[serve]"') from None
+    from mclrec.serving.rest.keys import Keys
+    from mclrec.serving.rest.logs import configure_logs, log_event
+    from mclrec.serving.rest.settings import Settings
+    from mclrec.serving.service import Service, load_service
+
+    settings = Settings.of(
+        max_batch=max_batch,
+        max_body=max_body,
+        max_history=max_history,
+        max_k=max_k,
+        max_queue=max_queue,
+        max_connections=max_connections,
+        deadline=deadline,
+        body_timeout=timeout,
+        header_timeout=timeout,
+        drain=drain,
+        workers=threads,
+        log_histories=log_histories,
+    )
+    keys = None if api_key_file is None else Keys.read(api_key_file)
+    if keys is None and not is_loopback(host):
+        sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
+    bound = listen(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+
+    def started(service: Service) -> None:
+        configure_logs()
+        log_event("serving", address=address, model=service.version, items=service.engine.num_items)
+
+    serve(bound, lambda: load_service(run, engine=engine, index=index), settings, keys, started)

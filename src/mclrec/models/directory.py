@@ -1,0 +1,99 @@
+"""What of a model directory can be read without torch: its configuration, its items, and which weights it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mclrec.data.packed import IntArray
+from mclrec.data.sequences import Vocabulary
+from mclrec.errors import DataError, ModelFileError
+from mclrec.files import atomic_file, read_json
+
+__all__ = [
+    "CONFIG",
+    "FORMAT",
+    "ITEMS",
+    "TENSORS",
+    "USERS",
+    "read_config",
+    "read_items",
+    "read_users",
+    "write_ids",
+]
+
+FORMAT = 1
+"""Version of the directory's layout."""
+
+CONFIG, TENSORS, ITEMS, USERS = "config.json", "model.safetensors", "items.parquet", "users.parquet"
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """``config.json`` of a model directory.
+
+    Raises:
+        ModelFileError: there is no such directory, or the file is missing, damaged or of another format.
+    """
+    path = directory / CONFIG
+    if not directory.is_dir():
+        raise ModelFileError(f"{directory}: no such model directory")
+    if not path.exists():
+        raise ModelFileError(
+            f"{directory}: not a model directory, or its training has not ended: no {CONFIG}"
+        )
+    info = read_json(path, ModelFileError)
+    if not isinstance(info, dict) or "format" not in info:
+        raise ModelFileError(f"{path}: not written by mclrec: it has no format")
+    if info["format"] != FORMAT:
+        raise ModelFileError(
+            f"{path}: format {info['format']!r}, but this version of mclrec reads {FORMAT}; update mclrec"
+        )
+    for key, kind in {"model": str, "config": dict, "num_items": int, "num_users": int}.items():
+        if not isinstance(info.get(key), kind):
+            raise ModelFileError(f"{path}: {key} is missing or not of type {kind.__name__}")
+    return info
+
+
+def read_items(path: Path, size: int) -> tuple[Vocabulary, IntArray]:
+    """Outside ids, and training counts (V + 1,) from place 1, of ``items.parquet``.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, not ours, or does not hold ``size`` items.
+    """
+    items, table = _read_ids(path, size)
+    if "count" not in table.column_names or table["count"].type != pa.int64() or table["count"].null_count:
+        raise ModelFileError(f"{path}: has no column 'count' of whole numbers")
+    return items, np.concatenate([[0], table["count"].to_numpy()])
+
+
+def read_users(path: Path, size: int) -> Vocabulary:
+    """Outside ids of ``users.parquet``.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, not ours, or does not hold ``size`` users.
+    """
+    return _read_ids(path, size)[0]
+
+
+def write_ids(path: Path, ids: Vocabulary, **columns: pa.Array) -> None:
+    """Write outside ids and further columns as Parquet, atomically."""
+    with atomic_file(path) as temporary:
+        table = pa.table({"id": ids.to_arrow(), **columns})
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def _read_ids(path: Path, size: int) -> tuple[Vocabulary, pa.Table]:
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        vocabulary = Vocabulary.from_arrow(table["id"].combine_chunks())
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError, KeyError, DataError) as problem:
+        raise ModelFileError(f"{path}: damaged, or not ours: {' '.join(str(problem).split())}") from None
+    if len(vocabulary) != size:
+        raise ModelFileError(f"{path}: holds {len(vocabulary)} ids, {CONFIG} says {size}")
+    return vocabulary, table

@@ -1,0 +1,62 @@
+"""The items of a model as people and logs call them: ids, counts, search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mclrec.data.packed import IntArray
+from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.serving.names import Found, NameIndex
+
+__all__ = ["Catalogue", "Found"]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """V items. Nothing in it changes after `prepare`, so threads may share it.
+
+    Attributes:
+        items: outside ids; "7" is taken for 7 where they are integers, and the other way round.
+        counts: (V + 1,) interactions of each dense id in training.
+    """
+
+    items: Vocabulary
+    counts: IntArray
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def prepare(self) -> None:
+        """Build now what the first look-up and the first search would build."""
+        self.items.dense("")
+        self._names  # noqa: B018 - cached
+
+    def dense(self, outside: OutsideId) -> int:
+        """Dense id of an outside id, 0 if it is unknown."""
+        return self.items.dense(outside)
+
+    def outside(self, dense: int) -> OutsideId:
+        """Outside id of a dense id in 1..V."""
+        return self.items[dense]
+
+    def search(self, text: str, limit: int) -> Found:
+        """Dense ids of the items whose ids hold each word of ``text``, best first; see `NameIndex.search`.
+
+        Args:
+            text: parts of words; the most popular items are found if it is empty.
+            limit: how many are listed, at most.
+        """
+        found = self._names.search(text, limit)
+        return Found(found.items + 1, found.total)
+
+    def nearest(self, outside: OutsideId, limit: int = 3) -> list[OutsideId]:
+        """Outside ids that are most like an unknown one, for its error message."""
+        return [self.items[place + 1] for place in self._names.nearest(str(outside), limit).tolist()]
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        names = [str(name) for name in self.items]
+        return NameIndex(names, np.asarray(self.counts[1:]))

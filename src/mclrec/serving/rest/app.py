@@ -1,0 +1,320 @@
+"""The application: routes, how bodies are read, and how what goes wrong becomes a status."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from mclrec import __version__
+from mclrec.errors import EvaluationError, ModelFileError
+from mclrec.serving.engine import Answer as EngineAnswer
+from mclrec.serving.engine import Question
+from mclrec.serving.rest import schemas
+from mclrec.serving.rest.answers import Asked, Explaining, TooMuch, check, scored
+from mclrec.serving.rest.batcher import Expired, QueueFull
+from mclrec.serving.rest.gate import Gate, notes_of
+from mclrec.serving.rest.keys import Keys
+from mclrec.serving.rest.metrics import Metrics
+from mclrec.serving.rest.models import Busy, Loaded, Models
+from mclrec.serving.rest.openapi import DESCRIPTION, describe, documentation
+from mclrec.serving.rest.schemas import Ask, AskMany, Explain, body
+from mclrec.serving.rest.settings import Settings
+
+__all__ = ["make_app"]
+
+_Body = TypeVar("_Body", Ask, AskMany, Explain)
+_COMPLAINTS = 10
+"""Errors of a body that are listed: one a line of a long list would be an answer larger than the request."""
+
+
+def make_app(models: Models, settings: Settings, metrics: Metrics, keys: Keys | None = None) -> Gate:
+    """The service as an ASGI application."""
+    app = FastAPI(
+        title="mclrec",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.add_exception_handler(RequestValidationError, _invalid_query)
+    page = _page()
+    gate = Gate(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
+    metrics.watch(lambda: models.current.batcher.waiting, lambda: gate.connections())
+    _Routes(models, settings, metrics, gate).register(app)
+    _add_page(app, page)
+    return gate
+
+
+class _Routes:
+    """The endpoints. Each takes the current model once, before it waits, and stays with it."""
+
+    def __init__(self, models: Models, settings: Settings, metrics: Metrics, gate: Gate) -> None:
+        self._models = models
+        self._settings = settings
+        self._metrics = metrics
+        self._gate = gate
+
+    def register(self, app: FastAPI) -> None:
+        """Add all endpoints and the description of the interface."""
+        add, problems = app.add_api_route, schemas.problems
+        app.openapi = lambda: describe(app, self._settings)  # type: ignore[method-assign]
+        for path, endpoint, asks, gives in (
+            ("/recommend", self.recommend, Ask, schemas.Answer),
+            ("/recommend/batch", self.recommend_batch, AskMany, schemas.Answers),
+            ("/explain", self.explain, Explain, schemas.Explanation),
+        ):
+            add(
+                path,
+                endpoint,
+                methods=["POST"],
+                responses={200: {"model": gives}, **problems(401, 408, 413, 415, 503, 504)},
+                openapi_extra=body(asks),
+            )
+        for path, endpoint, responses in (
+            ("/items", self.items, {200: {"model": schemas.Found}, **problems(401, 503)}),
+            (
+                "/similar/{item:path}",
+                self.similar,
+                {200: {"model": schemas.Similar}, **problems(401, 404, 409, 503)},
+            ),
+            ("/health", self.health, {}),
+            ("/ready", self.ready, problems(503)),
+            ("/model", self.model, problems(401, 503)),
+            ("/metrics", self.show_metrics, problems(401, 503)),
+        ):
+            add(path, endpoint, methods=["GET"], responses=responses)
+        add(
+            "/model/reload",
+            self.reload,
+            methods=["POST"],
+            responses={200: {"model": schemas.Reloaded}, **problems(401, 409, 503)},
+        )
+        add("/openapi.json", lambda: app.openapi(), methods=["GET"], include_in_schema=False)
+        add("/docs", lambda: _html(documentation(app.openapi())), methods=["GET"], include_in_schema=False)
+
+    async def recommend(self, request: Request) -> Response:
+        """The items that come next after a history."""
+        ask = await self._read(request, Ask)
+        loaded = self._models.current
+        asked = Asked.of(loaded.service, ask)
+        self._note(request, [ask.history])
+        answer = (await self._answers(request, loaded, [asked.question]))[0]
+        self._count([asked], [answer])
+        return _reply(asked.reply(loaded.service, answer))
+
+    async def recommend_batch(self, request: Request) -> Response:
+        """Several requests at once, answered in their order."""
+        asks = await self._read(request, AskMany)
+        loaded = self._models.current
+        asked = [Asked.of(loaded.service, ask) for ask in asks.requests]
+        self._note(request, [ask.history for ask in asks.requests])
+        answers = await self._answers(request, loaded, [one.question for one in asked])
+        self._count(asked, answers)
+        replies = [one.reply(loaded.service, answer) for one, answer in zip(asked, answers, strict=True)]
+        return _reply({"answers": replies})
+
+    async def explain(self, request: Request) -> Response:
+        """Which items of the history move the scores of some items: the difference that leaving each out makes."""
+        explain = await self._read(request, Explain)
+        loaded = self._models.current
+        try:
+            explaining = Explaining.of(loaded.service, explain)
+        except KeyError as unknown:
+            raise HTTPException(422, _unknown_item(loaded, unknown.args[0])) from None
+        self._note(request, [explain.history])
+        answers = await self._answers(request, loaded, explaining.questions)
+        return _reply(explaining.reply(loaded.service, answers))
+
+    async def items(
+        self,
+        q: Annotated[str, Query(max_length=200, description="Parts of words; empty: popular items.")] = "",
+        limit: Annotated[int, Query(ge=1, le=200, description="How many are listed.")] = 20,
+    ) -> Response:
+        """Search items by parts of the words of their ids; case and accents do not matter."""
+        catalogue = self._models.current.service.catalogue
+        found = catalogue.search(q, limit)
+        listed = [
+            {"item": catalogue.outside(item), "count": int(catalogue.counts[item])}
+            for item in found.items.tolist()
+        ]
+        return _reply({"items": listed, "total": int(found.total)})
+
+    async def similar(
+        self,
+        item: str,
+        k: Annotated[int, Query(ge=1, description="How many items.")] = 10,
+    ) -> Response:
+        """The items whose vectors are nearest to an item's."""
+        if k > self._settings.max_k:
+            raise HTTPException(422, f"k = {k}: at most {self._settings.max_k}")
+        service = (loaded := self._models.current).service
+        dense = service.catalogue.dense(item)
+        if not dense:
+            raise HTTPException(404, _unknown_item(loaded, item))
+        try:
+            answer = await asyncio.to_thread(service.engine.similar, dense, min(k, len(service.catalogue)))
+        except EvaluationError as problem:
+            raise HTTPException(409, str(problem)) from None
+        return _reply({"items": scored(service.catalogue, answer), "model": service.version})
+
+    async def health(self) -> Response:
+        """Whether the process lives."""
+        return _reply({"status": "alive"})
+
+    async def ready(self) -> Response:
+        """Whether requests should be sent here."""
+        if self._gate.draining:
+            raise HTTPException(503, "the service is going down", {"Retry-After": "1"})
+        return _reply({"status": "ready"})
+
+    async def model(self) -> Response:
+        """The card of the model: name, version, configuration, data, protocol, metrics."""
+        return _reply(dict(self._models.current.service.card))
+
+    async def show_metrics(self) -> Response:
+        """Metrics for Prometheus."""
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def reload(self) -> Response:
+        """Read the model's directory anew and let it answer from now on. No request fails for it."""
+        try:
+            version, before = await self._models.reload()
+        except Busy:
+            raise HTTPException(409, "a reload is under way") from None
+        except ModelFileError as problem:
+            raise HTTPException(409, str(problem)) from None
+        return _reply({"model": version, "before": before})
+
+    async def _read(self, request: Request, schema: type[_Body]) -> _Body:
+        """The body of a request, checked."""
+        _check_type(request)
+        raw = await self._body(request)
+        try:
+            asked = schema.model_validate_json(raw)
+        except ValidationError as problem:
+            raise _invalid(problem) from None
+        try:
+            check(asked, self._settings)
+        except TooMuch as problem:
+            raise HTTPException(422, str(problem)) from None
+        return asked
+
+    async def _body(self, request: Request) -> bytes:
+        """All bytes of the body, unless they are too many or too slow; chunked ones are counted as they come."""
+        limit = self._settings.max_body
+        parts: list[bytes] = []
+        length = 0
+        try:
+            async with asyncio.timeout(self._settings.body_timeout):
+                async for part in request.stream():
+                    length += len(part)
+                    if length > limit:
+                        raise HTTPException(
+                            413, f"the body is too large: at most {limit} bytes", {"Connection": "close"}
+                        )
+                    parts.append(part)
+        except TimeoutError:
+            raise HTTPException(408, "the body came too slowly", {"Connection": "close"}) from None
+        return b"".join(parts)
+
+    async def _answers(
+        self, request: Request, loaded: Loaded, questions: Sequence[Question]
+    ) -> list[EngineAnswer]:
+        """The model's answers; a client that goes away takes its questions along."""
+        asking = asyncio.ensure_future(loaded.batcher.ask(questions, self._settings.deadline))
+        leaving = asyncio.ensure_future(request.receive())
+        try:
+            await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise HTTPException(499, "the client went away")
+            answers, notes_of(request.scope).batch = asking.result()
+        except QueueFull:
+            raise HTTPException(503, "too many requests wait for the model", {"Retry-After": "1"}) from None
+        except Expired:
+            raise HTTPException(504, f"no answer within {self._settings.deadline:g} s") from None
+        finally:
+            asking.cancel()
+            leaving.cancel()
+        return answers
+
+    def _note(self, request: Request, histories: list[Any]) -> None:
+        if self._settings.log_histories:
+            notes_of(request.scope).histories = histories
+
+    def _count(self, asked: Sequence[Asked], answers: Sequence[EngineAnswer]) -> None:
+        self._metrics.unknown.inc(sum(len(one.unknown) for one in asked))
+        self._metrics.popular.inc(sum(answer.popular for answer in answers))
+
+
+def _reply(content: dict[str, Any]) -> Response:
+    return Response(
+        to_json(content, inf_nan_mode="null"),
+        media_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _html(text: str) -> Response:
+    return Response(text, media_type="text/html; charset=utf-8")
+
+
+def _check_type(request: Request) -> None:
+    """Only JSON: a form of another site cannot send it without asking the browser."""
+    given = request.headers.get("content-type", "")
+    if given.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, f"Content-Type must be application/json, not {given[:100]!r}")
+
+
+def _invalid(problem: ValidationError) -> RequestValidationError:
+    """Pydantic's complaints without the values: those may be large, or no JSON."""
+    return RequestValidationError(
+        problem.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+async def _invalid_query(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, RequestValidationError)
+    complaints = [
+        {"type": one["type"], "loc": list(one["loc"]), "msg": one["msg"]}
+        for one in problem.errors()[:_COMPLAINTS]
+    ]
+    return Response(to_json({"detail": complaints}), 422, media_type="application/json")
+
+
+def _unknown_item(loaded: Loaded, item: str | int) -> str:
+    near = ", ".join(repr(name) for name in loaded.service.catalogue.nearest(item))
+    return f"unknown item {item!r}" + (f"; did you mean {near}?" if near else "")
+
+
+def _page() -> dict[str, bytes]:
+    """The page's files by path; empty where there is no page."""
+    folder = files("mclrec.serving") / "page"
+    if not folder.is_dir():
+        return {}
+    return {f"/{file.name}": file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def _add_page(app: FastAPI, page: dict[str, bytes]) -> None:
+    for path, content in page.items():
+        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        app.add_api_route(path, _file(content, kind), methods=["GET"], include_in_schema=False)
+    index = page.get("/index.html", b"mclrec serves here; see /docs\n")
+    kind = "text/html" if "/index.html" in page else "text/plain"
+    app.add_api_route("/", _file(index, kind), methods=["GET"], include_in_schema=False)
+
+
+def _file(content: bytes, kind: str) -> Callable[[], Any]:
+    async def answer() -> Response:
+        return Response(content, media_type=kind)
+
+    return answer

@@ -1,0 +1,178 @@
+"""Questions of many requests become batches: what waits while the model is busy is asked together.
+
+Nothing waits for company. An idle model answers at once; under load the queue fills while it computes, and the next
+batch is larger. So batches grow by themselves, and a lone request pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from mclrec.serving.engine import Answer, Question
+
+__all__ = ["Batcher", "Expired", "QueueFull"]
+
+Ask = Callable[[Sequence[Question]], list[Answer]]
+
+
+class QueueFull(Exception):
+    """There is no room for these questions now."""
+
+
+class Expired(Exception):
+    """The deadline has passed before the answer was there."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """Questions that are answered in one batch, and who waits for them."""
+
+    questions: Sequence[Question]
+    answers: asyncio.Future[list[Answer]]
+    batch: int = 0
+
+
+class Batcher:
+    """A queue before a model that answers in threads. It belongs to one event loop.
+
+    Args:
+        ask: the model; called in a thread with at most ``size`` questions.
+        size: of a batch, at most.
+        room: questions that may wait.
+        workers: threads, each of which has one batch at a time.
+        observe: is told the size of each batch.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        size: int,
+        room: int,
+        workers: int = 1,
+        observe: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._ask = ask
+        self._size = size
+        self._room = room
+        self._idle = workers
+        self._observe = observe
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="model")
+        self._entries: deque[_Entry] = deque()
+        self._waiting = 0
+        self._woken = False
+        self._closed = False
+        self._workers = workers
+
+    @property
+    def waiting(self) -> int:
+        """Questions in the queue."""
+        return self._waiting
+
+    async def ask(self, questions: Sequence[Question], seconds: float) -> tuple[list[Answer], int]:
+        """The answers, in order, and the size of the largest batch that they were in.
+
+        A caller that is cancelled takes its questions out of the queue.
+
+        Args:
+            questions: any number; more than fit into a batch are spread over several.
+            seconds: until `Expired`.
+
+        Raises:
+            QueueFull: at once.
+            Expired: after ``seconds``; what has not reached the model never does.
+        """
+        if self._waiting + len(questions) > self._room:
+            raise QueueFull
+        loop = asyncio.get_running_loop()
+        entries = [
+            _Entry(questions[start : start + self._size], loop.create_future())
+            for start in range(0, len(questions), self._size)
+        ]
+        self._entries.extend(entries)
+        self._waiting += len(questions)
+        self._wake()
+        timer = loop.call_later(seconds, _expire, entries)
+        try:
+            answers = [answer for entry in entries for answer in await entry.answers]
+        finally:
+            timer.cancel()
+            for entry in entries:
+                entry.answers.cancel()
+        return answers, max((entry.batch for entry in entries), default=0)
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still answered, then the threads end."""
+        self._closed = True
+        self._end_if_done()
+
+    def _wake(self) -> None:
+        """Send a batch as soon as all that the loop has to read by now is in the queue."""
+        if self._idle and not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        self._woken = False
+        while self._idle and (batch := self._take()):
+            self._idle -= 1
+            size = sum(len(entry.questions) for entry in batch)
+            for entry in batch:
+                entry.batch = size
+            self._observe(size)
+            work = partial(_answer, self._ask, [entry.questions for entry in batch])
+            task = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            task.add_done_callback(partial(self._deliver, batch))
+
+    def _take(self) -> list[_Entry]:
+        """The oldest entries that fit into one batch, without those that nobody waits for any more."""
+        batch: list[_Entry] = []
+        free = self._size
+        while self._entries:
+            entry = self._entries[0]
+            if not entry.answers.done():
+                if len(entry.questions) > free:
+                    break
+                free -= len(entry.questions)
+                batch.append(entry)
+            self._entries.popleft()
+            self._waiting -= len(entry.questions)
+        return batch
+
+    def _deliver(self, batch: Sequence[_Entry], task: asyncio.Future[list[list[Answer] | Exception]]) -> None:
+        self._idle += 1
+        for entry, result in zip(batch, task.result(), strict=True):
+            if entry.answers.done():
+                continue
+            if isinstance(result, Exception):
+                entry.answers.set_exception(result)
+            else:
+                entry.answers.set_result(result)
+        self._send()
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._closed and not self._entries and self._idle == self._workers:
+            self._threads.shutdown(wait=False)
+
+
+def _expire(entries: Sequence[_Entry]) -> None:
+    for entry in entries:
+        if not entry.answers.done():
+            entry.answers.set_exception(Expired())
+
+
+def _answer(ask: Ask, parts: Sequence[Sequence[Question]]) -> list[list[Answer] | Exception]:
+    """Ask all at once; if that fails, each part alone, so that one does not spoil the others' answers."""
+    try:
+        answers = iter(ask([question for part in parts for question in part]))
+        return [[next(answers) for _ in part] for part in parts]
+    except Exception as problem:
+        if len(parts) == 1:
+            return [problem]
+        return [_answer(ask, [part])[0] for part in parts]

@@ -1,0 +1,75 @@
+"""What Prometheus is told. The registry is the service's own, so that several may live in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+__all__ = ["Metrics"]
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters, gauges and histograms of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "mclrec_request_seconds",
+            "Time from the head of a request to the end of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.requests = Counter(
+            "mclrec_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self.errors = Counter(
+            "mclrec_errors", "Answers with a status of 400 or more.", ["status"], registry=self.registry
+        )
+        self.in_flight = Gauge("mclrec_in_flight", "Requests that are under way.", registry=self.registry)
+        self.batches = Histogram(
+            "mclrec_batch_size",
+            "Histories that the model read at once.",
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.queue = Gauge(
+            "mclrec_queue_length", "Histories that wait for the model.", registry=self.registry
+        )
+        self.connections = Gauge("mclrec_connections", "Open connections.", registry=self.registry)
+        self.unknown = Counter(
+            "mclrec_unknown_items", "Items of histories that the model does not know.", registry=self.registry
+        )
+        self.popular = Counter(
+            "mclrec_popular_answers",
+            "Answers with popular items, for want of a history.",
+            registry=self.registry,
+        )
+        self.reloads = Counter("mclrec_reloads", "Reloads by outcome.", ["outcome"], registry=self.registry)
+        self._model = Info("mclrec_model", "The model that answers.", registry=self.registry)
+        ProcessCollector(registry=self.registry)
+
+    def watch(self, queue: Callable[[], int], connections: Callable[[], int]) -> None:
+        """Say where the lengths are found when they are asked for."""
+        self.queue.set_function(queue)
+        self.connections.set_function(connections)
+
+    def show_model(self, name: str, version: str, engine: str, items: int) -> None:
+        """Name the model that answers from now on."""
+        self._model.info({"name": name, "version": version, "engine": engine, "items": str(items)})
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self.seconds.labels(route).observe(seconds)
+        self.requests.labels(route, str(status)).inc()
+        if status >= 400:
+            self.errors.labels(str(status)).inc()
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,184 @@
+"""What goes in and comes out, as OpenAPI shows it. Sizes that depend on the settings are checked in `answers`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "AskMany",
+    "Explain",
+    "Explanation",
+    "Found",
+    "Id",
+    "Problem",
+    "Reloaded",
+    "Similar",
+]
+
+Id = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[StrictStr, Field(max_length=512)]
+"""An item as the log calls it."""
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Ask(_Request):
+    """A history, and what is wanted."""
+
+    history: list[Id] = Field(
+        description="Items, oldest first; those that the model does not know are skipped. Popular items are the "
+        "answer if nothing is left.",
+        examples=[["BANANAS", "EGGS - X-LARGE"]],
+    )
+    k: StrictInt = Field(10, ge=1, description="How many items; fewer come where no more are left.")
+    exclude: list[Id] = Field([], description="Items that must not be in the answer.")
+    include_seen: bool = Field(
+        False, strict=True, description="Whether items of the history may be in the answer."
+    )
+    allow: list[Id] | None = Field(None, description="The only items that may be in the answer; null: all.")
+
+
+class AskMany(_Request):
+    """Several requests at once."""
+
+    requests: list[Ask] = Field(
+        description="Answered in this order.", examples=[[{"history": ["BANANAS"], "k": 5}, {"history": []}]]
+    )
+
+
+class Explain(_Request):
+    """A history, and items whose scores are to be explained."""
+
+    history: list[Id] = Field(description="Items, oldest first.", examples=[["BANANAS", "EGGS - X-LARGE"]])
+    items: list[Id] = Field(description="Known items.", examples=[["FLUID MILK WHITE ONLY"]])
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class Scored(_Answer):
+    """An item and its score."""
+
+    item: str | int
+    score: float = Field(
+        description="Comparable within one answer; how often the item was seen in training where popular."
+    )
+
+
+class Answer(_Answer):
+    """Recommended items, best first."""
+
+    items: list[Scored]
+    unknown: list[str | int] = Field(
+        description="Items of the history that the model does not know, each once."
+    )
+    popular: bool = Field(description="Whether popular items were given, for want of a known item.")
+    model: str = Field(description="Version of the model that answered.", examples=["mclrec-0123456789ab"])
+
+
+class Answers(_Answer):
+    """One answer a request, in their order."""
+
+    answers: list[Answer]
+
+
+class Reason(_Answer):
+    """What one item of the history does to a score."""
+
+    position: int = Field(description="In the history as given; 0 is the oldest.")
+    item: str | int
+    difference: float = Field(
+        description="Score with the whole history less the score without this item; the score itself where no "
+        "other item is known."
+    )
+
+
+class Explained(Scored):
+    """An item, its score, and where it comes from."""
+
+    because: list[Reason] = Field(description="One a known item of the history, in its order.")
+
+
+class Explanation(_Answer):
+    """Scores and their reasons, in the order of the request."""
+
+    items: list[Explained]
+    unknown: list[str | int]
+    model: str
+
+
+class Counted(_Answer):
+    """An item and how often it was seen."""
+
+    item: str | int
+    count: int = Field(description="Interactions in training.")
+
+
+class Found(_Answer):
+    """Items that match."""
+
+    items: list[Counted]
+    total: int = Field(description="How many match; `items` holds the best.")
+
+
+class Similar(_Answer):
+    """The nearest items, by the cosine of their vectors."""
+
+    items: list[Scored]
+    model: str
+
+
+class Reloaded(_Answer):
+    """Versions after and before a reload."""
+
+    model: str
+    before: str
+
+
+class Problem(_Answer):
+    """Why there is no answer."""
+
+    detail: str
+
+
+def body(schema: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI of a JSON body that is read by ourselves."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}},
+        }
+    }
+
+
+def components(*schemas: type[BaseModel]) -> dict[str, Any]:
+    """Definitions that `body` refers to, with all that they refer to."""
+    found: dict[str, Any] = {}
+    for schema in schemas:
+        definition = schema.model_json_schema(ref_template="#/components/schemas/{model}")
+        found |= definition.pop("$defs", {})
+        found[schema.__name__] = definition
+    return found
+
+
+_PROBLEMS = {
+    401: "There is no valid key.",
+    404: "The item is unknown; the nearest names are given.",
+    408: "The body came too slowly.",
+    409: "It cannot be done with this model, or not now.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    503: "Too much waits, or the service goes down: try again after `Retry-After` seconds.",
+    504: "The answer was not there before the deadline.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI of what may go wrong."""
+    return {status: {"model": Problem, "description": _PROBLEMS[status]} for status in statuses}

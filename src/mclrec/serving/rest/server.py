@@ -1,0 +1,213 @@
+"""The process: a socket, uvicorn, signals, and slow clients."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from asyncio import TimerHandle, Transport
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mclrec.errors import ConfigError, MclrecError
+from mclrec.serving.rest.app import make_app
+from mclrec.serving.rest.gate import Gate
+from mclrec.serving.rest.keys import Keys
+from mclrec.serving.rest.logs import log_event
+from mclrec.serving.rest.metrics import Metrics
+from mclrec.serving.rest.models import Busy, Models, try_out
+from mclrec.serving.rest.settings import Settings
+from mclrec.serving.service import Service
+
+__all__ = ["is_loopback", "listen", "serve"]
+
+_BACKLOG = 2048
+_TICK = 0.02
+_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: 38\r\n"
+    b'connection: close\r\n\r\n{"detail":"the request was too slow"} \n'
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound, and takes connections once it is served.
+
+    Raises:
+        ConfigError: the address is in use, or cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as problem:
+        raise ConfigError(f"--host {host}: {problem.strerror or problem}") from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as problem:
+        bound.close()
+        raise ConfigError(f"{host}:{port}: {problem.strerror or problem}; give another --port") from None
+    return bound
+
+
+def serve(
+    bound: socket.socket,
+    load: Callable[[], Service],
+    settings: Settings,
+    keys: Keys | None = None,
+    started: Callable[[Service], None] = lambda service: None,
+) -> None:
+    """Answer requests until a signal ends it.
+
+    SIGTERM and SIGINT drain: what was accepted is answered, new requests are refused; a second one ends at once.
+    SIGHUP reads the model anew.
+
+    Args:
+        bound: as `listen` makes it.
+        load: reads the model.
+        settings: limits.
+        keys: that clients must show; none if None.
+        started: is called when requests can come.
+
+    Raises:
+        MclrecError: the model cannot be loaded.
+    """
+    service = load()
+    try_out(service)
+
+    async def run() -> None:
+        metrics = Metrics()
+        models = Models(load, service, settings, metrics)
+        gate = make_app(models, settings, metrics, keys)
+        server = _Server(gate, models, settings)
+        gate.connections = lambda: len(server.server_state.connections)
+        started(service)
+        await server.serve([bound])
+
+    with asyncio.Runner(loop_factory=uvicorn.Config(run).get_loop_factory()) as runner:
+        runner.run(run())
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn with our signals: two steps to the end, status 0 when all is answered."""
+
+    def __init__(self, gate: Gate, models: Models, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gate,
+                http=_protocol(settings),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=settings.keep_alive,
+                timeout_graceful_shutdown=int(settings.deadline + settings.body_timeout) + 1,
+            )
+        )
+        self._gate = gate
+        self._models = models
+        self._drain = settings.drain
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals in the loop while serving."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        if self._gate.draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._gate.draining = True
+        log_event("draining", in_flight=self._gate.in_flight)
+        self._start(self._finish())
+
+    async def _finish(self) -> None:
+        """Refuse politely for a while, so that a balancer and kept connections learn of it; then close."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._drain
+        while loop.time() < until or self._gate.in_flight:
+            await asyncio.sleep(_TICK)
+        self.should_exit = True
+
+    async def _reload(self) -> None:
+        try:
+            await self._models.reload()
+        except (Busy, MclrecError):
+            return  # the log says why
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _protocol(settings: Settings) -> type[HttpToolsProtocol]:
+    """Uvicorn's protocol, which by itself waits for ever for the rest of a request."""
+
+    class Impatient(HttpToolsProtocol):
+        patience: TimerHandle | None = None
+
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait(settings.header_timeout)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def on_message_begin(self) -> None:
+            self._wait(settings.header_timeout)
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            # Routes that read a body are a little less patient, and say so in their own way.
+            self._wait(settings.body_timeout + 1)
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._stop_waiting()
+            super().on_message_complete()
+
+        def _wait(self, seconds: float) -> None:
+            self._stop_waiting()
+            self.patience = self.loop.call_later(seconds, self._give_up)
+
+        def _stop_waiting(self) -> None:
+            if self.patience is not None:
+                self.patience.cancel()
+                self.patience = None
+
+        def _give_up(self) -> None:
+            if self.transport.is_closing():
+                return
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.write(_SLOW)
+            self.transport.close()
+
+    return Impatient

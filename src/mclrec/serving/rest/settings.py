@@ -1,0 +1,53 @@
+"""What the service allows: sizes, times, numbers."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mclrec.errors import ConfigError, invalid_value
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseModel):
+    """Limits of the service. What is beyond one is refused before it costs much."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_body: int = Field(1 << 20, ge=1024, description="bytes of a request's body")
+    max_history: int = Field(1000, ge=1, description="items of a history")
+    max_list: int = Field(10_000, ge=1, description="items of `exclude` and of `allow`")
+    max_k: int = Field(200, ge=1, description="items of an answer")
+    max_batch: int = Field(256, ge=1, description="requests of one /recommend/batch")
+    max_explained: int = Field(50, ge=1, description="items of one /explain")
+    max_queue: int = Field(1024, ge=1, description="histories that wait for the model; beyond, 503")
+    max_connections: int = Field(1000, ge=1, description="open at once; beyond, 503")
+    gathered: int = Field(32, ge=1, description="histories that the model reads at once")
+    workers: int = Field(1, ge=1, description="threads that ask the model")
+    deadline: float = Field(2.0, gt=0, description="seconds that a request may wait for its answer; then 504")
+    header_timeout: float = Field(10.0, gt=0, description="seconds for the head of a request")
+    body_timeout: float = Field(10.0, gt=0, description="seconds for the body of a request; then 408")
+    keep_alive: int = Field(30, ge=1, description="seconds that an idle connection is kept")
+    drain: float = Field(1.0, ge=0, description="seconds in which new requests are told 503 at the end")
+    log_histories: bool = Field(False, description="whether logs hold what was asked")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Settings:
+        if max(self.max_batch, self.max_history + 1) > self.max_queue:
+            raise ValueError(
+                f"max_queue = {self.max_queue} is too short for one request: "
+                f"max_batch = {self.max_batch}, max_history = {self.max_history}"
+            )
+        return self
+
+    @classmethod
+    def of(cls, **given: object) -> Settings:
+        """Settings from words of the command line; None means the default.
+
+        Raises:
+            ConfigError: a value is out of its bounds.
+        """
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value is not None})
+        except ValidationError as problem:
+            raise ConfigError(invalid_value(problem)) from None
