@@ -12,6 +12,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 TORCH_INDEX ?=
 ARGS ?=
+RUN ?= runs/demo/mclrec
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +29,15 @@ demo: $(VENV)/.has-demo ## train MCLRec and SASRec on the bundled data, compare,
 
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" $(ARGS)
+
+.PHONY: test-browser
+test-browser: $(VENV)/.has-browser ## test the service's page in Chromium (Debian: apt-get install chromium)
+	$(BIN)/python -m pytest -m browser tests/serving/test_page.py $(ARGS)
+
+.PHONY: page-pictures
+page-pictures: $(VENV)/.has-browser ## photograph the service's page; make page-pictures RUN=runs/demo/mclrec
+	$(BIN)/python scripts/page_pictures.py $(RUN)
 
 .PHONY: test-all
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
@@ -74,8 +83,9 @@ clean: ## remove the environments, caches and builds; runs/ stays
 
 EXTRAS_demo := report
 EXTRAS_test := report,test
-EXTRAS_all := report,test,bundled
-EXTRAS_check := report,test,check
+EXTRAS_all := report,test,bundled,serve,browser
+EXTRAS_browser := report,test,serve,browser
+EXTRAS_check := report,test,serve,browser,check
 EXTRAS_bench := report
 
 $(VENV)/.has-python:
