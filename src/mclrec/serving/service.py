@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mclrec.errors import ModelFileError
-from mclrec.files import read_json, sha256_file
+from mclrec.data.packed import IntArray
+from mclrec.data.sequences import Vocabulary
+from mclrec.errors import MclrecWarning, ModelFileError
+from mclrec.files import sha256_file
 from mclrec.models.directory import TENSORS, read_config
+from mclrec.serving.card import model_card, model_version
 from mclrec.serving.catalogue import Catalogue
 from mclrec.serving.engine import Engine
+from mclrec.serving.engines import VectorEngine
+from mclrec.serving.exported import ENCODER, MANIFEST, Export, is_export, onnx_encoder, read_export
 
-__all__ = ["Service", "load_service", "model_card", "model_version"]
+__all__ = ["Service", "load_service"]
 
 
 @dataclass(frozen=True)
@@ -39,54 +45,77 @@ def load_service(
     engine: Literal["auto", "torch", "onnx"] = "auto",
     index: str | None = None,
     device: str = "cpu",
+    threads: int = 1,
 ) -> Service:
     """Read a model directory, and build what the first request would have to wait for.
 
     Args:
-        directory: of a run.
-        engine: torch, onnxruntime, or the latter where there is a fitting export.
+        directory: of a run, or of an export on its own.
+        engine: torch, or onnxruntime, which needs an export of these very weights; ``auto`` takes the latter where
+            there is one, and torch, with a `MclrecWarning`, where the export cannot be used.
         index: kind of index over the items; all of them are compared if None.
         device: of torch.
+        threads: that one call of onnxruntime may use.
 
     Raises:
         ModelFileError: the directory is missing, damaged, of another format, or does not hold what is asked for.
     """
+    export = _fitting(directory, engine)
+    if export is None:
+        return _by_torch(directory, device)
+    encoder = onnx_encoder(export.directory / ENCODER, threads)
+    answering = VectorEngine(encoder, export.exact, export.counts, export.longest)
+    return _service(answering, export.items, export.counts, export.card, "onnx")
+
+
+def _by_torch(directory: Path, device: str) -> Service:
     from mclrec.models.storage import load_model
     from mclrec.serving.torch_models import torch_engine
 
     loaded = load_model(directory, device)
-    version = model_version(loaded.name, directory / TENSORS)
-    catalogue = Catalogue(loaded.items, loaded.counts)
+    card = model_card(directory, model_version(loaded.name, directory / TENSORS))
+    return _service(torch_engine(loaded, device), loaded.items, loaded.counts, card, "torch")
+
+
+def _service(
+    engine: Engine, items: Vocabulary, counts: IntArray, card: Mapping[str, Any], name: str
+) -> Service:
+    catalogue = Catalogue(items, counts)
     catalogue.prepare()
-    card = model_card(directory, version, "torch")
-    return Service(torch_engine(loaded, device), catalogue, card, version)
+    return Service(engine, catalogue, {**card, "engine": name}, str(card["version"]))
 
 
-def model_version(name: str, tensors: Path) -> str:
-    """Name and twelve digits of the checksum of the weights."""
-    return f"{name}-{sha256_file(tensors)[:12]}"
-
-
-def model_card(directory: Path, version: str, engine: str) -> dict[str, Any]:
-    """What there is to know of a run's model, as plain JSON.
+def _fitting(directory: Path, engine: str) -> Export | None:
+    """The export that is to answer; None for torch.
 
     Raises:
-        ModelFileError: ``config.json`` or ``metrics.json`` is damaged.
+        ModelFileError: onnxruntime is asked for, and has nothing that it can use.
     """
-    info = read_config(directory)
-    metrics = directory / "metrics.json"
-    record = read_json(metrics, ModelFileError) if metrics.exists() else {}
-    results = record.get("results", {}).get("test", {})
-    return {
-        "name": info["model"],
-        "version": version,
-        "engine": engine,
-        "items": info["num_items"],
-        "config": info["config"],
-        "data": info.get("data"),
-        "split": info.get("split"),
-        "seed": info.get("seed"),
-        "versions": info.get("versions"),
-        "protocol": {label: result["protocol"]["description"] for label, result in results.items()},
-        "metrics": {label: result["metrics"] for label, result in results.items()},
-    }
+    if is_export(directory):
+        if engine == "torch":
+            raise ModelFileError(f"{directory}: an export; torch needs the run's own directory")
+        return read_export(directory)
+    if engine == "torch":
+        return None
+    read_config(directory)  # says what is wrong with a directory that is no run
+    place = directory / "onnx"
+    if engine == "auto" and not (place / MANIFEST).exists():
+        return None
+    try:
+        return _current(directory, place)
+    except ModelFileError as problem:
+        if engine == "onnx":
+            raise
+        warnings.warn(f"{problem}; torch answers instead", MclrecWarning, stacklevel=3)
+        return None
+
+
+def _current(run: Path, place: Path) -> Export:
+    """The export of a run, if it is of the weights that the run has now."""
+    renew = f"mclrec export {run} --format onnx"
+    if not (place / MANIFEST).exists():
+        raise ModelFileError(f"{run}: has no export to ONNX; make one: {renew}")
+    export = read_export(place)
+    if export.weights != sha256_file(run / TENSORS):
+        raise ModelFileError(f"{place}: of other weights than the model has now; renew it: {renew}")
+    return export

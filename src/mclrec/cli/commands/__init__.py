@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from mclrec.cli.app import app
 
-from mclrec.cli.commands import train, results, recommend, serve, reproduce, catalogue  # isort: skip
+from mclrec.cli.commands import train, results, recommend, export, serve, reproduce, catalogue  # isort: skip
 
-__all__ = ["app", "catalogue", "recommend", "reproduce", "results", "serve", "train"]
+__all__ = ["app", "catalogue", "export", "recommend", "reproduce", "results", "serve", "train"]

@@ -112,6 +112,7 @@ def serve(
 
     def started(service: Service) -> None:
         configure_logs()
-        log_event("serving", address=address, model=service.version, items=service.engine.num_items)
+        items = service.engine.num_items
+        log_event("serving", {"address": address, "model": service.version, "items": items})
 
     serve(bound, lambda: load_service(run, engine=engine, index=index), settings, keys, started)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from mclrec import __version__
@@ -31,6 +31,16 @@ from mclrec.serving.rest.settings import Settings
 __all__ = ["make_app"]
 
 _Body = TypeVar("_Body", Ask, AskMany, Explain)
+_Endpoint = Callable[..., Coroutine[Any, Any, Response]]
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+"""Pages take everything from here, and are shown in no other page."""
+
 _COMPLAINTS = 10
 """Errors of a body that are listed: one a line of a long list would be an answer larger than the request."""
 
@@ -46,7 +56,7 @@ def make_app(models: Models, settings: Settings, metrics: Metrics, keys: Keys | 
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.add_exception_handler(RequestValidationError, _invalid_query)
+    app.add_exception_handler(RequestValidationError, _complain)
     page = _page()
     gate = Gate(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
     metrics.watch(lambda: models.current.batcher.waiting, lambda: gate.connections())
@@ -68,39 +78,28 @@ class _Routes:
         """Add all endpoints and the description of the interface."""
         add, problems = app.add_api_route, schemas.problems
         app.openapi = lambda: describe(app, self._settings)  # type: ignore[method-assign]
-        for path, endpoint, asks, gives in (
+        posts: list[tuple[str, _Endpoint, type[BaseModel], type[BaseModel]]] = [
             ("/recommend", self.recommend, Ask, schemas.Answer),
             ("/recommend/batch", self.recommend_batch, AskMany, schemas.Answers),
             ("/explain", self.explain, Explain, schemas.Explanation),
-        ):
-            add(
-                path,
-                endpoint,
-                methods=["POST"],
-                responses={200: {"model": gives}, **problems(401, 408, 413, 415, 503, 504)},
-                openapi_extra=body(asks),
-            )
-        for path, endpoint, responses in (
-            ("/items", self.items, {200: {"model": schemas.Found}, **problems(401, 503)}),
-            (
-                "/similar/{item:path}",
-                self.similar,
-                {200: {"model": schemas.Similar}, **problems(401, 404, 409, 503)},
-            ),
-            ("/health", self.health, {}),
-            ("/ready", self.ready, problems(503)),
-            ("/model", self.model, problems(401, 503)),
-            ("/metrics", self.show_metrics, problems(401, 503)),
-        ):
-            add(path, endpoint, methods=["GET"], responses=responses)
-        add(
-            "/model/reload",
-            self.reload,
-            methods=["POST"],
-            responses={200: {"model": schemas.Reloaded}, **problems(401, 409, 503)},
-        )
-        add("/openapi.json", lambda: app.openapi(), methods=["GET"], include_in_schema=False)
-        add("/docs", lambda: _html(documentation(app.openapi())), methods=["GET"], include_in_schema=False)
+        ]
+        for path, endpoint, asks, gives in posts:
+            responses = {200: {"model": gives}, **problems(401, 408, 413, 415, 503, 504)}
+            add(path, endpoint, methods=["POST"], responses=responses, openapi_extra=body(asks))
+        gets: list[tuple[str, _Endpoint, type[BaseModel] | None, tuple[int, ...]]] = [
+            ("/items", self.items, schemas.Found, (401, 503)),
+            ("/similar/{item:path}", self.similar, schemas.Similar, (401, 404, 409, 503)),
+            ("/health", self.health, schemas.State, ()),
+            ("/ready", self.ready, schemas.State, (503,)),
+            ("/model", self.model, None, (401, 503)),
+            ("/metrics", self.show_metrics, None, (401, 503)),
+        ]
+        for path, endpoint, given, statuses in gets:
+            add(path, endpoint, methods=["GET"], responses={200: {"model": given}, **problems(*statuses)})
+        reloaded = {200: {"model": schemas.Reloaded}, **problems(401, 409, 503)}
+        add("/model/reload", self.reload, methods=["POST"], responses=reloaded)
+        for path, endpoint in (("/openapi.json", self.openapi), ("/docs", self.docs)):
+            add(path, endpoint, methods=["GET"], include_in_schema=False)
 
     async def recommend(self, request: Request) -> Response:
         """The items that come next after a history."""
@@ -195,6 +194,14 @@ class _Routes:
             raise HTTPException(409, str(problem)) from None
         return _reply({"model": version, "before": before})
 
+    async def openapi(self, request: Request) -> Response:
+        """The interface for machines."""
+        return _reply(request.app.openapi())
+
+    async def docs(self, request: Request) -> Response:
+        """The interface for people."""
+        return _html(documentation(request.app.openapi()))
+
     async def _read(self, request: Request, schema: type[_Body]) -> _Body:
         """The body of a request, checked."""
         _check_type(request)
@@ -265,7 +272,7 @@ def _reply(content: dict[str, Any]) -> Response:
 
 
 def _html(text: str) -> Response:
-    return Response(text, media_type="text/html; charset=utf-8")
+    return Response(text, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
 
 
 def _check_type(request: Request) -> None:
@@ -277,12 +284,11 @@ def _check_type(request: Request) -> None:
 
 def _invalid(problem: ValidationError) -> RequestValidationError:
     """Pydantic's complaints without the values: those may be large, or no JSON."""
-    return RequestValidationError(
-        problem.errors(include_url=False, include_context=False, include_input=False)
-    )
+    complaints = problem.errors(include_url=False, include_context=False, include_input=False)
+    return RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in complaints])
 
 
-async def _invalid_query(_: Request, problem: Exception) -> Response:
+async def _complain(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, RequestValidationError)
     complaints = [
         {"type": one["type"], "loc": list(one["loc"]), "msg": one["msg"]}
@@ -313,8 +319,8 @@ def _add_page(app: FastAPI, page: dict[str, bytes]) -> None:
     app.add_api_route("/", _file(index, kind), methods=["GET"], include_in_schema=False)
 
 
-def _file(content: bytes, kind: str) -> Callable[[], Any]:
+def _file(content: bytes, kind: str) -> _Endpoint:
     async def answer() -> Response:
-        return Response(content, media_type=kind)
+        return Response(content, media_type=kind, headers=_PAGE_HEADERS)
 
     return answer

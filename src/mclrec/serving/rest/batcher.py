@@ -54,8 +54,8 @@ class Batcher:
         *,
         size: int,
         room: int,
-        workers: int = 1,
-        observe: Callable[[int], None] = lambda size: None,
+        workers: int,
+        observe: Callable[[int], None],
     ) -> None:
         self._ask = ask
         self._size = size

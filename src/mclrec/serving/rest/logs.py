@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -41,7 +42,7 @@ def configure_logs(stream: TextIO | None = None) -> None:
         logger.propagate = False
 
 
-def log_event(event: str, *, error: BaseException | None = None, **fields: object) -> None:
+def log_event(event: str, fields: Mapping[str, object], error: BaseException | None = None) -> None:
     """Write one event; with ``error`` also where it came from."""
     level = logging.INFO if error is None else logging.ERROR
     if _LOGGER.isEnabledFor(level):

@@ -70,12 +70,12 @@ class Models:
                 service = await asyncio.to_thread(self._fetch)
             except MclrecError as problem:
                 self._metrics.reloads.labels("refused").inc()
-                log_event("reload refused", model=before.service.version, reason=str(problem))
+                log_event("reload refused", {"model": before.service.version, "reason": str(problem)})
                 raise
             self.current = self._queued(service)
             before.batcher.close()
             self._metrics.reloads.labels("done").inc()
-            log_event("reloaded", model=service.version, before=before.service.version)
+            log_event("reloaded", {"model": service.version, "before": before.service.version})
             return service.version, before.service.version
 
     def _fetch(self) -> Service:

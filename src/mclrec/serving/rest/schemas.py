@@ -141,6 +141,12 @@ class Reloaded(_Answer):
     before: str
 
 
+class State(_Answer):
+    """What the process is doing."""
+
+    status: str
+
+
 class Problem(_Answer):
     """Why there is no answer."""
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from asyncio import TimerHandle, Transport
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mclrec.errors import ConfigError, MclrecError
 from mclrec.serving.rest.app import make_app
@@ -21,6 +19,7 @@ from mclrec.serving.rest.keys import Keys
 from mclrec.serving.rest.logs import log_event
 from mclrec.serving.rest.metrics import Metrics
 from mclrec.serving.rest.models import Busy, Models, try_out
+from mclrec.serving.rest.protocol import PatientProtocol
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.service import Service
 
@@ -28,10 +27,6 @@ __all__ = ["is_loopback", "listen", "serve"]
 
 _BACKLOG = 2048
 _TICK = 0.02
-_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: 38\r\n"
-    b'connection: close\r\n\r\n{"detail":"the request was too slow"} \n'
-)
 
 
 def is_loopback(host: str) -> bool:
@@ -68,8 +63,8 @@ def serve(
     bound: socket.socket,
     load: Callable[[], Service],
     settings: Settings,
-    keys: Keys | None = None,
-    started: Callable[[Service], None] = lambda service: None,
+    keys: Keys | None,
+    started: Callable[[Service], None],
 ) -> None:
     """Answer requests until a signal ends it.
 
@@ -109,10 +104,11 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 gate,
-                http=_protocol(settings),
+                http=PatientProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
@@ -144,7 +140,7 @@ class _Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         self._gate.draining = True
-        log_event("draining", in_flight=self._gate.in_flight)
+        log_event("draining", {"in_flight": self._gate.in_flight})
         self._start(self._finish())
 
     async def _finish(self) -> None:
@@ -165,49 +161,3 @@ class _Server(uvicorn.Server):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _protocol(settings: Settings) -> type[HttpToolsProtocol]:
-    """Uvicorn's protocol, which by itself waits for ever for the rest of a request."""
-
-    class Impatient(HttpToolsProtocol):
-        patience: TimerHandle | None = None
-
-        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._wait(settings.header_timeout)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def on_message_begin(self) -> None:
-            self._wait(settings.header_timeout)
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            # Routes that read a body are a little less patient, and say so in their own way.
-            self._wait(settings.body_timeout + 1)
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            self._stop_waiting()
-            super().on_message_complete()
-
-        def _wait(self, seconds: float) -> None:
-            self._stop_waiting()
-            self.patience = self.loop.call_later(seconds, self._give_up)
-
-        def _stop_waiting(self) -> None:
-            if self.patience is not None:
-                self.patience.cancel()
-                self.patience = None
-
-        def _give_up(self) -> None:
-            if self.transport.is_closing():
-                return
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.write(_SLOW)
-            self.transport.close()
-
-    return Impatient

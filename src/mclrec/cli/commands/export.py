@@ -1,0 +1,64 @@
+"""``mclrec export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mclrec.cli.app import app
+from mclrec.cli.options import (
+    FileOrder,
+    ItemColumn,
+    RunArgument,
+    SequenceColumn,
+    TimeColumn,
+    UserColumn,
+    columns_of,
+    examples,
+)
+from mclrec.errors import ConfigError
+
+
+@app.command(
+    epilog=examples(
+        "mclrec export runs/demo/mclrec --format onnx",
+        "mclrec export runs/demo/mclrec --format vectors --users log.csv --out vectors",
+    )
+)
+def export(
+    run: RunArgument,
+    form: Annotated[
+        Literal["onnx", "vectors"],
+        typer.Option("--format", help="ONNX for serving, or item and user vectors as .npy and Parquet."),
+    ] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to; RUN/onnx or RUN/vectors if not given."),
+    ] = None,
+    users: Annotated[
+        Path | None, typer.Option(metavar="LOG", help="With vectors: also those of this log's users.")
+    ] = None,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    sequence_column: SequenceColumn = None,
+    file_order: FileOrder = False,
+) -> None:
+    """Write a model for other programs: as ONNX, compared with torch, or as vectors."""
+    if form == "onnx" and users is not None:
+        raise ConfigError("--users goes with --format vectors")
+    from mclrec.serving.export import export_onnx, export_vectors
+
+    if form == "onnx":
+        report = export_onnx(run, out)
+        typer.echo(
+            f"{report.directory}: largest difference from torch {report.difference:.1e} "
+            f"on {report.histories} histories of every length"
+        )
+        return
+    from mclrec.data.columns import Columns
+
+    columns = Columns(**columns_of(user_column, item_column, time_column, sequence_column, file_order))
+    typer.echo(f"{export_vectors(run, out, users=users, columns=columns)}: vectors written")

@@ -1,0 +1,324 @@
+"""A run's model in forms that other programs read: ONNX, or vectors as NumPy and Parquet files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import Packed
+from mclrec.data.sequences import Vocabulary
+from mclrec.errors import ConfigError, ModelFileError
+from mclrec.files import atomic_directory, atomic_file, sha256_file, write_json
+from mclrec.models.base import VectorRecommender
+from mclrec.models.directory import ITEMS, TENSORS, write_ids
+from mclrec.models.storage import LoadedModel, load_model
+from mclrec.randomness import Stream, generator
+from mclrec.serving.card import model_card, model_version
+from mclrec.serving.engine import FloatArray
+from mclrec.serving.exported import (
+    BIASES,
+    ENCODER,
+    EXPORT_FORMAT,
+    KIND,
+    MANIFEST,
+    RANKING,
+    VECTORS,
+    onnx_encoder,
+)
+from mclrec.serving.ranking import best_places
+from mclrec.serving.torch_models import item_vectors
+
+if TYPE_CHECKING:
+    from mclrec.data.columns import Columns
+
+__all__ = ["TOLERANCE", "OnnxReport", "export_onnx", "export_vectors"]
+
+TOLERANCE = 1e-5
+"""How far query vectors and scores of an export may be from torch's."""
+
+_OPSET = 18
+_LARGEST = 1_800_000_000
+"""Bytes of weights in one ONNX file: its format ends at two gigabytes. What is larger goes beside it."""
+
+_ROWS = 4  # histories of each length that are compared
+_USERS = 8192  # encoded at once for the users' vectors
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxReport:
+    """What an export to ONNX gave.
+
+    Attributes:
+        directory: where it is.
+        difference: largest absolute difference of query vectors and scores from torch's.
+        histories: how many were compared, of every length 1..n.
+    """
+
+    directory: Path
+    difference: float
+    histories: int
+
+
+def export_onnx(run: Path, out: Path | None = None) -> OnnxReport:
+    """Write encoder and ranking as ONNX, and compare them with torch.
+
+    Args:
+        run: directory of a trained model.
+        out: where to; ``RUN/onnx`` if None, where serving looks for it. An earlier export there is replaced.
+
+    Raises:
+        ModelFileError: the run cannot be read, or onnxruntime's answers differ from torch's.
+        ConfigError: the model has no vectors or no padded form, or ``out`` holds something else.
+    """
+    loaded, model = _vector_model(run)
+    directory = out or run / "onnx"
+    _check_free(directory, MANIFEST)
+    with atomic_directory(directory) as folder:
+        _write_encoder(folder / ENCODER, model)
+        vectors, biases = item_vectors(model)
+        np.save(folder / VECTORS, vectors, allow_pickle=False)
+        if biases is not None:
+            np.save(folder / BIASES, biases, allow_pickle=False)
+        _write_ranking(folder / RANKING, vectors, biases)
+        write_ids(folder / ITEMS, loaded.items, count=pa.array(loaded.counts[1:], pa.int64()))
+        difference, count = _compare(folder, model)
+        write_json(folder / MANIFEST, _manifest(run, loaded, folder, difference))
+    return OnnxReport(directory, difference, count)
+
+
+def export_vectors(
+    run: Path, out: Path | None = None, *, users: Path | None = None, columns: Columns | None = None
+) -> Path:
+    """Write ``items.parquet`` (id, vector, bias, count) and ``vectors.npy`` (V, d), and the users' likewise.
+
+    Args:
+        run: directory of a trained model.
+        out: where to; ``RUN/vectors`` if None. An earlier export there is replaced.
+        users: a log, whose users' query vectors are written to ``users.parquet`` (id, vector).
+        columns: names of the log's columns; guessed where not given.
+
+    Returns:
+        The directory.
+
+    Raises:
+        ModelFileError: the run cannot be read.
+        ConfigError: the model has no vectors, or ``out`` holds something else.
+        DataError: the log cannot be read.
+    """
+    loaded, model = _vector_model(run)
+    directory = out or run / "vectors"
+    _check_free(directory, VECTORS)
+    vectors, biases = item_vectors(model)
+    with atomic_directory(directory) as folder:
+        np.save(folder / VECTORS, vectors[1:], allow_pickle=False)
+        further = {} if biases is None else {"bias": pa.array(biases[1:])}
+        counts = pa.array(loaded.counts[1:], pa.int64())
+        write_ids(folder / ITEMS, loaded.items, vector=_lists(vectors[1:]), count=counts, **further)
+        if users is not None:
+            _write_users(folder / "users.parquet", loaded, model, users, columns)
+    return directory
+
+
+def _vector_model(run: Path) -> tuple[LoadedModel, VectorRecommender]:
+    loaded = load_model(run)
+    if not isinstance(loaded.model, VectorRecommender):
+        raise ConfigError(f"{run}: {loaded.name} has no vectors, so that there is nothing to export")
+    return loaded, loaded.model
+
+
+def _check_free(directory: Path, own: str) -> None:
+    """An export may replace an export, and nothing else."""
+    if not directory.exists() or (directory / own).exists():
+        return
+    if not directory.is_dir() or any(directory.iterdir()):
+        raise ConfigError(f"{directory}: exists and holds no export; give another --out")
+
+
+def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -> dict[str, Any]:
+    version = model_version(loaded.name, run / TENSORS)
+    return {
+        "kind": KIND,
+        "format": EXPORT_FORMAT,
+        "weights": sha256_file(run / TENSORS),
+        "longest": loaded.model.longest,
+        "num_items": loaded.model.num_items,
+        "difference": difference,
+        "card": model_card(run, version),
+        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
+    }
+
+
+# -------------------------------------------------------------------------------- ONNX
+
+
+class _Queries(nn.Module):
+    """The padded form as the forward pass, which is what torch exports."""
+
+    def __init__(self, model: VectorRecommender) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+        return self.model.padded_query_vectors(items, lengths)
+
+
+def _write_encoder(path: Path, model: VectorRecommender) -> None:
+    # Sizes of 0 and 1 would be taken for constants; no history has more than `longest` items.
+    example = torch.ones(3, 4, dtype=torch.int64), torch.ones(3, dtype=torch.int64)
+    model.padded_query_vectors(example[0][:, :1], example[1])  # a model without says so, in its own words
+    dynamic = torch.export.Dim.DYNAMIC
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    with _quiet():
+        torch.onnx.export(
+            _Queries(model),
+            example,
+            path,
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=["items", "lengths"],
+            output_names=["queries"],
+            dynamic_shapes={"items": {0: dynamic, 1: dynamic}, "lengths": {0: dynamic}},
+            external_data=weights > _LARGEST,
+            verbose=False,
+        )
+
+
+def _write_ranking(path: Path, vectors: FloatArray, biases: FloatArray | None) -> None:
+    """Scores and the best items: queries (B, d), k (1,) -> scores (B, V + 1), items (B, k), values (B, k)."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    width = vectors.shape[1]
+    constants = {"vectors": vectors, "first": np.array([1]), "last": np.array([len(vectors)])}
+    constants |= {"axis": np.array([1]), "one": np.array(1)}
+    inputs = ["queries", "vectors"]
+    if biases is not None:
+        constants["biases"] = biases
+        inputs.append("biases")
+    nodes = [
+        helper.make_node("Gemm", inputs, ["scores"], transB=1),
+        helper.make_node("Slice", ["scores", "first", "last", "axis"], ["ranked"]),
+        helper.make_node("TopK", ["ranked", "k"], ["values", "places"], axis=1),
+        helper.make_node("Add", ["places", "one"], ["items"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "ranking",
+        [
+            helper.make_tensor_value_info("queries", TensorProto.FLOAT, ["batch", width]),
+            helper.make_tensor_value_info("k", TensorProto.INT64, [1]),
+        ],
+        [
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(vectors)]),
+            helper.make_tensor_value_info("items", TensorProto.INT64, ["batch", "k"]),
+            helper.make_tensor_value_info("values", TensorProto.FLOAT, ["batch", "k"]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    # The version of the format that the encoder is written in.
+    encoder = onnx.load(path.with_name(ENCODER), load_external_data=False)
+    opset = helper.make_opsetid("", _OPSET)
+    proto = helper.make_model(graph, opset_imports=[opset], ir_version=encoder.ir_version)
+    large = vectors.nbytes > _LARGEST
+    onnx.save(proto, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)
+
+
+@torch.inference_mode()
+def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
+    """Largest difference from torch on random histories of every length, and how many these were.
+
+    Raises:
+        ModelFileError: it is larger than `TOLERANCE`, or the best items differ beyond ties.
+    """
+    import onnxruntime
+
+    encode = onnx_encoder(folder / ENCODER)
+    ranking = onnxruntime.InferenceSession(folder / RANKING, providers=["CPUExecutionProvider"])
+    k, worst, rng = min(10, model.num_items), 0.0, generator(0, Stream.EXPORT)
+    for batch in _histories(model, rng):
+        wanted = model.query_vectors(Histories.of(batch))
+        queries = encode(batch)
+        scores, items, values = ranking.run(
+            ["scores", "items", "values"], {"queries": queries, "k": np.array([k])}
+        )
+        expected = model.items().scores(wanted).numpy()
+        worst = max(worst, _furthest(queries, wanted.numpy()), _furthest(scores[:, 1:], expected[:, 1:]))
+        for row in range(len(batch)):
+            best = best_places(scores[row, 1:], k) + 1
+            if not np.array_equal(items[row], best) or not np.array_equal(values[row], scores[row, best]):
+                raise ModelFileError("the exported ranking does not list the best items")
+    if not worst <= TOLERANCE:
+        raise ModelFileError(
+            f"the export differs from torch by {worst:.1e}, more than {TOLERANCE:.0e}: nothing was written"
+        )
+    return worst, _ROWS * model.longest
+
+
+def _histories(model: VectorRecommender, rng: np.random.Generator) -> Iterator[Packed]:
+    """Batches of random histories: each length alone, then all lengths mixed."""
+    lengths = np.arange(1, model.longest + 1)
+    for batch in [np.full(_ROWS - 1, length) for length in lengths] + [rng.permutation(lengths)]:
+        yield Packed.of([rng.integers(1, model.num_items + 1, size=length) for length in batch])
+
+
+def _furthest(found: FloatArray, wanted: FloatArray) -> float:
+    return float(np.abs(found - wanted).max())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on its own insides."""
+    import logging
+
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+# -------------------------------------------------------------------------------- vectors
+
+
+def _lists(vectors: FloatArray) -> pa.Array:
+    """Rows as Arrow lists of one size."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
+@torch.inference_mode()
+def _write_users(
+    path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, columns: Columns | None
+) -> None:
+    """Query vectors of a log's users with a known item, some at a time."""
+    from mclrec.data.prepare import prepare
+
+    data = prepare(log, min_count=1, columns=columns)
+    dense = np.concatenate([[0], loaded.items.dense_all(data.item_ids)])
+    known = loaded.users or Vocabulary([])
+    width = model.items().weight.shape[1]
+    schema = pa.schema({"id": data.user_ids.to_arrow().type, "vector": pa.list_(pa.float32(), width)})
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start in range(0, data.num_users, _USERS):
+            rows = np.arange(start, min(start + _USERS, data.num_users))
+            histories = [dense[data.sequence(row)] for row in rows.tolist()]
+            kept = [place for place, history in enumerate(histories) if history.any()]
+            packed = Packed.of([histories[place][histories[place] > 0][-model.longest :] for place in kept])
+            names = data.user_ids.take(rows[kept])
+            if kept:
+                queries = model.query_vectors(Histories.of(packed, known.dense_all(names)))
+                writer.write_table(pa.table([names.to_arrow(), _lists(queries.numpy())], schema=schema))
