@@ -16,6 +16,7 @@ RUN ?= runs/demo/mclrec
 
 VENV := .venv
 BIN := $(VENV)/bin
+ONNX_VENV := .venv-onnx
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install
 SPECIFICATION := pyproject.toml constraints.txt
 
@@ -27,9 +28,14 @@ help: ## list the targets
 demo: $(VENV)/.has-demo ## train MCLRec and SASRec on the bundled data, compare, recommend; writes runs/demo
 	$(BIN)/mclrec demo $(ARGS)
 
+.PHONY: serve-demo
+serve-demo: $(VENV)/.has-serve ## serve the model of make demo at http://127.0.0.1:8000; trains it if it is missing
+	[[ -e runs/demo/mclrec/config.json ]] || $(BIN)/mclrec demo
+	$(BIN)/mclrec serve runs/demo/mclrec $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not onnx and not browser" $(ARGS)
 
 .PHONY: test-browser
 test-browser: $(VENV)/.has-browser ## test the service's page in Chromium (Debian: apt-get install chromium)
@@ -42,6 +48,16 @@ page-pictures: $(VENV)/.has-browser ## photograph the service's page; make page-
 .PHONY: test-all
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+.PHONY: test-abuse
+test-abuse: $(VENV)/.has-test ## what hostile and broken clients send to mclrec serve (2 minutes)
+	$(BIN)/python -m pytest tests/serving/rest/test_abuse.py $(ARGS)
+
+.PHONY: test-onnx
+test-onnx: $(VENV)/.has-all $(ONNX_VENV)/.has-onnx ## answer by an export in an environment that has no torch
+	rm -rf $(ONNX_VENV)/run
+	$(BIN)/python -m tests.serving.onnx_export $(ONNX_VENV)/run
+	MCLREC_ONNX_EXPORT=$(ONNX_VENV)/run/onnx $(ONNX_VENV)/bin/python -m pytest -m onnx tests/serving/test_without_torch.py
 
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules
@@ -74,19 +90,25 @@ bench-cuda: $(VENV)/.has-bench ## MCLRec on Beauty on a CUDA device; fails where
 	$(BIN)/python -m benchmarks run cuda $(ARGS)
 	$(BIN)/python -m benchmarks report
 
+.PHONY: bench-serve
+bench-serve: $(VENV)/.has-serve ## load on mclrec serve, open loop (10 minutes; Debian: apt-get install wrk); writes the pages
+	$(BIN)/python -m benchmarks run serving $(ARGS)
+	$(BIN)/python -m benchmarks report
+
 .PHONY: clean
 clean: ## remove the environments, caches and builds; runs/ stays
-	rm -rf $(VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ONNX_VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Environments. A stamp says what is installed, and is written only when that has succeeded.
 
 EXTRAS_demo := report
-EXTRAS_test := report,test
-EXTRAS_all := report,test,bundled,serve,browser
-EXTRAS_browser := report,test,serve,browser
-EXTRAS_check := report,test,serve,browser,check
+EXTRAS_test := report,serve,index,test
+EXTRAS_all := report,serve,index,test,browser,bundled
+EXTRAS_browser := report,serve,index,test,browser
+EXTRAS_check := report,serve,index,test,browser,check
 EXTRAS_bench := report
+EXTRAS_serve := report,serve,index
 
 $(VENV)/.has-python:
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON): not found; say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -106,4 +128,12 @@ $(VENV)/.has-torch: $(VENV)/.has-python $(SPECIFICATION)
 $(VENV)/.has-%: $(VENV)/.has-torch $(SPECIFICATION)
 	@echo "== installing mclrec[$(EXTRAS_$*)]"
 	$(PIP_INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS_$*)]'
+	@touch $@
+
+# What answers by an export, and no torch: our own needs are therefore named here, not taken from pyproject.toml.
+ONNX_PACKAGES := numpy pyarrow onnxruntime faiss-cpu hypothesis pytest
+$(ONNX_VENV)/.has-onnx: $(SPECIFICATION)
+	"$(PYTHON)" -m venv $(ONNX_VENV)
+	$(ONNX_VENV)/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt $(ONNX_PACKAGES)
+	$(ONNX_VENV)/bin/python -m pip --disable-pip-version-check install --no-deps --editable .
 	@touch $@

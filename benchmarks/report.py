@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,11 +14,11 @@ from benchmarks.processes import ROOT, BenchmarkError
 from benchmarks.rows import ROWS
 from benchmarks.summary import quantity
 
-__all__ = ["generated", "insert", "print_findings", "write_report"]
+__all__ = ["generated", "insert", "print_findings", "serving_table", "write_report"]
 
 PAGE = ROOT / "docs" / "performance.md"
+SERVING_PAGE = ROOT / "docs" / "serving.md"
 PICTURES = ROOT / "docs" / "images"
-_BEGIN, _END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 _WORDS = {True: "yes", False: "no", None: ""}
 
 Result = Mapping[str, Any]
@@ -39,21 +40,27 @@ def write_report() -> None:
         "Growth": draw_growth(results, PICTURES / "performance-growth.svg"),
     }
     links = {title: path.relative_to(PAGE.parent).as_posix() for title, path in pictures.items() if path}
-    PAGE.write_text(
-        insert(PAGE.read_text(encoding="utf-8"), generated(results, links)), encoding="utf-8", newline="\n"
-    )
+    _write(PAGE, insert(PAGE.read_text(encoding="utf-8"), generated(results, links)))
+    if "serving" in results:
+        text = "\n".join(serving_table(results["serving"]))
+        _write(SERVING_PAGE, insert(SERVING_PAGE.read_text(encoding="utf-8"), text, "serving"))
 
 
-def insert(page: str, text: str) -> str:
-    """The page with the text between its markers.
+def _write(page: Path, text: str) -> None:
+    page.write_text(text, encoding="utf-8", newline="\n")
+
+
+def insert(page: str, text: str, part: str = "benchmarks") -> str:
+    """The page with the text between the markers of a part.
 
     Raises:
         BenchmarkError: it has no markers.
     """
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    first, last = (f"<!-- {part}: {place} -->" for place in ("begin", "end"))
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise BenchmarkError(f"{PAGE.relative_to(ROOT)}: the lines {_BEGIN} and {_END} must be in it")
+        raise BenchmarkError(f"the lines {first} and {last} must be in the page")
     return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
 
 
@@ -79,6 +86,28 @@ def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str
         parts.append("\n".join(f"- {note}" for note in notes))
     parts.append("\n".join(_conditions(ordered)))
     return "\n\n".join(parts)
+
+
+def serving_table(result: Result) -> Iterator[str]:
+    """Latency and memory of services by the size of their catalogues, and what they ran on."""
+    yield "Made by `python -m benchmarks report` from `benchmarks/results/serving.json`."
+    yield ""
+    yield from _table(
+        ("catalogue and load", "p50", "p90", "p99", "max", "requests", "errors", "memory", "recall@10"),
+        (
+            (
+                name,
+                *(quantity(run[key], "ms") for key in ("p50", "p90", "p99", "max")),
+                f"{run['requests']:,}",
+                str(run["errors"]),
+                quantity(run["resident_bytes"] / 1e6, "MB"),
+                "exact" if run["recall"] is None else f"{run['recall']:.3f}",
+            )
+            for name, (run,) in result["runs"].items()
+        ),
+    )
+    yield ""
+    yield from _conditions([result])
 
 
 def print_findings(console: Console, results: Iterable[Result]) -> None:

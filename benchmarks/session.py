@@ -31,6 +31,7 @@ class Budget:
         interactions: sizes, for growth.
         lengths: of histories, for growth.
         growth_batches: timed batches at each size.
+        load_seconds: of load on a service.
     """
 
     rounds: int
@@ -45,6 +46,7 @@ class Budget:
     interactions: tuple[int, ...]
     lengths: tuple[int, ...]
     growth_batches: int
+    load_seconds: int
 
 
 FULL = Budget(
@@ -60,6 +62,7 @@ FULL = Budget(
     interactions=(10_000, 100_000, 1_000_000, 10_000_000),
     lengths=(25, 50, 100, 200, 400),
     growth_batches=30,
+    load_seconds=60,
 )
 
 QUICK = Budget(
@@ -75,6 +78,7 @@ QUICK = Budget(
     interactions=(10_000, 100_000),
     lengths=(50, 200),
     growth_batches=5,
+    load_seconds=10,
 )
 
 

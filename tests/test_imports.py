@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tests.serving.onnx_export import save_run
 
 SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars")
 
@@ -47,3 +49,18 @@ def test_reading_data_needs_no_torch() -> None:
 
 def test_the_check_sees_an_import() -> None:
     assert imported("import mclrec; mclrec.load") >= {"torch", "numpy"}
+
+
+def test_a_model_is_loaded_without_the_training_stack(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", "mclrec")
+    program = (
+        "import sys, mclrec\n"
+        f"model = mclrec.Model.load({str(tmp_path / 'run')!r})\n"
+        "assert len(model.recommend(['item 001'], 3)) == 3\n"
+        "print(*sys.modules)"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    modules = set(child.stdout.split())
+    assert "mclrec.models.mclrec" in modules
+    unwanted = {"mclrec.api", "mclrec.training", "mclrec.recipes", "mclrec.runs", "duckdb", "narwhals"}
+    assert not modules & (unwanted | {"pandas", "polars", "sklearn", "matplotlib"})

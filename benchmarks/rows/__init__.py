@@ -15,12 +15,13 @@ from benchmarks.rows.evaluation import measure_evaluation
 from benchmarks.rows.growth import measure_growth
 from benchmarks.rows.memory import measure_memory
 from benchmarks.rows.preparation import measure_preparation
+from benchmarks.rows.serving import measure_serving
 from benchmarks.rows.start import measure_start
 from benchmarks.session import Session
 
 __all__ = ["ROWS", "Row"]
 
-Part = Literal["bench", "accuracy", "cuda"]
+Part = Literal["bench", "accuracy", "cuda", "serving"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ ROWS = {
     "memory": Row("peak memory of training MCLRec on Beauty", measure_memory),
     "start": Row("the time until `mclrec --help` and `import mclrec` are done", measure_start),
     "growth": Row("time and memory against interactions and the length of histories", measure_growth),
+    "serving": Row("`mclrec serve` under load, open loop", measure_serving, "serving"),
     "accuracy": Row(
         "MCLRec on Beauty until early stopping ends it, three seeds", measure_accuracy, "accuracy"
     ),

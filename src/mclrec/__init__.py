@@ -36,10 +36,14 @@ __all__ = [
 ]
 
 
+_ALONE = {"Model": "mclrec.serving.predictor"}
+"""What is fetched from its own module: recommending needs neither the training stack nor the database."""
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mclrec' has no attribute {name!r}")
-    return getattr(import_module("mclrec.api"), name)
+    return getattr(import_module(_ALONE.get(name, "mclrec.api")), name)
 
 
 def __dir__() -> list[str]:

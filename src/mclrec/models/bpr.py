@@ -98,7 +98,8 @@ class BPR(VectorRecommender):
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
         there = (items > 0).unsqueeze(2)
-        return (self.item_vectors(items) * there).sum(1) / lengths.unsqueeze(1)
+        means: Tensor = (self.item_vectors(items) * there).sum(1) / lengths.unsqueeze(1)
+        return means
 
     def items(self) -> ItemTable:
         """The item vectors and biases."""

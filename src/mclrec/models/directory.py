@@ -88,7 +88,9 @@ def write_ids(path: Path, ids: Vocabulary, **columns: pa.Array) -> None:
 
 def _read_ids(path: Path, size: int) -> tuple[Vocabulary, pa.Table]:
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        # Not read_table: it imports pyarrow.dataset, and with it pandas where that is installed.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read()
         vocabulary = Vocabulary.from_arrow(table["id"].combine_chunks())
     except FileNotFoundError:
         raise ModelFileError(f"{path}: no such file") from None

@@ -16,7 +16,7 @@ from mclrec.runs.run import ranks_path
 from mclrec.runs.sources import DataSource, make_split
 from mclrec.runs.train import resolve_device
 
-__all__ = ["evaluate_run"]
+__all__ = ["evaluate_run", "run_data"]
 
 
 def evaluate_run(
@@ -47,13 +47,7 @@ def evaluate_run(
     """
     directory, place = Path(directory), resolve_device(device)
     loaded = load_model(directory, place)
-    about = loaded.info["data"]
-    found = data if isinstance(data, SequenceData) else _load(directory, data, about)
-    if found.fingerprint != about["fingerprint"]:
-        raise DataError(
-            f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "
-            f"not {about['fingerprint'][:12]}"
-        )
+    found = run_data(directory, loaded.info, data)
     split = make_split(found, loaded.info["split"])
     targets, done = split.targets(part), 0
 
@@ -78,11 +72,35 @@ def evaluate_run(
     return result
 
 
-def _load(directory: Path, place: str | Path | None, about: Mapping[str, Any]) -> SequenceData:
-    """The data as they were prepared for training; says what to do where they are gone."""
-    try:
-        return DataSource(about["source"] if place is None else str(place), about["options"]).load()
-    except DataError as problem:
+def run_data(
+    directory: Path,
+    info: Mapping[str, Any],
+    data: SequenceData | str | Path | None = None,
+    hint: str = "say where with --data",
+) -> SequenceData:
+    """The data of a run as they were prepared for training, nothing of them held out.
+
+    Args:
+        directory: the run, for messages.
+        info: its ``config.json``.
+        data: the data, or where they are, if not where they were.
+        hint: what to do where they are gone.
+
+    Raises:
+        DataError: the data are missing, or not what the model was trained on.
+    """
+    about = info.get("data")
+    if about is None:
+        raise DataError(f"{directory}: does not say what it was trained on")
+    found = data
+    if not isinstance(found, SequenceData):
+        try:
+            found = DataSource(about["source"] if data is None else str(data), about["options"]).load()
+        except DataError as problem:
+            raise DataError(f"{problem}; {directory} was trained on it: if it is elsewhere, {hint}") from None
+    if found.fingerprint != about["fingerprint"]:
         raise DataError(
-            f"{problem}; {directory} was trained on it: if it is elsewhere, say where with --data"
-        ) from None
+            f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "
+            f"not {about['fingerprint'][:12]}"
+        )
+    return found

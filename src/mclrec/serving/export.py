@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,8 @@ from mclrec.serving.exported import (
     VECTORS,
     onnx_encoder,
 )
-from mclrec.serving.ranking import best_places
+from mclrec.serving.index import INDEX, build_index, check_kind
+from mclrec.serving.ranking import ExactRanker, best_places
 from mclrec.serving.torch_models import item_vectors
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _LARGEST = 1_800_000_000
 """Bytes of weights in one ONNX file: its format ends at two gigabytes. What is larger goes beside it."""
 
 _ROWS = 4  # histories of each length that are compared
+_SAMPLE = 500  # queries that an index is measured on
 _USERS = 8192  # encoded at once for the users' vectors
 
 
@@ -63,24 +65,29 @@ class OnnxReport:
         directory: where it is.
         difference: largest absolute difference of query vectors and scores from torch's.
         histories: how many were compared, of every length 1..n.
+        index: what was built over the items, with its recall; None for no index.
     """
 
     directory: Path
     difference: float
     histories: int
+    index: Mapping[str, Any] | None = None
 
 
-def export_onnx(run: Path, out: Path | None = None) -> OnnxReport:
+def export_onnx(run: Path, out: Path | None = None, index: str | None = None) -> OnnxReport:
     """Write encoder and ranking as ONNX, and compare them with torch.
 
     Args:
         run: directory of a trained model.
         out: where to; ``RUN/onnx`` if None, where serving looks for it. An earlier export there is replaced.
+        index: kind of approximate index to build over the items, for catalogues past about a million; None for none.
 
     Raises:
         ModelFileError: the run cannot be read, or onnxruntime's answers differ from torch's.
         ConfigError: the model has no vectors or no padded form, or ``out`` holds something else.
     """
+    if index is not None:
+        check_kind(index)
     loaded, model = _vector_model(run)
     directory = out or run / "onnx"
     _check_free(directory, MANIFEST)
@@ -93,8 +100,12 @@ def export_onnx(run: Path, out: Path | None = None) -> OnnxReport:
         _write_ranking(folder / RANKING, vectors, biases)
         write_ids(folder / ITEMS, loaded.items, count=pa.array(loaded.counts[1:], pa.int64()))
         difference, count = _compare(folder, model)
-        write_json(folder / MANIFEST, _manifest(run, loaded, folder, difference))
-    return OnnxReport(directory, difference, count)
+        built = None
+        if index is not None:
+            queries = onnx_encoder(folder / ENCODER)(_likely_histories(loaded))
+            built = build_index(ExactRanker(vectors, biases), queries, folder / INDEX)
+        write_json(folder / MANIFEST, _manifest(run, loaded, folder, difference) | {"index": built})
+    return OnnxReport(directory, difference, count, built)
 
 
 def export_vectors(
@@ -270,6 +281,15 @@ def _histories(model: VectorRecommender, rng: np.random.Generator) -> Iterator[P
     lengths = np.arange(1, model.longest + 1)
     for batch in [np.full(_ROWS - 1, length) for length in lengths] + [rng.permutation(lengths)]:
         yield Packed.of([rng.integers(1, model.num_items + 1, size=length) for length in batch])
+
+
+def _likely_histories(loaded: LoadedModel) -> Packed:
+    """Histories of random length whose items are drawn by popularity: what an index is measured on."""
+    rng = generator(0, Stream.EXPORT)
+    counts = loaded.counts[1:] + 1.0
+    lengths = rng.integers(1, loaded.model.longest, size=_SAMPLE, endpoint=True)
+    drawn = rng.choice(len(counts), size=lengths.sum(), p=counts / counts.sum()) + 1
+    return Packed(drawn, np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def _furthest(found: FloatArray, wanted: FloatArray) -> float:

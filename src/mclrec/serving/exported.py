@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,18 +54,22 @@ class Export:
         card: of the model, see `mclrec.serving.card`.
         weights: sha256 of the ``model.safetensors`` that was exported.
         longest: n, the newest items of a history that the encoder takes.
+        files: names of its files.
         items: outside ids.
         counts: (V + 1,) training counts.
         exact: the items' vectors, mapped into memory.
+        index: what index lies beside them, with its recall; None for none.
     """
 
     directory: Path
     card: Mapping[str, Any]
     weights: str
     longest: int
+    files: Collection[str]
     items: Vocabulary
     counts: IntArray
     exact: ExactRanker
+    index: Mapping[str, Any] | None = None
 
 
 def is_export(directory: Path) -> bool:
@@ -89,7 +93,17 @@ def read_export(directory: Path) -> Export:
     items, counts = read_items(directory / ITEMS, manifest["num_items"])
     biases = _array(directory / BIASES) if BIASES in manifest["files"] else None
     exact = ExactRanker(_array(directory / VECTORS), biases)
-    return Export(directory, manifest["card"], manifest["weights"], manifest["longest"], items, counts, exact)
+    return Export(
+        directory,
+        manifest["card"],
+        manifest["weights"],
+        manifest["longest"],
+        manifest["files"].keys(),
+        items,
+        counts,
+        exact,
+        manifest.get("index"),
+    )
 
 
 def onnx_encoder(path: Path, threads: int = 1) -> Encoder:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from mclrec.data.batches import Histories
-from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
 from mclrec.errors import EvaluationError, MclrecWarning
 from mclrec.evaluation.metrics import check_cut
 from mclrec.evaluation.ranking import rows_per_chunk, top_items
-from mclrec.files import atomic_file
+from mclrec.files import sha256_file
+from mclrec.models.directory import TENSORS
 from mclrec.models.storage import LoadedModel, load_model
+from mclrec.serving.batch import Batch, known, recommend_users
 
 if TYPE_CHECKING:
     from mclrec.data.columns import Columns
@@ -30,9 +29,6 @@ __all__ = ["Model", "Recommendation"]
 
 _ROWS = 1024
 """Histories encoded at once, at most: what bounds the memory of encoders."""
-
-_USERS = 16_384
-"""Users of a file answered before their rows are written."""
 
 
 class Recommendation(NamedTuple):
@@ -55,11 +51,14 @@ class Model:
     items, but all of it counts as seen. Unknown users are answered from their history alone.
     """
 
-    def __init__(self, loaded: LoadedModel, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, loaded: LoadedModel, device: str | torch.device = "cpu", weights: str | None = None
+    ) -> None:
         self._model = loaded.model
         self._users = loaded.users
         self._popularity = torch.from_numpy(loaded.counts).float()[None]  # (1, V + 1)
         self._device = torch.device(device)
+        self._weights = weights  # checksum, by which unfinished work is told from another model's
         self.name = loaded.name
         self.items = loaded.items
         self.info = loaded.info
@@ -71,7 +70,8 @@ class Model:
         Raises:
             ModelFileError: it is missing, damaged or of another format.
         """
-        return cls(load_model(Path(path), device), device)
+        loaded = load_model(Path(path), device)
+        return cls(loaded, device, sha256_file(Path(path) / TENSORS))
 
     def recommend(
         self,
@@ -112,7 +112,7 @@ class Model:
 
     def recommend_file(
         self,
-        users: str | Path,
+        users: str | Path | SequenceData,
         out: str | Path,
         k: int = 10,
         *,
@@ -121,8 +121,11 @@ class Model:
     ) -> int:
         """Recommend to every user of a log; show a progress bar on the error stream.
 
+        Memory is bounded. A model that was loaded from a directory goes on where an earlier call with the same
+        arguments was killed.
+
         Args:
-            users: a log in any format that training reads; nothing of it is filtered.
+            users: a log in any format that training reads, of which nothing is filtered; or prepared data.
             out: Parquet file to write, whole or not at all: user, rank (from 1), item, score.
             k: length of the lists.
             include_seen: whether items of a user's history may be recommended.
@@ -132,33 +135,28 @@ class Model:
             Number of users.
 
         Raises:
+            ConfigError: other recommendations of that name are unfinished.
             DataError: the log cannot be read.
             EvaluationError: k is not between 1 and the number of items.
         """
-        # Reading logs needs the database engine, recommending does not.
-        from mclrec.data.prepare import prepare
-
         check_cut(k, len(self.items))
-        data = prepare(Path(users), min_count=1, columns=columns)
-        dense = np.concatenate([[0], self.items.dense_all(data.item_ids)])
-        _warn_unknown(list(data.item_ids.take(np.flatnonzero(dense[1:] == 0))), stacklevel=3)
-        user_ids = self._dense_users(data.user_ids)
-        rows = np.arange(data.num_users)
-        empty = 0
-        with (
-            _parquet(Path(out), _schema(data.user_ids, self.items)) as write,
-            _progress(data.num_users) as advance,
-        ):
-            for start in range(0, data.num_users, _USERS):
-                chunk = rows[start : start + _USERS]
-                histories = _known(_histories(data, chunk, dense))
-                empty += int((histories.lengths == 0).sum())
-                write(
-                    self._table(data.user_ids, chunk, *self._top(histories, user_ids[chunk], k, include_seen))
-                )
-                advance(len(chunk))
+        if not isinstance(users, SequenceData):
+            # Reading logs needs the database engine, recommending does not.
+            from mclrec.data.prepare import prepare
+
+            users = prepare(Path(users), min_count=1, columns=columns)
+        user_ids = self._dense_users(users.user_ids)
+        key = (
+            None if self._weights is None else {"model": self._weights, "k": k, "include_seen": include_seen}
+        )
+
+        def lists(histories: Packed, rows: IntArray) -> tuple[IntArray, npt.NDArray[np.float32]]:
+            return self._top(histories, user_ids[rows], k, include_seen)
+
+        empty, unknown = recommend_users(Batch(users, self.items, lists, key), Path(out))
+        _warn_unknown(list(users.item_ids.take(unknown)), stacklevel=3)
         _warn_empty(empty, stacklevel=3)
-        return len(rows)
+        return users.num_users
 
     def _answer(
         self,
@@ -172,9 +170,9 @@ class Model:
             raise EvaluationError(
                 f"{len(users)} users for {len(histories)} histories: give one each, or none"
             )
-        known = self._encode(histories)
-        user_ids = np.zeros(len(known), dtype=np.int64) if users is None else self._dense_users(users)
-        ids, scores = self._top(known, user_ids, k, include_seen)
+        read = self._encode(histories)
+        user_ids = np.zeros(len(read), dtype=np.int64) if users is None else self._dense_users(users)
+        ids, scores = self._top(read, user_ids, k, include_seen)
         return [
             [Recommendation(self.items[item], score) for item, score in zip(row, values, strict=True) if item]
             for row, values in zip(ids.tolist(), scores.tolist(), strict=True)
@@ -189,9 +187,9 @@ class Model:
         if not packed.items.all():
             given = [item for history in histories for item in history]
             _warn_unknown([given[place] for place in np.flatnonzero(packed.items == 0)], stacklevel=5)
-        known = _known(packed)
-        _warn_empty(int((known.lengths == 0).sum()), stacklevel=5)
-        return known
+        found = known(packed)
+        _warn_empty(int((found.lengths == 0).sum()), stacklevel=5)
+        return found
 
     def _dense_users(self, users: Iterable[OutsideId]) -> IntArray:
         """(B,) dense ids, 0 for users that the model does not know, which is all where it knows none."""
@@ -218,33 +216,6 @@ class Model:
                 ids[some], scores[some] = best.cpu().numpy(), values.cpu().numpy()
         return ids, scores
 
-    def _table(
-        self, user_ids: Vocabulary, rows: IntArray, ids: IntArray, scores: npt.NDArray[np.float32]
-    ) -> pa.Table:
-        """The lists of user rows as a table, one row an item."""
-        kept = ids > 0
-        lengths = kept.sum(1)
-        columns = [
-            user_ids.take(np.repeat(rows, lengths)).to_arrow(),
-            pa.array(ranges(np.ones_like(lengths), lengths), pa.int32()),
-            self.items.take(ids[kept] - 1).to_arrow(),
-            pa.array(scores[kept], pa.float32()),
-        ]
-        return pa.table(columns, schema=_schema(user_ids, self.items))
-
-
-def _known(packed: Packed) -> Packed:
-    """The sequences without unknown items, whose id is 0."""
-    kept = packed.items > 0
-    places = np.concatenate([[0], np.cumsum(kept)])
-    return Packed(packed.items[kept], places[packed.offsets])
-
-
-def _histories(data: SequenceData, rows: IntArray, dense: IntArray) -> Packed:
-    """Histories of consecutive user rows in the model's dense ids; ``dense`` maps the data's ids to them."""
-    offsets = data.offsets[rows[0] : rows[-1] + 2]
-    return Packed(dense[data.items[offsets[0] : offsets[-1]]], offsets - offsets[0])
-
 
 def _warn_unknown(items: Sequence[OutsideId], stacklevel: int) -> None:
     names = list(dict.fromkeys(items))
@@ -264,27 +235,3 @@ def _warn_empty(count: int, stacklevel: int) -> None:
             else f"{count} histories without a known item get"
         )
         warnings.warn(f"{subject} the popular items", MclrecWarning, stacklevel=stacklevel)
-
-
-def _schema(users: Vocabulary, items: Vocabulary) -> pa.Schema:
-    user, item = (ids.to_arrow().type for ids in (users, items))
-    return pa.schema({"user": user, "rank": pa.int32(), "item": item, "score": pa.float32()})
-
-
-@contextmanager
-def _parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], Any]]:
-    """Yield what appends a table to a file that takes its place when all is written."""
-    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        yield writer.write_table
-
-
-@contextmanager
-def _progress(users: int) -> Iterator[Callable[[int], None]]:
-    """Yield what moves a progress bar on, which is shown on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("users", total=users)
-        yield lambda done: progress.advance(task, done)

@@ -57,7 +57,8 @@ class ExactRanker:
     @cached_property
     def _lengths(self) -> FloatArray:
         """(V + 1,) of the vectors."""
-        return np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
+        lengths: FloatArray = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
+        return lengths
 
     def _whole(self, queries: FloatArray, questions: Sequence[Question]) -> list[Answer]:
         """Among the whole catalogue, one chunk of items after the other."""

@@ -18,6 +18,7 @@ from mclrec.serving.catalogue import Catalogue
 from mclrec.serving.engine import Engine
 from mclrec.serving.engines import VectorEngine
 from mclrec.serving.exported import ENCODER, MANIFEST, Export, is_export, onnx_encoder, read_export
+from mclrec.serving.index import INDEX, IndexRanker, check_kind, load_index
 
 __all__ = ["Service", "load_service"]
 
@@ -62,10 +63,30 @@ def load_service(
     """
     export = _fitting(directory, engine)
     if export is None:
+        if index is not None:
+            raise ModelFileError(f"{directory}: no index: {_build(directory, index)}")
         return _by_torch(directory, device)
     encoder = onnx_encoder(export.directory / ENCODER, threads)
-    answering = VectorEngine(encoder, export.exact, export.counts, export.longest)
+    ranker = None if index is None else _indexed(export, index, threads)
+    answering = VectorEngine(encoder, export.exact, export.counts, export.longest, ranker)
     return _service(answering, export.items, export.counts, export.card, "onnx")
+
+
+def _indexed(export: Export, kind: str, threads: int) -> IndexRanker:
+    """The index that lies in an export.
+
+    Raises:
+        ConfigError: there is no such kind.
+        ModelFileError: the export has none, or it is damaged.
+    """
+    check_kind(kind)
+    if export.index is None or INDEX not in export.files:
+        raise ModelFileError(f"{export.directory}: no index: {_build('RUN', kind)}")
+    return load_index(export.directory / INDEX, export.exact, int(export.index["probes"]), threads)
+
+
+def _build(run: Path | str, kind: str) -> str:
+    return f"build one: mclrec export {run} --format onnx --index {kind}"
 
 
 def _by_torch(directory: Path, device: str) -> Service:

@@ -24,6 +24,7 @@ from mclrec.errors import ConfigError
 @app.command(
     epilog=examples(
         "mclrec export runs/demo/mclrec --format onnx",
+        "mclrec export runs/big --format onnx --index faiss",
         "mclrec export runs/demo/mclrec --format vectors --users log.csv --out vectors",
     )
 )
@@ -37,6 +38,10 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="Where to; RUN/onnx or RUN/vectors if not given."),
     ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(metavar="faiss", help="With onnx: an index over the items, for a million and more."),
+    ] = None,
     users: Annotated[
         Path | None, typer.Option(metavar="LOG", help="With vectors: also those of this log's users.")
     ] = None,
@@ -49,14 +54,20 @@ def export(
     """Write a model for other programs: as ONNX, compared with torch, or as vectors."""
     if form == "onnx" and users is not None:
         raise ConfigError("--users goes with --format vectors")
+    if form == "vectors" and index is not None:
+        raise ConfigError("--index goes with --format onnx")
     from mclrec.serving.export import export_onnx, export_vectors
 
     if form == "onnx":
-        report = export_onnx(run, out)
+        report = export_onnx(run, out, index)
         typer.echo(
             f"{report.directory}: largest difference from torch {report.difference:.1e} "
             f"on {report.histories} histories of every length"
         )
+        if report.index is not None:
+            typer.echo(
+                "index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index)
+            )
         return
     from mclrec.data.columns import Columns
 

@@ -29,6 +29,7 @@ from mclrec.errors import ConfigError
     epilog=examples(
         'mclrec recommend runs/demo/mclrec --history "BANANAS,EGGS - X-LARGE" --k 5',
         "mclrec recommend runs/demo/mclrec --users log.csv --out recs.parquet",
+        "mclrec recommend runs/demo/mclrec --users all --out recs.parquet",
     )
 )
 def recommend(
@@ -40,7 +41,12 @@ def recommend(
         ),
     ] = None,
     users: Annotated[
-        Path | None, typer.Option(metavar="LOG", help="Every user in this log gets recommendations.")
+        str | None,
+        typer.Option(
+            metavar="LOG|all",
+            help="Every user in this log gets recommendations; all: every user of the run's own data. "
+            "If it is interrupted, the same command goes on.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -63,13 +69,15 @@ def recommend(
         raise ConfigError("give either --history, or both --users and --out")
     from mclrec.cli.tables import print_recommendations
     from mclrec.data.columns import Columns
+    from mclrec.runs.evaluate import run_data
     from mclrec.runs.train import resolve_device
     from mclrec.serving.predictor import Model
 
     model = Model.load(run, resolve_device(device))
     if users is not None and out is not None:
         columns = Columns(**columns_of(user_column, item_column, time_column, sequence_column, file_order))
-        count = model.recommend_file(users, out, k, include_seen=include_seen, columns=columns)
+        log = users if users != "all" else run_data(run, model.info, hint="give it as --users LOG")
+        count = model.recommend_file(log, out, k, include_seen=include_seen, columns=columns)
         typer.echo(f"{out}: {k} items for each of {count} users")
         return
     found = model.recommend(_ids(history or ""), k, include_seen=include_seen)

@@ -57,9 +57,10 @@ def make_app(models: Models, settings: Settings, metrics: Metrics, keys: Keys | 
         redirect_slashes=False,
     )
     app.add_exception_handler(RequestValidationError, _complain)
+    app.add_exception_handler(Exception, _fail)
     page = _page()
     gate = Gate(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
-    metrics.watch(lambda: models.current.batcher.waiting, lambda: gate.connections())
+    metrics.watch(lambda: models.current.batcher.waiting, lambda: gate.connections(), lambda: gate.in_flight)
     _Routes(models, settings, metrics, gate).register(app)
     _add_page(app, page)
     return gate
@@ -295,6 +296,14 @@ async def _complain(_: Request, problem: Exception) -> Response:
         for one in problem.errors()[:_COMPLAINTS]
     ]
     return Response(to_json({"detail": complaints}), 422, media_type="application/json")
+
+
+async def _fail(_: Request, __: Exception) -> Response:
+    return Response(
+        to_json({"detail": "something went wrong here; the service's log says what"}),
+        500,
+        media_type="application/json",
+    )
 
 
 def _unknown_item(loaded: Loaded, item: str | int) -> str:

@@ -30,7 +30,7 @@ class Expired(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """Questions that are answered in one batch, and who waits for them."""
+    """Questions that are answered in one batch, and who waits for them; ``batch`` is its size, 0 in the queue."""
 
     questions: Sequence[Question]
     answers: asyncio.Future[list[Answer]]
@@ -103,13 +103,21 @@ class Batcher:
         finally:
             timer.cancel()
             for entry in entries:
-                entry.answers.cancel()
+                self._leave(entry)
         return answers, max((entry.batch for entry in entries), default=0)
 
     def close(self) -> None:
         """Take nothing more; what waits is still answered, then the threads end."""
         self._closed = True
         self._end_if_done()
+
+    def _leave(self, entry: _Entry) -> None:
+        """Nobody waits for these any more: they give their room in the queue back."""
+        if not entry.answers.cancel() and not entry.answers.cancelled():
+            entry.answers.exception()  # seen, even if an earlier part had failed before
+        if not entry.batch:
+            self._entries.remove(entry)
+            self._waiting -= len(entry.questions)
 
     def _wake(self) -> None:
         """Send a batch as soon as all that the loop has to read by now is in the queue."""
@@ -121,27 +129,25 @@ class Batcher:
         self._woken = False
         while self._idle and (batch := self._take()):
             self._idle -= 1
-            size = sum(len(entry.questions) for entry in batch)
-            for entry in batch:
-                entry.batch = size
-            self._observe(size)
+            self._observe(batch[0].batch)
             work = partial(_answer, self._ask, [entry.questions for entry in batch])
             task = asyncio.get_running_loop().run_in_executor(self._threads, work)
             task.add_done_callback(partial(self._deliver, batch))
 
     def _take(self) -> list[_Entry]:
-        """The oldest entries that fit into one batch, without those that nobody waits for any more."""
+        """The oldest entries that fit into one batch."""
         batch: list[_Entry] = []
         free = self._size
         while self._entries:
             entry = self._entries[0]
-            if not entry.answers.done():
-                if len(entry.questions) > free:
-                    break
-                free -= len(entry.questions)
-                batch.append(entry)
-            self._entries.popleft()
-            self._waiting -= len(entry.questions)
+            if len(entry.questions) > free:
+                break
+            free -= len(entry.questions)
+            batch.append(self._entries.popleft())
+        size = self._size - free
+        self._waiting -= size
+        for entry in batch:
+            entry.batch = size
         return batch
 
     def _deliver(self, batch: Sequence[_Entry], task: asyncio.Future[list[list[Answer] | Exception]]) -> None:
@@ -162,9 +168,10 @@ class Batcher:
 
 
 def _expire(entries: Sequence[_Entry]) -> None:
-    for entry in entries:
-        if not entry.answers.done():
-            entry.answers.set_exception(Expired())
+    """Fail the part that is waited for; that ends the others too."""
+    waited = next((entry for entry in entries if not entry.answers.done()), None)
+    if waited is not None:
+        waited.answers.set_exception(Expired())
 
 
 def _answer(ask: Ask, parts: Sequence[Sequence[Question]]) -> list[list[Answer] | Exception]:

@@ -81,8 +81,6 @@ class Gate:
                 await _refuse(exit_, *refusal)
         except Exception as problem:
             log_event("error", {"route": _route(scope)}, problem)
-            if not exit_.status:
-                await _refuse(exit_, 500, "something went wrong here; the service's log says what", ())
         finally:
             self.in_flight -= 1
             self._record(scope, exit_, notes, perf_counter() - start)

@@ -64,10 +64,13 @@ class Metrics:
         self._model = Info("mclrec_model", "The model that answers.", registry=self.registry)
         ProcessCollector(registry=self.registry)
 
-    def watch(self, queue: Callable[[], int], connections: Callable[[], int]) -> None:
-        """Say where the lengths are found when they are asked for."""
+    def watch(
+        self, queue: Callable[[], int], connections: Callable[[], int], in_flight: Callable[[], int]
+    ) -> None:
+        """Say where these numbers are found when they are asked for."""
         self.queue.set_function(queue)
         self.connections.set_function(connections)
+        self.in_flight.set_function(in_flight)
 
     def show_model(self, name: str, version: str, engine: str, items: int) -> None:
         """Name the model that answers from now on."""

@@ -81,8 +81,12 @@ def serve(
     Raises:
         MclrecError: the model cannot be loaded.
     """
-    service = load()
-    try_out(service)
+    try:
+        service = load()
+        try_out(service)
+    except MclrecError:
+        bound.close()
+        raise
 
     async def run() -> None:
         metrics = Metrics()

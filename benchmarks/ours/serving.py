@@ -1,0 +1,139 @@
+"""A drawn model is saved, exported and served by ``mclrec serve``; wrk asks it at a fixed rate, open loop.
+
+Request: ``items``, ``width``, ``rate`` (a second), ``seconds``, ``index`` (a kind or null), ``seed``.
+Histories are drawn like Beauty's: log-normal with the median 5, at most 50; no two are meant to be the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+import torch
+
+from benchmarks.child import Document, Request, answer, versions
+from benchmarks.processes import ROOT, BenchmarkError
+from mclrec.data.sequences import Vocabulary
+from mclrec.models.sasrec import SASRec, SASRecConfig
+from mclrec.models.storage import save_model
+from mclrec.serving.export import export_onnx
+
+__all__ = ["measure"]
+
+_SCRIPT = ROOT / "benchmarks" / "load" / "open_loop.lua"
+_MEDIAN, _SPREAD, _LONGEST = 5, 0.7, 50
+_CONNECTIONS = 64
+_WARM_SECONDS = 5
+_START_SECONDS = 300
+_CLUSTERS, _NOISE = 1000, 0.5  # trained vectors lie in clusters; an index of points without any order finds nothing
+
+
+def measure(request: Request) -> Document:
+    """See the module."""
+    if shutil.which("wrk") is None:
+        raise BenchmarkError("wrk is missing; Debian: apt-get install wrk")
+    with tempfile.TemporaryDirectory() as folder:
+        run, bodies = Path(folder) / "run", Path(folder) / "bodies"
+        _save(run, request["items"], request["width"], request["seed"])
+        report = export_onnx(run, index=request["index"])
+        _draw_bodies(bodies, request["items"], int(request["rate"] * request["seconds"]), request["seed"])
+        index = [] if request["index"] is None else ["--index", request["index"]]
+        with _serving(run, Path(folder) / "log", index) as (url, process):
+            _load(url, bodies, request["rate"], _WARM_SECONDS)
+            found = _load(url, bodies, request["rate"], request["seconds"])
+            resident = _resident(process.pid)
+    return {
+        **found,
+        "rate": found["requests"] / found["seconds"],
+        "resident_bytes": resident,
+        "recall": None if request["index"] is None else _recall(report),
+        "versions": versions(("mclrec", "onnxruntime", "uvicorn", "fastapi")),
+    }
+
+
+def _save(directory: Path, items: int, width: int, seed: int) -> None:
+    """SASRec with drawn weights; the vectors of items lie around centers."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = SASRec(SASRecConfig(width=width), items)
+    centers = rng.normal(size=(_CLUSTERS, width)) / width**0.5
+    vectors = centers[rng.integers(_CLUSTERS, size=items)] + _NOISE * rng.normal(size=(items, width)) / width**0.5
+    with torch.no_grad():
+        model.items().weight[1 : items + 1].copy_(torch.from_numpy(vectors))
+    save_model(
+        directory,
+        name="sasrec",
+        model=model,
+        items=Vocabulary(range(1, items + 1)),
+        counts=rng.integers(1, 100, size=items + 1),
+        extra={"data": {"name": "drawn"}, "seed": seed},
+    )
+
+
+def _draw_bodies(path: Path, items: int, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths = np.clip(np.round(rng.lognormal(np.log(_MEDIAN), _SPREAD, size=count)), 1, _LONGEST).astype(int)
+    with path.open("w", encoding="ascii") as file:
+        for length in lengths.tolist():
+            history = rng.integers(1, items, size=length, endpoint=True).tolist()
+            file.write(json.dumps({"history": history, "k": 10}) + "\n")
+
+
+@contextmanager
+def _serving(run: Path, log: Path, options: list[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    words = [sys.executable, "-m", "mclrec", "serve", str(run), "--port", str(port), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # the generator has the other
+    with log.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=file, env=environment) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait(url, process, log)
+            yield url, process
+        finally:
+            process.terminate()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urlopen(f"{url}/ready") as reply:  # noqa: S310 - our own process
+                reply.read()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise BenchmarkError(f"mclrec serve did not start: {log.read_text(errors='replace')[-1000:]}")
+
+
+def _load(url: str, bodies: Path, rate: float, seconds: int) -> dict[str, Any]:
+    words = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
+    words += [f"{url}/recommend", "--", str(bodies), str(rate)]
+    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def _resident(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
+def _recall(report: Any) -> float:
+    return float(report.index["recall"])
+
+
+if __name__ == "__main__":
+    answer(measure)

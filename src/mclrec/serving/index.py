@@ -1,0 +1,168 @@
+"""An approximate index over the items, for catalogues past about a million: faiss, inverted lists.
+
+Items lie in lists by their nearest centroid, and a query looks into a few of the lists. The item's bias is one more
+dimension of its vector, with 1 in the query. What an index cannot answer well, exact comparison does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mclrec.data.packed import IntArray
+from mclrec.errors import ConfigError, ModelFileError, unknown_name
+from mclrec.serving.engine import Answer, FloatArray, Question
+from mclrec.serving.ranking import ExactRanker
+
+if TYPE_CHECKING:
+    import faiss
+
+__all__ = ["INDEX", "KINDS", "IndexRanker", "build_index", "check_kind", "load_index"]
+
+INDEX = "index.faiss"
+"""Name of its file in an export."""
+
+KINDS = ("faiss",)
+
+_ROUNDS = 10  # of k-means
+_POINTS = 64  # items a centroid that k-means sees, at most
+_FEWEST = 39  # with fewer, faiss warns that centroids mean little
+_ENOUGH = 0.99  # recall at which no more lists are looked into
+_WIDE = 1024  # places that an index is asked for at most
+
+
+class IndexRanker:
+    """Finds the best items by an index.
+
+    Args:
+        index: over the vectors of items 1..V with their biases.
+        exact: for allow-lists, for long lists, and where the index finds too few.
+    """
+
+    def __init__(self, index: faiss.Index, exact: ExactRanker) -> None:
+        self._index, self._exact = index, exact
+
+    def rank(self, queries: FloatArray, questions: Sequence[Question]) -> list[Answer]:
+        """See `mclrec.serving.engines.Ranker`."""
+        wanted = [question.k + len(question.barred) for question in questions]
+        rows = [
+            row for row, question in enumerate(questions) if question.allowed is None and wanted[row] <= _WIDE
+        ]
+        answers: dict[int, Answer] = {}
+        if rows:
+            width = min(max(wanted[row] for row in rows), self._exact.num_items)
+            scores, places = self._index.search(_asked(queries[rows], self._exact), width)
+            for row, values, found in zip(rows, scores, places, strict=True):
+                answer = _chosen(found + 1, values, questions[row])
+                if len(answer.items) == questions[row].k:
+                    answers[row] = answer
+        left = [row for row in range(len(questions)) if row not in answers]
+        if left:
+            exact = self._exact.rank(queries[left], [questions[row] for row in left])
+            answers.update(zip(left, exact, strict=True))
+        return [answers[row] for row in range(len(questions))]
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of index that there is not.
+
+    Raises:
+        ConfigError: with the nearest name.
+    """
+    if kind not in KINDS:
+        raise ConfigError(unknown_name("index", kind, KINDS))
+
+
+def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10) -> dict[str, Any]:
+    """Write an index; look into as many lists as the recall needs.
+
+    Args:
+        exact: the items.
+        queries: (Q, d) a sample, to measure on.
+        path: of the file.
+        k: of the recall.
+
+    Returns:
+        Kind, number of lists, lists looked into, k, and the recall@k against exact comparison.
+
+    Raises:
+        ConfigError: faiss is not installed.
+    """
+    engine, k = _faiss(), min(k, exact.num_items)
+    lists = max(1, min(int(4 * exact.num_items**0.5), exact.num_items // _FEWEST))
+    vectors = np.ascontiguousarray(_extended(exact))
+    index = engine.index_factory(vectors.shape[1], f"IVF{lists},Flat", engine.METRIC_INNER_PRODUCT)
+    index.cp.niter, index.cp.max_points_per_centroid, index.cp.seed = _ROUNDS, _POINTS, 1
+    index.train(vectors)
+    index.add(vectors)
+    none = np.empty(0, dtype=np.int64)
+    wanted = exact.rank(queries, [Question(none, k)] * len(queries))
+    asked, index.nprobe = _asked(queries, exact), 1
+    while (recall := _recall(index.search(asked, k)[1] + 1, wanted)) < _ENOUGH and index.nprobe < lists:
+        index.nprobe = min(2 * index.nprobe, lists)
+    engine.write_index(index, str(path))
+    return {"kind": "faiss", "lists": lists, "probes": index.nprobe, "k": k, "recall": recall}
+
+
+def load_index(path: Path, exact: ExactRanker, probes: int, threads: int = 1) -> IndexRanker:
+    """Map an index into memory.
+
+    Args:
+        path: of the file, whose checksum has been compared.
+        exact: the items.
+        probes: lists that a query looks into.
+        threads: that faiss may use.
+
+    Raises:
+        ConfigError: faiss is not installed.
+        ModelFileError: it is not an index over these items.
+    """
+    engine = _faiss()
+    engine.omp_set_num_threads(threads)
+    try:
+        index = engine.read_index(str(path), engine.IO_FLAG_MMAP | engine.IO_FLAG_READ_ONLY)
+    except RuntimeError as problem:
+        raise ModelFileError(f"{path}: faiss cannot read it: {str(problem).splitlines()[-1]}") from None
+    if index.ntotal != exact.num_items:
+        raise ModelFileError(f"{path}: holds {index.ntotal} items, the export {exact.num_items}")
+    index.nprobe = probes
+    return IndexRanker(index, exact)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise ConfigError('an index needs faiss: pip install "mclrec[index]"') from None
+    return faiss
+
+
+def _extended(exact: ExactRanker) -> FloatArray:
+    """(V, d) vectors of the items, or (V, d + 1) with their biases."""
+    if exact.biases is None:
+        return exact.vectors[1:]
+    return np.concatenate([exact.vectors[1:], exact.biases[1:, None]], 1)
+
+
+def _asked(queries: FloatArray, exact: ExactRanker) -> FloatArray:
+    """Queries for extended vectors."""
+    if exact.biases is None:
+        return np.ascontiguousarray(queries)
+    return np.concatenate([queries, np.ones((len(queries), 1), np.float32)], 1)
+
+
+def _chosen(ids: IntArray, scores: FloatArray, question: Question) -> Answer:
+    """What is found and not barred, in order; id 0 is where nothing was found."""
+    kept = (ids > 0) & np.isin(ids, question.barred, invert=True)
+    ids, scores = ids[kept], scores[kept]
+    order = np.lexsort((ids, -scores))[: question.k]
+    return Answer(ids[order], scores[order])
+
+
+def _recall(found: IntArray, wanted: Sequence[Answer]) -> float:
+    """Share of the best items that were found."""
+    hits = sum(len(np.intersect1d(row, answer.items)) for row, answer in zip(found, wanted, strict=True))
+    return hits / max(1, sum(len(answer.items) for answer in wanted))

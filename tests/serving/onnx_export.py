@@ -1,0 +1,72 @@
+"""A small run with an export, and what torch answers: made where torch is, read where it is not.
+
+python -m tests.serving.onnx_export DIRECTORY
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tests.helpers import tiny_data
+
+from mclrec.files import write_json
+from mclrec.models import registry
+from mclrec.models.storage import save_model
+from mclrec.serving.engine import Question
+from mclrec.serving.export import OnnxReport, export_onnx
+from mclrec.serving.service import load_service
+
+DATA = tiny_data(items=90)
+SIZES = {"width": 8, "heads": 2, "inner": 16, "longest": 6}
+EXPECTED = "expected.json"
+
+
+def save_run(directory: Path, name: str, settings: Mapping[str, Any] | None = None, seed: int = 5) -> Path:
+    """A model with random weights, as training would save it."""
+    model_class = registry.model_class(name)
+    known = model_class.config_type.model_fields
+    sizes = {key: value for key, value in SIZES.items() if key in known}
+    config = model_class.config_type.model_validate(sizes | dict(settings or {}))
+    torch.manual_seed(seed)
+    model = model_class(config, DATA.num_items, DATA.num_users)
+    model.on_fit_start(DATA)
+    for parameter in model.parameters():  # else biases are zero, and everything is alike
+        torch.nn.init.normal_(parameter, std=0.2)
+    save_model(
+        directory, name=name, model=model, items=DATA.item_ids, counts=DATA.popularity, users=DATA.user_ids
+    )
+    return directory
+
+
+def questions() -> list[Question]:
+    """Histories of every length, longer than the model reads and empty too, with all kinds of lists."""
+    rng = np.random.default_rng(3)
+    made = []
+    for number in range(40):
+        history = rng.integers(1, DATA.num_items + 1, number % 10)
+        allowed = rng.integers(1, DATA.num_items + 1, 12) if number % 4 == 3 else None
+        made.append(Question(history, 1 + number % 7, history if number % 3 else history[:0], allowed))
+    return made
+
+
+def write_expected(run: Path) -> None:
+    """What torch answers to `questions`."""
+    answers = load_service(run, engine="torch").engine.answer(questions())
+    rows = [{"items": found.items.tolist(), "scores": found.scores.tolist()} for found in answers]
+    write_json(run / "onnx" / EXPECTED, rows)
+
+
+def make(directory: Path) -> OnnxReport:
+    """Run, export, index and expectations."""
+    report = export_onnx(save_run(directory, "sasrec"), index="faiss")
+    write_expected(directory)
+    return report
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))

@@ -1,0 +1,146 @@
+"""A model that can be foreseen, a service around it, and model directories for real processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from mclrec.data.sequences import Vocabulary
+from mclrec.errors import EvaluationError
+from mclrec.models.sasrec import SASRec, SASRecConfig
+from mclrec.models.storage import save_model
+from mclrec.serving.catalogue import Catalogue
+from mclrec.serving.engine import Answer, Question
+from mclrec.serving.service import Service
+
+ITEMS = 40
+NAMES = [f"item {number:02d}" for number in range(1, ITEMS + 1)]
+
+
+@dataclass
+class Counting:
+    """The score of an item is how much larger it is than the sum of the history, around the catalogue."""
+
+    num_items: int = ITEMS
+    longest: int = 5
+    gate: Event = field(default_factory=Event)
+    batches: list[int] = field(default_factory=list)
+    vectors: bool = True
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        self.gate.wait(20)
+        self.batches.append(len(questions))
+        return [self._one(question) for question in questions]
+
+    def _one(self, question: Question) -> Answer:
+        if question.history.tolist() == [13, 13, 13]:
+            raise RuntimeError("a poisonous history")
+        items = np.arange(1, self.num_items + 1)
+        scores = -((items - question.history[-self.longest :].sum()) % self.num_items).astype(np.float32)
+        kept = ~np.isin(items, question.barred)
+        if question.allowed is not None:
+            kept &= np.isin(items, question.allowed)
+        order = np.argsort(-scores[kept], kind="stable")[: question.k]
+        return Answer(items[kept][order], scores[kept][order], popular=not len(question.history))
+
+    def similar(self, item: int, k: int) -> Answer:
+        if not self.vectors:
+            raise EvaluationError("this model has no item vectors")
+        others = np.array([other for other in range(1, self.num_items + 1) if other != item][:k])
+        return Answer(others, np.linspace(1, 0, len(others), dtype=np.float32))
+
+
+def make_service(engine: Counting | None = None, version: str = "counting-1") -> Service:
+    engine = engine or Counting()
+    catalogue = Catalogue(Vocabulary(NAMES), np.arange(ITEMS + 1))
+    card = {"name": "counting", "version": version, "engine": "none", "items": ITEMS}
+    return Service(engine, catalogue, card, version)
+
+
+def save_directory(path: Path, seed: int = 1) -> Path:
+    """A model directory as training leaves it, untrained."""
+    torch.manual_seed(seed)
+    model = SASRec(SASRecConfig(width=8, inner=16, longest=10), ITEMS)
+    extra = {"data": {"name": "tiny"}, "seed": seed}
+    save_model(
+        path, name="sasrec", model=model, items=Vocabulary(NAMES), counts=np.arange(ITEMS + 1), extra=extra
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_directory(tmp_path_factory.mktemp("model") / "sasrec")
+
+
+@dataclass
+class Running:
+    """A process that serves."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    def lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8").splitlines()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(directory: Path, log: Path, *options: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "mclrec", "serve", str(directory), *options]
+    with log.open("w", encoding="utf-8") as file:
+        return subprocess.Popen(words, stdout=file, stderr=file, text=True, env=os.environ)
+
+
+@contextmanager
+def serving(directory: Path, folder: Path, *options: str) -> Iterator[Running]:
+    """`mclrec serve` until the block ends."""
+    port, log = free_port(), folder / "log"
+    process = start(directory, log, "--port", str(port), *options)
+    running = Running(process, f"http://127.0.0.1:{port}", log)
+    try:
+        _until(lambda: _answers(running))
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(running: Running) -> bool:
+    assert running.process.poll() is None, running.log.read_text()
+    try:
+        return httpx.get(f"{running.url}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Ask again until it holds: there is nothing to wait on in another process."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        Event().wait(0.05)
+
+
+until = _until

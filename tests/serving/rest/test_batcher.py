@@ -1,0 +1,172 @@
+"""The micro-batcher: every question gets its own answer, whatever comes together, expires or goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from threading import Event
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mclrec.serving.engine import Answer, Question
+from mclrec.serving.rest.batcher import Batcher, Expired, QueueFull
+
+
+def question(number: int) -> Question:
+    return Question(np.array([number]), 1)
+
+
+class Model:
+    """Answers with the history; fails on 13; waits for its gate."""
+
+    def __init__(self) -> None:
+        self.gate = Event()
+        self.gate.set()
+        self.asked: list[list[int]] = []
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        self.gate.wait(10)
+        numbers = [int(one.history[0]) for one in questions]
+        self.asked.append(numbers)
+        if 13 in numbers:
+            raise RuntimeError("unlucky")
+        return [Answer(one.history, np.zeros(1, dtype=np.float32)) for one in questions]
+
+
+def make(model: Model, size: int = 4, room: int = 100, workers: int = 1) -> Batcher:
+    return Batcher(model, size=size, room=room, workers=workers, observe=lambda _: None)
+
+
+def numbers(answers: Sequence[Answer]) -> list[int]:
+    return [int(answer.items[0]) for answer in answers]
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=30),
+    st.integers(1, 7),
+    st.integers(1, 3),
+)
+def test_each_gets_its_own_answer(requests: list[tuple[int, bool]], size: int, workers: int) -> None:
+    """Requests of several questions, of which some are cancelled at once."""
+
+    async def run() -> None:
+        model = Model()
+        batcher = make(model, size, room=1000, workers=workers)
+        tasks, wanted, next_number = [], [], 100
+        for count, _ in requests:
+            wanted.append(list(range(next_number, next_number + count)))
+            next_number += count
+            tasks.append(asyncio.create_task(batcher.ask([question(n) for n in wanted[-1]], 20)))
+        await asyncio.sleep(0)
+        for task, (_, cancelled) in zip(tasks, requests, strict=True):
+            if cancelled:
+                task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result, expected, (_, cancelled) in zip(results, wanted, requests, strict=True):
+            if cancelled:
+                assert isinstance(result, asyncio.CancelledError)
+            else:
+                assert not isinstance(result, BaseException)
+                assert numbers(result[0]) == expected
+        assert all(len(batch) <= size for batch in model.asked)
+        assert batcher.waiting == 0
+        asked = [number for batch in model.asked for number in batch]
+        assert len(asked) == len(set(asked))
+
+    asyncio.run(run())
+
+
+def test_an_idle_model_answers_at_once_and_a_busy_one_gathers() -> None:
+    async def run() -> None:
+        model = Model()
+        batcher = make(model)
+        assert (await batcher.ask([question(1)], 10))[1] == 1
+        model.gate.clear()
+        first = asyncio.create_task(batcher.ask([question(2)], 10))
+        await settle()
+        rest = [asyncio.create_task(batcher.ask([question(n)], 10)) for n in range(3, 9)]
+        await settle()
+        assert batcher.waiting == 6
+        model.gate.set()
+        await asyncio.gather(first, *rest)
+        assert model.asked == [[1], [2], [3, 4, 5, 6], [7, 8]]
+
+    asyncio.run(run())
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    async def run() -> None:
+        model = Model()
+        model.gate.clear()
+        batcher = make(model, size=1, room=2)
+        tasks = [asyncio.create_task(batcher.ask([question(1)], 10))]
+        await settle()  # this one is with the model
+        tasks += [asyncio.create_task(batcher.ask([question(n)], 10)) for n in (2, 3)]
+        await settle()
+        with pytest.raises(QueueFull):
+            await batcher.ask([question(4)], 10)
+        model.gate.set()
+        assert [numbers(answers) for answers, _ in await asyncio.gather(*tasks)] == [[1], [2], [3]]
+        assert (await batcher.ask([question(5)], 10))[1] == 1
+
+    asyncio.run(run())
+
+
+def test_what_has_expired_or_was_cancelled_never_reaches_the_model() -> None:
+    async def run() -> None:
+        model = Model()
+        model.gate.clear()
+        batcher = make(model)
+        first = asyncio.create_task(batcher.ask([question(1)], 10))
+        await settle()
+        gone = asyncio.create_task(batcher.ask([question(2)], 10))
+        kept = asyncio.create_task(batcher.ask([question(3)], 10))
+        await settle()
+        with pytest.raises(Expired):
+            await batcher.ask([question(4)], 0.001)
+        gone.cancel()
+        await settle()
+        model.gate.set()
+        await asyncio.gather(first, kept)
+        assert model.asked == [[1], [3]]
+
+    asyncio.run(run())
+
+
+def test_one_that_fails_does_not_spoil_the_others() -> None:
+    async def run() -> None:
+        model = Model()
+        model.gate.clear()
+        batcher = make(model)
+        tasks = [asyncio.create_task(batcher.ask([question(n)], 10)) for n in (1, 12, 13, 14)]
+        await settle()
+        model.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(results[2], RuntimeError)
+        good = [result for result in results if not isinstance(result, BaseException)]
+        assert [numbers(answers) for answers, _ in good] == [[1], [12], [14]]
+
+    asyncio.run(run())
+
+
+def test_a_closed_one_still_answers_what_waits() -> None:
+    async def run() -> None:
+        model = Model()
+        model.gate.clear()
+        batcher = make(model, size=1)
+        tasks = [asyncio.create_task(batcher.ask([question(n)], 10)) for n in (1, 2, 3)]
+        await settle()
+        batcher.close()
+        model.gate.set()
+        assert [numbers(answers) for answers, _ in await asyncio.gather(*tasks)] == [[1], [2], [3]]
+
+    asyncio.run(run())

@@ -1,0 +1,135 @@
+"""Recommendations for all users: whole, the same however often they are interrupted, and never mixed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+from tests.helpers import tiny_data, write_log
+
+from mclrec.data.sequences import SequenceData
+from mclrec.errors import ConfigError
+from mclrec.models import registry
+from mclrec.models.storage import save_model
+from mclrec.serving import batch
+from mclrec.serving.predictor import Model
+
+DATA = tiny_data()
+
+
+@pytest.fixture(autouse=True)
+def seven_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_USERS", 7)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return save(tmp_path / "run", DATA)
+
+
+def save(directory: Path, data: SequenceData) -> Path:
+    model_class = registry.model_class("markov")
+    model = model_class(model_class.config_type(), data.num_items)
+    model.on_fit_start(data)
+    save_model(directory, name="markov", model=model, items=data.item_ids, counts=data.popularity)
+    return directory
+
+
+def interrupt(model: Model, out: Path, stretches: int) -> None:
+    """Fail as a full disk would, once so many stretches are written."""
+    real, calls = batch._table, []
+
+    def table(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) > stretches:
+            raise OSError("no space left")
+        return real(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "_table", table)
+        with pytest.raises(OSError, match="no space"):
+            model.recommend_file(DATA, out, 3)
+
+
+def test_goes_on_where_it_stopped(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model.load(run)
+    model.recommend_file(DATA, tmp_path / "whole.parquet", 3)
+    interrupt(model, tmp_path / "recs.parquet", 2)
+    parts = tmp_path / "recs.parquet.parts"
+    done = sorted(parts.glob("*.parquet"))
+    assert len(done) == 2
+    assert not (tmp_path / "recs.parquet").exists()
+    seen, real = [], batch._table
+
+    def table(made: Any, rows: Any, *rest: Any) -> Any:
+        seen.append(int(rows[0]))
+        return real(made, rows, *rest)
+
+    monkeypatch.setattr(batch, "_table", table)
+    assert Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3) == DATA.num_users
+    assert seen == [14, 21, 28, 35]
+    assert pq.read_table(tmp_path / "recs.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize("changed", ["k", "include_seen", "model", "log"])
+def test_another_batch_is_refused(changed: str, tmp_path: Path, run: Path) -> None:
+    interrupt(Model.load(run), tmp_path / "recs.parquet", 1)
+    other = tiny_data(seed=1)
+    model = Model.load(save(tmp_path / "other", other) if changed == "model" else run)
+    with pytest.raises(
+        ConfigError, match=rf"recs\.parquet\.parts: unfinished .* by another {changed}: repeat"
+    ):
+        model.recommend_file(
+            other if changed == "log" else DATA,
+            tmp_path / "recs.parquet",
+            4 if changed == "k" else 3,
+            include_seen=changed == "include_seen",
+        )
+    assert Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3) == DATA.num_users
+
+
+def test_one_process_at_a_time(tmp_path: Path, run: Path) -> None:
+    parts = tmp_path / "recs.parquet.parts"
+    parts.mkdir()
+    with FileLock(parts / ".lock"), pytest.raises(ConfigError, match="another process is writing there"):
+        Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3)
+
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from mclrec.serving import batch
+from mclrec.serving.predictor import Model
+
+batch._USERS, real, kill = 7, batch._table, len(sys.argv) > 4
+def table(made, rows, *rest):
+    if kill and rows[0] == 21:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(made, rows, *rest)
+batch._table = table
+Model.load(sys.argv[1]).recommend_file(sys.argv[2], sys.argv[3], 3)
+"""
+
+
+def test_a_killed_process_is_gone_on_with(tmp_path: Path, run: Path) -> None:
+    log = write_log(tmp_path / "log.csv", DATA)
+    words = [sys.executable, "-c", PROGRAM, str(run), str(log), str(tmp_path / "recs.parquet")]
+    killed = subprocess.run([*words, "kill"], check=False, env=dict(os.environ))
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "recs.parquet.parts").glob("*.parquet"))) == 3
+    assert not (tmp_path / "recs.parquet").exists()
+    subprocess.run(words, check=True)
+    found = pq.read_table(tmp_path / "recs.parquet")
+    Model.load(run).recommend_file(log, tmp_path / "whole.parquet", 3)
+    assert found.equals(pq.read_table(tmp_path / "whole.parquet"))
+    assert np.array_equal(found["rank"].to_numpy()[:3], [1, 2, 3])
+    assert not (tmp_path / "recs.parquet.parts").exists()

@@ -1,0 +1,242 @@
+"""Exports give torch's answers, say what is wrong with them, and need no torch to be read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tests.helpers import tiny_data, write_log
+from tests.serving.onnx_export import DATA, make, questions, save_run, write_expected
+
+from mclrec.errors import ConfigError, EvaluationError, MclrecError, MclrecWarning, ModelFileError
+from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.storage import load_model
+from mclrec.serving import export as exporting
+from mclrec.serving.engine import Answer, Question
+from mclrec.serving.export import export_onnx, export_vectors
+from mclrec.serving.service import load_service
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("export") / "run"
+    report = make(directory)
+    assert report.difference <= 1e-5
+    assert report.histories == 4 * 6
+    assert report.index is not None
+    assert report.index["recall"] >= 0.99
+    return directory
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def same(found: list[Answer], wanted: list[Answer]) -> None:
+    for one, other in zip(found, wanted, strict=True):
+        assert one.items.tolist() == other.items.tolist()
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+        assert one.popular == other.popular
+
+
+@pytest.mark.parametrize("index", [None, "faiss"])
+def test_onnxruntime_answers_as_torch(made: Path, index: str | None) -> None:
+    torchs, onnx = load_service(made, engine="torch"), load_service(made, index=index)
+    assert (torchs.card["engine"], onnx.card["engine"]) == ("torch", "onnx")
+    assert torchs.version == onnx.version == load_service(made / "onnx").version
+    assert onnx.engine.longest == torchs.engine.longest == 6
+    assert onnx.engine.num_items == len(onnx.catalogue) == DATA.num_items
+    same(onnx.engine.answer(questions()), torchs.engine.answer(questions()))
+    same([onnx.engine.similar(3, 5)], [torchs.engine.similar(3, 5)])
+    assert any(answer.popular for answer in onnx.engine.answer(questions()))
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_threads_share_an_engine(made: Path, engine: Any) -> None:
+    answering = load_service(made, engine=engine).engine
+    wanted = answering.answer(questions())
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(answering.answer, [questions()] * 24):
+            same(found, wanted)
+
+
+def test_the_exported_ranking(made: Path) -> None:
+    session = onnxruntime.InferenceSession(made / "onnx" / "ranking.onnx")
+    queries = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
+    scores, items, values = session.run(["scores", "items", "values"], {"queries": queries, "k": [4]})
+    vectors = np.load(made / "onnx" / "vectors.npy")
+    assert scores == pytest.approx(queries @ vectors.T, abs=1e-5)
+    assert items.tolist() == (np.argsort(-scores[:, 1:], axis=1)[:, :4] + 1).tolist()
+    assert values.tolist() == np.take_along_axis(scores, items, axis=1).tolist()
+
+
+def test_other_weights_are_noticed(run: Path) -> None:
+    save_run(run, "sasrec", seed=6)
+    with pytest.raises(ModelFileError, match=rf"other weights than .*: mclrec export {run} --format onnx"):
+        load_service(run, engine="onnx")
+    with pytest.warns(MclrecWarning, match="other weights than .*; torch answers instead"):
+        assert load_service(run).card["engine"] == "torch"
+    export_onnx(run)
+    assert load_service(run).card["engine"] == "onnx"
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "vectors.npy", "items.parquet", "index.faiss"])
+def test_damage_is_noticed(run: Path, name: str) -> None:
+    path = run / "onnx" / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ModelFileError, match=rf"{name}: damaged: its checksum differs"):
+        load_service(run, engine="onnx")
+    path.unlink()
+    with pytest.raises(ModelFileError, match=rf"{name}: no such file"):
+        load_service(run / "onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "other"}, "not the manifest of an export"),
+        ({"format": 99}, "format 99, but 1 is read"),
+        ({"files": {}}, "its list of files is not that of an export"),
+        ({"longest": "6"}, "longest is missing or not of type int"),
+    ],
+)
+def test_foreign_manifests(run: Path, change: dict[str, Any], message: str) -> None:
+    path = run / "onnx" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelFileError, match=message):
+        load_service(run, engine="onnx")
+
+
+def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
+    bare = save_run(tmp_path / "bare", "sasrec")
+    cases: list[tuple[Path, dict[str, Any], str]] = [
+        (tmp_path / "none", {}, "no such model directory"),
+        (bare, {"engine": "onnx"}, "has no export to ONNX; make one: mclrec export"),
+        (bare, {"index": "faiss"}, "no index: build one: mclrec export .* --index faiss"),
+        (run, {"index": "fais"}, "unknown index 'fais'; did you mean 'faiss'"),
+        (run / "onnx", {"engine": "torch"}, "torch needs the run's own directory"),
+    ]
+    for directory, options, message in cases:
+        with pytest.raises(MclrecError, match=message):
+            load_service(directory, **options)
+    assert load_service(bare).card["engine"] == "torch"
+
+
+def test_no_torch_is_imported(made: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"  # importing it raises
+        "from pathlib import Path; import numpy as np\n"
+        "from mclrec.serving.service import load_service\n"
+        "from mclrec.serving.engine import Question\n"
+        f"service = load_service(Path({str(made)!r}), index='faiss')\n"
+        "print(service.engine.answer([Question(np.array([3, 1]), 4)])[0].items.tolist())"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    [wanted] = load_service(made, engine="torch").engine.answer([Question(np.array([3, 1]), 4)])
+    assert child.stdout.strip() == str(wanted.items.tolist())
+
+
+def test_a_difference_is_an_error(made: Path) -> None:
+    model = load_model(made).model
+    assert isinstance(model, VectorRecommender)
+    assert exporting._compare(made / "onnx", model)[0] <= 1e-5
+    with torch.no_grad():
+        next(iter(model.parameters())).add_(1e-3)
+    with pytest.raises(
+        ModelFileError, match=r"differs from torch by .*, more than 1e-05: nothing was written"
+    ):
+        exporting._compare(made / "onnx", model)
+
+
+def test_what_cannot_be_exported(tmp_path: Path) -> None:
+    counting = save_run(tmp_path / "markov", "markov")
+    for exported in (export_onnx, export_vectors):
+        with pytest.raises(ConfigError, match="markov has no vectors"):
+            exported(counting)
+    run = save_run(tmp_path / "run", "sasrec")
+    (run / "onnx").mkdir()
+    (run / "onnx" / "mine.txt").touch()
+    with pytest.raises(ConfigError, match="exists and holds no export"):
+        export_onnx(run)
+    with pytest.raises(ConfigError, match="Plain cannot be exported: it defines no padded_query_vectors"):
+        Plain(ModelConfig(), 3).padded_query_vectors(torch.ones(1, 1), torch.ones(1))
+
+
+class Plain(VectorRecommender):
+    """Has no padded form."""
+
+    phases = query_vectors = items = None  # type: ignore[assignment]
+
+
+Plain.__abstractmethods__ = frozenset()
+
+
+def test_models_without_vectors_answer_by_their_scores(tmp_path: Path) -> None:
+    service = load_service(save_run(tmp_path / "run", "markov"))
+    model = load_model(tmp_path / "run").model
+    from mclrec.data.batches import Histories
+    from mclrec.data.packed import Packed
+    from mclrec.evaluation.ranking import top_items
+
+    history = np.array([4, 7])
+    ids, _ = top_items(model.scores(Histories.of(Packed.of([history]))), 6, Packed.of([history]))
+    [found] = service.engine.answer([Question(history, 6, history)])
+    assert found.items.tolist() == ids[0].tolist()
+    with pytest.raises(EvaluationError, match="markov has no item vectors"):
+        service.engine.similar(1, 2)
+
+
+def test_vectors(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", "gru4rec")
+    log = write_log(tmp_path / "log.csv", tiny_data(users=9, items=DATA.num_items))
+    out = export_vectors(run, tmp_path / "out", users=log)
+    items, users = pq.read_table(out / "items.parquet"), pq.read_table(out / "users.parquet")
+    assert items["id"].to_pylist() == list(DATA.item_ids)
+    vectors = np.load(out / "vectors.npy")
+    assert np.array_equal(np.array(items["vector"].to_pylist(), dtype=np.float32), vectors)
+    assert users.num_rows == 9
+    scores = np.array(users["vector"].to_pylist()) @ vectors.T + items["bias"].to_numpy()
+    data = tiny_data(users=9, items=DATA.num_items)
+    engine = load_service(run).engine
+    for row, name in enumerate(users["id"].to_pylist()):
+        history = DATA.item_ids.dense_all(
+            [data.item_ids[int(item)] for item in data.sequence(data.user_ids.dense(name) - 1)]
+        )
+        [answer] = engine.answer([Question(history, 3)])
+        assert (np.argsort(-scores[row])[:3] + 1).tolist() == answer.items.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("bert4rec", {}),
+        ("bpr", {}),
+        ("caser", {}),
+        ("gru4rec", {}),
+        ("srma", {}),
+        ("mclrec", {"encoder": "gru", "inner": 16}),
+        ("mclrec", {"encoder": "convolution"}),
+        ("sasrec", {"longest": 1}),
+        ("sasrec", {"positions": "newest"}),
+    ],
+)
+def test_every_kind_of_model(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", name, settings)
+    assert export_onnx(run).difference <= 1e-5
+    write_expected(run)
+    same(
+        load_service(run).engine.answer(questions()),
+        load_service(run, engine="torch").engine.answer(questions()),
+    )

@@ -1,0 +1,46 @@
+"""An export is answered by onnxruntime alone, in an environment that has no torch: see ``make test-onnx``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mclrec.serving.engine import Question
+from mclrec.serving.service import load_service
+
+pytestmark = pytest.mark.onnx
+
+PLACE = os.environ.get("MCLREC_ONNX_EXPORT")
+
+
+@pytest.fixture
+def export() -> Path:
+    if PLACE is None:
+        pytest.skip("MCLREC_ONNX_EXPORT names no export: run `make test-onnx`")
+    return Path(PLACE)
+
+
+def test_this_environment_has_no_torch(export: Path) -> None:
+    assert importlib.util.find_spec("torch") is None
+
+
+def test_the_answers_are_those_of_torch(export: Path) -> None:
+    service = load_service(export)
+    assert service.card["engine"] == "onnx"
+    rng = np.random.default_rng(3)
+    asked = []
+    for number in range(40):  # the questions of `tests.serving.onnx_export`, which needs torch
+        history = rng.integers(1, service.engine.num_items + 1, number % 10)
+        allowed = rng.integers(1, service.engine.num_items + 1, 12) if number % 4 == 3 else None
+        asked.append(Question(history, 1 + number % 7, history if number % 3 else history[:0], allowed))
+    wanted = json.loads((export / "expected.json").read_text(encoding="utf-8"))
+    for found, row in zip(service.engine.answer(asked), wanted, strict=True):
+        assert found.items.tolist() == row["items"]
+        assert found.scores.tolist() == pytest.approx(row["scores"], abs=1e-5)
+    assert "torch" not in sys.modules
