@@ -12,6 +12,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 TORCH_INDEX ?=
 ARGS ?=
+RUN ?= runs/demo/mclrec
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,7 +35,15 @@ serve-demo: $(VENV)/.has-serve ## serve the model of make demo at http://127.0.0
 
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu and not onnx" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu and not onnx and not browser" $(ARGS)
+
+.PHONY: test-browser
+test-browser: $(VENV)/.has-browser ## test the service's page in Chromium (Debian: apt-get install chromium)
+	$(BIN)/python -m pytest -m browser tests/serving/test_page.py $(ARGS)
+
+.PHONY: page-pictures
+page-pictures: $(VENV)/.has-browser ## photograph the service's page; make page-pictures RUN=runs/demo/mclrec
+	$(BIN)/python scripts/page_pictures.py $(RUN)
 
 .PHONY: test-all
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
@@ -95,8 +104,9 @@ clean: ## remove the environments, caches and builds; runs/ stays
 
 EXTRAS_demo := report
 EXTRAS_test := report,serve,index,test
-EXTRAS_all := report,serve,index,test,bundled
-EXTRAS_check := report,serve,index,test,check
+EXTRAS_all := report,serve,index,test,browser,bundled
+EXTRAS_browser := report,serve,index,test,browser
+EXTRAS_check := report,serve,index,test,browser,check
 EXTRAS_bench := report
 EXTRAS_serve := report,serve,index
 
