@@ -54,7 +54,7 @@ test-abuse: $(VENV)/.has-test ## what hostile and broken clients send to mclrec 
 	$(BIN)/python -m pytest tests/serving/rest/test_abuse.py $(ARGS)
 
 .PHONY: test-onnx
-test-onnx: $(VENV)/.has-all $(ONNX_VENV)/.has-onnx ## answer by an export in an environment that has no torch
+test-onnx: $(VENV)/.has-test $(ONNX_VENV)/.has-onnx ## answer by an export in an environment that has no torch
 	rm -rf $(ONNX_VENV)/run
 	$(BIN)/python -m tests.serving.onnx_export $(ONNX_VENV)/run
 	MCLREC_ONNX_EXPORT=$(ONNX_VENV)/run/onnx $(ONNX_VENV)/bin/python -m pytest -m onnx tests/serving/test_without_torch.py

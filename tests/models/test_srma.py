@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from tests.helpers import tiny_data
 
@@ -43,7 +44,8 @@ def test_each_pass_leaves_out_as_many_layers_as_asked_and_inference_none() -> No
 
 
 def test_the_second_encoder_is_trained_first_and_then_frozen() -> None:
-    made = model()
+    made = model(complement=0.5)
+    assert made.complement
     first, second = made.phases()
     assert (first.name, first.validate) == ("complement", False)
     assert [update.group for update in first.updates] == ["complement"]
@@ -56,8 +58,10 @@ def test_the_second_encoder_is_trained_first_and_then_frozen() -> None:
     assert all(parameter.grad is None for parameter in made.complement.parameters())
 
 
-def test_views_are_complemented() -> None:
-    made = model(dropped_layers=0)
+@pytest.mark.parametrize("distinct", [False, True])
+def test_views_are_complemented(distinct: bool) -> None:
+    made = model(dropped_layers=0, complement=0.5, distinct_layers=distinct)
+    assert made.complement
     _, phase = made.phases()
     batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
     views = []
@@ -66,3 +70,15 @@ def test_views_are_complemented() -> None:
         states = states + 0.5 * made.complement.encode(view.items, view.offsets, "all")
         views.append(flatten_newest(states, view.offsets, 6))
     torch.testing.assert_close(made.loss(batch, StepContext())["cl"].mean, info_nce(views[0], views[1]))
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_views_pass_the_same_layers_unless_each_is_to_have_its_own(distinct: bool) -> None:
+    made = model(distinct_layers=distinct)
+    assert made.complement is None
+    [phase] = made.phases()
+    batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
+    same = (batch.views[0], batch.views[0])
+    seed_dropout(made, np.random.default_rng(0))
+    alike = [torch.equal(*made._views(same)) for _ in range(12)]
+    assert all(alike) != distinct

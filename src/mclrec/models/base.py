@@ -204,7 +204,7 @@ class Recommender(nn.Module, ABC):
     config_type: ClassVar[type[ModelConfig]]
     needs_users: ClassVar[bool] = False
     item_tensors: ClassVar[Sequence[str]] = ()
-    """Names in the state dict whose row i belongs to item i; further rows after V are special ids."""
+    """Names in the state dict, where it has them, whose row i belongs to item i; rows after V are special ids."""
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict whose row u belongs to user u, row 0 to unknown ones."""
     longest: int

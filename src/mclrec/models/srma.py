@@ -9,12 +9,13 @@ SASRec with a contrast between two views of each history, whose encoders differ 
 L = L_rec + lambda L_cl; all states of a view, side by side, are contrasted, as in CoSeRec.
 
 Follows the authors' code in: two further layers of which one is left out, each linear, GELU, dropout, residual and
-LayerNorm; the recommendation loss through them too; a weight of one half for the second encoder; attention dropout of
-.1; a masked item becomes the padding id, which nothing attends to. Departs from it in: each view draws which layers it
-leaves out; the second encoder's states are added, as in the paper, where the code contrasts each view with what the
-second encoder makes of the history itself, and its published command does not even ask for that; the second encoder is
-trained by the recommendation loss alone, for a fixed number of epochs; the two views are made by different operators;
-states of padding are in no row.
+LayerNorm; the recommendation loss through them too; attention dropout of .1; a masked item becomes the padding id,
+which nothing attends to. By their published command both views pass the same layers, and no second encoder takes part:
+that is the default, because the published numbers come from it. With layers of its own for each view and the states of
+a second encoder it did not come near them on Beauty (``distinct_layers``, ``complement``). Departs from it in: the
+second encoder's states are added with a weight, as in the paper, where the code, if asked, contrasts each view with
+what the second encoder makes of the history itself; the second encoder is trained by the recommendation loss alone, for
+a fixed number of epochs; the two views are made by different operators; states of padding are in no row.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class SRMAConfig(SequentialConfig):
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
     further_layers: int = Field(2, ge=0, description="layers behind the encoder")
     dropped_layers: int = Field(1, ge=0, description="how many of them each pass leaves out")
-    complement: float = Field(0.5, ge=0, description="weight of the second encoder's states; 0 for none")
+    distinct_layers: bool = Field(False, description="whether each view leaves out layers of its own")
+    complement: float = Field(0.0, ge=0, description="weight of the second encoder's states; 0 for none")
     complement_epochs: int = Field(40, ge=1, description="epochs in which the second encoder is trained")
     crop_ratio: float = Field(0.2, gt=0, le=1, description="share of items that crop keeps")
     mask_ratio: float = Field(0.7, ge=0, lt=1, description="share of items that mask hides")
@@ -63,14 +65,14 @@ class SRMA(SequentialRecommender):
         self.further = DroppedLayers(
             config.further_layers, config.dropped_layers, width=config.width, dropout=config.dropout
         )
-        self.complement = make_encoder(config, num_items)
+        self.complement = make_encoder(config, num_items) if config.complement else None
 
     def phases(self) -> Sequence[Phase]:
         """The second encoder, then the first with its help."""
         config = self.config
         views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         training = self.phase([Update(self.loss, "main")], views)
-        if not config.complement:
+        if self.complement is None:
             return (training,)
         first = replace(
             self.phase([Update(self.complement_loss, "complement")]),
@@ -81,12 +83,15 @@ class SRMA(SequentialRecommender):
         return (first, training)
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
-        """The second encoder, and everything else."""
+        """The second encoder, if there is one, and everything else."""
         main = [*self.encoder.parameters(), *self.further.parameters()]
+        if self.complement is None:
+            return {"main": main}
         return {"complement": list(self.complement.parameters()), "main": main}
 
     def complement_loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002
         """Recommendation loss of the second encoder."""
+        assert self.complement is not None
         states = self.complement.encode(batch.histories.items, batch.histories.offsets, self.outputs())
         table = ItemTable(self.complement.items.weight, self.num_items)
         return {"rec": self.recommendation_loss(states, batch, table)}
@@ -95,7 +100,7 @@ class SRMA(SequentialRecommender):
         """L_rec and the contrast of the two views."""
         histories = batch.histories
         states = self.further(self.encoder.encode(histories.items, histories.offsets, self.outputs()))
-        one, other = (context.gather(self._view(view)) for view in batch.views)
+        one, other = (context.gather(view) for view in self._views(batch.views))
         return {
             "rec": self.recommendation_loss(states, batch),
             "cl": Term(info_nce(one, other), weight=self.config.lambda_),
@@ -111,11 +116,22 @@ class SRMA(SequentialRecommender):
         out: Tensor = self.further(self.encoder(items, lengths))
         return out
 
-    def _view(self, view: Histories) -> Tensor:
-        """(B, n d) states of one view, by a model augmented for it."""
-        states = self.further(self.encoder.encode(view.items, view.offsets, "all"))
-        if self.config.complement:
-            with torch.no_grad():
-                others = self.complement.eval().encode(view.items, view.offsets, "all")
-            states = states + self.config.complement * others
-        return flatten_newest(states, view.offsets, self.longest)
+    def _views(self, views: Sequence[Histories]) -> list[Tensor]:
+        """(B, n d) states of each view, by the augmented model."""
+        states = self.encode(views, "all")
+        if self.config.distinct_layers:
+            augmented = [self.further(of_view) for of_view in states]
+        else:
+            augmented = list(self.further(torch.cat(states)).split([len(of_view) for of_view in states]))
+        return [
+            flatten_newest(self._complemented(of_view, view), view.offsets, self.longest)
+            for of_view, view in zip(augmented, views, strict=True)
+        ]
+
+    def _complemented(self, states: Tensor, view: Histories) -> Tensor:
+        """States with those of the second encoder."""
+        if self.complement is None:
+            return states
+        with torch.no_grad():
+            others = self.complement.eval().encode(view.items, view.offsets, "all")
+        return states + self.config.complement * others

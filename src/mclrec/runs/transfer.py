@@ -67,7 +67,7 @@ def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
     """Shapes of all tensors, without the rows of items and users."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for names, count in ((model.item_tensors, model.num_items), (model.user_tensors, model.num_users)):
-        for name in names:
+        for name in shapes.keys() & set(names):
             rows, *rest = shapes[name]
             shapes[name] = (rows - count, *rest)
     return shapes
