@@ -83,7 +83,7 @@ def test_only_what_is_between_the_markers_changes() -> None:
 
 @pytest.mark.parametrize("page", ["", "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"])
 def test_a_page_without_markers_is_left_alone(page: str) -> None:
-    with pytest.raises(BenchmarkError, match="must be in it"):
+    with pytest.raises(BenchmarkError, match="must be in the page"):
         insert(page, "new")
 
 
