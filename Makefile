@@ -73,9 +73,9 @@ clean: ## remove the environments, caches and builds; runs/ stays
 # Environments. A stamp says what is installed, and is written only when that has succeeded.
 
 EXTRAS_demo := report
-EXTRAS_test := report,test
-EXTRAS_all := report,test,bundled
-EXTRAS_check := report,test,check
+EXTRAS_test := report,test,track,tune
+EXTRAS_all := report,test,track,tune,bundled
+EXTRAS_check := report,test,track,tune,check
 EXTRAS_bench := report
 
 $(VENV)/.has-python:

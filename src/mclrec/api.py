@@ -36,6 +36,7 @@ def train(
     base: str | Path | None = None,
     split: str = "leave-one-out",
     progress: bool = True,
+    track: str | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model and measure it.
@@ -51,6 +52,7 @@ def train(
         base: directory of an earlier model to go on from, on a newer log.
         split: ``leave-one-out`` or ``time``.
         progress: whether to show progress bars.
+        track: ``tensorboard`` to write its curves into the run, beside the history.
         settings: any setting of the model or of the training, such as ``beta=0.05`` or ``lambda_=0.1``.
 
     Returns:
@@ -70,6 +72,7 @@ def train(
         resume,
         None if base is None else Path(base),
         split,
+        track=track,
     )
     with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
         return run_request(request, reporter)
