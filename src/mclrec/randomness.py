@@ -27,6 +27,7 @@ class Stream(IntEnum):
     BOOTSTRAP = 5
     CLUSTERING = 7
     NOISE = 8
+    SEARCH = 9
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:
