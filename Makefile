@@ -34,6 +34,10 @@ test: $(VENV)/.has-test ## run the quick tests
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
+.PHONY: test-spark
+test-spark: .venv-spark/.has-spark ## run the tests of preparation on Spark, in an environment of its own; needs Java 17
+	.venv-spark/bin/python -m pytest -m spark tests/data $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules
 	$(BIN)/ruff format --check .
@@ -67,7 +71,7 @@ bench-cuda: $(VENV)/.has-bench ## MCLRec on Beauty on a CUDA device; fails where
 
 .PHONY: clean
 clean: ## remove the environments, caches and builds; runs/ stays
-	rm -rf $(VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-spark .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Environments. A stamp says what is installed, and is written only when that has succeeded.
@@ -84,6 +88,16 @@ $(VENV)/.has-python:
 	    echo "mclrec needs Python 3.11 or newer, this is $$("$(PYTHON)" --version 2>&1); say which: make PYTHON=python3.11" >&2; exit 1; }
 	@echo "== new environment in $(VENV), $$("$(PYTHON)" --version)"
 	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# Spark's own environment has no torch: preparation needs none, and so neither do these tests.
+SPARK_PACKAGES := duckdb filelock hypothesis narwhals numpy packaging pandas polars pyarrow pydantic pyspark pytest rich typer
+
+.venv-spark/.has-spark: $(VENV)/.has-python $(SPECIFICATION)
+	@echo "== new environment in .venv-spark"
+	$(BIN)/python -m venv .venv-spark
+	.venv-spark/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt $(SPARK_PACKAGES)
+	.venv-spark/bin/python -m pip --disable-pip-version-check install --no-deps --editable .
 	@touch $@
 
 # Torch comes first, alone and by its exact version: nothing later looks for a newer one (on Linux each brings

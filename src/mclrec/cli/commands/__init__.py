@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from mclrec.cli.app import app
 
-from mclrec.cli.commands import train, tune, results, recommend, reproduce, catalogue  # isort: skip
+from mclrec.cli.commands import train, tune, results, recommend, reproduce, prepare, catalogue  # isort: skip
 
-__all__ = ["app", "catalogue", "recommend", "reproduce", "results", "train", "tune"]
+__all__ = ["app", "catalogue", "prepare", "recommend", "reproduce", "results", "train", "tune"]
