@@ -21,6 +21,7 @@ __all__ = ["dry_run", "run"]
 _SHOWN = 12
 """Lines of trials: those that run, then the best."""
 
+_WIDE = 400
 _STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
 
 
@@ -34,7 +35,7 @@ def run(request: TuneRequest, trials: int, workers: int, budget: float | None) -
             budget=None if budget is None else 60 * budget,
             show=show,
         )
-    console = Console(highlight=False, markup=False)
+    console = _console()
     console.print(_table(outcome.progress, _ranked(outcome.progress)[:_SHOWN]))
     _say_how_it_ended(console, outcome)
     if not outcome.progress.complete:
@@ -44,13 +45,21 @@ def run(request: TuneRequest, trials: int, workers: int, budget: float | None) -
 
 def dry_run(request: TuneRequest) -> None:
     """The space, and the recipe's own values in it."""
-    console = Console(highlight=False, markup=False)
+    console = _console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("setting", "searched", "recipe"):
         table.add_column(column, overflow="fold")
     for key, (dimension, value) in look_at_space(request).items():
         table.add_row(key, str(dimension), _text(value))
     console.print(table)
+
+
+def _console() -> Console:
+    """Standard output; wide where it is no terminal, so that a trial's settings stay in its line."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    return console
 
 
 @contextmanager
