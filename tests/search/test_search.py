@@ -16,6 +16,7 @@ from tests.search.conftest import job_for
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, TrainingError
 from mclrec.runs.run import Run
+from mclrec.runs.train import train
 from mclrec.search import study as journal
 from mclrec.search import worker
 from mclrec.search.study import Search
@@ -100,7 +101,6 @@ def test_settings_that_cannot_be_trained_fail_and_the_search_goes_on(
     tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 3)
-    train = worker.train
 
     def failing(request: Any, reporter: Any) -> Run:
         if request.out.name == "0001":

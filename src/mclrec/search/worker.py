@@ -102,6 +102,8 @@ def _attempt(search: Search, taken: Taken, job: Job) -> bool:
             search.leave(taken)
             return False
         search.finish(taken, record["best_validation"])
+    finally:
+        taken.lock.release()
     shutil.rmtree(taken.directory / "checkpoint", ignore_errors=True)
     return True
 
