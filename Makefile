@@ -36,7 +36,7 @@ test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their 
 
 .PHONY: test-spark
 test-spark: .venv-spark/.has-spark ## run the tests of preparation on Spark, in an environment of its own; needs Java 17
-	.venv-spark/bin/python -m pytest -m spark tests/data $(ARGS)
+	.venv-spark/bin/python -m pytest -m spark tests/data/test_engines.py $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars")
+SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars", "optuna", "tensorboard")
 
 
 def imported(program: str) -> set[str]:
@@ -28,7 +28,13 @@ def command(*words: str) -> str:
 
 @pytest.mark.parametrize(
     "program",
-    ["import mclrec; dir(mclrec)", command("--help"), command("train", "--help"), command("--version")],
+    [
+        "import mclrec; dir(mclrec)",
+        command("--help"),
+        command("train", "--help"),
+        command("tune", "--help"),
+        command("--version"),
+    ],
 )
 def test_nothing_slow(program: str) -> None:
     assert imported(program) == set()

@@ -35,7 +35,7 @@ from mclrec.cli.options import (
     epilog=examples(
         "mclrec tune complete-journey --trials 30 --workers 2",
         "mclrec tune log.csv --model sasrec --set longest=20 --dry-run",
-        "mclrec tune beauty --trials 100 --storage /shared/beauty.journal  (on each of several machines)",
+        "mclrec tune beauty --storage /shared/beauty.journal  (on several machines)",
     )
 )
 def tune(
