@@ -162,7 +162,7 @@ def test_another_search_is_refused(tmp_path: Path, data: SequenceData, recipe: P
         Search(job.storage, job.plan)
     recipe.write_text(text, encoding="utf-8")
     with job.storage.open("a", encoding="utf-8") as file:
-        file.write("half a li")
+        file.write("half a li\nand more\n")
     with pytest.raises(ConfigError, match=r"one.journal: damaged, or not the journal of a search"):
         Search(job.storage, job.plan)
 

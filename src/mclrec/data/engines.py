@@ -64,7 +64,7 @@ def moved(frame: nw.LazyFrame[Any], engine: str, resources: ExitStack) -> nw.Laz
     if engine == "spark":
         folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="mclrec-"))
         frame.sink_parquet(str(Path(folder) / "log.parquet"))
-        return _spark(folder)
+        return _spark(str(Path(folder) / "log.parquet"))
     _check_installed(engine)
     return frame.collect("polars" if engine == "polars" else "pandas").lazy()
 
@@ -72,7 +72,10 @@ def moved(frame: nw.LazyFrame[Any], engine: str, resources: ExitStack) -> nw.Laz
 def _spark(place: str) -> nw.LazyFrame[Any]:
     from mclrec.data.spark import session
 
-    frame: nw.LazyFrame[Any] = nw.from_native(session().read.parquet(place))
+    places = [place] if "://" in place else sorted(str(path) for path in _matching(place))
+    # Names of folders are no columns, as on the other engines, which read a folder's files one by one.
+    reader = session().read.option("recursiveFileLookup", "true")
+    frame: nw.LazyFrame[Any] = nw.from_native(reader.parquet(*places))
     return frame
 
 

@@ -110,4 +110,5 @@ def _microseconds(time: nw.Expr) -> nw.Expr:
     hours = days * 24 + time.dt.hour().cast(nw.Int64)
     minutes = hours * 60 + time.dt.minute().cast(nw.Int64)
     seconds = minutes * 60 + time.dt.second().cast(nw.Int64)
-    return seconds * 1_000_000 + time.dt.microsecond().cast(nw.Int64)
+    # Before 1970 Spark's share of a second is negative.
+    return seconds * 1_000_000 + time.dt.microsecond().cast(nw.Int64) % 1_000_000
