@@ -59,6 +59,10 @@ test-onnx: $(VENV)/.has-test $(ONNX_VENV)/.has-onnx ## answer by an export in an
 	$(BIN)/python -m tests.serving.onnx_export $(ONNX_VENV)/run
 	MCLREC_ONNX_EXPORT=$(ONNX_VENV)/run/onnx $(ONNX_VENV)/bin/python -m pytest -m onnx tests/serving/test_without_torch.py
 
+.PHONY: test-spark
+test-spark: .venv-spark/.has-spark ## run the tests of preparation on Spark, in an environment of its own; needs Java 17
+	.venv-spark/bin/python -m pytest -m spark tests/data/test_engines.py $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules
 	$(BIN)/ruff format --check .
@@ -97,16 +101,16 @@ bench-serve: $(VENV)/.has-serve ## load on mclrec serve, open loop (10 minutes; 
 
 .PHONY: clean
 clean: ## remove the environments, caches and builds; runs/ stays
-	rm -rf $(VENV) $(ONNX_VENV) .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ONNX_VENV) .venv-spark .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Environments. A stamp says what is installed, and is written only when that has succeeded.
 
 EXTRAS_demo := report
-EXTRAS_test := report,serve,index,test
-EXTRAS_all := report,serve,index,test,browser,bundled
-EXTRAS_browser := report,serve,index,test,browser
-EXTRAS_check := report,serve,index,test,browser,check
+EXTRAS_test := report,serve,index,track,tune,test
+EXTRAS_all := report,serve,index,track,tune,test,browser,bundled
+EXTRAS_browser := report,serve,index,track,tune,test,browser
+EXTRAS_check := report,serve,index,track,tune,test,browser,check
 EXTRAS_bench := report
 EXTRAS_serve := report,serve,index
 
@@ -116,6 +120,16 @@ $(VENV)/.has-python:
 	    echo "mclrec needs Python 3.11 or newer, this is $$("$(PYTHON)" --version 2>&1); say which: make PYTHON=python3.11" >&2; exit 1; }
 	@echo "== new environment in $(VENV), $$("$(PYTHON)" --version)"
 	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# Spark's own environment has no torch: preparation needs none, and so neither do these tests.
+SPARK_PACKAGES := duckdb filelock hypothesis narwhals numpy packaging pandas polars pyarrow pydantic pyspark pytest rich typer
+
+.venv-spark/.has-spark: $(VENV)/.has-python $(SPECIFICATION)
+	@echo "== new environment in .venv-spark"
+	$(BIN)/python -m venv .venv-spark
+	.venv-spark/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt $(SPARK_PACKAGES)
+	.venv-spark/bin/python -m pip --disable-pip-version-check install --no-deps --editable .
 	@touch $@
 
 # Torch comes first, alone and by its exact version: nothing later looks for a newer one (on Linux each brings

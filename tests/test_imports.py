@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.serving.onnx_export import save_run
 
-SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars")
+SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars", "optuna", "tensorboard")
 
 
 def imported(program: str) -> set[str]:
@@ -30,7 +30,13 @@ def command(*words: str) -> str:
 
 @pytest.mark.parametrize(
     "program",
-    ["import mclrec; dir(mclrec)", command("--help"), command("train", "--help"), command("--version")],
+    [
+        "import mclrec; dir(mclrec)",
+        command("--help"),
+        command("train", "--help"),
+        command("tune", "--help"),
+        command("--version"),
+    ],
 )
 def test_nothing_slow(program: str) -> None:
     assert imported(program) == set()

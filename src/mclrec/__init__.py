@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mclrec.errors import MclrecError, MclrecWarning
 
 if TYPE_CHECKING:
-    from mclrec.api import Columns, Model, Run, SequenceData, compare, evaluate, load, prepare, train
+    from mclrec.api import Columns, Model, Run, SequenceData, compare, evaluate, load, prepare, train, tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "prepare",
     "train",
+    "tune",
 ]
 
 

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     NOISE = 8
     PICTURE = 9
     EXPORT = 10
+    SEARCH = 11
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

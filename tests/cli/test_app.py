@@ -16,7 +16,21 @@ from tests.cli.conftest import ODD, SMALL, Cli, write_log
 from mclrec import Model, __version__
 from mclrec.data.sources import DATASETS
 
-COMMANDS = ("train", "evaluate", "recommend", "export", "compare", "models", "datasets", "demo")
+COMMANDS = (
+    "train",
+    "tune",
+    "prepare",
+    "evaluate",
+    "recommend",
+    "export",
+    "serve",
+    "compare",
+    "report",
+    "reproduce",
+    "models",
+    "datasets",
+    "demo",
+)
 
 
 def quoted(*ids: str) -> str:

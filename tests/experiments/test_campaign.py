@@ -14,9 +14,10 @@ from tests.helpers import tiny_data, write_log
 from mclrec.experiments import worker
 from mclrec.experiments.campaign import Progress, distinct, look, run_campaign
 from mclrec.experiments.cells import Cell, Cells
-from mclrec.experiments.worker import ERROR, do_cells, lock_of
+from mclrec.experiments.worker import ERROR, do_cells
 from mclrec.runs import train as runs_train
 from mclrec.runs.train import TrainRequest
+from mclrec.runs.workers import lock_of
 
 SMALL = {"epochs": 2, "width": 8, "batch_size": 16}
 

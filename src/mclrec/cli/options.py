@@ -11,18 +11,27 @@ __all__ = [
     "COLUMNS",
     "DataArgument",
     "DeviceOption",
+    "DropRepeats",
     "FileOrder",
+    "Header",
     "ItemColumn",
     "JsonOption",
+    "MinCount",
+    "ModelOption",
+    "RecipeOption",
     "RunArgument",
     "SeedOption",
     "SeenOption",
     "SequenceColumn",
+    "SettingOption",
+    "SplitOption",
     "TimeColumn",
+    "TrackOption",
     "UserColumn",
     "columns_of",
     "examples",
     "names",
+    "source_options",
 ]
 
 
@@ -45,6 +54,47 @@ SeenOption = Annotated[
 SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
 DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ModelOption = Annotated[str, typer.Option(metavar="NAME", help="Which model; listed by: mclrec models")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Section of the model's recipes, or a TOML file; the data set's own if not given.",
+    ),
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, may be repeated; listed by: mclrec models MODEL",
+    ),
+]
+SplitOption = Annotated[
+    Literal["leave-one-out", "time"],
+    typer.Option("--split-by", help="Hold out each user's last items, or what is newest by global time."),
+]
+TrackOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Also write curves for: tensorboard; history.jsonl is always written."),
+]
+MinCount = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        min=1,
+        help="k-core: interactions that a user or item must have; 5 for a log if not given.",
+    ),
+]
+DropRepeats = Annotated[
+    bool, typer.Option("--drop-repeats", help="Keep only the first interaction of a user with an item.")
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        rich_help_panel=COLUMNS, help="Whether the file begins with their names; guessed if not given."
+    ),
+]
 UserColumn = Annotated[
     str | None,
     typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Of the user; guessed if not given."),
@@ -75,6 +125,19 @@ def columns_of(
     """Keywords of `Columns`: what was given."""
     named = {"user": user, "item": item, "time": time, "sequence": sequence, "file_order": file_order or None}
     return {role: value for role, value in named.items() if value is not None}
+
+
+def source_options(
+    min_count: int | None, drop_repeats: bool, header: bool | None, columns: dict[str, Any]
+) -> dict[str, Any]:
+    """Options of `mclrec.runs.sources.DataSource`: what was given."""
+    options = {
+        "min_count": min_count,
+        "header": header,
+        "columns": columns or None,
+        "drop_repeats": drop_repeats or None,
+    }
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def names(text: str | None) -> list[str]:

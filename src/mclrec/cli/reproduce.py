@@ -19,6 +19,7 @@ from mclrec.experiments.reproduce import Outcome, make_plan, reproduce
 from mclrec.experiments.sheet import Sheet
 from mclrec.experiments.target import Scope
 from mclrec.runs.train import longest_time
+from mclrec.training.tracking import check_tracker
 
 __all__ = ["dry_run", "run"]
 
@@ -26,11 +27,21 @@ _SHOWN = 12
 """Lines of running and failed cells."""
 
 
-def run(what: str, scope: Scope, out: Path, workers: int, budget: float | None) -> int:
+def run(
+    what: str, scope: Scope, out: Path, workers: int, budget: float | None, track: str | None = None
+) -> int:
     """Do it; the exit status is 1 if a cell failed, 130 if it is not complete."""
+    if track is not None:
+        check_tracker(track)
     with _view() as show:
         outcomes, progress = reproduce(
-            what, scope, out, workers=workers, budget=None if budget is None else 60 * budget, show=show
+            what,
+            scope,
+            out,
+            workers=workers,
+            budget=None if budget is None else 60 * budget,
+            show=show,
+            track=track,
         )
     console = Console(highlight=False, markup=False)
     for outcome in outcomes:

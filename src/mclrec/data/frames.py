@@ -33,7 +33,7 @@ def normalised(
         schema = lazy.collect_schema()
     values = [_id(role, schema[role], place) for role in ("user", "item")]
     if "time" in schema:
-        values.append(_time(schema["time"], place))
+        values.append(_time(schema["time"], place, spark=lazy.implementation.is_pyspark()))
     if "sequence" in schema:
         values.append(nw.col("sequence"))
     return lazy.select(values)
@@ -84,7 +84,7 @@ def _parsed_time(frame: nw.LazyFrame[Any], place: str) -> nw.LazyFrame[Any]:
         raise DataError(f"{place}: the time column holds text that is no ISO date: {what}") from None
 
 
-def _time(kind: nw.dtypes.DType, place: str) -> nw.Expr:
+def _time(kind: nw.dtypes.DType, place: str, *, spark: bool) -> nw.Expr:
     """The time as an integer, a float, or seconds since 1970 as a float."""
     time = nw.col("time")
     if kind.is_integer():
@@ -97,4 +97,18 @@ def _time(kind: nw.dtypes.DType, place: str) -> nw.Expr:
         raise DataError(f"{place}: the time column holds {kind}; cast it to a number, date or timestamp")
     elif isinstance(kind, nw.Datetime) and kind.time_zone is not None:
         time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if spark:
+        return _microseconds(time) / 1e6
     return (time - datetime(1970, 1, 1)).dt.total_microseconds() / 1e6
+
+
+def _microseconds(time: nw.Expr) -> nw.Expr:
+    """Since 1970, from the parts of a timestamp: narwhals subtracts no timestamps on Spark."""
+    year = time.dt.year().cast(nw.Int64)
+    leap_days = (year - 1969) // 4 - (year - 1901) // 100 + (year - 1601) // 400
+    days = (year - 1970) * 365 + leap_days + time.dt.ordinal_day().cast(nw.Int64) - 1
+    hours = days * 24 + time.dt.hour().cast(nw.Int64)
+    minutes = hours * 60 + time.dt.minute().cast(nw.Int64)
+    seconds = minutes * 60 + time.dt.second().cast(nw.Int64)
+    # Before 1970 Spark's share of a second is negative.
+    return seconds * 1_000_000 + time.dt.microsecond().cast(nw.Int64) % 1_000_000

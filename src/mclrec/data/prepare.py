@@ -1,12 +1,13 @@
 """A log becomes `SequenceData`: ids get dense codes, rows get their order, rare users and items go.
 
 Coding, joining and sorting are narwhals expressions, run by the engine that holds the log (DuckDB, Polars,
-pandas); the coded columns are streamed into flat NumPy arrays, where repeats and rare users and items go.
+pandas, Spark); the coded columns are streamed into flat NumPy arrays, where repeats and rare users and items go.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def prepare(
     header: bool | None = None,
     name: str | None = None,
     directory: Path | str | None = None,
+    engine: str | None = None,
 ) -> SequenceData:
     """Turn a log into sequences.
 
@@ -46,18 +48,20 @@ def prepare(
     engine. A file of one user a line keeps its order, and its ids where they are 1..V.
 
     Args:
-        source: path of a file or folder, or a pandas, Polars or DuckDB frame (see `mclrec.data.readers`).
+        source: path of a file or folder, or a pandas, Polars, DuckDB or Spark frame (see `mclrec.data.readers`).
         min_count: users and items with fewer interactions go, until there is none (k-core); 1 keeps all.
         drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
         columns: names of the columns; guessed where not given.
         header: whether delimited text begins with names; guessed when None.
         name: how reports call the data; the file's name if not given.
         directory: where to save the result, which is then mapped into memory from there.
+        engine: what reads and orders files: duckdb (the default), polars, pandas or spark; a frame has its own.
 
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
+        ConfigError: there is no such engine, or it is not installed.
     """
-    with read_log(source, columns=columns, header=header) as log, engine_errors(log.place):
+    with read_log(source, columns=columns, header=header, engine=engine) as log, engine_errors(log.place):
         rows = _coded(log)
         label = name or log.name
         before = rows.counts
@@ -116,8 +120,8 @@ def _coded(log: Log) -> _Rows:
     ordered = log.frame.join(users, on="user").join(items, on="item").sort(order).select(wanted)
     with tempfile.TemporaryDirectory(prefix="mclrec-") as folder:
         path = Path(folder) / "rows.parquet"
-        ordered.sink_parquet(path)
-        columns = _stream(path)
+        ordered.sink_parquet(str(path))
+        columns = _stream(_parts(path))
     return _Rows(
         columns["user_code"],
         columns["item_code"],
@@ -139,20 +143,25 @@ def _vocabulary(codes: nw.LazyFrame[Any], role: str) -> Vocabulary:
     return Vocabulary(column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.large_string()))
 
 
-def _stream(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Columns of a Parquet file as arrays: codes as int32, times as int64."""
-    with pq.ParquetFile(path) as file:
-        rows = file.metadata.num_rows
-        columns = {
-            name: np.empty(rows, dtype=np.int64 if name == "time" else np.int32)
-            for name in file.schema_arrow.names
-        }
-        start = 0
-        for batch in file.iter_batches(_BATCH):
-            for name, column in columns.items():
-                values = batch[name].to_numpy(zero_copy_only=False)
-                column[start : start + len(values)] = np.floor(values) if values.dtype.kind == "f" else values
-            start += batch.num_rows
+def _parts(path: Path) -> list[Path]:
+    """The files of a table: one, or those of a folder, as Spark writes it, which are numbered in order."""
+    return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
+
+
+def _stream(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a table in Parquet files as arrays: codes as int32, times as int64."""
+    rows = sum(pq.read_metadata(path).num_rows for path in paths)
+    names = pq.read_schema(paths[0]).names
+    columns = {name: np.empty(rows, dtype=np.int64 if name == "time" else np.int32) for name in names}
+    start = 0
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH):
+                for name, column in columns.items():
+                    values = batch[name].to_numpy(zero_copy_only=False)
+                    whole = np.floor(values) if values.dtype.kind == "f" else values
+                    column[start : start + len(values)] = whole
+                start += batch.num_rows
     return columns
 
 

@@ -31,9 +31,10 @@ import duckdb
 import narwhals as nw
 
 from mclrec.data.columns import Columns
+from mclrec.data.engines import check_engine, moved, scan_parquet
 from mclrec.data.frames import normalised
 from mclrec.data.texts import DELIMITED, JSON, load_text, sql_text, suffix_of
-from mclrec.errors import DataError
+from mclrec.errors import ConfigError, DataError
 
 __all__ = ["Log", "engine_errors", "read_log"]
 
@@ -66,26 +67,42 @@ class Log:
         self.resources.close()
 
 
-def read_log(source: Any, *, columns: Columns | None = None, header: bool | None = None) -> Log:
+def read_log(
+    source: Any,
+    *,
+    columns: Columns | None = None,
+    header: bool | None = None,
+    engine: str | None = None,
+) -> Log:
     """Open a log; use it in a ``with`` block.
 
     Args:
-        source: path of a file, folder or Parquet pattern, or a pandas, Polars or DuckDB frame.
+        source: path of a file, folder or Parquet pattern, or a pandas, Polars, DuckDB or Spark frame.
         columns: names of the columns; those not given are guessed from the usual ones.
         header: whether delimited text begins with a line of names. Guessed when None: it does if a name is a
             usual one, or if no field is a number or date. Without header: user, item[, rating], time.
+        engine: one of `mclrec.data.engines.ENGINES` for files, DuckDB if None; a frame has its own.
 
     Raises:
         DataError: missing, empty or malformed file; unknown column; null or unusable values.
+        ConfigError: there is no such engine, or it is not installed.
     """
     columns = columns or Columns()
+    check_engine(engine or "duckdb")
     if isinstance(source, str | Path):
-        return _read_path(Path(source), columns, header)
+        if engine == "spark" and "://" in str(source):
+            name = str(source).rstrip("/").rpartition("/")[2]
+            return Log(normalised(scan_parquet(str(source), engine), columns, str(source)), str(source), name)
+        return _read_path(Path(source), columns, header, engine or "duckdb")
+    if engine is not None:
+        raise ConfigError(
+            f"a frame is prepared by its own engine, not by {engine}: give a path, or no engine"
+        )
     try:
         frame = nw.from_native(source)
     except TypeError:
         raise DataError(
-            f"cannot read a {type(source).__name__}: give a path, or a pandas, Polars or DuckDB frame"
+            f"cannot read a {type(source).__name__}: give a path, or a pandas, Polars, DuckDB or Spark frame"
         ) from None
     place = f"{frame.implementation} frame".replace("Implementation.", "").lower()
     return Log(normalised(frame, columns, place), place, "data")
@@ -111,7 +128,7 @@ def engine_errors(place: str) -> Iterator[None]:
         raise DataError(f"{place}:{line[1]}: line {what}") from None
 
 
-def _read_path(path: Path, columns: Columns, header: bool | None) -> Log:
+def _read_path(path: Path, columns: Columns, header: bool | None, engine: str) -> Log:
     pattern = not path.exists() and any(sign in path.name for sign in "*?[")
     if not pattern and not path.exists():
         raise DataError(f"{path}: no such file")
@@ -124,9 +141,14 @@ def _read_path(path: Path, columns: Columns, header: bool | None) -> Log:
             f"{path}: cannot read files of type {suffix or '(none)'!r}; known: {known} (text also .gz)"
         )
     with ExitStack() as stack:
-        connection = _connect(stack)
-        with engine_errors(str(path)):
-            frame = _read_file(connection, path, suffix, columns, header)
+        if suffix in _PARQUET and engine != "duckdb":
+            frame = normalised(scan_parquet(_files(path), engine), columns, str(path))
+        else:
+            connection = _connect(stack)
+            with engine_errors(str(path)):
+                frame = _read_file(connection, path, suffix, columns, header)
+            if engine != "duckdb":
+                frame = moved(frame, engine, stack)
         return Log(frame, str(path), path.name.partition(".")[0] or path.name, stack.pop_all())
 
 
@@ -134,11 +156,15 @@ def _read_file(
     connection: duckdb.DuckDBPyConnection, path: Path, suffix: str, columns: Columns, header: bool | None
 ) -> nw.LazyFrame[Any]:
     if suffix in _PARQUET:
-        files = path / "**" / "*.parquet" if path.is_dir() else path
-        relation = connection.sql(f"FROM read_parquet({sql_text(files)})")
+        relation = connection.sql(f"FROM read_parquet({sql_text(_files(path))})")
         return normalised(nw.from_native(relation), columns, str(path))
     relation, names = load_text(connection, path, suffix, columns, header)
     return normalised(nw.from_native(relation), names, str(path))
+
+
+def _files(path: Path) -> str:
+    """A file or pattern; of a folder all that is Parquet in it, which is read part by part, never merged."""
+    return str(path / "**" / "*.parquet" if path.is_dir() else path)
 
 
 def _connect(stack: ExitStack) -> duckdb.DuckDBPyConnection:

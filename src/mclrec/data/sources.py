@@ -126,13 +126,14 @@ def load(
     header: bool | None = None,
     name: str | None = None,
     directory: Path | str | None = None,
+    engine: str | None = None,
 ) -> SequenceData:
     """Data by name, from a log, or as saved.
 
     Args:
         source: name of a data set, path of a log, frame, or directory that `SequenceData.save` wrote.
         min_count: k-core; when None, 1 (all rows) for a named data set, which is 5-core already, and 5 for a log.
-        drop_repeats: see `prepare`, likewise ``columns``, ``header``, ``name`` and ``directory``.
+        drop_repeats: see `prepare`, likewise ``columns``, ``header``, ``name``, ``directory`` and ``engine``.
 
     Raises:
         DataError: no such name or file, a failed download, or a log that cannot be prepared.
@@ -144,7 +145,7 @@ def load(
     elif isinstance(source, str | Path):
         path = Path(source)
         if is_saved(path):
-            if (min_count, drop_repeats, columns, header, directory) != (None, False, None, None, None):
+            if (min_count, drop_repeats, columns, header, directory, engine) != (None, False, *[None] * 4):
                 raise DataError(f"{path}: is prepared already; give the log itself to prepare it otherwise")
             return SequenceData.load(path)
         if not path.exists() and path.name == str(source) and not path.suffix:
@@ -157,6 +158,7 @@ def load(
         header=header,
         name=name,
         directory=directory,
+        engine=engine,
     )
 
 

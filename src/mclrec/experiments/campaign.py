@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from filelock import Timeout
-
 from mclrec.experiments.cells import Cell, Cells
-from mclrec.experiments.worker import ERROR, in_process, lock_of
+from mclrec.experiments.worker import ERROR, in_process
 from mclrec.runs.run import Run
+from mclrec.runs.workers import Workers, is_held
 from mclrec.training.interrupt import StopRequest
 
 __all__ = ["CellState", "Progress", "distinct", "look", "run_campaign"]
 
 _POLL = 0.5
-_GRACE = 60.0
-"""Seconds that a worker has for its checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +118,9 @@ def run_campaign(
     left = [cell for cell in todo if not cells.done(cell)]
     watch = _Watch(cells, todo)
     workers = max(1, min(workers, len(left)))
-    with _processes(cells.folder, left, workers if left else 0) as processes, StopRequest() as stop:
-        while any(process.is_alive() for process in processes):
+    arguments = (str(cells.folder), left, cells.track)
+    with Workers(in_process, arguments, workers if left else 0) as team, StopRequest() as stop:
+        while team.alive:
             elapsed = time.monotonic() - started
             if show:
                 show(Progress(watch.states(), elapsed, workers))
@@ -138,30 +133,6 @@ def run_campaign(
 def look(cells: Cells, cell: Cell) -> CellState:
     """How far a cell is, as its directory tells."""
     return _Watch(cells, [cell]).states()[0]
-
-
-@contextmanager
-def _processes(
-    folder: Path, wanted: Sequence[Cell], workers: int
-) -> Iterator[list[multiprocessing.process.BaseProcess]]:
-    """Workers, asked to stop and waited for at the end."""
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, torch.get_num_threads() // max(workers, 1))
-    started: list[multiprocessing.process.BaseProcess] = [
-        context.Process(target=in_process, args=(str(folder), wanted, threads)) for _ in range(workers)
-    ]
-    for process in started:
-        process.start()
-    try:
-        yield started
-    finally:
-        for process in started:
-            if process.is_alive():
-                process.terminate()
-        for process in started:
-            process.join(_GRACE)
-            if process.is_alive():
-                process.kill()
 
 
 class _Watch:
@@ -191,14 +162,5 @@ class _Watch:
         if (directory / ERROR).exists():
             problem = (directory / ERROR).read_text(encoding="utf-8").strip()
             return CellState(cell, "failed", len(history), most, seconds, problem)
-        state = "running" if directory.exists() and _held(directory) else "open"
+        state = "running" if directory.exists() and is_held(directory) else "open"
         return CellState(cell, state, len(history), most, seconds)
-
-
-def _held(directory: Path) -> bool:
-    """Whether somebody is at it."""
-    try:
-        with lock_of(directory).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True

@@ -70,10 +70,11 @@ class Cells:
     Args:
         folder: holds one run directory a cell.
         datasets: where data come from.
+        track: what runs are tracked with; see `TrainRequest`.
     """
 
-    def __init__(self, folder: Path, datasets: Datasets | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, datasets: Datasets | None = None, track: str | None = None) -> None:
+        self.folder, self.track = folder, track
         self.datasets = datasets or Datasets()
 
     def recipe(self, cell: Cell) -> Recipe:

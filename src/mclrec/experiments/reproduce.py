@@ -77,6 +77,7 @@ def reproduce(
     workers: int = 1,
     budget: float | None = None,
     show: Callable[[Progress], None] | None = None,
+    track: str | None = None,
 ) -> tuple[list[Outcome], Progress]:
     """Run what is missing and write what is there.
 
@@ -87,11 +88,12 @@ def reproduce(
         workers: processes.
         budget: seconds after which it stops.
         show: told about progress.
+        track: what runs are tracked with; see `mclrec.runs.train.TrainRequest`.
 
     Raises:
         ConfigError, DataError: as `make_plan`.
     """
-    cells = Cells(out / "cells")
+    cells = Cells(out / "cells", track=track)
     plan = make_plan(what, scope, cells)
     progress = run_campaign(cells, plan.cells, workers=workers, budget=budget, show=show)
     outcomes = [gather(name, plan, cells) for name in names(what)]

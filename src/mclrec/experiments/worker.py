@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mclrec.data.noise import with_noise
 from mclrec.errors import MclrecError
@@ -25,20 +21,15 @@ from mclrec.randomness import Stream, generator
 from mclrec.runs.run import ranks_path
 from mclrec.runs.sources import make_split
 from mclrec.runs.train import TrainRequest, resolve_device, train
+from mclrec.runs.workers import lock_of
 
-__all__ = ["ERROR", "do_cells", "in_process", "lock_of"]
+__all__ = ["ERROR", "do_cells", "in_process"]
 
 ERROR = "error.txt"
 """Why a cell failed."""
 
 _POLL = 1.0
 _SEEN: tuple[Seen, ...] = ("keep", "drop")
-
-
-def lock_of(directory: Path) -> FileLock:
-    """Held by whoever does the cell of ``directory``; the system lets go of it when its process ends."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(directory.with_name(f".{directory.name}.lock"))
 
 
 def do_cells(cells: Cells, wanted: Sequence[Cell]) -> bool:
@@ -107,23 +98,18 @@ def _request(cells: Cells, cell: Cell, directory: Path, resume: bool) -> TrainRe
     section = cells.recipe(cell).section
     data = cells.datasets.of(cell)
     return TrainRequest(
-        data, cell.model, section, cell.settings, cell.seed, directory, resume=resume, command=command(cell)
+        data,
+        cell.model,
+        section,
+        cell.settings,
+        cell.seed,
+        directory,
+        resume=resume,
+        command=command(cell),
+        track=cells.track,
     )
 
 
-def in_process(folder: str, wanted: Sequence[Cell], threads: int) -> None:
-    """`do_cells` as a process of its own, that ends with its parent and leaves Ctrl-C to it."""
-    os.setsid()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    torch.set_num_threads(threads)
-    try:
-        do_cells(Cells(Path(folder)), wanted)
-    except KeyboardInterrupt:  # between two cells
-        return
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL)
-    os.kill(os.getpid(), signal.SIGTERM)
+def in_process(folder: str, wanted: Sequence[Cell], track: str | None) -> None:
+    """`do_cells` as what a worker does."""
+    do_cells(Cells(Path(folder), track=track), wanted)

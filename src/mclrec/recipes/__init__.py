@@ -3,7 +3,9 @@
 `MODEL.toml` holds a model's sections: ``[default]``, then one for each data set or variant. A section has
 ``source`` (a text), ``[SECTION.model]`` and ``[SECTION.training]`` (keys of the two configurations; those it
 leaves out come from ``[default]``) and ``[SECTION.expect.DATA]`` (intervals for the mean of several seeds on
-one data set, never inherited). A user's own file has ``source``, ``[model]`` and ``[training]`` at the top.
+one data set, never inherited). ``[SECTION.search]`` says where `mclrec tune` looks (`mclrec.recipes.space`); a section
+without one has that of ``[default]``. A user's own file has ``source``, ``[model]``, ``[training]`` and ``[search]`` at
+the top.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ from mclrec.training.config import TrainingConfig
 if TYPE_CHECKING:
     from mclrec.models.base import ModelConfig
 
-__all__ = ["Expectation", "Recipe", "parse_setting", "resolve", "section_names"]
+__all__ = [
+    "Expectation",
+    "Recipe",
+    "parse_setting",
+    "resolve",
+    "search_table",
+    "section_names",
+    "setting_keys",
+]
 
 Table = dict[str, Any]
 Config = TypeVar("Config", bound=BaseModel)
@@ -77,6 +87,7 @@ class _Section:
     model: Table = field(default_factory=dict)
     training: Table = field(default_factory=dict)
     expect: Table = field(default_factory=dict)
+    search: Table = field(default_factory=dict)
 
 
 def resolve(
@@ -115,6 +126,26 @@ def resolve(
         ),
         None if changes else _expectation(chosen, data_name),
     )
+
+
+def search_table(model: str, data_name: str, recipe: str | Path | None = None) -> tuple[Table, str]:
+    """The search of the section that `resolve` takes, else of ``default``, as written; empty where neither has one.
+
+    Returns:
+        The table, and where it stands.
+
+    Raises:
+        ConfigError: as `resolve`.
+    """
+    sections = _sections(model)
+    chosen = _choose(model, sections, data_name, recipe)
+    section = chosen if chosen.search else sections[_DEFAULT]
+    return section.search, f"{section.where}.search"
+
+
+def setting_keys(model: str) -> dict[str, str]:
+    """All settings of a model and of its training: the key to use, for each that is accepted."""
+    return {**_keys(TrainingConfig), **_keys(registry.model_class(model).config_type)}
 
 
 def section_names(model: str) -> list[str]:
@@ -189,7 +220,7 @@ def _read_toml(file: Path | Traversable) -> Table:
 
 
 def _section(table: Any, name: str, where: str) -> _Section:
-    kinds = {"source": str, "model": dict, "training": dict, "expect": dict}
+    kinds = {"source": str, "model": dict, "training": dict, "expect": dict, "search": dict}
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: should be a table")
     for key, value in table.items():

@@ -15,7 +15,21 @@ from matplotlib.figure import Figure
 
 from mclrec.data.packed import IntArray
 
-__all__ = ["Point", "grouped_bars", "learning_curves", "lines", "pairs", "rank_histogram", "to_svg"]
+__all__ = [
+    "Point",
+    "Scatter",
+    "best_so_far",
+    "grouped_bars",
+    "learning_curves",
+    "lines",
+    "pairs",
+    "parallel",
+    "rank_histogram",
+    "ranked_bars",
+    "scatters",
+    "to_svg",
+    "value_curves",
+]
 
 _INK = "#010203"
 """Stands for the page's colour of text until the SVG is written."""
@@ -32,6 +46,14 @@ class Point(NamedTuple):
     mean: float
     low: float
     high: float
+
+
+class Scatter(NamedTuple):
+    """Points of one plot: places, which may be names, values, and whether the places are spread by their logarithm."""
+
+    x: Sequence[Any]
+    y: Sequence[float]
+    log: bool = False
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
@@ -123,6 +145,81 @@ def pairs(clouds: Mapping[str, tuple[Places, Places]], names: tuple[str, str], x
     return figure
 
 
+def ranked_bars(values: Mapping[str, float], x: str) -> Figure:
+    """A horizontal bar a name, the longest on top."""
+    figure, [axes] = _figure(1)
+    names = sorted(values, key=values.__getitem__)
+    axes.barh(names, [values[name] for name in names], color=_COLOURS[0])
+    _label(axes, x, "", legend=False)
+    return figure
+
+
+def scatters(plots: Mapping[str, Scatter], y: str) -> Figure:
+    """A plot a name beside each other, with a common vertical axis."""
+    columns = min(len(plots), 3)
+    rows = -(-len(plots) // columns)
+    figure = Figure(figsize=(7, 2.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel().tolist()
+    for axes, (name, plot) in zip(grid, plots.items(), strict=False):
+        axes.plot(plot.x, plot.y, "o", color=_COLOURS[0], alpha=0.6, markersize=4)
+        if plot.log:
+            axes.set_xscale("log")
+        _label(axes, name, y if axes in grid[::columns] else "", legend=False)
+    for axes in grid[len(plots) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def best_so_far(values: Sequence[tuple[int, float]], x: str, y: str) -> Figure:
+    """Points in order, and a line of the highest so far."""
+    figure, [axes] = _figure(1)
+    places, heights = zip(*values, strict=True)
+    axes.plot(places, heights, "o", color=_COLOURS[0], alpha=0.6, label="trial")
+    axes.step(places, np.maximum.accumulate(heights), where="post", color=_COLOURS[1], label="best so far")
+    _label(axes, x, y)
+    return figure
+
+
+def value_curves(curves: Sequence[tuple[Mapping[int, float], bool]], x: str, y: str) -> Figure:
+    """Thin lines, those with a mark in colour and above the others."""
+    figure, [axes] = _figure(1)
+    for curve, marked in sorted(curves, key=lambda entry: entry[1]):
+        axes.plot(
+            list(curve),
+            list(curve.values()),
+            marker="." if len(curve) == 1 else "",
+            color=_COLOURS[1] if marked else _INK,
+            alpha=1.0 if marked else 0.3,
+            linewidth=2 if marked else 1,
+        )
+    _label(axes, x, y, legend=False)
+    return figure
+
+
+def parallel(axes_: Mapping[str, Scatter], values: Sequence[float]) -> Figure:
+    """A line a trial through its place on each of some axes; the better its value, the darker.
+
+    Args:
+        axes_: places of the trials on each axis; heights are not used.
+        values: of the trials.
+    """
+    figure, [axes] = _figure(1)
+    places = [_places(plot) for plot in axes_.values()]
+    order = np.argsort(values)
+    for rank, trial in enumerate(order.tolist()):
+        share = (rank + 1) / len(order)
+        axes.plot(
+            [column[trial] for column in places],
+            color=_COLOURS[0],
+            alpha=0.08 + 0.8 * share**3,
+            linewidth=1.4,
+        )
+    axes.set_xticks(range(len(places)), list(axes_))
+    axes.set_yticks([0, 1], ["low", "high"])
+    _label(axes, "", "", legend=False)
+    return figure
+
+
 def to_svg(figure: Figure, title: str) -> str:
     """An ``svg`` element that scales with the page and reads its title aloud."""
     buffer = io.StringIO()
@@ -150,7 +247,20 @@ def _errors(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     ]
 
 
-def _label(axes: Axes, x: str, y: str) -> None:
+def _places(plot: Scatter) -> list[float]:
+    """Places as shares of their span; names are numbered in order."""
+    if any(isinstance(value, str | bool) for value in plot.x):
+        known = sorted(set(plot.x), key=str)
+        numbers = np.array([known.index(value) for value in plot.x], dtype=float)
+    else:
+        numbers = np.array(plot.x, dtype=float)
+        numbers = np.log(numbers) if plot.log else numbers
+    span = float(np.ptp(numbers))
+    shares: list[float] = ((numbers - numbers.min()) / span if span else numbers * 0 + 0.5).tolist()
+    return shares
+
+
+def _label(axes: Axes, x: str, y: str, *, legend: bool = True) -> None:
     axes.set_xlabel(x, color=_INK)
     axes.set_ylabel(y, color=_INK)
     axes.tick_params(colors=_INK)
@@ -158,6 +268,8 @@ def _label(axes: Axes, x: str, y: str) -> None:
         spine.set_color(_INK)
         spine.set_visible(name in ("left", "bottom"))
     axes.grid(axis="y", color=_INK, alpha=0.15)
+    if not legend:
+        return
     axes.legend(
         frameon=False,
         labelcolor=_INK,

@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mclrec.errors import ConfigError
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from mclrec.search.tune import Outcome
+
+__all__ = ["write_report", "write_search_report"]
+
+_EXTRA = 'a report needs jinja2 and matplotlib: pip install "mclrec[report]"'
+
+
+def write_search_report(outcome: Outcome) -> Path:
+    """Write the report on a search into its folder.
+
+    Raises:
+        ConfigError: matplotlib or jinja2 is not installed.
+    """
+    try:
+        from mclrec.report.search import report_search
+    except ImportError as problem:
+        if problem.name and problem.name.startswith("mclrec"):
+            raise
+        raise ConfigError(_EXTRA) from None
+    return report_search(outcome, outcome.folder / "report.html")
 
 
 def write_report(places: Sequence[Path], out: Path | None = None) -> Path:
@@ -26,7 +47,7 @@ def write_report(places: Sequence[Path], out: Path | None = None) -> Path:
     except ImportError as problem:
         if problem.name and problem.name.startswith("mclrec"):
             raise
-        raise ConfigError('a report needs jinja2 and matplotlib: pip install "mclrec[report]"') from None
+        raise ConfigError(_EXTRA) from None
     from mclrec.experiments.reproduce import load_outcomes
 
     path = out or places[0] / "report.html"

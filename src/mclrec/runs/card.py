@@ -43,7 +43,7 @@ def model_card(info: Mapping[str, Any], record: Mapping[str, Any], recipe: Recip
 def _results(results: Mapping[str, Any]) -> list[str]:
     """Table of test metrics, and what the protocols mean."""
     if not results:
-        return ["Not measured on the test split: training was interrupted.", ""]
+        return ["Not measured on the test split: training was interrupted, or was a trial of a search.", ""]
     names = list(results[LABELS[0]]["metrics"])
     rows = [f"| test | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
     for label in LABELS:

@@ -27,7 +27,8 @@ from mclrec.runs.card import model_card
 from mclrec.runs.run import Run, ranks_path
 from mclrec.runs.sources import DataSource, make_split, open_source
 from mclrec.runs.transfer import take_over
-from mclrec.training.reporting import Reporter
+from mclrec.training.reporting import Reporter, Reporters, SilentReporter
+from mclrec.training.tracking import TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
 
 __all__ = ["TrainRequest", "longest_time", "resolve_device", "train"]
@@ -54,6 +55,8 @@ class TrainRequest:
         base: directory of an earlier model to go on from.
         split: leave-one-out or time.
         command: for the record; made up from the rest if None.
+        measured: whether test targets are ranked at the end; a search must not look at them.
+        track: what the run is tracked with beside its history; None for nothing.
     """
 
     data: SequenceData | DataSource | str | Path
@@ -67,6 +70,8 @@ class TrainRequest:
     base: Path | None = None
     split: str = "leave-one-out"
     command: str | None = None
+    measured: bool = True
+    track: str | None = None
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
@@ -87,18 +92,17 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
         take_over(model, data.item_ids, data.user_ids, load_model(request.base))
     started = time.perf_counter()
     info = _info(request, recipe, split, source)
-    identity = _identity(info)
-    trainer = Trainer(
-        model,
-        split,
-        recipe.training,
-        seed=request.seed,
-        directory=directory,
-        device=device,
-        identity=identity,
-        reporter=reporter,
-    )
-    with _made(directory):
+    with _made(directory), _tracked(request, recipe, directory, reporter) as told:
+        trainer = Trainer(
+            model,
+            split,
+            recipe.training,
+            seed=request.seed,
+            directory=directory,
+            device=device,
+            identity=_identity(info),
+            reporter=told,
+        )
         fit = trainer.fit(resume=request.resume)
     save_model(
         directory,
@@ -109,7 +113,9 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
         users=data.user_ids,
         extra=info,
     )
-    results = {} if fit.interrupted else measure(model, split, recipe, directory, request.seed, device)
+    results: dict[str, Any] = {}
+    if request.measured and not fit.interrupted:
+        results = measure(model, split, recipe, directory, request.seed, device)
     record = _record(fit, results, time.perf_counter() - started, device)
     write_json(directory / "metrics.json", record)
     write_text(directory / "README.md", model_card(info, record, recipe))
@@ -166,6 +172,8 @@ def resolve_device(name: str) -> torch.device:
 def _check_words(request: TrainRequest) -> None:
     """Find mistakes that need no data before data are read, which may take long."""
     resolve(request.model, "", request.recipe, request.settings)
+    if request.track is not None:
+        check_tracker(request.track)
     if request.out is None or not request.out.exists():
         return
     if not request.out.is_dir():
@@ -184,6 +192,26 @@ def _made(directory: Path) -> Iterator[None]:
         with suppress(OSError):
             directory.rmdir()
         raise
+
+
+@contextmanager
+def _tracked(
+    request: TrainRequest, recipe: Recipe, directory: Path, reporter: Reporter | None
+) -> Iterator[Reporter]:
+    """Who is told about the run: the reporter that was given, and the tracker that was asked for."""
+    given = reporter or SilentReporter()
+    if request.track is None:
+        yield given
+        return
+    settings = {
+        "model": recipe.model,
+        **recipe.config.model_dump(mode="json", by_alias=True),
+        **recipe.training.model_dump(mode="json"),
+        "seed": request.seed,
+    }
+    over = [(epoch["phase"], epoch["epoch"]) for epoch in Run(directory).history] if request.resume else []
+    with TensorBoardReporter(directory / "tensorboard", settings, recipe.training.metric, over) as tracker:
+        yield Reporters(tracker, given)
 
 
 def _directory(request: TrainRequest, data_name: str) -> Path:

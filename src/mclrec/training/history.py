@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mclrec.files import write_text
@@ -23,6 +23,7 @@ class EpochRecord:
         losses: mean over the epoch's steps by ``group/part``, not weighted.
         metrics: validation metric, where the phase validates.
         best: whether it is the best so far.
+        learning_rates: by parameter group.
     """
 
     phase: str
@@ -31,6 +32,7 @@ class EpochRecord:
     losses: dict[str, float]
     metrics: dict[str, float]
     best: bool
+    learning_rates: dict[str, float] = field(default_factory=dict)
 
 
 def write_history(path: Path, records: Sequence[EpochRecord]) -> None:

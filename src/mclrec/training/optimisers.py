@@ -36,6 +36,11 @@ class Optimisers:
             for group, parameters in self._parameters.items()
         }
 
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """By group, as they are now."""
+        return {group: float(adam.param_groups[0]["lr"]) for group, adam in self._adam.items()}
+
     def reach_only(self, group: str) -> None:
         """Let gradients reach this group's parameters and no others: no graph is built where none leads there."""
         for parameter in self._all:

@@ -17,11 +17,11 @@ from rich.table import Column
 
 from mclrec.training.history import EpochRecord
 
-__all__ = ["ProgressReporter", "Reporter", "SilentReporter"]
+__all__ = ["ProgressReporter", "Reporter", "Reporters", "SilentReporter"]
 
 
 class Reporter(Protocol):
-    """Told about epochs and steps."""
+    """Told about epochs and steps. What it raises ends the training."""
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
         """An epoch of ``steps`` batches begins, ``done`` of them before an interruption."""
@@ -44,6 +44,28 @@ class SilentReporter:
 
     def epoch_finished(self, record: EpochRecord) -> None:
         """See `Reporter`."""
+
+
+class Reporters:
+    """Several reporters, told one after the other."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.epoch_started(phase, epoch, steps, done)
+
+    def stepped(self, losses: dict[str, float]) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.stepped(losses)
+
+    def epoch_finished(self, record: EpochRecord) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.epoch_finished(record)
 
 
 class ProgressReporter:

@@ -201,7 +201,7 @@ class Trainer:
                 self._save(position, optimisers.state())
             if stop.requested:
                 raise _Interrupted
-        self._finish_epoch(phase, position)
+        self._finish_epoch(phase, position, optimisers.learning_rates)
         self._save(position, optimisers.state())
 
     def _run_updates(
@@ -224,7 +224,7 @@ class Trainer:
             reported |= {f"{prefix}{name}": float(term.mean.detach()) for name, term in losses.items()}
         return reported
 
-    def _finish_epoch(self, phase: Phase, position: Position) -> None:
+    def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
         """Validate, keep the best weights, write history, move on to the next epoch."""
         metrics, best = {}, False
         if phase.validate:
@@ -235,7 +235,9 @@ class Trainer:
                     self._checkpoints.save_best(self.model.state_dict())
                     position.best_epoch, position.best_value = position.epoch, value
             metrics = {self.config.metric: value}
-        record = EpochRecord(phase.name, position.epoch, position.seconds, position.means, metrics, best)
+        record = EpochRecord(
+            phase.name, position.epoch, position.seconds, position.means, metrics, best, rates
+        )
         position.history.append(record)
         write_history(self.directory / "history.jsonl", position.history)
         self._reporter.epoch_finished(record)

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from mclrec.cli.app import app
 
-from mclrec.cli.commands import train, results, recommend, export, serve, reproduce, catalogue  # isort: skip
+from mclrec.cli.commands import train, tune, results, recommend, export, serve, reproduce, prepare, catalogue  # isort: skip
 
-__all__ = ["app", "catalogue", "export", "recommend", "reproduce", "results", "serve", "train"]
+__all__ = [
+    "app",
+    "catalogue",
+    "export",
+    "prepare",
+    "recommend",
+    "reproduce",
+    "results",
+    "serve",
+    "train",
+    "tune",
+]

@@ -9,6 +9,8 @@ import typer
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
+    SettingOption,
+    TrackOption,
     examples,
     names,
 )
@@ -42,11 +44,9 @@ def reproduce(
     budget: Annotated[
         float | None, typer.Option(metavar="MINUTES", min=0, help="Stop then; the next call goes on.")
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of every run, may be repeated."),
-    ] = None,
+    setting: SettingOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Of runs and tables.")] = Path("runs/reproduce"),
+    track: TrackOption = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only print the plan and its time.")] = False,
 ) -> int:
     """Make a table or figure of the paper. What is done is not run again; an interrupted campaign goes on."""
@@ -63,4 +63,4 @@ def reproduce(
     if dry:
         view.dry_run(what, scope, out)
         return 0
-    return view.run(what, scope, out, workers, budget)
+    return view.run(what, scope, out, workers, budget, track)

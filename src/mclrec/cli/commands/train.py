@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
-    COLUMNS,
     DataArgument,
     DeviceOption,
+    DropRepeats,
     FileOrder,
+    Header,
     ItemColumn,
+    MinCount,
+    ModelOption,
+    RecipeOption,
     SeedOption,
     SequenceColumn,
+    SettingOption,
+    SplitOption,
     TimeColumn,
+    TrackOption,
     UserColumn,
     columns_of,
     examples,
+    source_options,
 )
 
 
@@ -36,24 +44,9 @@ from mclrec.cli.options import (
 def train(
     context: typer.Context,
     data: DataArgument,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Which model; listed by: mclrec models")
-    ] = "mclrec",
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Section of the model's recipes, or a TOML file; the data set's own if not given.",
-        ),
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override a setting, may be repeated; listed by: mclrec models MODEL",
-        ),
-    ] = None,
+    model: ModelOption = "mclrec",
+    recipe: RecipeOption = None,
+    setting: SettingOption = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Of the run; a free one under runs/ if not given.")
     ] = None,
@@ -66,32 +59,16 @@ def train(
         Path | None,
         typer.Option("--from", metavar="RUN", help="Go on from an earlier model, on a newer log."),
     ] = None,
-    split: Annotated[
-        Literal["leave-one-out", "time"],
-        typer.Option("--split-by", help="Hold out each user's last items, or what is newest by global time."),
-    ] = "leave-one-out",
-    min_count: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K",
-            min=1,
-            help="k-core: interactions that a user or item must have; 5 for a log if not given.",
-        ),
-    ] = None,
-    drop_repeats: Annotated[
-        bool, typer.Option("--drop-repeats", help="Keep only the first interaction of a user with an item.")
-    ] = False,
+    split: SplitOption = "leave-one-out",
+    min_count: MinCount = None,
+    drop_repeats: DropRepeats = False,
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
     time_column: TimeColumn = None,
     sequence_column: SequenceColumn = None,
     file_order: FileOrder = False,
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            rich_help_panel=COLUMNS, help="Whether the file begins with their names; guessed if not given."
-        ),
-    ] = None,
+    header: Header = None,
+    track: TrackOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing until the end.")] = False,
 ) -> int:
     """Train a model on a log, measure it under both protocols, and write its directory."""
@@ -100,14 +77,9 @@ def train(
     from mclrec.runs.sources import DataSource
     from mclrec.runs.train import TrainRequest
 
-    options = {
-        "min_count": min_count,
-        "header": header,
-        "columns": columns_of(user_column, item_column, time_column, sequence_column, file_order) or None,
-        "drop_repeats": drop_repeats or None,
-    }
+    columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     request = TrainRequest(
-        DataSource(data, {key: value for key, value in options.items() if value is not None}),
+        DataSource(data, source_options(min_count, drop_repeats, header, columns)),
         model,
         recipe,
         dict(parse_setting(text) for text in setting or []),
@@ -118,6 +90,7 @@ def train(
         base,
         split,
         command=shlex.join(["mclrec", *_without_resume(context.obj["words"])]),
+        track=track,
     )
     return training.run(request, quiet=quiet)
 

@@ -1,0 +1,71 @@
+"""``mclrec prepare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mclrec.cli.app import app
+from mclrec.cli.options import (
+    DropRepeats,
+    FileOrder,
+    Header,
+    ItemColumn,
+    MinCount,
+    SequenceColumn,
+    TimeColumn,
+    UserColumn,
+    columns_of,
+    examples,
+)
+
+
+@app.command(
+    epilog=examples(
+        "mclrec prepare log.csv --out prepared/log",
+        "mclrec prepare parts/ --out prepared/log --engine polars",
+        "mclrec prepare hdfs://cluster/log --out prepared/log --engine spark",
+        "mclrec train prepared/log",
+    )
+)
+def prepare(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="Name of a data set, path of a log, or a folder of Parquet parts."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the prepared data.")],
+    engine: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="duckdb, polars, pandas or spark; the result is the same."),
+    ] = "duckdb",
+    min_count: MinCount = None,
+    drop_repeats: DropRepeats = False,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    sequence_column: SequenceColumn = None,
+    file_order: FileOrder = False,
+    header: Header = None,
+) -> None:
+    """Turn a log into sequences once, for many runs; they are mapped into memory and not read into it."""
+    from mclrec.data.columns import Columns
+    from mclrec.data.sources import load
+
+    columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
+    found = load(
+        data,
+        min_count=min_count,
+        drop_repeats=drop_repeats,
+        columns=Columns(**columns) if columns else None,
+        header=header,
+        directory=out,
+        engine=engine,
+    )
+    typer.echo(
+        f"{out}: {found.num_users:,} users, {found.num_items:,} items, {found.num_interactions:,} interactions, "
+        f"fingerprint {found.fingerprint}"
+    )

@@ -1,0 +1,159 @@
+"""``mclrec tune``: a view of the trials while it goes on, and the best of them at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mclrec.errors import ConfigError
+from mclrec.report.write import write_search_report
+from mclrec.search.tune import Outcome, Progress, TrialView, TuneRequest, look_at_space, tune
+
+__all__ = ["dry_run", "run"]
+
+_SHOWN = 12
+"""Lines of trials: those that run, then the best."""
+
+_WIDE = 400
+_STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
+
+
+def run(request: TuneRequest, trials: int, workers: int, budget: float | None) -> int:
+    """Search; the exit status is 1 if no trial was done, 130 if the search is not complete."""
+    with _view() as show:
+        outcome = tune(
+            request,
+            trials=trials,
+            workers=workers,
+            budget=None if budget is None else 60 * budget,
+            show=show,
+        )
+    console = _console()
+    console.print(_table(outcome.progress, _ranked(outcome.progress)[:_SHOWN]))
+    _say_how_it_ended(console, outcome)
+    if not outcome.progress.complete:
+        return 130
+    return 0 if outcome.recipe else 1
+
+
+def dry_run(request: TuneRequest) -> None:
+    """The space, and the recipe's own values in it."""
+    console = _console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("setting", "searched", "recipe"):
+        table.add_column(column, overflow="fold")
+    for key, (dimension, value) in look_at_space(request).items():
+        table.add_row(key, str(dimension), _text(value))
+    console.print(table)
+
+
+def _console() -> Console:
+    """Standard output; wide where it is no terminal, so that a trial's settings stay in its line."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    return console
+
+
+@contextmanager
+def _view() -> Iterator[_Show]:
+    console = Console(stderr=True, highlight=False, markup=False)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield _Show(live, console)
+
+
+class _Show:
+    """On a terminal a view that is drawn anew; elsewhere a line whenever a trial is over."""
+
+    def __init__(self, live: Live, console: Console) -> None:
+        self._live, self._console = live, console
+        self._told: set[int] = set()
+
+    def __call__(self, progress: Progress) -> None:
+        if self._console.is_terminal:
+            self._live.update(_drawn(progress), refresh=True)
+            return
+        for trial in progress.trials:
+            if trial.state in ("done", "pruned", "failed") and trial.number not in self._told:
+                self._told.add(trial.number)
+                self._console.print(
+                    f"{len(self._told)}/{progress.total} trial {trial.number}: {trial.state}, "
+                    f"{len(trial.by_epoch)} epochs, {progress.metric} {_value(trial)}, {_settings(trial.settings)}",
+                    soft_wrap=True,
+                )
+
+
+def _drawn(progress: Progress) -> RenderableType:
+    head = Text(
+        f"{progress.count('done', 'pruned', 'failed')} of {progress.total} trials over "
+        f"({progress.count('pruned')} pruned, {progress.count('failed')} failed), "
+        f"{progress.count('running')} running; {timedelta(seconds=round(progress.elapsed))} so far",
+        style="bold",
+    )
+    return Group(head, _table(progress, _ranked(progress)[:_SHOWN]))
+
+
+def _ranked(progress: Progress) -> list[TrialView]:
+    """What runs, then what is done, best first, then the rest."""
+    order = {"running": 0, "left": 1, "done": 2, "pruned": 3, "failed": 4}
+    return sorted(
+        progress.trials, key=lambda trial: (order[trial.state], -(trial.value or 0.0), trial.number)
+    )
+
+
+def _table(progress: Progress, trials: list[TrialView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("trial", "state", "epochs", progress.metric):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    table.add_column("settings", overflow="fold")
+    for trial in trials:
+        table.add_row(
+            f"{trial.number}",
+            trial.state,
+            str(len(trial.by_epoch)),
+            _value(trial),
+            trial.problem or _settings(trial.settings),
+            style=_STYLES.get(trial.state, ""),
+        )
+    return table
+
+
+def _say_how_it_ended(console: Console, outcome: Outcome) -> None:
+    progress = outcome.progress
+    if not progress.complete:
+        over = progress.count("done", "pruned", "failed")
+        console.print(f"{over} of {progress.total} trials are over; the same command goes on with the others")
+    best, recipe = progress.best, outcome.recipe
+    if best is None or recipe is None:
+        console.print(f"no trial is done yet; their runs are in {outcome.folder}")
+        return
+    first = next((trial for trial in progress.trials if trial.number == 0 and trial.state == "done"), None)
+    beside = f" (the recipe itself: {first.value:.4f})" if first and first.value is not None else ""
+    console.print(f"\nBest: trial {best.number}, validation {progress.metric} {best.value:.4f}{beside}")
+    console.print(f"Its recipe: {recipe}")
+    try:
+        console.print(f"Report: {write_search_report(outcome)}")
+    except ConfigError as problem:
+        console.print(f"No report: {problem}")
+    console.print(f"Train it, and measure it on the test items:\n  {outcome.command}", soft_wrap=True)
+
+
+def _value(trial: TrialView) -> str:
+    return "-" if trial.value is None else f"{trial.value:.4f}"
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_text(value)}" for key, value in settings.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,137 @@
+"""The report on a search: what was tried, what it reached on validation, and which settings matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mclrec.experiments.sheet import Box, Sheet
+from mclrec.recipes.space import Range
+from mclrec.report.page import Section, write_page
+from mclrec.report.plots import Scatter, best_so_far, parallel, ranked_bars, scatters, to_svg, value_curves
+from mclrec.search.tune import Outcome, TrialView
+
+__all__ = ["report_search"]
+
+_FEW = 2
+"""Trials that a plot needs."""
+
+
+def report_search(outcome: Outcome, path: Path) -> Path:
+    """Write the report.
+
+    Args:
+        outcome: of a search in which a trial is done.
+        path: of the HTML file.
+    """
+    done = [trial for trial in outcome.progress.trials if trial.state == "done" and trial.value is not None]
+    sections = [_result(outcome)]
+    if len(done) >= _FEW:
+        sections += [_history(outcome, done), _settings(outcome, done)]
+    sections += [
+        Section("Trials", sheets=[_trials(outcome)]),
+        Section("Where it comes from", _provenance(outcome)),
+    ]
+    return write_page(path, f"Search: {outcome.plan.model} on {outcome.plan.data_name}", sections)
+
+
+def _result(outcome: Outcome) -> Section:
+    progress, best = outcome.progress, outcome.progress.best
+    counts = ", ".join(f"{progress.count(state)} {state}" for state in ("done", "pruned", "failed", "left"))
+    texts = [
+        f"{len(progress.trials)} of {progress.total} trials: {counts}.",
+        f"Compared by validation {progress.metric}.",
+    ]
+    texts.append(
+        "No trial looks at the test items; the command below trains the best recipe and measures it on them."
+    )
+    base = next((trial for trial in progress.trials if trial.number == 0), None)
+    rows = [
+        (name, [Box(f"{trial.value:.4f}", 1 if trial is best else 0, trial.value), *_boxes(outcome, trial)])
+        for name, trial in (("the recipe itself", base), ("the best trial", best))
+        if trial is not None and trial.value is not None
+    ]
+    sheet = Sheet("Beside the recipe that it began with", ["", progress.metric, *outcome.plan.space], rows)
+    return Section("Result", [*texts, outcome.command or ""], [sheet])
+
+
+def _history(outcome: Outcome, done: list[TrialView]) -> Section:
+    metric, best = outcome.progress.metric, outcome.progress.best
+    values = [(trial.number, trial.value or 0.0) for trial in done]
+    curves = [
+        (trial.by_epoch, best is not None and trial.number == best.number)
+        for trial in outcome.progress.trials
+        if trial.by_epoch
+    ]
+    return Section(
+        "History",
+        [
+            "Left: trials that are done, in the order of their beginning. Right: all trials; the best in colour."
+        ],
+        pictures=[
+            to_svg(best_so_far(values, "trial", f"validation {metric}"), "Validation metric by trial"),
+            to_svg(value_curves(curves, "epoch", f"validation {metric}"), "Validation metric by epoch"),
+        ],
+    )
+
+
+def _settings(outcome: Outcome, done: list[TrialView]) -> Section:
+    metric = outcome.progress.metric
+    values = [trial.value or 0.0 for trial in done]
+    plots = {
+        key: Scatter(
+            [_place(trial.settings[key]) for trial in done],
+            values,
+            isinstance(dimension, Range) and dimension.log,
+        )
+        for key, dimension in outcome.plan.space.items()
+    }
+    pictures = [
+        to_svg(scatters(plots, metric), f"{metric} by each setting"),
+        to_svg(parallel(plots, values), "Settings of each trial"),
+    ]
+    if outcome.importance:
+        figure = ranked_bars(outcome.importance, "share in what tells good trials from others")
+        pictures.insert(0, to_svg(figure, "Importance of settings"))
+    texts = ["Importance is PED-ANOVA's, of trials that are done; of few trials it says little."]
+    return Section("Settings", texts, pictures=pictures)
+
+
+def _trials(outcome: Outcome) -> Sheet:
+    best = outcome.progress.best
+    rows = []
+    for trial in outcome.progress.trials:
+        value = Box(
+            "-" if trial.value is None else f"{trial.value:.4f}", int(trial is best), trial.value or 0.0
+        )
+        epochs = Box(str(len(trial.by_epoch)), value=len(trial.by_epoch))
+        seconds = Box(f"{trial.seconds:.0f}", value=trial.seconds)
+        boxes = [Box(trial.state), value, epochs, seconds, *_boxes(outcome, trial), Box(trial.problem)]
+        rows.append((str(trial.number), boxes))
+    columns = ["trial", "state", outcome.progress.metric, "epochs", "seconds", *outcome.plan.space, "problem"]
+    return Sheet("All trials", columns, rows, ["A pruned trial's value is the best that it came to."])
+
+
+def _boxes(outcome: Outcome, trial: TrialView) -> list[Box]:
+    """The trial's settings."""
+    boxes = []
+    for key in outcome.plan.space:
+        value = trial.settings.get(key, "-")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        boxes.append(Box(f"{value:.4g}", value=float(value)) if number else Box(str(value)))
+    return boxes
+
+
+def _provenance(outcome: Outcome) -> list[str]:
+    plan, base = outcome.plan, outcome.plan.base
+    return [
+        f"Data {plan.data_name}, fingerprint {plan.fingerprint}, split {plan.split}.",
+        f"Recipe {base.section}: {base.source}. Seed {plan.seed}.",
+        "Drawn by Optuna's TPE, pruned by the median of the other trials at the same epoch.",
+        *(f"{key}: {dimension}" for key, dimension in plan.space.items()),
+    ]
+
+
+def _place(value: Any) -> Any:
+    """Names and truth values as text, numbers as they are."""
+    return str(value) if isinstance(value, str | bool) else value

@@ -1,0 +1,110 @@
+"""Processes that share work: locks that a process cannot keep when it dies, workers that end with their parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from filelock import FileLock, Timeout
+
+__all__ = ["Workers", "is_held", "lock_of"]
+
+_GRACE = 60.0
+"""Seconds that a worker has for its checkpoint."""
+
+_POLL = 1.0
+_REVIVALS = 3
+"""How often a worker that was killed is replaced, for each that was asked for."""
+
+
+def lock_of(directory: Path) -> FileLock:
+    """Held by whoever works in ``directory``; the system lets go of it when its process ends."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(directory.with_name(f".{directory.name}.lock"))
+
+
+def is_held(directory: Path) -> bool:
+    """Whether somebody works in ``directory``."""
+    try:
+        with lock_of(directory).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+class Workers:
+    """Processes that do the same until nothing is left; while entered they run, then they are asked to stop.
+
+    They leave Ctrl-C to this process, which stops them by SIGTERM, and share the processor's cores.
+
+    Args:
+        target: what each does; importable by name.
+        arguments: of ``target``.
+        count: how many.
+    """
+
+    def __init__(self, target: Callable[..., object], arguments: tuple[Any, ...], count: int) -> None:
+        self._target, self._arguments, self.count = target, arguments, count
+        self._context = multiprocessing.get_context("spawn")
+        self._threads = max(1, torch.get_num_threads() // max(count, 1))
+        self._processes: list[BaseProcess] = []
+        self._revivals = 0
+
+    def __enter__(self) -> Self:
+        self._processes = [self._start() for _ in range(self.count)]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            if process.is_alive():
+                process.terminate()
+        for process in self._processes:
+            process.join(_GRACE)
+            if process.is_alive():
+                process.kill()
+
+    @property
+    def alive(self) -> bool:
+        """Whether one still works."""
+        return any(process.is_alive() for process in self._processes)
+
+    def revive(self) -> None:
+        """Replace those that a signal has killed, some times; one that ended by itself has nothing left to do."""
+        for place, process in enumerate(self._processes):
+            if (process.exitcode or 0) < 0 and self._revivals < _REVIVALS * self.count:
+                self._revivals += 1
+                self._processes[place] = self._start()
+
+    def _start(self) -> BaseProcess:
+        process = self._context.Process(target=_work, args=(self._target, self._arguments, self._threads))
+        process.start()
+        return process
+
+
+def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: int) -> None:
+    """``target`` in a process that ends with its parent and leaves Ctrl-C to it."""
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    torch.set_num_threads(threads)
+    try:
+        target(*arguments)
+    except KeyboardInterrupt:  # between two runs
+        return
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL)
+    os.kill(os.getpid(), signal.SIGTERM)

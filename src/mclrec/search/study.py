@@ -1,0 +1,333 @@
+"""The journal of a search: which trials there are, who does them, what they gave.
+
+Optuna keeps the journal, in one file that any number of processes and machines may share, and draws the settings. What
+it does not know is whether a trial that runs has somebody who runs it: whoever does a trial holds a file lock, which
+the system lets go of when its process dies, and the next one takes the trial up where its checkpoint is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from mclrec.errors import ConfigError
+from mclrec.randomness import Stream, generator
+from mclrec.recipes import Recipe, resolve
+from mclrec.recipes.space import Choices, Dimension, search_space, value_of
+from mclrec.runs.workers import lock_of
+
+__all__ = ["Plan", "Search", "Taken", "folder_of"]
+
+_NAME = "mclrec"
+_ATTEMPTS = 3
+"""How often a trial is begun before it counts as failed: it may be what kills its workers."""
+
+_STARTUP = 5
+"""Trials before the sampler models what it has seen, and before any is pruned. The first is the recipe itself."""
+
+_OTHERS = 3
+"""Trials that must have come as far as one that is pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is searched; the same for all who share the journal.
+
+    Attributes:
+        model: name of a registered model.
+        recipe: section or file; None for the data set's own.
+        settings: fixed, before the recipe's.
+        seed: of the search, and of every trial's run.
+        split: leave-one-out or time.
+        data_name: what recipes know the data by.
+        fingerprint: of the data.
+    """
+
+    model: str
+    recipe: str | Path | None
+    settings: Mapping[str, Any]
+    seed: int
+    split: str
+    data_name: str
+    fingerprint: str
+
+    @property
+    def base(self) -> Recipe:
+        """The recipe that the search begins with."""
+        return resolve(self.model, self.data_name, self.recipe, self.settings)
+
+    @property
+    def space(self) -> dict[str, Dimension]:
+        """Where it looks."""
+        return search_space(self.model, self.data_name, self.recipe, self.settings)
+
+    def recipe_with(self, chosen: Mapping[str, Any]) -> Recipe:
+        """The recipe with a trial's settings."""
+        return resolve(self.model, self.data_name, self.recipe, {**self.settings, **chosen})
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change while a search goes on, flat so that a difference can be named."""
+        base, space = self.base, self.space
+        values = {
+            **base.config.model_dump(mode="json", by_alias=True),
+            **base.training.model_dump(mode="json"),
+        }
+        return {
+            "model": self.model,
+            "data": self.fingerprint,
+            "split": self.split,
+            "seed": self.seed,
+            **{f"setting {key}": value for key, value in values.items()},
+            **{f"space of {key}": str(dimension) for key, dimension in space.items()},
+        }
+
+
+@dataclass(slots=True)
+class Taken:
+    """A trial that this process does.
+
+    Attributes:
+        trial: Optuna's.
+        directory: of its run.
+        lock: held as long as it is done.
+        reported: epochs whose metric the journal has already.
+    """
+
+    trial: optuna.Trial
+    directory: Path
+    lock: FileLock = field(repr=False)
+    reported: set[int]
+
+    @property
+    def number(self) -> int:
+        """From 0."""
+        return self.trial.number
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it tries."""
+        return self.trial.params
+
+
+def folder_of(storage: Path) -> Path:
+    """What a search writes beside its journal: data, trials, best recipe, report."""
+    return storage.with_name(f"{storage.stem}-search")
+
+
+class Search:
+    """A search, shared with whoever opened the same journal.
+
+    Args:
+        storage: the journal; begun if it is not there.
+        plan: what is searched.
+
+    Raises:
+        ConfigError: the journal is damaged, or of another search.
+    """
+
+    def __init__(self, storage: Path, plan: Plan) -> None:
+        self.storage, self.plan, self.folder = storage, plan, folder_of(storage)
+        self._space = {key: _distribution(dimension) for key, dimension in plan.space.items()}
+        self._turn = FileLock(storage.with_name(f".{storage.name}.turn"))
+        storage.parent.mkdir(parents=True, exist_ok=True)
+        with self._turn:
+            self.study = _open(storage, plan)
+            _begin(self.study, storage, plan, self._space)
+
+    def directory(self, number: int) -> Path:
+        """Of a trial's run."""
+        return self.folder / "trials" / f"{number:04d}"
+
+    def trials(self) -> list[FrozenTrial]:
+        """All that were begun, and those that wait to be."""
+        with _readable(self.storage):
+            return self.study.get_trials(deepcopy=False)
+
+    def importance(self) -> dict[str, float]:
+        """Share of each setting in what tells good trials from others, most important first."""
+        done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        if len(done) < _STARTUP or len({trial.value for trial in done}) == 1:
+            return {}
+        return optuna.importance.get_param_importances(self.study)
+
+    def take(self, total: int) -> Taken | None:
+        """A trial that nobody does: one whose process died or was stopped, else a new one.
+
+        Args:
+            total: trials of the whole search.
+
+        Returns:
+            None if there is none now: all are over, or others do them.
+        """
+        with self._turn:
+            trials = self.trials()
+            for known in trials:
+                if known.state == TrialState.RUNNING and (taken := self._orphan(known)):
+                    return taken
+            if sum(known.state != TrialState.WAITING for known in trials) >= total:
+                return None
+            self._seed(len(trials))
+            trial = self.study.ask(self._space)
+            lock = lock_of(self.directory(trial.number))
+            lock.acquire()
+            trial.set_user_attr("attempts", 1)
+            return Taken(trial, self.directory(trial.number), lock, set())
+
+    def over(self, total: int) -> bool:
+        """Whether all trials have come to an end."""
+        return sum(trial.state.is_finished() for trial in self.trials()) >= total
+
+    def report(self, taken: Taken, epoch: int, value: float) -> None:
+        """Tell what an epoch reached.
+
+        Raises:
+            optuna.TrialPruned: it is not worth going on.
+        """
+        if epoch not in taken.reported:
+            taken.reported.add(epoch)
+            taken.trial.report(value, epoch)
+        if taken.trial.should_prune():
+            raise optuna.TrialPruned
+
+    def finish(self, taken: Taken, value: float) -> None:
+        """The trial came to its end and reached ``value`` on validation."""
+        self._end(taken, TrialState.COMPLETE, value)
+
+    def prune(self, taken: Taken) -> None:
+        """The trial was stopped as not worth going on."""
+        self._end(taken, TrialState.PRUNED)
+
+    def fail(self, taken: Taken, problem: str) -> None:
+        """The trial's settings cannot be trained."""
+        taken.trial.set_user_attr("problem", problem)
+        self._end(taken, TrialState.FAIL)
+
+    def leave(self, taken: Taken) -> None:
+        """Somebody else may go on with the trial; that it was left does not count against it."""
+        taken.trial.set_user_attr("attempts", 0)
+        taken.lock.release()
+
+    def _end(self, taken: Taken, state: TrialState, value: float | None = None) -> None:
+        with _quiet():
+            self.study.tell(taken.trial, value, state)
+        taken.lock.release()
+
+    def _orphan(self, known: FrozenTrial) -> Taken | None:
+        """A trial that runs and has nobody who runs it, taken up; None if somebody does, or if it is given up."""
+        lock = lock_of(self.directory(known.number))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        self._seed(known.number)
+        trial = optuna.Trial(self.study, known._trial_id)
+        taken = Taken(trial, self.directory(known.number), lock, set(known.intermediate_values))
+        attempts = known.user_attrs.get("attempts", 0)
+        if attempts >= _ATTEMPTS:
+            self.fail(taken, f"its process ended {attempts} times before it did; look at its memory")
+            return None
+        for key, distribution in self._space.items():  # what was not drawn yet when it died
+            _draw(trial, key, distribution)
+        trial.set_user_attr("attempts", attempts + 1)
+        return taken
+
+    def _seed(self, number: int) -> None:
+        """What a trial draws depends on the search's seed, its number and the trials before, not on who draws."""
+        seed = int(generator(self.plan.seed, Stream.SEARCH, number).integers(1 << 32))
+        self.study.sampler = optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_STARTUP
+        )
+
+
+def _open(storage: Path, plan: Plan) -> optuna.Study:
+    training = plan.base.training
+    # The median and not Hyperband: its brackets need some ten trials each before the sampler knows anything, which is
+    # more than most searches have. A trial gets as many epochs as early stopping grants one that does not improve.
+    pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=_STARTUP,
+        n_warmup_steps=min(training.patience, training.epochs // 2),
+        n_min_trials=_OTHERS,
+    )
+    with _quiet(), _readable(storage):
+        return optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(storage))),
+            study_name=_NAME,
+            direction="maximize",
+            pruner=pruner,
+            load_if_exists=True,
+        )
+
+
+def _begin(study: optuna.Study, storage: Path, plan: Plan, space: Mapping[str, BaseDistribution]) -> None:
+    """A new journal gets the search's identity and the recipe itself as its first trial; an old one is compared."""
+    identity = json.loads(json.dumps(plan.identity()))
+    known = study.user_attrs.get("identity")
+    if known is None:
+        study.set_user_attr("identity", identity)
+        study.enqueue_trial({key: value_of(plan.base, key) for key in space})
+        return
+    for key in sorted(known.keys() | identity.keys()):
+        if known.get(key) != identity.get(key):
+            raise ConfigError(
+                f"{storage}: a search with another {key}: it has {known.get(key)!r}, now it is "
+                f"{identity.get(key)!r}; give another --storage"
+            )
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    if isinstance(dimension, Choices):
+        return CategoricalDistribution(dimension.values)
+    if dimension.whole:
+        step = 1 if dimension.step is None else int(dimension.step)
+        return IntDistribution(int(dimension.low), int(dimension.high), dimension.log, step)
+    return FloatDistribution(dimension.low, dimension.high, dimension.log, dimension.step)
+
+
+def _draw(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> None:
+    """The trial's value of a setting; what was drawn before stays."""
+    if isinstance(distribution, CategoricalDistribution):
+        trial.suggest_categorical(key, distribution.choices)
+    elif isinstance(distribution, IntDistribution):
+        trial.suggest_int(
+            key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    elif isinstance(distribution, FloatDistribution):
+        trial.suggest_float(
+            key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna says nothing of its own; what it said before is as it was."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+@contextmanager
+def _readable(storage: Path) -> Iterator[None]:
+    """Errors of reading the journal, with its name."""
+    try:
+        yield
+    except (ValueError, KeyError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{storage}: damaged, or not the journal of a search: {problem}") from None

@@ -1,0 +1,270 @@
+"""Search for the best settings of a model on some data, by several workers; go on where an earlier call ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.errors import ConfigError
+from mclrec.recipes.space import Dimension, value_of
+from mclrec.recipes.writing import write_recipe
+from mclrec.runs.sources import DataSource, make_split, open_source
+from mclrec.runs.train import resolve_device
+from mclrec.runs.workers import Workers, is_held
+from mclrec.search.study import Plan, Search, folder_of
+from mclrec.search.worker import Job, do_trials, train_command
+from mclrec.training.interrupt import StopRequest
+from mclrec.training.tracking import check_tracker
+
+__all__ = ["Outcome", "Progress", "TrialView", "TuneRequest", "default_storage", "look_at_space", "tune"]
+
+_POLL = 0.5
+_STATES = {
+    TrialState.COMPLETE: "done",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.WAITING: "open",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TuneRequest:
+    """What is searched.
+
+    Attributes:
+        data: the data, a name or a path.
+        model: name of a registered model.
+        recipe: section or file; None for the data set's own.
+        settings: fixed, before the recipe's; they are not searched.
+        seed: of the search, and of every trial's run.
+        storage: the journal; by data and model under ``runs/tune`` if None.
+        device: auto, cpu or cuda.
+        split: leave-one-out or time.
+        track: what runs are tracked with.
+    """
+
+    data: SequenceData | DataSource | str | Path
+    model: str = "mclrec"
+    recipe: str | Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 1
+    storage: Path | None = None
+    device: str = "auto"
+    split: str = "leave-one-out"
+    track: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialView:
+    """One trial, as the journal tells it.
+
+    Attributes:
+        number: from 0, which is the recipe itself.
+        state: open, running, left (its process was stopped or died), done, pruned or failed.
+        settings: what it tries.
+        value: validation metric: the best of a trial that is done, the best so far of another.
+        by_epoch: validation metric of each epoch so far.
+        seconds: since it was begun.
+        problem: why it failed.
+    """
+
+    number: int
+    state: str
+    settings: Mapping[str, Any]
+    value: float | None
+    by_epoch: Mapping[int, float]
+    seconds: float
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search is.
+
+    Attributes:
+        trials: those that were begun, by number.
+        total: of the whole search.
+        metric: what is compared on validation.
+        elapsed: seconds since this call's start.
+    """
+
+    trials: Sequence[TrialView]
+    total: int
+    metric: str
+    elapsed: float
+
+    def count(self, *states: str) -> int:
+        """How many trials are in one of some states."""
+        return sum(trial.state in states for trial in self.trials)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all trials have come to an end."""
+        return self.count("done", "pruned", "failed") >= self.total
+
+    @property
+    def best(self) -> TrialView | None:
+        """The first of the best trials that are done."""
+        done = [trial for trial in self.trials if trial.state == "done"]
+        return max(done, key=lambda trial: trial.value or 0.0, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call gave.
+
+    Attributes:
+        progress: how far the search is.
+        plan: what is searched.
+        folder: holds the trials' runs and what comes out.
+        recipe: TOML file of the best trial; None as long as none is done.
+        command: trains it, and measures it on the test items.
+        importance: share of each setting in what tells good trials from others (PED-ANOVA, Watanabe et al., IJCAI
+            2023); empty as long as few trials are done.
+    """
+
+    progress: Progress
+    plan: Plan
+    folder: Path
+    recipe: Path | None
+    command: str | None
+    importance: Mapping[str, float] = field(default_factory=dict)
+
+
+def default_storage(data_name: str, model: str) -> Path:
+    """Where a search's journal is if nobody says."""
+    return Path("runs") / "tune" / f"{data_name}-{model}.journal"
+
+
+def look_at_space(request: TuneRequest) -> dict[str, tuple[Dimension, Any]]:
+    """What would be searched, and the recipe's own value, by setting; nothing is written.
+
+    Raises:
+        MclrecError: as `tune`.
+    """
+    data, _ = open_source(request.data)
+    plan = _plan(request, data)
+    base = plan.base
+    return {key: (dimension, value_of(base, key)) for key, dimension in plan.space.items()}
+
+
+def tune(
+    request: TuneRequest,
+    *,
+    trials: int = 50,
+    workers: int = 1,
+    budget: float | None = None,
+    show: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Search until there are ``trials`` trials, counted over all calls with the same journal.
+
+    The first trial is the recipe itself. Ctrl-C, SIGTERM and the end of the budget let running trials write a
+    checkpoint; the next call goes on from there, and so does another process when one dies. Trials are compared by the
+    best validation metric of their recipe; nothing looks at the test items.
+
+    Args:
+        request: what is searched.
+        trials: of the whole search.
+        workers: processes of this call; they share the processor's cores, and the journal with any other call.
+        budget: seconds after which it stops.
+        show: told about progress twice a second.
+
+    Raises:
+        MclrecError: of the kind that says what is wrong.
+    """
+    started = time.monotonic()
+    _check_words(request)
+    data, source = open_source(request.data)
+    plan = _plan(request, data)
+    make_split(data, request.split)
+    storage = request.storage or default_storage(data.name, request.model)
+    search = Search(storage, plan)
+    prepared = _prepared(data, folder_of(storage) / "data")
+    job = Job(storage, plan, prepared, source.place or str(prepared), trials, request.device, request.track)
+    metric = plan.base.training.metric
+
+    def progress() -> Progress:
+        return Progress(_views(search), trials, metric, time.monotonic() - started)
+
+    count = 0 if search.over(trials) else workers
+    with Workers(do_trials, (job,), count) as team, StopRequest() as stop:
+        while team.alive:
+            if show:
+                show(progress())
+            if stop.requested or (budget is not None and time.monotonic() - started > budget):
+                break
+            team.revive()
+            time.sleep(_POLL)
+    return _outcome(progress(), job, search)
+
+
+def _check_words(request: TuneRequest) -> None:
+    """Find mistakes that need no data before data are read."""
+    Plan(request.model, request.recipe, request.settings, request.seed, request.split, "", "").identity()
+    resolve_device(request.device)
+    if request.track is not None:
+        check_tracker(request.track)
+
+
+def _plan(request: TuneRequest, data: SequenceData) -> Plan:
+    return Plan(
+        request.model,
+        request.recipe,
+        request.settings,
+        request.seed,
+        request.split,
+        data.name,
+        data.fingerprint,
+    )
+
+
+def _prepared(data: SequenceData, folder: Path) -> Path:
+    """The data as workers map them; written by the first call."""
+    if not is_saved(folder):
+        data.save(folder)
+    elif SequenceData.load(folder).fingerprint != data.fingerprint:
+        raise ConfigError(f"{folder}: holds other data; give another --storage")
+    return folder
+
+
+def _views(search: Search) -> list[TrialView]:
+    return [
+        _view(trial, search.directory(trial.number))
+        for trial in search.trials()
+        if trial.state != TrialState.WAITING
+    ]
+
+
+def _view(trial: FrozenTrial, directory: Path) -> TrialView:
+    state = _STATES.get(trial.state) or ("running" if is_held(directory) else "left")
+    reached = list(trial.intermediate_values.values())
+    value = trial.value if trial.state == TrialState.COMPLETE else max(reached, default=None)
+    seconds = trial.duration.total_seconds() if trial.duration else 0.0
+    return TrialView(
+        trial.number,
+        state,
+        trial.params,
+        value,
+        dict(sorted(trial.intermediate_values.items())),
+        seconds,
+        trial.user_attrs.get("problem", ""),
+    )
+
+
+def _outcome(progress: Progress, job: Job, search: Search) -> Outcome:
+    folder, best = folder_of(job.storage), progress.best
+    if best is None:
+        return Outcome(progress, job.plan, folder, None, None)
+    path = folder / "best.toml"
+    source = (
+        f"mclrec tune {job.place}: trial {best.number} of {len(progress.trials)}, validation {progress.metric} "
+        f"{best.value:.4f}, seed {job.plan.seed}"
+    )
+    write_recipe(path, job.plan.recipe_with(best.settings), source)
+    return Outcome(progress, job.plan, folder, path, train_command(job, path, {}), search.importance())

@@ -1,0 +1,129 @@
+"""Does trials, one after the other, beside others that do the same."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from mclrec.errors import MclrecError
+from mclrec.runs.sources import DataSource
+from mclrec.runs.train import TrainRequest, train
+from mclrec.search.study import Plan, Search, Taken
+from mclrec.training.history import EpochRecord
+from mclrec.training.reporting import SilentReporter
+
+__all__ = ["Job", "do_trials", "train_command"]
+
+_POLL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every worker of one call does.
+
+    Attributes:
+        storage: the journal.
+        plan: what is searched.
+        data: prepared data, mapped into memory and so shared by the workers.
+        place: what the user calls the data, for commands.
+        trials: of the whole search.
+        device: auto, cpu or cuda.
+        track: what runs are tracked with.
+    """
+
+    storage: Path
+    plan: Plan
+    data: Path
+    place: str
+    trials: int
+    device: str = "auto"
+    track: str | None = None
+
+
+def do_trials(job: Job) -> bool:
+    """Do what nobody else does until all trials are over; False if a signal ended it.
+
+    What others are at is waited for, lest they die.
+    """
+    search = Search(job.storage, job.plan)
+    while True:
+        taken = search.take(job.trials)
+        if taken is not None:
+            if not _attempt(search, taken, job):
+                return False
+        elif search.over(job.trials):
+            return True
+        else:
+            time.sleep(_POLL)
+
+
+def train_command(job: Job, recipe: str | Path | None, settings: dict[str, Any]) -> str:
+    """The command line that trains with some settings, and measures on the test items."""
+    words = ["mclrec", "train", job.place, "--model", job.plan.model, "--seed", str(job.plan.seed)]
+    if recipe is not None:
+        words += ["--recipe", str(recipe)]
+    if job.plan.split != "leave-one-out":
+        words += ["--split-by", job.plan.split]
+    for key, value in settings.items():
+        text = str(value).lower() if isinstance(value, bool) else "none" if value is None else str(value)
+        words += ["--set", f"{key}={text}"]
+    return shlex.join(words)
+
+
+class _PruningReporter(SilentReporter):
+    """Tells the search what each epoch reached, and ends the training when it says so."""
+
+    def __init__(self, search: Search, taken: Taken) -> None:
+        self._search, self._taken = search, taken
+
+    def epoch_finished(self, record: EpochRecord) -> None:
+        """See `Reporter`."""
+        for value in record.metrics.values():
+            self._search.report(self._taken, record.epoch, value)
+
+
+def _attempt(search: Search, taken: Taken, job: Job) -> bool:
+    """Whether the trial came to some end; what is no fault of its settings ends the worker instead."""
+    try:
+        run = train(_request(taken, job), _PruningReporter(search, taken))
+    except optuna.TrialPruned:
+        search.prune(taken)
+    except MclrecError as problem:
+        search.fail(taken, str(problem))
+    else:
+        record = run.record
+        if record["status"] != "finished":
+            search.leave(taken)
+            return False
+        search.finish(taken, record["best_validation"])
+    finally:
+        taken.lock.release()
+    shutil.rmtree(taken.directory / "checkpoint", ignore_errors=True)
+    return True
+
+
+def _request(taken: Taken, job: Job) -> TrainRequest:
+    resume = (taken.directory / "checkpoint" / "state.safetensors").exists()
+    if not resume:
+        shutil.rmtree(taken.directory, ignore_errors=True)
+    plan, settings = job.plan, {**job.plan.settings, **taken.settings}
+    return TrainRequest(
+        DataSource(str(job.data)),
+        plan.model,
+        plan.base.section,
+        settings,
+        plan.seed,
+        taken.directory,
+        job.device,
+        resume,
+        split=plan.split,
+        command=train_command(job, plan.base.section, settings),
+        measured=False,
+        track=job.track,
+    )

@@ -1,0 +1,70 @@
+"""``mclrec tune``: what it says before, while and after it searches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Cli
+
+import mclrec
+
+pytest.importorskip("optuna")
+
+SMALL = ("--set", "width=8", "--set", "inner=8", "--set", "epochs=2", "--set", "longest=8")
+
+
+def test_from_space_to_recipe(cli: Cli, world: Path) -> None:
+    pytest.importorskip("matplotlib")
+    words = ("tune", "log.csv", "--model", "sasrec", "--storage", "s.journal", *SMALL)
+    planned = cli(*words, "--dry-run")
+    assert planned.status == 0
+    assert "learning_rate" in planned.out
+    assert "0.1 to 0.8 in steps of 0.1" in planned.out
+    assert not (world / "s.journal").exists()
+    done = cli(*words, "--trials", 3)
+    assert done.status == 0, done.err
+    assert "3/3 trial" in done.err
+    assert "(the recipe itself: " in done.out
+    assert "mclrec train log.csv --model sasrec --seed 1 --recipe s-search/best.toml" in done.out
+    page = (world / "s-search" / "report.html").read_text(encoding="utf-8")
+    for part in (
+        "Beside the recipe that it began with",
+        "Validation metric by trial",
+        "Settings of each trial",
+    ):
+        assert part in page
+    trained = cli(
+        "train", "log.csv", "--model", "sasrec", "--recipe", "s-search/best.toml", "--out", "best", "-q"
+    )
+    assert trained.status == 0, trained.err
+    best = mclrec.Run(world / "best").record
+    assert f"validation mrr@10 {best['best_validation']:.4f}" in done.out
+    again = cli(*words, "--trials", 3)
+    assert again.status == 0
+    assert again.out == done.out
+    assert again.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--model", "markov"), "error: markov: only counts"),
+        (("--track", "tensorbord"), "did you mean 'tensorboard'?"),
+        (("--set", "drpout=0.1"), "did you mean 'dropout'?"),
+        (("--recipe", "beauti"), "unknown recipe of mclrec 'beauti'"),
+        (("--device", "tpu"), "unknown device 'tpu'"),
+    ],
+)
+def test_mistakes_are_one_line(cli: Cli, world: Path, words: tuple[str, ...], told: str) -> None:
+    outcome = cli("tune", "log.csv", "--storage", "s.journal", *words)
+    assert outcome.status == 2
+    assert told in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert not (world / "s.journal").exists()
+
+
+def test_optuna_is_asked_for(cli: Cli, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mclrec.search.find_spec", lambda _: None)
+    outcome = cli("tune", "log.csv")
+    assert (outcome.status, outcome.err) == (2, 'error: a search needs optuna: pip install "mclrec[tune]"\n')

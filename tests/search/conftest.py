@@ -1,0 +1,44 @@
+"""A log, and a search on it that takes moments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.helpers import tiny_data, write_log
+
+from mclrec.data.sequences import SequenceData
+from mclrec.data.sources import load
+from mclrec.search.study import Plan, folder_of
+from mclrec.search.worker import Job
+
+pytest.importorskip("optuna")
+
+SETTINGS: dict[str, Any] = {"width": 8, "inner": 16, "longest": 8, "epochs": 3}
+RECIPE = """
+[search]
+dropout = { low = 0.1, high = 0.6, step = 0.1 }
+learning_rate = { low = 1e-4, high = 1e-1, log = true }
+batch_size = [16, 64, 256]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "space.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> SequenceData:
+    return load(write_log(tmp_path / "tiny.csv", tiny_data(shortest=5)), min_count=1)
+
+
+def job_for(storage: Path, data: SequenceData, recipe: Path, trials: int, **settings: Any) -> Job:
+    """What `mclrec.search.tune.tune` gives its workers."""
+    prepared = folder_of(storage) / "data"
+    data.save(prepared)
+    plan = Plan("sasrec", recipe, {**SETTINGS, **settings}, 1, "leave-one-out", data.name, data.fingerprint)
+    return Job(storage, plan, prepared, "LOG", trials)

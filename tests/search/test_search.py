@@ -1,0 +1,174 @@
+"""The journal: trials are drawn by their number, done once, taken up again, and never look at the test items."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from tests.search.conftest import job_for
+
+from mclrec.data.sequences import SequenceData
+from mclrec.errors import ConfigError, TrainingError
+from mclrec.runs.run import Run
+from mclrec.runs.train import train
+from mclrec.search import study as journal
+from mclrec.search import worker
+from mclrec.search.study import Search
+from mclrec.search.worker import Job, do_trials
+
+
+def trials(job: Job) -> list[optuna.trial.FrozenTrial]:
+    return Search(job.storage, job.plan).trials()
+
+
+def essence(job: Job) -> list[tuple[Any, ...]]:
+    return [(trial.params, trial.state, trial.value, trial.intermediate_values) for trial in trials(job)]
+
+
+def test_the_first_trial_is_the_recipe(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 2)
+    assert do_trials(job)
+    first, second = trials(job)
+    assert first.params == {"dropout": 0.5, "learning_rate": 1e-3, "batch_size": 256}
+    assert second.params != first.params
+    for trial in (first, second):
+        run = Run(Search(job.storage, job.plan).directory(trial.number))
+        assert trial.value == run.record["best_validation"] == max(trial.intermediate_values.values())
+        assert run.info["training"]["learning_rate"] == trial.params["learning_rate"]
+        assert list(trial.intermediate_values) == [1, 2, 3]
+        assert not (run.directory / "checkpoint").exists()
+
+
+def test_a_search_that_goes_on_is_one_that_never_stopped(
+    tmp_path: Path, data: SequenceData, recipe: Path
+) -> None:
+    whole = job_for(tmp_path / "whole.journal", data, recipe, 8)
+    parts = job_for(tmp_path / "parts.journal", data, recipe, 3)
+    assert do_trials(whole)
+    assert do_trials(parts)
+    assert len(trials(parts)) == 3
+    assert do_trials(replace(parts, trials=8))
+    assert essence(whole) == essence(replace(parts, trials=8))
+    assert len({str(trial.params) for trial in trials(whole)}) == 8
+
+
+def test_nothing_depends_on_the_test_items(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+    """Two logs that differ in every user's last item, which the split holds out for the test, give the same search."""
+    items = data.items.copy()
+    last = data.offsets[1:] - 1
+    items[last] = items[last] % data.num_items + 1
+    other = replace(data, items=items)
+    jobs = [
+        job_for(tmp_path / f"{number}.journal", one, recipe, 6) for number, one in enumerate((data, other))
+    ]
+    assert all(do_trials(job) for job in jobs)
+    assert other.fingerprint != data.fingerprint
+    assert essence(jobs[0]) == essence(jobs[1])
+    for job in jobs:
+        runs = [Run(Search(job.storage, job.plan).directory(number)) for number in range(6)]
+        assert all(run.record["results"] == {} for run in runs if (run.directory / "metrics.json").exists())
+        assert not list(job.storage.parent.rglob("ranks-*"))
+    # The check sees a look at them: held out for validation, the same change moves the values.
+    items = data.items.copy()
+    items[last - 1] = items[last - 1] % data.num_items + 1
+    moved = job_for(tmp_path / "moved.journal", replace(data, items=items), recipe, 1)
+    assert do_trials(moved)
+    assert essence(moved)[0] != essence(jobs[0])[0]
+
+
+def test_what_is_not_worth_going_on_is_pruned(
+    tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_STARTUP", 1)
+    monkeypatch.setattr(journal, "_OTHERS", 1)
+    job = job_for(tmp_path / "one.journal", data, recipe, 8, epochs=8)
+    assert do_trials(job)
+    states = [trial.state for trial in trials(job)]
+    assert states[0] == TrialState.COMPLETE
+    assert TrialState.PRUNED in states
+    for trial in trials(job):
+        epochs = len(trial.intermediate_values)
+        assert epochs == 8 if trial.state == TrialState.COMPLETE else 4 <= epochs <= 8
+
+
+def test_settings_that_cannot_be_trained_fail_and_the_search_goes_on(
+    tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 3)
+
+    def failing(request: Any, reporter: Any) -> Run:
+        if request.out.name == "0001":
+            raise TrainingError("the loss is not finite")
+        return train(request, reporter)
+
+    monkeypatch.setattr(worker, "train", failing)
+    assert do_trials(job)
+    assert [trial.state.name for trial in trials(job)] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert trials(job)[1].user_attrs["problem"] == "the loss is not finite"
+
+
+def test_a_trial_that_always_ends_its_process_is_given_up(
+    tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+
+    def dying(*_: object) -> Run:
+        raise MemoryError
+
+    monkeypatch.setattr(worker, "train", dying)
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            do_trials(job)
+        assert [trial.state.name for trial in trials(job)] == ["RUNNING"]
+    assert do_trials(job)
+    [trial] = trials(job)
+    assert trial.state.name == "FAIL"
+    assert "its process ended 3 times" in trial.user_attrs["problem"]
+
+
+def test_what_another_is_at_is_left_to_it(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 2)
+    one, two = Search(job.storage, job.plan), Search(job.storage, job.plan)
+    first, second = one.take(2), two.take(2)
+    assert first is not None
+    assert second is not None
+    assert (first.number, second.number) == (0, 1)
+    assert one.take(2) is None
+    assert not one.over(2)
+    one.report(first, 1, 0.5)
+    one.leave(first)
+    again = two.take(2)
+    assert again is not None
+    assert (again.number, again.settings, again.reported) == (0, first.settings, {1})
+    two.finish(again, 0.5)
+    two.finish(second, 0.25)
+    assert one.over(2)
+
+
+def test_another_search_is_refused(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+    Search(job.storage, job.plan)
+    with pytest.raises(ConfigError, match=r"one.journal: a search with another seed: it has 1, now it is 2"):
+        Search(job.storage, replace(job.plan, seed=2))
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(text.replace("high = 0.6", "high = 0.7"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="another space of dropout"):
+        Search(job.storage, job.plan)
+    recipe.write_text(text, encoding="utf-8")
+    with job.storage.open("a", encoding="utf-8") as file:
+        file.write("half a li\nand more\n")
+    with pytest.raises(ConfigError, match=r"one.journal: damaged, or not the journal of a search"):
+        Search(job.storage, job.plan)
+
+
+def test_the_journal_is_lines_of_json(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+    assert do_trials(job)
+    assert all(json.loads(line) for line in job.storage.read_text(encoding="utf-8").splitlines())
+    assert np.isfinite(trials(job)[0].value or np.nan)
