@@ -35,7 +35,7 @@ serve-demo: $(VENV)/.has-serve ## serve the model of make demo at http://127.0.0
 
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu and not onnx and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not onnx and not browser" $(ARGS)
 
 .PHONY: test-browser
 test-browser: $(VENV)/.has-browser ## test the service's page in Chromium (Debian: apt-get install chromium)
@@ -47,7 +47,7 @@ page-pictures: $(VENV)/.has-browser ## photograph the service's page; make page-
 
 .PHONY: test-all
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: test-abuse
 test-abuse: $(VENV)/.has-test ## what hostile and broken clients send to mclrec serve (2 minutes)
