@@ -37,11 +37,19 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """One part of a loss, as a sum and what to divide it by, so that parts of a batch add up correctly."""
+    """One part of a loss, as a sum and what to divide it by, so that parts of a batch add up correctly.
+
+    Attributes:
+        sum: over the rows at hand.
+        count: of the whole batch, whatever part of it is at hand.
+        weight: of the part in the loss.
+        whole: whether the sum is over the whole batch already, being made of gathered rows.
+    """
 
     sum: Tensor
     count: float = 1.0
     weight: float = 1.0
+    whole: bool = False
 
     @property
     def mean(self) -> Tensor:
@@ -123,6 +131,7 @@ class TrainingPhase:
         longest: n, the longest history.
         views: draws further versions of the inputs, for contrast.
         negatives: draws negative items for each target.
+        shared: draws negative items for all targets of a batch.
     """
 
     updates: Sequence[Update]
@@ -130,6 +139,7 @@ class TrainingPhase:
     longest: int
     views: Viewer | None = None
     negatives: NegativeSampler | None = None
+    shared: NegativeSampler | None = None
     name: str = "train"
     epochs: int | None = None
     validate: bool = True
@@ -142,15 +152,21 @@ class TrainingPhase:
         """See `Phase.prepare`."""
         inputs, users = examples.inputs(rows), examples.users[rows] + 1
         views = self.views(inputs, rng) if self.views else ()
-        # A child generator: what the views draw, or whether there are any, does not move the negatives.
-        negatives = self.negatives(examples, rows, rng.spawn(1)[0]) if self.negatives else None
         return Batch(
             Histories.of(inputs, users),
             torch.from_numpy(examples.targets(rows)),
             count=len(rows) * examples.num_targets / len(examples),
             views=tuple(Histories.of(view, users) for view in views),
-            negatives=None if negatives is None else torch.from_numpy(negatives),
+            negatives=_drawn(self.negatives, examples, rows, rng),
+            shared=_drawn(self.shared, examples, rows, rng),
         )
+
+
+def _drawn(
+    sampler: NegativeSampler | None, examples: Examples, rows: IntArray, rng: np.random.Generator
+) -> Tensor | None:
+    """From a child generator: what the views draw, or whether there are any, does not move the negatives."""
+    return None if sampler is None else torch.from_numpy(sampler(examples, rows, rng.spawn(1)[0]))
 
 
 class ItemTable:

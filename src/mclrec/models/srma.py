@@ -98,7 +98,7 @@ class SRMA(SequentialRecommender):
         one, other = (context.gather(self._view(view)) for view in batch.views)
         return {
             "rec": self.recommendation_loss(states, batch),
-            "cl": Term(info_nce(one, other), weight=self.config.lambda_),
+            "cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True),
         }
 
     def query_vectors(self, histories: Histories) -> Tensor:
