@@ -147,9 +147,7 @@ class Group:
         with lost():
             dist.all_gather(pieces, padded)
         parts = (self._part(total, rank) for rank in range(self.size))
-        return torch.cat(
-            [piece[: part.stop - part.start] for piece, part in zip(pieces, parts, strict=True)]
-        )
+        return torch.cat([piece[: part.stop - part.start] for piece, part in zip(pieces, parts, strict=True)])
 
     def add_up(self, values: Tensor) -> Tensor:
         """See `Processes.add_up`."""

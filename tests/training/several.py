@@ -15,6 +15,7 @@ import torch
 from tests.helpers import tiny_data
 from tests.training.stub import Recorder, real_trainer, timeless
 
+from mclrec.data.sequences import SequenceData
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models import registry
 from mclrec.processes import ALONE, Processes
@@ -22,8 +23,6 @@ from mclrec.training.distributed import joined
 
 Case = tuple[str, dict[str, Any]]
 Outcome = dict[str, Any]
-
-STEPS = 50
 
 
 class _Losses(Recorder):
@@ -38,14 +37,19 @@ class _Losses(Recorder):
         self.losses.append(dict(losses))
 
 
-def outcome(case: Case, directory: Path, processes: Processes = ALONE) -> Outcome:
+def outcome(case: Case, steps: int, directory: Path, processes: Processes = ALONE) -> Outcome:
     """Train in double precision without dropout; losses, validation, test ranks and weights."""
     name, settings = case
     data = tiny_data(users=29, items=37)
     known = registry.model_class(name).config_type.model_fields
     off = {key: 0.0 for key in ("dropout", "attention_dropout") if key in known}
     trainer = real_trainer(
-        name, data, directory, processes=processes, learning_rate=1e-2, **_sizes(name, data, off | settings)
+        name,
+        data,
+        directory,
+        processes=processes,
+        learning_rate=1e-2,
+        **_sizes(name, data, off | settings, steps),
     )
     trainer.model.double()
     recorder = trainer._reporter = _Losses(trainer.model)
@@ -60,12 +64,12 @@ def outcome(case: Case, directory: Path, processes: Processes = ALONE) -> Outcom
     }
 
 
-def _sizes(name: str, data: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """Batches of which the last has one row or two, which leaves other processes without any; `STEPS` steps in all."""
+def _sizes(name: str, data: SequenceData, settings: dict[str, Any], steps: int) -> dict[str, Any]:
+    """So many steps at least, of odd batches; the last has one row or two, which leaves other processes without."""
     probe = real_trainer(name, data, Path(), **settings)
     examples = len(probe.model.phases()[-1].examples(probe.split.training))
-    size = min(range(14, 3, -1), key=lambda size: (examples - 1) % size)
-    return settings | {"batch_size": size, "epochs": -(-STEPS // -(-examples // size)), "patience": 99}
+    size = min(range(13, 4, -2), key=lambda size: (examples - 1) % size)
+    return settings | {"batch_size": size, "epochs": -(-steps // -(-examples // size)), "patience": 99}
 
 
 def start(words: Sequence[str], count: int, **streams: Any) -> list[subprocess.Popen[str]]:
@@ -82,9 +86,9 @@ def start(words: Sequence[str], count: int, **streams: Any) -> list[subprocess.P
     ]
 
 
-def outcomes(cases: Mapping[str, Case], count: int, folder: Path) -> dict[str, list[Outcome]]:
+def outcomes(cases: Mapping[str, Case], steps: int, count: int, folder: Path) -> dict[str, list[Outcome]]:
     """What each case comes to in each of ``count`` processes."""
-    (folder / "request.json").write_text(json.dumps(cases))
+    (folder / "request.json").write_text(json.dumps({"cases": cases, "steps": steps}))
     processes = start(["-m", "tests.training.several", str(folder)], count, stderr=subprocess.PIPE)
     told = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, [text[-500:] for text in told]
@@ -94,11 +98,11 @@ def outcomes(cases: Mapping[str, Case], count: int, folder: Path) -> dict[str, l
 
 def main(folder: Path) -> None:
     """Train all cases of ``request.json`` and write ``outcome-RANK.json``."""
-    cases = json.loads((folder / "request.json").read_text())
+    request = json.loads((folder / "request.json").read_text())
     with joined(torch.device("cpu")) as processes:
         found = {
-            name: outcome(tuple(case), folder / f"run-{number}", processes)
-            for number, (name, case) in enumerate(cases.items())
+            name: outcome(case, request["steps"], folder / f"run-{number}", processes)
+            for number, (name, case) in enumerate(request["cases"].items())
         }
         (folder / f"outcome-{processes.rank}.json").write_text(json.dumps(found))
 

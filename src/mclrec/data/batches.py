@@ -106,6 +106,7 @@ class Batch:
         views: further versions of the inputs, for contrast.
         negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension.
         shared: (N,) ids drawn once for all targets.
+        shared_log_counts: (N,) logarithm of how often each was to be expected among them.
     """
 
     histories: Histories
@@ -114,6 +115,7 @@ class Batch:
     views: tuple[Histories, ...] = ()
     negatives: Tensor | None = None
     shared: Tensor | None = None
+    shared_log_counts: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -141,6 +143,7 @@ class Batch:
             views=tuple(view.to(device) for view in self.views),
             negatives=_moved(self.negatives, device),
             shared=_moved(self.shared, device),
+            shared_log_counts=_moved(self.shared_log_counts, device),
         )
 
 

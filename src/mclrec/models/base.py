@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples, prefixes, sequences
+from mclrec.data.negatives import SharedNegatives
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.losses.softmax import chunked_linear_cross_entropy
@@ -139,7 +140,7 @@ class TrainingPhase:
     longest: int
     views: Viewer | None = None
     negatives: NegativeSampler | None = None
-    shared: NegativeSampler | None = None
+    shared: SharedNegatives | None = None
     name: str = "train"
     epochs: int | None = None
     validate: bool = True
@@ -152,21 +153,20 @@ class TrainingPhase:
         """See `Phase.prepare`."""
         inputs, users = examples.inputs(rows), examples.users[rows] + 1
         views = self.views(inputs, rng) if self.views else ()
-        return Batch(
+        # Child generators: what the views draw, or whether there are any, does not move the negatives.
+        negatives = self.negatives(examples, rows, rng.spawn(1)[0]) if self.negatives else None
+        batch = Batch(
             Histories.of(inputs, users),
             torch.from_numpy(examples.targets(rows)),
             count=len(rows) * examples.num_targets / len(examples),
             views=tuple(Histories.of(view, users) for view in views),
-            negatives=_drawn(self.negatives, examples, rows, rng),
-            shared=_drawn(self.shared, examples, rows, rng),
+            negatives=None if negatives is None else torch.from_numpy(negatives),
         )
-
-
-def _drawn(
-    sampler: NegativeSampler | None, examples: Examples, rows: IntArray, rng: np.random.Generator
-) -> Tensor | None:
-    """From a child generator: what the views draw, or whether there are any, does not move the negatives."""
-    return None if sampler is None else torch.from_numpy(sampler(examples, rows, rng.spawn(1)[0]))
+        if self.shared is None:
+            return batch
+        drawn = self.shared(examples, rows, rng.spawn(1)[0])
+        counts = torch.from_numpy(self.shared.log_counts(drawn))
+        return replace(batch, shared=torch.from_numpy(drawn), shared_log_counts=counts)
 
 
 class ItemTable:

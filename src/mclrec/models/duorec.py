@@ -77,7 +77,9 @@ class DuoRec(SequentialRecommender):
         pairs = ViewPairs.of((one, other), ((0, 1),), self.config.temperature)
         losses: Losses = {name: Term(info_nce_of(pairs)[0], weight=weight, whole=True)}
         if self.config.gamma:
-            losses[f"reg of {name}"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma, whole=True)
+            losses[f"reg of {name}"] = Term(
+                regularizer_official(pairs)[0], weight=self.config.gamma, whole=True
+            )
         return losses
 
 

@@ -93,7 +93,10 @@ class _Watch:
                 counts = self._store.multi_get(self._keys)
             except RuntimeError:  # of torch.distributed: whoever keeps the store has ended
                 counts = heard
-            silent = [number + 1 if new == old else 0 for number, new, old in zip(silent, counts, heard, strict=True)]
+            silent = [
+                number + 1 if new == old else 0
+                for number, new, old in zip(silent, counts, heard, strict=True)
+            ]
             heard = list(counts)
             if max(silent) * _BEAT >= SILENCE and not self._over.is_set():
                 self._give_up(silent.index(max(silent)))

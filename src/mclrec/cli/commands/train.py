@@ -62,7 +62,10 @@ def train(
     processes: Annotated[
         int,
         typer.Option(
-            "--processes", metavar="N", min=1, help="That share each batch, on this machine; see also torchrun."
+            "--processes",
+            metavar="N",
+            min=1,
+            help="That share each batch, on this machine; see also torchrun.",
         ),
     ] = 1,
     resume: Annotated[
