@@ -80,7 +80,11 @@ def start(words: Sequence[str], count: int, **streams: Any) -> list[subprocess.P
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     return [
         subprocess.Popen(
-            [sys.executable, *words], env={**os.environ, **common, "RANK": str(rank)}, text=True, **streams
+            [sys.executable, *words],
+            env={**os.environ, **common, "RANK": str(rank)},
+            cwd=Path(__file__).parents[2],
+            text=True,
+            **streams,
         )
         for rank in range(count)
     ]

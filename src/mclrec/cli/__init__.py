@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Any, TextIO
@@ -30,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = app(words or ["--help"], standalone_mode=False, prog_name="mclrec", obj={"words": words})
     except LostProcessError as problem:
         _complain(str(problem))
-        sys.exit(LOST_STATUS)
+        sys.stderr.flush()
+        os._exit(LOST_STATUS)  # at once: torch takes its time to part with who is gone
     except MclrecError as problem:
         sys.exit(_complain(str(problem)))
     except OSError as problem:
