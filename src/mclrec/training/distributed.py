@@ -72,7 +72,7 @@ class _Watch:
     def __init__(self, group: Group, leave: Callable[[int], None] = os._exit) -> None:
         self._group, self._leave = group, leave
         # A store of its own: requests of the default one wait for each other.
-        self._store = dist.distributed_c10d._get_default_store().clone()
+        self._store = dist.distributed_c10d._get_default_store().clone()  # type: ignore[attr-defined] # not in its stub
         self._keys = [f"mclrec/alive/{rank}" for rank in range(group.size)]
         self._store.set(self._keys[group.rank], "0")
         self._over = threading.Event()
