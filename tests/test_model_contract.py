@@ -29,6 +29,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"unit": "sequences"},
         {"unit": "sequences", "loss": "bce", "positions": "newest"},
         {"loss": "bce"},
+        {"loss": "sampled", "samples": 9},
+        {"loss": "gbce", "negatives": 3, "unit": "sequences"},
     ],
     "mclrec": [
         {},

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 __all__ = [
+    "LOST_STATUS",
     "ConfigError",
     "DataError",
     "EvaluationError",
+    "LostProcessError",
     "MclrecError",
     "MclrecWarning",
     "ModelFileError",
@@ -20,6 +22,10 @@ __all__ = [
     "invalid_value",
     "unknown_name",
 ]
+
+
+LOST_STATUS = 3
+"""Exit status of a process that ends because another one of the same run has."""
 
 
 class MclrecError(Exception):
@@ -40,6 +46,10 @@ class ModelFileError(MclrecError):
 
 class TrainingError(MclrecError):
     """Training that cannot go on: a non-finite loss, a checkpoint that does not fit."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the same run has ended or does not answer."""
 
 
 class EvaluationError(MclrecError):

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -74,3 +75,29 @@ def test_a_part_is_the_histories_themselves() -> None:
     assert part.users.tolist() == [8, 9]
     assert part.items.tolist() == [3, 4, 5, 6]
     assert part.offsets.tolist() == [0, 1, 4]
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=9),
+    st.booleans(),
+    st.integers(1, 4),
+)
+def test_parts_in_order_are_the_whole(sequences: list[list[int]], every: bool, count: int) -> None:
+    histories = Histories.of(Packed.of(sequences), np.arange(len(sequences)))
+    targets = torch.arange(len(histories.items) if every else len(sequences))
+    whole = Batch(
+        histories, targets, 7.0, (histories,), negatives=targets[:, None] + 5, shared=torch.arange(3)
+    )
+    bounds = [len(sequences) * number // count for number in range(count + 1)]
+    parts = [whole.part(slice(start, stop)) for start, stop in pairwise(bounds)]
+    together = Histories.concatenate([part.histories for part in parts])
+    for name in ("users", "items", "offsets"):
+        assert torch.equal(getattr(together, name), getattr(histories, name))
+        viewed = Histories.concatenate([part.views[0] for part in parts])
+        assert torch.equal(getattr(viewed, name), getattr(histories, name))
+    assert torch.cat([part.targets for part in parts]).tolist() == targets.tolist()
+    drawn = torch.cat([part.negatives for part in parts if part.negatives is not None])
+    assert drawn.tolist() == (targets[:, None] + 5).tolist()
+    assert all(
+        (part.count, len(part.shared if part.shared is not None else ())) == (7.0, 3) for part in parts
+    )

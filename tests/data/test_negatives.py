@@ -84,3 +84,13 @@ def test_shared_negatives_follow_a_power_of_popularity() -> None:
     weights = np.array([8, 2, 4] + [1] * (ITEMS - 3)) ** 0.5  # an item without any counts as one with one
     shares = np.bincount(drawn, minlength=ITEMS + 1)[1:] / len(drawn)
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.01)
+
+
+def test_shared_negatives_say_how_often_they_were_to_be_expected() -> None:
+    data = make([[1, 1, 1, 1, 2, 3], [1, 2, 5]])
+    sampler = SharedNegatives(20_000, 0.5)
+    drawn = sampler(prefixes(data, 5), np.arange(2), np.random.default_rng(0))
+    items = np.arange(1, ITEMS + 1)
+    counts = np.exp(sampler.log_counts(items))
+    assert counts.sum() == pytest.approx(20_000)
+    np.testing.assert_allclose(np.bincount(drawn, minlength=ITEMS + 1)[1:], counts, rtol=0.1)

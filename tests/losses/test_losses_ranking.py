@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from mclrec.losses.ranking import binary_cross_entropy, bpr, bpr_max, top1_max
+from mclrec.losses.ranking import (
+    binary_cross_entropy,
+    bpr,
+    bpr_max,
+    generalised_cross_entropy,
+    sampled_softmax,
+    top1_max,
+)
 
 
 def sigmoid(value: float) -> float:
@@ -63,3 +70,40 @@ def test_a_negative_that_is_none_has_no_gradient() -> None:
         assert of_positive.isfinite().all()
         assert of_scores.isfinite().all()
         assert of_scores[0, 1] == 0
+
+
+@pytest.mark.parametrize("calibration", [0.0, 0.4, 1.0])
+def test_gbce_equals_a_naive_loop(calibration: float) -> None:
+    torch.manual_seed(0)
+    positive, negative = torch.randn(6, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    rate, expected = 0.25, 0.0
+    beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+    assert beta == pytest.approx({0.0: 1.0, 0.4: 0.7, 1.0: rate}[calibration])
+    for target, others in zip(positive.tolist(), negative.tolist(), strict=True):
+        likely = math.log(sigmoid(target) ** beta)
+        expected -= (likely + sum(math.log(1 - sigmoid(other)) for other in others)) / 5
+    assert generalised_cross_entropy(positive, negative, rate, calibration).item() == pytest.approx(expected)
+
+
+def test_sampled_softmax_equals_a_naive_loop() -> None:
+    torch.manual_seed(0)
+    positive, negative = torch.randn(6, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    counts, expected = [0.5, 2.0, 0.1, 1.0], 0.0
+    negative[2, 1] = -math.inf  # the target itself
+    for target, others in zip(positive.tolist(), negative.tolist(), strict=True):
+        total = sum(math.exp(other) / count for other, count in zip(others, counts, strict=True))
+        expected -= math.log(math.exp(target) / (math.exp(target) + total))
+    log_counts = torch.tensor(counts, dtype=torch.float64).log()
+    assert sampled_softmax(positive, negative, log_counts).item() == pytest.approx(expected)
+
+
+def test_sampled_softmax_tends_to_the_softmax_over_everything() -> None:
+    """However unlike the items are drawn: the correction makes up for it."""
+    rng = torch.Generator().manual_seed(0)
+    scores = torch.randn(30, generator=rng, dtype=torch.float64)
+    chances = torch.rand(30, generator=rng, dtype=torch.float64) + 0.05
+    chances /= chances.sum()
+    drawn = torch.multinomial(chances, 200_000, replacement=True, generator=rng)
+    negative = scores[drawn].masked_fill(drawn == 4, -math.inf)
+    found = sampled_softmax(scores[4:5], negative.unsqueeze(0), (200_000 * chances[drawn]).log())
+    assert found.item() == pytest.approx(-scores.log_softmax(0)[4].item(), rel=1e-2)

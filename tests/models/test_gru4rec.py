@@ -31,13 +31,13 @@ def test_a_target_is_no_negative_of_its_own(loss: str, unit: str) -> None:
         torch.nn.init.normal_(parameter, std=0.5)
     [phase] = made.phases()
     batch = phase.prepare(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
-    assert batch.negatives is not None
+    assert batch.shared is not None
     outputs: Any = "all" if unit == "sequences" else "last"
     states = made.encoder.encode(batch.histories.items, batch.histories.offsets, outputs)
     scores = states @ made.encoder.items.weight[:-1].T + made.item_biases
     total = torch.zeros(())
     for row, target in zip(scores, batch.targets.tolist(), strict=True):
-        others = torch.stack([row[item] for item in batch.negatives.tolist() if item != target])[None]
+        others = torch.stack([row[item] for item in batch.shared.tolist() if item != target])[None]
         own = row[target][None]
         total += top1_max(own, others) if loss == "top1-max" else bpr_max(own, others, 1.0)
     torch.testing.assert_close(made.loss(batch, StepContext())["rec"].mean, total / batch.count)

@@ -26,6 +26,7 @@ from mclrec.models.base import (
     TrainingPhase,
     Update,
 )
+from mclrec.processes import ALONE, Processes
 from mclrec.recipes import resolve
 from mclrec.runs.train import build
 from mclrec.training.config import TrainingConfig
@@ -163,6 +164,7 @@ def real_trainer(
     seed: int = 1,
     initial: int = 1,
     reporter: Reporter | None = None,
+    processes: Processes = ALONE,
     **settings: Any,
 ) -> Trainer:
     """A small registered model by its recipe; ``initial`` seeds its first weights."""
@@ -179,6 +181,7 @@ def real_trainer(
         device=torch.device("cpu"),
         identity={"seed": seed},
         reporter=reporter,
+        processes=processes,
     )
 
 

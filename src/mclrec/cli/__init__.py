@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Any, TextIO
 
-from mclrec.errors import MclrecError, MclrecWarning
+from mclrec.errors import LOST_STATUS, LostProcessError, MclrecError, MclrecWarning
 
 __all__ = ["main"]
 
@@ -14,7 +15,8 @@ __all__ = ["main"]
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process.
 
-    The status is 0 if all went well, 2 for a user's error, which is one line on the error stream, and 130 for Ctrl-C.
+    The status is 0 if all went well, 2 for a user's error, which is one line on the error stream, 3 where another
+    process of the same run was lost, and 130 for Ctrl-C.
 
     Args:
         arguments: words after ``mclrec``; those of the process if None.
@@ -27,6 +29,10 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = _show_warning
     try:
         status = app(words or ["--help"], standalone_mode=False, prog_name="mclrec", obj={"words": words})
+    except LostProcessError as problem:
+        _complain(str(problem))
+        sys.stderr.flush()
+        os._exit(LOST_STATUS)  # at once: torch takes its time to part with who is gone
     except MclrecError as problem:
         sys.exit(_complain(str(problem)))
     except OSError as problem:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from rich.console import Console
 
+from mclrec.cli.processes import is_main
 from mclrec.cli.tables import print_run
 from mclrec.runs.train import TrainRequest, train
 from mclrec.training.reporting import ProgressReporter
@@ -15,7 +16,9 @@ __all__ = ["run"]
 
 
 def run(request: TrainRequest, *, quiet: bool = False) -> int:
-    """Train; the exit status is 130 if a signal ended it."""
+    """Train; the exit status is 130 if a signal ended it. One of several processes speaks."""
+    if not is_main():
+        return 0 if train(request).record["status"] == "finished" else 130
     with nullcontext() if quiet else ProgressReporter(Console(stderr=True)) as reporter:
         finished = train(request, reporter)
     print_run(finished)

@@ -104,7 +104,9 @@ class Batch:
         count: what sums of per-target losses are divided by. A constant share of the epoch's targets rather
             than this batch's own number, so that each target weighs the same wherever it lands.
         views: further versions of the inputs, for contrast.
-        negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension; or (N,) for all.
+        negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension.
+        shared: (N,) ids drawn once for all targets.
+        shared_log_counts: (N,) logarithm of how often each was to be expected among them.
     """
 
     histories: Histories
@@ -112,9 +114,25 @@ class Batch:
     count: float
     views: tuple[Histories, ...] = ()
     negatives: Tensor | None = None
+    shared: Tensor | None = None
+    shared_log_counts: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.histories)
+
+    def part(self, rows: slice) -> Batch:
+        """The batch of some of its rows; ``count`` stays that of the whole, and so do sums over all parts."""
+        start, stop, _ = rows.indices(len(self))
+        bounds = self.histories.offsets
+        # A target a row, or one a token: where each row has one token, both are the same.
+        own = rows if len(self.targets) == len(self) else slice(int(bounds[start]), int(bounds[stop]))
+        return replace(
+            self,
+            histories=self.histories.part(start, stop),
+            targets=self.targets[own],
+            views=tuple(view.part(start, stop) for view in self.views),
+            negatives=None if self.negatives is None else self.negatives[own],
+        )
 
     def to(self, device: torch.device) -> Batch:
         """Copy on ``device``."""
@@ -123,5 +141,11 @@ class Batch:
             histories=self.histories.to(device),
             targets=self.targets.to(device, non_blocking=True),
             views=tuple(view.to(device) for view in self.views),
-            negatives=None if self.negatives is None else self.negatives.to(device, non_blocking=True),
+            negatives=_moved(self.negatives, device),
+            shared=_moved(self.shared, device),
+            shared_log_counts=_moved(self.shared_log_counts, device),
         )
+
+
+def _moved(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device, non_blocking=True)

@@ -37,6 +37,13 @@ class SharedNegatives:
         ids: IntArray = np.minimum(places, len(self._bounds) - 1) + 1
         return ids
 
+    def log_counts(self, ids: IntArray) -> npt.NDArray[np.float64]:
+        """(N,) logarithm of how often each of the items last drawn from was to be expected in a draw."""
+        assert self._data is not None
+        weights = np.maximum(self._data.popularity[ids], 1) ** self.power
+        logs: npt.NDArray[np.float64] = np.log(self.count * weights / self._bounds[-1])
+        return logs
+
 
 class UniformNegatives:
     """Draws ``per_target`` items for each target of a batch.

@@ -17,6 +17,7 @@ from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import check_cut, default_cuts, summarise
 from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions, repeats
 from mclrec.models.base import Recommender
+from mclrec.processes import ALONE, Processes
 
 __all__ = ["SCORE_BYTES", "evaluate", "rank_targets", "rows_per_chunk", "top_items"]
 
@@ -42,6 +43,7 @@ def evaluate(
     device: torch.device | None = None,
     batch_size: int = _MAX_ROWS,
     progress: Callable[[int], None] | None = None,
+    processes: Processes = ALONE,
 ) -> Result:
     """Rank the targets of one part and summarise.
 
@@ -56,6 +58,7 @@ def evaluate(
         device: where the model is; default CPU.
         batch_size: see `rank_targets`.
         progress: see `rank_targets`.
+        processes: see `rank_targets`.
 
     Raises:
         EvaluationError: a cut is not in 1..V.
@@ -65,7 +68,15 @@ def evaluate(
         check_cut(k, model.num_items)
     targets = split.targets(part)
     start = perf_counter()
-    ranks = rank_targets(model, targets, seen=seen, device=device, batch_size=batch_size, progress=progress)
+    ranks = rank_targets(
+        model,
+        targets,
+        seen=seen,
+        device=device,
+        batch_size=batch_size,
+        progress=progress,
+        processes=processes,
+    )
     return Result(
         model=name,
         protocol=Protocol(part, seen, split.name),
@@ -88,6 +99,7 @@ def rank_targets(
     device: torch.device | None = None,
     batch_size: int = _MAX_ROWS,
     progress: Callable[[int], None] | None = None,
+    processes: Processes = ALONE,
 ) -> IntArray:
     """Rank each target among all V items: 1 + the number of other candidates that do not score below it.
 
@@ -102,11 +114,13 @@ def rank_targets(
         device: where the model is; default CPU.
         batch_size: users encoded at once; they are scored and counted in chunks that fit into `SCORE_BYTES`.
         progress: called after each batch with the number of targets in it.
+        processes: each ranks its own part of the targets, and is told all ranks.
 
     Returns:
         (M,) int64 ranks, in the order of the targets.
     """
-    place = device or torch.device("cpu")
+    place, total = device or torch.device("cpu"), len(targets)
+    targets = targets.take(np.arange(total)[processes.part(total)])
     ranks = np.empty(len(targets), dtype=np.int64)
     # Histories of like length together: models that pad have little to pad.
     lengths = targets.places - targets.data.offsets[targets.users]
@@ -117,7 +131,8 @@ def rank_targets(
             ranks[rows] = _rank_rows(model, targets, rows, seen, place)
             if progress is not None:
                 progress(len(rows))
-    return ranks
+    everyone: IntArray = processes.gather(torch.from_numpy(ranks), total).numpy()
+    return everyone
 
 
 def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["binary_cross_entropy", "bpr", "bpr_max", "top1_max"]
+__all__ = [
+    "binary_cross_entropy",
+    "bpr",
+    "bpr_max",
+    "generalised_cross_entropy",
+    "sampled_softmax",
+    "top1_max",
+]
 
 
 def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
@@ -20,6 +27,46 @@ def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
         Scalar: the sum over all scores; the caller divides by its number of targets.
     """
     return -(F.logsigmoid(positive).sum() + F.logsigmoid(-negative).sum())
+
+
+def generalised_cross_entropy(positive: Tensor, negative: Tensor, rate: float, calibration: float) -> Tensor:
+    """Sum of gBCE, ``-(log sigmoid(r_i)^beta + sum_j log(1 - sigmoid(r_j))) / (k + 1)``.
+
+    Petrov and Macdonald, gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with Negative Sampling,
+    RecSys 2023: ``beta = a (t (1 - 1 / a) + 1 / a)``. With few negatives each target counts for less than it does in
+    binary cross-entropy, so that its probability is not overestimated; t = 0 is binary cross-entropy, t = 1 calibrated.
+
+    Args:
+        positive: (T,) scores r_i of the targets.
+        negative: (T, k) scores r_j of items drawn for each.
+        rate: a, the share of all negatives that is drawn, in (0, 1].
+        calibration: t, in [0, 1].
+
+    Returns:
+        Scalar: the sum over rows; the caller divides by its number of targets.
+    """
+    beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+    terms = beta * F.logsigmoid(positive) + F.logsigmoid(-negative).sum(1)
+    return -terms.sum() / (negative.shape[1] + 1)
+
+
+def sampled_softmax(positive: Tensor, negative: Tensor, log_counts: Tensor) -> Tensor:
+    """Sum of ``-r_i + log(exp(r_i) + sum_j exp(r_j - log n_j))``, n_j how often item j was to be expected.
+
+    The sum over drawn items that are not the target estimates the softmax's sum over all of them without bias (log-q
+    correction, Bengio and Senecal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic
+    Language Model, 2008). The target is there for certain and is not corrected.
+
+    Args:
+        positive: (T,) scores r_i of the targets.
+        negative: (T, N) scores r_j of the drawn items; -inf where one is the target.
+        log_counts: (N,) logarithms of n_j, draws times probability.
+
+    Returns:
+        Scalar: the sum over rows; the caller divides by its number of targets.
+    """
+    others = (negative - log_counts).logsumexp(1)
+    return F.softplus(others - positive).sum()
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:

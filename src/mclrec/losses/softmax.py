@@ -76,7 +76,7 @@ def _rows_at_once(count: int, classes: int) -> int:
     """Rows of a chunk: all chunks alike, and few different sizes, see `mclrec.shapes`."""
     most = max(1, min(_ROWS, _SCORES // classes))
     chunks = -(-count // most)
-    return min(most, round_up(-(-count // max(chunks, 1)), 16))
+    return max(1, min(most, round_up(-(-count // max(chunks, 1)), 16)))
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

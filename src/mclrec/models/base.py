@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples, prefixes, sequences
+from mclrec.data.negatives import SharedNegatives
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError
@@ -38,11 +39,19 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """One part of a loss, as a sum and what to divide it by, so that parts of a batch add up correctly."""
+    """One part of a loss, as a sum and what to divide it by, so that parts of a batch add up correctly.
+
+    Attributes:
+        sum: over the rows at hand.
+        count: of the whole batch, whatever part of it is at hand.
+        weight: of the part in the loss.
+        whole: whether the sum is over the whole batch already, being made of gathered rows.
+    """
 
     sum: Tensor
     count: float = 1.0
     weight: float = 1.0
+    whole: bool = False
 
     @property
     def mean(self) -> Tensor:
@@ -124,6 +133,7 @@ class TrainingPhase:
         longest: n, the longest history.
         views: draws further versions of the inputs, for contrast.
         negatives: draws negative items for each target.
+        shared: draws negative items for all targets of a batch.
     """
 
     updates: Sequence[Update]
@@ -131,6 +141,7 @@ class TrainingPhase:
     longest: int
     views: Viewer | None = None
     negatives: NegativeSampler | None = None
+    shared: SharedNegatives | None = None
     name: str = "train"
     epochs: int | None = None
     validate: bool = True
@@ -143,15 +154,20 @@ class TrainingPhase:
         """See `Phase.prepare`."""
         inputs, users = examples.inputs(rows), examples.users[rows] + 1
         views = self.views(inputs, rng) if self.views else ()
-        # A child generator: what the views draw, or whether there are any, does not move the negatives.
+        # Child generators: what the views draw, or whether there are any, does not move the negatives.
         negatives = self.negatives(examples, rows, rng.spawn(1)[0]) if self.negatives else None
-        return Batch(
+        batch = Batch(
             Histories.of(inputs, users),
             torch.from_numpy(examples.targets(rows)),
             count=len(rows) * examples.num_targets / len(examples),
             views=tuple(Histories.of(view, users) for view in views),
             negatives=None if negatives is None else torch.from_numpy(negatives),
         )
+        if self.shared is None:
+            return batch
+        drawn = self.shared(examples, rows, rng.spawn(1)[0])
+        counts = torch.from_numpy(self.shared.log_counts(drawn))
+        return replace(batch, shared=torch.from_numpy(drawn), shared_log_counts=counts)
 
 
 class ItemTable:

@@ -65,9 +65,9 @@ class CL4SRec(SequentialRecommender):
         if views:
             view1, view2 = (context.gather(view) for view in views)
             pairs = ViewPairs.of((view1, view2), ((0, 1),), self.config.temperature)
-            losses["cl"] = Term(info_nce_of(pairs)[0], weight=self.config.lambda_)
+            losses["cl"] = Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)
             if self.config.gamma:
-                losses["reg"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma)
+                losses["reg"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma, whole=True)
         return losses
 
     def _states_and_views(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -52,5 +52,5 @@ class CoSeRec(InformedRecommender):
         )
         return {
             "rec": self.recommendation_loss(self.target_states(batch), batch),
-            "cl": Term(info_nce(one, other), weight=self.config.lambda_),
+            "cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True),
         }

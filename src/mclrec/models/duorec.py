@@ -75,9 +75,11 @@ class DuoRec(SequentialRecommender):
 
     def _contrast(self, name: str, one: Tensor, other: Tensor, weight: float) -> Losses:
         pairs = ViewPairs.of((one, other), ((0, 1),), self.config.temperature)
-        losses: Losses = {name: Term(info_nce_of(pairs)[0], weight=weight)}
+        losses: Losses = {name: Term(info_nce_of(pairs)[0], weight=weight, whole=True)}
         if self.config.gamma:
-            losses[f"reg of {name}"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma)
+            losses[f"reg of {name}"] = Term(
+                regularizer_official(pairs)[0], weight=self.config.gamma, whole=True
+            )
         return losses
 
 

@@ -82,18 +82,18 @@ class GRU4Rec(VectorRecommender):
         """One phase, one update a batch."""
         config = self.config
         drawn = None if config.loss == "softmax" else SharedNegatives(config.samples, config.sample_power)
-        return (TrainingPhase([Update(self.loss, "all")], config.unit, self.longest, negatives=drawn),)
+        return (TrainingPhase([Update(self.loss, "all")], config.unit, self.longest, shared=drawn),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """The configured loss."""
         outputs: Literal["last", "all"] = "last" if self.config.unit == "prefixes" else "all"
         states = self.encoder.encode(batch.histories.items, batch.histories.offsets, outputs)
         table = self.items()
-        if batch.negatives is None:
+        if batch.shared is None:
             return {"rec": Term(table.cross_entropy(states, batch.targets), batch.count)}
         positive = table.pair_scores(states, batch.targets).float()
-        negative = table.scores_of(states, batch.negatives)
-        negative = negative.masked_fill(batch.targets.unsqueeze(1) == batch.negatives, -torch.inf)
+        negative = table.scores_of(states, batch.shared)
+        negative = negative.masked_fill(batch.targets.unsqueeze(1) == batch.shared, -torch.inf)
         if self.config.loss == "top1-max":
             return {"rec": Term(top1_max(positive, negative), batch.count)}
         return {"rec": Term(bpr_max(positive, negative, self.config.penalty), batch.count)}

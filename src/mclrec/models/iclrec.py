@@ -100,12 +100,12 @@ class ICLRec(SequentialRecommender):
         if self.config.beta:
             rows = flatten_newest(viewed, together.offsets, self.longest).chunk(2)
             one, other = (context.gather(view) for view in rows)
-            losses["instances"] = Term(info_nce(one, other), weight=self.config.beta)
+            losses["instances"] = Term(info_nce(one, other), weight=self.config.beta, whole=True)
         if self.config.lambda_:
             means = mean_pool(viewed, together.offsets).chunk(2)
             intents = context.gather(self._intents(mean_pool(states.detach(), batch.histories.offsets)))
             contrasts = [info_nce(context.gather(view), intents) for view in means]
-            losses["intents"] = Term(torch.stack(contrasts).mean(), weight=self.config.lambda_)
+            losses["intents"] = Term(torch.stack(contrasts).mean(), weight=self.config.lambda_, whole=True)
         return losses
 
     def _intents(self, means: Tensor) -> Tensor:

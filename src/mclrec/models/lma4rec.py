@@ -64,14 +64,14 @@ class LMA4Rec(InformedRecommender):
         losses: Losses = {"rec": self.recommendation_loss(self.target_states(batch), batch)}
         masks = self.bernoulli.masks(self.bernoulli.uniforms(2))
         contrast = self._contrast(self.encode(batch.views, "all"), batch, masks, context)
-        return losses | {"cl": Term(contrast, weight=self.config.lambda_)}
+        return losses | {"cl": Term(contrast, weight=self.config.lambda_, whole=True)}
 
     def mask_loss(self, batch: Batch, context: StepContext) -> Losses:
         """The contrast under two masks and under their opposites; the encoder only runs forward here."""
         uniforms, states = self.bernoulli.uniforms(2), self.encode(batch.views, "all")
         both = (self.bernoulli.masks(uniforms), self.bernoulli.opposite_masks(uniforms))
         one, other = (self._contrast(states, batch, masks, context) for masks in both)
-        return {"cl": Term(arm_surrogate(one, other, uniforms, self.bernoulli.logits))}
+        return {"cl": Term(arm_surrogate(one, other, uniforms, self.bernoulli.logits), whole=True)}
 
     def _contrast(
         self, states: Sequence[Tensor], batch: Batch, masks: Tensor, context: StepContext

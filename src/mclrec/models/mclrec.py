@@ -143,11 +143,11 @@ class MCLRec(SequentialRecommender):
         contrast = info_nce_of(pairs)
         losses: Losses = {}
         if lambda_:
-            losses["cl1"] = Term(contrast[-1], weight=lambda_)
+            losses["cl1"] = Term(contrast[-1], weight=lambda_, whole=True)
         if beta:
-            losses["cl2"] = Term(contrast[: len(_CROSSED)].sum(), weight=beta)
+            losses["cl2"] = Term(contrast[: len(_CROSSED)].sum(), weight=beta, whole=True)
         if beta and gamma:
-            losses["reg"] = Term(self._regularizer(pairs), weight=gamma)
+            losses["reg"] = Term(self._regularizer(pairs), weight=gamma, whole=True)
         return losses
 
     def _regularizer(self, pairs: ViewPairs) -> Tensor:

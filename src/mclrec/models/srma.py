@@ -103,7 +103,7 @@ class SRMA(SequentialRecommender):
         one, other = (context.gather(view) for view in self._views(batch.views))
         return {
             "rec": self.recommendation_loss(states, batch),
-            "cl": Term(info_nce(one, other), weight=self.config.lambda_),
+            "cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True),
         }
 
     def query_vectors(self, histories: Histories) -> Tensor:

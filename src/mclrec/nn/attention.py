@@ -185,14 +185,14 @@ class _LastAttention(torch.autograd.Function):
         wide = torch.promote_types(queries.dtype, torch.float32)
         with torch.autocast(queries.device.type, enabled=False):
             asked = queries.to(wide).index_select(0, plan.owners).unflatten(1, (heads, -1))  # (S, heads, .)
-            keys, values = pairs = keys_values.to(wide).view(len(asked), 2, heads, -1).unbind(1)
+            keys, values = pairs = keys_values.to(wide).unflatten(1, (2, heads, -1)).unbind(1)
             scores = (asked * keys).sum(-1).mul_(1 / math.sqrt(keys.shape[-1]))  # (S, heads)
             if hidden is not None:
                 scores += (hidden * _HIDDEN)[:, None]
             padded = scores.new_full((heads, len(queries) * plan.longest), ABSENT)
             padded.index_copy_(1, plan.slots, scores.index_select(0, plan.inverse).T)
             weights = padded.view(heads, len(queries), plan.longest).softmax(-1)
-            dropped = _multiply(weights, mask).view(heads, -1).index_select(1, plan.slots)  # (heads, T)
+            dropped = _multiply(weights, mask).flatten(1).index_select(1, plan.slots)  # (heads, T)
             mixed = _sum_histories(values, dropped, plan)
         ctx.save_for_backward(asked, *pairs, weights, dropped)
         ctx.plan, ctx.mask, ctx.narrow = plan, mask, queries.dtype
@@ -206,9 +206,9 @@ class _LastAttention(torch.autograd.Function):
         received = gradient.to(keys.dtype).index_select(0, plan.owners).unflatten(1, (heads, -1))
         of_dropped = (received * values).sum(-1).index_select(0, plan.inverse)  # (T, heads)
         padded = torch.zeros_like(weights)
-        padded.view(heads, -1).index_copy_(1, plan.slots, of_dropped.T)
+        padded.flatten(1).index_copy_(1, plan.slots, of_dropped.T)
         slopes = _softmax_backward(_multiply(padded, ctx.mask), weights, -1)
-        of_scores = slopes.mul_(1 / math.sqrt(keys.shape[-1])).view(heads, -1).index_select(1, plan.slots)
+        of_scores = slopes.mul_(1 / math.sqrt(keys.shape[-1])).flatten(1).index_select(1, plan.slots)
         inside = keys.new_zeros(2, len(keys), heads, 1)
         both = torch.stack([of_scores.T, dropped.T])  # (2, T, heads)
         inside.view(2, len(keys), heads).index_copy_(1, plan.inverse, both)

@@ -19,6 +19,8 @@ class LearnableBernoulli(Seeded):
         keep: probability with which each unit is kept at first.
     """
 
+    for_batch = True
+
     def __init__(self, width: int, keep: float) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.full((width,), keep).logit())

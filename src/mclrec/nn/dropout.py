@@ -6,6 +6,8 @@ the linear layer before it. At p = .5 one random bit a unit is enough; other rat
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,9 +19,14 @@ _RESOLUTION = 1 << 16
 
 
 class Seeded(nn.Module):
-    """A module that draws in training, from a generator that `seed_dropout` gives it."""
+    """A module that draws in training, from a generator that `seed_dropout` gives it.
+
+    Attributes:
+        for_batch: whether it draws once for a whole batch, and so the same in all processes that share one.
+    """
 
     generator: np.random.Generator | None = None
+    for_batch: ClassVar[bool] = False
 
 
 class Dropout(Seeded):
@@ -54,11 +61,19 @@ class Dropout(Seeded):
         return f"p={self.p}"
 
 
-def seed_dropout(model: nn.Module, generator: np.random.Generator) -> None:
-    """Let all that draws in ``model`` draw from ``generator`` from now on, in the order of the forward pass."""
+def seed_dropout(
+    model: nn.Module, generator: np.random.Generator, for_batch: np.random.Generator | None = None
+) -> None:
+    """Let all that draws in ``model`` draw from ``generator`` from now on, in the order of the forward pass.
+
+    Args:
+        model: what is to be seeded.
+        generator: of this process.
+        for_batch: of what is drawn once for a whole batch, where other processes have other parts of it.
+    """
     for module in model.modules():
         if isinstance(module, Seeded):
-            module.generator = generator
+            module.generator = for_batch if for_batch and module.for_batch else generator
     if any(parameter.is_cuda for parameter in model.parameters()):
         torch.cuda.manual_seed_all(int(generator.integers(1 << 62)))
 

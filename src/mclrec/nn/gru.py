@@ -58,6 +58,9 @@ class GRUEncoder(nn.Module):
         Returns:
             (B, d) or (T, d), in the order of the input.
         """
+        if not len(items):  # torch refuses to go over nothing
+            nothing: Tensor = self.out(self.items(items).new_zeros(0, self.gru.hidden_size))
+            return nothing
         order, inverse, sizes = _by_time(offsets)
         x = take(self.dropout(self.items(items)), order.to(items.device))
         with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision

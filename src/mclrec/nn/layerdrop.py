@@ -21,6 +21,8 @@ class DroppedLayers(Seeded):
         dropout: rate inside each layer.
     """
 
+    for_batch = True
+
     def __init__(self, layers: int, dropped: int, *, width: int, dropout: float) -> None:
         super().__init__()
         self.dropped = min(dropped, layers)

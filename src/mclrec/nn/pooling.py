@@ -39,4 +39,4 @@ def flatten_newest(states: Tensor, offsets: Tensor, longest: int) -> Tensor:
     rows = torch.repeat_interleave(lengths)
     places = torch.arange(len(states)) - offsets[1:][rows] + (rows + 1) * longest
     flat = states.new_zeros(len(lengths) * longest, states.shape[1])
-    return flat.index_copy(0, places.to(states.device), states).view(len(lengths), -1)
+    return flat.index_copy(0, places.to(states.device), states).view(len(lengths), longest * states.shape[1])

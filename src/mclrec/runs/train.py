@@ -21,12 +21,14 @@ from mclrec.files import write_json, write_text
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.storage import load_model, save_model
+from mclrec.processes import ALONE, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.card import model_card
 from mclrec.runs.run import Run, ranks_path
 from mclrec.runs.sources import DataSource, make_split, open_source
 from mclrec.runs.transfer import take_over
+from mclrec.training.distributed import joined
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.tracking import TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
@@ -75,18 +77,29 @@ class TrainRequest:
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
-    """Run the request; see `TrainRequest`.
+    """Run the request; see `TrainRequest`. Where torchrun started several processes, all of them train one model.
 
     Raises:
         MclrecError: of any kind that the data, the recipe or the training can cause.
     """
     device = resolve_device(request.device)
     _check_words(request)
+    with joined(device) as processes:
+        if processes.main:
+            return _train(request, device, processes, reporter)
+        return _train(replace(request, track=None), device, processes, None)
+
+
+def _train(
+    request: TrainRequest, device: torch.device, processes: Processes, reporter: Reporter | None
+) -> Run:
+    """Run the request as one of some processes."""
+    processes.tell(lambda: _check_directory(request))
     data, source = open_source(request.data)
     split = make_split(data, request.split)
     recipe = resolve(request.model, data.name, request.recipe, request.settings)
     recipe = replace(recipe, training=recipe.training.on(device))
-    directory = _directory(request, data.name)
+    directory = Path(processes.tell(lambda: str(_directory(request, data.name))))
     model = build(recipe, split.training, request.seed)
     if request.base:
         take_over(model, data.item_ids, data.user_ids, load_model(request.base))
@@ -102,23 +115,27 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
             device=device,
             identity=_identity(info),
             reporter=told,
+            processes=processes,
         )
         fit = trainer.fit(resume=request.resume)
-    save_model(
-        directory,
-        name=recipe.model,
-        model=model,
-        items=data.item_ids,
-        counts=split.training.popularity,
-        users=data.user_ids,
-        extra=info,
-    )
+    if processes.main:
+        save_model(
+            directory,
+            name=recipe.model,
+            model=model,
+            items=data.item_ids,
+            counts=split.training.popularity,
+            users=data.user_ids,
+            extra=info,
+        )
     results: dict[str, Any] = {}
     if request.measured and not fit.interrupted:
-        results = measure(model, split, recipe, directory, request.seed, device)
-    record = _record(fit, results, time.perf_counter() - started, device)
-    write_json(directory / "metrics.json", record)
-    write_text(directory / "README.md", model_card(info, record, recipe))
+        results = measure(model, split, recipe, directory, request.seed, device, processes)
+    if processes.main:
+        record = _record(fit, results, time.perf_counter() - started, device, processes.size)
+        write_json(directory / "metrics.json", record)
+        write_text(directory / "README.md", model_card(info, record, recipe))
+    processes.wait()
     return Run(directory)
 
 
@@ -143,13 +160,22 @@ def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
 
 
 def measure(
-    model: Recommender, split: Split, recipe: Recipe, directory: Path, seed: int, device: torch.device
+    model: Recommender,
+    split: Split,
+    recipe: Recipe,
+    directory: Path,
+    seed: int,
+    device: torch.device,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Test metrics under both protocols; writes the exact ranks beside the model."""
     results = {}
     for label, seen in _PROTOCOLS:
-        result = evaluate(model, split, name=recipe.model, seen=seen, seed=seed, device=device)
-        result.save_ranks(ranks_path(directory, "test", label))
+        result = evaluate(
+            model, split, name=recipe.model, seen=seen, seed=seed, device=device, processes=processes
+        )
+        if processes.main:
+            result.save_ranks(ranks_path(directory, "test", label))
         results[label] = result.to_json()
     return {"test": results}
 
@@ -170,16 +196,21 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _check_words(request: TrainRequest) -> None:
-    """Find mistakes that need no data before data are read, which may take long."""
+    """Find mistakes that need no data."""
     resolve(request.model, "", request.recipe, request.settings)
     if request.track is not None:
         check_tracker(request.track)
+
+
+def _check_directory(request: TrainRequest) -> str:
+    """Find out before data are read, which may take long, whether the directory can be used; its name."""
     if request.out is None or not request.out.exists():
-        return
+        return str(request.out)
     if not request.out.is_dir():
         raise ConfigError(f"{request.out}: is not a directory; give another --out")
     if not request.resume and any(request.out.iterdir()):
         raise ConfigError(f"{request.out}: is not empty: go on with --resume, or give another --out")
+    return str(request.out)
 
 
 @contextmanager
@@ -258,7 +289,9 @@ def _identity(info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _record(fit: FitResult, results: dict[str, Any], seconds: float, device: torch.device) -> dict[str, Any]:
+def _record(
+    fit: FitResult, results: dict[str, Any], seconds: float, device: torch.device, processes: int
+) -> dict[str, Any]:
     """Contents of ``metrics.json``."""
     return {
         "status": "interrupted" if fit.interrupted else "finished",
@@ -269,6 +302,7 @@ def _record(fit: FitResult, results: dict[str, Any], seconds: float, device: tor
         "seconds": round(seconds, 1),
         "device": device.type,
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "results": results,
     }
 

@@ -9,7 +9,9 @@ import torch
 
 from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
+from mclrec.data.packed import IntArray
 from mclrec.models.base import Phase
+from mclrec.processes import ALONE, Processes
 from mclrec.randomness import Stream, generator
 
 __all__ = ["EpochBatches"]
@@ -18,12 +20,16 @@ __all__ = ["EpochBatches"]
 class EpochBatches:
     """Batches of one epoch. What is drawn depends on (seed, phase, epoch, step) alone.
 
+    Each process draws the whole batch, which costs it little beside a step, and keeps its own rows: so their number
+    changes nothing.
+
     Args:
         phase: prepares batches.
         examples: what they are cut from.
-        batch_size: examples a batch; the last may be smaller.
+        batch_size: examples a batch of all processes; the last may be smaller.
         key: (seed, number of the phase, epoch).
         device: where the batches go.
+        processes: that share each batch.
     """
 
     def __init__(
@@ -33,21 +39,26 @@ class EpochBatches:
         batch_size: int,
         key: tuple[int, int, int],
         device: torch.device,
+        processes: Processes = ALONE,
     ) -> None:
         self._phase, self._examples, self._batch_size = phase, examples, batch_size
-        self._key, self._device = key, device
+        self._key, self._device, self._processes = key, device, processes
         seed, number, epoch = key
         self._order = generator(seed, Stream.ORDER, number, epoch).permutation(len(examples))
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
 
+    def size(self, step: int) -> int:
+        """Examples of batch number ``step``, those of all processes together."""
+        return len(self._rows(step))
+
     def prepare(self, step: int) -> Batch:
-        """Batch number ``step``."""
-        rows = self._order[step * self._batch_size : (step + 1) * self._batch_size]
+        """This process's part of batch number ``step``."""
         seed, number, epoch = self._key
         rng = generator(seed, Stream.VIEWS, number, epoch, step)
-        return self._phase.prepare(self._examples, rows, rng).to(self._device)
+        batch = self._phase.prepare(self._examples, self._rows(step), rng)
+        return batch.part(self._processes.part(len(batch))).to(self._device)
 
     def starting_at(self, step: int) -> Iterator[tuple[int, Batch]]:
         """Batches from ``step`` to the end of the epoch, with their numbers."""
@@ -58,3 +69,6 @@ class EpochBatches:
                 ahead = pool.submit(self.prepare, step + 1) if step + 1 < len(self) else None
                 yield step, batch
                 step += 1
+
+    def _rows(self, step: int) -> IntArray:
+        return self._order[step * self._batch_size : (step + 1) * self._batch_size]

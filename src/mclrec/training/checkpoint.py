@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mclrec.errors import TrainingError
 from mclrec.models.storage import load_tensors, save_tensors
+from mclrec.processes import ALONE, Processes
 from mclrec.training.history import EpochRecord
 
 __all__ = ["Checkpoints", "Position"]
@@ -67,19 +68,23 @@ class Position:
 
 
 class Checkpoints:
-    """The ``checkpoint`` folder of a run.
+    """The ``checkpoint`` folder of a run. What it holds does not depend on the number of processes.
 
     Args:
-        directory: the folder.
+        directory: the folder; where there are several processes, all of them see it.
         identity: what must be the same for a run to go on: configuration, seed, data.
+        processes: of which the main one writes.
     """
 
-    def __init__(self, directory: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, identity: dict[str, Any], processes: Processes = ALONE) -> None:
+        self._processes = processes
         self._state, self._best = directory / _STATE, directory / _BEST
         self._identity = json.loads(json.dumps(identity))
 
     def save(self, position: Position, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write the position and the tensors of each part in one atomic file."""
+        if not self._processes.main:
+            return
         tensors = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
         metadata = {"position": json.dumps(asdict(position)), "identity": json.dumps(self._identity)}
         save_tensors(self._state, tensors, metadata)
@@ -104,10 +109,12 @@ class Checkpoints:
 
     def save_best(self, model: dict[str, Tensor]) -> None:
         """Keep the weights of the best epoch so far."""
-        save_tensors(self._best, model, {})
+        if self._processes.main:
+            save_tensors(self._best, model, {})
 
     def load_best(self) -> dict[str, Tensor] | None:
         """The best epoch's weights, if there was one."""
+        self._processes.wait()  # until they are written
         return load_tensors(self._best)[0] if self._best.exists() else None
 
     def _compare(self, saved: dict[str, Any]) -> None:

@@ -9,15 +9,19 @@ from torch import Tensor
 
 from mclrec.errors import TrainingError
 from mclrec.models.base import Recommender
+from mclrec.processes import ALONE, Processes
 from mclrec.training.config import TrainingConfig
 
 __all__ = ["Optimisers"]
 
 
 class Optimisers:
-    """Adam for each group that the updates of a phase name."""
+    """Adam for each group that the updates of a phase name. Gradients are those of all processes."""
 
-    def __init__(self, model: Recommender, groups: set[str], config: TrainingConfig) -> None:
+    def __init__(
+        self, model: Recommender, groups: set[str], config: TrainingConfig, processes: Processes = ALONE
+    ) -> None:
+        self._processes = processes
         available, rates = model.parameter_groups(), model.learning_rates()
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._all = list(model.parameters())
@@ -52,6 +56,7 @@ class Optimisers:
         """One step of the group's optimiser down the gradient of ``loss``."""
         adam = self._adam[group]
         loss.backward()
+        self._processes.add_gradients(self._parameters[group])
         adam.step()
         adam.zero_grad(set_to_none=True)
 

@@ -6,10 +6,11 @@ from its last checkpoint gives the same numbers as one that was not.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mclrec.evaluation.ranking import rank_targets
 from mclrec.files import remove_leftovers
 from mclrec.models.base import FitContext, Losses, Phase, Recommender, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
+from mclrec.processes import ALONE, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.training.averaging import WeightAverage
 from mclrec.training.batches import EpochBatches
@@ -71,6 +73,7 @@ class Trainer:
         device: where to train.
         identity: what a resumed run must have in common with its checkpoint.
         reporter: told about progress.
+        processes: that train it together: each has its part of every batch, and the main one writes.
     """
 
     def __init__(
@@ -84,11 +87,13 @@ class Trainer:
         device: torch.device,
         identity: dict[str, Any],
         reporter: Reporter | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model, self.split, self.config = model, split, config.on(device)
         self.seed, self.device, self.directory = seed, device, directory
         self._metric = parse_metric(config.metric)
-        self._checkpoints = Checkpoints(directory / "checkpoint", identity)
+        self._processes = processes
+        self._checkpoints = Checkpoints(directory / "checkpoint", identity, processes)
         self._reporter = reporter or SilentReporter()
         self._average = WeightAverage(model, None)
         self._saved_at = time.monotonic()
@@ -99,9 +104,11 @@ class Trainer:
         Raises:
             TrainingError: a loss is not finite; nothing to resume, or another run's checkpoint.
             DataError: the data give no example.
+            LostProcessError: another process has ended.
         """
         position, restored = self._checkpoints.load() if resume else (Position(), None)
-        remove_leftovers(self.directory)
+        if self._processes.main:
+            remove_leftovers(self.directory)
         self.model.on_fit_start(self.split.training)
         self.model.to(self.device)
         phases = self.model.phases()
@@ -144,14 +151,22 @@ class Trainer:
     def _epoch_time(self, number: int, phase: Phase, steps: int) -> float:
         """Seconds of one epoch by the median of ``steps`` of its batches, after one that warms up."""
         examples = phase.examples(self.split.training)
-        optimisers = Optimisers(self.model, {update.group for update in phase.updates}, self.config)
-        batches = EpochBatches(phase, examples, self.config.batch_size, (self.seed, number, 1), self.device)
+        optimisers = self._optimisers(phase)
+        batches = self._batches(phase, examples, (self.seed, number, 1))
         times = []
         for step in range(min(steps + 1, len(batches))):
             started = time.perf_counter()
-            self._run_updates(phase, batches.prepare(step), optimisers, (self.seed, number, 1, step))
+            batch, size = batches.prepare(step), batches.size(step)
+            self._run_updates(phase, batch, size, optimisers, (self.seed, number, 1, step))
             times.append(time.perf_counter() - started)
         return statistics.median(times[1:] or times) * len(batches)
+
+    def _optimisers(self, phase: Phase) -> Optimisers:
+        groups = {update.group for update in phase.updates}
+        return Optimisers(self.model, groups, self.config, self._processes)
+
+    def _batches(self, phase: Phase, examples: Examples, key: tuple[int, int, int]) -> EpochBatches:
+        return EpochBatches(phase, examples, self.config.batch_size, key, self.device, self._processes)
 
     def _run_phase(
         self,
@@ -162,7 +177,7 @@ class Trainer:
     ) -> None:
         """All epochs of one phase, from ``position`` on."""
         self.model.on_phase_start(phase.name)
-        optimisers = Optimisers(self.model, {update.group for update in phase.updates}, self.config)
+        optimisers = self._optimisers(phase)
         self._average = WeightAverage(self.model, self.config.average if phase.validate else None)
         if restored:
             self.model.load_state_dict(restored["model"])
@@ -187,42 +202,72 @@ class Trainer:
         key = (self.seed, position.phase, position.epoch)
         if position.step == 0:
             self.model.on_epoch_start(self._context(position))
+        # Different processors round differently: once an epoch, all have the main process's weights and buffers.
+        self._processes.spread(self.model.state_dict().values())
         self.model.train()
-        batches = EpochBatches(phase, examples, self.config.batch_size, key, self.device)
+        batches = self._batches(phase, examples, key)
         self._reporter.epoch_started(phase.name, position.epoch, len(batches), position.step)
         started = time.perf_counter() - position.seconds
         for step, batch in batches.starting_at(position.step):
-            position.add(self._run_updates(phase, batch, optimisers, (*key, step)))
+            position.add(self._run_updates(phase, batch, batches.size(step), optimisers, (*key, step)))
             self._average.add()
             position.seconds = time.perf_counter() - started
             self._reporter.stepped(position.means)
             due = time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes
-            if stop.requested or due:
+            stopping, saving = self._processes.any(stop.requested, due)
+            if stopping or saving:
                 self._save(position, optimisers.state())
-            if stop.requested:
+            if stopping:
                 raise _Interrupted
         self._finish_epoch(phase, position, optimisers.learning_rates)
         self._save(position, optimisers.state())
 
     def _run_updates(
-        self, phase: Phase, batch: Batch, optimisers: Optimisers, key: tuple[int, ...]
+        self, phase: Phase, batch: Batch, size: int, optimisers: Optimisers, key: tuple[int, ...]
     ) -> dict[str, float]:
-        """All updates of one batch; mean losses by ``group/part``, the last where a group is updated twice."""
+        """All updates of one batch; mean losses by ``group/part``, the last where a group is updated twice.
+
+        ``batch`` is this process's part of a batch of ``size`` rows.
+        """
         reported: dict[str, float] = {}
-        context = StepContext()
+        context = StepContext(lambda rows: self._processes.gather(rows, size))
         for number, update in enumerate(phase.updates):
             optimisers.reach_only(update.group)
-            seed_dropout(self.model, generator(key[0], Stream.DROPOUT, *key[1:], number))
+            self._seed_dropout(phase, number, key)
             enabled = self.config.precision == "bf16"
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
-                losses = update.loss(batch, context)
+                losses = self._shares(update.loss(batch, context))
                 total = torch.stack([term.weight * term.mean.float() for term in losses.values()]).sum()
-            if not total.isfinite():
-                raise TrainingError(_not_finite(phase, update, losses, key))
+            *of_parts, of_all = self._means(losses, total)
+            means = dict(zip(losses, of_parts, strict=True))
+            if not math.isfinite(of_all):
+                raise TrainingError(_not_finite(phase, update, means, key))
             optimisers.step(update.group, total)
             prefix = f"{update.group}/" if len({other.group for other in phase.updates}) > 1 else ""
-            reported |= {f"{prefix}{name}": float(term.mean.detach()) for name, term in losses.items()}
+            reported |= {f"{prefix}{name}": mean for name, mean in means.items()}
         return reported
+
+    def _shares(self, losses: Losses) -> Losses:
+        """What this process has of the loss: what all of them compute of gathered rows counts once in all."""
+        size = self._processes.size
+        return {
+            name: replace(term, sum=term.sum / size) if term.whole and size > 1 else term
+            for name, term in losses.items()
+        }
+
+    def _means(self, losses: Losses, total: Tensor) -> list[float]:
+        """Of each part over the whole batch, and of what is minimised."""
+        means = [*(term.mean for term in losses.values()), total]
+        values: list[float] = self._processes.add_up(
+            torch.stack([mean.detach().double() for mean in means])
+        ).tolist()
+        return values
+
+    def _seed_dropout(self, phase: Phase, number: int, key: tuple[int, ...]) -> None:
+        """Units are dropped in each row on its own, so each process has a stream; the first is that of one alone."""
+        stream = number + len(phase.updates) * self._processes.rank
+        own, common = (generator(key[0], Stream.DROPOUT, *key[1:], place) for place in (stream, number))
+        seed_dropout(self.model, own, common if self._processes.size > 1 else None)
 
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
         """Validate, keep the best weights, write history, move on to the next epoch."""
@@ -239,12 +284,19 @@ class Trainer:
             phase.name, position.epoch, position.seconds, position.means, metrics, best, rates
         )
         position.history.append(record)
-        write_history(self.directory / "history.jsonl", position.history)
+        if self._processes.main:
+            write_history(self.directory / "history.jsonl", position.history)
         self._reporter.epoch_finished(record)
         position.next_epoch()
 
     def _validate(self) -> float:
-        ranks = rank_targets(self.model, self.split.validation, seen=self.config.seen, device=self.device)
+        ranks = rank_targets(
+            self.model,
+            self.split.validation,
+            seen=self.config.seen,
+            device=self.device,
+            processes=self._processes,
+        )
         return self._metric.mean(ranks)
 
     def _context(self, position: Position) -> FitContext:
@@ -264,9 +316,9 @@ class Trainer:
         self._saved_at = time.monotonic()
 
 
-def _not_finite(phase: Phase, update: Update, losses: Losses, key: tuple[int, ...]) -> str:
+def _not_finite(phase: Phase, update: Update, means: dict[str, float], key: tuple[int, ...]) -> str:
     """What went wrong, and where."""
-    parts = ", ".join(f"{name} {float(term.mean.detach()):.4g}" for name, term in losses.items())
+    parts = ", ".join(f"{name} {mean:.4g}" for name, mean in means.items())
     return (
         f"the loss of update {update.group!r} is not finite in phase {phase.name!r}, epoch {key[2]}, "
         f"batch {key[3] + 1} ({parts}): lower the learning rate, or train in fp32"

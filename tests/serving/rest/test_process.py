@@ -67,7 +67,7 @@ class Load:
 
 def test_the_end_and_reloads_under_load_lose_no_request(model_directory: Path, tmp_path: Path) -> None:
     directory = shutil.copytree(model_directory, tmp_path / "run")
-    with serving(directory, tmp_path, "--drain", "0.5") as running:
+    with serving(directory, tmp_path, "--drain", "0.5", "--deadline", "30") as running:
         load = Load(running.url)
 
         async def work() -> None:

@@ -52,6 +52,15 @@ def train(
     ] = None,
     seed: SeedOption = 1,
     device: DeviceOption = "auto",
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            min=1,
+            help="That share each batch, on this machine; see also torchrun.",
+        ),
+    ] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted or killed run.")
     ] = False,
@@ -72,6 +81,11 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing until the end.")] = False,
 ) -> int:
     """Train a model on a log, measure it under both protocols, and write its directory."""
+    from mclrec.cli.processes import is_one_of_several, run_processes
+
+    words: list[str] = context.obj["words"]
+    if processes > 1 and not is_one_of_several():
+        return run_processes(words, processes)
     from mclrec.cli import training
     from mclrec.recipes import parse_setting
     from mclrec.runs.sources import DataSource
@@ -89,7 +103,7 @@ def train(
         resume,
         base,
         split,
-        command=shlex.join(["mclrec", *_without_resume(context.obj["words"])]),
+        command=shlex.join(["mclrec", *_without_resume(words)]),
         track=track,
     )
     return training.run(request, quiet=quiet)

@@ -1,0 +1,236 @@
+"""Several processes that train one model: which of them this is, and what they tell each other.
+
+Every process holds all parameters and takes its part of the rows of each batch. What is added up here gives all of
+them the same numbers, bit by bit, so that they stay alike. `ALONE` is the one process of an ordinary run: it has all
+rows and nobody to talk to, and what it is given comes back as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mclrec.errors import LostProcessError
+
+__all__ = ["ALONE", "Alone", "Group", "Processes", "lost"]
+
+_BUCKET = 1 << 20
+"""Numbers of small gradients that are added up in one go; larger tensors go by themselves, without a copy."""
+
+
+class Processes(Protocol):
+    """What a process can ask of the others. All of them must call the same methods in the same order."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+
+    @property
+    def size(self) -> int:
+        """N, how many there are."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes files and says how far things are."""
+
+    def part(self, total: int) -> slice:
+        """Which of ``total`` rows are this process's own: all parts in order are all rows, none of them twice."""
+
+    def gather(self, rows: Tensor, total: int) -> Tensor:
+        """The rows of all processes in order, with gradients.
+
+        Args:
+            rows: (n, ...) this process's part of the rows.
+            total: rows of all processes together.
+
+        Returns:
+            (total, ...); a gradient of it, added up over the processes, reaches the rows of each.
+        """
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """Sum over the processes, in place."""
+
+    def highest(self, values: Tensor) -> Tensor:
+        """Maximum over the processes, in place."""
+
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Give each parameter the sum of its gradients; none where no process has one."""
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether some process raised it."""
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors by the main process's."""
+
+    def tell(self, text: Callable[[], str]) -> str:
+        """A text that only the main process makes."""
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+
+
+class Alone:
+    """See `Processes`: there is one."""
+
+    rank, size, main = 0, 1, True
+
+    def part(self, total: int) -> slice:
+        """See `Processes.part`."""
+        return slice(0, total)
+
+    def gather(self, rows: Tensor, total: int) -> Tensor:  # noqa: ARG002 - the interface
+        """See `Processes.gather`."""
+        return rows
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """See `Processes.add_up`."""
+        return values
+
+    def highest(self, values: Tensor) -> Tensor:
+        """See `Processes.highest`."""
+        return values
+
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """See `Processes.add_gradients`."""
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """See `Processes.any`."""
+        return flags
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """See `Processes.spread`."""
+
+    def tell(self, text: Callable[[], str]) -> str:
+        """See `Processes.tell`."""
+        return text()
+
+    def wait(self) -> None:
+        """See `Processes.wait`."""
+
+
+ALONE = Alone()
+"""The one process of a run that was started without others."""
+
+
+class Group:
+    """The processes of torch's default process group; see `Processes`.
+
+    Raises:
+        LostProcessError: in every method, where another process has ended or does not answer.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.main = self.rank == 0
+
+    def part(self, total: int) -> slice:
+        """See `Processes.part`. Parts differ by one row at most."""
+        return self._part(total, self.rank)
+
+    def gather(self, rows: Tensor, total: int) -> Tensor:
+        """See `Processes.gather`."""
+        gathered: Tensor = _Gather.apply(rows, total, self)  # type: ignore[no-untyped-call]
+        return gathered
+
+    def collect(self, rows: Tensor, total: int) -> Tensor:
+        """`gather` without gradients."""
+        most = -(-total // self.size)
+        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        pieces = [torch.empty_like(padded) for _ in range(self.size)]
+        with lost():
+            dist.all_gather(pieces, padded)
+        parts = (self._part(total, rank) for rank in range(self.size))
+        return torch.cat([piece[: part.stop - part.start] for piece, part in zip(pieces, parts, strict=True)])
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """See `Processes.add_up`."""
+        with lost():
+            dist.all_reduce(values)
+        return values
+
+    def highest(self, values: Tensor) -> Tensor:
+        """See `Processes.highest`."""
+        with lost():
+            dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values
+
+    @torch.no_grad()
+    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """See `Processes.add_gradients`. Small ones travel together, with marks of which there are."""
+        there = [parameter.grad is not None for parameter in parameters]
+        gradients = [
+            torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            for parameter in parameters
+        ]
+        small = [gradient for gradient in gradients if gradient.numel() < _BUCKET]
+        marks = gradients[0].new_tensor(there)
+        bucket = self.add_up(torch.cat([marks, *(gradient.flatten() for gradient in small)]))
+        marks, *sums = bucket.split([len(marks), *(gradient.numel() for gradient in small)])
+        for gradient, total in zip(small, sums, strict=True):
+            gradient.copy_(total.view_as(gradient))
+        for parameter, gradient, mark in zip(parameters, gradients, marks.tolist(), strict=True):
+            if mark:
+                parameter.grad = gradient if gradient.numel() < _BUCKET else self.add_up(gradient)
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """See `Processes.any`."""
+        return tuple(self.highest(torch.tensor(flags, dtype=torch.uint8)).bool().tolist())
+
+    @torch.no_grad()
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """See `Processes.spread`."""
+        for tensor in tensors:
+            whole = tensor.contiguous()
+            with lost():
+                dist.broadcast(whole, src=0)
+            tensor.copy_(whole)
+
+    def tell(self, text: Callable[[], str]) -> str:
+        """See `Processes.tell`."""
+        message = torch.frombuffer(bytearray(text().encode()), dtype=torch.uint8) if self.main else None
+        size = torch.tensor(0 if message is None else len(message))
+        self.spread([size])
+        content = torch.empty(int(size), dtype=torch.uint8) if message is None else message
+        self.spread([content])
+        return bytes(content.numpy()).decode()
+
+    def wait(self) -> None:
+        """See `Processes.wait`."""
+        self.add_up(torch.zeros(1))
+
+    def _part(self, total: int, rank: int) -> slice:
+        return slice(total * rank // self.size, total * (rank + 1) // self.size)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes; the gradient of a row is the sum of what all processes make of it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, total: int, group: Group) -> Tensor:
+        ctx.group, ctx.total = group, total
+        return group.collect(rows, total)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.group.add_up(gradient.contiguous().clone())[ctx.group.part(ctx.total)], None, None
+
+
+@contextmanager
+def lost() -> Iterator[None]:
+    """What torch says when another process does not answer, as an error that says what to do."""
+    try:
+        yield
+    except RuntimeError as problem:
+        reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+        raise LostProcessError(
+            "another process of this run has ended or does not answer, so this one ends too: "
+            f"see what that one said, and go on with --resume ({reason})"
+        ) from None

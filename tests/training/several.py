@@ -1,0 +1,115 @@
+"""One process of several that train the same cases, and what a case comes to. Request: a JSON file, see `main`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import torch
+from tests.helpers import tiny_data
+from tests.training.stub import Recorder, real_trainer, timeless
+
+from mclrec.data.sequences import SequenceData
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.models import registry
+from mclrec.processes import ALONE, Processes
+from mclrec.training.distributed import joined
+
+Case = tuple[str, dict[str, Any]]
+Outcome = dict[str, Any]
+
+
+class _Losses(Recorder):
+    """The running means of each step."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__(model)
+        self.losses: list[dict[str, float]] = []
+
+    def stepped(self, losses: dict[str, float]) -> None:
+        super().stepped(losses)
+        self.losses.append(dict(losses))
+
+
+def outcome(case: Case, steps: int, directory: Path, processes: Processes = ALONE) -> Outcome:
+    """Train in double precision without dropout; losses, validation, test ranks and weights."""
+    name, settings = case
+    data = tiny_data(users=29, items=37)
+    known = registry.model_class(name).config_type.model_fields
+    off = {key: 0.0 for key in ("dropout", "attention_dropout") if key in known}
+    trainer = real_trainer(
+        name,
+        data,
+        directory,
+        processes=processes,
+        learning_rate=1e-2,
+        **_sizes(name, data, off | settings, steps),
+    )
+    trainer.model.double()
+    recorder = trainer._reporter = _Losses(trainer.model)
+    fit = trainer.fit()
+    ranks = rank_targets(trainer.model, trainer.split.test, seen="drop", processes=processes)
+    return {
+        "losses": recorder.losses,
+        "history": [{**record, "losses": None} for record in timeless(fit.history)],
+        "best": [fit.best_epoch, fit.best_value],
+        "ranks": ranks.tolist(),
+        "weights": {key: value.flatten().tolist() for key, value in trainer.model.state_dict().items()},
+    }
+
+
+def _sizes(name: str, data: SequenceData, settings: dict[str, Any], steps: int) -> dict[str, Any]:
+    """So many steps at least, of odd batches; the last has one row or two, which leaves other processes without."""
+    probe = real_trainer(name, data, Path(), **settings)
+    examples = len(probe.model.phases()[-1].examples(probe.split.training))
+    size = min(range(13, 4, -2), key=lambda size: (examples - 1) % size)
+    return settings | {"batch_size": size, "epochs": -(-steps // -(-examples // size)), "patience": 99}
+
+
+def start(words: Sequence[str], count: int, **streams: Any) -> list[subprocess.Popen[str]]:
+    """``python *words`` as ``count`` processes of one group."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    return [
+        subprocess.Popen(
+            [sys.executable, *words],
+            env={**os.environ, **common, "RANK": str(rank)},
+            cwd=Path(__file__).parents[2],
+            text=True,
+            **streams,
+        )
+        for rank in range(count)
+    ]
+
+
+def outcomes(cases: Mapping[str, Case], steps: int, count: int, folder: Path) -> dict[str, list[Outcome]]:
+    """What each case comes to in each of ``count`` processes."""
+    (folder / "request.json").write_text(json.dumps({"cases": cases, "steps": steps}))
+    processes = start(["-m", "tests.training.several", str(folder)], count, stderr=subprocess.PIPE)
+    told = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, [text[-500:] for text in told]
+    everyone = [json.loads((folder / f"outcome-{rank}.json").read_text()) for rank in range(count)]
+    return {name: [found[name] for found in everyone] for name in cases}
+
+
+def main(folder: Path) -> None:
+    """Train all cases of ``request.json`` and write ``outcome-RANK.json``."""
+    request = json.loads((folder / "request.json").read_text())
+    with joined(torch.device("cpu")) as processes:
+        found = {
+            name: outcome(case, request["steps"], folder / f"run-{number}", processes)
+            for number, (name, case) in enumerate(request["cases"].items())
+        }
+        (folder / f"outcome-{processes.rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
