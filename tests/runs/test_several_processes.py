@@ -54,6 +54,7 @@ def close(found: Run, expected: Run) -> None:
     assert found.ranks().ranks.tolist() == expected.ranks().ranks.tolist()
 
 
+@pytest.mark.slow
 def test_one_is_killed_and_others_finish(
     log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

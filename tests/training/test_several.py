@@ -56,6 +56,7 @@ def compare(name: str, several: Outcome, alone: Outcome) -> None:
         np.testing.assert_allclose(several["weights"][key], values, atol=1e-5, err_msg=f"{name}: {key}")
 
 
+@pytest.mark.slow
 def test_two_come_to_what_one_does(tmp_path: Path) -> None:
     check(QUICK, 8, 2, tmp_path)
 
