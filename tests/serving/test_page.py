@@ -117,7 +117,6 @@ class Running:
         self._server = uvicorn.Server(config)
         self._up.set()
         await self._server.serve([listening])
-        models.current.batcher.close()
 
     def stop(self) -> None:
         self._server.should_exit = True

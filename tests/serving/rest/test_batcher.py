@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from threading import Event
 
@@ -158,15 +159,13 @@ def test_one_that_fails_does_not_spoil_the_others() -> None:
     asyncio.run(run())
 
 
-def test_a_closed_one_still_answers_what_waits() -> None:
+def test_its_threads_end_when_nobody_has_it_any_more() -> None:
     async def run() -> None:
-        model = Model()
-        model.gate.clear()
-        batcher = make(model, size=1)
-        tasks = [asyncio.create_task(batcher.ask([question(n)], 10)) for n in (1, 2, 3)]
-        await settle()
-        batcher.close()
-        model.gate.set()
-        assert [numbers(answers) for answers, _ in await asyncio.gather(*tasks)] == [[1], [2], [3]]
+        batcher = make(Model(), size=1)
+        await batcher.ask([question(1)], 10)
+        [thread] = [thread for thread in threading.enumerate() if thread.name.startswith("model")]
+        del batcher
+        thread.join(10)
+        assert not thread.is_alive()
 
     asyncio.run(run())

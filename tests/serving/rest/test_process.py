@@ -67,7 +67,7 @@ class Load:
 
 def test_the_end_and_reloads_under_load_lose_no_request(model_directory: Path, tmp_path: Path) -> None:
     directory = shutil.copytree(model_directory, tmp_path / "run")
-    with serving(directory, tmp_path, "--drain", "0.5", "--deadline", "30") as running:
+    with serving(directory, tmp_path, "--drain", "0.5", "--deadline", "10") as running:
         load = Load(running.url)
 
         async def work() -> None:
@@ -87,7 +87,7 @@ def test_the_end_and_reloads_under_load_lose_no_request(model_directory: Path, t
                 while len(load.models) == known:
                     await load.until_answers(1)
             running.process.send_signal(signal.SIGTERM)
-            await asyncio.to_thread(running.process.wait, 30)
+            await asyncio.to_thread(running.process.wait, 60)
 
         async def run() -> None:
             await load.run(asyncio.create_task(work()))

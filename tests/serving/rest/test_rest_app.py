@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from tests.serving.rest.conftest import ITEMS, Counting, make_service
 
 from mclrec.errors import ModelFileError
+from mclrec.serving.engine import Question
 from mclrec.serving.rest.app import make_app
 from mclrec.serving.rest.gate import Gate
 from mclrec.serving.rest.keys import Keys
@@ -40,7 +42,6 @@ async def client(
     transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
         yield http, gate
-    models.current.batcher.close()
 
 
 def use(work: Use, **options: Any) -> None:
@@ -426,3 +427,15 @@ def test_the_description_has_limits_examples_and_errors() -> None:
         assert "default-src 'none'" in page.headers["content-security-policy"]
 
     use(work, max_history=77)
+
+
+def test_a_request_that_has_a_model_in_hand_is_answered_by_it_after_a_reload() -> None:
+    async def run() -> None:
+        models = Models(make_service, make_service(), Settings.of(), Metrics())
+        before = models.current
+        await models.reload()
+        assert models.current is not before
+        answers, _ = await before.batcher.ask([Question(np.array([1]), 1)], 5)
+        assert len(answers) == 1
+
+    asyncio.run(run())

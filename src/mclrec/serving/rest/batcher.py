@@ -40,6 +40,9 @@ class _Entry:
 class Batcher:
     """A queue before a model that answers in threads. It belongs to one event loop.
 
+    It is never closed: a request that has it in hand when another model takes over may still ask. Its threads end when
+    nobody has it any more.
+
     Args:
         ask: the model; called in a thread with at most ``size`` questions.
         size: of a batch, at most.
@@ -66,8 +69,6 @@ class Batcher:
         self._entries: deque[_Entry] = deque()
         self._waiting = 0
         self._woken = False
-        self._closed = False
-        self._workers = workers
 
     @property
     def waiting(self) -> int:
@@ -105,11 +106,6 @@ class Batcher:
             for entry in entries:
                 self._leave(entry)
         return answers, max((entry.batch for entry in entries), default=0)
-
-    def close(self) -> None:
-        """Take nothing more; what waits is still answered, then the threads end."""
-        self._closed = True
-        self._end_if_done()
 
     def _leave(self, entry: _Entry) -> None:
         """Nobody waits for these any more: they give their room in the queue back."""
@@ -160,11 +156,6 @@ class Batcher:
             else:
                 entry.answers.set_result(result)
         self._send()
-        self._end_if_done()
-
-    def _end_if_done(self) -> None:
-        if self._closed and not self._entries and self._idle == self._workers:
-            self._threads.shutdown(wait=False)
 
 
 def _expire(entries: Sequence[_Entry]) -> None:

@@ -73,7 +73,6 @@ class Models:
                 log_event("reload refused", {"model": before.service.version, "reason": str(problem)})
                 raise
             self.current = self._queued(service)
-            before.batcher.close()
             self._metrics.reloads.labels("done").inc()
             log_event("reloaded", {"model": service.version, "before": before.service.version})
             return service.version, before.service.version
