@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.statistics import of_length
 from mclrec.errors import ConfigError
 from mclrec.recipes import Recipe, resolve
+from mclrec.runs.command import train_command
 from mclrec.runs.run import LABELS, Run, ranks_path
 from mclrec.runs.sources import open_source
 
@@ -126,15 +126,11 @@ def data_name(place: str) -> str:
 
 def command(cell: Cell) -> str:
     """The command line that does the cell alone; for chosen users there is none, and it says which they are."""
-    words = ["mclrec", "train", cell.data, "--model", cell.model, "--seed", str(cell.seed)]
-    if cell.recipe is not None:
-        words += ["--recipe", cell.recipe]
-    for name, value in cell.settings.items():
-        words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    line = train_command(cell.data, cell.model, cell.seed, recipe=cell.recipe, settings=cell.settings)
     if cell.lengths is None:
-        return shlex.join(words)
+        return line
     shortest, longest = cell.lengths
-    return f"{shlex.join(words)}  # on users with {shortest} to {longest or 'any number of'} interactions"
+    return f"{line}  # on users with {shortest} to {longest or 'any number of'} interactions"
 
 
 def noisy_part(share: float) -> str:

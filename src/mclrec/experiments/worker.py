@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import traceback
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from mclrec.experiments.cells import Cell, Cells, command, finished, noisy_part,
 from mclrec.files import write_text
 from mclrec.models.storage import load_model
 from mclrec.randomness import Stream, generator
+from mclrec.runs.command import begin_or_resume
 from mclrec.runs.run import ranks_path
 from mclrec.runs.sources import make_split
 from mclrec.runs.train import TrainRequest, resolve_device, train
@@ -77,10 +77,8 @@ def _attempt(cells: Cells, cell: Cell, directory: Path) -> str:
 
 def _train(cells: Cells, cell: Cell, directory: Path) -> bool:
     """Whether it came to its end."""
-    resume = (directory / "checkpoint" / "state.safetensors").exists()
-    if not resume:
-        shutil.rmtree(directory, ignore_errors=True)
-    return bool(train(_request(cells, cell, directory, resume)).record["status"] == "finished")
+    request = _request(cells, cell, directory, begin_or_resume(directory))
+    return bool(train(request).record["status"] == "finished")
 
 
 def _measure_with_noise(cells: Cells, cell: Cell, directory: Path, share: float) -> None:

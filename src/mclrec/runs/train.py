@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from mclrec.processes import ALONE, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.card import model_card
+from mclrec.runs.command import train_command
 from mclrec.runs.run import Run, ranks_path
 from mclrec.runs.sources import DataSource, make_split, open_source
 from mclrec.runs.transfer import take_over
@@ -309,11 +309,12 @@ def _record(
 
 def _command(request: TrainRequest, source: DataSource) -> str:
     """The command line that repeats a run started from Python."""
-    words = ["mclrec", "train", source.place or "DATA", "--model", request.model, "--seed", str(request.seed)]
-    if request.recipe is not None:
-        words += ["--recipe", str(request.recipe)]
-    for key, value in (request.settings or {}).items():
-        words += ["--set", f"{key.rstrip('_')}={value}"]
-    if request.base is not None:
-        words += ["--from", str(request.base)]
-    return shlex.join(words)
+    return train_command(
+        source.place or "DATA",
+        request.model,
+        request.seed,
+        recipe=request.recipe,
+        settings=request.settings,
+        split=request.split,
+        base=request.base,
+    )

@@ -18,7 +18,7 @@ from mclrec.runs.sources import DataSource, make_split, open_source
 from mclrec.runs.train import resolve_device
 from mclrec.runs.workers import Workers, is_held
 from mclrec.search.study import Plan, Search, folder_of
-from mclrec.search.worker import Job, do_trials, train_command
+from mclrec.search.worker import Job, command, do_trials
 from mclrec.training.interrupt import StopRequest
 from mclrec.training.tracking import check_tracker
 
@@ -267,4 +267,4 @@ def _outcome(progress: Progress, job: Job, search: Search) -> Outcome:
         f"{best.value:.4f}, seed {job.plan.seed}"
     )
     write_recipe(path, job.plan.recipe_with(best.settings), source)
-    return Outcome(progress, job.plan, folder, path, train_command(job, path, {}), search.importance())
+    return Outcome(progress, job.plan, folder, path, command(job, path), search.importance())

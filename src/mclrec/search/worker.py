@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import optuna
 
 from mclrec.errors import MclrecError
+from mclrec.runs.command import begin_or_resume, train_command
 from mclrec.runs.sources import DataSource
 from mclrec.runs.train import TrainRequest, train
 from mclrec.search.study import Plan, Search, Taken
 from mclrec.training.history import EpochRecord
 from mclrec.training.reporting import SilentReporter
 
-__all__ = ["Job", "do_trials", "train_command"]
+__all__ = ["Job", "command", "do_trials"]
 
 _POLL = 1.0
 
@@ -63,17 +64,10 @@ def do_trials(job: Job) -> bool:
             time.sleep(_POLL)
 
 
-def train_command(job: Job, recipe: str | Path | None, settings: dict[str, Any]) -> str:
+def command(job: Job, recipe: str | Path | None, settings: Mapping[str, Any] | None = None) -> str:
     """The command line that trains with some settings, and measures on the test items."""
-    words = ["mclrec", "train", job.place, "--model", job.plan.model, "--seed", str(job.plan.seed)]
-    if recipe is not None:
-        words += ["--recipe", str(recipe)]
-    if job.plan.split != "leave-one-out":
-        words += ["--split-by", job.plan.split]
-    for key, value in settings.items():
-        text = str(value).lower() if isinstance(value, bool) else "none" if value is None else str(value)
-        words += ["--set", f"{key}={text}"]
-    return shlex.join(words)
+    plan = job.plan
+    return train_command(job.place, plan.model, plan.seed, recipe=recipe, settings=settings, split=plan.split)
 
 
 class _PruningReporter(SilentReporter):
@@ -109,9 +103,6 @@ def _attempt(search: Search, taken: Taken, job: Job) -> bool:
 
 
 def _request(taken: Taken, job: Job) -> TrainRequest:
-    resume = (taken.directory / "checkpoint" / "state.safetensors").exists()
-    if not resume:
-        shutil.rmtree(taken.directory, ignore_errors=True)
     plan, settings = job.plan, {**job.plan.settings, **taken.settings}
     return TrainRequest(
         DataSource(str(job.data)),
@@ -121,9 +112,9 @@ def _request(taken: Taken, job: Job) -> TrainRequest:
         plan.seed,
         taken.directory,
         job.device,
-        resume,
+        begin_or_resume(taken.directory),
         split=plan.split,
-        command=train_command(job, plan.base.section, settings),
+        command=command(job, plan.base.section, settings),
         measured=False,
         track=job.track,
     )

@@ -1,0 +1,59 @@
+"""The command line that does a training run, and how it goes on where its directory holds a checkpoint."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["begin_or_resume", "train_command"]
+
+
+def train_command(
+    place: str,
+    model: str,
+    seed: int,
+    *,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    split: str = "leave-one-out",
+    base: Path | None = None,
+) -> str:
+    """What to type for a run; see `mclrec.runs.train.TrainRequest`.
+
+    Args:
+        place: name or path of the data.
+        model: name of a registered model.
+        seed: of everything random.
+        recipe: section or file; None for the data set's own.
+        settings: go before the recipe's.
+        split: leave-one-out or time.
+        base: directory of an earlier model to go on from.
+    """
+    words = ["mclrec", "train", place, "--model", model, "--seed", str(seed)]
+    if recipe is not None:
+        words += ["--recipe", str(recipe)]
+    if split != "leave-one-out":
+        words += ["--split-by", split]
+    for key, value in (settings or {}).items():
+        words += ["--set", f"{key.rstrip('_')}={_text(value)}"]
+    if base is not None:
+        words += ["--from", str(base)]
+    return shlex.join(words)
+
+
+def begin_or_resume(directory: Path) -> bool:
+    """Whether a run in ``directory`` has a checkpoint to go on from; what lies there without one is removed."""
+    resume = (directory / "checkpoint" / "state.safetensors").exists()
+    if not resume:
+        shutil.rmtree(directory, ignore_errors=True)
+    return resume
+
+
+def _text(value: Any) -> str:
+    """As ``--set`` reads it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
