@@ -11,7 +11,7 @@ from typing import Any
 
 from mclrec.experiments.paper import paper_protocol, table3
 from mclrec.experiments.registry import TARGETS
-from mclrec.experiments.sheet import Box, Sheet, markdown
+from mclrec.experiments.sheet import Box, Sheet, markdown, ranks_of
 from mclrec.recipes import resolve
 from mclrec.runs.run import LABELS
 
@@ -81,22 +81,22 @@ def _table(data: str, results: Sequence[Result], label: str) -> Sheet:
         name: {metric: [result["test"][label][metric] for result in runs] for metric in METRICS}
         for name, runs in groups.items()
     }
-    means = {metric: [statistics.fmean(values[name][metric]) for name in groups] for metric in METRICS}
+    ranks = {
+        metric: ranks_of([statistics.fmean(values[name][metric]) for name in groups]) for metric in METRICS
+    }
     rows = []
     for place, (name, runs) in enumerate(groups.items()):
-        boxes = [_box(values[name][metric], means[metric], place) for metric in METRICS]
+        boxes = [_box(values[name][metric], ranks[metric][place]) for metric in METRICS]
         seeds = ", ".join(str(result["seed"]) for result in runs) if name not in TRIVIAL else "-"
         rows.append((name, [Box(seeds), *boxes, *_paper(data, runs[0]["model"], label)]))
     columns = ["", "seeds", *METRICS, "paper HR@20", "paper NDCG@20"]
     return Sheet(f"{data}, {label}", columns, rows, _notes(groups))
 
 
-def _box(values: Sequence[float], means: Sequence[float], place: int) -> Box:
-    best = sorted({round(value, 4) for value in means}, reverse=True)[:2]
-    mean = round(means[place], 4)
-    half = (max(values) - min(values)) / 2
+def _box(values: Sequence[float], rank: int) -> Box:
+    mean, half = statistics.fmean(values), (max(values) - min(values)) / 2
     text = f"{mean:.4f}" + (f" ± {half:.4f}" if len(values) > 1 else "")
-    return Box(text, best.index(mean) + 1 if mean in best else 0, mean)
+    return Box(text, rank, mean)
 
 
 def _paper(data: str, model: str, label: str) -> list[Box]:
@@ -150,15 +150,7 @@ def _verdict(value: float, low: float, high: float) -> str:
 
 
 def _campaign(found: Result) -> str:
-    sheets = [
-        Sheet(
-            sheet["title"],
-            sheet["columns"],
-            [(name, [Box(**box) for box in boxes]) for name, boxes in sheet["rows"]],
-            sheet["notes"],
-        )
-        for sheet in found["sheets"]
-    ]
+    sheets = [Sheet.of(sheet) for sheet in found["sheets"]]
     scope = found["scope"]
     words = [
         f"mclrec reproduce {found['target']} --datasets {','.join(scope['datasets'])} --seeds {scope['seeds']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -103,18 +103,14 @@ def clouds_of(cells: Cells, entries: Sequence[Entry], views: tuple[str, str]) ->
             if cells.done(cell):
                 run = cells.run(cell)
                 pair = _representations(run.directory, cells.datasets.of(cell), views)
-                cloud = _cloud(entry, views, pair, cell.seed)
-                found.append(replace(cloud, epoch=run.record["best_epoch"]))
+                found.append(_cloud(entry, views, pair, cell.seed, run.record["best_epoch"]))
     return found
 
 
 def sheets_of(clouds: Sequence[Cloud]) -> list[Sheet]:
     """The numbers: a table a data set."""
-    return [_sheet(data, [cloud for cloud in clouds if cloud.data == data]) for data in _names(clouds)]
-
-
-def _names(clouds: Sequence[Cloud]) -> list[str]:
-    return list(dict.fromkeys(cloud.data for cloud in clouds))
+    names = dict.fromkeys(cloud.data for cloud in clouds)
+    return [_sheet(data, [cloud for cloud in clouds if cloud.data == data]) for data in names]
 
 
 def _sheet(data: str, clouds: Sequence[Cloud]) -> Sheet:
@@ -162,14 +158,15 @@ def _representations(
     return one, other
 
 
-def _cloud(entry: Entry, views: tuple[str, str], pair: tuple[FloatArray, FloatArray], seed: int) -> Cloud:
+def _cloud(
+    entry: Entry, views: tuple[str, str], pair: tuple[FloatArray, FloatArray], seed: int, epoch: int | None
+) -> Cloud:
     one, other = pair
     places = _plane(np.concatenate([one[:_SHOWN], other[:_SHOWN]]))
     shown = [(round(x, 2), round(y, 2)) for x, y in places.tolist()]
-    half = len(shown) // 2
-    spread = uniformity(np.concatenate(pair))
+    half, spread = len(shown) // 2, uniformity(np.concatenate(pair))
     return Cloud(
-        entry.data, entry.row, views, shown[:half], shown[half:], alignment(one, other), spread, None, seed
+        entry.data, entry.row, views, shown[:half], shown[half:], alignment(one, other), spread, epoch, seed
     )
 
 

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
-from mclrec.experiments.cells import Cell, Cells
-from mclrec.experiments.cloud import Cloud, clouds_of
-from mclrec.experiments.frame import Entry
-from mclrec.experiments.target import Scope, Target
+from mclrec.experiments.cloud import clouds_of
+from mclrec.experiments.target import Target
 
 __all__ = ["TARGET"]
-
-_ROWS: Sequence[tuple[str, Mapping[str, Any]]] = (("MCLRec-J", {"updates": "joint"}), ("MCLRec", {}))
-
-
-def _entries(scope: Scope) -> Sequence[Entry]:
-    return [
-        scope.entry(Cell(data, "mclrec", settings=settings), row)
-        for data in scope.datasets
-        for row, settings in _ROWS
-    ]
-
-
-def _clouds(cells: Cells, entries: Sequence[Entry]) -> list[Cloud]:
-    return clouds_of(cells, entries, ("h1", "h2"))
-
 
 TARGET = Target(
     "figure5",
     "Views of the data under joint and under meta learning",
     "figure 5",
-    _entries,
+    lambda scope: scope.variants({"MCLRec-J": {"updates": "joint"}, "MCLRec": {}}),
     kind="clouds",
     x="t-SNE, first direction",
     metrics=("HR@20", "NDCG@20"),
-    clouds=_clouds,
+    clouds=partial(clouds_of, views=("h1", "h2")),
 )

@@ -12,7 +12,7 @@ from mclrec.experiments.cells import Cell, Cells, data_name
 from mclrec.experiments.cloud import Cloud, sheets_of
 from mclrec.experiments.frame import Entry, Measurement
 from mclrec.experiments.registry import SIZES, TARGETS, names
-from mclrec.experiments.sheet import Box, Sheet, latex, markdown, pivot
+from mclrec.experiments.sheet import Sheet, latex, markdown, pivot
 from mclrec.experiments.target import Scope, Target
 from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS
@@ -147,15 +147,7 @@ def _loaded(path: Path) -> Outcome:
         Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
         for row in found["measurements"]
     ]
-    sheets = [
-        Sheet(
-            sheet["title"],
-            sheet["columns"],
-            [(name, [Box(**box) for box in boxes]) for name, boxes in sheet["rows"]],
-            sheet["notes"],
-        )
-        for sheet in found["sheets"]
-    ]
+    sheets = [Sheet.of(sheet) for sheet in found["sheets"]]
     clouds = [Cloud(**{**cloud, "views": tuple(cloud["views"])}) for cloud in found["clouds"]]
     return Outcome(path.parent.name, rows, sheets, found["missing"], clouds)
 

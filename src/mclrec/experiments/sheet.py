@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mclrec.experiments.frame import Measurement
 
-__all__ = ["Box", "Sheet", "latex", "markdown", "pivot"]
+__all__ = ["Box", "Sheet", "latex", "markdown", "pivot", "ranks_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Sheet:
     rows: Sequence[tuple[str, Sequence[Box]]]
     notes: Sequence[str] = field(default=())
 
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> Sheet:
+        """From JSON, as `dataclasses.asdict` makes it."""
+        rows = [(name, [Box(**box) for box in boxes]) for name, boxes in written["rows"]]
+        return cls(written["title"], written["columns"], rows, written["notes"])
+
 
 def pivot(title: str, measurements: Iterable[Measurement], notes: Sequence[str] = ()) -> Sheet:
     """One row an entry, one column a metric; ``mean ± half of the interval (paper)``, the best two marked."""
@@ -49,7 +56,7 @@ def pivot(title: str, measurements: Iterable[Measurement], notes: Sequence[str] 
         name = found.row if found.x is None else f"{found.row} {found.x:g}"
         by_row.setdefault(name, {})[found.metric] = found
     metrics = list(dict.fromkeys(metric for row in by_row.values() for metric in row))
-    ranks = {metric: _ranks([row[metric].mean for row in by_row.values()]) for metric in metrics}
+    ranks = {metric: ranks_of([row[metric].mean for row in by_row.values()]) for metric in metrics}
     rows = [
         (name, [_box(row[metric], ranks[metric][place]) for metric in metrics])
         for place, (name, row) in enumerate(by_row.items())
@@ -96,7 +103,7 @@ def latex(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ranks(values: Sequence[float]) -> list[int]:
+def ranks_of(values: Sequence[float]) -> list[int]:
     """1 for the highest, 2 for the next value below, else 0; equal to four digits is equal, and no mark if all are."""
     rounded = [round(value, 4) for value in values]
     levels = sorted(set(rounded), reverse=True)[:2]

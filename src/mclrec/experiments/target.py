@@ -43,6 +43,14 @@ class Scope:
         """The cell's seeds as one row or point."""
         return Entry(cell.data, row, self.cells(cell), x, part)
 
+    def variants(self, rows: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
+        """MCLRec on each data set with some settings changed, by the name of the row."""
+        return [
+            self.entry(Cell(data, "mclrec", settings=settings), row)
+            for data in self.datasets
+            for row, settings in rows.items()
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
