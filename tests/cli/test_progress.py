@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from mclrec.cli.progress import counting
+from mclrec.cli.progress import counting, live
 from mclrec.training.reporting import ProgressReporter
 
 LOSSES = {f"augmenters/part{number}": 12.3456 for number in range(6)}
@@ -38,3 +38,12 @@ def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with counting("targets") as advance:
         advance(1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_each_thing_is_told_once_when_it_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with live(lambda _: "a view", lambda over: (3, {number: f"thing {number}" for number in over})) as show:
+        for over in ([], [2], [2, 0], [2, 0]):
+            show(over)
+    assert capsys.readouterr() == ("", "1/3 thing 2\n2/3 thing 0\n")

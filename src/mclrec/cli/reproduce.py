@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mclrec.cli.progress import live
 from mclrec.experiments.campaign import Progress, look
 from mclrec.experiments.cells import Cell, Cells
 from mclrec.experiments.registry import SIZES, names
@@ -33,7 +32,7 @@ def run(
     """Do it; the exit status is 1 if a cell failed, 130 if it is not complete."""
     if track is not None:
         check_tracker(track)
-    with _view() as show:
+    with live(_drawn, _over) as show:
         outcomes, progress = reproduce(
             what,
             scope,
@@ -84,32 +83,13 @@ def dry_run(what: str, scope: Scope, out: Path) -> None:
     )
 
 
-@contextmanager
-def _view() -> Iterator[_Show]:
-    console = Console(stderr=True, highlight=False, markup=False)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield _Show(live, console)
-
-
-class _Show:
-    """On a terminal a view that is drawn anew; elsewhere a line whenever a cell is over."""
-
-    def __init__(self, live: Live, console: Console) -> None:
-        self._live, self._console = live, console
-        self._told: set[int] = set()
-
-    def __call__(self, progress: Progress) -> None:
-        if self._console.is_terminal:
-            self._live.update(_drawn(progress), refresh=True)
-            return
-        for number, cell in enumerate(progress.cells):
-            if cell.state in ("done", "failed") and number not in self._told:
-                self._told.add(number)
-                self._console.print(
-                    f"{len(self._told)}/{len(progress.cells)} {_name(cell.cell)}: {cell.state}, "
-                    f"{cell.epochs} epochs, {cell.seconds:.0f} s",
-                    soft_wrap=True,
-                )
+def _over(progress: Progress) -> tuple[int, dict[int, str]]:
+    """A line for each cell that is over."""
+    return len(progress.cells), {
+        number: f"{_name(cell.cell)}: {cell.state}, {cell.epochs} epochs, {cell.seconds:.0f} s"
+        for number, cell in enumerate(progress.cells)
+        if cell.state in ("done", "failed")
+    }
 
 
 def _drawn(progress: Progress) -> RenderableType:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mclrec.cli.progress import live
 from mclrec.errors import ConfigError
 from mclrec.report.write import write_search_report
 from mclrec.search.tune import Outcome, Progress, TrialView, TuneRequest, look_at_space, tune
@@ -27,7 +26,7 @@ _STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
 
 def run(request: TuneRequest, trials: int, workers: int, budget: float | None) -> int:
     """Search; the exit status is 1 if no trial was done, 130 if the search is not complete."""
-    with _view() as show:
+    with live(_drawn, _over) as show:
         outcome = tune(
             request,
             trials=trials,
@@ -62,32 +61,14 @@ def _console() -> Console:
     return console
 
 
-@contextmanager
-def _view() -> Iterator[_Show]:
-    console = Console(stderr=True, highlight=False, markup=False)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield _Show(live, console)
-
-
-class _Show:
-    """On a terminal a view that is drawn anew; elsewhere a line whenever a trial is over."""
-
-    def __init__(self, live: Live, console: Console) -> None:
-        self._live, self._console = live, console
-        self._told: set[int] = set()
-
-    def __call__(self, progress: Progress) -> None:
-        if self._console.is_terminal:
-            self._live.update(_drawn(progress), refresh=True)
-            return
-        for trial in progress.trials:
-            if trial.state in ("done", "pruned", "failed") and trial.number not in self._told:
-                self._told.add(trial.number)
-                self._console.print(
-                    f"{len(self._told)}/{progress.total} trial {trial.number}: {trial.state}, "
-                    f"{len(trial.by_epoch)} epochs, {progress.metric} {_value(trial)}, {_settings(trial.settings)}",
-                    soft_wrap=True,
-                )
+def _over(progress: Progress) -> tuple[int, dict[int, str]]:
+    """A line for each trial that is over."""
+    return progress.total, {
+        trial.number: f"trial {trial.number}: {trial.state}, {len(trial.by_epoch)} epochs, "
+        f"{progress.metric} {_value(trial)}, {_settings(trial.settings)}"
+        for trial in progress.trials
+        if trial.state in ("done", "pruned", "failed")
+    }
 
 
 def _drawn(progress: Progress) -> RenderableType:
