@@ -43,7 +43,10 @@ def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_terminal_each_thing_is_told_once_when_it_is_over(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with live(lambda _: "a view", lambda over: (3, {number: f"thing {number}" for number in over})) as show:
+    def lines(over: list[int]) -> tuple[int, dict[int, str]]:
+        return 3, {number: f"thing {number}" for number in over}
+
+    with live(lambda _: "a view", lines) as show:
         for over in ([], [2], [2, 0], [2, 0]):
             show(over)
     assert capsys.readouterr() == ("", "1/3 thing 2\n2/3 thing 0\n")
