@@ -67,7 +67,8 @@ def build(ids: Sequence[str | int] = NAMES) -> Summing:
 
 
 def loaded(ids: Sequence[str | int] = NAMES) -> LoadedModel:
-    return LoadedModel("summing", build(ids).eval(), Vocabulary(ids), COUNTS, Vocabulary(["ann", "bob"]), {})
+    users = Vocabulary(["ann", "bob"])
+    return LoadedModel("summing", build(ids).eval(), Vocabulary(ids), COUNTS, users, {}, "checksum")
 
 
 MODEL = Model(loaded())

@@ -56,6 +56,7 @@ class LoadedModel:
         counts: (V + 1,) interactions of each dense item id in training; place 0 is zero.
         users: outside ids of its users, for models that have user vectors.
         info: all of ``config.json``.
+        checksum: of its weights.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LoadedModel:
     counts: IntArray
     users: Vocabulary | None
     info: dict[str, Any]
+    checksum: str
 
 
 def save_model(
@@ -123,14 +125,14 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     users = None
     if model.needs_users:
         users = read_users(directory / USERS, info["num_users"])
-    tensors, _ = load_tensors(directory / TENSORS)
+    tensors, _, checksum = _read_tensors(directory / TENSORS)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as problem:
         # The first line says that there were errors, each further one is an error.
         complaint = str(problem).splitlines()[-1].strip()
         raise ModelFileError(f"{directory / TENSORS}: does not fit {CONFIG}: {complaint}") from None
-    return LoadedModel(info["model"], model.to(device).eval(), items, counts, users, info)
+    return LoadedModel(info["model"], model.to(device).eval(), items, counts, users, info, checksum)
 
 
 def save_tensors(
@@ -163,6 +165,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         ModelFileError: the file is missing, damaged or not one of ours.
     """
+    tensors, notes, _ = _read_tensors(path)
+    return tensors, notes
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
+    """See `load_tensors`; and the checksum."""
     try:
         with safe_open(path, framework="pt") as file:
             notes = dict(file.metadata() or {})
@@ -177,7 +185,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if checksum != _checksum(tensors, notes):
         raise ModelFileError(f"{path}: damaged: its checksum differs; take it from a backup or train again")
     shared: dict[str, str] = json.loads(notes.pop(_SHARED))
-    return tensors | {name: tensors[owner] for name, owner in shared.items()}, notes
+    return tensors | {name: tensors[owner] for name, owner in shared.items()}, notes, checksum
 
 
 def _memory(tensor: Tensor) -> tuple[object, ...]:

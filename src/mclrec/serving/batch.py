@@ -42,13 +42,13 @@ class Batch:
         data: the users and their histories.
         items: the model's outside ids.
         lists: makes the lists.
-        key: what the lists depend on beside the data; a batch goes on only if it is the same. None to start anew.
+        key: what the lists depend on beside the data; a batch goes on only if it is the same.
     """
 
     data: SequenceData
     items: Vocabulary
     lists: Lists
-    key: dict[str, Any] | None
+    key: dict[str, Any]
 
 
 def recommend_users(batch: Batch, out: Path) -> tuple[int, IntArray]:
@@ -110,8 +110,8 @@ def _begin(folder: Path, batch: Batch) -> None:
         ConfigError: it is not the same.
     """
     path = folder / "state.json"
-    wanted = {"stretch": _USERS, "log": _digest(batch.data), **(batch.key or {})}
-    if path.exists() and batch.key is not None:
+    wanted = {"stretch": _USERS, "log": _digest(batch.data), **batch.key}
+    if path.exists():
         begun = read_json(path, ConfigError)
         changed = [name for name in wanted if not isinstance(begun, dict) or begun.get(name) != wanted[name]]
         if changed:
@@ -119,8 +119,6 @@ def _begin(folder: Path, batch: Batch) -> None:
                 f"{folder}: unfinished recommendations, made by another {changed[0]}: repeat that command to go on, "
                 "or remove the folder to start anew"
             )
-    for part in folder.glob("*.parquet") if batch.key is None else ():
-        part.unlink()
     remove_leftovers(folder)
     write_json(path, wanted)
 

@@ -17,8 +17,6 @@ from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
 from mclrec.errors import EvaluationError, MclrecWarning
 from mclrec.evaluation.metrics import check_cut
 from mclrec.evaluation.ranking import rows_per_chunk, top_items
-from mclrec.files import sha256_file
-from mclrec.models.directory import TENSORS
 from mclrec.models.storage import LoadedModel, load_model
 from mclrec.serving.batch import Batch, known, recommend_users
 
@@ -51,14 +49,12 @@ class Model:
     items, but all of it counts as seen. Unknown users are answered from their history alone.
     """
 
-    def __init__(
-        self, loaded: LoadedModel, device: str | torch.device = "cpu", weights: str | None = None
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, device: str | torch.device = "cpu") -> None:
         self._model = loaded.model
         self._users = loaded.users
         self._popularity = torch.from_numpy(loaded.counts).float()[None]  # (1, V + 1)
         self._device = torch.device(device)
-        self._weights = weights  # checksum, by which unfinished work is told from another model's
+        self._checksum = loaded.checksum  # by which unfinished work is told from another model's
         self.name = loaded.name
         self.items = loaded.items
         self.info = loaded.info
@@ -70,8 +66,7 @@ class Model:
         Raises:
             ModelFileError: it is missing, damaged or of another format.
         """
-        loaded = load_model(Path(path), device)
-        return cls(loaded, device, sha256_file(Path(path) / TENSORS))
+        return cls(load_model(Path(path), device), device)
 
     def recommend(
         self,
@@ -121,8 +116,7 @@ class Model:
     ) -> int:
         """Recommend to every user of a log; show a progress bar on the error stream.
 
-        Memory is bounded. A model that was loaded from a directory goes on where an earlier call with the same
-        arguments was killed.
+        Memory is bounded. A call goes on where an earlier one with the same model and arguments was killed.
 
         Args:
             users: a log in any format that training reads, of which nothing is filtered; or prepared data.
@@ -146,9 +140,7 @@ class Model:
 
             users = prepare(Path(users), min_count=1, columns=columns)
         user_ids = self._dense_users(users.user_ids)
-        key = (
-            None if self._weights is None else {"model": self._weights, "k": k, "include_seen": include_seen}
-        )
+        key = {"model": self._checksum, "k": k, "include_seen": include_seen}
 
         def lists(histories: Packed, rows: IntArray) -> tuple[IntArray, npt.NDArray[np.float32]]:
             return self._top(histories, user_ids[rows], k, include_seen)
