@@ -266,8 +266,10 @@ class Trainer:
     def _seed_dropout(self, phase: Phase, number: int, key: tuple[int, ...]) -> None:
         """Units are dropped in each row on its own, so each process has a stream; the first is that of one alone."""
         stream = number + len(phase.updates) * self._processes.rank
-        own, common = (generator(key[0], Stream.DROPOUT, *key[1:], place) for place in (stream, number))
-        seed_dropout(self.model, own, common if self._processes.size > 1 else None)
+        own, common = generator(key[0], Stream.DROPOUT, *key[1:], stream), None
+        if self._processes.size > 1:
+            common = generator(key[0], Stream.DROPOUT, *key[1:], number)
+        seed_dropout(self.model, own, common)
 
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
         """Validate, keep the best weights, write history, move on to the next epoch."""
