@@ -315,20 +315,15 @@ def _unknown_item(loaded: Loaded, item: str | int) -> str:
 
 
 def _page() -> dict[str, bytes]:
-    """The page's files by path; empty where there is no page."""
+    """The page's files by path."""
     folder = files("mclrec.serving") / "page"
-    if not folder.is_dir():
-        return {}
     return {f"/{file.name}": file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 
 def _add_page(app: FastAPI, page: dict[str, bytes]) -> None:
-    for path, content in page.items():
-        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    for path, content in {**page, "/": page["/index.html"]}.items():
+        kind = "text/html" if path == "/" else mimetypes.guess_type(path)[0] or "application/octet-stream"
         app.add_api_route(path, _file(content, kind), methods=["GET"], include_in_schema=False)
-    index = page.get("/index.html", b"mclrec serves here; see /docs\n")
-    kind = "text/html" if "/index.html" in page else "text/plain"
-    app.add_api_route("/", _file(index, kind), methods=["GET"], include_in_schema=False)
 
 
 def _file(content: bytes, kind: str) -> _Endpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from mclrec.serving.rest.metrics import Metrics
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.service import Service
 
-__all__ = ["Busy", "Loaded", "Models", "try_out"]
+__all__ = ["Busy", "Loaded", "Models", "fetch", "try_out"]
 
 
 class Busy(Exception):
@@ -79,8 +80,7 @@ class Models:
 
     def _fetch(self) -> Service:
         try:
-            service = self._load()
-            try_out(service)
+            return fetch(self._load)
         except MclrecError:
             raise
         except Exception as problem:
@@ -88,7 +88,6 @@ class Models:
             raise ModelFileError(
                 f"the model cannot be loaded: {type(problem).__name__}: {problem}"
             ) from problem
-        return service
 
     def _queued(self, service: Service) -> Loaded:
         self._metrics.show_model(
@@ -108,6 +107,22 @@ class Models:
                 observe=self._metrics.batches.observe,
             ),
         )
+
+
+def fetch(load: Callable[[], Service]) -> Service:
+    """A service that has answered once.
+
+    What is loaded is kept out of garbage collection from then on: looking through all of it stops every request for a
+    while. It goes when nobody has it any more, as everything does.
+
+    Raises:
+        MclrecError: it cannot be loaded, or its answers make no sense.
+    """
+    service = load()
+    try_out(service)
+    gc.collect()
+    gc.freeze()
+    return service
 
 
 def try_out(service: Service) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from mclrec.serving.rest.gate import Gate
 from mclrec.serving.rest.keys import Keys
 from mclrec.serving.rest.logs import log_event
 from mclrec.serving.rest.metrics import Metrics
-from mclrec.serving.rest.models import Busy, Models, try_out
+from mclrec.serving.rest.models import Busy, Models, fetch
 from mclrec.serving.rest.protocol import PatientProtocol
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.service import Service
@@ -83,12 +82,10 @@ def serve(
         MclrecError: the model cannot be loaded.
     """
     try:
-        service = load()
-        try_out(service)
+        service = fetch(load)
     except MclrecError:
         bound.close()
         raise
-    _spare_the_collector()
 
     async def run() -> None:
         metrics = Metrics()
@@ -101,12 +98,6 @@ def serve(
 
     with asyncio.Runner(loop_factory=uvicorn.Config(run).get_loop_factory()) as runner:
         runner.run(run())
-
-
-def _spare_the_collector() -> None:
-    """Keep what was loaded out of garbage collection: looking through all of it stops every request for a while."""
-    gc.collect()
-    gc.freeze()
 
 
 class _Server(uvicorn.Server):
