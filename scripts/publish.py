@@ -1,4 +1,5 @@
-"""Write finished runs and campaigns to results/ as small JSON files, and docs/results.md from all of them.
+"""Write finished runs and campaigns to results/ as small JSON files, and from all of them docs/results.md and a table
+in the README.
 
 python -m scripts.publish runs/beauty-mclrec-seed1 runs/beauty-sasrec-seed1
 python -m scripts.publish --campaign runs/reproduce     # what `mclrec reproduce` wrote there
@@ -14,10 +15,11 @@ from pathlib import Path
 from mclrec.experiments.reproduce import load_outcomes
 from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS, Run
-from scripts.results_page import page, system
+from scripts.results_page import page, summary, system
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / "results", ROOT / "docs" / "results.md"
+RESULTS, PAGE, FIRST_PAGE = ROOT / "results", ROOT / "docs" / "results.md", ROOT / "README.md"
+_MARKS = ("<!-- results: made by scripts.publish -->\n", "<!-- end of results -->\n")
 _OF_RUN = ("model", "command", "seed", "split", "recipe", "config", "training", "data", "versions")
 _OF_RECORD = (
     "status",
@@ -69,6 +71,13 @@ def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
     return paths
 
 
+def with_table(text: str, table: str) -> str:
+    """The page with another table between its marks."""
+    before, rest = text.split(_MARKS[0])
+    _, after = rest.split(_MARKS[1])
+    return f"{before}{_MARKS[0]}{table}{_MARKS[1]}{after}"
+
+
 def _provenance(cells: Path, key: str) -> dict[str, object]:
     """What stands behind one cell."""
     [directory] = cells.glob(f"*-{key}")
@@ -87,3 +96,4 @@ if __name__ == "__main__":
     if given.campaign:
         print(*publish_campaign(given.campaign), sep="\n")
     write_text(PAGE, page(RESULTS))
+    write_text(FIRST_PAGE, with_table(FIRST_PAGE.read_text(encoding="utf-8"), summary(RESULTS)))

@@ -48,6 +48,33 @@ def page(folder: Path) -> str:
     return "\n".join(parts)
 
 
+def summary(folder: Path, data: str = "beauty") -> str:
+    """What all systems reach on one data set, as a table for the first page."""
+    groups = _grouped(_by_data(_read(path) for path in sorted(folder.glob("*.json")))[data])
+    shown = [(label, metric) for label in LABELS for metric in ("HR@20", "NDCG@20")]
+    means = {
+        (label, metric): [
+            statistics.fmean(run["test"][label][metric] for run in runs) for runs in groups.values()
+        ]
+        for label, metric in shown
+    }
+    ranks = {column: ranks_of(values) for column, values in means.items()}
+    rows = []
+    for place, (name, runs) in enumerate(groups.items()):
+        label = paper_protocol(runs[0]["model"])
+        printed = [f"{box.text} {label}" for box in _paper(data, runs[0]["model"], label)[:1] if box.text]
+        boxes = [Box(f"{means[column][place]:.4f}", ranks[column][place]) for column in shown]
+        seeds = "-" if name in TRIVIAL else str(len(runs))
+        rows.append((name, [Box(_regime(runs[0]["config"])), Box(seeds), *boxes, Box("".join(printed))]))
+    columns = ["", "trained by", "seeds", *(f"{metric} {label}" for label, metric in shown), "paper HR@20"]
+    return markdown(Sheet("", columns, rows)).split("\n", 2)[2]
+
+
+def _regime(config: Mapping[str, Any]) -> str:
+    """Examples and loss, where a system has them to choose."""
+    return ", ".join(str(config[key]) for key in ("unit", "loss") if key in config)
+
+
 def system(info: Mapping[str, Any]) -> str:
     """The model, with the section of its recipes if it is not the data set's own."""
     section, name = info["recipe"]["section"], info["data"]["name"]

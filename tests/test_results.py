@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mclrec.data.sources import DATASETS
-from scripts.results_page import page
+from scripts.publish import with_table
+from scripts.results_page import page, summary
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "results").glob("*.json"))
@@ -19,6 +20,12 @@ def test_the_page_is_made_from_the_files() -> None:
     assert text == page(ROOT / "results"), "run: python -m scripts.publish"
     for path in FILES:
         assert f"(../results/{path.name})" in text
+
+
+def test_the_table_of_the_first_page_is_made_from_the_files() -> None:
+    text, table = (ROOT / "README.md").read_text(encoding="utf-8"), summary(ROOT / "results")
+    assert text == with_table(text, table), "run: python -m scripts.publish"
+    assert len(table.splitlines()) > 13
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
