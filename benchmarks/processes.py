@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["ROOT", "BenchmarkError", "Child", "Measurement", "run_child", "run_command"]
+__all__ = ["ROOT", "BenchmarkError", "Child", "Measurement", "run_child", "run_children", "run_command"]
 
 ROOT = Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
@@ -68,6 +70,30 @@ def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
     return Measurement(json.loads(output), seconds, peak)
 
 
+def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> list[Measurement]:
+    """Run a child as ``count`` processes that find each other by torchrun's variables; what each of them took.
+
+    Raises:
+        BenchmarkError: one failed.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        common = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(probe.getsockname()[1]),
+            "WORLD_SIZE": str(count),
+        }
+
+    def run(rank: int) -> Measurement:
+        words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
+        name = f"process {rank} of {child.module} {_short(child.request)}"
+        output, seconds, peak = _run(words, name, threads, scratch, {**common, "RANK": str(rank)})
+        return Measurement(json.loads(output), seconds, peak)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
 def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measurement:
     """Run any command; its output is dropped.
 
@@ -78,11 +104,17 @@ def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measure
     return Measurement({}, seconds, peak)
 
 
-def _run(words: Sequence[str], name: str, threads: int, scratch: Path) -> tuple[bytes, float, int]:
+def _run(
+    words: Sequence[str], name: str, threads: int, scratch: Path, more: Mapping[str, str] | None = None
+) -> tuple[bytes, float, int]:
     with tempfile.TemporaryFile(dir=scratch) as output, tempfile.TemporaryFile(dir=scratch) as errors:
         started = time.perf_counter()
         with subprocess.Popen(
-            words, stdout=output, stderr=errors, cwd=ROOT, env=_environment(threads, scratch)
+            words,
+            stdout=output,
+            stderr=errors,
+            cwd=ROOT,
+            env=_environment(threads, scratch) | dict(more or {}),
         ) as process:
             try:
                 _, status, usage = os.wait4(process.pid, 0)
