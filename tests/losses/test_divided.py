@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import torch
 import torch.nn.functional as F
 from tests.threads import Member, members, together
+from tests.training.several import start
 from torch import Tensor
 
 from mclrec.losses.divided import divided_linear_cross_entropy
@@ -113,3 +116,9 @@ def test_a_second_backward_pass_is_refused() -> None:
             loss.backward()
 
     together(members(2), work)
+
+
+def test_two_processes_come_to_what_torch_s_own_loss_over_divided_classes_does() -> None:
+    processes = start(["-m", "tests.losses.oracle"], 2, stderr=subprocess.PIPE)
+    told = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], [text[-800:] for text in told]
