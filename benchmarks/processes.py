@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -76,6 +75,8 @@ def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> li
     Raises:
         BenchmarkError: one failed.
     """
+    import socket  # here, because the parent has to be small
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         common = {
@@ -84,14 +85,15 @@ def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> li
             "WORLD_SIZE": str(count),
         }
 
-    def run(rank: int) -> Measurement:
-        words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
-        name = f"process {rank} of {child.module} {_short(child.request)}"
-        output, seconds, peak = _run(words, name, threads, scratch, {**common, "RANK": str(rank)})
-        return Measurement(json.loads(output), seconds, peak)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
+    words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
+    name = f"{child.module} {_short(child.request)}"
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(_started(words, name, threads, scratch, {**common, "RANK": str(rank)}))
+            for rank in range(count)
+        ]
+        ended = [finish() for finish in started]
+    return [Measurement(json.loads(output), seconds, peak) for output, seconds, peak in ended]
 
 
 def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measurement:
@@ -104,29 +106,35 @@ def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measure
     return Measurement({}, seconds, peak)
 
 
-def _run(
+def _run(words: Sequence[str], name: str, threads: int, scratch: Path) -> tuple[bytes, float, int]:
+    with _started(words, name, threads, scratch) as finish:
+        return finish()
+
+
+@contextmanager
+def _started(
     words: Sequence[str], name: str, threads: int, scratch: Path, more: Mapping[str, str] | None = None
-) -> tuple[bytes, float, int]:
+) -> Iterator[Callable[[], tuple[bytes, float, int]]]:
+    """A process that was started, and what waits for its output, wall time and peak memory."""
+    environment = _environment(threads, scratch) | dict(more or {})
     with tempfile.TemporaryFile(dir=scratch) as output, tempfile.TemporaryFile(dir=scratch) as errors:
         started = time.perf_counter()
-        with subprocess.Popen(
-            words,
-            stdout=output,
-            stderr=errors,
-            cwd=ROOT,
-            env=_environment(threads, scratch) | dict(more or {}),
-        ) as process:
-            try:
+        with subprocess.Popen(words, stdout=output, stderr=errors, cwd=ROOT, env=environment) as process:
+
+            def finish() -> tuple[bytes, float, int]:
                 _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
+                seconds = time.perf_counter() - started
+                if process.returncode:
+                    raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
+                output.seek(0)
+                return output.read(), seconds, usage.ru_maxrss * _UNIT
+
+            try:
+                yield finish
             except BaseException:
                 process.kill()
                 raise
-            process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
-        seconds = time.perf_counter() - started
-        if process.returncode:
-            raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
-        output.seek(0)
-        return output.read(), seconds, usage.ru_maxrss * _UNIT
 
 
 def _environment(threads: int, scratch: Path) -> dict[str, str]:

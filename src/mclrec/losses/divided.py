@@ -187,6 +187,14 @@ def _pair_scores(
     return scores if bias is None else scores.add_(bias[places])
 
 
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """``out = left @ right``, without a copy where they are of one type."""
+    if out.dtype == left.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left @ right)
+
+
 def _differentiate(
     gradients: list[Tensor | None],
     scores: _Exponentials,
@@ -202,7 +210,7 @@ def _differentiate(
         if of_queries is not None:
             of_queries += exponentials @ classes
         if of_weight is not None:
-            of_weight[columns] = exponentials.T @ shares.to(exponentials.dtype)
+            _multiply(exponentials.T, shares.to(exponentials.dtype), of_weight[columns])
         if of_bias is not None:
             of_bias[columns] = (1 / sums).to(exponentials.dtype) @ exponentials
     if of_queries is not None:

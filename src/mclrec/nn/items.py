@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -133,13 +134,28 @@ def lookup(rows: Tensor, ids: Tensor, shard: Shard, frozen: int | None = None) -
         frozen: an id whose row gets no gradient.
 
     Returns:
-        (*ids.shape, ...).
+        (*ids.shape, ...). Where processes share the rows out, ``backward`` adds its gradient to ``rows.grad``, and
+        `torch.autograd.grad` does not see it.
     """
     if shard.whole:
         return F.embedding(ids, rows, padding_idx=frozen) if rows.dim() == 2 else rows[ids]
     wanted, places = ids.unique(return_inverse=True)
-    found: Tensor = _Fetch.apply(rows, wanted, shard, frozen)  # type: ignore[no-untyped-call]
+    own = rows.detach()
+    if rows.requires_grad and torch.is_grad_enabled():
+        # A leaf of its own: autograd would make a second table to add up this gradient and that of a softmax.
+        own.requires_grad_().register_post_accumulate_grad_hook(partial(_add_to_gradient, rows))
+    found: Tensor = _Fetch.apply(own, wanted, shard, frozen)  # type: ignore[no-untyped-call]
     return found.index_select(0, places.flatten()).view(*ids.shape, *rows.shape[1:])
+
+
+def _add_to_gradient(rows: Tensor, leaf: Tensor) -> None:
+    """The gradient of ``leaf``, which is sparse, goes into that of ``rows``."""
+    assert leaf.grad is not None
+    part, leaf.grad = leaf.grad, None
+    if rows.grad is None:
+        rows.grad = part.to_dense()
+    else:
+        rows.grad.index_add_(0, part._indices()[0], part._values())
 
 
 class _Fetch(torch.autograd.Function):
@@ -162,4 +178,7 @@ class _Fetch(torch.autograd.Function):
         places = ctx.places
         if ctx.kept is not None:
             places, returned = places[ctx.kept], returned[ctx.kept]
-        return returned.new_zeros(ctx.shape).index_add_(0, places, returned), None, None, None
+        of_rows = torch.sparse_coo_tensor(
+            places.unsqueeze(0), returned, ctx.shape, check_invariants=False, is_coalesced=False
+        )
+        return of_rows, None, None, None
