@@ -148,7 +148,8 @@ class _Exponentials:
         self._narrow, self._chunk = narrow, chunk
         self._kept: tuple[slice, Tensor, Tensor] | None = None
         self.shift = queries.new_zeros(len(queries))
-        bound = queries.new_tensor(highest_score(queries, classes, bias))
+        # All processes must come to the same answer, so NaN, of which a maximum may make anything, is no number here.
+        bound = queries.new_tensor(highest_score(queries, classes, bias)).nan_to_num(torch.inf, torch.inf)
         self._shifted = not among.highest(bound) <= SAFE
         if self._shifted:
             tops = queries.new_full((len(queries),), -torch.inf)
@@ -184,7 +185,7 @@ def _pair_scores(
 ) -> Tensor:
     """Scores of the queries number ``rows`` with the classes at ``places``."""
     scores = (queries[rows] * weight[places]).sum(1)
-    return scores if bias is None else scores.add_(bias[places])
+    return scores if bias is None else scores + bias[places]
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
