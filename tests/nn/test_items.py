@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -92,3 +94,28 @@ def test_numbers_are_looked_up_like_rows() -> None:
 
     for found in together(members(4), work):
         assert found.tolist() == [[20, 0], [4, 4]]
+
+
+def test_what_travels_is_distinct_rows_of_others_and_their_gradients() -> None:
+    width = 4
+    travelled = [0] * 3
+
+    class Counting(Member):
+        def exchange(
+            self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
+        ) -> tuple[Tensor, Sequence[int]]:
+            if rows.is_floating_point():
+                travelled[self.rank] += rows.nbytes - sent[self.rank] * width * rows.itemsize
+            return super().exchange(rows, sent, received)
+
+    def work(member: Member) -> int:
+        shard = Shard(22, member)
+        own = torch.zeros(shard.count(22), width, requires_grad=True)
+        lookup(own, IDS[member.rank], shard).sum().backward()
+        wanted = set(IDS[member.rank].flatten().tolist())
+        return len(wanted - set(range(shard.first, shard.first + shard.count(22))))
+
+    others = together(
+        [Counting(member.rank, 3, member._barrier, member._said) for member in members(3)], work
+    )
+    assert sum(travelled) == 2 * 4 * width * sum(others)
