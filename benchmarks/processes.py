@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["ROOT", "BenchmarkError", "Child", "Measurement", "run_child", "run_command"]
+__all__ = ["ROOT", "BenchmarkError", "Child", "Measurement", "run_child", "run_children", "run_command"]
 
 ROOT = Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
@@ -68,6 +69,33 @@ def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
     return Measurement(json.loads(output), seconds, peak)
 
 
+def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> list[Measurement]:
+    """Run a child as ``count`` processes that find each other by torchrun's variables; what each of them took.
+
+    Raises:
+        BenchmarkError: one failed.
+    """
+    import socket  # here, because the parent has to be small
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        common = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(probe.getsockname()[1]),
+            "WORLD_SIZE": str(count),
+        }
+
+    words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
+    name = f"{child.module} {_short(child.request)}"
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(_started(words, name, threads, scratch, {**common, "RANK": str(rank)}))
+            for rank in range(count)
+        ]
+        ended = [finish() for finish in started]
+    return [Measurement(json.loads(output), seconds, peak) for output, seconds, peak in ended]
+
+
 def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measurement:
     """Run any command; its output is dropped.
 
@@ -79,22 +107,34 @@ def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measure
 
 
 def _run(words: Sequence[str], name: str, threads: int, scratch: Path) -> tuple[bytes, float, int]:
+    with _started(words, name, threads, scratch) as finish:
+        return finish()
+
+
+@contextmanager
+def _started(
+    words: Sequence[str], name: str, threads: int, scratch: Path, more: Mapping[str, str] | None = None
+) -> Iterator[Callable[[], tuple[bytes, float, int]]]:
+    """A process that was started, and what waits for its output, wall time and peak memory."""
+    environment = _environment(threads, scratch) | dict(more or {})
     with tempfile.TemporaryFile(dir=scratch) as output, tempfile.TemporaryFile(dir=scratch) as errors:
         started = time.perf_counter()
-        with subprocess.Popen(
-            words, stdout=output, stderr=errors, cwd=ROOT, env=_environment(threads, scratch)
-        ) as process:
-            try:
+        with subprocess.Popen(words, stdout=output, stderr=errors, cwd=ROOT, env=environment) as process:
+
+            def finish() -> tuple[bytes, float, int]:
                 _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
+                seconds = time.perf_counter() - started
+                if process.returncode:
+                    raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
+                output.seek(0)
+                return output.read(), seconds, usage.ru_maxrss * _UNIT
+
+            try:
+                yield finish
             except BaseException:
                 process.kill()
                 raise
-            process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
-        seconds = time.perf_counter() - started
-        if process.returncode:
-            raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
-        output.seek(0)
-        return output.read(), seconds, usage.ru_maxrss * _UNIT
 
 
 def _environment(threads: int, scratch: Path) -> dict[str, str]:

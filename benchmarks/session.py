@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.environments import peer_python
-from benchmarks.processes import Child, Measurement, run_child, run_command
+from benchmarks.processes import Child, Measurement, run_child, run_children, run_command
 
 __all__ = ["FULL", "QUICK", "Budget", "Session"]
 
@@ -28,6 +28,7 @@ class Budget:
         spilled_rows: of the one that must not fit into memory; None leaves it out.
         catalogues: sizes, in items.
         catalogue_batches: timed batches at each.
+        shared_items: of the catalogue that processes share out.
         interactions: sizes, for growth.
         lengths: of histories, for growth.
         growth_batches: timed batches at each size.
@@ -43,6 +44,7 @@ class Budget:
     spilled_rows: int | None
     catalogues: tuple[int, ...]
     catalogue_batches: int
+    shared_items: int
     interactions: tuple[int, ...]
     lengths: tuple[int, ...]
     growth_batches: int
@@ -59,6 +61,7 @@ FULL = Budget(
     spilled_rows=100_000_000,
     catalogues=(10_000, 100_000, 1_000_000),
     catalogue_batches=10,
+    shared_items=5_000_000,
     interactions=(10_000, 100_000, 1_000_000, 10_000_000),
     lengths=(25, 50, 100, 200, 400),
     growth_batches=30,
@@ -75,6 +78,7 @@ QUICK = Budget(
     spilled_rows=None,
     catalogues=(10_000, 100_000),
     catalogue_batches=3,
+    shared_items=500_000,
     interactions=(10_000, 100_000),
     lengths=(50, 200),
     growth_batches=5,
@@ -109,6 +113,14 @@ class Session:
         with self.console.status(name):
             measured = run_child(child, threads=self.threads, scratch=self.scratch)
         self._say(name, measured)
+        return measured
+
+    def run_together(self, name: str, child: Child, count: int) -> list[Measurement]:
+        """Run one child as several processes, of which each has its share of the threads."""
+        threads = max(1, self.threads // count)
+        with self.console.status(name):
+            measured = run_children(child, count, threads=threads, scratch=self.scratch)
+        self._say(name, max(measured, key=lambda process: process.peak_bytes))
         return measured
 
     def run_command(self, name: str, words: list[str]) -> Measurement:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers import tiny_data
+from tests.threads import members
 from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories
@@ -20,6 +21,7 @@ from mclrec.models import registry
 from mclrec.models.base import FitContext, Phase, Recommender, StepContext, Update, VectorRecommender
 from mclrec.models.storage import load_model, save_model
 from mclrec.nn.dropout import Dropout, Seeded, seed_dropout
+from mclrec.nn.items import divided
 from mclrec.randomness import Stream, generator
 
 SMALL = {"width": 8, "heads": 2, "inner": 16, "longest": 8}
@@ -240,3 +242,23 @@ class TestContract:
         assert present or not model.item_tensors
         for key in present:
             assert len(model.state_dict()[key]) > data.num_items
+
+    def test_divisible_is_what_its_item_tensors_are(
+        self, name: str, variant: dict[str, Any], data: SequenceData
+    ) -> None:
+        model = build(name, variant, data)
+        parts = []
+        for member in members(3):
+            with divided(member):
+                parts.append(build(name, variant, data).state_dict())
+        present = [key for key in model.item_tensors if key in model.state_dict()]
+        split = [
+            sum(len(part[key]) for part in parts) == len(model.state_dict()[key])
+            and torch.equal(torch.cat([part[key] for part in parts]), model.state_dict()[key])
+            for key in present
+        ]
+        assert (bool(present) and all(split)) == model.divisible
+        others = model.state_dict().keys() - set(present)
+        assert not model.divisible or all(
+            torch.equal(part[key], model.state_dict()[key]) for part in parts for key in others
+        )

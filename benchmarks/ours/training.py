@@ -1,7 +1,8 @@
 """Train for some batches through the real trainer, and say when each was over.
 
 Request: ``data`` and ``newest`` (see `benchmarks.ours.sources`), ``model``, ``recipe``, ``settings``, ``seed``,
-``device``, ``batches`` (timed) after ``warmup``, ``validate`` (also rank the validation targets).
+``device``, ``batches`` (timed) after ``warmup``, ``validate`` (also rank the validation targets), ``shard`` (let the
+processes share out the items, where there are several), ``save`` (also write the weights).
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ from benchmarks.ours.sources import open_split
 from mclrec.data.examples import Examples
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
+from mclrec.models.tensors import save_tensors
+from mclrec.nn.items import divided
+from mclrec.processes import ALONE, Processes
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.train import build
+from mclrec.training.distributed import joined
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
 
@@ -60,10 +65,16 @@ class StopWatch(SilentReporter):
 
 def measure(request: Request) -> Document:
     """See the module."""
+    with joined(torch.device(request.get("device", "cpu"))) as processes:
+        return _measure(request, processes)
+
+
+def _measure(request: Request, processes: Processes) -> Document:
     split = open_split(request["data"], newest=request.get("newest"))
     settings = {**request["settings"], "checkpoint_minutes": 60}
     recipe = resolve(request["model"], split.data.name, request.get("recipe"), settings)
-    model = build(recipe, split.training, request["seed"])
+    with divided(processes if request.get("shard") else ALONE):
+        model = build(recipe, split.training, request["seed"])
     warmup = request["warmup"]
     watch = StopWatch(warmup + request["batches"])
     with tempfile.TemporaryDirectory() as directory:
@@ -76,12 +87,18 @@ def measure(request: Request) -> Document:
             device=torch.device(request.get("device", "cpu")),
             identity={},
             reporter=watch,
+            processes=processes,
         )
         started = time.perf_counter()
         with suppress(_Enough):
             trainer.fit()
+        saving = time.perf_counter()
+        if request.get("save"):
+            path = Path(directory) / "weights.safetensors"
+            save_tensors(path, model.state_dict(), processes=processes, shard_of=model.shard_of)
+        saved = time.perf_counter()
     if request.get("validate"):
-        rank_targets(model, split.validation, seen=recipe.training.seen)
+        rank_targets(model, split.validation, seen=recipe.training.seen, processes=processes)
     [phase] = model.phases()
     return {
         "work": _work(model, recipe, phase.examples(split.training)),
@@ -102,6 +119,7 @@ def measure(request: Request) -> Document:
         "warmup": warmup,
         "batch_seconds": [round(seconds, 6) for seconds in watch.seconds[warmup:]],
         "batches_per_epoch": watch.batches_per_epoch,
+        **({"save_seconds": round(saved - saving, 3)} if request.get("save") else {}),
     }
 
 

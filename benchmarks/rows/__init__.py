@@ -16,12 +16,13 @@ from benchmarks.rows.growth import measure_growth
 from benchmarks.rows.memory import measure_memory
 from benchmarks.rows.preparation import measure_preparation
 from benchmarks.rows.serving import measure_serving
+from benchmarks.rows.shards import measure_shards
 from benchmarks.rows.start import measure_start
 from benchmarks.session import Session
 
 __all__ = ["ROWS", "Row"]
 
-Part = Literal["bench", "accuracy", "cuda", "serving"]
+Part = Literal["bench", "accuracy", "cuda", "serving", "shards"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ ROWS = {
     "memory": Row("peak memory of training MCLRec on Beauty", measure_memory),
     "start": Row("the time until `mclrec --help` and `import mclrec` are done", measure_start),
     "growth": Row("time and memory against interactions and the length of histories", measure_growth),
+    "catalogue-shards": Row(
+        "memory of a process where 1, 2 and 4 share out 5 million items", measure_shards, "shards"
+    ),
     "serving": Row("`mclrec serve` under load, open loop", measure_serving, "serving"),
     "accuracy": Row(
         "MCLRec on Beauty until early stopping ends it, three seeds", measure_accuracy, "accuracy"

@@ -57,6 +57,7 @@ def train(
     split: str = "leave-one-out",
     progress: bool = True,
     track: str | None = None,
+    shard_items: bool = False,
     **settings: Any,
 ) -> Run:
     """Train a model and measure it.
@@ -73,6 +74,7 @@ def train(
         split: ``leave-one-out`` or ``time``.
         progress: whether to show progress bars.
         track: ``tensorboard`` to write its curves into the run, beside the history.
+        shard_items: whether the processes that torchrun started share out the rows of the item table.
         settings: any setting of the model or of the training, such as ``beta=0.05`` or ``lambda_=0.1``.
 
     Returns:
@@ -93,6 +95,7 @@ def train(
         None if base is None else Path(base),
         split,
         track=track,
+        shard_items=shard_items,
     )
     with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
         return run_request(request, reporter)

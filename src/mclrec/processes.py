@@ -1,8 +1,8 @@
 """Several processes that train one model: which of them this is, and what they tell each other.
 
-Every process holds all parameters and takes its part of the rows of each batch. What is added up here gives all of
-them the same numbers, bit by bit, so that they stay alike. `ALONE` is the one process of an ordinary run: it has all
-rows and nobody to talk to, and what it is given comes back as it is.
+Every process holds all parameters, item tables that are divided excepted, and takes its part of the rows of each batch.
+What is added up here gives all of them the same numbers, bit by bit, so that they stay alike. `ALONE` is the one
+process of an ordinary run: it has all rows and nobody to talk to, and what it is given comes back as it is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ __all__ = ["ALONE", "Alone", "Group", "Processes", "lost"]
 
 _BUCKET = 1 << 20
 """Numbers of small gradients that are added up in one go; larger tensors go by themselves, without a copy."""
+
+_PIECE = 1 << 24
+"""Bytes of rows that the main process is given at a time, about."""
 
 
 class Processes(Protocol):
@@ -51,6 +54,31 @@ class Processes(Protocol):
 
         Returns:
             (total, ...); a gradient of it, added up over the processes, reaches the rows of each.
+        """
+
+    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+        """The rows of all processes in order, however many each has, without gradients; and where its own stand."""
+
+    def exchange(
+        self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
+    ) -> tuple[Tensor, Sequence[int]]:
+        """Rows for each process go there.
+
+        Args:
+            rows: (n, ...) first those for process 0, then those for process 1 and so on.
+            sent: (N) how many are for each process.
+            received: (N) how many each process has for this one; None if it is not known.
+
+        Returns:
+            Rows for this process, in the order of those that had them, and how many come from each.
+        """
+
+    def pieces(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
+        """The rows of all processes in order, some at a time, in the main process's memory; others are given none.
+
+        Args:
+            rows: (n, ...) this process's own.
+            counts: (N) how many each has.
         """
 
     def add_up(self, values: Tensor) -> Tensor:
@@ -87,6 +115,24 @@ class Alone:
     def gather(self, rows: Tensor, total: int) -> Tensor:  # noqa: ARG002 - the interface
         """See `Processes.gather`."""
         return rows
+
+    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+        """See `Processes.pool`."""
+        return rows, slice(0, len(rows))
+
+    def exchange(
+        self,
+        rows: Tensor,
+        sent: Sequence[int],
+        received: Sequence[int] | None = None,  # noqa: ARG002 - the interface
+    ) -> tuple[Tensor, Sequence[int]]:
+        """See `Processes.exchange`."""
+        return rows, sent
+
+    def pieces(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:  # noqa: ARG002 - the interface
+        """See `Processes.pieces`."""
+        for start in range(0, len(rows), _rows_of_a_piece(rows)):
+            yield rows[start : start + _rows_of_a_piece(rows)].cpu()
 
     def add_up(self, values: Tensor) -> Tensor:
         """See `Processes.add_up`."""
@@ -140,14 +186,49 @@ class Group:
 
     def collect(self, rows: Tensor, total: int) -> Tensor:
         """`gather` without gradients."""
-        most = -(-total // self.size)
-        padded = rows.new_zeros(most, *rows.shape[1:])
-        padded[: len(rows)] = rows
-        pieces = [torch.empty_like(padded) for _ in range(self.size)]
-        with lost():
-            dist.all_gather(pieces, padded)
         parts = (self._part(total, rank) for rank in range(self.size))
-        return torch.cat([piece[: part.stop - part.start] for piece, part in zip(pieces, parts, strict=True)])
+        return self._collect(rows, [part.stop - part.start for part in parts])
+
+    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+        """See `Processes.pool`."""
+        counts = torch.zeros(self.size, dtype=torch.int64, device=rows.device)
+        counts[self.rank] = len(rows)
+        told = self.add_up(counts).tolist()
+        start = sum(told[: self.rank])
+        return self._collect(rows, told), slice(start, start + len(rows))
+
+    def exchange(
+        self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
+    ) -> tuple[Tensor, Sequence[int]]:
+        """See `Processes.exchange`."""
+        with lost():
+            if received is None:
+                asked = torch.tensor(sent, device=rows.device)
+                told = torch.empty_like(asked)
+                dist.all_to_all_single(told, asked)
+                received = told.tolist()
+            found = rows.new_empty(sum(received), *rows.shape[1:])
+            dist.all_to_all_single(found, rows.contiguous(), list(received), list(sent))
+        return found, received
+
+    def pieces(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
+        """See `Processes.pieces`."""
+        most = _rows_of_a_piece(rows)
+        for rank, count in enumerate(counts):
+            for start in range(0, count, most):
+                stop = min(start + most, count)
+                if rank == self.rank:
+                    own = rows[start:stop].cpu().contiguous()
+                if self.main and not rank:
+                    yield own
+                elif self.main:
+                    given = torch.empty(stop - start, *rows.shape[1:], dtype=rows.dtype)
+                    with lost():
+                        dist.recv(given, src=rank)
+                    yield given
+                elif rank == self.rank:
+                    with lost():
+                        dist.send(own, dst=0)
 
     def add_up(self, values: Tensor) -> Tensor:
         """See `Processes.add_up`."""
@@ -164,6 +245,8 @@ class Group:
     @torch.no_grad()
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
         """See `Processes.add_gradients`. Small ones travel together, with marks of which there are."""
+        if not parameters:
+            return
         there = [parameter.grad is not None for parameter in parameters]
         gradients = [
             torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -205,8 +288,22 @@ class Group:
         """See `Processes.wait`."""
         self.add_up(torch.zeros(1))
 
+    def _collect(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Rows of all processes, of which each has so many."""
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        pieces = [torch.empty_like(padded) for _ in range(self.size)]
+        with lost():
+            dist.all_gather(pieces, padded)
+        return torch.cat([piece[:count] for piece, count in zip(pieces, counts, strict=True)])
+
     def _part(self, total: int, rank: int) -> slice:
         return slice(total * rank // self.size, total * (rank + 1) // self.size)
+
+
+def _rows_of_a_piece(rows: Tensor) -> int:
+    """How many rows make `_PIECE` bytes; at least one."""
+    return max(1, _PIECE // max(rows.new_empty(1, *rows.shape[1:]).nbytes, 1))
 
 
 class _Gather(torch.autograd.Function):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.threads import Member, members, together
 from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
@@ -16,9 +17,10 @@ from mclrec.data.split import Targets, leave_one_out
 from mclrec.errors import EvaluationError
 from mclrec.evaluation import ranking
 from mclrec.evaluation.protocol import Seen
-from mclrec.evaluation.ranking import evaluate, rank_targets, top_items
-from mclrec.models.base import ModelConfig, Phase, Recommender
+from mclrec.evaluation.ranking import divided_top_items, evaluate, rank_targets, top_items
+from mclrec.models.base import ItemTable, ModelConfig, Phase, Recommender, VectorRecommender
 from mclrec.models.sasrec import SASRec, SASRecConfig
+from mclrec.nn.items import divided
 
 CPU = torch.device("cpu")
 
@@ -216,3 +218,81 @@ def test_top_items_refuses_more_than_the_catalogue() -> None:
     assert top_items(torch.zeros(1, 4), 3)[0].tolist() == [[1, 2, 3]]
     with pytest.raises(EvaluationError, match="3 items"):
         top_items(torch.zeros(1, 4), 4)
+
+
+class Vectors(VectorRecommender):
+    """A user's vector is the query, and each process may have some of the items' vectors and biases."""
+
+    config_type, longest, divisible = ModelConfig, 3, True
+    item_tensors = ("table", "biases")
+
+    def __init__(self, users: Tensor, table: Tensor, biases: Tensor) -> None:
+        super().__init__(ModelConfig(), len(biases) - 1)
+        first = self.shard.first
+        self.register_buffer("users", users)
+        self.register_buffer("table", table[first:][: self.shard.count(len(table))])
+        self.register_buffer("biases", biases[first:][: self.shard.count(len(biases))])
+
+    def phases(self) -> Sequence[Phase]:
+        return ()
+
+    def query_vectors(self, histories: Histories) -> Tensor:
+        users = self.users
+        assert isinstance(users, Tensor)
+        return users[histories.users - 1]
+
+    def items(self) -> ItemTable:
+        table, biases = self.table, self.biases
+        assert isinstance(table, Tensor)
+        assert isinstance(biases, Tensor)
+        return ItemTable(table, self.num_items, biases, self.shard)
+
+
+def shared_out(size: int) -> tuple[list[Member], list[Vectors], Vectors, Targets]:
+    """A model in so many processes and in one; whole numbers, so that there are ties."""
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(1, 24, size=rng.integers(3, 8)).tolist() for _ in range(9)]
+    generator = torch.Generator().manual_seed(0)
+    users, table, biases = (
+        torch.randint(-2, 3, shape, generator=generator).float() for shape in ((9, 3), (25, 3), (24,))
+    )
+    table[4], biases[7] = torch.nan, -torch.inf
+    parts, group = [], members(size)
+    for member in group:
+        with divided(member):
+            parts.append(Vectors(users, table, biases))
+    return group, parts, Vectors(users, table, biases), leave_one_out(sequence_data(rows, 23)).test
+
+
+@pytest.mark.parametrize("size", [2, 3, 12])
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+@pytest.mark.parametrize("seen", ["keep", "drop"])
+def test_ranks_of_items_that_are_shared_out(
+    seen: Seen, batch_size: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "_MIN_ROWS", 2)
+    monkeypatch.setattr(ranking, "SCORE_BYTES", 1)
+    group, parts, whole, targets = shared_out(size)
+    expected = rank_targets(whole, targets, seen=seen)
+    found = together(
+        group,
+        lambda member: rank_targets(
+            parts[member.rank], targets, seen=seen, batch_size=batch_size, processes=member
+        ),
+    )
+    assert [ranks.tolist() for ranks in found] == [expected.tolist()] * size
+
+
+@pytest.mark.parametrize("size", [2, 3, 12])
+@pytest.mark.parametrize("k", [1, 5, 23])
+@pytest.mark.parametrize("dropped", [False, True])
+def test_best_of_items_that_are_shared_out(dropped: bool, k: int, size: int) -> None:
+    group, parts, whole, targets = shared_out(size)
+    seen = targets.histories(np.arange(len(targets)), 3) if dropped else None
+    queries = whole.users
+    assert isinstance(queries, Tensor)
+    expected = top_items(whole.items().scores(queries), k, seen)
+    found = together(group, lambda member: divided_top_items(parts[member.rank].items(), queries, k, seen))
+    for ids, values in found:
+        assert torch.equal(ids, expected[0])
+        assert torch.equal(values, expected[1])

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,8 @@ from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.models import registry
 from mclrec.models.base import ItemTable, ModelConfig, Phase, VectorRecommender
-from mclrec.models.storage import LoadedModel, load_model, load_tensors, save_model, save_tensors
+from mclrec.models.storage import LoadedModel, load_model, save_model
+from mclrec.models.tensors import load_tensors, save_tensors
 
 
 class TinyConfig(ModelConfig):
@@ -176,11 +177,11 @@ def test_writing_leaves_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch:
     path = tmp_path / "t.safetensors"
     save_tensors(path, {"a": torch.ones(2)})
 
-    def broken(tensors: object, file: Path, metadata: object) -> None:
-        file.write_bytes(b"half")
+    def broken(file: IO[bytes], parts: object, notes: object) -> None:
+        file.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("mclrec.models.storage.save_file", broken)
+    monkeypatch.setattr("mclrec.models.tensors._write", broken)
     with pytest.raises(OSError, match="disk full"):
         save_tensors(path, {"a": torch.zeros(2)})
     assert load_tensors(path)[0]["a"].tolist() == [1, 1]

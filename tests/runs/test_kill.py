@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tests.runs.conftest import SASREC, log_source
 
-from mclrec.models.storage import load_tensors
+from mclrec.models.tensors import load_tensors
 from mclrec.runs.run import Run
 from mclrec.runs.train import TrainRequest, train
 from mclrec.serving.predictor import Model

@@ -16,7 +16,7 @@ from mclrec import __version__
 from mclrec.data.prepare import prepare
 from mclrec.errors import ConfigError, DataError, MclrecError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
-from mclrec.models.storage import load_tensors
+from mclrec.models.tensors import load_tensors
 from mclrec.runs.evaluate import evaluate_run
 from mclrec.runs.run import Run
 from mclrec.runs.train import TrainRequest, resolve_device, train

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers import tiny_data
+from tests.threads import members, together
 from tests.training.stub import same, weights
 
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ConfigError
 from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel, load_model, save_model
+from mclrec.nn.items import divided
 from mclrec.recipes import resolve
 from mclrec.runs.train import build
 from mclrec.runs.transfer import take_over
@@ -53,6 +55,22 @@ def test_rows_follow_their_outside_ids(earlier: LoadedModel) -> None:
     assert len(found[ITEMS]) == 7
     assert all(torch.equal(found[name], old[name]) for name in found if name != ITEMS)
     assert same(weights(earlier.model), old)
+
+
+@pytest.mark.parametrize("name", ["mclrec", "bert4rec"])
+def test_shared_out_rows_follow_their_outside_ids(name: str, tmp_path: Path) -> None:
+    save_model(tmp_path, name=name, model=model(name, 4, 1), items=EARLIER, counts=np.arange(5))
+    expected = model(name, 5, 2)
+    take_over(expected, NEWER, USERS, load_model(tmp_path))
+    parts = []
+    for member in (group := members(3)):
+        with divided(member):
+            parts.append(model(name, 5, 2))
+    together(group, lambda member: take_over(parts[member.rank], NEWER, USERS, load_model(tmp_path)))
+    for key in (key for key in expected.state_dict() if key in expected.item_tensors):
+        assert torch.equal(
+            torch.cat([part.state_dict()[key] for part in parts]), expected.state_dict()[key]
+        ), key
 
 
 def test_another_class_is_refused(earlier: LoadedModel) -> None:

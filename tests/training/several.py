@@ -9,20 +9,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from socket import socket
+from threading import Lock
 from typing import Any
 
 import torch
 from tests.helpers import tiny_data
 from tests.training.stub import Recorder, real_trainer, timeless
+from torch import Tensor
 
 from mclrec.data.sequences import SequenceData
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models import registry
+from mclrec.models.base import Recommender
+from mclrec.nn.items import divided
 from mclrec.processes import ALONE, Processes
 from mclrec.training.distributed import joined
 
 Case = tuple[str, dict[str, Any]]
 Outcome = dict[str, Any]
+
+_BUILDING = Lock()
+"""First weights come from torch's one generator, and processes may be threads."""
 
 
 class _Losses(Recorder):
@@ -37,20 +44,26 @@ class _Losses(Recorder):
         self.losses.append(dict(losses))
 
 
-def outcome(case: Case, steps: int, directory: Path, processes: Processes = ALONE) -> Outcome:
-    """Train in double precision without dropout; losses, validation, test ranks and weights."""
+def outcome(
+    case: Case, steps: int, directory: Path, processes: Processes = ALONE, *, shard: bool = False
+) -> Outcome:
+    """Train in double precision without dropout; losses, validation, test ranks and weights.
+
+    Args:
+        case: model and settings.
+        steps: at least.
+        directory: of the run.
+        processes: that train.
+        shard: whether they share out the item table, of 39 rows.
+    """
     name, settings = case
     data = tiny_data(users=29, items=37)
     known = registry.model_class(name).config_type.model_fields
     off = {key: 0.0 for key in ("dropout", "attention_dropout") if key in known}
-    trainer = real_trainer(
-        name,
-        data,
-        directory,
-        processes=processes,
-        learning_rate=1e-2,
-        **_sizes(name, data, off | settings, steps),
-    )
+    with _BUILDING:
+        sizes = _sizes(name, data, off | settings, steps)
+        with divided(processes if shard else ALONE):
+            trainer = real_trainer(name, data, directory, processes=processes, learning_rate=1e-2, **sizes)
     trainer.model.double()
     recorder = trainer._reporter = _Losses(trainer.model)
     fit = trainer.fit()
@@ -60,7 +73,15 @@ def outcome(case: Case, steps: int, directory: Path, processes: Processes = ALON
         "history": [{**record, "losses": None} for record in timeless(fit.history)],
         "best": [fit.best_epoch, fit.best_value],
         "ranks": ranks.tolist(),
-        "weights": {key: value.flatten().tolist() for key, value in trainer.model.state_dict().items()},
+        "weights": {key: value.flatten().tolist() for key, value in _whole(trainer.model).items()},
+    }
+
+
+def _whole(model: Recommender) -> dict[str, Tensor]:
+    """The state dict with the rows of all processes."""
+    return {
+        key: value if (shard := model.shard_of(key)) is None else shard.processes.pool(value)[0]
+        for key, value in model.state_dict().items()
     }
 
 
@@ -90,9 +111,11 @@ def start(words: Sequence[str], count: int, **streams: Any) -> list[subprocess.P
     ]
 
 
-def outcomes(cases: Mapping[str, Case], steps: int, count: int, folder: Path) -> dict[str, list[Outcome]]:
-    """What each case comes to in each of ``count`` processes."""
-    (folder / "request.json").write_text(json.dumps({"cases": cases, "steps": steps}))
+def outcomes(
+    cases: Mapping[str, Case], steps: int, count: int, folder: Path, *, shard: bool = False
+) -> dict[str, list[Outcome]]:
+    """What each case comes to in each of ``count`` processes; see `outcome`."""
+    (folder / "request.json").write_text(json.dumps({"cases": cases, "steps": steps, "shard": shard}))
     processes = start(["-m", "tests.training.several", str(folder)], count, stderr=subprocess.PIPE)
     told = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, [text[-500:] for text in told]
@@ -105,7 +128,7 @@ def main(folder: Path) -> None:
     request = json.loads((folder / "request.json").read_text())
     with joined(torch.device("cpu")) as processes:
         found = {
-            name: outcome(case, request["steps"], folder / f"run-{number}", processes)
+            name: outcome(case, request["steps"], folder / f"run-{number}", processes, shard=request["shard"])
             for number, (name, case) in enumerate(request["cases"].items())
         }
         (folder / f"outcome-{processes.rank}.json").write_text(json.dumps(found))

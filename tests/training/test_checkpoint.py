@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
 from tests.training.stub import same
 
 from mclrec.errors import ModelFileError, TrainingError
-from mclrec.models import storage
+from mclrec.models import tensors
 from mclrec.training.checkpoint import Checkpoints, Position
 from mclrec.training.history import EpochRecord
 
@@ -38,11 +38,11 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
     checkpoints.save(position(), {"model": MODEL, "adam": ADAM})
     checkpoints.save_best(MODEL)
 
-    def half(tensors: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"half of it")
+    def half(file: IO[bytes], parts: object, notes: object) -> None:
+        file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "save_file", half)
+    monkeypatch.setattr(tensors, "_write", half)
     later = position()
     later.add({"rec": 1.0})
     with pytest.raises(OSError, match="No space"):

@@ -9,7 +9,7 @@ import torch
 from tests.training.stub import Stub, marching, same, weights
 
 from mclrec.errors import TrainingError
-from mclrec.models.storage import load_tensors, save_tensors
+from mclrec.models.tensors import load_tensors, save_tensors
 from mclrec.training.config import TrainingConfig
 from mclrec.training.optimisers import Optimisers
 

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mclrec.data.batches import Histories
@@ -16,10 +17,10 @@ from mclrec.data.split import Part, Split, Targets
 from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import check_cut, default_cuts, summarise
 from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions, repeats
-from mclrec.models.base import Recommender
+from mclrec.models.base import ItemTable, Recommender, VectorRecommender
 from mclrec.processes import ALONE, Processes
 
-__all__ = ["SCORE_BYTES", "evaluate", "rank_targets", "rows_per_chunk", "top_items"]
+__all__ = ["SCORE_BYTES", "divided_top_items", "evaluate", "rank_targets", "rows_per_chunk", "top_items"]
 
 SCORE_BYTES = 3 * 2**20
 """Memory for one chunk of fp32 scores: they stay in a processor's cache until they are counted. Much larger chunks
@@ -114,13 +115,17 @@ def rank_targets(
         device: where the model is; default CPU.
         batch_size: users encoded at once; they are scored and counted in chunks that fit into `SCORE_BYTES`.
         progress: called after each batch with the number of targets in it.
-        processes: each ranks its own part of the targets, and is told all ranks.
+        processes: each ranks its own part of the targets, and is told all ranks; where they share out the item table,
+            each looks at its own items for all targets.
 
     Returns:
         (M,) int64 ranks, in the order of the targets.
     """
     place, total = device or torch.device("cpu"), len(targets)
-    targets = targets.take(np.arange(total)[processes.part(total)])
+    divided = not model.shard.whole
+    if not divided:
+        targets = targets.take(np.arange(total)[processes.part(total)])
+    rank = _rank_rows_divided if divided else _rank_rows
     ranks = np.empty(len(targets), dtype=np.int64)
     # Histories of like length together: models that pad have little to pad.
     lengths = targets.places - targets.data.offsets[targets.users]
@@ -128,9 +133,11 @@ def rank_targets(
     with _inference(model, place):
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            ranks[rows] = _rank_rows(model, targets, rows, seen, place)
+            ranks[rows] = rank(model, targets, rows, seen, place)
             if progress is not None:
                 progress(len(rows))
+    if divided:
+        return ranks
     everyone: IntArray = processes.gather(torch.from_numpy(ranks), total).numpy()
     return everyone
 
@@ -166,6 +173,46 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
     return torch.where(values > -torch.inf, best.gather(1, order) + 1, 0), values
 
 
+def divided_top_items(
+    table: ItemTable, queries: Tensor, k: int, seen: Packed | None = None
+) -> tuple[Tensor, Tensor]:
+    """`top_items` of a table that processes share out: the best of each shard, then the best of those.
+
+    Args:
+        table: the catalogue.
+        queries: (B, d), the same in all processes.
+        k: length of the lists.
+        seen: B histories whose items are left out.
+
+    Returns:
+        Dense ids (B, k) and their scores (B, k), as `top_items` does, the same in all processes.
+
+    Raises:
+        EvaluationError: k is not in 1..V.
+    """
+    check_cut(k, table.num_items)
+    scores, first = table.scores(queries), table.shard.first
+    if seen is not None:
+        scores = _without(scores, seen, first)
+    if first:  # column 0 is ignored, and here it would be an item
+        scores, first = F.pad(scores, (1, 0)), first - 1
+    own = min(k, scores.shape[1] - 1)
+    ids, values = (
+        scores.new_zeros(len(queries), k, dtype=torch.int64),
+        scores.new_full((len(queries), k), -torch.inf),
+    )
+    if own > 0:
+        found, values[:, :own] = top_items(scores, own)
+        ids[:, :own] = torch.where(found > 0, found + first, 0)
+    # Shards are in the order of ids, so a stable sort settles ties as everywhere.
+    ids, values = (
+        table.shard.processes.pool(part)[0].unflatten(0, (-1, len(queries))).transpose(0, 1).flatten(1)
+        for part in (ids, values)
+    )
+    values, order = values.sort(dim=1, descending=True, stable=True)
+    return ids.gather(1, order[:, :k]), values[:, :k]
+
+
 def rows_per_chunk(num_items: int) -> int:
     """How many rows of V + 1 fp32 scores fit into `SCORE_BYTES`; at least 32, at most 2048."""
     return min(_MAX_ROWS, max(_MIN_ROWS, SCORE_BYTES // (4 * (num_items + 1))))
@@ -192,6 +239,43 @@ def _rank_rows(
     return ranks
 
 
+def _rank_rows_divided(
+    model: Recommender, targets: Targets, rows: IntArray, seen: Seen, device: torch.device
+) -> IntArray:
+    """`_rank_rows` where processes share out the items: each encodes its part of the rows, and counts for all."""
+    assert isinstance(model, VectorRecommender)
+    chunk, processes = targets.take(rows), model.shard.processes
+    everyone = np.arange(len(chunk))
+    own = everyone[processes.part(len(chunk))]
+    histories = Histories.of(chunk.histories(own, model.longest), chunk.users[own] + 1).to(device)
+    queries, _ = processes.pool(model.query_vectors(histories))  # (B, d)
+    ranks, table = np.empty(len(chunk), dtype=np.int64), model.items()
+    size = rows_per_chunk(max(model.shard.counts(model.num_items)))  # the same in all processes
+    for start in range(0, len(chunk), size):
+        part = slice(start, start + size)
+        items, scores = chunk.items[part], table.scores(queries[part])
+        if seen == "keep":
+            ranks[part] = _ranks_divided(table, scores, items)
+        else:
+            history = chunk.histories(everyone[part])
+            found = _ranks_divided(table, _without(scores, history, model.shard.first), items)
+            ranks[part] = np.where(repeats(history, items), model.num_items + 1, found)
+    return ranks
+
+
+def _ranks_divided(table: ItemTable, scores: Tensor, items: IntArray) -> IntArray:
+    """`_ranks` of scores (B, own ids): the owner of a target tells its score, and all count what is below it."""
+    first, processes = table.shard.first, table.shard.processes
+    places = torch.from_numpy(items).to(scores.device) - first
+    mine = ((places >= 0) & (places < scores.shape[1])).nonzero().squeeze(1)
+    own = scores.new_zeros(len(scores))
+    own[mine] = scores[mine, places[mine]]
+    candidates = scores if first else scores[:, 1:]
+    below = processes.add_up(_count_below(candidates, processes.add_up(own)[:, None]).to(torch.int64))
+    ranks: IntArray = table.num_items - below.cpu().numpy()
+    return ranks
+
+
 def _check_shape(model: Recommender, scores: Tensor) -> None:
     if scores.shape[1:] != (model.num_items + 1,):
         raise EvaluationError(
@@ -204,16 +288,22 @@ def _ranks(scores: Tensor, items: IntArray) -> IntArray:
     """(B,) V minus the candidates below the target: no comparison with NaN is true, so NaN never helps."""
     own = scores.gather(1, torch.from_numpy(items).to(scores.device)[:, None])  # (B, 1)
     candidates = scores[:, 1:]
-    # Adding up floats is several times faster than booleans, and exact for so few ones.
-    kind = torch.float32 if candidates.shape[1] < _EXACT else torch.int64
-    below = torch.lt(candidates, own, out=torch.empty_like(candidates, dtype=kind)).sum(1)
-    ranks: IntArray = candidates.shape[1] - below.cpu().numpy().astype(np.int64)
+    ranks: IntArray = candidates.shape[1] - _count_below(candidates, own).cpu().numpy().astype(np.int64)
     return ranks
 
 
-def _without(scores: Tensor, seen: Packed) -> Tensor:
-    """Copy of ``scores`` (B, V + 1) with -inf at each row's history: the model may own the scores."""
-    rows, items = (torch.from_numpy(array).to(scores.device) for array in (seen.rows, seen.items))
+def _count_below(candidates: Tensor, own: Tensor) -> Tensor:
+    """(B,) how many of a row are below its ``own`` (B, 1)."""
+    # Adding up floats is several times faster than booleans, and exact for so few ones.
+    kind = torch.float32 if candidates.shape[1] < _EXACT else torch.int64
+    return torch.lt(candidates, own, out=torch.empty_like(candidates, dtype=kind)).sum(1)
+
+
+def _without(scores: Tensor, seen: Packed, first: int = 0) -> Tensor:
+    """Copy of ``scores`` (B, ids from ``first`` on) with -inf at each row's history: the model may own the scores."""
+    places = seen.items - first
+    there = (places >= 0) & (places < scores.shape[1])
+    rows, items = (torch.from_numpy(array[there]).to(scores.device) for array in (seen.rows, places))
     return scores.index_put((rows, items), scores.new_tensor(-torch.inf))
 
 

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from mclrec.shapes import round_up
 
-__all__ = ["chunked_linear_cross_entropy"]
+__all__ = ["LOG2_E", "SAFE", "chunked_linear_cross_entropy", "highest_score"]
 
 _SCORES = 1 << 25
 """Scores held at a time, at most: 128 MB in fp32."""
@@ -20,10 +20,11 @@ _SCORES = 1 << 25
 _ROWS = 256
 """Queries at a time, at most: for the catalogues of the paper their scores stay in a processor's cache."""
 
-_SAFE = 50.0
+SAFE = 50.0
 """Scores of no more than this can be exponentiated as they are: neither they nor their sum leave fp32's range."""
 
-_LOG2_E = math.log2(math.e)
+LOG2_E = math.log2(math.e)
+"""What natural logarithms are multiplied by for those to base 2."""
 
 
 def chunked_linear_cross_entropy(
@@ -104,21 +105,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             for tensor, needed in zip((queries, weight, bias), ctx.needs_input_grad, strict=False)
         ]
         table = weight[:classes].to(narrow)
-        shifted = not _highest_score(queries, weight[:classes], bias) <= _SAFE
+        shifted = not highest_score(queries, weight[:classes], bias) <= SAFE
         total = queries.new_zeros(())
         for start in range(0, len(queries), chunk):
             rows, places = queries[start : start + chunk], targets[start : start + chunk]
             count = len(rows)
             rows = F.pad(rows, (0, 0, 0, chunk - count))
-            scores = (rows * _LOG2_E).to(narrow) @ table.T  # (chunk, V)
+            scores = (rows * LOG2_E).to(narrow) @ table.T  # (chunk, V)
             if bias is not None:
-                scores += bias[:classes] * _LOG2_E
+                scores += bias[:classes] * LOG2_E
             if shifted:
                 scores -= scores.amax(1, keepdim=True)
             picked = scores[:count].gather(1, places.unsqueeze(1)).to(rows.dtype)
             exponentials = scores.exp2_()
             sums = exponentials.sum(1, keepdim=True).to(rows.dtype)  # torch adds up in fp32 at least
-            total += (sums[:count].log2() - picked).sum() / _LOG2_E
+            total += (sums[:count].log2() - picked).sum() / LOG2_E
             if of_queries is not None:
                 slopes = (exponentials @ table).to(rows.dtype).div_(sums)[:count]
                 of_queries[start : start + chunk] = slopes.sub_(weight[places])
@@ -143,9 +144,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return *scaled, None, None, None, None
 
 
-def _highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float:
+def highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float:
     """No score is farther from zero (Cauchy and Schwarz); NaN where there is one."""
-    if not len(queries):
+    if not len(queries) or not len(weight):
         return 0.0
     highest = torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(weight, dim=1).max()
     return float(highest if bias is None else highest + bias.abs().max())

@@ -19,7 +19,9 @@ from mclrec.data.negatives import SharedNegatives
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError
+from mclrec.losses.divided import divided_linear_cross_entropy
 from mclrec.losses.softmax import chunked_linear_cross_entropy
+from mclrec.nn.items import Shard, lookup
 from mclrec.shapes import round_up
 
 __all__ = [
@@ -174,40 +176,59 @@ class TrainingPhase:
 class ItemTable:
     """The catalogue as vectors and biases; losses and rankings reach it only through here.
 
+    Where several processes share the rows out, each has its own of them, and all must ask for the same things in the
+    same order. What comes back is what one process with all rows would get.
+
     Args:
         weight: (V + 1 or more, d); row ``i`` is item ``i``, row 0 the padding id; rows after V are ignored.
         num_items: V.
         bias: (V + 1 or more,) or None.
+        shard: the rows that this process has of both; all if None.
     """
 
-    def __init__(self, weight: Tensor, num_items: int, bias: Tensor | None = None) -> None:
+    def __init__(
+        self, weight: Tensor, num_items: int, bias: Tensor | None = None, shard: Shard | None = None
+    ) -> None:
         self.weight, self.bias, self.num_items = weight, bias, num_items
+        self.shard = shard or Shard(len(weight))
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids``: shape (*ids.shape, d)."""
-        return F.embedding(ids, self.weight)
+        return lookup(self.weight, ids, self.shard)
 
     def pair_scores(self, queries: Tensor, ids: Tensor) -> Tensor:
         """Score of each query (..., d) with the item of its own row, ids (...): shape (...)."""
         scores = (queries * self.lookup(ids)).sum(-1)
-        return scores if self.bias is None else scores + self.bias[ids]
+        return scores if self.bias is None else scores + lookup(self.bias, ids, self.shard)
 
     def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
         """(B, N) scores in fp32 of the same items ``ids`` (N,) for every query."""
-        bias = None if self.bias is None else self.bias[ids]
+        bias = None if self.bias is None else lookup(self.bias, ids, self.shard)
         count = len(queries)
         rows = F.pad(queries, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
         return F.linear(rows, self.lookup(ids), bias)[:count].float()
 
     def scores(self, queries: Tensor) -> Tensor:
-        """(B, V + 1) scores in fp32 of all ids, the padding id included."""
-        rows = self.num_items + 1
+        """(B, V + 1) scores in fp32 of all ids, the padding id included; of a process's own ids if there are others.
+
+        Those are `Shard.count` of V + 1, from `Shard.first` on.
+        """
+        rows = self.shard.count(self.num_items + 1)
         return F.linear(queries, self.weight[:rows], None if self.bias is None else self.bias[:rows]).float()
 
     def cross_entropy(self, queries: Tensor, targets: Tensor) -> Tensor:
         """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits)."""
-        return chunked_linear_cross_entropy(
-            queries, self.weight, self.bias, targets, classes=self.num_items + 1
+        classes = self.num_items + 1
+        if self.shard.whole:
+            return chunked_linear_cross_entropy(queries, self.weight, self.bias, targets, classes=classes)
+        return divided_linear_cross_entropy(
+            queries,
+            self.weight,
+            self.bias,
+            targets,
+            first=self.shard.first,
+            classes=self.shard.count(classes),
+            among=self.shard.processes,
         )
 
 
@@ -224,6 +245,8 @@ class Recommender(nn.Module, ABC):
     needs_users: ClassVar[bool] = False
     item_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict, where it has them, whose row i belongs to item i; rows after V are special ids."""
+    divisible: ClassVar[bool] = False
+    """Whether all of `item_tensors` can be shared out by rows among processes; see `mclrec.nn.items.divided`."""
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict whose row u belongs to user u, row 0 to unknown ones."""
     longest: int
@@ -233,6 +256,7 @@ class Recommender(nn.Module, ABC):
         self.config = config
         self.num_items = num_items
         self.num_users = num_users if self.needs_users else 0
+        self.shard = Shard.of(num_items)
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
@@ -246,6 +270,11 @@ class Recommender(nn.Module, ABC):
         """`scores` of ``rows`` histories after the other: what is scored fits into less memory than what is read."""
         for start in range(0, len(histories), rows):
             yield self.scores(histories.part(start, min(start + rows, len(histories))))
+
+    def shard_of(self, key: str) -> Shard | None:
+        """How the tensor of a name, or of a path that has the name in it, is divided; None where it is not."""
+        divides = not self.shard.whole and any(name in key.split("/") for name in self.item_tensors)
+        return self.shard if divides else None
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """Parameters by the group that updates name; groups may overlap."""

@@ -70,6 +70,7 @@ class BERT4Rec(VectorRecommender):
     config_type = BERT4RecConfig
     config: BERT4RecConfig
     item_tensors = ("encoder.items.weight", "item_biases")
+    divisible = True
 
     def __init__(self, config: BERT4RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -78,7 +79,7 @@ class BERT4Rec(VectorRecommender):
         self.encoder = TransformerEncoder(num_items=num_items, causal=False, **sizes)
         self.projection = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width, eps=1e-12)
-        self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
+        self.item_biases = nn.Parameter(torch.zeros(self.shard.count(num_items + 1)))
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
@@ -108,7 +109,7 @@ class BERT4Rec(VectorRecommender):
 
     def items(self) -> ItemTable:
         """The encoder's own embedding, and biases."""
-        return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases)
+        return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases, self.shard)
 
     def _project(self, states: Tensor) -> Tensor:
         out: Tensor = self.norm(F.gelu(self.projection(states)))

@@ -64,6 +64,7 @@ class GRU4Rec(VectorRecommender):
     config_type = GRU4RecConfig
     config: GRU4RecConfig
     item_tensors = ("encoder.items.weight", "item_biases")
+    divisible = True
 
     def __init__(self, config: GRU4RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -76,7 +77,7 @@ class GRU4Rec(VectorRecommender):
             hidden=config.hidden,
             dropout=config.dropout,
         )
-        self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
+        self.item_biases = nn.Parameter(torch.zeros(self.shard.count(num_items + 1)))
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
@@ -109,4 +110,4 @@ class GRU4Rec(VectorRecommender):
 
     def items(self) -> ItemTable:
         """The encoder's own embedding, and biases."""
-        return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases)
+        return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases, self.shard)

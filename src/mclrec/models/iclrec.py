@@ -110,7 +110,7 @@ class ICLRec(SequentialRecommender):
 
     def _intents(self, means: Tensor) -> Tensor:
         """(B, d) the nearest centroid of each mean state, of length 1."""
-        nearest = torch.cdist(means.float(), self.centroids).argmin(1)
+        nearest = torch.cdist(means.to(self.centroids.dtype), self.centroids).argmin(1)
         return F.normalize(self.centroids[nearest], dim=1)
 
     def _every(self, histories: Histories) -> Tensor:

@@ -36,6 +36,7 @@ class InformedRecommender(SequentialRecommender):
 
     config: InformedConfig
     item_tensors = (*SequentialRecommender.item_tensors, "nearest")
+    divisible = False  # which items are alike is asked of all vectors at once
     nearest: Tensor
 
     def __init__(self, config: InformedConfig, num_items: int, num_users: int = 0) -> None:

@@ -64,6 +64,7 @@ class SequentialRecommender(VectorRecommender):
 
     config: SequentialConfig
     item_tensors: ClassVar[Sequence[str]] = ("encoder.items.weight",)
+    divisible = True
 
     def __init__(self, config: SequentialConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -81,7 +82,7 @@ class SequentialRecommender(VectorRecommender):
 
     def items(self) -> ItemTable:
         """The encoder's own embedding: scores are tied to it."""
-        return ItemTable(self.encoder.items.weight, self.num_items)
+        return ItemTable(self.encoder.items.weight, self.num_items, shard=self.shard)
 
     def phase(self, updates: Sequence[Update], views: Viewer | None = None) -> TrainingPhase:
         """The training phase of the configured regime."""

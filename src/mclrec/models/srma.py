@@ -93,7 +93,7 @@ class SRMA(SequentialRecommender):
         """Recommendation loss of the second encoder."""
         assert self.complement is not None
         states = self.complement.encode(batch.histories.items, batch.histories.offsets, self.outputs())
-        table = ItemTable(self.complement.items.weight, self.num_items)
+        table = ItemTable(self.complement.items.weight, self.num_items, shard=self.shard)
         return {"rec": self.recommendation_loss(states, batch, table)}
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:

@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +16,11 @@ from typing import Any
 import pyarrow as pa
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import MclrecError, ModelFileError, invalid_value
-from mclrec.files import atomic_file, write_json
+from mclrec.files import write_json
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.directory import (
@@ -39,10 +34,10 @@ from mclrec.models.directory import (
     read_users,
     write_ids,
 )
+from mclrec.models.tensors import read_tensors, save_tensors
+from mclrec.processes import ALONE, Processes
 
-__all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "load_tensors", "save_model", "save_tensors"]
-
-_SHARED, _CHECKSUM = "mclrec.shared", "mclrec.crc32"
+__all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "save_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +72,7 @@ def save_model(
     counts: IntArray,
     users: Vocabulary | None = None,
     extra: Mapping[str, Any] | None = None,
+    processes: Processes = ALONE,
 ) -> None:
     """Write a model directory, each file atomically; other files in it stay.
 
@@ -88,6 +84,7 @@ def save_model(
         counts: (V + 1,) interactions of each dense item id in training.
         users: outside ids of the users; kept only if the model needs them.
         extra: further entries of ``config.json``: data, protocol, seed, versions.
+        processes: all of which have come here; the main one writes.
 
     Raises:
         ValueError: the vocabularies do not have the model's size, or ``extra`` holds a key of the format.
@@ -105,7 +102,10 @@ def save_model(
     }
     if taken := info.keys() & (extra or {}).keys():
         raise ValueError(f"keys of the format itself: {sorted(taken)}")
-    save_tensors(directory / TENSORS, model.state_dict())
+    state = model.state_dict()
+    save_tensors(directory / TENSORS, state, processes=processes, shard_of=model.shard_of)
+    if not processes.main:
+        return
     write_ids(directory / ITEMS, items, count=pa.array(counts[1:], pa.int64()))
     if kept_users is not None:
         write_ids(directory / USERS, kept_users)
@@ -125,7 +125,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     users = None
     if model.needs_users:
         users = read_users(directory / USERS, info["num_users"])
-    tensors, _, checksum = _read_tensors(directory / TENSORS)
+    tensors, _, checksum = read_tensors(directory / TENSORS)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as problem:
@@ -133,74 +133,6 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
         complaint = str(problem).splitlines()[-1].strip()
         raise ModelFileError(f"{directory / TENSORS}: does not fit {CONFIG}: {complaint}") from None
     return LoadedModel(info["model"], model.to(device).eval(), items, counts, users, info, checksum)
-
-
-def save_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors of any device as one safetensors file, atomically, with a checksum.
-
-    Names of one and the same tensor are stored once. Metadata keys that begin with ``mclrec.`` are reserved.
-    """
-    first: dict[tuple[object, ...], str] = {}
-    shared: dict[str, str] = {}
-    for name, tensor in tensors.items():
-        owner = first.setdefault(_memory(tensor), name)
-        if owner != name:
-            shared[name] = owner
-    # Copies, because safetensors refuses views of larger tensors.
-    stored = {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in tensors.items()
-        if name not in shared
-    }
-    notes = {**(metadata or {}), _SHARED: json.dumps(shared)}
-    with atomic_file(path) as temporary:
-        save_file(stored, temporary, {**notes, _CHECKSUM: _checksum(stored, notes)})
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, on the CPU, and metadata of a file that `save_tensors` wrote.
-
-    Raises:
-        ModelFileError: the file is missing, damaged or not one of ours.
-    """
-    tensors, notes, _ = _read_tensors(path)
-    return tensors, notes
-
-
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
-    """See `load_tensors`; and the checksum."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as problem:
-        raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
-    checksum = notes.pop(_CHECKSUM, None)
-    if checksum is None:
-        raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum")
-    if checksum != _checksum(tensors, notes):
-        raise ModelFileError(f"{path}: damaged: its checksum differs; take it from a backup or train again")
-    shared: dict[str, str] = json.loads(notes.pop(_SHARED))
-    return tensors | {name: tensors[owner] for name, owner in shared.items()}, notes, checksum
-
-
-def _memory(tensor: Tensor) -> tuple[object, ...]:
-    """Equal for two names of one tensor."""
-    return (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
-
-
-def _checksum(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> str:
-    """CRC-32 over metadata, names, types, shapes and bytes: safetensors itself checks only lengths."""
-    value = zlib.crc32(json.dumps(notes, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        value = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), value)
-        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
-    return f"{value:08x}"
 
 
 def _build(path: Path, info: Mapping[str, Any]) -> Recommender:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mclrec.nn.dropout import Dropout
+from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import last_of_padded, take
 
 __all__ = ["ConvolutionEncoder"]
@@ -37,8 +38,8 @@ class ConvolutionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.longest = longest
-        self.items = nn.Embedding(num_items + 2, width, padding_idx=0)
-        nn.init.normal_(self.items.weight, std=0.02)
+        self.items = ItemEmbedding(num_items, width)
+        self.items.draw(0.02)
         self.dropout = Dropout(dropout)
         self.convolutions = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(2 * layers))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 * layers))

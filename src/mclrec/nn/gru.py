@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mclrec.nn.dropout import Dropout
+from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import last_of_padded, take
 from mclrec.shapes import round_up
 
@@ -43,8 +44,8 @@ class GRUEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.longest = longest
-        self.items = nn.Embedding(num_items + 2, width, padding_idx=0)
-        nn.init.normal_(self.items.weight, std=0.02)
+        self.items = ItemEmbedding(num_items, width)
+        self.items.draw(0.02)
         self.dropout = Dropout(dropout)
         self.gru = nn.GRU(width, hidden, layers, batch_first=True)
         self.out = nn.Linear(hidden, width)
@@ -60,11 +61,13 @@ class GRUEncoder(nn.Module):
         Returns:
             (B, d) or (T, d), in the order of the input.
         """
+        vectors = self.items(items)
         if not len(items):  # torch refuses to go over nothing
-            nothing: Tensor = self.out(self.items(items).new_zeros(0, self.gru.hidden_size))
+            # Of the right width, and made of the vectors, so that a backward pass comes to them.
+            nothing: Tensor = self.out(vectors.sum(1, keepdim=True).expand(0, self.gru.hidden_size))
             return nothing
         order, inverse, sizes = _by_time(offsets)
-        x = take(self.dropout(self.items(items)), order.to(items.device))
+        x = take(self.dropout(vectors), order.to(items.device))
         with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
             states = self.gru(PackedSequence(x.to(self.out.weight.dtype), sizes))[0].data
         places = inverse if outputs == "all" else inverse[offsets[1:] - 1]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mclrec.nn.attention import attend, causal_attention, last_attention
 from mclrec.nn.dropout import Dropout
+from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import Layout, last_of_padded, layout, take
 
 __all__ = ["TransformerEncoder"]
@@ -59,7 +60,7 @@ class TransformerEncoder(nn.Module):
         self.causal = causal
         self.longest = longest
         self.positions_from = positions
-        self.items = nn.Embedding(num_items + 2, width, padding_idx=0)  # only the softmax trains row 0
+        self.items = ItemEmbedding(num_items, width)  # only the softmax trains row 0
         self.positions = nn.Embedding(longest, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
         self.dropout = Dropout(dropout)
@@ -181,6 +182,8 @@ def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[
 
 def _initialise(module: nn.Module) -> None:
     """Weights N(0, .02), biases zero, norms one."""
+    if isinstance(module, ItemEmbedding):
+        module.draw(0.02)
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear):

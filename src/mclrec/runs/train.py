@@ -20,6 +20,7 @@ from mclrec.files import write_json, write_text
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.storage import load_model, save_model
+from mclrec.nn.items import divided
 from mclrec.processes import ALONE, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
@@ -59,6 +60,7 @@ class TrainRequest:
         command: for the record; made up from the rest if None.
         measured: whether test targets are ranked at the end; a search must not look at them.
         track: what the run is tracked with beside its history; None for nothing.
+        shard_items: whether the processes share out the rows of the item table, instead of each having all of them.
     """
 
     data: SequenceData | DataSource | str | Path
@@ -74,6 +76,7 @@ class TrainRequest:
     command: str | None = None
     measured: bool = True
     track: str | None = None
+    shard_items: bool = False
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
@@ -100,7 +103,8 @@ def _train(
     recipe = resolve(request.model, data.name, request.recipe, request.settings)
     recipe = replace(recipe, training=recipe.training.on(device))
     directory = Path(processes.tell(lambda: str(_directory(request, data.name))))
-    model = build(recipe, split.training, request.seed)
+    with divided(processes if request.shard_items else ALONE):
+        model = build(recipe, split.training, request.seed)
     if request.base:
         take_over(model, data.item_ids, data.user_ids, load_model(request.base))
     started = time.perf_counter()
@@ -118,16 +122,16 @@ def _train(
             processes=processes,
         )
         fit = trainer.fit(resume=request.resume)
-    if processes.main:
-        save_model(
-            directory,
-            name=recipe.model,
-            model=model,
-            items=data.item_ids,
-            counts=split.training.popularity,
-            users=data.user_ids,
-            extra=info,
-        )
+    save_model(
+        directory,
+        name=recipe.model,
+        model=model,
+        items=data.item_ids,
+        counts=split.training.popularity,
+        users=data.user_ids,
+        extra=info,
+        processes=processes,
+    )
     results: dict[str, Any] = {}
     if request.measured and not fit.interrupted:
         results = measure(model, split, recipe, directory, request.seed, device, processes)
@@ -198,6 +202,12 @@ def resolve_device(name: str) -> torch.device:
 def _check_words(request: TrainRequest) -> None:
     """Find mistakes that need no data."""
     resolve(request.model, "", request.recipe, request.settings)
+    if request.shard_items and not registry.model_class(request.model).divisible:
+        able = [name for name in registry.names() if registry.model_class(name).divisible]
+        raise ConfigError(
+            f"shard-items: {request.model} needs its whole item table in each process; leave it out, "
+            f"or train {', '.join(able[:-1])} or {able[-1]}"
+        )
     if request.track is not None:
         check_tracker(request.track)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,8 @@ def take_over(model: Recommender, items: Vocabulary, users: Vocabulary, earlier:
     source, target = earlier.model.state_dict(), model.state_dict()
     for name, tensor in target.items():
         if name in model.item_tensors:
-            _copy_rows(tensor, source[name], places, earlier.model.num_items)
+            first = model.shard.first if model.shard_of(name) else 0
+            _copy_rows(tensor, source[name], places, earlier.model.num_items, first)
         elif name in model.user_tensors and earlier.users is not None:
             _copy_rows(tensor, source[name], earlier.users.dense_all(users), earlier.model.num_users)
         else:
@@ -69,14 +71,19 @@ def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
     for names, count in ((model.item_tensors, model.num_items), (model.user_tensors, model.num_users)):
         for name in shapes.keys() & set(names):
             rows, *rest = shapes[name]
+            if shard := model.shard_of(name):
+                rows = int(shard.processes.add_up(torch.tensor(rows)))
             shapes[name] = (rows - count, *rest)
     return shapes
 
 
 @torch.no_grad()
-def _copy_rows(target: Tensor, source: Tensor, places: IntArray, source_count: int) -> None:
-    """Rows of what is known, the row of what is not, and the rows of special ids after all."""
-    known = torch.from_numpy(places > 0)
-    target[1 : len(places) + 1][known] = source[torch.from_numpy(places)[known]]
-    target[0] = source[0]
-    target[len(places) + 1 :] = source[source_count + 1 :]
+def _copy_rows(target: Tensor, source: Tensor, places: IntArray, source_count: int, first: int = 0) -> None:
+    """Rows of what is known, the row of what is not, and the rows of special ids after all.
+
+    ``target`` may be a run of rows from number ``first`` on.
+    """
+    special = np.arange(source_count + 1, len(source))
+    sources = np.concatenate([[0], np.where(places > 0, places, -1), special])[first : first + len(target)]
+    known = torch.from_numpy(sources >= 0)
+    target[known] = source[torch.from_numpy(sources)[known]]

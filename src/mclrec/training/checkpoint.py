@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from mclrec.errors import TrainingError
-from mclrec.models.storage import load_tensors, save_tensors
+from mclrec.models.tensors import load_tensors, save_tensors, undivided
+from mclrec.nn.items import Shard
 from mclrec.processes import ALONE, Processes
 from mclrec.training.history import EpochRecord
 
@@ -74,20 +75,25 @@ class Checkpoints:
         directory: the folder; where there are several processes, all of them see it.
         identity: what must be the same for a run to go on: configuration, seed, data.
         processes: of which the main one writes.
+        shard_of: how processes share out the tensor of a name; what they share out, all of them save and load.
     """
 
-    def __init__(self, directory: Path, identity: dict[str, Any], processes: Processes = ALONE) -> None:
-        self._processes = processes
+    def __init__(
+        self,
+        directory: Path,
+        identity: dict[str, Any],
+        processes: Processes = ALONE,
+        shard_of: Callable[[str], Shard | None] = undivided,
+    ) -> None:
+        self._processes, self._shard_of = processes, shard_of
         self._state, self._best = directory / _STATE, directory / _BEST
         self._identity = json.loads(json.dumps(identity))
 
     def save(self, position: Position, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write the position and the tensors of each part in one atomic file."""
-        if not self._processes.main:
-            return
         tensors = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
         metadata = {"position": json.dumps(asdict(position)), "identity": json.dumps(self._identity)}
-        save_tensors(self._state, tensors, metadata)
+        save_tensors(self._state, tensors, metadata, processes=self._processes, shard_of=self._shard_of)
 
     def load(self) -> tuple[Position, dict[str, dict[str, Tensor]]]:
         """Position, and tensors by part.
@@ -97,7 +103,7 @@ class Checkpoints:
         """
         if not self._state.exists():
             raise TrainingError(f"{self._state}: no checkpoint to resume from")
-        tensors, metadata = load_tensors(self._state)
+        tensors, metadata = load_tensors(self._state, self._shard_of)
         self._compare(json.loads(metadata["identity"]))
         fields = json.loads(metadata["position"])
         fields["history"] = [EpochRecord(**record) for record in fields["history"]]
@@ -109,13 +115,12 @@ class Checkpoints:
 
     def save_best(self, model: dict[str, Tensor]) -> None:
         """Keep the weights of the best epoch so far."""
-        if self._processes.main:
-            save_tensors(self._best, model, {})
+        save_tensors(self._best, model, processes=self._processes, shard_of=self._shard_of)
 
     def load_best(self) -> dict[str, Tensor] | None:
         """The best epoch's weights, if there was one."""
         self._processes.wait()  # until they are written
-        return load_tensors(self._best)[0] if self._best.exists() else None
+        return load_tensors(self._best, self._shard_of)[0] if self._best.exists() else None
 
     def _compare(self, saved: dict[str, Any]) -> None:
         for key in sorted(saved.keys() | self._identity.keys()):

@@ -8,6 +8,7 @@ when it has not heard another one counting for `SILENCE` seconds.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -77,12 +78,16 @@ class _Watch:
         self._store.set(self._keys[group.rank], "0")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        # However this process ends: Python aborts ("terminate called without an active exception") if it ends while a
+        # thread is in a call of the store.
+        atexit.register(self.stop)
         self._thread.start()
 
     def stop(self) -> None:
         """No longer mind."""
         self._over.set()
         self._thread.join()
+        atexit.unregister(self.stop)
 
     def _run(self) -> None:
         heard, silent, beat = [b""] * self._group.size, [0] * self._group.size, 0

@@ -16,7 +16,10 @@ __all__ = ["Optimisers"]
 
 
 class Optimisers:
-    """Adam for each group that the updates of a phase name. Gradients are those of all processes."""
+    """Adam for each group that the updates of a phase name. Gradients are those of all processes.
+
+    Of an item table that processes share out, each has its own rows, their moments, and their whole gradient.
+    """
 
     def __init__(
         self, model: Recommender, groups: set[str], config: TrainingConfig, processes: Processes = ALONE
@@ -28,6 +31,10 @@ class Optimisers:
         self._parameters = {group: available[group] for group in sorted(groups)}
         self._names = {
             group: [names[id(parameter)] for parameter in parameters]
+            for group, parameters in self._parameters.items()
+        }
+        self._common = {
+            group: [parameter for parameter in parameters if model.shard_of(names[id(parameter)]) is None]
             for group, parameters in self._parameters.items()
         }
         self._adam = {
@@ -56,7 +63,7 @@ class Optimisers:
         """One step of the group's optimiser down the gradient of ``loss``."""
         adam = self._adam[group]
         loss.backward()
-        self._processes.add_gradients(self._parameters[group])
+        self._processes.add_gradients(self._common[group])
         adam.step()
         adam.zero_grad(set_to_none=True)
 

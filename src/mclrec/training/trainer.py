@@ -93,7 +93,7 @@ class Trainer:
         self.seed, self.device, self.directory = seed, device, directory
         self._metric = parse_metric(config.metric)
         self._processes = processes
-        self._checkpoints = Checkpoints(directory / "checkpoint", identity, processes)
+        self._checkpoints = Checkpoints(directory / "checkpoint", identity, processes, model.shard_of)
         self._reporter = reporter or SilentReporter()
         self._average = WeightAverage(model, None)
         self._saved_at = time.monotonic()
@@ -203,7 +203,8 @@ class Trainer:
         if position.step == 0:
             self.model.on_epoch_start(self._context(position))
         # Different processors round differently: once an epoch, all have the main process's weights and buffers.
-        self._processes.spread(self.model.state_dict().values())
+        state = self.model.state_dict()
+        self._processes.spread(state[name] for name in state if self.model.shard_of(name) is None)
         self.model.train()
         batches = self._batches(phase, examples, key)
         self._reporter.epoch_started(phase.name, position.epoch, len(batches), position.step)

@@ -61,6 +61,13 @@ def train(
             help="That share each batch, on this machine; see also torchrun.",
         ),
     ] = 1,
+    shard_items: Annotated[
+        bool,
+        typer.Option(
+            "--shard-items",
+            help="Let the processes share out the rows of the item table: for catalogues of millions.",
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted or killed run.")
     ] = False,
@@ -105,6 +112,7 @@ def train(
         split,
         command=shlex.join(["mclrec", *_without_resume(words)]),
         track=track,
+        shard_items=shard_items,
     )
     return training.run(request, quiet=quiet)
 

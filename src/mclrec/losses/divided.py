@@ -1,0 +1,222 @@
+"""Softmax cross-entropy over a catalogue whose rows several processes share out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mclrec.losses.softmax import LOG2_E, SAFE, highest_score
+
+__all__ = ["divided_linear_cross_entropy"]
+
+_SCORES = 1 << 23
+"""Scores held at a time, at most: 32 MB in fp32."""
+
+
+class Among(Protocol):
+    """What the processes tell each other; see `mclrec.processes.Processes`."""
+
+    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+        """Rows of all processes in order, and which of them are this process's."""
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """Sum over the processes, in place."""
+
+    def highest(self, values: Tensor) -> Tensor:
+        """Maximum over the processes, in place."""
+
+
+def divided_linear_cross_entropy(
+    queries: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    *,
+    first: int,
+    classes: int,
+    among: Among,
+    chunk: int | None = None,
+) -> Tensor:
+    """`mclrec.losses.softmax.chunked_linear_cross_entropy` of which each process has some queries and some classes.
+
+    The queries of all processes meet the classes of each. A process holds scores of ``chunk`` of its classes at a time;
+    what travels is (B, d) queries, their gradient, and some numbers a query. Gradients of classes stay where the
+    classes are, and are whole. They are computed in the forward pass: whatever is made of the result, all processes
+    have to make the same of it.
+
+    Args:
+        queries: (b, d) this process's own of B in all.
+        weight: (classes or more, d) its own rows.
+        bias: (classes or more,) or None.
+        targets: (b,) int64 classes of its queries, anybody's.
+        first: number of its first class.
+        classes: how many classes it has; further rows are none.
+        among: the processes.
+        chunk: classes at a time; None for as many as memory suggests.
+
+    Returns:
+        Scalar: the sum over this process's queries.
+    """
+    device = queries.device.type
+    full = torch.promote_types(queries.dtype, torch.float32)
+    narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else full
+    with torch.autocast(device, enabled=False):
+        total: Tensor = _DividedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            queries.to(full),
+            weight.to(full),
+            None if bias is None else bias.to(full),
+            targets,
+            (first, classes, chunk),
+            narrow,
+            among,
+        )
+    return total
+
+
+class _DividedCrossEntropy(torch.autograd.Function):
+    """With e = exp(y) and s the sum of e over all classes, d loss / d y = e / s - 1[target].
+
+    The sums are known only when all processes have seen all their classes, so the scores are computed twice, unless one
+    chunk holds them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        place: tuple[int, int, int | None],
+        narrow: torch.dtype,
+        among: Among,
+    ) -> Tensor:
+        first, count, chunk = place
+        (everyone, own), (labels, _) = among.pool(queries), among.pool(targets)
+        chunk = chunk or max(1, _SCORES // max(len(everyone), 1))
+        scores = _Exponentials(
+            everyone, weight[:count], None if bias is None else bias[:count], chunk, narrow, among
+        )
+        rows = ((labels >= first) & (labels < first + count)).nonzero().squeeze(1)
+        targeted = (rows, labels[rows] - first)
+        picked, sums = everyone.new_zeros(2, len(everyone))
+        picked[rows] = _pair_scores(everyone, weight, bias, *targeted)
+        for _, _, exponentials in scores:
+            sums += exponentials.sum(1)
+        among.add_up(picked)
+        among.add_up(sums)
+        ctx.gradients = gradients = [
+            torch.zeros_like(tensor) if tensor is not None and needed else None
+            for tensor, needed in zip((everyone, weight, bias), ctx.needs_input_grad, strict=False)
+        ]
+        _differentiate(gradients, scores, sums, (everyone, weight), targeted)
+        if gradients[0] is not None:
+            gradients[0] = among.add_up(gradients[0])[own].clone()
+        losses: Tensor = (sums.log2() + scores.shift) / LOG2_E - picked
+        return losses[own].sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("divided_linear_cross_entropy can be differentiated once")
+        scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in ctx.gradients)
+        ctx.gradients = None
+        return *scaled, None, None, None, None
+
+
+class _Exponentials:
+    """2 to the power of (B, C) scores to base 2 less `shift`, some classes at a time; kept where there is one chunk.
+
+    The highest score of a query is taken off only where the norms of queries and classes do not rule out an overflow.
+    """
+
+    def __init__(
+        self,
+        queries: Tensor,
+        classes: Tensor,
+        bias: Tensor | None,
+        chunk: int,
+        narrow: torch.dtype,
+        among: Among,
+    ) -> None:
+        self._queries, self._classes, self._bias = (queries * LOG2_E).to(narrow), classes, bias
+        self._narrow, self._chunk = narrow, chunk
+        self._kept: tuple[slice, Tensor, Tensor] | None = None
+        self.shift = queries.new_zeros(len(queries))
+        # All processes must come to the same answer, so NaN, of which a maximum may make anything, is no number here.
+        bound = queries.new_tensor(highest_score(queries, classes, bias)).nan_to_num(torch.inf, torch.inf)
+        self._shifted = not among.highest(bound) <= SAFE
+        if self._shifted:
+            tops = queries.new_full((len(queries),), -torch.inf)
+            for _, _, scores in self._chunks():
+                tops = torch.maximum(tops, scores.amax(1).to(tops.dtype))
+            self.shift = among.highest(tops)
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Which classes, their vectors (C, d), and exponentials (B, C)."""
+        if self._kept is not None:
+            yield self._kept
+            return
+        for columns, classes, scores in self._chunks():
+            if self._shifted:
+                scores -= self.shift.unsqueeze(1)
+            found = (columns, classes, scores.exp2_())
+            if len(classes) == len(self._classes):
+                self._kept = found
+            yield found
+
+    def _chunks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        for start in range(0, len(self._classes), self._chunk):
+            columns = slice(start, min(start + self._chunk, len(self._classes)))
+            classes = self._classes[columns].to(self._narrow)
+            scores = self._queries @ classes.T
+            if self._bias is not None:
+                scores += self._bias[columns] * LOG2_E
+            yield columns, classes, scores
+
+
+def _pair_scores(
+    queries: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, places: Tensor
+) -> Tensor:
+    """Scores of the queries number ``rows`` with the classes at ``places``."""
+    scores = (queries[rows] * weight[places]).sum(1)
+    return scores if bias is None else scores + bias[places]
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """``out = left @ right``, without a copy where they are of one type."""
+    if out.dtype == left.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left @ right)
+
+
+def _differentiate(
+    gradients: list[Tensor | None],
+    scores: _Exponentials,
+    sums: Tensor,
+    factors: tuple[Tensor, Tensor],
+    targeted: tuple[Tensor, Tensor],
+) -> None:
+    """Put into ``gradients`` of queries, classes and biases, where they are wanted, what comes of these classes."""
+    of_queries, of_weight, of_bias = gradients
+    (queries, weight), (rows, places) = factors, targeted
+    shares = queries / sums.unsqueeze(1)
+    for columns, classes, exponentials in scores if any(part is not None for part in gradients) else ():
+        if of_queries is not None:
+            of_queries += exponentials @ classes
+        if of_weight is not None:
+            _multiply(exponentials.T, shares.to(exponentials.dtype), of_weight[columns])
+        if of_bias is not None:
+            of_bias[columns] = (1 / sums).to(exponentials.dtype) @ exponentials
+    if of_queries is not None:
+        of_queries.div_(sums.unsqueeze(1)).index_add_(0, rows, weight[places], alpha=-1)
+    if of_weight is not None:
+        of_weight.index_add_(0, places, queries[rows], alpha=-1)
+    if of_bias is not None:
+        of_bias.index_add_(0, places, of_bias.new_ones(len(places)), alpha=-1)

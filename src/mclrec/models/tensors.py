@@ -1,0 +1,283 @@
+"""Tensors as one safetensors file, written and read piece by piece: what processes share out is never in one memory.
+
+The layout is that of the format (eight bytes with the length of a JSON header, the header, the bytes of the tensors):
+any reader of safetensors reads it. safetensors' own writer wants all tensors in memory, twice.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mclrec.errors import ModelFileError
+from mclrec.files import atomic_file
+from mclrec.nn.items import Shard
+from mclrec.processes import ALONE, Processes
+
+__all__ = ["load_tensors", "read_tensors", "save_tensors", "undivided"]
+
+_SHARED, _CHECKSUM = "mclrec.shared", "mclrec.crc32"
+_UNKNOWN = "00000000"
+"""Stands for the checksum until all bytes have been written."""
+
+_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_LETTERS = {dtype: letters for letters, dtype in _TYPES.items()}
+_PIECE = 1 << 24
+"""Bytes that are read at a time."""
+
+
+def undivided(name: str) -> Shard | None:  # noqa: ARG001 - the interface
+    """Of no tensor: each process has all of them whole."""
+    return None
+
+
+def save_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    processes: Processes = ALONE,
+    shard_of: Callable[[str], Shard | None] = undivided,
+) -> None:
+    """Write tensors of any device as one safetensors file, atomically, with a checksum.
+
+    Names of one and the same tensor are stored once. Metadata keys that begin with ``mclrec.`` are reserved.
+
+    Args:
+        path: the file.
+        tensors: by name; of those that processes share out, this process's rows.
+        metadata: texts that go with them.
+        processes: of which the main one writes. All of them must come here if they share out a tensor.
+        shard_of: how they share out the tensor of a name; None for one that all have whole.
+    """
+    shared = _same(tensors)
+    parts = [
+        _Part.of(name, tensor, shard_of(name))
+        for name, tensor in sorted(tensors.items())
+        if name not in shared
+    ]
+    if processes.main:
+        with atomic_file(path) as temporary, temporary.open("rb+") as file:
+            _write(file, parts, {**(metadata or {}), _SHARED: json.dumps(shared)})
+        return
+    for part in parts:
+        if part.shard is not None:
+            for _ in part.pieces():  # they go to the main process
+                pass
+
+
+def load_tensors(
+    path: Path, shard_of: Callable[[str], Shard | None] = undivided
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, on the CPU, and metadata of a file that `save_tensors` wrote.
+
+    Args:
+        path: the file.
+        shard_of: how processes share out the tensor of a name: of such a one, this process's rows are read.
+
+    Raises:
+        ModelFileError: the file is missing, damaged or not one of ours.
+    """
+    tensors, notes, _ = read_tensors(path, shard_of)
+    return tensors, notes
+
+
+def read_tensors(
+    path: Path, shard_of: Callable[[str], Shard | None] = undivided
+) -> tuple[dict[str, Tensor], dict[str, str], str]:
+    """See `load_tensors`; and the checksum."""
+    try:
+        with path.open("rb") as file:
+            notes, places = _layout(path, file)
+            checksum = notes.pop(_CHECKSUM, None)
+            if checksum is None:
+                raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum")
+            tensors, found = _read(file, places, notes, shard_of)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as problem:
+        raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
+    if checksum != found:
+        raise ModelFileError(f"{path}: damaged: its checksum differs; take it from a backup or train again")
+    shared: dict[str, str] = json.loads(notes.pop(_SHARED))
+    return tensors | {name: tensors[owner] for name, owner in shared.items()}, notes, checksum
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """A tensor to be written, or what a process has of it.
+
+    Attributes:
+        name: of it.
+        own: the rows at hand.
+        shape: of the whole.
+        shard: how processes share out its rows; None if it is whole here.
+    """
+
+    name: str
+    own: Tensor
+    shape: tuple[int, ...]
+    shard: Shard | None
+
+    @classmethod
+    def of(cls, name: str, tensor: Tensor, shard: Shard | None) -> _Part:
+        own = tensor.detach()
+        if shard is None or not own.dim():  # a count of steps belongs to all rows
+            return cls(name, own, tuple(own.shape), None)
+        rows = int(shard.processes.add_up(torch.tensor(len(own))))
+        return cls(name, own, (rows, *own.shape[1:]), shard)
+
+    @property
+    def label(self) -> str:
+        """What its checksum begins with."""
+        return f"{self.name} {self.own.dtype} {self.shape}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole."""
+        return prod(self.shape) * self.own.element_size()
+
+    def pieces(self) -> Iterator[Tensor]:
+        """Its values in order, some at a time, on the CPU; only the main process is given any of what is divided."""
+        if self.shard is None:
+            yield from ALONE.pieces(self.own.contiguous().view(-1), [self.own.numel()])
+        else:
+            yield from self.shard.processes.pieces(self.own, self.shard.counts(self.shape[0]))
+
+
+def _same(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that have another, earlier name too, and that name."""
+    first: dict[tuple[object, ...], str] = {}
+    owners = {
+        name: first.setdefault(_memory(tensor), name) for name, tensor in tensors.items() if tensor.numel()
+    }
+    return {name: owner for name, owner in owners.items() if owner != name}
+
+
+def _memory(tensor: Tensor) -> tuple[object, ...]:
+    """Equal for two names of one tensor."""
+    return (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
+
+
+def _write(file: IO[bytes], parts: list[_Part], notes: Mapping[str, str]) -> None:
+    """Header, tensors, and then the checksum, which is known last."""
+    header: dict[str, Any] = {"__metadata__": {**notes, _CHECKSUM: _UNKNOWN}}
+    place = 0
+    places = {}
+    for part in sorted(parts, key=lambda part: -part.own.element_size()):  # so that all are aligned
+        places[part.name] = place
+        letters, end = _LETTERS[part.own.dtype], place + part.size
+        header[part.name] = {"dtype": letters, "shape": list(part.shape), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    value = _checksum_of(notes)
+    for part in parts:
+        file.seek(8 + len(text) + places[part.name])
+        value = zlib.crc32(part.label.encode(), value)
+        for piece in part.pieces():
+            data = _bytes(piece)
+            value = zlib.crc32(data, value)
+            file.write(data)
+    file.seek(8 + text.index(f'"{_CHECKSUM}":"{_UNKNOWN}"'.encode()) + len(_CHECKSUM) + 4)
+    file.write(f"{value:08x}".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a file the bytes of a tensor begin."""
+
+    start: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def row(self) -> int:
+        """Bytes of a row; of all of it, where it has no rows."""
+        return prod(self.shape[1:]) * self.dtype.itemsize
+
+
+def _layout(path: Path, file: IO[bytes]) -> tuple[dict[str, str], dict[str, _Place]]:
+    """Metadata, and where the tensors are; safetensors has checked the header."""
+    with safe_open(path, framework="pt"):
+        pass
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    notes = header.pop("__metadata__", {})
+    return notes, {
+        name: _Place(8 + length + entry["data_offsets"][0], _TYPES[entry["dtype"]], tuple(entry["shape"]))
+        for name, entry in header.items()
+    }
+
+
+def _read(
+    file: IO[bytes],
+    places: Mapping[str, _Place],
+    notes: Mapping[str, str],
+    shard_of: Callable[[str], Shard | None],
+) -> tuple[dict[str, Tensor], str]:
+    """Tensors and the checksum of all bytes; pieces of rows of other processes are looked at and dropped."""
+    tensors, value = {}, _checksum_of(notes)
+    for name, place in sorted(places.items()):
+        shard = shard_of(name) if place.shape else None
+        before = after = 0  # rows of others
+        shape = place.shape
+        if shard is not None:
+            counts, rank = shard.counts(shape[0]), shard.processes.rank
+            before, after = sum(counts[:rank]), sum(counts[rank + 1 :])
+            shape = (counts[rank], *shape[1:])
+        tensors[name] = own = torch.empty(shape, dtype=place.dtype)
+        value = zlib.crc32(f"{name} {place.dtype} {place.shape}".encode(), value)
+        file.seek(place.start)
+        value = _skip(file, before * place.row, value)
+        value = _fill(file, _bytes(own), value)
+        value = _skip(file, after * place.row, value)
+    return tensors, f"{value:08x}"
+
+
+def _fill(file: IO[bytes], memory: memoryview, value: int) -> int:
+    """Read into memory; the checksum so far."""
+    if file.readinto(memory) != len(memory):  # type: ignore[attr-defined] # files have it
+        raise OSError("it ends too early")
+    return zlib.crc32(memory, value)
+
+
+def _skip(file: IO[bytes], count: int, value: int) -> int:
+    """Read so many bytes for their checksum alone."""
+    while count > 0:
+        piece = file.read(min(count, _PIECE))
+        if not piece:
+            raise OSError("it ends too early")
+        value, count = zlib.crc32(piece, value), count - len(piece)
+    return value
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _checksum_of(notes: Mapping[str, str]) -> int:
+    """CRC-32 of the metadata; names, types, shapes and bytes follow: safetensors itself checks only lengths."""
+    return zlib.crc32(json.dumps(notes, sort_keys=True).encode())

@@ -1,0 +1,53 @@
+"""One process of some: our loss over divided classes, and torch's ``loss_parallel`` on a DTensor of the same scores."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor.parallel import loss_parallel
+
+from mclrec.losses.divided import divided_linear_cross_entropy
+from mclrec.processes import Processes
+from mclrec.training.distributed import joined
+
+CLASSES, WIDTH, ROWS = 11, 3, 7
+
+
+def main(processes: Processes) -> None:
+    """Fail unless both come to the same loss and gradients."""
+    generator = torch.Generator().manual_seed(0)
+    queries, weight = (
+        torch.randn(n, WIDTH, dtype=torch.float64, generator=generator) for n in (ROWS, CLASSES)
+    )
+    targets = torch.randint(CLASSES, (ROWS,), generator=generator)
+    most = -(-CLASSES // processes.size)  # as DTensor divides rows
+    first = most * processes.rank
+    own, part = weight[first : first + most].clone().requires_grad_(), processes.part(ROWS)
+    asked = queries[part].clone().requires_grad_()
+    ours = divided_linear_cross_entropy(
+        asked, own, None, targets[part], first=first, classes=len(own), among=processes, chunk=2
+    )
+    ours.backward()
+
+    everyone, again = queries.clone().requires_grad_(), own.detach().clone().requires_grad_()
+    mesh = init_device_mesh("cpu", (processes.size,))
+    scores = DTensor.from_local(
+        everyone @ again.T, mesh, [Shard(1)], shape=torch.Size((ROWS, CLASSES)), stride=(CLASSES, 1)
+    )
+    with loss_parallel():
+        theirs = F.cross_entropy(scores, targets, reduction="sum")
+        theirs.backward()
+    assert isinstance(theirs, DTensor)
+    assert everyone.grad is not None
+    dist.all_reduce(everyone.grad)
+    torch.testing.assert_close(processes.add_up(ours.detach().clone()), theirs.full_tensor().detach())
+    torch.testing.assert_close(own.grad, again.grad)
+    torch.testing.assert_close(asked.grad, everyone.grad[part])
+
+
+if __name__ == "__main__":
+    with joined(torch.device("cpu")) as group:
+        main(group)

@@ -1,0 +1,124 @@
+"""The softmax over a catalogue that is shared out, against the same in one place."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.threads import Member, members, together
+from tests.training.several import start
+from torch import Tensor
+
+from mclrec.losses.divided import divided_linear_cross_entropy
+from mclrec.losses.softmax import chunked_linear_cross_entropy
+
+CLASSES, WIDTH = 11, 3
+TARGETS = torch.tensor([0, 10, 3, 3, 7, 1, 0])
+QUERIES = [(0, 4), (4, 4), (4, 7)]
+"""Which of seven queries each of three processes has: the second one none."""
+ROWS = [(0, 4), (4, 8), (8, 12)]
+"""Which of twelve rows, of which the last is no class."""
+
+
+def inputs(with_bias: bool, scale: float = 1.0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(len(TARGETS), WIDTH), (CLASSES + 1, WIDTH), (CLASSES,)][: 2 + with_bias]
+    made = [torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in shapes]
+    return [(tensor * (scale if number == 0 else 1)).requires_grad_() for number, tensor in enumerate(made)]
+
+
+def by_parts(whole: list[Tensor], chunk: int | None, factor: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+    """The loss of all processes, and gradients put together."""
+
+    def work(member: Member) -> tuple[Tensor, ...]:
+        (start, stop), (first, last) = QUERIES[member.rank], ROWS[member.rank]
+        parts = [
+            tensor.detach()[begin:end].clone().requires_grad_()
+            for tensor, (begin, end) in zip(
+                whole, ((start, stop), (first, last), (first, last)), strict=False
+            )
+        ]
+        queries, weight, *bias = parts
+        loss = divided_linear_cross_entropy(
+            queries,
+            weight,
+            bias[0] if bias else None,
+            TARGETS[start:stop],
+            first=first,
+            classes=min(last, CLASSES) - first,
+            among=member,
+            chunk=chunk,
+        )
+        return loss.detach(), *torch.autograd.grad(factor * loss, parts)
+
+    found = together(members(3), work)
+    gradients = [torch.cat(list(parts)) for parts in zip(*(rest for _, *rest in found), strict=True)]
+    return torch.stack([loss for loss, *_ in found]).sum(), gradients
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("chunk", [1, 3, None])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 200.0])
+def test_equals_cross_entropy(scale: float, chunk: int | None, with_bias: bool) -> None:
+    queries, weight, *bias = whole = inputs(with_bias, scale)
+    loss, gradients = by_parts(whole, chunk, 0.5)
+    logits = F.linear(queries, weight[:CLASSES], bias[0] if bias else None)
+    expected = F.cross_entropy(logits, TARGETS, reduction="sum")
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradients, list(torch.autograd.grad(0.5 * expected, whole)))
+
+
+def test_a_number_that_is_none_is_not_hidden() -> None:
+    for broken in (0, 1):
+        whole = inputs(with_bias=False)
+        with torch.no_grad():
+            whole[broken][5] = torch.nan
+        assert by_parts(whole, None)[0].isnan()
+
+
+def test_autocast_narrows_the_products_and_neither_loss_nor_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, weight = (torch.randn(rows, 16, generator=generator).requires_grad_() for rows in (40, 300))
+    targets = torch.randint(300, (40,), generator=generator)
+    exact = torch.autograd.grad(
+        chunked_linear_cross_entropy(queries, weight, None, targets), (queries, weight)
+    )
+
+    def work(member: Member) -> tuple[Tensor, ...]:
+        own, rows = (
+            slice(20 * member.rank, 20 * (member.rank + 1)),
+            slice(150 * member.rank, 150 * (member.rank + 1)),
+        )
+        parts = [queries.detach()[own].requires_grad_(), weight.detach()[rows].requires_grad_()]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = divided_linear_cross_entropy(
+                parts[0], parts[1], None, targets[own], first=rows.start, classes=150, among=member, chunk=64
+            )
+        assert loss.dtype == torch.float32
+        return torch.autograd.grad(loss, parts)
+
+    found = together(members(2), work)
+    for one, other in zip((torch.cat(parts) for parts in zip(*found, strict=True)), exact, strict=True):
+        assert one.dtype == torch.float32
+        assert 0 < (one - other).norm() < 0.01 * other.norm()
+
+
+def test_a_second_backward_pass_is_refused() -> None:
+    def work(member: Member) -> None:
+        queries, weight = (torch.ones(2, 3, requires_grad=True) for _ in range(2))
+        loss = divided_linear_cross_entropy(
+            queries, weight, None, torch.tensor([0, 3]), first=2 * member.rank, classes=2, among=member
+        )
+        loss.backward(retain_graph=True)
+        with pytest.raises(RuntimeError, match="once"):
+            loss.backward()
+
+    together(members(2), work)
+
+
+def test_two_processes_come_to_what_torch_s_own_loss_over_divided_classes_does() -> None:
+    processes = start(["-m", "tests.losses.oracle"], 2, stderr=subprocess.PIPE)
+    told = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], [text[-800:] for text in told]
