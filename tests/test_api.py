@@ -126,3 +126,18 @@ def test_mistakes_are_told(words: dict[str, str], message: str, tmp_path: Path) 
     with pytest.raises(ConfigError, match=message):
         mclrec.train(DATA, **{"out": tmp_path / "new", "progress": False, **words})  # type: ignore[arg-type]
     assert not (tmp_path / "new").exists()
+
+
+def test_reproduce_as_a_data_frame_and_report(tmp_path: Path) -> None:
+    DATA.save(tmp_path / "data")
+    found = mclrec.reproduce(
+        "table3", datasets=[str(tmp_path / "data")], models=["markov", "popularity"], out=tmp_path / "out"
+    )
+    frame = found.frame().to_pandas()
+    assert set(frame["target"]) == {"table3"}
+    assert {"markov", "popularity"} <= set(frame["row"])
+    assert set(frame["protocol"]) == {"U", "F"}
+    assert found.progress.complete
+    assert "markov" in mclrec.write_report(tmp_path / "out").read_text()
+    with pytest.raises(ConfigError, match="directory of a run"):
+        mclrec.write_report()

@@ -17,7 +17,20 @@ from typing import TYPE_CHECKING, Any
 from mclrec.errors import MclrecError, MclrecWarning
 
 if TYPE_CHECKING:
-    from mclrec.api import Columns, Model, Run, SequenceData, compare, evaluate, load, prepare, train, tune
+    from mclrec.api import (
+        Columns,
+        Model,
+        Run,
+        SequenceData,
+        compare,
+        evaluate,
+        load,
+        prepare,
+        reproduce,
+        train,
+        tune,
+        write_report,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,8 +45,10 @@ __all__ = [
     "evaluate",
     "load",
     "prepare",
+    "reproduce",
     "train",
     "tune",
+    "write_report",
 ]
 
 

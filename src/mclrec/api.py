@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from mclrec.data.columns import Columns
 from mclrec.data.prepare import prepare
 from mclrec.data.sequences import SequenceData
 from mclrec.data.sources import load
+from mclrec.errors import ConfigError
 from mclrec.runs.compare import compare_runs as compare
 from mclrec.runs.evaluate import evaluate_run as evaluate
 from mclrec.runs.run import Run
@@ -22,6 +24,8 @@ from mclrec.serving.predictor import Model
 from mclrec.training.reporting import ProgressReporter
 
 if TYPE_CHECKING:
+    from mclrec.experiments.campaign import Progress
+    from mclrec.experiments.reproduce import Reproduction
     from mclrec.search.tune import Outcome
 
 __all__ = [
@@ -33,8 +37,10 @@ __all__ = [
     "evaluate",
     "load",
     "prepare",
+    "reproduce",
     "train",
     "tune",
+    "write_report",
 ]
 
 
@@ -144,3 +150,63 @@ def tune(
         data, model, recipe, settings, seed, None if storage is None else Path(storage), device, split, track
     )
     return run_search(request, trials=trials, workers=workers, budget=None if budget is None else 60 * budget)
+
+
+def reproduce(
+    what: str,
+    *,
+    datasets: Sequence[str] | None = None,
+    models: Sequence[str] = (),
+    seeds: int = 1,
+    out: str | Path = "runs/reproduce",
+    workers: int = 1,
+    budget: float | None = None,
+    show: Callable[[Progress], None] | None = None,
+    track: str | None = None,
+    **settings: Any,
+) -> Reproduction:
+    """Make a table or figure of the paper; what is done is not run again, and an interrupted campaign goes on.
+
+    Workers are processes: a script that calls this does so under ``if __name__ == "__main__":``.
+
+    Args:
+        what: ``table2`` to ``table5``, ``figure2`` to ``figure8``, ``claim-regularizer``, or ``all``.
+        datasets: names or paths; the paper's three by default.
+        models: which to compare, where the target compares models; the paper's by default.
+        seeds: runs of each, with seeds from 1.
+        out: directory of runs and tables.
+        workers: processes.
+        budget: minutes after which it stops.
+        show: told about progress every second.
+        track: ``tensorboard`` to write the curves of each run.
+        settings: of all runs, such as ``epochs=3`` for a quick look.
+
+    Returns:
+        What is there: ``.frame().to_pandas()`` for all numbers, ``.outcomes`` with tables, ``.progress``.
+
+    Raises:
+        MclrecError: of the kind that says what is wrong.
+    """
+    from mclrec.experiments.reproduce import reproduce as run_targets
+    from mclrec.experiments.target import PAPER_DATASETS, Scope
+
+    scope = Scope(tuple(datasets or PAPER_DATASETS), tuple(models), seeds, settings)
+    seconds = None if budget is None else 60 * budget
+    return run_targets(what, scope, Path(out), workers=workers, budget=seconds, show=show, track=track)
+
+
+def write_report(*places: str | Path, out: str | Path | None = None) -> Path:
+    """Write one HTML file, which needs no network, about runs or about what `reproduce` wrote.
+
+    Args:
+        places: directories of runs, or one that `reproduce` has written to.
+        out: HTML file; ``report.html`` in the first directory by default.
+
+    Raises:
+        MclrecError: a directory is neither; jinja2 or matplotlib is not installed.
+    """
+    from mclrec.report.write import write_report as write
+
+    if not places:
+        raise ConfigError("write_report needs the directory of a run, or of what `reproduce` wrote")
+    return write([Path(place) for place in places], None if out is None else Path(out))

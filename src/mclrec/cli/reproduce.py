@@ -18,7 +18,6 @@ from mclrec.experiments.reproduce import Outcome, make_plan, reproduce
 from mclrec.experiments.sheet import Sheet
 from mclrec.experiments.target import Scope
 from mclrec.runs.train import longest_time
-from mclrec.training.tracking import check_tracker
 
 __all__ = ["dry_run", "run"]
 
@@ -30,8 +29,6 @@ def run(
     what: str, scope: Scope, out: Path, workers: int, budget: float | None, track: str | None = None
 ) -> int:
     """Do it; the exit status is 1 if a cell failed, 130 if it is not complete."""
-    if track is not None:
-        check_tracker(track)
     with live(_drawn, _over) as show:
         outcomes, progress = reproduce(
             what,

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
 
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.cells import Cell, Cells, data_name
 from mclrec.experiments.cloud import Cloud, sheets_of
-from mclrec.experiments.frame import Entry, Measurement
+from mclrec.experiments.frame import Entry, Measurement, to_arrow
 from mclrec.experiments.registry import SIZES, TARGETS, names
 from mclrec.experiments.sheet import Sheet, latex, markdown, pivot
 from mclrec.experiments.target import Scope, Target
 from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS
+from mclrec.training.tracking import check_tracker
 
-__all__ = ["Outcome", "Plan", "gather", "load_outcomes", "make_plan", "reproduce"]
+__all__ = ["Outcome", "Plan", "Reproduction", "gather", "load_outcomes", "make_plan", "reproduce"]
 
 _RECORD = "outcome.json"
 _PROTOCOLS = {"U": "items of the history stay candidates", "F": "items of the history are dropped"}
@@ -57,6 +61,24 @@ class Outcome:
     clouds: Sequence[Cloud] = ()
 
 
+class Reproduction(NamedTuple):
+    """What `reproduce` comes back with.
+
+    Attributes:
+        outcomes: of each target.
+        progress: how far its runs are, and which have failed.
+    """
+
+    outcomes: list[Outcome]
+    progress: Progress
+
+    def frame(self) -> pa.Table:
+        """All measurements, one a row, behind the name of their target; ``.to_pandas()`` makes a data frame of it."""
+        rows = [row for outcome in self.outcomes for row in outcome.measurements]
+        targets = [outcome.name for outcome in self.outcomes for _ in outcome.measurements]
+        return to_arrow(rows).add_column(0, "target", pa.array(targets, pa.string()))
+
+
 def make_plan(what: str, scope: Scope, cells: Cells) -> Plan:
     """The runs of a target, or of all.
 
@@ -78,7 +100,7 @@ def reproduce(
     budget: float | None = None,
     show: Callable[[Progress], None] | None = None,
     track: str | None = None,
-) -> tuple[list[Outcome], Progress]:
+) -> Reproduction:
     """Run what is missing and write what is there.
 
     Args:
@@ -91,15 +113,17 @@ def reproduce(
         track: what runs are tracked with; see `mclrec.runs.train.TrainRequest`.
 
     Raises:
-        ConfigError, DataError: as `make_plan`.
+        ConfigError, DataError: as `make_plan`; what runs are to be tracked with is unknown or not installed.
     """
+    if track is not None:
+        check_tracker(track)
     cells = Cells(out / "cells", track=track)
     plan = make_plan(what, scope, cells)
     progress = run_campaign(cells, plan.cells, workers=workers, budget=budget, show=show)
     outcomes = [gather(name, plan, cells) for name in names(what)]
     for outcome in outcomes:
         _write(outcome, scope, out / outcome.name)
-    return outcomes, progress
+    return Reproduction(outcomes, progress)
 
 
 def gather(name: str, plan: Plan, cells: Cells) -> Outcome:

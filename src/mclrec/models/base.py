@@ -22,6 +22,7 @@ from mclrec.errors import ConfigError
 from mclrec.losses.divided import divided_linear_cross_entropy
 from mclrec.losses.softmax import chunked_linear_cross_entropy
 from mclrec.nn.items import Shard, lookup
+from mclrec.shapes import round_up
 
 __all__ = [
     "FitContext",
@@ -203,7 +204,9 @@ class ItemTable:
     def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
         """(B, N) scores in fp32 of the same items ``ids`` (N,) for every query."""
         bias = None if self.bias is None else lookup(self.bias, ids, self.shard)
-        return F.linear(queries, self.lookup(ids), bias).float()
+        count = len(queries)
+        rows = F.pad(queries, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
+        return F.linear(rows, self.lookup(ids), bias)[:count].float()
 
     def scores(self, queries: Tensor) -> Tensor:
         """(B, V + 1) scores in fp32 of all ids, the padding id included; of a process's own ids if there are others.

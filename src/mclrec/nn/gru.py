@@ -6,12 +6,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mclrec.nn.dropout import Dropout
 from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import last_of_padded, take
+from mclrec.shapes import round_up
 
 __all__ = ["GRUEncoder"]
 
@@ -69,8 +71,10 @@ class GRUEncoder(nn.Module):
         with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
             states = self.gru(PackedSequence(x.to(self.out.weight.dtype), sizes))[0].data
         places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
-        out: Tensor = self.out(take(states, places.to(items.device)))
-        return out
+        states, count = take(states, places.to(items.device)), len(places)
+        states = F.pad(states, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
+        out: Tensor = self.out(states)
+        return out[:count]
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Last hidden states of left-aligned, zero-padded histories: the form that is exported.
