@@ -33,6 +33,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"loss": "bce"},
         {"loss": "sampled", "samples": 9},
         {"loss": "gbce", "negatives": 3, "unit": "sequences"},
+        {"temperature": 0.1},
     ],
     "mclrec": [
         {},
@@ -46,6 +47,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"shared_augmenter": True, "regularizer": "off"},
         {"encoder": "gru", "augmenter": "attention"},
         {"encoder": "convolution", "augmenter": "convolution", "unit": "sequences"},
+        {"temperature": 0.1, "unit": "sequences"},
     ],
     "bpr": [{}, {"negatives": 3}],
     "gru4rec": [

@@ -14,6 +14,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.models.base import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.sequential import EncoderConfig
 
@@ -115,3 +116,33 @@ def test_configuration_reaches_the_encoder() -> None:
     for block in cast("list[Any]", encoder.blocks):
         assert (block.heads, block.up.out_features) == (3, 20)
         assert (block.attention_dropout.p, block.dropout.p, encoder.dropout.p) == (0.2, 0.1, 0.1)
+
+
+def test_scores_are_cosines_over_the_temperature() -> None:
+    """In ranking and in the form that is exported."""
+    made = model(temperature=0.2)
+    rows = [row[-6:] for row in ROWS]
+    found = made.scores(Histories.of(Packed.of(rows)))
+    for history, scores in zip(rows, found, strict=True):
+        hidden = state(made, history)
+        for vector, score in zip(made.encoder.items.weight, scores, strict=False):
+            cosine = float(torch.cosine_similarity(hidden, vector.detach(), dim=0).detach())
+            assert float(score) == pytest.approx(cosine / 0.2, rel=1e-5)
+        exported = made.padded_query_vectors(torch.tensor([history]), torch.tensor([len(history)]))
+        torch.testing.assert_close(made.items().scores(exported)[0], scores)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce", "sampled", "gbce"])
+def test_with_a_temperature_lengths_do_not_count(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model(temperature=0.2, unit="sequences", loss=loss, samples=5, negatives=3)
+    batch, weight = batch_of(made), made.encoder.items.weight
+    expected, states = made.loss(batch, StepContext())["rec"].sum, made.target_states(batch)
+    if loss == "softmax":
+        cosines = torch.cosine_similarity(states[:, None], weight[None, : ITEMS + 1], dim=-1)
+        by_hand = torch.nn.functional.cross_entropy(cosines / 0.2, batch.targets, reduction="sum")
+        torch.testing.assert_close(expected, by_hand)
+    longer = states * (0.5 + torch.rand(len(states), 1, dtype=torch.float64))
+    monkeypatch.setattr(made, "target_states", lambda _: longer)
+    torch.testing.assert_close(made.loss(batch, StepContext())["rec"].sum, expected)
+    tables = [made.table_of(weight * factor).weight for factor in (1.0, 3.0)]
+    torch.testing.assert_close(*tables)

@@ -98,7 +98,8 @@ class S3Rec(SequentialRecommender):
         with self._both_sides():
             states = self.encoder.encode(batch.histories.items, batch.histories.offsets, "all")
         places = batch.targets.nonzero().squeeze(1)
-        queries, table = self.comparison(states.index_select(0, places)), self.items()
+        queries = self.as_queries(self.comparison(states.index_select(0, places)))
+        table = self.items()
         positive = table.pair_scores(queries, batch.targets[places])
         negative = table.pair_scores(queries, batch.negatives[places])
         return {"mip": Term(bpr(positive, negative), batch.count)}

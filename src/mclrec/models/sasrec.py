@@ -69,27 +69,27 @@ class SASRec(SequentialRecommender):
         """Recommendation loss."""
         states = self.target_states(batch)
         if self.config.loss == "sampled":
-            return {"rec": Term(self._sampled(states, batch), batch.count)}
+            return {"rec": Term(self._sampled(self.as_queries(states), batch), batch.count)}
         if self.config.loss == "gbce":
-            return {"rec": Term(self._gbce(states, batch), batch.count)}
+            return {"rec": Term(self._gbce(self.as_queries(states), batch), batch.count)}
         return {"rec": self.recommendation_loss(states, batch)}
 
-    def _sampled(self, states: Tensor, batch: Batch) -> Tensor:
+    def _sampled(self, queries: Tensor, batch: Batch) -> Tensor:
         assert batch.shared is not None
         assert batch.shared_log_counts is not None
         table = self.items()
         positive, negative = (
-            table.pair_scores(states, batch.targets),
-            table.scores_of(states, batch.shared),
+            table.pair_scores(queries, batch.targets),
+            table.scores_of(queries, batch.shared),
         )
         negative = negative.masked_fill(batch.targets.unsqueeze(1) == batch.shared, -torch.inf)
         return sampled_softmax(positive.to(negative.dtype), negative, batch.shared_log_counts.to(negative))
 
-    def _gbce(self, states: Tensor, batch: Batch) -> Tensor:
+    def _gbce(self, queries: Tensor, batch: Batch) -> Tensor:
         assert batch.negatives is not None
         table, count = self.items(), self.config.negatives
-        positive = table.pair_scores(states, batch.targets)
+        positive = table.pair_scores(queries, batch.targets)
         drawn = batch.negatives.view(-1, count)  # (T, k)
-        negative = table.pair_scores(states.unsqueeze(1), drawn)
+        negative = table.pair_scores(queries.unsqueeze(1), drawn)
         rate = min(count / max(self.num_items - 1, 1), 1.0)
         return generalised_cross_entropy(positive, negative, rate, self.config.calibration)

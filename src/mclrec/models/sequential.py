@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -49,6 +50,9 @@ class SequentialConfig(EncoderConfig):
     loss: Literal["softmax", "bce"] = Field(
         "softmax", description="over the catalogue, or one negative a target"
     )
+    temperature: float | None = Field(
+        None, gt=0, description="scores are cosines divided by it; inner products if none"
+    )
 
 
 class AnyEncoderConfig(SequentialConfig):
@@ -73,16 +77,29 @@ class SequentialRecommender(VectorRecommender):
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states."""
-        return self.encoder.encode(histories.items, histories.offsets)
+        return self.as_queries(self.encoder.encode(histories.items, histories.offsets))
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
-        out: Tensor = self.encoder(items, lengths)
-        return out
+        return self.as_queries(self.encoder(items, lengths))
 
     def items(self) -> ItemTable:
         """The encoder's own embedding: scores are tied to it."""
-        return ItemTable(self.encoder.items.weight, self.num_items, shard=self.shard)
+        return self.table_of(self.encoder.items.weight)
+
+    def table_of(self, weight: Tensor) -> ItemTable:
+        """The catalogue by vectors (V + 2, d), or this process's of them, for what `as_queries` gives."""
+        if self.config.temperature is not None:
+            weight = F.normalize(weight, dim=-1) / self.config.temperature
+        return ItemTable(weight, self.num_items, shard=self.shard)
+
+    def as_queries(self, states: Tensor) -> Tensor:
+        """Hidden states (..., d) as they meet the catalogue: of length 1 where scores are cosines.
+
+        Popular items grow long vectors, which inner products reward and cosines do not (Gupta et al., NISER:
+        Normalized Item and Session Representations to Handle Popularity Bias, 2019).
+        """
+        return states if self.config.temperature is None else F.normalize(states, dim=-1)
 
     def phase(self, updates: Sequence[Update], views: Viewer | None = None) -> TrainingPhase:
         """The training phase of the configured regime."""
@@ -128,7 +145,7 @@ class SequentialRecommender(VectorRecommender):
             batch: targets and, for the latter, negatives.
             table: the catalogue; the model's own by default.
         """
-        table = table or self.items()
+        table, states = table or self.items(), self.as_queries(states)
         if batch.negatives is None:
             return Term(table.cross_entropy(states, batch.targets), batch.count)
         positive = table.pair_scores(states, batch.targets)

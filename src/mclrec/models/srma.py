@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import ItemTable, Losses, Phase, StepContext, Term, Update
+from mclrec.models.base import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender, make_encoder
 from mclrec.nn.layerdrop import DroppedLayers
 from mclrec.nn.pooling import flatten_newest
@@ -93,7 +93,7 @@ class SRMA(SequentialRecommender):
         """Recommendation loss of the second encoder."""
         assert self.complement is not None
         states = self.complement.encode(batch.histories.items, batch.histories.offsets, self.outputs())
-        table = ItemTable(self.complement.items.weight, self.num_items, shard=self.shard)
+        table = self.table_of(self.complement.items.weight)
         return {"rec": self.recommendation_loss(states, batch, table)}
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
@@ -108,13 +108,11 @@ class SRMA(SequentialRecommender):
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states behind all layers."""
-        out: Tensor = self.further(self.encoder.encode(histories.items, histories.offsets))
-        return out
+        return self.as_queries(self.further(self.encoder.encode(histories.items, histories.offsets)))
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
-        out: Tensor = self.further(self.encoder(items, lengths))
-        return out
+        return self.as_queries(self.further(self.encoder(items, lengths)))
 
     def _views(self, views: Sequence[Histories]) -> list[Tensor]:
         """(B, n d) states of each view, by the augmented model."""
