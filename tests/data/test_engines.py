@@ -89,6 +89,29 @@ def test_text_is_read_by_duckdb_and_ordered_by_the_engine(tmp_path: Path, engine
     assert prepared(path, tmp_path / engine, engine=engine) == prepared(path, tmp_path / "duckdb")
 
 
+@pytest.mark.spark
+@needs_spark
+def test_spark_by_the_plan_of_a_large_log(tmp_path: Path) -> None:
+    """Small tables are joined by broadcast and end in one part; here all are shuffled, and end in several."""
+    from mclrec.data.spark import session
+
+    folder = write_parts(tmp_path / "parts", TABLES["text ids"], 3)
+    settings = {
+        "spark.sql.autoBroadcastJoinThreshold": "-1",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.shuffle.partitions": "5",
+    }
+    before = {key: session().conf.get(key) for key in settings}
+    try:
+        for key, value in settings.items():
+            session().conf.set(key, value)
+        found = prepared(folder, tmp_path / "spark", engine="spark")
+    finally:
+        for key, old in before.items():
+            session().conf.set(key, old)
+    assert found == prepared(folder, tmp_path / "duckdb")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", OTHERS)
 def test_two_million_rows(tmp_path: Path, engine: str) -> None:

@@ -36,7 +36,7 @@ def test_prefixes_are_every_item_after_what_came_before(rows: list[list[int]], l
         for t in range(1, len(row))
     ]
     inputs, targets = examples.inputs(every(examples)).tolist(), examples.targets(every(examples)).tolist()
-    assert list(zip(examples.users.tolist(), inputs, targets, strict=True)) == expected
+    assert list(zip(examples.at(every(examples)).users.tolist(), inputs, targets, strict=True)) == expected
     assert len(examples) == examples.num_targets == len(expected)
 
 
@@ -47,7 +47,7 @@ def test_sequences_have_a_target_after_each_of_the_last_positions(
     examples = sequences(make(rows), longest)
     users = [user for user, row in enumerate(rows) if len(row) >= 2]
     stretches = [rows[user][-longest - 1 :] for user in users]
-    assert examples.users.tolist() == users
+    assert examples.at(every(examples)).users.tolist() == users
     assert examples.inputs(every(examples)).tolist() == [stretch[:-1] for stretch in stretches]
     targets = [item for stretch in stretches for item in stretch[1:]]
     assert examples.targets(every(examples)).tolist() == targets
@@ -74,7 +74,7 @@ def test_as_many_prefixes_as_the_official_code(name: str, count: int) -> None:
         pytest.skip(f"MCLREC_DATA has no {DATASETS[name].file}")
     examples = prefixes(leave_one_out(load(name)).training, 50)
     assert len(examples) == count
-    assert (examples.ends - examples.starts).max() == 50
+    assert examples.at(every(examples)).lengths.max() == 50
 
 
 @given(LOGS)
@@ -82,7 +82,7 @@ def test_interactions_are_every_item_after_nothing(rows: list[list[int]]) -> Non
     examples = interactions(make(rows))
     expected = [(user, item) for user, row in enumerate(rows) for item in row]
     targets = examples.targets(every(examples)).tolist()
-    assert list(zip(examples.users.tolist(), targets, strict=True)) == expected
+    assert list(zip(examples.at(every(examples)).users.tolist(), targets, strict=True)) == expected
     assert not len(examples.inputs(every(examples)).items)
 
 

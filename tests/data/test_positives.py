@@ -27,8 +27,9 @@ def test_another_prefix_with_the_same_target(rows: list[list[int]], whole: bool)
     found = SameTarget(longest)(examples, chosen, np.random.default_rng(0)).tolist()
     every = [(row, end) for row in range(len(rows)) for end in range(1, len(rows[row]))]
     for number, history in enumerate(found):
-        user = int(examples.users[number])
-        end = int(examples.ends[number] - data.offsets[user])
+        stretches = examples.at(np.array([number]))
+        user = int(stretches.users[0])
+        end = int(stretches.ends[0] - data.offsets[user])
         others = [
             rows[row][max(0, place - longest) : place]
             for row, place in every

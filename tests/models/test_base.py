@@ -112,7 +112,7 @@ class TestTrainingPhase:
         batch = phase.prepare(examples, rows, np.random.default_rng(0))
         assert batch.histories.items.tolist() == examples.inputs(rows).items.tolist()
         assert batch.targets.tolist() == examples.targets(rows).tolist()
-        assert batch.histories.users.tolist() == (examples.users[rows] + 1).tolist()
+        assert batch.histories.users.tolist() == (examples.at(rows).users + 1).tolist()
         assert (batch.views, batch.negatives) == ((), None)
         assert len(batch.targets) == (3 if unit == "prefixes" else len(batch.histories.items))
 

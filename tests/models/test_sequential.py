@@ -63,7 +63,7 @@ def test_regime_decides_examples_and_negatives(unit: str, loss: str, positions: 
     made = model(unit=unit, loss=loss, positions=positions)
     [phase] = made.phases()
     batch, examples = batch_of(made), phase.examples(data())
-    assert (examples.ends - examples.starts).max() == SMALL["longest"]
+    assert examples.at(np.arange(len(examples))).lengths.max() == SMALL["longest"]
     assert (batch.negatives is None) == (loss == "softmax")
     targets = len(batch) if unit == "prefixes" else len(batch.histories.items)
     assert len(batch.targets) == targets

@@ -90,7 +90,7 @@ def batch_of(model: Model, lengths: Sequence[int] = LENGTHS, size: int = 7, seed
     """The shortest input, the longest, and others."""
     [phase], rng = model.phases(), np.random.default_rng(seed)
     examples = phase.examples(ragged(lengths, seed))
-    sizes = examples.ends - examples.starts
+    sizes = examples.at(np.arange(len(examples))).lengths
     chosen = [int(sizes.argmin()), int(sizes.argmax()), *rng.permutation(len(examples)).tolist()]
     rows = np.array(list(dict.fromkeys(chosen))[:size])
     while not _smooth(batch := phase.prepare(examples, rows, rng)):

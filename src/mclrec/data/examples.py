@@ -1,42 +1,73 @@
-"""Training examples as index arithmetic on the flat arrays: nothing is cut before a batch asks for it."""
+"""Training examples as index arithmetic on the flat arrays: nothing is cut, or listed, before a batch asks for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData
 
-__all__ = ["Examples", "interactions", "prefixes", "sequences", "whole"]
+__all__ = ["Examples", "Stretches", "interactions", "prefixes", "sequences", "whole"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Stretches(NamedTuple):
+    """Where some examples lie.
+
+    Attributes:
+        users: (B,) user rows.
+        starts: (B,) place in ``data.items`` of the first input item.
+        ends: (B,) place after the last input item, which is where the last target stands.
+    """
+
+    users: IntArray
+    starts: IntArray
+    ends: IntArray
+
+    @property
+    def lengths(self) -> IntArray:
+        """(B,) input items of each."""
+        return self.ends - self.starts
+
+
+@dataclass(frozen=True, eq=False)
 class Examples:
     """E stretches of histories: each predicts what came next, once or at every position.
 
+    They are numbered user after user, and within a user by the place where they end, one after the other. So what is
+    held goes by users (16 bytes each), however many interactions there are.
+
     Attributes:
         data: the training data.
-        users: (E,) user rows.
-        starts: (E,) place in ``data.items`` of the first input item.
-        ends: (E,) place after the last input item, which is where the last target stands.
+        bounds: (U + 1,) user row ``u`` has the examples ``bounds[u]`` up to ``bounds[u + 1]``.
+        shifts: (U,) what makes the number of an example of that user the place where it ends.
+        longest: most input items.
         every_position: whether each input position has a target (the item after it) or only the last.
     """
 
     data: SequenceData
-    users: IntArray
-    starts: IntArray
-    ends: IntArray
+    bounds: IntArray
+    shifts: IntArray
+    longest: int
     every_position: bool
 
     def __len__(self) -> int:
-        return len(self.users)
+        return int(self.bounds[-1])
 
-    @property
+    @cached_property
     def num_targets(self) -> int:
         """Targets of one pass over all examples."""
-        return int((self.ends - self.starts).sum()) if self.every_position else len(self)
+        return int(self.at(np.arange(len(self))).lengths.sum()) if self.every_position else len(self)
+
+    def at(self, rows: IntArray) -> Stretches:
+        """Where some examples lie."""
+        users = np.searchsorted(self.bounds, rows, side="right") - 1
+        ends = rows + self.shifts[users]
+        return Stretches(users, np.maximum(self.data.offsets[users], ends - self.longest), ends)
 
     def inputs(self, rows: IntArray) -> Packed:
         """Input items of some examples."""
@@ -46,40 +77,43 @@ class Examples:
         """The next items: (T,) one a position, in the order of ``inputs``, or (B,) one an example."""
         if self.every_position:
             return self._cut(rows, 1).items
-        return self.data.items[self.ends[rows]].astype(np.int64)
+        return self.data.items[self.at(rows).ends].astype(np.int64)
 
     def _cut(self, rows: IntArray, shift: int) -> Packed:
-        lengths = self.ends[rows] - self.starts[rows]
-        items = self.data.items[ranges(self.starts[rows] + shift, lengths)].astype(np.int64)
+        stretches = self.at(rows)
+        lengths = stretches.lengths
+        items = self.data.items[ranges(stretches.starts + shift, lengths)].astype(np.int64)
         return Packed(items, np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def prefixes(data: SequenceData, longest: int) -> Examples:
     """Prefix expansion: every item but a user's first is a target, its last ``longest`` predecessors the input."""
-    lengths = np.maximum(data.lengths - 1, 0)
-    ends = ranges(data.offsets[:-1] + 1, lengths)
-    users = np.repeat(np.arange(data.num_users), lengths)
-    starts = np.maximum(data.offsets[users], ends - longest)
-    return Examples(data, users, starts, ends, every_position=False)
+    return _numbered(data, np.maximum(data.lengths - 1, 0), data.offsets[:-1] + 1, longest)
 
 
 def sequences(data: SequenceData, longest: int) -> Examples:
     """One example a user, with a target at each of the last ``longest`` positions."""
-    users = np.flatnonzero(data.lengths >= 2)
-    ends = data.offsets[users + 1] - 1
-    starts = np.maximum(data.offsets[users], ends - longest)
-    return Examples(data, users, starts, ends, every_position=True)
+    return _numbered(data, data.lengths >= 2, data.offsets[1:] - 1, longest, every_position=True)
 
 
 def interactions(data: SequenceData) -> Examples:
     """Every item of every user is a target, a user's first too; there is no input: order does not matter."""
-    places = np.arange(len(data.items))
-    users = np.repeat(np.arange(data.num_users), data.lengths)
-    return Examples(data, users, places, places, every_position=False)
+    return _numbered(data, data.lengths, data.offsets[:-1], 0)
 
 
 def whole(data: SequenceData, longest: int) -> Examples:
     """One example a user: the last ``longest`` items, none of them kept back as a target."""
-    users = np.flatnonzero(data.lengths)
-    ends = data.offsets[users + 1]
-    return Examples(data, users, np.maximum(data.offsets[users], ends - longest), ends, every_position=False)
+    return _numbered(data, data.lengths > 0, data.offsets[1:], longest)
+
+
+def _numbered(
+    data: SequenceData,
+    counts: IntArray | npt.NDArray[np.bool_],
+    firsts: IntArray,
+    longest: int,
+    *,
+    every_position: bool = False,
+) -> Examples:
+    """``counts[u]`` examples of each user, of which the first ends at ``firsts[u]``."""
+    bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    return Examples(data, bounds, firsts - bounds[:-1], longest, every_position)

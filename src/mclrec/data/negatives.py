@@ -60,8 +60,9 @@ class UniformNegatives:
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:
         """(targets,) ids, or (targets, per_target) where more than one is drawn for each."""
-        per_example = examples.ends[rows] - examples.starts[rows] if examples.every_position else 1
-        users = np.repeat(np.repeat(examples.users[rows], per_example), self.per_target)
+        stretches = examples.at(rows)
+        per_example = stretches.lengths if examples.every_position else 1
+        users = np.repeat(np.repeat(stretches.users, per_example), self.per_target)
         drawn = self.for_users(examples.data, users, rng)
         return drawn if self.per_target == 1 else drawn.reshape(-1, self.per_target)
 

@@ -29,7 +29,7 @@ class SameTarget:
         """B histories."""
         if self._data is not examples.data:
             self._index(examples.data)
-        return self._prefixes.inputs(self.draw(examples.ends[rows], rng))
+        return self._prefixes.inputs(self.draw(examples.at(rows).ends, rng))
 
     def draw(self, ends: IntArray, rng: np.random.Generator) -> IntArray:
         """(B,) rows of all prefixes, for targets that stand at ``ends`` in the training data."""
@@ -41,11 +41,12 @@ class SameTarget:
 
     def _index(self, data: SequenceData) -> None:
         self._prefixes = prefixes(data, self._longest)
-        targets = data.items[self._prefixes.ends]
+        ends = self._prefixes.at(np.arange(len(self._prefixes))).ends
+        targets = data.items[ends]
         self._by_target = np.argsort(targets, kind="stable")
         self._bounds = np.concatenate([[0], np.cumsum(np.bincount(targets, minlength=data.num_items + 1))])
         self._number = np.empty_like(self._by_target)  # of each prefix among those with its target
         self._number[self._by_target] = np.arange(len(targets)) - self._bounds[targets[self._by_target]]
         self._row_of = np.full(len(data.items), -1)
-        self._row_of[self._prefixes.ends] = np.arange(len(targets))
+        self._row_of[ends] = np.arange(len(targets))
         self._data = data

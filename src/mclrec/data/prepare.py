@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mclrec.data.columns import Columns
+from mclrec.data.mapped import counted, empty, gathered, selected
 from mclrec.data.packed import IntArray
 from mclrec.data.readers import Log, engine_errors, read_log
 from mclrec.data.sequences import SequenceData, Vocabulary
@@ -102,10 +103,12 @@ class _Rows:
     def counts(self) -> str:
         return f"{len(self.user_ids)} users, {len(self.item_ids)} items and {len(self.items)} rows"
 
-    def take(self, kept: npt.NDArray[Any]) -> _Rows:
-        """Some of the rows, by mask or by place."""
-        times = None if self.times is None else self.times[kept]
-        return _Rows(self.users[kept], self.items[kept], times, self.user_ids, self.item_ids)
+    def take(self, kept: npt.NDArray[np.bool_]) -> _Rows:
+        """Some of the rows, by mask."""
+        times = None if self.times is None else selected(self.times, kept)
+        return _Rows(
+            selected(self.users, kept), selected(self.items, kept), times, self.user_ids, self.item_ids
+        )
 
 
 # -------------------------------------------------------------------------------- on the engine
@@ -152,7 +155,7 @@ def _stream(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
     """Columns of a table in Parquet files as arrays: codes as int32, times as int64."""
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
     names = pq.read_schema(paths[0]).names
-    columns = {name: np.empty(rows, dtype=np.int64 if name == "time" else np.int32) for name in names}
+    columns = {name: empty(rows, np.int64 if name == "time" else np.int32) for name in names}
     start = 0
     for path in paths:
         with pq.ParquetFile(path) as file:
@@ -168,19 +171,19 @@ def _stream(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
 # -------------------------------------------------------------------------------- on the arrays
 
 
-def _first_of_pairs(rows: _Rows) -> IntArray:
-    """Places of the first row of each user and item, in order."""
+def _first_of_pairs(rows: _Rows) -> npt.NDArray[np.bool_]:
+    """Whether a row is the first of its user and item."""
     pairs = rows.users.astype(np.int64) * len(rows.item_ids) + rows.items
-    places: IntArray = np.unique(pairs, return_index=True)[1]
-    places.sort()
-    return places
+    first = np.zeros(len(pairs), dtype=np.bool_)
+    first[np.unique(pairs, return_index=True)[1]] = True
+    return first
 
 
 def _core(rows: _Rows, min_count: int) -> _Rows:
     """Remove users and items with fewer than ``min_count`` rows, until none is left."""
     while True:
-        kept = (np.bincount(rows.users) >= min_count)[rows.users]
-        kept &= (np.bincount(rows.items) >= min_count)[rows.items]
+        kept = gathered(counted(rows.users, len(rows.user_ids)) >= min_count, rows.users)
+        kept &= gathered(counted(rows.items, len(rows.item_ids)) >= min_count, rows.items)
         if kept.all():
             return rows
         rows = rows.take(kept)
@@ -188,12 +191,12 @@ def _core(rows: _Rows, min_count: int) -> _Rows:
 
 def _sequences(rows: _Rows, name: str) -> SequenceData:
     """Number the users and items that are left, in the order of their codes."""
-    lengths = np.bincount(rows.users, minlength=len(rows.user_ids))
-    item_counts = np.bincount(rows.items, minlength=len(rows.item_ids))
+    lengths = counted(rows.users, len(rows.user_ids))
+    item_counts = counted(rows.items, len(rows.item_ids))
     users, items = np.flatnonzero(lengths), np.flatnonzero(item_counts)
     dense = np.cumsum(item_counts > 0, dtype=np.int32)
     return SequenceData(
-        items=dense[rows.items],
+        items=gathered(dense, rows.items),
         offsets=np.concatenate([[0], np.cumsum(lengths[users])]),
         item_ids=rows.item_ids.take(items),
         user_ids=rows.user_ids.take(users),

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mclrec.data.mapped import counted
 from mclrec.data.packed import IntArray
 from mclrec.errors import DataError
 from mclrec.files import atomic_directory, atomic_file, read_json, write_json
@@ -174,7 +175,7 @@ class SequenceData:
     @cached_property
     def popularity(self) -> IntArray:
         """(V + 1,) interactions of each dense item id; place 0 is zero."""
-        return np.bincount(self.items, minlength=self.num_items + 1).astype(np.int64)
+        return counted(self.items, self.num_items + 1)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mclrec.data.mapped import empty, spans
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import DataError
@@ -110,8 +111,8 @@ def by_time(data: SequenceData, validation_from: int, test_from: int) -> Split:
             f"{data.name}: validation must begin before the test, not at {validation_from} and {test_from}"
         )
     starts, ends = data.offsets[:-1], data.offsets[1:]
-    in_training = _count(times < validation_from, data.offsets)
-    before_test = _count(times < test_from, data.offsets)
+    in_training = _before(validation_from, times, data.offsets)
+    before_test = _before(test_from, times, data.offsets)
     split = Split(
         f"by-time({validation_from}, {test_from})",
         data,
@@ -146,7 +147,9 @@ def by_time_quantiles(data: SequenceData, validation: float = 0.8, test: float =
             f"{data.name}: fractions must be 0 < validation < test < 1, not {validation} and {test}"
         )
     # Not np.quantile: its floats cannot hold nanoseconds.
-    ordered = np.sort(times)
+    ordered = empty(len(times), times.dtype)
+    ordered[:] = times
+    ordered.sort()
     first, second = (int(ordered[int(len(ordered) * fraction)]) for fraction in (validation, test))
     return by_time(data, first, second)
 
@@ -157,10 +160,14 @@ def _times(data: SequenceData) -> IntArray:
     return data.times
 
 
-def _count(marked: npt.NDArray[np.bool_], offsets: IntArray) -> IntArray:
-    """(U,) marked interactions of each user."""
-    total = np.concatenate([[0], np.cumsum(marked)])
-    counts: IntArray = total[offsets[1:]] - total[offsets[:-1]]
+def _before(moment: int, times: IntArray, offsets: IntArray) -> IntArray:
+    """(U,) interactions of each user before a moment."""
+    counts = np.zeros(len(offsets) - 1, dtype=np.int64)
+    for first, last in spans(offsets):
+        marked = times[offsets[first] : offsets[last]] < moment
+        total = np.concatenate([[0], np.cumsum(marked)])
+        own = offsets[first : last + 1] - offsets[first]
+        counts[first:last] = np.diff(total[own])
     return counts
 
 
@@ -173,10 +180,14 @@ def _first(data: SequenceData, starts: IntArray, ends: IntArray) -> Targets:
 
 def _head(data: SequenceData, lengths: IntArray) -> SequenceData:
     """The first ``lengths[u]`` interactions of each user, copied."""
-    kept = ranges(data.offsets[:-1], lengths)
-    return replace(
-        data,
-        items=data.items[kept],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        times=None if data.times is None else data.times[kept],
-    )
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+
+    def copied(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        kept = empty(int(offsets[-1]), values.dtype)
+        for first, last in spans(offsets):
+            places = ranges(data.offsets[first:last], lengths[first:last])
+            kept[offsets[first] : offsets[last]] = values[places]
+        return kept
+
+    times = None if data.times is None else copied(data.times)
+    return replace(data, items=copied(data.items), offsets=offsets, times=times)

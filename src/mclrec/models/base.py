@@ -155,7 +155,7 @@ class TrainingPhase:
 
     def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
         """See `Phase.prepare`."""
-        inputs, users = examples.inputs(rows), examples.users[rows] + 1
+        inputs, users = examples.inputs(rows), examples.at(rows).users + 1
         views = self.views(inputs, rng) if self.views else ()
         # Child generators: what the views draw, or whether there are any, does not move the negatives.
         negatives = self.negatives(examples, rows, rng.spawn(1)[0]) if self.negatives else None

@@ -59,7 +59,7 @@ class _Cloze:
         last_only = rng.random(len(rows)) < self.config.last_only
         mask = examples.data.num_items + 1
         inputs, hidden = cloze(examples.inputs(rows), self.config.mask_ratio, mask, rng, last_only=last_only)
-        users = examples.users[rows] + 1
+        users = examples.at(rows).users + 1
         count = float(np.count_nonzero(hidden))
         return Batch(Histories.of(inputs, users), torch.from_numpy(hidden), count=count)
 

@@ -62,9 +62,9 @@ class _Windows(TrainingPhase):
     def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
         """See `Phase.prepare`."""
         batch = super().prepare(examples, rows, rng)
-        data, ends = examples.data, examples.ends[rows]
-        places = ends[:, None] + np.arange(self.targets)
-        there = places < data.offsets[examples.users[rows] + 1][:, None]
+        data, stretches = examples.data, examples.at(rows)
+        places = stretches.ends[:, None] + np.arange(self.targets)
+        there = places < data.offsets[stretches.users + 1][:, None]
         items = np.where(there, data.items[np.minimum(places, len(data.items) - 1)], 0).astype(np.int64)
         return replace(batch, targets=torch.from_numpy(items), count=float(np.count_nonzero(there)))
 

@@ -64,10 +64,10 @@ class _Pretraining:
         """See `Phase.prepare`."""
         mask = examples.data.num_items + 1
         inputs, hidden = cloze(examples.inputs(rows), self.config.mask_ratio, mask, rng, last_always=True)
-        users = np.repeat(examples.users[rows], inputs.lengths)
-        negatives = self.negatives.for_users(examples.data, users, rng.spawn(1)[0])
+        users = examples.at(rows).users
+        negatives = self.negatives.for_users(examples.data, np.repeat(users, inputs.lengths), rng.spawn(1)[0])
         return Batch(
-            Histories.of(inputs, examples.users[rows] + 1),
+            Histories.of(inputs, users + 1),
             torch.from_numpy(hidden),
             count=float(np.count_nonzero(hidden)),
             negatives=torch.from_numpy(negatives),

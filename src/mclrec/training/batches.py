@@ -13,6 +13,7 @@ from mclrec.data.packed import IntArray
 from mclrec.models.base import Phase
 from mclrec.processes import ALONE, Processes
 from mclrec.randomness import Stream, generator
+from mclrec.training.order import Order
 
 __all__ = ["EpochBatches"]
 
@@ -44,7 +45,7 @@ class EpochBatches:
         self._phase, self._examples, self._batch_size = phase, examples, batch_size
         self._key, self._device, self._processes = key, device, processes
         seed, number, epoch = key
-        self._order = generator(seed, Stream.ORDER, number, epoch).permutation(len(examples))
+        self._order = Order(len(examples), generator(seed, Stream.ORDER, number, epoch))
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
@@ -71,4 +72,4 @@ class EpochBatches:
                 step += 1
 
     def _rows(self, step: int) -> IntArray:
-        return self._order[step * self._batch_size : (step + 1) * self._batch_size]
+        return self._order.part(step * self._batch_size, (step + 1) * self._batch_size)

@@ -1,0 +1,40 @@
+"""Training holds memory by users and items, not by interactions: those stay in files that the system pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mclrec.data.sequences import SequenceData, Vocabulary
+
+ROOT = Path(__file__).parents[2]
+USERS, LENGTH, ITEMS = 80_000, 200, 500
+ALLOWED = 40 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits private memory alone on Linux only")
+def test_data_larger_than_the_memory_that_is_allowed(tmp_path: Path) -> None:
+    count = USERS * LENGTH
+    data = SequenceData(
+        items=np.resize(np.arange(1, ITEMS + 1, dtype=np.int32), count),
+        offsets=np.arange(0, count + 1, LENGTH),
+        item_ids=Vocabulary(np.arange(ITEMS)),
+        user_ids=Vocabulary(np.arange(USERS)),
+        name="large",
+    )
+    assert data.items.nbytes > 1.4 * ALLOWED
+    data.save(tmp_path / "data")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.limited", str(tmp_path / "data"), str(ALLOWED)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {"interactions": count}
