@@ -18,6 +18,7 @@ import torch
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.ours.sources import open_split
 from mclrec.data.examples import Examples
+from mclrec.data.split import Split
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.recipes import Recipe, resolve
@@ -25,7 +26,7 @@ from mclrec.runs.train import build
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
 
-__all__ = ["StopWatch", "measure"]
+__all__ = ["StopWatch", "fit_some", "measure", "timings"]
 
 
 class _Enough(Exception):
@@ -40,6 +41,7 @@ class StopWatch(SilentReporter):
         self.first_losses: dict[str, float] = {}
         self.batches_per_epoch = 0
         self.epoch_began: float | None = None
+        self.made = time.perf_counter()
         self._batches, self._last = batches, 0.0
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002
@@ -58,14 +60,12 @@ class StopWatch(SilentReporter):
             raise _Enough
 
 
-def measure(request: Request) -> Document:
-    """See the module."""
+def fit_some(request: Request) -> tuple[Recommender, StopWatch, Split]:
+    """Train until the batches of the request are done."""
     split = open_split(request["data"], newest=request.get("newest"))
-    settings = {**request["settings"], "checkpoint_minutes": 60}
-    recipe = resolve(request["model"], split.data.name, request.get("recipe"), settings)
+    recipe = _recipe(request, split)
     model = build(recipe, split.training, request["seed"])
-    warmup = request["warmup"]
-    watch = StopWatch(warmup + request["batches"])
+    watch = StopWatch(request["warmup"] + request["batches"])
     with tempfile.TemporaryDirectory() as directory:
         trainer = Trainer(
             model,
@@ -77,9 +77,25 @@ def measure(request: Request) -> Document:
             identity={},
             reporter=watch,
         )
-        started = time.perf_counter()
         with suppress(_Enough):
             trainer.fit()
+    return model, watch, split
+
+
+def timings(request: Request, watch: StopWatch) -> Document:
+    """What the watch says, without the warm-up."""
+    return {
+        "setup_seconds": (watch.epoch_began or watch.made) - watch.made,
+        "warmup": request["warmup"],
+        "batch_seconds": [round(seconds, 6) for seconds in watch.seconds[request["warmup"] :]],
+        "batches_per_epoch": watch.batches_per_epoch,
+    }
+
+
+def measure(request: Request) -> Document:
+    """See the module."""
+    model, watch, split = fit_some(request)
+    recipe = _recipe(request, split)
     if request.get("validate"):
         rank_targets(model, split.validation, seen=recipe.training.seen)
     [phase] = model.phases()
@@ -98,11 +114,13 @@ def measure(request: Request) -> Document:
         "classes": split.training.num_items + 1,  # the padding id is one
         "first_loss": next(value for name, value in watch.first_losses.items() if name.endswith("rec")),
         "parameter_bytes": sum(parameter.nbytes for parameter in model.parameters()),
-        "setup_seconds": (watch.epoch_began or started) - started,
-        "warmup": warmup,
-        "batch_seconds": [round(seconds, 6) for seconds in watch.seconds[warmup:]],
-        "batches_per_epoch": watch.batches_per_epoch,
+        **timings(request, watch),
     }
+
+
+def _recipe(request: Request, split: Split) -> Recipe:
+    settings = {**request["settings"], "checkpoint_minutes": 60}
+    return resolve(request["model"], split.data.name, request.get("recipe"), settings)
 
 
 def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, Any]:
@@ -114,7 +132,7 @@ def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, A
         "examples": len(examples),
         "targets": examples.num_targets,
         "distinct_targets": len(np.unique(examples.targets(rows))),
-        "tokens": int((examples.ends - examples.starts).sum()),
+        "tokens": int(examples.at(rows).lengths.sum()),
         "items": model.num_items,
         "batch": recipe.training.batch_size,
         **{key: config[key] for key in same},
