@@ -32,6 +32,7 @@ class Budget:
         interactions: sizes, for growth.
         lengths: of histories, for growth.
         growth_batches: timed batches at each size.
+        streamed: interactions of the prepared data that are trained on from the disk.
         load_seconds: of load on a service.
     """
 
@@ -48,6 +49,7 @@ class Budget:
     interactions: tuple[int, ...]
     lengths: tuple[int, ...]
     growth_batches: int
+    streamed: int
     load_seconds: int
 
 
@@ -65,6 +67,7 @@ FULL = Budget(
     interactions=(10_000, 100_000, 1_000_000, 10_000_000),
     lengths=(25, 50, 100, 200, 400),
     growth_batches=30,
+    streamed=100_000_000,
     load_seconds=60,
 )
 
@@ -82,6 +85,7 @@ QUICK = Budget(
     interactions=(10_000, 100_000),
     lengths=(50, 200),
     growth_batches=5,
+    streamed=1_000_000,
     load_seconds=10,
 )
 

@@ -19,6 +19,7 @@ import torch
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.ours.sources import open_split
 from mclrec.data.examples import Examples
+from mclrec.data.split import Split
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.models.tensors import save_tensors
@@ -30,7 +31,7 @@ from mclrec.training.distributed import joined
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
 
-__all__ = ["StopWatch", "measure"]
+__all__ = ["StopWatch", "fit_some", "measure", "timings"]
 
 
 class _Enough(Exception):
@@ -45,6 +46,7 @@ class StopWatch(SilentReporter):
         self.first_losses: dict[str, float] = {}
         self.batches_per_epoch = 0
         self.epoch_began: float | None = None
+        self.made = time.perf_counter()
         self._batches, self._last = batches, 0.0
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002
@@ -63,20 +65,13 @@ class StopWatch(SilentReporter):
             raise _Enough
 
 
-def measure(request: Request) -> Document:
-    """See the module."""
-    with joined(torch.device(request.get("device", "cpu"))) as processes:
-        return _measure(request, processes)
-
-
-def _measure(request: Request, processes: Processes) -> Document:
+def fit_some(request: Request, processes: Processes = ALONE) -> tuple[Recommender, StopWatch, Split]:
+    """Train until the batches of the request are done."""
     split = open_split(request["data"], newest=request.get("newest"))
-    settings = {**request["settings"], "checkpoint_minutes": 60}
-    recipe = resolve(request["model"], split.data.name, request.get("recipe"), settings)
+    recipe = _recipe(request, split)
     with divided(processes if request.get("shard") else ALONE):
         model = build(recipe, split.training, request["seed"])
-    warmup = request["warmup"]
-    watch = StopWatch(warmup + request["batches"])
+    watch = StopWatch(request["warmup"] + request["batches"])
     with tempfile.TemporaryDirectory() as directory:
         trainer = Trainer(
             model,
@@ -89,14 +84,31 @@ def _measure(request: Request, processes: Processes) -> Document:
             reporter=watch,
             processes=processes,
         )
-        started = time.perf_counter()
         with suppress(_Enough):
             trainer.fit()
-        saving = time.perf_counter()
-        if request.get("save"):
-            path = Path(directory) / "weights.safetensors"
-            save_tensors(path, model.state_dict(), processes=processes, shard_of=model.shard_of)
-        saved = time.perf_counter()
+    return model, watch, split
+
+
+def timings(request: Request, watch: StopWatch) -> Document:
+    """What the watch says, without the warm-up."""
+    return {
+        "setup_seconds": (watch.epoch_began or watch.made) - watch.made,
+        "warmup": request["warmup"],
+        "batch_seconds": [round(seconds, 6) for seconds in watch.seconds[request["warmup"] :]],
+        "batches_per_epoch": watch.batches_per_epoch,
+    }
+
+
+def measure(request: Request) -> Document:
+    """See the module."""
+    with joined(torch.device(request.get("device", "cpu"))) as processes:
+        return _measure(request, processes)
+
+
+def _measure(request: Request, processes: Processes) -> Document:
+    model, watch, split = fit_some(request, processes)
+    recipe = _recipe(request, split)
+    saving = _save(model, processes) if request.get("save") else {}
     if request.get("validate"):
         rank_targets(model, split.validation, seen=recipe.training.seen, processes=processes)
     [phase] = model.phases()
@@ -115,12 +127,23 @@ def _measure(request: Request, processes: Processes) -> Document:
         "classes": split.training.num_items + 1,  # the padding id is one
         "first_loss": next(value for name, value in watch.first_losses.items() if name.endswith("rec")),
         "parameter_bytes": sum(parameter.nbytes for parameter in model.parameters()),
-        "setup_seconds": (watch.epoch_began or started) - started,
-        "warmup": warmup,
-        "batch_seconds": [round(seconds, 6) for seconds in watch.seconds[warmup:]],
-        "batches_per_epoch": watch.batches_per_epoch,
-        **({"save_seconds": round(saved - saving, 3)} if request.get("save") else {}),
+        **timings(request, watch),
+        **saving,
     }
+
+
+def _save(model: Recommender, processes: Processes) -> Document:
+    """How long it takes to write the weights."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "weights.safetensors"
+        save_tensors(path, model.state_dict(), processes=processes, shard_of=model.shard_of)
+        return {"save_seconds": round(time.perf_counter() - started, 3)}
+
+
+def _recipe(request: Request, split: Split) -> Recipe:
+    settings = {**request["settings"], "checkpoint_minutes": 60}
+    return resolve(request["model"], split.data.name, request.get("recipe"), settings)
 
 
 def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, Any]:
@@ -132,7 +155,7 @@ def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, A
         "examples": len(examples),
         "targets": examples.num_targets,
         "distinct_targets": len(np.unique(examples.targets(rows))),
-        "tokens": int((examples.ends - examples.starts).sum()),
+        "tokens": int(examples.at(rows).lengths.sum()),
         "items": model.num_items,
         "batch": recipe.training.batch_size,
         **{key: config[key] for key in same},

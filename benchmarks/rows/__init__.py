@@ -18,6 +18,7 @@ from benchmarks.rows.preparation import measure_preparation
 from benchmarks.rows.serving import measure_serving
 from benchmarks.rows.shards import measure_shards
 from benchmarks.rows.start import measure_start
+from benchmarks.rows.streaming import measure_streaming
 from benchmarks.session import Session
 
 __all__ = ["ROWS", "Row"]
@@ -51,6 +52,9 @@ ROWS = {
     ),
     "catalogue": Row("a training step as the catalogue grows to a million items", measure_catalogue),
     "memory": Row("peak memory of training MCLRec on Beauty", measure_memory),
+    "streaming": Row(
+        "training from prepared data of 100 million interactions on the disk", measure_streaming
+    ),
     "start": Row("the time until `mclrec --help` and `import mclrec` are done", measure_start),
     "growth": Row("time and memory against interactions and the length of histories", measure_growth),
     "catalogue-shards": Row(

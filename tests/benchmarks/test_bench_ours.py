@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from benchmarks.ours import preparation, training
+from benchmarks.ours import preparation, prepared, streaming, training
 from benchmarks.ours.sources import drawn, open_split
 from benchmarks.ours.synthetic_log import write_log
 from mclrec.data.prepare import prepare
@@ -53,6 +55,26 @@ def test_newest_interactions_and_no_item_without_one() -> None:
     same = [cut.item_ids[item] for item in cut.items.tolist()]
     places = (whole.offsets[1:, None] + np.arange(-3, 0)).ravel()
     assert same == [whole.item_ids[item] for item in whole.items[places].tolist()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_streaming_says_what_it_held(tmp_path: Path) -> None:
+    folder = str(tmp_path / "data")
+    said = prepared.measure({"path": folder, "data": {"users": 60, "items": 30, "length": 4}})
+    assert said["interactions"] == 60 * 6
+    document = streaming.measure(
+        {
+            "data": folder,
+            "model": "sasrec",
+            "recipe": "default",
+            "settings": {"precision": "fp32", "width": 8, "batch_size": 16},
+            "seed": 1,
+            "batches": 2,
+            "warmup": 1,
+        }
+    )
+    assert (document["interactions"], document["users"], len(document["batch_seconds"])) == (360, 60, 2)
+    assert 0 < document["idle_private_bytes"] <= document["private_bytes"]
 
 
 def test_training_times_every_batch_and_says_what_it_did() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.threads import Member, members, together
 from torch import Tensor
 
@@ -76,3 +76,9 @@ def test_damage_in_rows_of_others_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ModelFileError, match="checksum differs"):
         load_tensors(tmp_path / "file", partial(shard_of, members(2)[0]))
+
+
+def test_numbers_of_a_type_that_is_none_of_ours(tmp_path: Path) -> None:
+    save_file({"table": torch.zeros(2, dtype=torch.float8_e4m3fn)}, tmp_path / "x", {"mclrec.crc32": "0"})
+    with pytest.raises(ModelFileError, match=r"numbers of type F8_E4M3"):
+        load_tensors(tmp_path / "x")

@@ -225,6 +225,8 @@ def _layout(path: Path, file: IO[bytes]) -> tuple[dict[str, str], dict[str, _Pla
     length = int.from_bytes(file.read(8), "little")
     header = json.loads(file.read(length))
     notes = header.pop("__metadata__", {})
+    if strange := {entry["dtype"] for entry in header.values()} - _TYPES.keys():
+        raise ModelFileError(f"{path}: was not written by mclrec: it holds numbers of type {min(strange)}")
     return notes, {
         name: _Place(8 + length + entry["data_offsets"][0], _TYPES[entry["dtype"]], tuple(entry["shape"]))
         for name, entry in header.items()

@@ -1,0 +1,78 @@
+"""Training from prepared data that stay on the disk: what the process holds for itself."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from benchmarks.outcome import Outcome
+from benchmarks.processes import BenchmarkError, Child, Measurement
+from benchmarks.session import Session
+from benchmarks.summary import Finding, quantity
+
+__all__ = ["measure_streaming"]
+
+_ITEMS, _LENGTH = 10_000, 98  # of a training history: two more are held out
+_TIMES_SMALLER = (
+    100  # the data that the others are compared with: what is held there is the process and its step
+)
+_DISK_AN_INTERACTION = 10  # bytes: the items, those that are trained on, users
+_TARGET_INTERACTIONS = 100_000_000
+_GIGABYTES = 0.4  # four bytes an interaction: what more data add is less than they are
+
+
+def measure_streaming(session: Session) -> Outcome:
+    """Steps of SASRec, in its default recipe for prefixes, on drawn histories of one length.
+
+    Raises:
+        BenchmarkError: not on Linux, or too little room on the disk.
+    """
+    if sys.platform != "linux":
+        raise BenchmarkError("private memory is read from /proc, which only Linux has")
+    count = session.budget.streamed
+    if shutil.disk_usage(session.scratch).free < count * _DISK_AN_INTERACTION:
+        raise BenchmarkError(f"{session.scratch}: too little room for {count:,} interactions; see --scratch")
+    small, large = _trained(session, count // _TIMES_SMALLER), _trained(session, count)
+    before, held = (run.document["private_bytes"] / 1e9 for run in (small, large))
+    what = f"training from prepared data, {_name(count)}"
+    return Outcome(
+        findings=[
+            Finding(
+                f"{what}: private memory beyond that at {_name(count // _TIMES_SMALLER)}",
+                held - before,
+                "GB",
+                _GIGABYTES if count == _TARGET_INTERACTIONS else None,
+                ours=f"{quantity(held, 'GB')} in all",
+                theirs=f"{quantity(before, 'GB')} in all",
+            ),
+            Finding(f"{what}: peak memory, pages of files included", large.peak_bytes / 1e9, "GB"),
+        ],
+        runs={_name(count // _TIMES_SMALLER): [small], _name(count): [large]},
+    )
+
+
+def _trained(session: Session, count: int) -> Measurement:
+    """Draw data, save them, and train on them in another process."""
+    folder = session.scratch / "prepared"
+    data = {"users": count // (_LENGTH + 2), "items": _ITEMS, "length": _LENGTH}
+    request = {
+        "data": str(folder),
+        "model": "sasrec",
+        "recipe": "default",
+        "settings": {"precision": "fp32"},
+        "seed": 1,
+        "batches": session.budget.batches,
+        "warmup": session.budget.warmup,
+    }
+    try:
+        session.run(
+            f"drawing {_name(count)}",
+            Child("benchmarks.ours.prepared", {"path": str(folder), "data": data}),
+        )
+        return session.run(_name(count), Child("benchmarks.ours.streaming", request))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name(count: int) -> str:
+    return f"{count / 1e6:g} million interactions"
