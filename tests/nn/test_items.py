@@ -60,7 +60,8 @@ def test_first_vectors_are_those_of_torch_however_they_are_divided(
 
 
 @pytest.mark.parametrize("frozen", [None, 0])
-def test_rows_are_found_and_their_gradients_go_back(frozen: int | None) -> None:
+@pytest.mark.parametrize("computed", [False, True])  # as those are that scores by cosines look up
+def test_rows_are_found_and_their_gradients_go_back(frozen: int | None, computed: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     whole = torch.randn(22, 4, dtype=torch.float64, generator=generator).requires_grad_()
     factors = [torch.randn(*ids.shape, 4, dtype=torch.float64, generator=generator) for ids in IDS]
@@ -72,7 +73,7 @@ def test_rows_are_found_and_their_gradients_go_back(frozen: int | None) -> None:
     def work(member: Member) -> tuple[Tensor, Tensor]:
         shard, rank = Shard(22, member), member.rank
         own = whole.detach()[shard.first :][: shard.count(22)].clone().requires_grad_()
-        found = lookup(own, IDS[rank], shard, frozen)
+        found = lookup(own * 1 if computed else own, IDS[rank], shard, frozen)
         ((found * factors[rank]).sum() + (own * own).sum()).backward()  # and something else that uses it
         assert own.grad is not None
         return found.detach(), own.grad

@@ -39,6 +39,7 @@ SHARDED: list[Case] = [
     ("sasrec", {"unit": "sequences", "loss": "sampled", "samples": 7}),
     ("gru4rec", {"unit": "prefixes", "loss": "softmax"}),
     ("sasrec", BCE | {"average": 2.0}),
+    ("mclrec", BCE | {"temperature": 0.1}),
     ("sasrec", PREFIXES),
     ("sasrec", {"unit": "sequences", "loss": "gbce", "negatives": 3}),
 ]
@@ -73,7 +74,7 @@ def compare(name: str, several: Outcome, alone: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "case"), [(2, SHARDED[0]), (3, SHARDED[1]), (2, SHARDED[2]), (4, SHARDED[3])]
+    ("count", "case"), [(2, SHARDED[0]), (3, SHARDED[1]), (2, SHARDED[2]), (4, SHARDED[3]), (2, SHARDED[4])]
 )
 def test_items_may_be_shared_out(count: int, case: Case, tmp_path: Path) -> None:
     """By threads in the place of processes: no gradient of the table is added up, none is missing."""

@@ -134,17 +134,18 @@ def lookup(rows: Tensor, ids: Tensor, shard: Shard, frozen: int | None = None) -
         frozen: an id whose row gets no gradient.
 
     Returns:
-        (*ids.shape, ...). Where processes share the rows out, ``backward`` adds its gradient to ``rows.grad``, and
-        `torch.autograd.grad` does not see it.
+        (*ids.shape, ...). Where processes share out rows that are a parameter, ``backward`` adds its gradient to
+        ``rows.grad``, and `torch.autograd.grad` does not see it.
     """
     if shard.whole:
         return F.embedding(ids, rows, padding_idx=frozen) if rows.dim() == 2 else rows[ids]
     wanted, places = ids.unique(return_inverse=True)
-    own = rows.detach()
-    if rows.requires_grad and torch.is_grad_enabled():
+    own, parameter = rows, rows.is_leaf and rows.requires_grad
+    if parameter and torch.is_grad_enabled():
         # A leaf of its own: autograd would make a second table to add up this gradient and that of a softmax.
+        own = rows.detach()
         own.requires_grad_().register_post_accumulate_grad_hook(partial(_add_to_gradient, rows))
-    found: Tensor = _Fetch.apply(own, wanted, shard, frozen)  # type: ignore[no-untyped-call]
+    found: Tensor = _Fetch.apply(own, wanted, shard, frozen, parameter)  # type: ignore[no-untyped-call]
     return found.index_select(0, places.flatten()).view(*ids.shape, *rows.shape[1:])
 
 
@@ -159,21 +160,23 @@ def _add_to_gradient(rows: Tensor, leaf: Tensor) -> None:
 
 
 class _Fetch(torch.autograd.Function):
-    """Rows of sorted, distinct ids from their owners; gradients go back to them and are added up."""
+    """Rows of sorted, distinct ids from their owners; gradients, sparse or not, go back to them and are added up."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, wanted: Tensor, shard: Shard, frozen: int | None) -> Tensor:
+    def forward(
+        ctx: Any, rows: Tensor, wanted: Tensor, shard: Shard, frozen: int | None, sparse: bool
+    ) -> Tensor:
         bounds = torch.tensor(shard.bounds, device=wanted.device)
         sent = torch.searchsorted(wanted, bounds).diff().tolist()
         asked, received = shard.processes.exchange(wanted, sent)
         ctx.places, ctx.kept = asked - shard.first, None if frozen is None else asked != frozen
-        ctx.sent, ctx.received, ctx.shard, ctx.shape = sent, received, shard, rows.shape
+        ctx.sent, ctx.received, ctx.shard, ctx.shape, ctx.sparse = sent, received, shard, rows.shape, sparse
         found, _ = shard.processes.exchange(rows.index_select(0, ctx.places), received, sent)
         return found
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         returned, _ = ctx.shard.processes.exchange(gradient, ctx.sent, ctx.received)
         places = ctx.places
         if ctx.kept is not None:
@@ -181,4 +184,4 @@ class _Fetch(torch.autograd.Function):
         of_rows = torch.sparse_coo_tensor(
             places.unsqueeze(0), returned, ctx.shape, check_invariants=False, is_coalesced=False
         )
-        return of_rows, None, None, None
+        return of_rows if ctx.sparse else of_rows.to_dense(), None, None, None, None
