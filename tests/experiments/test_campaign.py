@@ -51,6 +51,20 @@ def test_what_another_is_at_is_left_to_it(log: str, tmp_path: Path, monkeypatch:
     assert cells.done(cell)
 
 
+def test_after_an_interruption_no_other_cell_is_begun(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def interrupted(cells: Cells, cell: Cell, directory: Path) -> bool:  # noqa: ARG001 - what it stands for
+        begun.append(cell.seed)
+        return False
+
+    monkeypatch.setattr(worker, "_train", interrupted)
+    assert not do_cells(Cells(tmp_path / "cells"), [Cell(log, "markov", seed=seed) for seed in (1, 2)])
+    assert begun == [1]
+
+
 def test_a_failed_cell_is_told_and_the_others_go_on(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,10 +38,13 @@ def do_cells(cells: Cells, wanted: Sequence[Cell]) -> bool:
     A cell that fails is written down and left; what others are at is waited for, lest they fail.
     """
     while True:
-        states = [_do(cells, cell) for cell in wanted]
-        if "interrupted" in states:
-            return False
-        if "taken" not in states:
+        taken = False
+        for cell in wanted:
+            state = _do(cells, cell)
+            if state == "interrupted":  # and no other one is begun
+                return False
+            taken |= state == "taken"
+        if not taken:
             return True
         time.sleep(_POLL)
 
