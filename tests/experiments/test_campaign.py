@@ -56,7 +56,7 @@ def test_after_an_interruption_no_other_cell_is_begun(
 ) -> None:
     begun = []
 
-    def interrupted(cells: Cells, cell: Cell, directory: Path) -> bool:  # noqa: ARG001 - what it stands for
+    def interrupted(cells: Cells, cell: Cell, directory: Path) -> bool:
         begun.append(cell.seed)
         return False
 
