@@ -267,8 +267,15 @@ def test_the_old_list_stays_until_the_newest_answer(
 
 
 def test_an_example(visit: Visit, service: Running, model: mclrec.Model) -> None:
+    held: list[Any] = []
     page = visit.open(service.url)
-    page.get_by_role("button", name="Try an example").click()
+    page.route("**/items?*", lambda route: held.append(route), times=1)
+    page.reload()
+    expect_names(page, "recommendations", popular(model))
+    button = page.get_by_role("button", name="Try an example")
+    assert button.is_disabled()  # until there are items to draw from
+    held[0].continue_()
+    button.click()
     page.locator("#history .row").nth(3).wait_for()
     assert len(set(names(page, "history"))) == 4
     assert set(names(page, "history")) <= set(popular(model, 12))

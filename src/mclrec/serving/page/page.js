@@ -112,6 +112,7 @@ async function introduce() {
   }
   cardLine(card);
   byId("popular").replaceChildren(...popular.map(chip));
+  byId("example-button").disabled = popular.length === 0;
   lengths();
 }
 
