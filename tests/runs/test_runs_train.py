@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,22 @@ def test_an_interrupted_run_is_usable_and_goes_on(trained: Run, log: Path, tmp_p
     finished = start(log, out, resume=True)
     assert finished.record["status"] == "finished"
     assert results(finished) == results(trained)
+
+
+def test_the_time_of_what_was_interrupted_counts(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, clock, late = tmp_path / "run", time.perf_counter, []
+
+    class Late(Stopper):
+        def stepped(self, losses: dict[str, float]) -> None:
+            late.append(1000)
+            super().stepped(losses)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: clock() + sum(late))
+        train(TrainRequest(log_source(log), "sasrec", settings=SASREC, out=out), Late(after=3))
+    assert 3000 < start(log, out, resume=True).record["seconds"] < 4000
 
 
 def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path) -> None:

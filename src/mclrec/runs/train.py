@@ -136,7 +136,8 @@ def _train(
     if request.measured and not fit.interrupted:
         results = measure(model, split, recipe, directory, request.seed, device, processes)
     if processes.main:
-        record = _record(fit, results, time.perf_counter() - started, device, processes.size)
+        seconds = fit.seconds_before + time.perf_counter() - started
+        record = _record(fit, results, seconds, device, processes.size)
         write_json(directory / "metrics.json", record)
         write_text(directory / "README.md", model_card(info, record, recipe))
     processes.wait()

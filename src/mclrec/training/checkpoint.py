@@ -36,6 +36,7 @@ class Position:
         sums: sums over the epoch's steps so far of each part of the losses.
         seconds: spent in the epoch's steps so far.
         history: records of all epochs that are over.
+        elapsed: seconds since the run began, validation and those of interrupted processes included.
     """
 
     phase: int = 0
@@ -46,6 +47,7 @@ class Position:
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     history: list[EpochRecord] = field(default_factory=list)
+    elapsed: float = 0.0
 
     def add(self, losses: dict[str, float]) -> None:
         """Count one more step."""

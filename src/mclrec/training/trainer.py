@@ -49,12 +49,14 @@ class FitResult:
         best_epoch: the epoch of the last phase whose weights the model now has; 0 if none was measured.
         best_value: its validation metric.
         interrupted: whether a signal ended it; the model then has the best weights so far.
+        seconds_before: that earlier processes had spent on what this one went on with.
     """
 
     history: Sequence[EpochRecord]
     best_epoch: int
     best_value: float | None
     interrupted: bool
+    seconds_before: float
 
 
 class _Interrupted(Exception):
@@ -96,6 +98,7 @@ class Trainer:
         self._checkpoints = Checkpoints(directory / "checkpoint", identity, processes, model.shard_of)
         self._reporter = reporter or SilentReporter()
         self._average = WeightAverage(model, None)
+        self._began = time.perf_counter()
         self._saved_at = time.monotonic()
 
     def fit(self, *, resume: bool = False) -> FitResult:
@@ -107,6 +110,8 @@ class Trainer:
             LostProcessError: another process has ended.
         """
         position, restored = self._checkpoints.load() if resume else (Position(), None)
+        seconds_before = position.elapsed
+        self._began = time.perf_counter() - seconds_before
         if self._processes.main:
             remove_leftovers(self.directory)
         self.model.on_fit_start(self.split.training)
@@ -130,6 +135,7 @@ class Trainer:
             position.best_epoch if measured else 0,
             position.best_value if measured else None,
             interrupted,
+            seconds_before,
         )
 
     def longest_time(self, steps: int = 9) -> float:
@@ -314,6 +320,7 @@ class Trainer:
         return best is not None
 
     def _save(self, position: Position, optimisers: dict[str, Tensor]) -> None:
+        position.elapsed = time.perf_counter() - self._began
         parts = {"model": self.model.state_dict(), "adam": optimisers, "average": self._average.state()}
         self._checkpoints.save(position, parts)
         self._saved_at = time.monotonic()
