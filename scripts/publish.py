@@ -66,7 +66,9 @@ def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
         names = "-".join(Path(place).stem for place in record["scope"]["datasets"])
         keys = dict.fromkeys(key for row in outcome.measurements for key in row.keys)
         runs = {key: _provenance(directory / "cells", key) for key in keys}
-        paths.append(folder / "campaigns" / f"{outcome.name}-{names}.json")
+        recipe = record["scope"]["recipe"]
+        variant = "" if recipe is None else f"-{recipe}" if isinstance(recipe, str) else "-recipes"
+        paths.append(folder / "campaigns" / f"{outcome.name}-{names}{variant}.json")
         write_json(paths[-1], {"target": outcome.name, **record, "runs": runs})
     return paths
 

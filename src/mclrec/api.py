@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,6 +158,7 @@ def reproduce(
     datasets: Sequence[str] | None = None,
     models: Sequence[str] = (),
     seeds: int = 1,
+    recipe: str | Mapping[str, str] | None = None,
     out: str | Path = "runs/reproduce",
     workers: int = 1,
     budget: float | None = None,
@@ -174,6 +175,8 @@ def reproduce(
         datasets: names or paths; the paper's three by default.
         models: which to compare, where the target compares models; the paper's by default.
         seeds: runs of each, with seeds from 1.
+        recipe: section of every model's recipes, such as ``sequences``, or by model ``{"mclrec": "sequences"}``; the
+            data set's own by default.
         out: directory of runs and tables.
         workers: processes.
         budget: minutes after which it stops.
@@ -190,7 +193,7 @@ def reproduce(
     from mclrec.experiments.reproduce import reproduce as run_targets
     from mclrec.experiments.target import PAPER_DATASETS, Scope
 
-    scope = Scope(tuple(datasets or PAPER_DATASETS), tuple(models), seeds, settings)
+    scope = Scope(tuple(datasets or PAPER_DATASETS), tuple(models), seeds, settings, recipe)
     seconds = None if budget is None else 60 * budget
     return run_targets(what, scope, Path(out), workers=workers, budget=seconds, show=show, track=track)
 

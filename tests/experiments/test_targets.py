@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,20 @@ def test_table_4_changes_one_thing_a_row() -> None:
     }
     sports = {row: what for row, _, what in _rows("table4", replace(SCOPE, datasets=("sports",)))}
     assert sports["(C) w/o L_cl2"] == "mclrec {'beta': 0.0, 'gamma': 0.0, 'lambda': 0.04} None"
+
+
+def test_another_recipe_for_all_or_for_some() -> None:
+    def recipes(**asked: Any) -> list[str | None]:
+        scope = replace(SCOPE, models=("sasrec", "mclrec"), **asked)
+        return [entry.cells[0].recipe for entry in TARGETS["table3"].plan(scope)]
+
+    assert recipes() == [None, None]
+    assert recipes(recipe="sequences") == ["sequences", "sequences"]
+    assert recipes(recipe={"mclrec": "sequences"}) == [None, "sequences"]
+    with pytest.raises(ConfigError, match="did you mean 'mclrec'"):
+        recipes(recipe={"mclerc": "sequences"})
+    rows = {row: what for row, _, what in _rows("table4", replace(SCOPE, recipe="sports"))}
+    assert rows["(C) w/o L_cl2"] == "mclrec {'beta': 0.0, 'gamma': 0.0, 'lambda': 0.04} None"
 
 
 def test_table_3_has_every_system_or_those_that_are_asked_for() -> None:

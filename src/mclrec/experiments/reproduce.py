@@ -135,17 +135,33 @@ def gather(name: str, plan: Plan, cells: Cells) -> Outcome:
     wanted = distinct(cells, [cell for entry in entries for cell in entry.cells])
     missing = sum(not cells.done(cell) for cell in wanted)
     clouds = target.clouds(cells, entries)
-    sheets = [*_sheets(target, measurements, missing), *target.further(cells, entries), *sheets_of(clouds)]
+    notes = [*_notes(plan.scope, missing), *target.notes]
+    sheets = [*_sheets(target, measurements, notes), *target.further(cells, entries), *sheets_of(clouds)]
     return Outcome(name, measurements, sheets, missing, clouds)
 
 
-def _sheets(target: Target, measurements: Sequence[Measurement], missing: int) -> list[Sheet]:
-    notes = [f"Partial: {missing} runs are not done."] if missing else []
+def _notes(scope: Scope, missing: int) -> list[str]:
+    """In what the runs differ from what the paper reports."""
+    settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items())
+    return [
+        *([f"Partial: {missing} runs are not done."] if missing else []),
+        *([f"Recipe: {_recipes(scope.recipe)}."] if scope.recipe else []),
+        *([f"In all runs: {settings}."] if settings else []),
+    ]
+
+
+def _recipes(asked: str | Mapping[str, str]) -> str:
+    if isinstance(asked, str):
+        return f"{asked}, of all models"
+    return ", ".join(f"{name} of {model}" for model, name in asked.items())
+
+
+def _sheets(target: Target, measurements: Sequence[Measurement], notes: Sequence[str]) -> list[Sheet]:
     return [
         pivot(
             f"{target.title} on {data_name(data)}, {label}: {_PROTOCOLS[label]} (paper, {target.source})",
             [row for row in measurements if row.data == data and row.protocol == label],
-            [*notes, *target.notes],
+            notes,
         )
         for data in dict.fromkeys(row.data for row in measurements)
         for label in LABELS

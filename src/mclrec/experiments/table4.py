@@ -39,7 +39,7 @@ def _settings(scope: Scope, data: str, row: str) -> Mapping[str, Any]:
     """What the row changes; (C) keeps the recipe's lambda where it has one."""
     if not row.startswith("(C)"):
         return _ROWS[row]
-    recipe = resolve("mclrec", data, None, scope.settings)
+    recipe = resolve("mclrec", data, scope.recipe_of("mclrec"), scope.settings)
     weight = recipe.config.model_dump(by_alias=True)["lambda"] or _WITHOUT_CL1
     return {**_ROWS[row], "lambda": weight}
 

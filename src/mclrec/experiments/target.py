@@ -27,17 +27,24 @@ class Scope:
         models: which to compare, where a target compares models; its own choice if empty.
         seeds: how many, from 1.
         settings: go before all recipes, and before what the target itself changes.
+        recipe: section of every model's recipes or a file, or such by model; the data set's own where None.
     """
 
     datasets: Sequence[str] = PAPER_DATASETS
     models: Sequence[str] = ()
     seeds: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str | Mapping[str, str] | None = None
+
+    def recipe_of(self, model: str) -> str | None:
+        """The recipe that was asked for."""
+        return self.recipe.get(model) if isinstance(self.recipe, Mapping) else self.recipe
 
     def cells(self, cell: Cell) -> list[Cell]:
-        """The cell once a seed, with the settings that were asked for."""
+        """The cell once a seed, with the recipe and the settings that were asked for."""
         settings = {**cell.settings, **self.settings}
-        return [replace(cell, seed=seed, settings=settings) for seed in range(1, self.seeds + 1)]
+        asked = replace(cell, settings=settings, recipe=self.recipe_of(cell.model))
+        return [replace(asked, seed=seed) for seed in range(1, self.seeds + 1)]
 
     def entry(self, cell: Cell, row: str, x: float | None = None, part: str = "test") -> Entry:
         """The cell's seeds as one row or point."""
@@ -90,7 +97,7 @@ class Target:
         Raises:
             ConfigError: models are asked for that do not exist, or that the target does not compare.
         """
-        for model in scope.models:
+        for model in [*scope.models, *(scope.recipe if isinstance(scope.recipe, Mapping) else [])]:
             registry.entry(model)
         if scope.models and not self.models:
             raise ConfigError(f"{self.name} is about variants of MCLRec alone: leave --models out")

@@ -20,6 +20,7 @@ from mclrec.cli.options import (
     epilog=examples(
         "mclrec reproduce table4 --datasets complete-journey --seeds 3 --workers 2",
         "mclrec reproduce table3 --datasets beauty --models sasrec,mclrec --dry-run",
+        "mclrec reproduce table4 --datasets beauty --recipe sequences  (cheaper than prefixes)",
         "mclrec reproduce all --budget 480",
     )
 )
@@ -44,6 +45,13 @@ def reproduce(
     budget: Annotated[
         float | None, typer.Option(metavar="MINUTES", min=0, help="Stop then; the next call goes on.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|MODEL=NAME,...",
+            help="Section of the models' recipes, of all or of some; the data set's own if not given.",
+        ),
+    ] = None,
     setting: SettingOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Of runs and tables.")] = Path("runs/reproduce"),
     track: TrackOption = None,
@@ -59,8 +67,23 @@ def reproduce(
         names(models),
         seeds,
         dict(parse_setting(text) for text in setting or []),
+        _by_model(recipe),
     )
     if dry:
         view.dry_run(what, scope, out)
         return 0
     return view.run(what, scope, out, workers, budget, track)
+
+
+def _by_model(recipe: str | None) -> str | dict[str, str] | None:
+    """``MODEL=NAME,...`` as a mapping; anything else is for all models."""
+    if recipe is None or "=" not in recipe:
+        return recipe
+    return dict(_pair(part) for part in names(recipe))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    model, equals, name = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r}: write MODEL=NAME here too", param_hint="--recipe")
+    return model, name
