@@ -159,6 +159,7 @@ def reproduce(
     models: Sequence[str] = (),
     seeds: int = 1,
     recipe: str | Mapping[str, str] | None = None,
+    points: int | None = None,
     out: str | Path = "runs/reproduce",
     workers: int = 1,
     budget: float | None = None,
@@ -177,6 +178,7 @@ def reproduce(
         seeds: runs of each, with seeds from 1.
         recipe: section of every model's recipes, such as ``sequences``, or by model ``{"mclrec": "sequences"}``; the
             data set's own by default.
+        points: of a curve at most, spread evenly; all by default.
         out: directory of runs and tables.
         workers: processes.
         budget: minutes after which it stops.
@@ -193,7 +195,7 @@ def reproduce(
     from mclrec.experiments.reproduce import reproduce as run_targets
     from mclrec.experiments.target import PAPER_DATASETS, Scope
 
-    scope = Scope(tuple(datasets or PAPER_DATASETS), tuple(models), seeds, settings, recipe)
+    scope = Scope(tuple(datasets or PAPER_DATASETS), tuple(models), seeds, settings, recipe, points)
     seconds = None if budget is None else 60 * budget
     return run_targets(what, scope, Path(out), workers=workers, budget=seconds, show=show, track=track)
 

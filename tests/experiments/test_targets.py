@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mclrec.errors import ConfigError
 from mclrec.experiments.cells import Cells
@@ -51,6 +53,20 @@ def test_another_recipe_for_all_or_for_some() -> None:
         recipes(recipe={"mclerc": "sequences"})
     rows = {row: what for row, _, what in _rows("table4", replace(SCOPE, recipe="sports"))}
     assert rows["(C) w/o L_cl2"] == "mclrec {'beta': 0.0, 'gamma': 0.0, 'lambda': 0.04} None"
+
+
+@given(points=st.integers(2, 20))
+def test_a_curve_may_have_fewer_points(points: int) -> None:
+    places = {x for _, x, _ in _rows("figure6", replace(SCOPE, points=points))}
+    assert {0.0, 0.5} <= places
+    assert len(places) == min(points, 11)
+
+
+def test_points_are_of_curves(tmp_path: Path) -> None:
+    few = replace(SCOPE, points=3, settings={})
+    with pytest.raises(ConfigError, match="leave --points out"):
+        make_plan("table4", few, Cells(tmp_path))
+    assert len(make_plan("all", few, Cells(tmp_path)).entries["figure6"]) == 6
 
 
 def test_table_3_has_every_system_or_those_that_are_asked_for() -> None:

@@ -14,7 +14,9 @@ from mclrec.shapes import round_up
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 
 
-def encoder(positions: str = "oldest", layers: int = 2, causal: bool = True) -> TransformerEncoder:
+def encoder(
+    positions: str = "oldest", layers: int = 2, causal: bool = True, norm: str = "post"
+) -> TransformerEncoder:
     torch.manual_seed(3)
     made = TransformerEncoder(
         num_items=20,
@@ -25,6 +27,7 @@ def encoder(positions: str = "oldest", layers: int = 2, causal: bool = True) -> 
         inner=16,
         positions=positions,  # type: ignore[arg-type]
         causal=causal,
+        norm=norm,  # type: ignore[arg-type]
     )
     for parameter in made.parameters():  # the usual initialisation is too small to show a mistake
         torch.nn.init.normal_(parameter, std=0.5)
@@ -50,12 +53,13 @@ def tensors(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
-    """One history, one token and one head at a time: post-norm blocks of section 2.2."""
+    """One history, one token and one head at a time: post-norm blocks of section 2.2, or pre-norm."""
+    pre = not isinstance(model.last_norm, torch.nn.Identity)
     n, length = model.longest, len(items)
     first = 0 if model.positions_from == "oldest" else n - length
     x = [model.norm(model.items.weight[i] + model.positions.weight[first + t]) for t, i in enumerate(items)]
     for block in cast("list[Any]", model.blocks):
-        qkv = [block.qkv(token).chunk(3) for token in x]
+        qkv = [block.qkv(block.attention_norm(token) if pre else token).chunk(3) for token in x]
         out = []
         for t in range(length):
             heads = []
@@ -66,17 +70,21 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
                 scores = torch.stack([qkv[t][0][cut] @ qkv[s][1][cut] / 2 for s in seen])
                 weights = scores.softmax(0)
                 heads.append(sum(w * qkv[s][2][cut] for w, s in zip(weights, seen, strict=True)))
-            attended = block.attention_norm(x[t] + block.out(torch.cat(heads)))
-            inner = torch.nn.functional.gelu(block.up(attended))
-            out.append(block.norm(attended + block.down(inner)))
+            attended = x[t] + block.out(torch.cat(heads))
+            attended = attended if pre else block.attention_norm(attended)
+            inner = torch.nn.functional.gelu(block.up(block.norm(attended) if pre else attended))
+            whole = attended + block.down(inner)
+            out.append(whole if pre else block.norm(whole))
         x = out
-    return torch.stack(x)
+    states: torch.Tensor = model.last_norm(torch.stack(x))
+    return states
 
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("positions", ["oldest", "newest"])
-def test_equals_the_naive_loop(positions: str, causal: bool) -> None:
-    model, packed = encoder(positions, causal=causal), histories([1, 5, 12, 3, 5], 0)
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_equals_the_naive_loop(norm: str, positions: str, causal: bool) -> None:
+    model, packed = encoder(positions, causal=causal, norm=norm), histories([1, 5, 12, 3, 5], 0)
     expected = torch.cat([naive(model, row) for row in packed.tolist()])
     torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
     last = torch.from_numpy(packed.offsets[1:] - 1)
@@ -96,12 +104,13 @@ def test_hidden_items_are_seen_by_no_token() -> None:
     seed=st.integers(0, 99),
     positions=st.sampled_from(["oldest", "newest"]),
     causal=st.booleans(),
+    norm=st.sampled_from(["post", "pre"]),
 )
 @settings(max_examples=25, deadline=None)
 def test_packed_equals_padded_in_value_and_gradient(
-    lengths: list[int], seed: int, positions: str, causal: bool
+    lengths: list[int], seed: int, positions: str, causal: bool, norm: str
 ) -> None:
-    model, packed = encoder(positions, causal=causal), histories(lengths, seed, hidden=0.3)
+    model, packed = encoder(positions, causal=causal, norm=norm), histories(lengths, seed, hidden=0.3)
     gradients = []
     for states in (model.encode(*tensors(packed)), model(*padded(packed))):
         model.zero_grad()

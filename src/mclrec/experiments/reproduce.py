@@ -83,10 +83,13 @@ def make_plan(what: str, scope: Scope, cells: Cells) -> Plan:
     """The runs of a target, or of all.
 
     Raises:
-        ConfigError: no such target, model, or setting.
+        ConfigError: no such target, model, or setting; points of a curve, where there is none.
         DataError: no such data.
     """
-    entries = {name: TARGETS[name].plan(scope) for name in names(what) if name in TARGETS}
+    targets = {name: TARGETS[name] for name in names(what) if name in TARGETS}
+    if scope.points and all(target.kind != "lines" for target in targets.values()):
+        raise ConfigError(f"{what} has no curve: leave --points out")
+    entries = {name: target.plan(scope) for name, target in targets.items()}
     wanted = [cell for chosen in entries.values() for entry in chosen for cell in entry.cells]
     return Plan(scope, entries, distinct(cells, wanted))
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from mclrec.errors import ConfigError
 from mclrec.experiments.cells import Cell, Cells
 from mclrec.experiments.cloud import Cloud
@@ -28,6 +30,7 @@ class Scope:
         seeds: how many, from 1.
         settings: go before all recipes, and before what the target itself changes.
         recipe: section of every model's recipes or a file, or such by model; the data set's own where None.
+        points: how many points a curve has at most, spread evenly over those of the target; all if None.
     """
 
     datasets: Sequence[str] = PAPER_DATASETS
@@ -35,6 +38,7 @@ class Scope:
     seeds: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | Mapping[str, str] | None = None
+    points: int | None = None
 
     def recipe_of(self, model: str) -> str | None:
         """The recipe that was asked for."""
@@ -101,9 +105,17 @@ class Target:
             registry.entry(model)
         if scope.models and not self.models:
             raise ConfigError(f"{self.name} is about variants of MCLRec alone: leave --models out")
-        return self.entries(replace(scope, models=scope.models or self.models))
+        entries = self.entries(replace(scope, models=scope.models or self.models))
+        return _thinned(entries, scope.points) if scope.points and self.kind == "lines" else entries
 
     def measure(self, cells: Cells, entries: Sequence[Entry]) -> list[Measurement]:
         """What the finished runs among them gave, the paper's values beside it."""
         found = measure(cells, entries, self.metrics)
         return [replace(row, paper=self.paper(row)) for row in found]
+
+
+def _thinned(entries: Sequence[Entry], points: int) -> list[Entry]:
+    """Those at so many of the curves' abscissae, both ends among them."""
+    places = sorted({entry.x for entry in entries if entry.x is not None})
+    kept = {places[round(place)] for place in np.linspace(0, len(places) - 1, points)}
+    return [entry for entry in entries if entry.x in kept]

@@ -33,6 +33,9 @@ class EncoderConfig(ModelConfig):
     dropout: float = Field(0.5, ge=0, lt=1, description="rate on hidden units")
     attention_dropout: float = Field(0.5, ge=0, lt=1, description="rate on attention weights")
     positions: Literal["oldest", "newest"] = Field("oldest", description="where position ids count from")
+    norm: Literal["post", "pre"] = Field(
+        "post", description="LayerNorm behind each part of a block, or before it"
+    )
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -59,7 +62,8 @@ class AnyEncoderConfig(SequentialConfig):
     """For models whose idea does not depend on the encoder."""
 
     encoder: Literal["transformer", "gru", "convolution"] = Field(
-        "transformer", description="what reads the history; its heads and positions are the transformer's"
+        "transformer",
+        description="what reads the history; its heads, positions and norm are the transformer's",
     )
 
 

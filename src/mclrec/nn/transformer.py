@@ -1,4 +1,5 @@
-"""Transformer over packed histories, causal or not, post-norm, as SASRec's successors use it (paper, section 2.2).
+"""Transformer over packed histories, causal or not; post-norm, as SASRec's successors use it (paper, section 2.2), or
+pre-norm.
 
 Histories stand side by side, so that hardly any work goes into padding. When only the last hidden state of a history
 is wanted, the last block computes queries and everything after them for that token alone.
@@ -23,7 +24,7 @@ __all__ = ["TransformerEncoder"]
 
 
 class TransformerEncoder(nn.Module):
-    """Item and position embedding, LayerNorm, dropout, then post-norm blocks.
+    """Item and position embedding, LayerNorm, dropout, then blocks.
 
     Items with id 0 are hidden: no other token attends to them.
 
@@ -40,6 +41,8 @@ class TransformerEncoder(nn.Module):
             always has the id n - 1.
         causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
             it.
+        norm: where LayerNorm stands: behind each residual sum (``post``), or before each part of a block and behind the
+            last one (``pre``; Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020).
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class TransformerEncoder(nn.Module):
         attention_dropout: float = 0.5,
         positions: Literal["oldest", "newest"] = "oldest",
         causal: bool = True,
+        norm: Literal["post", "pre"] = "post",
     ) -> None:
         super().__init__()
         self.causal = causal
@@ -64,9 +68,11 @@ class TransformerEncoder(nn.Module):
         self.positions = nn.Embedding(longest, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
         self.dropout = Dropout(dropout)
+        block = _Block if norm == "post" else _PreNormBlock
         self.blocks = nn.ModuleList(
-            _Block(width, heads, inner, dropout, attention_dropout) for _ in range(layers)
+            block(width, heads, inner, dropout, attention_dropout) for _ in range(layers)
         )
+        self.last_norm = nn.Identity() if norm == "post" else nn.LayerNorm(width, eps=1e-12)
         self.apply(_initialise)
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
@@ -91,6 +97,7 @@ class TransformerEncoder(nn.Module):
         hidden_keys = hidden if bool(hidden.any()) else None
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, plan, hidden_keys, last_only and number == len(self.blocks))
+        x = self.last_norm(x)
         return x if last_only else take(x, plan.inverse)  # (B, d) or (T, d)
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
@@ -113,7 +120,7 @@ class TransformerEncoder(nn.Module):
         future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
         for block in cast("Iterable[_Block]", self.blocks):
             x = block.padded(x, future, hidden)
-        return last_of_padded(x, lengths)
+        return cast("Tensor", self.last_norm(last_of_padded(x, lengths)))
 
     def _positions(self, offsets: Tensor) -> Tensor:
         """(T,) position ids of packed tokens, on the host."""
@@ -147,25 +154,42 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
         """(S, d) to (S, d), or to (B, d)."""
+        seen = self._before(x)
         if not last_only:
-            attended = causal_attention(self.qkv(x), plan, hidden, self.heads, self.attention_dropout)
+            attended = causal_attention(self.qkv(seen), plan, hidden, self.heads, self.attention_dropout)
             return self._finish(x, attended)
-        newest = take(x, plan.last)  # (B, d)
         d = self.width
-        queries = F.linear(newest, self.qkv.weight[:d], self.qkv.bias[:d])
-        keys_values = F.linear(x, self.qkv.weight[d:], self.qkv.bias[d:])  # (T, 2 d)
+        queries = F.linear(take(seen, plan.last), self.qkv.weight[:d], self.qkv.bias[:d])  # (B, d)
+        keys_values = F.linear(seen, self.qkv.weight[d:], self.qkv.bias[d:])  # (T, 2 d)
         attended = last_attention(queries, keys_values, plan, hidden, self.heads, self.attention_dropout)
-        return self._finish(newest, attended)
+        return self._finish(take(x, plan.last), attended)
 
     def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
         """The same on padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(self._before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return self._finish(x, attend(q, k, v, future, hidden, self.attention_dropout))
+
+    def _before(self, x: Tensor) -> Tensor:
+        """What attention reads."""
+        return x
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Everything after attention, token by token."""
         x = self.attention_norm(x + self.dropout(self.out(attended)))
         out: Tensor = self.norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
+        return out
+
+
+class _PreNormBlock(_Block):
+    """The same with LayerNorm before each part, which leaves the residual sum alone."""
+
+    def _before(self, x: Tensor) -> Tensor:
+        out: Tensor = self.attention_norm(x)
+        return out
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.dropout(self.out(attended))
+        out: Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm(x)))))
         return out
 
 

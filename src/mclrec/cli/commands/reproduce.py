@@ -21,6 +21,7 @@ from mclrec.cli.options import (
         "mclrec reproduce table4 --datasets complete-journey --seeds 3 --workers 2",
         "mclrec reproduce table3 --datasets beauty --models sasrec,mclrec --dry-run",
         "mclrec reproduce table4 --datasets beauty --recipe sequences  (cheaper than prefixes)",
+        "mclrec reproduce figure6 --datasets beauty --points 4",
         "mclrec reproduce all --budget 480",
     )
 )
@@ -52,6 +53,9 @@ def reproduce(
             help="Section of the models' recipes, of all or of some; the data set's own if not given.",
         ),
     ] = None,
+    points: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="At most so many points of a curve, spread evenly.")
+    ] = None,
     setting: SettingOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Of runs and tables.")] = Path("runs/reproduce"),
     track: TrackOption = None,
@@ -68,6 +72,7 @@ def reproduce(
         seeds,
         dict(parse_setting(text) for text in setting or []),
         _by_model(recipe),
+        points,
     )
     if dry:
         view.dry_run(what, scope, out)
