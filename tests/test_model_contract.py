@@ -34,6 +34,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"loss": "sampled", "samples": 9},
         {"loss": "gbce", "negatives": 3, "unit": "sequences"},
         {"temperature": 0.1},
+        {"norm": "pre"},
     ],
     "mclrec": [
         {},

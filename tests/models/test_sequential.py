@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import UniformNegatives
@@ -105,7 +105,7 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(positions: str) -> None:
 
 def test_configuration_reaches_the_encoder() -> None:
     settings = {"longest": 9, "width": 12, "layers": 3, "heads": 3, "inner": 20}
-    rates = {"dropout": 0.1, "attention_dropout": 0.2, "positions": "newest"}
+    rates = {"dropout": 0.1, "attention_dropout": 0.2, "positions": "newest", "norm": "pre"}
     assert set(settings | rates) == set(EncoderConfig.model_fields)
     made = SASRec(SASRecConfig.model_validate(settings | rates), ITEMS)
     encoder = made.encoder
@@ -113,6 +113,7 @@ def test_configuration_reaches_the_encoder() -> None:
     assert encoder.items.weight.shape == (ITEMS + 2, 12)
     assert encoder.positions.weight.shape == (9, 12)
     assert len(encoder.blocks) == 3
+    assert isinstance(encoder.last_norm, nn.LayerNorm)
     for block in cast("list[Any]", encoder.blocks):
         assert (block.heads, block.up.out_features) == (3, 20)
         assert (block.attention_dropout.p, block.dropout.p, encoder.dropout.p) == (0.2, 0.1, 0.1)
@@ -127,7 +128,7 @@ def test_scores_are_cosines_over_the_temperature() -> None:
         hidden = state(made, history)
         for vector, score in zip(made.encoder.items.weight, scores, strict=False):
             cosine = float(torch.cosine_similarity(hidden, vector.detach(), dim=0).detach())
-            assert float(score) == pytest.approx(cosine / 0.2, rel=1e-5)
+            assert score.item() == pytest.approx(cosine / 0.2, rel=1e-5)
         exported = made.padded_query_vectors(torch.tensor([history]), torch.tensor([len(history)]))
         torch.testing.assert_close(made.items().scores(exported)[0], scores)
 
