@@ -66,9 +66,10 @@ def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
         names = "-".join(Path(place).stem for place in record["scope"]["datasets"])
         keys = dict.fromkeys(key for row in outcome.measurements for key in row.keys)
         runs = {key: _provenance(directory / "cells", key) for key in keys}
-        recipe = record["scope"]["recipe"]
-        variant = "" if recipe is None else f"-{recipe}" if isinstance(recipe, str) else "-recipes"
-        paths.append(folder / "campaigns" / f"{outcome.name}-{names}{variant}.json")
+        parts = [outcome.name, names]
+        if recipe := record["scope"]["recipe"]:
+            parts.append(recipe if isinstance(recipe, str) else "recipes")
+        paths.append(folder / "campaigns" / f"{'-'.join(parts)}.json")
         write_json(paths[-1], {"target": outcome.name, **record, "runs": runs})
     return paths
 

@@ -178,6 +178,12 @@ CASES = {
     "unknown metric": Case(
         "compare markov sasrec --metric ndgc@10", ("metric 'ndgc'", "did you mean 'ndcg'?")
     ),
+    "recipe of no model": Case(
+        "reproduce table3 --datasets log.csv --recipe mclrec=sequences,bce", ("'bce'", "MODEL=NAME")
+    ),
+    "points of a table": Case(
+        "reproduce table4 --datasets log.csv --points 3", ("table4 has no curve", "--points")
+    ),
     "groups of nothing": Case("datasets --groups", ("--groups needs",)),
     "demo over something else": Case("demo --out markov", ("markov: holds", "no part of a demo")),
     "unknown command": Case("trian log.csv", ("'trian'", "Did you mean 'train'?", "mclrec --help")),

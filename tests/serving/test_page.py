@@ -267,15 +267,19 @@ def test_the_old_list_stays_until_the_newest_answer(
 
 
 def test_an_example(visit: Visit, service: Running, model: mclrec.Model) -> None:
-    held: list[Any] = []
+    disabled: list[bool] = []
     page = visit.open(service.url)
-    page.route("**/items?*", lambda route: held.append(route), times=1)
+    button = page.get_by_role("button", name="Try an example")
+
+    def late(route: Any) -> None:
+        disabled.append(button.is_disabled())
+        route.continue_()
+
+    page.route("**/items?*", late, times=1)
     page.reload()
     expect_names(page, "recommendations", popular(model))
-    button = page.get_by_role("button", name="Try an example")
-    assert button.is_disabled()  # until there are items to draw from
-    held[0].continue_()
     button.click()
+    assert disabled == [True]  # until there are items to draw from
     page.locator("#history .row").nth(3).wait_for()
     assert len(set(names(page, "history"))) == 4
     assert set(names(page, "history")) <= set(popular(model, 12))

@@ -158,11 +158,12 @@ class _Block(nn.Module):
         if not last_only:
             attended = causal_attention(self.qkv(seen), plan, hidden, self.heads, self.attention_dropout)
             return self._finish(x, attended)
+        newest = take(x, plan.last)  # (B, d)
         d = self.width
-        queries = F.linear(take(seen, plan.last), self.qkv.weight[:d], self.qkv.bias[:d])  # (B, d)
+        queries = F.linear(self._before(newest), self.qkv.weight[:d], self.qkv.bias[:d])
         keys_values = F.linear(seen, self.qkv.weight[d:], self.qkv.bias[d:])  # (T, 2 d)
         attended = last_attention(queries, keys_values, plan, hidden, self.heads, self.attention_dropout)
-        return self._finish(take(x, plan.last), attended)
+        return self._finish(newest, attended)
 
     def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
         """The same on padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
