@@ -38,7 +38,7 @@ class CL4SRecConfig(AnyEncoderConfig):
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of L_cl")
     gamma: float = Field(0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none")
-    temperature: float = Field(1.0, gt=0, description="what inner products are divided by")
+    contrast_temperature: float = Field(1.0, gt=0, description="what inner products are divided by")
     contrast: Literal["last", "all"] = Field("last", description="which states of a view are contrasted")
     crop_ratio: float = Field(0.6, gt=0, le=1, description="eta, share of items that crop keeps")
     mask_ratio: float = Field(0.3, ge=0, lt=1, description="gamma, share of items that mask hides")
@@ -64,7 +64,7 @@ class CL4SRec(SequentialRecommender):
         losses: Losses = {"rec": self.recommendation_loss(states, batch)}
         if views:
             view1, view2 = (context.gather(view) for view in views)
-            pairs = ViewPairs.of((view1, view2), ((0, 1),), self.config.temperature)
+            pairs = ViewPairs.of((view1, view2), ((0, 1),), self.config.contrast_temperature)
             losses["cl"] = Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)
             if self.config.gamma:
                 losses["reg"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma, whole=True)

@@ -45,7 +45,7 @@ class DuoRecConfig(AnyEncoderConfig):
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the unsupervised contrast")
     lambda_supervised: float = Field(0.1, ge=0, description="weight of the supervised or crossed contrast")
     gamma: float = Field(0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none")
-    temperature: float = Field(1.0, gt=0, description="tau, what inner products are divided by")
+    contrast_temperature: float = Field(1.0, gt=0, description="tau, what inner products are divided by")
 
 
 class DuoRec(SequentialRecommender):
@@ -74,7 +74,7 @@ class DuoRec(SequentialRecommender):
         return losses
 
     def _contrast(self, name: str, one: Tensor, other: Tensor, weight: float) -> Losses:
-        pairs = ViewPairs.of((one, other), ((0, 1),), self.config.temperature)
+        pairs = ViewPairs.of((one, other), ((0, 1),), self.config.contrast_temperature)
         losses: Losses = {name: Term(info_nce_of(pairs)[0], weight=weight, whole=True)}
         if self.config.gamma:
             losses[f"reg of {name}"] = Term(
