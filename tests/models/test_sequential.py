@@ -82,6 +82,7 @@ def test_position_that_is_looked_up(positions: str, lengths: list[int]) -> None:
     rows = [np.arange(1, 1 + length) for length in lengths]
     made.query_vectors(Histories.of(Packed.of(rows)))
     first = (lambda length: SMALL["longest"] - length) if positions == "newest" else (lambda length: 0)
+    assert made.encoder.positions is not None
     items, places = made.encoder.items.weight, made.encoder.positions.weight
     # Inside the encoder the longest history comes first; spare places follow.
     expected = [
@@ -111,6 +112,7 @@ def test_configuration_reaches_the_encoder() -> None:
     encoder = made.encoder
     assert (made.longest, encoder.longest, encoder.positions_from) == (9, 9, "newest")
     assert encoder.items.weight.shape == (ITEMS + 2, 12)
+    assert encoder.positions is not None
     assert encoder.positions.weight.shape == (9, 12)
     assert len(encoder.blocks) == 3
     assert isinstance(encoder.last_norm, nn.LayerNorm)

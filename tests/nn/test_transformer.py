@@ -56,8 +56,9 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
     """One history, one token and one head at a time: post-norm blocks of section 2.2, or pre-norm."""
     pre = not isinstance(model.last_norm, torch.nn.Identity)
     n, length = model.longest, len(items)
-    first = 0 if model.positions_from == "oldest" else n - length
-    x = [model.norm(model.items.weight[i] + model.positions.weight[first + t]) for t, i in enumerate(items)]
+    first = n - length if model.positions_from == "newest" else 0
+    places = torch.zeros(n, 8) if model.positions is None else model.positions.weight
+    x = [model.norm(model.items.weight[i] + places[first + t]) for t, i in enumerate(items)]
     for block in cast("list[Any]", model.blocks):
         qkv = [block.qkv(block.attention_norm(token) if pre else token).chunk(3) for token in x]
         out = []
@@ -68,6 +69,8 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
                 visible = range(t + 1 if model.causal else length)
                 seen = [s for s in visible if items[s] != 0] or list(range(length))
                 scores = torch.stack([qkv[t][0][cut] @ qkv[s][1][cut] / 2 for s in seen])
+                if block.distances is not None:
+                    scores = scores + torch.stack([block.distances.weight[part, abs(t - s)] for s in seen])
                 weights = scores.softmax(0)
                 heads.append(sum(w * qkv[s][2][cut] for w, s in zip(weights, seen, strict=True)))
             attended = x[t] + block.out(torch.cat(heads))
@@ -81,7 +84,7 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("positions", ["oldest", "newest"])
+@pytest.mark.parametrize("positions", ["oldest", "newest", "relative"])
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_equals_the_naive_loop(norm: str, positions: str, causal: bool) -> None:
     model, packed = encoder(positions, causal=causal, norm=norm), histories([1, 5, 12, 3, 5], 0)
@@ -91,8 +94,9 @@ def test_equals_the_naive_loop(norm: str, positions: str, causal: bool) -> None:
     torch.testing.assert_close(model.encode(*tensors(packed), "last"), expected[last])
 
 
-def test_hidden_items_are_seen_by_no_token() -> None:
-    model, packed = encoder(), histories([4, 9, 12, 2], 1, hidden=0.5)
+@pytest.mark.parametrize("positions", ["oldest", "relative"])
+def test_hidden_items_are_seen_by_no_token(positions: str) -> None:
+    model, packed = encoder(positions), histories([4, 9, 12, 2], 1, hidden=0.5)
     assert (packed.items == 0).any()
     expected = torch.stack([naive(model, row)[-1] for row in packed.tolist()])
     torch.testing.assert_close(model.encode(*tensors(packed)), expected)
@@ -102,7 +106,7 @@ def test_hidden_items_are_seen_by_no_token() -> None:
 @given(
     lengths=LENGTHS,
     seed=st.integers(0, 99),
-    positions=st.sampled_from(["oldest", "newest"]),
+    positions=st.sampled_from(["oldest", "newest", "relative"]),
     causal=st.booleans(),
     norm=st.sampled_from(["post", "pre"]),
 )

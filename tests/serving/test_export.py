@@ -230,6 +230,7 @@ def test_vectors(tmp_path: Path) -> None:
         ("mclrec", {"encoder": "convolution"}),
         ("sasrec", {"longest": 1}),
         ("sasrec", {"positions": "newest"}),
+        ("sasrec", {"positions": "relative", "norm": "pre"}),
     ],
 )
 def test_every_kind_of_model(name: str, settings: dict[str, Any], tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ SHARDED: list[Case] = [
     ("mclrec", PREFIXES),
     ("sasrec", {"unit": "sequences", "loss": "sampled", "samples": 7}),
     ("gru4rec", {"unit": "prefixes", "loss": "softmax"}),
-    ("sasrec", BCE | {"average": 2.0}),
+    ("sasrec", BCE | {"average": 2.0, "positions": "relative"}),
     ("mclrec", BCE | {"temperature": 0.1}),
     ("sasrec", PREFIXES),
     ("sasrec", {"unit": "sequences", "loss": "gbce", "negatives": 3}),

@@ -32,7 +32,9 @@ class EncoderConfig(ModelConfig):
     inner: int = Field(256, ge=1, description="width inside the feed-forward part")
     dropout: float = Field(0.5, ge=0, lt=1, description="rate on hidden units")
     attention_dropout: float = Field(0.5, ge=0, lt=1, description="rate on attention weights")
-    positions: Literal["oldest", "newest"] = Field("oldest", description="where position ids count from")
+    positions: Literal["oldest", "newest", "relative"] = Field(
+        "oldest", description="where position ids count from, or by distance between items"
+    )
     norm: Literal["post", "pre"] = Field(
         "post", description="LayerNorm behind each part of a block, or before it"
     )

@@ -7,6 +7,7 @@ Written out because autograd spends more time on copies and bookkeeping than on 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,12 @@ _HIDDEN = ABSENT / 2
 
 
 def causal_attention(
-    qkv: Tensor, plan: Layout, hidden: Tensor | None, heads: int, dropout: Dropout
+    qkv: Tensor,
+    plan: Layout,
+    hidden: Tensor | None,
+    heads: int,
+    dropout: Dropout,
+    distance: Sequence[Tensor] = (),
 ) -> Tensor:
     """Each token attends to itself and to what came before it in its own history.
 
@@ -33,6 +39,8 @@ def causal_attention(
         hidden: (S,) which keys nobody sees; None for none.
         heads: number of heads.
         dropout: on the weights.
+        distance: (heads, L, L) for each group of the layout: added to the score of a key, the second dimension, for a
+            query, the third; none for nothing.
 
     Returns:
         (S, d).
@@ -42,13 +50,19 @@ def causal_attention(
         dropout.mask((heads * len(group.bias), group.length, group.length), like) for group in plan.groups
     ]
     attended: Tensor = _CausalAttention.apply(  # type: ignore[no-untyped-call]
-        qkv, plan.groups, hidden, heads, masks
+        qkv, plan.groups, hidden, heads, masks, *distance
     )
     return attended
 
 
 def last_attention(
-    queries: Tensor, keys_values: Tensor, plan: Layout, hidden: Tensor | None, heads: int, dropout: Dropout
+    queries: Tensor,
+    keys_values: Tensor,
+    plan: Layout,
+    hidden: Tensor | None,
+    heads: int,
+    dropout: Dropout,
+    distance: Tensor | None = None,
 ) -> Tensor:
     """The last token of each history attends to the whole history.
 
@@ -59,6 +73,7 @@ def last_attention(
         hidden: (S,) which keys nobody sees; None for none.
         heads: number of heads.
         dropout: on the weights.
+        distance: (heads, T) added to the score of each token of the packed input; None for nothing.
 
     Returns:
         (B, d).
@@ -66,12 +81,20 @@ def last_attention(
     like = queries.new_empty((), dtype=torch.promote_types(queries.dtype, torch.float32))
     mask = dropout.mask((heads, len(queries), plan.longest), like)
     attended: Tensor = _LastAttention.apply(  # type: ignore[no-untyped-call]
-        queries, keys_values, plan, hidden, heads, mask
+        queries, keys_values, plan, hidden, heads, mask, distance
     )
     return attended
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, future: Tensor, hidden: Tensor, dropout: Dropout) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    future: Tensor,
+    hidden: Tensor,
+    dropout: Dropout,
+    distance: Tensor | None = None,
+) -> Tensor:
     """The same plainly, on padded tokens.
 
     Args:
@@ -81,12 +104,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, future: Tensor, hidden: Tensor, drop
         future: (Q, L) which keys come after a query.
         hidden: (b, L) which keys nobody sees.
         dropout: on the weights.
+        distance: (heads, Q, L) added to the scores; None for nothing.
 
     Returns:
         (b, Q, d).
     """
     scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose(-1, -2)
     scores = scores + (future * ABSENT + (hidden * _HIDDEN)[:, None, None])
+    if distance is not None:
+        scores = scores + distance
     weights = dropout(scores.softmax(-1))
     mixed: Tensor = weights.to(v.dtype) @ v
     return mixed.transpose(1, 2).flatten(2)
@@ -125,10 +151,11 @@ class _CausalAttention(torch.autograd.Function):
         hidden: Tensor | None,
         heads: int,
         masks: list[Tensor | None],
+        *distance: Tensor,
     ) -> Tensor:
         out, saved = qkv.new_zeros(len(qkv), qkv.shape[1] // 3), []
         with torch.autocast(qkv.device.type, enabled=False):
-            for group, mask in zip(groups, masks, strict=True):
+            for number, (group, mask) in enumerate(zip(groups, masks, strict=True)):
                 places = slice(group.start, group.stop)
                 q, k, v = split = _split(qkv[places], 3, heads, group.length)
                 bias = group.bias.to(q.dtype)
@@ -136,17 +163,21 @@ class _CausalAttention(torch.autograd.Function):
                     bias = bias + (hidden[places] * _HIDDEN).view(-1, group.length, 1)
                 scores = torch.baddbmm(q.new_zeros(()), k, q.mT, beta=0, alpha=1 / math.sqrt(q.shape[-1]))
                 scores.unflatten(0, (heads, -1)).add_(bias)
+                if distance:
+                    scores.unflatten(0, (heads, -1)).add_(distance[number].to(scores.dtype).unsqueeze(1))
                 weights = scores.softmax(1)
                 _join(torch.bmm(_multiply(weights, mask).mT, v)[None], heads, out[places])
                 saved += [split, weights]
         ctx.save_for_backward(*saved)
         ctx.groups, ctx.heads, ctx.masks = groups, heads, masks
+        ctx.of_distance = [part.dtype for part in distance]
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         of_qkv, saved = gradient.new_zeros(len(gradient), 3 * gradient.shape[1]), ctx.saved_tensors
+        of_distance = []
         for number, (group, mask) in enumerate(zip(ctx.groups, ctx.masks, strict=True)):
             places = slice(group.start, group.stop)
             (q, k, v), weights = saved[2 * number], saved[2 * number + 1]
@@ -156,11 +187,14 @@ class _CausalAttention(torch.autograd.Function):
             of_weights = torch.bmm(v, of_mixed.mT)
             if mask is not None:
                 of_weights.mul_(mask)
-            slopes = _softmax_backward(of_weights, weights, 1).mul_(1 / math.sqrt(q.shape[-1]))
+            slopes = _softmax_backward(of_weights, weights, 1)
+            if ctx.of_distance:
+                of_distance.append(slopes.unflatten(0, (ctx.heads, -1)).sum(1).to(ctx.of_distance[number]))
+            slopes.mul_(1 / math.sqrt(q.shape[-1]))
             torch.bmm(slopes.mT, k, out=of_split[0])
             torch.bmm(slopes, q, out=of_split[1])
             _join(of_split, ctx.heads, of_qkv[places])
-        return of_qkv, None, None, None, None
+        return of_qkv, None, None, None, None, *of_distance
 
 
 def _softmax_backward(of_weights: Tensor, weights: Tensor, dim: int) -> Tensor:
@@ -181,6 +215,7 @@ class _LastAttention(torch.autograd.Function):
         hidden: Tensor | None,
         heads: int,
         mask: Tensor | None,
+        distance: Tensor | None,
     ) -> Tensor:
         wide = torch.promote_types(queries.dtype, torch.float32)
         with torch.autocast(queries.device.type, enabled=False):
@@ -190,12 +225,16 @@ class _LastAttention(torch.autograd.Function):
             if hidden is not None:
                 scores += (hidden * _HIDDEN)[:, None]
             padded = scores.new_full((heads, len(queries) * plan.longest), ABSENT)
-            padded.index_copy_(1, plan.slots, scores.index_select(0, plan.inverse).T)
+            of_tokens = scores.index_select(0, plan.inverse).T
+            if distance is not None:
+                of_tokens = of_tokens + distance.to(wide)
+            padded.index_copy_(1, plan.slots, of_tokens)
             weights = padded.view(heads, len(queries), plan.longest).softmax(-1)
             dropped = _multiply(weights, mask).flatten(1).index_select(1, plan.slots)  # (heads, T)
             mixed = _sum_histories(values, dropped, plan)
         ctx.save_for_backward(asked, *pairs, weights, dropped)
         ctx.plan, ctx.mask, ctx.narrow = plan, mask, queries.dtype
+        ctx.of_distance = None if distance is None else distance.dtype
         return mixed.to(queries.dtype)
 
     @staticmethod
@@ -208,13 +247,16 @@ class _LastAttention(torch.autograd.Function):
         padded = torch.zeros_like(weights)
         padded.flatten(1).index_copy_(1, plan.slots, of_dropped.T)
         slopes = _softmax_backward(_multiply(padded, ctx.mask), weights, -1)
-        of_scores = slopes.mul_(1 / math.sqrt(keys.shape[-1])).flatten(1).index_select(1, plan.slots)
+        of_tokens = slopes.flatten(1).index_select(1, plan.slots)
+        of_distance = None if ctx.of_distance is None else of_tokens.to(ctx.of_distance)
+        of_scores = of_tokens * (1 / math.sqrt(keys.shape[-1]))
         inside = keys.new_zeros(2, len(keys), heads, 1)
         both = torch.stack([of_scores.T, dropped.T])  # (2, T, heads)
         inside.view(2, len(keys), heads).index_copy_(1, plan.inverse, both)
         of_pairs = torch.stack([asked * inside[0], received * inside[1]], 1)
         of_queries = _sum_histories(keys, of_scores, plan)
-        return of_queries.to(ctx.narrow), of_pairs.flatten(1).to(ctx.narrow), None, None, None, None
+        of_keys_values = of_pairs.flatten(1).to(ctx.narrow)
+        return of_queries.to(ctx.narrow), of_keys_values, None, None, None, None, of_distance
 
 
 def _sum_histories(vectors: Tensor, weights: Tensor, plan: Layout) -> Tensor:

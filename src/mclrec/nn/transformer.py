@@ -38,7 +38,8 @@ class TransformerEncoder(nn.Module):
         dropout: rate after embedding, attention output and feed-forward part.
         attention_dropout: rate on attention weights.
         positions: whether position ids count from the oldest kept item or back from the newest, which then
-            always has the id n - 1.
+            always has the id n - 1; or ``relative``: no position ids, attention knows how far apart two items are, see
+            `_Distances`.
         causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
             it.
         norm: where LayerNorm stands: behind each residual sum (``post``), or before each part of a block and behind the
@@ -56,7 +57,7 @@ class TransformerEncoder(nn.Module):
         inner: int = 256,
         dropout: float = 0.5,
         attention_dropout: float = 0.5,
-        positions: Literal["oldest", "newest"] = "oldest",
+        positions: Literal["oldest", "newest", "relative"] = "oldest",
         causal: bool = True,
         norm: Literal["post", "pre"] = "post",
     ) -> None:
@@ -65,12 +66,14 @@ class TransformerEncoder(nn.Module):
         self.longest = longest
         self.positions_from = positions
         self.items = ItemEmbedding(num_items, width)  # only the softmax trains row 0
-        self.positions = nn.Embedding(longest, width)
+        relative = positions == "relative"
+        self.positions = None if relative else nn.Embedding(longest, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
         self.dropout = Dropout(dropout)
         block = _Block if norm == "post" else _PreNormBlock
         self.blocks = nn.ModuleList(
-            block(width, heads, inner, dropout, attention_dropout) for _ in range(layers)
+            block(width, heads, inner, dropout, attention_dropout, longest if relative else None)
+            for _ in range(layers)
         )
         self.last_norm = nn.Identity() if norm == "post" else nn.LayerNorm(width, eps=1e-12)
         self.apply(_initialise)
@@ -88,7 +91,7 @@ class TransformerEncoder(nn.Module):
         """
         last_only = outputs == "last"
         positions = self._positions(offsets).to(items.device)
-        if last_only:
+        if last_only and self.positions is not None:  # distances count hidden items too
             items, positions, offsets = _without_hidden(items, positions, offsets)
         plan = layout(offsets, items.device, self.longest, causal=self.causal)
         inside = items.index_select(0, plan.order)
@@ -130,7 +133,9 @@ class TransformerEncoder(nn.Module):
 
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
         """Embedding layer."""
-        vectors = self.items(items) + self.positions(positions)
+        vectors = self.items(items)
+        if self.positions is not None:
+            vectors = vectors + self.positions(positions)
         out: Tensor = self.dropout(self.norm(vectors))
         return out
 
@@ -138,7 +143,15 @@ class TransformerEncoder(nn.Module):
 class _Block(nn.Module):
     """Self-attention and feed-forward part, each with dropout, residual and LayerNorm after it."""
 
-    def __init__(self, width: int, heads: int, inner: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        inner: int,
+        dropout: float,
+        attention_dropout: float,
+        farthest: int | None,
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of {heads} heads")
@@ -151,24 +164,32 @@ class _Block(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-12)
         self.attention_dropout = Dropout(attention_dropout)
         self.dropout = Dropout(dropout)
+        self.distances = None if farthest is None else _Distances(heads, farthest)
 
     def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
         """(S, d) to (S, d), or to (B, d)."""
-        seen = self._before(x)
+        seen, distances = self._before(x), self.distances
         if not last_only:
-            attended = causal_attention(self.qkv(seen), plan, hidden, self.heads, self.attention_dropout)
+            between = [] if distances is None else [distances(group.length) for group in plan.groups]
+            attended = causal_attention(
+                self.qkv(seen), plan, hidden, self.heads, self.attention_dropout, between
+            )
             return self._finish(x, attended)
         newest = take(x, plan.last)  # (B, d)
         d = self.width
         queries = F.linear(self._before(newest), self.qkv.weight[:d], self.qkv.bias[:d])
         keys_values = F.linear(seen, self.qkv.weight[d:], self.qkv.bias[d:])  # (T, 2 d)
-        attended = last_attention(queries, keys_values, plan, hidden, self.heads, self.attention_dropout)
+        to_last = None if distances is None else distances.to_last(plan)
+        attended = last_attention(
+            queries, keys_values, plan, hidden, self.heads, self.attention_dropout, to_last
+        )
         return self._finish(newest, attended)
 
     def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
         """The same on padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
         q, k, v = self.qkv(self._before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self._finish(x, attend(q, k, v, future, hidden, self.attention_dropout))
+        between = None if self.distances is None else self.distances(x.shape[1])
+        return self._finish(x, attend(q, k, v, future, hidden, self.attention_dropout, between))
 
     def _before(self, x: Tensor) -> Tensor:
         """What attention reads."""
@@ -192,6 +213,36 @@ class _PreNormBlock(_Block):
         x = x + self.dropout(self.out(attended))
         out: Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm(x)))))
         return out
+
+
+class _Distances(nn.Module):
+    """What is added to the score of a key for how far it stands from the query, a number a head and distance.
+
+    They start as the lines of ALiBi (Press et al., ICLR 2022), head h with the slope -2^-h, steeper than there because
+    histories are short; then each distance is learned by itself, as in T5 (Raffel et al., JMLR 2020).
+
+    Args:
+        heads: number of heads.
+        farthest: n, no two tokens of a history are as far apart.
+    """
+
+    def __init__(self, heads: int, farthest: int) -> None:
+        super().__init__()
+        slopes = 0.5 ** torch.arange(1, heads + 1)
+        self.weight = nn.Parameter(-torch.outer(slopes, torch.arange(float(farthest))))  # (heads, n)
+
+    def forward(self, length: int) -> Tensor:
+        """(heads, L, L) between the places of a block, some of which are of different histories."""
+        places = torch.arange(length, device=self.weight.device)
+        apart = (places - places[:, None]).abs().clamp(max=self.weight.shape[1] - 1)
+        between: Tensor = self.weight.index_select(1, apart.flatten())
+        return between.view(-1, length, length)
+
+    def to_last(self, plan: Layout) -> Tensor:
+        """(heads, T) between each token of the packed input and the last one of its history."""
+        tokens, lengths = len(plan.inverse), plan.offsets.diff()
+        last = (plan.offsets[1:] - 1).repeat_interleave(lengths, output_size=tokens)
+        return self.weight.index_select(1, last - torch.arange(tokens, device=last.device))
 
 
 def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
