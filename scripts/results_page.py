@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -178,13 +179,25 @@ def _verdict(value: float, low: float, high: float) -> str:
 
 def _campaign(found: Result) -> str:
     sheets = [Sheet.of(sheet) for sheet in found["sheets"]]
-    scope = found["scope"]
-    words = [
-        f"mclrec reproduce {found['target']} --datasets {','.join(scope['datasets'])} --seeds {scope['seeds']}"
-    ]
-    words += [f"--set {name}={value}" for name, value in scope["settings"].items()]
-    head = f"## {found['target']}\n\n`{' '.join(words)}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
+    command = reproduce_command(found["target"], found["scope"])
+    head = f"## {found['target']}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
     return "\n".join([head, *map(markdown, sheets)])
+
+
+def reproduce_command(target: str, scope: Mapping[str, Any]) -> str:
+    """What to type for a campaign; see `mclrec.experiments.target.Scope`."""
+    words = ["mclrec", "reproduce", target, "--datasets", ",".join(scope["datasets"])]
+    if scope["models"]:
+        words += ["--models", ",".join(scope["models"])]
+    words += ["--seeds", str(scope["seeds"])]
+    if recipe := scope.get("recipe"):
+        by_model = not isinstance(recipe, str)
+        words += ["--recipe", ",".join(map("=".join, recipe.items())) if by_model else recipe]
+    if points := scope.get("points"):
+        words += ["--points", str(points)]
+    for name, value in scope["settings"].items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
 
 
 def _runs(results: Sequence[Result]) -> str:

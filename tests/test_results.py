@@ -9,7 +9,7 @@ import pytest
 
 from mclrec.data.sources import DATASETS
 from scripts.publish import with_table
-from scripts.results_page import page, summary
+from scripts.results_page import page, reproduce_command, summary
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "results").glob("*.json"))
@@ -39,3 +39,14 @@ def test_every_result_says_what_it_depends_on(path: Path) -> None:
     assert result["test"].keys() == {"U", "F"}
     validated = [next(iter(epoch.values())) for epoch in result["validation"] if epoch]  # pre-training is not
     assert result["best_epoch"] == (validated.index(max(validated)) + 1 if validated else 0)
+
+
+def test_the_command_of_a_campaign_has_all_of_its_scope() -> None:
+    scope = {"datasets": ["beauty", "my log.csv"], "models": ["sasrec", "mclrec"], "seeds": 3, "points": 4}
+    scope |= {"settings": {"precision": "auto"}, "recipe": {"mclrec": "sequences", "sasrec": "bce"}}
+    assert reproduce_command("figure7", scope) == (
+        "mclrec reproduce figure7 --datasets 'beauty,my log.csv' --models sasrec,mclrec --seeds 3 "
+        "--recipe mclrec=sequences,sasrec=bce --points 4 --set precision=auto"
+    )
+    earlier = {"datasets": ["beauty"], "models": [], "seeds": 1, "settings": {}}
+    assert reproduce_command("table4", earlier) == "mclrec reproduce table4 --datasets beauty --seeds 1"
