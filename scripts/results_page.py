@@ -78,8 +78,10 @@ def _regime(config: Mapping[str, Any]) -> str:
 
 def system(info: Mapping[str, Any]) -> str:
     """The model, with the section of its recipes if it is not the data set's own."""
-    section, name = info["recipe"]["section"], info["data"]["name"]
-    return str(info["model"] if section in ("default", name) else f"{info['model']} ({section})")
+    section, name, model = info["recipe"]["section"], info["data"]["name"], str(info["model"])
+    if section in ("default", name):
+        return model
+    return section if section.startswith(f"{model}-") else f"{model} ({section})"
 
 
 def _read(path: Path) -> Result:
