@@ -14,6 +14,7 @@ from mclrec.experiments.paper import paper_protocol, table3
 from mclrec.experiments.registry import TARGETS
 from mclrec.experiments.sheet import Box, Sheet, markdown, ranks_of
 from mclrec.recipes import resolve
+from mclrec.runs.command import setting_words
 from mclrec.runs.run import LABELS
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
@@ -33,7 +34,7 @@ seed, data fingerprint, library versions and duration of its run.
 **U** keeps the items of the user's history as candidates, **F** drops them. The two are not comparable. The paper's
 table 3 has MCLRec and DuoRec under U and all others under F; its value stands beside ours under that protocol alone.
 Best and second best of a column are marked. A name in brackets is a section of the model's recipes (`mclrec models
-NAME`).
+NAME`), and so is `mclrec-best`: MCLRec with an encoder of our own choice, by validation.
 """
 
 
@@ -193,13 +194,10 @@ def reproduce_command(target: str, scope: Mapping[str, Any]) -> str:
         words += ["--models", ",".join(scope["models"])]
     words += ["--seeds", str(scope["seeds"])]
     if recipe := scope.get("recipe"):
-        by_model = not isinstance(recipe, str)
-        words += ["--recipe", ",".join(map("=".join, recipe.items())) if by_model else recipe]
+        words += ["--recipe", recipe if isinstance(recipe, str) else ",".join(map("=".join, recipe.items()))]
     if points := scope.get("points"):
         words += ["--points", str(points)]
-    for name, value in scope["settings"].items():
-        words += ["--set", f"{name}={value}"]
-    return shlex.join(words)
+    return shlex.join(words + setting_words(scope["settings"]))
 
 
 def _runs(results: Sequence[Result]) -> str:

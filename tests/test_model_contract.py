@@ -34,6 +34,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"loss": "sampled", "samples": 9},
         {"loss": "gbce", "negatives": 3, "unit": "sequences"},
         {"temperature": 0.1},
+        {"norm": "pre"},
         {"norm": "pre", "positions": "relative"},
     ],
     "mclrec": [
@@ -44,7 +45,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"beta": 0.0, "lambda": 0.0},
         {"gamma": 0.0},
         {"updates": "two", "regularizer": "paper"},
-        {"updates": "joint", "mask": "own", "positions": "relative"},
+        {"updates": "joint", "mask": "own"},
+        {"positions": "relative"},
         {"shared_augmenter": True, "regularizer": "off"},
         {"encoder": "gru", "augmenter": "attention"},
         {"encoder": "convolution", "augmenter": "convolution", "unit": "sequences"},

@@ -43,10 +43,13 @@ def test_every_result_says_what_it_depends_on(path: Path) -> None:
 
 def test_the_command_of_a_campaign_has_all_of_its_scope() -> None:
     scope = {"datasets": ["beauty", "my log.csv"], "models": ["sasrec", "mclrec"], "seeds": 3, "points": 4}
-    scope |= {"settings": {"precision": "auto"}, "recipe": {"mclrec": "sequences", "sasrec": "bce"}}
+    scope |= {
+        "settings": {"precision": "auto", "shared_augmenter": True},
+        "recipe": {"mclrec": "sequences", "sasrec": "bce"},
+    }
     assert reproduce_command("figure7", scope) == (
         "mclrec reproduce figure7 --datasets 'beauty,my log.csv' --models sasrec,mclrec --seeds 3 "
-        "--recipe mclrec=sequences,sasrec=bce --points 4 --set precision=auto"
+        "--recipe mclrec=sequences,sasrec=bce --points 4 --set precision=auto --set shared_augmenter=true"
     )
     earlier = {"datasets": ["beauty"], "models": [], "seeds": 1, "settings": {}}
     assert reproduce_command("table4", earlier) == "mclrec reproduce table4 --datasets beauty --seeds 1"

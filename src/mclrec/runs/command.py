@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["begin_or_resume", "train_command"]
+__all__ = ["begin_or_resume", "setting_words", "train_command"]
 
 
 def train_command(
@@ -37,11 +37,17 @@ def train_command(
         words += ["--recipe", str(recipe)]
     if split != "leave-one-out":
         words += ["--split-by", split]
-    for key, value in (settings or {}).items():
-        words += ["--set", f"{key.rstrip('_')}={_text(value)}"]
+    words += setting_words(settings or {})
     if base is not None:
         words += ["--from", str(base)]
     return shlex.join(words)
+
+
+def setting_words(settings: Mapping[str, Any]) -> list[str]:
+    """``--set KEY=VALUE`` for each, as it is read back."""
+    return [
+        word for key, value in settings.items() for word in ("--set", f"{key.rstrip('_')}={_text(value)}")
+    ]
 
 
 def begin_or_resume(directory: Path) -> bool:
