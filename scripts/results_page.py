@@ -183,7 +183,8 @@ def _verdict(value: float, low: float, high: float) -> str:
 def _campaign(found: Result) -> str:
     sheets = [Sheet.of(sheet) for sheet in found["sheets"]]
     command = reproduce_command(found["target"], found["scope"])
-    head = f"## {found['target']}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
+    title = f"{found['target']} on {', '.join(found['scope']['datasets'])}"
+    head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
     return "\n".join([head, *map(markdown, sheets)])
 
 

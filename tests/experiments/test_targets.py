@@ -41,6 +41,11 @@ def test_table_4_changes_one_thing_a_row() -> None:
     assert sports["(C) w/o L_cl2"] == "mclrec {'beta': 0.0, 'gamma': 0.0, 'lambda': 0.04} None"
 
 
+@pytest.mark.parametrize(("data", "count"), [("complete-journey", 7), ("beauty", 6)])
+def test_rows_of_table_4_that_come_to_the_same_run_once(data: str, count: int, tmp_path: Path) -> None:
+    assert len(make_plan("table4", Scope((data,)), Cells(tmp_path)).cells) == count
+
+
 def test_another_recipe_for_all_or_for_some() -> None:
     def recipes(**asked: Any) -> list[str | None]:
         scope = replace(SCOPE, models=("sasrec", "mclrec"), **asked)

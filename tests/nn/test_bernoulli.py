@@ -34,9 +34,8 @@ def test_the_estimate_is_right_on_average() -> None:
         expected = expected + loss(mask) * torch.where(mask > 0, keep, 1 - keep).prod()
     [exact] = torch.autograd.grad(expected, made.logits)
     uniforms = made.uniforms(40_000)
-    both = zip(made.masks(uniforms), made.opposite_masks(uniforms), uniforms, strict=True)
-    total = torch.stack(
-        [arm_surrogate(loss(one), loss(other), u[None], made.logits) for one, other, u in both]
+    total = torch.vmap(lambda one, other, u: arm_surrogate(loss(one), loss(other), u[None], made.logits))(
+        made.masks(uniforms), made.opposite_masks(uniforms), uniforms
     )
     [estimate] = torch.autograd.grad(total.mean(), made.logits)
     torch.testing.assert_close(estimate, exact, rtol=0, atol=0.03)

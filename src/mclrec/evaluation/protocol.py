@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -218,6 +219,7 @@ def repeats(histories: Packed, items: IntArray) -> npt.NDArray[np.bool_]:
     return np.bincount(hits, minlength=len(histories)) > 0
 
 
+@cache
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that numbers depend on."""
     return {

@@ -14,6 +14,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -178,8 +179,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return key, parsed["value"] if len(parsed) == 1 else value
 
 
+@cache
 def _sections(model: str) -> dict[str, _Section]:
-    """A model's sections by name; a model without a recipe file has an empty default."""
+    """A model's sections by name; a model without a recipe file has an empty default.
+
+    Read once: a campaign asks for the settings of all its cells twice a second.
+    """
     registry.entry(model)
     file = files(__name__) / f"{model}.toml"
     tables = _read_toml(file) if file.is_file() else {}
