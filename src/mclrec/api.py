@@ -161,7 +161,7 @@ def reproduce(
     recipe: str | Mapping[str, str] | None = None,
     points: int | None = None,
     out: str | Path = "runs/reproduce",
-    workers: int = 1,
+    workers: int | None = None,
     budget: float | None = None,
     show: Callable[[Progress], None] | None = None,
     track: str | None = None,
@@ -180,7 +180,7 @@ def reproduce(
             data set's own by default.
         points: of a curve at most, spread evenly; all by default.
         out: directory of runs and tables.
-        workers: processes.
+        workers: processes; as many as there are cores, four at most, if not given.
         budget: minutes after which it stops.
         show: told about progress every second.
         track: ``tensorboard`` to write the curves of each run.

@@ -26,7 +26,7 @@ _SHOWN = 12
 
 
 def run(
-    what: str, scope: Scope, out: Path, workers: int, budget: float | None, track: str | None = None
+    what: str, scope: Scope, out: Path, workers: int | None, budget: float | None, track: str | None = None
 ) -> int:
     """Do it; the exit status is 1 if a cell failed, 130 if it is not complete."""
     with live(_drawn, _over) as show:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mclrec.experiments.cells import Cell, Cells
 from mclrec.experiments.worker import ERROR, in_process
 from mclrec.runs.run import Run
-from mclrec.runs.workers import Workers, is_held
+from mclrec.runs.workers import Workers, is_held, usual_count
 from mclrec.training.interrupt import StopRequest
 
 __all__ = ["CellState", "Progress", "distinct", "look", "run_campaign"]
@@ -92,7 +92,7 @@ def run_campaign(
     cells: Cells,
     wanted: Sequence[Cell],
     *,
-    workers: int = 1,
+    workers: int | None = None,
     budget: float | None = None,
     show: Callable[[Progress], None] | None = None,
 ) -> Progress:
@@ -104,7 +104,7 @@ def run_campaign(
     Args:
         cells: where runs are.
         wanted: what to do, most wanted first.
-        workers: processes; they share the processor's cores.
+        workers: processes, which share the processor's cores; None for `usual_count`.
         budget: seconds after which it stops.
         show: told about progress twice a second.
 
@@ -117,7 +117,7 @@ def run_campaign(
         (cells.directory(cell) / ERROR).unlink(missing_ok=True)
     left = [cell for cell in todo if not cells.done(cell)]
     watch = _Watch(cells, todo)
-    workers = max(1, min(workers, len(left)))
+    workers = max(1, min(workers or usual_count(), len(left)))
     arguments = (str(cells.folder), left, cells.track)
     with Workers(in_process, arguments, workers if left else 0) as team, StopRequest() as stop:
         while team.alive:

@@ -99,7 +99,7 @@ def reproduce(
     scope: Scope,
     out: Path,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     budget: float | None = None,
     show: Callable[[Progress], None] | None = None,
     track: str | None = None,
@@ -110,7 +110,7 @@ def reproduce(
         what: a target, or ``all``.
         scope: how much of it.
         out: gets ``cells/`` with the runs, and a folder a target with its tables.
-        workers: processes.
+        workers: processes; None for `mclrec.runs.workers.usual_count`.
         budget: seconds after which it stops.
         show: told about progress.
         track: what runs are tracked with; see `mclrec.runs.train.TrainRequest`.

@@ -18,7 +18,7 @@ from mclrec.cli.options import (
 
 @app.command(
     epilog=examples(
-        "mclrec reproduce table4 --datasets complete-journey --seeds 3 --workers 2",
+        "mclrec reproduce table4 --datasets complete-journey --seeds 3",
         "mclrec reproduce table3 --datasets beauty --models sasrec,mclrec --dry-run",
         "mclrec reproduce table4 --datasets beauty --recipe sequences  (cheaper than prefixes)",
         "mclrec reproduce figure6 --datasets beauty --points 4",
@@ -41,8 +41,14 @@ def reproduce(
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each, with seeds from 1.")] = 1,
     workers: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Processes; more may be started beside, also elsewhere.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes, as many as there are cores, four at most, if not given; more may be started beside, "
+            "also elsewhere.",
+        ),
+    ] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="MINUTES", min=0, help="Stop then; the next call goes on.")
     ] = None,
