@@ -72,6 +72,11 @@ def test_a_sheet_marks_the_best_two_and_says_what_is_the_same() -> None:
     assert sheet.notes[0] == "c and b come to the same settings here: one run stands for both."
 
 
+def test_brackets_are_explained_where_there_are_some() -> None:
+    for paper in (None, 0.2):
+        assert ("brackets" in " ".join(pivot("T", [_row("a", 0.1, "x", paper)]).notes)) == (paper is not None)
+
+
 def test_markdown_and_latex_hold_the_same() -> None:
     sheet = Sheet("A & B", ["", "x"], [("50 %", [Box("1", 1)]), ("b_c", [Box("0.5 ± 0.1", 2)])], ["so"])
     assert markdown(sheet).splitlines() == [

@@ -61,7 +61,9 @@ def pivot(title: str, measurements: Iterable[Measurement], notes: Sequence[str] 
         (name, [_box(row[metric], ranks[metric][place]) for metric in metrics])
         for place, (name, row) in enumerate(by_row.items())
     ]
-    return Sheet(title, ["", *metrics], rows, [*_shared(by_row), *_intervals(by_row), *notes])
+    return Sheet(
+        title, ["", *metrics], rows, [*_shared(by_row), *_intervals(by_row), *_printed(by_row), *notes]
+    )
 
 
 def markdown(sheet: Sheet) -> str:
@@ -131,6 +133,12 @@ def _intervals(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
         "seeds": f"{kinds.get('seeds')} seeds; ± is half of a 95 % interval (Student's t) over seeds",
     }
     return ["; ".join(texts[kind] for kind in sorted(kinds, reverse=True)) + "."]
+
+
+def _printed(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
+    """What stands in brackets, where something does."""
+    printed = any(found.paper is not None for row in by_row.values() for found in row.values())
+    return ["In brackets, the paper's value, where it is under this protocol."] * printed
 
 
 def _box(found: Measurement, rank: int) -> Box:

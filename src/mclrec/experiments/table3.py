@@ -84,7 +84,7 @@ TARGET = Target(
     paper=_paper,
     further=_further,
     notes=(
-        "In brackets, the paper's value, under its protocol: U for MCLRec and DuoRec, F for all others.",
-        "The paper shows values under both side by side; they are not comparable.",
+        "The paper shows values under both protocols side by side, U for MCLRec and DuoRec, F for all others; they are "
+        "not comparable.",
     ),
 )

@@ -55,5 +55,4 @@ TARGET = Target(
     _entries,
     metrics=("HR@20", "NDCG@20"),
     paper=_paper,
-    notes=("In brackets, the paper's value under U.",),
 )
