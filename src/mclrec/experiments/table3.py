@@ -83,8 +83,5 @@ TARGET = Target(
     models=_MODELS,
     paper=_paper,
     further=_further,
-    notes=(
-        "The paper shows values under both protocols side by side, U for MCLRec and DuoRec, F for all others; they are "
-        "not comparable.",
-    ),
+    notes=("The paper has MCLRec and DuoRec under U and all others under F; the two are not comparable.",),
 )
