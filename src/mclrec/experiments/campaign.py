@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mclrec.experiments.cells import Cell, Cells
+from mclrec.experiments.cells import Cell, Cells, measured
 from mclrec.experiments.worker import ERROR, in_process
 from mclrec.runs.run import Run
 from mclrec.runs.workers import Workers, is_held, usual_count
@@ -136,28 +136,26 @@ def look(cells: Cells, cell: Cell) -> CellState:
 
 
 class _Watch:
-    """Looks at directories; what is done once stays done."""
+    """Looks at directories; what is done once stays done, and settings are resolved once."""
 
     def __init__(self, cells: Cells, wanted: Sequence[Cell]) -> None:
-        self._cells = cells
-        self._wanted = [(cell, cells.directory(cell)) for cell in wanted]
+        self._wanted = [(cell, cells.directory(cell), cells.recipe(cell).training.epochs) for cell in wanted]
         self._done: dict[Path, CellState] = {}
 
     def states(self) -> list[CellState]:
         """One a cell."""
-        return [self._state(cell, directory) for cell, directory in self._wanted]
+        return [self._state(cell, directory, most) for cell, directory, most in self._wanted]
 
-    def _state(self, cell: Cell, directory: Path) -> CellState:
+    def _state(self, cell: Cell, directory: Path, most: int) -> CellState:
         if directory in self._done:
             return self._done[directory]
-        if self._cells.done(cell):
+        if measured(directory, cell.noise):
             record = Run(directory).record
             self._done[directory] = CellState(
                 cell, "done", record["epochs"], record["epochs"], record["seconds"]
             )
             return self._done[directory]
         history = Run(directory).history
-        most = self._cells.recipe(cell).training.epochs
         seconds = sum(epoch["seconds"] for epoch in history)
         if (directory / ERROR).exists():
             problem = (directory / ERROR).read_text(encoding="utf-8").strip()

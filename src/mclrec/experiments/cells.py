@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,17 @@ from mclrec.runs.command import train_command
 from mclrec.runs.run import LABELS, Run, ranks_path
 from mclrec.runs.sources import open_source
 
-__all__ = ["Cell", "Cells", "Datasets", "command", "data_name", "finished", "noisy_part", "unmeasured"]
+__all__ = [
+    "Cell",
+    "Cells",
+    "Datasets",
+    "command",
+    "data_name",
+    "finished",
+    "measured",
+    "noisy_part",
+    "unmeasured",
+]
 
 _NO_PART = {"checkpoint_minutes"}
 """Settings of training that do not change what comes out."""
@@ -105,8 +115,7 @@ class Cells:
 
     def done(self, cell: Cell) -> bool:
         """Whether its run is finished, and measured in every way that the cell asks for."""
-        directory = self.directory(cell)
-        return finished(directory) and not any(unmeasured(directory, share) for share in cell.noise)
+        return measured(self.directory(cell), cell.noise)
 
     def run(self, cell: Cell) -> Run:
         """Its finished run.
@@ -136,6 +145,11 @@ def command(cell: Cell) -> str:
 def noisy_part(share: float) -> str:
     """How ranks behind histories with some noise are called, beside ``test``."""
     return f"test-noise-{share:g}"
+
+
+def measured(directory: Path, noise: Iterable[float]) -> bool:
+    """Whether a directory holds a finished run, with ranks behind each share of noise."""
+    return finished(directory) and not any(unmeasured(directory, share) for share in noise)
 
 
 def unmeasured(directory: Path, share: float) -> bool:

@@ -183,7 +183,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def _sections(model: str) -> dict[str, _Section]:
     """A model's sections by name; a model without a recipe file has an empty default.
 
-    Read once: a campaign asks for the settings of all its cells twice a second.
+    Read once: a campaign asks for the settings of its cells again and again, and nobody changes a section.
     """
     registry.entry(model)
     file = files(__name__) / f"{model}.toml"
