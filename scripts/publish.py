@@ -57,11 +57,15 @@ def publish_run(directory: Path, folder: Path = RESULTS) -> Path:
 
 
 def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
-    """Each target of a campaign as one JSON file: its tables, its numbers, and the runs behind them."""
+    """Each target of a campaign as one JSON file: its tables, its numbers, and the runs behind them.
+
+    Targets with runs that are not done are named and left out.
+    """
     paths = []
     for outcome in load_outcomes(directory):
         if outcome.missing:
-            sys.exit(f"{directory}: {outcome.missing} runs of {outcome.name} are not done")
+            print(f"{directory}: {outcome.missing} runs of {outcome.name} are not done", file=sys.stderr)
+            continue
         record = read_json(directory / outcome.name / "outcome.json")
         names = "-".join(Path(place).stem for place in record["scope"]["datasets"])
         keys = dict.fromkeys(key for row in outcome.measurements for key in row.keys)

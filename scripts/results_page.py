@@ -183,9 +183,17 @@ def _verdict(value: float, low: float, high: float) -> str:
 def _campaign(found: Result) -> str:
     sheets = [Sheet.of(sheet) for sheet in found["sheets"]]
     command = reproduce_command(found["target"], found["scope"])
-    title = f"{found['target']} on {', '.join(found['scope']['datasets'])}"
+    title = f"{found['target']} on {', '.join(found['scope']['datasets'])}{_by_recipe(found['scope'])}"
     head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
     return "\n".join([head, *map(markdown, sheets)])
+
+
+def _by_recipe(scope: Mapping[str, Any]) -> str:
+    """What tells two campaigns on the same data apart."""
+    recipe = scope.get("recipe")
+    if not recipe:
+        return ""
+    return f", {recipe}" if isinstance(recipe, str) else ", recipes by system"
 
 
 def reproduce_command(target: str, scope: Mapping[str, Any]) -> str:

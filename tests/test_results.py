@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from mclrec.data.sources import DATASETS
-from scripts.publish import with_table
+from mclrec.experiments.reproduce import reproduce
+from mclrec.experiments.target import Scope
+from scripts.publish import publish_campaign, with_table
 from scripts.results_page import page, reproduce_command, summary
 
 ROOT = Path(__file__).parents[1]
@@ -53,3 +55,16 @@ def test_the_command_of_a_campaign_has_all_of_its_scope() -> None:
     )
     earlier = {"datasets": ["beauty"], "models": [], "seeds": 1, "settings": {}}
     assert reproduce_command("table4", earlier) == "mclrec reproduce table4 --datasets beauty --seeds 1"
+
+
+def test_a_campaign_is_published_but_for_targets_that_are_not_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scope = Scope(("complete-journey",), models=("markov",))
+    reproduce("table3", scope, tmp_path / "campaign")
+    reproduce("figure4", Scope(scope.datasets), tmp_path / "campaign", budget=0)
+    [path] = publish_campaign(tmp_path / "campaign", tmp_path / "results")
+    assert path.name == "table3-complete-journey.json"
+    [run] = json.loads(path.read_text(encoding="utf-8"))["runs"].values()
+    assert run["command"].startswith("mclrec train complete-journey --model markov")
+    assert "runs of figure4 are not done" in capsys.readouterr().err
