@@ -31,5 +31,5 @@ TARGET = Target(
     kind="lines",
     x="weight",
     metrics=("HR@20", "NDCG@20"),
-    notes=("The other weight is the recipe's. beta = 0 with lambda = 0 is SASRec.",),
+    notes=("The other weight is the recipe's. With both 0 it is SASRec, its encoder updated twice a batch.",),
 )
