@@ -15,7 +15,7 @@ import mclrec
 from mclrec.errors import ConfigError, DataError
 
 DATA = tiny_data()
-SMALL: dict[str, Any] = {"width": 8, "inner": 8, "epochs": 2}
+SMALL: dict[str, Any] = {"hidden_size": 8, "inner_size": 8, "epochs": 2}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from mclrec.errors import MclrecError, MclrecWarning, invalid_value, unknown_nam
 
 class Config(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    width: int = 1
+    hidden_size: int = 1
     heads: int = 1
 
     @field_validator("heads")
@@ -37,9 +37,9 @@ def test_unknown_name_suggests_the_nearest(name: str, known: list[str], message:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"widht": 3}, "unknown key 'widht'"),
+        ({"hiden_size": 3}, "unknown key 'hiden_size'"),
         ({"heads": 3}, "heads = 3: must be even, and is not"),
-        ({"width": "much", "heads": 3}, "width = 'much': should be a valid integer"),
+        ({"hidden_size": "much", "heads": 3}, "hidden_size = 'much': should be a valid integer"),
     ],
 )
 def test_invalid_value_is_one_line(values: dict[str, object], message: str) -> None:

@@ -21,10 +21,10 @@ from mclrec.models import registry
 from mclrec.models.base import FitContext, Phase, Recommender, StepContext, Update, VectorRecommender
 from mclrec.models.storage import load_model, save_model
 from mclrec.nn.dropout import Dropout, Seeded, seed_dropout
-from mclrec.nn.items import divided
+from mclrec.nn.items import sharded
 from mclrec.randomness import Stream, generator
 
-SMALL = {"width": 8, "heads": 2, "inner": 16, "longest": 8}
+SMALL = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 8}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "sasrec": [
         {},
@@ -54,12 +54,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "bpr": [{}, {"negatives": 3}],
     "gru4rec": [
-        {"hidden": 16},
+        {"inner_size": 16},
         {"unit": "sequences"},
         {"unit": "sequences", "loss": "bpr-max", "samples": 9},
         {"loss": "top1-max", "samples": 9, "layers": 2},
     ],
-    "caser": [{"longest": 5}, {"targets": 1, "negatives": 1}],
+    "caser": [{"max_length": 5}, {"targets": 1, "negatives": 1}],
     "bert4rec": [{}, {"last_only": 1.0, "positions": "newest"}],
     "s3rec": [
         {"unit": "sequences", "loss": "bce", "positions": "newest", "pretrain_epochs": 2},
@@ -135,7 +135,7 @@ def total(model: Recommender, update: Update, batch: Batch, step: int = 0) -> Te
 
 
 def histories(data: SequenceData, model: Recommender, count: int = 9) -> Histories:
-    rows = [data.sequence(user)[-model.longest :][: 1 + user % model.longest] for user in range(count)]
+    rows = [data.sequence(user)[-model.max_length :][: 1 + user % model.max_length] for user in range(count)]
     return Histories.of(Packed.of(rows), np.arange(1, count + 1))
 
 
@@ -173,9 +173,9 @@ class TestContract:
         model = build(name, variant, data).eval()
         if not isinstance(model, VectorRecommender):
             return
-        rows = [data.sequence(user)[-model.longest :][: 1 + user % model.longest] for user in range(17)]
+        rows = [data.sequence(user)[-model.max_length :][: 1 + user % model.max_length] for user in range(17)]
         batch = Histories.of(Packed.of(rows))  # of unknown users
-        assert batch.lengths.max() == model.longest
+        assert batch.lengths.max() == model.max_length
         items, lengths = batch.padded("left")
         torch.testing.assert_close(model.padded_query_vectors(items, lengths), model.query_vectors(batch))
 
@@ -254,7 +254,7 @@ class TestContract:
         model = build(name, variant, data)
         parts = []
         for member in members(3):
-            with divided(member):
+            with sharded(member):
                 parts.append(build(name, variant, data).state_dict())
         present = [key for key in model.item_tensors if key in model.state_dict()]
         split = [
@@ -262,8 +262,8 @@ class TestContract:
             and torch.equal(torch.cat([part[key] for part in parts]), model.state_dict()[key])
             for key in present
         ]
-        assert (bool(present) and all(split)) == model.divisible
+        assert (bool(present) and all(split)) == model.supports_sharding
         others = model.state_dict().keys() - set(present)
-        assert not model.divisible or all(
+        assert not model.supports_sharding or all(
             torch.equal(part[key], model.state_dict()[key]) for part in parts for key in others
         )

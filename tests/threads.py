@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mclrec.processes import Group
+from mclrec.processes import ProcessGroup
 
 T = TypeVar("T")
 _PATIENCE = 60.0
 """Seconds after which a thread that waits for one that does not come fails."""
 
 
-class Member(Group):
+class Member(ProcessGroup):
     """`Group` whose exchanges go through a list that all members see."""
 
     def __init__(self, rank: int, size: int, barrier: Barrier, said: list[Any]) -> None:
@@ -32,15 +32,15 @@ class Member(Group):
         self._barrier.wait()
         return found
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         found = self._tell(values.clone())
         return values.copy_(torch.stack(found).sum(0))
 
-    def highest(self, values: Tensor) -> Tensor:
+    def all_reduce_max(self, values: Tensor) -> Tensor:
         found = self._tell(values.clone())
         return values.copy_(torch.stack(found).amax(0))
 
-    def exchange(
+    def all_to_all(
         self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
     ) -> tuple[Tensor, Sequence[int]]:
         found = [parts[self.rank] for parts in self._tell(rows.split(list(sent)))]
@@ -48,14 +48,14 @@ class Member(Group):
         assert received is None or list(received) == counts
         return torch.cat(found), counts
 
-    def pieces(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
+    def gather_chunks(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
         found = self._tell(rows.clone())
         assert [len(part) for part in found] == list(counts)
         if self.main:
             for part in found:
                 yield from part.split(3)
 
-    def spread(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             tensor.data.copy_(self._tell(tensor.detach().clone())[0])
 
@@ -81,8 +81,8 @@ def together(group: Sequence[Member], work: Callable[[Member], T]) -> list[T]:
             member._barrier.abort()  # the others need not wait for it
             raise
 
-    with ThreadPoolExecutor(len(group)) as pool:
-        pending = [pool.submit(run, member) for member in group]
+    with ThreadPoolExecutor(len(group)) as all_gather:
+        pending = [all_gather.submit(run, member) for member in group]
     errors = [error for job in pending if (error := job.exception()) is not None]
     for error in sorted(errors, key=lambda error: type(error).__name__ == "BrokenBarrierError"):
         raise error

@@ -31,7 +31,7 @@ def measure(request: Request) -> Document:
             "users": result.num_targets,
             "items": model.num_items,
             "cuts": list(request["cuts"]),
-            **{key: config[key] for key in ("longest", "width", "layers", "heads", "inner")},
+            **{key: config[key] for key in ("max_length", "hidden_size", "layers", "heads", "inner_size")},
         },
         "dtype": "fp32",
         "threads": torch.get_num_threads(),

@@ -1,6 +1,6 @@
 """A drawn model is saved, exported and served by ``mclrec serve``; wrk asks it at a fixed rate, open loop.
 
-Request: ``items``, ``width``, ``rate`` (a second), ``seconds``, ``index`` (a kind or null), ``seed``.
+Request: ``items``, ``hidden_size``, ``rate`` (a second), ``seconds``, ``index`` (a kind or null), ``seed``.
 Histories are drawn like Beauty's: log-normal with the median 5, at most 50; no two are meant to be the same.
 """
 
@@ -49,7 +49,7 @@ def measure(request: Request) -> Document:
         raise BenchmarkError("wrk is missing; Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory() as folder:
         run, bodies = Path(folder) / "run", Path(folder) / "bodies"
-        _save(run, request["items"], request["width"], request["seed"])
+        _save(run, request["items"], request["hidden_size"], request["seed"])
         report = export_onnx(run, index=request["index"])
         _draw_bodies(bodies, request["items"], int(request["rate"] * request["seconds"]), request["seed"])
         index = [] if request["index"] is None else ["--index", request["index"]]
@@ -66,14 +66,15 @@ def measure(request: Request) -> Document:
     }
 
 
-def _save(directory: Path, items: int, width: int, seed: int) -> None:
+def _save(directory: Path, items: int, hidden_size: int, seed: int) -> None:
     """SASRec with drawn weights; the vectors of items lie around centers."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = SASRec(SASRecConfig.model_validate({"width": width}), items)
-    centers = rng.normal(size=(_CLUSTERS, width)) / width**0.5
+    model = SASRec(SASRecConfig.model_validate({"hidden_size": hidden_size}), items)
+    centers = rng.normal(size=(_CLUSTERS, hidden_size)) / hidden_size**0.5
     vectors = (
-        centers[rng.integers(_CLUSTERS, size=items)] + _NOISE * rng.normal(size=(items, width)) / width**0.5
+        centers[rng.integers(_CLUSTERS, size=items)]
+        + _NOISE * rng.normal(size=(items, hidden_size)) / hidden_size**0.5
     )
     with torch.no_grad():
         model.items().weight[1 : items + 1].copy_(torch.from_numpy(vectors))

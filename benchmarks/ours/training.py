@@ -23,11 +23,11 @@ from mclrec.data.split import Split
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.models.tensors import save_tensors
-from mclrec.nn.items import divided
-from mclrec.processes import ALONE, Processes
+from mclrec.nn.items import sharded
+from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.train import build
-from mclrec.training.distributed import joined
+from mclrec.training.distributed import process_group
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
 
@@ -65,11 +65,11 @@ class StopWatch(SilentReporter):
             raise _Enough
 
 
-def fit_some(request: Request, processes: Processes = ALONE) -> tuple[Recommender, StopWatch, Split]:
+def fit_some(request: Request, processes: Processes = SINGLE_PROCESS) -> tuple[Recommender, StopWatch, Split]:
     """Train until the batches of the request are done."""
     split = open_split(request["data"], newest=request.get("newest"))
     recipe = _recipe(request, split)
-    with divided(processes if request.get("shard") else ALONE):
+    with sharded(processes if request.get("shard") else SINGLE_PROCESS):
         model = build(recipe, split.training, request["seed"])
     watch = StopWatch(request["warmup"] + request["batches"])
     with tempfile.TemporaryDirectory() as directory:
@@ -101,7 +101,7 @@ def timings(request: Request, watch: StopWatch) -> Document:
 
 def measure(request: Request) -> Document:
     """See the module."""
-    with joined(torch.device(request.get("device", "cpu"))) as processes:
+    with process_group(torch.device(request.get("device", "cpu"))) as processes:
         return _measure(request, processes)
 
 
@@ -149,7 +149,16 @@ def _recipe(request: Request, split: Split) -> Recipe:
 def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, Any]:
     """What is done in an epoch, as the objects say that do it."""
     config = recipe.config.model_dump()
-    same = ("longest", "width", "layers", "heads", "inner", "dropout", "attention_dropout", "loss")
+    same = (
+        "max_length",
+        "hidden_size",
+        "layers",
+        "heads",
+        "inner_size",
+        "dropout",
+        "attention_dropout",
+        "loss",
+    )
     rows = np.arange(len(examples))
     return {
         "examples": len(examples),

@@ -23,7 +23,7 @@ _REMOVED = {"bool": bool, "int": int, "float": float, "complex": complex, "objec
 def build(request: Request) -> tuple[Any, Any, Any, Any]:
     """Configuration, training batches, test batches, model.
 
-    Request: ``inter`` (file), ``batch``, ``longest``, ``cuts``, ``seed``, ``scratch`` and, where it is not to be
+    Request: ``inter`` (file), ``batch``, ``max_length``, ``cuts``, ``seed``, ``scratch`` and, where it is not to be
     RecBole's own, ``evaluation_batch``.
     """
     for name, kind in _REMOVED.items():
@@ -52,7 +52,7 @@ def build(request: Request) -> tuple[Any, Any, Any, Any]:
             "topk": list(request["cuts"]),
             "valid_metric": "NDCG@10",
             "train_neg_sample_args": None,
-            "MAX_ITEM_LIST_LENGTH": request["longest"],
+            "MAX_ITEM_LIST_LENGTH": request["max_length"],
             "train_batch_size": request["batch"],
             **({"eval_batch_size": request["evaluation_batch"]} if "evaluation_batch" in request else {}),
             "use_gpu": False,

@@ -3,8 +3,8 @@
 RecTools' own SASRec layers have an inner width of d. Its pre-norm layers, also part of it, have 4 d and GELU as ours:
 ``layers`` of the request is ``preln`` (same sizes on both sides) or ``own``.
 
-Request: ``inter`` (file, see `benchmarks.ours.export`), ``layers``, ``batch``, ``longest``, ``width``, ``blocks``,
-``heads``, ``dropout``, ``seed``, ``batches``, ``warmup``.
+Request: ``inter`` (file, see `benchmarks.ours.export`), ``layers``, ``batch``, ``max_length``, ``hidden_size``,
+``blocks``, ``heads``, ``dropout``, ``seed``, ``batches``, ``warmup``.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def measure(request: Request) -> Document:
     warmup = request["warmup"]
     model = SASRecModel(
         loss="softmax",
-        session_max_len=request["longest"],
-        n_factors=request["width"],
+        session_max_len=request["max_length"],
+        n_factors=request["hidden_size"],
         n_blocks=request["blocks"],
         n_heads=request["heads"],
         dropout_rate=request["dropout"],
@@ -114,11 +114,11 @@ def _work(model: Any) -> dict[str, Any]:
         "tokens": sum(len(session) - 1 for session in sessions),
         "items": model.torch_model.item_model.n_items - model.data_preparator.n_item_extra_tokens,
         "batch": model.data_preparator.batch_size,
-        "longest": model.data_preparator.session_max_len,
-        "width": block.multi_head_attn.embed_dim,
+        "max_length": model.data_preparator.session_max_len,
+        "hidden_size": block.multi_head_attn.embed_dim,
         "layers": len(model.torch_model.transformer_layers.transformer_blocks),
         "heads": block.multi_head_attn.num_heads,
-        "inner": block.feed_forward.ff_linear_1.out_features,
+        "inner_size": block.feed_forward.ff_linear_1.out_features,
         "dropout": block.feed_forward.ff_dropout_1.p,
         "attention_dropout": block.multi_head_attn.dropout,
         "loss": model.lightning_model.loss,

@@ -24,7 +24,7 @@ _RECTOOLS_SHARE = (
 )
 _COMPILING = 4
 """Times as many batches of ours before timing: in bf16, kernels are compiled for the shapes of the first ones."""
-_DEEP = {"longest": 50, "batch": 128, "width": 64, "blocks": 2, "heads": 2, "dropout": 0.5}
+_DEEP = {"max_length": 50, "batch": 128, "hidden_size": 64, "blocks": 2, "heads": 2, "dropout": 0.5}
 
 
 def training_child(
@@ -69,7 +69,7 @@ def measure_prefixes(session: Session) -> Outcome:
             "inter": str(export_beauty(session)),
             "scratch": str(session.scratch),
             "batch": 256,
-            "longest": 50,
+            "max_length": 50,
             "cuts": [5, 10, 20],
             "seed": 1,
             "batches": session.budget.batches,
@@ -117,7 +117,7 @@ def measure_sequences(session: Session) -> Outcome:
         for side, layers in ((_RECTOOLS, "preln"), (_RECTOOLS_OWN, "own"))
     } | {
         f"SASRec, {precision}": training_child(
-            session, "sasrec", precision, settings, recipe="default", newest=_DEEP["longest"] + 1
+            session, "sasrec", precision, settings, recipe="default", newest=_DEEP["max_length"] + 1
         )
         for precision in ("fp32", "bf16")
     }

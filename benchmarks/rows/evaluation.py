@@ -26,7 +26,7 @@ def measure_evaluation(session: Session) -> Outcome:
         "inter": str(export_beauty(session)),
         "scratch": str(session.scratch),
         "batch": 256,
-        "longest": 50,
+        "max_length": 50,
         **common,
     }
     theirs = {

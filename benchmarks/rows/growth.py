@@ -105,7 +105,7 @@ def _steps(session: Session) -> Runs:
                 session.budget.growth_batches,
                 unit="sequences",
                 batch_size=_USERS_A_BATCH,
-                longest=length,
+                max_length=length,
             ),
         )
         for length in session.budget.lengths

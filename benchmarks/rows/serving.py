@@ -71,7 +71,7 @@ def measure_serving(session: Session) -> Outcome:
 def _child(case: _Case, seconds: int) -> Child:
     request = {
         "items": case.items,
-        "width": _WIDTH,
+        "hidden_size": _WIDTH,
         "rate": case.rate,
         "seconds": seconds,
         "index": case.index,

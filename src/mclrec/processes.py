@@ -1,8 +1,8 @@
 """Several processes that train one model: which of them this is, and what they tell each other.
 
-Every process holds all parameters, item tables that are divided excepted, and takes its part of the rows of each batch.
-What is added up here gives all of them the same numbers, bit by bit, so that they stay alike. `ALONE` is the one
-process of an ordinary run: it has all rows and nobody to talk to, and what it is given comes back as it is.
+Every process holds all parameters, item tables that are sharded excepted, and takes its part of the rows of each batch.
+What is added up here gives all of them the same numbers, bit by bit, so that they stay alike. `SINGLE_PROCESS` is the
+one process of an ordinary run: it has all rows and nobody to talk to, and what it is given comes back as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from mclrec.errors import LostProcessError
 
-__all__ = ["ALONE", "Alone", "Group", "Processes", "lost"]
+__all__ = ["SINGLE_PROCESS", "ProcessGroup", "Processes", "SingleProcess", "lost"]
 
 _BUCKET = 1 << 20
 """Numbers of small gradients that are added up in one go; larger tensors go by themselves, without a copy."""
@@ -56,10 +56,10 @@ class Processes(Protocol):
             (total, ...); a gradient of it, added up over the processes, reaches the rows of each.
         """
 
-    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+    def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
         """The rows of all processes in order, however many each has, without gradients; and where its own stand."""
 
-    def exchange(
+    def all_to_all(
         self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
     ) -> tuple[Tensor, Sequence[int]]:
         """Rows for each process go there.
@@ -73,7 +73,7 @@ class Processes(Protocol):
             Rows for this process, in the order of those that had them, and how many come from each.
         """
 
-    def pieces(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
+    def gather_chunks(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
         """The rows of all processes in order, some at a time, in the main process's memory; others are given none.
 
         Args:
@@ -81,29 +81,29 @@ class Processes(Protocol):
             counts: (N) how many each has.
         """
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Sum over the processes, in place."""
 
-    def highest(self, values: Tensor) -> Tensor:
+    def all_reduce_max(self, values: Tensor) -> Tensor:
         """Maximum over the processes, in place."""
 
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Give each parameter the sum of its gradients; none where no process has one."""
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether some process raised it."""
 
-    def spread(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by the main process's."""
 
-    def tell(self, text: Callable[[], str]) -> str:
+    def broadcast_text(self, text: Callable[[], str]) -> str:
         """A text that only the main process makes."""
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all have come here."""
 
 
-class Alone:
+class SingleProcess:
     """See `Processes`: there is one."""
 
     rank, size, main = 0, 1, True
@@ -116,11 +116,11 @@ class Alone:
         """See `Processes.gather`."""
         return rows
 
-    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+    def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
         """See `Processes.pool`."""
         return rows, slice(0, len(rows))
 
-    def exchange(
+    def all_to_all(
         self,
         rows: Tensor,
         sent: Sequence[int],
@@ -129,42 +129,42 @@ class Alone:
         """See `Processes.exchange`."""
         return rows, sent
 
-    def pieces(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:  # noqa: ARG002 - the interface
-        """See `Processes.pieces`."""
+    def gather_chunks(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:  # noqa: ARG002 - the interface
+        """See `Processes.gather_chunks`."""
         for start in range(0, len(rows), _rows_of_a_piece(rows)):
             yield rows[start : start + _rows_of_a_piece(rows)].cpu()
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """See `Processes.add_up`."""
         return values
 
-    def highest(self, values: Tensor) -> Tensor:
+    def all_reduce_max(self, values: Tensor) -> Tensor:
         """See `Processes.highest`."""
         return values
 
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
         """See `Processes.add_gradients`."""
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """See `Processes.any`."""
         return flags
 
-    def spread(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """See `Processes.spread`."""
 
-    def tell(self, text: Callable[[], str]) -> str:
+    def broadcast_text(self, text: Callable[[], str]) -> str:
         """See `Processes.tell`."""
         return text()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """See `Processes.wait`."""
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 """The one process of a run that was started without others."""
 
 
-class Group:
+class ProcessGroup:
     """The processes of torch's default process group; see `Processes`.
 
     Raises:
@@ -189,15 +189,15 @@ class Group:
         parts = (self._part(total, rank) for rank in range(self.size))
         return self._collect(rows, [part.stop - part.start for part in parts])
 
-    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+    def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
         """See `Processes.pool`."""
         counts = torch.zeros(self.size, dtype=torch.int64, device=rows.device)
         counts[self.rank] = len(rows)
-        told = self.add_up(counts).tolist()
+        told = self.all_reduce_sum(counts).tolist()
         start = sum(told[: self.rank])
         return self._collect(rows, told), slice(start, start + len(rows))
 
-    def exchange(
+    def all_to_all(
         self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
     ) -> tuple[Tensor, Sequence[int]]:
         """See `Processes.exchange`."""
@@ -211,8 +211,8 @@ class Group:
             dist.all_to_all_single(found, rows.contiguous(), list(received), list(sent))
         return found, received
 
-    def pieces(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
-        """See `Processes.pieces`."""
+    def gather_chunks(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
+        """See `Processes.gather_chunks`."""
         most = _rows_of_a_piece(rows)
         for rank, count in enumerate(counts):
             for start in range(0, count, most):
@@ -230,20 +230,20 @@ class Group:
                     with lost():
                         dist.send(own, dst=0)
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """See `Processes.add_up`."""
         with lost():
             dist.all_reduce(values)
         return values
 
-    def highest(self, values: Tensor) -> Tensor:
+    def all_reduce_max(self, values: Tensor) -> Tensor:
         """See `Processes.highest`."""
         with lost():
             dist.all_reduce(values, dist.ReduceOp.MAX)
         return values
 
     @torch.no_grad()
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
         """See `Processes.add_gradients`. Small ones travel together, with marks of which there are."""
         if not parameters:
             return
@@ -254,20 +254,20 @@ class Group:
         ]
         small = [gradient for gradient in gradients if gradient.numel() < _BUCKET]
         marks = gradients[0].new_tensor(there)
-        bucket = self.add_up(torch.cat([marks, *(gradient.flatten() for gradient in small)]))
+        bucket = self.all_reduce_sum(torch.cat([marks, *(gradient.flatten() for gradient in small)]))
         marks, *sums = bucket.split([len(marks), *(gradient.numel() for gradient in small)])
         for gradient, total in zip(small, sums, strict=True):
             gradient.copy_(total.view_as(gradient))
         for parameter, gradient, mark in zip(parameters, gradients, marks.tolist(), strict=True):
             if mark:
-                parameter.grad = gradient if gradient.numel() < _BUCKET else self.add_up(gradient)
+                parameter.grad = gradient if gradient.numel() < _BUCKET else self.all_reduce_sum(gradient)
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """See `Processes.any`."""
-        return tuple(self.highest(torch.tensor(flags, dtype=torch.uint8)).bool().tolist())
+        return tuple(self.all_reduce_max(torch.tensor(flags, dtype=torch.uint8)).bool().tolist())
 
     @torch.no_grad()
-    def spread(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """See `Processes.spread`."""
         for tensor in tensors:
             whole = tensor.contiguous()
@@ -275,18 +275,18 @@ class Group:
                 dist.broadcast(whole, src=0)
             tensor.copy_(whole)
 
-    def tell(self, text: Callable[[], str]) -> str:
+    def broadcast_text(self, text: Callable[[], str]) -> str:
         """See `Processes.tell`."""
         message = torch.frombuffer(bytearray(text().encode()), dtype=torch.uint8) if self.main else None
         size = torch.tensor(0 if message is None else len(message))
-        self.spread([size])
+        self.broadcast([size])
         content = torch.empty(int(size), dtype=torch.uint8) if message is None else message
-        self.spread([content])
+        self.broadcast([content])
         return bytes(content.numpy()).decode()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """See `Processes.wait`."""
-        self.add_up(torch.zeros(1))
+        self.all_reduce_sum(torch.zeros(1))
 
     def _collect(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """Rows of all processes, of which each has so many."""
@@ -310,14 +310,14 @@ class _Gather(torch.autograd.Function):
     """Rows of all processes; the gradient of a row is the sum of what all processes make of it."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, total: int, group: Group) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, total: int, group: ProcessGroup) -> Tensor:
         ctx.group, ctx.total = group, total
         return group.collect(rows, total)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.group.add_up(gradient.contiguous().clone())[ctx.group.part(ctx.total)], None, None
+        return ctx.group.all_reduce_sum(gradient.contiguous().clone())[ctx.group.part(ctx.total)], None, None
 
 
 @contextmanager

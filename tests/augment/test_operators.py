@@ -144,7 +144,7 @@ def test_substitute_replaces_its_share_by_what_is_alike(sizes: list[int], ratio:
 @quick
 @given(st.lists(st.integers(0, 30), max_size=8), ratios, seeds, st.integers(1, 70))
 def test_insert_puts_what_is_alike_before_its_share(
-    sizes: list[int], ratio: float, seed: int, longest: int
+    sizes: list[int], ratio: float, seed: int, max_length: int
 ) -> None:
     whole = augment(Insert(ratio, shifted, 1000), numbered(sizes), seed)
     for before, after in whole:
@@ -153,6 +153,6 @@ def test_insert_puts_what_is_alike_before_its_share(
         assert len(inserted) == min(max(1, math.floor(ratio * len(before))), len(before))
         assert all(after[place] == after[place + 1] + 500 for place in inserted)
     for (_, after), (_, cut) in zip(
-        whole, augment(Insert(ratio, shifted, longest), numbered(sizes), seed), strict=True
+        whole, augment(Insert(ratio, shifted, max_length), numbered(sizes), seed), strict=True
     ):
-        assert cut == after[-longest:]
+        assert cut == after[-max_length:]

@@ -67,7 +67,7 @@ def test_streaming_says_what_it_held(tmp_path: Path) -> None:
             "data": folder,
             "model": "sasrec",
             "recipe": "default",
-            "settings": {"precision": "fp32", "width": 8, "batch_size": 16},
+            "settings": {"precision": "fp32", "hidden_size": 8, "batch_size": 16},
             "seed": 1,
             "batches": 2,
             "warmup": 1,
@@ -83,7 +83,7 @@ def test_training_times_every_batch_and_says_what_it_did() -> None:
             "data": {"users": 40, "items": 30, "length": 5},
             "model": "mclrec",
             "recipe": "default",
-            "settings": {"precision": "fp32", "batch_size": 64, "width": 8, "inner": 16},
+            "settings": {"precision": "fp32", "batch_size": 64, "hidden_size": 8, "inner_size": 16},
             "seed": 1,
             "batches": 4,
             "warmup": 2,
@@ -96,5 +96,5 @@ def test_training_times_every_batch_and_says_what_it_did() -> None:
     assert document["updates"] == 3
     assert document["dtype"] == "fp32"
     assert abs(document["first_loss"] - math.log(31)) < 0.1
-    expected = {"examples": 160, "targets": 160, "tokens": 400, "items": 30, "batch": 64, "width": 8}
+    expected = {"examples": 160, "targets": 160, "tokens": 400, "items": 30, "batch": 64, "hidden_size": 8}
     assert {key: document["work"][key] for key in expected} == expected

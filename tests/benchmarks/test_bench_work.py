@@ -10,7 +10,7 @@ from benchmarks.processes import BenchmarkError, Measurement
 from benchmarks.work import check_initial_loss, check_same_work
 
 Make = Callable[..., Measurement]
-WORK = {"examples": 131_413, "width": 64, "cuts": [5, 10]}
+WORK = {"examples": 131_413, "hidden_size": 64, "cuts": [5, 10]}
 
 
 def test_the_same_work(measured: Make) -> None:
@@ -21,9 +21,9 @@ def test_the_same_work(measured: Make) -> None:
 @pytest.mark.parametrize(
     ("work", "threads", "words"),
     [
-        ({**WORK, "width": 32}, 2, ["width", "a (round 1) 64", "b (round 2) 32"]),
+        ({**WORK, "hidden_size": 32}, 2, ["hidden_size", "a (round 1) 64", "b (round 2) 32"]),
         (WORK, 1, ["threads", "b (round 2) 1"]),
-        ({"width": 64, "cuts": [5, 10]}, 2, ["examples", "b (round 2) not stated"]),
+        ({"hidden_size": 64, "cuts": [5, 10]}, 2, ["examples", "b (round 2) not stated"]),
         ({**WORK, "layers": 2}, 2, ["layers", "a (round 1) not stated"]),
     ],
 )

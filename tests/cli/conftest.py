@@ -18,7 +18,7 @@ from mclrec.errors import MclrecWarning
 ODD = {3: "ä, é [bold] :smile:", 7: "日本"}
 """Ids that a comma, markup or an encoding could break."""
 
-SMALL = ["--set", "width=8", "--set", "inner=8", "--set", "epochs=2"]
+SMALL = ["--set", "hidden_size=8", "--set", "inner_size=8", "--set", "epochs=2"]
 
 
 class Outcome(NamedTuple):

@@ -82,7 +82,7 @@ def test_train_says_what_it_did(cli: Cli, world: Path) -> None:
     ]
     config = json.loads((directory / "config.json").read_text())
     assert config["command"] == "mclrec train log.csv --model sasrec " + " ".join(SMALL) + " --seed 3"
-    assert config["config"]["width"] == 8
+    assert config["config"]["hidden_size"] == 8
     assert config["seed"] == 3
     assert cli("train", "log.csv", "--model", "markov", "--seed", 3, "-q").err == ""
     assert (

@@ -81,7 +81,7 @@ CASES = {
     "unknown key": Case(f"{TRAIN} --set bta=1", ("setting of mclrec 'bta'", "did you mean 'beta'?")),
     "no value": Case(f"{TRAIN} --set beta", ("'beta'", "key=value")),
     "bad value": Case(f"{TRAIN} --set beta=-1", ("beta = -1", "greater than or equal to 0")),
-    "bad combination": Case(f"{TRAIN} --set heads=3", ("width = 64", "heads = 3")),
+    "bad combination": Case(f"{TRAIN} --set heads=3", ("hidden_size = 64", "heads = 3")),
     "unknown recipe": Case(f"{TRAIN} --recipe beuty", ("recipe of mclrec 'beuty'", "did you mean 'beauty'?")),
     "missing recipe file": Case(f"{TRAIN} --recipe my.toml", ("my.toml: no such recipe file",)),
     "bad TOML": Case(
@@ -135,8 +135,8 @@ CASES = {
     "out is under a file": Case("train log.csv --model markov --out log.csv/new", ("log.csv",)),
     "nothing to resume": Case(f"{TRAIN} --resume", ("new", "no checkpoint")),
     "resumed otherwise": Case(
-        "train log.csv --model sasrec --set width=8 --set inner=16 --out sasrec --resume",
-        ("inner", "16", "8"),
+        "train log.csv --model sasrec --set hidden_size=8 --set inner_size=16 --out sasrec --resume",
+        ("inner_size", "16", "8"),
     ),
     "from nowhere": Case(f"{TRAIN} --from nowhere", ("nowhere: no such model directory",)),
     "from another model": Case(f"{TRAIN} --from markov", ("markov",)),

@@ -16,7 +16,7 @@ from mclrec.runs.train import TrainRequest, train
 from mclrec.training.reporting import Reporter
 
 DATA = tiny_data(users=demo._HOUSEHOLD + 5, shortest=6)
-SMALL = {"width": 8, "inner": 8, "epochs": 1}
+SMALL = {"hidden_size": 8, "inner_size": 8, "epochs": 1}
 
 
 @pytest.fixture

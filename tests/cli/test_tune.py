@@ -11,7 +11,7 @@ import mclrec
 
 pytest.importorskip("optuna")
 
-SMALL = ("--set", "width=8", "--set", "inner=8", "--set", "epochs=2", "--set", "longest=8")
+SMALL = ("--set", "hidden_size=8", "--set", "inner_size=8", "--set", "epochs=2", "--set", "max_length=8")
 
 
 def test_from_space_to_recipe(cli: Cli, world: Path) -> None:

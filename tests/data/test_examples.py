@@ -28,10 +28,10 @@ def every(examples: Examples) -> IntArray:
 
 
 @given(LOGS, st.integers(1, 5))
-def test_prefixes_are_every_item_after_what_came_before(rows: list[list[int]], longest: int) -> None:
-    examples = prefixes(make(rows), longest)
+def test_prefixes_are_every_item_after_what_came_before(rows: list[list[int]], max_length: int) -> None:
+    examples = prefixes(make(rows), max_length)
     expected = [
-        (user, row[max(0, t - longest) : t], row[t])
+        (user, row[max(0, t - max_length) : t], row[t])
         for user, row in enumerate(rows)
         for t in range(1, len(row))
     ]
@@ -42,11 +42,11 @@ def test_prefixes_are_every_item_after_what_came_before(rows: list[list[int]], l
 
 @given(LOGS, st.integers(1, 5))
 def test_sequences_have_a_target_after_each_of_the_last_positions(
-    rows: list[list[int]], longest: int
+    rows: list[list[int]], max_length: int
 ) -> None:
-    examples = sequences(make(rows), longest)
+    examples = sequences(make(rows), max_length)
     users = [user for user, row in enumerate(rows) if len(row) >= 2]
-    stretches = [rows[user][-longest - 1 :] for user in users]
+    stretches = [rows[user][-max_length - 1 :] for user in users]
     assert examples.at(every(examples)).users.tolist() == users
     assert examples.inputs(every(examples)).tolist() == [stretch[:-1] for stretch in stretches]
     targets = [item for stretch in stretches for item in stretch[1:]]
@@ -87,6 +87,6 @@ def test_interactions_are_every_item_after_nothing(rows: list[list[int]]) -> Non
 
 
 @given(LOGS, st.integers(1, 5))
-def test_whole_histories_keep_nothing_back(rows: list[list[int]], longest: int) -> None:
-    examples = whole(make(rows), longest)
-    assert examples.inputs(every(examples)).tolist() == [row[-longest:] for row in rows if row]
+def test_whole_histories_keep_nothing_back(rows: list[list[int]], max_length: int) -> None:
+    examples = whole(make(rows), max_length)
+    assert examples.inputs(every(examples)).tolist() == [row[-max_length:] for row in rows if row]

@@ -26,10 +26,12 @@ def test_ranges_are_concatenated(pairs: list[tuple[int, int]]) -> None:
 
 
 @given(SEQUENCES.filter(bool), st.lists(st.integers(0, 7), max_size=9), st.none() | st.integers(0, 7))
-def test_takes_sequences(sequences: list[list[int]], rows: list[int], longest: int | None) -> None:
+def test_takes_sequences(sequences: list[list[int]], rows: list[int], max_length: int | None) -> None:
     chosen = np.array(rows, dtype=np.int64) % len(sequences)
-    taken = Packed.of(sequences).take(chosen, longest)
-    keep = [len(sequences[row]) if longest is None else min(len(sequences[row]), longest) for row in chosen]
+    taken = Packed.of(sequences).take(chosen, max_length)
+    keep = [
+        len(sequences[row]) if max_length is None else min(len(sequences[row]), max_length) for row in chosen
+    ]
     assert taken.tolist() == [
         sequences[row][len(sequences[row]) - kept :] for row, kept in zip(chosen, keep, strict=True)
     ]

@@ -21,21 +21,21 @@ def make(rows: list[list[int]]) -> SequenceData:
     whole=st.booleans(),
 )
 def test_another_prefix_with_the_same_target(rows: list[list[int]], whole: bool) -> None:
-    data, longest = make(rows), 3
-    examples = sequences(data, longest) if whole else prefixes(data, longest)
+    data, max_length = make(rows), 3
+    examples = sequences(data, max_length) if whole else prefixes(data, max_length)
     chosen = np.arange(len(examples))
-    found = SameTarget(longest)(examples, chosen, np.random.default_rng(0)).tolist()
+    found = SameTarget(max_length)(examples, chosen, np.random.default_rng(0)).tolist()
     every = [(row, end) for row in range(len(rows)) for end in range(1, len(rows[row]))]
     for number, history in enumerate(found):
         stretches = examples.at(np.array([number]))
         user = int(stretches.users[0])
         end = int(stretches.ends[0] - data.offsets[user])
         others = [
-            rows[row][max(0, place - longest) : place]
+            rows[row][max(0, place - max_length) : place]
             for row, place in every
             if rows[row][place] == rows[user][end] and (row, place) != (user, end)
         ]
-        assert history in (others or [rows[user][max(0, end - longest) : end]])
+        assert history in (others or [rows[user][max(0, end - max_length) : end]])
 
 
 def test_all_others_are_drawn_alike() -> None:

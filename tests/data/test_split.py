@@ -36,7 +36,7 @@ def check(split: Split) -> None:
             expected = data.items[data.offsets[user] : place].tolist()
             assert expected
             assert histories[row].tolist() == expected
-            assert targets.histories(np.array([row]), longest=2)[0].tolist() == expected[-2:]
+            assert targets.histories(np.array([row]), max_length=2)[0].tolist() == expected[-2:]
 
 
 LOGS = st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=8), min_size=1, max_size=6)

@@ -17,10 +17,10 @@ from mclrec.data.split import Targets, leave_one_out
 from mclrec.errors import EvaluationError
 from mclrec.evaluation import ranking
 from mclrec.evaluation.protocol import Seen
-from mclrec.evaluation.ranking import divided_top_items, evaluate, rank_targets, top_items
+from mclrec.evaluation.ranking import evaluate, rank_targets, sharded_top_items, top_items
 from mclrec.models.base import ItemTable, ModelConfig, Phase, Recommender, VectorRecommender
 from mclrec.models.sasrec import SASRec, SASRecConfig
-from mclrec.nn.items import divided
+from mclrec.nn.items import sharded
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def sequence_data(rows: Sequence[Sequence[int]], num_items: int) -> SequenceData
 class Scripted(Recommender):
     """Scores by a fixed table, one row a user; remembers the histories that it saw."""
 
-    longest = 3
+    max_length = 3
     config_type = ModelConfig
 
     def __init__(self, table: Tensor) -> None:
@@ -162,7 +162,7 @@ def test_chunks_do_not_change_ranks(seen: Seen, monkeypatch: pytest.MonkeyPatch)
     generator = np.random.default_rng(0)
     rows = [generator.integers(1, 51, size=length).tolist() for length in generator.integers(3, 9, size=100)]
     targets = leave_one_out(sequence_data(rows, 50)).test
-    model = SASRec(SASRecConfig.model_validate({"longest": 5, "width": 4, "inner": 4}), 50)
+    model = SASRec(SASRecConfig.model_validate({"max_length": 5, "hidden_size": 4, "inner_size": 4}), 50)
     whole = rank_targets(model, targets, seen=seen)
     monkeypatch.setattr(ranking, "SCORE_BYTES", 0)
     assert ranking.rows_per_chunk(50) == 32
@@ -223,7 +223,7 @@ def test_top_items_refuses_more_than_the_catalogue() -> None:
 class Vectors(VectorRecommender):
     """A user's vector is the query, and each process may have some of the items' vectors and biases."""
 
-    config_type, longest, divisible = ModelConfig, 3, True
+    config_type, max_length, supports_sharding = ModelConfig, 3, True
     item_tensors = ("table", "biases")
 
     def __init__(self, users: Tensor, table: Tensor, biases: Tensor) -> None:
@@ -259,7 +259,7 @@ def shared_out(size: int) -> tuple[list[Member], list[Vectors], Vectors, Targets
     table[4], biases[7] = torch.nan, -torch.inf
     parts, group = [], members(size)
     for member in group:
-        with divided(member):
+        with sharded(member):
             parts.append(Vectors(users, table, biases))
     return group, parts, Vectors(users, table, biases), leave_one_out(sequence_data(rows, 23)).test
 
@@ -292,7 +292,7 @@ def test_best_of_items_that_are_shared_out(dropped: bool, k: int, size: int) -> 
     queries = whole.users
     assert isinstance(queries, Tensor)
     expected = top_items(whole.items().scores(queries), k, seen)
-    found = together(group, lambda member: divided_top_items(parts[member.rank].items(), queries, k, seen))
+    found = together(group, lambda member: sharded_top_items(parts[member.rank].items(), queries, k, seen))
     for ids, values in found:
         assert torch.equal(ids, expected[0])
         assert torch.equal(values, expected[1])

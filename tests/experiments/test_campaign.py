@@ -19,7 +19,7 @@ from mclrec.runs import train as runs_train
 from mclrec.runs.train import TrainRequest
 from mclrec.runs.workers import lock_of
 
-SMALL = {"epochs": 2, "width": 8, "batch_size": 16}
+SMALL = {"epochs": 2, "hidden_size": 8, "batch_size": 16}
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def _reproduce(log: str, out: Path, epochs: int) -> subprocess.Popen[str]:
         "--set",
         "patience=99",
         "--set",
-        "width=8",
+        "hidden_size=8",
     ]
     return subprocess.Popen(
         [sys.executable, "-m", "mclrec", *words],

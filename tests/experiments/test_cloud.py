@@ -35,7 +35,7 @@ def test_what_has_collapsed_is_aligned_and_not_uniform() -> None:
 
 def _cells(tmp_path: Path, **settings: float) -> tuple[Cells, Entry]:
     log = write_log(tmp_path / "tiny.csv", tiny_data(users=20, shortest=5))
-    cell = Cell(str(log), "mclrec", settings={"epochs": 1, "width": 8, "longest": 5, **settings})
+    cell = Cell(str(log), "mclrec", settings={"epochs": 1, "hidden_size": 8, "max_length": 5, **settings})
     cells = Cells(tmp_path / "cells")
     assert do_cells(cells, [cell])
     return cells, Entry(str(log), "row", [cell])

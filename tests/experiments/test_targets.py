@@ -15,7 +15,7 @@ from mclrec.experiments.registry import SIZES, TARGETS, names
 from mclrec.experiments.reproduce import make_plan, reproduce
 from mclrec.experiments.target import Scope
 
-SMALL = {"epochs": 1, "width": 8, "longest": 5}
+SMALL = {"epochs": 1, "hidden_size": 8, "max_length": 5}
 SCOPE = Scope(("complete-journey",), settings=SMALL)
 
 

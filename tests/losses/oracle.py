@@ -9,9 +9,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor.parallel import loss_parallel
 
-from mclrec.losses.divided import divided_linear_cross_entropy
+from mclrec.losses.sharded_softmax import vocab_parallel_cross_entropy
 from mclrec.processes import Processes
-from mclrec.training.distributed import joined
+from mclrec.training.distributed import process_group
 
 CLASSES, WIDTH, ROWS = 11, 3, 7
 
@@ -27,7 +27,7 @@ def main(processes: Processes) -> None:
     first = most * processes.rank
     own, part = weight[first : first + most].clone().requires_grad_(), processes.part(ROWS)
     asked = queries[part].clone().requires_grad_()
-    ours = divided_linear_cross_entropy(
+    ours = vocab_parallel_cross_entropy(
         asked, own, None, targets[part], first=first, classes=len(own), among=processes, chunk=2
     )
     ours.backward()
@@ -43,11 +43,11 @@ def main(processes: Processes) -> None:
     assert isinstance(theirs, DTensor)
     assert everyone.grad is not None
     dist.all_reduce(everyone.grad)
-    torch.testing.assert_close(processes.add_up(ours.detach().clone()), theirs.full_tensor().detach())
+    torch.testing.assert_close(processes.all_reduce_sum(ours.detach().clone()), theirs.full_tensor().detach())
     torch.testing.assert_close(own.grad, again.grad)
     torch.testing.assert_close(asked.grad, everyone.grad[part])
 
 
 if __name__ == "__main__":
-    with joined(torch.device("cpu")) as group:
+    with process_group(torch.device("cpu")) as group:
         main(group)

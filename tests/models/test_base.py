@@ -144,7 +144,7 @@ class TestTrainingPhase:
 
 
 class Widths(ModelConfig):
-    width: int = 2
+    hidden_size: int = 2
 
 
 class Means(VectorRecommender):
@@ -154,7 +154,7 @@ class Means(VectorRecommender):
 
     def __init__(self, config: Widths, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.table = nn.Embedding(num_items + 1, config.width)
+        self.table = nn.Embedding(num_items + 1, config.hidden_size)
 
     def phases(self) -> Sequence[Phase]:
         return ()
@@ -182,7 +182,7 @@ def test_configurations_are_frozen_and_know_their_keys() -> None:
     with pytest.raises(ValidationError, match="widht"):
         Widths.model_validate({"widht": 3})
     with pytest.raises(ValidationError, match="frozen"):
-        Widths().width = 3
+        Widths().hidden_size = 3
 
 
 def test_a_term_shows_its_mean_without_its_weight() -> None:

@@ -17,7 +17,7 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> BERT4Rec:
     torch.manual_seed(0)
-    small = {"width": 8, "inner": 16, "longest": 4, "dropout": 0, "attention_dropout": 0}
+    small = {"hidden_size": 8, "inner_size": 16, "max_length": 4, "dropout": 0, "attention_dropout": 0}
     made = BERT4Rec(BERT4RecConfig.model_validate(small | settings), DATA.num_items)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)

@@ -18,7 +18,7 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> Caser:
     torch.manual_seed(0)
-    small = {"width": 4, "vertical": 2, "horizontal": 3, "dropout": 0, "longest": 3}
+    small = {"hidden_size": 4, "vertical": 2, "horizontal": 3, "dropout": 0, "max_length": 3}
     made = Caser(CaserConfig.model_validate(small | settings), DATA.num_items, DATA.num_users)
     torch.nn.init.normal_(made.item_biases)
     return made.double()
@@ -26,7 +26,7 @@ def model(**settings: Any) -> Caser:
 
 def naive(made: Caser, history: list[int]) -> torch.Tensor:
     """z of one history, filter by filter and window by window."""
-    length = made.longest
+    length = made.max_length
     image = [made.item_inputs.weight[item] for item in [0] * (length - len(history)) + history[-length:]]
     columns = []
     for weights in made.vertical.weight:

@@ -20,9 +20,9 @@ DATA = tiny_data()
 def test_the_contrast_is_that_of_the_two_views(unit: str, contrast: str) -> None:
     torch.manual_seed(0)
     small: dict[str, Any] = {
-        "width": 8,
-        "inner": 16,
-        "longest": 6,
+        "hidden_size": 8,
+        "inner_size": 16,
+        "max_length": 6,
         "dropout": 0,
         "attention_dropout": 0,
         "unit": unit,
@@ -46,7 +46,14 @@ def test_the_contrast_is_that_of_the_two_views(unit: str, contrast: str) -> None
 
 def test_r_is_weighed_on_the_same_pairs() -> None:
     torch.manual_seed(0)
-    settings = {"width": 8, "inner": 16, "longest": 6, "dropout": 0, "attention_dropout": 0, "gamma": 0.02}
+    settings = {
+        "hidden_size": 8,
+        "inner_size": 16,
+        "max_length": 6,
+        "dropout": 0,
+        "attention_dropout": 0,
+        "gamma": 0.02,
+    }
     made = CL4SRec(CL4SRecConfig.model_validate(settings), DATA.num_items)
     [phase] = made.phases()
     batch = phase.prepare(phase.examples(DATA), np.arange(30), np.random.default_rng(0))

@@ -19,7 +19,14 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> CoSeRec:
     torch.manual_seed(0)
-    small = {"width": 8, "inner": 16, "longest": 6, "unit": "sequences", "dropout": 0, "attention_dropout": 0}
+    small = {
+        "hidden_size": 8,
+        "inner_size": 16,
+        "max_length": 6,
+        "unit": "sequences",
+        "dropout": 0,
+        "attention_dropout": 0,
+    }
     made = CoSeRec(CoSeRecConfig.model_validate(small | settings), DATA.num_items)
     torch.nn.init.normal_(made.encoder.items.weight)
     made.on_fit_start(DATA)

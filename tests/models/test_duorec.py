@@ -18,7 +18,7 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> DuoRec:
     torch.manual_seed(0)
-    small = {"width": 8, "inner": 16, "longest": 6, "dropout": 0, "attention_dropout": 0}
+    small = {"hidden_size": 8, "inner_size": 16, "max_length": 6, "dropout": 0, "attention_dropout": 0}
     return DuoRec(DuoRecConfig.model_validate(small | settings), DATA.num_items)
 
 

@@ -19,8 +19,8 @@ DATA = tiny_data()
 def test_a_target_is_no_negative_of_its_own(loss: str, unit: str) -> None:
     torch.manual_seed(0)
     settings: dict[str, Any] = {
-        "width": 8,
-        "hidden": 6,
+        "hidden_size": 8,
+        "inner_size": 6,
         "dropout": 0,
         "loss": loss,
         "unit": unit,

@@ -21,7 +21,7 @@ CONTEXT = FitContext(DATA, 1, lambda: generator(1, Stream.CLUSTERING))
 
 def model(**settings: Any) -> ICLRec:
     torch.manual_seed(0)
-    small = {"width": 8, "inner": 16, "longest": 6, "intents": 3, "unit": "sequences"}
+    small = {"hidden_size": 8, "inner_size": 16, "max_length": 6, "intents": 3, "unit": "sequences"}
     return ICLRec(ICLRecConfig.model_validate(small | settings), DATA.num_items)
 
 

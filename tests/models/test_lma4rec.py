@@ -15,7 +15,14 @@ DATA = tiny_data()
 
 def test_the_masks_are_those_that_make_the_contrast_and_their_opposites() -> None:
     torch.manual_seed(0)
-    small = {"width": 8, "inner": 16, "longest": 6, "unit": "sequences", "dropout": 0, "attention_dropout": 0}
+    small = {
+        "hidden_size": 8,
+        "inner_size": 16,
+        "max_length": 6,
+        "unit": "sequences",
+        "dropout": 0,
+        "attention_dropout": 0,
+    }
     made = LMA4Rec(LMA4RecConfig.model_validate(small | {"keep": 0.6}), DATA.num_items)
     made.on_fit_start(DATA)
     [phase] = made.phases()

@@ -17,10 +17,10 @@ from mclrec.randomness import Stream, generator
 
 DATA = tiny_data()
 SETTINGS: dict[str, Any] = {
-    "width": 8,
+    "hidden_size": 8,
     "heads": 2,
-    "inner": 16,
-    "longest": 8,
+    "inner_size": 16,
+    "max_length": 8,
     "dropout": 0,
     "attention_dropout": 0,
 }

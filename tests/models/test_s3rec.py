@@ -16,7 +16,14 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> S3Rec:
     torch.manual_seed(0)
-    small = {"width": 8, "inner": 16, "longest": 6, "dropout": 0, "attention_dropout": 0, "unit": "sequences"}
+    small = {
+        "hidden_size": 8,
+        "inner_size": 16,
+        "max_length": 6,
+        "dropout": 0,
+        "attention_dropout": 0,
+        "unit": "sequences",
+    }
     made = S3Rec(S3RecConfig.model_validate(small | settings), DATA.num_items)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)

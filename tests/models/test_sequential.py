@@ -21,10 +21,10 @@ from mclrec.models.sequential import EncoderConfig
 ITEMS = 11
 ROWS = [[1, 2, 3, 4, 5, 6, 7], [8, 9], [10, 11, 1], [2, 4, 6, 8, 10, 1, 3, 5, 7, 9], [11]]
 SMALL: dict[str, Any] = {
-    "width": 8,
+    "hidden_size": 8,
     "heads": 2,
-    "inner": 16,
-    "longest": 6,
+    "inner_size": 16,
+    "max_length": 6,
     "dropout": 0,
     "attention_dropout": 0,
 }
@@ -63,11 +63,11 @@ def test_regime_decides_examples_and_negatives(unit: str, loss: str, positions: 
     made = model(unit=unit, loss=loss, positions=positions)
     [phase] = made.phases()
     batch, examples = batch_of(made), phase.examples(data())
-    assert examples.at(np.arange(len(examples))).lengths.max() == SMALL["longest"]
+    assert examples.at(np.arange(len(examples))).lengths.max() == SMALL["max_length"]
     assert (batch.negatives is None) == (loss == "softmax")
     targets = len(batch) if unit == "prefixes" else len(batch.histories.items)
     assert len(batch.targets) == targets
-    assert made.target_states(batch).shape == (targets, SMALL["width"])
+    assert made.target_states(batch).shape == (targets, SMALL["hidden_size"])
     assert [update.group for update in phase.updates] == ["all"]
     assert (phase.epochs, phase.validate) == (None, True)
     assert isinstance(getattr(phase, "negatives", None), UniformNegatives) == (loss == "bce")
@@ -81,7 +81,7 @@ def test_position_that_is_looked_up(positions: str, lengths: list[int]) -> None:
     made.encoder.norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     rows = [np.arange(1, 1 + length) for length in lengths]
     made.query_vectors(Histories.of(Packed.of(rows)))
-    first = (lambda length: SMALL["longest"] - length) if positions == "newest" else (lambda length: 0)
+    first = (lambda length: SMALL["max_length"] - length) if positions == "newest" else (lambda length: 0)
     assert made.encoder.positions is not None
     items, places = made.encoder.items.weight, made.encoder.positions.weight
     # Inside the encoder the longest history comes first; spare places follow.
@@ -105,12 +105,12 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(positions: str) -> None:
 
 
 def test_configuration_reaches_the_encoder() -> None:
-    settings = {"longest": 9, "width": 12, "layers": 3, "heads": 3, "inner": 20}
+    settings = {"max_length": 9, "hidden_size": 12, "layers": 3, "heads": 3, "inner_size": 20}
     rates = {"dropout": 0.1, "attention_dropout": 0.2, "positions": "newest", "norm": "pre"}
     assert set(settings | rates) == set(EncoderConfig.model_fields)
     made = SASRec(SASRecConfig.model_validate(settings | rates), ITEMS)
     encoder = made.encoder
-    assert (made.longest, encoder.longest, encoder.positions_from) == (9, 9, "newest")
+    assert (made.max_length, encoder.max_length, encoder.positions_from) == (9, 9, "newest")
     assert encoder.items.weight.shape == (ITEMS + 2, 12)
     assert encoder.positions is not None
     assert encoder.positions.weight.shape == (9, 12)

@@ -19,7 +19,14 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> SRMA:
     torch.manual_seed(0)
-    small = {"width": 8, "inner": 16, "longest": 6, "unit": "sequences", "dropout": 0, "attention_dropout": 0}
+    small = {
+        "hidden_size": 8,
+        "inner_size": 16,
+        "max_length": 6,
+        "unit": "sequences",
+        "dropout": 0,
+        "attention_dropout": 0,
+    }
     made = SRMA(SRMAConfig.model_validate(small | settings), DATA.num_items)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -27,7 +34,7 @@ def model(**settings: Any) -> SRMA:
 
 
 def test_each_pass_leaves_out_as_many_layers_as_asked_and_inference_none() -> None:
-    layers = DroppedLayers(3, 2, width=4, dropout=0)
+    layers = DroppedLayers(3, 2, hidden_size=4, dropout=0)
     for parameter in layers.parameters():
         torch.nn.init.normal_(parameter)
     x = torch.randn(5, 4)

@@ -29,7 +29,7 @@ from mclrec.models.tensors import load_tensors, save_tensors
 
 
 class TinyConfig(ModelConfig):
-    width: int = Field(default=4, ge=1)
+    hidden_size: int = Field(default=4, ge=1)
     lambda_: float = Field(default=0.5, alias="lambda")
 
 
@@ -38,12 +38,12 @@ class Tiny(VectorRecommender):
 
     config_type = TinyConfig
     config: TinyConfig
-    longest = 3
+    max_length = 3
 
     def __init__(self, config: TinyConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.table = nn.Embedding(num_items + 1, config.width)
-        self.first = nn.Linear(config.width, config.width)
+        self.table = nn.Embedding(num_items + 1, config.hidden_size)
+        self.first = nn.Linear(config.hidden_size, config.hidden_size)
         self.second = self.first
         self.scale = nn.Parameter(torch.tensor(1.5, dtype=torch.bfloat16))
         self.register_buffer("steps", torch.tensor([7, 8]))
@@ -81,7 +81,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tiny(kind: type[Tiny] = Tiny) -> Tiny:
     torch.manual_seed(3)
-    return kind(TinyConfig.model_validate({"width": 4, "lambda": 0.25}), len(ITEMS), len(USERS))
+    return kind(TinyConfig.model_validate({"hidden_size": 4, "lambda": 0.25}), len(ITEMS), len(USERS))
 
 
 def saved(directory: Path, **extra: Any) -> Path:
@@ -117,7 +117,7 @@ def test_a_loaded_model_is_the_saved_one(tmp_path: Path) -> None:
     assert list(loaded.items) == list(ITEMS)
     assert loaded.counts.tolist() == COUNTS.tolist()
     assert loaded.counts.dtype == np.int64
-    assert (loaded.info["seed"], loaded.info["config"]) == (1, {"width": 4, "lambda": 0.25})
+    assert (loaded.info["seed"], loaded.info["config"]) == (1, {"hidden_size": 4, "lambda": 0.25})
     stored = loaded.model.state_dict()
     assert stored.keys() == model.state_dict().keys()
     for name, value in model.state_dict().items():
@@ -230,16 +230,17 @@ def test_what_is_no_model_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2, but this version of mclrec reads 1"),
+        ({"format": 1}, "format 1, but this version of mclrec reads 2; train it again"),
+        ({"format": 3}, "format 3, but this version of mclrec reads 2; update mclrec"),
         ({"format": None}, "format None"),
         ({"model": "tinny"}, "unknown model 'tinny'; did you mean 'tiny'"),
         ({"model": 3}, "model is missing or not of type str"),
         ({"num_items": 6}, "items.parquet: holds 5 ids, config.json says 6"),
         ({"num_items": "5"}, "num_items is missing or not of type int"),
-        ({"config": {"width": 4, "lamda": 1}}, "unknown key 'lamda'"),
-        ({"config": {"width": 0}}, "width = 0: should be greater than or equal to 1"),
-        ({"config": {"width": 5}}, "model.safetensors: does not fit config.json: size mismatch"),
-        ({"config": {"width": 10**15}}, "config.json: "),
+        ({"config": {"hidden_size": 4, "lamda": 1}}, "unknown key 'lamda'"),
+        ({"config": {"hidden_size": 0}}, "hidden_size = 0: should be greater than or equal to 1"),
+        ({"config": {"hidden_size": 5}}, "model.safetensors: does not fit config.json: size mismatch"),
+        ({"config": {"hidden_size": 10**15}}, "config.json: "),
     ],
 )
 def test_a_config_that_does_not_fit(tmp_path: Path, change: dict[str, Any], message: str) -> None:

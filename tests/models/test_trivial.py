@@ -63,10 +63,10 @@ def test_popularity(rows: list[list[int]], history: list[int]) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=8), st.integers(1, 4))
-def test_recency(rows: list[list[int]], history: list[int], longest: int) -> None:
-    model = Recency(RecencyConfig(longest=longest), NUM_ITEMS)
+def test_recency(rows: list[list[int]], history: list[int], max_length: int) -> None:
+    model = Recency(RecencyConfig(max_length=max_length), NUM_ITEMS)
     model.on_fit_start(training(rows))
-    own = list(dict.fromkeys(history[::-1][:longest]))
+    own = list(dict.fromkeys(history[::-1][:max_length]))
     others = [item for item in range(1, NUM_ITEMS + 1) if item not in own]
     assert order(model, history) == own + sorted(others, key=lambda item: (-popularity(rows, item), item))
 
@@ -133,4 +133,4 @@ def test_settings_are_checked() -> None:
     with pytest.raises(ValidationError):
         MarkovConfig(window=0)
     with pytest.raises(ValidationError):
-        RecencyConfig(longest=0)
+        RecencyConfig(max_length=0)

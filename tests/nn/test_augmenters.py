@@ -46,13 +46,13 @@ def test_unit_length_whatever_the_scale() -> None:
 
 
 @pytest.mark.parametrize("make", [AttentionAugmenter, ConvolutionAugmenter])
-@pytest.mark.parametrize("width", [16, 10])
+@pytest.mark.parametrize("hidden_size", [16, 10])
 def test_the_other_kinds_have_length_one_and_see_the_whole_vector(
-    make: Callable[[int], nn.Module], width: int
+    make: Callable[[int], nn.Module], hidden_size: int
 ) -> None:
     torch.manual_seed(0)
-    hidden = torch.randn(5, width, requires_grad=True)
-    out = make(width)(hidden)
+    hidden = torch.randn(5, hidden_size, requires_grad=True)
+    out = make(hidden_size)(hidden)
     torch.testing.assert_close(out.norm(dim=1), torch.ones(5))
     (gradient,) = torch.autograd.grad((out * torch.randn_like(out)).sum(), hidden)
     assert (gradient != 0).all()

@@ -24,9 +24,9 @@ KINDS = ["gru", "convolution"]
 def encoder(kind: str) -> GRUEncoder | ConvolutionEncoder:
     torch.manual_seed(3)
     made = (
-        GRUEncoder(num_items=20, width=6, hidden=5, layers=2)
+        GRUEncoder(num_items=20, hidden_size=6, inner_size=5, layers=2)
         if kind == "gru"
-        else ConvolutionEncoder(num_items=20, width=6)
+        else ConvolutionEncoder(num_items=20, hidden_size=6)
     )
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -60,16 +60,19 @@ def test_a_state_knows_nothing_of_what_comes_later(kind: str) -> None:
 
 def test_gru_equals_the_naive_recurrence() -> None:
     torch.manual_seed(0)
-    made, batch = GRUEncoder(num_items=20, width=6, hidden=5).eval().double(), histories([4])
+    made, batch = GRUEncoder(num_items=20, hidden_size=6, inner_size=5).eval().double(), histories([4])
     state = torch.zeros(5, dtype=torch.float64)
     of_input, of_state, input_bias, state_bias = (
         cast("Tensor", weight) for weight in made.gru.all_weights[0]
     )
     for item in batch.items:
-        inner = of_input @ made.items.weight[item] + input_bias
+        inner_size = of_input @ made.items.weight[item] + input_bias
         outer = of_state @ state + state_bias
-        reset, update = torch.sigmoid(inner[:5] + outer[:5]), torch.sigmoid(inner[5:10] + outer[5:10])
-        state = (1 - update) * torch.tanh(inner[10:] + reset * outer[10:]) + update * state
+        reset, update = (
+            torch.sigmoid(inner_size[:5] + outer[:5]),
+            torch.sigmoid(inner_size[5:10] + outer[5:10]),
+        )
+        state = (1 - update) * torch.tanh(inner_size[10:] + reset * outer[10:]) + update * state
     torch.testing.assert_close(made.encode(batch.items, batch.offsets)[0], made.out(state))
 
 

@@ -11,7 +11,7 @@ from tests.threads import Member, members, together
 from torch import Tensor, nn
 
 from mclrec.nn import items
-from mclrec.nn.items import ItemEmbedding, Shard, divided, lookup
+from mclrec.nn.items import ItemEmbedding, Shard, lookup, sharded
 
 IDS = [torch.tensor([[3, 0, 3], [21, 7, 1]]), torch.tensor([7, 7, 20]), torch.empty(0, dtype=torch.int64)]
 """What each of three processes wants of 22 rows."""
@@ -33,14 +33,14 @@ def test_every_row_is_one_process_s_own(size: int, rows: int) -> None:
         assert [sum(counts[:rank]) for rank in range(size)] == [min(first, rows) for first in firsts]
 
 
-@pytest.mark.parametrize(("num_items", "width"), [(1, 2), (37, 8), (301, 7), (1000, 64)])
+@pytest.mark.parametrize(("num_items", "hidden_size"), [(1, 2), (37, 8), (301, 7), (1000, 64)])
 @pytest.mark.parametrize("drawn", [1, 1 << 10, 1 << 22])
 def test_first_vectors_are_those_of_torch_however_they_are_divided(
-    num_items: int, width: int, drawn: int, monkeypatch: pytest.MonkeyPatch
+    num_items: int, hidden_size: int, drawn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(items, "_DRAWN", drawn)
     torch.manual_seed(3)
-    expected = nn.Embedding(num_items + 2, width)
+    expected = nn.Embedding(num_items + 2, hidden_size)
     first = expected.weight.detach().clone()
     nn.init.normal_(expected.weight, std=0.02)
     after = torch.rand(1)
@@ -48,8 +48,8 @@ def test_first_vectors_are_those_of_torch_however_they_are_divided(
         firsts, seconds = [], []
         for member in members(size):
             torch.manual_seed(3)
-            with divided(member):
-                made = ItemEmbedding(num_items, width)
+            with sharded(member):
+                made = ItemEmbedding(num_items, hidden_size)
             firsts.append(made.weight.detach().clone())
             made.draw(0.02)
             seconds.append(made.weight.detach())
@@ -98,20 +98,20 @@ def test_numbers_are_looked_up_like_rows() -> None:
 
 
 def test_what_travels_is_distinct_rows_of_others_and_their_gradients() -> None:
-    width = 4
+    hidden_size = 4
     travelled = [0] * 3
 
     class Counting(Member):
-        def exchange(
+        def all_to_all(
             self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
         ) -> tuple[Tensor, Sequence[int]]:
             if rows.is_floating_point():
-                travelled[self.rank] += rows.nbytes - sent[self.rank] * width * rows.itemsize
-            return super().exchange(rows, sent, received)
+                travelled[self.rank] += rows.nbytes - sent[self.rank] * hidden_size * rows.itemsize
+            return super().all_to_all(rows, sent, received)
 
     def work(member: Member) -> int:
         shard = Shard(22, member)
-        own = torch.zeros(shard.count(22), width, requires_grad=True)
+        own = torch.zeros(shard.count(22), hidden_size, requires_grad=True)
         lookup(own, IDS[member.rank], shard).sum().backward()
         wanted = set(IDS[member.rank].flatten().tolist())
         return len(wanted - set(range(shard.first, shard.first + shard.count(22))))
@@ -119,4 +119,4 @@ def test_what_travels_is_distinct_rows_of_others_and_their_gradients() -> None:
     others = together(
         [Counting(member.rank, 3, member._barrier, member._said) for member in members(3)], work
     )
-    assert sum(travelled) == 2 * 4 * width * sum(others)
+    assert sum(travelled) == 2 * 4 * hidden_size * sum(others)

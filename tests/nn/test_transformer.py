@@ -20,11 +20,11 @@ def encoder(
     torch.manual_seed(3)
     made = TransformerEncoder(
         num_items=20,
-        longest=12,
-        width=8,
+        max_length=12,
+        hidden_size=8,
         layers=layers,
         heads=2,
-        inner=16,
+        inner_size=16,
         positions=positions,  # type: ignore[arg-type]
         causal=causal,
         norm=norm,  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def tensors(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
 def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
     """One history, one token and one head at a time: post-norm blocks of section 2.2, or pre-norm."""
     pre = not isinstance(model.last_norm, torch.nn.Identity)
-    n, length = model.longest, len(items)
+    n, length = model.max_length, len(items)
     first = n - length if model.positions_from == "newest" else 0
     places = torch.zeros(n, 8) if model.positions is None else model.positions.weight
     x = [model.norm(model.items.weight[i] + places[first + t]) for t, i in enumerate(items)]
@@ -75,8 +75,8 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
                 heads.append(sum(w * qkv[s][2][cut] for w, s in zip(weights, seen, strict=True)))
             attended = x[t] + block.out(torch.cat(heads))
             attended = attended if pre else block.attention_norm(attended)
-            inner = torch.nn.functional.gelu(block.up(block.norm(attended) if pre else attended))
-            whole = attended + block.down(inner)
+            inner_size = torch.nn.functional.gelu(block.up(block.norm(attended) if pre else attended))
+            whole = attended + block.down(inner_size)
             out.append(whole if pre else block.norm(whole))
         x = out
     states: torch.Tensor = model.last_norm(torch.stack(x))
@@ -137,11 +137,11 @@ def test_a_history_of_hidden_items_only_stays_finite() -> None:
     assert encoder().encode(*tensors(Packed.of([[0], [0, 0]])), "all").isfinite().all()
 
 
-@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), longest=st.integers(50, 300))
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), max_length=st.integers(50, 300))
 @settings(max_examples=50, deadline=None)
-def test_layout_puts_whole_histories_into_blocks(lengths: list[int], longest: int) -> None:
+def test_layout_puts_whole_histories_into_blocks(lengths: list[int], max_length: int) -> None:
     offsets = torch.tensor([0, *np.cumsum(lengths)])
-    plan = layout(offsets, torch.device("cpu"), longest)
+    plan = layout(offsets, torch.device("cpu"), max_length)
     total = sum(lengths)
     assert plan.order[plan.inverse].tolist() == list(range(total))
     assert plan.inverse[offsets[1:] - 1].tolist() == plan.last.tolist()

@@ -21,7 +21,7 @@ BUILT_IN = ("mclrec", "sasrec", "popularity", "recency", "markov")
 
 class PlainConfig(ModelConfig):
     lambda_: float = Field(default=0.5, ge=0, alias="lambda")
-    width: int = Field(default=8, ge=1)
+    hidden_size: int = Field(default=8, ge=1)
     gamma: float | None = None
 
 
@@ -147,10 +147,10 @@ def test_unknown_names_suggest_the_nearest(plain: str, tmp_path: Path) -> None:
     fails("did you mean 'lambda'", plain, "x", None, {"lamda": 1})
     fails("did you mean 'learning_rate'", plain, "x", None, {"lerning_rate": 1})
     fails(
-        "mine.toml.model: unknown key 'widht'; did you mean 'width'",
+        "mine.toml.model: unknown key 'hiden_size'; did you mean 'hidden_size'",
         plain,
         "x",
-        write(tmp_path, "[model]\nwidht=1"),
+        write(tmp_path, "[model]\nhiden_size=1"),
     )
     fails(
         "mine.toml: unknown key 'modle'; did you mean 'model'",
@@ -162,7 +162,7 @@ def test_unknown_names_suggest_the_nearest(plain: str, tmp_path: Path) -> None:
 
 def test_a_bad_value_names_key_value_and_what_is_allowed(plain: str, tmp_path: Path) -> None:
     fails("lambda = -1: should be greater than or equal to 0", plain, "x", None, {"lambda": -1})
-    fails("width = 'wide': should be a valid integer", plain, "x", None, {"width": "wide"})
+    fails("hidden_size = 'wide': should be a valid integer", plain, "x", None, {"hidden_size": "wide"})
     fails(
         "epochs = 0: should be greater than or equal to 1 (and 1 more)",
         plain,
@@ -173,10 +173,10 @@ def test_a_bad_value_names_key_value_and_what_is_allowed(plain: str, tmp_path: P
     fails("seen = 'maybe': should be 'keep' or 'drop'", plain, "x", None, {"seen": "maybe"})
     fails("did you mean 'ndcg'", plain, "x", None, {"metric": "ndgc@20"})
     fails("learning_rate = 'nan': should be a finite number", plain, "x", None, {"learning_rate": "nan"})
-    file = write(tmp_path, "[model]\nwidth = 0\n")
-    fails(f"{file}.model: width = 0: should be", plain, "x", file)
-    with pytest.raises(ConfigError, match=r"^width = -1: should be"):
-        resolve(plain, "x", file, {"width": -1})
+    file = write(tmp_path, "[model]\nhidden_size = 0\n")
+    fails(f"{file}.model: hidden_size = 0: should be", plain, "x", file)
+    with pytest.raises(ConfigError, match=r"^hidden_size = -1: should be"):
+        resolve(plain, "x", file, {"hidden_size": -1})
 
 
 def test_files_that_are_no_recipes(plain: str, tmp_path: Path) -> None:

@@ -35,15 +35,15 @@ class PlainBlock(nn.Module):
 
     def __init__(self, config: SequentialConfig) -> None:
         super().__init__()
-        width = config.width
+        hidden_size = config.hidden_size
         self.heads = config.heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
-        self.up = nn.Linear(width, config.inner)
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size)
+        self.attention_norm = nn.LayerNorm(hidden_size, eps=1e-12)
+        self.up = nn.Linear(hidden_size, config.inner_size)
         self.gelu = nn.GELU()
-        self.down = nn.Linear(config.inner, width)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.down = nn.Linear(config.inner_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
         self.attention_dropout = nn.Dropout(config.attention_dropout)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -66,16 +66,16 @@ class PlainEncoder(nn.Module):
 
     def __init__(self, config: SequentialConfig, num_items: int) -> None:
         super().__init__()
-        self.longest, self.newest = config.longest, config.positions == "newest"
-        self.items = nn.Embedding(num_items + 2, config.width, padding_idx=0)
-        self.positions = nn.Embedding(config.longest, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=1e-12)
+        self.max_length, self.newest = config.max_length, config.positions == "newest"
+        self.items = nn.Embedding(num_items + 2, config.hidden_size, padding_idx=0)
+        self.positions = nn.Embedding(config.max_length, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=1e-12)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(PlainBlock(config) for _ in range(config.layers))
 
     def forward(self, histories: list[list[int]]) -> Tensor:
         """(B, n, d); what stands behind a history's end means nothing."""
-        n = self.longest
+        n = self.max_length
         items = torch.zeros(len(histories), n, dtype=torch.int64)
         places = torch.zeros(len(histories), n, dtype=torch.int64)
         seen = torch.zeros(len(histories), n, n, dtype=torch.bool)
@@ -133,14 +133,14 @@ class PlainSASRec(nn.Module):
 class PlainAugmenter(nn.Module):
     """Eq. 5: d -> d/2 -> d/4 -> d, then length 1."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width, width // 2),
+            nn.Linear(hidden_size, hidden_size // 2),
             nn.GELU(),
-            nn.Linear(width // 2, width // 4),
+            nn.Linear(hidden_size // 2, hidden_size // 4),
             nn.GELU(),
-            nn.Linear(width // 4, width),
+            nn.Linear(hidden_size // 4, hidden_size),
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -155,8 +155,8 @@ class PlainMCLRec(PlainSASRec):
 
     def __init__(self, config: MCLRecConfig, num_items: int) -> None:
         super().__init__(config, num_items)
-        self.augmenter1 = PlainAugmenter(config.width)
-        self.augmenter2 = self.augmenter1 if config.shared_augmenter else PlainAugmenter(config.width)
+        self.augmenter1 = PlainAugmenter(config.hidden_size)
+        self.augmenter2 = self.augmenter1 if config.shared_augmenter else PlainAugmenter(config.hidden_size)
         self.gamma = 0.1 * config.beta if config.gamma is None else config.gamma
 
     def encoder_loss(self, batch: Batch) -> Parts:

@@ -23,7 +23,7 @@ from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.nn.dropout import seed_dropout
 
 ITEMS = 9
-SMALL: dict[str, Any] = {"width": 8, "heads": 2, "inner": 12, "longest": 5}
+SMALL: dict[str, Any] = {"hidden_size": 8, "heads": 2, "inner_size": 12, "max_length": 5}
 RATES = [(0.5, 0.0), (0.0, 0.5), (0.2, 0.1), (0.1, 0.2)]
 """Of hidden units and of attention weights."""
 
@@ -90,7 +90,7 @@ def test_dropout_falls_where_and_as_often_as_torchs(rates: tuple[float, float]) 
                 expected = plain.encoder([history] * copies)[:, : len(history)]
             states = model.target_states(Batch(histories, histories.items, 1.0))
         states = states.view(
-            copies, -1, SMALL["width"]
+            copies, -1, SMALL["hidden_size"]
         )  # the tokens of history and neighbour, or the last of each
         if unit == "prefixes":
             same_distribution(states[:, 0], expected[:, -1])

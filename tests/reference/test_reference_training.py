@@ -29,10 +29,10 @@ from mclrec.training.trainer import Trainer
 
 ITEMS, LONGEST = 50, 6
 SMALL: dict[str, Any] = {
-    "width": 8,
+    "hidden_size": 8,
     "heads": 2,
-    "inner": 12,
-    "longest": LONGEST,
+    "inner_size": 12,
+    "max_length": LONGEST,
     "dropout": 0,
     "attention_dropout": 0,
 }
@@ -206,7 +206,7 @@ def test_ablations_and_depths(ablation: dict[str, Any], unit: str) -> None:
 @pytest.mark.parametrize("unit", CHOICES["unit"])
 def test_more_and_longer_histories(unit: str) -> None:
     """Several groups of like length, and more targets than the softmax takes at a time."""
-    model = sasrec(unit=unit, longest=20)
+    model = sasrec(unit=unit, max_length=20)
     lengths = np.random.default_rng(2).geometric(0.15, size=60).clip(2, 25).tolist()
     batch = batch_of(model, lengths, size=280)
     assert len(batch.targets) > 256

@@ -13,7 +13,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     log = write_log(folder / "tiny.csv", tiny_data(shortest=5))
     requests = [
         TrainRequest(log, "markov", out=folder / "markov"),
-        TrainRequest(log, "sasrec", settings={"epochs": 2, "width": 8}, out=folder / "sasrec"),
+        TrainRequest(log, "sasrec", settings={"epochs": 2, "hidden_size": 8}, out=folder / "sasrec"),
     ]
     return [train(request) for request in requests]
 

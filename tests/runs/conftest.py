@@ -13,7 +13,7 @@ from mclrec.runs.run import Run
 from mclrec.runs.sources import DataSource
 from mclrec.runs.train import TrainRequest, train
 
-SASREC: dict[str, Any] = {"width": 8, "inner": 16, "longest": 8, "batch_size": 16, "epochs": 2}
+SASREC: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "batch_size": 16, "epochs": 2}
 OPTIONS = {"min_count": 1, "columns": {"user": "user", "item": "item", "time": "time"}}
 
 Start = Callable[..., Run]

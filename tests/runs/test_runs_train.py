@@ -70,7 +70,7 @@ def test_directory(trained: Run) -> None:
 def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> None:
     info, data = trained.info, tiny_data()
     assert (info["model"], info["seed"], info["split"], info["base"]) == ("sasrec", 1, "leave-one-out", None)
-    assert (info["num_items"], info["config"]["width"], info["training"]["epochs"]) == (15, 8, 2)
+    assert (info["num_items"], info["config"]["hidden_size"], info["training"]["epochs"]) == (15, 8, 2)
     assert info["data"] == {
         "name": "small",
         "fingerprint": data.fingerprint,
@@ -80,7 +80,7 @@ def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> Non
     assert info["recipe"]["section"] == "default"
     assert info["recipe"]["source"]
     assert (info["versions"]["mclrec"], info["versions"]["torch"]) == (__version__, torch.__version__)
-    assert info["command"].startswith(f"mclrec train {log} --model sasrec --seed 1 --set width=8")
+    assert info["command"].startswith(f"mclrec train {log} --model sasrec --seed 1 --set hidden_size=8")
 
 
 def test_numbers_are_those_of_the_saved_model(trained: Run) -> None:
@@ -177,7 +177,7 @@ def test_a_directory_in_use_is_left_alone(log: Path, tmp_path: Path) -> None:
         TrainRequest(tiny_data(), "mclerc"),
         TrainRequest(tiny_data(), device="gpu"),
         TrainRequest(tiny_data(), split="random"),
-        TrainRequest(tiny_data(), "sasrec", settings={"widht": 3}),
+        TrainRequest(tiny_data(), "sasrec", settings={"hidden_siz": 3}),
         TrainRequest(tiny_data(), "sasrec", base=Path("gone")),
         TrainRequest(tiny_data(), "sasrec", resume=True),
         TrainRequest(tiny_data(longest=3), "sasrec"),
@@ -245,7 +245,7 @@ def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path)
     other = write_log(tmp_path / "other.csv", at_random_times(tiny_data(seed=1)))
     changes: dict[str, dict[str, Any]] = {
         "another seed: the run has 1, now it is 2": {"seed": 2},
-        "another setting width: the run has 8, now it is 16": {"settings": {"width": 16}},
+        "another setting hidden_size: the run has 8, now it is 16": {"settings": {"hidden_size": 16}},
         "another setting batch_size": {"settings": {"batch_size": 8}},
         "another split: the run has 'leave-one-out', now it is 'time'": {"split": "time"},
         "another base: the run has None": {"base": trained.directory},

@@ -44,7 +44,7 @@ def test_tensorboard_reads_the_history(log: Path, tmp_path: Path) -> None:
         [epoch["seconds"] for epoch in history]
     )
     [text] = events.Tensors("settings/text_summary")
-    assert b"| width | 8 |" in text.tensor_proto.string_val[0]
+    assert b"| hidden_size | 8 |" in text.tensor_proto.string_val[0]
     assert events.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name == "hparams"
 
 

@@ -16,10 +16,10 @@ from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ConfigError
 from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel, load_model, save_model
-from mclrec.nn.items import divided
+from mclrec.nn.items import sharded
 from mclrec.recipes import resolve
 from mclrec.runs.train import build
-from mclrec.runs.transfer import take_over
+from mclrec.runs.transfer import warm_start
 
 ITEMS = "encoder.items.weight"
 EARLIER = Vocabulary(["ale", "bun", "egg", "fig"])
@@ -28,7 +28,7 @@ USERS = Vocabulary(["ann", "bob"])
 
 
 def model(name: str, items: int, seed: int, users: int = 40, **settings: Any) -> Recommender:
-    small = {"width": 8, "longest": 8} | ({} if name == "bpr" else {"inner": 16})
+    small = {"hidden_size": 8, "max_length": 8} | ({} if name == "bpr" else {"inner_size": 16})
     recipe = resolve(name, "tiny", None, small | settings)
     return build(recipe, tiny_data(items=items, users=users), seed)
 
@@ -44,7 +44,7 @@ def earlier(tmp_path: Path) -> LoadedModel:
 def test_rows_follow_their_outside_ids(earlier: LoadedModel) -> None:
     newer = model("mclrec", 5, 2)
     initial, old = weights(newer), weights(earlier.model)
-    assert take_over(newer, NEWER, USERS, earlier) == 3
+    assert warm_start(newer, NEWER, USERS, earlier) == 3
     found = weights(newer)
     for place, outside in enumerate(NEWER, start=1):
         known = EARLIER.dense(outside)
@@ -61,12 +61,12 @@ def test_rows_follow_their_outside_ids(earlier: LoadedModel) -> None:
 def test_shared_out_rows_follow_their_outside_ids(name: str, tmp_path: Path) -> None:
     save_model(tmp_path, name=name, model=model(name, 4, 1), items=EARLIER, counts=np.arange(5))
     expected = model(name, 5, 2)
-    take_over(expected, NEWER, USERS, load_model(tmp_path))
+    warm_start(expected, NEWER, USERS, load_model(tmp_path))
     parts = []
     for member in (group := members(3)):
-        with divided(member):
+        with sharded(member):
             parts.append(model(name, 5, 2))
-    together(group, lambda member: take_over(parts[member.rank], NEWER, USERS, load_model(tmp_path)))
+    together(group, lambda member: warm_start(parts[member.rank], NEWER, USERS, load_model(tmp_path)))
     for key in (key for key in expected.state_dict() if key in expected.item_tensors):
         assert torch.equal(
             torch.cat([part.state_dict()[key] for part in parts]), expected.state_dict()[key]
@@ -77,16 +77,16 @@ def test_another_class_is_refused(earlier: LoadedModel) -> None:
     other = model("sasrec", 5, 2)
     before = weights(other)
     with pytest.raises(ConfigError, match=r"cannot go on from a mclrec model .*: use --model mclrec$"):
-        take_over(other, NEWER, USERS, earlier)
+        warm_start(other, NEWER, USERS, earlier)
     assert same(weights(other), before)
 
 
-@pytest.mark.parametrize("settings", [{"width": 16}, {"longest": 9}, {"layers": 3}, {"layers": 1}])
+@pytest.mark.parametrize("settings", [{"hidden_size": 16}, {"max_length": 9}, {"layers": 3}, {"layers": 1}])
 def test_another_shape_is_refused(settings: dict[str, int], earlier: LoadedModel) -> None:
     other = model("mclrec", 5, 2, **settings)
     before = weights(other)
     with pytest.raises(ConfigError, match="give the same settings") as caught:
-        take_over(other, NEWER, USERS, earlier)
+        warm_start(other, NEWER, USERS, earlier)
     assert "\n" not in str(caught.value)
     assert same(weights(other), before)
 
@@ -96,7 +96,7 @@ def test_a_model_that_counts_is_refused(tmp_path: Path) -> None:
     save_model(tmp_path / "run", name="popularity", model=made, items=EARLIER, counts=np.arange(5))
     newer = build(resolve("popularity", "tiny", None, {}), tiny_data(items=5), 1)
     with pytest.raises(ConfigError, match=r"a popularity model only counts .* leave out --from"):
-        take_over(newer, NEWER, USERS, load_model(tmp_path / "run"))
+        warm_start(newer, NEWER, USERS, load_model(tmp_path / "run"))
 
 
 def test_users_keep_their_vectors(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_users_keep_their_vectors(tmp_path: Path) -> None:
     names = Vocabulary(["bob", "cid", "dan"])
     save_model(tmp_path / "run", name="bpr", model=old, items=EARLIER, counts=np.arange(5), users=names)
     initial = weights(new)["user_vectors.weight"]
-    take_over(new, NEWER, USERS, load_model(tmp_path / "run"))
+    warm_start(new, NEWER, USERS, load_model(tmp_path / "run"))
     found, source = weights(new)["user_vectors.weight"], weights(old)["user_vectors.weight"]
     assert torch.equal(found[1], initial[1])  # ann is new
     assert torch.equal(found[2], source[1])

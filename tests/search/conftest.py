@@ -15,7 +15,7 @@ from mclrec.search.worker import Job
 
 pytest.importorskip("optuna")
 
-SETTINGS: dict[str, Any] = {"width": 8, "inner": 16, "longest": 8, "epochs": 3}
+SETTINGS: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "epochs": 3}
 RECIPE = """
 [search]
 dropout = { low = 0.1, high = 0.6, step = 0.1 }

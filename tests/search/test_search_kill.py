@@ -23,7 +23,14 @@ TRIALS = 8
 
 
 def command(log: Path, storage: Path, workers: int) -> list[str]:
-    settings = {"width": 8, "inner": 16, "longest": 8, "epochs": 60, "patience": 60, "checkpoint_minutes": 0}
+    settings = {
+        "hidden_size": 8,
+        "inner_size": 16,
+        "max_length": 8,
+        "epochs": 60,
+        "patience": 60,
+        "checkpoint_minutes": 0,
+    }
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     return [
         *(sys.executable, "-m", "mclrec", "tune", str(log), "--model", "sasrec", "--min-count", "1"),
@@ -81,5 +88,5 @@ def test_no_trial_is_lost(tmp_path: Path) -> None:
     for path in directories:  # what was killed went on, and has each epoch once
         lines = [json.loads(line)["epoch"] for line in (path / "history.jsonl").read_text().splitlines()]
         assert lines == list(range(1, len(lines) + 1))
-    assert resolve("sasrec", "", folder / "best.toml").config.width == 8  # type: ignore[attr-defined]
+    assert resolve("sasrec", "", folder / "best.toml").config.hidden_size == 8  # type: ignore[attr-defined]
     assert f"mclrec train {log} --model sasrec --seed 1 --recipe {folder / 'best.toml'}" in second.stdout

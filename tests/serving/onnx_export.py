@@ -22,7 +22,7 @@ from mclrec.serving.export import OnnxReport, export_onnx
 from mclrec.serving.service import load_service
 
 DATA = tiny_data(items=90)
-SIZES = {"width": 8, "heads": 2, "inner": 16, "longest": 6}
+SIZES = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 6}
 EXPECTED = "expected.json"
 
 

@@ -55,7 +55,7 @@ def test_onnxruntime_answers_as_torch(made: Path, index: str | None) -> None:
     torchs, onnx = load_service(made, engine="torch"), load_service(made, index=index)
     assert (torchs.card["engine"], onnx.card["engine"]) == ("torch", "onnx")
     assert torchs.version == onnx.version == load_service(made / "onnx").version
-    assert onnx.engine.longest == torchs.engine.longest == 6
+    assert onnx.engine.max_length == torchs.engine.max_length == 6
     assert onnx.engine.num_items == len(onnx.catalogue) == DATA.num_items
     same(onnx.engine.answer(questions()), torchs.engine.answer(questions()))
     same([onnx.engine.similar(3, 5)], [torchs.engine.similar(3, 5)])
@@ -106,9 +106,9 @@ def test_damage_is_noticed(run: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"kind": "other"}, "not the manifest of an export"),
-        ({"format": 99}, "format 99, but 1 is read"),
+        ({"format": 99}, "format 99, but 2 is read"),
         ({"files": {}}, "its list of files is not that of an export"),
-        ({"longest": "6"}, "longest is missing or not of type int"),
+        ({"max_length": "6"}, "max_length is missing or not of type int"),
     ],
 )
 def test_foreign_manifests(run: Path, change: dict[str, Any], message: str) -> None:
@@ -226,9 +226,9 @@ def test_vectors(tmp_path: Path) -> None:
         ("caser", {}),
         ("gru4rec", {}),
         ("srma", {}),
-        ("mclrec", {"encoder": "gru", "inner": 16}),
+        ("mclrec", {"encoder": "gru", "inner_size": 16}),
         ("mclrec", {"encoder": "convolution"}),
-        ("sasrec", {"longest": 1}),
+        ("sasrec", {"max_length": 1}),
         ("sasrec", {"positions": "newest"}),
         ("sasrec", {"positions": "relative", "norm": "pre"}),
     ],

@@ -33,7 +33,7 @@ def test_recall(tmp_path: Path, biases: np.ndarray[tuple[int], np.dtype[np.float
     assert built["recall"] >= 0.99
     assert 1 <= built["probes"] < built["lists"]
     ranker = load_index(tmp_path / "index", exact, built["probes"])
-    asked = [Question(NOTHING, 10, barred=RNG.integers(1, 4001, 20)) for _ in QUERIES]
+    asked = [Question(NOTHING, 10, excluded=RNG.integers(1, 4001, 20)) for _ in QUERIES]
     hits = 0
     for found, wanted in zip(ranker.rank(QUERIES, asked), exact.rank(QUERIES, asked), strict=True):
         assert len(found.items) == 10
@@ -52,7 +52,7 @@ def test_what_it_leaves_to_exact_comparison(tmp_path: Path) -> None:
         Question(NOTHING, 900),
         Question(NOTHING, 3, allowed=np.array([5, 6, 7, 8])),
         Question(NOTHING, 2000),
-        Question(NOTHING, 5, barred=np.arange(1, 3990)),
+        Question(NOTHING, 5, excluded=np.arange(1, 3990)),
     ]
     for found, wanted in zip(ranker.rank(QUERIES[:4], asked), exact.rank(QUERIES[:4], asked), strict=True):
         assert found.items.tolist() == wanted.items.tolist()

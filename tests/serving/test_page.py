@@ -138,7 +138,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = replace(tiny_data(users=60), item_ids=Vocabulary(NAMES))
     out = tmp_path_factory.mktemp("model") / "named"
     train = partial(mclrec.train, data, "sasrec", out=out, progress=False)
-    train(epochs=5, width=16, layers=1, longest=10, batch_size=16, learning_rate=0.01)
+    train(epochs=5, width=16, layers=1, max_length=10, batch_size=16, learning_rate=0.01)
     return out
 
 

@@ -37,7 +37,7 @@ class Summing(VectorRecommender):
 
     config_type = ModelConfig
     needs_users: ClassVar[bool] = True
-    longest = 3
+    max_length = 3
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -50,7 +50,7 @@ class Summing(VectorRecommender):
 
     def query_vectors(self, histories: Histories) -> Tensor:
         items, _ = histories.padded("right")
-        assert items.shape[1] <= self.longest
+        assert items.shape[1] <= self.max_length
         assert bool((histories.lengths > 0).all())
         weights = 2.0 ** -torch.arange(items.shape[1] - 1, -1, -1)
         query: Tensor = (self.table(items) * (items > 0)[:, :, None] * weights[:, None]).sum(1)

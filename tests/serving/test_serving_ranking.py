@@ -46,10 +46,10 @@ def test_equals_the_evaluation(seed: int, num_items: int, rows: int, biased: boo
     biases = rng.integers(-2, 3, num_items + 1).astype(np.float32) if biased else None
     queries = rng.integers(-2, 3, (rows, 3)).astype(np.float32)
     k = int(rng.integers(1, min(num_items, 30) + 1))
-    barred = [rng.integers(1, num_items + 1, rng.integers(0, 9)) for _ in range(rows)]
+    excluded = [rng.integers(1, num_items + 1, rng.integers(0, 9)) for _ in range(rows)]
     scores = queries @ vectors.T + (0 if biases is None else biases)
-    ids, values = top_items(torch.from_numpy(scores.astype(np.float32)), k, Packed.of(barred))
-    questions = [Question(NOTHING, k, bar) for bar in barred]
+    ids, values = top_items(torch.from_numpy(scores.astype(np.float32)), k, Packed.of(excluded))
+    questions = [Question(NOTHING, k, bar) for bar in excluded]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "_SMALLEST_CHUNK", 50)
         patch.setattr(ranking, "_CHUNK_BYTES", 1)
@@ -66,8 +66,8 @@ def test_each_question_has_its_own_lists_and_length() -> None:
     vectors = np.arange(11, dtype=np.float32)[:, None]
     ask = [
         Question(NOTHING, 2),
-        Question(NOTHING, 3, barred=np.array([10, 8])),
-        Question(NOTHING, 5, barred=np.array([2]), allowed=np.array([4, 2, 9, 4])),
+        Question(NOTHING, 3, excluded=np.array([10, 8])),
+        Question(NOTHING, 5, excluded=np.array([2]), allowed=np.array([4, 2, 9, 4])),
         Question(NOTHING, 99),
         Question(NOTHING, 1, allowed=NOTHING),
     ]
@@ -91,6 +91,6 @@ def test_similar_items_by_cosine() -> None:
 
 def test_the_scores_of_a_model_are_not_changed() -> None:
     scores = np.arange(5, dtype=np.float32)
-    barred: IntArray = np.array([4])
-    assert rank_scores(scores, Question(NOTHING, 2, barred)).items.tolist() == [3, 2]
+    excluded: IntArray = np.array([4])
+    assert rank_scores(scores, Question(NOTHING, 2, excluded)).items.tolist() == [3, 2]
     assert scores.tolist() == [0, 1, 2, 3, 4]

@@ -23,10 +23,10 @@ from mclrec.training.trainer import Trainer
 
 _STEPS = 5
 _SETTINGS = {
-    "width": 8,
+    "hidden_size": 8,
     "layers": 1,
     "heads": 1,
-    "longest": 10,
+    "max_length": 10,
     "unit": "prefixes",
     "epochs": 1,
     "precision": "fp32",

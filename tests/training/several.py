@@ -21,9 +21,9 @@ from mclrec.data.sequences import SequenceData
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models import registry
 from mclrec.models.base import Recommender
-from mclrec.nn.items import divided
-from mclrec.processes import ALONE, Processes
-from mclrec.training.distributed import joined
+from mclrec.nn.items import sharded
+from mclrec.processes import SINGLE_PROCESS, Processes
+from mclrec.training.distributed import process_group
 
 Case = tuple[str, dict[str, Any]]
 Outcome = dict[str, Any]
@@ -45,7 +45,7 @@ class _Losses(Recorder):
 
 
 def outcome(
-    case: Case, steps: int, directory: Path, processes: Processes = ALONE, *, shard: bool = False
+    case: Case, steps: int, directory: Path, processes: Processes = SINGLE_PROCESS, *, shard: bool = False
 ) -> Outcome:
     """Train in double precision without dropout; losses, validation, test ranks and weights.
 
@@ -62,7 +62,7 @@ def outcome(
     off = {key: 0.0 for key in ("dropout", "attention_dropout") if key in known}
     with _BUILDING:
         sizes = _sizes(name, data, off | settings, steps)
-        with divided(processes if shard else ALONE):
+        with sharded(processes if shard else SINGLE_PROCESS):
             trainer = real_trainer(name, data, directory, processes=processes, learning_rate=1e-2, **sizes)
     trainer.model.double()
     recorder = trainer._reporter = _Losses(trainer.model)
@@ -80,7 +80,7 @@ def outcome(
 def _whole(model: Recommender) -> dict[str, Tensor]:
     """The state dict with the rows of all processes."""
     return {
-        key: value if (shard := model.shard_of(key)) is None else shard.processes.pool(value)[0]
+        key: value if (shard := model.shard_of(key)) is None else shard.processes.all_gather(value)[0]
         for key, value in model.state_dict().items()
     }
 
@@ -126,7 +126,7 @@ def outcomes(
 def main(folder: Path) -> None:
     """Train all cases of ``request.json`` and write ``outcome-RANK.json``."""
     request = json.loads((folder / "request.json").read_text())
-    with joined(torch.device("cpu")) as processes:
+    with process_group(torch.device("cpu")) as processes:
         found = {
             name: outcome(case, request["steps"], folder / f"run-{number}", processes, shard=request["shard"])
             for number, (name, case) in enumerate(request["cases"].items())

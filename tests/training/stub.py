@@ -26,7 +26,7 @@ from mclrec.models.base import (
     TrainingPhase,
     Update,
 )
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import resolve
 from mclrec.runs.train import build
 from mclrec.training.config import TrainingConfig
@@ -34,7 +34,7 @@ from mclrec.training.history import EpochRecord
 from mclrec.training.reporting import Reporter, SilentReporter
 from mclrec.training.trainer import Trainer
 
-SMALL: dict[str, Any] = {"width": 8, "heads": 2, "inner": 16, "longest": 8, "batch_size": 16}
+SMALL: dict[str, Any] = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 8, "batch_size": 16}
 
 
 class StubConfig(ModelConfig):
@@ -51,7 +51,7 @@ class Stub(Recommender):
     """
 
     config_type = StubConfig
-    longest = 5
+    max_length = 5
     epoch: Tensor
 
     def __init__(
@@ -104,7 +104,7 @@ class Stub(Recommender):
 
 def stage(name: str, *updates: Update, epochs: int | None = None, validate: bool = True) -> TrainingPhase:
     """A phase over prefixes."""
-    return TrainingPhase(updates, "prefixes", longest=5, name=name, epochs=epochs, validate=validate)
+    return TrainingPhase(updates, "prefixes", max_length=5, name=name, epochs=epochs, validate=validate)
 
 
 def marching(users: int = 6, items: int = 20) -> SequenceData:
@@ -164,7 +164,7 @@ def real_trainer(
     seed: int = 1,
     initial: int = 1,
     reporter: Reporter | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Trainer:
     """A small registered model by its recipe; ``initial`` seeds its first weights."""

@@ -8,13 +8,13 @@ import sys
 LEAVES = """
 import time
 import torch.distributed as dist
-from mclrec.processes import Group
+from mclrec.processes import ProcessGroup
 from mclrec.training import distributed
 
 store = dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
 dist.init_process_group("gloo", store=store, rank=0, world_size=1)
 distributed._BEAT = 0
-distributed._Watch(Group())
+distributed._Watch(ProcessGroup())
 time.sleep(0.1)
 """
 """Ends without a word to the watch, which asks the store all the time."""

@@ -46,7 +46,7 @@ SHARDED: list[Case] = [
 ]
 OTHERS: list[Case] = [case for case in CASES if case[0] not in ("popularity", "recency", "markov")]
 
-DIVISIBLE = SHARDED + [case for case in OTHERS if registry.model_class(case[0]).divisible]
+DIVISIBLE = SHARDED + [case for case in OTHERS if registry.model_class(case[0]).supports_sharding]
 
 
 def check(cases: list[Case], steps: int, count: int, folder: Path, *, shard: bool = False) -> None:

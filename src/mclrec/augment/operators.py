@@ -122,12 +122,12 @@ class Insert:
     Attributes:
         ratio: share of the items that get company.
         nearest: as for `Substitute`.
-        longest: n; where there are more items then, the oldest go.
+        max_length: n; where there are more items then, the oldest go.
     """
 
     ratio: float
     nearest: Callable[[], IntArray]
-    longest: int
+    max_length: int
 
     def __post_init__(self) -> None:
         _check_ratio("insert", self.ratio)
@@ -141,7 +141,7 @@ class Insert:
         inserted = (np.cumsum(copies) - copies)[chosen]  # of two copies, the first
         items[inserted] = self.nearest()[items[inserted]]
         ends = np.concatenate([[0], np.cumsum(copies)])[batch.offsets]
-        kept = np.minimum(np.diff(ends), self.longest)
+        kept = np.minimum(np.diff(ends), self.max_length)
         return Packed(items[ranges(ends[1:] - kept, kept)], np.concatenate([[0], np.cumsum(kept)]))
 
 

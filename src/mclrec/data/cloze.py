@@ -51,9 +51,9 @@ def cloze(
     )
 
 
-def append_mask(histories: Packed, mask: int, longest: int) -> Packed:
+def append_mask(histories: Packed, mask: int, max_length: int) -> Packed:
     """Histories with a mask after the last item; the oldest item goes only where there would be more than n."""
-    kept = np.minimum(histories.lengths, longest - 1)
+    kept = np.minimum(histories.lengths, max_length - 1)
     offsets = np.concatenate([[0], np.cumsum(kept + 1)])
     items = np.full(offsets[-1], mask, dtype=np.int64)
     items[ranges(offsets[:-1], kept)] = histories.items[ranges(histories.offsets[1:] - kept, kept)]

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData
 
-__all__ = ["Examples", "Stretches", "interactions", "prefixes", "sequences", "whole"]
+__all__ = ["Examples", "Spans", "interactions", "prefixes", "sequences", "whole"]
 
 
-class Stretches(NamedTuple):
+class Spans(NamedTuple):
     """Where some examples lie.
 
     Attributes:
@@ -45,14 +45,14 @@ class Examples:
         data: the training data.
         bounds: (U + 1,) user row ``u`` has the examples ``bounds[u]`` up to ``bounds[u + 1]``.
         shifts: (U,) what makes the number of an example of that user the place where it ends.
-        longest: most input items.
+        max_length: most input items.
         every_position: whether each input position has a target (the item after it) or only the last.
     """
 
     data: SequenceData
     bounds: IntArray
     shifts: IntArray
-    longest: int
+    max_length: int
     every_position: bool
 
     def __len__(self) -> int:
@@ -63,11 +63,11 @@ class Examples:
         """Targets of one pass over all examples."""
         return int(self.at(np.arange(len(self))).lengths.sum()) if self.every_position else len(self)
 
-    def at(self, rows: IntArray) -> Stretches:
+    def at(self, rows: IntArray) -> Spans:
         """Where some examples lie."""
         users = np.searchsorted(self.bounds, rows, side="right") - 1
         ends = rows + self.shifts[users]
-        return Stretches(users, np.maximum(self.data.offsets[users], ends - self.longest), ends)
+        return Spans(users, np.maximum(self.data.offsets[users], ends - self.max_length), ends)
 
     def inputs(self, rows: IntArray) -> Packed:
         """Input items of some examples."""
@@ -86,14 +86,14 @@ class Examples:
         return Packed(items, np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def prefixes(data: SequenceData, longest: int) -> Examples:
-    """Prefix expansion: every item but a user's first is a target, its last ``longest`` predecessors the input."""
-    return _numbered(data, np.maximum(data.lengths - 1, 0), data.offsets[:-1] + 1, longest)
+def prefixes(data: SequenceData, max_length: int) -> Examples:
+    """Prefix expansion: every item but a user's first is a target, its last ``max_length`` predecessors the input."""
+    return _numbered(data, np.maximum(data.lengths - 1, 0), data.offsets[:-1] + 1, max_length)
 
 
-def sequences(data: SequenceData, longest: int) -> Examples:
-    """One example a user, with a target at each of the last ``longest`` positions."""
-    return _numbered(data, data.lengths >= 2, data.offsets[1:] - 1, longest, every_position=True)
+def sequences(data: SequenceData, max_length: int) -> Examples:
+    """One example a user, with a target at each of the last ``max_length`` positions."""
+    return _numbered(data, data.lengths >= 2, data.offsets[1:] - 1, max_length, every_position=True)
 
 
 def interactions(data: SequenceData) -> Examples:
@@ -101,19 +101,19 @@ def interactions(data: SequenceData) -> Examples:
     return _numbered(data, data.lengths, data.offsets[:-1], 0)
 
 
-def whole(data: SequenceData, longest: int) -> Examples:
-    """One example a user: the last ``longest`` items, none of them kept back as a target."""
-    return _numbered(data, data.lengths > 0, data.offsets[1:], longest)
+def whole(data: SequenceData, max_length: int) -> Examples:
+    """One example a user: the last ``max_length`` items, none of them kept back as a target."""
+    return _numbered(data, data.lengths > 0, data.offsets[1:], max_length)
 
 
 def _numbered(
     data: SequenceData,
     counts: IntArray | npt.NDArray[np.bool_],
     firsts: IntArray,
-    longest: int,
+    max_length: int,
     *,
     every_position: bool = False,
 ) -> Examples:
     """``counts[u]`` examples of each user, of which the first ends at ``firsts[u]``."""
     bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    return Examples(data, bounds, firsts - bounds[:-1], longest, every_position)
+    return Examples(data, bounds, firsts - bounds[:-1], max_length, every_position)

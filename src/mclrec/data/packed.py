@@ -58,9 +58,9 @@ class Packed:
         """Items of one sequence."""
         return self.items[self.offsets[row] : self.offsets[row + 1]]
 
-    def take(self, rows: npt.NDArray[np.integer[Any]], longest: int | None = None) -> Packed:
-        """The sequences ``rows``, in that order; of each its last ``longest`` tokens, or all."""
-        lengths = self.lengths[rows] if longest is None else np.minimum(self.lengths[rows], longest)
+    def take(self, rows: npt.NDArray[np.integer[Any]], max_length: int | None = None) -> Packed:
+        """The sequences ``rows``, in that order; of each its last ``max_length`` tokens, or all."""
+        lengths = self.lengths[rows] if max_length is None else np.minimum(self.lengths[rows], max_length)
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         return Packed(self.items[ranges(self.offsets[1:][rows] - lengths, lengths)], offsets)

@@ -18,11 +18,11 @@ class SameTarget:
     training data is preceded by anything, the own prefix is all there is.
 
     Args:
-        longest: n, the longest history.
+        max_length: n, the longest history.
     """
 
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
+    def __init__(self, max_length: int) -> None:
+        self._max_length = max_length
         self._data: SequenceData | None = None
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Packed:
@@ -40,7 +40,7 @@ class SameTarget:
         return np.where(others > 0, self._by_target[first + np.minimum(drawn, others)], own)
 
     def _index(self, data: SequenceData) -> None:
-        self._prefixes = prefixes(data, self._longest)
+        self._prefixes = prefixes(data, self._max_length)
         ends = self._prefixes.at(np.arange(len(self._prefixes))).ends
         targets = data.items[ends]
         self._by_target = np.argsort(targets, kind="stable")

@@ -41,11 +41,11 @@ class Targets:
         """(M,) the targets' dense ids."""
         return self.data.items[self.places].astype(np.int64)
 
-    def histories(self, rows: IntArray, longest: int | None = None) -> Packed:
-        """What the users of ``rows`` did before the target: the last ``longest`` items, or all of them."""
+    def histories(self, rows: IntArray, max_length: int | None = None) -> Packed:
+        """What the users of ``rows`` did before the target: the last ``max_length`` items, or all of them."""
         starts, ends = self.data.offsets[self.users[rows]], self.places[rows]
-        if longest is not None:
-            starts = np.maximum(starts, ends - longest)
+        if max_length is not None:
+            starts = np.maximum(starts, ends - max_length)
         lengths = ends - starts
         items = self.data.items[ranges(starts, lengths)].astype(np.int64)
         return Packed(items, np.concatenate([[0], np.cumsum(lengths)]))

@@ -18,9 +18,9 @@ from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import check_cut, default_cuts, summarise
 from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions, repeats
 from mclrec.models.base import ItemTable, Recommender, VectorRecommender
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["SCORE_BYTES", "divided_top_items", "evaluate", "rank_targets", "rows_per_chunk", "top_items"]
+__all__ = ["SCORE_BYTES", "evaluate", "rank_targets", "rows_per_chunk", "sharded_top_items", "top_items"]
 
 SCORE_BYTES = 3 * 2**20
 """Memory for one chunk of fp32 scores: they stay in a processor's cache until they are counted. Much larger chunks
@@ -44,7 +44,7 @@ def evaluate(
     device: torch.device | None = None,
     batch_size: int = _MAX_ROWS,
     progress: Callable[[int], None] | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Result:
     """Rank the targets of one part and summarise.
 
@@ -100,7 +100,7 @@ def rank_targets(
     device: torch.device | None = None,
     batch_size: int = _MAX_ROWS,
     progress: Callable[[int], None] | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> IntArray:
     """Rank each target among all V items: 1 + the number of other candidates that do not score below it.
 
@@ -122,21 +122,21 @@ def rank_targets(
         (M,) int64 ranks, in the order of the targets.
     """
     place, total = device or torch.device("cpu"), len(targets)
-    divided = not model.shard.whole
-    if not divided:
+    sharded = not model.shard.whole
+    if not sharded:
         targets = targets.take(np.arange(total)[processes.part(total)])
-    rank = _rank_rows_divided if divided else _rank_rows
+    rank = _rank_rows_sharded if sharded else _rank_rows
     ranks = np.empty(len(targets), dtype=np.int64)
     # Histories of like length together: models that pad have little to pad.
     lengths = targets.places - targets.data.offsets[targets.users]
-    order = np.argsort(np.minimum(lengths, model.longest), kind="stable")
+    order = np.argsort(np.minimum(lengths, model.max_length), kind="stable")
     with _inference(model, place):
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             ranks[rows] = rank(model, targets, rows, seen, place)
             if progress is not None:
                 progress(len(rows))
-    if divided:
+    if sharded:
         return ranks
     everyone: IntArray = processes.gather(torch.from_numpy(ranks), total).numpy()
     return everyone
@@ -173,7 +173,7 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
     return torch.where(values > -torch.inf, best.gather(1, order) + 1, 0), values
 
 
-def divided_top_items(
+def sharded_top_items(
     table: ItemTable, queries: Tensor, k: int, seen: Packed | None = None
 ) -> tuple[Tensor, Tensor]:
     """`top_items` of a table that processes share out: the best of each shard, then the best of those.
@@ -206,7 +206,7 @@ def divided_top_items(
         ids[:, :own] = torch.where(found > 0, found + first, 0)
     # Shards are in the order of ids, so a stable sort settles ties as everywhere.
     ids, values = (
-        table.shard.processes.pool(part)[0].unflatten(0, (-1, len(queries))).transpose(0, 1).flatten(1)
+        table.shard.processes.all_gather(part)[0].unflatten(0, (-1, len(queries))).transpose(0, 1).flatten(1)
         for part in (ids, values)
     )
     values, order = values.sort(dim=1, descending=True, stable=True)
@@ -223,7 +223,7 @@ def _rank_rows(
 ) -> IntArray:
     chunk = targets.take(rows)
     everyone = np.arange(len(chunk))
-    histories = Histories.of(chunk.histories(everyone, model.longest), chunk.users + 1).to(device)
+    histories = Histories.of(chunk.histories(everyone, model.max_length), chunk.users + 1).to(device)
     ranks, start = np.empty(len(chunk), dtype=np.int64), 0
     for scores in model.scores_by_parts(histories, rows_per_chunk(model.num_items)):
         _check_shape(model, scores)
@@ -239,7 +239,7 @@ def _rank_rows(
     return ranks
 
 
-def _rank_rows_divided(
+def _rank_rows_sharded(
     model: Recommender, targets: Targets, rows: IntArray, seen: Seen, device: torch.device
 ) -> IntArray:
     """`_rank_rows` where processes share out the items: each encodes its part of the rows, and counts for all."""
@@ -247,23 +247,23 @@ def _rank_rows_divided(
     chunk, processes = targets.take(rows), model.shard.processes
     everyone = np.arange(len(chunk))
     own = everyone[processes.part(len(chunk))]
-    histories = Histories.of(chunk.histories(own, model.longest), chunk.users[own] + 1).to(device)
-    queries, _ = processes.pool(model.query_vectors(histories))  # (B, d)
+    histories = Histories.of(chunk.histories(own, model.max_length), chunk.users[own] + 1).to(device)
+    queries, _ = processes.all_gather(model.query_vectors(histories))  # (B, d)
     ranks, table = np.empty(len(chunk), dtype=np.int64), model.items()
     size = rows_per_chunk(max(model.shard.counts(model.num_items)))  # the same in all processes
     for start in range(0, len(chunk), size):
         part = slice(start, start + size)
         items, scores = chunk.items[part], table.scores(queries[part])
         if seen == "keep":
-            ranks[part] = _ranks_divided(table, scores, items)
+            ranks[part] = _ranks_sharded(table, scores, items)
         else:
             history = chunk.histories(everyone[part])
-            found = _ranks_divided(table, _without(scores, history, model.shard.first), items)
+            found = _ranks_sharded(table, _without(scores, history, model.shard.first), items)
             ranks[part] = np.where(repeats(history, items), model.num_items + 1, found)
     return ranks
 
 
-def _ranks_divided(table: ItemTable, scores: Tensor, items: IntArray) -> IntArray:
+def _ranks_sharded(table: ItemTable, scores: Tensor, items: IntArray) -> IntArray:
     """`_ranks` of scores (B, own ids): the owner of a target tells its score, and all count what is below it."""
     first, processes = table.shard.first, table.shard.processes
     places = torch.from_numpy(items).to(scores.device) - first
@@ -271,7 +271,9 @@ def _ranks_divided(table: ItemTable, scores: Tensor, items: IntArray) -> IntArra
     own = scores.new_zeros(len(scores))
     own[mine] = scores[mine, places[mine]]
     candidates = scores if first else scores[:, 1:]
-    below = processes.add_up(_count_below(candidates, processes.add_up(own)[:, None]).to(torch.int64))
+    below = processes.all_reduce_sum(
+        _count_below(candidates, processes.all_reduce_sum(own)[:, None]).to(torch.int64)
+    )
     ranks: IntArray = table.num_items - below.cpu().numpy()
     return ranks
 

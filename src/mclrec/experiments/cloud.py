@@ -150,7 +150,7 @@ def _representations(
         raise ConfigError(f"{directory}: views are drawn for mclrec with a contrast alone")
     training = make_split(data, "leave-one-out").training
     rng = generator(0, Stream.PICTURE)
-    examples = whole(training, model.longest)
+    examples = whole(training, model.max_length)
     histories = examples.inputs(rng.choice(len(examples), min(_MEASURED, len(examples)), replace=False))
     drawn = [Histories.of(view) for view in viewer(histories, rng)]
     found: Mapping[str, torch.Tensor] = model.representations(drawn)

@@ -162,13 +162,13 @@ class _ReduceNegatives(torch.autograd.Function):
     def backward(ctx: Any, of_sums: Tensor, of_highest: Tensor) -> tuple[Tensor | None, ...]:
         rows, rowwise, row_sums, row_places, columns, column_sums, column_places = ctx.saved_tensors
         views, blocks = len(rows), len(rowwise)
-        slopes = rowwise * (of_sums[:blocks] / row_sums).unsqueeze(2)
-        slopes[views:].addcmul_(columns, (of_sums[blocks:] / column_sums).unsqueeze(1))
-        slopes.scatter_add_(2, row_places.unsqueeze(2), of_highest[:blocks].unsqueeze(2))
-        slopes[views:].scatter_add_(1, column_places.unsqueeze(1), of_highest[blocks:].unsqueeze(1))
+        grad_scores = rowwise * (of_sums[:blocks] / row_sums).unsqueeze(2)
+        grad_scores[views:].addcmul_(columns, (of_sums[blocks:] / column_sums).unsqueeze(1))
+        grad_scores.scatter_add_(2, row_places.unsqueeze(2), of_highest[:blocks].unsqueeze(2))
+        grad_scores[views:].scatter_add_(1, column_places.unsqueeze(1), of_highest[blocks:].unsqueeze(1))
         gradient = torch.zeros_like(rows)
-        gradient.index_add_(0, _index(ctx.left, rows), slopes @ rows[ctx.right])
-        gradient.index_add_(0, _index(ctx.right, rows), slopes.mT @ rows[ctx.left])
+        gradient.index_add_(0, _index(ctx.left, rows), grad_scores @ rows[ctx.right])
+        gradient.index_add_(0, _index(ctx.right, rows), grad_scores.mT @ rows[ctx.left])
         return gradient, None, None
 
 

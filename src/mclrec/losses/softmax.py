@@ -100,7 +100,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         chunk: int,
         narrow: torch.dtype,
     ) -> Tensor:
-        of_queries, of_weight, of_bias = gradients = [
+        grad_queries, grad_weight, grad_bias = gradients = [
             torch.zeros_like(tensor) if tensor is not None and needed else None
             for tensor, needed in zip((queries, weight, bias), ctx.needs_input_grad, strict=False)
         ]
@@ -120,17 +120,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             exponentials = scores.exp2_()
             sums = exponentials.sum(1, keepdim=True).to(rows.dtype)  # torch adds up in fp32 at least
             total += (sums[:count].log2() - picked).sum() / LOG2_E
-            if of_queries is not None:
-                slopes = (exponentials @ table).to(rows.dtype).div_(sums)[:count]
-                of_queries[start : start + chunk] = slopes.sub_(weight[places])
-            if of_weight is not None:
-                _add(of_weight[:classes], exponentials.T @ (rows / sums).to(narrow), first=not start)
-            if of_bias is not None:
-                of_bias[:classes] += ((1 / sums[:count]).T.to(narrow) @ exponentials[:count])[0]
-        if of_weight is not None:
-            of_weight.index_add_(0, targets, queries, alpha=-1)
-        if of_bias is not None:
-            of_bias -= torch.bincount(targets, minlength=len(of_bias))
+            if grad_queries is not None:
+                grad_scores = (exponentials @ table).to(rows.dtype).div_(sums)[:count]
+                grad_queries[start : start + chunk] = grad_scores.sub_(weight[places])
+            if grad_weight is not None:
+                _add(grad_weight[:classes], exponentials.T @ (rows / sums).to(narrow), first=not start)
+            if grad_bias is not None:
+                grad_bias[:classes] += ((1 / sums[:count]).T.to(narrow) @ exponentials[:count])[0]
+        if grad_weight is not None:
+            grad_weight.index_add_(0, targets, queries, alpha=-1)
+        if grad_bias is not None:
+            grad_bias -= torch.bincount(targets, minlength=len(grad_bias))
         ctx.gradients = gradients
         return total
 

@@ -19,7 +19,7 @@ from mclrec.data.negatives import SharedNegatives
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError
-from mclrec.losses.divided import divided_linear_cross_entropy
+from mclrec.losses.sharded_softmax import vocab_parallel_cross_entropy
 from mclrec.losses.softmax import chunked_linear_cross_entropy
 from mclrec.nn.items import Shard, lookup
 from mclrec.shapes import round_up
@@ -133,7 +133,7 @@ class TrainingPhase:
     Attributes:
         updates: optimiser steps of one batch.
         unit: ``prefixes`` (one target an example) or ``sequences`` (one at every position).
-        longest: n, the longest history.
+        max_length: n, the longest history.
         views: draws further versions of the inputs, for contrast.
         negatives: draws negative items for each target.
         shared: draws negative items for all targets of a batch.
@@ -141,7 +141,7 @@ class TrainingPhase:
 
     updates: Sequence[Update]
     unit: Literal["prefixes", "sequences"]
-    longest: int
+    max_length: int
     views: Viewer | None = None
     negatives: NegativeSampler | None = None
     shared: SharedNegatives | None = None
@@ -151,7 +151,9 @@ class TrainingPhase:
 
     def examples(self, data: SequenceData) -> Examples:
         """See `Phase.examples`."""
-        return prefixes(data, self.longest) if self.unit == "prefixes" else sequences(data, self.longest)
+        return (
+            prefixes(data, self.max_length) if self.unit == "prefixes" else sequences(data, self.max_length)
+        )
 
     def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
         """See `Phase.prepare`."""
@@ -221,7 +223,7 @@ class ItemTable:
         classes = self.num_items + 1
         if self.shard.whole:
             return chunked_linear_cross_entropy(queries, self.weight, self.bias, targets, classes=classes)
-        return divided_linear_cross_entropy(
+        return vocab_parallel_cross_entropy(
             queries,
             self.weight,
             self.bias,
@@ -245,11 +247,11 @@ class Recommender(nn.Module, ABC):
     needs_users: ClassVar[bool] = False
     item_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict, where it has them, whose row i belongs to item i; rows after V are special ids."""
-    divisible: ClassVar[bool] = False
-    """Whether all of `item_tensors` can be shared out by rows among processes; see `mclrec.nn.items.divided`."""
+    supports_sharding: ClassVar[bool] = False
+    """Whether all of `item_tensors` can be shared out by rows among processes; see `mclrec.nn.items.sharded`."""
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict whose row u belongs to user u, row 0 to unknown ones."""
-    longest: int
+    max_length: int
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class _Cloze:
 
     def examples(self, data: SequenceData) -> Examples:
         """See `Phase.examples`."""
-        return whole(data, self.config.longest)
+        return whole(data, self.config.max_length)
 
     def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
         """See `Phase.prepare`."""
@@ -70,15 +70,15 @@ class BERT4Rec(VectorRecommender):
     config_type = BERT4RecConfig
     config: BERT4RecConfig
     item_tensors = ("encoder.items.weight", "item_biases")
-    divisible = True
+    supports_sharding = True
 
     def __init__(self, config: BERT4RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.longest = config.longest
+        self.max_length = config.max_length
         sizes = {name: getattr(config, name) for name in EncoderConfig.model_fields}
         self.encoder = TransformerEncoder(num_items=num_items, causal=False, **sizes)
-        self.projection = nn.Linear(config.width, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=1e-12)
+        self.projection = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=1e-12)
         self.item_biases = nn.Parameter(torch.zeros(self.shard.count(num_items + 1)))
 
     def phases(self) -> Sequence[Phase]:
@@ -95,12 +95,14 @@ class BERT4Rec(VectorRecommender):
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) what stands behind a mask after the last item."""
         packed = Packed(histories.items.cpu().numpy(), histories.offsets.numpy())
-        asked = Histories.of(append_mask(packed, self.num_items + 1, self.longest)).to(histories.device)
+        asked = Histories.of(append_mask(packed, self.num_items + 1, self.max_length)).to(histories.device)
         return self._project(self.encoder.encode(asked.items, asked.offsets))
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
-        dropped = (lengths - (self.longest - 1)).clamp(min=0)[:, None]  # of a full history, the oldest item
+        dropped = (lengths - (self.max_length - 1)).clamp(min=0)[
+            :, None
+        ]  # of a full history, the oldest item
         places = torch.arange(items.shape[1] + 1, device=items.device)
         moved = F.pad(items, (0, 2)).gather(1, places + dropped)
         kept = lengths[:, None] - dropped

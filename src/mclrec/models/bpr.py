@@ -40,8 +40,10 @@ __all__ = ["BPR", "BPRConfig"]
 class BPRConfig(ModelConfig):
     """Sizes, and how many negatives."""
 
-    longest: int = Field(50, ge=1, description="items of the history that stand for an unknown user, at most")
-    width: int = Field(64, ge=1, description="d, the width of vectors")
+    max_length: int = Field(
+        50, ge=1, description="items of the history that stand for an unknown user, at most"
+    )
+    hidden_size: int = Field(64, ge=1, description="d, the size of vectors")
     negatives: int = Field(1, ge=1, description="items drawn for each interaction")
 
 
@@ -65,9 +67,9 @@ class BPR(VectorRecommender):
 
     def __init__(self, config: BPRConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.longest = config.longest
-        self.user_vectors = nn.Embedding(num_users + 1, config.width, padding_idx=0)
-        self.item_vectors = nn.Embedding(num_items + 1, config.width, padding_idx=0)
+        self.max_length = config.max_length
+        self.user_vectors = nn.Embedding(num_users + 1, config.hidden_size, padding_idx=0)
+        self.item_vectors = nn.Embedding(num_items + 1, config.hidden_size, padding_idx=0)
         self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
         for table in (self.user_vectors, self.item_vectors):
             nn.init.normal_(table.weight[1:], std=0.1)
@@ -75,7 +77,7 @@ class BPR(VectorRecommender):
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
         negatives = UniformNegatives(self.config.negatives)
-        return (_Interactions([Update(self.loss, "all")], "prefixes", self.longest, negatives=negatives),)
+        return (_Interactions([Update(self.loss, "all")], "prefixes", self.max_length, negatives=negatives),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """Minus log sigmoid of the difference of the two scores."""

@@ -44,9 +44,9 @@ __all__ = ["Caser", "CaserConfig"]
 class CaserConfig(ModelConfig):
     """Sizes of window and filters."""
 
-    longest: int = Field(5, ge=1, description="L, items of a window")
+    max_length: int = Field(5, ge=1, description="L, items of a window")
     targets: int = Field(3, ge=1, description="T, following items that a window predicts")
-    width: int = Field(64, ge=1, description="d, the width of item and user vectors")
+    hidden_size: int = Field(64, ge=1, description="d, the size of item and user vectors")
     vertical: int = Field(4, ge=1, description="vertical filters")
     horizontal: int = Field(16, ge=1, description="horizontal filters of each height")
     dropout: float = Field(0.5, ge=0, lt=1, description="rate before the fully connected layer")
@@ -80,17 +80,17 @@ class Caser(VectorRecommender):
 
     def __init__(self, config: CaserConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.longest, d = config.longest, config.width
+        self.max_length, d = config.max_length, config.hidden_size
         self.item_inputs = nn.Embedding(num_items + 1, d, padding_idx=0)
         self.user_vectors = nn.Embedding(num_users + 1, d, padding_idx=0)
         self.item_outputs = nn.Embedding(num_items + 1, 2 * d, padding_idx=0)
         self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
-        self.vertical = nn.Linear(config.longest, config.vertical, bias=False)
+        self.vertical = nn.Linear(config.max_length, config.vertical, bias=False)
         self.horizontal = nn.ModuleList(
-            nn.Conv1d(d, config.horizontal, height) for height in range(1, config.longest + 1)
+            nn.Conv1d(d, config.horizontal, height) for height in range(1, config.max_length + 1)
         )
         self.dropout = Dropout(config.dropout)
-        self.layer = nn.Linear(config.vertical * d + config.horizontal * config.longest, d)
+        self.layer = nn.Linear(config.vertical * d + config.horizontal * config.max_length, d)
         for table in (self.item_inputs, self.user_vectors, self.item_outputs):
             nn.init.normal_(table.weight[1:], std=1 / table.embedding_dim)
 
@@ -99,7 +99,7 @@ class Caser(VectorRecommender):
         config = self.config
         negatives = UniformNegatives(config.negatives * config.targets)
         update = Update(self.loss, "all")
-        return (_Windows([update], "prefixes", self.longest, negatives=negatives, targets=config.targets),)
+        return (_Windows([update], "prefixes", self.max_length, negatives=negatives, targets=config.targets),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """Binary cross-entropy of all targets that are there, each with its own negatives."""
@@ -115,11 +115,11 @@ class Caser(VectorRecommender):
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, 2 d) z and the user's vector."""
         items, _ = histories.padded("right")
-        return self._queries(F.pad(items, (self.longest - items.shape[1], 0)), histories.users)
+        return self._queries(F.pad(items, (self.max_length - items.shape[1], 0)), histories.users)
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
-        places = lengths[:, None] - self.longest + torch.arange(self.longest, device=items.device)
+        places = lengths[:, None] - self.max_length + torch.arange(self.max_length, device=items.device)
         newest = items.gather(1, places.clamp(min=0))
         return self._queries(torch.where(places >= 0, newest, 0), torch.zeros_like(lengths))
 

@@ -75,5 +75,5 @@ class CL4SRec(SequentialRecommender):
         if self.config.contrast == "last":
             return self.states_with_views(batch)
         views = zip(self.encode(batch.views, "all"), batch.views, strict=True)
-        flat = tuple(flatten_newest(states, view.offsets, self.longest) for states, view in views)
+        flat = tuple(flatten_newest(states, view.offsets, self.max_length) for states, view in views)
         return self.target_states(batch), flat

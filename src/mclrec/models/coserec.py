@@ -47,7 +47,7 @@ class CoSeRec(InformedRecommender):
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and the contrast of the two views."""
         one, other = (
-            context.gather(flatten_newest(states, view.offsets, self.longest))
+            context.gather(flatten_newest(states, view.offsets, self.max_length))
             for states, view in zip(self.encode(batch.views, "all"), batch.views, strict=True)
         )
         return {

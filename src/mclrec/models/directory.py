@@ -26,7 +26,7 @@ __all__ = [
     "write_ids",
 ]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the directory's layout."""
 
 CONFIG, TENSORS, ITEMS, USERS = "config.json", "model.safetensors", "items.parquet", "users.parquet"
@@ -49,8 +49,13 @@ def read_config(directory: Path) -> dict[str, Any]:
     if not isinstance(info, dict) or "format" not in info:
         raise ModelFileError(f"{path}: not written by mclrec: it has no format")
     if info["format"] != FORMAT:
+        cure = (
+            "train it again"
+            if isinstance(info["format"], int) and info["format"] < FORMAT
+            else "update mclrec"
+        )
         raise ModelFileError(
-            f"{path}: format {info['format']!r}, but this version of mclrec reads {FORMAT}; update mclrec"
+            f"{path}: format {info['format']!r}, but this version of mclrec reads {FORMAT}; {cure}"
         )
     for key, kind in {"model": str, "config": dict, "num_items": int, "num_users": int}.items():
         if not isinstance(info.get(key), kind):

@@ -56,7 +56,7 @@ class DuoRec(SequentialRecommender):
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
-        return (_WithTwins(self.phase([Update(self.loss, "all")]), SameTarget(self.longest)),)
+        return (_WithTwins(self.phase([Update(self.loss, "all")]), SameTarget(self.max_length)),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and the contrasts."""

@@ -42,9 +42,9 @@ __all__ = ["GRU4Rec", "GRU4RecConfig"]
 class GRU4RecConfig(ModelConfig):
     """Sizes, regime and loss."""
 
-    longest: int = Field(50, ge=1, description="n, the longest history that is used")
-    width: int = Field(64, ge=2, description="d, the width of item vectors")
-    hidden: int = Field(128, ge=1, description="width of the recurrent state")
+    max_length: int = Field(50, ge=1, description="n, the longest history that is used")
+    hidden_size: int = Field(64, ge=2, description="d, the size of item vectors")
+    inner_size: int = Field(128, ge=1, description="size of the recurrent state")
     layers: int = Field(1, ge=1, description="recurrent layers")
     dropout: float = Field(0.3, ge=0, lt=1, description="rate after the embedding")
     unit: Literal["prefixes", "sequences"] = Field(
@@ -64,17 +64,17 @@ class GRU4Rec(VectorRecommender):
     config_type = GRU4RecConfig
     config: GRU4RecConfig
     item_tensors = ("encoder.items.weight", "item_biases")
-    divisible = True
+    supports_sharding = True
 
     def __init__(self, config: GRU4RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.longest = config.longest
+        self.max_length = config.max_length
         self.encoder = GRUEncoder(
             num_items=num_items,
-            longest=config.longest,
-            width=config.width,
+            max_length=config.max_length,
+            hidden_size=config.hidden_size,
             layers=config.layers,
-            hidden=config.hidden,
+            inner_size=config.inner_size,
             dropout=config.dropout,
         )
         self.item_biases = nn.Parameter(torch.zeros(self.shard.count(num_items + 1)))
@@ -83,7 +83,7 @@ class GRU4Rec(VectorRecommender):
         """One phase, one update a batch."""
         config = self.config
         drawn = None if config.loss == "softmax" else SharedNegatives(config.samples, config.sample_power)
-        return (TrainingPhase([Update(self.loss, "all")], config.unit, self.longest, shared=drawn),)
+        return (TrainingPhase([Update(self.loss, "all")], config.unit, self.max_length, shared=drawn),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """The configured loss."""

@@ -58,7 +58,7 @@ class ICLRec(SequentialRecommender):
 
     def __init__(self, config: ICLRecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.register_buffer("centroids", torch.zeros(config.intents, config.width))
+        self.register_buffer("centroids", torch.zeros(config.intents, config.hidden_size))
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
@@ -75,7 +75,7 @@ class ICLRec(SequentialRecommender):
         """
         if not self.config.lambda_:
             return
-        examples, training = sequences(context.data, self.longest), self.training
+        examples, training = sequences(context.data, self.max_length), self.training
         self.eval()
         means = []
         for start in range(0, len(examples), _ROWS):
@@ -98,7 +98,7 @@ class ICLRec(SequentialRecommender):
         together = Histories.concatenate(list(batch.views))
         viewed = self._every(together)
         if self.config.beta:
-            rows = flatten_newest(viewed, together.offsets, self.longest).chunk(2)
+            rows = flatten_newest(viewed, together.offsets, self.max_length).chunk(2)
             one, other = (context.gather(view) for view in rows)
             losses["instances"] = Term(info_nce(one, other), weight=self.config.beta, whole=True)
         if self.config.lambda_:

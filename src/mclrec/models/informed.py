@@ -36,7 +36,7 @@ class InformedRecommender(SequentialRecommender):
 
     config: InformedConfig
     item_tensors = (*SequentialRecommender.item_tensors, "nearest")
-    divisible = False  # which items are alike is asked of all vectors at once
+    supports_sharding = False  # which items are alike is asked of all vectors at once
     nearest: Tensor
 
     def __init__(self, config: InformedConfig, num_items: int, num_users: int = 0) -> None:
@@ -60,7 +60,7 @@ class InformedRecommender(SequentialRecommender):
         """Draws the two views of each history."""
         config = self.config
         operators = (
-            Insert(config.insert_ratio, self._alike, self.longest),
+            Insert(config.insert_ratio, self._alike, self.max_length),
             Substitute(config.substitute_ratio, self._alike),
             Mask(config.mask_ratio),
             Crop(config.crop_ratio),

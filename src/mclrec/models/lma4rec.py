@@ -44,7 +44,7 @@ class LMA4Rec(InformedRecommender):
 
     def __init__(self, config: LMA4RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.bernoulli = LearnableBernoulli(config.width, config.keep)
+        self.bernoulli = LearnableBernoulli(config.hidden_size, config.keep)
 
     def phases(self) -> Sequence[Phase]:
         """One phase, two updates a batch."""
@@ -77,7 +77,7 @@ class LMA4Rec(InformedRecommender):
         self, states: Sequence[Tensor], batch: Batch, masks: Tensor, context: StepContext
     ) -> Tensor:
         one, other = (
-            context.gather(flatten_newest(of_view * mask, view.offsets, self.longest))
+            context.gather(flatten_newest(of_view * mask, view.offsets, self.max_length))
             for of_view, view, mask in zip(states, batch.views, masks, strict=True)
         )
         return info_nce(one, other)

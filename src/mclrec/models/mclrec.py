@@ -71,8 +71,8 @@ class MCLRec(SequentialRecommender):
     def __init__(self, config: MCLRecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         make = _AUGMENTERS[config.augmenter]
-        self.augmenter1 = make(config.width)
-        self.augmenter2 = self.augmenter1 if config.shared_augmenter else make(config.width)
+        self.augmenter1 = make(config.hidden_size)
+        self.augmenter2 = self.augmenter1 if config.shared_augmenter else make(config.hidden_size)
         self._gamma = 0.1 * config.beta if config.gamma is None else config.gamma
         if config.regularizer == "off":
             self._gamma = 0.0

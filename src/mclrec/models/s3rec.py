@@ -58,7 +58,7 @@ class _Pretraining:
 
     def examples(self, data: SequenceData) -> Examples:
         """See `Phase.examples`."""
-        return whole(data, self.config.longest)
+        return whole(data, self.config.max_length)
 
     def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
         """See `Phase.prepare`."""
@@ -83,7 +83,7 @@ class S3Rec(SequentialRecommender):
 
     def __init__(self, config: S3RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.comparison = nn.Linear(config.width, config.width)
+        self.comparison = nn.Linear(config.hidden_size, config.hidden_size)
 
     def phases(self) -> Sequence[Phase]:
         """Pre-training, then training."""

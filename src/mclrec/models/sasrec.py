@@ -12,7 +12,7 @@ For catalogues over which the softmax is too dear, two losses whose cost does no
 - ``loss = "gbce"``: gSASRec, Petrov and Macdonald, RecSys 2023: several uniform negatives a target, and a power of the
   target's probability that makes up for their being so few. Negatives are never items of the user's own.
 
-Departs from the paper in: post-norm blocks, GELU, an inner width of 4 d, scores tied to the item table, LayerNorm
+Departs from the paper in: post-norm blocks, GELU, an inner size of 4 d, scores tied to the item table, LayerNorm
 after the embedding; all as in the implementations that the tables of this field come from.
 """
 
@@ -59,10 +59,10 @@ class SASRec(SequentialRecommender):
         config, updates = self.config, [Update(self.loss, "all")]
         if config.loss == "sampled":
             shared = SharedNegatives(config.samples, config.sample_power)
-            return (TrainingPhase(updates, config.unit, self.longest, shared=shared),)
+            return (TrainingPhase(updates, config.unit, self.max_length, shared=shared),)
         if config.loss == "gbce":
             negatives = UniformNegatives(config.negatives)
-            return (TrainingPhase(updates, config.unit, self.longest, negatives=negatives),)
+            return (TrainingPhase(updates, config.unit, self.max_length, negatives=negatives),)
         return (self.phase(updates),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss

@@ -25,11 +25,11 @@ __all__ = ["AnyEncoderConfig", "EncoderConfig", "SequentialConfig", "SequentialR
 class EncoderConfig(ModelConfig):
     """The encoder: SASRec's transformer in the sizes of the paper, section 4.1.4."""
 
-    longest: int = Field(50, ge=1, description="n, the longest history that is used")
-    width: int = Field(64, ge=2, description="d, the width of vectors")
+    max_length: int = Field(50, ge=1, description="n, the longest history that is used")
+    hidden_size: int = Field(64, ge=2, description="d, the size of vectors")
     layers: int = Field(2, ge=1, description="transformer blocks")
     heads: int = Field(2, ge=1, description="attention heads")
-    inner: int = Field(256, ge=1, description="width inside the feed-forward part")
+    inner_size: int = Field(256, ge=1, description="size inside the feed-forward part")
     dropout: float = Field(0.5, ge=0, lt=1, description="rate on hidden units")
     attention_dropout: float = Field(0.5, ge=0, lt=1, description="rate on attention weights")
     positions: Literal["oldest", "newest", "relative"] = Field(
@@ -40,9 +40,9 @@ class EncoderConfig(ModelConfig):
     )
 
     @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width = {self.width} is not a multiple of heads = {self.heads}")
+    def _heads_divide_hidden_size(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size = {self.hidden_size} is not a multiple of heads = {self.heads}")
         return self
 
 
@@ -74,11 +74,11 @@ class SequentialRecommender(VectorRecommender):
 
     config: SequentialConfig
     item_tensors: ClassVar[Sequence[str]] = ("encoder.items.weight",)
-    divisible = True
+    supports_sharding = True
 
     def __init__(self, config: SequentialConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.longest = config.longest
+        self.max_length = config.max_length
         self.encoder = make_encoder(config, num_items)
 
     def query_vectors(self, histories: Histories) -> Tensor:
@@ -110,7 +110,7 @@ class SequentialRecommender(VectorRecommender):
     def phase(self, updates: Sequence[Update], views: Viewer | None = None) -> TrainingPhase:
         """The training phase of the configured regime."""
         negatives = UniformNegatives() if self.config.loss == "bce" else None
-        return TrainingPhase(updates, self.config.unit, self.longest, views, negatives)
+        return TrainingPhase(updates, self.config.unit, self.max_length, views, negatives)
 
     def target_states(self, batch: Batch) -> Tensor:
         """Hidden state before each target: (B, d) after prefixes, (T, d) in sequences."""
@@ -163,10 +163,10 @@ def make_encoder(
     config: SequentialConfig, num_items: int
 ) -> TransformerEncoder | GRUEncoder | ConvolutionEncoder:
     """The configured encoder: configuration stops here."""
-    sizes = {name: getattr(config, name) for name in ("longest", "width", "layers", "dropout")}
+    sizes = {name: getattr(config, name) for name in ("max_length", "hidden_size", "layers", "dropout")}
     kind = config.encoder if isinstance(config, AnyEncoderConfig) else "transformer"
     if kind == "gru":
-        return GRUEncoder(num_items=num_items, hidden=config.inner, **sizes)
+        return GRUEncoder(num_items=num_items, inner_size=config.inner_size, **sizes)
     if kind == "convolution":
         return ConvolutionEncoder(num_items=num_items, **sizes)
     return TransformerEncoder(

@@ -63,7 +63,10 @@ class SRMA(SequentialRecommender):
     def __init__(self, config: SRMAConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self.further = DroppedLayers(
-            config.further_layers, config.dropped_layers, width=config.width, dropout=config.dropout
+            config.further_layers,
+            config.dropped_layers,
+            hidden_size=config.hidden_size,
+            dropout=config.dropout,
         )
         self.complement = make_encoder(config, num_items) if config.complement else None
 
@@ -122,7 +125,7 @@ class SRMA(SequentialRecommender):
         else:
             augmented = list(self.further(torch.cat(states)).split([len(of_view) for of_view in states]))
         return [
-            flatten_newest(self._complemented(of_view, view), view.offsets, self.longest)
+            flatten_newest(self._complemented(of_view, view), view.offsets, self.max_length)
             for of_view, view in zip(augmented, views, strict=True)
         ]
 

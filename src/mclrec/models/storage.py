@@ -35,7 +35,7 @@ from mclrec.models.directory import (
     write_ids,
 )
 from mclrec.models.tensors import read_tensors, save_tensors
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 
 __all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "save_model"]
 
@@ -72,7 +72,7 @@ def save_model(
     counts: IntArray,
     users: Vocabulary | None = None,
     extra: Mapping[str, Any] | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> None:
     """Write a model directory, each file atomically; other files in it stay.
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from mclrec.errors import ModelFileError
 from mclrec.files import atomic_file
 from mclrec.nn.items import Shard
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["load_tensors", "read_tensors", "save_tensors", "undivided"]
+__all__ = ["load_tensors", "read_tensors", "save_tensors", "unsharded"]
 
 _SHARED, _CHECKSUM = "mclrec.shared", "mclrec.crc32"
 _UNKNOWN = "00000000"
@@ -46,7 +46,7 @@ _PIECE = 1 << 24
 """Bytes that are read at a time."""
 
 
-def undivided(name: str) -> Shard | None:  # noqa: ARG001 - the interface
+def unsharded(name: str) -> Shard | None:  # noqa: ARG001 - the interface
     """Of no tensor: each process has all of them whole."""
     return None
 
@@ -56,8 +56,8 @@ def save_tensors(
     tensors: Mapping[str, Tensor],
     metadata: Mapping[str, str] | None = None,
     *,
-    processes: Processes = ALONE,
-    shard_of: Callable[[str], Shard | None] = undivided,
+    processes: Processes = SINGLE_PROCESS,
+    shard_of: Callable[[str], Shard | None] = unsharded,
 ) -> None:
     """Write tensors of any device as one safetensors file, atomically, with a checksum.
 
@@ -87,7 +87,7 @@ def save_tensors(
 
 
 def load_tensors(
-    path: Path, shard_of: Callable[[str], Shard | None] = undivided
+    path: Path, shard_of: Callable[[str], Shard | None] = unsharded
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors, on the CPU, and metadata of a file that `save_tensors` wrote.
 
@@ -103,7 +103,7 @@ def load_tensors(
 
 
 def read_tensors(
-    path: Path, shard_of: Callable[[str], Shard | None] = undivided
+    path: Path, shard_of: Callable[[str], Shard | None] = unsharded
 ) -> tuple[dict[str, Tensor], dict[str, str], str]:
     """See `load_tensors`; and the checksum."""
     try:
@@ -144,7 +144,7 @@ class _Part:
         own = tensor.detach()
         if shard is None or not own.dim():  # a count of steps belongs to all rows
             return cls(name, own, tuple(own.shape), None)
-        rows = int(shard.processes.add_up(torch.tensor(len(own))))
+        rows = int(shard.processes.all_reduce_sum(torch.tensor(len(own))))
         return cls(name, own, (rows, *own.shape[1:]), shard)
 
     @property
@@ -160,9 +160,9 @@ class _Part:
     def pieces(self) -> Iterator[Tensor]:
         """Its values in order, some at a time, on the CPU; only the main process is given any of what is divided."""
         if self.shard is None:
-            yield from ALONE.pieces(self.own.contiguous().view(-1), [self.own.numel()])
+            yield from SINGLE_PROCESS.gather_chunks(self.own.contiguous().view(-1), [self.own.numel()])
         else:
-            yield from self.shard.processes.pieces(self.own, self.shard.counts(self.shape[0]))
+            yield from self.shard.processes.gather_chunks(self.own, self.shard.counts(self.shape[0]))
 
 
 def _same(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -27,7 +27,7 @@ class PopularityConfig(ModelConfig):
 class RecencyConfig(ModelConfig):
     """Recency's settings."""
 
-    longest: int = Field(default=50, ge=1, description="items of the history that it lists")
+    max_length: int = Field(default=50, ge=1, description="items of the history that it lists")
 
 
 class MarkovConfig(ModelConfig):
@@ -68,7 +68,7 @@ class Popularity(_Counting):
     """Score of an item: its interactions in training, the same for everyone."""
 
     config_type = PopularityConfig
-    longest = 1
+    max_length = 1
 
     def scores(self, histories: Histories) -> Tensor:
         """See `Recommender.scores`."""
@@ -78,7 +78,7 @@ class Popularity(_Counting):
 class Recency(_Counting):
     """The user's own items, newest first and each once; then the others by popularity.
 
-    Score of an item of the history: the place of its last occurrence, ``longest`` for the newest. Strong where
+    Score of an item of the history: the place of its last occurrence, ``max_length`` for the newest. Strong where
     users repeat.
     """
 
@@ -86,12 +86,12 @@ class Recency(_Counting):
 
     def __init__(self, config: RecencyConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.longest = config.longest
+        self.max_length = config.max_length
 
     def scores(self, histories: Histories) -> Tensor:
         """See `Recommender.scores`."""
-        items = histories.padded("right")[0][:, -self.longest :]  # (B, L), 0 where a history is shorter
-        last, first = self.longest + 1, self.longest + 1 - items.shape[1]
+        items = histories.padded("right")[0][:, -self.max_length :]  # (B, L), 0 where a history is shorter
+        last, first = self.max_length + 1, self.max_length + 1 - items.shape[1]
         places = torch.arange(first, last, device=items.device, dtype=torch.float32)
         start = self.tie_breaks().expand(len(histories), -1)
         return start.scatter_reduce(1, items, places.expand(len(histories), -1), "amax")
@@ -115,7 +115,7 @@ class Markov(_Counting):
 
     def __init__(self, config: MarkovConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.longest = config.window
+        self.max_length = config.window
         self.register_buffer("offsets", torch.zeros(num_items + 2, dtype=torch.int64))
         for name in self._sparse:
             self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
@@ -136,7 +136,7 @@ class Markov(_Counting):
 
     def scores(self, histories: Histories) -> Tensor:
         """See `Recommender.scores`."""
-        latest = histories.padded("right")[0][:, -self.longest :]  # (B, W), 0 where a history is shorter
+        latest = histories.padded("right")[0][:, -self.max_length :]  # (B, W), 0 where a history is shorter
         rows = torch.arange(len(latest), device=latest.device)[:, None].expand_as(latest).reshape(-1)
         voters = latest.reshape(-1)
         starts = self.offsets[voters]

@@ -79,7 +79,7 @@ def last_attention(
         (B, d).
     """
     like = queries.new_empty((), dtype=torch.promote_types(queries.dtype, torch.float32))
-    mask = dropout.mask((heads, len(queries), plan.longest), like)
+    mask = dropout.mask((heads, len(queries), plan.max_length), like)
     attended: Tensor = _LastAttention.apply(  # type: ignore[no-untyped-call]
         queries, keys_values, plan, hidden, heads, mask, distance
     )
@@ -187,12 +187,14 @@ class _CausalAttention(torch.autograd.Function):
             of_weights = torch.bmm(v, of_mixed.mT)
             if mask is not None:
                 of_weights.mul_(mask)
-            slopes = _softmax_backward(of_weights, weights, 1)
+            grad_scores = _softmax_backward(of_weights, weights, 1)
             if ctx.of_distance:
-                of_distance.append(slopes.unflatten(0, (ctx.heads, -1)).sum(1).to(ctx.of_distance[number]))
-            slopes.mul_(1 / math.sqrt(q.shape[-1]))
-            torch.bmm(slopes.mT, k, out=of_split[0])
-            torch.bmm(slopes, q, out=of_split[1])
+                of_distance.append(
+                    grad_scores.unflatten(0, (ctx.heads, -1)).sum(1).to(ctx.of_distance[number])
+                )
+            grad_scores.mul_(1 / math.sqrt(q.shape[-1]))
+            torch.bmm(grad_scores.mT, k, out=of_split[0])
+            torch.bmm(grad_scores, q, out=of_split[1])
             _join(of_split, ctx.heads, of_qkv[places])
         return of_qkv, None, None, None, None, *of_distance
 
@@ -224,12 +226,12 @@ class _LastAttention(torch.autograd.Function):
             scores = (asked * keys).sum(-1).mul_(1 / math.sqrt(keys.shape[-1]))  # (S, heads)
             if hidden is not None:
                 scores += (hidden * _HIDDEN)[:, None]
-            padded = scores.new_full((heads, len(queries) * plan.longest), ABSENT)
+            padded = scores.new_full((heads, len(queries) * plan.max_length), ABSENT)
             of_tokens = scores.index_select(0, plan.inverse).T
             if distance is not None:
                 of_tokens = of_tokens + distance.to(wide)
             padded.index_copy_(1, plan.slots, of_tokens)
-            weights = padded.view(heads, len(queries), plan.longest).softmax(-1)
+            weights = padded.view(heads, len(queries), plan.max_length).softmax(-1)
             dropped = _multiply(weights, mask).flatten(1).index_select(1, plan.slots)  # (heads, T)
             mixed = _sum_histories(values, dropped, plan)
         ctx.save_for_backward(asked, *pairs, weights, dropped)
@@ -246,17 +248,17 @@ class _LastAttention(torch.autograd.Function):
         of_dropped = (received * values).sum(-1).index_select(0, plan.inverse)  # (T, heads)
         padded = torch.zeros_like(weights)
         padded.flatten(1).index_copy_(1, plan.slots, of_dropped.T)
-        slopes = _softmax_backward(_multiply(padded, ctx.mask), weights, -1)
-        of_tokens = slopes.flatten(1).index_select(1, plan.slots)
+        grad_scores = _softmax_backward(_multiply(padded, ctx.mask), weights, -1)
+        of_tokens = grad_scores.flatten(1).index_select(1, plan.slots)
         of_distance = None if ctx.of_distance is None else of_tokens.to(ctx.of_distance)
         of_scores = of_tokens * (1 / math.sqrt(keys.shape[-1]))
         inside = keys.new_zeros(2, len(keys), heads, 1)
         both = torch.stack([of_scores.T, dropped.T])  # (2, T, heads)
         inside.view(2, len(keys), heads).index_copy_(1, plan.inverse, both)
         of_pairs = torch.stack([asked * inside[0], received * inside[1]], 1)
-        of_queries = _sum_histories(keys, of_scores, plan)
+        grad_queries = _sum_histories(keys, of_scores, plan)
         of_keys_values = of_pairs.flatten(1).to(ctx.narrow)
-        return of_queries.to(ctx.narrow), of_keys_values, None, None, None, None, of_distance
+        return grad_queries.to(ctx.narrow), of_keys_values, None, None, None, None, of_distance
 
 
 def _sum_histories(vectors: Tensor, weights: Tensor, plan: Layout) -> Tensor:

@@ -16,14 +16,14 @@ class MLPAugmenter(nn.Module):
     The paper asks for a 3-layer MLP; widths, activation and normalisation are the official code's.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width, width // 2),
+            nn.Linear(hidden_size, hidden_size // 2),
             nn.GELU(),
-            nn.Linear(width // 2, width // 4),
+            nn.Linear(hidden_size // 2, hidden_size // 4),
             nn.GELU(),
-            nn.Linear(width // 4, width),
+            nn.Linear(hidden_size // 4, hidden_size),
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -37,15 +37,15 @@ class AttentionAugmenter(nn.Module):
     The official code has a variant by attention that the paper does not describe; pieces and residual are ours.
 
     Args:
-        width: d.
+        hidden_size: d.
         piece: features of a piece, a divisor of d; all of them if d is not a multiple.
     """
 
-    def __init__(self, width: int, piece: int = 8) -> None:
+    def __init__(self, hidden_size: int, piece: int = 8) -> None:
         super().__init__()
-        self.piece = piece if width % piece == 0 else width
+        self.piece = piece if hidden_size % piece == 0 else hidden_size
         self.qkv = nn.Linear(self.piece, 3 * self.piece)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, d) -> (B, d)."""
@@ -61,12 +61,12 @@ class ConvolutionAugmenter(nn.Module):
     The official code has a variant by convolution that the paper does not describe; its sizes here are ours.
 
     Args:
-        width: d, unused: filters do not depend on it.
+        hidden_size: d, unused: filters do not depend on it.
         channels: between the two convolutions.
         kernel: taps, an odd number.
     """
 
-    def __init__(self, width: int, channels: int = 8, kernel: int = 5) -> None:  # noqa: ARG002
+    def __init__(self, hidden_size: int, channels: int = 8, kernel: int = 5) -> None:  # noqa: ARG002
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv1d(1, channels, kernel, padding=kernel // 2),

@@ -15,15 +15,15 @@ class LearnableBernoulli(Seeded):
     """Masks with one bit a unit, each with a probability of its own.
 
     Args:
-        width: d.
+        hidden_size: d.
         keep: probability with which each unit is kept at first.
     """
 
     for_batch = True
 
-    def __init__(self, width: int, keep: float) -> None:
+    def __init__(self, hidden_size: int, keep: float) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.full((width,), keep).logit())
+        self.logits = nn.Parameter(torch.full((hidden_size,), keep).logit())
 
     def uniforms(self, count: int) -> Tensor:
         """(count, d) numbers between 0 and 1 that decide about as many masks."""
@@ -50,6 +50,6 @@ def arm_surrogate(of_masks: Tensor, of_opposite: Tensor, uniforms: Tensor, logit
         uniforms: (count, d).
         logits: (d,).
     """
-    slopes = ((of_opposite - of_masks) * (uniforms - 0.5)).sum(0).detach()
+    gradients = ((of_opposite - of_masks) * (uniforms - 0.5)).sum(0).detach()
     value = (of_masks + of_opposite).detach() / 2
-    return value + (slopes * (logits - logits.detach())).sum()
+    return value + (gradients * (logits - logits.detach())).sum()

@@ -27,22 +27,28 @@ class ConvolutionEncoder(nn.Module):
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
-        longest: n, the longest history.
-        width: d.
+        max_length: n, the longest history.
+        hidden_size: d.
         layers: residual blocks.
         dropout: rate after the embedding and after each block.
     """
 
     def __init__(
-        self, *, num_items: int, longest: int = 50, width: int = 64, layers: int = 2, dropout: float = 0.5
+        self,
+        *,
+        num_items: int,
+        max_length: int = 50,
+        hidden_size: int = 64,
+        layers: int = 2,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.longest = longest
-        self.items = ItemEmbedding(num_items, width)
+        self.max_length = max_length
+        self.items = ItemEmbedding(num_items, hidden_size)
         self.items.draw(0.02)
         self.dropout = Dropout(dropout)
-        self.convolutions = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(2 * layers))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 * layers))
+        self.convolutions = nn.ModuleList(nn.Linear(3 * hidden_size, hidden_size) for _ in range(2 * layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(2 * layers))
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """Hidden states of packed histories, none of them empty.

@@ -19,16 +19,16 @@ __all__ = ["GRUEncoder"]
 
 
 class GRUEncoder(nn.Module):
-    """Item embedding, dropout, recurrent layers, and a linear layer back to the width of the items.
+    """Item embedding, dropout, recurrent layers, and a linear layer back to the size of the item vectors.
 
     An item with id 0 is an input of zeros: the state goes on without it, but time passes.
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
-        longest: n, the longest history.
-        width: d, of items and of what comes out.
+        max_length: n, the longest history.
+        hidden_size: d, of items and of what comes out.
         layers: recurrent layers.
-        hidden: width of the recurrent state.
+        inner_size: size of the recurrent state.
         dropout: rate after the embedding.
     """
 
@@ -36,19 +36,19 @@ class GRUEncoder(nn.Module):
         self,
         *,
         num_items: int,
-        longest: int = 50,
-        width: int = 64,
+        max_length: int = 50,
+        hidden_size: int = 64,
         layers: int = 1,
-        hidden: int = 128,
+        inner_size: int = 128,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        self.longest = longest
-        self.items = ItemEmbedding(num_items, width)
+        self.max_length = max_length
+        self.items = ItemEmbedding(num_items, hidden_size)
         self.items.draw(0.02)
         self.dropout = Dropout(dropout)
-        self.gru = nn.GRU(width, hidden, layers, batch_first=True)
-        self.out = nn.Linear(hidden, width)
+        self.gru = nn.GRU(hidden_size, inner_size, layers, batch_first=True)
+        self.out = nn.Linear(inner_size, hidden_size)
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """Hidden states of packed histories, none of them empty.
@@ -63,7 +63,7 @@ class GRUEncoder(nn.Module):
         """
         vectors = self.items(items)
         if not len(items):  # torch refuses to go over nothing
-            # Of the right width, and made of the vectors, so that a backward pass comes to them.
+            # Of the right size, and made of the vectors, so that a backward pass comes to them.
             nothing: Tensor = self.out(vectors.sum(1, keepdim=True).expand(0, self.gru.hidden_size))
             return nothing
         order, inverse, sizes = _by_time(offsets)

@@ -1,6 +1,6 @@
 """Item vectors that several processes share out by rows, and how any of them gets the vectors of any item.
 
-A catalogue of V items costs 16 V d bytes: vectors, gradient and Adam's two moments. Inside `divided`, each process
+A catalogue of V items costs 16 V d bytes: vectors, gradient and Adam's two moments. Inside `sharded`, each process
 keeps a run of rows, with all that belongs to them. A process asks the owners for the rows of its batch; their gradients
 go back the same way and are added up there, so that what an owner has after a backward pass is complete.
 """
@@ -20,11 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["ItemEmbedding", "Shard", "divided", "lookup"]
+__all__ = ["ItemEmbedding", "Shard", "lookup", "sharded"]
 
-_AMONG: ContextVar[Processes] = ContextVar("processes among which item tables are divided", default=ALONE)
+_AMONG: ContextVar[Processes] = ContextVar(
+    "processes among which item tables are sharded", default=SINGLE_PROCESS
+)
 
 _DRAWN = 1 << 22
 """Numbers that are drawn at a time, most of which other processes keep."""
@@ -34,7 +36,7 @@ _TOGETHER = 16
 
 
 @contextmanager
-def divided(processes: Processes) -> Iterator[None]:
+def sharded(processes: Processes) -> Iterator[None]:
     """Item tables that are made in the block have in each process the rows that are its own."""
     token = _AMONG.set(processes)
     try:
@@ -53,11 +55,11 @@ class Shard:
     """
 
     ids: int
-    processes: Processes = ALONE
+    processes: Processes = SINGLE_PROCESS
 
     @classmethod
     def of(cls, num_items: int) -> Shard:
-        """Among the processes of the block `divided` that this is in."""
+        """Among the processes of the block `sharded` that this is in."""
         return cls(num_items + 2, _AMONG.get())
 
     @property
@@ -91,26 +93,26 @@ class ItemEmbedding(nn.Module):
 
     Args:
         num_items: V.
-        width: d.
+        hidden_size: d.
     """
 
-    def __init__(self, num_items: int, width: int) -> None:
+    def __init__(self, num_items: int, hidden_size: int) -> None:
         super().__init__()
         self.shard = Shard.of(num_items)
-        self.weight = nn.Parameter(torch.empty(self.shard.count(num_items + 2), width))
+        self.weight = nn.Parameter(torch.empty(self.shard.count(num_items + 2), hidden_size))
         self.draw(1.0)
 
     @torch.no_grad()
     def draw(self, std: float) -> None:
         """N(0, std) from torch's generator: the same numbers however the rows are divided, and never all at once."""
-        rows, width = self.shard.ids, self.weight.shape[1]
+        rows, hidden_size = self.shard.ids, self.weight.shape[1]
         first, last = self.shard.first, self.shard.first + len(self.weight)
-        block = max(1, _DRAWN // (width * _TOGETHER)) * _TOGETHER  # rows
+        block = max(1, _DRAWN // (hidden_size * _TOGETHER)) * _TOGETHER  # rows
         start = 0
         while start < rows:
             # The last group of all must not stand alone.
             stop = rows if rows - start < block + _TOGETHER else start + block
-            drawn = torch.empty(stop - start, width).normal_(std=std)
+            drawn = torch.empty(stop - start, hidden_size).normal_(std=std)
             low, high = max(start, first), min(stop, last)
             if low < high:
                 self.weight[low - first : high - first] = drawn[low - start : high - start]
@@ -168,20 +170,20 @@ class _Fetch(torch.autograd.Function):
     ) -> Tensor:
         bounds = torch.tensor(shard.bounds, device=wanted.device)
         sent = torch.searchsorted(wanted, bounds).diff().tolist()
-        asked, received = shard.processes.exchange(wanted, sent)
+        asked, received = shard.processes.all_to_all(wanted, sent)
         ctx.places, ctx.kept = asked - shard.first, None if frozen is None else asked != frozen
         ctx.sent, ctx.received, ctx.shard, ctx.shape, ctx.sparse = sent, received, shard, rows.shape, sparse
-        found, _ = shard.processes.exchange(rows.index_select(0, ctx.places), received, sent)
+        found, _ = shard.processes.all_to_all(rows.index_select(0, ctx.places), received, sent)
         return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        returned, _ = ctx.shard.processes.exchange(gradient, ctx.sent, ctx.received)
+        returned, _ = ctx.shard.processes.all_to_all(gradient, ctx.sent, ctx.received)
         places = ctx.places
         if ctx.kept is not None:
             places, returned = places[ctx.kept], returned[ctx.kept]
-        of_rows = torch.sparse_coo_tensor(
+        grad_rows = torch.sparse_coo_tensor(
             places.unsqueeze(0), returned, ctx.shape, check_invariants=False, is_coalesced=False
         )
-        return of_rows if ctx.sparse else of_rows.to_dense(), None, None, None, None
+        return grad_rows if ctx.sparse else grad_rows.to_dense(), None, None, None, None

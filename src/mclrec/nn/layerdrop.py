@@ -17,16 +17,16 @@ class DroppedLayers(Seeded):
     Args:
         layers: how many there are.
         dropped: how many are left out; never more than there are.
-        width: d.
+        hidden_size: d.
         dropout: rate inside each layer.
     """
 
     for_batch = True
 
-    def __init__(self, layers: int, dropped: int, *, width: int, dropout: float) -> None:
+    def __init__(self, layers: int, dropped: int, *, hidden_size: int, dropout: float) -> None:
         super().__init__()
         self.dropped = min(dropped, layers)
-        self.layers = nn.ModuleList(_Layer(width, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(_Layer(hidden_size, dropout) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
@@ -42,11 +42,11 @@ class DroppedLayers(Seeded):
 class _Layer(nn.Module):
     """Linear, GELU, dropout, residual, LayerNorm."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, dropout: float) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, width)
+        self.linear = nn.Linear(hidden_size, hidden_size)
         self.dropout = Dropout(dropout)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
 

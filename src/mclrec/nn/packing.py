@@ -56,7 +56,7 @@ class Layout:
         offsets: (B + 1,) where each history starts in the packed input.
         slots: (T,) where each token of the packed input goes in the padded (B * n) order.
         last: (B,) inside place of each history's last token.
-        longest: n.
+        max_length: n.
         groups: blocks of like length, which cover the first places.
     """
 
@@ -66,21 +66,21 @@ class Layout:
     offsets: Tensor
     slots: Tensor
     last: Tensor
-    longest: int
+    max_length: int
     groups: tuple[Group, ...]
 
 
-def layout(offsets: Tensor, device: torch.device, longest: int, *, causal: bool = True) -> Layout:
+def layout(offsets: Tensor, device: torch.device, max_length: int, *, causal: bool = True) -> Layout:
     """Layout of packed histories, none of them empty; computed on the host.
 
     Args:
         offsets: (B + 1,) on the host.
         device: where the layout's tensors go.
-        longest: n, no history is longer.
+        max_length: n, no history is longer.
         causal: whether a query sees no later keys.
     """
     starts, lengths = offsets.numpy()[:-1], np.diff(offsets.numpy())
-    firsts, blocks = _fill(lengths, _kinds(longest))
+    firsts, blocks = _fill(lengths, _kinds(max_length))
     places = sum(count * length for length, count in blocks)
     tokens, own = np.arange(lengths.sum()), np.repeat(np.arange(len(lengths)), lengths)
     inverse = tokens + np.repeat(firsts - starts, lengths)
@@ -106,20 +106,20 @@ def layout(offsets: Tensor, device: torch.device, longest: int, *, causal: bool 
         inverse=tensor(inverse),
         owners=tensor(owners.clip(min=0)),
         offsets=tensor(offsets.numpy()),
-        slots=tensor(tokens + own * longest - np.repeat(starts, lengths)),
+        slots=tensor(tokens + own * max_length - np.repeat(starts, lengths)),
         last=tensor(firsts + lengths - 1),
-        longest=longest,
+        max_length=max_length,
         groups=tuple(groups),
     )
 
 
-def _kinds(longest: int) -> list[int]:
+def _kinds(max_length: int) -> list[int]:
     """Lengths of blocks, the longest first."""
     kinds, length = [], _SHORTEST
-    while length < longest:
+    while length < max_length:
         kinds.append(length)
         length *= 4
-    return [-(-longest // 8) * 8, *reversed(kinds)]
+    return [-(-max_length // 8) * 8, *reversed(kinds)]
 
 
 def _fill(lengths: IntArray, kinds: list[int]) -> tuple[IntArray, list[tuple[int, int]]]:

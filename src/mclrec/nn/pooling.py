@@ -24,19 +24,21 @@ def mean_pool(states: Tensor, offsets: Tensor) -> Tensor:
     return sums / lengths.to(states.device).unsqueeze(1)
 
 
-def flatten_newest(states: Tensor, offsets: Tensor, longest: int) -> Tensor:
+def flatten_newest(states: Tensor, offsets: Tensor, max_length: int) -> Tensor:
     """All states of each history in one row, the newest at its end, zeros before the oldest.
 
     Args:
         states: (T, d) packed.
         offsets: (B + 1,) on the host.
-        longest: n, no history is longer.
+        max_length: n, no history is longer.
 
     Returns:
         (B, n d).
     """
     lengths = offsets.diff()
     rows = torch.repeat_interleave(lengths)
-    places = torch.arange(len(states)) - offsets[1:][rows] + (rows + 1) * longest
-    flat = states.new_zeros(len(lengths) * longest, states.shape[1])
-    return flat.index_copy(0, places.to(states.device), states).view(len(lengths), longest * states.shape[1])
+    places = torch.arange(len(states)) - offsets[1:][rows] + (rows + 1) * max_length
+    flat = states.new_zeros(len(lengths) * max_length, states.shape[1])
+    return flat.index_copy(0, places.to(states.device), states).view(
+        len(lengths), max_length * states.shape[1]
+    )

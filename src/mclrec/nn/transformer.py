@@ -30,11 +30,11 @@ class TransformerEncoder(nn.Module):
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
-        longest: n, the longest history.
-        width: d.
+        max_length: n, the longest history.
+        hidden_size: d.
         layers: number of blocks.
         heads: attention heads.
-        inner: width inside the feed-forward part.
+        inner_size: size inside the feed-forward part.
         dropout: rate after embedding, attention output and feed-forward part.
         attention_dropout: rate on attention weights.
         positions: whether position ids count from the oldest kept item or back from the newest, which then
@@ -50,11 +50,11 @@ class TransformerEncoder(nn.Module):
         self,
         *,
         num_items: int,
-        longest: int = 50,
-        width: int = 64,
+        max_length: int = 50,
+        hidden_size: int = 64,
         layers: int = 2,
         heads: int = 2,
-        inner: int = 256,
+        inner_size: int = 256,
         dropout: float = 0.5,
         attention_dropout: float = 0.5,
         positions: Literal["oldest", "newest", "relative"] = "oldest",
@@ -63,19 +63,21 @@ class TransformerEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.causal = causal
-        self.longest = longest
+        self.max_length = max_length
         self.positions_from = positions
-        self.items = ItemEmbedding(num_items, width)  # only the softmax trains row 0
+        self.items = ItemEmbedding(num_items, hidden_size)  # only the softmax trains row 0
         relative = positions == "relative"
-        self.positions = None if relative else nn.Embedding(longest, width)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.positions = None if relative else nn.Embedding(max_length, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
         self.dropout = Dropout(dropout)
         block = _Block if norm == "post" else _PreNormBlock
         self.blocks = nn.ModuleList(
-            block(width, heads, inner, dropout, attention_dropout, longest if relative else None)
+            block(
+                hidden_size, heads, inner_size, dropout, attention_dropout, max_length if relative else None
+            )
             for _ in range(layers)
         )
-        self.last_norm = nn.Identity() if norm == "post" else nn.LayerNorm(width, eps=1e-12)
+        self.last_norm = nn.Identity() if norm == "post" else nn.LayerNorm(hidden_size, eps=1e-12)
         self.apply(_initialise)
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
@@ -93,7 +95,7 @@ class TransformerEncoder(nn.Module):
         positions = self._positions(offsets).to(items.device)
         if last_only and self.positions is not None:  # distances count hidden items too
             items, positions, offsets = _without_hidden(items, positions, offsets)
-        plan = layout(offsets, items.device, self.longest, causal=self.causal)
+        plan = layout(offsets, items.device, self.max_length, causal=self.causal)
         inside = items.index_select(0, plan.order)
         x = self._embed(inside, positions.index_select(0, plan.order))
         hidden = inside == 0
@@ -116,9 +118,9 @@ class TransformerEncoder(nn.Module):
         places = torch.arange(items.shape[1], device=items.device)
         positions = places
         if self.positions_from == "newest":
-            positions = places + self.longest - lengths[:, None]
+            positions = places + self.max_length - lengths[:, None]
         # What lies after the end is never seen, but needs a position.
-        x = self._embed(items, positions.clamp(max=self.longest - 1).expand_as(items))
+        x = self._embed(items, positions.clamp(max=self.max_length - 1).expand_as(items))
         hidden = items == 0
         future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
         for block in cast("Iterable[_Block]", self.blocks):
@@ -128,7 +130,7 @@ class TransformerEncoder(nn.Module):
     def _positions(self, offsets: Tensor) -> Tensor:
         """(T,) position ids of packed tokens, on the host."""
         bounds = offsets.numpy()
-        starts = bounds[:-1] if self.positions_from == "oldest" else bounds[1:] - self.longest
+        starts = bounds[:-1] if self.positions_from == "oldest" else bounds[1:] - self.max_length
         return torch.from_numpy(np.arange(bounds[-1]) - np.repeat(starts, np.diff(bounds)))
 
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
@@ -145,23 +147,23 @@ class _Block(nn.Module):
 
     def __init__(
         self,
-        width: int,
+        hidden_size: int,
         heads: int,
-        inner: int,
+        inner_size: int,
         dropout: float,
         attention_dropout: float,
         farthest: int | None,
     ) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"width {width} is not a multiple of {heads} heads")
-        self.width, self.heads = width, heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
-        self.up = nn.Linear(width, inner)
-        self.down = nn.Linear(inner, width)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
+        if hidden_size % heads:
+            raise ValueError(f"hidden_size {hidden_size} is not a multiple of {heads} heads")
+        self.hidden_size, self.heads = hidden_size, heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size)
+        self.attention_norm = nn.LayerNorm(hidden_size, eps=1e-12)
+        self.up = nn.Linear(hidden_size, inner_size)
+        self.down = nn.Linear(inner_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
         self.attention_dropout = Dropout(attention_dropout)
         self.dropout = Dropout(dropout)
         self.distances = None if farthest is None else _Distances(heads, farthest)
@@ -176,7 +178,7 @@ class _Block(nn.Module):
             )
             return self._finish(x, attended)
         newest = take(x, plan.last)  # (B, d)
-        d = self.width
+        d = self.hidden_size
         queries = F.linear(self._before(newest), self.qkv.weight[:d], self.qkv.bias[:d])
         keys_values = F.linear(seen, self.qkv.weight[d:], self.qkv.bias[d:])  # (T, 2 d)
         to_last = None if distances is None else distances.to_last(plan)

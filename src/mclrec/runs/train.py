@@ -20,16 +20,16 @@ from mclrec.files import write_json, write_text
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.storage import load_model, save_model
-from mclrec.nn.items import divided
-from mclrec.processes import ALONE, Processes
+from mclrec.nn.items import sharded
+from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.card import model_card
 from mclrec.runs.command import train_command
 from mclrec.runs.run import Run, ranks_path
 from mclrec.runs.sources import DataSource, make_split, open_source
-from mclrec.runs.transfer import take_over
-from mclrec.training.distributed import joined
+from mclrec.runs.transfer import warm_start
+from mclrec.training.distributed import process_group
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.tracking import TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
@@ -87,7 +87,7 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
     """
     device = resolve_device(request.device)
     _check_words(request)
-    with joined(device) as processes:
+    with process_group(device) as processes:
         if processes.main:
             return _train(request, device, processes, reporter)
         return _train(replace(request, track=None), device, processes, None)
@@ -97,16 +97,16 @@ def _train(
     request: TrainRequest, device: torch.device, processes: Processes, reporter: Reporter | None
 ) -> Run:
     """Run the request as one of some processes."""
-    processes.tell(lambda: _check_directory(request))
+    processes.broadcast_text(lambda: _check_directory(request))
     data, source = open_source(request.data)
     split = make_split(data, request.split)
     recipe = resolve(request.model, data.name, request.recipe, request.settings)
     recipe = replace(recipe, training=recipe.training.on(device))
-    directory = Path(processes.tell(lambda: str(_directory(request, data.name))))
-    with divided(processes if request.shard_items else ALONE):
+    directory = Path(processes.broadcast_text(lambda: str(_directory(request, data.name))))
+    with sharded(processes if request.shard_items else SINGLE_PROCESS):
         model = build(recipe, split.training, request.seed)
     if request.base:
-        take_over(model, data.item_ids, data.user_ids, load_model(request.base))
+        warm_start(model, data.item_ids, data.user_ids, load_model(request.base))
     started = time.perf_counter()
     info = _info(request, recipe, split, source)
     with _made(directory), _tracked(request, recipe, directory, reporter) as told:
@@ -140,7 +140,7 @@ def _train(
         record = _record(fit, results, seconds, device, processes.size)
         write_json(directory / "metrics.json", record)
         write_text(directory / "README.md", model_card(info, record, recipe))
-    processes.wait()
+    processes.barrier()
     return Run(directory)
 
 
@@ -171,7 +171,7 @@ def measure(
     directory: Path,
     seed: int,
     device: torch.device,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> dict[str, Any]:
     """Test metrics under both protocols; writes the exact ranks beside the model."""
     results = {}
@@ -203,8 +203,8 @@ def resolve_device(name: str) -> torch.device:
 def _check_words(request: TrainRequest) -> None:
     """Find mistakes that need no data."""
     resolve(request.model, "", request.recipe, request.settings)
-    if request.shard_items and not registry.model_class(request.model).divisible:
-        able = [name for name in registry.names() if registry.model_class(name).divisible]
+    if request.shard_items and not registry.model_class(request.model).supports_sharding:
+        able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
         raise ConfigError(
             f"shard-items: {request.model} needs its whole item table in each process; leave it out, "
             f"or train {', '.join(able[:-1])} or {able[-1]}"

@@ -12,10 +12,10 @@ from mclrec.errors import ConfigError
 from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel
 
-__all__ = ["take_over"]
+__all__ = ["warm_start"]
 
 
-def take_over(model: Recommender, items: Vocabulary, users: Vocabulary, earlier: LoadedModel) -> int:
+def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier: LoadedModel) -> int:
     """Copy what ``earlier`` has learnt into ``model``.
 
     Rows of item and of user tensors move with their outside ids; other tensors are copied whole.
@@ -72,7 +72,7 @@ def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
         for name in shapes.keys() & set(names):
             rows, *rest = shapes[name]
             if shard := model.shard_of(name):
-                rows = int(shard.processes.add_up(torch.tensor(rows)))
+                rows = int(shard.processes.all_reduce_sum(torch.tensor(rows)))
             shapes[name] = (rows - count, *rest)
     return shapes
 

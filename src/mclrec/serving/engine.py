@@ -26,13 +26,13 @@ class Question:
         history: (n,) dense ids of known items, oldest first; may be empty. All of it is given: an engine reads the
             newest items that its model can take.
         k: how many items are wanted, at least 1.
-        barred: dense ids that may not be answered, in any order; the items of the history, as a rule.
+        excluded: dense ids that may not be answered, in any order; the items of the history, as a rule.
         allowed: the only dense ids that may be answered; all of them if None.
     """
 
     history: IntArray
     k: int
-    barred: IntArray = field(default_factory=lambda: _NONE)
+    excluded: IntArray = field(default_factory=lambda: _NONE)
     allowed: IntArray | None = None
 
 
@@ -59,7 +59,7 @@ class Engine(Protocol):
         """V."""
 
     @property
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """n, the newest items of a history that the model reads."""
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:

@@ -38,7 +38,7 @@ class VectorEngine:
         encoder: makes query vectors.
         exact: compares queries with all items.
         counts: (V + 1,) training counts.
-        longest: n.
+        max_length: n.
         ranker: finds the best items where it need not be exact; ``exact`` if None.
     """
 
@@ -47,11 +47,11 @@ class VectorEngine:
         encoder: Encoder,
         exact: ExactRanker,
         counts: IntArray,
-        longest: int,
+        max_length: int,
         ranker: Ranker | None = None,
     ) -> None:
         self._encoder, self._exact, self._ranker = encoder, exact, ranker or exact
-        self._counts, self._longest = counts.astype(np.float32), longest
+        self._counts, self._max_length = counts.astype(np.float32), max_length
 
     @property
     def num_items(self) -> int:
@@ -59,9 +59,9 @@ class VectorEngine:
         return self._exact.num_items
 
     @property
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """n, the newest items of a history that the model reads."""
-        return self._longest
+        return self._max_length
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """See `Engine.answer`."""
@@ -69,7 +69,7 @@ class VectorEngine:
         def known(histories: Packed, asked: Sequence[Question]) -> list[Answer]:
             return self._ranker.rank(self._encoder(histories), asked)
 
-        return _answers(questions, self._counts, self._longest, known)
+        return _answers(questions, self._counts, self._max_length, known)
 
     def similar(self, item: int, k: int) -> Answer:
         """See `Engine.similar`."""
@@ -82,12 +82,12 @@ class ScoringEngine:
     Args:
         scorer: makes the scores.
         counts: (V + 1,) training counts.
-        longest: n.
+        max_length: n.
         name: of the model, for messages.
     """
 
-    def __init__(self, scorer: Scorer, counts: IntArray, longest: int, name: str) -> None:
-        self._scorer, self._longest, self._name = scorer, longest, name
+    def __init__(self, scorer: Scorer, counts: IntArray, max_length: int, name: str) -> None:
+        self._scorer, self._max_length, self._name = scorer, max_length, name
         self._counts = counts.astype(np.float32)
 
     @property
@@ -96,9 +96,9 @@ class ScoringEngine:
         return len(self._counts) - 1
 
     @property
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """n, the newest items of a history that the model reads."""
-        return self._longest
+        return self._max_length
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """See `Engine.answer`."""
@@ -107,7 +107,7 @@ class ScoringEngine:
             rows = zip(self._scorer(histories), asked, strict=True)
             return [rank_scores(scores, question) for scores, question in rows]
 
-        return _answers(questions, self._counts, self._longest, known)
+        return _answers(questions, self._counts, self._max_length, known)
 
     def similar(self, item: int, k: int) -> Answer:  # noqa: ARG002 - the interface of an engine
         """Not to be had.
@@ -121,7 +121,7 @@ class ScoringEngine:
 def _answers(
     questions: Sequence[Question],
     counts: FloatArray,
-    longest: int,
+    max_length: int,
     known: Callable[[Packed, Sequence[Question]], list[Answer]],
 ) -> list[Answer]:
     """Popular items for empty histories; ``known`` answers the others, some at a time."""
@@ -135,6 +135,6 @@ def _answers(
             answers[row] = Answer(popular.items, popular.scores, popular=True)
     for start in range(0, len(rows), _ROWS):
         some = rows[start : start + _ROWS]
-        histories = Packed.of([questions[row].history[-longest:] for row in some])
+        histories = Packed.of([questions[row].history[-max_length:] for row in some])
         answers.update(zip(some, known(histories, [questions[row] for row in some]), strict=True))
     return [answers[row] for row in range(len(questions))]

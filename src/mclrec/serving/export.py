@@ -163,7 +163,7 @@ def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -
         "kind": KIND,
         "format": EXPORT_FORMAT,
         "weights": sha256_file(run / TENSORS),
-        "longest": loaded.model.longest,
+        "max_length": loaded.model.max_length,
         "num_items": loaded.model.num_items,
         "difference": difference,
         "card": model_card(run, version),
@@ -186,7 +186,7 @@ class _Queries(nn.Module):
 
 
 def _write_encoder(path: Path, model: VectorRecommender) -> None:
-    # Sizes of 0 and 1 would be taken for constants; no history has more than `longest` items.
+    # Sizes of 0 and 1 would be taken for constants; no history has more than `max_length` items.
     example = torch.ones(3, 4, dtype=torch.int64), torch.ones(3, dtype=torch.int64)
     model.padded_query_vectors(example[0][:, :1], example[1])  # a model without says so, in its own words
     dynamic = torch.export.Dim.DYNAMIC
@@ -272,12 +272,12 @@ def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
         raise ModelFileError(
             f"the export differs from torch by {worst:.1e}, more than {TOLERANCE:.0e}: nothing was written"
         )
-    return worst, _ROWS * model.longest
+    return worst, _ROWS * model.max_length
 
 
 def _histories(model: VectorRecommender, rng: np.random.Generator) -> Iterator[Packed]:
     """Batches of random histories: each length alone, then all lengths mixed."""
-    lengths = np.arange(1, model.longest + 1)
+    lengths = np.arange(1, model.max_length + 1)
     for batch in [np.full(_ROWS - 1, length) for length in lengths] + [rng.permutation(lengths)]:
         yield Packed.of([rng.integers(1, model.num_items + 1, size=length) for length in batch])
 
@@ -286,7 +286,7 @@ def _likely_histories(loaded: LoadedModel) -> Packed:
     """Histories of random length whose items are drawn by popularity: what an index is measured on."""
     rng = generator(0, Stream.EXPORT)
     counts = loaded.counts[1:] + 1.0
-    lengths = rng.integers(1, loaded.model.longest, size=_SAMPLE, endpoint=True)
+    lengths = rng.integers(1, loaded.model.max_length, size=_SAMPLE, endpoint=True)
     drawn = rng.choice(len(counts), size=lengths.sum(), p=counts / counts.sum()) + 1
     return Packed(drawn, np.concatenate([[0], np.cumsum(lengths)]))
 
@@ -336,7 +336,9 @@ def _write_users(
             rows = np.arange(start, min(start + _USERS, data.num_users))
             histories = [dense[data.sequence(row)] for row in rows.tolist()]
             kept = [place for place, history in enumerate(histories) if history.any()]
-            packed = Packed.of([histories[place][histories[place] > 0][-model.longest :] for place in kept])
+            packed = Packed.of(
+                [histories[place][histories[place] > 0][-model.max_length :] for place in kept]
+            )
             names = data.user_ids.take(rows[kept])
             if kept:
                 queries = model.query_vectors(Histories.of(packed, known.dense_all(names)))

@@ -45,7 +45,7 @@ __all__ = [
     "read_export",
 ]
 
-KIND, EXPORT_FORMAT = "mclrec export", 1
+KIND, EXPORT_FORMAT = "mclrec export", 2
 MANIFEST, ENCODER, RANKING = "manifest.json", "encoder.onnx", "ranking.onnx"
 VECTORS, BIASES = "vectors.npy", "biases.npy"
 
@@ -61,7 +61,7 @@ class Export:
         directory: where it is.
         card: of the model, see `mclrec.serving.card`.
         weights: sha256 of the ``model.safetensors`` that was exported.
-        longest: n, the newest items of a history that the encoder takes.
+        max_length: n, the newest items of a history that the encoder takes.
         files: names of its files.
         items: outside ids.
         counts: (V + 1,) training counts.
@@ -72,7 +72,7 @@ class Export:
     directory: Path
     card: Mapping[str, Any]
     weights: str
-    longest: int
+    max_length: int
     files: Collection[str]
     items: Vocabulary
     counts: IntArray
@@ -105,7 +105,7 @@ def read_export(directory: Path) -> Export:
         directory,
         manifest["card"],
         manifest["weights"],
-        manifest["longest"],
+        manifest["max_length"],
         manifest["files"].keys(),
         items,
         counts,
@@ -133,7 +133,7 @@ class OnnxRanker:
         for start in range(0, len(rows), self._rows):
             some = rows[start : start + self._rows]
             # As many more as are barred: so many are left when these are taken out.
-            width = max(questions[row].k + len(questions[row].barred) for row in some)
+            width = max(questions[row].k + len(questions[row].excluded) for row in some)
             k = np.array([min(width, self._exact.num_items)])
             items, values = self._session.run(["items", "values"], {"queries": queries[some], "k": k})
             for row, ids, scores in zip(some, items, values, strict=True):
@@ -203,7 +203,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ModelFileError(
             f"{path}: format {manifest.get('format')!r}, but {EXPORT_FORMAT} is read; export the model again"
         )
-    kinds = {"files": dict, "card": dict, "weights": str, "longest": int, "num_items": int}
+    kinds = {"files": dict, "card": dict, "weights": str, "max_length": int, "num_items": int}
     for key, kind in kinds.items():
         if not isinstance(manifest.get(key), kind):
             raise ModelFileError(f"{path}: {key} is missing or not of type {kind.__name__}")

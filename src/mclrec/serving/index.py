@@ -47,7 +47,7 @@ class IndexRanker:
 
     def rank(self, queries: FloatArray, questions: Sequence[Question]) -> list[Answer]:
         """See `mclrec.serving.engines.Ranker`."""
-        wanted = [question.k + len(question.barred) for question in questions]
+        wanted = [question.k + len(question.excluded) for question in questions]
         rows = [
             row for row, question in enumerate(questions) if question.allowed is None and wanted[row] <= _WIDE
         ]

@@ -200,7 +200,7 @@ class Model:
         size = rows_per_chunk(len(self.items))
         for start in range(0, len(rows), _ROWS):
             chunk = rows[start : start + _ROWS]
-            batch = Histories.of(histories.take(chunk, self._model.longest), users[chunk]).to(self._device)
+            batch = Histories.of(histories.take(chunk, self._model.max_length), users[chunk]).to(self._device)
             for number, part in enumerate(self._model.scores_by_parts(batch, size)):
                 some = chunk[number * size : (number + 1) * size]
                 seen = None if include_seen else histories.take(some)

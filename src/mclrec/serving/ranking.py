@@ -52,7 +52,7 @@ class ExactRanker:
         vector = self.vectors[item]
         with np.errstate(invalid="ignore", divide="ignore"):  # a vector of zeros is like none, and not listed
             scores = (self.vectors @ vector) / (self._lengths * self._lengths[item])
-        return rank_scores(scores, Question(np.empty(0, np.int64), k, barred=np.array([item])))
+        return rank_scores(scores, Question(np.empty(0, np.int64), k, excluded=np.array([item])))
 
     @cached_property
     def _lengths(self) -> FloatArray:
@@ -64,15 +64,15 @@ class ExactRanker:
         """Among the whole catalogue, one chunk of items after the other."""
         size = max(_SMALLEST_CHUNK, _CHUNK_BYTES // (4 * len(queries)))
         parts: list[list[tuple[IntArray, FloatArray]]] = [[] for _ in questions]
-        barred = [np.sort(question.barred) for question in questions]
+        excluded = [np.sort(question.excluded) for question in questions]
         for start in range(1, self.num_items + 1, size):
             stop = min(start + size, self.num_items + 1)
             scores = queries @ self.vectors[start:stop].T  # (B, chunk)
             if self.biases is not None:
                 scores += self.biases[start:stop]
             for row, question in enumerate(questions):
-                first, last = np.searchsorted(barred[row], [start, stop])
-                scores[row, barred[row][first:last] - start] = -np.inf
+                first, last = np.searchsorted(excluded[row], [start, stop])
+                scores[row, excluded[row][first:last] - start] = -np.inf
                 places = best_places(scores[row], question.k)
                 parts[row].append((places + start, scores[row, places]))
         return [_merged(part, question.k) for part, question in zip(parts, questions, strict=True)]
@@ -80,7 +80,7 @@ class ExactRanker:
     def _among(self, query: FloatArray, question: Question) -> Answer:
         """Among an allow-list, which alone is scored."""
         assert question.allowed is not None
-        ids = np.setdiff1d(question.allowed, question.barred)  # sorted, each once
+        ids = np.setdiff1d(question.allowed, question.excluded)  # sorted, each once
         scores = self.vectors[ids] @ query
         if self.biases is not None:
             scores += self.biases[ids]
@@ -91,18 +91,18 @@ class ExactRanker:
 def rank_scores(scores: FloatArray, question: Question) -> Answer:
     """The best items by scores (V + 1,) of all of them, by what the question allows."""
     if question.allowed is not None:
-        ids = np.setdiff1d(question.allowed, question.barred)
+        ids = np.setdiff1d(question.allowed, question.excluded)
         places = best_places(scores[ids], question.k)
         return Answer(ids[places], scores[ids][places])
     kept = scores[1:].copy()
-    kept[question.barred - 1] = -np.inf
+    kept[question.excluded - 1] = -np.inf
     places = best_places(kept, question.k)
     return Answer(places + 1, kept[places])
 
 
 def chosen(ids: IntArray, scores: FloatArray, question: Question) -> Answer:
     """Of candidates in any order, those that are not barred, in order; id 0 and -inf stand for none."""
-    kept = (ids > 0) & (scores > -np.inf) & np.isin(ids, question.barred, invert=True)
+    kept = (ids > 0) & (scores > -np.inf) & np.isin(ids, question.excluded, invert=True)
     ids, scores = ids[kept], scores[kept]
     order = np.lexsort((ids, -scores))[: question.k]
     return Answer(ids[order], scores[order])

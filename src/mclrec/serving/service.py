@@ -82,7 +82,7 @@ def load_service(
         ranker = OnnxRanker(open_session(export.directory / RANKING, threads), export.exact)
     else:
         ranker = _indexed(export, index, threads)
-    answering = VectorEngine(encoder, export.exact, export.counts, export.longest, ranker)
+    answering = VectorEngine(encoder, export.exact, export.counts, export.max_length, ranker)
     return _service(answering, export.items, export.counts, export.card, "onnx")
 
 

@@ -29,8 +29,8 @@ def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Eng
     model, place = loaded.model, torch.device(device)
     if isinstance(model, VectorRecommender):
         exact = ExactRanker(*item_vectors(model))
-        return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.longest)
-    return ScoringEngine(_calling(model.scores, place), loaded.counts, model.longest, loaded.name)
+        return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.max_length)
+    return ScoringEngine(_calling(model.scores, place), loaded.counts, model.max_length, loaded.name)
 
 
 def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | None]:

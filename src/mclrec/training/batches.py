@@ -11,7 +11,7 @@ from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray
 from mclrec.models.base import Phase
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.training.order import Order
 
@@ -40,7 +40,7 @@ class EpochBatches:
         batch_size: int,
         key: tuple[int, int, int],
         device: torch.device,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self._phase, self._examples, self._batch_size = phase, examples, batch_size
         self._key, self._device, self._processes = key, device, processes

@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from mclrec.errors import TrainingError
-from mclrec.models.tensors import load_tensors, save_tensors, undivided
+from mclrec.models.tensors import load_tensors, save_tensors, unsharded
 from mclrec.nn.items import Shard
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.training.history import EpochRecord
 
 __all__ = ["Checkpoints", "Position"]
@@ -84,8 +84,8 @@ class Checkpoints:
         self,
         directory: Path,
         identity: dict[str, Any],
-        processes: Processes = ALONE,
-        shard_of: Callable[[str], Shard | None] = undivided,
+        processes: Processes = SINGLE_PROCESS,
+        shard_of: Callable[[str], Shard | None] = unsharded,
     ) -> None:
         self._processes, self._shard_of = processes, shard_of
         self._state, self._best = directory / _STATE, directory / _BEST
@@ -121,7 +121,7 @@ class Checkpoints:
 
     def load_best(self) -> dict[str, Tensor] | None:
         """The best epoch's weights, if there was one."""
-        self._processes.wait()  # until they are written
+        self._processes.barrier()  # until they are written
         return load_tensors(self._best, self._shard_of)[0] if self._best.exists() else None
 
     def _compare(self, saved: dict[str, Any]) -> None:

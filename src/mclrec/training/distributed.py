@@ -20,9 +20,9 @@ import torch
 import torch.distributed as dist
 
 from mclrec.errors import LOST_STATUS
-from mclrec.processes import ALONE, Group, Processes, lost
+from mclrec.processes import SINGLE_PROCESS, Processes, ProcessGroup, lost
 
-__all__ = ["SILENCE", "joined"]
+__all__ = ["SILENCE", "process_group"]
 
 SILENCE = 20.0
 """Seconds after which a process that is not heard of counts as lost."""
@@ -33,7 +33,7 @@ _LONGEST_STEP = timedelta(minutes=30)
 
 
 @contextmanager
-def joined(device: torch.device, environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
+def process_group(device: torch.device, environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
     """Be one of the processes that the environment tells of, by torchrun's variables; or alone without them.
 
     Args:
@@ -44,20 +44,20 @@ def joined(device: torch.device, environment: Mapping[str, str] = os.environ) ->
         LostProcessError: the others do not come.
     """
     if int(environment.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(environment.get("LOCAL_RANK", "0")))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     with lost():
         dist.init_process_group(backend, timeout=_LONGEST_STEP)
-    group = Group()
+    group = ProcessGroup()
     watch = _Watch(group)
     try:
-        group.wait()
+        group.barrier()
         yield group
         watch.stop()
-        group.wait()  # the main process may keep what the others are watched by
+        group.barrier()  # the main process may keep what the others are watched by
     finally:
         watch.stop()
         dist.destroy_process_group()  # closes the connections, so that whoever waits for this process fails
@@ -70,7 +70,7 @@ class _Watch:
     (Ctrl-Z, a laptop's lid) wakes up whole.
     """
 
-    def __init__(self, group: Group, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(self, group: ProcessGroup, leave: Callable[[int], None] = os._exit) -> None:
         self._group, self._leave = group, leave
         # A store of its own: requests of the default one wait for each other.
         self._store = dist.distributed_c10d._get_default_store().clone()  # type: ignore[attr-defined] # not in its stub

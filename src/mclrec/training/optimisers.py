@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mclrec.errors import TrainingError
 from mclrec.models.base import Recommender
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.training.config import TrainingConfig
 
 __all__ = ["Optimisers"]
@@ -22,7 +22,11 @@ class Optimisers:
     """
 
     def __init__(
-        self, model: Recommender, groups: set[str], config: TrainingConfig, processes: Processes = ALONE
+        self,
+        model: Recommender,
+        groups: set[str],
+        config: TrainingConfig,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self._processes = processes
         available, rates = model.parameter_groups(), model.learning_rates()
@@ -63,7 +67,7 @@ class Optimisers:
         """One step of the group's optimiser down the gradient of ``loss``."""
         adam = self._adam[group]
         loss.backward()
-        self._processes.add_gradients(self._common[group])
+        self._processes.all_reduce_gradients(self._common[group])
         adam.step()
         adam.zero_grad(set_to_none=True)
 

@@ -26,7 +26,7 @@ from mclrec.evaluation.ranking import rank_targets
 from mclrec.files import remove_leftovers
 from mclrec.models.base import FitContext, Losses, Phase, Recommender, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
-from mclrec.processes import ALONE, Processes
+from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.training.averaging import WeightAverage
 from mclrec.training.batches import EpochBatches
@@ -89,7 +89,7 @@ class Trainer:
         device: torch.device,
         identity: dict[str, Any],
         reporter: Reporter | None = None,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.model, self.split, self.config = model, split, config.on(device)
         self.seed, self.device, self.directory = seed, device, directory
@@ -210,7 +210,7 @@ class Trainer:
             self.model.on_epoch_start(self._context(position))
         # Different processors round differently: once an epoch, all have the main process's weights and buffers.
         state = self.model.state_dict()
-        self._processes.spread(state[name] for name in state if self.model.shard_of(name) is None)
+        self._processes.broadcast(state[name] for name in state if self.model.shard_of(name) is None)
         self.model.train()
         batches = self._batches(phase, examples, key)
         self._reporter.epoch_started(phase.name, position.epoch, len(batches), position.step)
@@ -265,7 +265,7 @@ class Trainer:
     def _means(self, losses: Losses, total: Tensor) -> list[float]:
         """Of each part over the whole batch, and of what is minimised."""
         means = [*(term.mean for term in losses.values()), total]
-        values: list[float] = self._processes.add_up(
+        values: list[float] = self._processes.all_reduce_sum(
             torch.stack([mean.detach().double() for mean in means])
         ).tolist()
         return values

@@ -35,7 +35,7 @@ class Counting:
     """The score of an item is how much larger it is than the sum of the history, around the catalogue."""
 
     num_items: int = ITEMS
-    longest: int = 5
+    max_length: int = 5
     gate: Event = field(default_factory=Event)
     batches: list[int] = field(default_factory=list)
     vectors: bool = True
@@ -52,8 +52,8 @@ class Counting:
         if question.history.tolist() == [13, 13, 13]:
             raise RuntimeError("a poisonous history")
         items = np.arange(1, self.num_items + 1)
-        scores = -((items - question.history[-self.longest :].sum()) % self.num_items).astype(np.float32)
-        kept = ~np.isin(items, question.barred)
+        scores = -((items - question.history[-self.max_length :].sum()) % self.num_items).astype(np.float32)
+        kept = ~np.isin(items, question.excluded)
         if question.allowed is not None:
             kept &= np.isin(items, question.allowed)
         order = np.argsort(-scores[kept], kind="stable")[: question.k]
@@ -76,7 +76,7 @@ def make_service(engine: Counting | None = None, version: str = "counting-1") ->
 def save_directory(path: Path, seed: int = 1) -> Path:
     """A model directory as training leaves it, untrained."""
     torch.manual_seed(seed)
-    model = SASRec(SASRecConfig.model_validate({"width": 8, "inner": 16, "longest": 10}), ITEMS)
+    model = SASRec(SASRecConfig.model_validate({"hidden_size": 8, "inner_size": 16, "max_length": 10}), ITEMS)
     extra = {"data": {"name": "tiny"}, "seed": seed}
     save_model(
         path, name="sasrec", model=model, items=Vocabulary(NAMES), counts=np.arange(ITEMS + 1), extra=extra

@@ -34,7 +34,7 @@ from mclrec.cli.options import (
 @app.command(
     epilog=examples(
         "mclrec tune complete-journey --trials 30 --workers 2",
-        "mclrec tune log.csv --model sasrec --set longest=20 --dry-run",
+        "mclrec tune log.csv --model sasrec --set max_length=20 --dry-run",
         "mclrec tune beauty --storage /shared/beauty.journal  (on several machines)",
     )
 )

@@ -16,12 +16,12 @@ from mclrec.serving.rest.schemas import Ask, AskMany, Explain
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.service import Service
 
-__all__ = ["Asked", "Explaining", "TooMuch", "check", "scored"]
+__all__ = ["Asked", "Explaining", "LimitExceeded", "check", "scored"]
 
 _DIGITS = 6
 
 
-class TooMuch(Exception):
+class LimitExceeded(Exception):
     """A request is larger than the settings allow; the message says what, and what is allowed."""
 
 
@@ -29,7 +29,7 @@ def check(request: Ask | AskMany | Explain, settings: Settings) -> None:
     """Hold a request against the limits.
 
     Raises:
-        TooMuch: it is beyond one.
+        LimitExceeded: it is beyond one.
     """
     if isinstance(request, AskMany):
         _at_most("requests", len(request.requests), settings.max_batch)
@@ -41,14 +41,14 @@ def check(request: Ask | AskMany | Explain, settings: Settings) -> None:
         _at_most("items", len(request.items), settings.max_explained)
         return
     if request.k > settings.max_k:
-        raise TooMuch(f"k = {request.k}: at most {settings.max_k}")
+        raise LimitExceeded(f"k = {request.k}: at most {settings.max_k}")
     _at_most("exclude", len(request.exclude), settings.max_list)
     _at_most("allow", len(request.allow or ()), settings.max_list)
 
 
 def _at_most(name: str, given: int, allowed: int) -> None:
     if given > allowed:
-        raise TooMuch(f"{name} has {given} entries: at most {allowed}")
+        raise LimitExceeded(f"{name} has {given} entries: at most {allowed}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,12 +69,12 @@ class Asked:
         catalogue = service.catalogue
         dense = [catalogue.dense(item) for item in ask.history]
         history = _ids(dense)
-        barred = _known(catalogue, ask.exclude)
+        excluded = _known(catalogue, ask.exclude)
         return cls(
             Question(
                 history,
                 min(ask.k, len(catalogue)),
-                barred if ask.include_seen else np.concatenate([barred, history]),
+                excluded if ask.include_seen else np.concatenate([excluded, history]),
                 None if ask.allow is None else _known(catalogue, ask.allow),
             ),
             _unknown(ask.history, dense),
@@ -122,7 +122,7 @@ class Explaining:
         dense = [catalogue.dense(item) for item in request.history]
         known = [place for place, item in enumerate(dense) if item]
         # Leaving out an older item changes nothing: the model does not read it.
-        left_out = known[-service.engine.longest :] if len(known) > 1 else []
+        left_out = known[-service.engine.max_length :] if len(known) > 1 else []
         histories = [dense, *(dense[:place] + dense[place + 1 :] for place in left_out)]
         items = _ids(wanted)
         distinct = np.unique(items)

@@ -18,7 +18,7 @@ from mclrec.errors import EvaluationError, ModelFileError
 from mclrec.serving.engine import Answer as EngineAnswer
 from mclrec.serving.engine import Question
 from mclrec.serving.rest import schemas
-from mclrec.serving.rest.answers import Asked, Explaining, TooMuch, check, scored
+from mclrec.serving.rest.answers import Asked, Explaining, LimitExceeded, check, scored
 from mclrec.serving.rest.batcher import Expired, QueueFull
 from mclrec.serving.rest.gate import Gate, notes_of
 from mclrec.serving.rest.keys import Keys
@@ -216,7 +216,7 @@ class _Routes:
             raise _invalid(problem) from None
         try:
             check(asked, self._settings)
-        except TooMuch as problem:
+        except LimitExceeded as problem:
             raise HTTPException(422, str(problem)) from None
         return asked
 

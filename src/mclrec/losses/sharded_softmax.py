@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from mclrec.losses.softmax import LOG2_E, SAFE, highest_score
 
-__all__ = ["divided_linear_cross_entropy"]
+__all__ = ["vocab_parallel_cross_entropy"]
 
 _SCORES = 1 << 23
 """Scores held at a time, at most: 32 MB in fp32."""
@@ -20,17 +20,17 @@ _SCORES = 1 << 23
 class Among(Protocol):
     """What the processes tell each other; see `mclrec.processes.Processes`."""
 
-    def pool(self, rows: Tensor) -> tuple[Tensor, slice]:
+    def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
         """Rows of all processes in order, and which of them are this process's."""
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Sum over the processes, in place."""
 
-    def highest(self, values: Tensor) -> Tensor:
+    def all_reduce_max(self, values: Tensor) -> Tensor:
         """Maximum over the processes, in place."""
 
 
-def divided_linear_cross_entropy(
+def vocab_parallel_cross_entropy(
     queries: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -65,7 +65,7 @@ def divided_linear_cross_entropy(
     full = torch.promote_types(queries.dtype, torch.float32)
     narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else full
     with torch.autocast(device, enabled=False):
-        total: Tensor = _DividedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        total: Tensor = _VocabParallelCrossEntropy.apply(  # type: ignore[no-untyped-call]
             queries.to(full),
             weight.to(full),
             None if bias is None else bias.to(full),
@@ -77,7 +77,7 @@ def divided_linear_cross_entropy(
     return total
 
 
-class _DividedCrossEntropy(torch.autograd.Function):
+class _VocabParallelCrossEntropy(torch.autograd.Function):
     """With e = exp(y) and s the sum of e over all classes, d loss / d y = e / s - 1[target].
 
     The sums are known only when all processes have seen all their classes, so the scores are computed twice, unless one
@@ -96,7 +96,7 @@ class _DividedCrossEntropy(torch.autograd.Function):
         among: Among,
     ) -> Tensor:
         first, count, chunk = place
-        (everyone, own), (labels, _) = among.pool(queries), among.pool(targets)
+        (everyone, own), (labels, _) = among.all_gather(queries), among.all_gather(targets)
         chunk = chunk or max(1, _SCORES // max(len(everyone), 1))
         scores = _Exponentials(
             everyone, weight[:count], None if bias is None else bias[:count], chunk, narrow, among
@@ -107,15 +107,15 @@ class _DividedCrossEntropy(torch.autograd.Function):
         picked[rows] = _pair_scores(everyone, weight, bias, *targeted)
         for _, _, exponentials in scores:
             sums += exponentials.sum(1)
-        among.add_up(picked)
-        among.add_up(sums)
+        among.all_reduce_sum(picked)
+        among.all_reduce_sum(sums)
         ctx.gradients = gradients = [
             torch.zeros_like(tensor) if tensor is not None and needed else None
             for tensor, needed in zip((everyone, weight, bias), ctx.needs_input_grad, strict=False)
         ]
         _differentiate(gradients, scores, sums, (everyone, weight), targeted)
         if gradients[0] is not None:
-            gradients[0] = among.add_up(gradients[0])[own].clone()
+            gradients[0] = among.all_reduce_sum(gradients[0])[own].clone()
         losses: Tensor = (sums.log2() + scores.shift) / LOG2_E - picked
         return losses[own].sum()
 
@@ -123,7 +123,7 @@ class _DividedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("divided_linear_cross_entropy can be differentiated once")
+            raise RuntimeError("vocab_parallel_cross_entropy can be differentiated once")
         scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in ctx.gradients)
         ctx.gradients = None
         return *scaled, None, None, None, None
@@ -150,12 +150,12 @@ class _Exponentials:
         self.shift = queries.new_zeros(len(queries))
         # All processes must come to the same answer, so NaN, of which a maximum may make anything, is no number here.
         bound = queries.new_tensor(highest_score(queries, classes, bias)).nan_to_num(torch.inf, torch.inf)
-        self._shifted = not among.highest(bound) <= SAFE
+        self._shifted = not among.all_reduce_max(bound) <= SAFE
         if self._shifted:
             tops = queries.new_full((len(queries),), -torch.inf)
             for _, _, scores in self._chunks():
                 tops = torch.maximum(tops, scores.amax(1).to(tops.dtype))
-            self.shift = among.highest(tops)
+            self.shift = among.all_reduce_max(tops)
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Which classes, their vectors (C, d), and exponentials (B, C)."""
@@ -204,19 +204,19 @@ def _differentiate(
     targeted: tuple[Tensor, Tensor],
 ) -> None:
     """Put into ``gradients`` of queries, classes and biases, where they are wanted, what comes of these classes."""
-    of_queries, of_weight, of_bias = gradients
+    grad_queries, grad_weight, grad_bias = gradients
     (queries, weight), (rows, places) = factors, targeted
     shares = queries / sums.unsqueeze(1)
     for columns, classes, exponentials in scores if any(part is not None for part in gradients) else ():
-        if of_queries is not None:
-            of_queries += exponentials @ classes
-        if of_weight is not None:
-            _multiply(exponentials.T, shares.to(exponentials.dtype), of_weight[columns])
-        if of_bias is not None:
-            of_bias[columns] = (1 / sums).to(exponentials.dtype) @ exponentials
-    if of_queries is not None:
-        of_queries.div_(sums.unsqueeze(1)).index_add_(0, rows, weight[places], alpha=-1)
-    if of_weight is not None:
-        of_weight.index_add_(0, places, queries[rows], alpha=-1)
-    if of_bias is not None:
-        of_bias.index_add_(0, places, of_bias.new_ones(len(places)), alpha=-1)
+        if grad_queries is not None:
+            grad_queries += exponentials @ classes
+        if grad_weight is not None:
+            _multiply(exponentials.T, shares.to(exponentials.dtype), grad_weight[columns])
+        if grad_bias is not None:
+            grad_bias[columns] = (1 / sums).to(exponentials.dtype) @ exponentials
+    if grad_queries is not None:
+        grad_queries.div_(sums.unsqueeze(1)).index_add_(0, rows, weight[places], alpha=-1)
+    if grad_weight is not None:
+        grad_weight.index_add_(0, places, queries[rows], alpha=-1)
+    if grad_bias is not None:
+        grad_bias.index_add_(0, places, grad_bias.new_ones(len(places)), alpha=-1)

@@ -11,7 +11,7 @@ from tests.threads import Member, members, together
 from tests.training.several import start
 from torch import Tensor
 
-from mclrec.losses.divided import divided_linear_cross_entropy
+from mclrec.losses.sharded_softmax import vocab_parallel_cross_entropy
 from mclrec.losses.softmax import chunked_linear_cross_entropy
 
 CLASSES, WIDTH = 11, 3
@@ -41,7 +41,7 @@ def by_parts(whole: list[Tensor], chunk: int | None, factor: float = 1.0) -> tup
             )
         ]
         queries, weight, *bias = parts
-        loss = divided_linear_cross_entropy(
+        loss = vocab_parallel_cross_entropy(
             queries,
             weight,
             bias[0] if bias else None,
@@ -93,7 +93,7 @@ def test_autocast_narrows_the_products_and_neither_loss_nor_gradients() -> None:
         )
         parts = [queries.detach()[own].requires_grad_(), weight.detach()[rows].requires_grad_()]
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = divided_linear_cross_entropy(
+            loss = vocab_parallel_cross_entropy(
                 parts[0], parts[1], None, targets[own], first=rows.start, classes=150, among=member, chunk=64
             )
         assert loss.dtype == torch.float32
@@ -108,7 +108,7 @@ def test_autocast_narrows_the_products_and_neither_loss_nor_gradients() -> None:
 def test_a_second_backward_pass_is_refused() -> None:
     def work(member: Member) -> None:
         queries, weight = (torch.ones(2, 3, requires_grad=True) for _ in range(2))
-        loss = divided_linear_cross_entropy(
+        loss = vocab_parallel_cross_entropy(
             queries, weight, None, torch.tensor([0, 3]), first=2 * member.rank, classes=2, among=member
         )
         loss.backward(retain_graph=True)
