@@ -1,13 +1,17 @@
+import errno
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mclrec.errors import ConfigError, DataError
+from mclrec.errors import ConfigError, DataError, OutputError
 from mclrec.files import (
     atomic_directory,
     atomic_file,
+    parse_json,
     read_json,
     remove_leftovers,
     sha256_file,
@@ -34,7 +38,56 @@ class TestAtomicFile:
             assert temporary.parent == path.parent
             assert not path.exists()
         assert content(tmp_path) == {"new/file.txt": "one"}
-        assert path.stat().st_mode & 0o777 == 0o644
+
+    @pytest.mark.parametrize("umask", [0o022, 0o077])
+    def test_a_new_file_has_the_users_umask_and_a_replaced_one_keeps_its_mode(
+        self, tmp_path: Path, umask: int
+    ) -> None:
+        path, before = tmp_path / "file.txt", os.umask(umask)
+        try:
+            write_text(path, "one")
+            assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+            path.chmod(0o640)
+            write_text(path, "two")
+        finally:
+            os.umask(before)
+        assert (path.read_text(), path.stat().st_mode & 0o777) == ("two", 0o640)
+
+    @pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+    def test_only_a_regular_file_is_replaced(self, tmp_path: Path, kind: str) -> None:
+        path = Path(os.devnull) if kind == "device" else tmp_path / kind
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(path)
+        before = path.lstat()
+        with pytest.raises(OutputError, match=str(path)):
+            write_text(path, "text")
+        assert path.lstat().st_mode == before.st_mode
+        assert path.lstat().st_ino == before.st_ino
+
+    def test_a_link_stays_and_its_file_is_replaced(self, tmp_path: Path) -> None:
+        write_text(tmp_path / "there" / "file", "old")
+        (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
+        write_text(tmp_path / "link", "new")
+        assert (tmp_path / "link").is_symlink()
+        assert content(tmp_path / "there") == {"file": "new"}
+
+    def test_a_full_disk_is_told_by_the_name_that_was_asked_for(self, tmp_path: Path) -> None:
+        path = tmp_path / "file.txt"
+        write_text(path, "old")
+
+        def fill(temporary: Path) -> None:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
+
+        with (
+            pytest.raises(OutputError, match=r"file\.txt: no room") as caught,
+            atomic_file(path) as temporary,
+        ):
+            fill(temporary)
+        assert ".part" not in str(caught.value)
+        assert content(tmp_path) == {"file.txt": "old"}
 
     def test_an_error_leaves_the_old_content_and_nothing_else(self, tmp_path: Path) -> None:
         path = tmp_path / "file.txt"
@@ -43,9 +96,9 @@ class TestAtomicFile:
             stop_halfway(temporary)
         assert content(tmp_path) == {"file.txt": "old"}
 
-    def test_a_failed_rename_leaves_no_temporary_file(self, tmp_path: Path) -> None:
+    def test_a_refused_place_gets_no_temporary_file(self, tmp_path: Path) -> None:
         (tmp_path / "taken").mkdir()
-        with pytest.raises(OSError, match="taken"):
+        with pytest.raises(OutputError, match="taken"):
             write_text(tmp_path / "taken", "text")
         assert os.listdir(tmp_path) == ["taken"]  # noqa: PTH208 - hidden files count
 
@@ -58,6 +111,16 @@ class TestAtomicDirectory:
         assert content(tmp_path) == {"folder/two": "two"}
         assert [path.name for path in tmp_path.iterdir()] == ["folder"]
         assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
+
+    def test_a_file_or_link_is_not_replaced_by_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        write_text(tmp_path / "file", "text")
+        for name in ("link", "file"):
+            with pytest.raises(OutputError, match=name), atomic_directory(tmp_path / name):
+                pytest.fail("the block must not begin")
+        assert (tmp_path / "link").is_symlink()
+        assert content(tmp_path) == {"file": "text"}
 
     @pytest.mark.parametrize("existed", [True, False])
     def test_an_error_leaves_the_old_content_and_nothing_else(self, tmp_path: Path, existed: bool) -> None:
@@ -108,6 +171,10 @@ class TestJson:
             (b'{\n  "a": 1,\n  "b": oh\n}', r"a\.json:3: not valid JSON: "),
             (b"", r"a\.json:1: not valid JSON: "),
             (b'"\xff"', r"a\.json: cannot be read: "),
+            (b"[" * 100_000, r"a\.json: not valid JSON: nested too deeply"),
+            (b"1" * 5000, r"a\.json: not valid JSON: "),
+            (b'{"a": NaN}', r"a\.json: not valid JSON: NaN"),
+            (b"-Infinity", r"a\.json: not valid JSON: -Infinity"),
             (None, r"a\.json: no such file"),
         ],
     )
@@ -120,6 +187,15 @@ class TestJson:
         assert "\n" not in str(caught.value)
         with pytest.raises(ConfigError):
             read_json(path, ConfigError)
+
+    @given(text=st.binary(max_size=60) | st.text(max_size=60) | st.text('[]{}"\\,:0eE-+.uN', max_size=60))
+    def test_any_text_parses_or_is_refused_in_one_line(self, text: str | bytes) -> None:
+        message = ""
+        try:
+            parse_json(text, "a.json")
+        except DataError as problem:
+            message = str(problem)
+        assert "\n" not in message
 
     def test_a_directory_is_not_json(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="cannot be read"):

@@ -18,6 +18,7 @@ __all__ = [
     "MclrecError",
     "MclrecWarning",
     "ModelFileError",
+    "OutputError",
     "TrainingError",
     "invalid_value",
     "unknown_name",
@@ -54,6 +55,10 @@ class LostProcessError(TrainingError):
 
 class EvaluationError(MclrecError):
     """A ranking or metric that is not defined for this catalogue or these targets."""
+
+
+class OutputError(MclrecError):
+    """A place that cannot be written: not a regular file or folder, or on a full disk."""
 
 
 class MclrecWarning(UserWarning):
