@@ -18,7 +18,8 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.models import registry
-from mclrec.models.base import FitContext, Phase, Recommender, StepContext, Update, VectorRecommender
+from mclrec.models.base import Recommender, VectorRecommender
+from mclrec.models.phases import FitContext, Phase, StepContext, Update
 from mclrec.models.storage import load_model, save_model
 from mclrec.nn.dropout import Dropout, Seeded, seed_dropout
 from mclrec.nn.items import sharded
@@ -125,7 +126,7 @@ def batches(model: Recommender, phase: Phase, data: SequenceData, steps: int = 1
     model.on_epoch_start(FitContext(data, 1, lambda: generator(1, Stream.CLUSTERING)))
     for step in range(steps):
         rows = generator(1, Stream.ORDER, step).permutation(len(examples))[:24]
-        yield phase.prepare(examples, rows, generator(1, Stream.VIEWS, step))
+        yield phase.collate(examples, rows, generator(1, Stream.VIEWS, step))
 
 
 def total(model: Recommender, update: Update, batch: Batch, step: int = 0) -> Tensor:

@@ -18,7 +18,9 @@ from mclrec.errors import EvaluationError
 from mclrec.evaluation import ranking
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import evaluate, rank_targets, sharded_top_items, top_items
-from mclrec.models.base import ItemTable, ModelConfig, Phase, Recommender, VectorRecommender
+from mclrec.models.base import ModelConfig, Recommender, VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import Phase
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.nn.items import sharded
 

@@ -9,8 +9,8 @@ from tests.helpers import tiny_data
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.models.base import StepContext
 from mclrec.models.bert4rec import BERT4Rec, BERT4RecConfig
+from mclrec.models.phases import StepContext
 
 DATA = tiny_data()
 
@@ -49,7 +49,7 @@ def test_the_loss_is_that_of_all_hidden_items_the_first_included() -> None:
     made = model(mask_ratio=0.6)
     [phase] = made.phases()
     examples = phase.examples(DATA)
-    batch = phase.prepare(examples, np.arange(len(examples)), np.random.default_rng(0))
+    batch = phase.collate(examples, np.arange(len(examples)), np.random.default_rng(0))
     starts = batch.histories.offsets[:-1]
     assert (batch.targets[starts] > 0).any()
     states = made.encoder.encode(batch.histories.items, batch.histories.offsets, "all")

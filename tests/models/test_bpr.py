@@ -9,8 +9,8 @@ from tests.helpers import tiny_data
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
 from mclrec.losses.ranking import bpr
-from mclrec.models.base import StepContext
 from mclrec.models.bpr import BPR, BPRConfig
+from mclrec.models.phases import StepContext
 
 DATA = tiny_data()
 
@@ -27,7 +27,7 @@ def test_every_interaction_against_items_that_the_user_does_not_have() -> None:
     [phase] = made.phases()
     examples = phase.examples(DATA)
     assert len(examples) == len(DATA.items)
-    batch = phase.prepare(examples, np.arange(len(examples)), np.random.default_rng(0))
+    batch = phase.collate(examples, np.arange(len(examples)), np.random.default_rng(0))
     assert batch.targets.tolist() == DATA.items.tolist()
     scores = made.user_vectors(batch.histories.users) @ made.item_vectors.weight.T + made.item_biases
     assert batch.negatives is not None

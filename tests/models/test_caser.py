@@ -10,8 +10,8 @@ from torch import nn
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
 from mclrec.losses.ranking import binary_cross_entropy
-from mclrec.models.base import StepContext
 from mclrec.models.caser import Caser, CaserConfig
+from mclrec.models.phases import StepContext
 
 DATA = tiny_data()
 
@@ -54,7 +54,7 @@ def test_a_window_predicts_the_items_that_follow_as_far_as_there_are_any() -> No
     made = model(targets=3, negatives=2)
     [phase] = made.phases()
     examples = phase.examples(DATA)
-    batch = phase.prepare(examples, np.arange(len(examples)), np.random.default_rng(0))
+    batch = phase.collate(examples, np.arange(len(examples)), np.random.default_rng(0))
     expected = []
     for user in range(DATA.num_users):
         items = DATA.sequence(user).tolist()

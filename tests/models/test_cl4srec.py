@@ -9,8 +9,8 @@ from tests.helpers import tiny_data
 
 from mclrec.losses.contrastive import ViewPairs, info_nce
 from mclrec.losses.regularizer import regularizer_official
-from mclrec.models.base import StepContext
 from mclrec.models.cl4srec import CL4SRec, CL4SRecConfig
+from mclrec.models.phases import StepContext
 
 DATA = tiny_data()
 
@@ -31,7 +31,7 @@ def test_the_contrast_is_that_of_the_two_views(unit: str, contrast: str) -> None
     made = CL4SRec(CL4SRecConfig.model_validate(small), DATA.num_items)
     [phase] = made.phases()
     examples = phase.examples(DATA)
-    batch = phase.prepare(examples, np.arange(30), np.random.default_rng(0))
+    batch = phase.collate(examples, np.arange(30), np.random.default_rng(0))
     assert len(batch.views) == 2
     assert any((view.items == DATA.num_items + 1).any() for view in batch.views)
     states = [made.encoder.encode(view.items, view.offsets, "all") for view in batch.views]
@@ -56,7 +56,7 @@ def test_r_is_weighed_on_the_same_pairs() -> None:
     }
     made = CL4SRec(CL4SRecConfig.model_validate(settings), DATA.num_items)
     [phase] = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
     views = [made.encoder.encode(view.items, view.offsets) for view in batch.views]
     term = made.loss(batch, StepContext())["reg"]
     assert term.weight == 0.02

@@ -10,8 +10,8 @@ from tests.helpers import tiny_data
 from mclrec.augment.similarity import by_users, by_vectors, either
 from mclrec.data.packed import Packed
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import FitContext, StepContext
 from mclrec.models.coserec import CoSeRec, CoSeRecConfig
+from mclrec.models.phases import FitContext, StepContext
 from mclrec.randomness import Stream, generator
 
 DATA = tiny_data()
@@ -47,7 +47,7 @@ def test_short_histories_are_neither_cropped_nor_reordered() -> None:
     made = model(short=6)
     [phase] = made.phases()
     examples = phase.examples(DATA)
-    batch = phase.prepare(examples, np.arange(len(examples)), np.random.default_rng(0))
+    batch = phase.collate(examples, np.arange(len(examples)), np.random.default_rng(0))
     for view in batch.views:
         lengths = view.lengths
         assert (lengths >= torch.minimum(batch.histories.lengths, torch.tensor(6))).all()
@@ -57,7 +57,7 @@ def test_short_histories_are_neither_cropped_nor_reordered() -> None:
 def test_the_contrast_is_that_of_all_states_side_by_side() -> None:
     made = model()
     [phase] = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
     rows = []
     for view in batch.views:
         states = made.encoder.encode(view.items, view.offsets, "all")

@@ -9,8 +9,8 @@ from tests.helpers import tiny_data
 
 from mclrec.losses.contrastive import ViewPairs, info_nce
 from mclrec.losses.regularizer import regularizer_official
-from mclrec.models.base import StepContext
 from mclrec.models.duorec import DuoRec, DuoRecConfig
+from mclrec.models.phases import StepContext
 from mclrec.nn.dropout import seed_dropout
 
 DATA = tiny_data()
@@ -33,7 +33,7 @@ def test_contrasts_are_between_the_versions_that_they_name(unit: str) -> None:
         made = model(contrast=contrast, unit=unit, gamma=0.02)
         [phase] = made.phases()
         examples = phase.examples(DATA)
-        batch = phase.prepare(examples, np.arange(30), np.random.default_rng(0))
+        batch = phase.collate(examples, np.arange(30), np.random.default_rng(0))
         versions = [made.encoder.encode(part.items, part.offsets) for part in (batch.histories, *batch.views)]
         losses = made.loss(batch, StepContext())
         assert losses.keys() == {"rec", *terms, *(f"reg of {name}" for name in terms)}
@@ -47,7 +47,7 @@ def test_contrasts_are_between_the_versions_that_they_name(unit: str) -> None:
 def test_both_passes_of_a_history_have_dropout_of_their_own() -> None:
     made = model(contrast="unsupervised", dropout=0.5).train()
     [phase] = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
     seed_dropout(made, np.random.default_rng(0))
     states, (again, _) = made.states_with_views(batch)
     assert batch.views[0].items.tolist() == batch.histories.items.tolist()

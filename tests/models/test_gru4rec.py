@@ -8,8 +8,8 @@ import torch
 from tests.helpers import tiny_data
 
 from mclrec.losses.ranking import bpr_max, top1_max
-from mclrec.models.base import StepContext
 from mclrec.models.gru4rec import GRU4Rec, GRU4RecConfig
+from mclrec.models.phases import StepContext
 
 DATA = tiny_data()
 
@@ -30,7 +30,7 @@ def test_a_target_is_no_negative_of_its_own(loss: str, unit: str) -> None:
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     [phase] = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(30), np.random.default_rng(0))
     assert batch.shared is not None
     outputs: Any = "all" if unit == "sequences" else "last"
     states = made.encoder.encode(batch.histories.items, batch.histories.offsets, outputs)

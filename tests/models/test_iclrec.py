@@ -11,8 +11,8 @@ from tests.helpers import tiny_data
 from mclrec.errors import ConfigError
 from mclrec.losses.contrastive import info_nce
 from mclrec.models import iclrec
-from mclrec.models.base import FitContext, StepContext
 from mclrec.models.iclrec import ICLRec, ICLRecConfig
+from mclrec.models.phases import FitContext, StepContext
 from mclrec.randomness import Stream, generator
 
 DATA = tiny_data()
@@ -50,7 +50,7 @@ def test_contrasts_equal_their_definitions() -> None:
     made = model(dropout=0, attention_dropout=0)
     made.on_epoch_start(CONTEXT)
     [phase] = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
     losses = made.loss(batch, StepContext())
     flat, pooled = [], []
     for view in batch.views:

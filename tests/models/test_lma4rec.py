@@ -5,8 +5,8 @@ import torch
 from tests.helpers import tiny_data
 
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import StepContext
 from mclrec.models.lma4rec import LMA4Rec, LMA4RecConfig
+from mclrec.models.phases import StepContext
 from mclrec.nn.dropout import seed_dropout
 from mclrec.nn.pooling import flatten_newest
 
@@ -26,7 +26,7 @@ def test_the_masks_are_those_that_make_the_contrast_and_their_opposites() -> Non
     made = LMA4Rec(LMA4RecConfig.model_validate(small | {"keep": 0.6}), DATA.num_items)
     made.on_fit_start(DATA)
     [phase] = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
     seed_dropout(made, np.random.default_rng(7))
     uniforms = made.bernoulli.uniforms(2)
     states = [made.encoder.encode(view.items, view.offsets, "all") for view in batch.views]

@@ -11,8 +11,8 @@ from tests.helpers import tiny_data
 from torch import Tensor
 
 from mclrec.data.batches import Batch
-from mclrec.models.base import StepContext
 from mclrec.models.mclrec import MCLRec, MCLRecConfig
+from mclrec.models.phases import StepContext
 from mclrec.randomness import Stream, generator
 
 DATA = tiny_data()
@@ -38,7 +38,7 @@ def batch_of(made: MCLRec, size: int = 6) -> Batch:
     phase = made.phases()[0]
     examples = phase.examples(DATA)
     rows = generator(0, Stream.ORDER).permutation(len(examples))[:size]
-    return phase.prepare(examples, rows, generator(0, Stream.VIEWS))
+    return phase.collate(examples, rows, generator(0, Stream.VIEWS))
 
 
 def weighted(losses: Any) -> Tensor:

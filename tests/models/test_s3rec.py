@@ -8,7 +8,7 @@ import torch
 from tests.helpers import tiny_data
 
 from mclrec.data.batches import Batch
-from mclrec.models.base import StepContext
+from mclrec.models.phases import StepContext
 from mclrec.models.s3rec import S3Rec, S3RecConfig
 
 DATA = tiny_data()
@@ -33,7 +33,7 @@ def model(**settings: Any) -> S3Rec:
 def pretraining(made: S3Rec) -> Batch:
     phase, _ = made.phases()
     examples = phase.examples(DATA)
-    return phase.prepare(examples, np.arange(len(examples)), np.random.default_rng(0))
+    return phase.collate(examples, np.arange(len(examples)), np.random.default_rng(0))
 
 
 def test_two_phases_the_first_of_them_unvalidated() -> None:

@@ -14,7 +14,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
-from mclrec.models.base import StepContext
+from mclrec.models.phases import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.sequential import EncoderConfig
 
@@ -49,7 +49,7 @@ def batch_of(made: SASRec) -> Batch:
     [phase] = made.phases()
     examples = phase.examples(data())
     rng = np.random.default_rng(0)
-    return phase.prepare(examples, rng.permutation(len(examples))[:12], rng)
+    return phase.collate(examples, rng.permutation(len(examples))[:12], rng)
 
 
 def state(made: SASRec, history: list[int]) -> Tensor:
@@ -70,7 +70,7 @@ def test_regime_decides_examples_and_negatives(unit: str, loss: str, positions: 
     assert made.target_states(batch).shape == (targets, SMALL["hidden_size"])
     assert [update.group for update in phase.updates] == ["all"]
     assert (phase.epochs, phase.validate) == (None, True)
-    assert isinstance(getattr(phase, "negatives", None), UniformNegatives) == (loss == "bce")
+    assert isinstance(getattr(phase.collate, "negatives", None), UniformNegatives) == (loss == "bce")
 
 
 @pytest.mark.parametrize("positions", ["oldest", "newest"])

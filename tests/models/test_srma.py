@@ -8,7 +8,7 @@ import torch
 from tests.helpers import tiny_data
 
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import StepContext
+from mclrec.models.phases import StepContext
 from mclrec.models.srma import SRMA, SRMAConfig
 from mclrec.nn.dropout import seed_dropout
 from mclrec.nn.layerdrop import DroppedLayers
@@ -59,7 +59,7 @@ def test_the_second_encoder_is_trained_first_and_then_frozen() -> None:
     own = {id(parameter) for parameter in made.complement.parameters()}
     groups = made.parameter_groups()
     assert {id(parameter) for parameter in groups[second.updates[0].group]}.isdisjoint(own)
-    batch = second.prepare(second.examples(DATA), np.arange(20), np.random.default_rng(0))
+    batch = second.collate(second.examples(DATA), np.arange(20), np.random.default_rng(0))
     total = torch.stack([term.weight * term.mean for term in made.loss(batch, StepContext()).values()]).sum()
     total.backward()
     assert all(parameter.grad is None for parameter in made.complement.parameters())
@@ -70,7 +70,7 @@ def test_views_are_complemented(distinct: bool) -> None:
     made = model(dropped_layers=0, complement=0.5, distinct_layers=distinct)
     assert made.complement
     _, phase = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
     views = []
     for view in batch.views:
         states = made.further(made.encoder.encode(view.items, view.offsets, "all"))
@@ -84,7 +84,7 @@ def test_views_pass_the_same_layers_unless_each_is_to_have_its_own(distinct: boo
     made = model(distinct_layers=distinct)
     assert made.complement is None
     [phase] = made.phases()
-    batch = phase.prepare(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
+    batch = phase.collate(phase.examples(DATA), np.arange(20), np.random.default_rng(0))
     same = (batch.views[0], batch.views[0])
     seed_dropout(made, np.random.default_rng(0))
     alike = [torch.equal(*made._views(same)) for _ in range(12)]

@@ -23,7 +23,9 @@ from mclrec.data.packed import Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.models import registry
-from mclrec.models.base import ItemTable, ModelConfig, Phase, VectorRecommender
+from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import Phase
 from mclrec.models.storage import LoadedModel, load_model, save_model
 from mclrec.models.tensors import load_tensors, save_tensors
 

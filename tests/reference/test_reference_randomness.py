@@ -17,8 +17,8 @@ from torch import Tensor
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
-from mclrec.models.base import StepContext
 from mclrec.models.mclrec import MCLRec, MCLRecConfig
+from mclrec.models.phases import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.nn.dropout import seed_dropout
 
@@ -46,7 +46,7 @@ def test_views_are_drawn_as_often_as_they_should(length: int, mask: str) -> None
     model = MCLRec(MCLRecConfig.model_validate(SMALL | {"mask": mask, "unit": "sequences"}), ITEMS)
     [phase] = model.phases()
     rows = np.zeros(draws, dtype=np.int64)
-    batch = phase.prepare(phase.examples(data), rows, np.random.default_rng(5))
+    batch = phase.collate(phase.examples(data), rows, np.random.default_rng(5))
     drawn = Counter(zip(*(map(tuple, rows_of(view)) for view in batch.views), strict=True))
     token = 0 if mask == "padding" else ITEMS + 1
     expected = pairs([crops(history, 0.5), masks(history, 0.5, token), reorders(history, 0.8)])

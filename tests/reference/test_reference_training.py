@@ -21,8 +21,8 @@ from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.data.split import leave_one_out
-from mclrec.models.base import Losses, Phase, StepContext, Update
 from mclrec.models.mclrec import MCLRec, MCLRecConfig
+from mclrec.models.phases import Collate, Losses, StepContext, Update
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.training.config import TrainingConfig
 from mclrec.training.trainer import Trainer
@@ -93,7 +93,7 @@ def batch_of(model: Model, lengths: Sequence[int] = LENGTHS, size: int = 7, seed
     sizes = examples.at(np.arange(len(examples))).lengths
     chosen = [int(sizes.argmin()), int(sizes.argmax()), *rng.permutation(len(examples)).tolist()]
     rows = np.array(list(dict.fromkeys(chosen))[:size])
-    while not _smooth(batch := phase.prepare(examples, rows, rng)):
+    while not _smooth(batch := phase.collate(examples, rows, rng)):
         pass
     return batch
 
@@ -243,17 +243,13 @@ def test_wholly_hidden_histories(unit: str) -> None:
 
 
 class Recording:
-    """A phase that remembers its batches, and is not validated: the last weights stay."""
+    """Remembers the batches that a phase collates."""
 
-    def __init__(self, phase: Phase) -> None:
-        self.name, self.updates, self.epochs = phase.name, phase.updates, phase.epochs
-        self.validate, self.batches, self._phase = False, list[Batch](), phase
+    def __init__(self, collate: Collate) -> None:
+        self.batches, self._collate = list[Batch](), collate
 
-    def examples(self, data: SequenceData) -> Examples:
-        return self._phase.examples(data)
-
-    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
-        self.batches.append(self._phase.prepare(examples, rows, rng))
+    def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        self.batches.append(self._collate(examples, rows, rng))
         return self.batches[-1]
 
 
@@ -263,7 +259,9 @@ def test_the_trainer_takes_the_same_steps(
     updates: str, unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = mclrec(updates=updates, unit=unit, augmenter_learning_rate=5e-3).double()
-    reference, phase = plain(model), Recording(model.phases()[0])
+    reference, usual = plain(model), model.phases()[0]
+    recording = Recording(usual.collate)
+    phase = replace(usual, collate=recording, validate=False)  # so that the last weights stay
     monkeypatch.setattr(model, "phases", lambda: (phase,))
     size = 5 if unit == "prefixes" else 4
     Trainer(
@@ -283,7 +281,7 @@ def test_the_trainer_takes_the_same_steps(
         for update in phase.updates
     }
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    for batch in phase.batches:
+    for batch in recording.batches:
         for update in phase.updates:
             reference.zero_grad()
             total(plain_parts(reference, update, batch)).backward()

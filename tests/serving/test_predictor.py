@@ -22,7 +22,9 @@ from mclrec.data.batches import Histories
 from mclrec.data.sequences import OutsideId, Vocabulary
 from mclrec.errors import DataError, EvaluationError, MclrecWarning, ModelFileError
 from mclrec.models import registry
-from mclrec.models.base import ItemTable, ModelConfig, Phase, VectorRecommender
+from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import Phase
 from mclrec.models.storage import LoadedModel, save_model
 from mclrec.serving import batch, predictor
 from mclrec.serving.predictor import Model, Recommendation

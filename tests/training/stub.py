@@ -15,16 +15,15 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.data.split import leave_one_out
 from mclrec.models import registry
-from mclrec.models.base import (
+from mclrec.models.base import ModelConfig, Recommender
+from mclrec.models.phases import (
     FitContext,
     Losses,
-    ModelConfig,
     Phase,
-    Recommender,
     StepContext,
     Term,
-    TrainingPhase,
     Update,
+    next_item_examples,
 )
 from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import resolve
@@ -102,9 +101,10 @@ class Stub(Recommender):
         return row.expand(len(histories), -1)
 
 
-def stage(name: str, *updates: Update, epochs: int | None = None, validate: bool = True) -> TrainingPhase:
+def stage(name: str, *updates: Update, epochs: int | None = None, validate: bool = True) -> Phase:
     """A phase over prefixes."""
-    return TrainingPhase(updates, "prefixes", max_length=5, name=name, epochs=epochs, validate=validate)
+    examples = next_item_examples("prefixes", 5)
+    return Phase(updates, examples, name=name, epochs=epochs, validate=validate)
 
 
 def marching(users: int = 6, items: int = 20) -> SequenceData:

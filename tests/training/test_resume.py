@@ -25,7 +25,7 @@ from torch import nn
 
 from mclrec.errors import ModelFileError, TrainingError
 from mclrec.evaluation.ranking import rank_targets
-from mclrec.models.base import Update
+from mclrec.models.phases import Update
 from mclrec.training.trainer import FitResult, Trainer
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [

@@ -18,7 +18,7 @@ from torch import Tensor
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import by_time_quantiles, leave_one_out
 from mclrec.errors import DataError, TrainingError
-from mclrec.models.base import Update
+from mclrec.models.phases import Update
 from mclrec.training.config import TrainingConfig
 from mclrec.training.optimisers import Optimisers
 

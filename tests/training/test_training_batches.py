@@ -18,36 +18,35 @@ from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray
-from mclrec.models.base import TrainingPhase
+from mclrec.models.phases import NextItem, Phase, next_item_examples
 from mclrec.training.batches import EpochBatches
 
 CPU = torch.device("cpu")
-USUAL = TrainingPhase((), "prefixes", 8, views=TwoViews((Crop(0.5), Reorder(0.8))))
+USUAL = Phase((), next_item_examples("prefixes", 8), NextItem(TwoViews((Crop(0.5), Reorder(0.8)))))
 EXAMPLES = USUAL.examples(tiny_data())
 
 
 @dataclass(frozen=True)
-class Watched(TrainingPhase):
+class Watched:
     """Writes down the rows of each batch; fails at the batch ``bad``."""
 
-    rows: tuple[list[int], ...] = ()
-    bad: int = -1
+    rows: tuple[list[int], ...]
+    bad: int
 
-    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+    def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
         if len(self.rows[0]) == self.bad:
             raise RuntimeError("the views are broken")
         self.rows[0].append(len(rows))
         self.rows[1].extend(rows.tolist())
-        return super().prepare(examples, rows, rng)
+        return USUAL.collate(examples, rows, rng)
 
 
-def watched(bad: int = -1) -> Watched:
-    return Watched((), "prefixes", 8, rows=([], []), bad=bad)
+def watched(bad: int = -1) -> tuple[Phase, Watched]:
+    collate = Watched(([], []), bad)
+    return replace(USUAL, collate=collate), collate
 
 
-def epoch(
-    phase: TrainingPhase = USUAL, size: int = 16, key: tuple[int, int, int] = (1, 0, 1)
-) -> EpochBatches:
+def epoch(phase: Phase = USUAL, size: int = 16, key: tuple[int, int, int] = (1, 0, 1)) -> EpochBatches:
     return EpochBatches(phase, EXAMPLES, size, key, CPU)
 
 
@@ -59,12 +58,12 @@ def content(batch: Batch) -> list[Tensor]:
 @given(st.integers(1, len(EXAMPLES) + 3))
 @settings(max_examples=15)
 def test_every_example_comes_once(size: int) -> None:
-    phase = watched()
+    phase, seen = watched()
     batches = epoch(phase, size)
     numbers = [number for number, _ in batches.starting_at(0)]
     assert numbers == list(range(len(batches)))
-    assert sorted(phase.rows[1]) == list(range(len(EXAMPLES)))
-    assert set(phase.rows[0][:-1]) <= {size}
+    assert sorted(seen.rows[1]) == list(range(len(EXAMPLES)))
+    assert set(seen.rows[0][:-1]) <= {size}
 
 
 @given(st.integers(0, 20))
@@ -87,25 +86,25 @@ def test_seed_phase_and_epoch_change_order_and_views(key: tuple[int, int, int]) 
 
 
 def test_one_batch_is_prepared_ahead_in_a_thread() -> None:
-    phase = watched()
+    phase, seen = watched()
     batches = epoch(phase).starting_at(0)
     assert next(batches)[0] == 0
     assert threading.active_count() > 1
     batches.close()  # type: ignore[attr-defined]
-    assert len(phase.rows[0]) <= 2  # nothing beyond it
+    assert len(seen.rows[0]) <= 2  # nothing beyond it
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 @pytest.mark.parametrize("bad", [0, 1, 5])
 def test_an_error_of_the_thread_comes_out_at_its_batch(bad: int) -> None:
-    batches = epoch(watched(bad)).starting_at(0)
+    batches = epoch(watched(bad)[0]).starting_at(0)
     assert [next(batches)[0] for _ in range(bad)] == list(range(bad))
     with pytest.raises(RuntimeError, match="the views are broken"):
         next(batches)
 
 
 def test_targets_weigh_the_same_in_a_smaller_last_batch() -> None:
-    phase = replace(USUAL, unit="sequences")
+    phase = replace(USUAL, examples=next_item_examples("sequences", 8))
     examples = phase.examples(tiny_data())
     batches = [batch for _, batch in EpochBatches(phase, examples, 7, (1, 0, 1), CPU).starting_at(0)]
     assert sum(batch.count for batch in batches) == pytest.approx(examples.num_targets)

@@ -17,7 +17,8 @@ from mclrec.data.split import Part, Split, Targets
 from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import check_cut, default_cuts, summarise
 from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions, repeats
-from mclrec.models.base import ItemTable, Recommender, VectorRecommender
+from mclrec.models.base import Recommender, VectorRecommender
+from mclrec.models.item_table import ItemTable
 from mclrec.processes import SINGLE_PROCESS, Processes
 
 __all__ = ["SCORE_BYTES", "evaluate", "rank_targets", "rows_per_chunk", "sharded_top_items", "top_items"]

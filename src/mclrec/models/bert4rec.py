@@ -13,20 +13,20 @@ Departs from the paper in: masks are drawn anew every epoch instead of ten times
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, Histories
-from mclrec.data.cloze import append_mask, cloze
-from mclrec.data.examples import Examples, whole
-from mclrec.data.packed import IntArray, Packed
-from mclrec.data.sequences import SequenceData
-from mclrec.models.base import ItemTable, Losses, Phase, StepContext, Term, Update, VectorRecommender
+from mclrec.data.cloze import append_mask
+from mclrec.data.examples import whole
+from mclrec.data.packed import Packed
+from mclrec.models.base import VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
 from mclrec.models.sequential import EncoderConfig
 from mclrec.nn.transformer import TransformerEncoder
 
@@ -38,30 +38,6 @@ class BERT4RecConfig(EncoderConfig):
 
     mask_ratio: float = Field(0.2, gt=0, lt=1, description="rho, probability that an item is hidden")
     last_only: float = Field(0.1, ge=0, le=1, description="share of examples that hide the last item alone")
-
-
-@dataclass(frozen=True)
-class _Cloze:
-    """Whole histories with hidden items; the targets are 0 where none is hidden."""
-
-    updates: Sequence[Update]
-    config: BERT4RecConfig
-    name: str = "train"
-    epochs: int | None = None
-    validate: bool = True
-
-    def examples(self, data: SequenceData) -> Examples:
-        """See `Phase.examples`."""
-        return whole(data, self.config.max_length)
-
-    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
-        """See `Phase.prepare`."""
-        last_only = rng.random(len(rows)) < self.config.last_only
-        mask = examples.data.num_items + 1
-        inputs, hidden = cloze(examples.inputs(rows), self.config.mask_ratio, mask, rng, last_only=last_only)
-        users = examples.at(rows).users + 1
-        count = float(np.count_nonzero(hidden))
-        return Batch(Histories.of(inputs, users), torch.from_numpy(hidden), count=count)
 
 
 class BERT4Rec(VectorRecommender):
@@ -83,7 +59,8 @@ class BERT4Rec(VectorRecommender):
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
-        return (_Cloze([Update(self.loss, "all")], self.config),)
+        collate = MaskedItems(self.config.mask_ratio, last_only=self.config.last_only)
+        return (Phase([Update(self.loss, "all")], partial(whole, max_length=self.max_length), collate),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """Cross-entropy of the hidden items over the catalogue."""

@@ -11,28 +11,18 @@ the mean of the items of the history: the paper has no answer for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, Histories
-from mclrec.data.examples import Examples, interactions
+from mclrec.data.examples import interactions
 from mclrec.data.negatives import UniformNegatives
-from mclrec.data.sequences import SequenceData
 from mclrec.losses.ranking import bpr
-from mclrec.models.base import (
-    ItemTable,
-    Losses,
-    ModelConfig,
-    Phase,
-    StepContext,
-    Term,
-    TrainingPhase,
-    Update,
-    VectorRecommender,
-)
+from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update
 
 __all__ = ["BPR", "BPRConfig"]
 
@@ -45,15 +35,6 @@ class BPRConfig(ModelConfig):
     )
     hidden_size: int = Field(64, ge=1, description="d, the size of vectors")
     negatives: int = Field(1, ge=1, description="items drawn for each interaction")
-
-
-@dataclass(frozen=True)
-class _Interactions(TrainingPhase):
-    """Interactions one by one, without what came before them."""
-
-    def examples(self, data: SequenceData) -> Examples:
-        """See `Phase.examples`."""
-        return interactions(data)
 
 
 class BPR(VectorRecommender):
@@ -76,8 +57,8 @@ class BPR(VectorRecommender):
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
-        negatives = UniformNegatives(self.config.negatives)
-        return (_Interactions([Update(self.loss, "all")], "prefixes", self.max_length, negatives=negatives),)
+        collate = NextItem(negatives=UniformNegatives(self.config.negatives))
+        return (Phase([Update(self.loss, "all")], interactions, collate),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """Minus log sigmoid of the difference of the two scores."""

@@ -25,17 +25,9 @@ from mclrec.data.examples import Examples
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import IntArray
 from mclrec.losses.ranking import binary_cross_entropy
-from mclrec.models.base import (
-    ItemTable,
-    Losses,
-    ModelConfig,
-    Phase,
-    StepContext,
-    Term,
-    TrainingPhase,
-    Update,
-    VectorRecommender,
-)
+from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update, next_item_examples
 from mclrec.nn.dropout import Dropout
 
 __all__ = ["Caser", "CaserConfig"]
@@ -54,14 +46,15 @@ class CaserConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
-class _Windows(TrainingPhase):
-    """Windows with several targets each; where the user's items end, 0 stands for a target that is not there."""
+class _Windows:
+    """Collates windows with several targets each; where the user's items end, a target is 0."""
 
-    targets: int = 1
+    targets: int
+    next_item: NextItem
 
-    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
-        """See `Phase.prepare`."""
-        batch = super().prepare(examples, rows, rng)
+    def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        """Collate one batch."""
+        batch = self.next_item(examples, rows, rng)
         data, stretches = examples.data, examples.at(rows)
         places = stretches.ends[:, None] + np.arange(self.targets)
         there = places < data.offsets[stretches.users + 1][:, None]
@@ -97,9 +90,10 @@ class Caser(VectorRecommender):
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
         config = self.config
+        examples = next_item_examples("prefixes", self.max_length)
         negatives = UniformNegatives(config.negatives * config.targets)
-        update = Update(self.loss, "all")
-        return (_Windows([update], "prefixes", self.max_length, negatives=negatives, targets=config.targets),)
+        collate = _Windows(config.targets, NextItem(negatives=negatives))
+        return (Phase([Update(self.loss, "all")], examples, collate),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """Binary cross-entropy of all targets that are there, each with its own negatives."""

@@ -26,7 +26,7 @@ from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official
-from mclrec.models.base import Losses, Phase, StepContext, Term, Update
+from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
 from mclrec.nn.pooling import flatten_newest
 

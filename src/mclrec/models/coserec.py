@@ -21,8 +21,8 @@ from pydantic import Field
 
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import Losses, Phase, StepContext, Term, Update
 from mclrec.models.informed import InformedConfig, InformedRecommender
+from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.nn.pooling import flatten_newest
 
 __all__ = ["CoSeRec", "CoSeRecConfig"]

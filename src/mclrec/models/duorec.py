@@ -17,7 +17,7 @@ user's included; a history that has none is its own positive, with fresh dropout
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ from mclrec.data.packed import IntArray
 from mclrec.data.positives import SameTarget
 from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official
-from mclrec.models.base import Losses, Phase, StepContext, Term, TrainingPhase, Update
+from mclrec.models.phases import Collate, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
 
 __all__ = ["DuoRec", "DuoRecConfig"]
@@ -56,7 +56,8 @@ class DuoRec(SequentialRecommender):
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
-        return (_WithTwins(self.phase([Update(self.loss, "all")]), SameTarget(self.max_length)),)
+        usual = self.phase([Update(self.loss, "all")])
+        return (replace(usual, collate=_WithTwins(usual.collate, SameTarget(self.max_length))),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and the contrasts."""
@@ -83,20 +84,14 @@ class DuoRec(SequentialRecommender):
         return losses
 
 
+@dataclass(frozen=True)
 class _WithTwins:
-    """The usual phase, whose views are the histories once more, and others with the same targets."""
+    """Collates batches whose views are the histories once more, and other histories with the same targets."""
 
-    def __init__(self, usual: TrainingPhase, twins: SameTarget) -> None:
-        self.name, self.updates, self.epochs, self.validate = (
-            usual.name,
-            usual.updates,
-            usual.epochs,
-            usual.validate,
-        )
-        self.examples = usual.examples
-        self._usual, self._twins = usual, twins
+    collate: Collate
+    twins: SameTarget
 
-    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
-        """See `Phase.prepare`."""
-        batch = self._usual.prepare(examples, rows, rng)
-        return replace(batch, views=(batch.histories, Histories.of(self._twins(examples, rows, rng))))
+    def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
+        """Collate one batch."""
+        batch = self.collate(examples, rows, rng)
+        return replace(batch, views=(batch.histories, Histories.of(self.twins(examples, rows, rng))))

@@ -23,17 +23,9 @@ from torch import Tensor, nn
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import SharedNegatives
 from mclrec.losses.ranking import bpr_max, top1_max
-from mclrec.models.base import (
-    ItemTable,
-    Losses,
-    ModelConfig,
-    Phase,
-    StepContext,
-    Term,
-    TrainingPhase,
-    Update,
-    VectorRecommender,
-)
+from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update, next_item_examples
 from mclrec.nn.gru import GRUEncoder
 
 __all__ = ["GRU4Rec", "GRU4RecConfig"]
@@ -83,7 +75,8 @@ class GRU4Rec(VectorRecommender):
         """One phase, one update a batch."""
         config = self.config
         drawn = None if config.loss == "softmax" else SharedNegatives(config.samples, config.sample_power)
-        return (TrainingPhase([Update(self.loss, "all")], config.unit, self.max_length, shared=drawn),)
+        examples = next_item_examples(config.unit, self.max_length)
+        return (Phase([Update(self.loss, "all")], examples, NextItem(shared=drawn)),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """The configured loss."""

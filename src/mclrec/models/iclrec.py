@@ -27,7 +27,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import sequences
 from mclrec.errors import ConfigError
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import FitContext, Losses, Phase, StepContext, Term, Update
+from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.kmeans import kmeans
 from mclrec.nn.packing import take

@@ -11,7 +11,7 @@ from mclrec.augment.similarity import Nearest, by_users, by_vectors, either
 from mclrec.augment.views import TwoViewsByLength
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
-from mclrec.models.base import FitContext
+from mclrec.models.phases import FitContext
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 
 __all__ = ["InformedConfig", "InformedRecommender"]

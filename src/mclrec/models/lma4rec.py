@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import Losses, Phase, StepContext, Term, Update
 from mclrec.models.informed import InformedConfig, InformedRecommender
+from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.nn.bernoulli import LearnableBernoulli, arm_surrogate
 from mclrec.nn.pooling import flatten_newest
 

@@ -13,21 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 
-import numpy as np
-import torch
 from pydantic import Field
 from torch import nn
 
-from mclrec.data.batches import Batch, Histories
-from mclrec.data.cloze import cloze
-from mclrec.data.examples import Examples, whole
+from mclrec.data.batches import Batch
+from mclrec.data.examples import whole
 from mclrec.data.negatives import UniformNegatives
-from mclrec.data.packed import IntArray
-from mclrec.data.sequences import SequenceData
 from mclrec.losses.ranking import bpr
-from mclrec.models.base import Losses, Phase, StepContext, Term, Update
+from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.transformer import TransformerEncoder
 
@@ -39,39 +34,6 @@ class S3RecConfig(SequentialConfig):
 
     pretrain_epochs: int = Field(100, ge=0, description="epochs of masked item prediction; 0 for none")
     mask_ratio: float = Field(0.2, gt=0, lt=1, description="probability that an item is hidden")
-
-
-@dataclass(frozen=True)
-class _Pretraining:
-    """Whole histories with hidden items, and an item that the user does not have beside each."""
-
-    updates: Sequence[Update]
-    config: S3RecConfig
-    name: str = "pretrain"
-    validate: bool = False
-    negatives: UniformNegatives = field(default_factory=UniformNegatives)
-
-    @property
-    def epochs(self) -> int | None:
-        """See `Phase.epochs`."""
-        return self.config.pretrain_epochs
-
-    def examples(self, data: SequenceData) -> Examples:
-        """See `Phase.examples`."""
-        return whole(data, self.config.max_length)
-
-    def prepare(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
-        """See `Phase.prepare`."""
-        mask = examples.data.num_items + 1
-        inputs, hidden = cloze(examples.inputs(rows), self.config.mask_ratio, mask, rng, last_always=True)
-        users = examples.at(rows).users
-        negatives = self.negatives.for_users(examples.data, np.repeat(users, inputs.lengths), rng.spawn(1)[0])
-        return Batch(
-            Histories.of(inputs, users + 1),
-            torch.from_numpy(hidden),
-            count=float(np.count_nonzero(hidden)),
-            negatives=torch.from_numpy(negatives),
-        )
 
 
 class S3Rec(SequentialRecommender):
@@ -87,10 +49,18 @@ class S3Rec(SequentialRecommender):
 
     def phases(self) -> Sequence[Phase]:
         """Pre-training, then training."""
-        training = self.phase([Update(self.loss, "all")])
-        if not self.config.pretrain_epochs:
+        config, training = self.config, self.phase([Update(self.loss, "all")])
+        if not config.pretrain_epochs:
             return (training,)
-        return (_Pretraining([Update(self.pretraining_loss, "all")], self.config), training)
+        pretraining = Phase(
+            [Update(self.pretraining_loss, "all")],
+            partial(whole, max_length=self.max_length),
+            MaskedItems(config.mask_ratio, last_always=True, negatives=UniformNegatives()),
+            name="pretrain",
+            epochs=config.pretrain_epochs,
+            validate=False,
+        )
+        return (pretraining, training)
 
     def pretraining_loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002
         """Hidden items against drawn ones, by one negative each."""

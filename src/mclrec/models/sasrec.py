@@ -28,7 +28,7 @@ from torch import Tensor
 from mclrec.data.batches import Batch
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.losses.ranking import generalised_cross_entropy, sampled_softmax
-from mclrec.models.base import Losses, Phase, StepContext, Term, TrainingPhase, Update
+from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update, next_item_examples
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.transformer import TransformerEncoder
 
@@ -57,12 +57,13 @@ class SASRec(SequentialRecommender):
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
         config, updates = self.config, [Update(self.loss, "all")]
+        examples = next_item_examples(config.unit, self.max_length)
         if config.loss == "sampled":
             shared = SharedNegatives(config.samples, config.sample_power)
-            return (TrainingPhase(updates, config.unit, self.max_length, shared=shared),)
+            return (Phase(updates, examples, NextItem(shared=shared)),)
         if config.loss == "gbce":
             negatives = UniformNegatives(config.negatives)
-            return (TrainingPhase(updates, config.unit, self.max_length, negatives=negatives),)
+            return (Phase(updates, examples, NextItem(negatives=negatives)),)
         return (self.phase(updates),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss

@@ -13,7 +13,9 @@ from torch import Tensor
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import UniformNegatives
 from mclrec.losses.ranking import binary_cross_entropy
-from mclrec.models.base import ItemTable, ModelConfig, Term, TrainingPhase, Update, VectorRecommender, Viewer
+from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.phases import NextItem, Phase, Term, Update, Viewer, next_item_examples
 from mclrec.nn.convolution import ConvolutionEncoder
 from mclrec.nn.gru import GRUEncoder
 from mclrec.nn.packing import take
@@ -107,10 +109,11 @@ class SequentialRecommender(VectorRecommender):
         """
         return states if self.config.temperature is None else F.normalize(states, dim=-1)
 
-    def phase(self, updates: Sequence[Update], views: Viewer | None = None) -> TrainingPhase:
+    def phase(self, updates: Sequence[Update], views: Viewer | None = None) -> Phase:
         """The training phase of the configured regime."""
         negatives = UniformNegatives() if self.config.loss == "bce" else None
-        return TrainingPhase(updates, self.config.unit, self.max_length, views, negatives)
+        examples = next_item_examples(self.config.unit, self.max_length)
+        return Phase(updates, examples, NextItem(views, negatives))
 
     def target_states(self, batch: Batch) -> Tensor:
         """Hidden state before each target: (B, d) after prefixes, (T, d) in sequences."""

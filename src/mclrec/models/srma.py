@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.base import Losses, Phase, StepContext, Term, Update
+from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender, make_encoder
 from mclrec.nn.layerdrop import DroppedLayers
 from mclrec.nn.pooling import flatten_newest

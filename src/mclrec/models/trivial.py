@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mclrec.data.batches import Histories
 from mclrec.data.sequences import SequenceData
-from mclrec.models.base import ModelConfig, Phase, Recommender
+from mclrec.models.base import ModelConfig, Recommender
+from mclrec.models.phases import Phase
 
 __all__ = ["Markov", "MarkovConfig", "Popularity", "PopularityConfig", "Recency", "RecencyConfig"]
 

@@ -10,7 +10,7 @@ import torch
 from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray
-from mclrec.models.base import Phase
+from mclrec.models.phases import Phase
 from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.training.order import Order
@@ -58,7 +58,7 @@ class EpochBatches:
         """This process's part of batch number ``step``."""
         seed, number, epoch = self._key
         rng = generator(seed, Stream.VIEWS, number, epoch, step)
-        batch = self._phase.prepare(self._examples, self._rows(step), rng)
+        batch = self._phase.collate(self._examples, self._rows(step), rng)
         return batch.part(self._processes.part(len(batch))).to(self._device)
 
     def starting_at(self, step: int) -> Iterator[tuple[int, Batch]]:

@@ -24,7 +24,8 @@ from mclrec.errors import DataError, TrainingError
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.files import remove_leftovers
-from mclrec.models.base import FitContext, Losses, Phase, Recommender, StepContext, Update
+from mclrec.models.base import Recommender
+from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
 from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mclrec.models.item_table import ItemTable
+
+ITEMS = 7
+
+
+def table(bias: bool, special: int = 1) -> tuple[ItemTable, Tensor, Tensor | None]:
+    """Weights with rows for padding, items and ``special`` further ids."""
+    torch.manual_seed(0)
+    weight = torch.randn(ITEMS + 1 + special, 4, dtype=torch.float64, requires_grad=True)
+    biases = torch.randn(ITEMS + 1 + special, dtype=torch.float64, requires_grad=True) if bias else None
+    return ItemTable(weight, ITEMS, biases), weight, biases
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_cross_entropy_is_over_padding_and_items_and_no_special_id(bias: bool) -> None:
+    items, weight, biases = table(bias, special=2)
+    queries = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([1, 7, 3, 3, 5, 2])
+    logits = queries @ weight[: ITEMS + 1].T
+    logits = logits if biases is None else logits + biases[: ITEMS + 1]
+    leaves = [leaf for leaf in (queries, weight, biases) if leaf is not None]
+    ours, expected = (
+        items.cross_entropy(queries, targets),
+        F.cross_entropy(logits, targets, reduction="sum"),
+    )
+    torch.testing.assert_close(ours, expected)
+    gradients = [torch.autograd.grad(loss, leaves) for loss in (ours, expected)]
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right)
+    of_weight = gradients[0][1]
+    assert of_weight[0].abs().min() > 0
+    assert of_weight[ITEMS + 1 :].abs().max() == 0
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_pair_scores_are_products_of_rows(bias: bool) -> None:
+    items, weight, biases = table(bias)
+    queries, ids = torch.randn(3, 2, 4, dtype=torch.float64), torch.tensor([[1, 7], [3, 0], [2, 2]])
+    scores = items.pair_scores(queries, ids)
+    for place in np.ndindex(3, 2):
+        item = ids[place]
+        expected = queries[place] @ weight[item] + (0 if biases is None else biases[item])
+        torch.testing.assert_close(scores[place], expected)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_scores_are_pair_scores_of_every_id_in_fp32(bias: bool) -> None:
+    items, _, _ = table(bias)
+    queries = torch.randn(3, 4, dtype=torch.float64)
+    scores = items.scores(queries)
+    assert scores.shape == (3, ITEMS + 1)
+    assert scores.dtype == torch.float32
+    for item in range(ITEMS + 1):
+        pairs = items.pair_scores(queries, torch.full((3,), item))
+        torch.testing.assert_close(scores[:, item], pairs.float())
+
+
+def test_lookup() -> None:
+    items, weight, _ = table(False)
+    ids = torch.tensor([[1, 2, 2], [7, 0, 3]])
+    assert torch.equal(items.lookup(ids), weight[ids])
