@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.training.stub import same
 
-from mclrec.errors import ModelFileError, TrainingError
+from mclrec.errors import ModelFileError, OutputError, TrainingError
 from mclrec.models import tensors
 from mclrec.training.checkpoint import Checkpoints, Position
 from mclrec.training.history import EpochRecord
@@ -45,9 +45,9 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tensors, "_write", half)
     later = position()
     later.add({"rec": 1.0})
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match="no room left"):
         checkpoints.save(later, {"model": MODEL, "adam": ADAM})
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match="no room left"):
         checkpoints.save_best({"a": torch.zeros(4)})
     assert checkpoints.load()[0] == position()
     best = checkpoints.load_best()

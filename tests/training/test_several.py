@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers import tiny_data
 from tests.test_model_contract import CASES
 from tests.threads import members, together
 from tests.training.several import Case, Outcome, outcome, outcomes
+from tests.training.stub import real_trainer
 
 from mclrec.models import registry
+from mclrec.nn.dropout import Seeded
+from mclrec.processes import SINGLE_PROCESS, Processes
+from mclrec.randomness import Stream, generator
 
 BCE: dict[str, Any] = {"unit": "sequences", "loss": "bce", "positions": "newest"}
 PREFIXES: dict[str, Any] = {"unit": "prefixes", "loss": "softmax", "positions": "oldest"}
@@ -102,3 +107,34 @@ def test_however_many_come_to_what_one_does(cases: list[Case], count: int, tmp_p
 @pytest.mark.parametrize("cases", [MCLREC, DIVISIBLE], ids=["mclrec", "all models"])
 def test_however_many_share_out_the_items(cases: list[Case], count: int, tmp_path: Path) -> None:
     check(cases, 50, count, tmp_path, shard=True)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_streams_of_dropout(count: int, tmp_path: Path) -> None:
+    """What is drawn for a whole batch is the same in all processes, and no process drops units by the same numbers."""
+
+    def draws(processes: Processes) -> list[list[float]]:
+        trainer = real_trainer("lma4rec", tiny_data(), tmp_path, processes=processes, dropout=0.5)
+        [phase] = trainer.model.phases()
+        found = []
+        for number in range(len(phase.updates)):
+            trainer._seed_dropout(phase, number, (1, 0, 1, 5))
+            seeded = [module for module in trainer.model.modules() if isinstance(module, Seeded)]
+            for_batch = next(module.generator for module in seeded if module.for_batch)
+            own = next(module.generator for module in seeded if not module.for_batch)
+            assert for_batch is not None
+            assert own is not None
+            assert all(module.generator in (own, for_batch) for module in seeded)
+            found += [for_batch.random(4).tolist(), own.random(4).tolist()]
+        return found
+
+    group: list[Processes] = [SINGLE_PROCESS] if count == 1 else [*members(count)]
+    everyone = [draws(member) for member in group]
+    for_batch = [(found[0], found[2]) for found in everyone]
+    assert for_batch == for_batch[:1] * count
+    drawn = {tuple(numbers) for found in everyone for numbers in found}
+    assert len(drawn) == 2 * (1 + count)  # two updates, in which the batch and each process have a stream
+    alone = generator(1, Stream.DROPOUT, 0, 1, 5, 0)
+    assert everyone[0][0] == alone.random(4).tolist()
+    if count == 1:
+        assert everyone[0][1] == alone.random(4).tolist()  # one after the other from one stream

@@ -81,7 +81,10 @@ class Recommender(nn.Module, ABC):
         """Look at the training data once: counts, similarities, indices."""
 
     def on_phase_start(self, phase: str) -> None:
-        """Freeze, unfreeze or copy before a phase."""
+        """Freeze or copy before a phase: what has ``requires_grad`` False afterwards stays as it is in the phase.
+
+        Every phase begins with the parameters trainable that were so when training began, a resumed one too.
+        """
 
     def on_epoch_start(self, context: FitContext) -> None:
         """Refit what is refitted every epoch, into buffers: an epoch resumed in the middle is not started again."""

@@ -32,6 +32,7 @@ class Optimisers:
         available, rates = model.parameter_groups(), model.learning_rates()
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._all = list(model.parameters())
+        self._frozen = {id(parameter) for parameter in self._all if not parameter.requires_grad}
         self._parameters = {group: available[group] for group in sorted(groups)}
         self._names = {
             group: [names[id(parameter)] for parameter in parameters]
@@ -57,10 +58,19 @@ class Optimisers:
         return {group: float(adam.param_groups[0]["lr"]) for group, adam in self._adam.items()}
 
     def reach_only(self, group: str) -> None:
-        """Let gradients reach this group's parameters and no others: no graph is built where none leads there."""
+        """Let gradients reach this group's parameters and no others: no graph is built where none leads there.
+
+        What was frozen when the phase began stays so.
+
+        Raises:
+            TrainingError: all of the group is frozen.
+        """
+        reached = [parameter for parameter in self._parameters[group] if id(parameter) not in self._frozen]
+        if not reached:
+            raise TrainingError(f"every parameter of group {group!r} is frozen: there is nothing to update")
         for parameter in self._all:
             parameter.requires_grad_(False)
-        for parameter in self._parameters[group]:
+        for parameter in reached:
             parameter.requires_grad_(True)
 
     def step(self, group: str, loss: Tensor) -> None:

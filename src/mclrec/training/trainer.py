@@ -99,6 +99,7 @@ class Trainer:
         self._checkpoints = Checkpoints(directory / "checkpoint", identity, processes, model.shard_of)
         self._reporter = reporter or SilentReporter()
         self._average = WeightAverage(model, None)
+        self._trainable = [parameter.requires_grad for parameter in model.parameters()]
         self._began = time.perf_counter()
         self._saved_at = time.monotonic()
 
@@ -130,7 +131,8 @@ class Trainer:
         except _Interrupted:
             interrupted = True
         measured = self._take_best(position)
-        self.model.requires_grad_(True).eval()
+        self._unfreeze()
+        self.model.eval()
         return FitResult(
             tuple(position.history),
             position.best_epoch if measured else 0,
@@ -148,7 +150,7 @@ class Trainer:
         self.model.to(self.device)
         total = 0.0
         for number, phase in enumerate(self.model.phases()):
-            self.model.on_phase_start(phase.name)
+            self._start_phase(phase)
             self.model.on_epoch_start(self._context(Position(phase=number)))
             self.model.train()
             epochs = self.config.epochs if phase.epochs is None else phase.epochs
@@ -183,7 +185,7 @@ class Trainer:
         stop: StopRequest,
     ) -> None:
         """All epochs of one phase, from ``position`` on."""
-        self.model.on_phase_start(phase.name)
+        self._start_phase(phase)
         optimisers = self._optimisers(phase)
         self._average = WeightAverage(self.model, self.config.average if phase.validate else None)
         if restored:
@@ -198,6 +200,16 @@ class Trainer:
         epochs = self.config.epochs if phase.epochs is None else phase.epochs
         while position.epoch <= epochs and not self._stale(phase, position):
             self._run_epoch(phase, examples, optimisers, position, stop)
+
+    def _start_phase(self, phase: Phase) -> None:
+        """Let the model freeze parameters for the phase; what an earlier phase froze is free again."""
+        self._unfreeze()
+        self.model.on_phase_start(phase.name)
+
+    def _unfreeze(self) -> None:
+        """Make the parameters trainable that were so at first."""
+        for parameter, trainable in zip(self.model.parameters(), self._trainable, strict=True):
+            parameter.requires_grad_(trainable)
 
     def _stale(self, phase: Phase, position: Position) -> bool:
         """Whether early stopping ends the phase."""
@@ -272,12 +284,16 @@ class Trainer:
         return values
 
     def _seed_dropout(self, phase: Phase, number: int, key: tuple[int, ...]) -> None:
-        """Units are dropped in each row on its own, so each process has a stream; the first is that of one alone."""
-        stream = number + len(phase.updates) * self._processes.rank
-        own, common = generator(key[0], Stream.DROPOUT, *key[1:], stream), None
-        if self._processes.size > 1:
-            common = generator(key[0], Stream.DROPOUT, *key[1:], number)
-        seed_dropout(self.model, own, common)
+        """Units are dropped in each row on its own, so each of several processes has a stream of its own.
+
+        What is drawn once for a whole batch has one more, the same in all processes.
+        """
+        common = generator(key[0], Stream.DROPOUT, *key[1:], number)
+        if self._processes.size == 1:
+            seed_dropout(self.model, common)
+            return
+        stream = number + len(phase.updates) * (1 + self._processes.rank)
+        seed_dropout(self.model, generator(key[0], Stream.DROPOUT, *key[1:], stream), common)
 
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
         """Validate, keep the best weights, write history, move on to the next epoch."""
