@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mclrec.experiments.reproduce import load_outcomes
+from mclrec.experiments.reproduction import load_outcomes, runs_folder
 from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS, Run
 from scripts.results_page import page, summary, system
@@ -69,7 +69,7 @@ def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
         record = read_json(directory / outcome.name / "outcome.json")
         names = "-".join(Path(place).stem for place in record["scope"]["datasets"])
         keys = dict.fromkeys(key for row in outcome.measurements for key in row.keys)
-        runs = {key: _provenance(directory / "cells", key) for key in keys}
+        runs = {key: _provenance(runs_folder(directory), key) for key in keys}
         parts = [outcome.name, names]
         if recipe := record["scope"]["recipe"]:
             parts.append(recipe if isinstance(recipe, str) else "recipes")
@@ -85,9 +85,9 @@ def with_table(text: str, table: str) -> str:
     return f"{before}{_MARKS[0]}{table}{_MARKS[1]}{after}"
 
 
-def _provenance(cells: Path, key: str) -> dict[str, object]:
-    """What stands behind one cell."""
-    [directory] = cells.glob(f"*-{key}")
+def _provenance(folder: Path, key: str) -> dict[str, object]:
+    """Command, data and duration of the run with a key."""
+    [directory] = folder.glob(f"*-{key}")
     run = Run(directory)
     kept = {name: run.info[name] for name in ("command", "seed", "data", "versions")}
     return kept | {name: run.record[name] for name in _OF_RECORD}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.experiments.paper import paper_protocol, table3
-from mclrec.experiments.registry import TARGETS
-from mclrec.experiments.sheet import Box, Sheet, markdown, ranks_of
+from mclrec.experiments.reproduction import TARGETS
+from mclrec.experiments.results_table import ResultTable, TableCell, markdown, ranks_of
 from mclrec.recipes import resolve
 from mclrec.runs.command import setting_words
 from mclrec.runs.run import LABELS
@@ -64,12 +64,22 @@ def summary(folder: Path, data: str = "beauty") -> str:
     rows = []
     for place, (name, runs) in enumerate(groups.items()):
         label = paper_protocol(runs[0]["model"])
-        printed = [f"{box.text} {label}" for box in _paper(data, runs[0]["model"], label)[:1] if box.text]
-        boxes = [Box(f"{means[column][place]:.4f}", ranks[column][place]) for column in shown]
+        printed = [f"{cell.text} {label}" for cell in _paper(data, runs[0]["model"], label)[:1] if cell.text]
+        cells = [TableCell(f"{means[column][place]:.4f}", ranks[column][place]) for column in shown]
         seeds = "-" if name in TRIVIAL else str(len(runs))
-        rows.append((name, [Box(_regime(runs[0]["config"])), Box(seeds), *boxes, Box("".join(printed))]))
+        rows.append(
+            (
+                name,
+                [
+                    TableCell(_regime(runs[0]["config"])),
+                    TableCell(seeds),
+                    *cells,
+                    TableCell("".join(printed)),
+                ],
+            )
+        )
     columns = ["", "trained by", "seeds", *(f"{metric} {label}" for label, metric in shown), "paper HR@20"]
-    return markdown(Sheet("", columns, rows)).split("\n", 2)[2]
+    return markdown(ResultTable("", columns, rows)).split("\n", 2)[2]
 
 
 def _regime(config: Mapping[str, Any]) -> str:
@@ -105,7 +115,7 @@ def _grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
     return found
 
 
-def _table(data: str, results: Sequence[Result], label: str) -> Sheet:
+def _table(data: str, results: Sequence[Result], label: str) -> ResultTable:
     """Means over seeds; with several, half of the spread from lowest to highest beside them."""
     groups = _grouped(results)
     values = {
@@ -117,23 +127,23 @@ def _table(data: str, results: Sequence[Result], label: str) -> Sheet:
     }
     rows = []
     for place, (name, runs) in enumerate(groups.items()):
-        boxes = [_box(values[name][metric], ranks[metric][place]) for metric in METRICS]
+        cells = [_cell(values[name][metric], ranks[metric][place]) for metric in METRICS]
         seeds = ", ".join(str(result["seed"]) for result in runs) if name not in TRIVIAL else "-"
-        rows.append((name, [Box(seeds), *boxes, *_paper(data, runs[0]["model"], label)]))
+        rows.append((name, [TableCell(seeds), *cells, *_paper(data, runs[0]["model"], label)]))
     columns = ["", "seeds", *METRICS, "paper HR@20", "paper NDCG@20"]
-    return Sheet(f"{data}, {label}", columns, rows, _notes(groups))
+    return ResultTable(f"{data}, {label}", columns, rows, _notes(groups))
 
 
-def _box(values: Sequence[float], rank: int) -> Box:
+def _cell(values: Sequence[float], rank: int) -> TableCell:
     mean, half = statistics.fmean(values), (max(values) - min(values)) / 2
     text = f"{mean:.4f}" + (f" ± {half:.4f}" if len(values) > 1 else "")
-    return Box(text, rank, mean)
+    return TableCell(text, rank, mean)
 
 
-def _paper(data: str, model: str, label: str) -> list[Box]:
+def _paper(data: str, model: str, label: str) -> list[TableCell]:
     known = table3() if label == paper_protocol(model) else {}
     found = [known.get((data, model, metric)) for metric in ("HR@20", "NDCG@20")]
-    return [Box("" if value is None else f"{value:.4f}") for value in found]
+    return [TableCell("" if value is None else f"{value:.4f}") for value in found]
 
 
 def _notes(groups: Mapping[str, Sequence[Result]]) -> list[str]:
@@ -146,17 +156,17 @@ def _expected(results: Sequence[Result], notes: Mapping[str, str]) -> str:
     rows = []
     for data, of_data in _by_data(results).items():
         for runs in _grouped(of_data).values():
-            rows += [(data, boxes) for boxes in _verdicts(data, runs)]
+            rows += [(data, cells) for cells in _verdicts(data, runs)]
     columns = ["data", "system", "protocol", "metric", "interval", "seeds", "reached", ""]
     told = [
         "One seed has 5 % more room in HR and 7 % in NDCG.",
         *(f"{name}: {' '.join(text.split())}" for name, text in notes.items()),
     ]
     title = "Intervals are for the mean of several seeds, from published reproductions"
-    return "## Beside what was to be expected\n\n" + markdown(Sheet(title, columns, rows, told))
+    return "## Beside what was to be expected\n\n" + markdown(ResultTable(title, columns, rows, told))
 
 
-def _verdicts(data: str, runs: Sequence[Result]) -> list[list[Box]]:
+def _verdicts(data: str, runs: Sequence[Result]) -> list[list[TableCell]]:
     """One row a metric that the recipe has an interval for."""
     first = runs[0]
     expect = resolve(first["model"], data, first["recipe"]["section"]).expect
@@ -168,7 +178,7 @@ def _verdicts(data: str, runs: Sequence[Result]) -> list[list[Box]]:
         room = _ROOM[metric.split("@")[0]] if len(runs) == 1 else 0.0
         verdict = _verdict(value, low * (1 - room), high * (1 + room))
         texts = [system(first), expect.protocol, metric.upper(), _interval(low, high), str(len(runs))]
-        rows.append([*map(Box, texts), Box(f"{value:.4f}"), Box(verdict)])
+        rows.append([*map(TableCell, texts), TableCell(f"{value:.4f}"), TableCell(verdict)])
     return rows
 
 
@@ -181,11 +191,11 @@ def _verdict(value: float, low: float, high: float) -> str:
 
 
 def _campaign(found: Result) -> str:
-    sheets = [Sheet.of(sheet) for sheet in found["sheets"]]
+    tables = [ResultTable.of(table) for table in found["sheets"]]
     command = reproduce_command(found["target"], found["scope"])
     title = f"{found['target']} on {', '.join(found['scope']['datasets'])}{_by_recipe(found['scope'])}"
     head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
-    return "\n".join([head, *map(markdown, sheets)])
+    return "\n".join([head, *map(markdown, tables)])
 
 
 def _by_recipe(scope: Mapping[str, Any]) -> str:
@@ -215,13 +225,13 @@ def _runs(results: Sequence[Result]) -> str:
         (
             f"[{result['file'].removesuffix('.json')}]({_LINKS}/{result['file']})",
             [
-                Box(f"`{result['command']}`"),
-                Box(str(result["best_epoch"] or "-")),
-                Box(f"{result['training_seconds'] / 60:.1f}, {result['threads']}"),
-                Box(result["data"]["fingerprint"][:12]),
+                TableCell(f"`{result['command']}`"),
+                TableCell(str(result["best_epoch"] or "-")),
+                TableCell(f"{result['training_seconds'] / 60:.1f}, {result['threads']}"),
+                TableCell(result["data"]["fingerprint"][:12]),
             ],
         )
         for result in results
     ]
     columns = ["run", "command", "chosen epoch", "minutes of training, threads", "data"]
-    return "## Runs\n\n" + markdown(Sheet("One file a run", columns, rows))
+    return "## Runs\n\n" + markdown(ResultTable("One file a run", columns, rows))

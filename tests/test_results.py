@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mclrec.data.sources import DATASETS
-from mclrec.experiments.reproduce import reproduce
+from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
 from scripts.publish import publish_campaign, with_table
 from scripts.results_page import page, reproduce_command, summary

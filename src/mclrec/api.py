@@ -25,8 +25,8 @@ from mclrec.training.reporting import ProgressReporter
 
 if TYPE_CHECKING:
     from mclrec.experiments.campaign import Progress
-    from mclrec.experiments.reproduce import Reproduction
-    from mclrec.search.tune import Outcome
+    from mclrec.experiments.reproduction import Reproduction
+    from mclrec.search.tuning import Outcome
 
 __all__ = [
     "Columns",
@@ -116,7 +116,7 @@ def tune(
     track: str | None = None,
     **settings: Any,
 ) -> Outcome:
-    """Search for a model's best settings by validation; called again, it goes on. See `mclrec.search.tune.tune`.
+    """Search for a model's best settings by validation; called again, it goes on. See `mclrec.search.tuning.tune`.
 
     Workers are processes: a script that calls this does so under ``if __name__ == "__main__":``.
 
@@ -143,8 +143,8 @@ def tune(
     from mclrec.search import check_installed
 
     check_installed()
-    from mclrec.search.tune import TuneRequest
-    from mclrec.search.tune import tune as run_search
+    from mclrec.search.tuning import TuneRequest
+    from mclrec.search.tuning import tune as run_search
 
     request = TuneRequest(
         data, model, recipe, settings, seed, None if storage is None else Path(storage), device, split, track
@@ -192,7 +192,7 @@ def reproduce(
     Raises:
         MclrecError: of the kind that says what is wrong.
     """
-    from mclrec.experiments.reproduce import reproduce as run_targets
+    from mclrec.experiments.reproduction import reproduce as run_targets
     from mclrec.experiments.target import PAPER_DATASETS, Scope
 
     scope = Scope(tuple(datasets or PAPER_DATASETS), tuple(models), seeds, settings, recipe, points)
@@ -210,7 +210,7 @@ def write_report(*places: str | Path, out: str | Path | None = None) -> Path:
     Raises:
         MclrecError: a directory is neither; jinja2 or matplotlib is not installed.
     """
-    from mclrec.report.write import write_report as write
+    from mclrec.report.page import write_report as write
 
     if not places:
         raise ConfigError("write_report needs the directory of a run, or of what `reproduce` wrote")

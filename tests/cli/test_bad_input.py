@@ -185,7 +185,7 @@ CASES = {
         "reproduce table4 --datasets log.csv --points 3", ("table4 has no curve", "--points")
     ),
     "groups of nothing": Case("datasets --groups", ("--groups needs",)),
-    "demo over something else": Case("demo --out markov", ("markov: holds", "no part of a demo")),
+    "demo over something else": Case("demo --out markov", ("markov: holds", "not part of a demo")),
     "unknown command": Case("trian log.csv", ("'trian'", "Did you mean 'train'?", "mclrec --help")),
     "unknown option": Case(f"{TRAIN} --sed 1", ("--sed", "mclrec train --help")),
     "no data": Case("train", ("DATA", "mclrec train --help")),

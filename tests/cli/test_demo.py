@@ -9,7 +9,7 @@ import pytest
 from tests.cli.conftest import Cli
 from tests.helpers import tiny_data
 
-from mclrec.cli import demo
+from mclrec.cli.commands import demo
 from mclrec.runs.run import Run
 from mclrec.runs.sources import DataSource
 from mclrec.runs.train import TrainRequest, train
@@ -25,8 +25,8 @@ def _shrunken(monkeypatch: pytest.MonkeyPatch) -> None:
         learns = request.model in ("sasrec", "mclrec")
         return train(replace(request, settings=SMALL if learns else None), reporter)
 
-    monkeypatch.setattr(demo, "open_source", lambda name: (DATA, DataSource(None)))
-    monkeypatch.setattr(demo, "train", quickly)
+    monkeypatch.setattr("mclrec.runs.sources.open_source", lambda name: (DATA, DataSource(None)))
+    monkeypatch.setattr("mclrec.runs.train.train", quickly)
 
 
 @pytest.mark.usefixtures("_shrunken")
@@ -42,7 +42,7 @@ def test_demo_shows_tables_and_recommendations(
         assert sum(line.startswith(model) for line in found.out.splitlines()) >= 2
     sequence = [str(DATA.item_ids[int(item)]) for item in DATA.sequence(demo._HOUSEHOLD)]
     assert ", ".join(sequence[:-2]) in " ".join(found.out.split())
-    assert f"What it did buy next: {', '.join(sequence[-2:])}" in " ".join(found.out.split())
+    assert f"What it bought next: {', '.join(sequence[-2:])}" in " ".join(found.out.split())
     history_free = [str(name) for name in DATA.item_ids if str(name) not in sequence[:-2]]
     ranked = [line for line in found.out.splitlines() if line[:2].strip().isdigit()]
     assert len(ranked) == min(10, len(history_free))

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from tests.helpers import tiny_data, write_log
 
-from mclrec.experiments import worker
-from mclrec.experiments.campaign import Progress, distinct, look, run_campaign
-from mclrec.experiments.cells import Cell, Cells
-from mclrec.experiments.worker import ERROR, do_cells
+from mclrec.experiments import planned_runs
+from mclrec.experiments.campaign import Progress, distinct, run_campaign, state_of
+from mclrec.experiments.planned_runs import ERROR_FILE, PlannedRun, RunStore, do_runs
 from mclrec.runs import train as runs_train
 from mclrec.runs.train import TrainRequest
 from mclrec.runs.workers import lock_of
@@ -28,27 +27,27 @@ def log(tmp_path: Path) -> str:
 
 
 def test_a_cell_is_done_once(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells, cell = Cells(tmp_path / "cells"), Cell(log, "sasrec", settings=SMALL)
-    assert do_cells(cells, [cell, cell])
-    assert look(cells, cell).state == "done"
-    monkeypatch.setattr(worker, "train", lambda _: pytest.fail("was done already"))
-    assert do_cells(Cells(tmp_path / "cells"), [cell])
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "sasrec", settings=SMALL)
+    assert do_runs(store, [planned, planned])
+    assert state_of(store, planned).state == "done"
+    monkeypatch.setattr(planned_runs, "train", lambda _: pytest.fail("was done already"))
+    assert do_runs(RunStore(tmp_path / "cells"), [planned])
 
 
 def test_what_another_is_at_is_left_to_it(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells, cell = Cells(tmp_path / "cells"), Cell(log, "popularity")
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
     waited = []
-    lock = lock_of(cells.directory(cell))
+    lock = lock_of(store.directory(planned))
     lock.acquire()
 
     def let_go(_: float) -> None:
-        waited.append(cells.done(cell))
+        waited.append(store.is_complete(planned))
         lock.release()
 
     monkeypatch.setattr("time.sleep", let_go)
-    assert do_cells(cells, [cell])
+    assert do_runs(store, [planned])
     assert waited == [False]
-    assert cells.done(cell)
+    assert store.is_complete(planned)
 
 
 def test_after_an_interruption_no_other_cell_is_begun(
@@ -56,20 +55,22 @@ def test_after_an_interruption_no_other_cell_is_begun(
 ) -> None:
     begun = []
 
-    def interrupted(cells: Cells, cell: Cell, directory: Path) -> bool:
-        begun.append(cell.seed)
+    def interrupted(store: RunStore, planned: PlannedRun, directory: Path) -> bool:
+        begun.append(planned.seed)
         return False
 
-    monkeypatch.setattr(worker, "_train", interrupted)
-    assert not do_cells(Cells(tmp_path / "cells"), [Cell(log, "markov", seed=seed) for seed in (1, 2)])
+    monkeypatch.setattr(planned_runs, "_train", interrupted)
+    assert not do_runs(
+        RunStore(tmp_path / "cells"), [PlannedRun(log, "markov", seed=seed) for seed in (1, 2)]
+    )
     assert begun == [1]
 
 
 def test_a_failed_cell_is_told_and_the_others_go_on(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = Cells(tmp_path / "cells")
-    good, bad = Cell(log, "markov"), Cell(log, "popularity")
+    store = RunStore(tmp_path / "cells")
+    good, bad = PlannedRun(log, "markov"), PlannedRun(log, "popularity")
     train = runs_train.train
 
     def fail_for_popularity(request: TrainRequest) -> object:
@@ -77,23 +78,26 @@ def test_a_failed_cell_is_told_and_the_others_go_on(
             raise ZeroDivisionError("on purpose")
         return train(request)
 
-    monkeypatch.setattr(worker, "train", fail_for_popularity)
-    assert do_cells(cells, [bad, good])
-    assert [look(cells, cell).state for cell in (bad, good)] == ["failed", "done"]
-    assert "on purpose" in look(cells, bad).problem
+    monkeypatch.setattr(planned_runs, "train", fail_for_popularity)
+    assert do_runs(store, [bad, good])
+    assert [state_of(store, planned).state for planned in (bad, good)] == ["failed", "done"]
+    assert "on purpose" in state_of(store, bad).problem
 
 
 def test_a_campaign_tries_again_what_failed(log: str, tmp_path: Path) -> None:
-    cells, cell = Cells(tmp_path / "cells"), Cell(log, "popularity")
-    cells.directory(cell).mkdir(parents=True)
-    (cells.directory(cell) / ERROR).write_text("no space left")
-    assert run_campaign(cells, [cell]).complete
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
+    store.directory(planned).mkdir(parents=True)
+    (store.directory(planned) / ERROR_FILE).write_text("no space left")
+    assert run_campaign(store, [planned]).complete
 
 
 def test_the_end_of_the_budget_keeps_what_is_done(log: str, tmp_path: Path) -> None:
-    cells, cell = Cells(tmp_path / "cells"), Cell(log, "sasrec", settings={**SMALL, "epochs": 5000})
+    store, planned = (
+        RunStore(tmp_path / "cells"),
+        PlannedRun(log, "sasrec", settings={**SMALL, "epochs": 5000}),
+    )
     seen: list[Progress] = []
-    progress = run_campaign(cells, [cell], budget=0.5, show=seen.append)
+    progress = run_campaign(store, [planned], budget=0.5, show=seen.append)
     assert not progress.complete
     assert progress.count("failed") == 0
     assert seen
@@ -164,15 +168,15 @@ def test_two_campaigns_at_once_share_the_cells(log: str, tmp_path: Path) -> None
 def test_noise_is_measured_without_another_run(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells, cell = Cells(tmp_path / "cells"), Cell(log, "recency")
-    noisy = replace(cell, noise=(0.5,))
-    assert do_cells(cells, [cell])
-    assert not cells.done(noisy)
-    monkeypatch.setattr(worker, "train", lambda _: pytest.fail("was done already"))
-    assert do_cells(cells, [noisy])
-    assert cells.done(noisy)
-    plain, disturbed = (cells.run(cell).ranks(part, "U") for part in ("test", "test-noise-0.5"))
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "recency")
+    noisy = replace(planned, noise=(0.5,))
+    assert do_runs(store, [planned])
+    assert not store.is_complete(noisy)
+    monkeypatch.setattr(planned_runs, "train", lambda _: pytest.fail("was done already"))
+    assert do_runs(store, [noisy])
+    assert store.is_complete(noisy)
+    plain, disturbed = (store.run(planned).ranks(part, "U") for part in ("test", "test-noise-0.5"))
     assert plain.same_targets(disturbed)
     assert (disturbed.history_lengths >= plain.history_lengths).all()
     assert (disturbed.ranks != plain.ranks).any()
-    assert distinct(cells, [cell, noisy]) == [noisy]
+    assert distinct(store, [planned, noisy]) == [noisy]

@@ -10,15 +10,12 @@ import pytest
 from matplotlib.patches import Rectangle, StepPatch
 
 from mclrec.errors import ConfigError
-from mclrec.experiments.frame import Measurement
-from mclrec.experiments.registry import TARGETS
-from mclrec.experiments.reproduce import load_outcomes, reproduce
-from mclrec.experiments.sheet import Box, Sheet
+from mclrec.experiments.reproduction import TARGETS, load_outcomes, reproduce
+from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Scope
-from mclrec.report.page import Section, write_page
+from mclrec.report.page import Section, write_page, write_report
 from mclrec.report.plots import Point, grouped_bars, learning_curves, rank_histogram, to_svg
-from mclrec.report.targets import draw
-from mclrec.report.write import write_report
+from mclrec.report.target_sections import draw
 from mclrec.runs.run import Run
 
 
@@ -46,8 +43,8 @@ def test_a_page_needs_no_other_file(runs: list[Run], tmp_path: Path) -> None:
 
 
 def test_a_page_escapes_what_looks_like_markup(tmp_path: Path) -> None:
-    sheet = Sheet("<b>", ["", "<i>"], [("<u>", [Box("<script>", 1)])])
-    text = _text(write_page(tmp_path / "page.html", "<x>", [Section("<y>", ["<z>"], [sheet])]))
+    table = ResultTable("<b>", ["", "<i>"], [("<u>", [TableCell("<script>", 1)])])
+    text = _text(write_page(tmp_path / "page.html", "<x>", [Section("<y>", ["<z>"], [table])]))
     assert not re.search(r"<(b|i|u|x|y|z)>", text)
     assert text.count("<script>") == 1
     assert 'class="best text"' in text

@@ -15,7 +15,7 @@ from tests.runs.conftest import SASREC, log_source
 from tests.runs.test_kill import ENDLESS, essence, wait_for
 from tests.training.several import start
 
-from mclrec.cli.processes import run_processes
+from mclrec.cli.launch import run_processes
 from mclrec.errors import LOST_STATUS
 from mclrec.runs.run import Run
 from mclrec.runs.train import TrainRequest, train

@@ -13,7 +13,7 @@ from tests.runs.test_kill import ENDLESS
 from tests.runs.test_several_processes import STILL, close, kill, words
 from tests.training.several import start
 
-from mclrec.cli.processes import run_processes
+from mclrec.cli.launch import run_processes
 from mclrec.errors import ConfigError
 from mclrec.models.storage import load_model
 from mclrec.runs.run import Run

@@ -37,7 +37,7 @@ def data(tmp_path: Path) -> SequenceData:
 
 
 def job_for(storage: Path, data: SequenceData, recipe: Path, trials: int, **settings: Any) -> Job:
-    """What `mclrec.search.tune.tune` gives its workers."""
+    """What `mclrec.search.tuning.tune` gives its workers."""
     prepared = folder_of(storage) / "data"
     data.save(prepared)
     plan = Plan("sasrec", recipe, {**SETTINGS, **settings}, 1, "leave-one-out", data.name, data.fingerprint)

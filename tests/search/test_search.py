@@ -1,4 +1,4 @@
-"""The journal: trials are drawn by their number, done once, taken up again, and never look at the test items."""
+"""The journal: trials are drawn by their number, done once, claimed up again, and never look at the test items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the cells of a plan with several workers, shows how far it is, and stops when the budget is spent."""
+"""A campaign: several worker processes do the planned runs, until all are done or the budget is spent."""
 
 from __future__ import annotations
 
@@ -8,118 +8,123 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mclrec.experiments.cells import Cell, Cells, measured
-from mclrec.experiments.worker import ERROR, in_process
+from mclrec.experiments.planned_runs import (
+    ERROR_FILE,
+    PlannedRun,
+    RunStore,
+    do_runs_in_process,
+    is_complete,
+)
 from mclrec.runs.run import Run
 from mclrec.runs.workers import Workers, is_held, usual_count
 from mclrec.training.interrupt import StopRequest
 
-__all__ = ["CellState", "Progress", "distinct", "look", "run_campaign"]
+__all__ = ["Progress", "RunState", "distinct", "run_campaign", "state_of"]
 
 _POLL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class CellState:
-    """How far one cell is.
+class RunState:
+    """Progress of one run.
 
     Attributes:
-        cell: which.
+        planned: the run.
         state: open, running, done or failed.
-        epochs: done so far.
-        most: epochs at most.
-        seconds: of the finished run, or so far.
+        epochs: finished so far.
+        max_epochs: the most that its settings allow.
+        seconds: duration of the finished run, or so far.
         problem: why it failed.
     """
 
-    cell: Cell
+    planned: PlannedRun
     state: str
     epochs: int = 0
-    most: int = 0
+    max_epochs: int = 0
     seconds: float = 0.0
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a campaign is.
+    """Progress of a campaign.
 
     Attributes:
-        cells: one state each.
-        elapsed: seconds since its start.
-        workers: processes at work.
+        runs: the state of each run.
+        elapsed: seconds since the start.
+        workers: number of worker processes.
     """
 
-    cells: Sequence[CellState]
+    runs: Sequence[RunState]
     elapsed: float
     workers: int
 
     def count(self, state: str) -> int:
-        """How many cells are in a state."""
-        return sum(cell.state == state for cell in self.cells)
+        """Number of runs in a state."""
+        return sum(run.state == state for run in self.runs)
 
     @property
     def complete(self) -> bool:
-        """Whether all cells are done."""
-        return self.count("done") == len(self.cells)
+        """Whether all runs are done."""
+        return self.count("done") == len(self.runs)
 
     @property
     def left(self) -> float | None:
-        """Seconds to go, by the median of finished cells of the same model; None as long as there are none."""
-        done = [cell for cell in self.cells if cell.state == "done"]
+        """Estimated seconds to go, from the median time of finished runs of the same model; None without any."""
+        done = [run for run in self.runs if run.state == "done"]
         if not done:
             return None
         total = 0.0
-        for cell in self.cells:
-            if cell.state in ("open", "running"):
-                alike = [other.seconds for other in done if other.cell.model == cell.cell.model]
+        for run in self.runs:
+            if run.state in ("open", "running"):
+                alike = [other.seconds for other in done if other.planned.model == run.planned.model]
                 expected = statistics.median(alike or [other.seconds for other in done])
-                total += max(expected - cell.seconds, 0.0)
+                total += max(expected - run.seconds, 0.0)
         return total / max(self.workers, 1)
 
 
-def distinct(cells: Cells, wanted: Sequence[Cell]) -> list[Cell]:
-    """Of cells that come to the same settings the first, to be measured in all ways that any of them asks for."""
-    found: dict[str, Cell] = {}
-    for cell in wanted:
-        known = found.setdefault(cells.key(cell), cell)
-        noise = dict.fromkeys([*known.noise, *cell.noise])
-        found[cells.key(cell)] = replace(known, noise=tuple(noise))
+def distinct(store: RunStore, wanted: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Merge planned runs that resolve to the same settings; the merged one has the noise shares of all of them."""
+    found: dict[str, PlannedRun] = {}
+    for planned in wanted:
+        known = found.setdefault(store.key(planned), planned)
+        noise = dict.fromkeys([*known.noise, *planned.noise])
+        found[store.key(planned)] = replace(known, noise=tuple(noise))
     return list(found.values())
 
 
 def run_campaign(
-    cells: Cells,
-    wanted: Sequence[Cell],
+    store: RunStore,
+    wanted: Sequence[PlannedRun],
     *,
     workers: int | None = None,
     budget: float | None = None,
     show: Callable[[Progress], None] | None = None,
 ) -> Progress:
-    """Do every cell that is not done yet.
+    """Do every planned run that is not done yet.
 
-    A cell that failed before is tried again. Ctrl-C, SIGTERM and the end of the budget let running cells write a
-    checkpoint; the next call goes on from there.
+    A run that failed in an earlier call is tried again. On Ctrl-C, on SIGTERM and when the budget is spent, running
+    trainings write a checkpoint, from which the next call resumes.
 
     Args:
-        cells: where runs are.
-        wanted: what to do, most wanted first.
-        workers: processes, which share the processor's cores; None for `usual_count`.
+        store: the run directories.
+        wanted: the runs, most important first.
+        workers: number of processes, which share the processor's cores; None for `usual_count`.
         budget: seconds after which it stops.
-        show: told about progress twice a second.
+        show: called with the progress twice a second.
 
     Returns:
-        How far it came.
+        The progress at the end.
     """
     started = time.monotonic()
-    todo = distinct(cells, wanted)
-    for cell in todo:
-        (cells.directory(cell) / ERROR).unlink(missing_ok=True)
-    left = [cell for cell in todo if not cells.done(cell)]
-    watch = _Watch(cells, todo)
+    todo = distinct(store, wanted)
+    for planned in todo:
+        (store.directory(planned) / ERROR_FILE).unlink(missing_ok=True)
+    left = [planned for planned in todo if not store.is_complete(planned)]
+    watch = _Watch(store, todo)
     workers = max(1, min(workers or usual_count(), len(left)))
-    arguments = (str(cells.folder), left, cells.track)
-    with Workers(in_process, arguments, workers if left else 0) as team, StopRequest() as stop:
+    arguments = (str(store.folder), left, store.track)
+    with Workers(do_runs_in_process, arguments, workers if left else 0) as team, StopRequest() as stop:
         while team.alive:
             elapsed = time.monotonic() - started
             if show:
@@ -130,35 +135,39 @@ def run_campaign(
     return Progress(watch.states(), time.monotonic() - started, workers)
 
 
-def look(cells: Cells, cell: Cell) -> CellState:
-    """How far a cell is, as its directory tells."""
-    return _Watch(cells, [cell]).states()[0]
+def state_of(store: RunStore, planned: PlannedRun) -> RunState:
+    """Progress of one run, read from its directory."""
+    return _Watch(store, [planned]).states()[0]
 
 
 class _Watch:
-    """Looks at directories; what is done once stays done, and settings are resolved once."""
+    """Reads progress from run directories; finished runs are read once, settings are resolved once."""
 
-    def __init__(self, cells: Cells, wanted: Sequence[Cell]) -> None:
-        self._wanted = [(cell, cells.directory(cell), cells.recipe(cell).training.epochs) for cell in wanted]
-        self._done: dict[Path, CellState] = {}
+    def __init__(self, store: RunStore, wanted: Sequence[PlannedRun]) -> None:
+        self._wanted = [
+            (planned, store.directory(planned), store.recipe(planned).training.epochs) for planned in wanted
+        ]
+        self._done: dict[Path, RunState] = {}
 
-    def states(self) -> list[CellState]:
-        """One a cell."""
-        return [self._state(cell, directory, most) for cell, directory, most in self._wanted]
+    def states(self) -> list[RunState]:
+        """The state of each run."""
+        return [
+            self._state(planned, directory, max_epochs) for planned, directory, max_epochs in self._wanted
+        ]
 
-    def _state(self, cell: Cell, directory: Path, most: int) -> CellState:
+    def _state(self, planned: PlannedRun, directory: Path, max_epochs: int) -> RunState:
         if directory in self._done:
             return self._done[directory]
-        if measured(directory, cell.noise):
+        if is_complete(directory, planned.noise):
             record = Run(directory).record
-            self._done[directory] = CellState(
-                cell, "done", record["epochs"], record["epochs"], record["seconds"]
+            self._done[directory] = RunState(
+                planned, "done", record["epochs"], record["epochs"], record["seconds"]
             )
             return self._done[directory]
         history = Run(directory).history
         seconds = sum(epoch["seconds"] for epoch in history)
-        if (directory / ERROR).exists():
-            problem = (directory / ERROR).read_text(encoding="utf-8").strip()
-            return CellState(cell, "failed", len(history), most, seconds, problem)
+        if (directory / ERROR_FILE).exists():
+            problem = (directory / ERROR_FILE).read_text(encoding="utf-8").strip()
+            return RunState(planned, "failed", len(history), max_epochs, seconds, problem)
         state = "running" if directory.exists() and is_held(directory) else "open"
-        return CellState(cell, state, len(history), most, seconds)
+        return RunState(planned, state, len(history), max_epochs, seconds)

@@ -1,4 +1,4 @@
-"""What a table or figure of the paper is made of."""
+"""What a table or figure of the paper needs: the runs behind it, how it is measured and how it is drawn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mclrec.errors import ConfigError
-from mclrec.experiments.cells import Cell, Cells
-from mclrec.experiments.cloud import Cloud
-from mclrec.experiments.frame import METRICS, Entry, Measurement, measure
-from mclrec.experiments.sheet import Sheet
+from mclrec.experiments.planned_runs import PlannedRun, RunStore
+from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, measure
+from mclrec.experiments.view_plots import ViewPlot
 from mclrec.models import registry
 
 __all__ = ["PAPER_DATASETS", "Scope", "Target"]
@@ -22,15 +21,15 @@ PAPER_DATASETS = ("beauty", "sports", "yelp")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """How much of a target is asked for.
+    """How much of a target is requested.
 
     Attributes:
         datasets: names or paths.
-        models: which to compare, where a target compares models; its own choice if empty.
-        seeds: how many, from 1.
-        settings: go before all recipes, and before what the target itself changes.
-        recipe: section of every model's recipes or a file, or such by model; the data set's own where None.
-        points: how many points a curve has at most, spread evenly over those of the target; all if None.
+        models: which models to compare, for a target that compares models; the target's own list if empty.
+        seeds: number of seeds, counted from 1.
+        settings: override all recipes, and what the target itself changes.
+        recipe: section of every model's recipes or a file, or one by model; the data set's own where None.
+        points: the most points of a curve, spread evenly over those of the target; all if None.
     """
 
     datasets: Sequence[str] = PAPER_DATASETS
@@ -41,23 +40,23 @@ class Scope:
     points: int | None = None
 
     def recipe_of(self, model: str) -> str | None:
-        """The recipe that was asked for."""
+        """The recipe that was requested for a model."""
         return self.recipe.get(model) if isinstance(self.recipe, Mapping) else self.recipe
 
-    def cells(self, cell: Cell) -> list[Cell]:
-        """The cell once a seed, with the recipe and the settings that were asked for."""
-        settings = {**cell.settings, **self.settings}
-        asked = replace(cell, settings=settings, recipe=self.recipe_of(cell.model))
-        return [replace(asked, seed=seed) for seed in range(1, self.seeds + 1)]
+    def runs(self, planned: PlannedRun) -> list[PlannedRun]:
+        """The planned run for each seed, with the recipe and the settings of this scope."""
+        settings = {**planned.settings, **self.settings}
+        scoped = replace(planned, settings=settings, recipe=self.recipe_of(planned.model))
+        return [replace(scoped, seed=seed) for seed in range(1, self.seeds + 1)]
 
-    def entry(self, cell: Cell, row: str, x: float | None = None, part: str = "test") -> Entry:
-        """The cell's seeds as one row or point."""
-        return Entry(cell.data, row, self.cells(cell), x, part)
+    def row(self, planned: PlannedRun, name: str, x: float | None = None, part: str = "test") -> PlannedRow:
+        """The seeds of a planned run as one row or point."""
+        return PlannedRow(planned.data, name, self.runs(planned), x, part)
 
-    def variants(self, rows: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
-        """MCLRec on each data set with some settings changed, by the name of the row."""
+    def variants(self, rows: Mapping[str, Mapping[str, Any]]) -> list[PlannedRow]:
+        """Variants of MCLRec on each data set: the settings that each changes, by name of the row."""
         return [
-            self.entry(Cell(data, "mclrec", settings=settings), row)
+            self.row(PlannedRun(data, "mclrec", settings=settings), row)
             for data in self.datasets
             for row, settings in rows.items()
         ]
@@ -65,57 +64,57 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A table or figure.
+    """A table or figure of the paper.
 
     Attributes:
-        name: what ``mclrec reproduce`` calls it.
+        name: as ``mclrec reproduce`` takes it.
         title: what it shows.
         source: where the paper has it.
-        entries: the runs that it needs.
-        models: that it compares unless others are asked for; empty if it is about MCLRec alone.
+        rows: the rows or points that it needs, for a scope.
+        models: the models that it compares by default; empty if it is about MCLRec alone.
         kind: how it is drawn; a table is not.
-        x: what stands on the abscissa of its plot.
-        metrics: what it reports.
-        paper: the paper's value of a measurement, where it has one.
-        further: tables beside the one of all measurements.
-        clouds: points that it draws, if they are not measurements.
+        x: name of the plot's horizontal axis.
+        metrics: that it reports.
+        paper: looks up the paper's value of a measurement.
+        further: makes tables beside the one of all measurements.
+        view_plots: makes its view plots, if it has any.
         notes: what a reader must know about its numbers.
     """
 
     name: str
     title: str
     source: str
-    entries: Callable[[Scope], Sequence[Entry]]
+    rows: Callable[[Scope], Sequence[PlannedRow]]
     models: Sequence[str] = ()
-    kind: Literal["table", "lines", "bars", "clouds"] = "table"
+    kind: Literal["table", "lines", "bars", "views"] = "table"
     x: str = ""
     metrics: Sequence[str] = METRICS
     paper: Callable[[Measurement], float | None] = lambda _: None
-    further: Callable[[Cells, Sequence[Entry]], list[Sheet]] = lambda *_: []
-    clouds: Callable[[Cells, Sequence[Entry]], list[Cloud]] = lambda *_: []
+    further: Callable[[RunStore, Sequence[PlannedRow]], list[ResultTable]] = lambda *_: []
+    view_plots: Callable[[RunStore, Sequence[PlannedRow]], list[ViewPlot]] = lambda *_: []
     notes: Sequence[str] = ()
 
-    def plan(self, scope: Scope) -> Sequence[Entry]:
-        """The runs, for what is asked.
+    def plan(self, scope: Scope) -> Sequence[PlannedRow]:
+        """The rows or points that a scope asks for.
 
         Raises:
-            ConfigError: models are asked for that do not exist, or that the target does not compare.
+            ConfigError: a model does not exist, or the target does not compare models.
         """
         for model in [*scope.models, *(scope.recipe if isinstance(scope.recipe, Mapping) else [])]:
             registry.entry(model)
         if scope.models and not self.models:
             raise ConfigError(f"{self.name} is about variants of MCLRec alone: leave --models out")
-        entries = self.entries(replace(scope, models=scope.models or self.models))
-        return _thinned(entries, scope.points) if scope.points and self.kind == "lines" else entries
+        rows = self.rows(replace(scope, models=scope.models or self.models))
+        return _thinned(rows, scope.points) if scope.points and self.kind == "lines" else rows
 
-    def measure(self, cells: Cells, entries: Sequence[Entry]) -> list[Measurement]:
-        """What the finished runs among them gave, the paper's values beside it."""
-        found = measure(cells, entries, self.metrics)
+    def measure(self, store: RunStore, rows: Sequence[PlannedRow]) -> list[Measurement]:
+        """Measurements of the finished runs, with the paper's values beside them."""
+        found = measure(store, rows, self.metrics)
         return [replace(row, paper=self.paper(row)) for row in found]
 
 
-def _thinned(entries: Sequence[Entry], points: int) -> list[Entry]:
-    """Those at so many of the curves' abscissae, both ends among them."""
-    places = sorted({entry.x for entry in entries if entry.x is not None})
+def _thinned(rows: Sequence[PlannedRow], points: int) -> list[PlannedRow]:
+    """The rows at that many of the curves' positions, spread evenly, with both ends among them."""
+    places = sorted({row.x for row in rows if row.x is not None})
     kept = {places[round(place)] for place in np.linspace(0, len(places) - 1, points)}
-    return [entry for entry in entries if entry.x in kept]
+    return [row for row in rows if row.x in kept]

@@ -1,4 +1,4 @@
-"""The page: sections with tables, pictures and text."""
+"""Reports as one HTML file: the page, its sections, and which report suits what is given."""
 
 from __future__ import annotations
 
@@ -9,34 +9,74 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mclrec.errors import ConfigError
-from mclrec.experiments.sheet import Sheet
+from mclrec.experiments.results_table import ResultTable
 from mclrec.files import write_text
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["Section", "write_page"]
+    from mclrec.search.tuning import Outcome
+
+__all__ = ["Section", "write_page", "write_report", "write_search_report"]
+
+_EXTRA = 'a report needs jinja2 and matplotlib: pip install "mclrec[report]"'
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page.
+    """A section of the page.
 
     Attributes:
         title: its heading.
         text: paragraphs.
-        sheets: tables.
+        tables: its tables.
         pictures: ``svg`` elements.
     """
 
     title: str
     text: Sequence[str] = ()
-    sheets: Sequence[Sheet] = field(default=())
+    tables: Sequence[ResultTable] = field(default=())
     pictures: Sequence[str] = ()
 
 
+def write_report(places: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the report on some runs, or on a campaign.
+
+    Args:
+        places: directories of runs, or the output folder of one `mclrec reproduce`.
+        out: HTML file; ``report.html`` in the first directory if None.
+
+    Raises:
+        ConfigError: matplotlib or jinja2 is not installed; a directory is neither.
+    """
+    try:
+        from mclrec.report.run_sections import report_runs
+        from mclrec.report.target_sections import report_outcomes
+    except ImportError as problem:
+        raise _explained(problem) from None
+    from mclrec.experiments.reproduction import load_outcomes, runs_folder
+
+    path = out or places[0] / "report.html"
+    if len(places) == 1 and not (places[0] / "config.json").exists():
+        return report_outcomes(load_outcomes(places[0]), runs_folder(places[0]), path)
+    return report_runs(places, path)
+
+
+def write_search_report(outcome: Outcome) -> Path:
+    """Write the report on a search into the search's folder.
+
+    Raises:
+        ConfigError: matplotlib or jinja2 is not installed.
+    """
+    try:
+        from mclrec.report.search_sections import report_search
+    except ImportError as problem:
+        raise _explained(problem) from None
+    return report_search(outcome, outcome.folder / "report.html")
+
+
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write one HTML file that needs no other.
+    """Write sections as one HTML file that loads no other file.
 
     Raises:
         ConfigError: jinja2 is not installed.
@@ -46,10 +86,16 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
     return path
 
 
+def _explained(problem: ImportError) -> Exception:
+    """The error to raise instead of a failed import: names the extra, unless the module is one of ours."""
+    ours = problem.name is not None and problem.name.startswith("mclrec")
+    return problem if ours else ConfigError(_EXTRA)
+
+
 def _template() -> jinja2.Template:
     try:
         import jinja2
     except ImportError:
-        raise ConfigError('a report needs jinja2 and matplotlib: pip install "mclrec[report]"') from None
+        raise ConfigError(_EXTRA) from None
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string((files(__package__) / "page.html").read_text(encoding="utf-8"))

@@ -32,7 +32,7 @@ from mclrec.recipes import Recipe, resolve
 from mclrec.recipes.space import Choices, Dimension, search_space, value_of
 from mclrec.runs.workers import lock_of
 
-__all__ = ["Plan", "Search", "Taken", "folder_of"]
+__all__ = ["ClaimedTrial", "Plan", "Search", "folder_of"]
 
 _NAME = "mclrec"
 _ATTEMPTS = 3
@@ -99,7 +99,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Taken:
+class ClaimedTrial:
     """A trial that this process does.
 
     Attributes:
@@ -166,7 +166,7 @@ class Search:
             return {}
         return optuna.importance.get_param_importances(self.study)
 
-    def take(self, total: int) -> Taken | None:
+    def take(self, total: int) -> ClaimedTrial | None:
         """A trial that nobody does: one whose process died or was stopped, else a new one.
 
         Args:
@@ -178,8 +178,8 @@ class Search:
         with self._turn:
             trials = self.trials()
             for known in trials:
-                if known.state == TrialState.RUNNING and (taken := self._orphan(known)):
-                    return taken
+                if known.state == TrialState.RUNNING and (claimed := self._orphan(known)):
+                    return claimed
             if sum(known.state != TrialState.WAITING for known in trials) >= total:
                 return None
             self._seed(len(trials))
@@ -187,49 +187,49 @@ class Search:
             lock = lock_of(self.directory(trial.number))
             lock.acquire()
             trial.set_user_attr("attempts", 1)
-            return Taken(trial, self.directory(trial.number), lock, set())
+            return ClaimedTrial(trial, self.directory(trial.number), lock, set())
 
     def over(self, total: int) -> bool:
         """Whether all trials have come to an end."""
         return sum(trial.state.is_finished() for trial in self.trials()) >= total
 
-    def report(self, taken: Taken, epoch: int, value: float) -> None:
+    def report(self, claimed: ClaimedTrial, epoch: int, value: float) -> None:
         """Tell what an epoch reached.
 
         Raises:
             optuna.TrialPruned: it is not worth going on.
         """
-        if epoch not in taken.reported:
-            taken.reported.add(epoch)
-            taken.trial.report(value, epoch)
-        if taken.trial.should_prune():
+        if epoch not in claimed.reported:
+            claimed.reported.add(epoch)
+            claimed.trial.report(value, epoch)
+        if claimed.trial.should_prune():
             raise optuna.TrialPruned
 
-    def finish(self, taken: Taken, value: float) -> None:
+    def finish(self, claimed: ClaimedTrial, value: float) -> None:
         """The trial came to its end and reached ``value`` on validation."""
-        self._end(taken, TrialState.COMPLETE, value)
+        self._end(claimed, TrialState.COMPLETE, value)
 
-    def prune(self, taken: Taken) -> None:
+    def prune(self, claimed: ClaimedTrial) -> None:
         """The trial was stopped as not worth going on."""
-        self._end(taken, TrialState.PRUNED)
+        self._end(claimed, TrialState.PRUNED)
 
-    def fail(self, taken: Taken, problem: str) -> None:
+    def fail(self, claimed: ClaimedTrial, problem: str) -> None:
         """The trial's settings cannot be trained."""
-        taken.trial.set_user_attr("problem", problem)
-        self._end(taken, TrialState.FAIL)
+        claimed.trial.set_user_attr("problem", problem)
+        self._end(claimed, TrialState.FAIL)
 
-    def leave(self, taken: Taken) -> None:
+    def leave(self, claimed: ClaimedTrial) -> None:
         """Somebody else may go on with the trial; that it was left does not count against it."""
-        taken.trial.set_user_attr("attempts", 0)
-        taken.lock.release()
+        claimed.trial.set_user_attr("attempts", 0)
+        claimed.lock.release()
 
-    def _end(self, taken: Taken, state: TrialState, value: float | None = None) -> None:
+    def _end(self, claimed: ClaimedTrial, state: TrialState, value: float | None = None) -> None:
         with _quiet():
-            self.study.tell(taken.trial, value, state)
-        taken.lock.release()
+            self.study.tell(claimed.trial, value, state)
+        claimed.lock.release()
 
-    def _orphan(self, known: FrozenTrial) -> Taken | None:
-        """A trial that runs and has nobody who runs it, taken up; None if somebody does, or if it is given up."""
+    def _orphan(self, known: FrozenTrial) -> ClaimedTrial | None:
+        """A trial that runs and has nobody who runs it, claimed up; None if somebody does, or if it is given up."""
         lock = lock_of(self.directory(known.number))
         try:
             lock.acquire(timeout=0)
@@ -237,15 +237,15 @@ class Search:
             return None
         self._seed(known.number)
         trial = optuna.Trial(self.study, known._trial_id)
-        taken = Taken(trial, self.directory(known.number), lock, set(known.intermediate_values))
+        claimed = ClaimedTrial(trial, self.directory(known.number), lock, set(known.intermediate_values))
         attempts = known.user_attrs.get("attempts", 0)
         if attempts >= _ATTEMPTS:
-            self.fail(taken, f"its process ended {attempts} times before it did; look at its memory")
+            self.fail(claimed, f"its process ended {attempts} times before it did; look at its memory")
             return None
         for key, distribution in self._space.items():  # what was not drawn yet when it died
             _draw(trial, key, distribution)
         trial.set_user_attr("attempts", attempts + 1)
-        return taken
+        return claimed
 
     def _seed(self, number: int) -> None:
         """What a trial draws depends on the search's seed, its number and the trials before, not on who draws."""

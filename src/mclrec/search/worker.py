@@ -15,7 +15,7 @@ from mclrec.errors import MclrecError
 from mclrec.runs.command import begin_or_resume, train_command
 from mclrec.runs.sources import DataSource
 from mclrec.runs.train import TrainRequest, train
-from mclrec.search.study import Plan, Search, Taken
+from mclrec.search.study import ClaimedTrial, Plan, Search
 from mclrec.training.history import EpochRecord
 from mclrec.training.reporting import SilentReporter
 
@@ -54,9 +54,9 @@ def do_trials(job: Job) -> bool:
     """
     search = Search(job.storage, job.plan)
     while True:
-        taken = search.take(job.trials)
-        if taken is not None:
-            if not _attempt(search, taken, job):
+        claimed = search.take(job.trials)
+        if claimed is not None:
+            if not _attempt(search, claimed, job):
                 return False
         elif search.over(job.trials):
             return True
@@ -73,8 +73,8 @@ def command(job: Job, recipe: str | Path | None, settings: Mapping[str, Any] | N
 class _PruningReporter(SilentReporter):
     """Tells the search what each epoch reached, and ends the training when it says so."""
 
-    def __init__(self, search: Search, taken: Taken) -> None:
-        self._search, self._taken = search, taken
+    def __init__(self, search: Search, claimed: ClaimedTrial) -> None:
+        self._search, self._taken = search, claimed
 
     def epoch_finished(self, record: EpochRecord) -> None:
         """See `Reporter`."""
@@ -82,37 +82,37 @@ class _PruningReporter(SilentReporter):
             self._search.report(self._taken, record.epoch, value)
 
 
-def _attempt(search: Search, taken: Taken, job: Job) -> bool:
+def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
     """Whether the trial came to some end; what is no fault of its settings ends the worker instead."""
     try:
-        run = train(_request(taken, job), _PruningReporter(search, taken))
+        run = train(_request(claimed, job), _PruningReporter(search, claimed))
     except optuna.TrialPruned:
-        search.prune(taken)
+        search.prune(claimed)
     except MclrecError as problem:
-        search.fail(taken, str(problem))
+        search.fail(claimed, str(problem))
     else:
         record = run.record
         if record["status"] != "finished":
-            search.leave(taken)
+            search.leave(claimed)
             return False
-        search.finish(taken, record["best_validation"])
+        search.finish(claimed, record["best_validation"])
     finally:
-        taken.lock.release()
-    shutil.rmtree(taken.directory / "checkpoint", ignore_errors=True)
+        claimed.lock.release()
+    shutil.rmtree(claimed.directory / "checkpoint", ignore_errors=True)
     return True
 
 
-def _request(taken: Taken, job: Job) -> TrainRequest:
-    plan, settings = job.plan, {**job.plan.settings, **taken.settings}
+def _request(claimed: ClaimedTrial, job: Job) -> TrainRequest:
+    plan, settings = job.plan, {**job.plan.settings, **claimed.settings}
     return TrainRequest(
         DataSource(str(job.data)),
         plan.model,
         plan.base.section,
         settings,
         plan.seed,
-        taken.directory,
+        claimed.directory,
         job.device,
-        begin_or_resume(taken.directory),
+        begin_or_resume(claimed.directory),
         split=plan.split,
         command=command(job, plan.base.section, settings),
         measured=False,

@@ -1,11 +1,16 @@
-"""``mclrec reproduce``."""
+"""``mclrec reproduce``: does a campaign, with a view of its runs meanwhile and the tables at the end."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
@@ -14,6 +19,17 @@ from mclrec.cli.options import (
     examples,
     names,
 )
+from mclrec.cli.progress import live
+
+if TYPE_CHECKING:
+    from mclrec.experiments.campaign import Progress
+    from mclrec.experiments.planned_runs import PlannedRun
+    from mclrec.experiments.reproduction import Outcome
+    from mclrec.experiments.results_table import ResultTable
+    from mclrec.experiments.target import Scope
+
+_SHOWN = 12
+"""Number of running and failed runs that are shown."""
 
 
 @app.command(
@@ -68,7 +84,6 @@ def reproduce(
     dry: Annotated[bool, typer.Option("--dry-run", help="Only print the plan and its time.")] = False,
 ) -> int:
     """Make a table or figure of the paper. What is done is not run again; an interrupted campaign goes on."""
-    from mclrec.cli import reproduce as view
     from mclrec.experiments.target import PAPER_DATASETS, Scope
     from mclrec.recipes import parse_setting
 
@@ -81,9 +96,9 @@ def reproduce(
         points,
     )
     if dry:
-        view.dry_run(what, scope, out)
+        _dry_run(what, scope, out)
         return 0
-    return view.run(what, scope, out, workers, budget, track)
+    return _reproduce(what, scope, out, workers, budget, track)
 
 
 def _by_model(recipe: str | None) -> str | dict[str, str] | None:
@@ -98,3 +113,128 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"{text!r}: write MODEL=NAME here too", param_hint="--recipe")
     return model, name
+
+
+def _reproduce(
+    what: str, scope: Scope, out: Path, workers: int | None, budget: float | None, track: str | None
+) -> int:
+    """Do the campaign and print its tables; the exit status is 1 if a run failed, 130 if runs are missing."""
+    from mclrec.experiments.reproduction import reproduce
+
+    with live(_drawn, _finished) as show:
+        outcomes, progress = reproduce(
+            what,
+            scope,
+            out,
+            workers=workers,
+            budget=None if budget is None else 60 * budget,
+            show=show,
+            track=track,
+        )
+    console = Console(highlight=False, markup=False)
+    for outcome in outcomes:
+        for table in outcome.tables:
+            console.print(_rendered(table))
+            console.print()
+    for run in progress.runs:
+        if run.state == "failed":
+            console.print(f"failed: {_name(run.planned)}: {run.problem.splitlines()[-1]}", style="red")
+    _say_where(console, outcomes, progress, out)
+    if progress.count("failed"):
+        return 1
+    return 0 if progress.complete else 130
+
+
+def _dry_run(what: str, scope: Scope, out: Path) -> None:
+    """Print the plan, with the most time that each open run takes on one worker, extrapolated from a few batches."""
+    from mclrec.experiments.campaign import state_of
+    from mclrec.experiments.paper_tables import SIZE_TABLES
+    from mclrec.experiments.planned_runs import RunStore
+    from mclrec.experiments.reproduction import make_plan, runs_folder, target_names
+    from mclrec.runs.train import longest_time
+
+    console = Console(highlight=False, markup=False)
+    store = RunStore(runs_folder(out))
+    plan = make_plan(what, scope, store)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "state", "seconds at most"):
+        table.add_column(column, justify="right" if column.startswith("seconds") else "left", overflow="fold")
+    times: dict[str, float] = {}
+    total = 0.0
+    for planned in plan.runs:
+        state = state_of(store, planned).state
+        alike = f"{planned.data} {planned.model} {planned.recipe} {planned.settings} {planned.lengths}"
+        if state == "open" and alike not in times:
+            times[alike] = longest_time(store.datasets.of(planned), store.recipe(planned))
+        seconds = times[alike] if state == "open" else 0.0
+        total += seconds
+        table.add_row(_name(planned), state, f"{seconds:.0f}")
+    console.print(table)
+    without_runs = [name for name in target_names(what) if name in SIZE_TABLES]
+    if without_runs:
+        console.print(f"need no run: {', '.join(without_runs)}")
+    console.print(
+        f"{len(plan.runs)} runs; {_duration(total)} on one worker if none stops early, without validation"
+    )
+
+
+def _finished(progress: Progress) -> tuple[int, dict[int, str]]:
+    """The number of runs, and a line for each that is done or has failed."""
+    return len(progress.runs), {
+        number: f"{_name(run.planned)}: {run.state}, {run.epochs} epochs, {run.seconds:.0f} s"
+        for number, run in enumerate(progress.runs)
+        if run.state in ("done", "failed")
+    }
+
+
+def _drawn(progress: Progress) -> RenderableType:
+    """The view of a campaign: counts, and the runs that are running or have failed."""
+    done, failed = progress.count("done"), progress.count("failed")
+    left = "?" if progress.left is None else _duration(progress.left)
+    head = Text(
+        f"{done} of {len(progress.runs)} runs done, {progress.count('running')} running, {failed} failed; "
+        f"{_duration(progress.elapsed)} elapsed, {left} left",
+        style="bold",
+    )
+    lines = [
+        Text(
+            f"  {_name(run.planned)}: {run.state}, epoch {run.epochs} of at most {run.max_epochs}",
+            style="red" if run.state == "failed" else "",
+        )
+        for run in progress.runs
+        if run.state in ("running", "failed")
+    ]
+    return Group(head, *lines[:_SHOWN])
+
+
+def _rendered(found: ResultTable) -> RenderableType:
+    table = Table(title=found.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(found.columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for name, cells in found.rows:
+        table.add_row(
+            name, *(Text(cell.text, style={1: "bold", 2: "underline"}.get(cell.rank, "")) for cell in cells)
+        )
+    return Group(table, *(Text(f"  {note}", style="dim") for note in found.notes))
+
+
+def _say_where(console: Console, outcomes: Sequence[Outcome], progress: Progress, out: Path) -> None:
+    for outcome in outcomes:
+        console.print(f"{out / outcome.name}: tables.md, tables.tex")
+    if not progress.complete:
+        missing = len(progress.runs) - progress.count("done")
+        console.print(
+            f"{missing} of {len(progress.runs)} runs are not done; the same command goes on with them"
+        )
+
+
+def _name(planned: PlannedRun) -> str:
+    parts = [planned.data, planned.model, *([planned.recipe] if planned.recipe else [])]
+    parts += [f"{name}={value}" for name, value in planned.settings.items()]
+    if planned.lengths:
+        parts.append(f"users with {planned.lengths[0]}-{planned.lengths[1] or ''}")
+    return " ".join([*parts, f"seed {planned.seed}"])
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

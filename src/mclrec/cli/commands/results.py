@@ -16,6 +16,7 @@ from mclrec.cli.options import (
     SeenOption,
     examples,
 )
+from mclrec.cli.tables import output, print_comparison, print_metrics
 
 
 @app.command(
@@ -40,7 +41,6 @@ def evaluate(
 ) -> None:
     """Rank a run's held-out items among the whole catalogue."""
     from mclrec.cli.progress import counting
-    from mclrec.cli.tables import print_result
     from mclrec.runs.evaluate import evaluate_run
 
     with counting("targets") as advance:
@@ -50,13 +50,14 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        print_result(result)
+        print_metrics({result.model: result.metrics})
+        output().print(f"{result.protocol.description}; {result.num_targets} targets")
 
 
 @app.command(epilog=examples("mclrec compare runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1"))
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs on the same data; the first is the rival.")
+        list[Path], typer.Argument(metavar="RUN...", help="Runs on the same data; the first is the baseline.")
     ],
     metric: Annotated[
         str, typer.Option(metavar="NAME", help="What is tested: hr@N, ndcg@N or mrr@N.")
@@ -65,7 +66,6 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Runs side by side, with paired-bootstrap p-values against the first; seeds of one system are averaged."""
-    from mclrec.cli.tables import print_comparison
     from mclrec.runs.compare import compare_runs
 
     label = "U" if seen == "keep" else "F"
@@ -95,7 +95,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file with tables and plots, that needs no network: of runs, or of a campaign."""
-    from mclrec.report.write import write_report
+    from mclrec.report.page import write_report
 
     typer.echo(write_report(places, out))
 

@@ -1,12 +1,14 @@
-"""``mclrec train``."""
+"""``mclrec train``: trains one model, with progress meanwhile and its metrics at the end."""
 
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
@@ -30,6 +32,11 @@ from mclrec.cli.options import (
     examples,
     source_options,
 )
+from mclrec.cli.tables import output, print_metrics
+
+if TYPE_CHECKING:
+    from mclrec.runs.run import Run
+    from mclrec.runs.train import TrainRequest
 
 
 @app.command(
@@ -88,12 +95,11 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing until the end.")] = False,
 ) -> int:
     """Train a model on a log, measure it under both protocols, and write its directory."""
-    from mclrec.cli.processes import is_one_of_several, run_processes
+    from mclrec.cli.launch import is_one_of_several, run_processes
 
     words: list[str] = context.obj["words"]
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
-    from mclrec.cli import training
     from mclrec.recipes import parse_setting
     from mclrec.runs.sources import DataSource
     from mclrec.runs.train import TrainRequest
@@ -114,9 +120,47 @@ def train(
         track=track,
         shard_items=shard_items,
     )
-    return training.run(request, quiet=quiet)
+    return _train(request, quiet=quiet)
 
 
 def _without_resume(words: list[str]) -> list[str]:
     """The words of the command as it was first given."""
     return [word for word in words if word != "--resume"]
+
+
+def _train(request: TrainRequest, *, quiet: bool) -> int:
+    """Train and print the result; the exit status is 130 if a signal ended it.
+
+    Of several training processes, only the first prints.
+    """
+    from mclrec.cli.launch import is_main
+    from mclrec.runs.train import train
+    from mclrec.training.reporting import ProgressReporter
+
+    if not is_main():
+        return 0 if train(request).record["status"] == "finished" else 130
+    with nullcontext() if quiet else ProgressReporter(Console(stderr=True)) as reporter:
+        run = train(request, reporter)
+    _print_run(run)
+    if run.record["status"] == "finished":
+        return 0
+    words = shlex.split(request.command or "mclrec train")
+    if "--out" not in words:
+        words += ["--out", str(run.directory)]
+    Console(stderr=True).print(
+        f"interrupted; {run.directory} holds the best weights so far. Go on with:\n  "
+        f"{shlex.join([*words, '--resume'])}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 130
+
+
+def _print_run(run: Run) -> None:
+    """Print the test metrics of a run, its directory and its duration."""
+    record = run.record
+    if run.metrics:
+        print_metrics({f"test {label}": metrics for label, metrics in run.metrics.items()})
+    chosen = f", best {record['best_epoch']}" if record["best_epoch"] else ""
+    epochs = f"{record['epochs']} epochs{chosen}, " if record["epochs"] else ""
+    output().print(f"{run.directory}: {epochs}{record['seconds']} s")

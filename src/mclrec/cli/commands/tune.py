@@ -1,11 +1,16 @@
-"""``mclrec tune``."""
+"""``mclrec tune``: searches for settings, with a view of the trials meanwhile and the best of them at the end."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
@@ -29,6 +34,17 @@ from mclrec.cli.options import (
     examples,
     source_options,
 )
+from mclrec.cli.progress import live
+from mclrec.cli.tables import output
+from mclrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mclrec.search.tuning import Outcome, Progress, TrialView, TuneRequest
+
+_SHOWN = 12
+"""Number of trials that are shown: those that run, then the best."""
+
+_STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
 
 
 @app.command(
@@ -78,8 +94,7 @@ def tune(
     from mclrec.search import check_installed
 
     check_installed()
-    from mclrec.cli import tune as view
-    from mclrec.search.tune import TuneRequest
+    from mclrec.search.tuning import TuneRequest
 
     columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     request = TuneRequest(
@@ -94,6 +109,120 @@ def tune(
         track,
     )
     if dry:
-        view.dry_run(request)
+        _dry_run(request)
         return 0
-    return view.run(request, trials, workers, budget)
+    return _tune(request, trials, workers, budget)
+
+
+def _tune(request: TuneRequest, trials: int, workers: int, budget: float | None) -> int:
+    """Search; the exit status is 1 if no trial was done, 130 if the search is not complete."""
+    from mclrec.search.tuning import tune
+
+    with live(_drawn, _over) as show:
+        outcome = tune(
+            request,
+            trials=trials,
+            workers=workers,
+            budget=None if budget is None else 60 * budget,
+            show=show,
+        )
+    console = output()
+    console.print(_table(outcome.progress, _ranked(outcome.progress)[:_SHOWN]))
+    _say_how_it_ended(console, outcome)
+    if not outcome.progress.complete:
+        return 130
+    return 0 if outcome.recipe else 1
+
+
+def _dry_run(request: TuneRequest) -> None:
+    """The space, and the recipe's own values in it."""
+    from mclrec.search.tuning import look_at_space
+
+    console = output()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("setting", "searched", "recipe"):
+        table.add_column(column, overflow="fold")
+    for key, (dimension, value) in look_at_space(request).items():
+        table.add_row(key, str(dimension), _text(value))
+    console.print(table)
+
+
+def _over(progress: Progress) -> tuple[int, dict[int, str]]:
+    """A line for each trial that is over."""
+    return progress.total, {
+        trial.number: f"trial {trial.number}: {trial.state}, {len(trial.by_epoch)} epochs, "
+        f"{progress.metric} {_value(trial)}, {_settings(trial.settings)}"
+        for trial in progress.trials
+        if trial.state in ("done", "pruned", "failed")
+    }
+
+
+def _drawn(progress: Progress) -> RenderableType:
+    head = Text(
+        f"{progress.count('done', 'pruned', 'failed')} of {progress.total} trials over "
+        f"({progress.count('pruned')} pruned, {progress.count('failed')} failed), "
+        f"{progress.count('running')} running; {timedelta(seconds=round(progress.elapsed))} so far",
+        style="bold",
+    )
+    return Group(head, _table(progress, _ranked(progress)[:_SHOWN]))
+
+
+def _ranked(progress: Progress) -> list[TrialView]:
+    """What runs, then what is done, best first, then the rest."""
+    order = {"running": 0, "left": 1, "done": 2, "pruned": 3, "failed": 4}
+    return sorted(
+        progress.trials, key=lambda trial: (order[trial.state], -(trial.value or 0.0), trial.number)
+    )
+
+
+def _table(progress: Progress, trials: list[TrialView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("trial", "state", "epochs", progress.metric):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    table.add_column("settings", overflow="fold")
+    for trial in trials:
+        table.add_row(
+            f"{trial.number}",
+            trial.state,
+            str(len(trial.by_epoch)),
+            _value(trial),
+            trial.problem or _settings(trial.settings),
+            style=_STYLES.get(trial.state, ""),
+        )
+    return table
+
+
+def _say_how_it_ended(console: Console, outcome: Outcome) -> None:
+    from mclrec.report.page import write_search_report
+
+    progress = outcome.progress
+    if not progress.complete:
+        over = progress.count("done", "pruned", "failed")
+        console.print(f"{over} of {progress.total} trials are over; the same command goes on with the others")
+    best, recipe = progress.best, outcome.recipe
+    if best is None or recipe is None:
+        console.print(f"no trial is done yet; their runs are in {outcome.folder}")
+        return
+    first = next((trial for trial in progress.trials if trial.number == 0 and trial.state == "done"), None)
+    beside = f" (the recipe itself: {first.value:.4f})" if first and first.value is not None else ""
+    console.print(f"\nBest: trial {best.number}, validation {progress.metric} {best.value:.4f}{beside}")
+    console.print(f"Its recipe: {recipe}")
+    try:
+        console.print(f"Report: {write_search_report(outcome)}")
+    except ConfigError as problem:
+        console.print(f"No report: {problem}")
+    console.print(f"Train it, and measure it on the test items:\n  {outcome.command}", soft_wrap=True)
+
+
+def _value(trial: TrialView) -> str:
+    return "-" if trial.value is None else f"{trial.value:.4f}"
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_text(value)}" for key, value in settings.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

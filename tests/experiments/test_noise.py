@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import tiny_data
 
-from mclrec.data.noise import with_noise
 from mclrec.data.split import leave_one_out
 from mclrec.errors import ConfigError
+from mclrec.experiments.noise import with_noise
 
 DATA = tiny_data(users=30, items=40, shortest=2)
 SPLIT = leave_one_out(DATA)

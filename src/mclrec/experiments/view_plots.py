@@ -1,4 +1,4 @@
-"""Views of histories as points of the plane, and in numbers how close pairs are and how spread out all of them."""
+"""View plots: t-SNE of both views of training histories, with alignment and uniformity (paper, figures 2 and 5)."""
 
 from __future__ import annotations
 
@@ -14,36 +14,35 @@ from mclrec.data.examples import whole
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import FloatArray
-from mclrec.experiments.cells import Cells, data_name
-from mclrec.experiments.frame import Entry
-from mclrec.experiments.sheet import Box, Sheet
+from mclrec.experiments.planned_runs import RunStore, data_name
+from mclrec.experiments.results_table import PlannedRow, ResultTable, TableCell
 from mclrec.models.mclrec import MCLRec
 from mclrec.models.storage import load_model
 from mclrec.randomness import Stream, generator
 from mclrec.runs.sources import make_split
 
-__all__ = ["Cloud", "alignment", "clouds_of", "sheets_of", "uniformity"]
+__all__ = ["ViewPlot", "alignment", "uniformity", "view_plots_of", "view_tables"]
 
 _MEASURED = 2048
-"""Histories behind the numbers."""
+"""Number of histories that alignment and uniformity are computed on."""
 
 _SHOWN = 100
-"""Pairs that are drawn."""
+"""Number of histories that are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cloud:
-    """Both views of some histories, under one run.
+class ViewPlot:
+    """Both views of some training histories, as one run embeds them.
 
     Attributes:
         data: name of the data set.
-        row: name of the entry.
+        row: name of the row.
         views: names of the two views, as in the paper.
-        one: places (x, y) of the first view of each history.
-        other: of the second.
+        one: t-SNE coordinates (x, y) of each history's first view.
+        other: of each history's second view.
         alignment: see `alignment`.
         uniformity: see `uniformity`, over both views.
-        epoch: at which the weights were chosen; None if the model has none.
+        epoch: whose weights were chosen by validation; None if the model is not trained in epochs.
         seed: of the run.
     """
 
@@ -59,7 +58,7 @@ class Cloud:
 
 
 def alignment(one: FloatArray, other: FloatArray) -> float:
-    """Mean squared distance of the two views of a history, on the unit sphere; 0 if they are the same.
+    """Mean squared distance between the two views of a history, on the unit sphere; 0 if they coincide.
 
     Wang and Isola, Understanding Contrastive Representation Learning through Alignment and Uniformity on the
     Hypersphere, ICML 2020, section 4.1.2, with alpha = 2.
@@ -73,9 +72,9 @@ def alignment(one: FloatArray, other: FloatArray) -> float:
 
 
 def uniformity(vectors: FloatArray) -> float:
-    """Logarithm of the mean of exp(-2 squared distance) over all pairs, on the unit sphere; lower is more spread out.
+    """Logarithm of the mean of exp(-2 squared distance) over all pairs, on the unit sphere; lower is more uniform.
 
-    Wang and Isola, ICML 2020, section 4.1.2, with t = 2. It is 0 if all are the same.
+    Wang and Isola, ICML 2020, section 4.1.2, with t = 2. It is 0 if all vectors coincide.
 
     Args:
         vectors: (B, d), B at least 2.
@@ -86,53 +85,53 @@ def uniformity(vectors: FloatArray) -> float:
     return float(np.log(np.exp(-2 * squared).mean()))
 
 
-def clouds_of(cells: Cells, entries: Sequence[Entry], views: tuple[str, str]) -> list[Cloud]:
-    """One for each finished run of the entries.
+def view_plots_of(store: RunStore, rows: Sequence[PlannedRow], views: tuple[str, str]) -> list[ViewPlot]:
+    """A view plot for each finished run of the rows.
 
     Args:
-        cells: where runs are.
-        entries: runs of MCLRec.
-        views: which of h1, h2, z1 and z2.
+        store: the run directories.
+        rows: of runs of MCLRec.
+        views: two of h1, h2, z1 and z2.
 
     Raises:
         ConfigError: scikit-learn is not installed.
     """
     found = []
-    for entry in entries:
-        for cell in entry.cells:
-            if cells.done(cell):
-                run = cells.run(cell)
-                pair = _representations(run.directory, cells.datasets.of(cell), views)
-                found.append(_cloud(entry, views, pair, cell.seed, run.record["best_epoch"]))
+    for row in rows:
+        for planned in row.runs:
+            if store.is_complete(planned):
+                run = store.run(planned)
+                pair = _representations(run.directory, store.datasets.of(planned), views)
+                found.append(_view_plot(row, views, pair, planned.seed, run.record["best_epoch"]))
     return found
 
 
-def sheets_of(clouds: Sequence[Cloud]) -> list[Sheet]:
-    """The numbers: a table a data set."""
-    names = dict.fromkeys(cloud.data for cloud in clouds)
-    return [_sheet(data, [cloud for cloud in clouds if cloud.data == data]) for data in names]
+def view_tables(plots: Sequence[ViewPlot]) -> list[ResultTable]:
+    """Alignment and uniformity of view plots: one table per data set."""
+    names = dict.fromkeys(plot.data for plot in plots)
+    return [_table(data, [plot for plot in plots if plot.data == data]) for data in names]
 
 
-def _sheet(data: str, clouds: Sequence[Cloud]) -> Sheet:
-    views = " and ".join(clouds[0].views)
+def _table(data: str, plots: Sequence[ViewPlot]) -> ResultTable:
+    views = " and ".join(plots[0].views)
     rows = [
         (
-            f"{cloud.row}, seed {cloud.seed}",
+            f"{plot.row}, seed {plot.seed}",
             [
-                Box(f"{cloud.alignment:.3f}", value=cloud.alignment),
-                Box(f"{cloud.uniformity:.3f}", value=cloud.uniformity),
-                Box(str(cloud.epoch or "-"), value=float(cloud.epoch or 0)),
+                TableCell(f"{plot.alignment:.3f}", value=plot.alignment),
+                TableCell(f"{plot.uniformity:.3f}", value=plot.uniformity),
+                TableCell(str(plot.epoch or "-"), value=float(plot.epoch or 0)),
             ],
         )
-        for cloud in clouds
+        for plot in plots
     ]
     notes = [
-        "Alignment: mean squared distance of the two views of a history. Lower is closer.",
-        "Uniformity: log of the mean of exp(-2 squared distance) over all pairs. Lower is more spread out.",
+        "Alignment: mean squared distance between the two views of a history. Lower is closer.",
+        "Uniformity: log of the mean of exp(-2 squared distance) over all pairs. Lower is more uniform.",
         "Both on the unit sphere (Wang and Isola, ICML 2020).",
         "The weights are those of the epoch that validation chose; the paper shows them after 300 epochs.",
     ]
-    return Sheet(
+    return ResultTable(
         f"Views {views} of training histories on {data_name(data)}",
         ["", "alignment", "uniformity", "epoch"],
         rows,
@@ -144,10 +143,12 @@ def _sheet(data: str, clouds: Sequence[Cloud]) -> Sheet:
 def _representations(
     directory: Path, data: SequenceData, views: tuple[str, str]
 ) -> tuple[FloatArray, FloatArray]:
-    """(B, d) twice, of the same histories and the same random views whatever the run."""
+    """Vectors (B, d) of two views; histories and random augmentations are the same for every run."""
     model = load_model(directory).model
     if not isinstance(model, MCLRec) or (viewer := model.viewer()) is None:
-        raise ConfigError(f"{directory}: views are drawn for mclrec with a contrast alone")
+        raise ConfigError(
+            f"{directory}: view plots need an mclrec model that was trained with a contrastive loss"
+        )
     training = make_split(data, "leave-one-out").training
     rng = generator(0, Stream.PICTURE)
     examples = whole(training, model.max_length)
@@ -158,20 +159,20 @@ def _representations(
     return one, other
 
 
-def _cloud(
-    entry: Entry, views: tuple[str, str], pair: tuple[FloatArray, FloatArray], seed: int, epoch: int | None
-) -> Cloud:
+def _view_plot(
+    row: PlannedRow, views: tuple[str, str], pair: tuple[FloatArray, FloatArray], seed: int, epoch: int | None
+) -> ViewPlot:
     one, other = pair
-    places = _plane(np.concatenate([one[:_SHOWN], other[:_SHOWN]]))
+    places = _t_sne(np.concatenate([one[:_SHOWN], other[:_SHOWN]]))
     shown = [(round(x, 2), round(y, 2)) for x, y in places.tolist()]
     half, spread = len(shown) // 2, uniformity(np.concatenate(pair))
-    return Cloud(
-        entry.data, entry.row, views, shown[:half], shown[half:], alignment(one, other), spread, epoch, seed
+    return ViewPlot(
+        row.data, row.row, views, shown[:half], shown[half:], alignment(one, other), spread, epoch, seed
     )
 
 
-def _plane(vectors: FloatArray) -> FloatArray:
-    """(B, 2) by t-SNE, of directions: z has length 1, and h is measured as if it had."""
+def _t_sne(vectors: FloatArray) -> FloatArray:
+    """Coordinates (B, 2) by t-SNE of directions: z has length 1, and h is treated as if it had."""
     try:
         from sklearn.manifold import TSNE
     except ImportError:

@@ -6,7 +6,7 @@ from tests.helpers import tiny_data, write_log
 
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import distinct
-from mclrec.experiments.cells import Cell, Cells, command
+from mclrec.experiments.planned_runs import PlannedRun, RunStore, command
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def log(tmp_path: Path) -> str:
 
 
 def test_a_key_changes_with_whatever_changes_the_result(log: str, tmp_path: Path) -> None:
-    cells, plain = Cells(tmp_path), Cell(log, "mclrec", settings={"epochs": 2})
+    store, plain = RunStore(tmp_path), PlannedRun(log, "mclrec", settings={"epochs": 2})
     others = [
         replace(plain, model="sasrec"),
         replace(plain, seed=2),
@@ -23,36 +23,36 @@ def test_a_key_changes_with_whatever_changes_the_result(log: str, tmp_path: Path
         replace(plain, settings={"epochs": 2, "beta": 0.5}),
         replace(plain, lengths=(6, None)),
     ]
-    assert len({cells.key(cell) for cell in [plain, *others]}) == 6
+    assert len({store.key(planned) for planned in [plain, *others]}) == 6
 
 
 def test_the_same_by_other_words_is_the_same_cell(log: str, tmp_path: Path) -> None:
-    cells, plain = Cells(tmp_path), Cell(log, "mclrec")
+    store, plain = RunStore(tmp_path), PlannedRun(log, "mclrec")
     said = replace(plain, settings={"beta": 0.1, "checkpoint_minutes": 1.0})
-    assert cells.directory(said) == cells.directory(plain)
-    assert distinct(cells, [said, plain, replace(plain, seed=2)]) == [said, replace(plain, seed=2)]
+    assert store.directory(said) == store.directory(plain)
+    assert distinct(store, [said, plain, replace(plain, seed=2)]) == [said, replace(plain, seed=2)]
 
 
 def test_other_data_are_another_cell(tmp_path: Path) -> None:
     logs = [str(write_log(tmp_path / f"{seed}.csv", tiny_data(shortest=5, seed=seed))) for seed in (1, 2)]
-    cells = Cells(tmp_path)
-    assert len({cells.key(Cell(log, "sasrec")) for log in logs}) == 2
+    store = RunStore(tmp_path)
+    assert len({store.key(PlannedRun(log, "sasrec")) for log in logs}) == 2
 
 
 def test_only_users_of_some_length_are_trained_on(log: str, tmp_path: Path) -> None:
-    cells = Cells(tmp_path)
-    data = cells.datasets.of(Cell(log, "sasrec", lengths=(6, 8)))
+    store = RunStore(tmp_path)
+    data = store.datasets.of(PlannedRun(log, "sasrec", lengths=(6, 8)))
     assert set(data.lengths.tolist()) == {6, 7, 8}
-    assert data.num_items == cells.datasets[log].num_items
+    assert data.num_items == store.datasets[log].num_items
 
 
 def test_an_unfinished_cell_has_no_run(log: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not finished"):
-        Cells(tmp_path).run(Cell(log, "sasrec"))
+        RunStore(tmp_path).run(PlannedRun(log, "sasrec"))
 
 
 def test_a_cell_says_how_to_do_it_alone() -> None:
-    cell = Cell("beauty", "mclrec", "sequences", {"beta": 0.2, "shared_augmenter": True}, 3)
-    assert command(cell) == (
+    planned = PlannedRun("beauty", "mclrec", "sequences", {"beta": 0.2, "shared_augmenter": True}, 3)
+    assert command(planned) == (
         "mclrec train beauty --model mclrec --seed 3 --recipe sequences --set beta=0.2 --set shared_augmenter=true"
     )

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mclrec.errors import ConfigError
-from mclrec.experiments.cells import Cells
-from mclrec.experiments.frame import Measurement
 from mclrec.experiments.paper import table3, table4
-from mclrec.experiments.registry import SIZES, TARGETS, names
-from mclrec.experiments.reproduce import make_plan, reproduce
+from mclrec.experiments.paper_tables import SIZE_TABLES
+from mclrec.experiments.planned_runs import RunStore
+from mclrec.experiments.reproduction import TARGETS, make_plan, reproduce, target_names
+from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.target import Scope
 
 SMALL = {"epochs": 1, "hidden_size": 8, "max_length": 5}
@@ -21,9 +21,9 @@ SCOPE = Scope(("complete-journey",), settings=SMALL)
 
 def _rows(name: str, scope: Scope) -> Iterator[tuple[str, float | None, str]]:
     for entry in TARGETS[name].plan(scope):
-        cell = entry.cells[0]
-        settings = {key: value for key, value in cell.settings.items() if key not in SMALL}
-        yield entry.row, entry.x, f"{cell.model} {settings} {cell.lengths}"
+        planned = entry.runs[0]
+        settings = {key: value for key, value in planned.settings.items() if key not in SMALL}
+        yield entry.row, entry.x, f"{planned.model} {settings} {planned.lengths}"
 
 
 def test_table_4_changes_one_thing_a_row() -> None:
@@ -43,13 +43,13 @@ def test_table_4_changes_one_thing_a_row() -> None:
 
 @pytest.mark.parametrize(("data", "count"), [("complete-journey", 7), ("beauty", 6)])
 def test_rows_of_table_4_that_come_to_the_same_run_once(data: str, count: int, tmp_path: Path) -> None:
-    assert len(make_plan("table4", Scope((data,)), Cells(tmp_path)).cells) == count
+    assert len(make_plan("table4", Scope((data,)), RunStore(tmp_path)).runs) == count
 
 
 def test_another_recipe_for_all_or_for_some() -> None:
     def recipes(**asked: Any) -> list[str | None]:
         scope = replace(SCOPE, models=("sasrec", "mclrec"), **asked)
-        return [entry.cells[0].recipe for entry in TARGETS["table3"].plan(scope)]
+        return [entry.runs[0].recipe for entry in TARGETS["table3"].plan(scope)]
 
     assert recipes() == [None, None]
     assert recipes(recipe="sequences") == ["sequences", "sequences"]
@@ -70,8 +70,8 @@ def test_a_curve_may_have_fewer_points(points: int) -> None:
 def test_points_are_of_curves(tmp_path: Path) -> None:
     few = replace(SCOPE, points=3, settings={})
     with pytest.raises(ConfigError, match="leave --points out"):
-        make_plan("table4", few, Cells(tmp_path))
-    assert len(make_plan("all", few, Cells(tmp_path)).entries["figure6"]) == 6
+        make_plan("table4", few, RunStore(tmp_path))
+    assert len(make_plan("all", few, RunStore(tmp_path)).rows["figure6"]) == 6
 
 
 def test_table_3_has_every_system_or_those_that_are_asked_for() -> None:
@@ -86,7 +86,7 @@ def test_figure_8_has_three_groups_of_users_a_model() -> None:
 
 def test_unknown_names_are_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'table4'"):
-        names("tabel4")
+        target_names("tabel4")
     with pytest.raises(ConfigError, match="did you mean 'mclrec'"):
         TARGETS["table3"].plan(replace(SCOPE, models=("mclerc",)))
     with pytest.raises(ConfigError, match="leave --models out"):
@@ -105,20 +105,20 @@ def test_the_papers_values_stand_under_their_protocol_alone() -> None:
 
 
 def test_what_all_targets_share_is_run_once(tmp_path: Path) -> None:
-    cells = Cells(tmp_path)
-    plan = make_plan("all", replace(SCOPE, settings={"epochs": 1}), cells)
-    keys = [cells.key(cell) for cell in plan.cells]
+    store = RunStore(tmp_path)
+    plan = make_plan("all", replace(SCOPE, settings={"epochs": 1}), store)
+    keys = [store.key(planned) for planned in plan.runs]
     assert len(set(keys)) == len(keys)
-    entries = [entry for chosen in plan.entries.values() for entry in chosen]
+    entries = [entry for chosen in plan.rows.values() for entry in chosen]
     assert len(entries) > len(keys)
-    assert plan.entries.keys() | SIZES.keys() == set(names("all"))
+    assert plan.rows.keys() | SIZE_TABLES.keys() == set(target_names("all"))
 
 
 def test_a_target_ends_in_tables(tmp_path: Path) -> None:
     scope = replace(SCOPE, models=("popularity", "markov"), settings={})
     [outcome], progress = reproduce("table3", scope, tmp_path)
     assert progress.complete
-    assert [len(sheet.rows) for sheet in outcome.sheets] == [2, 2]
+    assert [len(table.rows) for table in outcome.tables] == [2, 2]
     text = (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
     assert "complete-journey, U:" in text
     assert "| markov | **" in text
@@ -134,9 +134,9 @@ def test_what_is_not_done_is_said(tmp_path: Path) -> None:
     assert "Partial: 1 runs are not done." in (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", sorted(SIZES))
+@pytest.mark.parametrize("name", sorted(SIZE_TABLES))
 def test_sizes_need_no_run(name: str, tmp_path: Path) -> None:
     [outcome], progress = reproduce(name, Scope(("complete-journey",)), tmp_path)
     assert progress.complete
     assert "sparsity" in (tmp_path / name / "tables.md").read_text(encoding="utf-8")
-    assert len(outcome.sheets) == 1
+    assert len(outcome.tables) == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mclrec.evaluation.protocol import RankTable
-from mclrec.experiments.contrast import by_repeat, improvement
+from mclrec.experiments.paper_tables import by_repeat, improvement
 
 USERS = 200
 REPEATED = np.arange(USERS) % 4 == 0
@@ -25,17 +25,17 @@ RANKS = {
 
 
 def test_ours_is_compared_with_the_best_of_the_others_over_its_seeds() -> None:
-    sheet = improvement("T", RANKS, "ours")
-    name, boxes = sheet.rows[0]
+    table = improvement("T", RANKS, "ours")
+    name, cells = table.rows[0]
     assert name == "HR@5"
-    assert [box.text for box in boxes[:4]] == ["0.6000", "rival", "0.3750", "+60.0%"]
-    assert boxes[4].value == pytest.approx(2 / 10_001)
-    assert len(sheet.rows) == 6
+    assert [cell.text for cell in cells[:4]] == ["0.6000", "rival", "0.3750", "+60.0%"]
+    assert cells[4].value == pytest.approx(2 / 10_001)
+    assert len(table.rows) == 6
 
 
 def test_repeats_are_measured_apart() -> None:
     ranks = {"only repeats": [_table(np.where(REPEATED, 1, 99))], **RANKS}
-    sheet = by_repeat("T", ranks)
-    assert sheet.columns[1:3] == ["HR@20, repeats", "HR@20, others"]
-    assert [box.value for box in sheet.rows[0][1]] == [1, 0, 1, 0]
-    assert sheet.notes == ["25.00% of 200 targets are repeats."]
+    table = by_repeat("T", ranks)
+    assert table.columns[1:3] == ["HR@20, repeats", "HR@20, others"]
+    assert [cell.value for cell in table.rows[0][1]] == [1, 0, 1, 0]
+    assert table.notes == ["25.00% of 200 targets are repeats."]

@@ -7,33 +7,31 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mclrec.experiments.cells import data_name
-from mclrec.experiments.cloud import Cloud
-from mclrec.experiments.frame import Measurement
-from mclrec.experiments.registry import TARGETS
-from mclrec.experiments.reproduce import Outcome
-from mclrec.experiments.sheet import Box, Sheet
+from mclrec.experiments.planned_runs import data_name
+from mclrec.experiments.reproduction import TARGETS, Outcome
+from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Target
+from mclrec.experiments.view_plots import ViewPlot
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Point, grouped_bars, lines, pairs, to_svg
 from mclrec.runs.run import LABELS, Run
 
-__all__ = ["draw", "draw_clouds", "report_outcomes"]
+__all__ = ["draw", "draw_views", "report_outcomes"]
 
 
-def report_outcomes(outcomes: Sequence[Outcome], cells: Path, path: Path) -> Path:
+def report_outcomes(outcomes: Sequence[Outcome], folder: Path, path: Path) -> Path:
     """Write the report on what is there of some targets.
 
     Args:
         outcomes: of the targets.
-        cells: folder of the runs.
+        folder: folder of the runs.
         path: of the HTML file.
 
     Raises:
         ConfigError: an extra is not installed.
     """
     sections = [_section(outcome) for outcome in outcomes]
-    sections.append(Section("Where the numbers come from", sheets=[_provenance(outcomes, cells)]))
+    sections.append(Section("Where the numbers come from", tables=[_provenance(outcomes, folder)]))
     return write_page(path, "Tables and figures of MCLRec, by this code", sections)
 
 
@@ -62,29 +60,29 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
     return lines(values, target.x, title) if values else grouped_bars(bars, target.x, title)
 
 
-def draw_clouds(target: Target, clouds: Sequence[Cloud], data: str) -> Figure:
+def draw_views(target: Target, plots: Sequence[ViewPlot], data: str) -> Figure:
     """The target's points on one data set, of the first seed of each row.
 
     Args:
-        target: one of clouds.
-        clouds: of any data set and seed.
+        target: one of plots.
+        plots: of any data set and seed.
         data: name of the data set.
     """
-    chosen: dict[str, Cloud] = {}
-    for cloud in clouds:
-        if cloud.data == data:
-            chosen.setdefault(cloud.row, cloud)
-    places = {f"{data_name(data)}, {row}": (cloud.one, cloud.other) for row, cloud in chosen.items()}
+    chosen: dict[str, ViewPlot] = {}
+    for plot in plots:
+        if plot.data == data:
+            chosen.setdefault(plot.row, plot)
+    places = {f"{data_name(data)}, {row}": (plot.one, plot.other) for row, plot in chosen.items()}
     return pairs(places, next(iter(chosen.values())).views, target.x, "second direction")
 
 
 def _section(outcome: Outcome) -> Section:
     if outcome.name not in TARGETS:
-        return Section(outcome.name, sheets=outcome.sheets)
+        return Section(outcome.name, tables=outcome.tables)
     target = TARGETS[outcome.name]
     pictures = [
-        to_svg(draw_clouds(target, outcome.clouds, data), f"{target.title}: {data_name(data)}")
-        for data in dict.fromkeys(cloud.data for cloud in outcome.clouds)
+        to_svg(draw_views(target, outcome.view_plots, data), f"{target.title}: {data_name(data)}")
+        for data in dict.fromkeys(plot.data for plot in outcome.view_plots)
     ]
     pictures += [
         to_svg(
@@ -99,12 +97,12 @@ def _section(outcome: Outcome) -> Section:
     text = [f"{target.title} (paper, {target.source})."]
     if outcome.missing:
         text.append(f"Partial: {outcome.missing} runs are not done.")
-    return Section(outcome.name, text, outcome.sheets, pictures)
+    return Section(outcome.name, text, outcome.tables, pictures)
 
 
-def _provenance(outcomes: Sequence[Outcome], cells: Path) -> Sheet:
+def _provenance(outcomes: Sequence[Outcome], folder: Path) -> ResultTable:
     keys = dict.fromkeys(key for outcome in outcomes for row in outcome.measurements for key in row.keys)
-    runs = [Run(directory) for key in keys for directory in cells.glob(f"*-{key}")]
+    runs = [Run(directory) for key in keys for directory in folder.glob(f"*-{key}")]
     rows = []
     for run in runs:
         info, record = run.info, run.record
@@ -114,6 +112,6 @@ def _provenance(outcomes: Sequence[Outcome], cells: Path) -> Sheet:
             f"{info['data']['name']} {info['data']['fingerprint'][:12]}",
             f"{record['best_epoch'] or '-'} of {record['epochs']}",
         )
-        seconds = Box(f"{record['seconds']:.0f}", value=record["seconds"])
-        rows.append((run.directory.name, [*(Box(text) for text in texts), seconds]))
-    return Sheet("Runs", ["run", "command", "recipe", "data", "epochs", "seconds"], rows)
+        seconds = TableCell(f"{record['seconds']:.0f}", value=record["seconds"])
+        rows.append((run.directory.name, [*(TableCell(text) for text in texts), seconds]))
+    return ResultTable("Runs", ["run", "command", "recipe", "data", "epochs", "seconds"], rows)

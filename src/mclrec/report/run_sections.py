@@ -13,7 +13,7 @@ from mclrec.errors import MclrecError
 from mclrec.evaluation.metrics import FloatArray, per_user
 from mclrec.evaluation.protocol import RankTable
 from mclrec.evaluation.significance import confidence_interval
-from mclrec.experiments.sheet import Box, Sheet
+from mclrec.experiments.results_table import ResultTable, TableCell
 from mclrec.randomness import Stream, generator
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Point, grouped_bars, learning_curves, rank_histogram, to_svg
@@ -48,7 +48,7 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
         _learning(runs),
         _groups(runs),
         _examples(runs),
-        Section("Where the numbers come from", sheets=[_provenance(runs)]),
+        Section("Where the numbers come from", tables=[_provenance(runs)]),
     ]
     names = ", ".join(runs)
     return write_page(path, f"{names} on {first.info['data']['name']}", sections)
@@ -68,12 +68,12 @@ def _protocols(run: Run) -> list[str]:
     return [f"{results[label]['protocol']['description']}." for label in LABELS if label in results]
 
 
-def _comparison(directories: Sequence[Path], label: str) -> Sheet:
+def _comparison(directories: Sequence[Path], label: str) -> ResultTable:
     rows = compare_runs(directories, label=label)
     metrics = list(rows[0].metrics)
     best = {metric: _ordered(row.metrics[metric] for row in rows) for metric in metrics}
     tested = len(rows) > 1
-    return Sheet(
+    return ResultTable(
         f"Test, protocol {label}",
         ["system", *metrics, *(["difference NDCG@10", "p"] if tested else [])],
         [(row.label, [*_metrics(row, best), *(_test(row) if tested else [])]) for row in rows],
@@ -85,18 +85,18 @@ def _ordered(values: Iterable[float]) -> list[float]:
     return sorted({round(value, 4) for value in values}, reverse=True)
 
 
-def _metrics(row: Row, best: Mapping[str, list[float]]) -> list[Box]:
-    boxes = []
+def _metrics(row: Row, best: Mapping[str, list[float]]) -> list[TableCell]:
+    cells = []
     for metric, value in row.metrics.items():
         place = best[metric].index(round(value, 4)) if len(best[metric]) > 1 else 2
-        boxes.append(Box(f"{value:.4f}", place + 1 if place < 2 else 0, value))
-    return boxes
+        cells.append(TableCell(f"{value:.4f}", place + 1 if place < 2 else 0, value))
+    return cells
 
 
-def _test(row: Row) -> list[Box]:
+def _test(row: Row) -> list[TableCell]:
     if row.difference is None or row.p is None:
-        return [Box("", value=0.0), Box("", value=1.0)]
-    return [Box(f"{row.difference:+.4f}", value=row.difference), Box(f"{row.p:.4f}", value=row.p)]
+        return [TableCell("", value=0.0), TableCell("", value=1.0)]
+    return [TableCell(f"{row.difference:+.4f}", value=row.difference), TableCell(f"{row.p:.4f}", value=row.p)]
 
 
 def _learning(runs: Mapping[str, Run]) -> Section:
@@ -170,25 +170,25 @@ def _examples(runs: Mapping[str, Run]) -> Section:
     return Section(
         title,
         [f"{len(rows)} users drawn by chance. Items of the history are not recommended (F)."],
-        [Sheet("Histories and recommendations", columns, rows)],
+        [ResultTable("Histories and recommendations", columns, rows)],
     )
 
 
-def _example(run: Run, data: SequenceData, table: RankTable, place: int) -> tuple[str, list[Box]]:
+def _example(run: Run, data: SequenceData, table: RankTable, place: int) -> tuple[str, list[TableCell]]:
     user = data.user_ids.dense(table.users[place])
     items = [data.item_ids[int(item)] for item in data.sequence(user - 1)]
     end = len(items) - 1 - items[::-1].index(table.items[place])
     found = run.model.recommend(items[:end], k=_SHOWN)
     rank = int(table.ranks[place])
     return str(table.users[place]), [
-        Box(", ".join(str(item) for item in items[max(end - _SHOWN, 0) : end])),
-        Box(", ".join(str(item) for item, _ in found)),
-        Box(str(table.items[place])),
-        Box(str(rank), 1 if rank <= _SHOWN else 0, rank),
+        TableCell(", ".join(str(item) for item in items[max(end - _SHOWN, 0) : end])),
+        TableCell(", ".join(str(item) for item, _ in found)),
+        TableCell(str(table.items[place])),
+        TableCell(str(rank), 1 if rank <= _SHOWN else 0, rank),
     ]
 
 
-def _provenance(runs: Mapping[str, Run]) -> Sheet:
+def _provenance(runs: Mapping[str, Run]) -> ResultTable:
     columns = ["run", "command", "recipe", "seed", "data", "epochs", "seconds, threads", "versions"]
     rows = []
     for name, run in runs.items():
@@ -202,5 +202,5 @@ def _provenance(runs: Mapping[str, Run]) -> Sheet:
             f"{record['seconds']}, {record['threads']}",
             " ".join(f"{library} {version}" for library, version in info["versions"].items()),
         ]
-        rows.append((name, [Box(text) for text in texts]))
-    return Sheet("Runs", columns, rows)
+        rows.append((name, [TableCell(text) for text in texts]))
+    return ResultTable("Runs", columns, rows)

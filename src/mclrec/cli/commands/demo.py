@@ -1,24 +1,22 @@
-"""``mclrec demo``: the whole way on the bundled data, from log to named recommendations."""
+"""``mclrec demo``: the whole way on the bundled data, from a log to named recommendations."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
+from mclrec.cli.app import app
+from mclrec.cli.options import SeedOption, examples
 from mclrec.cli.tables import print_comparison, print_recommendations
-from mclrec.data.sequences import SequenceData
-from mclrec.data.split import leave_one_out
 from mclrec.errors import ConfigError
-from mclrec.report.write import write_report
-from mclrec.runs.compare import compare_runs
-from mclrec.runs.run import Run
-from mclrec.runs.sources import open_source
-from mclrec.runs.train import TrainRequest, train
-from mclrec.training.reporting import ProgressReporter
 
-__all__ = ["run_demo"]
+if TYPE_CHECKING:
+    from mclrec.data.sequences import SequenceData
+    from mclrec.runs.run import Run
 
 _DATA = "complete-journey"
 _MODELS = ("markov", "recency", "popularity", "sasrec", "mclrec")
@@ -26,18 +24,29 @@ _HOUSEHOLD = 100
 """User row whose history and recommendations are shown."""
 
 
-def run_demo(out: Path, seed: int) -> None:
-    """Train, compare, recommend; a demo that is there already is made again.
+@app.command(epilog=examples("mclrec demo", "mclrec demo --out runs/second-demo --seed 2"))
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the runs and the report.")] = Path(
+        "runs/demo"
+    ),
+    seed: SeedOption = 1,
+) -> None:
+    """Train MCLRec and SASRec on the bundled grocery data, compare them with simple baselines, and recommend.
 
-    Raises:
-        ConfigError: ``out`` holds something that is not a demo.
+    Takes a few minutes. A demo that is there already is replaced.
     """
+    from mclrec.report.page import write_report
+    from mclrec.runs.compare import compare_runs
+    from mclrec.runs.sources import open_source
+    from mclrec.runs.train import TrainRequest, train
+    from mclrec.training.reporting import ProgressReporter
+
     console = Console(highlight=False)
     _clear(out)
     data, _ = open_source(_DATA)
     console.print(
         f"[bold]{_DATA}[/bold]: {data.num_users:,} households, {data.num_items:,} product types, "
-        f"{data.num_interactions:,} first purchases. The last of each household is to be foreseen.\n"
+        f"{data.num_interactions:,} first purchases. The task: predict each household's last purchase.\n"
     )
     runs = {}
     for name in _MODELS:
@@ -50,27 +59,34 @@ def run_demo(out: Path, seed: int) -> None:
         print_comparison(compare_runs(directories, label=label), label, "ndcg@10")
         console.print()
     _show_household(runs["mclrec"], data, console)
-    console.print(f"\nEverything to look at: {write_report(directories, out / 'report.html')}")
+    console.print(f"\nReport with all tables and plots: {write_report(directories, out / 'report.html')}")
     console.print(
-        f'\nThe models are in {out}. Ask one:\n  mclrec recommend {out}/mclrec --history "BANANAS,EGGS"'
+        f'\nThe models are in {out}. Try one:\n  mclrec recommend {out}/mclrec --history "BANANAS,EGGS"'
     )
 
 
 def _clear(out: Path) -> None:
+    """Remove an earlier demo.
+
+    Raises:
+        ConfigError: ``out`` holds something that is not part of a demo.
+    """
     if not out.exists():
         return
     foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in (*_MODELS, "report.html"))
     if foreign:
-        raise ConfigError(f"{out}: holds {foreign[0]}, which is no part of a demo; give another --out")
+        raise ConfigError(f"{out}: holds {foreign[0]}, which is not part of a demo; give another --out")
     shutil.rmtree(out)
 
 
 def _show_household(run: Run, data: SequenceData, console: Console) -> None:
-    """History of one household as training saw it, and what the model expects next."""
+    """Print the training history of one household, and the recommendations for it."""
+    from mclrec.data.split import leave_one_out
+
     training = leave_one_out(data).training
     history = [str(data.item_ids[int(item)]) for item in training.sequence(_HOUSEHOLD)]
     console.print(
-        f"[bold]Household {data.user_ids[_HOUSEHOLD + 1]}[/bold] bought for the first time, in this order:"
+        f"[bold]Household {data.user_ids[_HOUSEHOLD + 1]}[/bold] bought these for the first time, in this order:"
     )
     console.print("  " + ", ".join(history) + "\n")
     console.print("MCLRec's ten recommendations:")
@@ -79,4 +95,4 @@ def _show_household(run: Run, data: SequenceData, console: Console) -> None:
         str(data.item_ids[int(item)])
         for item in data.sequence(_HOUSEHOLD)[len(training.sequence(_HOUSEHOLD)) :]
     ]
-    console.print(f"What it did buy next: {', '.join(actual)}")
+    console.print(f"What it bought next: {', '.join(actual)}")

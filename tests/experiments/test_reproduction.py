@@ -12,12 +12,12 @@ from matplotlib.collections import PathCollection
 from mclrec.data.packed import ranges
 from mclrec.data.sequences import SequenceData
 from mclrec.data.sources import load
-from mclrec.experiments.frame import Measurement
-from mclrec.experiments.registry import SIZES, TARGETS
-from mclrec.experiments.reproduce import Outcome, load_outcomes, reproduce
+from mclrec.experiments.paper_tables import SIZE_TABLES
+from mclrec.experiments.reproduction import TARGETS, Outcome, load_outcomes, reproduce
+from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.target import Scope
-from mclrec.report.targets import draw, draw_clouds
-from mclrec.report.write import write_report
+from mclrec.report.page import write_report
+from mclrec.report.target_sections import draw, draw_views
 
 HOUSEHOLDS = 60
 POINTS = {"figure4": 4 * 5, "figure6": 2 * 11, "figure7": 6 * 6}
@@ -43,9 +43,9 @@ def test_every_table_and_figure(tmp_path: Path) -> None:
     _few(load("complete-journey")).save(tmp_path / "data")
     scope = Scope((str(tmp_path / "data"),), settings={"epochs": 1})
     _, progress = reproduce("all", scope, tmp_path)
-    assert progress.complete, [state.problem for state in progress.cells if state.problem]
+    assert progress.complete, [state.problem for state in progress.runs if state.problem]
     outcomes = {outcome.name: outcome for outcome in load_outcomes(tmp_path)}
-    assert outcomes.keys() == TARGETS.keys() | SIZES.keys()
+    assert outcomes.keys() == TARGETS.keys() | SIZE_TABLES.keys()
     for name in TARGETS:
         _measures_each_of_its_rows_under_both_protocols(name, outcomes[name])
     for name in POINTS | BARS:
@@ -79,7 +79,7 @@ def _draws_all_points_with_names(name: str, rows: Sequence[Measurement]) -> None
 
 
 def _draws_both_views_of_every_history(name: str, views: list[str], found: Outcome) -> None:
-    panels = draw_clouds(TARGETS[name], found.clouds, found.clouds[0].data).axes
+    panels = draw_views(TARGETS[name], found.view_plots, found.view_plots[0].data).axes
     assert len(panels) == len({panel.get_title() for panel in panels}) == 2
     for panel in panels:
         marks = [drawn for drawn in panel.collections if isinstance(drawn, PathCollection)]
@@ -89,5 +89,5 @@ def _draws_both_views_of_every_history(name: str, views: list[str], found: Outco
             assert places.shape == (HOUSEHOLDS, 2)
             assert len(np.unique(places, axis=0)) > HOUSEHOLDS / 2
         assert panel.get_xlabel() == "t-SNE, first direction"
-    assert found.clouds[0].alignment != found.clouds[1].alignment
-    assert any(sheet.columns[1] == "alignment" for sheet in found.sheets)
+    assert found.view_plots[0].alignment != found.view_plots[1].alignment
+    assert any(table.columns[1] == "alignment" for table in found.tables)

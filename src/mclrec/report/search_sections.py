@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mclrec.experiments.sheet import Box, Sheet
+from mclrec.experiments.results_table import ResultTable, TableCell
 from mclrec.recipes.space import Range
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Scatter, best_so_far, parallel, ranked_bars, scatters, to_svg, value_curves
-from mclrec.search.tune import Outcome, TrialView
+from mclrec.search.tuning import Outcome, TrialView
 
 __all__ = ["report_search"]
 
@@ -29,7 +29,7 @@ def report_search(outcome: Outcome, path: Path) -> Path:
     if len(done) >= _FEW:
         sections += [_history(outcome, done), _settings(outcome, done)]
     sections += [
-        Section("Trials", sheets=[_trials(outcome)]),
+        Section("Trials", tables=[_trials(outcome)]),
         Section("Where it comes from", _provenance(outcome)),
     ]
     return write_page(path, f"Search: {outcome.plan.model} on {outcome.plan.data_name}", sections)
@@ -47,12 +47,20 @@ def _result(outcome: Outcome) -> Section:
     )
     base = next((trial for trial in progress.trials if trial.number == 0), None)
     rows = [
-        (name, [Box(f"{trial.value:.4f}", 1 if trial is best else 0, trial.value), *_boxes(outcome, trial)])
+        (
+            name,
+            [
+                TableCell(f"{trial.value:.4f}", 1 if trial is best else 0, trial.value),
+                *_cells(outcome, trial),
+            ],
+        )
         for name, trial in (("the recipe itself", base), ("the best trial", best))
         if trial is not None and trial.value is not None
     ]
-    sheet = Sheet("Beside the recipe that it began with", ["", progress.metric, *outcome.plan.space], rows)
-    return Section("Result", [*texts, outcome.command or ""], [sheet])
+    table = ResultTable(
+        "Beside the recipe that it began with", ["", progress.metric, *outcome.plan.space], rows
+    )
+    return Section("Result", [*texts, outcome.command or ""], [table])
 
 
 def _history(outcome: Outcome, done: list[TrialView]) -> Section:
@@ -97,29 +105,36 @@ def _settings(outcome: Outcome, done: list[TrialView]) -> Section:
     return Section("Settings", texts, pictures=pictures)
 
 
-def _trials(outcome: Outcome) -> Sheet:
+def _trials(outcome: Outcome) -> ResultTable:
     best = outcome.progress.best
     rows = []
     for trial in outcome.progress.trials:
-        value = Box(
+        value = TableCell(
             "-" if trial.value is None else f"{trial.value:.4f}", int(trial is best), trial.value or 0.0
         )
-        epochs = Box(str(len(trial.by_epoch)), value=len(trial.by_epoch))
-        seconds = Box(f"{trial.seconds:.0f}", value=trial.seconds)
-        boxes = [Box(trial.state), value, epochs, seconds, *_boxes(outcome, trial), Box(trial.problem)]
-        rows.append((str(trial.number), boxes))
+        epochs = TableCell(str(len(trial.by_epoch)), value=len(trial.by_epoch))
+        seconds = TableCell(f"{trial.seconds:.0f}", value=trial.seconds)
+        cells = [
+            TableCell(trial.state),
+            value,
+            epochs,
+            seconds,
+            *_cells(outcome, trial),
+            TableCell(trial.problem),
+        ]
+        rows.append((str(trial.number), cells))
     columns = ["trial", "state", outcome.progress.metric, "epochs", "seconds", *outcome.plan.space, "problem"]
-    return Sheet("All trials", columns, rows, ["A pruned trial's value is the best that it came to."])
+    return ResultTable("All trials", columns, rows, ["A pruned trial's value is the best that it came to."])
 
 
-def _boxes(outcome: Outcome, trial: TrialView) -> list[Box]:
+def _cells(outcome: Outcome, trial: TrialView) -> list[TableCell]:
     """The trial's settings."""
-    boxes = []
+    cells = []
     for key in outcome.plan.space:
         value = trial.settings.get(key, "-")
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        boxes.append(Box(f"{value:.4g}", value=float(value)) if number else Box(str(value)))
-    return boxes
+        cells.append(TableCell(f"{value:.4g}", value=float(value)) if number else TableCell(str(value)))
+    return cells
 
 
 def _provenance(outcome: Outcome) -> list[str]:

@@ -8,10 +8,9 @@ from hypothesis.extra.numpy import arrays
 from tests.helpers import tiny_data, write_log
 
 from mclrec.errors import ConfigError
-from mclrec.experiments.cells import Cell, Cells
-from mclrec.experiments.cloud import alignment, clouds_of, uniformity
-from mclrec.experiments.frame import Entry
-from mclrec.experiments.worker import do_cells
+from mclrec.experiments.planned_runs import PlannedRun, RunStore, do_runs
+from mclrec.experiments.results_table import PlannedRow
+from mclrec.experiments.view_plots import alignment, uniformity, view_plots_of
 
 VECTORS = arrays(np.float64, (5, 3), elements=st.floats(-1, 1).map(lambda value: round(value, 3) + 0.0005))
 
@@ -33,27 +32,29 @@ def test_what_has_collapsed_is_aligned_and_not_uniform() -> None:
     assert uniformity(np.eye(4)) == pytest.approx(-4)
 
 
-def _cells(tmp_path: Path, **settings: float) -> tuple[Cells, Entry]:
+def _cells(tmp_path: Path, **settings: float) -> tuple[RunStore, PlannedRow]:
     log = write_log(tmp_path / "tiny.csv", tiny_data(users=20, shortest=5))
-    cell = Cell(str(log), "mclrec", settings={"epochs": 1, "hidden_size": 8, "max_length": 5, **settings})
-    cells = Cells(tmp_path / "cells")
-    assert do_cells(cells, [cell])
-    return cells, Entry(str(log), "row", [cell])
+    planned = PlannedRun(
+        str(log), "mclrec", settings={"epochs": 1, "hidden_size": 8, "max_length": 5, **settings}
+    )
+    store = RunStore(tmp_path / "cells")
+    assert do_runs(store, [planned])
+    return store, PlannedRow(str(log), "row", [planned])
 
 
 def test_a_cloud_has_both_views_of_each_history_and_is_the_same_again(tmp_path: Path) -> None:
-    cells, entry = _cells(tmp_path)
-    [cloud] = clouds_of(cells, [entry], ("z1", "z2"))
-    assert len(cloud.one) == len(cloud.other) == 20
-    assert 0 <= cloud.alignment <= 4
-    assert cloud.uniformity < 0
-    assert cloud.epoch == 1
-    assert clouds_of(cells, [entry], ("z1", "z2")) == [cloud]
-    [of_data] = clouds_of(cells, [entry], ("h1", "h2"))
-    assert of_data.alignment != cloud.alignment
+    store, entry = _cells(tmp_path)
+    [plot] = view_plots_of(store, [entry], ("z1", "z2"))
+    assert len(plot.one) == len(plot.other) == 20
+    assert 0 <= plot.alignment <= 4
+    assert plot.uniformity < 0
+    assert plot.epoch == 1
+    assert view_plots_of(store, [entry], ("z1", "z2")) == [plot]
+    [of_data] = view_plots_of(store, [entry], ("h1", "h2"))
+    assert of_data.alignment != plot.alignment
 
 
 def test_a_model_without_contrast_has_no_views(tmp_path: Path) -> None:
-    cells, entry = _cells(tmp_path, **{"lambda": 0.0, "beta": 0.0})
-    with pytest.raises(ConfigError, match="with a contrast alone"):
-        clouds_of(cells, [entry], ("h1", "h2"))
+    store, entry = _cells(tmp_path, **{"lambda": 0.0, "beta": 0.0})
+    with pytest.raises(ConfigError, match="trained with a contrastive loss"):
+        view_plots_of(store, [entry], ("h1", "h2"))

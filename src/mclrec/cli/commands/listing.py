@@ -1,0 +1,200 @@
+"""``mclrec models`` and ``mclrec datasets``: list what there is, or describe one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from mclrec.cli.app import app
+from mclrec.cli.options import JsonOption, examples
+from mclrec.cli.tables import output, plain_table
+from mclrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+_TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true | false"}
+
+
+@app.command(epilog=examples("mclrec models", "mclrec models mclrec", "mclrec models sasrec --json"))
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Model to describe; all are listed if not given."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models, or one model's settings and recipes."""
+    found = list_models() if name is None else describe_model(name)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    elif name is None:
+        _print_models(found)
+    else:
+        _print_model(found)
+
+
+@app.command(epilog=examples("mclrec datasets", "mclrec datasets beauty", "mclrec datasets sports --groups"))
+def datasets(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="Data set or log to describe; all are listed if not given."),
+    ] = None,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Group users by sequence length, as in the paper's table 5.")
+    ] = False,
+) -> None:
+    """List the named data sets, or the sizes of one, as in the paper's tables 2 and 5."""
+    if name is not None:
+        _print_sizes(name, groups=groups)
+    elif groups:
+        raise ConfigError("--groups needs a data set's name")
+    else:
+        _print_datasets()
+
+
+def list_models() -> dict[str, dict[str, Any]]:
+    """Title, year, paper, family and regimes of each registered model, by name; imports no model."""
+    from mclrec.models import registry
+
+    return {name: _entry(name) for name in registry.names()}
+
+
+def describe_model(name: str) -> dict[str, Any]:
+    """Describe one model: its registry entry with ``settings``, ``training`` and ``recipes``.
+
+    Settings are by key, with ``default``, ``allowed`` and ``description``. Recipes are by section, with ``source`` and
+    the ``settings`` that differ from the defaults. A model without a regime is not trained in epochs and has no
+    training settings.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    from mclrec.models import registry
+    from mclrec.recipes import resolve, section_names
+    from mclrec.training.config import TrainingConfig
+
+    entry = _entry(name)
+    recipes = {section: resolve(name, "", section) for section in section_names(name)}
+    return {
+        "name": name,
+        **entry,
+        "settings": _settings(registry.model_class(name).config_type),
+        "training": _settings(TrainingConfig) if entry["regimes"] else {},
+        "recipes": {
+            section: {"source": recipe.source, "settings": _changes([recipe.config, recipe.training])}
+            for section, recipe in recipes.items()
+        },
+    }
+
+
+def _entry(name: str) -> dict[str, Any]:
+    from mclrec.models import registry
+
+    entry = registry.entry(name)
+    fields = ("title", "year", "paper", "family", "regimes")
+    return {field: getattr(entry, field) for field in fields}
+
+
+def _changes(configs: Iterable[BaseModel]) -> dict[str, Any]:
+    """Values that differ from the defaults."""
+    changes: dict[str, Any] = {}
+    for config in configs:
+        changes |= config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return changes
+
+
+def _settings(config_type: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    schema = config_type.model_json_schema(by_alias=True)
+    return {
+        key: {
+            "default": about.get("default"),
+            "allowed": _allowed(about),
+            "description": about.get("description", ""),
+        }
+        for key, about in schema["properties"].items()
+    }
+
+
+def _allowed(about: Mapping[str, Any]) -> str:
+    """The values that a JSON schema allows, as text."""
+    if "anyOf" in about:
+        return " | ".join(_allowed(option) for option in about["anyOf"])
+    if "enum" in about:
+        return " | ".join(about["enum"])
+    if about.get("type") == "null":
+        return "none"
+    bounds = ", ".join(f"{sign} {about[key]:g}" for key, sign in _BOUNDS.items() if key in about)
+    return f"{_TYPES[about['type']]} {bounds}".strip()
+
+
+def _print_models(found: Mapping[str, Mapping[str, Any]]) -> None:
+    table = plain_table("name", "year", "family", "regimes", "paper", left=5)
+    for name, entry in found.items():
+        regimes = ", ".join(entry["regimes"])
+        table.add_row(name, str(entry["year"] or ""), entry["family"], regimes, entry["paper"])
+    output().print(table)
+
+
+def _print_model(about: Mapping[str, Any]) -> None:
+    console = output()
+    console.print(f"{about['title']}: {about['paper']}")
+    for title in ("settings", "training"):
+        if about[title]:
+            console.print()
+            console.print(_settings_table(title, about[title]))
+    console.print("\nrecipes", style="bold")
+    for section, recipe in about["recipes"].items():
+        changes = " ".join(f"{key}={_setting_text(value)}" for key, value in recipe["settings"].items())
+        console.print(f"{section}: {recipe['source']}" + (f"\n  {changes}" if changes else ""))
+
+
+def _settings_table(title: str, settings: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = plain_table(title, "default", "allowed", "", left=4)
+    table.columns[0].no_wrap = True
+    for key, about in settings.items():
+        table.add_row(key, _setting_text(about["default"]), about["allowed"], about["description"])
+    return table
+
+
+def _setting_text(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _print_datasets() -> None:
+    from mclrec.data.sources import DATASETS
+
+    table = plain_table("name", "users", "items", "interactions", "about")
+    table.columns[-1].justify = "left"
+    for name, known in DATASETS.items():
+        table.add_row(name, f"{known.users:,}", f"{known.items:,}", f"{known.interactions:,}", known.about)
+    output().print(table)
+
+
+def _print_sizes(name: str, *, groups: bool) -> None:
+    """Print the data's row of table 2, or its rows of table 5."""
+    from mclrec.data.sources import load
+    from mclrec.data.statistics import table2, table5
+
+    data = load(name)
+    rows = table5(data) if groups else [table2(data)]
+    heading, title = ("length", data.name) if groups else ("data set", None)
+    table = plain_table(heading, "#users", "#items", "#actions", "avg.length", "sparsity", title=title)
+    for row in rows:
+        table.add_row(
+            row.name,
+            str(row.users),
+            str(row.items),
+            str(row.actions),
+            f"{row.average_length:.1f}",
+            f"{row.sparsity:.2%}",
+        )
+    output().print(table)

@@ -1,0 +1,244 @@
+"""The training runs of a campaign: what each one trains, where its directory is, and how workers carry them out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from mclrec.data.sequences import SequenceData
+from mclrec.data.statistics import of_length
+from mclrec.errors import ConfigError, MclrecError
+from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
+from mclrec.files import write_text
+from mclrec.recipes import Recipe, resolve
+from mclrec.runs.command import begin_or_resume, train_command
+from mclrec.runs.run import Run
+from mclrec.runs.sources import make_split, open_source
+from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.workers import lock_of
+
+__all__ = [
+    "ERROR_FILE",
+    "Datasets",
+    "PlannedRun",
+    "RunStore",
+    "command",
+    "data_name",
+    "do_runs",
+    "do_runs_in_process",
+    "is_complete",
+]
+
+ERROR_FILE = "error.txt"
+"""File in a run's directory that says why the run failed."""
+
+_POLL = 1.0
+_WITHOUT_EFFECT = {"checkpoint_minutes"}
+"""Training settings that do not change the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One training run of a campaign, before or after it has been done.
+
+    Attributes:
+        data: name of a data set, or path of a log.
+        model: name of a registered model.
+        recipe: section of the model's recipes; the data set's own if None.
+        settings: override those of the recipe.
+        seed: of all random numbers.
+        lengths: train and evaluate only on users with this many interactions, from the first number to the second
+            (None: no upper bound); on all users if None.
+        noise: shares of random items in the test histories; the run is also evaluated with each of them.
+    """
+
+    data: str
+    model: str
+    recipe: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 1
+    lengths: tuple[int, int | None] | None = None
+    noise: tuple[float, ...] = ()
+
+
+class Datasets:
+    """Data sets by name or path, each read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, SequenceData] = {}
+
+    def __getitem__(self, place: str) -> SequenceData:
+        if place not in self._read:
+            self._read[place] = open_source(place)[0]
+        return self._read[place]
+
+    def of(self, planned: PlannedRun) -> SequenceData:
+        """The data that a planned run trains on."""
+        data = self[planned.data]
+        return data if planned.lengths is None else of_length(data, *planned.lengths)
+
+
+class RunStore:
+    """The run directories of a campaign. Planned runs that resolve to the same settings share one.
+
+    Args:
+        folder: holds one directory per run.
+        datasets: where data come from.
+        track: what runs are tracked with; see `TrainRequest`.
+    """
+
+    def __init__(self, folder: Path, datasets: Datasets | None = None, track: str | None = None) -> None:
+        self.folder, self.track = folder, track
+        self.datasets = datasets or Datasets()
+
+    def recipe(self, planned: PlannedRun) -> Recipe:
+        """The run's resolved settings.
+
+        Raises:
+            ConfigError: unknown model, section or key.
+        """
+        return resolve(planned.model, self.datasets[planned.data].name, planned.recipe, planned.settings)
+
+    def key(self, planned: PlannedRun) -> str:
+        """Hash of everything that decides the result: twelve hexadecimal digits."""
+        recipe = self.recipe(planned)
+        training = recipe.training.model_dump(mode="json")
+        identity = {
+            "model": recipe.model,
+            "config": recipe.config.model_dump(mode="json", by_alias=True),
+            "training": {name: value for name, value in training.items() if name not in _WITHOUT_EFFECT},
+            "data": self.datasets[planned.data].fingerprint,
+            "lengths": planned.lengths,
+            "seed": planned.seed,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    def directory(self, planned: PlannedRun) -> Path:
+        """The run's directory, whether it exists already or not."""
+        return self.folder / f"{self.datasets[planned.data].name}-{planned.model}-{self.key(planned)}"
+
+    def is_complete(self, planned: PlannedRun) -> bool:
+        """Whether the run is finished, and evaluated with every share of noise that the plan asks for."""
+        return is_complete(self.directory(planned), planned.noise)
+
+    def run(self, planned: PlannedRun) -> Run:
+        """The finished run.
+
+        Raises:
+            ConfigError: it is not finished.
+        """
+        if not self.is_complete(planned):
+            raise ConfigError(f"{self.directory(planned)}: is not finished")
+        return Run(self.directory(planned))
+
+
+def data_name(place: str) -> str:
+    """Name of the data in titles: the data set's name, or the last part of a path."""
+    return Path(place).stem
+
+
+def command(planned: PlannedRun) -> str:
+    """The command line that repeats one run alone; a comment where no command selects the run's users."""
+    line = train_command(
+        planned.data, planned.model, planned.seed, recipe=planned.recipe, settings=planned.settings
+    )
+    if planned.lengths is None:
+        return line
+    shortest, longest = planned.lengths
+    return f"{line}  # on users with {shortest} to {longest or 'any number of'} interactions"
+
+
+def is_complete(directory: Path, noise: Sequence[float] = ()) -> bool:
+    """Whether a directory holds a finished run with the ranks for each share of noise."""
+    return _is_finished(directory) and all(has_noisy_ranks(directory, share) for share in noise)
+
+
+def _is_finished(directory: Path) -> bool:
+    return (directory / "metrics.json").exists() and Run(directory).record["status"] == "finished"
+
+
+def do_runs(store: RunStore, wanted: Sequence[PlannedRun]) -> bool:
+    """Do the runs that no other worker is doing, until all are over.
+
+    A run that fails leaves its reason in `ERROR_FILE`, and the next one begins. While other workers still have runs,
+    this one waits, and takes over those whose worker dies.
+
+    Returns:
+        False if a signal ended it.
+    """
+    while True:
+        busy = False
+        for planned in wanted:
+            state = _do_one(store, planned)
+            if state == "interrupted":  # begin no further run
+                return False
+            busy |= state == "busy"
+        if not busy:
+            return True
+        time.sleep(_POLL)
+
+
+def do_runs_in_process(folder: str, wanted: Sequence[PlannedRun], track: str | None) -> None:
+    """`do_runs` as the target of a worker process."""
+    do_runs(RunStore(Path(folder), track=track), wanted)
+
+
+def _do_one(store: RunStore, planned: PlannedRun) -> str:
+    """Do one run if it is open; says done, failed, interrupted, or busy if another worker holds its lock."""
+    directory = store.directory(planned)
+    if store.is_complete(planned):
+        return "done"
+    if (directory / ERROR_FILE).exists():
+        return "failed"
+    try:
+        with lock_of(directory).acquire(timeout=0):
+            return _attempt(store, planned, directory)
+    except Timeout:
+        return "busy"
+
+
+def _attempt(store: RunStore, planned: PlannedRun, directory: Path) -> str:
+    """Do what is missing: the training, or evaluations with noise."""
+    try:
+        if not _is_finished(directory) and not _train(store, planned, directory):
+            return "interrupted"
+        for share in planned.noise:
+            if not has_noisy_ranks(directory, share):
+                split = make_split(store.datasets.of(planned), "leave-one-out")
+                measure_with_noise(directory, split, share, planned.seed)
+    except Exception as problem:
+        text = str(problem) if isinstance(problem, MclrecError) else traceback.format_exc()
+        write_text(directory / ERROR_FILE, text.rstrip() + "\n")
+        return "failed"
+    return "done"
+
+
+def _train(store: RunStore, planned: PlannedRun, directory: Path) -> bool:
+    """Train; whether the run came to its end."""
+    request = _request(store, planned, directory, begin_or_resume(directory))
+    return bool(train(request).record["status"] == "finished")
+
+
+def _request(store: RunStore, planned: PlannedRun, directory: Path, resume: bool) -> TrainRequest:
+    """The request names its recipe section: the data of selected users are not called like their data set."""
+    section = store.recipe(planned).section
+    data = store.datasets.of(planned)
+    return TrainRequest(
+        data,
+        planned.model,
+        section,
+        planned.settings,
+        planned.seed,
+        directory,
+        resume=resume,
+        command=command(planned),
+        track=store.track,
+    )

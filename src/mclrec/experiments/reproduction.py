@@ -1,0 +1,254 @@
+"""``mclrec reproduce``: from the name of a table or figure to its numbers, by a plan, a campaign and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from mclrec.errors import ConfigError, unknown_name
+from mclrec.experiments.campaign import Progress, distinct, run_campaign
+from mclrec.experiments.paper_figures import FIGURES
+from mclrec.experiments.paper_tables import SIZE_TABLES, TABLES
+from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name
+from mclrec.experiments.results_table import (
+    Measurement,
+    PlannedRow,
+    ResultTable,
+    latex,
+    markdown,
+    pivot,
+    to_arrow,
+)
+from mclrec.experiments.target import Scope, Target
+from mclrec.experiments.view_plots import ViewPlot, view_tables
+from mclrec.files import read_json, write_json, write_text
+from mclrec.runs.run import LABELS
+from mclrec.training.tracking import check_tracker
+
+__all__ = [
+    "ALL",
+    "TARGETS",
+    "Outcome",
+    "Plan",
+    "Reproduction",
+    "gather",
+    "load_outcomes",
+    "make_plan",
+    "reproduce",
+    "runs_folder",
+    "target_names",
+]
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (*TABLES, *FIGURES)}
+"""Everything that needs runs, by name; `SIZE_TABLES` need none."""
+
+ALL = "all"
+
+_RECORD = "outcome.json"
+_PROTOCOLS = {"U": "items of the history stay candidates", "F": "items of the history are dropped"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be trained.
+
+    Attributes:
+        scope: how much was requested.
+        rows: the rows of each target.
+        runs: the runs behind them, each once.
+    """
+
+    scope: Scope
+    rows: Mapping[str, Sequence[PlannedRow]]
+    runs: Sequence[PlannedRun]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The results of one target so far.
+
+    Attributes:
+        name: of the target.
+        measurements: of its finished runs.
+        tables: its tables.
+        missing: number of runs that are not done.
+        view_plots: its view plots, if it has any.
+    """
+
+    name: str
+    measurements: Sequence[Measurement]
+    tables: Sequence[ResultTable]
+    missing: int
+    view_plots: Sequence[ViewPlot] = ()
+
+
+class Reproduction(NamedTuple):
+    """The result of `reproduce`.
+
+    Attributes:
+        outcomes: of each target.
+        progress: of the runs, with the reasons of those that failed.
+    """
+
+    outcomes: list[Outcome]
+    progress: Progress
+
+    def frame(self) -> pa.Table:
+        """All measurements as an Arrow table, one per row, with a column for the target; has ``.to_pandas()``."""
+        rows = [row for outcome in self.outcomes for row in outcome.measurements]
+        targets = [outcome.name for outcome in self.outcomes for _ in outcome.measurements]
+        return to_arrow(rows).add_column(0, "target", pa.array(targets, pa.string()))
+
+
+def target_names(what: str) -> list[str]:
+    """The names that a request stands for: itself, or every target for ``all``.
+
+    Raises:
+        ConfigError: no such target.
+    """
+    known = sorted([*TARGETS, *SIZE_TABLES])
+    if what == ALL:
+        return known
+    if what not in known:
+        raise ConfigError(unknown_name("target", what, [*known, ALL]))
+    return [what]
+
+
+def runs_folder(out: Path) -> Path:
+    """Where `reproduce` keeps the run directories under its output folder."""
+    return out / "cells"
+
+
+def make_plan(what: str, scope: Scope, store: RunStore) -> Plan:
+    """Plan the runs of one target, or of all.
+
+    Raises:
+        ConfigError: no such target, model, or setting; ``points`` for a target that is not a curve.
+        DataError: no such data.
+    """
+    targets = {name: TARGETS[name] for name in target_names(what) if name in TARGETS}
+    if scope.points and all(target.kind != "lines" for target in targets.values()):
+        raise ConfigError(f"{what} has no curve: leave --points out")
+    rows = {name: target.plan(scope) for name, target in targets.items()}
+    wanted = [planned for chosen in rows.values() for row in chosen for planned in row.runs]
+    return Plan(scope, rows, distinct(store, wanted))
+
+
+def reproduce(
+    what: str,
+    scope: Scope,
+    out: Path,
+    *,
+    workers: int | None = None,
+    budget: float | None = None,
+    show: Callable[[Progress], None] | None = None,
+    track: str | None = None,
+) -> Reproduction:
+    """Do the runs that are missing, and write tables of all that are finished.
+
+    Args:
+        what: name of a target, or ``all``.
+        scope: how much of it.
+        out: output folder: the runs in ``cells/``, and the tables in a folder per target.
+        workers: number of processes; None for `mclrec.runs.workers.usual_count`.
+        budget: seconds after which it stops.
+        show: called with the progress.
+        track: what runs are tracked with; see `mclrec.runs.train.TrainRequest`.
+
+    Raises:
+        ConfigError, DataError: as `make_plan`; the tracker is unknown or not installed.
+    """
+    if track is not None:
+        check_tracker(track)
+    store = RunStore(runs_folder(out), track=track)
+    plan = make_plan(what, scope, store)
+    progress = run_campaign(store, plan.runs, workers=workers, budget=budget, show=show)
+    outcomes = [gather(name, plan, store) for name in target_names(what)]
+    for outcome in outcomes:
+        _write(outcome, scope, out / outcome.name)
+    return Reproduction(outcomes, progress)
+
+
+def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
+    """Measure the finished runs of a target and make its tables."""
+    if name in SIZE_TABLES:
+        return Outcome(name, [], SIZE_TABLES[name](store.datasets, plan.scope.datasets), 0)
+    target, rows = TARGETS[name], plan.rows[name]
+    measurements = target.measure(store, rows)
+    wanted = distinct(store, [planned for row in rows for planned in row.runs])
+    missing = sum(not store.is_complete(planned) for planned in wanted)
+    plots = target.view_plots(store, rows)
+    notes = [*_notes(plan.scope, missing), *target.notes]
+    tables = [*_tables(target, measurements, notes), *target.further(store, rows), *view_tables(plots)]
+    return Outcome(name, measurements, tables, missing, plots)
+
+
+def _notes(scope: Scope, missing: int) -> list[str]:
+    """Notes on how the runs differ from the paper's."""
+    settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items())
+    return [
+        *([f"Partial: {missing} runs are not done."] if missing else []),
+        *([f"Recipe: {_recipes(scope.recipe)}."] if scope.recipe else []),
+        *([f"In all runs: {settings}."] if settings else []),
+    ]
+
+
+def _recipes(requested: str | Mapping[str, str]) -> str:
+    if isinstance(requested, str):
+        return f"{requested}, of all models"
+    return ", ".join(f"{name} of {model}" for model, name in requested.items())
+
+
+def _tables(target: Target, measurements: Sequence[Measurement], notes: Sequence[str]) -> list[ResultTable]:
+    return [
+        pivot(
+            f"{target.title} on {data_name(data)}, {label}: {_PROTOCOLS[label]} (paper, {target.source})",
+            [row for row in measurements if row.data == data and row.protocol == label],
+            notes,
+        )
+        for data in dict.fromkeys(row.data for row in measurements)
+        for label in LABELS
+    ]
+
+
+def load_outcomes(out: Path) -> list[Outcome]:
+    """Read what earlier calls of `reproduce` wrote under ``out``.
+
+    Raises:
+        ConfigError: there is nothing.
+        DataError: a file is damaged.
+    """
+    outcomes = [_read(path) for path in sorted(out.glob(f"*/{_RECORD}"))]
+    if not outcomes:
+        raise ConfigError(f"{out}: neither a run nor what `mclrec reproduce` writes")
+    return outcomes
+
+
+def _read(path: Path) -> Outcome:
+    found = read_json(path)
+    rows = [
+        Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
+        for row in found["measurements"]
+    ]
+    tables = [ResultTable.of(table) for table in found["sheets"]]
+    plots = [ViewPlot(**{**plot, "views": tuple(plot["views"])}) for plot in found["clouds"]]
+    return Outcome(path.parent.name, rows, tables, found["missing"], plots)
+
+
+def _write(outcome: Outcome, scope: Scope, folder: Path) -> None:
+    text = "\n".join(markdown(table) for table in outcome.tables)
+    write_text(folder / "tables.md", text or "Nothing is done yet.\n")
+    write_text(folder / "tables.tex", "\n".join(latex(table) for table in outcome.tables))
+    record = {
+        "scope": asdict(scope),
+        "name": outcome.name,
+        "measurements": [asdict(row) for row in outcome.measurements],
+        "sheets": [asdict(table) for table in outcome.tables],  # the keys of published files
+        "missing": outcome.missing,
+        "clouds": [asdict(plot) for plot in outcome.view_plots],
+    }
+    write_json(folder / _RECORD, record)
