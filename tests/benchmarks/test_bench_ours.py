@@ -41,7 +41,7 @@ def test_preparation_reports_what_it_made(tmp_path: Path) -> None:
     assert document["fingerprint"] == prepare(path, min_count=5).fingerprint
 
 
-def test_drawn_histories_train_with_the_length_that_was_asked_for() -> None:
+def test_drawn_histories_train_with_the_requested_length() -> None:
     training_data = leave_one_out(drawn(users=7, items=5, length=4)).training
     assert training_data.lengths.tolist() == [4] * 7
     assert training_data.num_items == 5
@@ -58,7 +58,7 @@ def test_newest_interactions_and_no_item_without_one() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_streaming_says_what_it_held(tmp_path: Path) -> None:
+def test_streaming_reports_its_memory(tmp_path: Path) -> None:
     folder = str(tmp_path / "data")
     said = prepared.measure({"path": folder, "data": {"users": 60, "items": 30, "length": 4}})
     assert said["interactions"] == 60 * 6
@@ -77,7 +77,7 @@ def test_streaming_says_what_it_held(tmp_path: Path) -> None:
     assert 0 < document["idle_private_bytes"] <= document["private_bytes"]
 
 
-def test_training_times_every_batch_and_says_what_it_did() -> None:
+def test_training_times_every_batch_and_reports_its_work() -> None:
     document = training.measure(
         {
             "data": {"users": 40, "items": 30, "length": 5},

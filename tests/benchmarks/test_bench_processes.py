@@ -51,7 +51,7 @@ print([name for name in ("torch", "numpy", "duckdb", "pyarrow", "matplotlib") if
     assert slow == "[]"
 
 
-def test_what_a_failed_child_said_is_in_the_error(tmp_path: Path) -> None:
+def test_the_output_of_a_failed_child_is_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="No module named 'no_such_module'"):
         run_child(idle("no_such_module"), threads=1, scratch=tmp_path)
 
@@ -63,7 +63,7 @@ def test_sides_take_turns(session: Session, started: list[Child]) -> None:
     assert {side: len(of_side) for side, of_side in runs.items()} == {"a": 3, "b": 3}
 
 
-def test_a_log_that_does_not_fit_on_the_disk_is_not_begun(session: Session, started: list[Child]) -> None:
+def test_a_log_that_does_not_fit_on_the_disk_is_not_written(session: Session, started: list[Child]) -> None:
     with pytest.raises(BenchmarkError, match="--without-spill"), synthetic_log(session, 10**15):
         pass
     assert started == []

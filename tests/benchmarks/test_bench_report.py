@@ -64,7 +64,7 @@ def test_lists_of_numbers_stand_on_one_line(folder: Path) -> None:
     json.loads(text)
 
 
-def test_the_page_says_what_was_measured(folder: Path) -> None:
+def test_the_page_states_what_was_measured(folder: Path) -> None:
     text = generated(read_results(folder), {"Growth": "images/growth.svg"})
     assert "| ratio | 16 s | 100 s | 0.16x | at most 0.17x | yes |" in text
     assert "| miss |  |  | 14x | at least 15x | no |" in text

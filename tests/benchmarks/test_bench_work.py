@@ -34,7 +34,7 @@ def test_other_work_is_an_error(measured: Make, work: dict[str, Any], threads: i
     assert all(word in str(raised.value) for word in words)
 
 
-def test_first_loss_tells_the_number_of_classes() -> None:
+def test_the_first_loss_shows_the_number_of_classes() -> None:
     check_initial_loss("ours", {"classes": 12_102, "first_loss": math.log(12_102) + 0.05})
     with pytest.raises(BenchmarkError, match="not near ln"):
         check_initial_loss("sampled", {"classes": 12_102, "first_loss": math.log(100)})

@@ -72,7 +72,7 @@ def test_module_runs_and_a_closed_pipe_is_no_error(world: Path) -> None:
 # -------------------------------------------------------------------------------- train
 
 
-def test_train_says_what_it_did(cli: Cli, world: Path) -> None:
+def test_train_prints_its_metrics(cli: Cli, world: Path) -> None:
     found = cli("train", "log.csv", "--model", "sasrec", *SMALL, "--seed", 3)
     assert found.status == 0
     directory = Path("runs/log-sasrec-seed3")
@@ -108,7 +108,7 @@ def test_train_reads_named_columns_without_time(cli: Cli, world: Path) -> None:
     assert cli("recommend", "r", "--users", "other.csv", *named, "--out", "r.parquet").status == 0
 
 
-def test_train_goes_on_from_a_run(cli: Cli, world: Path) -> None:
+def test_train_starts_from_a_run(cli: Cli, world: Path) -> None:
     write_log(Path("newer.csv"), items=17, seed=1)
     words = ["train", "newer.csv", "--model", "sasrec", *SMALL, "--from", "sasrec", "--out", "next"]
     assert cli(*words).status == 0
@@ -129,7 +129,7 @@ def test_resume_of_a_finished_run_changes_no_number(cli: Cli, world: Path) -> No
 
 
 @pytest.mark.parametrize(("seen", "label"), [("keep", "U"), ("drop", "F")])
-def test_evaluate_finds_the_numbers_of_training(cli: Cli, world: Path, seen: str, label: str) -> None:
+def test_evaluate_repeats_the_numbers_of_training(cli: Cli, world: Path, seen: str, label: str) -> None:
     found = cli("evaluate", "sasrec", "--seen", seen, "--json")
     assert (found.status, found.err) == (0, "")
     result = json.loads(found.out)
@@ -147,7 +147,7 @@ def test_evaluate_prints_cuts_and_protocol(cli: Cli, world: Path) -> None:
     assert Path("sasrec/ranks-validation-U.parquet").exists()
 
 
-def test_evaluate_is_told_where_data_went(cli: Cli, world: Path) -> None:
+def test_evaluate_accepts_moved_data(cli: Cli, world: Path) -> None:
     Path("log.csv").rename("moved.csv")
     assert cli("evaluate", "sasrec").status == 2
     assert cli("evaluate", "sasrec", "--data", "moved.csv").status == 0

@@ -40,7 +40,7 @@ def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_a_terminal_each_thing_is_told_once_when_it_is_over(
+def test_without_a_terminal_each_task_is_printed_once_when_it_ends(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def lines(over: list[int]) -> tuple[int, dict[int, str]]:

@@ -25,11 +25,11 @@ def test_from_space_to_recipe(cli: Cli, world: Path) -> None:
     done = cli(*words, "--trials", 3)
     assert done.status == 0, done.err
     assert "3/3 trial" in done.err
-    assert "(the recipe itself: " in done.out
+    assert "(the recipe: " in done.out
     assert "mclrec train log.csv --model sasrec --seed 1 --recipe s-search/best.toml" in done.out
     page = (world / "s-search" / "report.html").read_text(encoding="utf-8")
     for part in (
-        "Beside the recipe that it began with",
+        "The best trial and the recipe that the search began with",
         "Validation metric by trial",
         "Settings of each trial",
     ):
@@ -64,7 +64,7 @@ def test_mistakes_are_one_line(cli: Cli, world: Path, words: tuple[str, ...], to
     assert not (world / "s.journal").exists()
 
 
-def test_optuna_is_asked_for(cli: Cli, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_optuna_is_an_error(cli: Cli, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mclrec.search.find_spec", lambda _: None)
     outcome = cli("tune", "log.csv")
     assert (outcome.status, outcome.err) == (2, 'error: a search needs optuna: pip install "mclrec[tune]"\n')

@@ -26,7 +26,7 @@ def log(tmp_path: Path) -> str:
     return str(write_log(tmp_path / "tiny.csv", tiny_data(shortest=5)))
 
 
-def test_a_cell_is_done_once(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_done_once(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "sasrec", settings=SMALL)
     assert do_runs(store, [planned, planned])
     assert state_of(store, planned).state == "done"
@@ -34,7 +34,9 @@ def test_a_cell_is_done_once(log: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert do_runs(RunStore(tmp_path / "cells"), [planned])
 
 
-def test_what_another_is_at_is_left_to_it(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_another_worker_holds_is_left_to_it(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
     waited = []
     lock = lock_of(store.directory(planned))
@@ -50,7 +52,7 @@ def test_what_another_is_at_is_left_to_it(log: str, tmp_path: Path, monkeypatch:
     assert store.is_complete(planned)
 
 
-def test_after_an_interruption_no_other_cell_is_begun(
+def test_after_an_interruption_no_other_run_begins(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = []
@@ -66,7 +68,7 @@ def test_after_an_interruption_no_other_cell_is_begun(
     assert begun == [1]
 
 
-def test_a_failed_cell_is_told_and_the_others_go_on(
+def test_a_failed_run_is_reported_and_the_others_continue(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = RunStore(tmp_path / "cells")
@@ -84,14 +86,14 @@ def test_a_failed_cell_is_told_and_the_others_go_on(
     assert "on purpose" in state_of(store, bad).problem
 
 
-def test_a_campaign_tries_again_what_failed(log: str, tmp_path: Path) -> None:
+def test_a_campaign_tries_failed_runs_again(log: str, tmp_path: Path) -> None:
     store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
     store.directory(planned).mkdir(parents=True)
     (store.directory(planned) / ERROR_FILE).write_text("no space left")
     assert run_campaign(store, [planned]).complete
 
 
-def test_the_end_of_the_budget_keeps_what_is_done(log: str, tmp_path: Path) -> None:
+def test_the_end_of_the_budget_keeps_finished_runs(log: str, tmp_path: Path) -> None:
     store, planned = (
         RunStore(tmp_path / "cells"),
         PlannedRun(log, "sasrec", settings={**SMALL, "epochs": 5000}),
@@ -142,7 +144,7 @@ def _reproduce(log: str, out: Path, epochs: int) -> subprocess.Popen[str]:
     )
 
 
-def test_a_killed_campaign_goes_on_where_it_was(log: str, tmp_path: Path) -> None:
+def test_a_killed_campaign_resumes(log: str, tmp_path: Path) -> None:
     out, epochs = tmp_path / "out", 15
     first = _reproduce(log, out, epochs)
     _wait(lambda: any((out / "cells").glob("*/checkpoint/state.safetensors")))
@@ -158,14 +160,14 @@ def test_a_killed_campaign_goes_on_where_it_was(log: str, tmp_path: Path) -> Non
     assert begun is None or begun.parent.joinpath("metrics.json").exists()
 
 
-def test_two_campaigns_at_once_share_the_cells(log: str, tmp_path: Path) -> None:
+def test_two_campaigns_at_once_share_the_runs(log: str, tmp_path: Path) -> None:
     both = [_reproduce(log, tmp_path / "out", 3) for _ in range(2)]
     texts = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], texts
     assert texts[0][0] == texts[1][0]
 
 
-def test_noise_is_measured_without_another_run(
+def test_noise_is_measured_without_training_again(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "recency")

@@ -29,13 +29,13 @@ def test_histories_get_items_that_the_user_never_had(seed: int, share: float) ->
         assert new[-1] == old[-1]  # they stand before items
 
 
-def test_the_noise_is_the_seeds() -> None:
+def test_noise_depends_on_the_seed_alone() -> None:
     first, again, other = (
         with_noise(SPLIT, 0.5, np.random.default_rng(seed)).test.data for seed in (1, 1, 2)
     )
     assert first.fingerprint == again.fingerprint != other.fingerprint
 
 
-def test_a_share_is_a_share() -> None:
+def test_a_share_is_between_0_and_1() -> None:
     with pytest.raises(ConfigError, match="from 0 to 1"):
         with_noise(SPLIT, 1.5, np.random.default_rng(0))

@@ -16,7 +16,7 @@ def _table(ranks: np.ndarray) -> RankTable:
 
 RANKS = {
     "weak": [_table(np.full(USERS, 30))],
-    "rival": [
+    "baseline": [
         _table(np.where(np.arange(USERS) < 100, 1, 30)),
         _table(np.where(np.arange(USERS) < 50, 1, 30)),
     ],
@@ -28,12 +28,12 @@ def test_ours_is_compared_with_the_best_of_the_others_over_its_seeds() -> None:
     table = improvement("T", RANKS, "ours")
     name, cells = table.rows[0]
     assert name == "HR@5"
-    assert [cell.text for cell in cells[:4]] == ["0.6000", "rival", "0.3750", "+60.0%"]
+    assert [cell.text for cell in cells[:4]] == ["0.6000", "baseline", "0.3750", "+60.0%"]
     assert cells[4].value == pytest.approx(2 / 10_001)
     assert len(table.rows) == 6
 
 
-def test_repeats_are_measured_apart() -> None:
+def test_repeats_are_measured_separately() -> None:
     ranks = {"only repeats": [_table(np.where(REPEATED, 1, 99))], **RANKS}
     table = by_repeat("T", ranks)
     assert table.columns[1:3] == ["HR@20, repeats", "HR@20, others"]

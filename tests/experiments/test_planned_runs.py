@@ -26,14 +26,14 @@ def test_a_key_changes_with_whatever_changes_the_result(log: str, tmp_path: Path
     assert len({store.key(planned) for planned in [plain, *others]}) == 6
 
 
-def test_the_same_by_other_words_is_the_same_cell(log: str, tmp_path: Path) -> None:
+def test_settings_that_resolve_alike_are_the_same_run(log: str, tmp_path: Path) -> None:
     store, plain = RunStore(tmp_path), PlannedRun(log, "mclrec")
     said = replace(plain, settings={"beta": 0.1, "checkpoint_minutes": 1.0})
     assert store.directory(said) == store.directory(plain)
     assert distinct(store, [said, plain, replace(plain, seed=2)]) == [said, replace(plain, seed=2)]
 
 
-def test_other_data_are_another_cell(tmp_path: Path) -> None:
+def test_other_data_are_another_run(tmp_path: Path) -> None:
     logs = [str(write_log(tmp_path / f"{seed}.csv", tiny_data(shortest=5, seed=seed))) for seed in (1, 2)]
     store = RunStore(tmp_path)
     assert len({store.key(PlannedRun(log, "sasrec")) for log in logs}) == 2
@@ -46,12 +46,12 @@ def test_only_users_of_some_length_are_trained_on(log: str, tmp_path: Path) -> N
     assert data.num_items == store.datasets[log].num_items
 
 
-def test_an_unfinished_cell_has_no_run(log: str, tmp_path: Path) -> None:
+def test_an_unfinished_run_cannot_be_read(log: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not finished"):
         RunStore(tmp_path).run(PlannedRun(log, "sasrec"))
 
 
-def test_a_cell_says_how_to_do_it_alone() -> None:
+def test_a_planned_run_has_a_command() -> None:
     planned = PlannedRun("beauty", "mclrec", "sequences", {"beta": 0.2, "shared_augmenter": True}, 3)
     assert command(planned) == (
         "mclrec train beauty --model mclrec --seed 3 --recipe sequences --set beta=0.2 --set shared_augmenter=true"

@@ -49,14 +49,14 @@ def test_one_seed_gives_an_interval_over_users(finished: tuple[RunStore, str]) -
     assert row.mean == pytest.approx(store.run(PlannedRun(log, "markov")).metrics["U"]["HR@5"])
 
 
-def test_what_is_not_done_is_left_out(finished: tuple[RunStore, str]) -> None:
+def test_unfinished_runs_are_left_out(finished: tuple[RunStore, str]) -> None:
     store, log = finished
     both = [PlannedRun(log, "markov"), PlannedRun(log, "sasrec", seed=9)]
     assert {row.seeds for row in measure(store, [PlannedRow(log, "row", both)])} == {(1,)}
     assert measure(store, [PlannedRow(log, "row", both[1:])]) == []
 
 
-def test_a_data_frame_has_a_row_a_measurement(finished: tuple[RunStore, str]) -> None:
+def test_a_data_frame_has_one_row_per_measurement(finished: tuple[RunStore, str]) -> None:
     store, log = finished
     found = measure(store, [PlannedRow(log, "Markov", [PlannedRun(log, "markov")])])
     frame = to_arrow(found).to_pandas()
@@ -71,7 +71,7 @@ def _row(name: str, mean: float, key: str, paper: float | None = None) -> Measur
     )
 
 
-def test_a_sheet_marks_the_best_two_and_says_what_is_the_same() -> None:
+def test_a_table_marks_the_best_two_and_notes_shared_runs() -> None:
     table = pivot(
         "T", [_row("a", 0.1, "x", 0.2), _row("b", 0.3, "y"), _row("c", 0.3, "y"), _row("d", 0.05, "z")]
     )

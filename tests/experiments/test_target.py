@@ -67,7 +67,7 @@ def test_a_curve_may_have_fewer_points(points: int) -> None:
     assert len(places) == min(points, 11)
 
 
-def test_points_are_of_curves(tmp_path: Path) -> None:
+def test_points_need_a_curve(tmp_path: Path) -> None:
     few = replace(SCOPE, points=3, settings={})
     with pytest.raises(ConfigError, match="leave --points out"):
         make_plan("table4", few, RunStore(tmp_path))
@@ -104,7 +104,7 @@ def test_the_papers_values_stand_under_their_protocol_alone() -> None:
     assert table4()["yelp", "D", "NDCG@20"] == 0.0445
 
 
-def test_what_all_targets_share_is_run_once(tmp_path: Path) -> None:
+def test_runs_that_targets_share_are_done_once(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     plan = make_plan("all", replace(SCOPE, settings={"epochs": 1}), store)
     keys = [store.key(planned) for planned in plan.runs]
@@ -125,7 +125,7 @@ def test_a_target_ends_in_tables(tmp_path: Path) -> None:
     assert r"\toprule" in (tmp_path / "table3" / "tables.tex").read_text(encoding="utf-8")
 
 
-def test_what_is_not_done_is_said(tmp_path: Path) -> None:
+def test_missing_runs_are_noted(tmp_path: Path) -> None:
     scope = replace(SCOPE, models=("markov", "sasrec"), settings={})
     reproduce("table3", replace(scope, models=("markov",)), tmp_path)
     [outcome], progress = reproduce("table3", scope, tmp_path, budget=0)

@@ -25,7 +25,7 @@ def test_alignment_and_uniformity_are_their_definitions(one: np.ndarray, other: 
     assert uniformity(one) == pytest.approx(np.log(sum(terms) / len(terms)), abs=1e-9)
 
 
-def test_what_has_collapsed_is_aligned_and_not_uniform() -> None:
+def test_collapsed_vectors_are_aligned_and_not_uniform() -> None:
     same = np.ones((4, 3))
     assert alignment(same, 2 * same) == pytest.approx(0)
     assert uniformity(same) == pytest.approx(0)
@@ -42,7 +42,7 @@ def _cells(tmp_path: Path, **settings: float) -> tuple[RunStore, PlannedRow]:
     return store, PlannedRow(str(log), "row", [planned])
 
 
-def test_a_cloud_has_both_views_of_each_history_and_is_the_same_again(tmp_path: Path) -> None:
+def test_a_view_plot_has_both_views_of_each_history_and_is_reproducible(tmp_path: Path) -> None:
     store, entry = _cells(tmp_path)
     [plot] = view_plots_of(store, [entry], ("z1", "z2"))
     assert len(plot.one) == len(plot.other) == 20

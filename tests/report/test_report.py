@@ -39,7 +39,7 @@ def test_a_page_needs_no_other_file(runs: list[Run], tmp_path: Path) -> None:
     text = _text(write_report([runs[1].directory], tmp_path / "one.html"))
     assert not re.search(r'(?:src|href)="(?!#)', text)
     assert "@import" not in text
-    assert "difference" not in text  # one run has no rival
+    assert "difference" not in text  # one run has no baseline
 
 
 def test_a_page_escapes_what_looks_like_markup(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_report_on_a_campaign_holds_tables_and_plots(log: Path, tmp_path: Path
     assert "mclrec train" in text
 
 
-def test_what_is_neither_is_told(tmp_path: Path) -> None:
+def test_a_directory_without_results_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="neither a run nor"):
         write_report([tmp_path])
 
@@ -86,7 +86,7 @@ def test_a_plot_of_lines_has_every_point_and_its_interval() -> None:
     ]
 
 
-def test_a_plot_of_groups_has_a_bar_for_each() -> None:
+def test_a_plot_of_groups_has_a_bar_for_each_group() -> None:
     points = [
         _measured(f"{model}, {group}", None, 1.0) for model in ("sasrec", "mclrec") for group in ("=5", ">8")
     ]
@@ -108,7 +108,7 @@ def test_bars_stand_side_by_side_with_their_intervals() -> None:
     assert len({round(bar.get_x(), 6) for bar in bars}) == 3
 
 
-def test_learning_curves_have_an_axis_a_metric() -> None:
+def test_learning_curves_have_one_axis_per_metric() -> None:
     def run(metric: str) -> list[dict[str, object]]:
         return [{"epoch": epoch, "metrics": {metric: epoch / 10}} for epoch in (1, 2, 3)]
 

@@ -1,4 +1,4 @@
-"""The journal: trials are drawn by their number, done once, claimed up again, and never look at the test items."""
+"""The journal: trials are drawn by their number, done once, resumed, and never use the test items."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_first_trial_is_the_recipe(tmp_path: Path, data: SequenceData, recip
         assert not (run.directory / "checkpoint").exists()
 
 
-def test_a_search_that_goes_on_is_one_that_never_stopped(
+def test_a_continued_search_equals_one_without_a_stop(
     tmp_path: Path, data: SequenceData, recipe: Path
 ) -> None:
     whole = job_for(tmp_path / "whole.journal", data, recipe, 8)
@@ -74,7 +74,7 @@ def test_nothing_depends_on_the_test_items(tmp_path: Path, data: SequenceData, r
         runs = [Run(Search(job.storage, job.plan).directory(number)) for number in range(6)]
         assert all(run.record["results"] == {} for run in runs if (run.directory / "metrics.json").exists())
         assert not list(job.storage.parent.rglob("ranks-*"))
-    # The check sees a look at them: held out for validation, the same change moves the values.
+    # This check can fail: the same change to the validation items moves the values.
     items = data.items.copy()
     items[last - 1] = items[last - 1] % data.num_items + 1
     moved = job_for(tmp_path / "moved.journal", replace(data, items=items), recipe, 1)
@@ -82,7 +82,7 @@ def test_nothing_depends_on_the_test_items(tmp_path: Path, data: SequenceData, r
     assert essence(moved)[0] != essence(jobs[0])[0]
 
 
-def test_what_is_not_worth_going_on_is_pruned(
+def test_hopeless_trials_are_pruned(
     tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "_STARTUP", 1)
@@ -97,7 +97,7 @@ def test_what_is_not_worth_going_on_is_pruned(
         assert epochs == 8 if trial.state == TrialState.COMPLETE else 4 <= epochs <= 8
 
 
-def test_settings_that_cannot_be_trained_fail_and_the_search_goes_on(
+def test_settings_that_cannot_be_trained_fail_and_the_search_continues(
     tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 3)
@@ -113,7 +113,7 @@ def test_settings_that_cannot_be_trained_fail_and_the_search_goes_on(
     assert trials(job)[1].user_attrs["problem"] == "the loss is not finite"
 
 
-def test_a_trial_that_always_ends_its_process_is_given_up(
+def test_a_trial_that_always_kills_its_process_fails(
     tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 1)
@@ -129,21 +129,21 @@ def test_a_trial_that_always_ends_its_process_is_given_up(
     assert do_trials(job)
     [trial] = trials(job)
     assert trial.state.name == "FAIL"
-    assert "its process ended 3 times" in trial.user_attrs["problem"]
+    assert "its process died 3 times" in trial.user_attrs["problem"]
 
 
-def test_what_another_is_at_is_left_to_it(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+def test_a_claimed_trial_is_left_to_its_worker(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 2)
     one, two = Search(job.storage, job.plan), Search(job.storage, job.plan)
-    first, second = one.take(2), two.take(2)
+    first, second = one.claim(2), two.claim(2)
     assert first is not None
     assert second is not None
     assert (first.number, second.number) == (0, 1)
-    assert one.take(2) is None
+    assert one.claim(2) is None
     assert not one.over(2)
     one.report(first, 1, 0.5)
     one.leave(first)
-    again = two.take(2)
+    again = two.claim(2)
     assert again is not None
     assert (again.number, again.settings, again.reported) == (0, first.settings, {1})
     two.finish(again, 0.5)
@@ -154,7 +154,9 @@ def test_what_another_is_at_is_left_to_it(tmp_path: Path, data: SequenceData, re
 def test_another_search_is_refused(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 1)
     Search(job.storage, job.plan)
-    with pytest.raises(ConfigError, match=r"one.journal: a search with another seed: it has 1, now it is 2"):
+    with pytest.raises(
+        ConfigError, match=r"one.journal: belongs to a search with another seed: 1 there, but 2 here"
+    ):
         Search(job.storage, replace(job.plan, seed=2))
     text = recipe.read_text(encoding="utf-8")
     recipe.write_text(text.replace("high = 0.6", "high = 0.7"), encoding="utf-8")

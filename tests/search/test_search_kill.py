@@ -1,4 +1,4 @@
-"""Real processes, really killed: no trial is lost, and what comes out is the same kind of thing."""
+"""A search whose processes are killed loses no trial, and ends as usual."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
             raise AssertionError(f"ended by itself: {process.communicate()}")
-    raise AssertionError("it never came to that")
+    raise AssertionError("the condition never came true")
 
 
 def epochs(folder: Path, trial: int) -> int:
@@ -85,7 +85,7 @@ def test_no_trial_is_lost(tmp_path: Path) -> None:
     records = [json.loads(line) for line in storage.read_text(encoding="utf-8").splitlines()]
     ends = [record["trial_id"] for record in records if record["op_code"] == 6 and record["state"] != 0]
     assert sorted(ends) == list(range(TRIALS))
-    for path in directories:  # what was killed went on, and has each epoch once
+    for path in directories:  # killed trials were resumed, and have each epoch once
         lines = [json.loads(line)["epoch"] for line in (path / "history.jsonl").read_text().splitlines()]
         assert lines == list(range(1, len(lines) + 1))
     assert resolve("sasrec", "", folder / "best.toml").config.hidden_size == 8  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The command line: a thin table from commands to functions. What is slow is imported when a command runs."""
+"""The command line. Slow modules such as torch are imported only when a command needs them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave the process.
+    """Run a command and exit the process.
 
-    The status is 0 if all went well, 2 for a user's error, which is one line on the error stream, 3 where another
-    process of the same run was lost, and 130 for Ctrl-C.
+    The exit status is 0 for success, 2 for an error of the user, which is told in one line on standard error, 3 if
+    another training process was lost, and 130 for Ctrl-C.
 
     Args:
-        arguments: words after ``mclrec``; those of the process if None.
+        arguments: the words after ``mclrec``; those of the process if None.
     """
     import typer
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     except LostProcessError as problem:
         _complain(str(problem))
         sys.stderr.flush()
-        os._exit(LOST_STATUS)  # at once: torch takes its time to part with who is gone
+        os._exit(LOST_STATUS)  # at once: torch would wait for the lost process
     except MclrecError as problem:
         sys.exit(_complain(str(problem)))
     except OSError as problem:
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _usage(problem: Any) -> str:
-    """What click says, by whichever click: typer brings a copy of its own, older ones use the installed one."""
+    """The message of a usage error, whether it comes from typer's own copy of click or from the installed one."""
     message = problem.format_message().replace("Value error, ", "")
     context = getattr(problem, "ctx", None)
     return message if context is None else f"{message} (see {context.command_path} --help)"
@@ -66,7 +66,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Our own warnings as one line; others as Python shows them."""
+    """Show a warning of this package as one line, and any other as Python does."""
     if issubclass(category, MclrecWarning):
         sys.stderr.write(f"warning: {message}\n")
     else:

@@ -1,4 +1,4 @@
-"""The application that commands register with."""
+"""The typer application that the commands register with."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="mclrec",
-    help="Sequential recommendation by meta-optimised contrastive learning: train, evaluate, recommend.",
-    epilog="Begin with: mclrec demo, or: mclrec train --help",
+    help="Sequential recommendation by meta-optimised contrastive learning: train, evaluate, recommend, serve.",
+    epilog="Start with: mclrec demo",
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

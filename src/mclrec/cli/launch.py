@@ -1,4 +1,4 @@
-"""``mclrec train --processes N``: the same command N times on this machine, in the environment that torchrun makes."""
+"""``mclrec train --processes N``: starts N training processes on this machine, in the environment torchrun sets."""
 
 from __future__ import annotations
 
@@ -20,46 +20,48 @@ from mclrec.errors import LOST_STATUS
 
 __all__ = ["is_main", "is_one_of_several", "run_processes"]
 
-_GRACE = 10.0  # seconds in which the others may end by themselves
-_LOOK = 0.1
+_GRACE = 10.0
+"""Seconds that the other processes have to exit by themselves after one has failed."""
+
+_POLL = 0.1
 
 
 def is_one_of_several() -> bool:
-    """Whether this process was started with others, by torchrun or by `run_processes`."""
+    """Whether this is one of several training processes, started by torchrun or by `run_processes`."""
     return "WORLD_SIZE" in os.environ
 
 
 def is_main() -> bool:
-    """Whether this process is the one of them that speaks."""
+    """Whether this is the only or the first training process: the one that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def run_processes(words: Sequence[str], count: int) -> int:
     """Run ``mclrec`` with ``words`` in ``count`` processes and wait for them.
 
-    The first one has the terminal. What the others write is shown only if one of them is the reason that the run
-    ends. When one ends badly, the others have `_GRACE` seconds to do so too.
+    The first process writes to the terminal. The output of the others is shown only if one of them made the run fail.
+    When one fails, the others have `_GRACE` seconds to exit before they are killed.
 
     Returns:
-        The exit status: of the first process, or 3 where one was lost.
+        The exit status: the first that is not 0, or 3 if a process was lost.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-        processes = _start(words, count, said)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        processes = _start(words, count, output)
         try:
-            with _passing_on(processes):
+            with _forwarding_signals(processes):
                 statuses = _statuses(processes)
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
-        _explain(statuses, words, said)
+        _explain(statuses, words, output)
     if any(status is None or status < 0 for status in statuses):
         return LOST_STATUS
     return next((status for status in statuses if status), 0)
 
 
-def _start(words: Sequence[str], count: int, said: IO[str]) -> list[subprocess.Popen[str]]:
-    """All processes, on a free port, sharing the cores."""
+def _start(words: Sequence[str], count: int, output: IO[str]) -> list[subprocess.Popen[str]]:
+    """Start all processes, with a free port to meet at and an equal share of the cores each."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -75,17 +77,17 @@ def _start(words: Sequence[str], count: int, said: IO[str]) -> list[subprocess.P
         subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", "mclrec", *words],
             env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=said if rank else None,
-            stderr=said if rank else None,
+            stdout=output if rank else None,
+            stderr=output if rank else None,
             text=True,
-            process_group=0,  # a signal of the terminal comes once, through us
+            process_group=0,  # signals of the terminal arrive once, through this process
         )
         for rank in range(count)
     ]
 
 
 def _statuses(processes: Sequence[subprocess.Popen[str]]) -> list[int | None]:
-    """How each process ended; None for one that did not when another had ended badly."""
+    """Wait for the exit status of each process; None for one that still ran `_GRACE` seconds after another failed."""
     deadline = math.inf
     while time.monotonic() < deadline:
         statuses = [process.poll() for process in processes]
@@ -93,34 +95,34 @@ def _statuses(processes: Sequence[subprocess.Popen[str]]) -> list[int | None]:
             break
         if any(statuses):
             deadline = min(deadline, time.monotonic() + _GRACE)
-        time.sleep(_LOOK)
+        time.sleep(_POLL)
     return [process.poll() for process in processes]
 
 
-def _explain(statuses: Sequence[int | None], words: Sequence[str], said: IO[str]) -> None:
-    """Say why the run ended, unless the first process has said it."""
+def _explain(statuses: Sequence[int | None], words: Sequence[str], output: IO[str]) -> None:
+    """Say why the run ended, unless the first process has output so already."""
     killed = [rank for rank, status in enumerate(statuses) if status is not None and status < 0]
     if killed:
         name = signal.Signals(-(statuses[killed[0]] or 0)).name
         again = shlex.join(["mclrec", *words, *(() if "--resume" in words else ("--resume",))])
         sys.stderr.write(
-            f"error: process {killed[0]} of {len(statuses)} was ended by {name}, and the others with it. "
+            f"error: process {killed[0]} of {len(statuses)} was ended by {name}, and the others were stopped. "
             f"Go on from the last checkpoint with:\n  {again}\n"
         )
     elif statuses[0] in (0, None, LOST_STATUS) and any(statuses):
-        said.seek(0)
-        sys.stderr.write(said.read())
+        output.seek(0)
+        sys.stderr.write(output.read())
 
 
 @contextmanager
-def _passing_on(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM go to all processes, which agree on a step after which they stop."""
+def _forwarding_signals(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
+    """Forward Ctrl-C and SIGTERM to all processes, which agree on a step after which they stop."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
+    def forward(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
         for process in processes:
             process.send_signal(number)
 
-    previous = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

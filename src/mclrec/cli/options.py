@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, and how their help shows examples."""
+"""Arguments and options that several commands share, and the examples in their help."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "COLUMNS",
+    "BudgetOption",
     "DataArgument",
     "DeviceOption",
     "DropRepeats",
@@ -36,30 +37,34 @@ __all__ = [
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help."""
+    """Examples for the end of a command's help."""
     return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
 COLUMNS = "Columns of the log"
-"""Heading of their options in a command's help."""
+"""Heading in the help for the options that name columns."""
 
 DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="Name of a data set, path of a log, or prepared data.")
+    str, typer.Argument(metavar="DATA", help="Name of a data set, or path of a log or of prepared data.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 SeenOption = Annotated[
     Literal["keep", "drop"],
-    typer.Option(help="Keep the items of a user's history as candidates (protocol U) or drop them (F)."),
+    typer.Option(help="Keep items of the user's history as candidates (protocol U), or drop them (F)."),
 ]
-SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
-DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Random seed.")]
+DeviceOption = Annotated[
+    str, typer.Option(metavar="NAME", help="auto, cpu or cuda; auto uses a GPU if there is one.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ModelOption = Annotated[str, typer.Option(metavar="NAME", help="Which model; listed by: mclrec models")]
+ModelOption = Annotated[
+    str, typer.Option(metavar="NAME", help="Name of the model. List them with: mclrec models")
+]
 RecipeOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Section of the model's recipes, or a TOML file; the data set's own if not given.",
+        help="Section of the model's recipes, or a TOML file; the data set's own recipe if not given.",
     ),
 ]
 SettingOption = Annotated[
@@ -67,62 +72,72 @@ SettingOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a setting, may be repeated; listed by: mclrec models MODEL",
+        help="Override a setting; may be repeated. List them with: mclrec models MODEL",
     ),
 ]
 SplitOption = Annotated[
     Literal["leave-one-out", "time"],
-    typer.Option("--split-by", help="Hold out each user's last items, or what is newest by global time."),
+    typer.Option(
+        "--split-by", help="Hold out each user's last items, or the latest interactions of all users."
+    ),
 ]
 TrackOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Also write curves for: tensorboard; history.jsonl is always written."),
+    typer.Option(
+        metavar="NAME",
+        help="Also write metrics for this tracker: tensorboard. history.jsonl is always there.",
+    ),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MINUTES", min=0, help="Stop after that many minutes; the same command continues later."
+    ),
 ]
 MinCount = Annotated[
     int | None,
     typer.Option(
         metavar="K",
         min=1,
-        help="k-core: interactions that a user or item must have; 5 for a log if not given.",
+        help="k-core: keep users and items with at least K interactions; 5 for a log if not given.",
     ),
 ]
 DropRepeats = Annotated[
-    bool, typer.Option("--drop-repeats", help="Keep only the first interaction of a user with an item.")
+    bool, typer.Option("--drop-repeats", help="Keep only each user's first interaction with an item.")
 ]
 Header = Annotated[
     bool | None,
     typer.Option(
-        rich_help_panel=COLUMNS, help="Whether the file begins with their names; guessed if not given."
+        rich_help_panel=COLUMNS,
+        help="Whether the first line holds the names of the columns; guessed if not given.",
     ),
 ]
 UserColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Of the user; guessed if not given."),
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the user; guessed if not given."),
 ]
 ItemColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Of the item; guessed if not given."),
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the item; guessed if not given."),
 ]
 TimeColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Of the time; guessed if not given."),
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the time; guessed if not given."),
 ]
 SequenceColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="That orders rows of the same time."),
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column that orders rows with equal times."),
 ]
 FileOrder = Annotated[
     bool,
-    typer.Option(
-        "--file-order", rich_help_panel=COLUMNS, help="The log has no time; its rows stand in order."
-    ),
+    typer.Option("--file-order", rich_help_panel=COLUMNS, help="The log has no time; its rows are in order."),
 ]
 
 
 def columns_of(
     user: str | None, item: str | None, time: str | None, sequence: str | None, file_order: bool
 ) -> dict[str, Any]:
-    """Keywords of `Columns`: what was given."""
+    """The options on columns that were given, as keywords of `Columns`."""
     named = {"user": user, "item": item, "time": time, "sequence": sequence, "file_order": file_order or None}
     return {role: value for role, value in named.items() if value is not None}
 
@@ -130,7 +145,7 @@ def columns_of(
 def source_options(
     min_count: int | None, drop_repeats: bool, header: bool | None, columns: dict[str, Any]
 ) -> dict[str, Any]:
-    """Options of `mclrec.runs.sources.DataSource`: what was given."""
+    """The options on reading that were given, as `mclrec.runs.sources.DataSource` takes them."""
     options = {
         "min_count": min_count,
         "header": header,
@@ -141,5 +156,5 @@ def source_options(
 
 
 def names(text: str | None) -> list[str]:
-    """Comma-separated names."""
+    """Split comma-separated names."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]

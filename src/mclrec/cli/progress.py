@@ -1,4 +1,4 @@
-"""How far work is: a bar where its amount is known, a view that is drawn anew where many things go on at once."""
+"""Progress on the terminal: a bar for one task, a live view for many tasks at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = TypeVar("State")
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what is told (done, total); the bar is on the error stream, if that is a terminal."""
+    """Show a progress bar on standard error, if that is a terminal; yields a function to call with (done, total)."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
@@ -26,26 +26,28 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def live(
-    draw: Callable[[State], RenderableType], over: Callable[[State], tuple[int, Mapping[int, str]]]
+    draw: Callable[[State], RenderableType], finished: Callable[[State], tuple[int, Mapping[int, str]]]
 ) -> Iterator[Callable[[State], None]]:
-    """Yield what is told how far things are: on a terminal a view, elsewhere a line whenever one of them is over.
+    """Show the state of many tasks; yields a function to call with the current state.
+
+    On a terminal it redraws a view, elsewhere it prints one line for each task that has ended.
 
     Args:
-        draw: the view.
-        over: how many things there are, and a line for each that is over, by its number.
+        draw: makes the view of a state.
+        finished: the number of tasks, and a line for each that has ended, by its number.
     """
     console = Console(stderr=True, highlight=False, markup=False)
-    told: set[int] = set()
+    printed: set[int] = set()
     with Live(console=console, auto_refresh=False, transient=True) as view:
 
         def show(state: State) -> None:
             if console.is_terminal:
                 view.update(draw(state), refresh=True)
                 return
-            total, lines = over(state)
+            total, lines = finished(state)
             for number, line in lines.items():
-                if number not in told:
-                    told.add(number)
-                    console.print(f"{len(told)}/{total} {line}", soft_wrap=True)
+                if number not in printed:
+                    printed.add(number)
+                    console.print(f"{len(printed)}/{total} {line}", soft_wrap=True)
 
         yield show

@@ -1,1 +1,1 @@
-"""Reports to look at: one HTML file with tables that sort and plots, that needs no network."""
+"""Reports: one HTML file with sortable tables and plots, readable without a network."""

@@ -1,4 +1,4 @@
-"""Plots as matplotlib figures, and as SVG that takes the page's colour of text."""
+"""Plots as matplotlib figures, and as SVG in the page's text colour."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = [
     "grouped_bars",
     "learning_curves",
     "lines",
-    "pairs",
     "parallel",
     "rank_histogram",
     "ranked_bars",
     "scatters",
     "to_svg",
     "value_curves",
+    "view_pairs",
 ]
 
 _INK = "#010203"
-"""Stands for the page's colour of text until the SVG is written."""
+"""Placeholder for the page's text colour, replaced when the SVG is written."""
 
 _COLOURS = ("#1b6ca8", "#d1701f", "#3c8d40", "#b3394b", "#7a5ba6", "#8a6d3b", "#5f7f8c", "#c0569f")
 
@@ -49,7 +49,13 @@ class Point(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """Points of one plot: places, which may be names, values, and whether the places are spread by their logarithm."""
+    """The points of one scatter plot.
+
+    Attributes:
+        x: positions: numbers, or names.
+        y: values.
+        log: whether the horizontal axis is logarithmic.
+    """
 
     x: Sequence[Any]
     y: Sequence[float]
@@ -57,7 +63,7 @@ class Scatter(NamedTuple):
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
-    """Validation metric by epoch, a line a run, the chosen epoch marked; None if no run has epochs."""
+    """Plot the validation metric by epoch: a line per run, with its best epoch marked; None if no run has epochs."""
     measured = {name: [epoch for epoch in history if epoch["metrics"]] for name, history in histories.items()}
     metrics = list(dict.fromkeys(next(iter(run[0]["metrics"])) for run in measured.values() if run))
     if not metrics:
@@ -76,7 +82,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
 
 
 def rank_histogram(ranks: Mapping[str, IntArray]) -> Figure:
-    """Share of targets by rank, in bins that double: 1, 2-3, 4-7 and so on; a line a run."""
+    """Plot the share of targets by rank, a line per run; bins double in size: 1, 2-3, 4-7 and so on."""
     highest = max(int(values.max()) for values in ranks.values())
     edges = 2 ** np.arange(int(np.log2(highest)) + 2)
     figure, [axes] = _figure(1)
@@ -90,7 +96,7 @@ def rank_histogram(ranks: Mapping[str, IntArray]) -> Figure:
 
 
 def grouped_bars(values: Mapping[str, Mapping[str, Point]], x: str, y: str) -> Figure:
-    """Bars with intervals: by group (the inner names), side by side for each of the outer names."""
+    """Plot bars with intervals: a cluster per group (inner name), and in it a bar per outer name."""
     groups = list(dict.fromkeys(group for row in values.values() for group in row))
     figure, [axes] = _figure(1)
     width = 0.8 / len(values)
@@ -108,7 +114,7 @@ def grouped_bars(values: Mapping[str, Mapping[str, Point]], x: str, y: str) -> F
 
 
 def lines(values: Mapping[str, Mapping[float, Point]], x: str, y: str) -> Figure:
-    """Lines with intervals, one for each of the outer names."""
+    """Plot lines with intervals, one per outer name."""
     figure, [axes] = _figure(1)
     for colour, (name, row) in zip(_colours(values), values.items(), strict=True):
         places = sorted(row)
@@ -119,18 +125,18 @@ def lines(values: Mapping[str, Mapping[float, Point]], x: str, y: str) -> Figure
     return figure
 
 
-def pairs(clouds: Mapping[str, tuple[Places, Places]], names: tuple[str, str], x: str, y: str) -> Figure:
-    """Points in pairs, a panel a cloud: a circle and a cross of one colour are the two views of one history.
+def view_pairs(plots: Mapping[str, tuple[Places, Places]], names: tuple[str, str], x: str, y: str) -> Figure:
+    """Plot pairs of views, a panel per view plot: circle and cross of one colour are the two views of one history.
 
     Args:
-        clouds: by title, places of the first and of the second views.
+        plots: coordinates of all first and of all second views, by title.
         names: of the two views.
-        x: name of the abscissa.
-        y: name of the ordinate.
+        x: name of the horizontal axis.
+        y: name of the vertical axis.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
-    grid: Sequence[Axes] = figure.subplots(1, len(clouds), squeeze=False)[0].tolist()
-    for axes, (title, (one, other)) in zip(grid, clouds.items(), strict=True):
+    grid: Sequence[Axes] = figure.subplots(1, len(plots), squeeze=False)[0].tolist()
+    for axes, (title, (one, other)) in zip(grid, plots.items(), strict=True):
         colours = mpl.colormaps["hsv"](np.linspace(0, 0.95, len(one)))
         segments = LineCollection(
             [list(pair) for pair in zip(one, other, strict=True)], colors=colours, alpha=0.5
@@ -146,7 +152,7 @@ def pairs(clouds: Mapping[str, tuple[Places, Places]], names: tuple[str, str], x
 
 
 def ranked_bars(values: Mapping[str, float], x: str) -> Figure:
-    """A horizontal bar a name, the longest on top."""
+    """Plot a horizontal bar per name, the longest on top."""
     figure, [axes] = _figure(1)
     names = sorted(values, key=values.__getitem__)
     axes.barh(names, [values[name] for name in names], color=_COLOURS[0])
@@ -155,7 +161,7 @@ def ranked_bars(values: Mapping[str, float], x: str) -> Figure:
 
 
 def scatters(plots: Mapping[str, Scatter], y: str) -> Figure:
-    """A plot a name beside each other, with a common vertical axis."""
+    """Plot scatter plots side by side, one per name, with a common vertical axis."""
     columns = min(len(plots), 3)
     rows = -(-len(plots) // columns)
     figure = Figure(figsize=(7, 2.4 * rows), layout="constrained")
@@ -171,7 +177,7 @@ def scatters(plots: Mapping[str, Scatter], y: str) -> Figure:
 
 
 def best_so_far(values: Sequence[tuple[int, float]], x: str, y: str) -> Figure:
-    """Points in order, and a line of the highest so far."""
+    """Plot points in order, and the running maximum as a line."""
     figure, [axes] = _figure(1)
     places, heights = zip(*values, strict=True)
     axes.plot(places, heights, "o", color=_COLOURS[0], alpha=0.6, label="trial")
@@ -181,7 +187,13 @@ def best_so_far(values: Sequence[tuple[int, float]], x: str, y: str) -> Figure:
 
 
 def value_curves(curves: Sequence[tuple[Mapping[int, float], bool]], x: str, y: str) -> Figure:
-    """Thin lines, those with a mark in colour and above the others."""
+    """Plot thin curves; marked ones are coloured and drawn on top.
+
+    Args:
+        curves: values by position, and whether the curve is marked.
+        x: name of the horizontal axis.
+        y: name of the vertical axis.
+    """
     figure, [axes] = _figure(1)
     for curve, marked in sorted(curves, key=lambda entry: entry[1]):
         axes.plot(
@@ -197,11 +209,11 @@ def value_curves(curves: Sequence[tuple[Mapping[int, float], bool]], x: str, y: 
 
 
 def parallel(axes_: Mapping[str, Scatter], values: Sequence[float]) -> Figure:
-    """A line a trial through its place on each of some axes; the better its value, the darker.
+    """Plot parallel coordinates: a line per trial through its setting on each axis; darker lines have better values.
 
     Args:
-        axes_: places of the trials on each axis; heights are not used.
-        values: of the trials.
+        axes_: positions of the trials on each axis; ``y`` is not used.
+        values: of the trials, higher is better.
     """
     figure, [axes] = _figure(1)
     places = [_places(plot) for plot in axes_.values()]
@@ -221,7 +233,7 @@ def parallel(axes_: Mapping[str, Scatter], values: Sequence[float]) -> Figure:
 
 
 def to_svg(figure: Figure, title: str) -> str:
-    """An ``svg`` element that scales with the page and reads its title aloud."""
+    """A figure as an ``svg`` element that scales with the page; the title is its accessible name."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mclrec", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -248,7 +260,7 @@ def _errors(points: Sequence[Point]) -> tuple[list[float], list[float]]:
 
 
 def _places(plot: Scatter) -> list[float]:
-    """Places as shares of their span; names are numbered in order."""
+    """Positions scaled to 0..1; names are numbered in order."""
     if any(isinstance(value, str | bool) for value in plot.x):
         known = sorted(set(plot.x), key=str)
         numbers = np.array([known.index(value) for value in plot.x], dtype=float)

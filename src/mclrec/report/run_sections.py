@@ -1,4 +1,4 @@
-"""The report on runs: side by side, how they learned, whom they serve well, what they recommend."""
+"""Report on runs: their metrics, learning curves, metrics by group of targets, example recommendations, origin."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _GROUPS = 4
 
 
 def report_runs(directories: Sequence[Path], path: Path) -> Path:
-    """Write the report on one run or several on the same data.
+    """Write the report on one run, or on several runs on the same data.
 
     Args:
-        directories: finished runs; others are compared with the first.
+        directories: of finished runs; all others are compared with the first.
         path: of the HTML file.
 
     Raises:
@@ -55,7 +55,7 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
 
 
 def _named(runs: Sequence[Run]) -> dict[str, Run]:
-    """By model, or by directory where two are of one model."""
+    """Runs by name of the model, or of the directory if several are of that model."""
     models = [run.info["model"] for run in runs]
     return {
         model if models.count(model) == 1 else run.directory.name: run
@@ -110,7 +110,7 @@ def _learning(runs: Mapping[str, Run]) -> Section:
     ]
     pictures = [to_svg(figure, title) for title, figure in figures if figure]
     return Section(
-        "Learning, and ranks", ["Dots are the chosen epochs. Ranks are under U."], pictures=pictures
+        "Learning curves and ranks", ["Dots mark the chosen epochs. Ranks are under U."], pictures=pictures
     )
 
 
@@ -125,12 +125,14 @@ def _groups(runs: Mapping[str, Run]) -> Section:
         values = {name: _by_quantile(table, of(table)) for name, table in tables.items()}
         pictures.append(to_svg(grouped_bars(values, title, f"NDCG@{_CUT} (U)"), f"NDCG@{_CUT} by {title}"))
     return Section(
-        "For whom, and for what", ["Quarters of the targets; 95 % bootstrap intervals."], pictures=pictures
+        "Metrics by history length and popularity",
+        ["Quarters of the targets; 95 % bootstrap intervals."],
+        pictures=pictures,
     )
 
 
 def _by_quantile(table: RankTable, values: IntArray) -> dict[str, Point]:
-    """The metric's mean for quarters of the targets by some number of theirs."""
+    """Mean of the metric over each quarter of the targets, ordered by a number that each target has."""
     gains: FloatArray = per_user(table.ranks, _METRIC, _CUT)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1), method="nearest"))
     found = {}
@@ -145,16 +147,16 @@ def _by_quantile(table: RankTable, values: IntArray) -> dict[str, Point]:
 
 
 def _examples(runs: Mapping[str, Run]) -> Section:
-    """Some users, as drawn by chance, and what the last of the runs recommends them."""
+    """Recommendations of the last run for some users, drawn at random."""
     title = "Examples"
     name, run = list(runs.items())[-1]
     info = run.info
     try:
         data = DataSource(info["data"]["source"], info["data"]["options"]).load()
     except MclrecError as problem:
-        return Section(title, [f"None: the data are not at hand ({problem})"])
+        return Section(title, [f"None: the data cannot be read ({problem})"])
     if data.fingerprint != info["data"]["fingerprint"]:
-        return Section(title, ["None: the data are not those of the run any more."])
+        return Section(title, ["None: the data are no longer those of the run."])
     table = run.ranks("test", "F")
     chosen = np.sort(
         generator(0, Stream.BOOTSTRAP).choice(len(table), min(_EXAMPLES, len(table)), replace=False)
@@ -164,12 +166,12 @@ def _examples(runs: Mapping[str, Run]) -> Section:
         "user",
         f"last {_SHOWN} items, newest last",
         f"{_SHOWN} recommendations of {name}",
-        "did take",
+        "next item",
         "rank",
     ]
     return Section(
         title,
-        [f"{len(rows)} users drawn by chance. Items of the history are not recommended (F)."],
+        [f"{len(rows)} users drawn at random. Items of the history are not recommended (F)."],
         [ResultTable("Histories and recommendations", columns, rows)],
     )
 

@@ -1,4 +1,4 @@
-"""The report on a search: what was tried, what it reached on validation, and which settings matter."""
+"""Report on a search: its trials, their validation metrics, and which settings matter."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from mclrec.search.tuning import Outcome, TrialView
 
 __all__ = ["report_search"]
 
-_FEW = 2
-"""Trials that a plot needs."""
+_MIN_TRIALS = 2
+"""Number of finished trials that the plots need."""
 
 
 def report_search(outcome: Outcome, path: Path) -> Path:
     """Write the report.
 
     Args:
-        outcome: of a search in which a trial is done.
+        outcome: of a search in which at least one trial is done.
         path: of the HTML file.
     """
     done = [trial for trial in outcome.progress.trials if trial.state == "done" and trial.value is not None]
     sections = [_result(outcome)]
-    if len(done) >= _FEW:
+    if len(done) >= _MIN_TRIALS:
         sections += [_history(outcome, done), _settings(outcome, done)]
     sections += [
         Section("Trials", tables=[_trials(outcome)]),
-        Section("Where it comes from", _provenance(outcome)),
+        Section("Where the numbers come from", _provenance(outcome)),
     ]
     return write_page(path, f"Search: {outcome.plan.model} on {outcome.plan.data_name}", sections)
 
@@ -43,7 +43,7 @@ def _result(outcome: Outcome) -> Section:
         f"Compared by validation {progress.metric}.",
     ]
     texts.append(
-        "No trial looks at the test items; the command below trains the best recipe and measures it on them."
+        "No trial uses the test items; the command below trains the best recipe and evaluates it on them."
     )
     base = next((trial for trial in progress.trials if trial.number == 0), None)
     rows = [
@@ -54,11 +54,13 @@ def _result(outcome: Outcome) -> Section:
                 *_cells(outcome, trial),
             ],
         )
-        for name, trial in (("the recipe itself", base), ("the best trial", best))
+        for name, trial in (("the recipe", base), ("the best trial", best))
         if trial is not None and trial.value is not None
     ]
     table = ResultTable(
-        "Beside the recipe that it began with", ["", progress.metric, *outcome.plan.space], rows
+        "The best trial and the recipe that the search began with",
+        ["", progress.metric, *outcome.plan.space],
+        rows,
     )
     return Section("Result", [*texts, outcome.command or ""], [table])
 
@@ -74,7 +76,7 @@ def _history(outcome: Outcome, done: list[TrialView]) -> Section:
     return Section(
         "History",
         [
-            "Left: trials that are done, in the order of their beginning. Right: all trials; the best in colour."
+            "First: finished trials, in the order in which they began. Second: all trials by epoch; the best in colour."
         ],
         pictures=[
             to_svg(best_so_far(values, "trial", f"validation {metric}"), "Validation metric by trial"),
@@ -99,9 +101,9 @@ def _settings(outcome: Outcome, done: list[TrialView]) -> Section:
         to_svg(parallel(plots, values), "Settings of each trial"),
     ]
     if outcome.importance:
-        figure = ranked_bars(outcome.importance, "share in what tells good trials from others")
+        figure = ranked_bars(outcome.importance, "importance (PED-ANOVA)")
         pictures.insert(0, to_svg(figure, "Importance of settings"))
-    texts = ["Importance is PED-ANOVA's, of trials that are done; of few trials it says little."]
+    texts = ["Importance is computed by PED-ANOVA from finished trials; with few trials it is not reliable."]
     return Section("Settings", texts, pictures=pictures)
 
 
@@ -124,11 +126,13 @@ def _trials(outcome: Outcome) -> ResultTable:
         ]
         rows.append((str(trial.number), cells))
     columns = ["trial", "state", outcome.progress.metric, "epochs", "seconds", *outcome.plan.space, "problem"]
-    return ResultTable("All trials", columns, rows, ["A pruned trial's value is the best that it came to."])
+    return ResultTable(
+        "All trials", columns, rows, ["The value of a pruned trial is the best that it reached."]
+    )
 
 
 def _cells(outcome: Outcome, trial: TrialView) -> list[TableCell]:
-    """The trial's settings."""
+    """Cells with the trial's settings."""
     cells = []
     for key in outcome.plan.space:
         value = trial.settings.get(key, "-")
@@ -142,11 +146,11 @@ def _provenance(outcome: Outcome) -> list[str]:
     return [
         f"Data {plan.data_name}, fingerprint {plan.fingerprint}, split {plan.split}.",
         f"Recipe {base.section}: {base.source}. Seed {plan.seed}.",
-        "Drawn by Optuna's TPE, pruned by the median of the other trials at the same epoch.",
+        "Settings are drawn by Optuna's TPE; trials are pruned by the median of the others at the same epoch.",
         *(f"{key}: {dimension}" for key, dimension in plan.space.items()),
     ]
 
 
 def _place(value: Any) -> Any:
-    """Names and truth values as text, numbers as they are."""
+    """A setting's position on an axis: names and booleans as text, numbers unchanged."""
     return str(value) if isinstance(value, str | bool) else value

@@ -1,4 +1,4 @@
-"""The report on a campaign: tables and plots of each target, with what stands behind their numbers."""
+"""Report on a campaign: tables and plots of each target, and the runs behind their numbers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Target
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.report.page import Section, write_page
-from mclrec.report.plots import Point, grouped_bars, lines, pairs, to_svg
+from mclrec.report.plots import Point, grouped_bars, lines, to_svg, view_pairs
 from mclrec.runs.run import LABELS, Run
 
 __all__ = ["draw", "draw_views", "report_outcomes"]
 
 
 def report_outcomes(outcomes: Sequence[Outcome], folder: Path, path: Path) -> Path:
-    """Write the report on what is there of some targets.
+    """Write the report on the results of some targets.
 
     Args:
         outcomes: of the targets.
-        folder: folder of the runs.
+        folder: holds the run directories.
         path: of the HTML file.
 
     Raises:
@@ -36,11 +36,11 @@ def report_outcomes(outcomes: Sequence[Outcome], folder: Path, path: Path) -> Pa
 
 
 def draw(target: Target, measurements: Sequence[Measurement], data: str, label: str, metric: str) -> Figure:
-    """The target's plot of one metric on one data set under one protocol.
+    """Draw one metric of a target, on one data set and under one protocol.
 
     Args:
-        target: one of lines or bars.
-        measurements: of any data, protocol and metric.
+        target: of the kind lines or bars.
+        measurements: of any data, protocol and metric; those of others are skipped.
         data: name of the data set.
         label: U or F.
         metric: as measured.
@@ -61,11 +61,11 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
 
 
 def draw_views(target: Target, plots: Sequence[ViewPlot], data: str) -> Figure:
-    """The target's points on one data set, of the first seed of each row.
+    """Draw a target's view plots on one data set: the first seed of each row.
 
     Args:
-        target: one of plots.
-        plots: of any data set and seed.
+        target: of the kind views.
+        plots: of any data set and seed; those of others are skipped.
         data: name of the data set.
     """
     chosen: dict[str, ViewPlot] = {}
@@ -73,7 +73,7 @@ def draw_views(target: Target, plots: Sequence[ViewPlot], data: str) -> Figure:
         if plot.data == data:
             chosen.setdefault(plot.row, plot)
     places = {f"{data_name(data)}, {row}": (plot.one, plot.other) for row, plot in chosen.items()}
-    return pairs(places, next(iter(chosen.values())).views, target.x, "second direction")
+    return view_pairs(places, next(iter(chosen.values())).views, target.x, "second direction")
 
 
 def _section(outcome: Outcome) -> Section:

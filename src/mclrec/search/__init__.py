@@ -1,4 +1,4 @@
-"""Search: many runs of one model with other settings, by what they reach on validation, never on the test items."""
+"""Hyperparameter search: many runs of one model, compared by validation metric and never by the test items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["check_installed"]
 
 
 def check_installed() -> None:
-    """Whether Optuna is there.
+    """Check that Optuna is installed.
 
     Raises:
         ConfigError: it is not.

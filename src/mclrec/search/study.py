@@ -1,8 +1,9 @@
-"""The journal of a search: which trials there are, who does them, what they gave.
+"""The journal of a search: its trials, which worker does them, and their results.
 
-Optuna keeps the journal, in one file that any number of processes and machines may share, and draws the settings. What
-it does not know is whether a trial that runs has somebody who runs it: whoever does a trial holds a file lock, which
-the system lets go of when its process dies, and the next one takes the trial up where its checkpoint is.
+Optuna keeps the journal, in one file that any number of processes and machines can share, and draws the settings. It
+does not know whether the process of a running trial is still alive. So a worker holds a file lock while it does a
+trial. The operating system releases the lock when the process dies, and the next worker resumes the trial from its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ __all__ = ["ClaimedTrial", "Plan", "Search", "folder_of"]
 
 _NAME = "mclrec"
 _ATTEMPTS = 3
-"""How often a trial is begun before it counts as failed: it may be what kills its workers."""
+"""How often a trial is started before it counts as failed: its settings may be what kills its workers."""
 
 _STARTUP = 5
-"""Trials before the sampler models what it has seen, and before any is pruned. The first is the recipe itself."""
+"""Trials before the sampler models their results, and before any is pruned. The first trial is the recipe."""
 
 _OTHERS = 3
-"""Trials that must have come as far as one that is pruned."""
+"""Trials that must have reached an epoch before another can be pruned at it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is searched; the same for all who share the journal.
+    """What is searched; the same for all workers that share the journal.
 
     Attributes:
         model: name of a registered model.
-        recipe: section or file; None for the data set's own.
-        settings: fixed, before the recipe's.
-        seed: of the search, and of every trial's run.
+        recipe: section of the recipes, or a file; None for the data set's own.
+        settings: fixed settings, which override the recipe's.
+        seed: of the search and of every trial's run.
         split: leave-one-out or time.
-        data_name: what recipes know the data by.
+        data_name: name of the data, by which recipes are found.
         fingerprint: of the data.
     """
 
@@ -69,20 +70,20 @@ class Plan:
 
     @property
     def base(self) -> Recipe:
-        """The recipe that the search begins with."""
+        """The recipe that the search starts from."""
         return resolve(self.model, self.data_name, self.recipe, self.settings)
 
     @property
     def space(self) -> dict[str, Dimension]:
-        """Where it looks."""
+        """The search space: a dimension for each setting."""
         return search_space(self.model, self.data_name, self.recipe, self.settings)
 
     def recipe_with(self, chosen: Mapping[str, Any]) -> Recipe:
-        """The recipe with a trial's settings."""
+        """The recipe with the settings of a trial."""
         return resolve(self.model, self.data_name, self.recipe, {**self.settings, **chosen})
 
     def identity(self) -> dict[str, Any]:
-        """What must not change while a search goes on, flat so that a difference can be named."""
+        """What must stay the same throughout a search, as a flat mapping, so that a difference can be named."""
         base, space = self.base, self.space
         values = {
             **base.config.model_dump(mode="json", by_alias=True),
@@ -100,13 +101,13 @@ class Plan:
 
 @dataclass(slots=True)
 class ClaimedTrial:
-    """A trial that this process does.
+    """A trial that this process has locked for itself.
 
     Attributes:
-        trial: Optuna's.
+        trial: Optuna's trial.
         directory: of its run.
-        lock: held as long as it is done.
-        reported: epochs whose metric the journal has already.
+        lock: held while the trial is done.
+        reported: epochs whose metric is in the journal already.
     """
 
     trial: optuna.Trial
@@ -116,25 +117,25 @@ class ClaimedTrial:
 
     @property
     def number(self) -> int:
-        """From 0."""
+        """Number of the trial, from 0."""
         return self.trial.number
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it tries."""
+        """The settings that the trial tries."""
         return self.trial.params
 
 
 def folder_of(storage: Path) -> Path:
-    """What a search writes beside its journal: data, trials, best recipe, report."""
+    """The folder beside a search's journal for its data, trials, best recipe and report."""
     return storage.with_name(f"{storage.stem}-search")
 
 
 class Search:
-    """A search, shared with whoever opened the same journal.
+    """A search, shared with all processes that open the same journal.
 
     Args:
-        storage: the journal; begun if it is not there.
+        storage: the journal; created if it does not exist.
         plan: what is searched.
 
     Raises:
@@ -151,34 +152,34 @@ class Search:
             _begin(self.study, storage, plan, self._space)
 
     def directory(self, number: int) -> Path:
-        """Of a trial's run."""
+        """Directory of a trial's run."""
         return self.folder / "trials" / f"{number:04d}"
 
     def trials(self) -> list[FrozenTrial]:
-        """All that were begun, and those that wait to be."""
+        """All trials that have been started or are waiting."""
         with _readable(self.storage):
             return self.study.get_trials(deepcopy=False)
 
     def importance(self) -> dict[str, float]:
-        """Share of each setting in what tells good trials from others, most important first."""
+        """Importance of each setting by PED-ANOVA, highest first; empty while too few trials are done."""
         done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         if len(done) < _STARTUP or len({trial.value for trial in done}) == 1:
             return {}
         return optuna.importance.get_param_importances(self.study)
 
-    def take(self, total: int) -> ClaimedTrial | None:
-        """A trial that nobody does: one whose process died or was stopped, else a new one.
+    def claim(self, total: int) -> ClaimedTrial | None:
+        """Claim a trial: one whose process died or was stopped, else a new one.
 
         Args:
             total: trials of the whole search.
 
         Returns:
-            None if there is none now: all are over, or others do them.
+            None if none is available: all have ended, or other workers are doing them.
         """
         with self._turn:
             trials = self.trials()
             for known in trials:
-                if known.state == TrialState.RUNNING and (claimed := self._orphan(known)):
+                if known.state == TrialState.RUNNING and (claimed := self._reclaim(known)):
                     return claimed
             if sum(known.state != TrialState.WAITING for known in trials) >= total:
                 return None
@@ -190,14 +191,14 @@ class Search:
             return ClaimedTrial(trial, self.directory(trial.number), lock, set())
 
     def over(self, total: int) -> bool:
-        """Whether all trials have come to an end."""
+        """Whether all trials have ended."""
         return sum(trial.state.is_finished() for trial in self.trials()) >= total
 
     def report(self, claimed: ClaimedTrial, epoch: int, value: float) -> None:
-        """Tell what an epoch reached.
+        """Record the metric of an epoch.
 
         Raises:
-            optuna.TrialPruned: it is not worth going on.
+            optuna.TrialPruned: the trial is to be stopped.
         """
         if epoch not in claimed.reported:
             claimed.reported.add(epoch)
@@ -206,20 +207,20 @@ class Search:
             raise optuna.TrialPruned
 
     def finish(self, claimed: ClaimedTrial, value: float) -> None:
-        """The trial came to its end and reached ``value`` on validation."""
+        """End a trial that finished, with its validation metric."""
         self._end(claimed, TrialState.COMPLETE, value)
 
     def prune(self, claimed: ClaimedTrial) -> None:
-        """The trial was stopped as not worth going on."""
+        """End a trial that was pruned."""
         self._end(claimed, TrialState.PRUNED)
 
     def fail(self, claimed: ClaimedTrial, problem: str) -> None:
-        """The trial's settings cannot be trained."""
+        """End a trial whose settings cannot be trained."""
         claimed.trial.set_user_attr("problem", problem)
         self._end(claimed, TrialState.FAIL)
 
     def leave(self, claimed: ClaimedTrial) -> None:
-        """Somebody else may go on with the trial; that it was left does not count against it."""
+        """Release an unfinished trial for another worker; this does not count as an attempt."""
         claimed.trial.set_user_attr("attempts", 0)
         claimed.lock.release()
 
@@ -228,8 +229,8 @@ class Search:
             self.study.tell(claimed.trial, value, state)
         claimed.lock.release()
 
-    def _orphan(self, known: FrozenTrial) -> ClaimedTrial | None:
-        """A trial that runs and has nobody who runs it, claimed up; None if somebody does, or if it is given up."""
+    def _reclaim(self, known: FrozenTrial) -> ClaimedTrial | None:
+        """Claim a running trial whose process is gone; None if it is still held, or has been started too often."""
         lock = lock_of(self.directory(known.number))
         try:
             lock.acquire(timeout=0)
@@ -240,15 +241,15 @@ class Search:
         claimed = ClaimedTrial(trial, self.directory(known.number), lock, set(known.intermediate_values))
         attempts = known.user_attrs.get("attempts", 0)
         if attempts >= _ATTEMPTS:
-            self.fail(claimed, f"its process ended {attempts} times before it did; look at its memory")
+            self.fail(claimed, f"its process died {attempts} times; check its memory use")
             return None
-        for key, distribution in self._space.items():  # what was not drawn yet when it died
+        for key, distribution in self._space.items():  # those that had not been drawn when its process died
             _draw(trial, key, distribution)
         trial.set_user_attr("attempts", attempts + 1)
         return claimed
 
     def _seed(self, number: int) -> None:
-        """What a trial draws depends on the search's seed, its number and the trials before, not on who draws."""
+        """Seed the sampler by trial number, so that what is drawn does not depend on which worker draws it."""
         seed = int(generator(self.plan.seed, Stream.SEARCH, number).integers(1 << 32))
         self.study.sampler = optuna.samplers.TPESampler(
             seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_STARTUP
@@ -257,8 +258,9 @@ class Search:
 
 def _open(storage: Path, plan: Plan) -> optuna.Study:
     training = plan.base.training
-    # The median and not Hyperband: its brackets need some ten trials each before the sampler knows anything, which is
-    # more than most searches have. A trial gets as many epochs as early stopping grants one that does not improve.
+    # The median and not Hyperband, whose brackets need some ten trials each before the sampler learns anything: more
+    # than most searches have. Before it can be pruned, a trial gets as many epochs as early stopping grants
+    # one that does not improve.
     pruner = optuna.pruners.MedianPruner(
         n_startup_trials=_STARTUP,
         n_warmup_steps=min(training.patience, training.epochs // 2),
@@ -275,7 +277,7 @@ def _open(storage: Path, plan: Plan) -> optuna.Study:
 
 
 def _begin(study: optuna.Study, storage: Path, plan: Plan, space: Mapping[str, BaseDistribution]) -> None:
-    """A new journal gets the search's identity and the recipe itself as its first trial; an old one is compared."""
+    """Give a new journal the search's identity and the recipe as its first trial; check the identity of an old one."""
     identity = json.loads(json.dumps(plan.identity()))
     known = study.user_attrs.get("identity")
     if known is None:
@@ -285,8 +287,8 @@ def _begin(study: optuna.Study, storage: Path, plan: Plan, space: Mapping[str, B
     for key in sorted(known.keys() | identity.keys()):
         if known.get(key) != identity.get(key):
             raise ConfigError(
-                f"{storage}: a search with another {key}: it has {known.get(key)!r}, now it is "
-                f"{identity.get(key)!r}; give another --storage"
+                f"{storage}: belongs to a search with another {key}: {known.get(key)!r} there, but "
+                f"{identity.get(key)!r} here; give another --storage"
             )
 
 
@@ -300,7 +302,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def _draw(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> None:
-    """The trial's value of a setting; what was drawn before stays."""
+    """Draw the trial's value of a setting, unless it has one already."""
     if isinstance(distribution, CategoricalDistribution):
         trial.suggest_categorical(key, distribution.choices)
     elif isinstance(distribution, IntDistribution):
@@ -315,7 +317,7 @@ def _draw(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> None
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna says nothing of its own; what it said before is as it was."""
+    """Silence Optuna's log, and restore its level afterwards."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -326,7 +328,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _readable(storage: Path) -> Iterator[None]:
-    """Errors of reading the journal, with its name."""
+    """Turn errors of reading the journal into one that names the file."""
     try:
         yield
     except (ValueError, KeyError, UnicodeDecodeError) as problem:

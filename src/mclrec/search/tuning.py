@@ -1,4 +1,4 @@
-"""Search for the best settings of a model on some data, by several workers; go on where an earlier call ended."""
+"""Search for a model's best settings with several workers, and continue an earlier search."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class TuneRequest:
-    """What is searched.
+    """A request to search.
 
     Attributes:
-        data: the data, a name or a path.
+        data: the data, or their name or path.
         model: name of a registered model.
-        recipe: section or file; None for the data set's own.
-        settings: fixed, before the recipe's; they are not searched.
-        seed: of the search, and of every trial's run.
-        storage: the journal; by data and model under ``runs/tune`` if None.
+        recipe: section of the recipes, or a file; None for the data set's own.
+        settings: fixed settings, which override the recipe's and are not searched.
+        seed: of the search and of every trial's run.
+        storage: the journal; one under ``runs/tune``, by data and model, if None.
         device: auto, cpu or cuda.
         split: leave-one-out or time.
         track: what runs are tracked with.
@@ -62,15 +62,15 @@ class TuneRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
-    """One trial, as the journal tells it.
+    """The state of one trial, read from the journal.
 
     Attributes:
-        number: from 0, which is the recipe itself.
+        number: from 0; trial 0 is the recipe.
         state: open, running, left (its process was stopped or died), done, pruned or failed.
-        settings: what it tries.
-        value: validation metric: the best of a trial that is done, the best so far of another.
+        settings: that it tries.
+        value: the best validation metric, so far if the trial is not done.
         by_epoch: validation metric of each epoch so far.
-        seconds: since it was begun.
+        seconds: since it was started.
         problem: why it failed.
     """
 
@@ -85,13 +85,13 @@ class TrialView:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search is.
+    """Progress of a search.
 
     Attributes:
-        trials: those that were begun, by number.
-        total: of the whole search.
-        metric: what is compared on validation.
-        elapsed: seconds since this call's start.
+        trials: those that have been started, by number.
+        total: number of trials of the whole search.
+        metric: the validation metric by which trials are compared.
+        elapsed: seconds since the start of this call.
     """
 
     trials: Sequence[TrialView]
@@ -100,33 +100,32 @@ class Progress:
     elapsed: float
 
     def count(self, *states: str) -> int:
-        """How many trials are in one of some states."""
+        """Number of trials that are in one of the states."""
         return sum(trial.state in states for trial in self.trials)
 
     @property
     def complete(self) -> bool:
-        """Whether all trials have come to an end."""
+        """Whether all trials have ended."""
         return self.count("done", "pruned", "failed") >= self.total
 
     @property
     def best(self) -> TrialView | None:
-        """The first of the best trials that are done."""
+        """The best finished trial; the first of them on a tie."""
         done = [trial for trial in self.trials if trial.state == "done"]
         return max(done, key=lambda trial: trial.value or 0.0, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call gave.
+    """The result of a call of `tune`.
 
     Attributes:
-        progress: how far the search is.
+        progress: of the search.
         plan: what is searched.
-        folder: holds the trials' runs and what comes out.
-        recipe: TOML file of the best trial; None as long as none is done.
-        command: trains it, and measures it on the test items.
-        importance: share of each setting in what tells good trials from others (PED-ANOVA, Watanabe et al., IJCAI
-            2023); empty as long as few trials are done.
+        folder: holds the trials' runs, the best recipe and the report.
+        recipe: TOML file of the best trial; None while no trial is done.
+        command: trains the best recipe and evaluates it on the test items.
+        importance: of each setting, by PED-ANOVA (Watanabe et al., IJCAI 2023); empty while few trials are done.
     """
 
     progress: Progress
@@ -138,12 +137,12 @@ class Outcome:
 
 
 def default_storage(data_name: str, model: str) -> Path:
-    """Where a search's journal is if nobody says."""
+    """The journal's default path."""
     return Path("runs") / "tune" / f"{data_name}-{model}.journal"
 
 
 def look_at_space(request: TuneRequest) -> dict[str, tuple[Dimension, Any]]:
-    """What would be searched, and the recipe's own value, by setting; nothing is written.
+    """The search space and the recipe's own value, by setting; writes nothing.
 
     Raises:
         MclrecError: as `tune`.
@@ -164,22 +163,22 @@ def tune(
 ) -> Outcome:
     """Search until there are ``trials`` trials, counted over all calls with the same journal.
 
-    The first trial is the recipe itself. Ctrl-C, SIGTERM and the end of the budget let running trials write a
-    checkpoint; the next call goes on from there, and so does another process when one dies. Trials are compared by the
-    best validation metric of their recipe; nothing looks at the test items.
+    The first trial is the recipe. On Ctrl-C, on SIGTERM and when the budget is spent, running trials write a
+    checkpoint, from which the next call resumes; so does another worker when one dies. Trials are compared by their
+    best validation metric; the test items are never used.
 
     Args:
         request: what is searched.
-        trials: of the whole search.
+        trials: number of trials of the whole search.
         workers: processes of this call; they share the processor's cores, and the journal with any other call.
         budget: seconds after which it stops.
-        show: told about progress twice a second.
+        show: called with the progress twice a second.
 
     Raises:
         MclrecError: of the kind that says what is wrong.
     """
     started = time.monotonic()
-    _check_words(request)
+    _check_request(request)
     data, source = open_source(request.data)
     plan = _plan(request, data)
     make_split(data, request.split)
@@ -204,8 +203,8 @@ def tune(
     return _outcome(progress(), job, search)
 
 
-def _check_words(request: TuneRequest) -> None:
-    """Find mistakes that need no data before data are read."""
+def _check_request(request: TuneRequest) -> None:
+    """Find the mistakes that can be found before the data are read."""
     Plan(request.model, request.recipe, request.settings, request.seed, request.split, "", "").identity()
     resolve_device(request.device)
     if request.track is not None:
@@ -225,7 +224,7 @@ def _plan(request: TuneRequest, data: SequenceData) -> Plan:
 
 
 def _prepared(data: SequenceData, folder: Path) -> Path:
-    """The data as workers map them; written by the first call."""
+    """Directory of the data as workers map them into memory; written by the first call."""
     if not is_saved(folder):
         data.save(folder)
     elif SequenceData.load(folder).fingerprint != data.fingerprint:

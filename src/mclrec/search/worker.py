@@ -1,4 +1,4 @@
-"""Does trials, one after the other, beside others that do the same."""
+"""A worker of a search: claims trials, one after the other, and trains them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _POLL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every worker of one call does.
+    """What each worker of one call is given.
 
     Attributes:
         storage: the journal.
         plan: what is searched.
-        data: prepared data, mapped into memory and so shared by the workers.
-        place: what the user calls the data, for commands.
-        trials: of the whole search.
+        data: directory of the prepared data, which the workers map into memory and so share.
+        place: the data as the user named them, for commands.
+        trials: number of trials of the whole search.
         device: auto, cpu or cuda.
         track: what runs are tracked with.
     """
@@ -48,13 +48,14 @@ class Job:
 
 
 def do_trials(job: Job) -> bool:
-    """Do what nobody else does until all trials are over; False if a signal ended it.
+    """Do trials until all have ended. While other workers still have trials, wait, to take over if they die.
 
-    What others are at is waited for, lest they die.
+    Returns:
+        False if a signal ended it.
     """
     search = Search(job.storage, job.plan)
     while True:
-        claimed = search.take(job.trials)
+        claimed = search.claim(job.trials)
         if claimed is not None:
             if not _attempt(search, claimed, job):
                 return False
@@ -65,25 +66,25 @@ def do_trials(job: Job) -> bool:
 
 
 def command(job: Job, recipe: str | Path | None, settings: Mapping[str, Any] | None = None) -> str:
-    """The command line that trains with some settings, and measures on the test items."""
+    """The command line that trains with some settings and evaluates on the test items."""
     plan = job.plan
     return train_command(job.place, plan.model, plan.seed, recipe=recipe, settings=settings, split=plan.split)
 
 
 class _PruningReporter(SilentReporter):
-    """Tells the search what each epoch reached, and ends the training when it says so."""
+    """Reports the validation metric of each epoch to the search, which can prune the trial."""
 
     def __init__(self, search: Search, claimed: ClaimedTrial) -> None:
         self._search, self._taken = search, claimed
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """See `Reporter`."""
+        """Report the epoch's validation metric; implements `Reporter.epoch_finished`."""
         for value in record.metrics.values():
             self._search.report(self._taken, record.epoch, value)
 
 
 def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
-    """Whether the trial came to some end; what is no fault of its settings ends the worker instead."""
+    """Train a trial; whether it ended. Errors that its settings did not cause end the worker."""
     try:
         run = train(_request(claimed, job), _PruningReporter(search, claimed))
     except optuna.TrialPruned:

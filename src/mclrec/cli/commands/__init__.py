@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from mclrec.cli.app import app
-from mclrec.cli.commands import (
-    demo,
-    export,
-    listing,
-    prepare,
-    recommend,
-    reproduce,
-    results,
-    serve,
-    train,
-    tune,
-)  # isort: skip
+
+# isort: off
+from mclrec.cli.commands import train, tune, results, recommend, export, serve
+from mclrec.cli.commands import reproduce, prepare, listing, demo
+# isort: on
 
 __all__ = [
     "app",

@@ -49,7 +49,10 @@ def datasets(
         bool, typer.Option("--groups", help="Group users by sequence length, as in the paper's table 5.")
     ] = False,
 ) -> None:
-    """List the named data sets, or the sizes of one, as in the paper's tables 2 and 5."""
+    """List the named data sets, or the sizes of one.
+
+    Sizes are those of the paper's table 2, or of its table 5 with --groups.
+    """
     if name is not None:
         _print_sizes(name, groups=groups)
     elif groups:

@@ -1,4 +1,4 @@
-"""``mclrec prepare``."""
+"""``mclrec prepare``: turns a log into prepared data once, for many runs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ from mclrec.cli.options import (
 def prepare(
     data: Annotated[
         str,
-        typer.Argument(
-            metavar="DATA", help="Name of a data set, path of a log, or a folder of Parquet parts."
-        ),
+        typer.Argument(metavar="DATA", help="Name of a data set, path of a log, or folder of Parquet files."),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the prepared data.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory for the prepared data.")],
     engine: Annotated[
         str,
-        typer.Option(metavar="NAME", help="duckdb, polars, pandas or spark; the result is the same."),
+        typer.Option(
+            metavar="NAME",
+            help="Reads the log: duckdb, polars, pandas or spark, with the same result.",
+        ),
     ] = "duckdb",
     min_count: MinCount = None,
     drop_repeats: DropRepeats = False,
@@ -51,7 +52,10 @@ def prepare(
     file_order: FileOrder = False,
     header: Header = None,
 ) -> None:
-    """Turn a log into sequences once, for many runs; they are mapped into memory and not read into it."""
+    """Turn a log into prepared data once, for many runs.
+
+    Runs map prepared data into memory instead of reading the log again.
+    """
     from mclrec.data.columns import Columns
     from mclrec.data.sources import load
 

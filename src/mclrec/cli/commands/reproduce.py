@@ -1,4 +1,4 @@
-"""``mclrec reproduce``: does a campaign, with a view of its runs meanwhile and the tables at the end."""
+"""``mclrec reproduce``: does the runs of a campaign, shows their progress, and prints its tables."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
+    BudgetOption,
     SettingOption,
     TrackOption,
     examples,
@@ -36,7 +37,7 @@ _SHOWN = 12
     epilog=examples(
         "mclrec reproduce table4 --datasets complete-journey --seeds 3",
         "mclrec reproduce table3 --datasets beauty --models sasrec,mclrec --dry-run",
-        "mclrec reproduce table4 --datasets beauty --recipe sequences  (cheaper than prefixes)",
+        "mclrec reproduce table4 --datasets beauty --recipe sequences  (trains faster than prefixes)",
         "mclrec reproduce figure6 --datasets beauty --points 4",
         "mclrec reproduce all --budget 480",
     )
@@ -50,40 +51,48 @@ def reproduce(
         ),
     ],
     datasets: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Names or paths; the paper's three if not given.")
+        str | None,
+        typer.Option(metavar="A,B", help="Names or paths; the paper's three data sets if not given."),
     ] = None,
     models: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Which to compare; all of the paper's if not given.")
+        str | None, typer.Option(metavar="A,B", help="Models to compare; all of the paper's if not given.")
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Runs of each, with seeds from 1.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Runs of each system, with the seeds 1 to N.")
+    ] = 1,
     workers: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="Processes, as many as there are cores, four at most, if not given; more may be started beside, "
-            "also elsewhere.",
+            help="Worker processes; one per core, at most four, if not given. The same command adds more, also on "
+            "other machines that share DIR.",
         ),
     ] = None,
-    budget: Annotated[
-        float | None, typer.Option(metavar="MINUTES", min=0, help="Stop then; the next call goes on.")
-    ] = None,
+    budget: BudgetOption = None,
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|MODEL=NAME,...",
-            help="Section of the models' recipes, of all or of some; the data set's own if not given.",
+            help="Section of the recipes, of all models or by model; the data set's own recipe if not given.",
         ),
     ] = None,
     points: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="At most so many points of a curve, spread evenly.")
+        int | None, typer.Option(metavar="N", min=2, help="Most points of a curve, spread evenly.")
     ] = None,
     setting: SettingOption = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Of runs and tables.")] = Path("runs/reproduce"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the runs and tables.")] = Path(
+        "runs/reproduce"
+    ),
     track: TrackOption = None,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Only print the plan and its time.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the planned runs and their time.")
+    ] = False,
 ) -> int:
-    """Make a table or figure of the paper. What is done is not run again; an interrupted campaign goes on."""
+    """Reproduce a table or figure of the paper.
+
+    Finished runs are kept, and the same command continues an interrupted campaign.
+    """
     from mclrec.experiments.target import PAPER_DATASETS, Scope
     from mclrec.recipes import parse_setting
 
@@ -102,7 +111,7 @@ def reproduce(
 
 
 def _by_model(recipe: str | None) -> str | dict[str, str] | None:
-    """``MODEL=NAME,...`` as a mapping; anything else is for all models."""
+    """Parse ``MODEL=NAME,...`` as a mapping; any other text is for all models."""
     if recipe is None or "=" not in recipe:
         return recipe
     return dict(_pair(part) for part in names(recipe))
@@ -223,9 +232,7 @@ def _say_where(console: Console, outcomes: Sequence[Outcome], progress: Progress
         console.print(f"{out / outcome.name}: tables.md, tables.tex")
     if not progress.complete:
         missing = len(progress.runs) - progress.count("done")
-        console.print(
-            f"{missing} of {len(progress.runs)} runs are not done; the same command goes on with them"
-        )
+        console.print(f"{missing} of {len(progress.runs)} runs are not done; the same command does them")
 
 
 def _name(planned: PlannedRun) -> str:

@@ -1,4 +1,4 @@
-"""``mclrec evaluate``, ``compare`` and ``report``: what runs are worth."""
+"""``mclrec evaluate``, ``mclrec compare`` and ``mclrec report``: the results of finished runs."""
 
 from __future__ import annotations
 
@@ -28,18 +28,26 @@ from mclrec.cli.tables import output, print_comparison, print_metrics
 def evaluate(
     run: RunArgument,
     seen: SeenOption = "keep",
-    split: Annotated[Literal["validation", "test"], typer.Option(help="Which held-out items.")] = "test",
+    split: Annotated[
+        Literal["validation", "test"], typer.Option(help="Which held-out items to rank.")
+    ] = "test",
     k: Annotated[
         list[int] | None,
-        typer.Option("--k", metavar="N", min=1, help="Cut, may be repeated; 5, 10 and 20 if not given."),
+        typer.Option(
+            "--k",
+            metavar="N",
+            min=1,
+            help="Metric cutoff; may be repeated. 5, 10 and 20 if not given.",
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Where the data are, if not where they were.")
+        str | None,
+        typer.Option(metavar="DATA", help="The data, if they are no longer where the run read them."),
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Rank a run's held-out items among the whole catalogue."""
+    """Evaluate a run by ranking its held-out items among the whole catalogue."""
     from mclrec.cli.progress import counting
     from mclrec.runs.evaluate import evaluate_run
 
@@ -54,18 +62,26 @@ def evaluate(
         output().print(f"{result.protocol.description}; {result.num_targets} targets")
 
 
-@app.command(epilog=examples("mclrec compare runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1"))
+@app.command(
+    epilog=examples(
+        "mclrec compare runs/beauty-sasrec-seed1 runs/beauty-mclrec-seed1",
+        "mclrec compare runs/beauty-sasrec-seed* runs/beauty-mclrec-seed* --metric hr@20 --seen drop",
+    )
+)
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Runs on the same data; the first is the baseline.")
     ],
     metric: Annotated[
-        str, typer.Option(metavar="NAME", help="What is tested: hr@N, ndcg@N or mrr@N.")
+        str, typer.Option(metavar="NAME", help="Metric of the significance test: hr@N, ndcg@N or mrr@N.")
     ] = "ndcg@10",
     seen: SeenOption = "keep",
     as_json: JsonOption = False,
 ) -> None:
-    """Runs side by side, with paired-bootstrap p-values against the first; seeds of one system are averaged."""
+    """Compare runs with the first of them, by a paired bootstrap.
+
+    Seeds of one system are averaged.
+    """
     from mclrec.runs.compare import compare_runs
 
     label = "U" if seen == "keep" else "F"
@@ -86,7 +102,7 @@ def report(
     places: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...|DIR", help="Runs on the same data, or what mclrec reproduce has written."
+            metavar="RUN...|DIR", help="Runs on the same data, or the output directory of mclrec reproduce."
         ),
     ],
     out: Annotated[
@@ -94,7 +110,10 @@ def report(
         typer.Option(metavar="FILE", help="HTML file; report.html in the first directory if not given."),
     ] = None,
 ) -> None:
-    """Write one HTML file with tables and plots, that needs no network: of runs, or of a campaign."""
+    """Write an HTML report on runs or on a campaign.
+
+    It is one file with tables and plots that loads nothing from the network.
+    """
     from mclrec.report.page import write_report
 
     typer.echo(write_report(places, out))

@@ -1,4 +1,4 @@
-"""``mclrec train``: trains one model, with progress meanwhile and its metrics at the end."""
+"""``mclrec train``: trains one model, shows its progress, and prints its metrics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         "mclrec train complete-journey --model sasrec --seed 2",
         "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
         "mclrec train newer.csv --from runs/log-mclrec-seed1",
-        "mclrec models mclrec  (what --set and --recipe take)",
+        "mclrec models mclrec  (lists the settings and recipes of mclrec)",
     )
 )
 def train(
@@ -55,7 +55,8 @@ def train(
     recipe: RecipeOption = None,
     setting: SettingOption = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Of the run; a free one under runs/ if not given.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of the run; a new one under runs/ if not given."),
     ] = None,
     seed: SeedOption = 1,
     device: DeviceOption = "auto",
@@ -65,22 +66,24 @@ def train(
             "--processes",
             metavar="N",
             min=1,
-            help="That share each batch, on this machine; see also torchrun.",
+            help="Training processes on this machine, which share each batch; for several machines, use torchrun.",
         ),
     ] = 1,
     shard_items: Annotated[
         bool,
         typer.Option(
             "--shard-items",
-            help="Let the processes share out the rows of the item table: for catalogues of millions.",
+            help="Shard the item table over the processes, for catalogues of millions of items.",
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted or killed run.")
+        bool, typer.Option("--resume", help="Resume an interrupted run from its checkpoint.")
     ] = False,
     base: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="Go on from an earlier model, on a newer log."),
+        typer.Option(
+            "--from", metavar="RUN", help="Start from the weights of an earlier run, on a newer log."
+        ),
     ] = None,
     split: SplitOption = "leave-one-out",
     min_count: MinCount = None,
@@ -92,9 +95,9 @@ def train(
     file_order: FileOrder = False,
     header: Header = None,
     track: TrackOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing until the end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")] = False,
 ) -> int:
-    """Train a model on a log, measure it under both protocols, and write its directory."""
+    """Train a model, evaluate it under both protocols, and write a run directory."""
     from mclrec.cli.launch import is_one_of_several, run_processes
 
     words: list[str] = context.obj["words"]
@@ -124,7 +127,7 @@ def train(
 
 
 def _without_resume(words: list[str]) -> list[str]:
-    """The words of the command as it was first given."""
+    """The words of the command without ``--resume``."""
     return [word for word in words if word != "--resume"]
 
 
@@ -148,7 +151,7 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
     if "--out" not in words:
         words += ["--out", str(run.directory)]
     Console(stderr=True).print(
-        f"interrupted; {run.directory} holds the best weights so far. Go on with:\n  "
+        f"interrupted; {run.directory} holds the best weights so far. Resume with:\n  "
         f"{shlex.join([*words, '--resume'])}",
         highlight=False,
         soft_wrap=True,

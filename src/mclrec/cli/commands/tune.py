@@ -1,4 +1,4 @@
-"""``mclrec tune``: searches for settings, with a view of the trials meanwhile and the best of them at the end."""
+"""``mclrec tune``: searches for settings, shows the trials, and prints the best of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
+    BudgetOption,
     DataArgument,
     DeviceOption,
     DropRepeats,
@@ -51,7 +52,7 @@ _STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
     epilog=examples(
         "mclrec tune complete-journey --trials 30 --workers 2",
         "mclrec tune log.csv --model sasrec --set max_length=20 --dry-run",
-        "mclrec tune beauty --storage /shared/beauty.journal  (on several machines)",
+        "mclrec tune beauty --storage /shared/beauty.journal  (run it on several machines)",
     )
 )
 def tune(
@@ -60,24 +61,31 @@ def tune(
     recipe: RecipeOption = None,
     setting: SettingOption = None,
     trials: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Of the whole search, over all calls and machines.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Number of trials of the whole search, over all calls and machines."
+        ),
     ] = 50,
     workers: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Processes; the same command beside adds its own.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Worker processes; running the command a second time adds more.",
+        ),
     ] = 1,
     storage: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Journal that all share; under runs/tune, by data and model, if not given."
+            metavar="FILE",
+            help="Journal that all workers share; one under runs/tune, by data and model, if not given.",
         ),
     ] = None,
     seed: SeedOption = 1,
     device: DeviceOption = "auto",
-    budget: Annotated[
-        float | None, typer.Option(metavar="MINUTES", min=0, help="Stop then; the next call goes on.")
-    ] = None,
+    budget: BudgetOption = None,
     track: TrackOption = None,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Only print what would be searched.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only print the search space.")] = False,
     split: SplitOption = "leave-one-out",
     min_count: MinCount = None,
     drop_repeats: DropRepeats = False,
@@ -88,7 +96,10 @@ def tune(
     file_order: FileOrder = False,
     header: Header = None,
 ) -> int:
-    """Search for a model's best settings by validation. An interrupted search goes on with the same command."""
+    """Search for a model's best settings by its validation metric.
+
+    The same command continues an interrupted search.
+    """
     from mclrec.recipes import parse_setting
     from mclrec.runs.sources import DataSource
     from mclrec.search import check_installed
@@ -115,10 +126,10 @@ def tune(
 
 
 def _tune(request: TuneRequest, trials: int, workers: int, budget: float | None) -> int:
-    """Search; the exit status is 1 if no trial was done, 130 if the search is not complete."""
+    """Search and print the result; the exit status is 1 if no trial succeeded, 130 if the search is not complete."""
     from mclrec.search.tuning import tune
 
-    with live(_drawn, _over) as show:
+    with live(_drawn, _finished) as show:
         outcome = tune(
             request,
             trials=trials,
@@ -128,14 +139,14 @@ def _tune(request: TuneRequest, trials: int, workers: int, budget: float | None)
         )
     console = output()
     console.print(_table(outcome.progress, _ranked(outcome.progress)[:_SHOWN]))
-    _say_how_it_ended(console, outcome)
+    _print_outcome(console, outcome)
     if not outcome.progress.complete:
         return 130
     return 0 if outcome.recipe else 1
 
 
 def _dry_run(request: TuneRequest) -> None:
-    """The space, and the recipe's own values in it."""
+    """Print the search space and the recipe's own values."""
     from mclrec.search.tuning import look_at_space
 
     console = output()
@@ -147,8 +158,8 @@ def _dry_run(request: TuneRequest) -> None:
     console.print(table)
 
 
-def _over(progress: Progress) -> tuple[int, dict[int, str]]:
-    """A line for each trial that is over."""
+def _finished(progress: Progress) -> tuple[int, dict[int, str]]:
+    """The number of trials, and a line for each that has ended."""
     return progress.total, {
         trial.number: f"trial {trial.number}: {trial.state}, {len(trial.by_epoch)} epochs, "
         f"{progress.metric} {_value(trial)}, {_settings(trial.settings)}"
@@ -159,16 +170,16 @@ def _over(progress: Progress) -> tuple[int, dict[int, str]]:
 
 def _drawn(progress: Progress) -> RenderableType:
     head = Text(
-        f"{progress.count('done', 'pruned', 'failed')} of {progress.total} trials over "
+        f"{progress.count('done', 'pruned', 'failed')} of {progress.total} trials finished "
         f"({progress.count('pruned')} pruned, {progress.count('failed')} failed), "
-        f"{progress.count('running')} running; {timedelta(seconds=round(progress.elapsed))} so far",
+        f"{progress.count('running')} running; {timedelta(seconds=round(progress.elapsed))} elapsed",
         style="bold",
     )
     return Group(head, _table(progress, _ranked(progress)[:_SHOWN]))
 
 
 def _ranked(progress: Progress) -> list[TrialView]:
-    """What runs, then what is done, best first, then the rest."""
+    """Trials in the order shown: running, done (best first), then the rest."""
     order = {"running": 0, "left": 1, "done": 2, "pruned": 3, "failed": 4}
     return sorted(
         progress.trials, key=lambda trial: (order[trial.state], -(trial.value or 0.0), trial.number)
@@ -192,26 +203,26 @@ def _table(progress: Progress, trials: list[TrialView]) -> Table:
     return table
 
 
-def _say_how_it_ended(console: Console, outcome: Outcome) -> None:
+def _print_outcome(console: Console, outcome: Outcome) -> None:
     from mclrec.report.page import write_search_report
 
     progress = outcome.progress
     if not progress.complete:
-        over = progress.count("done", "pruned", "failed")
-        console.print(f"{over} of {progress.total} trials are over; the same command goes on with the others")
+        finished = progress.count("done", "pruned", "failed")
+        console.print(f"{finished} of {progress.total} trials are finished; the same command does the others")
     best, recipe = progress.best, outcome.recipe
     if best is None or recipe is None:
-        console.print(f"no trial is done yet; their runs are in {outcome.folder}")
+        console.print(f"no trial is done yet; the runs are in {outcome.folder}")
         return
     first = next((trial for trial in progress.trials if trial.number == 0 and trial.state == "done"), None)
-    beside = f" (the recipe itself: {first.value:.4f})" if first and first.value is not None else ""
+    beside = f" (the recipe: {first.value:.4f})" if first and first.value is not None else ""
     console.print(f"\nBest: trial {best.number}, validation {progress.metric} {best.value:.4f}{beside}")
     console.print(f"Its recipe: {recipe}")
     try:
         console.print(f"Report: {write_search_report(outcome)}")
     except ConfigError as problem:
         console.print(f"No report: {problem}")
-    console.print(f"Train it, and measure it on the test items:\n  {outcome.command}", soft_wrap=True)
+    console.print(f"Train it and evaluate it on the test items:\n  {outcome.command}", soft_wrap=True)
 
 
 def _value(trial: TrialView) -> str:
