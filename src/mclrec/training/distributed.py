@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -48,6 +49,9 @@ def process_group(device: torch.device, environment: Mapping[str, str] = os.envi
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(environment.get("LOCAL_RANK", "0")))
+    # The optimisers import it in any case. Imported when there is a group already, it keeps that group alive for ever,
+    # whose threads then run into the end of the interpreter: "terminate called without an active exception".
+    import_module("torch._dynamo")
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     with lost():
         dist.init_process_group(backend, timeout=_LONGEST_STEP)
