@@ -19,7 +19,9 @@ from benchmarks.report import print_findings, write_report
 from benchmarks.rows import ROWS
 from benchmarks.session import FULL, QUICK, Budget, Session
 
-app = typer.Typer(help="Speed and memory, beside peers.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Benchmarks: speed and memory beside other libraries.", no_args_is_help=True, add_completion=False
+)
 _console = Console(highlight=False)
 if not _console.is_terminal:
     _console.width = 200  # in a file, lines stay whole
@@ -27,28 +29,32 @@ if not _console.is_terminal:
 
 @app.command("list")
 def list_rows() -> None:
-    """Name the rows; those of `bench` run unless others are named."""
+    """List the rows. `run` without names runs those of the part `bench`."""
     for name, row in ROWS.items():
         _console.print(f"{name:16} {row.part:9} {row.title}", soft_wrap=True)
 
 
 @app.command()
 def run(
-    rows: Annotated[list[str] | None, typer.Argument(help="rows to run", show_default=False)] = None,
+    rows: Annotated[list[str] | None, typer.Argument(help="Rows to run.", show_default=False)] = None,
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="minutes only, less of everything; results of their own")
+        bool, typer.Option("--quick", help="Measure less, in minutes; results go to a folder of their own.")
     ] = False,
     without_spill: Annotated[
-        bool, typer.Option("--without-spill", help="leave out the log that is larger than memory")
+        bool, typer.Option("--without-spill", help="Leave out the log that is larger than memory.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(help="of every process [default: all cores]")] = None,
-    scratch: Annotated[Path | None, typer.Option(help="where large temporary files go")] = None,
-    recipe: Annotated[str | None, typer.Option(help="of MCLRec in the rows accuracy and cuda")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of every process; all cores if not given.")
+    ] = None,
+    scratch: Annotated[Path | None, typer.Option(help="Directory for large temporary files.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe of MCLRec in the rows accuracy and cuda.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(hidden=True)] = None,
     batches: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Measure rows, all of `bench` by default, and write their results."""
+    """Measure rows, by default all of the part `bench`, and write their results."""
     names = rows or [name for name, row in ROWS.items() if row.part == "bench"]
     for name in names:
         if name not in ROWS:
@@ -68,7 +74,7 @@ def run(
 
 @app.command()
 def report() -> None:
-    """Make the table and the pictures of docs/performance.md anew from the full results."""
+    """Make the tables and plots of docs/performance.md from the full results."""
     try:
         write_report()
     except BenchmarkError as problem:
@@ -85,7 +91,7 @@ def _budget(budget: Budget, rounds: int | None, batches: int | None, without_spi
 
 
 def _measure(name: str, session: Session, *, quick: bool) -> bool:
-    """Run one row and write its file; whether that succeeded."""
+    """Run one row and write its result file; returns whether that succeeded."""
     row = ROWS[name]
     _console.rule(f"{name}: {row.title}", align="left")
     try:
@@ -98,6 +104,6 @@ def _measure(name: str, session: Session, *, quick: bool) -> bool:
 
 
 if __name__ == "__main__":
-    # Leave by an exception, so that the child ends and the scratch directory goes.
+    # Exit by an exception, so that the child is ended and the scratch directory removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app(prog_name="python -m benchmarks")

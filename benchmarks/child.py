@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 
 def answer(measure: Callable[[Request], Document]) -> None:
-    """Measure what the request asks for and print the document; what libraries print goes to standard error."""
+    """Measure what the request asks for and print the result as JSON; output of libraries goes to standard error."""
     request = json.loads(sys.argv[1])
     del sys.argv[1:]  # RecBole reads it for settings
     output = os.dup(1)

@@ -1,4 +1,4 @@
-"""The peers, each in a virtual environment of its own under .venv-peers/, installed when first needed."""
+"""Virtual environments of the peers, one each under .venv-peers/, installed when first needed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _STAMP = "requirements.sha256"
 
 
 def peer_python(name: str, console: Console) -> Path:
-    """Interpreter of a peer's environment; installs it if its pinned requirements are not there yet.
+    """Python interpreter of a peer's environment, which is installed unless its pinned requirements are there.
 
-    Torch comes first, alone and by the exact version that we have: what the peer asks for then finds it there.
+    Torch is installed first, in the exact version that we use, so that the peer's own requirement is then satisfied.
     ``TORCH_INDEX`` names another index for it, as in the Makefile.
 
     Raises:
@@ -50,7 +50,7 @@ def peer_python(name: str, console: Console) -> Path:
 
 
 def _torch_pin(requirements: Path) -> str:
-    """The line of torch; ours and the peer's must be the same version.
+    """The requirement of torch, which must be the same version for us and for the peer.
 
     Raises:
         BenchmarkError: they differ.

@@ -1,4 +1,4 @@
-"""What a measurement ran on."""
+"""Description of the machine that measurements run on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def available_cores() -> int:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, instruction sets and memory, for the record."""
+    """Processor, cores, instruction sets, memory and system."""
     info = _read("/proc/cpuinfo")
     return {
         "processor": _field(info, "model name") or platform.processor() or platform.machine(),
@@ -36,7 +36,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def native_bf16() -> bool:
-    """Whether the processor multiplies bf16 by itself; elsewhere it is emulated."""
+    """Whether the processor has instructions for bf16; otherwise it is emulated."""
     return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_instruction_sets(_read("/proc/cpuinfo"))))
 
 

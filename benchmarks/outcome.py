@@ -1,4 +1,4 @@
-"""What a row found, as a file: findings, summaries, growth and every raw timing, with machine and versions."""
+"""Results of a row and their files: findings, summaries, growth and all raw timings, with machine and versions."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _NUMBERS = re.compile(r"\[\s+((?:-?[\d.e+-]+,\s+)*-?[\d.e+-]+)\s+\]")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a row found.
+    """The results of a row.
 
     Attributes:
         findings: lines of the table.
-        work: what all sides did, where they were compared.
-        sides: each side's quantity, by its name.
-        runs: everything that was run, by side.
-        curves: growth, by the size that grows.
+        work: what all sides did, if they were compared.
+        sides: the measured quantity of each side, by name.
+        runs: all measurements, by side.
+        curves: growth of time and memory.
         notes: what a reader must know.
     """
 
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def write_result(name: str, title: str, outcome: Outcome, session: Session, *, quick: bool) -> Path:
-    """Write one row's file; quick ones go to a folder of their own and leave the full ones alone."""
+    """Write the result file of a row; quick results go to a folder of their own."""
     path = (QUICK_FOLDER if quick else FULL_FOLDER) / f"{name}.json"
     document = {
         "format": _FORMAT,
@@ -71,7 +71,7 @@ def write_result(name: str, title: str, outcome: Outcome, session: Session, *, q
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Files of one folder by row."""
+    """Read the result files of a folder, by row."""
     files = sorted(folder.glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 

@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md, as SVG that is the same for the same results."""
+"""Plots of docs/performance.md as SVG; the same results give the same files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = Mapping[str, Any]
 
 
 def draw_epochs(results: Mapping[str, Result], path: Path) -> Path | None:
-    """Seconds an epoch of every side, peers in grey; None without such results."""
+    """Draw the seconds per epoch of every side, peers in grey; None without such results."""
     present = [name for name in _EPOCHS if name in results]
     if not present:
         return None
@@ -38,7 +38,7 @@ def draw_epochs(results: Mapping[str, Result], path: Path) -> Path | None:
 
 
 def draw_growth(results: Mapping[str, Result], path: Path) -> Path | None:
-    """Time and memory of every curve on log axes, slopes stated; None without such results."""
+    """Draw time and memory of every curve on log axes, with their slopes; None without such results."""
     curves = [curve for result in results.values() for curve in result["curves"]]
     if not curves:
         return None
@@ -85,7 +85,7 @@ def _line(axes: Axes, sizes: Sequence[float], values: Sequence[float]) -> None:
 
 
 def _tick(value: float) -> str:
-    """A number in few characters: 0.5, 20, 10 k, 2 M."""
+    """Format a number in few characters: 0.5, 20, 10 k, 2 M."""
     for size, letter in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{letter}"

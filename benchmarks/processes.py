@@ -1,7 +1,7 @@
-"""Run a measurement as a child process of its own, and take its wall time and its peak memory.
+"""Run measurements as child processes, and take their wall time and peak memory.
 
-The parent imports neither torch nor numpy: a child's peak memory, as the kernel counts it, begins with what the
-parent occupied when it was started.
+The parent imports neither torch nor numpy, because the kernel counts a child's peak memory from what the parent
+occupied when it started the child.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
 
 class BenchmarkError(Exception):
-    """A measurement that failed or would not be fair; the command line prints it without a traceback."""
+    """A measurement that failed or would not be fair. The command line prints it without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A module to run with a request.
+    """A module to run in a child process, and its request.
 
     Attributes:
-        module: calls `benchmarks.child.answer` when run.
-        request: goes to it as JSON.
-        python: interpreter of the environment that it needs.
+        module: name of a module that calls `benchmarks.child.answer`.
+        request: passed as JSON.
+        python: interpreter of the environment that the module needs.
     """
 
     module: str
@@ -45,10 +45,10 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a child process did.
+    """The result and the cost of a child process.
 
     Attributes:
-        document: what it printed; empty for plain commands.
+        document: the JSON that it printed; empty for other commands.
         seconds: wall time from its start to its end.
         peak_bytes: its largest resident set.
     """
@@ -59,10 +59,10 @@ class Measurement:
 
 
 def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
-    """Run a child and read its document.
+    """Run a child and read the document that it prints.
 
     Raises:
-        BenchmarkError: it failed; the message ends with what it said last.
+        BenchmarkError: it failed; the message ends with its last output.
     """
     words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
     output, seconds, peak = _run(words, f"{child.module} {_short(child.request)}", threads, scratch)
@@ -70,12 +70,12 @@ def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
 
 
 def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> list[Measurement]:
-    """Run a child as ``count`` processes that find each other by torchrun's variables; what each of them took.
+    """Run a child as ``count`` processes that find each other by torchrun's variables, and measure each.
 
     Raises:
         BenchmarkError: one failed.
     """
-    import socket  # here, because the parent has to be small
+    import socket  # imported here to keep the parent small
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -97,7 +97,7 @@ def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> li
 
 
 def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measurement:
-    """Run any command; its output is dropped.
+    """Run and measure any command; its output is discarded.
 
     Raises:
         BenchmarkError: it failed.
@@ -115,7 +115,7 @@ def _run(words: Sequence[str], name: str, threads: int, scratch: Path) -> tuple[
 def _started(
     words: Sequence[str], name: str, threads: int, scratch: Path, more: Mapping[str, str] | None = None
 ) -> Iterator[Callable[[], tuple[bytes, float, int]]]:
-    """A process that was started, and what waits for its output, wall time and peak memory."""
+    """Start a process; yields a function that waits for its output, wall time and peak memory."""
     environment = _environment(threads, scratch) | dict(more or {})
     with tempfile.TemporaryFile(dir=scratch) as output, tempfile.TemporaryFile(dir=scratch) as errors:
         started = time.perf_counter()
@@ -123,7 +123,9 @@ def _started(
 
             def finish() -> tuple[bytes, float, int]:
                 _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
+                process.returncode = os.waitstatus_to_exitcode(
+                    status
+                )  # otherwise Popen would wait for it again
                 seconds = time.perf_counter() - started
                 if process.returncode:
                     raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
@@ -138,7 +140,7 @@ def _started(
 
 
 def _environment(threads: int, scratch: Path) -> dict[str, str]:
-    """Ours, with a fixed number of threads, and temporary files on the disk of the scratch directory."""
+    """Our environment variables, with a fixed number of threads and temporary files in the scratch directory."""
     count = str(threads)
     return os.environ | {
         "OMP_NUM_THREADS": count,

@@ -1,4 +1,4 @@
-"""docs/performance.md: the table and the pictures, made from the results and put between two markers."""
+"""Writes the tables and plots of docs/performance.md and docs/serving.md between their markers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = Mapping[str, Any]
 
 
 def write_report() -> None:
-    """Make the pictures and the table anew from the full results.
+    """Make the tables and plots from the full results.
 
     Raises:
         BenchmarkError: there are no results yet, or the page has no markers.
@@ -51,10 +51,10 @@ def _write(page: Path, text: str) -> None:
 
 
 def insert(page: str, text: str, part: str = "benchmarks") -> str:
-    """The page with the text between the markers of a part.
+    """Replace the text between the markers of a part of a page.
 
     Raises:
-        BenchmarkError: it has no markers.
+        BenchmarkError: the page has no markers.
     """
     first, last = (f"<!-- {part}: {place} -->" for place in ("begin", "end"))
     before, begin, rest = page.partition(first)
@@ -65,11 +65,11 @@ def insert(page: str, text: str, part: str = "benchmarks") -> str:
 
 
 def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str:
-    """Everything between the markers.
+    """The text between the markers of docs/performance.md.
 
     Args:
         results: by row.
-        pictures: paths by title.
+        pictures: paths of the plots, by title.
     """
     ordered = [results[name] for name in ROWS if name in results]
     parts = [
@@ -89,7 +89,7 @@ def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str
 
 
 def serving_table(result: Result) -> Iterator[str]:
-    """Latency and memory of services by the size of their catalogues, and what they ran on."""
+    """Latency and memory of services by catalogue size, and the machine."""
     yield "Made by `python -m benchmarks report` from `benchmarks/results/serving.json`."
     yield ""
     yield from _table(
@@ -111,7 +111,7 @@ def serving_table(result: Result) -> Iterator[str]:
 
 
 def print_findings(console: Console, results: Iterable[Result]) -> None:
-    """The table on the console."""
+    """Print the findings as a table."""
     table = Table("what", "ours", "other", "measured", "target", "met", box=None, header_style="bold")
     for result in results:
         for finding in result["findings"]:
@@ -140,7 +140,7 @@ def _findings_table(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _spread_table(results: Iterable[Result]) -> Iterator[str]:
-    """Each side's median with the lowest and highest round."""
+    """Median, lowest and highest round of each side."""
     yield from _table(
         ("row", "side", "median", "lowest", "highest", "rounds"),
         (
@@ -157,7 +157,7 @@ def _spread_table(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _growth_table(curves: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Slopes on log axes: 1 is linear, 2 quadratic."""
+    """Slopes of growth on log axes: 1 is linear, 2 is quadratic."""
     yield from _table(
         (
             "growth",
@@ -182,7 +182,7 @@ def _growth_table(curves: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _conditions(results: Iterable[Result]) -> Iterator[str]:
-    """Machines with the rows that were measured there, days and versions."""
+    """Each machine with the rows measured on it, the dates and the versions."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(_machine(result), []).append(result)

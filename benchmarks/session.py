@@ -1,4 +1,4 @@
-"""How much is measured, with how many threads, and where files go meanwhile."""
+"""How much is measured, with how many threads, and where temporary files go."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class Budget:
     """How much is measured.
 
     Attributes:
-        rounds: times that each side of a comparison is run; sides take turns.
+        rounds: runs of each side of a comparison; sides take turns.
         batches: timed batches of a training run, after ``warmup``.
-        warmup: batches before the first that counts.
-        starts: runs of a command whose start is timed.
-        memory_batches: batches of the run whose peak memory is taken.
+        warmup: batches before the timed ones.
+        starts: runs of a command whose start-up time is measured.
+        memory_batches: batches of the run whose peak memory is measured.
         rows: of the synthetic log that is prepared.
-        spilled_rows: of the one that must not fit into memory; None leaves it out.
-        catalogues: sizes, in items.
-        catalogue_batches: timed batches at each.
-        shared_items: of the catalogue that processes share out.
-        interactions: sizes, for growth.
-        lengths: of histories, for growth.
+        spilled_rows: of a log that does not fit into memory; None leaves it out.
+        catalogues: catalogue sizes.
+        catalogue_batches: timed batches at each catalogue size.
+        shared_items: size of the catalogue that processes shard.
+        interactions: data sizes at which growth is measured.
+        lengths: history lengths at which growth is measured.
         growth_batches: timed batches at each size.
         streamed: interactions of the prepared data that are trained on from the disk.
-        load_seconds: of load on a service.
+        load_seconds: duration of the load on a service.
     """
 
     rounds: int
@@ -96,10 +96,10 @@ class Session:
 
     Attributes:
         budget: how much is measured.
-        threads: of every child.
-        scratch: directory for logs, exported data and temporary files; it goes at the end.
-        console: is told what happens.
-        recipe: of MCLRec where accuracy is measured; None for the row's own.
+        threads: of every child process.
+        scratch: directory for logs, exported data and temporary files, removed at the end.
+        console: shows progress.
+        recipe: of MCLRec in rows that measure accuracy; None for the row's own.
     """
 
     budget: Budget
@@ -109,40 +109,40 @@ class Session:
     recipe: str | None = None
 
     def python_of(self, peer: str) -> Path:
-        """Interpreter of a peer's environment, installed if need be."""
+        """Python interpreter of a peer's environment, which is installed if necessary."""
         return peer_python(peer, self.console)
 
     def run(self, name: str, child: Child) -> Measurement:
-        """Run one child and say what it took."""
+        """Run one child and print what it took."""
         with self.console.status(name):
             measured = run_child(child, threads=self.threads, scratch=self.scratch)
-        self._say(name, measured)
+        self._print(name, measured)
         return measured
 
     def run_together(self, name: str, child: Child, count: int) -> list[Measurement]:
-        """Run one child as several processes, of which each has its share of the threads."""
+        """Run one child as several processes that divide the threads between them."""
         threads = max(1, self.threads // count)
         with self.console.status(name):
             measured = run_children(child, count, threads=threads, scratch=self.scratch)
-        self._say(name, max(measured, key=lambda process: process.peak_bytes))
+        self._print(name, max(measured, key=lambda process: process.peak_bytes))
         return measured
 
     def run_command(self, name: str, words: list[str]) -> Measurement:
-        """Run one command and say what it took."""
+        """Run one command and print what it took."""
         with self.console.status(name):
             measured = run_command(words, threads=self.threads, scratch=self.scratch)
-        self._say(name, measured)
+        self._print(name, measured)
         return measured
 
     def take_turns(self, sides: Mapping[str, Child]) -> dict[str, list[Measurement]]:
-        """Run all sides, one after the other, in each of the rounds: drift of the machine hits all alike."""
+        """Run all sides one after the other in each round, so that a drift of the machine affects all of them."""
         measured: dict[str, list[Measurement]] = {side: [] for side in sides}
         for number in range(1, self.budget.rounds + 1):
             for side, child in sides.items():
                 measured[side].append(self.run(f"round {number}/{self.budget.rounds}  {side}", child))
         return measured
 
-    def _say(self, name: str, measured: Measurement) -> None:
+    def _print(self, name: str, measured: Measurement) -> None:
         self.console.print(
             f"  {name}: {measured.seconds:.1f} s in all, peak {measured.peak_bytes / 1e9:.2f} GB",
             highlight=False,

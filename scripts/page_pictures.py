@@ -1,4 +1,4 @@
-"""Photograph the service's page for the documentation: docs/images/page-light.png and page-dark.png.
+"""Take screenshots of the service's page for the documentation: docs/images/page-light.png and page-dark.png.
 
 python scripts/page_pictures.py runs/demo/mclrec      # any run on complete-journey
 """
@@ -26,7 +26,7 @@ FLAGS = ["--no-sandbox", "--no-first-run", "--disable-background-networking", "-
 
 @contextmanager
 def service(run: Path) -> Iterator[str]:
-    """The address of a service of the run, up."""
+    """Serve a run; yields the address once the service is ready."""
     command = [sys.executable, "-m", "mclrec", "serve", str(run), "--port", str(PORT)]
     address = f"http://127.0.0.1:{PORT}/"
     with subprocess.Popen(command) as process:  # noqa: S603 - our own command line
@@ -49,7 +49,7 @@ def _ready(address: str) -> bool:
 
 
 def page(browser: Browser, address: str, scheme: str, size: tuple[int, int]) -> Page:
-    """The page with the history, its recommendations shown."""
+    """Open the page with a history and wait for its recommendations."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if scheme == "dark" else "light",

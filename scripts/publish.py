@@ -1,9 +1,9 @@
-"""Write finished runs and campaigns to results/ as small JSON files, and from all of them docs/results.md and a table
-in the README.
+"""Publish finished runs and campaigns: small JSON files in results/, and from these docs/results.md and a table in
+the README.
 
 python -m scripts.publish runs/beauty-mclrec-seed1 runs/beauty-sasrec-seed1
 python -m scripts.publish --campaign runs/reproduce     # what `mclrec reproduce` wrote there
-python -m scripts.publish                               # only makes the page again
+python -m scripts.publish                               # only makes docs/results.md and the table again
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OF_RECORD = (
 
 
 def publish_run(directory: Path, folder: Path = RESULTS) -> Path:
-    """One run as one JSON file: what it reached, and everything that it depends on."""
+    """Publish one run as a JSON file: its results, and everything that they depend on."""
     run = Run(directory)
     info, record = run.info, run.record
     if record["status"] != "finished":
@@ -57,9 +57,9 @@ def publish_run(directory: Path, folder: Path = RESULTS) -> Path:
 
 
 def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
-    """Each target of a campaign as one JSON file: its tables, its numbers, and the runs behind them.
+    """Publish each target of a campaign as a JSON file: its tables, its numbers, and the runs behind them.
 
-    Targets with runs that are not done are named and left out.
+    Targets whose runs are not all done are named on standard error and left out.
     """
     paths = []
     for outcome in load_outcomes(directory):
@@ -79,7 +79,7 @@ def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
 
 
 def with_table(text: str, table: str) -> str:
-    """The page with another table between its marks."""
+    """Replace the table between the marks of a page."""
     before, rest = text.split(_MARKS[0])
     _, after = rest.split(_MARKS[1])
     return f"{before}{_MARKS[0]}{table}{_MARKS[1]}{after}"

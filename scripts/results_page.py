@@ -1,4 +1,4 @@
-"""docs/results.md, made from the files in results/: tables by data set and protocol, intervals, campaigns."""
+"""Makes docs/results.md from the files in results/: tables by data set and protocol, intervals, campaigns."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from mclrec.runs.run import LABELS
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
 TRIVIAL = ("popularity", "recency", "markov")
-_ROOM = {"hr": 0.05, "ndcg": 0.07}
-"""Share of an interval's bounds that one seed may lie outside."""
+_TOLERANCE = {"hr": 0.05, "ndcg": 0.07}
+"""Relative distance from an interval by which a single seed may lie outside of it."""
 _LINKS = "../results"
 
 Result = Mapping[str, Any]
@@ -34,7 +34,7 @@ seed, data fingerprint, library versions and duration of its run.
 **U** keeps the items of the user's history as candidates, **F** drops them. The two are not comparable. The paper's
 table 3 has MCLRec and DuoRec under U and all others under F; its value stands beside ours under that protocol alone.
 Best and second best of a column are marked. A name in brackets is a section of the model's recipes (`mclrec models
-NAME`), and so is `mclrec-best`: MCLRec with an encoder of our own choice, by validation.
+NAME`), and so is `mclrec-best`: MCLRec with an encoder that we chose by validation.
 """
 
 
@@ -51,7 +51,7 @@ def page(folder: Path) -> str:
 
 
 def summary(folder: Path, data: str = "beauty") -> str:
-    """What all systems reach on one data set, as a table for the first page."""
+    """Metrics of all systems on one data set, as a table for the README."""
     groups = _grouped(_by_data(_read(path) for path in sorted(folder.glob("*.json")))[data])
     shown = [(label, metric) for label in LABELS for metric in ("HR@20", "NDCG@20")]
     means = {
@@ -83,12 +83,12 @@ def summary(folder: Path, data: str = "beauty") -> str:
 
 
 def _regime(config: Mapping[str, Any]) -> str:
-    """Examples and loss, where a system has them to choose."""
+    """Training examples and loss of a system that has a choice of them."""
     return ", ".join(str(config[key]) for key in ("unit", "loss") if key in config)
 
 
 def system(info: Mapping[str, Any]) -> str:
-    """The model, with the section of its recipes if it is not the data set's own."""
+    """Name of a system: the model, with the section of its recipes if that is not the data set's own."""
     section, name, model = info["recipe"]["section"], info["data"]["name"], str(info["model"])
     if section in ("default", name):
         return model
@@ -107,7 +107,7 @@ def _by_data(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def _grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Seeds of a system together; systems in the order of table 3."""
+    """Results by system, with all seeds of a system together; in the order of table 3."""
     order = TARGETS["table3"].models
     found: dict[str, list[Result]] = {}
     for result in sorted(results, key=lambda result: order.index(result["model"])):
@@ -116,7 +116,7 @@ def _grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def _table(data: str, results: Sequence[Result], label: str) -> ResultTable:
-    """Means over seeds; with several, half of the spread from lowest to highest beside them."""
+    """Table of means over seeds; with several seeds, beside them half of the range from lowest to highest."""
     groups = _grouped(results)
     values = {
         name: {metric: [result["test"][label][metric] for result in runs] for metric in METRICS}
@@ -152,22 +152,22 @@ def _notes(groups: Mapping[str, Sequence[Result]]) -> list[str]:
 
 
 def _expected(results: Sequence[Result], notes: Mapping[str, str]) -> str:
-    """Each system beside the interval of its recipe, with what was tried or found where it is not inside."""
+    """Each system with the expected interval of its recipe, and notes where it is outside."""
     rows = []
     for data, of_data in _by_data(results).items():
         for runs in _grouped(of_data).values():
             rows += [(data, cells) for cells in _verdicts(data, runs)]
     columns = ["data", "system", "protocol", "metric", "interval", "seeds", "reached", ""]
     told = [
-        "One seed has 5 % more room in HR and 7 % in NDCG.",
+        "For a single seed, intervals are wider by 5 % in HR and 7 % in NDCG.",
         *(f"{name}: {' '.join(text.split())}" for name, text in notes.items()),
     ]
     title = "Intervals are for the mean of several seeds, from published reproductions"
-    return "## Beside what was to be expected\n\n" + markdown(ResultTable(title, columns, rows, told))
+    return "## Compared with the expected intervals\n\n" + markdown(ResultTable(title, columns, rows, told))
 
 
 def _verdicts(data: str, runs: Sequence[Result]) -> list[list[TableCell]]:
-    """One row a metric that the recipe has an interval for."""
+    """One row per metric for which the recipe has an interval."""
     first = runs[0]
     expect = resolve(first["model"], data, first["recipe"]["section"]).expect
     if expect is None:
@@ -175,8 +175,8 @@ def _verdicts(data: str, runs: Sequence[Result]) -> list[list[TableCell]]:
     rows = []
     for metric, (low, high) in expect.intervals.items():
         value = statistics.fmean(result["test"][expect.protocol][metric.upper()] for result in runs)
-        room = _ROOM[metric.split("@")[0]] if len(runs) == 1 else 0.0
-        verdict = _verdict(value, low * (1 - room), high * (1 + room))
+        tolerance = _TOLERANCE[metric.split("@")[0]] if len(runs) == 1 else 0.0
+        verdict = _verdict(value, low * (1 - tolerance), high * (1 + tolerance))
         texts = [system(first), expect.protocol, metric.upper(), _interval(low, high), str(len(runs))]
         rows.append([*map(TableCell, texts), TableCell(f"{value:.4f}"), TableCell(verdict)])
     return rows
@@ -199,7 +199,7 @@ def _campaign(found: Result) -> str:
 
 
 def _by_recipe(scope: Mapping[str, Any]) -> str:
-    """What tells two campaigns on the same data apart."""
+    """End of a campaign's title: its recipes, which tell it from others on the same data."""
     recipe = scope.get("recipe")
     if not recipe:
         return ""
@@ -207,7 +207,7 @@ def _by_recipe(scope: Mapping[str, Any]) -> str:
 
 
 def reproduce_command(target: str, scope: Mapping[str, Any]) -> str:
-    """What to type for a campaign; see `mclrec.experiments.target.Scope`."""
+    """The command line of a campaign with a scope; see `mclrec.experiments.target.Scope`."""
     words = ["mclrec", "reproduce", target, "--datasets", ",".join(scope["datasets"])]
     if scope["models"]:
         words += ["--models", ",".join(scope["models"])]
@@ -220,7 +220,7 @@ def reproduce_command(target: str, scope: Mapping[str, Any]) -> str:
 
 
 def _runs(results: Sequence[Result]) -> str:
-    """Where each number of the tables by data set comes from."""
+    """Table of all runs, with their commands."""
     rows = [
         (
             f"[{result['file'].removesuffix('.json')}]({_LINKS}/{result['file']})",
@@ -234,4 +234,4 @@ def _runs(results: Sequence[Result]) -> str:
         for result in results
     ]
     columns = ["run", "command", "chosen epoch", "minutes of training, threads", "data"]
-    return "## Runs\n\n" + markdown(ResultTable("One file a run", columns, rows))
+    return "## Runs\n\n" + markdown(ResultTable("One file per run", columns, rows))

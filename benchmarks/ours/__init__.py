@@ -1,1 +1,1 @@
-"""Measurements of ours, each a child process; all through the public path, with nothing taken out."""
+"""Measurements of mclrec, each a child process that runs the same code as a user does."""

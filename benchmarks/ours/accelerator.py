@@ -1,4 +1,4 @@
-"""Which CUDA device there is, if any. Request: empty."""
+"""Name of the CUDA device, if there is one. Request: empty."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["measure"]
 
 
 def measure(request: Request) -> Document:  # noqa: ARG001 - the interface of a child
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     found = torch.cuda.is_available()
     return {
         "device": torch.cuda.get_device_name() if found else None,

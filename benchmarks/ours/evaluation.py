@@ -16,7 +16,7 @@ __all__ = ["measure"]
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     split = open_split(request["data"])
     recipe = resolve(request["model"], split.data.name)
     model = build(recipe, split.training, request["seed"])

@@ -1,4 +1,4 @@
-"""A data set as a file for the peers: RecBole's ``.inter``, all interactions, time = place.
+"""Write a data set as a file for the peers: RecBole's ``.inter`` with all interactions; their position is the time.
 
 Request: ``data``, ``path``.
 """
@@ -16,7 +16,7 @@ __all__ = ["measure"]
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     data = load(request["data"])
     users = np.repeat(np.arange(1, data.num_users + 1), data.lengths)
     places = np.arange(len(data.items)) - np.repeat(data.offsets[:-1], data.lengths)

@@ -1,4 +1,4 @@
-"""Load the libraries and do nothing: the memory that any of ours occupies. Request: ``modules``."""
+"""Import modules and do nothing, to measure their memory. Request: ``modules``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["measure"]
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     for name in request["modules"]:
         import_module(name)
     return {}

@@ -1,4 +1,4 @@
-"""A log becomes sequences, in memory. Request: ``path``, ``min_count``."""
+"""Turn a log into sequences, in memory. Request: ``path``, ``min_count``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["measure"]
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     path = Path(request["path"])
     started = time.perf_counter()
     data = prepare(path, min_count=request["min_count"])

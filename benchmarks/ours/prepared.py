@@ -11,7 +11,7 @@ __all__ = ["measure"]
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     folder = Path(request["path"])
     data = drawn(**request["data"])
     data.save(folder)

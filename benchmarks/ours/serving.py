@@ -44,7 +44,7 @@ _CLUSTERS, _NOISE = (
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     if shutil.which("wrk") is None:
         raise BenchmarkError("wrk is missing; Debian: apt-get install wrk")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What is trained on: a named data set, or drawn sequences of any size."""
+"""Training data of the benchmarks: a named data set, or synthetic sequences of any size."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["open_split"]
 
 
 def open_split(data: str | Mapping[str, int], *, newest: int | None = None) -> Split:
-    """The data, split as everywhere.
+    """Open data and split them leave-one-out.
 
     Args:
-        data: name of a data set, or ``users``, ``items`` and ``length`` (of a training history) of drawn ones.
-        newest: cut each training history to that many, and leave out items which are then in none, as RecTools
-            does. The split is then good for training only.
+        data: name of a data set, or ``users``, ``items`` and ``length`` (of a training history) of synthetic data.
+        newest: cut each training history to that many newest items, and leave out items that no history then has,
+            as RecTools does. Such a split is for training only.
     """
     split = leave_one_out(load(data) if isinstance(data, str) else drawn(**data))
     return split if newest is None else replace(split, training=_newest(split.training, newest))
 
 
 def drawn(users: int, items: int, length: int, seed: int = 1) -> SequenceData:
-    """Histories of one length with uniform items; two more than ``length`` are there to be held out."""
+    """Draw histories of one length with uniform items, and two more items per user to hold out."""
     rng = np.random.default_rng(seed)
     total = users * (length + 2)
     return SequenceData(

@@ -1,6 +1,6 @@
-"""Train on prepared data, which stay on the disk, and say what the process takes for itself meanwhile.
+"""Train on prepared data, which stay on the disk, and report the private memory of the process.
 
-Request: as of `benchmarks.ours.training`; ``data`` is a directory of prepared data.
+Request: as in `benchmarks.ours.training`; ``data`` is a directory of prepared data.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from benchmarks.ours.training import fit_some, timings
 
 __all__ = ["measure", "private_bytes"]
 
-_SECONDS = 0.005  # between two looks at the memory
+_SECONDS = 0.005  # between two samples of the memory
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     idle = private_bytes()
-    with _highest() as peak:
+    with _peak_memory() as peak:
         _, watch, split = fit_some(request)
     return {
         "interactions": split.data.num_interactions,
@@ -33,21 +33,21 @@ def measure(request: Request) -> Document:
 
 
 def private_bytes() -> int:
-    """Resident memory that belongs to no file: nobody else has it, and without swap it cannot be paged out."""
+    """Resident memory that is not backed by files, so that it is not shared and cannot be paged out without swap."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in line]
     return int(line.split()[1]) * 1024
 
 
 @contextmanager
-def _highest() -> Iterator[list[int]]:
-    """Looks at the private memory in a thread, again and again; the list has the most so far."""
+def _peak_memory() -> Iterator[list[int]]:
+    """Sample the private memory in a thread; the only element of the list is the highest value so far."""
     found, over = [private_bytes()], threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         while not over.wait(_SECONDS):
             found[0] = max(found[0], private_bytes())
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         yield found

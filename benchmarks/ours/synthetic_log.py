@@ -1,7 +1,7 @@
 """Draw an interaction log and write it as csv. Request: ``path``, ``rows``, ``seed``.
 
-Popularity of items follows Zipf's law, activity of users a log-normal one, as in real logs; a user has 20 rows in the
-mean, an item 100. Rows stand in no order, and neither do ids: the most popular item may be called anything.
+As in real logs, the popularity of items follows Zipf's law and the activity of users is log-normal; a user has 20 rows
+on average, an item 100. Rows are in random order, and ids say nothing about popularity.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FIRST_SECOND, _SECONDS = 1_200_000_000, 500_000_000
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     return write_log(Path(request["path"]), request["rows"], seed=request["seed"])
 
 
 def write_log(path: Path, rows: int, *, seed: int) -> Document:
-    """Write ``rows`` rows of user_id, item_id and timestamp; ids are texts of ten characters, as Amazon's."""
+    """Write ``rows`` rows of user_id, item_id and timestamp; ids have ten characters, like Amazon's."""
     rng = np.random.default_rng(seed)
     users, items = max(rows // _ROWS_A_USER, 10), max(rows // _ROWS_AN_ITEM, 10)
     activity = _cumulative(rng.lognormal(0.0, 1.0, users))
@@ -48,14 +48,14 @@ def write_log(path: Path, rows: int, *, seed: int) -> Document:
 
 
 def _cumulative(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Upper ends of the stretches of [0, 1) that are drawn as each index; the last is 1, rounding or not."""
+    """Upper bounds of the intervals of [0, 1) that stand for each index; the last is exactly 1."""
     ends = np.cumsum(weights / weights.sum())
     ends[-1] = 1.0
     return ends
 
 
 def _names(letter: str, count: int) -> pa.Array:
-    """Outside ids such as ``B00001A2B3``."""
+    """Ids such as ``B00001A2B3``."""
     return pa.array([f"{letter}{number:09X}" for number in range(count)])
 
 

@@ -1,8 +1,8 @@
-"""Train for some batches through the real trainer, and say when each was over.
+"""Train for some batches with the real trainer, and report the time of each.
 
 Request: ``data`` and ``newest`` (see `benchmarks.ours.sources`), ``model``, ``recipe``, ``settings``, ``seed``,
-``device``, ``batches`` (timed) after ``warmup``, ``validate`` (also rank the validation targets), ``shard`` (let the
-processes share out the items, where there are several), ``save`` (also write the weights).
+``device``, ``batches`` (timed) after ``warmup``, ``validate`` (also rank the validation targets), ``shard`` (shard
+the item table over the processes, if there are several), ``save`` (also write the weights).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ __all__ = ["StopWatch", "fit_some", "measure", "timings"]
 
 
 class _Enough(Exception):
-    """All batches that were asked for are done."""
+    """Ends training once the requested batches are done."""
 
 
 class StopWatch(SilentReporter):
-    """Takes the time between two batches, waiting for the next one included; ends training after the last."""
+    """Measures the time between two batches, including the wait for the next one; ends training after the last."""
 
     def __init__(self, batches: int) -> None:
         self.seconds: list[float] = []
@@ -50,13 +50,13 @@ class StopWatch(SilentReporter):
         self._batches, self._last = batches, 0.0
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002
-        """See `Reporter`."""
+        """Start the watch; implements `Reporter.epoch_started`."""
         self.batches_per_epoch = steps
         self._last = time.perf_counter()
         self.epoch_began = self.epoch_began or self._last
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """See `Reporter`."""
+        """Record the time since the last batch; implements `Reporter.stepped`."""
         now = time.perf_counter()
         self.seconds.append(now - self._last)
         self._last = now
@@ -66,7 +66,7 @@ class StopWatch(SilentReporter):
 
 
 def fit_some(request: Request, processes: Processes = SINGLE_PROCESS) -> tuple[Recommender, StopWatch, Split]:
-    """Train until the batches of the request are done."""
+    """Train for the requested number of batches."""
     split = open_split(request["data"], newest=request.get("newest"))
     recipe = _recipe(request, split)
     with sharded(processes if request.get("shard") else SINGLE_PROCESS):
@@ -90,7 +90,7 @@ def fit_some(request: Request, processes: Processes = SINGLE_PROCESS) -> tuple[R
 
 
 def timings(request: Request, watch: StopWatch) -> Document:
-    """What the watch says, without the warm-up."""
+    """Timings of the watch, without the warm-up."""
     return {
         "setup_seconds": (watch.epoch_began or watch.made) - watch.made,
         "warmup": request["warmup"],
@@ -100,7 +100,7 @@ def timings(request: Request, watch: StopWatch) -> Document:
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     with process_group(torch.device(request.get("device", "cpu"))) as processes:
         return _measure(request, processes)
 
@@ -133,7 +133,7 @@ def _measure(request: Request, processes: Processes) -> Document:
 
 
 def _save(model: Recommender, processes: Processes) -> Document:
-    """How long it takes to write the weights."""
+    """Measure how long it takes to write the weights."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "weights.safetensors"
@@ -147,7 +147,7 @@ def _recipe(request: Request, split: Split) -> Recipe:
 
 
 def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, Any]:
-    """What is done in an epoch, as the objects say that do it."""
+    """The work of an epoch, read from the objects that do it."""
     config = recipe.config.model_dump()
     same = (
         "max_length",

@@ -1,1 +1,1 @@
-"""Measurements of others, run by the interpreters of their own environments: imports nothing of ours but `child`."""
+"""Measurements of the peers, run in their own environments; of our code they import `benchmarks.child` only."""

@@ -13,7 +13,7 @@ __all__ = ["measure"]
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     from recbole.utils import get_trainer
 
     config, _, test, model = build(request)

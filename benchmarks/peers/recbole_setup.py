@@ -1,7 +1,7 @@
-"""RecBole's SASRec as RecBole builds it, with the sizes and the split that we use.
+"""Builds RecBole's SASRec with the sizes and the split that we use.
 
-RecBole 1.2.1 puts back the NumPy names that it needs (``np.float`` and so on) when its configuration is made; they
-are put back here before it is imported, because some of its modules use them as they load.
+RecBole 1.2.1 restores the NumPy names that it needs (``np.float`` and so on) when its configuration is made. They are
+restored here before it is imported, because some of its modules use them on import.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _REMOVED = {"bool": bool, "int": int, "float": float, "complex": complex, "objec
 
 
 def build(request: Request) -> tuple[Any, Any, Any, Any]:
-    """Configuration, training batches, test batches, model.
+    """Build RecBole's configuration, training batches, test batches and model.
 
-    Request: ``inter`` (file), ``batch``, ``max_length``, ``cuts``, ``seed``, ``scratch`` and, where it is not to be
-    RecBole's own, ``evaluation_batch``.
+    Request: ``inter`` (file), ``batch``, ``max_length``, ``cuts``, ``seed``, ``scratch``, and optionally
+    ``evaluation_batch`` instead of RecBole's own.
     """
     for name, kind in _REMOVED.items():
         if name not in vars(np):

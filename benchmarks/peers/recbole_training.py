@@ -15,11 +15,11 @@ __all__ = ["measure"]
 
 
 class _Enough(Exception):
-    """All batches that were asked for are done."""
+    """Ends training once the requested batches are done."""
 
 
 class _StopWatch:
-    """Stands before the loss: from one call to the next, a whole step and the preparation of a batch have passed."""
+    """Wraps the loss and times its calls: between two of them are a whole step and the preparation of a batch."""
 
     def __init__(self, loss: Any, batches: int) -> None:
         self.moments: list[float] = []
@@ -37,7 +37,7 @@ class _StopWatch:
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     from recbole.utils import get_trainer
 
     config, training, _, model = build(request)

@@ -31,7 +31,7 @@ _LAYERS = {"preln": PreLNTransformerLayers, "own": SASRecTransformerLayers}
 
 
 class _StopWatch(lightning.Callback):  # type: ignore[misc] # it has no types
-    """Notes when each batch is over, and the loss of the first."""
+    """Records when each batch ends, and the loss of the first."""
 
     def __init__(self) -> None:
         self.moments: list[float] = []
@@ -45,7 +45,7 @@ class _StopWatch(lightning.Callback):  # type: ignore[misc] # it has no types
 
 
 def measure(request: Request) -> Document:
-    """See the module."""
+    """Answer a request, as the module's docstring describes."""
     lightning.seed_everything(request["seed"])
     warmup = request["warmup"]
     model = SASRecModel(
@@ -77,7 +77,7 @@ def measure(request: Request) -> Document:
 
 
 def _trainer(steps: int) -> Any:
-    """RecTools' default trainer, ended after some steps and with a stop watch."""
+    """RecTools' default trainer with a stop watch, ended after some steps."""
     return lightning.Trainer(
         max_steps=steps,
         max_epochs=-1,
@@ -93,7 +93,7 @@ def _trainer(steps: int) -> Any:
 
 
 def _training_interactions(path: Path) -> pd.DataFrame:
-    """All but each user's last two interactions, as RecTools wants them."""
+    """All but each user's last two interactions, as a RecTools data set."""
     frame = pd.read_csv(path, sep="\t", header=0, names=[Columns.User, Columns.Item, "place"])
     from_end = frame.sort_values("place").groupby(Columns.User).cumcount(ascending=False)
     frame = frame[from_end.reindex(frame.index) >= 2].copy()
@@ -103,7 +103,7 @@ def _training_interactions(path: Path) -> pd.DataFrame:
 
 
 def _work(model: Any) -> dict[str, Any]:
-    """What is done in an epoch, as the objects say that do it."""
+    """The work of an epoch, read from the objects that do it."""
     sessions = model.data_preparator.get_dataloader_train().dataset.sessions
     block = model.torch_model.transformer_layers.transformer_blocks[0]
     targets = [item for session in sessions for item in session[1:]]

@@ -1,4 +1,4 @@
-"""The rows of the benchmarks: what each asks, and the function that answers it."""
+"""The rows of the benchmarks: the question of each, and the function that measures it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Part = Literal["bench", "accuracy", "cuda", "serving", "shards"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question.
+    """A row of the benchmarks.
 
     Attributes:
-        title: the question in a line.
+        title: what it measures, in one line.
         measure: runs it.
-        part: ``bench`` rows run unless others are named.
+        part: rows of ``bench`` run by default.
     """
 
     title: str
@@ -58,7 +58,7 @@ ROWS = {
     "start": Row("the time until `mclrec --help` and `import mclrec` are done", measure_start),
     "growth": Row("time and memory against interactions and the length of histories", measure_growth),
     "catalogue-shards": Row(
-        "memory of a process where 1, 2 and 4 share out 5 million items", measure_shards, "shards"
+        "memory of a process where 1, 2 and 4 processes shard 5 million items", measure_shards, "shards"
     ),
     "serving": Row("`mclrec serve` under load, open loop", measure_serving, "serving"),
     "accuracy": Row(

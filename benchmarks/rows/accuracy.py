@@ -1,4 +1,4 @@
-"""MCLRec on Beauty by the command line: the time until it has stopped by itself, and what it then reaches."""
+"""MCLRec on Beauty by the command line: the time until early stopping, and the test metrics."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _HR20, _NDCG20 = 0.1206, 0.0517
 
 
 def measure_accuracy(session: Session) -> Outcome:
-    """Minutes of the whole command, and test metrics of the selected weights under protocol U."""
+    """Measure the minutes of the whole command, and test metrics of the selected weights under protocol U."""
     return accuracy_outcome(session, "cpu", _SEEDS, _MINUTES, session.recipe or _RECIPE)
 
 
 def accuracy_outcome(
     session: Session, device: str, seeds: tuple[int, ...], minutes: float, recipe: str
 ) -> Outcome:
-    """The same for any device and recipe: one run a seed."""
+    """Measure time and accuracy for a device and a recipe, with one run per seed."""
     runs = [_train(session, seed, device, recipe) for seed in seeds]
     tests = [run.document["metrics"]["results"]["test"]["U"]["metrics"] for run in runs]
     wall = Spread(tuple(run.seconds / 60 for run in runs), "min")
@@ -54,7 +54,7 @@ def accuracy_outcome(
 
 
 def _train(session: Session, seed: int, device: str, recipe: str) -> Measurement:
-    """One whole run; its directory goes, its record stays."""
+    """Train once, and keep what the run recorded."""
     directory = session.scratch / f"accuracy-{device}-{seed}"
     words = [str(Path(sys.executable).with_name("mclrec")), "train", "beauty", "--model", "mclrec"]
     words += ["--recipe", recipe, "--seed", str(seed), "--device", device, "--out", str(directory)]

@@ -20,13 +20,13 @@ TORCH_PROCESS = Child("benchmarks.ours.idle", {"modules": ["torch", "mclrec.runs
 _STATES = 4  # of each weight: itself, its gradient, Adam's two moments
 _BEYOND_GB = 1.0
 LINEAR = 1.1
-"""Slope on log axes that still counts as linear: timings are noisy."""
+"""Largest slope on log axes that counts as linear, as timings are noisy."""
 
 _TARGET_ITEMS = 1_000_000
 
 
 def step_child(session: Session, data: Mapping[str, int], batches: int, **settings: Any) -> Child:
-    """Steps of SASRec, in its default recipe but for ``settings``, on drawn histories of one length."""
+    """A child that trains SASRec by its default recipe and ``settings``, on synthetic histories of one length."""
     return Child(
         "benchmarks.ours.training",
         {
@@ -47,7 +47,7 @@ def median_step(run: Measurement) -> float:
 
 
 def measure_catalogue(session: Session) -> Outcome:
-    """Memory beyond what the optimiser needs, and growth of the time."""
+    """Measure the memory beyond weights, gradients and optimiser, and the growth of time and memory."""
     empty = session.run("an idle process", TORCH_PROCESS).peak_bytes
     points, runs, findings = [], {}, []
     for items in session.budget.catalogues:
@@ -64,7 +64,7 @@ def measure_catalogue(session: Session) -> Outcome:
 
 
 def growth_findings(curve: Curve, target: float) -> list[Finding]:
-    """Slopes of time, over all sizes, and of memory, at the largest, against what is allowed."""
+    """Findings on the slopes of time and memory, with the largest that is allowed."""
     sizes = f"{curve.points[0].size:,} to {curve.points[-1].size:,}"
     what = f"growth with the {curve.against} of {curve.what}"
     return [

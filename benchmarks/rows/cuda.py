@@ -24,7 +24,7 @@ _QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,no
 
 
 def measure_cuda(session: Session) -> Outcome:
-    """Seconds an epoch, share of time in which the device works, and a whole training.
+    """Measure the seconds per epoch, the utilisation of the device, and a whole training.
 
     Raises:
         BenchmarkError: there is no CUDA device.
@@ -38,7 +38,7 @@ def measure_cuda(session: Session) -> Outcome:
     with _utilisation() as busy:
         run = session.run("MCLRec, bf16, cuda", child)
     seconds = run.document["batch_seconds"]
-    # Single steps mean little where work is queued; an epoch ends with its last step done.
+    # Single steps are not timed well while work is queued; an epoch ends when its last step is done.
     epochs = Spread(
         tuple(sum(seconds[start : start + _BATCHES]) for start in range(0, len(seconds), _BATCHES)), "s"
     )
@@ -60,16 +60,16 @@ def measure_cuda(session: Session) -> Outcome:
 
 
 def _steady(samples: list[float]) -> list[float]:
-    """The samples from the first to the last in which the device worked: before and after, nothing trains."""
+    """The samples from the first to the last in which the device was busy, which leaves out start and end."""
     working = [place for place, value in enumerate(samples) if value > 0]
     if not working:
-        raise BenchmarkError("the device was never busy while the child ran: is it another one that it used?")
+        raise BenchmarkError("the device was never busy while the child ran: did the child use another one?")
     return samples[working[0] : working[-1] + 1]
 
 
 @contextmanager
 def _utilisation() -> Iterator[list[float]]:
-    """Percent of time in which the device worked, sampled while the block runs; filled in at its end."""
+    """Sample the utilisation of the device, in percent, while the block runs; the list is filled at its end."""
     samples: list[float] = []
     with tempfile.TemporaryFile("w+") as output, subprocess.Popen(_QUERY, stdout=output) as process:
         try:

@@ -1,4 +1,4 @@
-"""An epoch of training beside the peers': the same examples, batches and sizes; see `benchmarks.work`."""
+"""Time of a training epoch, ours and the peers', on the same examples, batches and sizes (see `benchmarks.work`)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _RECTOOLS_SHARE = (
     0.35  # of the batches, in each round: three make a hundred, and each takes more than a second
 )
 _COMPILING = 4
-"""Times as many batches of ours before timing: in bf16, kernels are compiled for the shapes of the first ones."""
+"""Factor on our warm-up batches: in bf16, kernels are compiled for the shapes of the first batches."""
 _DEEP = {"max_length": 50, "batch": 128, "hidden_size": 64, "blocks": 2, "heads": 2, "dropout": 0.5}
 
 
 def training_child(
     session: Session, model: str, precision: str, settings: Mapping[str, Any] | None = None, **more: Any
 ) -> Child:
-    """Some batches of a model of ours on Beauty; ``more`` goes before the request's usual keys."""
+    """A child that trains a model of ours on Beauty for some batches; ``more`` overrides keys of the request."""
     request = {
         "data": "beauty",
         "model": model,
@@ -43,7 +43,7 @@ def training_child(
 
 
 def export_beauty(session: Session) -> Path:
-    """Beauty as a file for the peers."""
+    """Export Beauty to a file that the peers read."""
     path = session.scratch / "beauty" / "beauty.inter"
     if not path.exists():
         session.run(
@@ -54,7 +54,7 @@ def export_beauty(session: Session) -> Path:
 
 
 def epoch_seconds(runs: Sequence[Measurement]) -> Spread:
-    """Seconds an epoch in each round: the mean batch times the batches of an epoch."""
+    """Seconds per epoch in each round: the mean time of a batch times the number of batches."""
     documents = [run.document for run in runs]
     return Spread(
         tuple(fmean(document["batch_seconds"]) * document["batches_per_epoch"] for document in documents), "s"
@@ -62,7 +62,7 @@ def epoch_seconds(runs: Sequence[Measurement]) -> Spread:
 
 
 def measure_prefixes(session: Session) -> Outcome:
-    """MCLRec's and SASRec's epoch, one prefix an example, against RecBole's SASRec."""
+    """Measure an epoch of MCLRec and of SASRec on prefixes, against RecBole's SASRec."""
     recbole = Child(
         "benchmarks.peers.recbole_training",
         {
@@ -102,7 +102,7 @@ def measure_prefixes(session: Session) -> Outcome:
 
 
 def measure_sequences(session: Session) -> Outcome:
-    """SASRec's epoch, a target at every position, against RecTools'."""
+    """Measure an epoch of SASRec with a target at every position, against RecTools' SASRec."""
     request = {
         **_DEEP,
         "inter": str(export_beauty(session)),
@@ -141,7 +141,7 @@ def measure_sequences(session: Session) -> Outcome:
 
 
 def _checked(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:
-    """The work that all sides did; an error if it was not the same, or not a full softmax."""
+    """The work of all sides, after checking that it was the same and a full softmax."""
     for side, of_side in runs.items():
         for run in of_side:
             check_initial_loss(side, run.document)

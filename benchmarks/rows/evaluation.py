@@ -19,7 +19,7 @@ _BATCHES = (4096, 256)  # RecBole's own, and ours in training: the faster counts
 
 
 def measure_evaluation(session: Session) -> Outcome:
-    """Users a second, against RecBole's."""
+    """Measure users per second, against RecBole's evaluation."""
     common = {"seed": 1, "cuts": _CUTS, "passes": 3}
     python = session.python_of("recbole")
     recbole = {

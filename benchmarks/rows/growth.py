@@ -1,4 +1,4 @@
-"""How time and memory grow with the interactions and the length of histories; `catalogue` is a row of its own."""
+"""Growth of time and memory with the interactions and with the history length; `catalogue` is a row of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Runs = dict[int, list[Measurement]]
 
 
 def measure_growth(session: Session) -> Outcome:
-    """Three curves; the faster of two runs makes a point: a machine that pauses says nothing about growth."""
+    """Measure three curves; the faster of two runs makes a point, so that a pause of the machine does not count."""
     curves: list[Curve] = []
     findings: list[Finding] = []
     kept: dict[str, list[Measurement]] = {}
@@ -60,7 +60,7 @@ def _twice(session: Session, name: str, child: Child) -> list[Measurement]:
 
 
 def _preparations(session: Session) -> Runs:
-    """Preparing a log, by its rows."""
+    """Prepare logs of several sizes."""
     runs = {}
     for rows in session.budget.interactions:
         with synthetic_log(session, rows) as path:
@@ -73,7 +73,7 @@ def _preparation(run: Measurement) -> float:
 
 
 def _epochs(session: Session) -> Runs:
-    """An epoch with what comes before it, by the interactions that are trained on."""
+    """Train on data of several sizes; the set-up counts as part of the epoch."""
     return {
         count: _twice(
             session,
@@ -94,7 +94,7 @@ def _epoch(run: Measurement) -> float:
 
 
 def _steps(session: Session) -> Runs:
-    """A step on sequences that are all equally long, with a small catalogue, by that length."""
+    """Train on sequences of several lengths, with a small catalogue."""
     return {
         length: _twice(
             session,

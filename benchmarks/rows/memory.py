@@ -1,4 +1,4 @@
-"""Peak memory of training MCLRec on Beauty: some hundred batches, and a validation."""
+"""Peak memory of training MCLRec on Beauty: some hundred batches and a validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GIGABYTES = 1.2
 
 
 def measure_memory(session: Session) -> Outcome:
-    """Largest resident set of the process, in either precision."""
+    """Measure the largest resident set of the process, in both precisions."""
     runs = {
         f"MCLRec, {precision}": [
             session.run(

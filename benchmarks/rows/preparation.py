@@ -1,4 +1,4 @@
-"""A synthetic csv log becomes sequences: time and peak memory, and a log that does not fit into memory."""
+"""Time and peak memory of turning a synthetic csv log into sequences, also one that does not fit into memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DISK_A_ROW = 200  # bytes: the log itself, the database, what it spills, the so
 
 
 def measure_preparation(session: Session) -> Outcome:
-    """Seconds and gigabytes for the log of the target, and for one five times as long."""
+    """Measure seconds and gigabytes for a log, and for one that is five times as long."""
     rows, spilled = session.budget.rows, session.budget.spilled_rows
     findings, runs, sides = [], {}, {}
     with synthetic_log(session, rows) as path:
@@ -52,7 +52,7 @@ def measure_preparation(session: Session) -> Outcome:
 
 @contextmanager
 def synthetic_log(session: Session, rows: int) -> Iterator[Path]:
-    """A drawn log in the scratch directory, there for as long as the block runs.
+    """A synthetic log in the scratch directory, removed at the end of the block.
 
     Raises:
         BenchmarkError: too little room on the disk.
@@ -75,7 +75,7 @@ def synthetic_log(session: Session, rows: int) -> Iterator[Path]:
 
 
 def preparation_child(path: Path) -> Child:
-    """Prepare one log, in memory."""
+    """A child that prepares one log in memory."""
     return Child("benchmarks.ours.preparation", {"path": str(path), "min_count": _MIN_COUNT})
 
 

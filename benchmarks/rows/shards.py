@@ -1,4 +1,4 @@
-"""Memory of a process where several share out the rows of a large item table: a step, the weights' file, ranks."""
+"""Memory of a process where several shard a large item table: training steps, saving weights, ranking."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["measure_shards"]
 _COUNTS = (1, 2, 4)
 _BATCH, _USERS = 32, 64
 _OVERHEAD_GB = 0.6
-"""What a process may occupy beyond its share of what one alone does."""
+"""Memory that a process may use beyond its share of what a single process uses."""
 
 
 def measure_shards(session: Session) -> Outcome:
-    """The largest process of each number, against one alone."""
+    """Measure the largest of several processes, against a single process."""
     runs: dict[str, list[Measurement]] = {}
     findings, sides = [], {}
     for count in _COUNTS:
@@ -57,10 +57,10 @@ def _finding(name: str, count: int, processes: list[Measurement], alone: int) ->
     peak, share = _peak(processes), alone / count
     items = processes[0].document["work"]["items"]
     return Finding(
-        f"{name}, {items:,} items, d 64: peak memory of a process beyond its share of what one alone occupies",
+        f"{name}, {items:,} items, d 64: peak memory of a process beyond its share of what a single process occupies",
         (peak - share) / 1e9,
         "GB",
         _OVERHEAD_GB,
         ours=f"{quantity(peak / 1e9, 'GB')} in all",
-        theirs=f"{quantity(share / 1e9, 'GB')} of one alone",
+        theirs=f"{quantity(share / 1e9, 'GB')} of a single process",
     )

@@ -1,4 +1,4 @@
-"""How long the command line and the package take to be there."""
+"""Start-up time of the command line and of the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = 0.4
 
 
 def measure_start(session: Session) -> Outcome:
-    """Medians of the wall time of a whole process, files cached."""
+    """Measure the median wall time of a whole process, with files cached."""
     python = Path(sys.executable)
     commands = {
         "mclrec --help": [str(python.with_name("mclrec")), "--help"],
@@ -26,7 +26,7 @@ def measure_start(session: Session) -> Outcome:
     for number in range(session.budget.starts + 1):
         for name, words in commands.items():
             measured = session.run_command(name, words)
-            if number:  # the first one reads the files from the disk
+            if number:  # the first run reads the files from the disk
                 runs[name].append(measured)
     sides = {name: Spread(tuple(run.seconds for run in of_name), "s") for name, of_name in runs.items()}
     return Outcome(

@@ -1,4 +1,4 @@
-"""Training from prepared data that stay on the disk: what the process holds for itself."""
+"""Private memory of a process that trains from prepared data on the disk."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from benchmarks.summary import Finding, quantity
 __all__ = ["measure_streaming"]
 
 _ITEMS, _LENGTH = 10_000, 98  # of a training history: two more are held out
-_TIMES_SMALLER = (
-    100  # the data that the others are compared with: what is held there is the process and its step
-)
-_DISK_AN_INTERACTION = 10  # bytes: the items, those that are trained on, users
+_TIMES_SMALLER = 100  # the small data to compare with, whose memory is that of the process and of a step
+_DISK_AN_INTERACTION = 10  # bytes: all items, the training items, users
 _TARGET_INTERACTIONS = 100_000_000
-_GIGABYTES = 0.4  # four bytes an interaction: what more data add is less than they are
+_GIGABYTES = 0.4  # four bytes per interaction: memory grows by less than the data
 
 
 def measure_streaming(session: Session) -> Outcome:
-    """Steps of SASRec, in its default recipe for prefixes, on drawn histories of one length.
+    """Measure training steps of SASRec by its default recipe, on synthetic histories of one length.
 
     Raises:
         BenchmarkError: not on Linux, or too little room on the disk.
@@ -52,7 +50,7 @@ def measure_streaming(session: Session) -> Outcome:
 
 
 def _trained(session: Session, count: int) -> Measurement:
-    """Draw data, save them, and train on them in another process."""
+    """Draw and save data, and train on them in another process."""
     folder = session.scratch / "prepared"
     data = {"users": count // (_LENGTH + 2), "items": _ITEMS, "length": _LENGTH}
     request = {
