@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
 from mclrec.files import read_json, write_json, write_text
@@ -45,6 +46,7 @@ def publish_run(directory: Path, folder: Path = RESULTS) -> Path:
         path,
         {
             **{key: info[key] for key in _OF_RUN},
+            "data": _data(info),
             **{key: record[key] for key in _OF_RECORD},
             "protocols": {
                 label: record["results"]["test"][label]["protocol"]["description"] for label in LABELS
@@ -85,12 +87,24 @@ def with_table(text: str, table: str) -> str:
     return f"{before}{_MARKS[0]}{table}{_MARKS[1]}{after}"
 
 
+def _data(info: dict[str, Any]) -> dict[str, Any]:
+    """The data of a run, without the paths of this machine."""
+    data = info["data"]
+    options = {key: value for key, value in data["reading"].items() if value not in (None, False)}
+    return {
+        "name": data["name"],
+        "fingerprint": data["fingerprint"],
+        "source": data["place"],
+        "options": options,
+    }
+
+
 def _provenance(folder: Path, key: str) -> dict[str, object]:
     """Command, data and duration of the run with a key."""
     [directory] = folder.glob(f"*-{key}")
     run = Run(directory)
     kept = {name: run.info[name] for name in ("command", "seed", "data", "versions")}
-    return kept | {name: run.record[name] for name in _OF_RECORD}
+    return kept | {"data": _data(run.info)} | {name: run.record[name] for name in _OF_RECORD}
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_lists_need_no_torch(words: list[str]) -> None:
 
 
 def test_reading_data_needs_no_torch() -> None:
-    program = "from mclrec.data.sources import load; load('complete-journey')"
+    program = "from mclrec.data.loading import load; load('complete-journey')"
     assert {"numpy", "duckdb"} <= imported(program)
     assert "torch" not in imported(program)
 

@@ -8,9 +8,10 @@ import torch
 
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.ours.sources import open_split
+from mclrec.data.datasets import known_as
 from mclrec.evaluation.ranking import evaluate
 from mclrec.recipes import resolve
-from mclrec.runs.train import build
+from mclrec.runs.training_run import build
 
 __all__ = ["measure"]
 
@@ -18,7 +19,7 @@ __all__ = ["measure"]
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     split = open_split(request["data"])
-    recipe = resolve(request["model"], split.data.name)
+    recipe = resolve(request["model"], known_as(split.data))
     model = build(recipe, split.training, request["seed"])
     seconds = []
     for _ in range(request["passes"]):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.child import Document, Request, answer
-from mclrec.data.sources import load
+from mclrec.data.loading import load
 
 __all__ = ["measure"]
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from benchmarks.child import Document, Request, answer, versions
-from mclrec.data.prepare import prepare
+from mclrec.data.loading import prepare
 
 __all__ = ["measure"]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from mclrec.data.loading import load
 from mclrec.data.packed import ranges
 from mclrec.data.sequences import SequenceData, Vocabulary
-from mclrec.data.sources import load
 from mclrec.data.split import Split, leave_one_out
 
 __all__ = ["open_split"]

@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.ours.sources import open_split
+from mclrec.data.datasets import known_as
 from mclrec.data.examples import Examples
 from mclrec.data.split import Split
 from mclrec.evaluation.ranking import rank_targets
@@ -26,7 +27,7 @@ from mclrec.models.tensors import save_tensors
 from mclrec.nn.items import sharded
 from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import Recipe, resolve
-from mclrec.runs.train import build
+from mclrec.runs.training_run import build
 from mclrec.training.distributed import process_group
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
@@ -143,7 +144,7 @@ def _save(model: Recommender, processes: Processes) -> Document:
 
 def _recipe(request: Request, split: Split) -> Recipe:
     settings = {**request["settings"], "checkpoint_minutes": 60}
-    return resolve(request["model"], split.data.name, request.get("recipe"), settings)
+    return resolve(request["model"], known_as(split.data), request.get("recipe"), settings)
 
 
 def _work(model: Recommender, recipe: Recipe, examples: Examples) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from benchmarks.work import check_initial_loss
 
 __all__ = ["LINEAR", "TORCH_PROCESS", "growth_findings", "measure_catalogue", "median_step", "step_child"]
 
-TORCH_PROCESS = Child("benchmarks.ours.idle", {"modules": ["torch", "mclrec.runs.train"]})
+TORCH_PROCESS = Child("benchmarks.ours.idle", {"modules": ["torch", "mclrec.runs.training_run"]})
 """A process that has loaded what training needs."""
 
 _STATES = 4  # of each weight: itself, its gradient, Adam's two moments

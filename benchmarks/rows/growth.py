@@ -17,7 +17,7 @@ __all__ = ["measure_growth"]
 _QUADRATIC = 2.0  # slope on log axes that is allowed in the length of histories: attention is quadratic in it
 _ITEMS, _LENGTH = 10_000, 10  # of the drawn data that grow in users
 _USERS_A_BATCH = 64
-_DATA_PROCESS = Child("benchmarks.ours.idle", {"modules": ["mclrec.data.prepare"]})
+_DATA_PROCESS = Child("benchmarks.ours.idle", {"modules": ["mclrec.data.loading"]})
 
 Runs = dict[int, list[Measurement]]
 

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from mclrec.data.columns import Columns
-from mclrec.data.prepare import prepare
+from mclrec.data.loading import load, prepare
 from mclrec.data.sequences import SequenceData
-from mclrec.data.sources import load
 from mclrec.errors import ConfigError
-from mclrec.runs.compare import compare_runs as compare
-from mclrec.runs.evaluate import evaluate_run as evaluate
+from mclrec.runs.comparison import compare_runs as compare
+from mclrec.runs.remeasure import evaluate_run as evaluate
 from mclrec.runs.run import Run
-from mclrec.runs.sources import DataSource
-from mclrec.runs.train import TrainRequest
-from mclrec.runs.train import train as run_request
+from mclrec.runs.training_run import TrainRequest
+from mclrec.runs.training_run import train as run_request
 from mclrec.serving.predictor import Model
 from mclrec.training.reporting import ProgressReporter
 
@@ -45,7 +43,7 @@ __all__ = [
 
 
 def train(
-    data: SequenceData | DataSource | str | Path,
+    data: Any,
     model: str = "mclrec",
     *,
     recipe: str | Path | None = None,
@@ -63,7 +61,7 @@ def train(
     """Train a model and measure it.
 
     Args:
-        data: as `load` returns it, or what `load` takes.
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
         model: name of a model; ``mclrec models`` lists them.
         recipe: section of the model's recipes, or a TOML file; the data set's own by default.
         seed: of everything random.
@@ -102,7 +100,7 @@ def train(
 
 
 def tune(
-    data: SequenceData | DataSource | str | Path,
+    data: Any,
     model: str = "mclrec",
     *,
     trials: int = 50,
@@ -121,7 +119,7 @@ def tune(
     Workers are processes: a script that calls this does so under ``if __name__ == "__main__":``.
 
     Args:
-        data: as `load` returns it, or what `load` takes.
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
         model: name of a model.
         trials: of the whole search, over all calls with the same storage.
         workers: processes of this call.

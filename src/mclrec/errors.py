@@ -85,6 +85,8 @@ def invalid_value(problem: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         message = f"unknown key {key!r}"
+    elif first["type"] == "missing":
+        message = f"{key} is missing"
     elif key:
         message = f"{key} = {first['input']!r}: {message}"
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""

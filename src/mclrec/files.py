@@ -143,7 +143,7 @@ def read_json(path: Path, error: type[MclrecError] = DataError) -> Any:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
-    except (UnicodeDecodeError, OSError) as problem:
+    except (ValueError, OSError) as problem:
         raise error(f"{path}: cannot be read: {problem}") from None
     return parse_json(text, str(path), error)
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.ours import preparation, prepared, streaming, training
 from benchmarks.ours.sources import drawn, open_split
 from benchmarks.ours.synthetic_log import write_log
-from mclrec.data.prepare import prepare
+from mclrec.data.loading import prepare
 from mclrec.data.split import leave_one_out
 
 

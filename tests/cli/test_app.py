@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import ODD, SMALL, Cli, write_log
 
 from mclrec import Model, __version__
-from mclrec.data.sources import DATASETS
+from mclrec.data.datasets import dataset_names
 
 COMMANDS = (
     "train",
@@ -98,9 +98,11 @@ def test_train_reads_named_columns_without_time(cli: Cli, world: Path) -> None:
     words = ["--user-column", "who", "--item-column", "what", "--file-order", "--min-count", 1]
     assert cli("train", "other.csv", *words, "--model", "markov", "--out", "r").status == 0
     about = json.loads(Path("r/config.json").read_text())["data"]
-    assert about["options"] == {
+    assert about["reading"] == {
         "min_count": 1,
-        "columns": {"user": "who", "item": "what", "file_order": True},
+        "drop_repeats": False,
+        "columns": {"user": "who", "item": "what", "time": None, "sequence": None, "file_order": True},
+        "header": None,
     }
     # The same columns are found again by evaluate, and can be named to recommend.
     assert cli("evaluate", "r", "--json").status == 0
@@ -261,7 +263,7 @@ def test_recommend_to_every_user_of_a_log(cli: Cli, world: Path) -> None:
 
 def test_datasets_are_listed(cli: Cli) -> None:
     lines = cli("datasets").out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(DATASETS)
+    assert [line.split()[0] for line in lines[1:]] == dataset_names()
     assert lines[2].split()[1:4] == ["22,363", "12,101", "198,502"]
 
 

@@ -285,6 +285,6 @@ def test_a_fault_of_ours_is_not_hidden(cli: Cli, world: Path, monkeypatch: pytes
     def fail(*words: object, **options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("mclrec.runs.compare.compare_runs", fail)
+    monkeypatch.setattr("mclrec.runs.comparison.compare_runs", fail)
     with pytest.raises(ZeroDivisionError):
         cli("compare", "markov", "sasrec")

@@ -11,8 +11,7 @@ from tests.helpers import tiny_data
 
 from mclrec.cli.commands import demo
 from mclrec.runs.run import Run
-from mclrec.runs.sources import DataSource
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 from mclrec.training.reporting import Reporter
 
 DATA = tiny_data(users=demo._HOUSEHOLD + 5, shortest=6)
@@ -25,8 +24,8 @@ def _shrunken(monkeypatch: pytest.MonkeyPatch) -> None:
         learns = request.model in ("sasrec", "mclrec")
         return train(replace(request, settings=SMALL if learns else None), reporter)
 
-    monkeypatch.setattr("mclrec.runs.sources.open_source", lambda name: (DATA, DataSource(None)))
-    monkeypatch.setattr("mclrec.runs.train.train", quickly)
+    monkeypatch.setattr("mclrec.data.loading.load", lambda name: DATA)
+    monkeypatch.setattr("mclrec.runs.training_run.train", quickly)
 
 
 @pytest.mark.usefixtures("_shrunken")

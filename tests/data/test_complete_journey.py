@@ -6,15 +6,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mclrec.data.sources import DATASETS, load, locate
+from mclrec.data.datasets import dataset, locate
+from mclrec.data.loading import load
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_complete_journey.py"
 
 
 def test_what_it_holds() -> None:
-    data, dataset = load("complete-journey"), DATASETS["complete-journey"]
+    data, known = load("complete-journey"), dataset("complete-journey")
     assert (data.num_users, data.num_items, data.num_interactions) == (2447, 1509, 92285)
-    assert (dataset.users, dataset.items, dataset.interactions) == (2447, 1509, 92285)
+    assert (known.users, known.items, known.interactions) == (2447, 1509, 92285)
     assert data.fingerprint == "dfd3e2c5e6e8ddf29a7b823d204dac8a5469e98258b31d6a0f568b125105f354"
     assert load("complete-journey", min_count=5).fingerprint == data.fingerprint
     assert data.lengths.min() >= 5

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mclrec.data.datasets import dataset
 from mclrec.data.examples import Examples, interactions, prefixes, sequences, whole
+from mclrec.data.loading import load
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
-from mclrec.data.sources import DATASETS, load
 from mclrec.data.split import leave_one_out
 
 FOLDER = Path(os.environ.get("MCLREC_DATA", "nowhere"))
@@ -70,8 +71,8 @@ def test_any_rows_in_any_order(
 
 @pytest.mark.parametrize(("name", "count"), [("beauty", 131_413), ("sports", 189_543), ("yelp", 225_061)])
 def test_as_many_prefixes_as_the_official_code(name: str, count: int) -> None:
-    if not (FOLDER / DATASETS[name].file).is_file():
-        pytest.skip(f"MCLREC_DATA has no {DATASETS[name].file}")
+    if not (FOLDER / dataset(name).file).is_file():
+        pytest.skip(f"MCLREC_DATA has no {dataset(name).file}")
     examples = prefixes(leave_one_out(load(name)).training, 50)
     assert len(examples) == count
     assert examples.at(every(examples)).lengths.max() == 50

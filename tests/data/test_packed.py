@@ -1,21 +1,36 @@
+"""Flat arrays: packed sequences; arrays in files and in blocks give what arrays in memory give."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.data.logs import hard_table
 
-from mclrec.data.packed import Packed, ranges
+from mclrec.data import packed
+from mclrec.data.loading import prepare
+from mclrec.data.packed import Packed, counted, empty, gathered, ranges, selected, spans
+from mclrec.data.split import by_time_quantiles, leave_one_out
+from mclrec.errors import DataError
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=8)
 
 
 @given(SEQUENCES)
 def test_holds_what_was_packed(sequences: list[list[int]]) -> None:
-    packed = Packed.of(sequences)
-    assert packed.tolist() == sequences
-    assert len(packed) == len(sequences)
-    assert packed.items.dtype == packed.offsets.dtype == np.int64
-    assert packed.lengths.tolist() == [len(row) for row in sequences]
-    assert packed.rows.tolist() == [number for number, row in enumerate(sequences) for _ in row]
-    assert packed.positions.tolist() == [place for row in sequences for place in range(len(row))]
+    some = Packed.of(sequences)
+    assert some.tolist() == sequences
+    assert len(some) == len(sequences)
+    assert some.items.dtype == some.offsets.dtype == np.int64
+    assert some.lengths.tolist() == [len(row) for row in sequences]
+    assert some.rows.tolist() == [number for number, row in enumerate(sequences) for _ in row]
+    assert some.positions.tolist() == [place for row in sequences for place in range(len(row))]
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 7)), max_size=9))
@@ -35,3 +50,71 @@ def test_takes_sequences(sequences: list[list[int]], rows: list[int], max_length
     assert taken.tolist() == [
         sequences[row][len(sequences[row]) - kept :] for row, kept in zip(chosen, keep, strict=True)
     ]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of few values, and files for all."""
+    monkeypatch.setattr(packed, "_BLOCK", 7)
+    monkeypatch.setattr(packed, "_MAPPED_FROM", 1)
+
+
+def test_a_large_array_lies_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    in_memory, in_file = empty(10, np.int64), empty(packed._MAPPED_FROM // 8, np.int64)
+    assert in_memory.base is None
+    assert isinstance(in_file.base, np.memmap)
+    assert type(in_file) is np.ndarray
+    in_file[:] = 3
+    assert int(in_file.sum()) == 3 * len(in_file)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room is not taken beforehand here")
+def test_a_full_disk_is_told(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"no room for 8.0 GB of interactions .* in TMPDIR"):
+        empty(10**9, np.int64)
+
+
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 9))
+def test_spans_hold_all_users_in_order(lengths: list[int], block: int) -> None:
+    offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "_BLOCK", block)
+        found = list(spans(offsets))
+    assert [user for first, last in found for user in range(first, last)] == list(range(len(lengths)))
+    longest = max(lengths, default=0)
+    assert all(offsets[last] - offsets[first] < block + longest + 1 for first, last in found)
+
+
+def test_block_by_block_is_at_once(small: None) -> None:
+    rng = np.random.default_rng(0)
+    places, table = rng.integers(0, 12, 50), rng.integers(0, 99, 12)
+    assert counted(places, 14).tolist() == np.bincount(places, minlength=14).tolist()
+    assert gathered(table, places).tolist() == table[places].tolist()
+    assert selected(places, places > 4).tolist() == places[places > 4].tolist()
+
+
+def test_preparation_and_splits_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(hard_table(2000, 50, 40), tmp_path / "log.parquet")
+    usual = prepare(tmp_path / "log.parquet", drop_repeats=True)
+    splits = [leave_one_out(usual), by_time_quantiles(usual)]
+    monkeypatch.setattr(packed, "_BLOCK", 7)
+    monkeypatch.setattr(packed, "_MAPPED_FROM", 1)
+    other = prepare(tmp_path / "log.parquet", drop_repeats=True)
+    assert isinstance(other.items.base, np.memmap)
+    assert other.fingerprint == usual.fingerprint
+    assert other.popularity.tolist() == usual.popularity.tolist()
+    for one, two in zip(splits, [leave_one_out(other), by_time_quantiles(other)], strict=True):
+        assert one.name == two.name
+        assert one.training.fingerprint == two.training.fingerprint
+        assert one.training.times is not None
+        assert two.training.times is not None
+        assert one.training.times.tolist() == two.training.times.tolist()
+        for part, same in ((one.validation, two.validation), (one.test, two.test)):
+            assert part.users.tolist() == same.users.tolist()
+            assert part.places.tolist() == same.places.tolist()

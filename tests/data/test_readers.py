@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from mclrec.data.columns import Columns
-from mclrec.data.prepare import prepare
+from mclrec.data.loading import prepare
 from mclrec.data.readers import read_log
 from mclrec.errors import DataError
 

@@ -14,8 +14,8 @@ from tests.helpers import tiny_data, write_log
 from mclrec.experiments import planned_runs
 from mclrec.experiments.campaign import Progress, distinct, run_campaign, state_of
 from mclrec.experiments.planned_runs import ERROR_FILE, PlannedRun, RunStore, do_runs
-from mclrec.runs import train as runs_train
-from mclrec.runs.train import TrainRequest
+from mclrec.runs import training_run
+from mclrec.runs.training_run import TrainRequest
 from mclrec.runs.workers import lock_of
 
 SMALL = {"epochs": 2, "hidden_size": 8, "batch_size": 16}
@@ -73,7 +73,7 @@ def test_a_failed_run_is_reported_and_the_others_continue(
 ) -> None:
     store = RunStore(tmp_path / "cells")
     good, bad = PlannedRun(log, "markov"), PlannedRun(log, "popularity")
-    train = runs_train.train
+    train = training_run.train
 
     def fail_for_popularity(request: TrainRequest) -> object:
         if request.model == "popularity":

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.collections import PathCollection
 
+from mclrec.data.loading import load
 from mclrec.data.packed import ranges
 from mclrec.data.sequences import SequenceData
-from mclrec.data.sources import load
 from mclrec.experiments.paper_tables import SIZE_TABLES
 from mclrec.experiments.reproduction import TARGETS, Outcome, load_outcomes, reproduce
 from mclrec.experiments.results_table import Measurement

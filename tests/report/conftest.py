@@ -4,7 +4,7 @@ import pytest
 from tests.helpers import tiny_data, write_log
 
 from mclrec.runs.run import Run
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 
 
 @pytest.fixture(scope="session")

@@ -9,25 +9,28 @@ from typing import Any
 import pytest
 from tests.helpers import at_random_times, tiny_data, write_log
 
+from mclrec.data.columns import Columns
+from mclrec.data.loading import load
+from mclrec.data.origin import Reading
+from mclrec.data.sequences import SequenceData
 from mclrec.runs.run import Run
-from mclrec.runs.sources import DataSource
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 
 SASREC: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "batch_size": 16, "epochs": 2}
-OPTIONS = {"min_count": 1, "columns": {"user": "user", "item": "item", "time": "time"}}
+READING = Reading(min_count=1, columns=Columns(user="user", item="item", time="time"))
 
 Start = Callable[..., Run]
 
 
-def log_source(log: Path) -> DataSource:
+def log_source(log: Path) -> SequenceData:
     """The log with every row kept."""
-    return DataSource(str(log), OPTIONS)
+    return load(log, **READING.options())
 
 
 def start(log: Path, out: Path | None, model: str = "sasrec", **request: Any) -> Run:
-    """Train on a log."""
+    """Train on a log with every row kept."""
     settings = {**(SASREC if model == "sasrec" else {}), **request.pop("settings", {})}
-    return train(TrainRequest(log_source(log), model, settings=settings, out=out, **request))
+    return train(TrainRequest(log, model, reading=READING, settings=settings, out=out, **request))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from tests.runs.conftest import SASREC, log_source
 
 from mclrec.models.tensors import load_tensors
 from mclrec.runs.run import Run
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 from mclrec.serving.predictor import Model
 
 # It never ends by itself, and writes a checkpoint at each step.

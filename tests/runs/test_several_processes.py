@@ -18,7 +18,7 @@ from tests.training.several import start
 from mclrec.cli.launch import run_processes
 from mclrec.errors import LOST_STATUS
 from mclrec.runs.run import Run
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 
 STILL = {"dropout": 0.0, "attention_dropout": 0.0}
 SECONDS = 30

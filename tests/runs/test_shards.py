@@ -17,7 +17,7 @@ from mclrec.cli.launch import run_processes
 from mclrec.errors import ConfigError
 from mclrec.models.storage import load_model
 from mclrec.runs.run import Run
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 
 PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 

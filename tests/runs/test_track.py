@@ -12,7 +12,7 @@ from tests.runs.conftest import SASREC, log_source, start
 
 from mclrec.errors import ConfigError
 from mclrec.runs.run import Run
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 from mclrec.training import tracking
 
 needs_tensorboard = pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")
@@ -95,7 +95,7 @@ def test_a_run_may_leave_the_test_items_alone(
     def forbidden(*_: object, **__: object) -> None:
         pytest.fail("looked at the test items")
 
-    monkeypatch.setattr("mclrec.runs.train.measure", forbidden)
+    monkeypatch.setattr("mclrec.runs.training_run.measure", forbidden)
     run = start(log, tmp_path / "run", measured=False)
     assert run.record["status"] == "finished"
     assert run.record["best_validation"] > 0

@@ -18,7 +18,7 @@ from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel, load_model, save_model
 from mclrec.nn.items import sharded
 from mclrec.recipes import resolve
-from mclrec.runs.train import build
+from mclrec.runs.training_run import build
 from mclrec.runs.transfer import warm_start
 
 ITEMS = "encoder.items.weight"

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from tests.helpers import tiny_data, write_log
 
+from mclrec.data.datasets import known_as
+from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
-from mclrec.data.sources import load
 from mclrec.search.study import Plan, folder_of
 from mclrec.search.worker import Job
 
@@ -40,5 +41,6 @@ def job_for(storage: Path, data: SequenceData, recipe: Path, trials: int, **sett
     """What `mclrec.search.tuning.tune` gives its workers."""
     prepared = folder_of(storage) / "data"
     data.save(prepared)
-    plan = Plan("sasrec", recipe, {**SETTINGS, **settings}, 1, "leave-one-out", data.name, data.fingerprint)
-    return Job(storage, plan, prepared, "LOG", trials)
+    fixed = {**SETTINGS, **settings}
+    plan = Plan("sasrec", recipe, fixed, 1, "leave-one-out", data.name, known_as(data), data.fingerprint)
+    return Job(storage, plan, prepared, data.provenance, trials)

@@ -16,7 +16,7 @@ from tests.search.conftest import job_for
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, TrainingError
 from mclrec.runs.run import Run
-from mclrec.runs.train import train
+from mclrec.runs.training_run import train
 from mclrec.search import study as journal
 from mclrec.search import worker
 from mclrec.search.study import Search

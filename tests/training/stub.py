@@ -27,7 +27,7 @@ from mclrec.models.phases import (
 )
 from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import resolve
-from mclrec.runs.train import build
+from mclrec.runs.training_run import build
 from mclrec.training.config import TrainingConfig
 from mclrec.training.history import EpochRecord
 from mclrec.training.reporting import Reporter, SilentReporter

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
 
 __all__ = [
     "COLUMNS",
@@ -32,7 +35,7 @@ __all__ = [
     "columns_of",
     "examples",
     "names",
-    "source_options",
+    "reading_of",
 ]
 
 
@@ -142,17 +145,15 @@ def columns_of(
     return {role: value for role, value in named.items() if value is not None}
 
 
-def source_options(
+def reading_of(
     min_count: int | None, drop_repeats: bool, header: bool | None, columns: dict[str, Any]
-) -> dict[str, Any]:
-    """The options on reading that were given, as `mclrec.runs.sources.DataSource` takes them."""
-    options = {
-        "min_count": min_count,
-        "header": header,
-        "columns": columns or None,
-        "drop_repeats": drop_repeats or None,
-    }
-    return {key: value for key, value in options.items() if value is not None}
+) -> Reading:
+    """The options on reading that were given."""
+    from mclrec.data.columns import Columns
+    from mclrec.data.origin import Reading
+
+    named = Columns(**columns) if columns else None
+    return Reading(min_count=min_count, drop_repeats=drop_repeats, columns=named, header=header)
 
 
 def names(text: str | None) -> list[str]:

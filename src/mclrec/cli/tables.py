@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from mclrec.runs.compare import Row
+    from mclrec.runs.comparison import Row
     from mclrec.serving.predictor import Recommendation
 
 __all__ = ["output", "plain_table", "print_comparison", "print_metrics", "print_recommendations"]

@@ -1,17 +1,40 @@
-"""Many sequences of different length in two flat arrays: no padding is stored."""
+"""Flat arrays: sequences of different length packed one after the other, and large arrays that lie in files.
+
+An array with a value an interaction is worked on in blocks, because a whole-array expression such as ``table[places]``
+makes temporary arrays of eight bytes an interaction. What stays in memory then grows with users and items only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["IntArray", "Packed", "ranges", "shuffled"]
+from mclrec.errors import DataError
+
+__all__ = [
+    "IntArray",
+    "Packed",
+    "blocks",
+    "counted",
+    "empty",
+    "gathered",
+    "ranges",
+    "selected",
+    "shuffled",
+    "spans",
+]
 
 IntArray = npt.NDArray[np.int64]
+
+_MAPPED_FROM = 1 << 25  # bytes from which an array lies in a file
+_BLOCK = 1 << 20  # values worked on at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,3 +110,70 @@ def ranges(starts: IntArray, lengths: IntArray) -> IntArray:
     total = int(ends[-1]) if len(ends) else 0
     shifts: IntArray = np.repeat(starts - (ends - lengths), lengths)
     return np.arange(total) + shifts
+
+
+# -------------------------------------------------------------------------------- large arrays
+
+
+def empty(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """(count,) values to be filled in. A large array lies in a file without a name in ``TMPDIR``, which goes with it.
+
+    Raises:
+        DataError: there is no room for the file.
+    """
+    kind = np.dtype(dtype)
+    size = count * kind.itemsize
+    if size < _MAPPED_FROM:
+        return np.empty(count, kind)
+    with tempfile.TemporaryFile(prefix="mclrec-") as file:
+        try:
+            # Room is taken now: a write to a page that has none on the disk would kill the process.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            # As a plain array: a memmap would pass its class on to everything computed from it.
+            return np.asarray(np.memmap(file, kind, "r+", shape=(count,)))
+        except OSError as problem:
+            raise DataError(
+                f"{tempfile.gettempdir()}: no room for {size / 1e9:.1f} GB of interactions ({problem.strerror}); "
+                "name a folder on a larger disk in TMPDIR"
+            ) from None
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """0 up to ``count``, a block at a time."""
+    return (slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
+
+
+def spans(offsets: IntArray) -> Iterator[tuple[int, int]]:
+    """Users ``first`` up to ``last`` who have about a block of interactions together; one user is never divided."""
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _BLOCK))
+    ends = np.unique(np.concatenate([cuts, [0, len(offsets) - 1]])).tolist()
+    return pairwise(ends)
+
+
+def counted(values: npt.NDArray[np.integer[Any]], kinds: int) -> IntArray:
+    """(kinds,) how often each of 0..kinds-1 is there."""
+    counts = np.zeros(kinds, dtype=np.int64)
+    for block in blocks(len(values)):
+        counts += np.bincount(values[block], minlength=kinds)
+    return counts
+
+
+def gathered(table: npt.NDArray[Any], places: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+    """``table[places]``."""
+    found = empty(len(places), table.dtype)
+    for block in blocks(len(places)):
+        found[block] = table[places[block]]
+    return found
+
+
+def selected(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """``values[mask]``."""
+    kept, start = empty(int(np.count_nonzero(mask)), values.dtype), 0
+    for block in blocks(len(values)):
+        some = values[block][mask[block]]
+        kept[start : start + len(some)] = some
+        start += len(some)
+    return kept

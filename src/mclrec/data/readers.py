@@ -1,7 +1,7 @@
 """Read an interaction log, from a file or a data frame, as one lazy table: user, item, time, sequence.
 
 Files are read by DuckDB into a temporary database on disk, so that a log larger than memory spills. What comes
-out is a narwhals frame on the engine that holds the rows; `mclrec.data.prepare` goes on from there with one code
+out is a narwhals frame on the engine that holds the rows; `mclrec.data.preparation` goes on from there with one code
 for all engines.
 
 | file | read as |
@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,16 +31,16 @@ from typing import Any
 import duckdb
 import narwhals as nw
 
+from mclrec.data.backends import check_engine, move_table, scan_parquet
 from mclrec.data.columns import Columns
-from mclrec.data.engines import check_engine, moved, scan_parquet
-from mclrec.data.frames import normalised
 from mclrec.data.texts import DELIMITED, JSON, load_text, sql_text, suffix_of
 from mclrec.errors import ConfigError, DataError
 
-__all__ = ["Log", "engine_errors", "read_log"]
+__all__ = ["Log", "engine_errors", "path_exists", "read_log"]
 
 _MEMORY = "2GB"  # of DuckDB; sorts and joins that need more spill to the temporary directory
 _PARQUET = {".parquet", ".pq"}
+_SHOWN = 60  # characters of what cannot be a path
 
 
 @dataclass
@@ -77,11 +78,11 @@ def read_log(
     """Open a log; use it in a ``with`` block.
 
     Args:
-        source: path of a file, folder or Parquet pattern, or a pandas, Polars, DuckDB or Spark frame.
+        source: path of a file, folder or Parquet pattern, or a frame of any engine that narwhals takes.
         columns: names of the columns; those not given are guessed from the usual ones.
         header: whether delimited text begins with a line of names. Guessed when None: it does if a name is a
             usual one, or if no field is a number or date. Without header: user, item[, rating], time.
-        engine: one of `mclrec.data.engines.ENGINES` for files, DuckDB if None; a frame has its own.
+        engine: one of `mclrec.data.backends.ENGINES` for files, DuckDB if None; a frame has its own.
 
     Raises:
         DataError: missing, empty or malformed file; unknown column; null or unusable values.
@@ -102,10 +103,28 @@ def read_log(
         frame = nw.from_native(source)
     except TypeError:
         raise DataError(
-            f"cannot read a {type(source).__name__}: give a path, or a pandas, Polars, DuckDB or Spark frame"
+            f"cannot read a {type(source).__name__}: give the name of a data set, a path, or a frame (pandas, Polars, "
+            "DuckDB, PyArrow, Spark)"
         ) from None
     place = f"{frame.implementation} frame".replace("Implementation.", "").lower()
     return Log(normalised(frame, columns, place), place, "data")
+
+
+def path_exists(path: Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        DataError: the text cannot be a path: it is empty, too long or not printable.
+    """
+    text = str(path)
+    try:
+        if path != Path() and (path.exists() or text.isprintable()):
+            return path.exists()
+        reason = "it is empty" if path == Path() else "it is not printable"
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+    shown = "" if path == Path() else text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    raise DataError(f"{shown!r} is neither the name of a data set nor a path: {reason.lower()}")
 
 
 @contextmanager
@@ -129,8 +148,9 @@ def engine_errors(place: str) -> Iterator[None]:
 
 
 def _read_path(path: Path, columns: Columns, header: bool | None, engine: str) -> Log:
-    pattern = not path.exists() and any(sign in path.name for sign in "*?[")
-    if not pattern and not path.exists():
+    there = path_exists(path)
+    pattern = not there and any(sign in path.name for sign in "*?[")
+    if not pattern and not there:
         raise DataError(f"{path}: no such file")
     suffix = suffix_of(path)
     if pattern or path.is_dir():
@@ -148,7 +168,7 @@ def _read_path(path: Path, columns: Columns, header: bool | None, engine: str) -
             with engine_errors(str(path)):
                 frame = _read_file(connection, path, suffix, columns, header)
             if engine != "duckdb":
-                frame = moved(frame, engine, stack)
+                frame = move_table(frame, engine, stack)
         return Log(frame, str(path), path.name.partition(".")[0] or path.name, stack.pop_all())
 
 
@@ -176,3 +196,107 @@ def _connect(stack: ExitStack) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET temp_directory = {sql_text(folder / 'spill')}")
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+# -------------------------------------------------------------------------------- frames of any engine
+
+
+def normalised(
+    frame: nw.DataFrame[Any] | nw.LazyFrame[Any], columns: Columns, place: str
+) -> nw.LazyFrame[Any]:
+    """Select the columns that have a role, under its name and in the types of `Log`."""
+    roles = columns.resolve(frame.collect_schema().names(), place)
+    wanted = [nw.col(column).alias(role) for role, column in roles.named.items()]
+    if roles.file_order and isinstance(frame, nw.DataFrame):
+        frame = frame.select(wanted).with_row_index("sequence")
+    elif roles.file_order:
+        raise DataError(f"{place}: a lazy frame has no order of rows; name a time or sequence column")
+    else:
+        frame = frame.select(wanted)
+    lazy = frame.lazy()
+    schema = lazy.collect_schema()
+    _refuse_nulls(lazy, schema, place)
+    if schema.get("time") == nw.String:
+        lazy = _parsed_time(lazy, place)
+        schema = lazy.collect_schema()
+    values = [_id(role, schema[role], place) for role in ("user", "item")]
+    if "time" in schema:
+        values.append(_time(schema["time"], place, spark=lazy.implementation.is_pyspark()))
+    if "sequence" in schema:
+        values.append(nw.col("sequence"))
+    return lazy.select(values)
+
+
+def _refuse_nulls(frame: nw.LazyFrame[Any], schema: nw.Schema, place: str) -> None:
+    # NaN is a null in pandas only.
+    bad = {
+        role: nw.col(role).is_null() | ~nw.col(role).is_finite()
+        if kind.is_float()
+        else nw.col(role).is_null()
+        for role, kind in schema.items()
+    }
+    counts = frame.select(
+        nw.len().alias("rows"), *(test.cast(nw.Int64).sum().alias(role) for role, test in bad.items())
+    ).collect("pyarrow")
+    found = {role: int(counts.item(0, role) or 0) for role in counts.columns}
+    if not found.pop("rows"):
+        raise DataError(f"{place}: has no rows")
+    missing = [f"{count} without {role}" for role, count in found.items() if count]
+    if missing:
+        raise DataError(f"{place}: rows {', '.join(missing)}; remove them or fill them in")
+
+
+def _id(role: str, kind: nw.dtypes.DType, place: str) -> nw.Expr:
+    if kind in {nw.UInt64, nw.Int128, nw.UInt128}:
+        raise DataError(
+            f"{place}: the {role} column holds {kind}; cast it to Int64, or to strings if it does not fit"
+        )
+    if kind.is_integer():
+        return nw.col(role).cast(nw.Int64)
+    if kind in {nw.String, nw.Categorical, nw.Enum, nw.Object}:
+        return nw.col(role).cast(nw.String)
+    raise DataError(f"{place}: the {role} column holds {kind}; ids are integers or strings")
+
+
+def _parsed_time(frame: nw.LazyFrame[Any], place: str) -> nw.LazyFrame[Any]:
+    """Text parsed as timestamps; pandas and Polars find out the format."""
+    if not (frame.implementation.is_pandas() or frame.implementation.is_polars()):
+        raise DataError(f"{place}: the time column holds text; cast it to a timestamp")
+    polars = nw.dependencies.get_polars()
+    failures = (ValueError,) if polars is None else (ValueError, polars.exceptions.PolarsError)
+    held = frame.collect()  # Polars finds out zones in a column that it holds only
+    try:
+        return held.with_columns(held["time"].str.to_datetime()).lazy()
+    except failures as problem:
+        what = str(problem).partition("\n")[0]
+        raise DataError(f"{place}: the time column holds text that is no ISO date: {what}") from None
+
+
+def _time(kind: nw.dtypes.DType, place: str, *, spark: bool) -> nw.Expr:
+    """The time as an integer, a float, or seconds since 1970 as a float."""
+    time = nw.col("time")
+    if kind.is_integer():
+        return time.cast(nw.Int64)
+    if kind.is_float() or kind.is_decimal():
+        return time.cast(nw.Float64)
+    if kind == nw.Date:
+        time = time.cast(nw.Datetime("us"))
+    elif kind != nw.Datetime:
+        raise DataError(f"{place}: the time column holds {kind}; cast it to a number, date or timestamp")
+    elif isinstance(kind, nw.Datetime) and kind.time_zone is not None:
+        time = time.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if spark:
+        return _microseconds(time) / 1e6
+    return (time - datetime(1970, 1, 1)).dt.total_microseconds() / 1e6
+
+
+def _microseconds(time: nw.Expr) -> nw.Expr:
+    """Since 1970, from the parts of a timestamp: narwhals subtracts no timestamps on Spark."""
+    year = time.dt.year().cast(nw.Int64)
+    leap_days = (year - 1969) // 4 - (year - 1901) // 100 + (year - 1601) // 400
+    days = (year - 1970) * 365 + leap_days + time.dt.ordinal_day().cast(nw.Int64) - 1
+    hours = days * 24 + time.dt.hour().cast(nw.Int64)
+    minutes = hours * 60 + time.dt.minute().cast(nw.Int64)
+    seconds = minutes * 60 + time.dt.second().cast(nw.Int64)
+    # Before 1970 Spark's share of a second is negative.
+    return seconds * 1_000_000 + time.dt.microsecond().cast(nw.Int64) % 1_000_000

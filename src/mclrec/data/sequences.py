@@ -1,4 +1,4 @@
-"""What a log becomes: one sequence of dense item ids a user, in flat arrays, and the outside ids beside it."""
+"""Sequences: the dense item ids of each user in flat arrays, with the outside ids and the origin beside them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
-from mclrec.data.mapped import counted
-from mclrec.data.packed import IntArray
-from mclrec.errors import DataError
+from mclrec.data.origin import Origin
+from mclrec.data.packed import IntArray, counted
+from mclrec.errors import DataError, invalid_value
 from mclrec.files import atomic_directory, atomic_file, read_json, write_json
 
-__all__ = ["OutsideId", "SequenceData", "Vocabulary"]
+__all__ = ["OutsideId", "SequenceData", "Vocabulary", "is_saved"]
 
 OutsideId = int | str
 
@@ -139,6 +140,7 @@ class SequenceData:
         times: (N,) int64 where the log has times: integers as the log has them, floats rounded down, dates
             and timestamps as seconds since 1970 (UTC).
         name: how reports call this data.
+        origin: where they were read from; None for arrays that were given.
     """
 
     items: npt.NDArray[np.int32]
@@ -147,6 +149,7 @@ class SequenceData:
     user_ids: Vocabulary
     times: IntArray | None = None
     name: str = "data"
+    origin: Origin | None = None
 
     @property
     def num_users(self) -> int:
@@ -185,6 +188,14 @@ class SequenceData:
         digest.update(np.ascontiguousarray(self.items, dtype="<i4").data)
         return digest.hexdigest()
 
+    @cached_property
+    def provenance(self) -> Origin:
+        """The origin, if these sequences are all that came from there; else memory, as for a part of a data set."""
+        if self.origin is not None and self.origin.fingerprint == self.fingerprint:
+            return self.origin
+        place = "arrays" if self.origin is None else f"a part of {self.origin.place}"
+        return Origin(kind="memory", place=place, fingerprint=self.fingerprint)
+
     def save(self, directory: Path | str) -> None:
         """Write a directory that `load` maps into memory; it is whole or not there.
 
@@ -213,6 +224,7 @@ class SequenceData:
             "items": self.num_items,
             "interactions": self.num_interactions,
             "fingerprint": self.fingerprint,
+            "origin": self.provenance.model_dump(mode="json"),
         }
 
     @classmethod
@@ -231,6 +243,13 @@ class SequenceData:
             user_ids=Vocabulary.load(path / "users.parquet"),
             times=_map(path / "times.npy", np.int64) if meta["times"] else None,
             name=meta["name"],
+            origin=Origin(
+                kind="prepared",
+                place=str(directory),
+                path=str(path.absolute()),
+                fingerprint=meta["fingerprint"],
+                log=_log_of(meta, path),
+            ),
         )
         lengths_fit = data.times is None or len(data.times) == len(data.items)
         if not lengths_fit or len(data.user_ids) != data.num_users or data.fingerprint != meta["fingerprint"]:
@@ -261,6 +280,14 @@ def _read_meta(path: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"{path / 'meta.json'}: no key {min(missing)!r}; prepare the data again")
     return meta
+
+
+def _log_of(meta: dict[str, Any], path: Path) -> Origin | None:
+    """Origin of the log that prepared data were made of; folders of earlier versions do not have it."""
+    try:
+        return None if meta.get("origin") is None else Origin.model_validate(meta["origin"])
+    except ValidationError as problem:
+        raise DataError(f"{path / 'meta.json'}: origin: {invalid_value(problem)}") from None
 
 
 def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:

@@ -1,22 +1,35 @@
-"""What is trained on and what is held out. Training data are a copy that does not hold a held-out item."""
+"""Splits: training data, and held-out targets. Training data are a copy without the held-out items."""
 
 from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.mapped import empty, spans
-from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.data.packed import IntArray, Packed, empty, ranges, spans
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import DataError
+from mclrec.errors import ConfigError, DataError, unknown_name
 
-__all__ = ["Part", "Split", "Targets", "by_time", "by_time_quantiles", "leave_one_out"]
+__all__ = [
+    "PARTS",
+    "SPLITS",
+    "Part",
+    "Split",
+    "Targets",
+    "by_time",
+    "by_time_quantiles",
+    "check_part",
+    "leave_one_out",
+    "make_split",
+]
 
 Part = Literal["validation", "test"]
+"""The held-out targets that are measured."""
+
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +70,15 @@ class Targets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Training data, and the targets of validation and test."""
+    """Training data, and the targets of validation and test.
+
+    Attributes:
+        name: of the rule, with its moments in time.
+        data: all data.
+        training: the data without what is held out.
+        validation: targets that decide when to stop, and which settings are best.
+        test: targets that are measured at the end.
+    """
 
     name: str
     data: SequenceData
@@ -66,7 +87,7 @@ class Split:
     test: Targets
 
     def targets(self, part: Part) -> Targets:
-        """Targets of one part."""
+        """The targets of one part."""
         return self.validation if part == "validation" else self.test
 
 
@@ -152,6 +173,32 @@ def by_time_quantiles(data: SequenceData, validation: float = 0.8, test: float =
     ordered.sort()
     first, second = (int(ordered[int(len(ordered) * fraction)]) for fraction in (validation, test))
     return by_time(data, first, second)
+
+
+SPLITS = {"leave-one-out": leave_one_out, "time": by_time_quantiles}
+"""The rules by which targets are held out, by name."""
+
+
+def make_split(data: SequenceData, name: str) -> Split:
+    """Hold out targets by the rule of that name.
+
+    Raises:
+        ConfigError: no such rule.
+        DataError: the histories are too short, or have no times.
+    """
+    if name not in SPLITS:
+        raise ConfigError(unknown_name("split", name, SPLITS))
+    return SPLITS[name](data)
+
+
+def check_part(name: str) -> None:
+    """Check that the name is that of a part of the held-out targets.
+
+    Raises:
+        ConfigError: it is not; the nearest is suggested.
+    """
+    if name not in PARTS:
+        raise ConfigError(unknown_name("part", name, PARTS))
 
 
 def _times(data: SequenceData) -> IntArray:

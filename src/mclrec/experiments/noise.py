@@ -16,7 +16,7 @@ from mclrec.evaluation.ranking import evaluate
 from mclrec.models.storage import load_model
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import LABELS, ranks_path
-from mclrec.runs.train import resolve_device
+from mclrec.runs.training_run import resolve_device
 
 __all__ = ["has_noisy_ranks", "measure_with_noise", "noisy_part", "with_noise"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mclrec.data import statistics
+from mclrec.data.datasets import is_dataset
 from mclrec.data.statistics import Sizes
 from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
 from mclrec.evaluation.protocol import RankTable
@@ -201,7 +202,7 @@ def _ablated(scope: Scope, data: str, row: str) -> Mapping[str, Any]:
     """The settings that a row changes; (C) keeps the recipe's lambda where there is one."""
     if not row.startswith("(C)"):
         return _ABLATIONS[row]
-    recipe = resolve("mclrec", data, scope.recipe_of("mclrec"), scope.settings)
+    recipe = resolve("mclrec", data if is_dataset(data) else None, scope.recipe_of("mclrec"), scope.settings)
     weight = recipe.config.model_dump(by_alias=True)["lambda"] or _LAMBDA_OF_C
     return {**_ABLATIONS[row], "lambda": weight}
 

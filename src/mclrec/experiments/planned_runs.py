@@ -13,7 +13,10 @@ from typing import Any
 
 from filelock import Timeout
 
+from mclrec.data.datasets import known_as
+from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
+from mclrec.data.split import make_split
 from mclrec.data.statistics import of_length
 from mclrec.errors import ConfigError, MclrecError
 from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
@@ -21,8 +24,7 @@ from mclrec.files import write_text
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.command import begin_or_resume, train_command
 from mclrec.runs.run import Run
-from mclrec.runs.sources import make_split, open_source
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 from mclrec.runs.workers import lock_of
 
 __all__ = [
@@ -77,7 +79,7 @@ class Datasets:
 
     def __getitem__(self, place: str) -> SequenceData:
         if place not in self._read:
-            self._read[place] = open_source(place)[0]
+            self._read[place] = load(place)
         return self._read[place]
 
     def of(self, planned: PlannedRun) -> SequenceData:
@@ -105,7 +107,7 @@ class RunStore:
         Raises:
             ConfigError: unknown model, section or key.
         """
-        return resolve(planned.model, self.datasets[planned.data].name, planned.recipe, planned.settings)
+        return resolve(planned.model, known_as(self.datasets[planned.data]), planned.recipe, planned.settings)
 
     def key(self, planned: PlannedRun) -> str:
         """Hash of everything that decides the result: twelve hexadecimal digits."""

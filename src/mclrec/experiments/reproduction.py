@@ -157,7 +157,7 @@ def reproduce(
         workers: number of processes; None for `mclrec.runs.workers.usual_count`.
         budget: seconds after which it stops.
         show: called with the progress.
-        track: what runs are tracked with; see `mclrec.runs.train.TrainRequest`.
+        track: what runs are tracked with; see `mclrec.runs.training_run.TrainRequest`.
 
     Raises:
         ConfigError, DataError: as `make_plan`; the tracker is unknown or not installed.

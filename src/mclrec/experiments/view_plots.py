@@ -12,6 +12,7 @@ import torch
 from mclrec.data.batches import Histories
 from mclrec.data.examples import whole
 from mclrec.data.sequences import SequenceData
+from mclrec.data.split import make_split
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import FloatArray
 from mclrec.experiments.planned_runs import RunStore, data_name
@@ -19,7 +20,6 @@ from mclrec.experiments.results_table import PlannedRow, ResultTable, TableCell
 from mclrec.models.mclrec import MCLRec
 from mclrec.models.storage import load_model
 from mclrec.randomness import Stream, generator
-from mclrec.runs.sources import make_split
 
 __all__ = ["ViewPlot", "alignment", "uniformity", "view_plots_of", "view_tables"]
 

@@ -93,7 +93,7 @@ class _Section:
 
 def resolve(
     model: str,
-    data_name: str,
+    dataset: str | None,
     recipe: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Recipe:
@@ -101,7 +101,8 @@ def resolve(
 
     Args:
         model: name of a registered model.
-        data_name: name of the data set; its section is taken where the model has one, else ``default``.
+        dataset: name of the registered data set that the data are, by their fingerprint and not by what they are called
+            (`mclrec.data.datasets.known_as`); its section is taken where the model has one, else ``default``.
         recipe: another section, or a ``.toml`` file.
         overrides: settings that go before the recipe's, by key of either configuration.
 
@@ -111,7 +112,7 @@ def resolve(
     """
     config_type = registry.model_class(model).config_type
     sections = _sections(model)
-    chosen = _choose(model, sections, data_name, recipe)
+    chosen = _choose(model, sections, dataset, recipe)
     layers = (sections[_DEFAULT], chosen)
     changes = dict(overrides or {})
     model_changes, training_changes = _route(model, changes, config_type)
@@ -125,11 +126,11 @@ def resolve(
             [(layer.training, f"{layer.where}.training") for layer in layers],
             training_changes,
         ),
-        None if changes else _expectation(chosen, data_name),
+        None if changes else _expectation(chosen, dataset),
     )
 
 
-def search_table(model: str, data_name: str, recipe: str | Path | None = None) -> tuple[Table, str]:
+def search_table(model: str, dataset: str | None, recipe: str | Path | None = None) -> tuple[Table, str]:
     """The search of the section that `resolve` takes, else of ``default``, as written; empty where neither has one.
 
     Returns:
@@ -139,7 +140,7 @@ def search_table(model: str, data_name: str, recipe: str | Path | None = None) -
         ConfigError: as `resolve`.
     """
     sections = _sections(model)
-    chosen = _choose(model, sections, data_name, recipe)
+    chosen = _choose(model, sections, dataset, recipe)
     section = chosen if chosen.search else sections[_DEFAULT]
     return section.search, f"{section.where}.search"
 
@@ -198,10 +199,10 @@ def _sections(model: str) -> dict[str, _Section]:
 
 
 def _choose(
-    model: str, sections: Mapping[str, _Section], data_name: str, recipe: str | Path | None
+    model: str, sections: Mapping[str, _Section], dataset: str | None, recipe: str | Path | None
 ) -> _Section:
     if recipe is None:
-        return sections.get(data_name, sections[_DEFAULT])
+        return sections.get(dataset or "", sections[_DEFAULT])
     if Path(recipe).suffix == ".toml":
         return _section(_read_toml(Path(recipe)), str(recipe), str(recipe))
     if str(recipe) not in sections:
@@ -273,9 +274,9 @@ def _build(config_type: type[Config], layers: Iterable[tuple[Table, str]], chang
         raise ConfigError(origin + invalid_value(problem)) from None
 
 
-def _expectation(section: _Section, data_name: str) -> Expectation | None:
-    if data_name not in section.expect:
+def _expectation(section: _Section, dataset: str | None) -> Expectation | None:
+    if dataset is None or dataset not in section.expect:
         return None
-    table = dict(section.expect[data_name])
+    table = dict(section.expect[dataset])
     protocol = table.pop("protocol")
     return Expectation(protocol, {metric: (float(low), float(high)) for metric, (low, high) in table.items()})

@@ -93,7 +93,7 @@ Space = Mapping[str, Dimension]
 
 def search_space(
     model: str,
-    data_name: str,
+    dataset: str | None,
     recipe: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Dimension]:
@@ -101,7 +101,7 @@ def search_space(
 
     Args:
         model: name of a registered model.
-        data_name: name of the data set.
+        dataset: name of the registered data set that the data are, if they are one.
         recipe: another section, or a ``.toml`` file.
         overrides: settings that go before the recipe's.
 
@@ -112,8 +112,8 @@ def search_space(
     if not registry.entry(model).regimes:
         raise ConfigError(f"{model}: only counts: without epochs there is no validation to search by")
     keys, changes = setting_keys(model), dict(overrides or {})
-    base = resolve(model, data_name, recipe, changes)
-    written, where = search_table(model, data_name, recipe)
+    base = resolve(model, dataset, recipe, changes)
+    written, where = search_table(model, dataset, recipe)
     fixed = {keys[key] for key in changes}
     space: dict[str, Dimension] = {}
     for key, content in (written or _FALLBACK).items():
@@ -125,7 +125,7 @@ def search_space(
         if keys[key] not in fixed:
             space[keys[key]] = _dimension(content, _field_type(model, keys[key]), place)
     for key, dimension in space.items():
-        _check(model, data_name, recipe, changes, key, dimension, f"{where}: {key}")
+        _check(model, dataset, recipe, changes, key, dimension, f"{where}: {key}")
         if not dimension.holds(value_of(base, key)):
             raise ConfigError(
                 f"{where}: {key} is {value_of(base, key)} in the recipe, which is not in {dimension}: widen it, or "
@@ -202,7 +202,7 @@ def _number(value: Any, kind: Any, place: str) -> Number:
 
 def _check(
     model: str,
-    data_name: str,
+    dataset: str | None,
     recipe: str | Path | None,
     changes: Mapping[str, Any],
     key: str,
@@ -213,6 +213,6 @@ def _check(
     values = dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high)
     for value in values:
         try:
-            resolve(model, data_name, recipe, {**changes, key: value})
+            resolve(model, dataset, recipe, {**changes, key: value})
         except ConfigError as problem:
             raise ConfigError(f"{place}: {problem}") from None

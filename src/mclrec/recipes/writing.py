@@ -32,7 +32,7 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
         *_table("training", recipe.training),
     ]
     write_text(path, "\n".join(lines) + "\n")
-    read = resolve(recipe.model, "", path)
+    read = resolve(recipe.model, None, path)
     if (read.config, read.training) != (recipe.config, recipe.training):
         raise ConfigError(
             f"{path}: the recipe sets to none what is a number by default, which TOML cannot say"

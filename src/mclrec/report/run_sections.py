@@ -17,9 +17,9 @@ from mclrec.experiments.results_table import ResultTable, TableCell
 from mclrec.randomness import Stream, generator
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Point, grouped_bars, learning_curves, rank_histogram, to_svg
-from mclrec.runs.compare import Row, compare_runs
+from mclrec.runs.comparison import Row, compare_runs
+from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import LABELS, Run
-from mclrec.runs.sources import DataSource
 
 __all__ = ["report_runs"]
 
@@ -152,11 +152,9 @@ def _examples(runs: Mapping[str, Run]) -> Section:
     name, run = list(runs.items())[-1]
     info = run.info
     try:
-        data = DataSource(info["data"]["source"], info["data"]["options"]).load()
+        data = run_data(run.directory, info)
     except MclrecError as problem:
         return Section(title, [f"None: the data cannot be read ({problem})"])
-    if data.fingerprint != info["data"]["fingerprint"]:
-        return Section(title, ["None: the data are no longer those of the run."])
     table = run.ranks("test", "F")
     chosen = np.sort(
         generator(0, Stream.BOOTSTRAP).choice(len(table), min(_EXAMPLES, len(table)), replace=False)

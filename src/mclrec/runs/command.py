@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mclrec.data.origin import Origin
+
 __all__ = ["begin_or_resume", "setting_words", "train_command"]
 
 
 def train_command(
-    place: str,
+    data: Origin | str,
     model: str,
     seed: int,
     *,
@@ -21,10 +23,10 @@ def train_command(
     split: str = "leave-one-out",
     base: Path | None = None,
 ) -> str:
-    """What to type for a run; see `mclrec.runs.train.TrainRequest`.
+    """What to type for a run; see `mclrec.runs.training_run.TrainRequest`.
 
     Args:
-        place: name or path of the data.
+        data: where the data come from, or what names them.
         model: name of a registered model.
         seed: of everything random.
         recipe: section or file; None for the data set's own.
@@ -32,7 +34,8 @@ def train_command(
         split: leave-one-out or time.
         base: directory of an earlier model to go on from.
     """
-    words = ["mclrec", "train", place, "--model", model, "--seed", str(seed)]
+    words = ["mclrec", "train", *([data] if isinstance(data, str) else data.words())]
+    words += ["--model", model, "--seed", str(seed)]
     if recipe is not None:
         words += ["--recipe", str(recipe)]
     if split != "leave-one-out":

@@ -56,7 +56,8 @@ class Plan:
         settings: fixed settings, which override the recipe's.
         seed: of the search and of every trial's run.
         split: leave-one-out or time.
-        data_name: name of the data, by which recipes are found.
+        data_name: name of the data, for titles.
+        dataset: name of the registered data set that the data are, if they are one.
         fingerprint: of the data.
     """
 
@@ -66,21 +67,22 @@ class Plan:
     seed: int
     split: str
     data_name: str
+    dataset: str | None
     fingerprint: str
 
     @property
     def base(self) -> Recipe:
         """The recipe that the search starts from."""
-        return resolve(self.model, self.data_name, self.recipe, self.settings)
+        return resolve(self.model, self.dataset, self.recipe, self.settings)
 
     @property
     def space(self) -> dict[str, Dimension]:
         """The search space: a dimension for each setting."""
-        return search_space(self.model, self.data_name, self.recipe, self.settings)
+        return search_space(self.model, self.dataset, self.recipe, self.settings)
 
     def recipe_with(self, chosen: Mapping[str, Any]) -> Recipe:
         """The recipe with the settings of a trial."""
-        return resolve(self.model, self.data_name, self.recipe, {**self.settings, **chosen})
+        return resolve(self.model, self.dataset, self.recipe, {**self.settings, **chosen})
 
     def identity(self) -> dict[str, Any]:
         """What must stay the same throughout a search, as a flat mapping, so that a difference can be named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,15 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from mclrec.data.datasets import known_as
+from mclrec.data.loading import load
+from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.data.split import make_split
 from mclrec.errors import ConfigError
 from mclrec.recipes.space import Dimension, value_of
 from mclrec.recipes.writing import write_recipe
-from mclrec.runs.sources import DataSource, make_split, open_source
-from mclrec.runs.train import resolve_device
+from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers, is_held
 from mclrec.search.study import Plan, Search, folder_of
 from mclrec.search.worker import Job, command, do_trials
@@ -38,7 +42,7 @@ class TuneRequest:
     """A request to search.
 
     Attributes:
-        data: the data, or their name or path.
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
         model: name of a registered model.
         recipe: section of the recipes, or a file; None for the data set's own.
         settings: fixed settings, which override the recipe's and are not searched.
@@ -47,9 +51,10 @@ class TuneRequest:
         device: auto, cpu or cuda.
         split: leave-one-out or time.
         track: what runs are tracked with.
+        reading: how a log is read; data that are prepared already take none.
     """
 
-    data: SequenceData | DataSource | str | Path
+    data: Any
     model: str = "mclrec"
     recipe: str | Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -58,6 +63,7 @@ class TuneRequest:
     device: str = "auto"
     split: str = "leave-one-out"
     track: str | None = None
+    reading: Reading = field(default_factory=Reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ def look_at_space(request: TuneRequest) -> dict[str, tuple[Dimension, Any]]:
     Raises:
         MclrecError: as `tune`.
     """
-    data, _ = open_source(request.data)
+    data = load(request.data, **request.reading.options())
     plan = _plan(request, data)
     base = plan.base
     return {key: (dimension, value_of(base, key)) for key, dimension in plan.space.items()}
@@ -179,13 +185,16 @@ def tune(
     """
     started = time.monotonic()
     _check_request(request)
-    data, source = open_source(request.data)
+    data = load(request.data, **request.reading.options())
     plan = _plan(request, data)
     make_split(data, request.split)
     storage = request.storage or default_storage(data.name, request.model)
     search = Search(storage, plan)
     prepared = _prepared(data, folder_of(storage) / "data")
-    job = Job(storage, plan, prepared, source.place or str(prepared), trials, request.device, request.track)
+    origin = data.provenance
+    if origin.kind == "memory":
+        origin = SequenceData.load(prepared).provenance
+    job = Job(storage, plan, prepared, origin, trials, request.device, request.track)
     metric = plan.base.training.metric
 
     def progress() -> Progress:
@@ -205,7 +214,9 @@ def tune(
 
 def _check_request(request: TuneRequest) -> None:
     """Find the mistakes that can be found before the data are read."""
-    Plan(request.model, request.recipe, request.settings, request.seed, request.split, "", "").identity()
+    Plan(
+        request.model, request.recipe, request.settings, request.seed, request.split, "", None, ""
+    ).identity()
     resolve_device(request.device)
     if request.track is not None:
         check_tracker(request.track)
@@ -219,6 +230,7 @@ def _plan(request: TuneRequest, data: SequenceData) -> Plan:
         request.seed,
         request.split,
         data.name,
+        known_as(data),
         data.fingerprint,
     )
 
@@ -262,8 +274,8 @@ def _outcome(progress: Progress, job: Job, search: Search) -> Outcome:
         return Outcome(progress, job.plan, folder, None, None)
     path = folder / "best.toml"
     source = (
-        f"mclrec tune {job.place}: trial {best.number} of {len(progress.trials)}, validation {progress.metric} "
-        f"{best.value:.4f}, seed {job.plan.seed}"
+        f"mclrec tune {shlex.join(job.origin.words())}: trial {best.number} of {len(progress.trials)}, "
+        f"validation {progress.metric} {best.value:.4f}, seed {job.plan.seed}"
     )
     write_recipe(path, job.plan.recipe_with(best.settings), source)
     return Outcome(progress, job.plan, folder, path, command(job, path), search.importance())

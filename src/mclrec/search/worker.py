@@ -11,10 +11,10 @@ from typing import Any
 
 import optuna
 
+from mclrec.data.origin import Origin
 from mclrec.errors import MclrecError
 from mclrec.runs.command import begin_or_resume, train_command
-from mclrec.runs.sources import DataSource
-from mclrec.runs.train import TrainRequest, train
+from mclrec.runs.training_run import TrainRequest, train
 from mclrec.search.study import ClaimedTrial, Plan, Search
 from mclrec.training.history import EpochRecord
 from mclrec.training.reporting import SilentReporter
@@ -32,7 +32,7 @@ class Job:
         storage: the journal.
         plan: what is searched.
         data: directory of the prepared data, which the workers map into memory and so share.
-        place: the data as the user named them, for commands.
+        origin: where the data come from, for commands.
         trials: number of trials of the whole search.
         device: auto, cpu or cuda.
         track: what runs are tracked with.
@@ -41,7 +41,7 @@ class Job:
     storage: Path
     plan: Plan
     data: Path
-    place: str
+    origin: Origin
     trials: int
     device: str = "auto"
     track: str | None = None
@@ -68,7 +68,9 @@ def do_trials(job: Job) -> bool:
 def command(job: Job, recipe: str | Path | None, settings: Mapping[str, Any] | None = None) -> str:
     """The command line that trains with some settings and evaluates on the test items."""
     plan = job.plan
-    return train_command(job.place, plan.model, plan.seed, recipe=recipe, settings=settings, split=plan.split)
+    return train_command(
+        job.origin, plan.model, plan.seed, recipe=recipe, settings=settings, split=plan.split
+    )
 
 
 class _PruningReporter(SilentReporter):
@@ -106,7 +108,7 @@ def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
 def _request(claimed: ClaimedTrial, job: Job) -> TrainRequest:
     plan, settings = job.plan, {**job.plan.settings, **claimed.settings}
     return TrainRequest(
-        DataSource(str(job.data)),
+        job.data,
         plan.model,
         plan.base.section,
         settings,

@@ -324,7 +324,7 @@ def _write_users(
     path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, columns: Columns | None
 ) -> None:
     """Query vectors of a log's users with a known item, some at a time."""
-    from mclrec.data.prepare import prepare
+    from mclrec.data.loading import prepare
 
     data = prepare(log, min_count=1, columns=columns)
     dense = np.concatenate([[0], loaded.items.dense_all(data.item_ids)])

@@ -136,7 +136,7 @@ class Model:
         check_cut(k, len(self.items))
         if not isinstance(users, SequenceData):
             # Reading logs needs the database engine, recommending does not.
-            from mclrec.data.prepare import prepare
+            from mclrec.data.loading import prepare
 
             users = prepare(Path(users), min_count=1, columns=columns)
         user_ids = self._dense_users(users.user_ids)

@@ -36,15 +36,15 @@ def demo(
     MCLRec, SASRec and three simple baselines are trained on first purchases of households, in a few minutes. A demo
     that is there already is replaced.
     """
+    from mclrec.data.loading import load
     from mclrec.report.page import write_report
-    from mclrec.runs.compare import compare_runs
-    from mclrec.runs.sources import open_source
-    from mclrec.runs.train import TrainRequest, train
+    from mclrec.runs.comparison import compare_runs
+    from mclrec.runs.training_run import TrainRequest, train
     from mclrec.training.reporting import ProgressReporter
 
     console = Console(highlight=False)
     _clear(out)
-    data, _ = open_source(_DATA)
+    data = load(_DATA)
     console.print(
         f"[bold]{_DATA}[/bold]: {data.num_users:,} households, {data.num_items:,} product types, "
         f"{data.num_interactions:,} first purchases. The task: predict each household's last purchase.\n"

@@ -173,18 +173,19 @@ def _setting_text(value: Any) -> str:
 
 
 def _print_datasets() -> None:
-    from mclrec.data.sources import DATASETS
+    from mclrec.data.datasets import datasets
 
     table = plain_table("name", "users", "items", "interactions", "about")
     table.columns[-1].justify = "left"
-    for name, known in DATASETS.items():
-        table.add_row(name, f"{known.users:,}", f"{known.items:,}", f"{known.interactions:,}", known.about)
+    for known in datasets():
+        sizes = (known.users, known.items, known.interactions)
+        table.add_row(known.name, *("" if size is None else f"{size:,}" for size in sizes), known.about)
     output().print(table)
 
 
 def _print_sizes(name: str, *, groups: bool) -> None:
     """Print the data's row of table 2, or its rows of table 5."""
-    from mclrec.data.sources import load
+    from mclrec.data.loading import load
     from mclrec.data.statistics import table2, table5
 
     data = load(name)

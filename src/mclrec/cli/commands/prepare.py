@@ -57,7 +57,7 @@ def prepare(
     Runs map prepared data into memory instead of reading the log again.
     """
     from mclrec.data.columns import Columns
-    from mclrec.data.sources import load
+    from mclrec.data.loading import load
 
     columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     found = load(

@@ -69,8 +69,8 @@ def recommend(
         raise ConfigError("give either --history, or both --users and --out")
     from mclrec.cli.tables import print_recommendations
     from mclrec.data.columns import Columns
-    from mclrec.runs.evaluate import run_data
-    from mclrec.runs.train import resolve_device
+    from mclrec.runs.remeasure import run_data
+    from mclrec.runs.training_run import resolve_device
     from mclrec.serving.predictor import Model
 
     model = Model.load(run, resolve_device(device))

@@ -160,7 +160,7 @@ def _dry_run(what: str, scope: Scope, out: Path) -> None:
     from mclrec.experiments.paper_tables import SIZE_TABLES
     from mclrec.experiments.planned_runs import RunStore
     from mclrec.experiments.reproduction import make_plan, runs_folder, target_names
-    from mclrec.runs.train import longest_time
+    from mclrec.runs.training_run import longest_time
 
     console = Console(highlight=False, markup=False)
     store = RunStore(runs_folder(out))

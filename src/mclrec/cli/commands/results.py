@@ -49,7 +49,7 @@ def evaluate(
 ) -> None:
     """Evaluate a run by ranking its held-out items among the whole catalogue."""
     from mclrec.cli.progress import counting
-    from mclrec.runs.evaluate import evaluate_run
+    from mclrec.runs.remeasure import evaluate_run
 
     with counting("targets") as advance:
         result = evaluate_run(
@@ -82,7 +82,7 @@ def compare(
 
     Seeds of one system are averaged.
     """
-    from mclrec.runs.compare import compare_runs
+    from mclrec.runs.comparison import compare_runs
 
     label = "U" if seen == "keep" else "F"
     rows = compare_runs(runs, label=label, metric=metric)

@@ -30,13 +30,13 @@ from mclrec.cli.options import (
     UserColumn,
     columns_of,
     examples,
-    source_options,
+    reading_of,
 )
 from mclrec.cli.tables import output, print_metrics
 
 if TYPE_CHECKING:
     from mclrec.runs.run import Run
-    from mclrec.runs.train import TrainRequest
+    from mclrec.runs.training_run import TrainRequest
 
 
 @app.command(
@@ -104,12 +104,11 @@ def train(
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
     from mclrec.recipes import parse_setting
-    from mclrec.runs.sources import DataSource
-    from mclrec.runs.train import TrainRequest
+    from mclrec.runs.training_run import TrainRequest
 
     columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     request = TrainRequest(
-        DataSource(data, source_options(min_count, drop_repeats, header, columns)),
+        data,
         model,
         recipe,
         dict(parse_setting(text) for text in setting or []),
@@ -122,6 +121,7 @@ def train(
         command=shlex.join(["mclrec", *_without_resume(words)]),
         track=track,
         shard_items=shard_items,
+        reading=reading_of(min_count, drop_repeats, header, columns),
     )
     return _train(request, quiet=quiet)
 
@@ -137,7 +137,7 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
     Of several training processes, only the first prints.
     """
     from mclrec.cli.launch import is_main
-    from mclrec.runs.train import train
+    from mclrec.runs.training_run import train
     from mclrec.training.reporting import ProgressReporter
 
     if not is_main():

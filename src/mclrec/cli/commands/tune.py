@@ -33,7 +33,7 @@ from mclrec.cli.options import (
     UserColumn,
     columns_of,
     examples,
-    source_options,
+    reading_of,
 )
 from mclrec.cli.progress import live
 from mclrec.cli.tables import output
@@ -101,7 +101,6 @@ def tune(
     The same command continues an interrupted search.
     """
     from mclrec.recipes import parse_setting
-    from mclrec.runs.sources import DataSource
     from mclrec.search import check_installed
 
     check_installed()
@@ -109,7 +108,7 @@ def tune(
 
     columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     request = TuneRequest(
-        DataSource(data, source_options(min_count, drop_repeats, header, columns)),
+        data,
         model,
         recipe,
         dict(parse_setting(text) for text in setting or []),
@@ -118,6 +117,7 @@ def tune(
         device,
         split,
         track,
+        reading=reading_of(min_count, drop_repeats, header, columns),
     )
     if dry:
         _dry_run(request)

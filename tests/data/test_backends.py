@@ -13,12 +13,13 @@ import pytest
 from tests.cli.conftest import run_main
 from tests.data.logs import at_timestamps, hard_table, write_parts
 
+from mclrec.data import backends
+from mclrec.data.backends import ENGINES
 from mclrec.data.columns import Columns
-from mclrec.data.engines import ENGINES
-from mclrec.data.prepare import prepare
+from mclrec.data.loading import prepare
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, DataError
-from mclrec.files import sha256_file
+from mclrec.files import read_json, sha256_file
 
 needs_spark = pytest.mark.skipif(find_spec("pyspark") is None, reason="needs pyspark: make test-spark")
 OTHERS = [
@@ -39,11 +40,13 @@ def no_session_left() -> Iterator[None]:
             running.stop()
 
 
-def files(folder: Path) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+def files(folder: Path) -> dict[str, object]:
+    """What lies in a folder of prepared data: checksums, and all that is told but where the log lies."""
+    about = {key: value for key, value in read_json(folder / "meta.json").items() if key != "origin"}
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())} | {"meta.json": about}
 
 
-def prepared(source: Any, out: Path, **options: Any) -> dict[str, str]:
+def prepared(source: Any, out: Path, **options: Any) -> dict[str, object]:
     prepare(source, directory=out, name="log", **options)
     return files(out)
 
@@ -93,7 +96,6 @@ def test_text_is_read_by_duckdb_and_ordered_by_the_engine(tmp_path: Path, engine
 @needs_spark
 def test_spark_by_the_plan_of_a_large_log(tmp_path: Path) -> None:
     """Small tables are joined by broadcast and end in one part; here all are shuffled, and end in several."""
-    from mclrec.data.spark import session
 
     folder = write_parts(tmp_path / "parts", TABLES["text ids"], 3)
     settings = {
@@ -101,14 +103,14 @@ def test_spark_by_the_plan_of_a_large_log(tmp_path: Path) -> None:
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": "5",
     }
-    before = {key: session().conf.get(key) for key in settings}
+    before = {key: backends.spark_session().conf.get(key) for key in settings}
     try:
         for key, value in settings.items():
-            session().conf.set(key, value)
+            backends.spark_session().conf.set(key, value)
         found = prepared(folder, tmp_path / "spark", engine="spark")
     finally:
         for key, old in before.items():
-            session().conf.set(key, old)
+            backends.spark_session().conf.set(key, old)
     assert found == prepared(folder, tmp_path / "duckdb")
 
 
@@ -139,26 +141,24 @@ def test_what_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         prepare(pa.table({"user": [1]}), engine="polars")
     with pytest.raises(DataError, match="a lazy frame has no order of rows"):
         prepare(tmp_path / "log.parquet", engine="polars", columns=Columns(file_order=True))
-    monkeypatch.setattr("mclrec.data.engines.find_spec", lambda _: None)
+    monkeypatch.setattr("mclrec.data.backends.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="the engine polars is not installed: pip install polars"):
         prepare(tmp_path / "log.parquet", engine="polars")
     assert set(ENGINES) == {"duckdb", "polars", "pandas", "spark"}
 
 
 def test_spark_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mclrec.data import spark
-
-    monkeypatch.setattr(spark, "find_spec", lambda _: None)
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r'needs pyspark: pip install "mclrec\[spark\]"'):
-        spark.session()
+        backends.spark_session()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(
         ConfigError, match=r"needs Java 17 or newer: JAVA_HOME is .*, which holds no bin/java"
     ):
-        spark._check_java()
+        backends._check_java()
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     java.chmod(0o755)
     with pytest.raises(ConfigError, match=r"needs Java 17 or newer: .*/bin/java is version 11"):
-        spark._check_java()
+        backends._check_java()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mclrec.data.origin import Origin
 from mclrec.models import registry
 from mclrec.recipes import Recipe
 from mclrec.runs.run import LABELS
@@ -16,6 +17,7 @@ def model_card(info: Mapping[str, Any], record: Mapping[str, Any], recipe: Recip
     """Markdown text of the card."""
     entry = registry.entry(recipe.model)
     data = info["data"]
+    origin = Origin.model_validate({key: value for key, value in data.items() if key != "name"})
     paper = f" ({entry.paper})" if entry.year else f" ({entry.paper}; a trivial system)"
     lines = [
         f"# {entry.title} on {data['name']}",
@@ -24,7 +26,7 @@ def model_card(info: Mapping[str, Any], record: Mapping[str, Any], recipe: Recip
         "",
         "    " + info["command"],
         "",
-        f"- data: {data['name']}, fingerprint `{data['fingerprint']}`, split {info['split']}",
+        f"- data: {data['name']} ({origin}), fingerprint `{data['fingerprint']}`, split {info['split']}",
         f"- recipe: {recipe.section}; {recipe.source}",
         f"- seed {info['seed']}, {record['epochs']} epochs, best {record['best_epoch'] or '-'}",
         f"- {record['status']} after {record['seconds']} s on {record['device']} ({record['threads']} threads)",

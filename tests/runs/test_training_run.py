@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 from tests.helpers import at_random_times, tiny_data, write_log
-from tests.runs.conftest import OPTIONS, SASREC, log_source, start
+from tests.runs.conftest import READING, SASREC, log_source, start
 
 from mclrec import __version__
-from mclrec.data.prepare import prepare
+from mclrec.data.loading import prepare
 from mclrec.errors import ConfigError, DataError, MclrecError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
 from mclrec.models.tensors import load_tensors
-from mclrec.runs.evaluate import evaluate_run
+from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.run import Run
-from mclrec.runs.train import TrainRequest, resolve_device, train
+from mclrec.runs.training_run import TrainRequest, resolve_device, train
 from mclrec.serving.predictor import Model
 from mclrec.training.reporting import SilentReporter
 
@@ -74,13 +74,19 @@ def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> Non
     assert info["data"] == {
         "name": "small",
         "fingerprint": data.fingerprint,
-        "source": str(log),
-        "options": OPTIONS,
+        "kind": "file",
+        "place": str(log),
+        "path": str(log),
+        "reading": READING.model_dump(),
+        "log": None,
     }
     assert info["recipe"]["section"] == "default"
     assert info["recipe"]["source"]
     assert (info["versions"]["mclrec"], info["versions"]["torch"]) == (__version__, torch.__version__)
-    assert info["command"].startswith(f"mclrec train {log} --model sasrec --seed 1 --set hidden_size=8")
+    read = "--min-count 1 --user-column user --item-column item --time-column time"
+    assert info["command"].startswith(
+        f"mclrec train {log} {read} --model sasrec --seed 1 --set hidden_size=8"
+    )
 
 
 def test_numbers_are_those_of_the_saved_model(trained: Run) -> None:
@@ -292,6 +298,6 @@ def test_memory_and_file_give_the_same_data(log: Path) -> None:
 
 def test_data_from_memory_cannot_be_evaluated_again_without_them(log: Path, tmp_path: Path) -> None:
     run = train(TrainRequest(tiny_data(), "popularity", out=tmp_path / "run"))
-    assert run.info["data"]["source"] is None
-    with pytest.raises(DataError, match=r"data from memory .*say where with --data"):
+    assert run.info["data"]["kind"] == "memory"
+    with pytest.raises(DataError, match=r"tiny: came from memory .*say where with --data"):
         evaluate_run(run.directory)

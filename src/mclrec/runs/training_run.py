@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mclrec.data.datasets import known_as
+from mclrec.data.loading import load
+from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Split
+from mclrec.data.split import Split, make_split
 from mclrec.errors import ConfigError
 from mclrec.evaluation.protocol import Seen, library_versions
 from mclrec.evaluation.ranking import evaluate
@@ -24,10 +27,9 @@ from mclrec.nn.items import sharded
 from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
-from mclrec.runs.card import model_card
 from mclrec.runs.command import train_command
+from mclrec.runs.model_card import model_card
 from mclrec.runs.run import Run, ranks_path
-from mclrec.runs.sources import DataSource, make_split, open_source
 from mclrec.runs.transfer import warm_start
 from mclrec.training.distributed import process_group
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
@@ -47,7 +49,7 @@ class TrainRequest:
     """Everything that decides a run.
 
     Attributes:
-        data: the data, a name or a path.
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
         model: name of a registered model.
         recipe: section or file; None for the data set's own.
         settings: go before the recipe's.
@@ -61,9 +63,10 @@ class TrainRequest:
         measured: whether test targets are ranked at the end; a search must not look at them.
         track: what the run is tracked with beside its history; None for nothing.
         shard_items: whether the processes share out the rows of the item table, instead of each having all of them.
+        reading: how a log is read; data that are prepared already take none.
     """
 
-    data: SequenceData | DataSource | str | Path
+    data: Any
     model: str = "mclrec"
     recipe: str | Path | None = None
     settings: Mapping[str, Any] | None = None
@@ -77,6 +80,7 @@ class TrainRequest:
     measured: bool = True
     track: str | None = None
     shard_items: bool = False
+    reading: Reading = field(default_factory=Reading)
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
@@ -98,9 +102,9 @@ def _train(
 ) -> Run:
     """Run the request as one of some processes."""
     processes.broadcast_text(lambda: _check_directory(request))
-    data, source = open_source(request.data)
+    data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
-    recipe = resolve(request.model, data.name, request.recipe, request.settings)
+    recipe = resolve(request.model, known_as(data), request.recipe, request.settings)
     recipe = replace(recipe, training=recipe.training.on(device))
     directory = Path(processes.broadcast_text(lambda: str(_directory(request, data.name))))
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
@@ -108,7 +112,7 @@ def _train(
     if request.base:
         warm_start(model, data.item_ids, data.user_ids, load_model(request.base))
     started = time.perf_counter()
-    info = _info(request, recipe, split, source)
+    info = _info(request, recipe, split)
     with _made(directory), _tracked(request, recipe, directory, reporter) as told:
         trainer = Trainer(
             model,
@@ -202,7 +206,7 @@ def resolve_device(name: str) -> torch.device:
 
 def _check_words(request: TrainRequest) -> None:
     """Find mistakes that need no data."""
-    resolve(request.model, "", request.recipe, request.settings)
+    resolve(request.model, None, request.recipe, request.settings)
     if request.shard_items and not registry.model_class(request.model).supports_sharding:
         able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
         raise ConfigError(
@@ -270,7 +274,7 @@ def _directory(request: TrainRequest, data_name: str) -> Path:
     return taken[free]
 
 
-def _info(request: TrainRequest, recipe: Recipe, split: Split, source: DataSource) -> dict[str, Any]:
+def _info(request: TrainRequest, recipe: Recipe, split: Split) -> dict[str, Any]:
     """What ``config.json`` says beside the model's own settings."""
     data = split.data
     return {
@@ -279,9 +283,9 @@ def _info(request: TrainRequest, recipe: Recipe, split: Split, source: DataSourc
         "seed": request.seed,
         "split": request.split,
         "base": None if request.base is None else str(request.base),
-        "data": {"name": data.name, "fingerprint": data.fingerprint, **source.to_json()},
+        "data": {"name": data.name, **data.provenance.model_dump(mode="json")},
         "resolved": {"model": recipe.model, "config": recipe.config.model_dump(mode="json", by_alias=True)},
-        "command": request.command or _command(request, source),
+        "command": request.command or _command(request, data),
         "versions": library_versions(),
     }
 
@@ -318,10 +322,10 @@ def _record(
     }
 
 
-def _command(request: TrainRequest, source: DataSource) -> str:
+def _command(request: TrainRequest, data: SequenceData) -> str:
     """The command line that repeats a run started from Python."""
     return train_command(
-        source.place or "DATA",
+        data.provenance,
         request.model,
         request.seed,
         recipe=request.recipe,

@@ -12,7 +12,7 @@ from tests.runs.conftest import start
 from mclrec.errors import DataError, EvaluationError, ModelFileError
 from mclrec.evaluation.metrics import summarise
 from mclrec.evaluation.protocol import load_ranks
-from mclrec.runs.evaluate import evaluate_run
+from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.run import Run
 
 

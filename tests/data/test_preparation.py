@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mclrec.data.prepare import prepare
+from mclrec.data.loading import prepare
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import DataError
 

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mclrec.data.loading import read_again
+from mclrec.data.origin import Origin
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Part
+from mclrec.data.split import Part, make_split
 from mclrec.errors import DataError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.models.storage import load_model
 from mclrec.runs.run import ranks_path
-from mclrec.runs.sources import DataSource, make_split
-from mclrec.runs.train import resolve_device
+from mclrec.runs.training_run import resolve_device
 
 __all__ = ["evaluate_run", "run_data"]
 
@@ -25,7 +26,7 @@ def evaluate_run(
     part: Part = "test",
     seen: Seen = "keep",
     ks: tuple[int, ...] | None = None,
-    data: SequenceData | str | Path | None = None,
+    data: Any = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
@@ -75,8 +76,8 @@ def evaluate_run(
 def run_data(
     directory: Path,
     info: Mapping[str, Any],
-    data: SequenceData | str | Path | None = None,
-    hint: str = "say where with --data",
+    data: Any = None,
+    hint: str = "say where with --data (data=... in Python)",
 ) -> SequenceData:
     """The data of a run as they were prepared for training, nothing of them held out.
 
@@ -92,12 +93,11 @@ def run_data(
     about = info.get("data")
     if about is None:
         raise DataError(f"{directory}: does not say what it was trained on")
-    found = data
-    if not isinstance(found, SequenceData):
-        try:
-            found = DataSource(about["source"] if data is None else str(data), about["options"]).load()
-        except DataError as problem:
-            raise DataError(f"{problem}; {directory} was trained on it: if it is elsewhere, {hint}") from None
+    try:
+        origin = Origin.model_validate({key: value for key, value in about.items() if key != "name"})
+        found = read_again(origin, about["name"], data)
+    except DataError as problem:
+        raise DataError(f"{problem}; {directory} was trained on it: if it is elsewhere, {hint}") from None
     if found.fingerprint != about["fingerprint"]:
         raise DataError(
             f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "

@@ -13,8 +13,8 @@ from mclrec.errors import EvaluationError, ModelFileError
 from mclrec.evaluation.metrics import per_user
 from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.randomness import Stream, generator
-from mclrec.runs.compare import compare_runs
-from mclrec.runs.evaluate import evaluate_run
+from mclrec.runs.comparison import compare_runs
+from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.run import Run
 
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mclrec.data import sources
-from mclrec.data.sources import DATASETS, load, locate
+from mclrec.data import datasets
+from mclrec.data.datasets import dataset, locate
+from mclrec.data.loading import load
 from mclrec.errors import DataError
 
 TEXT = b"1 1 2 3\n2 2 1\n"
@@ -36,8 +37,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNa
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     answer.address = f"http://127.0.0.1:{running.server_port}"
-    beauty = replace(DATASETS["beauty"], sha256=hashlib.sha256(TEXT).hexdigest())
-    monkeypatch.setattr(sources, "DATASETS", {**DATASETS, "beauty": beauty})
+    beauty = replace(dataset("beauty"), sha256=hashlib.sha256(TEXT).hexdigest())
+    monkeypatch.setitem(datasets._DATASETS, "beauty", beauty)
     monkeypatch.setenv("MCLREC_MIRROR", answer.address + "/data/")
     monkeypatch.setenv("MCLREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MCLREC_DATA", raising=False)

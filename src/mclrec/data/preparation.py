@@ -1,7 +1,8 @@
-"""A log becomes `SequenceData`: ids get dense codes, rows get their order, rare users and items go.
+"""Preparation: a log becomes `SequenceData`; ids get dense codes, rows their order, rare users and items are removed.
 
 Coding, joining and sorting are narwhals expressions, run by the engine that holds the log (DuckDB, Polars,
-pandas, Spark); the coded columns are streamed into flat NumPy arrays, where repeats and rare users and items go.
+pandas, Spark); the coded columns are streamed into flat NumPy arrays, where repeats and rare users and items are
+removed.
 """
 
 from __future__ import annotations
@@ -18,53 +19,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mclrec.data.columns import Columns
-from mclrec.data.mapped import counted, empty, gathered, selected
-from mclrec.data.packed import IntArray
-from mclrec.data.readers import Log, engine_errors, read_log
+from mclrec.data.packed import IntArray, counted, empty, gathered, selected
+from mclrec.data.readers import Log, engine_errors
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.errors import DataError
 
-__all__ = ["prepare"]
+__all__ = ["prepare_log"]
 
 _BATCH = 1 << 20  # rows streamed at a time
 Codes = npt.NDArray[np.int32]
 
 
-def prepare(
-    source: Any,
-    *,
-    min_count: int = 5,
-    drop_repeats: bool = False,
-    columns: Columns | None = None,
-    header: bool | None = None,
-    name: str | None = None,
-    directory: Path | str | None = None,
-    engine: str | None = None,
-) -> SequenceData:
-    """Turn a log into sequences.
-
-    Rows are ordered by user, time, the optional sequence column and outside item id; dense ids follow the
-    outside ids, integers by value and strings by UTF-8 bytes. The result is therefore the same on every
-    engine. A file of one user a line keeps its order, and its ids where they are 1..V.
-
-    Args:
-        source: path of a file or folder, or a pandas, Polars, DuckDB or Spark frame (see `mclrec.data.readers`).
-        min_count: users and items with fewer interactions go, until there is none (k-core); 1 keeps all.
-        drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
-        columns: names of the columns; guessed where not given.
-        header: whether delimited text begins with names; guessed when None.
-        name: how reports call the data; the file's name if not given.
-        directory: where to save the result, which is then mapped into memory from there.
-        engine: what reads and orders files: duckdb (the default), polars, pandas or spark; a frame has its own.
+def prepare_log(log: Log, *, min_count: int, drop_repeats: bool) -> SequenceData:
+    """Turn an open log into sequences; `mclrec.data.loading.prepare` says by which rules.
 
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
-        ConfigError: there is no such engine, or it is not installed.
     """
-    with read_log(source, columns=columns, header=header, engine=engine) as log, engine_errors(log.place):
+    with engine_errors(log.place):
         rows = _coded(log)
-        label = name or log.name
         before = rows.counts
         if drop_repeats:
             rows = rows.take(_first_of_pairs(rows))
@@ -74,11 +47,7 @@ def prepare(
                 f"{log.place}: nothing is left of {before} after removing users and items with fewer than "
                 f"{min_count} interactions; use a smaller min_count"
             )
-    data = _sequences(rows, label)
-    if directory is None:
-        return data
-    data.save(directory)
-    return SequenceData.load(directory)
+    return _sequences(rows, log.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +58,8 @@ class _Rows:
         users: (N,) places in ``user_ids``.
         items: (N,) places in ``item_ids``.
         times: (N,) or None.
-        user_ids: all users of the log, also those whose rows are gone.
-        item_ids: likewise all items.
+        user_ids: all users of the log, also those whose rows were removed.
+        item_ids: all items of the log, in the same way.
     """
 
     users: Codes

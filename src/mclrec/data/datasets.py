@@ -1,0 +1,328 @@
+"""Data sets that have a name: found in ``MCLREC_DATA``, in the cache, or downloaded, and checked.
+
+A data set of your own is registered by `register_dataset`; one of an installed package by an entry point of the group
+``mclrec.datasets``, which names a module that does so when it is imported.
+
+Environment:
+    MCLREC_DATA: folders (separated as in ``PATH``) that are searched first.
+    MCLREC_CACHE: where downloads are kept; ``$XDG_CACHE_HOME/mclrec`` or ``~/.cache/mclrec`` if not set.
+    MCLREC_MIRROR: address of a folder to download from instead of the data sets' own.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from importlib import resources
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, TextColumn
+
+from mclrec.data.columns import Columns
+from mclrec.data.origin import Reading
+from mclrec.data.sequences import SequenceData
+from mclrec.errors import ConfigError, DataError, unknown_name
+from mclrec.files import atomic_file, sha256_file
+from mclrec.plugins import Plugins
+
+__all__ = [
+    "Dataset",
+    "dataset",
+    "dataset_names",
+    "datasets",
+    "is_dataset",
+    "known_as",
+    "locate",
+    "looks_like_path",
+    "register_dataset",
+]
+
+_AMAZON_AND_YELP = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
+_BLOCK = 1 << 16
+_TIMEOUT = 30  # seconds without a byte
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data set that has a name.
+
+    Attributes:
+        name: what `mclrec.load` takes.
+        about: what it is, in a line.
+        address: http(s) address to download it from, or path of its file.
+        sha256: checksum of the file.
+        file: name of the file in folders and in the cache.
+        reading: how its log is read if nothing else is said; ``min_count`` is always given.
+        users: number of users, likewise ``items`` and ``interactions``; None where they are not stated.
+        fingerprint: of its sequences as they are read by default; None where it is not stated.
+    """
+
+    name: str
+    about: str
+    address: str
+    sha256: str
+    file: str
+    reading: Reading
+    users: int | None = None
+    items: int | None = None
+    interactions: int | None = None
+    fingerprint: str | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is downloaded."""
+        return self.address.startswith(("https://", "http://"))
+
+
+_DATASETS: dict[str, Dataset] = {}
+_PLUGINS = Plugins("mclrec.datasets", "data set", _DATASETS)
+
+
+def register_dataset(
+    name: str,
+    *,
+    address: str | Path,
+    sha256: str,
+    about: str = "",
+    file: str | None = None,
+    min_count: int = 1,
+    drop_repeats: bool = False,
+    columns: Columns | None = None,
+    header: bool | None = None,
+    users: int | None = None,
+    items: int | None = None,
+    interactions: int | None = None,
+    fingerprint: str | None = None,
+) -> None:
+    """Give a data set a name, by which `mclrec.load`, `mclrec.train` and the command line then know it.
+
+    Args:
+        name: what it is called.
+        address: http(s) address to download it from, or path of a file, such as one that your package brings.
+        sha256: checksum of that file, in hexadecimal digits; a file with another one is refused.
+        about: what it is, in a line.
+        file: name of the file in folders and in the cache; the last part of the address if not given.
+        min_count: k-core that is taken if nothing else is said; 1 keeps all rows.
+        drop_repeats: whether only the first interaction of a user with an item is kept.
+        columns: names of its columns; guessed where not given.
+        header: whether delimited text begins with names; guessed when None.
+        users: number of users, for lists; likewise ``items`` and ``interactions``.
+        fingerprint: of its sequences, so that the same log under another name is recognised.
+
+    Raises:
+        ConfigError: another data set has that name, or the name could be taken for a path.
+    """
+    if not name or looks_like_path(name) or name != name.strip():
+        raise ConfigError(f"{name!r} cannot be the name of a data set: it could be taken for a path")
+    path = str(address)
+    added = Dataset(
+        name,
+        about,
+        path,
+        sha256.lower(),
+        file or path.rstrip("/").rpartition("/")[2],
+        Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header),
+        users,
+        items,
+        interactions,
+        fingerprint,
+    )
+    if _DATASETS.get(name, added) != added:
+        raise ConfigError(f"a data set named {name!r} is registered already: {_DATASETS[name].address}")
+    _DATASETS[name] = added
+
+
+def dataset_names() -> list[str]:
+    """Names of all data sets, ours first, then those of installed packages, which are not imported for this."""
+    return _PLUGINS.names()
+
+
+def is_dataset(name: str) -> bool:
+    """Whether a data set has this name."""
+    return name in _DATASETS or (not looks_like_path(name) and name in _PLUGINS.names())
+
+
+def dataset(name: str) -> Dataset:
+    """Return the data set of a name.
+
+    Raises:
+        DataError: there is none; the nearest name is suggested.
+        ConfigError: the package that brings it cannot be imported.
+    """
+    if not is_dataset(name):
+        raise DataError(unknown_name("data set", name, dataset_names()))
+    _PLUGINS.load(name)
+    return _DATASETS[name]
+
+
+def datasets() -> list[Dataset]:
+    """Return all data sets; a package that cannot be imported is left out with a warning."""
+    return [_DATASETS[name] for name in _PLUGINS.load_all()]
+
+
+def known_as(data: SequenceData) -> str | None:
+    """Name of the registered data set that these sequences are; None if they are none of them.
+
+    They are one if they have its fingerprint, whatever they are called and wherever they lie. Where a data set does
+    not state its fingerprint, they are if they were read from its own file, whose checksum was compared, by default
+    options.
+    """
+    for known in _DATASETS.values():
+        if known.fingerprint == data.fingerprint:
+            return known.name
+    log = data.provenance.source
+    if log.kind != "dataset" or log.reading != Reading() or not is_dataset(log.place):
+        return None
+    return log.place if dataset(log.place).fingerprint is None else None
+
+
+def locate(name: str) -> Path:
+    """Return the checked file of a named data set, downloaded if need be.
+
+    Raises:
+        DataError: unknown name, failed download, or a file whose checksum differs.
+    """
+    wanted = dataset(name)
+    if not wanted.is_remote:
+        return _checked(Path(wanted.address), wanted)
+    cached = _cache() / wanted.file
+    folders = [Path(folder) for folder in os.environ.get("MCLREC_DATA", "").split(os.pathsep) if folder]
+    remote = wanted.address.rpartition("/")[2]
+    candidates = [folder / file for folder in folders for file in (wanted.file, remote)]
+    for path in (*candidates, cached):
+        if path.is_file():
+            return _checked(path, wanted)
+    _download(wanted, cached)
+    return cached
+
+
+def _checked(path: Path, wanted: Dataset) -> Path:
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; install the package that brings {wanted.name!r} again, unpacked"
+        )
+    _check(path, wanted, path)
+    return path
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether text has a sign that names of data sets have not: a slash, a dot or a wildcard."""
+    return bool(set(name) & set("/\\.*?["))
+
+
+def _cache() -> Path:
+    own = os.environ.get("MCLREC_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mclrec"
+
+
+def _check(path: Path, wanted: Dataset, shown: object) -> None:
+    found = sha256_file(path)
+    if found != wanted.sha256:
+        raise DataError(
+            f"{shown}: not the file of {wanted.name!r}: sha256 {found} instead of {wanted.sha256}; "
+            "remove it or use another name"
+        )
+
+
+def _download(wanted: Dataset, target: Path) -> None:
+    """Download to a temporary file; only a whole and checked file takes its place."""
+    address, mirror = wanted.address, os.environ.get("MCLREC_MIRROR")
+    if mirror:
+        address = f"{mirror.rstrip('/')}/{address.rpartition('/')[2]}"
+    if not address.startswith(("https://", "http://")):
+        raise DataError(f"{address}: not an http address; check MCLREC_MIRROR")
+    with atomic_file(target) as temporary:
+        try:
+            with urllib.request.urlopen(address, timeout=_TIMEOUT) as response, temporary.open("wb") as file:  # noqa: S310 - scheme checked above
+                _copy(response, file, wanted.name)
+        except (OSError, HTTPException) as problem:
+            raise DataError(
+                f"{address}: download failed: {problem}; try again, or put {wanted.file} into a folder "
+                "and name that in MCLREC_DATA"
+            ) from None
+        _check(temporary, wanted, address)
+
+
+def _copy(response: Any, file: BinaryIO, name: str) -> None:
+    """Copy a response to a file, with a bar on a terminal; a short one raises OSError."""
+    size = response.headers.get("Content-Length")
+    total = None if size is None else int(size)
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn(f"downloading {name}"),
+        DownloadColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(name, total=total)
+        received = 0
+        while block := response.read(_BLOCK):
+            file.write(block)
+            received += len(block)
+            bar.update(task, completed=received)
+    if total is not None and received < total:
+        raise OSError(f"connection closed after {received} of {total} bytes")
+
+
+register_dataset(
+    "complete-journey",
+    about="grocery: each household's last 40 first purchases of a product type (comes with the package)",
+    address=str(resources.files("mclrec.data") / "bundled" / "complete-journey.parquet"),
+    sha256="5d22cba9b5ea209c781118985abc3e9594a7eb097e3534dc97284a522ea7de33",
+    columns=Columns(item="product_type", sequence="position"),
+    users=2447,
+    items=1509,
+    interactions=92285,
+    fingerprint="dfd3e2c5e6e8ddf29a7b823d204dac8a5469e98258b31d6a0f568b125105f354",
+)
+register_dataset(
+    "beauty",
+    about="Amazon reviews, Beauty, 5-core",
+    address=_AMAZON_AND_YELP + "Beauty.txt",
+    file="beauty.txt",
+    sha256="226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8",
+    users=22363,
+    items=12101,
+    interactions=198502,
+    fingerprint="e6116fa4e0bec9c1a2a9616dd4948f045dd921a92c869a551fd4a0233d25e41d",
+)
+register_dataset(
+    "sports",
+    about="Amazon reviews, Sports and Outdoors, 5-core",
+    address=_AMAZON_AND_YELP + "Sports_and_Outdoors.txt",
+    file="sports.txt",
+    sha256="2a095e0648872beb9982408958290f5d655db5be2911c3756b5446de9f0b8de2",
+    users=35598,
+    items=18357,
+    interactions=296337,
+    fingerprint="1436f250b450a9cc398740301a343b4f365d9052c773b564ecb71d16be01e6f5",
+)
+register_dataset(
+    "yelp",
+    about="Yelp reviews, 5-core",
+    address=_AMAZON_AND_YELP + "Yelp.txt",
+    file="yelp.txt",
+    sha256="724b219106b81dd2349027da997334ddb6da9fe2f152ad6e0d97a93170f7caed",
+    users=30431,
+    items=20033,
+    interactions=316354,
+    fingerprint="214a5d873d1b6cac53c95e26e802aabf4b7181d9838054ec4d65154506244a41",
+)
+register_dataset(
+    "toys",
+    about="Amazon reviews, Toys and Games, 5-core",
+    address=_AMAZON_AND_YELP + "Toys_and_Games.txt",
+    file="toys.txt",
+    sha256="176c680c688d497598c4a89a03b402c0fe78d795e5db335c2e78dd5f2d778a3f",
+    users=19412,
+    items=11924,
+    interactions=167597,
+)

@@ -1,0 +1,226 @@
+"""Data by name, path or frame: reading and preparing them, and reading them again from where a run has them from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mclrec.data.columns import Columns
+from mclrec.data.datasets import dataset, dataset_names, is_dataset, locate, looks_like_path
+from mclrec.data.origin import Origin, Reading
+from mclrec.data.preparation import prepare_log
+from mclrec.data.readers import path_exists, read_log
+from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.errors import ConfigError, DataError, invalid_value, unknown_name
+
+__all__ = ["load", "prepare", "read_again"]
+
+_MIN_COUNT = 5
+"""k-core of a log if nothing else is said."""
+
+
+def load(
+    source: Any,
+    *,
+    min_count: int | None = None,
+    drop_repeats: bool = False,
+    columns: Columns | None = None,
+    header: bool | None = None,
+    name: str | None = None,
+    directory: Path | str | None = None,
+    engine: str | None = None,
+) -> SequenceData:
+    """Return the sequences of a data set, a log, a frame or a folder of prepared data.
+
+    Args:
+        source: name of a data set, path of a log, frame, folder that `SequenceData.save` wrote, or `SequenceData`,
+            which are returned as they are. The last two are prepared already: the other arguments do not go with them.
+        min_count: as `prepare` takes it; likewise all other arguments.
+
+    Raises:
+        DataError: no such name or file, a failed download, or a log that cannot be prepared.
+        ConfigError: there is no such engine, or it is not installed.
+    """
+    prepared = _prepared(source)
+    if prepared is None:
+        return prepare(
+            source,
+            min_count=min_count,
+            drop_repeats=drop_repeats,
+            columns=columns,
+            header=header,
+            name=name,
+            directory=directory,
+            engine=engine,
+        )
+    if (min_count, drop_repeats, columns, header, directory, engine) != (None, False, *[None] * 4):
+        raise DataError(
+            f"{source if isinstance(source, str | Path) else prepared.name}: is prepared already; give the log "
+            "itself to prepare it otherwise"
+        )
+    return prepared if name is None else replace(prepared, name=name)
+
+
+def prepare(
+    source: Any,
+    *,
+    min_count: int | None = None,
+    drop_repeats: bool = False,
+    columns: Columns | None = None,
+    header: bool | None = None,
+    name: str | None = None,
+    directory: Path | str | None = None,
+    engine: str | None = None,
+) -> SequenceData:
+    """Turn a log into sequences.
+
+    Rows are ordered by user, time, the optional sequence column and outside item id; dense ids follow the
+    outside ids, integers by value and strings by UTF-8 bytes. The result is therefore the same on every
+    engine. A file of one user a line keeps its order, and its ids where they are 1..V.
+
+    Args:
+        source: name of a data set, path of a file or folder, or a frame: pandas, Polars, DuckDB, PyArrow, Spark or
+            any other that narwhals takes (see `mclrec.data.readers`).
+        min_count: users and items with fewer interactions are removed, until there is none (k-core); 1 keeps all. If
+            None, what a named data set states (ours are 5-core already, and keep all), and 5 for any other log.
+        drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
+        columns: names of the columns; guessed where not given.
+        header: whether delimited text begins with names; guessed when None.
+        name: how reports call the data; the file's name if not given.
+        directory: where to save the result, which is then mapped into memory from there.
+        engine: what reads and orders files: duckdb (the default), polars, pandas or spark; a frame has its own.
+
+    Raises:
+        DataError: the log cannot be read, or nothing is left of it.
+        ConfigError: there is no such engine, or it is not installed.
+    """
+    found = _open(source, _reading(min_count, drop_repeats, columns, header))
+    with read_log(
+        found.log, columns=found.reading.columns, header=found.reading.header, engine=engine
+    ) as log:
+        data = prepare_log(
+            log, min_count=found.reading.min_count or 1, drop_repeats=found.reading.drop_repeats
+        )
+    kept = {"place": found.origin.place or log.place, "fingerprint": data.fingerprint}
+    origin = found.origin.model_copy(update=kept)
+    data = replace(data, name=name or found.name or log.name, origin=origin)
+    if directory is None:
+        return data
+    data.save(directory)
+    return SequenceData.load(directory)
+
+
+def read_again(origin: Origin, name: str, source: Any = None) -> SequenceData:
+    """Read data again as they were read before: from where they were, or from another place.
+
+    A path is looked for from the root first, then from the working directory as it was given; if a folder of prepared
+    data is gone, its log is prepared again. The first data with the fingerprint of ``origin`` are returned, else the
+    first that can be read: a caller that needs the very same data compares the fingerprints.
+
+    Args:
+        origin: of the data.
+        name: of the data.
+        source: the data, or where they are now, if not where they were.
+
+    Raises:
+        DataError: they came from memory, or cannot be read any more.
+    """
+    places = _places(origin) if source is None else [(source, origin.source)]
+    if not places:
+        raise DataError(
+            f"{name}: came from memory ({origin.place}, fingerprint {origin.fingerprint[:12]}), not from a place "
+            "where they could be read again"
+        )
+    found: list[SequenceData] = []
+    problems: list[DataError] = []
+    for place, log in places:
+        try:
+            data = _prepared(place)
+            if data is None:
+                engine = "spark" if "://" in str(place) else None
+                data = prepare(place, **_options(place, log), name=name, engine=engine)
+        except DataError as problem:
+            problems.append(problem)
+            continue
+        if data.fingerprint == origin.fingerprint:
+            return data
+        found.append(data)
+    if not found:
+        raise problems[-1 if origin.log is None else 0]
+    return found[0]
+
+
+def _places(origin: Origin) -> list[tuple[str, Origin]]:
+    """Where data may lie now, in order, each with the origin that says how it is read there."""
+    if origin.kind == "memory":
+        return []
+    places = [origin.place] if origin.path in (None, origin.place) else [origin.path, origin.place]
+    return [(place, origin) for place in places if place] + (
+        [] if origin.log is None else _places(origin.log)
+    )
+
+
+def _options(place: Any, log: Origin) -> dict[str, Any]:
+    """The options that read a log in another place: there a data set's own are not taken by its name."""
+    options = log.reading.options()
+    if log.kind != "dataset" or (isinstance(place, str) and is_dataset(place)):
+        return options
+    return log.reading.filled(dataset(log.place).reading).options()
+
+
+def _prepared(source: Any) -> SequenceData | None:
+    """The data, if they are prepared already: as they are, or from their folder."""
+    if isinstance(source, SequenceData):
+        return source
+    named = isinstance(source, str) and is_dataset(source)
+    if isinstance(source, str | Path) and not named and is_saved(Path(source)):
+        return SequenceData.load(source)
+    return None
+
+
+def _reading(
+    min_count: int | None, drop_repeats: bool, columns: Columns | None, header: bool | None
+) -> Reading:
+    try:
+        return Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header)
+    except ValidationError as problem:
+        raise ConfigError(invalid_value(problem)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A log to be read.
+
+    Attributes:
+        log: path or frame.
+        reading: how it is read, with the defaults filled in.
+        origin: of what comes out, still without its fingerprint.
+        name: of a data set; None where the log has its own.
+    """
+
+    log: Any
+    reading: Reading
+    origin: Origin
+    name: str | None = None
+
+
+def _open(source: Any, given: Reading) -> _Source:
+    if isinstance(source, SequenceData):
+        raise DataError(f"{source.name}: is prepared already; give the log itself to prepare it otherwise")
+    if isinstance(source, str) and is_dataset(source):
+        own = dataset(source).reading
+        origin = Origin(kind="dataset", place=source, reading=given.beside(own), fingerprint="")
+        return _Source(locate(source), given.filled(own), origin, source)
+    reading = given.filled(Reading(min_count=_MIN_COUNT))
+    if not isinstance(source, str | Path):
+        return _Source(source, reading, Origin(kind="memory", place="", reading=given, fingerprint=""))
+    path = None
+    if "://" not in str(source):
+        if not path_exists(Path(source)) and isinstance(source, str) and not looks_like_path(source):
+            raise DataError(f"{unknown_name('data set', source, dataset_names())}; nor is there such a file")
+        path = str(Path(source).absolute())
+    origin = Origin(kind="file", place=str(source), path=path, reading=given, fingerprint="")
+    return _Source(source, reading, origin)
