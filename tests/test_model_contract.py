@@ -17,12 +17,12 @@ from torch import Tensor
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
+from mclrec.distributed.shards import sharded
 from mclrec.models import registry
 from mclrec.models.base import Recommender, VectorRecommender
 from mclrec.models.phases import FitContext, Phase, StepContext, Update
 from mclrec.models.storage import load_model, save_model
 from mclrec.nn.dropout import Dropout, Seeded, seed_dropout
-from mclrec.nn.items import sharded
 from mclrec.randomness import Stream, generator
 
 SMALL = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 8}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mclrec.processes import ProcessGroup
+from mclrec.distributed.group import ProcessGroup
 
 T = TypeVar("T")
 _PATIENCE = 60.0

@@ -21,14 +21,14 @@ from benchmarks.ours.sources import open_split
 from mclrec.data.datasets import known_as
 from mclrec.data.examples import Examples
 from mclrec.data.split import Split
+from mclrec.distributed.group import process_group
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
+from mclrec.distributed.shards import sharded
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.models.tensors import save_tensors
-from mclrec.nn.items import sharded
-from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.training_run import build
-from mclrec.training.distributed import process_group
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
 
@@ -138,7 +138,7 @@ def _save(model: Recommender, processes: Processes) -> Document:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "weights.safetensors"
-        save_tensors(path, model.state_dict(), processes=processes, shard_of=model.shard_of)
+        save_tensors(path, model.state_dict(), layout=model.layout(processes))
         return {"save_seconds": round(time.perf_counter() - started, 3)}
 
 

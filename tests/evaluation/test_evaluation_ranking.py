@@ -14,15 +14,15 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.data.split import Targets, leave_one_out
+from mclrec.distributed.shards import sharded
 from mclrec.errors import EvaluationError
 from mclrec.evaluation import ranking
 from mclrec.evaluation.protocol import Seen
-from mclrec.evaluation.ranking import evaluate, rank_targets, sharded_top_items, top_items
+from mclrec.evaluation.ranking import evaluate, rank_targets, top_items
 from mclrec.models.base import ModelConfig, Recommender, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Phase
 from mclrec.models.sasrec import SASRec, SASRecConfig
-from mclrec.nn.items import sharded
 
 CPU = torch.device("cpu")
 
@@ -283,18 +283,3 @@ def test_ranks_of_items_that_are_shared_out(
         ),
     )
     assert [ranks.tolist() for ranks in found] == [expected.tolist()] * size
-
-
-@pytest.mark.parametrize("size", [2, 3, 12])
-@pytest.mark.parametrize("k", [1, 5, 23])
-@pytest.mark.parametrize("dropped", [False, True])
-def test_best_of_items_that_are_shared_out(dropped: bool, k: int, size: int) -> None:
-    group, parts, whole, targets = shared_out(size)
-    seen = targets.histories(np.arange(len(targets)), 3) if dropped else None
-    queries = whole.users
-    assert isinstance(queries, Tensor)
-    expected = top_items(whole.items().scores(queries), k, seen)
-    found = together(group, lambda member: sharded_top_items(parts[member.rank].items(), queries, k, seen))
-    for ids, values in found:
-        assert torch.equal(ids, expected[0])
-        assert torch.equal(values, expected[1])

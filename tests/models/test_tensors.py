@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,11 @@ from safetensors.torch import load_file, save_file
 from tests.threads import Member, members, together
 from torch import Tensor
 
+from mclrec.distributed.layout import ParameterLayout
+from mclrec.distributed.shards import Shard
 from mclrec.errors import ModelFileError
 from mclrec.models import tensors
 from mclrec.models.tensors import load_tensors, save_tensors
-from mclrec.nn.items import Shard
 
 WHOLE = {
     "table": torch.arange(44.0).reshape(22, 2),
@@ -24,8 +24,8 @@ WHOLE = {
 }
 
 
-def shard_of(member: Member, name: str) -> Shard | None:
-    return None if name == "other" else Shard(22, member)
+def layout(member: Member) -> ParameterLayout:
+    return ParameterLayout(member, Shard(22, member), ("table", "bias"))
 
 
 def own(member: Member) -> dict[str, Tensor]:
@@ -38,7 +38,7 @@ def own(member: Member) -> dict[str, Tensor]:
 
 def save(path: Path, size: int) -> None:
     def work(member: Member) -> None:
-        save_tensors(path, own(member), {"a": "b"}, processes=member, shard_of=partial(shard_of, member))
+        save_tensors(path, own(member), {"a": "b"}, layout(member))
 
     together(members(size), work)
 
@@ -56,7 +56,7 @@ def test_each_reads_its_own_rows(size: int, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(tensors, "_PIECE", 12)
     save_tensors(tmp_path / "file", WHOLE)
     for member in members(size):
-        found, _ = load_tensors(tmp_path / "file", partial(shard_of, member))
+        found, _ = load_tensors(tmp_path / "file", layout(member))
         assert found.keys() == WHOLE.keys()
         assert all(torch.equal(found[name], value) for name, value in own(member).items())
 
@@ -75,7 +75,7 @@ def test_damage_in_rows_of_others_is_noticed(tmp_path: Path) -> None:
     content[place] ^= 1
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ModelFileError, match="checksum differs"):
-        load_tensors(tmp_path / "file", partial(shard_of, members(2)[0]))
+        load_tensors(tmp_path / "file", layout(members(2)[0]))
 
 
 def test_numbers_of_a_type_that_is_none_of_ours(tmp_path: Path) -> None:

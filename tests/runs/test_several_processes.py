@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.distributed.several import start
 from tests.runs.conftest import SASREC, log_source
 from tests.runs.test_kill import ENDLESS, essence, wait_for
-from tests.training.several import start
 
 from mclrec.cli.launch import run_processes
 from mclrec.errors import LOST_STATUS

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from tests.distributed.several import start
 from tests.runs.conftest import SASREC, log_source
 from tests.runs.test_kill import ENDLESS
 from tests.runs.test_several_processes import STILL, close, kill, words
-from tests.training.several import start
 
 from mclrec.cli.launch import run_processes
 from mclrec.errors import ConfigError

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.data.split import leave_one_out
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, Recommender
 from mclrec.models.phases import (
@@ -25,7 +26,6 @@ from mclrec.models.phases import (
     Update,
     next_item_examples,
 )
-from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import resolve
 from mclrec.runs.training_run import build
 from mclrec.training.config import TrainingConfig

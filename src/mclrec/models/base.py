@@ -6,15 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
+from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError
-from mclrec.models.item_table import ItemTable
+from mclrec.distributed.layout import ParameterLayout
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
+from mclrec.distributed.shards import Shard
+from mclrec.errors import ConfigError, EvaluationError
+from mclrec.models.item_table import ItemTable, exclude, ranks_among
 from mclrec.models.phases import FitContext, Phase
-from mclrec.nn.items import Shard
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
 
@@ -39,7 +44,7 @@ class Recommender(nn.Module, ABC):
     item_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict, where it has them, whose row i belongs to item i; rows after V are special ids."""
     supports_sharding: ClassVar[bool] = False
-    """Whether all of `item_tensors` can be shared out by rows among processes; see `mclrec.nn.items.sharded`."""
+    """Whether all of `item_tensors` can be sharded by rows among processes; batches without rows must work then."""
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names in the state dict whose row u belongs to user u, row 0 to unknown ones."""
     max_length: int
@@ -64,10 +69,32 @@ class Recommender(nn.Module, ABC):
         for start in range(0, len(histories), rows):
             yield self.scores(histories.part(start, min(start + rows, len(histories))))
 
-    def shard_of(self, key: str) -> Shard | None:
-        """How the tensor of a name, or of a path that has the name in it, is divided; None where it is not."""
-        divides = not self.shard.whole and any(name in key.split("/") for name in self.item_tensors)
-        return self.shard if divides else None
+    def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
+        """(B,) rank of one item a history among all items; see `mclrec.models.item_table.ranks_among`.
+
+        Args:
+            histories: B histories.
+            items: (B,) int64 on the host.
+            excluded: B lists of items that are no candidates; None if all are.
+            rows: histories that are scored at a time.
+        """
+        ranks = torch.empty(len(histories), dtype=torch.int64)
+        for number, scores in enumerate(self.scores_by_parts(histories, rows)):
+            if scores.shape[1:] != (self.num_items + 1,):
+                raise EvaluationError(
+                    f"{type(self).__name__}.scores returned {tuple(scores.shape)}, "
+                    f"not (B, V + 1) = {(len(scores), self.num_items + 1)}"
+                )
+            part = slice(number * rows, number * rows + len(scores))
+            candidates = scores.float()
+            if excluded is not None:
+                candidates = exclude(candidates, excluded.take(np.arange(part.start, part.stop)))
+            ranks[part] = ranks_among(candidates, items[part])
+        return ranks
+
+    def layout(self, processes: Processes = SINGLE_PROCESS) -> ParameterLayout:
+        """Where ``processes`` hold the parameters and buffers."""
+        return ParameterLayout(processes, self.shard, self.item_tensors)
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """Parameters by the group that updates name; groups may overlap."""
@@ -114,11 +141,17 @@ class VectorRecommender(Recommender):
         raise ConfigError(f"{type(self).__name__} cannot be exported: it defines no padded_query_vectors")
 
     def scores(self, histories: Histories) -> Tensor:
-        """See `Recommender.scores`."""
+        """Score every item for every history; implements `Recommender.scores`."""
         return self.items().scores(self.query_vectors(histories))
 
+    def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
+        """Rank one item a history through the item table; overrides `Recommender.ranks`."""
+        if not len(histories) and not self.supports_sharding:
+            return torch.empty(0, dtype=torch.int64)
+        return self.items().ranks(self.query_vectors(histories), items, excluded, rows)
+
     def scores_by_parts(self, histories: Histories, rows: int) -> Iterator[Tensor]:
-        """See `Recommender.scores_by_parts`. All histories are encoded at once."""
+        """Score some histories after the other, all encoded at once; overrides `Recommender.scores_by_parts`."""
         items = self.items()
         for queries in self.query_vectors(histories).split(rows):
             yield items.scores(queries)

@@ -28,6 +28,7 @@ from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
 from mclrec.models.sequential import EncoderConfig
+from mclrec.nn.items import item_biases
 from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = ["BERT4Rec", "BERT4RecConfig"]
@@ -55,7 +56,7 @@ class BERT4Rec(VectorRecommender):
         self.encoder = TransformerEncoder(num_items=num_items, causal=False, **sizes)
         self.projection = nn.Linear(config.hidden_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=1e-12)
-        self.item_biases = nn.Parameter(torch.zeros(self.shard.count(num_items + 1)))
+        self.item_biases = item_biases(num_items)
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""

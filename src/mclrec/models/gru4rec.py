@@ -18,7 +18,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import SharedNegatives
@@ -27,6 +27,7 @@ from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update, next_item_examples
 from mclrec.nn.gru import GRUEncoder
+from mclrec.nn.items import item_biases
 
 __all__ = ["GRU4Rec", "GRU4RecConfig"]
 
@@ -69,7 +70,7 @@ class GRU4Rec(VectorRecommender):
             inner_size=config.inner_size,
             dropout=config.dropout,
         )
-        self.item_biases = nn.Parameter(torch.zeros(self.shard.count(num_items + 1)))
+        self.item_biases = item_biases(num_items)
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""

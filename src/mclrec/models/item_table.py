@@ -1,72 +1,149 @@
-"""The catalogue as vectors and biases: what losses and rankings see of a model's items."""
+"""The catalogue as vectors and biases: all that losses, evaluation and inference see of a model's items."""
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mclrec.losses.sharded_softmax import vocab_parallel_cross_entropy
+from mclrec.data.packed import Packed
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
+from mclrec.distributed.shards import Shard, lookup
+from mclrec.distributed.vocab_parallel import vocab_parallel_cross_entropy
+from mclrec.errors import EvaluationError
 from mclrec.losses.softmax import chunked_linear_cross_entropy
-from mclrec.nn.items import Shard, lookup
 from mclrec.shapes import round_up
 
-__all__ = ["ItemTable"]
+__all__ = ["ItemTable", "exclude", "ranks_among"]
+
+_EXACT = 1 << 24
+"""Below it, every whole number is a float."""
 
 
 class ItemTable:
     """The catalogue as vectors and biases; losses and rankings reach it only through here.
 
-    Where several processes share the rows out, each has its own of them, and all must ask for the same things in the
-    same order. What comes back is what one process with all rows would get.
+    Where the rows are sharded among processes, all of them must call the same methods in the same order. What comes
+    back is what one process with all rows would get.
 
     Args:
         weight: (V + 1 or more, d); row ``i`` is item ``i``, row 0 the padding id; rows after V are ignored.
         num_items: V.
         bias: (V + 1 or more,) or None.
-        shard: the rows that this process has of both; all if None.
+        shard: the rows that this process holds of both; all if None.
     """
 
     def __init__(
         self, weight: Tensor, num_items: int, bias: Tensor | None = None, shard: Shard | None = None
     ) -> None:
         self.weight, self.bias, self.num_items = weight, bias, num_items
-        self.shard = shard or Shard(len(weight))
+        self._shard = shard or Shard(len(weight))
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids``: shape (*ids.shape, d)."""
-        return lookup(self.weight, ids, self.shard)
+        return lookup(self.weight, ids, self._shard)
 
     def pair_scores(self, queries: Tensor, ids: Tensor) -> Tensor:
         """Score of each query (..., d) with the item of its own row, ids (...): shape (...)."""
         scores = (queries * self.lookup(ids)).sum(-1)
-        return scores if self.bias is None else scores + lookup(self.bias, ids, self.shard)
+        return scores if self.bias is None else scores + lookup(self.bias, ids, self._shard)
 
     def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
         """(B, N) scores in fp32 of the same items ``ids`` (N,) for every query."""
-        bias = None if self.bias is None else lookup(self.bias, ids, self.shard)
+        bias = None if self.bias is None else lookup(self.bias, ids, self._shard)
         count = len(queries)
         rows = F.pad(queries, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
         return F.linear(rows, self.lookup(ids), bias)[:count].float()
 
     def scores(self, queries: Tensor) -> Tensor:
-        """(B, V + 1) scores in fp32 of all ids, the padding id included; of a process's own ids if there are others.
-
-        Those are `Shard.count` of V + 1, from `Shard.first` on.
-        """
-        rows = self.shard.count(self.num_items + 1)
+        """(B, V + 1) scores in fp32 of all ids, the padding id included; of this process's ids if they are sharded."""
+        rows = self._shard.count(self.num_items + 1)
         return F.linear(queries, self.weight[:rows], None if self.bias is None else self.bias[:rows]).float()
 
     def cross_entropy(self, queries: Tensor, targets: Tensor) -> Tensor:
         """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits)."""
         classes = self.num_items + 1
-        if self.shard.whole:
+        if self._shard.whole:
             return chunked_linear_cross_entropy(queries, self.weight, self.bias, targets, classes=classes)
         return vocab_parallel_cross_entropy(
             queries,
             self.weight,
             self.bias,
             targets,
-            first=self.shard.first,
-            classes=self.shard.count(classes),
-            among=self.shard.processes,
+            first=self._shard.first,
+            classes=self._shard.count(classes),
+            processes=self._shard.processes,
         )
+
+    def ranks(self, queries: Tensor, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
+        """(B,) rank of one item a query among all items; see `ranks_among`.
+
+        Args:
+            queries: (B, d).
+            items: (B,) int64 on the host.
+            excluded: B lists of items that are no candidates; None if all are.
+            rows: queries that are scored at a time.
+        """
+        processes, first = self._shard.processes, self._shard.first
+        (queries, own), (items, _) = processes.all_gather(queries), processes.all_gather(items)
+        if excluded is not None:
+            excluded = _gather_lists(excluded, processes)
+        rows, columns = rows * processes.size, self._shard.count(self.num_items + 1)
+        ranks = torch.empty(len(queries), dtype=torch.int64)
+        for start in range(0, len(queries), rows):
+            part = slice(start, start + rows)
+            scores = self.scores(queries[part])
+            if scores.shape[1] != columns:
+                raise EvaluationError(
+                    f"the item table has {len(self.weight)} rows, not V + 1 = {self.num_items + 1} or more"
+                )
+            if excluded is not None:
+                scores = exclude(scores, excluded.take(np.arange(start, start + len(scores))), first)
+            ranks[part] = ranks_among(scores, items[part], first, processes)
+        return ranks[own]
+
+
+def ranks_among(
+    scores: Tensor, items: Tensor, first: int = 0, processes: Processes = SINGLE_PROCESS
+) -> Tensor:
+    """(B,) 1 + the number of other candidates that do not score below the item of the row.
+
+    Ties count against the item. No comparison with NaN is true, so NaN never helps.
+
+    Args:
+        scores: (B, C) of the ids from ``first`` on; id 0 is no candidate.
+        items: (B,) int64 on the host.
+        first: the first of this process's ids.
+        processes: which have the other ids.
+
+    Returns:
+        int64, on the host.
+    """
+    places = items.to(scores.device) - first
+    here = ((places >= 0) & (places < scores.shape[1])).nonzero().squeeze(1)
+    own = scores.new_zeros(len(scores))
+    own[here] = scores[here, places[here]]
+    candidates = scores if first else scores[:, 1:]
+    # Adding up floats is several times faster than booleans, and exact for so few ones.
+    kind = torch.float32 if candidates.shape[1] < _EXACT else torch.int64
+    own = processes.all_reduce_sum(own)[:, None]
+    below = torch.lt(candidates, own, out=torch.empty_like(candidates, dtype=kind)).sum(1).to(torch.int64)
+    return processes.all_reduce_sum(candidates.shape[1] - below).cpu()
+
+
+def exclude(scores: Tensor, lists: Packed, first: int = 0) -> Tensor:
+    """Copy of ``scores`` (B, ids from ``first`` on) with -inf at the items of each row's list."""
+    places = lists.items - first
+    there = (places >= 0) & (places < scores.shape[1])
+    rows, items = (torch.from_numpy(array[there]).to(scores.device) for array in (lists.rows, places))
+    return scores.index_put((rows, items), scores.new_tensor(-torch.inf))
+
+
+def _gather_lists(lists: Packed, processes: Processes) -> Packed:
+    """The lists of all processes, in order."""
+    if processes.size == 1:
+        return lists
+    items, _ = processes.all_gather(torch.from_numpy(lists.items))
+    lengths, _ = processes.all_gather(torch.from_numpy(lists.lengths))
+    return Packed(items.numpy(), np.concatenate([[0], lengths.numpy().cumsum()]))

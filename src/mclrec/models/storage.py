@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import Vocabulary
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.errors import MclrecError, ModelFileError, invalid_value
 from mclrec.files import write_json
 from mclrec.models import registry
@@ -35,7 +36,6 @@ from mclrec.models.directory import (
     write_ids,
 )
 from mclrec.models.tensors import read_tensors, save_tensors
-from mclrec.processes import SINGLE_PROCESS, Processes
 
 __all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "save_model"]
 
@@ -84,7 +84,7 @@ def save_model(
         counts: (V + 1,) interactions of each dense item id in training.
         users: outside ids of the users; kept only if the model needs them.
         extra: further entries of ``config.json``: data, protocol, seed, versions.
-        processes: all of which have come here; the main one writes.
+        processes: all of them must call this; the main one writes.
 
     Raises:
         ValueError: the vocabularies do not have the model's size, or ``extra`` holds a key of the format.
@@ -103,7 +103,7 @@ def save_model(
     if taken := info.keys() & (extra or {}).keys():
         raise ValueError(f"keys of the format itself: {sorted(taken)}")
     state = model.state_dict()
-    save_tensors(directory / TENSORS, state, processes=processes, shard_of=model.shard_of)
+    save_tensors(directory / TENSORS, state, layout=model.layout(processes))
     if not processes.main:
         return
     write_ids(directory / ITEMS, items, count=pa.array(counts[1:], pa.int64()))

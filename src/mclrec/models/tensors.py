@@ -1,4 +1,4 @@
-"""Tensors as one safetensors file, written and read piece by piece: what processes share out is never in one memory.
+"""Tensors as one safetensors file with a checksum, written and read some rows at a time.
 
 The layout is that of the format (eight bytes with the length of a JSON header, the header, the bytes of the tensors):
 any reader of safetensors reads it. safetensors' own writer wants all tensors in memory, twice.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,12 +18,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import ModelFileError
 from mclrec.files import atomic_file
-from mclrec.nn.items import Shard
-from mclrec.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["load_tensors", "read_tensors", "save_tensors", "unsharded"]
+__all__ = ["load_tensors", "read_tensors", "save_tensors"]
 
 _SHARED, _CHECKSUM = "mclrec.shared", "mclrec.crc32"
 _UNKNOWN = "00000000"
@@ -43,21 +42,14 @@ _TYPES = {
 }
 _LETTERS = {dtype: letters for letters, dtype in _TYPES.items()}
 _PIECE = 1 << 24
-"""Bytes that are read at a time."""
-
-
-def unsharded(name: str) -> Shard | None:  # noqa: ARG001 - the interface
-    """Of no tensor: each process has all of them whole."""
-    return None
+"""Bytes read at a time."""
 
 
 def save_tensors(
     path: Path,
     tensors: Mapping[str, Tensor],
     metadata: Mapping[str, str] | None = None,
-    *,
-    processes: Processes = SINGLE_PROCESS,
-    shard_of: Callable[[str], Shard | None] = unsharded,
+    layout: ParameterLayout = WHOLE,
 ) -> None:
     """Write tensors of any device as one safetensors file, atomically, with a checksum.
 
@@ -65,87 +57,76 @@ def save_tensors(
 
     Args:
         path: the file.
-        tensors: by name; of those that processes share out, this process's rows.
+        tensors: by name.
         metadata: texts that go with them.
-        processes: of which the main one writes. All of them must come here if they share out a tensor.
-        shard_of: how they share out the tensor of a name; None for one that all have whole.
+        layout: where the processes hold the tensors. All of them must call this; the main one writes.
     """
-    shared = _same(tensors)
+    aliases = _aliases(tensors)
     parts = [
-        _Part.of(name, tensor, shard_of(name))
+        _Part(name, tensor.detach(), layout.shape(name, tensor), layout)
         for name, tensor in sorted(tensors.items())
-        if name not in shared
+        if name not in aliases
     ]
-    if processes.main:
+    if layout.processes.main:
         with atomic_file(path) as temporary, temporary.open("rb+") as file:
-            _write(file, parts, {**(metadata or {}), _SHARED: json.dumps(shared)})
+            _write(file, parts, {**(metadata or {}), _SHARED: json.dumps(aliases)})
         return
     for part in parts:
-        if part.shard is not None:
-            for _ in part.pieces():  # they go to the main process
+        if not layout.is_whole(part.name):
+            for _ in part.chunks():  # they go to the main process
                 pass
 
 
-def load_tensors(
-    path: Path, shard_of: Callable[[str], Shard | None] = unsharded
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, on the CPU, and metadata of a file that `save_tensors` wrote.
+def load_tensors(path: Path, layout: ParameterLayout = WHOLE) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a file that `save_tensors` wrote: tensors, on the CPU, and metadata.
 
     Args:
         path: the file.
-        shard_of: how processes share out the tensor of a name: of such a one, this process's rows are read.
+        layout: where the processes hold the tensors; what this process holds is read.
 
     Raises:
         ModelFileError: the file is missing, damaged or not one of ours.
     """
-    tensors, notes, _ = read_tensors(path, shard_of)
+    tensors, notes, _ = read_tensors(path, layout)
     return tensors, notes
 
 
 def read_tensors(
-    path: Path, shard_of: Callable[[str], Shard | None] = unsharded
+    path: Path, layout: ParameterLayout = WHOLE
 ) -> tuple[dict[str, Tensor], dict[str, str], str]:
-    """See `load_tensors`; and the checksum."""
+    """Read tensors and metadata as `load_tensors` does, and the checksum of the file."""
     try:
         with path.open("rb") as file:
-            notes, places = _layout(path, file)
+            notes, places = _header(path, file)
             checksum = notes.pop(_CHECKSUM, None)
             if checksum is None:
                 raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum")
-            tensors, found = _read(file, places, notes, shard_of)
+            tensors, found = _read(file, places, notes, layout)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as problem:
         raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
     if checksum != found:
         raise ModelFileError(f"{path}: damaged: its checksum differs; take it from a backup or train again")
-    shared: dict[str, str] = json.loads(notes.pop(_SHARED))
-    return tensors | {name: tensors[owner] for name, owner in shared.items()}, notes, checksum
+    aliases: dict[str, str] = json.loads(notes.pop(_SHARED))
+    return tensors | {name: tensors[owner] for name, owner in aliases.items()}, notes, checksum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """A tensor to be written, or what a process has of it.
+    """A tensor to be written.
 
     Attributes:
-        name: of it.
-        own: the rows at hand.
-        shape: of the whole.
-        shard: how processes share out its rows; None if it is whole here.
+        name: its name.
+        own: the values that this process holds.
+        shape: shape of the whole.
+        layout: where the processes hold it.
     """
 
     name: str
     own: Tensor
     shape: tuple[int, ...]
-    shard: Shard | None
-
-    @classmethod
-    def of(cls, name: str, tensor: Tensor, shard: Shard | None) -> _Part:
-        own = tensor.detach()
-        if shard is None or not own.dim():  # a count of steps belongs to all rows
-            return cls(name, own, tuple(own.shape), None)
-        rows = int(shard.processes.all_reduce_sum(torch.tensor(len(own))))
-        return cls(name, own, (rows, *own.shape[1:]), shard)
+    layout: ParameterLayout
 
     @property
     def label(self) -> str:
@@ -157,15 +138,12 @@ class _Part:
         """Bytes of the whole."""
         return prod(self.shape) * self.own.element_size()
 
-    def pieces(self) -> Iterator[Tensor]:
-        """Its values in order, some at a time, on the CPU; only the main process is given any of what is divided."""
-        if self.shard is None:
-            yield from SINGLE_PROCESS.gather_chunks(self.own.contiguous().view(-1), [self.own.numel()])
-        else:
-            yield from self.shard.processes.gather_chunks(self.own, self.shard.counts(self.shape[0]))
+    def chunks(self) -> Iterator[Tensor]:
+        """All values in order, some at a time, on the CPU of the main process."""
+        return self.layout.chunks(self.name, self.own, self.shape[0] if self.shape else 1)
 
 
-def _same(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def _aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Names of tensors that have another, earlier name too, and that name."""
     first: dict[tuple[object, ...], str] = {}
     owners = {
@@ -196,8 +174,8 @@ def _write(file: IO[bytes], parts: list[_Part], notes: Mapping[str, str]) -> Non
     for part in parts:
         file.seek(8 + len(text) + places[part.name])
         value = zlib.crc32(part.label.encode(), value)
-        for piece in part.pieces():
-            data = _bytes(piece)
+        for chunk in part.chunks():
+            data = _bytes(chunk)
             value = zlib.crc32(data, value)
             file.write(data)
     file.seek(8 + text.index(f'"{_CHECKSUM}":"{_UNKNOWN}"'.encode()) + len(_CHECKSUM) + 4)
@@ -206,7 +184,7 @@ def _write(file: IO[bytes], parts: list[_Part], notes: Mapping[str, str]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in a file the bytes of a tensor begin."""
+    """Where the bytes of a tensor begin in a file."""
 
     start: int
     dtype: torch.dtype
@@ -214,11 +192,11 @@ class _Place:
 
     @property
     def row(self) -> int:
-        """Bytes of a row; of all of it, where it has no rows."""
+        """Bytes of a row; of the whole tensor if it has no dimension."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
 
-def _layout(path: Path, file: IO[bytes]) -> tuple[dict[str, str], dict[str, _Place]]:
+def _header(path: Path, file: IO[bytes]) -> tuple[dict[str, str], dict[str, _Place]]:
     """Metadata, and where the tensors are; safetensors has checked the header."""
     with safe_open(path, framework="pt"):
         pass
@@ -237,18 +215,15 @@ def _read(
     file: IO[bytes],
     places: Mapping[str, _Place],
     notes: Mapping[str, str],
-    shard_of: Callable[[str], Shard | None],
+    layout: ParameterLayout,
 ) -> tuple[dict[str, Tensor], str]:
-    """Tensors and the checksum of all bytes; pieces of rows of other processes are looked at and dropped."""
+    """Tensors and the checksum of all bytes; rows of other processes are read for the checksum alone."""
     tensors, value = {}, _checksum_of(notes)
     for name, place in sorted(places.items()):
-        shard = shard_of(name) if place.shape else None
-        before = after = 0  # rows of others
-        shape = place.shape
-        if shard is not None:
-            counts, rank = shard.counts(shape[0]), shard.processes.rank
-            before, after = sum(counts[:rank]), sum(counts[rank + 1 :])
-            shape = (counts[rank], *shape[1:])
+        before, after, shape = 0, 0, place.shape  # rows of other processes; what this one holds
+        if shape:
+            held = layout.rows(name, shape[0])
+            before, after, shape = held.start, shape[0] - held.stop, (held.stop - held.start, *shape[1:])
         tensors[name] = own = torch.empty(shape, dtype=place.dtype)
         value = zlib.crc32(f"{name} {place.dtype} {place.shape}".encode(), value)
         file.seek(place.start)

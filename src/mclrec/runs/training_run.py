@@ -16,6 +16,9 @@ from mclrec.data.loading import load
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, make_split
+from mclrec.distributed.group import process_group
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
+from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.evaluation.protocol import Seen, library_versions
 from mclrec.evaluation.ranking import evaluate
@@ -23,15 +26,12 @@ from mclrec.files import write_json, write_text
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.storage import load_model, save_model
-from mclrec.nn.items import sharded
-from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.command import train_command
 from mclrec.runs.model_card import model_card
 from mclrec.runs.run import Run, ranks_path
-from mclrec.runs.transfer import warm_start
-from mclrec.training.distributed import process_group
+from mclrec.runs.warm_start import warm_start
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.tracking import TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer

@@ -10,8 +10,8 @@ import torch
 from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.models.phases import Phase
-from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.training.order import Order
 

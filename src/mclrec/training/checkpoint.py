@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import TrainingError
-from mclrec.models.tensors import load_tensors, save_tensors, unsharded
-from mclrec.nn.items import Shard
-from mclrec.processes import SINGLE_PROCESS, Processes
+from mclrec.models.tensors import load_tensors, save_tensors
 from mclrec.training.history import EpochRecord
 
 __all__ = ["Checkpoints", "Position"]
@@ -76,18 +75,16 @@ class Checkpoints:
     Args:
         directory: the folder; where there are several processes, all of them see it.
         identity: what must be the same for a run to go on: configuration, seed, data.
-        processes: of which the main one writes.
-        shard_of: how processes share out the tensor of a name; what they share out, all of them save and load.
+        layout: where the processes hold the tensors. All of them save and load; the main one writes.
     """
 
     def __init__(
         self,
         directory: Path,
         identity: dict[str, Any],
-        processes: Processes = SINGLE_PROCESS,
-        shard_of: Callable[[str], Shard | None] = unsharded,
+        layout: ParameterLayout = WHOLE,
     ) -> None:
-        self._processes, self._shard_of = processes, shard_of
+        self._layout = layout
         self._state, self._best = directory / _STATE, directory / _BEST
         self._identity = json.loads(json.dumps(identity))
 
@@ -95,7 +92,7 @@ class Checkpoints:
         """Write the position and the tensors of each part in one atomic file."""
         tensors = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
         metadata = {"position": json.dumps(asdict(position)), "identity": json.dumps(self._identity)}
-        save_tensors(self._state, tensors, metadata, processes=self._processes, shard_of=self._shard_of)
+        save_tensors(self._state, tensors, metadata, self._layout)
 
     def load(self) -> tuple[Position, dict[str, dict[str, Tensor]]]:
         """Position, and tensors by part.
@@ -105,7 +102,7 @@ class Checkpoints:
         """
         if not self._state.exists():
             raise TrainingError(f"{self._state}: no checkpoint to resume from")
-        tensors, metadata = load_tensors(self._state, self._shard_of)
+        tensors, metadata = load_tensors(self._state, self._layout)
         self._compare(json.loads(metadata["identity"]))
         fields = json.loads(metadata["position"])
         fields["history"] = [EpochRecord(**record) for record in fields["history"]]
@@ -117,12 +114,12 @@ class Checkpoints:
 
     def save_best(self, model: dict[str, Tensor]) -> None:
         """Keep the weights of the best epoch so far."""
-        save_tensors(self._best, model, processes=self._processes, shard_of=self._shard_of)
+        save_tensors(self._best, model, layout=self._layout)
 
     def load_best(self) -> dict[str, Tensor] | None:
         """The best epoch's weights, if there was one."""
-        self._processes.barrier()  # until they are written
-        return load_tensors(self._best, self._shard_of)[0] if self._best.exists() else None
+        self._layout.processes.barrier()  # until they are written
+        return load_tensors(self._best, self._layout)[0] if self._best.exists() else None
 
     def _compare(self, saved: dict[str, Any]) -> None:
         for key in sorted(saved.keys() | self._identity.keys()):

@@ -7,18 +7,22 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import TrainingError
 from mclrec.models.base import Recommender
-from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.training.config import TrainingConfig
 
 __all__ = ["Optimisers"]
 
 
 class Optimisers:
-    """Adam for each group that the updates of a phase name. Gradients are those of all processes.
+    """Adam for each parameter group that the updates of a phase name.
 
-    Of an item table that processes share out, each has its own rows, their moments, and their whole gradient.
+    Args:
+        model: the model to be trained.
+        groups: names of the groups.
+        config: learning rate and weight decay.
+        layout: where the processes hold the parameters; a step takes the gradients of all of them.
     """
 
     def __init__(
@@ -26,25 +30,20 @@ class Optimisers:
         model: Recommender,
         groups: set[str],
         config: TrainingConfig,
-        processes: Processes = SINGLE_PROCESS,
+        layout: ParameterLayout = WHOLE,
     ) -> None:
-        self._processes = processes
+        self._layout = layout
         available, rates = model.parameter_groups(), model.learning_rates()
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._all = list(model.parameters())
         self._frozen = {id(parameter) for parameter in self._all if not parameter.requires_grad}
-        self._parameters = {group: available[group] for group in sorted(groups)}
-        self._names = {
-            group: [names[id(parameter)] for parameter in parameters]
-            for group, parameters in self._parameters.items()
-        }
-        self._common = {
-            group: [parameter for parameter in parameters if model.shard_of(names[id(parameter)]) is None]
-            for group, parameters in self._parameters.items()
+        self._parameters = {
+            group: {names[id(parameter)]: parameter for parameter in available[group]}
+            for group in sorted(groups)
         }
         self._adam = {
             group: torch.optim.Adam(
-                parameters,
+                list(parameters.values()),
                 lr=rates.get(group, config.learning_rate),
                 weight_decay=config.weight_decay,
                 fused=True,
@@ -65,7 +64,9 @@ class Optimisers:
         Raises:
             TrainingError: all of the group is frozen.
         """
-        reached = [parameter for parameter in self._parameters[group] if id(parameter) not in self._frozen]
+        reached = [
+            parameter for parameter in self._parameters[group].values() if id(parameter) not in self._frozen
+        ]
         if not reached:
             raise TrainingError(f"every parameter of group {group!r} is frozen: there is nothing to update")
         for parameter in self._all:
@@ -77,7 +78,7 @@ class Optimisers:
         """One step of the group's optimiser down the gradient of ``loss``."""
         adam = self._adam[group]
         loss.backward()
-        self._processes.all_reduce_gradients(self._common[group])
+        self._layout.all_reduce_gradients(self._parameters[group])
         adam.step()
         adam.zero_grad(set_to_none=True)
 
@@ -86,7 +87,7 @@ class Optimisers:
         return {
             f"{group}/{name}/{quantity}": value
             for group, adam in self._adam.items()
-            for name, parameter in zip(self._names[group], self._parameters[group], strict=True)
+            for name, parameter in self._parameters[group].items()
             for quantity, value in adam.state[parameter].items()
         }
 
@@ -94,7 +95,7 @@ class Optimisers:
         """Take up a saved state; parameters that never stepped have none."""
         used = 0
         for group, adam in self._adam.items():
-            for name, parameter in zip(self._names[group], self._parameters[group], strict=True):
+            for name, parameter in self._parameters[group].items():
                 prefix = f"{group}/{name}/"
                 found = {
                     key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)

@@ -20,6 +20,7 @@ from torch import Tensor
 from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
 from mclrec.data.split import Split
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.errors import DataError, TrainingError
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
@@ -27,7 +28,6 @@ from mclrec.files import remove_leftovers
 from mclrec.models.base import Recommender
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
-from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 from mclrec.training.averaging import WeightAverage
 from mclrec.training.batches import EpochBatches
@@ -95,8 +95,8 @@ class Trainer:
         self.model, self.split, self.config = model, split, config.on(device)
         self.seed, self.device, self.directory = seed, device, directory
         self._metric = parse_metric(config.metric)
-        self._processes = processes
-        self._checkpoints = Checkpoints(directory / "checkpoint", identity, processes, model.shard_of)
+        self._processes, self._layout = processes, model.layout(processes)
+        self._checkpoints = Checkpoints(directory / "checkpoint", identity, self._layout)
         self._reporter = reporter or SilentReporter()
         self._average = WeightAverage(model, None)
         self._trainable = [parameter.requires_grad for parameter in model.parameters()]
@@ -172,7 +172,7 @@ class Trainer:
 
     def _optimisers(self, phase: Phase) -> Optimisers:
         groups = {update.group for update in phase.updates}
-        return Optimisers(self.model, groups, self.config, self._processes)
+        return Optimisers(self.model, groups, self.config, self._layout)
 
     def _batches(self, phase: Phase, examples: Examples, key: tuple[int, int, int]) -> EpochBatches:
         return EpochBatches(phase, examples, self.config.batch_size, key, self.device, self._processes)
@@ -222,8 +222,7 @@ class Trainer:
         if position.step == 0:
             self.model.on_epoch_start(self._context(position))
         # Different processors round differently: once an epoch, all have the main process's weights and buffers.
-        state = self.model.state_dict()
-        self._processes.broadcast(state[name] for name in state if self.model.shard_of(name) is None)
+        self._layout.broadcast(self.model.state_dict())
         self.model.train()
         batches = self._batches(phase, examples, key)
         self._reporter.epoch_started(phase.name, position.epoch, len(batches), position.step)

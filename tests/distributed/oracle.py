@@ -9,9 +9,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor.parallel import loss_parallel
 
-from mclrec.losses.sharded_softmax import vocab_parallel_cross_entropy
-from mclrec.processes import Processes
-from mclrec.training.distributed import process_group
+from mclrec.distributed.group import process_group
+from mclrec.distributed.processes import Processes
+from mclrec.distributed.vocab_parallel import vocab_parallel_cross_entropy
 
 CLASSES, WIDTH, ROWS = 11, 3, 7
 
@@ -28,7 +28,7 @@ def main(processes: Processes) -> None:
     own, part = weight[first : first + most].clone().requires_grad_(), processes.part(ROWS)
     asked = queries[part].clone().requires_grad_()
     ours = vocab_parallel_cross_entropy(
-        asked, own, None, targets[part], first=first, classes=len(own), among=processes, chunk=2
+        asked, own, None, targets[part], first=first, classes=len(own), processes=processes, chunk=2
     )
     ours.backward()
 

@@ -7,18 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.training.several import start
+from tests.distributed.several import start
 
 LEAVES = """
 import time
 import torch.distributed as dist
-from mclrec.processes import ProcessGroup
-from mclrec.training import distributed
+from mclrec.distributed.group import ProcessGroup
+from mclrec.distributed import group
 
 store = dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
 dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-distributed._BEAT = 0
-distributed._Watch(ProcessGroup())
+group._BEAT = 0
+group._Watch(ProcessGroup())
 time.sleep(0.1)
 """
 """Ends without a word to the watch, which asks the store all the time."""
@@ -33,7 +33,7 @@ LASTING = """
 import sys
 from pathlib import Path
 import torch
-from mclrec.training.distributed import process_group
+from mclrec.distributed.group import process_group
 
 with process_group(torch.device("cpu")) as processes:
     weight = torch.nn.Parameter(torch.ones(3))

@@ -13,13 +13,13 @@ from tests.threads import members, together
 from tests.training.stub import same, weights
 
 from mclrec.data.sequences import Vocabulary
+from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel, load_model, save_model
-from mclrec.nn.items import sharded
 from mclrec.recipes import resolve
 from mclrec.runs.training_run import build
-from mclrec.runs.transfer import warm_start
+from mclrec.runs.warm_start import warm_start
 
 ITEMS = "encoder.items.weight"
 EARLIER = Vocabulary(["ale", "bun", "egg", "fig"])

@@ -7,11 +7,11 @@ import subprocess
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.distributed.several import start
 from tests.threads import Member, members, together
-from tests.training.several import start
 from torch import Tensor
 
-from mclrec.losses.sharded_softmax import vocab_parallel_cross_entropy
+from mclrec.distributed.vocab_parallel import vocab_parallel_cross_entropy
 from mclrec.losses.softmax import chunked_linear_cross_entropy
 
 CLASSES, WIDTH = 11, 3
@@ -48,7 +48,7 @@ def by_parts(whole: list[Tensor], chunk: int | None, factor: float = 1.0) -> tup
             TARGETS[start:stop],
             first=first,
             classes=min(last, CLASSES) - first,
-            among=member,
+            processes=member,
             chunk=chunk,
         )
         return loss.detach(), *torch.autograd.grad(factor * loss, parts)
@@ -94,7 +94,14 @@ def test_autocast_narrows_the_products_and_neither_loss_nor_gradients() -> None:
         parts = [queries.detach()[own].requires_grad_(), weight.detach()[rows].requires_grad_()]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = vocab_parallel_cross_entropy(
-                parts[0], parts[1], None, targets[own], first=rows.start, classes=150, among=member, chunk=64
+                parts[0],
+                parts[1],
+                None,
+                targets[own],
+                first=rows.start,
+                classes=150,
+                processes=member,
+                chunk=64,
             )
         assert loss.dtype == torch.float32
         return torch.autograd.grad(loss, parts)
@@ -109,7 +116,7 @@ def test_a_second_backward_pass_is_refused() -> None:
     def work(member: Member) -> None:
         queries, weight = (torch.ones(2, 3, requires_grad=True) for _ in range(2))
         loss = vocab_parallel_cross_entropy(
-            queries, weight, None, torch.tensor([0, 3]), first=2 * member.rank, classes=2, among=member
+            queries, weight, None, torch.tensor([0, 3]), first=2 * member.rank, classes=2, processes=member
         )
         loss.backward(retain_graph=True)
         with pytest.raises(RuntimeError, match="once"):
@@ -119,6 +126,6 @@ def test_a_second_backward_pass_is_refused() -> None:
 
 
 def test_two_processes_come_to_what_torch_s_own_loss_over_divided_classes_does() -> None:
-    processes = start(["-m", "tests.losses.oracle"], 2, stderr=subprocess.PIPE)
+    processes = start(["-m", "tests.distributed.oracle"], 2, stderr=subprocess.PIPE)
     told = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], [text[-800:] for text in told]

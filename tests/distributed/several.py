@@ -18,12 +18,12 @@ from tests.training.stub import Recorder, real_trainer, timeless
 from torch import Tensor
 
 from mclrec.data.sequences import SequenceData
+from mclrec.distributed.group import process_group
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
+from mclrec.distributed.shards import sharded
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models import registry
 from mclrec.models.base import Recommender
-from mclrec.nn.items import sharded
-from mclrec.processes import SINGLE_PROCESS, Processes
-from mclrec.training.distributed import process_group
 
 Case = tuple[str, dict[str, Any]]
 Outcome = dict[str, Any]
@@ -80,7 +80,7 @@ def outcome(
 def _whole(model: Recommender) -> dict[str, Tensor]:
     """The state dict with the rows of all processes."""
     return {
-        key: value if (shard := model.shard_of(key)) is None else shard.processes.all_gather(value)[0]
+        key: value if model.layout().is_whole(key) else model.shard.processes.all_gather(value)[0]
         for key, value in model.state_dict().items()
     }
 
@@ -116,7 +116,7 @@ def outcomes(
 ) -> dict[str, list[Outcome]]:
     """What each case comes to in each of ``count`` processes; see `outcome`."""
     (folder / "request.json").write_text(json.dumps({"cases": cases, "steps": steps, "shard": shard}))
-    processes = start(["-m", "tests.training.several", str(folder)], count, stderr=subprocess.PIPE)
+    processes = start(["-m", "tests.distributed.several", str(folder)], count, stderr=subprocess.PIPE)
     told = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, [text[-500:] for text in told]
     everyone = [json.loads((folder / f"outcome-{rank}.json").read_text()) for rank in range(count)]

@@ -1,33 +1,21 @@
-"""Softmax cross-entropy over a catalogue whose rows several processes share out."""
+"""Softmax cross-entropy over a catalogue whose rows are sharded among processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mclrec.distributed.processes import Processes
 from mclrec.losses.softmax import LOG2_E, SAFE, highest_score
 
 __all__ = ["vocab_parallel_cross_entropy"]
 
 _SCORES = 1 << 23
 """Scores held at a time, at most: 32 MB in fp32."""
-
-
-class Among(Protocol):
-    """What the processes tell each other; see `mclrec.processes.Processes`."""
-
-    def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
-        """Rows of all processes in order, and which of them are this process's."""
-
-    def all_reduce_sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes, in place."""
-
-    def all_reduce_max(self, values: Tensor) -> Tensor:
-        """Maximum over the processes, in place."""
 
 
 def vocab_parallel_cross_entropy(
@@ -38,10 +26,12 @@ def vocab_parallel_cross_entropy(
     *,
     first: int,
     classes: int,
-    among: Among,
+    processes: Processes,
     chunk: int | None = None,
 ) -> Tensor:
-    """`mclrec.losses.softmax.chunked_linear_cross_entropy` of which each process has some queries and some classes.
+    """Softmax cross-entropy, summed over queries, where each process has some queries and some classes.
+
+    All processes together come to `mclrec.losses.softmax.chunked_linear_cross_entropy` of all queries and classes.
 
     The queries of all processes meet the classes of each. A process holds scores of ``chunk`` of its classes at a time;
     what travels is (B, d) queries, their gradient, and some numbers a query. Gradients of classes stay where the
@@ -55,7 +45,7 @@ def vocab_parallel_cross_entropy(
         targets: (b,) int64 classes of its queries, anybody's.
         first: number of its first class.
         classes: how many classes it has; further rows are none.
-        among: the processes.
+        processes: the processes.
         chunk: classes at a time; None for as many as memory suggests.
 
     Returns:
@@ -72,7 +62,7 @@ def vocab_parallel_cross_entropy(
             targets,
             (first, classes, chunk),
             narrow,
-            among,
+            processes,
         )
     return total
 
@@ -93,13 +83,13 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         place: tuple[int, int, int | None],
         narrow: torch.dtype,
-        among: Among,
+        processes: Processes,
     ) -> Tensor:
         first, count, chunk = place
-        (everyone, own), (labels, _) = among.all_gather(queries), among.all_gather(targets)
+        (everyone, own), (labels, _) = processes.all_gather(queries), processes.all_gather(targets)
         chunk = chunk or max(1, _SCORES // max(len(everyone), 1))
         scores = _Exponentials(
-            everyone, weight[:count], None if bias is None else bias[:count], chunk, narrow, among
+            everyone, weight[:count], None if bias is None else bias[:count], chunk, narrow, processes
         )
         rows = ((labels >= first) & (labels < first + count)).nonzero().squeeze(1)
         targeted = (rows, labels[rows] - first)
@@ -107,15 +97,15 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
         picked[rows] = _pair_scores(everyone, weight, bias, *targeted)
         for _, _, exponentials in scores:
             sums += exponentials.sum(1)
-        among.all_reduce_sum(picked)
-        among.all_reduce_sum(sums)
+        processes.all_reduce_sum(picked)
+        processes.all_reduce_sum(sums)
         ctx.gradients = gradients = [
             torch.zeros_like(tensor) if tensor is not None and needed else None
             for tensor, needed in zip((everyone, weight, bias), ctx.needs_input_grad, strict=False)
         ]
         _differentiate(gradients, scores, sums, (everyone, weight), targeted)
         if gradients[0] is not None:
-            gradients[0] = among.all_reduce_sum(gradients[0])[own].clone()
+            gradients[0] = processes.all_reduce_sum(gradients[0])[own].clone()
         losses: Tensor = (sums.log2() + scores.shift) / LOG2_E - picked
         return losses[own].sum()
 
@@ -142,7 +132,7 @@ class _Exponentials:
         bias: Tensor | None,
         chunk: int,
         narrow: torch.dtype,
-        among: Among,
+        processes: Processes,
     ) -> None:
         self._queries, self._classes, self._bias = (queries * LOG2_E).to(narrow), classes, bias
         self._narrow, self._chunk = narrow, chunk
@@ -150,12 +140,12 @@ class _Exponentials:
         self.shift = queries.new_zeros(len(queries))
         # All processes must come to the same answer, so NaN, of which a maximum may make anything, is no number here.
         bound = queries.new_tensor(highest_score(queries, classes, bias)).nan_to_num(torch.inf, torch.inf)
-        self._shifted = not among.all_reduce_max(bound) <= SAFE
+        self._shifted = not processes.all_reduce_max(bound) <= SAFE
         if self._shifted:
             tops = queries.new_full((len(queries),), -torch.inf)
             for _, _, scores in self._chunks():
                 tops = torch.maximum(tops, scores.amax(1).to(tops.dtype))
-            self.shift = among.all_reduce_max(tops)
+            self.shift = processes.all_reduce_max(tops)
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Which classes, their vectors (C, d), and exponentials (B, C)."""

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.distributed.several import Case, Outcome, outcome, outcomes
 from tests.helpers import tiny_data
 from tests.test_model_contract import CASES
 from tests.threads import members, together
-from tests.training.several import Case, Outcome, outcome, outcomes
 from tests.training.stub import real_trainer
 
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.models import registry
 from mclrec.nn.dropout import Seeded
-from mclrec.processes import SINGLE_PROCESS, Processes
 from mclrec.randomness import Stream, generator
 
 BCE: dict[str, Any] = {"unit": "sequences", "loss": "bce", "positions": "newest"}

@@ -1,0 +1,99 @@
+"""Warm start: go on from an earlier model on a newer log; known items and users keep their vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mclrec.data.packed import IntArray
+from mclrec.data.sequences import Vocabulary
+from mclrec.errors import ConfigError
+from mclrec.models.base import Recommender
+from mclrec.models.storage import LoadedModel
+
+__all__ = ["warm_start"]
+
+
+def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier: LoadedModel) -> int:
+    """Copy the weights of an earlier model into ``model``.
+
+    Rows of item and user tensors move with their outside ids; other tensors are copied whole.
+
+    Args:
+        model: freshly initialised; new items and users keep their initial vectors.
+        items: outside ids of its items.
+        users: outside ids of its users.
+        earlier: a model of the same class.
+
+    Returns:
+        Number of items that both models have.
+
+    Raises:
+        ConfigError: the models differ in class or in the shape of a tensor, or only count.
+    """
+    if type(earlier.model) is not type(model):
+        raise ConfigError(
+            f"cannot go on from a {earlier.name} model with another model: use --model {earlier.name}"
+        )
+    if not model.phases():
+        raise ConfigError(
+            f"a {earlier.name} model only counts and has nothing to go on from: leave out --from"
+        )
+    _check_shapes(earlier.model, model)
+    layout = model.layout()
+    places = earlier.items.dense_all(items)
+    source, target = earlier.model.state_dict(), model.state_dict()
+    for name, tensor in target.items():
+        if name in model.item_tensors:
+            rows = _sources(source[name], places, earlier.model.num_items)
+            _copy_rows(source[name], tensor, rows[layout.rows(name, len(rows))])
+        elif name in model.user_tensors and earlier.users is not None:
+            rows = _sources(source[name], earlier.users.dense_all(users), earlier.model.num_users)
+            _copy_rows(source[name], tensor, rows)
+        else:
+            tensor.copy_(source[name])
+    return int((places > 0).sum())
+
+
+def _check_shapes(earlier: Recommender, model: Recommender) -> None:
+    """Refuse models that differ in more than their items and users, before anything is copied."""
+    there, here = _shapes(earlier), _shapes(model)
+    for name in (*here, *there):
+        if here.get(name) != there.get(name):
+            raise ConfigError(
+                f"cannot go on from the earlier model: {name} has the shape {there.get(name)} there and "
+                f"{here.get(name)} here, items not counted; give the same settings"
+            )
+
+
+def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
+    """Shapes of all tensors, without the rows of items and users."""
+    layout, shapes = model.layout(), {}
+    for name, tensor in model.state_dict().items():
+        shape = layout.shape(name, tensor)
+        if name in model.item_tensors:
+            shape = (shape[0] - model.num_items, *shape[1:])
+        elif name in model.user_tensors:
+            shape = (shape[0] - model.num_users, *shape[1:])
+        shapes[name] = shape
+    return shapes
+
+
+def _sources(source: Tensor, places: IntArray, count: int) -> IntArray:
+    """For each row of a tensor, the row of ``source`` that belongs there; -1 for a new item or user.
+
+    Args:
+        source: tensor of the earlier model: a row for unknown ids, one for each known id, and special ids.
+        places: dense id in the earlier model of each item or user, 0 for a new one.
+        count: items or users of the earlier model.
+    """
+    special = np.arange(count + 1, len(source))
+    return np.concatenate([[0], np.where(places > 0, places, -1), special])
+
+
+@torch.no_grad()
+def _copy_rows(source: Tensor, target: Tensor, rows: IntArray) -> None:
+    """Copy the rows ``rows`` of ``source`` into ``target``, in order; -1 leaves a row as it is."""
+    known = torch.from_numpy(rows >= 0)
+    target[known] = source[torch.from_numpy(rows)[known]]
