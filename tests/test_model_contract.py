@@ -249,7 +249,7 @@ class TestContract:
         for key in present:
             assert len(model.state_dict()[key]) > data.num_items
 
-    def test_divisible_is_what_its_item_tensors_are(
+    def test_supports_sharding_is_what_its_item_tensors_do(
         self, name: str, variant: dict[str, Any], data: SequenceData
     ) -> None:
         model = build(name, variant, data)

@@ -1,4 +1,4 @@
-"""One process of some: our loss over divided classes, and torch's ``loss_parallel`` on a DTensor of the same scores."""
+"""One process of some: our loss over sharded classes, and torch's ``loss_parallel`` on a DTensor of the same scores."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def outcome(
         steps: at least.
         directory: of the run.
         processes: that train.
-        shard: whether they share out the item table, of 39 rows.
+        shard: whether the item table, of 39 rows, is sharded.
     """
     name, settings = case
     data = tiny_data(users=29, items=37)

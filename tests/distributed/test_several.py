@@ -51,7 +51,7 @@ SHARDED: list[Case] = [
 ]
 OTHERS: list[Case] = [case for case in CASES if case[0] not in ("popularity", "recency", "markov")]
 
-DIVISIBLE = SHARDED + [case for case in OTHERS if registry.model_class(case[0]).supports_sharding]
+SHARDABLE = SHARDED + [case for case in OTHERS if registry.model_class(case[0]).supports_sharding]
 
 
 def check(cases: list[Case], steps: int, count: int, folder: Path, *, shard: bool = False) -> None:
@@ -82,7 +82,7 @@ def compare(name: str, several: Outcome, alone: Outcome) -> None:
 @pytest.mark.parametrize(
     ("count", "case"), [(2, SHARDED[0]), (3, SHARDED[1]), (2, SHARDED[2]), (4, SHARDED[3]), (2, SHARDED[4])]
 )
-def test_items_may_be_shared_out(count: int, case: Case, tmp_path: Path) -> None:
+def test_items_may_be_sharded(count: int, case: Case, tmp_path: Path) -> None:
     """By threads in the place of processes: no gradient of the table is added up, none is missing."""
     found = together(
         members(count), lambda member: outcome(case, 8, tmp_path / "several", member, shard=True)
@@ -104,8 +104,8 @@ def test_however_many_come_to_what_one_does(cases: list[Case], count: int, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("cases", [MCLREC, DIVISIBLE], ids=["mclrec", "all models"])
-def test_however_many_share_out_the_items(cases: list[Case], count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cases", [MCLREC, SHARDABLE], ids=["mclrec", "all models"])
+def test_however_many_shard_the_items(cases: list[Case], count: int, tmp_path: Path) -> None:
     check(cases, 50, count, tmp_path, shard=True)
 
 

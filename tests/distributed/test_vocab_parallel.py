@@ -1,4 +1,4 @@
-"""The softmax over a catalogue that is shared out, against the same in one place."""
+"""Vocab-parallel cross-entropy against the same in one place."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_second_backward_pass_is_refused() -> None:
     together(members(2), work)
 
 
-def test_two_processes_come_to_what_torch_s_own_loss_over_divided_classes_does() -> None:
+def test_two_processes_come_to_what_torch_s_own_loss_over_sharded_classes_does() -> None:
     processes = start(["-m", "tests.distributed.oracle"], 2, stderr=subprocess.PIPE)
     told = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], [text[-800:] for text in told]

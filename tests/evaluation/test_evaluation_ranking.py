@@ -250,7 +250,7 @@ class Vectors(VectorRecommender):
         return ItemTable(table, self.num_items, biases, self.shard)
 
 
-def shared_out(size: int) -> tuple[list[Member], list[Vectors], Vectors, Targets]:
+def sharded_models(size: int) -> tuple[list[Member], list[Vectors], Vectors, Targets]:
     """A model in so many processes and in one; whole numbers, so that there are ties."""
     rng = np.random.default_rng(0)
     rows = [rng.integers(1, 24, size=rng.integers(3, 8)).tolist() for _ in range(9)]
@@ -269,12 +269,12 @@ def shared_out(size: int) -> tuple[list[Member], list[Vectors], Vectors, Targets
 @pytest.mark.parametrize("size", [2, 3, 12])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 @pytest.mark.parametrize("seen", ["keep", "drop"])
-def test_ranks_of_items_that_are_shared_out(
+def test_ranks_of_sharded_items(
     seen: Seen, batch_size: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking, "_MIN_ROWS", 2)
     monkeypatch.setattr(ranking, "SCORE_BYTES", 1)
-    group, parts, whole, targets = shared_out(size)
+    group, parts, whole, targets = sharded_models(size)
     expected = rank_targets(whole, targets, seen=seen)
     found = together(
         group,

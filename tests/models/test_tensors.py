@@ -1,4 +1,4 @@
-"""Tensors that processes share out, in one file."""
+"""Sharded tensors in one file."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mclrec.nn.items import ItemEmbedding
 
 @pytest.mark.parametrize(("num_items", "hidden_size"), [(1, 2), (37, 8), (301, 7), (1000, 64)])
 @pytest.mark.parametrize("drawn", [1, 1 << 10, 1 << 22])
-def test_first_vectors_are_those_of_torch_however_they_are_divided(
+def test_first_vectors_are_those_of_torch_however_they_are_sharded(
     num_items: int, hidden_size: int, drawn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(items, "_DRAWN", drawn)

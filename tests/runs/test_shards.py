@@ -1,4 +1,4 @@
-"""Runs whose processes share out the item table: killed, gone on with otherwise, and what they leave."""
+"""Runs with a sharded item table: killed, resumed with other processes, and the files that they leave."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def whole(log: Path, out: Path, epochs: int) -> Run:
     return train(TrainRequest(log_source(log), "sasrec", settings=settings, out=out))
 
 
-def test_two_processes_share_out_a_table_and_leave_a_model_as_ever(log: Path, tmp_path: Path) -> None:
+def test_two_processes_shard_a_table_and_leave_a_model_as_ever(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run_processes(words(log, out, SASREC | STILL | {"epochs": 1}, "--shard-items", "-q"), 2) == 0
     expected = whole(log, tmp_path / "whole", 1)

@@ -29,8 +29,7 @@ from mclrec.models.phases import (
 from mclrec.recipes import resolve
 from mclrec.runs.training_run import build
 from mclrec.training.config import TrainingConfig
-from mclrec.training.history import EpochRecord
-from mclrec.training.reporting import Reporter, SilentReporter
+from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter
 from mclrec.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 8, "batch_size": 16}

@@ -12,7 +12,7 @@ from tests.training.stub import same
 from mclrec.errors import ModelFileError, OutputError, TrainingError
 from mclrec.models import tensors
 from mclrec.training.checkpoint import Checkpoints, Position
-from mclrec.training.history import EpochRecord
+from mclrec.training.reporting import EpochRecord
 
 RECORD = EpochRecord("train", 1, 0.1 + 0.2, {"rec": 1 / 3}, {"mrr@10": 2 / 3}, True)
 MODEL = {"a": torch.arange(4.0), "b/c": torch.tensor([7])}

@@ -6,8 +6,7 @@ import io
 
 from rich.console import Console
 
-from mclrec.training.history import EpochRecord
-from mclrec.training.reporting import ProgressReporter
+from mclrec.training.reporting import EpochRecord, ProgressReporter
 
 BEST = EpochRecord("train", 3, 12.345, {"rec": 2.5, "cl2": 10.0}, {"mrr@10": 0.1234}, True)
 WORSE = EpochRecord("train", 4, 12.345, {"rec": 2.5}, {"mrr@10": 0.1}, False)

@@ -60,7 +60,7 @@ class Metric(NamedTuple):
 
 
 def parse_metric(text: str) -> Metric:
-    """Metric of a text like ``mrr@10``, upper or lower case.
+    """Parse a metric such as ``mrr@10``, in upper or lower case.
 
     Raises:
         ConfigError: the name is unknown, or the cut is not a whole number of at least 1.
@@ -74,10 +74,10 @@ def parse_metric(text: str) -> Metric:
 
 
 def check_cut(k: int, num_items: int | None = None) -> None:
-    """Refuse a cut that is not in 1..V (V unknown: below 1).
+    """Refuse a cut that is not in 1..V, or below 1 if V is unknown.
 
     Raises:
-        EvaluationError: it is not.
+        EvaluationError: the cut is out of range.
     """
     if k < 1:
         raise EvaluationError(f"k = {k}: a list has at least 1 place")
@@ -86,12 +86,12 @@ def check_cut(k: int, num_items: int | None = None) -> None:
 
 
 def default_cuts(num_items: int) -> tuple[int, ...]:
-    """The paper's cuts that are not more than the catalogue's V items; V itself if all are."""
+    """The cuts of the paper that are at most the catalogue's V items; V itself if there is none."""
     return tuple(k for k in CUTS if k <= num_items) or (num_items,)
 
 
 def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:
-    """Value of a metric for each target.
+    """Compute a metric for each target.
 
     Args:
         ranks: (M,) ranks of the targets, 1 = best.
@@ -129,7 +129,7 @@ def mrr(ranks: IntArray, k: int) -> float:
 
 
 def summarise(ranks: IntArray, ks: Iterable[int] = CUTS) -> dict[str, float]:
-    """All metrics at all cuts, in the order HR, NDCG, MRR: ``{"HR@5": ..., "HR@10": ..., ...}``.
+    """Compute all metrics at all cuts, in the order HR, NDCG, MRR: ``{"HR@5": ..., "HR@10": ..., ...}``.
 
     Raises:
         EvaluationError: there are no targets, or a cut is below 1.

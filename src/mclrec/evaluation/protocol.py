@@ -1,4 +1,4 @@
-"""Under which rules a number was measured, and everything that belongs beside the number.
+"""Evaluation protocols, results with all that is needed to repeat them, and tables of ranks.
 
 Two protocols are in use (both rank the target among the whole catalogue): **U**, unfiltered, keeps the items
 of the user's history as candidates; **F**, filtered, drops them, and a target that is among them is a miss.
@@ -36,7 +36,7 @@ _METADATA = b"mclrec"
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Rules of a measurement.
+    """Rules by which a model is evaluated.
 
     Attributes:
         part: which held-out targets.
@@ -57,7 +57,7 @@ class Protocol:
 
     @property
     def description(self) -> str:
-        """The rules in a sentence."""
+        """The rules in one sentence."""
         seen = "stay candidates" if self.seen == "keep" else "are dropped, and a target among them is a miss"
         return (
             f"{self.label}: {self.part} targets of the {self.split} split, ranked among {self.candidates}; "
@@ -67,16 +67,16 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankTable:
-    """Ranks of M targets with what groups and tests need, independent of model and data.
+    """Ranks of M targets with what comparisons and user groups need, independent of model and data.
 
     Attributes:
-        users: (M,) outside ids.
+        users: (M,) outside ids of the users.
         items: (M,) outside ids of the targets.
         ranks: (M,) int64, 1 = best.
         history_lengths: (M,) items that the user had before the target.
         in_history: (M,) whether the target is one of them.
         popularity: (M,) the target's interactions in the training data.
-        about: the result's record without arrays; see `Result.to_json`.
+        about: the record of the result without arrays; see `Result.to_json`.
     """
 
     users: list[OutsideId]
@@ -91,11 +91,11 @@ class RankTable:
         return len(self.ranks)
 
     def same_targets(self, other: RankTable) -> bool:
-        """Whether both rank the same items of the same users, row by row: only then can they be paired."""
+        """Whether both rank the same items of the same users, row by row: only then can they be compared in pairs."""
         return self.users == other.users and self.items == other.items
 
     def save(self, path: Path) -> None:
-        """Write as Parquet, atomically; the record is in the file's metadata."""
+        """Write the ranks as Parquet, atomically; the record is in the metadata of the file."""
         table = pa.table(
             {
                 "user": self.users,
@@ -112,10 +112,10 @@ class RankTable:
 
 
 def load_ranks(path: Path) -> RankTable:
-    """Read what `RankTable.save` wrote.
+    """Read a table of ranks that `RankTable.save` wrote.
 
     Raises:
-        DataError: no such file, or not a file of ranks.
+        DataError: the file is missing, or is not a table of ranks.
     """
     try:
         table = pq.read_table(path)
@@ -136,19 +136,19 @@ def load_ranks(path: Path) -> RankTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A measurement: the numbers, the ranks behind them, and what is needed to repeat it.
+    """Result of an evaluation: the metrics, the ranks behind them, and what is needed to repeat it.
 
     Attributes:
-        model: its name in the registry.
+        model: name of the model in the registry.
         protocol: the rules.
         metrics: as `mclrec.evaluation.metrics.summarise` returns them.
         ranks: (M,) int64, 1 = best.
         targets: the M targets.
         popularity: (V + 1,) interactions of each item in the training data.
-        seed: of the training.
-        config: of the model, resolved.
-        versions: of Python and of the libraries.
-        seconds: that the ranking took.
+        seed: seed of the training.
+        config: configuration of the model, resolved.
+        versions: versions of Python and of the libraries.
+        seconds: seconds that the ranking took.
     """
 
     model: str
@@ -173,7 +173,7 @@ class Result:
         return len(self.ranks)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the arrays, ready for JSON."""
+        """The record of the result without arrays, ready for JSON."""
         data = self.targets.data
         return {
             "model": self.model,
@@ -194,7 +194,7 @@ class Result:
         }
 
     def table(self) -> RankTable:
-        """The ranks with outside ids."""
+        """Table of the ranks with outside ids."""
         data, items = self.targets.data, self.targets.items
         histories = self.targets.histories(np.arange(len(self.targets)))
         return RankTable(

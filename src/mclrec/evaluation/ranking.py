@@ -1,4 +1,4 @@
-"""Exact ranks of held-out items among the whole catalogue, and the best items of a score matrix."""
+"""Full-catalogue evaluation: exact ranks of held-out items, and the top items of a score matrix."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def evaluate(
     progress: Callable[[int], None] | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Result:
-    """Rank the targets of one part and summarise.
+    """Evaluate a model: rank the targets of one part of a split and compute the metrics.
 
     Args:
         model: a trained model; it is on ``device``.
-        split: the data it was trained on, and the targets.
-        name: of the model in the registry.
+        split: the data that it was trained on, and the targets.
+        name: name of the model in the registry.
         part: which targets.
         seen: whether items of the history stay candidates; see `Protocol`.
-        ks: cuts of the metrics; if None, the paper's that the catalogue allows.
-        seed: of the training, for the record.
+        ks: cuts of the metrics; by default those of the paper that the catalogue allows.
+        seed: seed of the training, for the record.
         device: where the model is; default CPU.
         batch_size: see `rank_targets`.
         progress: see `rank_targets`.
@@ -102,7 +102,7 @@ def rank_targets(
     """Rank each target among all V items: 1 + the number of other candidates that do not score below it.
 
     Ties count against the target, and so does NaN: a constant scorer ranks every target last, and a target
-    whose score is NaN has rank V. The model sees the last ``model.longest`` items of a history.
+    whose score is NaN has rank V. The model sees the last ``model.max_length`` items of a history.
 
     Args:
         model: scores histories, in fp32; its training modes are restored afterwards.
@@ -110,7 +110,7 @@ def rank_targets(
         seen: ``keep`` ranks among all items. ``drop`` ranks among the items that are not in the user's
             history (all of it, not only what the model sees); a target that is in it is a miss, rank V + 1.
         device: where the model is; default CPU.
-        batch_size: users encoded at once; they are scored and counted in chunks that fit into `SCORE_BYTES`.
+        batch_size: users encoded at once; they are scored and ranked in chunks that fit into `SCORE_BYTES`.
         progress: called after each batch with the number of targets in it.
         processes: each ranks its own part of the targets, and gets all ranks.
 
@@ -135,12 +135,12 @@ def rank_targets(
 
 
 def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tensor, Tensor]:
-    """The k best items of each row, best first; of equal scores the lower id comes first, on every device.
+    """Top k items of each row, best first; of equal scores the lower id comes first, on every device.
 
     Args:
         scores: (B, V + 1) fp32; column 0 is ignored, NaN and -inf are never listed.
         k: length of the lists.
-        seen: B histories whose items are left out.
+        seen: B histories whose items are excluded.
 
     Returns:
         Dense ids (B, k) and their scores (B, k). Where a row runs out of items: id 0 and -inf.
@@ -166,7 +166,7 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
 
 
 def rows_per_chunk(num_items: int) -> int:
-    """How many rows of V + 1 fp32 scores fit into `SCORE_BYTES`; at least 32, at most 2048."""
+    """Number of rows of V + 1 fp32 scores that fit into `SCORE_BYTES`; at least 32, at most 1024."""
     return min(_MAX_ROWS, max(_MIN_ROWS, SCORE_BYTES // (4 * (num_items + 1))))
 
 
@@ -184,7 +184,7 @@ def _rank_rows(
 
 @contextmanager
 def _inference(model: Recommender, device: torch.device) -> Iterator[None]:
-    """Evaluation mode without gradients, in full precision; each module's own mode is restored."""
+    """Evaluation mode without gradients, in full precision; the mode of each module is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Is a difference more than chance? The bootstrap over users (Efron and Tibshirani 1993, chapters 13 and 16).
+"""Statistical significance of differences: the bootstrap over users (Efron and Tibshirani 1993, chapters 13 and 16).
 
 A resample of M users draws M values with replacement from the observed ones. Only how often each *distinct*
 value is drawn matters, and these counts are multinomial. Metrics with a cut take few distinct values (NDCG@10
@@ -100,7 +100,7 @@ def _over_seeds(values: FloatArray) -> FloatArray:
 
 
 def _resampled_means(values: FloatArray, rng: np.random.Generator, samples: int) -> FloatArray:
-    """(samples,) means of as many values drawn with replacement."""
+    """(samples,) bootstrap means: each of as many values as there are, drawn with replacement."""
     size = len(values)
     distinct, counts = np.unique(values, return_counts=True)
     by_counts = len(distinct) * _BINOMIAL_COST <= size

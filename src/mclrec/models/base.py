@@ -31,10 +31,10 @@ class ModelConfig(BaseModel):
 
 
 class Recommender(nn.Module, ABC):
-    """A next-item recommender.
+    """Base of all models: a next-item recommender.
 
     Args:
-        config: the model's own configuration.
+        config: configuration of the model.
         num_items: V.
         num_users: U, for models with user vectors.
     """
@@ -42,11 +42,11 @@ class Recommender(nn.Module, ABC):
     config_type: ClassVar[type[ModelConfig]]
     needs_users: ClassVar[bool] = False
     item_tensors: ClassVar[Sequence[str]] = ()
-    """Names in the state dict, where it has them, whose row i belongs to item i; rows after V are special ids."""
+    """Names of tensors in the state dict whose row i belongs to item i; rows after V are special ids."""
     supports_sharding: ClassVar[bool] = False
     """Whether all of `item_tensors` can be sharded by rows among processes; batches without rows must work then."""
     user_tensors: ClassVar[Sequence[str]] = ()
-    """Names in the state dict whose row u belongs to user u, row 0 to unknown ones."""
+    """Names of tensors in the state dict whose row u belongs to user u, row 0 to unknown users."""
     max_length: int
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
@@ -65,7 +65,7 @@ class Recommender(nn.Module, ABC):
         """(B, V + 1) fp32 scores of all items; column 0, the padding id, means nothing and is never ranked."""
 
     def scores_by_parts(self, histories: Histories, rows: int) -> Iterator[Tensor]:
-        """`scores` of ``rows`` histories after the other: what is scored fits into less memory than what is read."""
+        """Score ``rows`` histories after the other: scores take more memory than encoding."""
         for start in range(0, len(histories), rows):
             yield self.scores(histories.part(start, min(start + rows, len(histories))))
 
@@ -101,11 +101,11 @@ class Recommender(nn.Module, ABC):
         return {"all": list(self.parameters())}
 
     def learning_rates(self) -> Mapping[str, float]:
-        """Learning rates of groups that do not use the recipe's."""
+        """Learning rates of groups that do not use that of the recipe."""
         return {}
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Look at the training data once: counts, similarities, indices."""
+        """Look at the training data once, for counts, similarities or indices."""
 
     def on_phase_start(self, phase: str) -> None:
         """Freeze or copy before a phase: what has ``requires_grad`` False afterwards stays as it is in the phase.
@@ -114,29 +114,29 @@ class Recommender(nn.Module, ABC):
         """
 
     def on_epoch_start(self, context: FitContext) -> None:
-        """Refit what is refitted every epoch, into buffers: an epoch resumed in the middle is not started again."""
+        """Refit what is refitted every epoch, into buffers: an epoch that is resumed midway does not start again."""
 
 
 class VectorRecommender(Recommender):
-    """A model whose score is query vector . item vector + item bias."""
+    """Base of models whose score is query vector . item vector + item bias."""
 
     @abstractmethod
     def query_vectors(self, histories: Histories) -> Tensor:
-        """(B, d) one vector a history."""
+        """(B, d) query vector of each history."""
 
     @abstractmethod
     def items(self) -> ItemTable:
-        """The catalogue's vectors."""
+        """The item table that queries are scored against."""
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 - for models that can
-        """`query_vectors` of unknown users by operations on padded histories alone: the form that is exported.
+        """Query vectors of unknown users from padded histories by tensor operations alone: the form that is exported.
 
         Args:
             items: (B, L) left-aligned, zeros after each history's end; L <= n.
             lengths: (B,) at least 1.
 
         Raises:
-            ConfigError: the model has none.
+            ConfigError: the model defines none.
         """
         raise ConfigError(f"{type(self).__name__} cannot be exported: it defines no padded_query_vectors")
 

@@ -1,4 +1,4 @@
-"""What of a model directory can be read without torch: its configuration, its items, and which weights it holds."""
+"""The part of a model directory that is read without torch: configuration, items and users."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONFIG, TENSORS, ITEMS, USERS = "config.json", "model.safetensors", "items.parqu
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """``config.json`` of a model directory.
+    """Read ``config.json`` of a model directory.
 
     Raises:
         ModelFileError: there is no such directory, or the file is missing, damaged or of another format.
@@ -64,7 +64,7 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def read_items(path: Path, size: int) -> tuple[Vocabulary, IntArray]:
-    """Outside ids, and training counts (V + 1,) from place 1, of ``items.parquet``.
+    """Read ``items.parquet``: outside ids, and the training count of each dense id (V + 1,).
 
     Raises:
         ModelFileError: the file is missing, damaged, not ours, or does not hold ``size`` items.
@@ -77,7 +77,7 @@ def read_items(path: Path, size: int) -> tuple[Vocabulary, IntArray]:
 
 
 def read_users(path: Path, size: int) -> Vocabulary:
-    """Outside ids of ``users.parquet``.
+    """Read ``users.parquet``: outside ids of the users.
 
     Raises:
         ModelFileError: the file is missing, damaged, not ours, or does not hold ``size`` users.

@@ -1,4 +1,4 @@
-"""What a model tells the trainer: phases, their examples and batches, updates, and the terms of a loss."""
+"""What a model tells the trainer: phases, their examples and batches, updates, and loss terms."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """One part of a loss, as a sum and what to divide it by, so that parts of a batch add up correctly.
+    """One term of a loss, as a sum and its divisor, so that parts of a batch add up correctly.
 
     Attributes:
-        sum: over the rows at hand.
-        count: of the whole batch, whatever part of it is at hand.
-        weight: of the part in the loss.
-        whole: whether the sum is over the whole batch already, being made of gathered rows.
+        sum: sum over the rows at hand.
+        count: divisor for the whole batch, whatever part of it is at hand.
+        weight: weight of the term in the loss.
+        whole: whether the sum is over the whole batch already, because it is computed from gathered rows.
     """
 
     sum: Tensor
@@ -51,7 +51,7 @@ class Term:
 
     @property
     def mean(self) -> Tensor:
-        """Sum / count, not weighted: what progress bars and histories show."""
+        """Sum / count, without the weight: what progress bars and histories show."""
         return self.sum / self.count
 
 
@@ -61,14 +61,14 @@ Losses = dict[str, Term]
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """Where a loss is computed. ``gather`` collects rows of all processes: the identity in one."""
+    """What a loss may use beside its batch: ``gather`` collects the rows of all processes, the identity in one."""
 
     gather: Callable[[Tensor], Tensor] = lambda rows: rows
 
 
 @dataclass(frozen=True, slots=True)
 class FitContext:
-    """What a model may use at the start of an epoch: the training data and a keyed generator."""
+    """What a model may use at the start of an epoch: the training data and a keyed random generator."""
 
     data: SequenceData
     epoch: int
@@ -77,7 +77,7 @@ class FitContext:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One optimiser step: a loss, and the group of parameters that its gradient reaches."""
+    """One optimiser step: a loss, and the parameter group that its gradient reaches."""
 
     loss: Callable[[Batch, StepContext], Losses]
     group: str
@@ -87,14 +87,14 @@ ExampleIndex = Callable[[SequenceData], Examples]
 """Which training examples there are."""
 
 Collate = Callable[[Examples, IntArray, np.random.Generator], Batch]
-"""Makes a batch of the examples number ``rows``; everything random in the batch is drawn from the generator."""
+"""Makes a batch of the examples ``rows``; everything random in the batch is drawn from the generator."""
 
 
 Viewer = Callable[[Packed, np.random.Generator], Sequence[Packed]]
 """Draws augmented versions of histories."""
 
 NegativeSampler = Callable[[Examples, IntArray, np.random.Generator], IntArray]
-"""Draws negative items for each target of the examples number ``rows``."""
+"""Draws negative items for each target of the examples ``rows``."""
 
 
 @dataclass(frozen=True)

@@ -42,16 +42,16 @@ __all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "save_model"]
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model as it was saved.
+    """A model that was read from its directory.
 
     Attributes:
-        name: of the model in the registry.
-        model: in evaluation mode.
+        name: name of the model in the registry.
+        model: the model, in evaluation mode.
         items: outside ids of its V items.
         counts: (V + 1,) interactions of each dense item id in training; place 0 is zero.
         users: outside ids of its users, for models that have user vectors.
         info: all of ``config.json``.
-        checksum: of its weights.
+        checksum: checksum of the weights.
     """
 
     name: str
@@ -77,9 +77,9 @@ def save_model(
     """Write a model directory, each file atomically; other files in it stay.
 
     Args:
-        directory: made where it does not exist.
-        name: of the model in the registry.
-        model: on any device.
+        directory: the folder; it is made if it does not exist.
+        name: name of the model in the registry.
+        model: the model, on any device.
         items: outside ids of its V items.
         counts: (V + 1,) interactions of each dense item id in training.
         users: outside ids of the users; kept only if the model needs them.
@@ -136,7 +136,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
 
 
 def _build(path: Path, info: Mapping[str, Any]) -> Recommender:
-    """The model that a configuration describes, before its weights are loaded."""
+    """Build the model that a configuration describes, before its weights are loaded."""
     try:
         model_type = registry.model_class(info["model"])
         config = model_type.config_type.model_validate(info["config"])

@@ -26,7 +26,7 @@ __all__ = ["load_tensors", "read_tensors", "save_tensors"]
 
 _SHARED, _CHECKSUM = "mclrec.shared", "mclrec.crc32"
 _UNKNOWN = "00000000"
-"""Stands for the checksum until all bytes have been written."""
+"""Placeholder of the checksum until all bytes have been written."""
 
 _TYPES = {
     "F64": torch.float64,
@@ -130,7 +130,7 @@ class _Part:
 
     @property
     def label(self) -> str:
-        """What its checksum begins with."""
+        """Text from which its checksum begins."""
         return f"{self.name} {self.own.dtype} {self.shape}"
 
     @property
@@ -144,7 +144,7 @@ class _Part:
 
 
 def _aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names of tensors that have another, earlier name too, and that name."""
+    """Names of tensors that are the same as an earlier one, with the earlier name."""
     first: dict[tuple[object, ...], str] = {}
     owners = {
         name: first.setdefault(_memory(tensor), name) for name, tensor in tensors.items() if tensor.numel()
@@ -153,12 +153,12 @@ def _aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _memory(tensor: Tensor) -> tuple[object, ...]:
-    """Equal for two names of one tensor."""
+    """Key that is equal for two names of one tensor."""
     return (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
 
 
 def _write(file: IO[bytes], parts: list[_Part], notes: Mapping[str, str]) -> None:
-    """Header, tensors, and then the checksum, which is known last."""
+    """Write the header, the tensors, and then the checksum, which is known last."""
     header: dict[str, Any] = {"__metadata__": {**notes, _CHECKSUM: _UNKNOWN}}
     place = 0
     places = {}
@@ -197,7 +197,7 @@ class _Place:
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[dict[str, str], dict[str, _Place]]:
-    """Metadata, and where the tensors are; safetensors has checked the header."""
+    """Read the metadata, and where the tensors are; safetensors checks the header."""
     with safe_open(path, framework="pt"):
         pass
     length = int.from_bytes(file.read(8), "little")
@@ -217,7 +217,7 @@ def _read(
     notes: Mapping[str, str],
     layout: ParameterLayout,
 ) -> tuple[dict[str, Tensor], str]:
-    """Tensors and the checksum of all bytes; rows of other processes are read for the checksum alone."""
+    """Read the tensors and the checksum of all bytes; rows of other processes are read for the checksum alone."""
     tensors, value = {}, _checksum_of(notes)
     for name, place in sorted(places.items()):
         before, after, shape = 0, 0, place.shape  # rows of other processes; what this one holds
@@ -234,14 +234,14 @@ def _read(
 
 
 def _fill(file: IO[bytes], memory: memoryview, value: int) -> int:
-    """Read into memory; the checksum so far."""
+    """Read into memory and return the checksum so far."""
     if file.readinto(memory) != len(memory):  # type: ignore[attr-defined] # files have it
         raise OSError("it ends too early")
     return zlib.crc32(memory, value)
 
 
 def _skip(file: IO[bytes], count: int, value: int) -> int:
-    """Read so many bytes for their checksum alone."""
+    """Read ``count`` bytes for their checksum alone."""
     while count > 0:
         piece = file.read(min(count, _PIECE))
         if not piece:
@@ -251,7 +251,7 @@ def _skip(file: IO[bytes], count: int, value: int) -> int:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    """The memory of a contiguous tensor on the CPU."""
+    """View of the memory of a contiguous tensor on the CPU."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 

@@ -20,7 +20,7 @@ from mclrec.nn.packing import ABSENT, Group, Layout
 __all__ = ["attend", "causal_attention", "last_attention"]
 
 _HIDDEN = ABSENT / 2
-"""Added to the score of a hidden key: nobody attends to it, but a query that sees no other falls back on it."""
+"""Added to the score of a hidden key: no query attends to it unless it sees no other key."""
 
 
 def causal_attention(
@@ -31,7 +31,7 @@ def causal_attention(
     dropout: Dropout,
     distance: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Each token attends to itself and to what came before it in its own history.
+    """Causal self-attention: each token attends to itself and to earlier tokens of its own history.
 
     Args:
         qkv: (S, 3 d) queries, keys and values in the layout's order.
@@ -64,7 +64,7 @@ def last_attention(
     dropout: Dropout,
     distance: Tensor | None = None,
 ) -> Tensor:
-    """The last token of each history attends to the whole history.
+    """Attention of the last token of each history to the whole history.
 
     Args:
         queries: (B, d).
@@ -95,7 +95,7 @@ def attend(
     dropout: Dropout,
     distance: Tensor | None = None,
 ) -> Tensor:
-    """The same plainly, on padded tokens.
+    """Self-attention on padded tokens by plain operations: the form that is exported.
 
     Args:
         q: (b, heads, Q, d / heads).
@@ -119,7 +119,7 @@ def attend(
 
 
 def _precision(tokens: Tensor) -> torch.dtype:
-    """What attention is computed in. On a CPU its products are too small to gain by less than fp32."""
+    """Type in which attention is computed; on a CPU its products are too small to gain by less than fp32."""
     return torch.promote_types(tokens.dtype, torch.float32) if tokens.device.type == "cpu" else tokens.dtype
 
 
@@ -141,7 +141,7 @@ def _join(split: Tensor, heads: int, out: Tensor) -> None:
 
 
 class _CausalAttention(torch.autograd.Function):
-    """Group by group of blocks: two batched products with a softmax between them."""
+    """Attention within blocks, group by group: two batched products with a softmax between them."""
 
     @staticmethod
     def forward(
@@ -200,13 +200,13 @@ class _CausalAttention(torch.autograd.Function):
 
 
 def _softmax_backward(of_weights: Tensor, weights: Tensor, dim: int) -> Tensor:
-    """p * (g - sum(p * g)) along a dimension. Overwrites ``of_weights``."""
+    """Backward pass of softmax: p * (g - sum(p * g)) along a dimension. Overwrites ``of_weights``."""
     products = of_weights.mul_(weights)
     return products.sub_(weights * products.sum(dim, keepdim=True))
 
 
 class _LastAttention(torch.autograd.Function):
-    """Token by token: only the scores, a number a head, are ever padded."""
+    """Attention of last tokens, computed token by token: only scores, one a head, are ever padded."""
 
     @staticmethod
     def forward(
@@ -262,7 +262,7 @@ class _LastAttention(torch.autograd.Function):
 
 
 def _sum_histories(vectors: Tensor, weights: Tensor, plan: Layout) -> Tensor:
-    """(B, d) sums over each history of (S, heads, d / heads) vectors, by (heads, T) weights."""
+    """Weighted sums (B, d) over each history of (S, heads, d / heads) vectors, by (heads, T) weights."""
     sums = [
         torch.embedding_bag(
             vectors[:, head].contiguous(),

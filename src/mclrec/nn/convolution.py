@@ -20,7 +20,7 @@ _Earlier = Callable[[Tensor, int], Tensor]
 
 
 class ConvolutionEncoder(nn.Module):
-    """Item embedding, dropout, then residual blocks of two causal convolutions of three taps.
+    """Convolutional encoder: item embedding, dropout, then residual blocks of two causal convolutions of three taps.
 
     Dilations double from one convolution to the next, so that two blocks see 31 items back. An item with id 0 is an
     input of zeros.
@@ -89,7 +89,7 @@ class ConvolutionEncoder(nn.Module):
         return last_of_padded(self._blocks(self.dropout(self.items(items)), earlier), lengths)
 
     def _blocks(self, x: Tensor, earlier: _Earlier) -> Tensor:
-        """All residual blocks; ``earlier(x, steps)`` is each token's predecessor so many steps back."""
+        """Apply all residual blocks; ``earlier(x, steps)`` gives each token's predecessor ``steps`` back."""
         pairs = list(zip(self.convolutions, self.norms, strict=True))
         for number in range(0, len(pairs), 2):
             inside = x

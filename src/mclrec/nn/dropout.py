@@ -1,4 +1,4 @@
-"""Dropout whose masks come from a keyed generator and cost little on a CPU.
+"""Dropout whose masks come from a keyed random generator and cost little on a CPU.
 
 `torch.nn.functional.dropout` takes no generator, and drawing one Bernoulli number a unit is slower on a CPU than
 the linear layer before it. At p = .5 one random bit a unit is enough; other rates use 16 bits.
@@ -19,10 +19,10 @@ _RESOLUTION = 1 << 16
 
 
 class Seeded(nn.Module):
-    """A module that draws in training, from a generator that `seed_dropout` gives it.
+    """Base of modules that draw random numbers in training, from a generator that `seed_dropout` sets.
 
     Attributes:
-        for_batch: whether it draws once for a whole batch, and so the same in all processes that share one.
+        for_batch: whether it draws once for a whole batch, and so the same in all processes that divide the batch.
     """
 
     generator: np.random.Generator | None = None
@@ -49,7 +49,7 @@ class Dropout(Seeded):
         return x if mask is None else x * mask
 
     def mask(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
-        """What units of a tensor of this shape are multiplied by; None for nothing."""
+        """Mask that a tensor of this shape is multiplied by; None if nothing is dropped."""
         if not self.training or self.p == 0:
             return None
         if self.generator is None or like.device.type != "cpu":
@@ -57,19 +57,19 @@ class Dropout(Seeded):
         return _mask(torch.Size(shape), self.p, like.dtype, self.generator)
 
     def extra_repr(self) -> str:
-        """Rate, as torch prints it."""
+        """Dropout rate, for torch's printed form."""
         return f"p={self.p}"
 
 
 def seed_dropout(
     model: nn.Module, generator: np.random.Generator, for_batch: np.random.Generator | None = None
 ) -> None:
-    """Let all that draws in ``model`` draw from ``generator`` from now on, in the order of the forward pass.
+    """Make all dropout of ``model`` draw from ``generator`` from now on, in the order of the forward pass.
 
     Args:
-        model: what is to be seeded.
-        generator: of this process.
-        for_batch: of what is drawn once for a whole batch, where other processes have other parts of it.
+        model: the model.
+        generator: generator of this process.
+        for_batch: generator of what is drawn once for a whole batch, if other processes have other parts of it.
     """
     for module in model.modules():
         if isinstance(module, Seeded):

@@ -19,7 +19,7 @@ __all__ = ["GRUEncoder"]
 
 
 class GRUEncoder(nn.Module):
-    """Item embedding, dropout, recurrent layers, and a linear layer back to the size of the item vectors.
+    """GRU encoder: item embedding, dropout, recurrent layers, and a linear layer back to the size of item vectors.
 
     An item with id 0 is an input of zeros: the state goes on without it, but time passes.
 
@@ -94,7 +94,7 @@ class GRUEncoder(nn.Module):
 
 
 def _by_time(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Packed tokens as torch wants them: all first ones, all second ones and so on, the longest history first.
+    """Reorder packed tokens for torch's RNNs: all first tokens, all second ones and so on, the longest history first.
 
     Returns:
         Order (T,), its inverse (T,), and how many histories have a first token, a second and so on; on the host.

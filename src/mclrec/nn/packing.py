@@ -1,4 +1,4 @@
-"""How packed tokens are laid out for attention: whole histories side by side in blocks of a few fixed lengths.
+"""Packing for attention: whole histories side by side in blocks of a few fixed lengths.
 
 Attention then is two batched products over the blocks, in which a token sees the earlier ones of its own history.
 Blocks are filled with the longest history that still fits, so that little is left over; short histories have blocks of
@@ -47,7 +47,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Where the T tokens of B histories stand inside the encoder, among S >= T places.
+    """Layout of the T tokens of B histories inside the encoder, among S >= T places.
 
     Attributes:
         order: (S,) inside place -> place in the packed input; spare places repeat a token.
@@ -71,7 +71,7 @@ class Layout:
 
 
 def layout(offsets: Tensor, device: torch.device, max_length: int, *, causal: bool = True) -> Layout:
-    """Layout of packed histories, none of them empty; computed on the host.
+    """Lay out packed histories, none of them empty; computed on the host.
 
     Args:
         offsets: (B + 1,) on the host.
@@ -123,7 +123,7 @@ def _kinds(max_length: int) -> list[int]:
 
 
 def _fill(lengths: IntArray, kinds: list[int]) -> tuple[IntArray, list[tuple[int, int]]]:
-    """Histories into blocks.
+    """Assign histories to blocks.
 
     Args:
         lengths: (B,).
@@ -161,18 +161,18 @@ def _fill(lengths: IntArray, kinds: list[int]) -> tuple[IntArray, list[tuple[int
 
 
 def take(rows: Tensor, places: Tensor) -> Tensor:
-    """Rows at distinct places: as ``index_select``, whose backward pass would add where a copy will do."""
+    """Select rows at distinct places, as ``index_select``; the backward pass copies instead of adding."""
     taken: Tensor = _Gather.apply(rows, places)  # type: ignore[no-untyped-call]
     return taken
 
 
 def last_of_padded(states: Tensor, lengths: Tensor) -> Tensor:
-    """(B, d) the state (B, L, d) of each left-aligned history's last token."""
+    """Last state (B, d) of each left-aligned history among padded states (B, L, d)."""
     return states.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
 
 
 class _Gather(torch.autograd.Function):
-    """Rows at distinct places. The backward pass copies them back; torch's own would add."""
+    """Selects rows at distinct places; the backward pass copies their gradients back."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One vector for a whole history, made of the states of all its tokens."""
+"""Pooling: one vector for a whole history, from the states of all its tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mean_pool(states: Tensor, offsets: Tensor) -> Tensor:
 
 
 def flatten_newest(states: Tensor, offsets: Tensor, max_length: int) -> Tensor:
-    """All states of each history in one row, the newest at its end, zeros before the oldest.
+    """Concatenate all states of each history in one row, the newest at its end, zeros before the oldest.
 
     Args:
         states: (T, d) packed.

@@ -24,7 +24,7 @@ __all__ = ["TransformerEncoder"]
 
 
 class TransformerEncoder(nn.Module):
-    """Item and position embedding, LayerNorm, dropout, then blocks.
+    """Transformer encoder: item and position embedding, LayerNorm, dropout, then blocks.
 
     Items with id 0 are hidden: no other token attends to them.
 
@@ -134,7 +134,7 @@ class TransformerEncoder(nn.Module):
         return torch.from_numpy(np.arange(bounds[-1]) - np.repeat(starts, np.diff(bounds)))
 
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
-        """Embedding layer."""
+        """Embed items and positions."""
         vectors = self.items(items)
         if self.positions is not None:
             vectors = vectors + self.positions(positions)
@@ -143,7 +143,7 @@ class TransformerEncoder(nn.Module):
 
 
 class _Block(nn.Module):
-    """Self-attention and feed-forward part, each with dropout, residual and LayerNorm after it."""
+    """Transformer block: self-attention and feed-forward part, each followed by dropout, residual and LayerNorm."""
 
     def __init__(
         self,
@@ -188,24 +188,24 @@ class _Block(nn.Module):
         return self._finish(newest, attended)
 
     def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
-        """The same on padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
+        """Apply the block to padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
         q, k, v = self.qkv(self._before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         between = None if self.distances is None else self.distances(x.shape[1])
         return self._finish(x, attend(q, k, v, future, hidden, self.attention_dropout, between))
 
     def _before(self, x: Tensor) -> Tensor:
-        """What attention reads."""
+        """Input of attention."""
         return x
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Everything after attention, token by token."""
+        """Output of the block from the output of attention, token by token."""
         x = self.attention_norm(x + self.dropout(self.out(attended)))
         out: Tensor = self.norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
         return out
 
 
 class _PreNormBlock(_Block):
-    """The same with LayerNorm before each part, which leaves the residual sum alone."""
+    """Transformer block with LayerNorm before each part, so that the residual sum is not normalised."""
 
     def _before(self, x: Tensor) -> Tensor:
         out: Tensor = self.attention_norm(x)
@@ -218,7 +218,7 @@ class _PreNormBlock(_Block):
 
 
 class _Distances(nn.Module):
-    """What is added to the score of a key for how far it stands from the query, a number a head and distance.
+    """Relative position bias: added to the score of a key by its distance from the query, for each head.
 
     They start as the lines of ALiBi (Press et al., ICLR 2022), head h with the slope -2^-h, steeper than there because
     histories are short; then each distance is learned by itself, as in T5 (Raffel et al., JMLR 2020).
@@ -234,21 +234,21 @@ class _Distances(nn.Module):
         self.weight = nn.Parameter(-torch.outer(slopes, torch.arange(float(farthest))))  # (heads, n)
 
     def forward(self, length: int) -> Tensor:
-        """(heads, L, L) between the places of a block, some of which are of different histories."""
+        """Biases (heads, L, L) between the places of a block, some of which belong to different histories."""
         places = torch.arange(length, device=self.weight.device)
         apart = (places - places[:, None]).abs().clamp(max=self.weight.shape[1] - 1)
         between: Tensor = self.weight.index_select(1, apart.flatten())
         return between.view(-1, length, length)
 
     def to_last(self, plan: Layout) -> Tensor:
-        """(heads, T) between each token of the packed input and the last one of its history."""
+        """Biases (heads, T) between each token of the packed input and the last one of its history."""
         tokens, lengths = len(plan.inverse), plan.offsets.diff()
         last = (plan.offsets[1:] - 1).repeat_interleave(lengths, output_size=tokens)
         return self.weight.index_select(1, last - torch.arange(tokens, device=last.device))
 
 
 def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Leave out tokens that nobody attends to and whose own state nobody asks for: all hidden ones but the last."""
+    """Drop hidden tokens, except the last one of a history: no token attends to them and their states are not used."""
     kept = items != 0
     kept[offsets[1:].to(kept.device) - 1] = True
     if bool(kept.all()):
@@ -259,7 +259,7 @@ def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[
 
 
 def _initialise(module: nn.Module) -> None:
-    """Weights N(0, .02), biases zero, norms one."""
+    """Initialise weights by N(0, .02), biases by 0, norms by 1."""
     if isinstance(module, ItemEmbedding):
         module.draw(0.02)
     if isinstance(module, nn.Linear | nn.Embedding):

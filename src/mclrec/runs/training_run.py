@@ -62,7 +62,7 @@ class TrainRequest:
         command: for the record; made up from the rest if None.
         measured: whether test targets are ranked at the end; a search must not look at them.
         track: what the run is tracked with beside its history; None for nothing.
-        shard_items: whether the processes share out the rows of the item table, instead of each having all of them.
+        shard_items: whether the item table is sharded by rows among the processes, instead of whole in each.
         reading: how a log is read; data that are prepared already take none.
     """
 

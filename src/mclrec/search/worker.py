@@ -16,8 +16,7 @@ from mclrec.errors import MclrecError
 from mclrec.runs.command import begin_or_resume, train_command
 from mclrec.runs.training_run import TrainRequest, train
 from mclrec.search.study import ClaimedTrial, Plan, Search
-from mclrec.training.history import EpochRecord
-from mclrec.training.reporting import SilentReporter
+from mclrec.training.reporting import EpochRecord, SilentReporter
 
 __all__ = ["Job", "command", "do_trials"]
 

@@ -1,4 +1,4 @@
-"""Where a run stands, in one file that is whole or not there: weights, optimisers, position, history."""
+"""Checkpoints: weights, optimisers, position and history in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import TrainingError
 from mclrec.models.tensors import load_tensors, save_tensors
-from mclrec.training.history import EpochRecord
+from mclrec.training.reporting import EpochRecord
 
 __all__ = ["Checkpoints", "Position"]
 
@@ -24,17 +24,17 @@ _BEST = "best.safetensors"
 
 @dataclass(slots=True)
 class Position:
-    """How far a run has come.
+    """Position of a run: phase, epoch, step, and what the epochs so far came to.
 
     Attributes:
         phase: number of the phase, from 0.
-        epoch: of that phase, from 1.
-        step: batches of that epoch that are done.
+        epoch: epoch of that phase, from 1.
+        step: finished batches of that epoch.
         best_epoch: epoch of the phase with the best validation metric, 0 before the first.
-        best_value: that metric.
-        sums: sums over the epoch's steps so far of each part of the losses.
-        seconds: spent in the epoch's steps so far.
-        history: records of all epochs that are over.
+        best_value: validation metric of that epoch.
+        sums: sum of each loss term over the steps of the epoch so far.
+        seconds: seconds spent in the steps of the epoch so far.
+        history: records of all finished epochs.
         elapsed: seconds since the run began, validation and those of interrupted processes included.
     """
 
@@ -49,7 +49,7 @@ class Position:
     elapsed: float = 0.0
 
     def add(self, losses: dict[str, float]) -> None:
-        """Count one more step."""
+        """Add the losses of one more step."""
         self.step += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -60,11 +60,11 @@ class Position:
         return {name: value / max(self.step, 1) for name, value in self.sums.items()}
 
     def next_epoch(self) -> None:
-        """Stand at the beginning of the next epoch."""
+        """Move to the beginning of the next epoch."""
         self.epoch, self.step, self.sums, self.seconds = self.epoch + 1, 0, {}, 0.0
 
     def next_phase(self) -> None:
-        """Stand at the beginning of the next phase."""
+        """Move to the beginning of the next phase."""
         self.phase, self.epoch, self.step, self.sums, self.seconds = self.phase + 1, 1, 0, {}, 0.0
         self.best_epoch, self.best_value = 0, -1.0
 
@@ -95,10 +95,10 @@ class Checkpoints:
         save_tensors(self._state, tensors, metadata, self._layout)
 
     def load(self) -> tuple[Position, dict[str, dict[str, Tensor]]]:
-        """Position, and tensors by part.
+        """Load the position, and tensors by part.
 
         Raises:
-            TrainingError: there is no checkpoint, or it is of another run.
+            TrainingError: there is no checkpoint, or it belongs to another run.
         """
         if not self._state.exists():
             raise TrainingError(f"{self._state}: no checkpoint to resume from")
@@ -117,7 +117,7 @@ class Checkpoints:
         save_tensors(self._best, model, layout=self._layout)
 
     def load_best(self) -> dict[str, Tensor] | None:
-        """The best epoch's weights, if there was one."""
+        """Load the weights of the best epoch, if there is one."""
         self._layout.processes.barrier()  # until they are written
         return load_tensors(self._best, self._layout)[0] if self._best.exists() else None
 

@@ -1,4 +1,4 @@
-"""How a model is trained, whatever the model."""
+"""Training settings, the same for every model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TrainingConfig"]
 
 
 class TrainingConfig(BaseModel):
-    """Settings of the trainer. The defaults are those of MCLRec's official code: Adam, early stopping."""
+    """Settings of the trainer: Adam and early stopping, with the defaults of MCLRec's official code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -45,7 +45,7 @@ class TrainingConfig(BaseModel):
     )
 
     def on(self, device: torch.device) -> Self:
-        """The same with ``precision`` decided for a device."""
+        """Copy with ``precision = "auto"`` decided for a device."""
         if self.precision != "auto":
             return self
         return self.model_copy(update={"precision": "bf16" if _multiplies_bf16(device) else "fp32"})
@@ -61,7 +61,7 @@ class TrainingConfig(BaseModel):
 
 
 def _multiplies_bf16(device: torch.device) -> bool:
-    """Whether the processor has instructions for products in bf16; emulation is slower than fp32."""
+    """Whether the processor multiplies in bf16 natively; emulation is slower than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask for a stop between two steps; a second Ctrl-C does not wait."""
+"""Graceful stop: Ctrl-C and SIGTERM ask for a stop between two steps; a second Ctrl-C does not wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """While entered, signals set ``requested`` instead of raising. Outside the main thread it does nothing."""
+    """Context in which signals set ``requested`` instead of raising; outside the main thread it does nothing."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -1,18 +1,19 @@
-"""One optimiser a parameter group, kept over all updates of a phase so that they share Adam's state."""
+"""Optimisers by parameter group, kept over all updates of a phase, and the average of the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import TrainingError
 from mclrec.models.base import Recommender
 from mclrec.training.config import TrainingConfig
 
-__all__ = ["Optimisers"]
+__all__ = ["Optimisers", "WeightAverage"]
 
 
 class Optimisers:
@@ -53,7 +54,7 @@ class Optimisers:
 
     @property
     def learning_rates(self) -> dict[str, float]:
-        """By group, as they are now."""
+        """Current learning rate of each group."""
         return {group: float(adam.param_groups[0]["lr"]) for group, adam in self._adam.items()}
 
     def reach_only(self, group: str) -> None:
@@ -75,7 +76,7 @@ class Optimisers:
             parameter.requires_grad_(True)
 
     def step(self, group: str, loss: Tensor) -> None:
-        """One step of the group's optimiser down the gradient of ``loss``."""
+        """Take one step of the group's optimiser along the gradient of ``loss``."""
         adam = self._adam[group]
         loss.backward()
         self._layout.all_reduce_gradients(self._parameters[group])
@@ -92,7 +93,11 @@ class Optimisers:
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take up a saved state; parameters that never stepped have none."""
+        """Restore a saved state; parameters that were never updated have none.
+
+        Raises:
+            TrainingError: the state belongs to another model.
+        """
         used = 0
         for group, adam in self._adam.items():
             for name, parameter in self._parameters[group].items():
@@ -111,6 +116,56 @@ class Optimisers:
             )
 
 
+class WeightAverage:
+    """Polynomial-decay average of the parameters over all steps: step t counts as about t to some power.
+
+    Shamir and Zhang, Stochastic Gradient Descent for Non-smooth Optimization, ICML 2013, section 4.
+
+    Args:
+        model: the model whose parameters are averaged.
+        power: eta of the paper; None switches averaging off.
+    """
+
+    def __init__(self, model: nn.Module, power: float | None) -> None:
+        self._parameters = dict(model.named_parameters())
+        self._power, self._steps = power, 0
+        self._means: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Add the current parameters to the average."""
+        if self._power is None:
+            return
+        self._steps += 1
+        if not self._means:
+            self._means = {name: parameter.clone() for name, parameter in self._parameters.items()}
+        share = (self._power + 1) / (self._steps + self._power)
+        torch._foreach_lerp_(list(self._means.values()), list(self._parameters.values()), share)
+
+    @contextmanager
+    @torch.no_grad()
+    def in_place(self) -> Iterator[None]:
+        """Give the model the average inside the block, if there is one."""
+        current = {name: self._parameters[name].clone() for name in self._means}
+        for name, mean in self._means.items():
+            self._parameters[name].copy_(mean)
+        try:
+            yield
+        finally:
+            for name, value in current.items():
+                self._parameters[name].copy_(value)
+
+    def state(self) -> dict[str, Tensor]:
+        """Averages by parameter name, and the number of steps."""
+        return {**self._means, "steps": torch.tensor(self._steps)} if self._means else {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore a saved state."""
+        means = dict(state)
+        self._steps = int(means.pop("steps", 0))
+        self._means = {name: means[name].to(self._parameters[name]) for name in self._parameters if means}
+
+
 def _beside(key: str, value: Tensor, parameter: Tensor) -> Tensor:
-    """A saved quantity where fused Adam wants it."""
+    """A saved quantity on the device where fused Adam needs it."""
     return value.to(parameter.device) if key == "step" else value.to(parameter)

@@ -1,7 +1,11 @@
-"""What a run says while it goes on."""
+"""Progress of a training: the record of an epoch, the history file, and reporters of steps and epochs."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -15,61 +19,89 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from mclrec.training.history import EpochRecord
+from mclrec.files import write_text
 
-__all__ = ["ProgressReporter", "Reporter", "Reporters", "SilentReporter"]
+__all__ = ["EpochRecord", "ProgressReporter", "Reporter", "Reporters", "SilentReporter", "write_history"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """Record of one epoch: losses, validation metric, time.
+
+    Attributes:
+        phase: name of its phase.
+        epoch: from 1.
+        seconds: seconds of training, validation not counted.
+        losses: mean of each loss term over the steps of the epoch, by ``group/term``, without its weight.
+        metrics: validation metric, if the phase validates.
+        best: whether that is the best so far.
+        learning_rates: learning rate of each parameter group.
+    """
+
+    phase: str
+    epoch: int
+    seconds: float
+    losses: dict[str, float]
+    metrics: dict[str, float]
+    best: bool
+    learning_rates: dict[str, float] = field(default_factory=dict)
+
+
+def write_history(path: Path, records: Sequence[EpochRecord]) -> None:
+    """Write all records as JSON lines, atomically: a resumed run has each epoch once."""
+    write_text(path, "".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 
 class Reporter(Protocol):
-    """Told about epochs and steps. What it raises ends the training."""
+    """Receives the progress of a training; an exception that it raises ends the training."""
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
         """An epoch of ``steps`` batches begins, ``done`` of them before an interruption."""
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """One batch is done; running means of the losses."""
+        """One more batch is done; ``losses`` are means over the epoch so far."""
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """An epoch is over and, where the phase validates, measured."""
+        """An epoch is over and, if the phase validates, validated."""
 
 
 class SilentReporter:
-    """Says nothing."""
+    """Reports nothing; base of reporters that need some of the methods."""
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
-        """See `Reporter`."""
+        """Ignore the start of an epoch."""
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """See `Reporter`."""
+        """Ignore a step."""
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """See `Reporter`."""
+        """Ignore the end of an epoch."""
 
 
 class Reporters:
-    """Several reporters, told one after the other."""
+    """Passes progress on to several reporters, in order."""
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
-        """See `Reporter`."""
+        """Pass on the start of an epoch."""
         for reporter in self._reporters:
             reporter.epoch_started(phase, epoch, steps, done)
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """See `Reporter`."""
+        """Pass on a step."""
         for reporter in self._reporters:
             reporter.stepped(losses)
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """See `Reporter`."""
+        """Pass on the end of an epoch."""
         for reporter in self._reporters:
             reporter.epoch_finished(record)
 
 
 class ProgressReporter:
-    """A line for each epoch that is over, and on a terminal a progress bar for the running one."""
+    """Prints a line for each finished epoch, and on a terminal a progress bar for the running one."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -97,17 +129,17 @@ class ProgressReporter:
         self._progress.stop()
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
-        """See `Reporter`."""
+        """Reset the progress bar."""
         self._progress.reset(self._task, total=steps, completed=done, losses="", visible=True)
         self._progress.update(self._task, description=f"{phase} epoch {epoch}")
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """See `Reporter`."""
+        """Advance the progress bar."""
         text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._progress.update(self._task, advance=1, losses=text)
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """See `Reporter`."""
+        """Print the line of the epoch."""
         losses = "  ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
         metric = "".join(f"  {name} {value:.4f}" for name, value in record.metrics.items())
         star = " *" if record.best else ""

@@ -1,4 +1,4 @@
-"""Runs for TensorBoard: the history as curves, beside ``history.jsonl`` and never instead of it."""
+"""TensorBoard: the training history as curves, in addition to ``history.jsonl``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from mclrec.errors import ConfigError, unknown_name
-from mclrec.training.history import EpochRecord
+from mclrec.training.reporting import EpochRecord
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["TRACKERS", "TensorBoardReporter", "check_tracker"]
 
 TRACKERS = ("tensorboard",)
-"""What runs can be tracked with."""
+"""Names of the supported trackers."""
 
 _SCALARS = (bool, int, float, str)
-"""Types of settings that TensorBoard compares runs by."""
+"""Types of settings by which TensorBoard compares runs."""
 
 
 def check_tracker(name: str) -> None:
-    """Whether it is known and installed, before anything is done.
+    """Refuse a tracker that is unknown or not installed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the tracker is unknown, or its package is missing.
     """
     if name not in TRACKERS:
         raise ConfigError(unknown_name("tracker", name, TRACKERS))
@@ -36,16 +36,16 @@ def check_tracker(name: str) -> None:
 
 
 class TensorBoardReporter:
-    """Writes losses, validation metric, learning rates and seconds of each epoch, and the settings once.
+    """Reporter that writes losses, validation metric, learning rates and seconds of each epoch, and the settings once.
 
     Steps are epochs, counted over all phases. A resumed run writes a further file in the same folder, which takes
     the place of what the interrupted one wrote from that epoch on.
 
     Args:
-        directory: gets the event files.
-        settings: of model and training; the text is whole, those of simple types are compared between runs.
-        metric: validation metric, for the comparison.
-        history: phase and epoch of what is over already, for a resumed run.
+        directory: folder for the event files.
+        settings: settings of model and training; all are written as text, simple ones also for comparing runs.
+        metric: validation metric, for comparing runs.
+        history: phase and epoch of the finished epochs of a resumed run.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class TensorBoardReporter:
             self._writer.close()
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002 - `Reporter`
-        """See `Reporter`. The first one opens the file."""
+        """Open the event file at the first epoch."""
         if self._writer is None:
             self._writer = self._open(self._step(phase, epoch))
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """See `Reporter`. Steps are not written: a curve has a point an epoch."""
+        """Ignore a step: a curve has one point an epoch."""
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """See `Reporter`."""
+        """Write the points of the epoch."""
         step = self._step(record.phase, record.epoch)
         writer = self._writer or self._open(step)
         self._writer = writer
@@ -92,7 +92,7 @@ class TensorBoardReporter:
         writer.flush()
 
     def _step(self, phase: str, epoch: int) -> int:
-        """Number of an epoch over all phases; the same when it is repeated after a crash."""
+        """Number of an epoch over all phases; the same if it is repeated after a crash."""
         return self._steps.setdefault((phase, epoch), len(self._steps) + 1)
 
     def _open(self, step: int) -> SummaryWriter:

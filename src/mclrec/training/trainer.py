@@ -1,4 +1,4 @@
-"""The training loop: phases, epochs, batches, updates. It knows `models.base` and no model.
+"""The training loop: phases, epochs, batches, updates. It knows the contract of models and no model.
 
 Every random draw is keyed by (seed, purpose, phase, epoch, step), so a run that was killed at any moment and resumed
 from its last checkpoint gives the same numbers as one that was not.
@@ -29,28 +29,26 @@ from mclrec.models.base import Recommender
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
-from mclrec.training.averaging import WeightAverage
-from mclrec.training.batches import EpochBatches
 from mclrec.training.checkpoint import Checkpoints, Position
 from mclrec.training.config import TrainingConfig
-from mclrec.training.history import EpochRecord, write_history
 from mclrec.training.interrupt import StopRequest
-from mclrec.training.optimisers import Optimisers
-from mclrec.training.reporting import Reporter, SilentReporter
+from mclrec.training.loader import EpochBatches
+from mclrec.training.optimisers import Optimisers, WeightAverage
+from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history
 
 __all__ = ["FitResult", "Trainer"]
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """How training ended.
+    """Result of a training.
 
     Attributes:
-        history: one record an epoch.
-        best_epoch: the epoch of the last phase whose weights the model now has; 0 if none was measured.
-        best_value: its validation metric.
-        interrupted: whether a signal ended it; the model then has the best weights so far.
-        seconds_before: that earlier processes had spent on what this one went on with.
+        history: one record for each epoch.
+        best_epoch: epoch of the last phase whose weights the model now has; 0 if none was validated.
+        best_value: validation metric of that epoch.
+        interrupted: whether a signal ended the training; the model then has the best weights so far.
+        seconds_before: seconds that interrupted processes had spent on this training.
     """
 
     history: Sequence[EpochRecord]
@@ -61,22 +59,22 @@ class FitResult:
 
 
 class _Interrupted(Exception):
-    """A signal asked for a stop; the checkpoint is written."""
+    """A signal asked for a stop, and the checkpoint is written."""
 
 
 class Trainer:
     """Trains one model on one split into one directory.
 
     Args:
-        model: as initialised.
+        model: the model, initialised.
         split: training data and validation targets.
         config: batch size, epochs, early stopping and so on.
-        seed: of order, views, negatives and dropout.
-        directory: gets ``history.jsonl`` and ``checkpoint/``.
+        seed: seed of order, views, negatives and dropout.
+        directory: folder for ``history.jsonl`` and ``checkpoint/``.
         device: where to train.
         identity: what a resumed run must have in common with its checkpoint.
-        reporter: told about progress.
-        processes: that train it together: each has its part of every batch, and the main one writes.
+        reporter: receives progress.
+        processes: processes that train together: each has its part of every batch, and the main one writes.
     """
 
     def __init__(
@@ -142,9 +140,9 @@ class Trainer:
         )
 
     def longest_time(self, steps: int = 9) -> float:
-        """Seconds that all epochs of all phases would take, by the time of a few batches; validation not counted.
+        """Estimate the seconds of all epochs of all phases from a few batches; validation is not counted.
 
-        The model is not worth anything afterwards.
+        The weights are of no use afterwards.
         """
         self.model.on_fit_start(self.split.training)
         self.model.to(self.device)
@@ -158,7 +156,7 @@ class Trainer:
         return total
 
     def _epoch_time(self, number: int, phase: Phase, steps: int) -> float:
-        """Seconds of one epoch by the median of ``steps`` of its batches, after one that warms up."""
+        """Estimate the seconds of one epoch from the median of ``steps`` batches, after one to warm up."""
         examples = phase.examples(self.split.training)
         optimisers = self._optimisers(phase)
         batches = self._batches(phase, examples, (self.seed, number, 1))
@@ -184,7 +182,7 @@ class Trainer:
         restored: Mapping[str, Mapping[str, Tensor]] | None,
         stop: StopRequest,
     ) -> None:
-        """All epochs of one phase, from ``position`` on."""
+        """Run the epochs of one phase, from ``position`` on."""
         self._start_phase(phase)
         optimisers = self._optimisers(phase)
         self._average = WeightAverage(self.model, self.config.average if phase.validate else None)
@@ -221,7 +219,7 @@ class Trainer:
         key = (self.seed, position.phase, position.epoch)
         if position.step == 0:
             self.model.on_epoch_start(self._context(position))
-        # Different processors round differently: once an epoch, all have the main process's weights and buffers.
+        # Different processors round differently: once an epoch, all get the main process's weights and buffers.
         self._layout.broadcast(self.model.state_dict())
         self.model.train()
         batches = self._batches(phase, examples, key)
@@ -244,7 +242,7 @@ class Trainer:
     def _run_updates(
         self, phase: Phase, batch: Batch, size: int, optimisers: Optimisers, key: tuple[int, ...]
     ) -> dict[str, float]:
-        """All updates of one batch; mean losses by ``group/part``, the last where a group is updated twice.
+        """Run the updates of one batch; mean losses by ``group/term``, the last ones if a group is updated twice.
 
         ``batch`` is this process's part of a batch of ``size`` rows.
         """
@@ -267,7 +265,7 @@ class Trainer:
         return reported
 
     def _shares(self, losses: Losses) -> Losses:
-        """What this process has of the loss: what all of them compute of gathered rows counts once in all."""
+        """Loss terms as this process's share: a term of gathered rows, which every process computes, counts once."""
         size = self._processes.size
         return {
             name: replace(term, sum=term.sum / size) if term.whole and size > 1 else term
@@ -275,7 +273,7 @@ class Trainer:
         }
 
     def _means(self, losses: Losses, total: Tensor) -> list[float]:
-        """Of each part over the whole batch, and of what is minimised."""
+        """Mean of each term over the whole batch, and the loss that is minimised."""
         means = [*(term.mean for term in losses.values()), total]
         values: list[float] = self._processes.all_reduce_sum(
             torch.stack([mean.detach().double() for mean in means])
@@ -283,9 +281,9 @@ class Trainer:
         return values
 
     def _seed_dropout(self, phase: Phase, number: int, key: tuple[int, ...]) -> None:
-        """Units are dropped in each row on its own, so each of several processes has a stream of its own.
+        """Seed dropout: each process has a stream of its own, as it has rows of its own.
 
-        What is drawn once for a whole batch has one more, the same in all processes.
+        With several processes, what is drawn once for a whole batch has one more stream, the same in all of them.
         """
         common = generator(key[0], Stream.DROPOUT, *key[1:], number)
         if self._processes.size == 1:
@@ -295,7 +293,7 @@ class Trainer:
         seed_dropout(self.model, generator(key[0], Stream.DROPOUT, *key[1:], stream), common)
 
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
-        """Validate, keep the best weights, write history, move on to the next epoch."""
+        """Validate, keep the best weights, write the history and move on to the next epoch."""
         metrics, best = {}, False
         if phase.validate:
             with self._average.in_place():
@@ -329,7 +327,7 @@ class Trainer:
         return FitContext(self.split.training, position.epoch, lambda: generator(*key))
 
     def _take_best(self, position: Position) -> bool:
-        """Give the model its best weights, if there are any yet."""
+        """Load the best weights into the model, if there are any yet."""
         best = self._checkpoints.load_best() if position.best_epoch else None
         if best is not None:
             self.model.load_state_dict(best)
@@ -343,7 +341,7 @@ class Trainer:
 
 
 def _not_finite(phase: Phase, update: Update, means: dict[str, float], key: tuple[int, ...]) -> str:
-    """What went wrong, and where."""
+    """Error message for a loss that is not finite: which one, and where."""
     parts = ", ".join(f"{name} {mean:.4g}" for name, mean in means.items())
     return (
         f"the loss of update {update.group!r} is not finite in phase {phase.name!r}, epoch {key[2]}, "

@@ -19,7 +19,7 @@ from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray
 from mclrec.models.phases import NextItem, Phase, next_item_examples
-from mclrec.training.batches import EpochBatches
+from mclrec.training.loader import EpochBatches, Order
 
 CPU = torch.device("cpu")
 USUAL = Phase((), next_item_examples("prefixes", 8), NextItem(TwoViews((Crop(0.5), Reorder(0.8)))))
@@ -111,3 +111,41 @@ def test_targets_weigh_the_same_in_a_smaller_last_batch() -> None:
     share = batches[0].count / len(batches[0])
     assert [batch.count / len(batch) for batch in batches] == pytest.approx([share] * len(batches))
     assert len(batches[-1]) < len(batches[0])
+
+
+def computed(count: int, seed: int = 0) -> Order:
+    return Order(count, np.random.default_rng(seed), held=0)
+
+
+@given(st.integers(1, 3000), st.integers(0, 9))
+@settings(max_examples=40)
+def test_computed_numbers_are_a_permutation(count: int, seed: int) -> None:
+    order = computed(count, seed)
+    assert len(order) == count
+    assert np.array_equal(np.sort(order.part(0, count)), np.arange(count))
+
+
+def test_parts_are_those_of_the_whole() -> None:
+    order = computed(1000)
+    whole = order.part(0, 1000)
+    parts = [order.part(start, start + 64) for start in range(0, 1000, 64)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    assert not np.array_equal(computed(1000, 1).part(0, 1000), whole)
+
+
+def test_few_are_permuted_as_numpy_does() -> None:
+    order, expected = Order(50, np.random.default_rng(3)), np.random.default_rng(3).permutation(50)
+    assert order.part(10, 99).tolist() == expected[10:].tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_computed_numbers_look_random(seed: int) -> None:
+    """Where a number goes says nothing about it, nor about its neighbour."""
+    count, sides = 1 << 18, 32
+    numbers = computed(count - 77, seed).part(0, count)
+    cells = (np.arange(len(numbers)) * sides // count) * sides + numbers * sides // count
+    steps = np.diff(numbers) % count * sides**2 // count
+    for kinds in (cells, steps):
+        seen = np.bincount(kinds, minlength=sides**2)
+        chi_squared = ((seen - len(kinds) / sides**2) ** 2).sum() / (len(kinds) / sides**2)
+        assert abs(chi_squared - sides**2) < 6 * np.sqrt(2 * sides**2)
