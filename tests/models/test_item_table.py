@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mclrec.data.packed import Packed
+from mclrec.errors import EvaluationError
 from mclrec.models.item_table import ItemTable
 
 ITEMS = 7
@@ -65,3 +67,21 @@ def test_lookup() -> None:
     items, weight, _ = table(False)
     ids = torch.tensor([[1, 2, 2], [7, 0, 3]])
     assert torch.equal(items.lookup(ids), weight[ids])
+
+
+def test_ranks_are_of_all_items_that_are_not_excluded() -> None:
+    items, weight, _ = table(False)
+    queries = torch.randn(5, 4, dtype=torch.float64)
+    asked, lists = torch.tensor([1, 7, 3, 2, 2]), Packed.of([[2], [], [1, 4], [5, 6, 7, 1], [3, 3]])
+    for excluded in (None, lists):
+        found = items.ranks(queries, asked, excluded, rows=2)
+        for row, (query, item) in enumerate(zip(queries, asked.tolist(), strict=True)):
+            scores = (weight[: ITEMS + 1] @ query).float()
+            out = set(lists[row].tolist()) if excluded else set()
+            others = [other for other in range(1, ITEMS + 1) if other != item and other not in out]
+            assert found[row] == 1 + sum(not bool(scores[other] < scores[item]) for other in others)
+
+
+def test_a_table_without_a_row_for_padding_is_refused() -> None:
+    with pytest.raises(EvaluationError, match=r"7 rows, not V \+ 1 = 8"):
+        ItemTable(torch.zeros(ITEMS, 4), ITEMS).ranks(torch.zeros(1, 4), torch.tensor([1]), None, rows=9)

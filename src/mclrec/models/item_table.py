@@ -38,7 +38,7 @@ class ItemTable:
         self, weight: Tensor, num_items: int, bias: Tensor | None = None, shard: Shard | None = None
     ) -> None:
         self.weight, self.bias, self.num_items = weight, bias, num_items
-        self._shard = shard or Shard(len(weight))
+        self._shard = shard or Shard(num_items + 2)
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids``: shape (*ids.shape, d)."""
