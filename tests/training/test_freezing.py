@@ -82,3 +82,4 @@ def test_an_update_that_reaches_nothing_is_refused(tmp_path: Path) -> None:
     model.frozen["third"] = [model.walker, model.other]
     with pytest.raises(TrainingError, match="every parameter of group 'both' is frozen"):
         fit(model, tmp_path, Recorder(model))
+    assert all(parameter.requires_grad for parameter in model.parameters())

@@ -97,7 +97,7 @@ class Trainer:
         self._checkpoints = Checkpoints(directory / "checkpoint", identity, self._layout)
         self._reporter = reporter or SilentReporter()
         self._average = WeightAverage(model, None)
-        self._trainable = [parameter.requires_grad for parameter in model.parameters()]
+        self._frozen = {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
         self._began = time.perf_counter()
         self._saved_at = time.monotonic()
 
@@ -128,8 +128,9 @@ class Trainer:
                     restored = None
         except _Interrupted:
             interrupted = True
+        finally:
+            self._unfreeze()
         measured = self._take_best(position)
-        self._unfreeze()
         self.model.eval()
         return FitResult(
             tuple(position.history),
@@ -205,9 +206,9 @@ class Trainer:
         self.model.on_phase_start(phase.name)
 
     def _unfreeze(self) -> None:
-        """Make the parameters trainable that were so at first."""
-        for parameter, trainable in zip(self.model.parameters(), self._trainable, strict=True):
-            parameter.requires_grad_(trainable)
+        """Make all parameters trainable but those that the model was built with frozen."""
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(id(parameter) not in self._frozen)
 
     def _stale(self, phase: Phase, position: Position) -> bool:
         """Whether early stopping ends the phase."""
