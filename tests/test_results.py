@@ -1,4 +1,4 @@
-"""What is published agrees with the files that it is made from."""
+"""Published pages agree with the files that they are made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session whose children are not run."""
+"""A session that records its children instead of running them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def session(tmp_path: Path) -> Session:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
-    """Children that would have run; each answers with an empty document, or with what `answers` says."""
+    """The children that would have run; each returns an empty document, or the one in `answers`."""
     children: list[Child] = []
 
     def run(child: Child, **_: Any) -> Measurement:

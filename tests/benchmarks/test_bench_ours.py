@@ -1,4 +1,4 @@
-"""What our children measure, called in this process and on little data."""
+"""Our measurements, called in this process and on little data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line in this process, a log with difficult ids, and two runs on it."""
+"""Fixtures: the command line in this process, a log with difficult ids, and two runs on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = ["--set", "hidden_size=8", "--set", "inner_size=8", "--set", "epochs=2"]
 
 
 class Outcome(NamedTuple):
-    """What a command leaves."""
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -76,7 +76,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def world(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what is built, as the current folder, where the runs find their log."""
+    """A copy of `built` as the current folder; its runs know the copied log."""
     copy = tmp_path / "world"
     shutil.copytree(built, copy)
     for name in ("sasrec", "markov"):

@@ -1,4 +1,4 @@
-"""What a user gets wrong costs one line: a status, no traceback, and nothing half-written."""
+"""A user's mistake is one line of output and an exit status, without a traceback or half-written files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text(name: str, content: str) -> Breaking:
 
 
 def cut(name: str) -> Breaking:
-    """Only the first half of a file is left."""
+    """Cut a file to its first half."""
 
     def halve(world: Path) -> None:
         content = (world / name).read_bytes()
@@ -34,7 +34,7 @@ def cut(name: str) -> Breaking:
 
 
 def flip(name: str) -> Breaking:
-    """The last byte of a file is another one."""
+    """Change the last byte of a file."""
 
     def change(world: Path) -> None:
         content = bytearray((world / name).read_bytes())
@@ -57,11 +57,11 @@ def gone(name: str) -> Breaking:
 
 
 def nothing(world: Path) -> None:
-    """The words alone are wrong."""
+    """Leave the folder as it is: the words of the command are wrong."""
 
 
 class Case(NamedTuple):
-    """A command, what the world is like, and what the message must say."""
+    """A command, how the folder is prepared, and what the message must contain."""
 
     words: str
     says: tuple[str, ...]
@@ -240,7 +240,7 @@ def test_one_line_of_a_process(world: Path, name: str) -> None:
 
 
 class _Closing(BaseHTTPRequestHandler):
-    """Promises more than it sends."""
+    """A server that sends less than it announced."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -249,7 +249,7 @@ class _Closing(BaseHTTPRequestHandler):
         self.wfile.write(b"1 2 3\n")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+        """Suppress the server's log."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The demo's way on tiny data: the same steps, fewer epochs."""
+"""``mclrec demo`` on tiny data, with fewer epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress is for a terminal, on the error stream, and its bar survives a narrow window."""
+"""Progress is shown on standard error, on terminals only, also in a narrow window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mclrec tune``: what it says before, while and after it searches."""
+"""``mclrec tune``: its output before, during and after a search."""
 
 from __future__ import annotations
 

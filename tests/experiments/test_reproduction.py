@@ -1,4 +1,4 @@
-"""Every table and figure, on a few households of the bundled data: what it draws, not that it draws."""
+"""The contents of every table and figure, on a few households of the bundled data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _few(data: SequenceData) -> SequenceData:
 
 
 def test_every_table_and_figure(tmp_path: Path) -> None:
-    """One test, because all of it is made once: by the recipes of the data that the households are from."""
+    """Check all targets in one test, because one campaign makes them all, by the recipes of the bundled data."""
     _few(load("complete-journey")).save(tmp_path / "data")
     scope = Scope((str(tmp_path / "data"),), settings={"epochs": 1})
     _, progress = reproduce("all", scope, tmp_path)

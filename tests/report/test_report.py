@@ -1,4 +1,4 @@
-"""What the page says, not that there is one."""
+"""The contents of reports."""
 
 import re
 from dataclasses import replace

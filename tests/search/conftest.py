@@ -1,4 +1,4 @@
-"""A log, and a search on it that takes moments."""
+"""Fixtures: a log, and a quick search on it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def data(tmp_path: Path) -> SequenceData:
 
 
 def job_for(storage: Path, data: SequenceData, recipe: Path, trials: int, **settings: Any) -> Job:
-    """What `mclrec.search.tuning.tune` gives its workers."""
+    """A job as `mclrec.search.tuning.tune` gives it to its workers."""
     prepared = folder_of(storage) / "data"
     data.save(prepared)
     fixed = {**SETTINGS, **settings}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.progress import Progress
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["counting", "live"]
 
@@ -18,6 +19,8 @@ State = TypeVar("State")
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error, if that is a terminal; yields a function to call with (done, total)."""
+    from rich.progress import Progress  # slow to import, and every command imports this module
+
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
@@ -36,6 +39,8 @@ def live(
         draw: makes the view of a state.
         finished: the number of tasks, and a line for each that has ended, by its number.
     """
+    from rich.live import Live
+
     console = Console(stderr=True, highlight=False, markup=False)
     printed: set[int] = set()
     with Live(console=console, auto_refresh=False, transient=True) as view:

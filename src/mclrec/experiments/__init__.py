@@ -1,1 +1,1 @@
-"""The paper's tables and figures: each target plans its runs, a campaign does them once, frames hold what they gave."""
+"""The paper's tables and figures: targets plan runs, a campaign does each run once, tables show the results."""

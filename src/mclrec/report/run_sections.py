@@ -198,7 +198,7 @@ def _provenance(runs: Mapping[str, Run]) -> ResultTable:
             f"{info['recipe']['section']}: {info['recipe']['source']}",
             str(info["seed"]),
             f"{info['data']['name']} {info['data']['fingerprint'][:12]}",
-            f"{record['best_epoch'] or '-'} of {record['epochs']}",
+            f"{record['best_epoch']} of {record['epochs']}" if record["epochs"] else "-",
             f"{record['seconds']}, {record['threads']}",
             " ".join(f"{library} {version}" for library, version in info["versions"].items()),
         ]

@@ -110,7 +110,7 @@ def _provenance(outcomes: Sequence[Outcome], folder: Path) -> ResultTable:
             info["command"],
             f"{info['recipe']['section']}: {info['recipe']['source']}",
             f"{info['data']['name']} {info['data']['fingerprint'][:12]}",
-            f"{record['best_epoch'] or '-'} of {record['epochs']}",
+            f"{record['best_epoch']} of {record['epochs']}" if record["epochs"] else "-",
         )
         seconds = TableCell(f"{record['seconds']:.0f}", value=record["seconds"])
         rows.append((run.directory.name, [*(TableCell(text) for text in texts), seconds]))

@@ -181,7 +181,7 @@ def tune(
         show: called with the progress twice a second.
 
     Raises:
-        MclrecError: of the kind that says what is wrong.
+        MclrecError: the request, the data or the journal cannot be used.
     """
     started = time.monotonic()
     _check_request(request)

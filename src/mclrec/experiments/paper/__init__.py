@@ -1,4 +1,4 @@
-"""What the paper reports, to stand beside our numbers."""
+"""The values that the paper reports, to compare with."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ def table4() -> dict[tuple[str, str, str], float]:
 
 
 def paper_protocol(model: str) -> str:
-    """Table 3 mixes both: MCLRec and DuoRec by their own code, which keeps seen items (U), the others by code that
-    drops them (F).
+    """The protocol of a model in the paper's table 3.
+
+    The table mixes both: MCLRec and DuoRec were evaluated by their own code, which keeps seen items (U), the others by
+    code that drops them (F).
     """
     return "U" if model in ("mclrec", "duorec") else "F"
 
