@@ -15,7 +15,7 @@ from typing import Any
 
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
 from mclrec.files import read_json, write_json, write_text
-from mclrec.runs.run import LABELS, Run
+from mclrec.runs.run import LABELS, DataInfo, Run
 from scripts.results_page import page, summary, system
 
 ROOT = Path(__file__).parents[1]
@@ -37,16 +37,16 @@ _OF_RECORD = (
 def publish_run(directory: Path, folder: Path = RESULTS) -> Path:
     """Publish one run as a JSON file: its results, and everything that they depend on."""
     run = Run(directory)
-    info, record = run.info, run.record
-    if record["status"] != "finished":
+    if not run.record.finished:
         sys.exit(f"{directory}: is not finished")
+    info, record = run.info.model_dump(mode="json"), run.record.model_dump(mode="json")
     variant = system(info).removeprefix(info["model"]).replace(" (", "-").rstrip(")")
     path = folder / f"{info['data']['name']}-{info['model']}{variant}-seed{info['seed']}.json"
     write_json(
         path,
         {
             **{key: info[key] for key in _OF_RUN},
-            "data": _data(info),
+            "data": _data(run.info.data),
             **{key: record[key] for key in _OF_RECORD},
             "protocols": {
                 label: record["results"]["test"][label]["protocol"]["description"] for label in LABELS
@@ -87,15 +87,13 @@ def with_table(text: str, table: str) -> str:
     return f"{before}{_MARKS[0]}{table}{_MARKS[1]}{after}"
 
 
-def _data(info: dict[str, Any]) -> dict[str, Any]:
+def _data(data: DataInfo) -> dict[str, Any]:
     """The data of a run, without the paths of this machine."""
-    data = info["data"]
-    options = {key: value for key, value in data["reading"].items() if value not in (None, False)}
     return {
-        "name": data["name"],
-        "fingerprint": data["fingerprint"],
-        "source": data["place"],
-        "options": options,
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "source": data.place,
+        "options": data.reading.model_dump(mode="json", exclude_defaults=True),
     }
 
 
@@ -103,8 +101,9 @@ def _provenance(folder: Path, key: str) -> dict[str, object]:
     """Command, data and duration of the run with a key."""
     [directory] = folder.glob(f"*-{key}")
     run = Run(directory)
-    kept = {name: run.info[name] for name in ("command", "seed", "data", "versions")}
-    return kept | {"data": _data(run.info)} | {name: run.record[name] for name in _OF_RECORD}
+    kept = run.info.model_dump(mode="json", include={"command", "seed", "versions"})
+    record = run.record.model_dump(mode="json", include=set(_OF_RECORD))
+    return {**kept, "data": _data(run.info.data), **record}
 
 
 if __name__ == "__main__":

@@ -50,10 +50,10 @@ def test_a_handful_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_settings_reach_model_and_training(run: mclrec.Run) -> None:
-    assert (run.info["config"]["beta"], run.info["config"]["lambda"]) == (0.05, 0.2)
-    assert run.info["training"]["epochs"] == 2
-    assert run.info["seed"] == 2
-    assert "--set lambda=0.2" in run.info["command"]
+    assert (run.info.config["beta"], run.info.config["lambda"]) == (0.05, 0.2)
+    assert run.info.training["epochs"] == 2
+    assert run.info.seed == 2
+    assert "--set lambda=0.2" in run.info.command
     assert [record["epoch"] for record in run.history] == [1, 2]
     assert {"encoder/cl1", "encoder/cl2", "augmenters/cl2"} <= run.history[0]["losses"].keys()
 
@@ -76,7 +76,7 @@ def test_evaluate_and_compare(run: mclrec.Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--data"):
         mclrec.evaluate(run.directory)
     markov = mclrec.train(DATA, "markov", out=tmp_path / "markov")
-    rows = mclrec.compare([markov.directory, run.directory], label="F")
+    rows = mclrec.compare([markov.directory, run.directory], seen="drop")
     assert [row.label for row in rows] == ["markov", "mclrec"]
     assert rows[1].metrics["HR@10"] == kept["HR@10"]
 

@@ -62,7 +62,7 @@ def test_a_campaign_is_published_but_for_targets_that_are_not_done(
 ) -> None:
     scope = Scope(("complete-journey",), models=("markov",))
     reproduce("table3", scope, tmp_path / "campaign")
-    reproduce("figure4", Scope(scope.datasets), tmp_path / "campaign", budget=0)
+    reproduce("figure4", Scope(scope.datasets), tmp_path / "campaign", minutes=0)
     [path] = publish_campaign(tmp_path / "campaign", tmp_path / "results")
     assert path.name == "table3-complete-journey.json"
     [run] = json.loads(path.read_text(encoding="utf-8"))["runs"].values()

@@ -19,22 +19,30 @@ from mclrec.errors import MclrecError, MclrecWarning
 if TYPE_CHECKING:
     from mclrec.api import (
         Columns,
+        Entry,
         Model,
         Run,
         SequenceData,
         compare,
+        datasets,
         evaluate,
+        export,
         load,
         prepare,
+        register_dataset,
+        register_model,
         reproduce,
+        serve,
         train,
         tune,
         write_report,
     )
+    from mclrec.models.registry import summaries as models  # what calling the package does
 
 __version__ = "0.1.0"
 __all__ = [
     "Columns",
+    "Entry",
     "MclrecError",
     "MclrecWarning",
     "Model",
@@ -42,23 +50,36 @@ __all__ = [
     "SequenceData",
     "__version__",
     "compare",
+    "datasets",
     "evaluate",
+    "export",
     "load",
+    "models",
     "prepare",
+    "register_dataset",
+    "register_model",
     "reproduce",
+    "serve",
     "train",
     "tune",
     "write_report",
 ]
 
 
-_ALONE = {"Model": "mclrec.serving.predictor"}
-"""What is fetched from its own module: recommending needs neither the training stack nor the database."""
+_ALONE = {
+    "Entry": "mclrec.models.registry",
+    "Model": "mclrec.serving.predictor",
+    "datasets": "mclrec.data.datasets",
+    "register_dataset": "mclrec.data.datasets",
+}
+"""Names that are fetched from their own module: recommending and listing do not need the training stack."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mclrec' has no attribute {name!r}")
+    if name == "models":  # a package that can be called
+        return import_module("mclrec.models")
     return getattr(import_module(_ALONE.get(name, "mclrec.api")), name)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from mclrec.data.columns import Columns
+from mclrec.data.datasets import datasets, register_dataset
 from mclrec.data.loading import load, prepare
-from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError
+from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.errors import ConfigError, unknown_name
+from mclrec.models.registry import Entry
+from mclrec.models.registry import register as register_model
 from mclrec.runs.comparison import compare_runs as compare
 from mclrec.runs.remeasure import evaluate_run as evaluate
-from mclrec.runs.run import Run
+from mclrec.runs.run import Run, open_run
 from mclrec.runs.training_run import TrainRequest
 from mclrec.runs.training_run import train as run_request
 from mclrec.serving.predictor import Model
@@ -28,14 +31,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Columns",
+    "Entry",
     "Model",
     "Run",
     "SequenceData",
     "compare",
+    "datasets",
     "evaluate",
+    "export",
     "load",
     "prepare",
+    "register_dataset",
+    "register_model",
     "reproduce",
+    "serve",
     "train",
     "tune",
     "write_report",
@@ -51,7 +60,7 @@ def train(
     out: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
-    base: str | Path | None = None,
+    warm_start: Run | str | Path | None = None,
     split: str = "leave-one-out",
     progress: bool = True,
     track: str | None = None,
@@ -68,7 +77,7 @@ def train(
         out: directory of the run; a free one under ``runs/`` by default.
         device: auto, cpu or cuda.
         resume: go on with an interrupted run.
-        base: directory of an earlier model to go on from, on a newer log.
+        warm_start: earlier run (or its directory) whose weights training starts from, on a newer log.
         split: ``leave-one-out`` or ``time``.
         progress: whether to show progress bars.
         track: ``tensorboard`` to write its curves into the run, beside the history.
@@ -90,7 +99,7 @@ def train(
         None if out is None else Path(out),
         device,
         resume,
-        None if base is None else Path(base),
+        warm_start,
         split,
         track=track,
         shard_items=shard_items,
@@ -108,7 +117,7 @@ def tune(
     storage: str | Path | None = None,
     recipe: str | Path | None = None,
     seed: int = 1,
-    budget: float | None = None,
+    minutes: float | None = None,
     device: str = "auto",
     split: str = "leave-one-out",
     track: str | None = None,
@@ -126,7 +135,7 @@ def tune(
         storage: the journal; by data and model under ``runs/tune`` by default.
         recipe: section of the model's recipes, or a TOML file, whose ``search`` says where to look.
         seed: of everything random.
-        budget: minutes after which it stops.
+        minutes: time after which it stops.
         device: auto, cpu or cuda.
         split: ``leave-one-out`` or ``time``.
         track: ``tensorboard`` to write the curves of each trial.
@@ -147,20 +156,20 @@ def tune(
     request = TuneRequest(
         data, model, recipe, settings, seed, None if storage is None else Path(storage), device, split, track
     )
-    return run_search(request, trials=trials, workers=workers, budget=None if budget is None else 60 * budget)
+    return run_search(request, trials=trials, workers=workers, minutes=minutes)
 
 
 def reproduce(
     what: str,
     *,
-    datasets: Sequence[str] | None = None,
+    datasets: Sequence[Any] | None = None,
     models: Sequence[str] = (),
     seeds: int = 1,
     recipe: str | Mapping[str, str] | None = None,
     points: int | None = None,
     out: str | Path = "runs/reproduce",
     workers: int | None = None,
-    budget: float | None = None,
+    minutes: float | None = None,
     show: Callable[[Progress], None] | None = None,
     track: str | None = None,
     **settings: Any,
@@ -171,7 +180,8 @@ def reproduce(
 
     Args:
         what: ``table2`` to ``table5``, ``figure2`` to ``figure8``, ``claim-regularizer``, or ``all``.
-        datasets: names or paths; the paper's three by default.
+        datasets: names, paths, frames or `SequenceData`; the paper's three by default. What has no place of its own is
+            kept under ``out``, where the workers read it.
         models: which to compare, where the target compares models; the paper's by default.
         seeds: runs of each, with seeds from 1.
         recipe: section of every model's recipes, such as ``sequences``, or by model ``{"mclrec": "sequences"}``; the
@@ -179,7 +189,7 @@ def reproduce(
         points: of a curve at most, spread evenly; all by default.
         out: directory of runs and tables.
         workers: processes; as many as there are cores, four at most, if not given.
-        budget: minutes after which it stops.
+        minutes: time after which it stops.
         show: told about progress every second.
         track: ``tensorboard`` to write the curves of each run.
         settings: of all runs, such as ``epochs=3`` for a quick look.
@@ -193,16 +203,17 @@ def reproduce(
     from mclrec.experiments.reproduction import reproduce as run_targets
     from mclrec.experiments.target import PAPER_DATASETS, Scope
 
-    scope = Scope(tuple(datasets or PAPER_DATASETS), tuple(models), seeds, settings, recipe, points)
-    seconds = None if budget is None else 60 * budget
-    return run_targets(what, scope, Path(out), workers=workers, budget=seconds, show=show, track=track)
+    wanted = [datasets] if isinstance(datasets, str) else datasets or PAPER_DATASETS
+    places = [_place(data, Path(out) / "data") for data in wanted]
+    scope = Scope(tuple(places), tuple(models), seeds, settings, recipe, points)
+    return run_targets(what, scope, Path(out), workers=workers, minutes=minutes, show=show, track=track)
 
 
-def write_report(*places: str | Path, out: str | Path | None = None) -> Path:
+def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Path:
     """Write one HTML file, which needs no network, about runs or about what `reproduce` wrote.
 
     Args:
-        places: directories of runs, or one that `reproduce` has written to.
+        places: runs (or their directories), or one directory that `reproduce` has written to.
         out: HTML file; ``report.html`` in the first directory by default.
 
     Raises:
@@ -211,5 +222,97 @@ def write_report(*places: str | Path, out: str | Path | None = None) -> Path:
     from mclrec.report.page import write_report as write
 
     if not places:
-        raise ConfigError("write_report needs the directory of a run, or of what `reproduce` wrote")
-    return write([Path(place) for place in places], None if out is None else Path(out))
+        raise ConfigError(
+            "write_report needs a run, its directory, or the directory of what `reproduce` wrote"
+        )
+    return write([open_run(place).directory for place in places], None if out is None else Path(out))
+
+
+def export(
+    run: Run | str | Path,
+    out: str | Path | None = None,
+    *,
+    format: Literal["onnx", "vectors"] = "onnx",  # noqa: A002 - the command's word
+    index: str | None = None,
+    users: str | Path | None = None,
+    columns: Columns | None = None,
+) -> Path:
+    """Write a trained model for other programs, as ONNX or as vectors; what is written as ONNX is compared with torch.
+
+    Args:
+        run: the run, or its directory.
+        out: directory that is written; ``onnx`` or ``vectors`` in the run's directory by default.
+        format: ``onnx`` for serving, or ``vectors`` of items and users as ``.npy`` and Parquet.
+        index: with ONNX: ``faiss`` for approximate search among a million items and more.
+        users: with vectors: a log, for the vectors of its users.
+        columns: of that log; guessed where not given.
+
+    Returns:
+        The directory.
+
+    Raises:
+        MclrecError: the model cannot be exported in this way, or an extra is not installed.
+    """
+    from mclrec.serving.export import export_onnx, export_vectors
+
+    directory, place = open_run(run).directory, None if out is None else Path(out)
+    if format == "onnx" and users is None:
+        return export_onnx(directory, place, index).directory
+    if format == "vectors" and index is None:
+        log = None if users is None else Path(users)
+        return export_vectors(directory, place, users=log, columns=columns or Columns())
+    if format not in ("onnx", "vectors"):
+        raise ConfigError(unknown_name("format", format, ("onnx", "vectors")))
+    raise ConfigError("users goes with the format vectors, index with the format onnx")
+
+
+def serve(
+    run: Run | str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key_file: str | Path | None = None,
+    engine: Literal["auto", "torch", "onnx"] = "auto",
+    index: str | None = None,
+    **limits: Any,
+) -> None:
+    """Serve a trained model over HTTP until SIGTERM or Ctrl-C.
+
+    Args:
+        run: the run or an export, or its directory.
+        host: address to listen on; only this machine by default.
+        port: 0 for any free one.
+        api_key_file: one key per line, of which clients must show one.
+        engine: onnxruntime, torch, or (auto) onnxruntime where the run has an export.
+        index: search items by this kind of index instead of exactly.
+        limits: of requests, by the names of `mclrec.serving.rest.settings.Settings`.
+
+    Raises:
+        MclrecError: the model cannot be served in this way, or an extra is not installed.
+    """
+    try:
+        from mclrec.serving.rest.server import serve_model
+    except ModuleNotFoundError as problem:
+        raise ConfigError(f'{problem.name} is missing: pip install "mclrec[serve]"') from None
+    from mclrec.serving.rest.settings import Settings
+
+    serve_model(
+        open_run(run).directory,
+        host=host,
+        port=port,
+        api_key_file=None if api_key_file is None else Path(api_key_file),
+        engine=engine,
+        index=index,
+        settings=Settings.of(**limits),
+    )
+
+
+def _place(data: Any, folder: Path) -> str:
+    """Name or path of data for workers; what has neither is prepared into a folder first."""
+    if isinstance(data, str | Path):
+        return str(data)
+    found = load(data)
+    directory = folder / f"{found.name}-{found.fingerprint[:12]}"
+    if not is_saved(directory):
+        found.save(directory)
+    return str(directory)

@@ -112,9 +112,9 @@ def test_train_reads_named_columns_without_time(cli: Cli, world: Path) -> None:
 
 def test_train_starts_from_a_run(cli: Cli, world: Path) -> None:
     write_log(Path("newer.csv"), items=17, seed=1)
-    words = ["train", "newer.csv", "--model", "sasrec", *SMALL, "--from", "sasrec", "--out", "next"]
+    words = ["train", "newer.csv", "--model", "sasrec", *SMALL, "--warm-start", "sasrec", "--out", "next"]
     assert cli(*words).status == 0
-    assert json.loads(Path("next/config.json").read_text())["base"] == "sasrec"
+    assert json.loads(Path("next/config.json").read_text())["warm_start"] == "sasrec"
 
 
 def test_resume_of_a_finished_run_changes_no_number(cli: Cli, world: Path) -> None:

@@ -36,7 +36,7 @@ def test_demo_shows_tables_and_recommendations(
     found = cli("demo", "--out", "d", "--seed", 2)
     assert found.status == 0
     assert {path.name for path in Path("d").iterdir()} == {*demo._MODELS, "report.html"}
-    assert Run(Path("d/mclrec")).info["seed"] == 2
+    assert Run(Path("d/mclrec")).info.seed == 2
     for model in demo._MODELS:
         assert sum(line.startswith(model) for line in found.out.splitlines()) >= 2
     sequence = [str(DATA.item_ids[int(item)]) for item in DATA.sequence(demo._HOUSEHOLD)]

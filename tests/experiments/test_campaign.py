@@ -99,7 +99,7 @@ def test_the_end_of_the_budget_keeps_finished_runs(log: str, tmp_path: Path) -> 
         PlannedRun(log, "sasrec", settings={**SMALL, "epochs": 5000}),
     )
     seen: list[Progress] = []
-    progress = run_campaign(store, [planned], budget=0.5, show=seen.append)
+    progress = run_campaign(store, [planned], minutes=0.5 / 60, show=seen.append)
     assert not progress.complete
     assert progress.count("failed") == 0
     assert seen

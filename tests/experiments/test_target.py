@@ -128,7 +128,7 @@ def test_a_target_ends_in_tables(tmp_path: Path) -> None:
 def test_missing_runs_are_noted(tmp_path: Path) -> None:
     scope = replace(SCOPE, models=("markov", "sasrec"), settings={})
     reproduce("table3", replace(scope, models=("markov",)), tmp_path)
-    [outcome], progress = reproduce("table3", scope, tmp_path, budget=0)
+    [outcome], progress = reproduce("table3", scope, tmp_path, minutes=0)
     assert not progress.complete
     assert outcome.missing == 1
     assert "Partial: 1 runs are not done." in (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")

@@ -30,7 +30,7 @@ def test_a_report_on_runs_holds_their_numbers(runs: list[Run]) -> None:
     assert "<title>markov, sasrec on tiny</title>" in text
     for run in runs:
         assert f"{run.metrics['F']['NDCG@10']:.4f}" in text
-        assert run.info["command"] in text.replace("&#39;", "'")
+        assert run.info.command in text.replace("&#39;", "'")
     assert text.count("<svg") == 4
     assert "item 0" in text  # an example's history
 

@@ -57,7 +57,7 @@ def test_settings_tell_systems_apart(folder: Path) -> None:
 
 def test_protocol_metric_and_part(folder: Path) -> None:
     runs = [folder / "popularity", folder / "markov-1"]
-    kept, dropped = compare_runs(runs), compare_runs(runs, label="F", metric="hr@5")
+    kept, dropped = compare_runs(runs), compare_runs(runs, seen="drop", metric="hr@5")
     assert kept[1].metrics != dropped[1].metrics
     assert dropped[1].difference == pytest.approx(dropped[1].metrics["HR@5"] - dropped[0].metrics["HR@5"])
     with pytest.raises(ModelFileError, match="not measured so; see `mclrec evaluate --help`"):

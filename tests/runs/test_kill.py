@@ -101,18 +101,15 @@ def test_ctrl_c_leaves_a_usable_model(log: Path, tmp_path: Path) -> None:
     assert f"'{out}'" in go_on
     assert str(out) in shown
     assert len(Model.load(out).recommend(["item 003"], 5)) == 5
-    assert Run(out).record["status"] == "interrupted"
+    assert Run(out).record.status == "interrupted"
 
 
 def essence(run: Run) -> dict[str, Any]:
     """All of history and results but how long they took."""
     record = run.record
-    measured = {
-        label: {key: value for key, value in one.items() if key != "seconds"}
-        for label, one in record["results"]["test"].items()
-    }
+    measured = {label: one.model_dump(exclude={"seconds"}) for label, one in record.results["test"].items()}
     epochs = [{key: value for key, value in line.items() if key != "seconds"} for line in run.history]
-    return {key: record[key] for key in ("status", "best_epoch", "best_validation", "epochs")} | {
+    return record.model_dump(include={"status", "best_epoch", "best_validation", "epochs"}) | {
         "results": measured,
         "history": epochs,
     }

@@ -71,7 +71,7 @@ def test_one_is_killed_and_others_finish(
     assert said.out.count("test U") == said.err.count("train epoch   4") == 1
     whole = train(TrainRequest(log_source(log), "sasrec", settings=settings, out=tmp_path / "whole"))
     close(Run(out), whole)
-    assert (Run(out).record["processes"], whole.record["processes"]) == (3, 1)
+    assert (Run(out).record.processes, whole.record.processes) == (3, 1)
     assert not list(out.rglob("*.part"))
 
 

@@ -97,8 +97,8 @@ def test_a_run_may_leave_the_test_items_alone(
 
     monkeypatch.setattr("mclrec.runs.training_run.measure", forbidden)
     run = start(log, tmp_path / "run", measured=False)
-    assert run.record["status"] == "finished"
-    assert run.record["best_validation"] > 0
+    assert run.record.status == "finished"
+    assert (run.record.best_validation or 0) > 0
     assert run.metrics == {}
     assert not list(run.directory.glob("ranks-*"))
     assert Run(run.directory).model.recommend(["item 003"], 3)

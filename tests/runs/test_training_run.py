@@ -45,11 +45,8 @@ def content(directory: Path) -> dict[str, bytes]:
 
 def results(run: Run) -> dict[str, Any]:
     """Results of ``metrics.json`` without the time that they took."""
-    measured = run.record["results"]["test"]
-    return {
-        label: {key: value for key, value in one.items() if key != "seconds"}
-        for label, one in measured.items()
-    }
+    measured = run.record.results["test"]
+    return {label: one.model_dump(exclude={"seconds"}) for label, one in measured.items()}
 
 
 def test_directory(trained: Run) -> None:
@@ -69,9 +66,9 @@ def test_directory(trained: Run) -> None:
 
 def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> None:
     info, data = trained.info, tiny_data()
-    assert (info["model"], info["seed"], info["split"], info["base"]) == ("sasrec", 1, "leave-one-out", None)
-    assert (info["num_items"], info["config"]["hidden_size"], info["training"]["epochs"]) == (15, 8, 2)
-    assert info["data"] == {
+    assert (info.model, info.seed, info.split, info.warm_start) == ("sasrec", 1, "leave-one-out", None)
+    assert (info.num_items, info.config["hidden_size"], info.training["epochs"]) == (15, 8, 2)
+    assert info.data.model_dump() == {
         "name": "small",
         "fingerprint": data.fingerprint,
         "kind": "file",
@@ -80,42 +77,40 @@ def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> Non
         "reading": READING.model_dump(),
         "log": None,
     }
-    assert info["recipe"]["section"] == "default"
-    assert info["recipe"]["source"]
-    assert (info["versions"]["mclrec"], info["versions"]["torch"]) == (__version__, torch.__version__)
+    assert info.recipe.section == "default"
+    assert info.recipe.source
+    assert (info.versions["mclrec"], info.versions["torch"]) == (__version__, torch.__version__)
     read = "--min-count 1 --user-column user --item-column item --time-column time"
-    assert info["command"].startswith(
-        f"mclrec train {log} {read} --model sasrec --seed 1 --set hidden_size=8"
-    )
+    assert info.command.startswith(f"mclrec train {log} {read} --model sasrec --seed 1 --set hidden_size=8")
 
 
 def test_numbers_are_those_of_the_saved_model(trained: Run) -> None:
     record = trained.record
-    assert (record["status"], record["epochs"], record["device"]) == (
+    assert (record.status, record.epochs, record.device) == (
         "finished",
         2,
         resolve_device("auto").type,
     )
-    best = trained.history[record["best_epoch"] - 1]
+    best = trained.history[record.best_epoch - 1]
     assert best["best"]
-    assert record["best_validation"] == best["metrics"]["mrr@10"]
+    assert record.best_validation == best["metrics"]["mrr@10"]
     for label, seen in (("U", "keep"), ("F", "drop")):
-        measured = record["results"]["test"][label]
-        assert measured["protocol"]["label"] == label
-        assert (measured["fingerprint"], measured["num_targets"]) == (tiny_data().fingerprint, 40)
+        measured = record.results["test"][label]
+        assert measured.protocol.label == label
+        assert (measured.fingerprint, measured.num_targets) == (tiny_data().fingerprint, 40)
         ranks = trained.ranks("test", label).ranks.tolist()
         result = evaluate_run(trained.directory, seen=seen)  # type: ignore[arg-type]
         assert trained.metrics[label] == result.metrics
         assert ranks == result.ranks.tolist()
     assert trained.metrics["U"] != trained.metrics["F"]
     validation = evaluate_run(trained.directory, part="validation")
-    assert validation.metrics["MRR@10"] == pytest.approx(record["best_validation"])
+    assert validation.metrics["MRR@10"] == pytest.approx(record.best_validation)
 
 
 def test_card(trained: Run) -> None:
     card = (trained.directory / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# SASRec on small\n")
-    assert trained.info["command"] in card
+    assert trained.info.command in card
     assert tiny_data().fingerprint in card
     for label in ("U", "F"):
         values = " | ".join(f"{value:.4f}" for value in trained.metrics[label].values())
@@ -131,23 +126,23 @@ def test_same_seed_same_model_and_another_another(trained: Run, log: Path, tmp_p
     assert all(torch.equal(first[name], value) for name, value in tensors(again).items())
     assert not all(torch.equal(first[name], value) for name, value in tensors(other).items())
     assert results(again) == results(trained)
-    assert (load_ranks(other.directory / "ranks-test-U.parquet").about["seed"], other.info["seed"]) == (2, 2)
+    assert (load_ranks(other.directory / "ranks-test-U.parquet").about["seed"], other.info.seed) == (2, 2)
 
 
 def test_time_split(log: Path, tmp_path: Path) -> None:
     run = start(log, tmp_path / "run", split="time")
-    assert run.info["split"] == "time"
-    about = run.record["results"]["test"]["U"]
-    assert about["protocol"]["split"].startswith("by-time(")
-    assert 0 < about["num_targets"] < 40
+    assert run.info.split == "time"
+    about = run.record.results["test"]["U"]
+    assert about.protocol.split.startswith("by-time(")
+    assert 0 < about.num_targets < 40
     assert evaluate_run(run.directory).metrics == run.metrics["U"]
 
 
 def test_a_model_that_counts(log: Path, tmp_path: Path) -> None:
     run = start(log, tmp_path / "run", "markov")
-    assert (run.record["best_epoch"], run.record["epochs"], run.history) == (0, 0, [])
+    assert (run.record.best_epoch, run.record.epochs, run.history) == (0, 0, [])
     assert run.metrics["U"]["HR@10"] > 0.7
-    assert run.info["config"]["window"] == Model.load(run.directory).info["config"]["window"]
+    assert run.info.config["window"] == Model.load(run.directory).info["config"]["window"]
 
 
 # ----------------------------------------------------------------------------- directories
@@ -164,7 +159,7 @@ def test_directories_are_numbered(log: Path, tmp_path: Path, monkeypatch: pytest
     second = start(log, None)
     before = second.record
     assert start(log, None, resume=True).directory == second.directory
-    assert second.record["results"].keys() == before["results"].keys()
+    assert second.record.results.keys() == before.results.keys()
 
 
 def test_a_directory_in_use_is_left_alone(log: Path, tmp_path: Path) -> None:
@@ -184,7 +179,7 @@ def test_a_directory_in_use_is_left_alone(log: Path, tmp_path: Path) -> None:
         TrainRequest(tiny_data(), device="gpu"),
         TrainRequest(tiny_data(), split="random"),
         TrainRequest(tiny_data(), "sasrec", settings={"hidden_siz": 3}),
-        TrainRequest(tiny_data(), "sasrec", base=Path("gone")),
+        TrainRequest(tiny_data(), "sasrec", warm_start=Path("gone")),
         TrainRequest(tiny_data(), "sasrec", resume=True),
         TrainRequest(tiny_data(longest=3), "sasrec"),
         TrainRequest(tiny_data(shortest=2, longest=2), "popularity"),
@@ -220,11 +215,11 @@ def test_an_interrupted_run_is_usable_and_goes_on(trained: Run, log: Path, tmp_p
     out = tmp_path / "run"
     request = TrainRequest(log_source(log), "sasrec", settings=SASREC, out=out)
     run = train(request, Stopper(after=3))
-    assert (run.record["status"], run.record["results"], run.metrics) == ("interrupted", {}, {})
+    assert (run.record.status, run.record.results, run.metrics) == ("interrupted", {}, {})
     assert "Not measured on the test split" in (out / "README.md").read_text(encoding="utf-8")
     assert len(run.model.recommend(["item 003"], 5)) == 5
     finished = start(log, out, resume=True)
-    assert finished.record["status"] == "finished"
+    assert finished.record.status == "finished"
     assert results(finished) == results(trained)
 
 
@@ -241,7 +236,7 @@ def test_the_time_of_what_was_interrupted_counts(
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: clock() + sum(late))
         train(TrainRequest(log_source(log), "sasrec", settings=SASREC, out=out), Late(after=3))
-    assert 3000 < start(log, out, resume=True).record["seconds"] < 4000
+    assert 3000 < start(log, out, resume=True).record.seconds < 4000
 
 
 def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path) -> None:
@@ -254,7 +249,7 @@ def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path)
         "another setting hidden_size: the run has 8, now it is 16": {"settings": {"hidden_size": 16}},
         "another setting batch_size": {"settings": {"batch_size": 8}},
         "another split: the run has 'leave-one-out', now it is 'time'": {"split": "time"},
-        "another base: the run has None": {"base": trained.directory},
+        "another warm_start: the run has None": {"warm_start": trained.directory},
         "another model: the run has 'sasrec'": {"model": "mclrec", "settings": SASREC},
     }
     for message, changed in changes.items():
@@ -279,8 +274,8 @@ def test_nothing_to_resume(log: Path, tmp_path: Path) -> None:
 def test_from_an_earlier_run(trained: Run, tmp_path: Path) -> None:
     """A newer log with two more items: what is known keeps its place by its outside id."""
     newer = write_log(tmp_path / "newer.csv", at_random_times(tiny_data(items=17, seed=4)))
-    run = start(newer, tmp_path / "run", base=trained.directory, settings={"learning_rate": 1e-9})
-    assert run.info["base"] == str(trained.directory)
+    run = start(newer, tmp_path / "run", warm_start=trained.directory, settings={"learning_rate": 1e-9})
+    assert run.info.warm_start == str(trained.directory)
     old, new = (
         load_tensors(one.directory / "model.safetensors")[0]["encoder.items.weight"] for one in (trained, run)
     )
@@ -288,7 +283,7 @@ def test_from_an_earlier_run(trained: Run, tmp_path: Path) -> None:
     assert (len(old), len(new)) == (17, 19)
     torch.testing.assert_close(new[-1], old[-1], atol=1e-6, rtol=0)
     with pytest.raises(ConfigError, match="cannot go on from a sasrec model"):
-        start(newer, tmp_path / "other", "mclrec", base=trained.directory)
+        start(newer, tmp_path / "other", "mclrec", warm_start=trained.directory)
     assert not (tmp_path / "other").exists()
 
 
@@ -298,6 +293,6 @@ def test_memory_and_file_give_the_same_data(log: Path) -> None:
 
 def test_data_from_memory_cannot_be_evaluated_again_without_them(log: Path, tmp_path: Path) -> None:
     run = train(TrainRequest(tiny_data(), "popularity", out=tmp_path / "run"))
-    assert run.info["data"]["kind"] == "memory"
+    assert run.info.data.kind == "memory"
     with pytest.raises(DataError, match=r"tiny: came from memory .*say where with --data"):
         evaluate_run(run.directory)

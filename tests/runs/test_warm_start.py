@@ -95,7 +95,7 @@ def test_a_model_that_counts_is_refused(tmp_path: Path) -> None:
     made = build(resolve("popularity", "tiny", None, {}), tiny_data(items=4), 1)
     save_model(tmp_path / "run", name="popularity", model=made, items=EARLIER, counts=np.arange(5))
     newer = build(resolve("popularity", "tiny", None, {}), tiny_data(items=5), 1)
-    with pytest.raises(ConfigError, match=r"a popularity model only counts .* leave out --from"):
+    with pytest.raises(ConfigError, match=r"a popularity model only counts .* leave out --warm-start"):
         warm_start(newer, NEWER, USERS, load_model(tmp_path / "run"))
 
 

@@ -39,8 +39,8 @@ def test_the_first_trial_is_the_recipe(tmp_path: Path, data: SequenceData, recip
     assert second.params != first.params
     for trial in (first, second):
         run = Run(Search(job.storage, job.plan).directory(trial.number))
-        assert trial.value == run.record["best_validation"] == max(trial.intermediate_values.values())
-        assert run.info["training"]["learning_rate"] == trial.params["learning_rate"]
+        assert trial.value == run.record.best_validation == max(trial.intermediate_values.values())
+        assert run.info.training["learning_rate"] == trial.params["learning_rate"]
         assert list(trial.intermediate_values) == [1, 2, 3]
         assert not (run.directory / "checkpoint").exists()
 
@@ -72,7 +72,7 @@ def test_nothing_depends_on_the_test_items(tmp_path: Path, data: SequenceData, r
     assert essence(jobs[0]) == essence(jobs[1])
     for job in jobs:
         runs = [Run(Search(job.storage, job.plan).directory(number)) for number in range(6)]
-        assert all(run.record["results"] == {} for run in runs if (run.directory / "metrics.json").exists())
+        assert all(run.record.results == {} for run in runs if (run.directory / "metrics.json").exists())
         assert not list(job.storage.parent.rglob("ranks-*"))
     # This check can fail: the same change to the validation items moves the values.
     items = data.items.copy()

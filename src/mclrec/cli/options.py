@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
-    "BudgetOption",
     "DataArgument",
     "DeviceOption",
     "DropRepeats",
@@ -21,6 +20,7 @@ __all__ = [
     "ItemColumn",
     "JsonOption",
     "MinCount",
+    "MinutesOption",
     "ModelOption",
     "RecipeOption",
     "RunArgument",
@@ -80,9 +80,7 @@ SettingOption = Annotated[
 ]
 SplitOption = Annotated[
     Literal["leave-one-out", "time"],
-    typer.Option(
-        "--split-by", help="Hold out each user's last items, or the latest interactions of all users."
-    ),
+    typer.Option("--split", help="Hold out each user's last items, or the latest interactions of all users."),
 ]
 TrackOption = Annotated[
     str | None,
@@ -91,7 +89,7 @@ TrackOption = Annotated[
         help="Also write metrics for this tracker: tensorboard. history.jsonl is always there.",
     ),
 ]
-BudgetOption = Annotated[
+MinutesOption = Annotated[
     float | None,
     typer.Option(
         metavar="MINUTES", min=0, help="Stop after that many minutes; the same command continues later."

@@ -28,6 +28,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, DataError, unknown_name
 from mclrec.files import atomic_file, sha256_file
 from mclrec.plugins import Plugins
+from mclrec.records import Records
 
 __all__ = [
     "Dataset",
@@ -159,9 +160,10 @@ def dataset(name: str) -> Dataset:
     return _DATASETS[name]
 
 
-def datasets() -> list[Dataset]:
-    """Return all data sets; a package that cannot be imported is left out with a warning."""
-    return [_DATASETS[name] for name in _PLUGINS.load_all()]
+def datasets() -> Records[Dataset]:
+    """List the data sets, as a table when printed; a package that cannot be imported is left out with a warning."""
+    found = [_DATASETS[name] for name in _PLUGINS.load_all()]
+    return Records(found, ("name", "users", "items", "interactions", "about"))
 
 
 def known_as(data: SequenceData) -> str | None:

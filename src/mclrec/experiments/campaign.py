@@ -1,4 +1,4 @@
-"""A campaign: several worker processes do the planned runs, until all are done or the budget is spent."""
+"""A campaign: several worker processes do the planned runs, until all are done or the time is up."""
 
 from __future__ import annotations
 
@@ -98,19 +98,19 @@ def run_campaign(
     wanted: Sequence[PlannedRun],
     *,
     workers: int | None = None,
-    budget: float | None = None,
+    minutes: float | None = None,
     show: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Do every planned run that is not done yet.
 
-    A run that failed in an earlier call is tried again. On Ctrl-C, on SIGTERM and when the budget is spent, running
+    A run that failed in an earlier call is tried again. On Ctrl-C, on SIGTERM and when the time is up, running
     trainings write a checkpoint, from which the next call resumes.
 
     Args:
         store: the run directories.
         wanted: the runs, most important first.
         workers: number of processes, which share the processor's cores; None for `usual_count`.
-        budget: seconds after which it stops.
+        minutes: time after which it stops.
         show: called with the progress twice a second.
 
     Returns:
@@ -129,7 +129,7 @@ def run_campaign(
             elapsed = time.monotonic() - started
             if show:
                 show(Progress(watch.states(), elapsed, workers))
-            if stop.requested or (budget is not None and elapsed > budget):
+            if stop.requested or (minutes is not None and elapsed > 60 * minutes):
                 break
             time.sleep(_POLL)
     return Progress(watch.states(), time.monotonic() - started, workers)
@@ -160,9 +160,7 @@ class _Watch:
             return self._done[directory]
         if is_complete(directory, planned.noise):
             record = Run(directory).record
-            self._done[directory] = RunState(
-                planned, "done", record["epochs"], record["epochs"], record["seconds"]
-            )
+            self._done[directory] = RunState(planned, "done", record.epochs, record.epochs, record.seconds)
             return self._done[directory]
         history = Run(directory).history
         seconds = sum(epoch["seconds"] for epoch in history)

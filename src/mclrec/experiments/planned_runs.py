@@ -164,7 +164,7 @@ def is_complete(directory: Path, noise: Sequence[float] = ()) -> bool:
 
 
 def _is_finished(directory: Path) -> bool:
-    return (directory / "metrics.json").exists() and Run(directory).record["status"] == "finished"
+    return (directory / "metrics.json").exists() and Run(directory).record.finished
 
 
 def do_runs(store: RunStore, wanted: Sequence[PlannedRun]) -> bool:
@@ -226,7 +226,7 @@ def _attempt(store: RunStore, planned: PlannedRun, directory: Path) -> str:
 def _train(store: RunStore, planned: PlannedRun, directory: Path) -> bool:
     """Train; whether the run came to its end."""
     request = _request(store, planned, directory, begin_or_resume(directory))
-    return bool(train(request).record["status"] == "finished")
+    return train(request).record.finished
 
 
 def _request(store: RunStore, planned: PlannedRun, directory: Path, resume: bool) -> TrainRequest:

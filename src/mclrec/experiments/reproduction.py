@@ -144,7 +144,7 @@ def reproduce(
     out: Path,
     *,
     workers: int | None = None,
-    budget: float | None = None,
+    minutes: float | None = None,
     show: Callable[[Progress], None] | None = None,
     track: str | None = None,
 ) -> Reproduction:
@@ -155,7 +155,7 @@ def reproduce(
         scope: how much of it.
         out: output folder: the runs in ``cells/``, and the tables in a folder per target.
         workers: number of processes; None for `mclrec.runs.workers.usual_count`.
-        budget: seconds after which it stops.
+        minutes: time after which it stops.
         show: called with the progress.
         track: what runs are tracked with; see `mclrec.runs.training_run.TrainRequest`.
 
@@ -166,7 +166,7 @@ def reproduce(
         check_tracker(track)
     store = RunStore(runs_folder(out), track=track)
     plan = make_plan(what, scope, store)
-    progress = run_campaign(store, plan.runs, workers=workers, budget=budget, show=show)
+    progress = run_campaign(store, plan.runs, workers=workers, minutes=minutes, show=show)
     outcomes = [gather(name, plan, store) for name in target_names(what)]
     for outcome in outcomes:
         _write(outcome, scope, out / outcome.name)

@@ -102,7 +102,7 @@ def view_plots_of(store: RunStore, rows: Sequence[PlannedRow], views: tuple[str,
             if store.is_complete(planned):
                 run = store.run(planned)
                 pair = _representations(run.directory, store.datasets.of(planned), views)
-                found.append(_view_plot(row, views, pair, planned.seed, run.record["best_epoch"]))
+                found.append(_view_plot(row, views, pair, planned.seed, run.record.best_epoch))
     return found
 
 

@@ -1,4 +1,8 @@
-"""Which models there are. Listing them imports none: a model's file is imported when it is asked for."""
+"""Registry of models. Listing them imports no model: its file is imported when it is used.
+
+A model of your own is registered by `register`; one of an installed package by an entry point of the group
+``mclrec.models``, which has the model's name and names a module that registers it when it is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from mclrec.errors import ConfigError, unknown_name
+from mclrec.plugins import Plugins
+from mclrec.records import Records
 
 if TYPE_CHECKING:
     from mclrec.models.base import Recommender
 
-__all__ = ["Entry", "entry", "model_class", "names", "register"]
+__all__ = [
+    "Entry",
+    "ModelSummary",
+    "entries",
+    "entry",
+    "model_class",
+    "names",
+    "register",
+    "summaries",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the registry.
+    """What the registry knows of a model.
 
     Attributes:
         location: ``module:Class``.
@@ -24,7 +39,7 @@ class Entry:
         year: of publication.
         paper: authors, title, venue.
         family: "U" (prefixes, softmax), "F" (sequences, one negative) or "trivial".
-        regimes: what it can be trained by.
+        regimes: training examples and losses that it can be trained by.
     """
 
     location: str
@@ -35,11 +50,24 @@ class Entry:
     regimes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A model in a list: its name, and what the registry knows of it."""
+
+    name: str
+    title: str
+    year: int | None
+    family: str
+    regimes: tuple[str, ...]
+    paper: str
+
+
 _MODELS: dict[str, Entry] = {}
+_PLUGINS = Plugins("mclrec.models", "model", _MODELS)
 
 
 def register(name: str, entry: Entry) -> None:
-    """Add a model, one of ours or of yours.
+    """Give a model its name, by which Python and the command line then know it.
 
     Raises:
         ConfigError: the name is taken by another model.
@@ -50,23 +78,41 @@ def register(name: str, entry: Entry) -> None:
 
 
 def names() -> list[str]:
-    """Names of all models, in the order of registration."""
-    return list(_MODELS)
+    """Names of all models: ours first, then those of installed packages, which are not imported for this."""
+    return _PLUGINS.names()
+
+
+def entries() -> dict[str, Entry]:
+    """All entries by name; a package that cannot be imported is left out with a warning."""
+    return {name: _MODELS[name] for name in _PLUGINS.load_all()}
+
+
+def summaries() -> Records[ModelSummary]:
+    """All models as a list that prints as a table; a package that cannot be imported is left out with a warning."""
+    return Records(
+        [
+            ModelSummary(name, found.title, found.year or None, found.family, found.regimes, found.paper)
+            for name, found in entries().items()
+        ],
+        ("name", "year", "family", "regimes", "paper"),
+    )
 
 
 def entry(name: str) -> Entry:
-    """The registry's line of one model.
+    """Return what the registry knows of one model.
 
     Raises:
-        ConfigError: no such model; the nearest name is suggested.
+        ConfigError: no such model (the nearest name is suggested), or its package cannot be imported.
     """
     if name not in _MODELS:
-        raise ConfigError(unknown_name("model", name, _MODELS))
+        _PLUGINS.load(name)
+    if name not in _MODELS:
+        raise ConfigError(unknown_name("model", name, names()))
     return _MODELS[name]
 
 
 def model_class(name: str) -> type[Recommender]:
-    """The class of one model; imports its file."""
+    """Return the class of one model; imports its file."""
     module, _, attribute = entry(name).location.partition(":")
     found: type[Recommender] = getattr(import_module(module), attribute)
     return found

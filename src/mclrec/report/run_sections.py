@@ -51,12 +51,12 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
         Section("Where the numbers come from", tables=[_provenance(runs)]),
     ]
     names = ", ".join(runs)
-    return write_page(path, f"{names} on {first.info['data']['name']}", sections)
+    return write_page(path, f"{names} on {first.info.data.name}", sections)
 
 
 def _named(runs: Sequence[Run]) -> dict[str, Run]:
     """Runs by name of the model, or of the directory if several are of that model."""
-    models = [run.info["model"] for run in runs]
+    models = [run.info.model for run in runs]
     return {
         model if models.count(model) == 1 else run.directory.name: run
         for model, run in zip(models, runs, strict=True)
@@ -64,12 +64,12 @@ def _named(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 def _protocols(run: Run) -> list[str]:
-    results = run.record["results"].get("test", {})
-    return [f"{results[label]['protocol']['description']}." for label in LABELS if label in results]
+    results = run.record.test
+    return [f"{results[label].protocol.description}." for label in LABELS if label in results]
 
 
 def _comparison(directories: Sequence[Path], label: str) -> ResultTable:
-    rows = compare_runs(directories, label=label)
+    rows = compare_runs(directories, seen="keep" if label == "U" else "drop")
     metrics = list(rows[0].metrics)
     best = {metric: _ordered(row.metrics[metric] for row in rows) for metric in metrics}
     tested = len(rows) > 1
@@ -150,9 +150,8 @@ def _examples(runs: Mapping[str, Run]) -> Section:
     """Recommendations of the last run for some users, drawn at random."""
     title = "Examples"
     name, run = list(runs.items())[-1]
-    info = run.info
     try:
-        data = run_data(run.directory, info)
+        data = run_data(run)
     except MclrecError as problem:
         return Section(title, [f"None: the data cannot be read ({problem})"])
     table = run.ranks("test", "F")
@@ -194,13 +193,13 @@ def _provenance(runs: Mapping[str, Run]) -> ResultTable:
     for name, run in runs.items():
         info, record = run.info, run.record
         texts = [
-            info["command"],
-            f"{info['recipe']['section']}: {info['recipe']['source']}",
-            str(info["seed"]),
-            f"{info['data']['name']} {info['data']['fingerprint'][:12]}",
-            f"{record['best_epoch']} of {record['epochs']}" if record["epochs"] else "-",
-            f"{record['seconds']}, {record['threads']}",
-            " ".join(f"{library} {version}" for library, version in info["versions"].items()),
+            info.command,
+            f"{info.recipe.section}: {info.recipe.source}",
+            str(info.seed),
+            f"{info.data.name} {info.data.fingerprint[:12]}",
+            f"{record.best_epoch} of {record.epochs}" if record.epochs else "-",
+            f"{record.seconds}, {record.threads}",
+            " ".join(f"{library} {version}" for library, version in info.versions.items()),
         ]
         rows.append((name, [TableCell(text) for text in texts]))
     return ResultTable("Runs", columns, rows)

@@ -107,11 +107,11 @@ def _provenance(outcomes: Sequence[Outcome], folder: Path) -> ResultTable:
     for run in runs:
         info, record = run.info, run.record
         texts = (
-            info["command"],
-            f"{info['recipe']['section']}: {info['recipe']['source']}",
-            f"{info['data']['name']} {info['data']['fingerprint'][:12]}",
-            f"{record['best_epoch']} of {record['epochs']}" if record["epochs"] else "-",
+            info.command,
+            f"{info.recipe.section}: {info.recipe.source}",
+            f"{info.data.name} {info.data.fingerprint[:12]}",
+            f"{record.best_epoch} of {record.epochs}" if record.epochs else "-",
         )
-        seconds = TableCell(f"{record['seconds']:.0f}", value=record["seconds"])
+        seconds = TableCell(f"{record.seconds:.0f}", value=record.seconds)
         rows.append((run.directory.name, [*(TableCell(text) for text in texts), seconds]))
     return ResultTable("Runs", ["run", "command", "recipe", "data", "epochs", "seconds"], rows)

@@ -21,7 +21,7 @@ def train_command(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     split: str = "leave-one-out",
-    base: Path | None = None,
+    warm_start: str | None = None,
 ) -> str:
     """What to type for a run; see `mclrec.runs.training_run.TrainRequest`.
 
@@ -32,17 +32,17 @@ def train_command(
         recipe: section or file; None for the data set's own.
         settings: go before the recipe's.
         split: leave-one-out or time.
-        base: directory of an earlier model to go on from.
+        warm_start: directory of the earlier run that training starts from.
     """
     words = ["mclrec", "train", *([data] if isinstance(data, str) else data.words())]
     words += ["--model", model, "--seed", str(seed)]
     if recipe is not None:
         words += ["--recipe", str(recipe)]
     if split != "leave-one-out":
-        words += ["--split-by", split]
+        words += ["--split", split]
     words += setting_words(settings or {})
-    if base is not None:
-        words += ["--from", str(base)]
+    if warm_start is not None:
+        words += ["--warm-start", warm_start]
     return shlex.join(words)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mclrec.errors import EvaluationError
+from mclrec.data.split import check_part
+from mclrec.errors import ConfigError, EvaluationError
 from mclrec.evaluation.metrics import CUTS, parse_metric, per_user
 from mclrec.evaluation.protocol import RankTable
 from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.randomness import Stream, generator
-from mclrec.runs.run import Run
+from mclrec.runs.run import Run, check_seen, open_run
 
 __all__ = ["Row", "compare_runs"]
 
@@ -40,21 +42,28 @@ class Row:
 
 
 def compare_runs(
-    directories: Sequence[Path], *, label: str = "U", metric: str = "ndcg@10", part: str = "test"
+    runs: Iterable[Any], *, seen: str = "keep", metric: str = "ndcg@10", part: str = "test"
 ) -> list[Row]:
     """Compare runs with the first, seeds of the same system taken together.
 
     Args:
-        directories: runs on the same data.
-        label: protocol, U or F.
+        runs: runs on the same data, or their directories; the first is the baseline.
+        seen: keep (U) or drop (F) items of the history.
         metric: what is tested.
         part: which targets.
 
     Raises:
         EvaluationError: the runs rank different targets.
         ModelFileError: a run is damaged or was not measured so.
+        ConfigError: no runs are given, or an unknown part, rule or metric.
     """
-    runs = [Run(Path(directory)) for directory in directories]
+    if isinstance(runs, str | Path | Run):
+        raise ConfigError("compare takes a list of runs, not a single one")
+    runs = [open_run(run) for run in runs]
+    if not runs:
+        raise ConfigError("compare needs at least one run")
+    check_part(part)
+    label = check_seen(seen)
     tables = [run.ranks(part, label) for run in runs]
     for run, table in zip(runs, tables, strict=True):
         if not tables[0].same_targets(table):
@@ -75,7 +84,7 @@ def compare_runs(
         rows.append(
             Row(
                 system,
-                tuple(runs[index].info["seed"] for index in members),
+                tuple(runs[index].info.seed for index in members),
                 _means([tables[index] for index in members]),
                 test.difference if test else None,
                 test.p if test else None,
@@ -87,13 +96,13 @@ def compare_runs(
 def _group(runs: Sequence[Run]) -> dict[str, list[int]]:
     """Indices of the runs of each system, by a label that tells systems apart."""
     infos = [run.info for run in runs]
-    settings = [{**info["config"], **info["training"]} for info in infos]
+    settings = [{**info.config, **info.training} for info in infos]
     systems: dict[str, list[int]] = {}
     for index, info in enumerate(infos):
-        rivals = [other for place, other in enumerate(settings) if infos[place]["model"] == info["model"]]
-        differing = [key for key in settings[index] if len({repr(other.get(key)) for other in rivals}) > 1]
+        others = [other for place, other in enumerate(settings) if infos[place].model == info.model]
+        differing = [key for key in settings[index] if len({repr(other.get(key)) for other in others}) > 1]
         text = " ".join(f"{key}={settings[index][key]}" for key in differing)
-        systems.setdefault(f"{info['model']} {text}".strip(), []).append(index)
+        systems.setdefault(f"{info.model} {text}".strip(), []).append(index)
     return systems
 
 

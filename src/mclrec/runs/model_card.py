@@ -1,38 +1,35 @@
-"""The model card: what a run's directory says of itself to a person."""
+"""The model card: a page for people in a run's directory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from mclrec.data.origin import Origin
 from mclrec.models import registry
 from mclrec.recipes import Recipe
-from mclrec.runs.run import LABELS
+from mclrec.runs.run import LABELS, MeasuredPart, RunInfo, RunRecord
 
 __all__ = ["model_card"]
 
 
-def model_card(info: Mapping[str, Any], record: Mapping[str, Any], recipe: Recipe) -> str:
+def model_card(info: RunInfo, record: RunRecord, recipe: Recipe) -> str:
     """Markdown text of the card."""
     entry = registry.entry(recipe.model)
-    data = info["data"]
-    origin = Origin.model_validate({key: value for key, value in data.items() if key != "name"})
+    data = info.data
     paper = f" ({entry.paper})" if entry.year else f" ({entry.paper}; a trivial system)"
     lines = [
-        f"# {entry.title} on {data['name']}",
+        f"# {entry.title} on {data.name}",
         "",
-        f"A next-item recommender: {entry.title}{paper}, trained with mclrec {info['versions']['mclrec']}.",
+        f"A next-item recommender: {entry.title}{paper}, trained with mclrec {info.versions['mclrec']}.",
         "",
-        "    " + info["command"],
+        "    " + info.command,
         "",
-        f"- data: {data['name']} ({origin}), fingerprint `{data['fingerprint']}`, split {info['split']}",
+        f"- data: {data.name} ({data}), fingerprint `{data.fingerprint}`, split {info.split}",
         f"- recipe: {recipe.section}; {recipe.source}",
-        f"- seed {info['seed']}, {record['epochs']} epochs, best {record['best_epoch'] or '-'}",
-        f"- {record['status']} after {record['seconds']} s on {record['device']} ({record['threads']} threads)",
-        f"- versions: {', '.join(f'{name} {value}' for name, value in info['versions'].items())}",
+        f"- seed {info.seed}, {record.epochs} epochs, best {record.best_epoch or '-'}",
+        f"- {record.status} after {record.seconds} s on {record.device} ({record.threads} threads)",
+        f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",
-        *_results(record["results"].get("test", {})),
+        *_results(record.test),
         *_expectation(recipe),
         "Use it:",
         "",
@@ -42,16 +39,16 @@ def model_card(info: Mapping[str, Any], record: Mapping[str, Any], recipe: Recip
     return "\n".join(lines)
 
 
-def _results(results: Mapping[str, Any]) -> list[str]:
-    """Table of test metrics, and what the protocols mean."""
+def _results(results: Mapping[str, MeasuredPart]) -> list[str]:
+    """Table of test metrics, with the rules of the protocols."""
     if not results:
         return ["Not measured on the test split: training was interrupted, or was a trial of a search.", ""]
-    names = list(results[LABELS[0]]["metrics"])
+    names = list(results[LABELS[0]].metrics)
     rows = [f"| test | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
     for label in LABELS:
-        values = " | ".join(f"{value:.4f}" for value in results[label]["metrics"].values())
+        values = " | ".join(f"{value:.4f}" for value in results[label].metrics.values())
         rows.append(f"| {label} | {values} |")
-    return [*rows, "", *(f"{results[label]['protocol']['description']}." for label in LABELS), ""]
+    return [*rows, "", *(f"{results[label].protocol.description}." for label in LABELS), ""]
 
 
 def _expectation(recipe: Recipe) -> list[str]:

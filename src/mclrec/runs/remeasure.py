@@ -1,27 +1,25 @@
-"""Measure a run again, or otherwise than it was measured at its end."""
+"""Evaluation of a run again, or by other rules than at the end of its training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from mclrec.data.loading import read_again
-from mclrec.data.origin import Origin
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Part, make_split
+from mclrec.data.split import Part, check_part, make_split
 from mclrec.errors import DataError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.models.storage import load_model
-from mclrec.runs.run import ranks_path
+from mclrec.runs.run import Run, check_seen, open_run, ranks_path
 from mclrec.runs.training_run import resolve_device
 
 __all__ = ["evaluate_run", "run_data"]
 
 
 def evaluate_run(
-    directory: str | Path,
+    run: Any,
     *,
     part: Part = "test",
     seen: Seen = "keep",
@@ -33,23 +31,27 @@ def evaluate_run(
     """Rank the held-out targets of the run's own data; the exact ranks are written into its directory.
 
     Args:
-        directory: the run.
+        run: the run, or its directory.
         part: validation or test targets.
         seen: keep (U) or drop (F) items of the history.
-        ks: cuts of the metrics; if None, the paper's that the catalogue allows.
-        data: the data, or where they are, if not where they were.
+        ks: cutoffs of the metrics; if None, the paper's that the catalogue allows.
+        data: the data, or where they are, if they are no longer where the run read them, or came from memory.
         device: auto, cpu or cuda.
-        progress: called with targets done and their number.
+        progress: called with the number of targets that are done, and of all.
 
     Raises:
         ModelFileError: the directory is damaged.
         DataError: the data are missing, or not what the model was trained on.
-        EvaluationError: a cut is not in 1..V.
+        EvaluationError: a cutoff is not in 1..V.
+        ConfigError: unknown part, rule or device.
     """
-    directory, place = Path(directory), resolve_device(device)
-    loaded = load_model(directory, place)
-    found = run_data(directory, loaded.info, data)
-    split = make_split(found, loaded.info["split"])
+    run = open_run(run)
+    check_part(part)
+    check_seen(seen)
+    place = resolve_device(device)
+    loaded, info = load_model(run.directory, place), run.info
+    found = run_data(run, data)
+    split = make_split(found, info.split)
     targets, done = split.targets(part), 0
 
     def advance(rows: int) -> None:
@@ -65,42 +67,35 @@ def evaluate_run(
         part=part,
         seen=seen,
         ks=ks,
-        seed=loaded.info["seed"],
+        seed=info.seed,
         device=place,
         progress=advance,
     )
-    result.save_ranks(ranks_path(directory, part, result.protocol.label))
+    result.save_ranks(ranks_path(run.directory, part, result.protocol.label))
     return result
 
 
 def run_data(
-    directory: Path,
-    info: Mapping[str, Any],
-    data: Any = None,
-    hint: str = "say where with --data (data=... in Python)",
+    run: Run, data: Any = None, hint: str = "say where with --data (data=... in Python)"
 ) -> SequenceData:
-    """The data of a run as they were prepared for training, nothing of them held out.
+    """Return the data of a run as they were prepared for training, nothing of them held out.
 
     Args:
-        directory: the run, for messages.
-        info: its ``config.json``.
-        data: the data, or where they are, if not where they were.
+        run: what was trained.
+        data: the data, or where they are, if they are no longer where the run read them.
         hint: what to do where they are gone.
 
     Raises:
         DataError: the data are missing, or not what the model was trained on.
     """
-    about = info.get("data")
-    if about is None:
-        raise DataError(f"{directory}: does not say what it was trained on")
+    about = run.info.data
     try:
-        origin = Origin.model_validate({key: value for key, value in about.items() if key != "name"})
-        found = read_again(origin, about["name"], data)
+        found = read_again(about, about.name, data)
     except DataError as problem:
-        raise DataError(f"{problem}; {directory} was trained on it: if it is elsewhere, {hint}") from None
-    if found.fingerprint != about["fingerprint"]:
+        raise DataError(f"{problem}; {run.directory} was trained on it: if it is elsewhere, {hint}") from None
+    if found.fingerprint != about.fingerprint:
         raise DataError(
-            f"{found.name}: not the data that {directory} was trained on: fingerprint {found.fingerprint[:12]}, "
-            f"not {about['fingerprint'][:12]}"
+            f"{found.name}: not the data that {run.directory} was trained on: fingerprint "
+            f"{found.fingerprint[:12]}, not {about.fingerprint[:12]}"
         )
     return found

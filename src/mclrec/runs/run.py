@@ -1,33 +1,177 @@
-"""A finished or interrupted run, as its directory tells it."""
+"""A run: its directory, and what the files in it say, as frozen types."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mclrec.errors import ModelFileError
-from mclrec.evaluation.protocol import RankTable, load_ranks
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mclrec.data.origin import Origin
+from mclrec.errors import ConfigError, ModelFileError, invalid_value, unknown_name
+from mclrec.evaluation.protocol import RankTable, Seen, load_ranks
 from mclrec.files import read_json
+from mclrec.models.directory import CONFIG, read_config
 
 if TYPE_CHECKING:
     from mclrec.serving.predictor import Model
 
-__all__ = ["LABELS", "Run", "ranks_path"]
+__all__ = [
+    "LABELS",
+    "DataInfo",
+    "MeasuredPart",
+    "RecipeInfo",
+    "Run",
+    "RunInfo",
+    "RunRecord",
+    "check_seen",
+    "open_run",
+    "ranks_path",
+]
 
 LABELS = ("U", "F")
 """Protocols that every run is measured under."""
 
+_LABEL_OF: Mapping[str, Literal["U", "F"]] = {"keep": "U", "drop": "F"}
+_OF_THE_FORMAT = {"format", "model", "config", "num_items", "num_users"}
+
+Stored = TypeVar("Stored", bound=BaseModel)
+
+
+class _Record(BaseModel):
+    """A part of a file: no key may be missing, and none is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RecipeInfo(_Record):
+    """The recipe that a run was trained by: its section or file, and where its settings come from."""
+
+    section: str
+    source: str
+
+
+class DataInfo(Origin):
+    """The data that a run was trained on: their name, and their origin with their fingerprint."""
+
+    name: str
+
+
+class RunInfo(_Record):
+    """Contents of ``config.json``: everything that decided a run.
+
+    Attributes:
+        format: version of the directory's layout.
+        model: name of the model in the registry.
+        config: settings of the model.
+        num_items: V, the size of its catalogue.
+        num_users: U for a model that has user vectors, else 0.
+        recipe: section or file, and source.
+        training: settings of the training.
+        seed: of everything random.
+        split: rule by which targets were held out.
+        warm_start: directory of the earlier model that training started from; None where there was none.
+        data: name, origin and fingerprint of the data.
+        command: command line that does the same.
+        versions: of Python and of the libraries.
+    """
+
+    format: int
+    model: str
+    config: dict[str, Any]
+    num_items: int
+    num_users: int
+    recipe: RecipeInfo
+    training: dict[str, Any]
+    seed: int
+    split: str
+    warm_start: str | None
+    data: DataInfo
+    command: str
+    versions: dict[str, str]
+
+    def extra(self) -> dict[str, Any]:
+        """What a run adds to the configuration that every model directory has."""
+        return self.model_dump(mode="json", exclude=_OF_THE_FORMAT)
+
+
+class ProtocolInfo(_Record):
+    """Rules of a measurement, as `mclrec.evaluation.protocol.Protocol` has them, with label and description."""
+
+    label: Literal["U", "F"]
+    part: str
+    seen: Seen
+    split: str
+    candidates: str
+    description: str
+
+
+class MeasuredPart(_Record):
+    """Metrics of one part of the targets under one protocol; see `mclrec.evaluation.protocol.Result.to_json`."""
+
+    model: str
+    data: str
+    fingerprint: str
+    protocol: ProtocolInfo
+    num_items: int
+    num_targets: int
+    metrics: dict[str, float]
+    seed: int
+    config: dict[str, Any]
+    versions: dict[str, str]
+    seconds: float
+
+
+class RunRecord(_Record):
+    """Contents of ``metrics.json``: how training ended, and what was measured.
+
+    Attributes:
+        status: finished, or interrupted by a signal.
+        best_epoch: epoch whose weights were kept; 0 for a model that only counts.
+        best_validation: the validation metric of that epoch; None where there was none.
+        epochs: epochs that were trained.
+        training_seconds: seconds of the epochs alone.
+        seconds: seconds of the whole run.
+        device: cpu or cuda.
+        threads: threads that torch used in each process.
+        processes: training processes.
+        results: by part and label of the protocol; empty where training was interrupted, or in a search.
+    """
+
+    status: Literal["finished", "interrupted"]
+    best_epoch: int
+    best_validation: float | None
+    epochs: int
+    training_seconds: float
+    seconds: float
+    device: str
+    threads: int
+    processes: int
+    results: dict[str, dict[str, MeasuredPart]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return self.status == "finished"
+
+    @property
+    def test(self) -> dict[str, MeasuredPart]:
+        """Results on the test targets, by label; empty where they were not measured."""
+        return self.results.get("test", {})
+
 
 def ranks_path(directory: Path, part: str, label: str) -> Path:
-    """Where the exact ranks of one part under one protocol are."""
+    """Path of the exact ranks of one part under one protocol."""
     return directory / f"ranks-{part}-{label}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's directory.
+    """A finished or interrupted run. Wherever a path is taken, a run is taken too.
 
     Attributes:
         directory: holds model, numbers and history.
@@ -35,25 +179,37 @@ class Run:
 
     directory: Path
 
-    @property
-    def info(self) -> dict[str, Any]:
-        """``config.json``: model, settings, data, seed, versions."""
-        return cast("dict[str, Any]", read_json(self.directory / "config.json", ModelFileError))
+    def __fspath__(self) -> str:
+        return os.fspath(self.directory)
 
     @property
-    def record(self) -> dict[str, Any]:
-        """``metrics.json``: how training ended, and the results by part and protocol."""
-        return cast("dict[str, Any]", read_json(self.directory / "metrics.json", ModelFileError))
+    def info(self) -> RunInfo:
+        """Contents of ``config.json``: model, settings, data, seed, versions.
+
+        Raises:
+            ModelFileError: there is no such run, or the file is damaged or not written by a run.
+        """
+        return _validated(RunInfo, read_config(self.directory), self.directory / CONFIG)
+
+    @property
+    def record(self) -> RunRecord:
+        """Contents of ``metrics.json``: how training ended, and the results by part and protocol.
+
+        Raises:
+            ModelFileError: the file is missing or damaged.
+        """
+        path = self.directory / "metrics.json"
+        return _validated(RunRecord, read_json(path, ModelFileError), path)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Test metrics by protocol: ``run.metrics["U"]["HR@20"]``. Empty for an interrupted run."""
-        results = self.record["results"].get("test", {})
-        return {label: results[label]["metrics"] for label in LABELS if label in results}
+        test = self.record.test
+        return {label: test[label].metrics for label in LABELS if label in test}
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One record an epoch; empty for a model that only counts."""
+        """One record per epoch; empty for a model that only counts."""
         path = self.directory / "history.jsonl"
         if not path.exists():
             return []
@@ -67,10 +223,10 @@ class Run:
         return Model.load(self.directory)
 
     def ranks(self, part: str = "test", label: str = "U") -> RankTable:
-        """Exact ranks of each target.
+        """Exact rank of each target, under one protocol (U or F, as in ``metrics``).
 
         Raises:
-            ModelFileError: there is no such run, or it was not measured so.
+            ModelFileError: there is no such run, or it was not measured in this way.
         """
         if not self.directory.is_dir():
             raise ModelFileError(f"{self.directory}: no such run directory")
@@ -80,3 +236,60 @@ class Run:
                 f"{path}: no ranks: the run is unfinished, or not measured so; see `mclrec evaluate --help`"
             )
         return load_ranks(path)
+
+
+def open_run(run: object) -> Run:
+    """Return the run that is given, itself or by its directory.
+
+    Raises:
+        ConfigError: this is neither a run nor a path.
+        ModelFileError: there is no such directory.
+    """
+    if isinstance(run, Run):
+        return run
+    if not isinstance(run, str | Path) or not str(run):
+        shown = f"a {type(run).__name__}" if not isinstance(run, str) else "empty text"
+        raise ConfigError(f"expected a run or the directory of one, not {shown}")
+    try:
+        there = Path(run).is_dir()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        shown = str(run) if str(run).isprintable() and len(str(run)) <= 255 else repr(str(run)[:60])
+        raise ModelFileError(f"{shown}: no such run directory")
+    return Run(Path(run))
+
+
+def check_seen(seen: str) -> Literal["U", "F"]:
+    """Return the protocol's label for ``keep`` or ``drop``.
+
+    Raises:
+        ConfigError: it is neither; the nearest is suggested.
+    """
+    if seen not in _LABEL_OF:
+        raise ConfigError(unknown_name("rule for seen items", seen, _LABEL_OF))
+    return _LABEL_OF[seen]
+
+
+def _validated(kind: type[Stored], found: Any, path: Path) -> Stored:
+    """Contents of a file as a frozen type; defaults never fill in what is missing."""
+    try:
+        record = kind.model_validate(found)
+    except ValidationError as problem:
+        raise ModelFileError(f"{path}: {invalid_value(problem)}") from None
+    missing = _missing(record.model_dump(mode="json"), found)
+    if missing:
+        raise ModelFileError(f"{path}: {missing} is missing")
+    return record
+
+
+def _missing(whole: Any, found: Any) -> str | None:
+    """First key that a file should hold and does not."""
+    if not isinstance(whole, dict) or not isinstance(found, dict):
+        return None
+    for key, value in whole.items():
+        if key not in found:
+            return str(key)
+        if deeper := _missing(value, found[key]):
+            return f"{key}.{deeper}"
+    return None

@@ -25,12 +25,12 @@ from mclrec.evaluation.ranking import evaluate
 from mclrec.files import write_json, write_text
 from mclrec.models import registry
 from mclrec.models.base import Recommender
-from mclrec.models.storage import load_model, save_model
+from mclrec.models.storage import FORMAT, load_model, save_model
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.command import train_command
 from mclrec.runs.model_card import model_card
-from mclrec.runs.run import Run, ranks_path
+from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
 from mclrec.runs.warm_start import warm_start
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.tracking import TensorBoardReporter, check_tracker
@@ -57,7 +57,7 @@ class TrainRequest:
         out: directory; None for a free one under ``runs/``.
         device: auto, cpu or cuda.
         resume: go on from the directory's checkpoint.
-        base: directory of an earlier model to go on from.
+        warm_start: earlier run, or its directory, whose model training starts from.
         split: leave-one-out or time.
         command: for the record; made up from the rest if None.
         measured: whether test targets are ranked at the end; a search must not look at them.
@@ -74,7 +74,7 @@ class TrainRequest:
     out: Path | None = None
     device: str = "auto"
     resume: bool = False
-    base: Path | None = None
+    warm_start: Any = None
     split: str = "leave-one-out"
     command: str | None = None
     measured: bool = True
@@ -109,10 +109,11 @@ def _train(
     directory = Path(processes.broadcast_text(lambda: str(_directory(request, data.name))))
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
         model = build(recipe, split.training, request.seed)
-    if request.base:
-        warm_start(model, data.item_ids, data.user_ids, load_model(request.base))
+    if request.warm_start is not None:
+        earlier = load_model(open_run(request.warm_start).directory)
+        warm_start(model, data.item_ids, data.user_ids, earlier)
     started = time.perf_counter()
-    info = _info(request, recipe, split)
+    info = _info(request, model, recipe, split)
     with _made(directory), _tracked(request, recipe, directory, reporter) as told:
         trainer = Trainer(
             model,
@@ -133,7 +134,7 @@ def _train(
         items=data.item_ids,
         counts=split.training.popularity,
         users=data.user_ids,
-        extra=info,
+        extra=info.extra(),
         processes=processes,
     )
     results: dict[str, Any] = {}
@@ -142,7 +143,7 @@ def _train(
     if processes.main:
         seconds = fit.seconds_before + time.perf_counter() - started
         record = _record(fit, results, seconds, device, processes.size)
-        write_json(directory / "metrics.json", record)
+        write_json(directory / "metrics.json", record.model_dump(mode="json"))
         write_text(directory / "README.md", model_card(info, record, recipe))
     processes.barrier()
     return Run(directory)
@@ -274,52 +275,60 @@ def _directory(request: TrainRequest, data_name: str) -> Path:
     return taken[free]
 
 
-def _info(request: TrainRequest, recipe: Recipe, split: Split) -> dict[str, Any]:
-    """What ``config.json`` says beside the model's own settings."""
+def _info(request: TrainRequest, model: Recommender, recipe: Recipe, split: Split) -> RunInfo:
+    """Contents of ``config.json``."""
     data = split.data
-    return {
-        "recipe": {"section": recipe.section, "source": recipe.source},
-        "training": recipe.training.model_dump(mode="json"),
-        "seed": request.seed,
-        "split": request.split,
-        "base": None if request.base is None else str(request.base),
-        "data": {"name": data.name, **data.provenance.model_dump(mode="json")},
-        "resolved": {"model": recipe.model, "config": recipe.config.model_dump(mode="json", by_alias=True)},
-        "command": request.command or _command(request, data),
-        "versions": library_versions(),
-    }
+    return RunInfo(
+        format=FORMAT,
+        model=recipe.model,
+        config=recipe.config.model_dump(mode="json", by_alias=True),
+        num_items=model.num_items,
+        num_users=model.num_users if model.needs_users else 0,
+        recipe=RecipeInfo(section=recipe.section, source=recipe.source),
+        training=recipe.training.model_dump(mode="json"),
+        seed=request.seed,
+        split=request.split,
+        warm_start=_earlier(request),
+        data=DataInfo(name=data.name, **data.provenance.model_dump()),
+        command=request.command or _command(request, data),
+        versions=library_versions(),
+    )
 
 
-def _identity(info: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(info: RunInfo) -> dict[str, Any]:
     """What a resumed run must share with its checkpoint, flat so that a difference can be named."""
-    training = {key: value for key, value in info["training"].items() if key not in _FREE}
+    training = {key: value for key, value in info.training.items() if key not in _FREE}
     return {
-        "model": info["resolved"]["model"],
-        **{f"setting {key}": value for key, value in info["resolved"]["config"].items()},
+        "model": info.model,
+        **{f"setting {key}": value for key, value in info.config.items()},
         **{f"setting {key}": value for key, value in training.items()},
-        "seed": info["seed"],
-        "split": info["split"],
-        "base": info["base"],
-        "data": info["data"]["fingerprint"],
+        "seed": info.seed,
+        "split": info.split,
+        "warm_start": info.warm_start,
+        "data": info.data.fingerprint,
     }
 
 
 def _record(
     fit: FitResult, results: dict[str, Any], seconds: float, device: torch.device, processes: int
-) -> dict[str, Any]:
+) -> RunRecord:
     """Contents of ``metrics.json``."""
-    return {
-        "status": "interrupted" if fit.interrupted else "finished",
-        "best_epoch": fit.best_epoch,
-        "best_validation": fit.best_value,
-        "epochs": len(fit.history),
-        "training_seconds": round(sum(record.seconds for record in fit.history), 1),
-        "seconds": round(seconds, 1),
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "processes": processes,
-        "results": results,
-    }
+    return RunRecord(
+        status="interrupted" if fit.interrupted else "finished",
+        best_epoch=fit.best_epoch,
+        best_validation=fit.best_value,
+        epochs=len(fit.history),
+        training_seconds=round(sum(record.seconds for record in fit.history), 1),
+        seconds=round(seconds, 1),
+        device=device.type,
+        threads=torch.get_num_threads(),
+        processes=processes,
+        results=results,
+    )
+
+
+def _earlier(request: TrainRequest) -> str | None:
+    return None if request.warm_start is None else str(open_run(request.warm_start).directory)
 
 
 def _command(request: TrainRequest, data: SequenceData) -> str:
@@ -331,5 +340,5 @@ def _command(request: TrainRequest, data: SequenceData) -> str:
         recipe=request.recipe,
         settings=request.settings,
         split=request.split,
-        base=request.base,
+        warm_start=_earlier(request),
     )

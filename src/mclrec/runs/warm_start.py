@@ -38,7 +38,7 @@ def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier
         )
     if not model.phases():
         raise ConfigError(
-            f"a {earlier.name} model only counts and has nothing to go on from: leave out --from"
+            f"a {earlier.name} model only counts and has nothing to go on from: leave out --warm-start"
         )
     _check_shapes(earlier.model, model)
     layout = model.layout()

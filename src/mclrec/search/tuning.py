@@ -164,12 +164,12 @@ def tune(
     *,
     trials: int = 50,
     workers: int = 1,
-    budget: float | None = None,
+    minutes: float | None = None,
     show: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Search until there are ``trials`` trials, counted over all calls with the same journal.
 
-    The first trial is the recipe. On Ctrl-C, on SIGTERM and when the budget is spent, running trials write a
+    The first trial is the recipe. On Ctrl-C, on SIGTERM and when the time is up, running trials write a
     checkpoint, from which the next call resumes; so does another worker when one dies. Trials are compared by their
     best validation metric; the test items are never used.
 
@@ -177,7 +177,7 @@ def tune(
         request: what is searched.
         trials: number of trials of the whole search.
         workers: processes of this call; they share the processor's cores, and the journal with any other call.
-        budget: seconds after which it stops.
+        minutes: time after which it stops.
         show: called with the progress twice a second.
 
     Raises:
@@ -205,7 +205,7 @@ def tune(
         while team.alive:
             if show:
                 show(progress())
-            if stop.requested or (budget is not None and time.monotonic() - started > budget):
+            if stop.requested or (minutes is not None and time.monotonic() - started > 60 * minutes):
                 break
             team.revive()
             time.sleep(_POLL)

@@ -94,10 +94,10 @@ def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
         search.fail(claimed, str(problem))
     else:
         record = run.record
-        if record["status"] != "finished":
+        if not record.finished:
             search.leave(claimed)
             return False
-        search.finish(claimed, record["best_validation"])
+        search.finish(claimed, record.best_validation or 0.0)
     finally:
         claimed.lock.release()
     shutil.rmtree(claimed.directory / "checkpoint", ignore_errors=True)

@@ -56,8 +56,8 @@ def demo(
             runs[name] = train(TrainRequest(data, name, seed=seed, out=out / name), reporter)
     console.print()
     directories = [runs[name].directory for name in _MODELS]
-    for label in ("F", "U"):
-        print_comparison(compare_runs(directories, label=label), label, "ndcg@10")
+    for label, seen in (("F", "drop"), ("U", "keep")):
+        print_comparison(compare_runs(directories, seen=seen), label, "ndcg@10")
         console.print()
     _show_household(runs["mclrec"], data, console)
     console.print(f"\nReport with all tables and plots: {write_report(directories, out / 'report.html')}")

@@ -62,10 +62,10 @@ def datasets(
 
 
 def list_models() -> dict[str, dict[str, Any]]:
-    """Title, year, paper, family and regimes of each registered model, by name; imports no model."""
+    """Title, year, paper, family and regimes of each registered model, by name; imports none of ours."""
     from mclrec.models import registry
 
-    return {name: _entry(name) for name in registry.names()}
+    return {name: _entry(name) for name in registry.entries()}
 
 
 def describe_model(name: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def describe_model(name: str) -> dict[str, Any]:
     from mclrec.training.config import TrainingConfig
 
     entry = _entry(name)
-    recipes = {section: resolve(name, "", section) for section in section_names(name)}
+    recipes = {section: resolve(name, None, section) for section in section_names(name)}
     return {
         "name": name,
         **entry,

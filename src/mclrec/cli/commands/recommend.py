@@ -70,13 +70,14 @@ def recommend(
     from mclrec.cli.tables import print_recommendations
     from mclrec.data.columns import Columns
     from mclrec.runs.remeasure import run_data
+    from mclrec.runs.run import open_run
     from mclrec.runs.training_run import resolve_device
     from mclrec.serving.predictor import Model
 
     model = Model.load(run, resolve_device(device))
     if users is not None and out is not None:
         columns = Columns(**columns_of(user_column, item_column, time_column, sequence_column, file_order))
-        log = users if users != "all" else run_data(run, model.info, hint="give it as --users LOG")
+        log = users if users != "all" else run_data(open_run(run), hint="give it as --users LOG")
         count = model.recommend_file(log, out, k, include_seen=include_seen, columns=columns)
         typer.echo(f"{out}: {k} items for each of {count} users")
         return

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
-    BudgetOption,
+    MinutesOption,
     SettingOption,
     TrackOption,
     examples,
@@ -39,7 +39,7 @@ _SHOWN = 12
         "mclrec reproduce table3 --datasets beauty --models sasrec,mclrec --dry-run",
         "mclrec reproduce table4 --datasets beauty --recipe sequences  (trains faster than prefixes)",
         "mclrec reproduce figure6 --datasets beauty --points 4",
-        "mclrec reproduce all --budget 480",
+        "mclrec reproduce all --minutes 480",
     )
 )
 def reproduce(
@@ -69,7 +69,7 @@ def reproduce(
             "other machines that share DIR.",
         ),
     ] = None,
-    budget: BudgetOption = None,
+    minutes: MinutesOption = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +107,7 @@ def reproduce(
     if dry:
         _dry_run(what, scope, out)
         return 0
-    return _reproduce(what, scope, out, workers, budget, track)
+    return _reproduce(what, scope, out, workers, minutes, track)
 
 
 def _by_model(recipe: str | None) -> str | dict[str, str] | None:
@@ -125,7 +125,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _reproduce(
-    what: str, scope: Scope, out: Path, workers: int | None, budget: float | None, track: str | None
+    what: str, scope: Scope, out: Path, workers: int | None, minutes: float | None, track: str | None
 ) -> int:
     """Do the campaign and print its tables; the exit status is 1 if a run failed, 130 if runs are missing."""
     from mclrec.experiments.reproduction import reproduce
@@ -136,7 +136,7 @@ def _reproduce(
             scope,
             out,
             workers=workers,
-            budget=None if budget is None else 60 * budget,
+            minutes=minutes,
             show=show,
             track=track,
         )

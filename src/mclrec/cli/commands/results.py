@@ -22,13 +22,13 @@ from mclrec.cli.tables import output, print_comparison, print_metrics
 @app.command(
     epilog=examples(
         "mclrec evaluate runs/beauty-mclrec-seed1",
-        "mclrec evaluate runs/beauty-mclrec-seed1 --seen drop --split validation --k 50",
+        "mclrec evaluate runs/beauty-mclrec-seed1 --seen drop --part validation --k 50",
     )
 )
 def evaluate(
     run: RunArgument,
     seen: SeenOption = "keep",
-    split: Annotated[
+    part: Annotated[
         Literal["validation", "test"], typer.Option(help="Which held-out items to rank.")
     ] = "test",
     k: Annotated[
@@ -53,7 +53,7 @@ def evaluate(
 
     with counting("targets") as advance:
         result = evaluate_run(
-            run, part=split, seen=seen, ks=tuple(k) if k else None, data=data, device=device, progress=advance
+            run, part=part, seen=seen, ks=tuple(k) if k else None, data=data, device=device, progress=advance
         )
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
@@ -84,8 +84,8 @@ def compare(
     """
     from mclrec.runs.comparison import compare_runs
 
+    rows = compare_runs(runs, seen=seen, metric=metric)
     label = "U" if seen == "keep" else "F"
-    rows = compare_runs(runs, label=label, metric=metric)
     if as_json:
         typer.echo(json.dumps([_row_json(row) for row in rows], ensure_ascii=False))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -82,13 +81,10 @@ def serve(
     SIGTERM finishes what was accepted and leaves; SIGHUP reads the model's directory anew.
     """
     try:
-        from mclrec.serving.rest.server import is_loopback, listen, serve
+        from mclrec.serving.rest.server import serve_model
     except ModuleNotFoundError as problem:
         raise ConfigError(f'{problem.name} is missing: pip install "mclrec[serve]"') from None
-    from mclrec.serving.rest.keys import Keys
-    from mclrec.serving.rest.logs import configure_logs, log_event
     from mclrec.serving.rest.settings import Settings
-    from mclrec.serving.service import Service, load_service
 
     settings = Settings.of(
         max_batch=max_batch,
@@ -104,15 +100,6 @@ def serve(
         workers=threads,
         log_histories=log_histories,
     )
-    keys = None if api_key_file is None else Keys.read(api_key_file)
-    if keys is None and not is_loopback(host):
-        sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
-    bound = listen(host, port)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
-
-    def started(service: Service) -> None:
-        configure_logs()
-        items = service.engine.num_items
-        log_event("serving", {"address": address, "model": service.version, "items": items})
-
-    serve(bound, lambda: load_service(run, engine=engine, index=index), settings, keys, started)
+    serve_model(
+        run, host=host, port=port, api_key_file=api_key_file, engine=engine, index=index, settings=settings
+    )

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         "mclrec train beauty",
         "mclrec train complete-journey --model sasrec --seed 2",
         "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
-        "mclrec train newer.csv --from runs/log-mclrec-seed1",
+        "mclrec train newer.csv --warm-start runs/log-mclrec-seed1",
         "mclrec models mclrec  (lists the settings and recipes of mclrec)",
     )
 )
@@ -79,10 +79,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted run from its checkpoint.")
     ] = False,
-    base: Annotated[
+    warm_start: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="RUN", help="Start from the weights of an earlier run, on a newer log."
+            "--warm-start", metavar="RUN", help="Start from the weights of an earlier run, on a newer log."
         ),
     ] = None,
     split: SplitOption = "leave-one-out",
@@ -116,7 +116,7 @@ def train(
         out,
         device,
         resume,
-        base,
+        warm_start,
         split,
         command=shlex.join(["mclrec", *_without_resume(words)]),
         track=track,
@@ -141,11 +141,11 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
     from mclrec.training.reporting import ProgressReporter
 
     if not is_main():
-        return 0 if train(request).record["status"] == "finished" else 130
+        return 0 if train(request).record.finished else 130
     with nullcontext() if quiet else ProgressReporter(Console(stderr=True)) as reporter:
         run = train(request, reporter)
     _print_run(run)
-    if run.record["status"] == "finished":
+    if run.record.finished:
         return 0
     words = shlex.split(request.command or "mclrec train")
     if "--out" not in words:
@@ -164,6 +164,6 @@ def _print_run(run: Run) -> None:
     record = run.record
     if run.metrics:
         print_metrics({f"test {label}": metrics for label, metrics in run.metrics.items()})
-    chosen = f", best {record['best_epoch']}" if record["best_epoch"] else ""
-    epochs = f"{record['epochs']} epochs{chosen}, " if record["epochs"] else ""
-    output().print(f"{run.directory}: {epochs}{record['seconds']} s")
+    chosen = f", best {record.best_epoch}" if record.best_epoch else ""
+    epochs = f"{record.epochs} epochs{chosen}, " if record.epochs else ""
+    output().print(f"{run.directory}: {epochs}{record.seconds} s")

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from mclrec.cli.app import app
 from mclrec.cli.options import (
-    BudgetOption,
     DataArgument,
     DeviceOption,
     DropRepeats,
@@ -22,6 +21,7 @@ from mclrec.cli.options import (
     Header,
     ItemColumn,
     MinCount,
+    MinutesOption,
     ModelOption,
     RecipeOption,
     SeedOption,
@@ -83,7 +83,7 @@ def tune(
     ] = None,
     seed: SeedOption = 1,
     device: DeviceOption = "auto",
-    budget: BudgetOption = None,
+    minutes: MinutesOption = None,
     track: TrackOption = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only print the search space.")] = False,
     split: SplitOption = "leave-one-out",
@@ -122,10 +122,10 @@ def tune(
     if dry:
         _dry_run(request)
         return 0
-    return _tune(request, trials, workers, budget)
+    return _tune(request, trials, workers, minutes)
 
 
-def _tune(request: TuneRequest, trials: int, workers: int, budget: float | None) -> int:
+def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None) -> int:
     """Search and print the result; the exit status is 1 if no trial succeeded, 130 if the search is not complete."""
     from mclrec.search.tuning import tune
 
@@ -134,7 +134,7 @@ def _tune(request: TuneRequest, trials: int, workers: int, budget: float | None)
             request,
             trials=trials,
             workers=workers,
-            budget=None if budget is None else 60 * budget,
+            minutes=minutes,
             show=show,
         )
     console = output()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import uvicorn
 
@@ -16,14 +18,14 @@ from mclrec.errors import ConfigError, MclrecError
 from mclrec.serving.rest.app import make_app
 from mclrec.serving.rest.gate import Gate
 from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.logs import log_event
+from mclrec.serving.rest.logs import configure_logs, log_event
 from mclrec.serving.rest.metrics import Metrics
 from mclrec.serving.rest.models import Busy, Models, fetch
 from mclrec.serving.rest.protocol import PatientProtocol
 from mclrec.serving.rest.settings import Settings
-from mclrec.serving.service import Service
+from mclrec.serving.service import Service, load_service
 
-__all__ = ["is_loopback", "listen", "serve"]
+__all__ = ["is_loopback", "listen", "serve", "serve_model"]
 
 _BACKLOG = 2048
 _TICK = 0.02
@@ -57,6 +59,48 @@ def listen(host: str, port: int) -> socket.socket:
         bound.close()
         raise ConfigError(f"{host}:{port}: {problem.strerror or problem}; give another --port") from None
     return bound
+
+
+def serve_model(
+    run: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key_file: str | Path | None = None,
+    engine: Literal["auto", "torch", "onnx"] = "auto",
+    index: str | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Answer requests with the model of a directory until a signal ends it; see `serve`.
+
+    Args:
+        run: directory of a run, or of an export.
+        host: address to listen on.
+        port: 0 for any free one.
+        api_key_file: one key a line, of which clients must show one; none if None.
+        engine: see `mclrec.serving.service.load_service`.
+        index: kind of index over the items; all of them are compared if None.
+        settings: limits; the defaults if None.
+
+    Raises:
+        ConfigError: the address is in use, or the keys cannot be read.
+        ModelFileError: the model cannot be loaded.
+    """
+    keys = None if api_key_file is None else Keys.read(Path(api_key_file))
+    if keys is None and not is_loopback(host):
+        sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
+    bound = listen(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+
+    def started(service: Service) -> None:
+        configure_logs()
+        items = service.engine.num_items
+        log_event("serving", {"address": address, "model": service.version, "items": items})
+
+    def load() -> Service:
+        return load_service(Path(run), engine=engine, index=index)
+
+    serve(bound, load, settings or Settings.of(), keys, started)
 
 
 def serve(

@@ -1,0 +1,14 @@
+"""The data set: a log that lies in this package."""
+
+from pathlib import Path
+
+import mclrec
+
+HERE = Path(__file__).parent
+
+mclrec.register_dataset(
+    "average-log",
+    about="a log that comes with the package",
+    address=HERE / "log.csv",
+    sha256=(HERE / "log.sha256").read_text(),
+)

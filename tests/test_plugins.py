@@ -1,0 +1,140 @@
+"""A package of somebody else brings a model and a data set, by entry points."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from tests.helpers import tiny_data, write_log
+from tests.test_contributing import block
+
+SOURCE = Path(__file__).parent / "plugin"
+SMALL = ["--set", "hidden_size=8", "--set", "epochs=2"]
+
+
+def install(target: Path, name: str, files: dict[str, str], points: dict[str, dict[str, str]]) -> None:
+    """What an installer leaves: the package's modules, and its metadata with entry points."""
+    for file, text in files.items():
+        path = target / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    about = target / f"{name.replace('-', '_')}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [
+        line
+        for group, members in points.items()
+        for line in (f"[{group}]", *(f"{key} = {value}" for key, value in members.items()))
+    ]
+    (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A folder of installed packages, with the one of ``tests/plugin``, as its ``pyproject.toml`` describes it."""
+    project = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    folder = tmp_path / "site"
+    files = {
+        str(path.relative_to(SOURCE / "src")): path.read_text(encoding="utf-8")
+        for path in (SOURCE / "src").rglob("*.py")
+    }
+    files["mclrec_average/model.py"] = block("python")  # the worked model of CONTRIBUTING.md
+    log = write_log(tmp_path / "log.csv", tiny_data(shortest=6))
+    install(folder, project["name"], files, project["entry-points"])
+    shutil.copy(log, folder / "mclrec_average" / "log.csv")
+    checksum = hashlib.sha256(log.read_bytes()).hexdigest()
+    (folder / "mclrec_average" / "log.sha256").write_text(checksum)
+    return folder
+
+
+def python(target: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter that finds the installed packages."""
+    paths = os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+
+
+def test_model_and_data_are_known_by_name(target: Path, tmp_path: Path) -> None:
+    program = (
+        "import mclrec, sys\n"
+        "run = mclrec.train('average-log', 'average', hidden_size=8, epochs=2, progress=False)\n"
+        "assert 'average' in [model.name for model in mclrec.models()]\n"
+        "assert 'average-log' in [data.name for data in mclrec.datasets()]\n"
+        "result = mclrec.evaluate(run)\n"
+        "assert result.metrics == run.metrics['U']\n"
+        "assert len(mclrec.Model.load(run.directory).recommend(['item 003'], k=3)) == 3\n"
+        "print(run.info.data.kind, run.info.command)\n"
+    )
+    found = python(target, "-c", program, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("dataset mclrec train average-log --model average --seed 1")
+    assert found.stderr == ""
+
+
+def test_the_command_line_knows_them(target: Path, tmp_path: Path) -> None:
+    words = ["-m", "mclrec", "train", "average-log", "--model", "average", *SMALL, "--out", "run", "-q"]
+    found = python(target, *words, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert python(target, "-m", "mclrec", "evaluate", "run", cwd=tmp_path).returncode == 0
+    assert "average" in python(target, "-m", "mclrec", "models", cwd=tmp_path).stdout
+    assert "hidden_size" in python(target, "-m", "mclrec", "models", "average", cwd=tmp_path).stdout
+    assert "average-log" in python(target, "-m", "mclrec", "datasets", cwd=tmp_path).stdout
+    near = python(target, "-m", "mclrec", "train", "average-log", "--model", "averag", cwd=tmp_path)
+    assert "did you mean 'average'" in near.stderr
+
+
+def test_help_does_not_look_for_packages(target: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom mclrec.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert 'mclrec_average' not in sys.modules and 'importlib.metadata' not in sys.modules"
+    )
+    assert python(target, "-c", program, cwd=tmp_path).returncode == 0
+
+
+def test_a_broken_package_is_one_warning_that_names_it(target: Path, tmp_path: Path) -> None:
+    points = {
+        "mclrec.models": {"broken": "broken_plugin", "silent": "silent_plugin"},
+        "mclrec.datasets": {"lost": "not_there"},
+    }
+    files = {"broken_plugin.py": "raise RuntimeError('out of\\norder')\n", "silent_plugin.py": ""}
+    install(target, "broken-package", files, points)
+    listed = python(target, "-m", "mclrec", "models", cwd=tmp_path)
+    assert listed.returncode == 0
+    assert "average" in listed.stdout
+    assert "Traceback" not in listed.stderr
+    told = [line for line in listed.stderr.splitlines() if "broken-package" in line]
+    assert len(told) == 2
+    assert "model 'broken' of broken-package: cannot use broken_plugin: RuntimeError: out of order" in told[0]
+    assert "silent_plugin: it does not register that name" in told[1]
+    assert "lost" in python(target, "-m", "mclrec", "datasets", cwd=tmp_path).stderr
+    asked = python(target, "-m", "mclrec", "train", "average-log", "--model", "broken", cwd=tmp_path)
+    assert asked.returncode != 0
+    assert "Traceback" not in asked.stderr
+    assert "cannot use broken_plugin" in asked.stderr
+    others = ["-m", "mclrec", "train", "average-log", "--model", "average", *SMALL, "--out", "run", "-q"]
+    assert python(target, *others, cwd=tmp_path).stderr == ""
+
+
+def test_a_name_of_ours_cannot_be_taken(target: Path, tmp_path: Path) -> None:
+    text = (
+        "from mclrec.data.datasets import register_dataset\n"
+        "register_dataset('beauty', address='mine.csv', sha256='0' * 64)\n"
+    )
+    install(target, "thief", {"thief.py": text}, {"mclrec.datasets": {"beauty": "thief"}})
+    listed = python(target, "-m", "mclrec", "datasets", cwd=tmp_path)
+    assert "data set 'beauty' of thief" in listed.stderr
+    assert "a data set named 'beauty' is registered already" in listed.stderr
+    assert "22,363" in listed.stdout
