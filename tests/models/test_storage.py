@@ -241,7 +241,11 @@ def test_what_is_no_model_directory(tmp_path: Path) -> None:
         ({"num_items": "5"}, "num_items is missing or not of type int"),
         ({"config": {"hidden_size": 4, "lamda": 1}}, "unknown key 'lamda'"),
         ({"config": {"hidden_size": 0}}, "hidden_size = 0: should be greater than or equal to 1"),
-        ({"config": {"hidden_size": 5}}, "model.safetensors: does not fit config.json: size mismatch"),
+        ({"config": {"hidden_size": 5}}, "config.json: config.lambda is missing"),
+        (
+            {"config": {"hidden_size": 5, "lambda": 0.25}},
+            "model.safetensors: does not fit config.json: size mismatch",
+        ),
         ({"config": {"hidden_size": 10**15}}, "config.json: "),
     ],
 )

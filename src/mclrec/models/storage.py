@@ -140,6 +140,9 @@ def _build(path: Path, info: Mapping[str, Any]) -> Recommender:
     try:
         model_type = registry.model_class(info["model"])
         config = model_type.config_type.model_validate(info["config"])
+        whole = config.model_dump(by_alias=True).keys()
+        if missing := whole - info["config"].keys():  # a default might not be what was trained
+            raise ModelFileError(f"config.{min(missing)} is missing")
         return model_type(config, info["num_items"], info["num_users"])
     except ValidationError as problem:
         raise ModelFileError(f"{path}: {invalid_value(problem)}") from None

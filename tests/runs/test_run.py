@@ -1,0 +1,112 @@
+"""What a run's files hold: frozen types, and one line about a file that is damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from mclrec.errors import ConfigError, ModelFileError
+from mclrec.runs.run import Run, open_run
+
+
+@pytest.fixture
+def run(trained: Run, tmp_path: Path) -> Run:
+    """A copy of a run, to be damaged."""
+    shutil.copytree(trained.directory, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def test_what_a_run_says_cannot_be_changed(trained: Run) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        trained.info.seed = 2  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        trained.record.status = "interrupted"  # type: ignore[misc]
+    assert trained.record.finished
+    assert trained.record.test["U"].protocol.label == "U"
+
+
+def test_the_files_hold_what_the_types_say(trained: Run) -> None:
+    config = json.loads((trained.directory / "config.json").read_text())
+    assert config == trained.info.model_dump(mode="json")
+    metrics = json.loads((trained.directory / "metrics.json").read_text())
+    assert metrics == trained.record.model_dump(mode="json")
+
+
+def keys_of(value: dict[str, Any], open_tables: set[str]) -> list[tuple[str, ...]]:
+    """Paths of all keys but those of tables whose keys are a model's own."""
+    paths: list[tuple[str, ...]] = []
+    for key, inner in value.items():
+        paths.append((key,))
+        if isinstance(inner, dict) and key not in open_tables:
+            paths += [(key, *path) for path in keys_of(inner, open_tables)]
+    return paths
+
+
+def test_no_key_may_be_missing(run: Run) -> None:
+    """A default never stands in for a key that is lost."""
+    path = run.directory / "config.json"
+    whole = json.loads(path.read_text())
+    for keys in keys_of(whole, {"config", "training", "versions"}):
+        damaged = json.loads(json.dumps(whole))
+        table = damaged
+        for key in keys[:-1]:
+            table = table[key]
+        del table[keys[-1]]
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(ModelFileError) as caught:
+            _ = run.info
+        assert str(path) in str(caught.value)
+        assert keys[-1] in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record.pop("epochs"), r"metrics\.json: epochs is missing"),
+        (
+            lambda record: record.update(status="lost"),
+            r"metrics\.json: status = 'lost': should be 'finished'",
+        ),
+        (lambda record: record.update(speed=3), r"metrics\.json: unknown key 'speed'"),
+        (lambda record: record.update(seconds="long"), r"metrics\.json: seconds = 'long': should be a valid"),
+        (
+            lambda record: record["results"]["test"]["U"].pop("metrics"),
+            r"metrics\.json: results\.test\.U\.metrics is missing",
+        ),
+    ],
+)
+def test_a_damaged_record_is_told(run: Run, change: Callable[[Any], object], message: str) -> None:
+    path = run.directory / "metrics.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(ModelFileError, match=message):
+        _ = run.metrics
+
+
+def test_what_is_no_table_is_told(run: Run) -> None:
+    (run.directory / "metrics.json").write_text("[]")
+    with pytest.raises(ModelFileError, match=r"metrics\.json: "):
+        _ = run.record
+    (run.directory / "metrics.json").unlink()
+    with pytest.raises(ModelFileError, match=r"metrics\.json: no such file"):
+        _ = run.record
+
+
+def test_a_run_is_taken_wherever_a_path_is(trained: Run) -> None:
+    assert Path(trained) == trained.directory
+    for given in (trained, trained.directory, str(trained.directory)):
+        assert open_run(given) == trained
+
+
+@pytest.mark.parametrize("given", [None, 3, ["run"], b"run", ""])
+def test_what_is_no_run_is_told(given: object) -> None:
+    with pytest.raises(ConfigError, match="expected a run or the directory of one, not"):
+        open_run(given)
