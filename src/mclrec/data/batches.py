@@ -1,4 +1,4 @@
-"""What models see: packed histories as tensors, and the batch of one training step."""
+"""Batches: packed histories as tensors, and all data of one training step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Batch", "Histories"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histories:
-    """Everything needed to score B histories, packed: no padding is stored.
+    """B packed histories with their users, as tensors; no padding is stored.
 
     Attributes:
         users: (B,) dense user ids, 0 for an unknown user.
@@ -30,7 +30,7 @@ class Histories:
 
     @classmethod
     def of(cls, packed: Packed, users: IntArray | None = None) -> Histories:
-        """Tensors of packed arrays; users are unknown unless given."""
+        """Make tensors of packed arrays; users are unknown unless given."""
         ids = np.zeros(len(packed), dtype=np.int64) if users is None else users
         return cls(torch.from_numpy(ids), torch.from_numpy(packed.items), torch.from_numpy(packed.offsets))
 
@@ -38,19 +38,19 @@ class Histories:
         return len(self.offsets) - 1
 
     def part(self, start: int, stop: int) -> Histories:
-        """Histories number ``start`` up to ``stop``."""
+        """The histories from number ``start`` up to ``stop``."""
         bounds = self.offsets[start : stop + 1]
         first, last = int(bounds[0]), int(bounds[-1])
         return Histories(self.users[start:stop], self.items[first:last], bounds - first)
 
     @property
     def device(self) -> torch.device:
-        """Where the items are."""
+        """Device of the items."""
         return self.items.device
 
     @property
     def lengths(self) -> Tensor:
-        """(B,) on the host."""
+        """(B,) number of items of each history, on the host."""
         return self.offsets.diff()
 
     def to(self, device: torch.device) -> Histories:
@@ -64,7 +64,7 @@ class Histories:
         )
 
     def last_items(self) -> Tensor:
-        """(B,) newest item of each history, 0 where the history is empty."""
+        """(B,) latest item of each history, 0 where the history is empty."""
         ends = (self.offsets[1:] - 1).clamp(min=0).to(self.device)
         if not len(self.items):
             return torch.zeros(len(self), dtype=torch.int64, device=self.device)
@@ -84,7 +84,7 @@ class Histories:
 
     @classmethod
     def concatenate(cls, parts: list[Histories]) -> Histories:
-        """Several batches of histories as one."""
+        """Join several batches of histories into one."""
         shifts = np.cumsum([0] + [len(part.items) for part in parts[:-1]])
         offsets = [part.offsets[1:] + int(shift) for part, shift in zip(parts, shifts, strict=True)]
         return cls(
@@ -96,11 +96,11 @@ class Histories:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One training step's data, drawn once and shared by all updates of the step.
+    """Data of one training step, drawn once and shared by all updates of the step.
 
     Attributes:
         histories: the inputs.
-        targets: (B,) one target a history, or (T,) one a token.
+        targets: (B,) one target per history, or (T,) one per token.
         count: what sums of per-target losses are divided by. A constant share of the epoch's targets rather
             than this batch's own number, so that each target weighs the same wherever it lands.
         views: further versions of the inputs, for contrast.
@@ -121,7 +121,7 @@ class Batch:
         return len(self.histories)
 
     def part(self, rows: slice) -> Batch:
-        """The batch of some of its rows; ``count`` stays that of the whole, and so do sums over all parts."""
+        """Part of the batch with some of its rows; ``count`` stays that of the whole, so that losses add up."""
         start, stop, _ = rows.indices(len(self))
         bounds = self.histories.offsets
         # A target a row, or one a token: where each row has one token, both are the same.

@@ -1,4 +1,4 @@
-"""Which column of a log is the user, the item, the time: named by the caller, or guessed from usual names."""
+"""Columns of a log for user, item, time and sequence: named by the caller, or guessed from usual names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _USUAL = {
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The columns of one log by what they mean; ``file_order`` says that rows stand in order of time."""
+    """Columns of one log by their role; ``file_order`` says that rows are in the order of time."""
 
     user: str
     item: str
@@ -33,7 +33,7 @@ class Roles:
 
     @property
     def named(self) -> dict[str, str]:
-        """Role to column, for the roles that a column has."""
+        """Column of each role that a column has."""
         pairs = {"user": self.user, "item": self.item, "time": self.time, "sequence": self.sequence}
         return {role: column for role, column in pairs.items() if column is not None}
 
@@ -43,11 +43,11 @@ class Columns:
     """Names of a log's columns; None is guessed.
 
     Attributes:
-        user: who.
-        item: what.
-        time: when: integers, floats, dates, timestamps or ISO text.
+        user: ids of users.
+        item: ids of items.
+        time: integers, floats, dates, timestamps or ISO text.
         sequence: order of rows at the same time, or of all rows in a log without time; optional, never guessed.
-        file_order: the log has no time, and its rows stand in order.
+        file_order: the log has no time, and its rows are in order.
 
     The columns of a file without a header are called ``1``, ``2``, ``3`` and so on.
     """

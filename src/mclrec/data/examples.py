@@ -1,4 +1,4 @@
-"""Training examples as index arithmetic on the flat arrays: nothing is cut, or listed, before a batch asks for it."""
+"""Training examples as index arithmetic on the flat arrays: histories are cut only when a batch needs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Examples", "Spans", "interactions", "prefixes", "sequences", "whole"
 
 
 class Spans(NamedTuple):
-    """Where some examples lie.
+    """Positions of some examples in the flat arrays.
 
     Attributes:
         users: (B,) user rows.
@@ -30,13 +30,13 @@ class Spans(NamedTuple):
 
     @property
     def lengths(self) -> IntArray:
-        """(B,) input items of each."""
+        """(B,) number of input items of each example."""
         return self.ends - self.starts
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """E stretches of histories: each predicts what came next, once or at every position.
+    """E training examples: spans of histories, with the item after the span or after each of its positions as target.
 
     They are numbered user after user, and within a user by the place where they end, one after the other. So what is
     held goes by users (16 bytes each), however many interactions there are.
@@ -60,11 +60,11 @@ class Examples:
 
     @cached_property
     def num_targets(self) -> int:
-        """Targets of one pass over all examples."""
+        """Number of targets in one pass over all examples."""
         return int(self.at(np.arange(len(self))).lengths.sum()) if self.every_position else len(self)
 
     def at(self, rows: IntArray) -> Spans:
-        """Where some examples lie."""
+        """Positions of some examples in the flat arrays."""
         users = np.searchsorted(self.bounds, rows, side="right") - 1
         ends = rows + self.shifts[users]
         return Spans(users, np.maximum(self.data.offsets[users], ends - self.max_length), ends)
@@ -74,7 +74,7 @@ class Examples:
         return self._cut(rows, 0)
 
     def targets(self, rows: IntArray) -> IntArray:
-        """The next items: (T,) one a position, in the order of ``inputs``, or (B,) one an example."""
+        """The next items: (T,) one per position, in the order of ``inputs``, or (B,) one per example."""
         if self.every_position:
             return self._cut(rows, 1).items
         return self.data.items[self.at(rows).ends].astype(np.int64)
@@ -92,17 +92,17 @@ def prefixes(data: SequenceData, max_length: int) -> Examples:
 
 
 def sequences(data: SequenceData, max_length: int) -> Examples:
-    """One example a user, with a target at each of the last ``max_length`` positions."""
+    """One example per user, with a target at each of the last ``max_length`` positions."""
     return _numbered(data, data.lengths >= 2, data.offsets[1:] - 1, max_length, every_position=True)
 
 
 def interactions(data: SequenceData) -> Examples:
-    """Every item of every user is a target, a user's first too; there is no input: order does not matter."""
+    """Every item of every user is a target, the first one too; there is no input, since order does not matter."""
     return _numbered(data, data.lengths, data.offsets[:-1], 0)
 
 
 def whole(data: SequenceData, max_length: int) -> Examples:
-    """One example a user: the last ``max_length`` items, none of them kept back as a target."""
+    """One example per user: the last ``max_length`` items, without a target."""
     return _numbered(data, data.lengths > 0, data.offsets[1:], max_length)
 
 
@@ -114,6 +114,6 @@ def _numbered(
     *,
     every_position: bool = False,
 ) -> Examples:
-    """``counts[u]`` examples of each user, of which the first ends at ``firsts[u]``."""
+    """Examples by user: ``counts[u]`` of them, the first of which ends at ``firsts[u]``."""
     bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     return Examples(data, bounds, firsts - bounds[:-1], max_length, every_position)

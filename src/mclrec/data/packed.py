@@ -39,7 +39,7 @@ _BLOCK = 1 << 20  # values worked on at a time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packed:
-    """B sequences one after the other.
+    """B sequences of different length, one after the other in a flat array.
 
     Attributes:
         items: (T,) int64 item ids, 1..V, with 0 for a hidden and V+1 for a masked position.
@@ -64,7 +64,7 @@ class Packed:
 
     @property
     def rows(self) -> IntArray:
-        """(T,) which sequence each token belongs to."""
+        """(T,) number of the sequence that each token belongs to."""
         rows: IntArray = np.repeat(np.arange(len(self)), self.lengths)
         return rows
 
@@ -116,7 +116,7 @@ def ranges(starts: IntArray, lengths: IntArray) -> IntArray:
 
 
 def empty(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """(count,) values to be filled in. A large array lies in a file without a name in ``TMPDIR``, which goes with it.
+    """Allocate an array of ``count`` values. A large one lies in an unnamed file in ``TMPDIR`` that is removed with it.
 
     Raises:
         DataError: there is no room for the file.
@@ -142,19 +142,19 @@ def empty(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """0 up to ``count``, a block at a time."""
+    """Slices of a block each that cover 0 up to ``count``."""
     return (slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
 
 
 def spans(offsets: IntArray) -> Iterator[tuple[int, int]]:
-    """Users ``first`` up to ``last`` who have about a block of interactions together; one user is never divided."""
+    """Ranges of users, ``first`` up to ``last``, with about a block of interactions each; no user is split."""
     cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _BLOCK))
     ends = np.unique(np.concatenate([cuts, [0, len(offsets) - 1]])).tolist()
     return pairwise(ends)
 
 
 def counted(values: npt.NDArray[np.integer[Any]], kinds: int) -> IntArray:
-    """(kinds,) how often each of 0..kinds-1 is there."""
+    """(kinds,) number of occurrences of each of 0..kinds-1; `np.bincount` in blocks."""
     counts = np.zeros(kinds, dtype=np.int64)
     for block in blocks(len(values)):
         counts += np.bincount(values[block], minlength=kinds)
@@ -162,7 +162,7 @@ def counted(values: npt.NDArray[np.integer[Any]], kinds: int) -> IntArray:
 
 
 def gathered(table: npt.NDArray[Any], places: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
-    """``table[places]``."""
+    """``table[places]``, computed in blocks."""
     found = empty(len(places), table.dtype)
     for block in blocks(len(places)):
         found[block] = table[places[block]]
@@ -170,7 +170,7 @@ def gathered(table: npt.NDArray[Any], places: npt.NDArray[np.integer[Any]]) -> n
 
 
 def selected(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """``values[mask]``."""
+    """``values[mask]``, computed in blocks."""
     kept, start = empty(int(np.count_nonzero(mask)), values.dtype), 0
     for block in blocks(len(values)):
         some = values[block][mask[block]]

@@ -30,7 +30,7 @@ _KIND, _FORMAT = "mclrec sequences", 1
 
 
 class Vocabulary:
-    """Outside ids in the order of their dense ids: the id at place ``i`` has the dense id ``i + 1``.
+    """Vocabulary of outside ids in the order of their dense ids: the id at place ``i`` has the dense id ``i + 1``.
 
     Ids are all integers or all strings (any Unicode); a mixture becomes strings. They are held in one Arrow
     array, so that millions cost little; the table for look-ups is built when the first one is made.
@@ -153,22 +153,22 @@ class SequenceData:
 
     @property
     def num_users(self) -> int:
-        """U."""
+        """Number of users, U."""
         return len(self.offsets) - 1
 
     @property
     def num_items(self) -> int:
-        """V."""
+        """Number of items, V."""
         return len(self.item_ids)
 
     @property
     def num_interactions(self) -> int:
-        """N."""
+        """Number of interactions, N."""
         return len(self.items)
 
     @property
     def lengths(self) -> IntArray:
-        """(U,) interactions of each user."""
+        """(U,) number of interactions of each user."""
         return np.diff(self.offsets)
 
     def sequence(self, user: int) -> npt.NDArray[np.int32]:
@@ -177,7 +177,7 @@ class SequenceData:
 
     @cached_property
     def popularity(self) -> IntArray:
-        """(V + 1,) interactions of each dense item id; place 0 is zero."""
+        """(V + 1,) number of interactions of each dense item id; place 0 is zero."""
         return counted(self.items, self.num_items + 1)
 
     @cached_property

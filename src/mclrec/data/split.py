@@ -34,7 +34,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """M held-out items, each to be ranked from what its user did before it.
+    """M held-out items, each to be predicted from its user's earlier interactions.
 
     Attributes:
         data: the whole data, held-out items included.
@@ -55,7 +55,7 @@ class Targets:
         return self.data.items[self.places].astype(np.int64)
 
     def histories(self, rows: IntArray, max_length: int | None = None) -> Packed:
-        """What the users of ``rows`` did before the target: the last ``max_length`` items, or all of them."""
+        """Histories before the targets ``rows``: the last ``max_length`` items, or all of them."""
         starts, ends = self.data.offsets[self.users[rows]], self.places[rows]
         if max_length is not None:
             starts = np.maximum(starts, ends - max_length)
@@ -92,9 +92,9 @@ class Split:
 
 
 def leave_one_out(data: SequenceData) -> Split:
-    """Last item of a user is the test target, the last but one the validation target, the rest trains.
+    """Leave-one-out split: a user's last item is the test target, the one before it the validation target.
 
-    Users with fewer than three interactions only train.
+    All earlier items are training data, and so are all items of users with fewer than three.
 
     Raises:
         DataError: no user has three interactions.

@@ -1,4 +1,4 @@
-"""Sizes of a data set as in the paper's tables 2 and 5, and its users of some length."""
+"""Statistics of a data set, as in the paper's tables 2 and 5, and selection of users by sequence length."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Sizes:
 
     @property
     def sparsity(self) -> float:
-        """Empty share of the table of users by items, 0 to 1; a repeat counts as a further cell."""
+        """Share of empty cells in the table of users by items, 0 to 1; a repeat counts as a further cell."""
         return 1 - self.actions / (self.users * self.items) if self.users else 1.0
 
 
@@ -58,7 +58,7 @@ def table5(data: SequenceData) -> list[Sizes]:
 
 
 def of_length(data: SequenceData, shortest: int, longest: int | None = None) -> SequenceData:
-    """Only the users with ``shortest`` to ``longest`` interactions; the catalogue stays whole.
+    """Select the users with ``shortest`` to ``longest`` interactions; the catalogue stays whole.
 
     Raises:
         DataError: there are none.

@@ -1,4 +1,4 @@
-"""Text logs into a DuckDB table: delimited text, JSON lines, one user a line."""
+"""Text logs as DuckDB tables: delimited text, JSON lines, or one user per line."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _first_lines(path: Path) -> tuple[str, str]:
 
 
 def _delimiter(line: str) -> str:
-    """The sign that separates most fields of a line; ``::`` wins, as it cannot be chance."""
+    """The separator that occurs most often in a line; ``::`` wins, as it is never accidental."""
     return "::" if "::" in line else max(",", "\t", ";", "|", key=line.count)
 
 
@@ -123,7 +123,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _is_value(text: str) -> bool:
-    """Whether a field is a number or a date, which no column is called."""
+    """Whether a field is a number or a date, and so not the name of a column."""
     return re.fullmatch(r"[-+]?\d[\d.eE+:TZ\s-]*", text) is not None
 
 
@@ -225,7 +225,7 @@ def _json_error(path: Path) -> DataError:
 
 
 def _load_sequences(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Any]:
-    """One user a line, items in order: rows of user, item and place in the line."""
+    """Load a file of one user per line as rows of user, item and position in the line."""
     connection.execute(
         "CREATE TABLE lines AS SELECT string_split_regex(trim(line, E' \\t\\r'), '\\s+') AS parts "  # noqa: S608 - the path is quoted
         f"FROM read_csv({sql_text(path)}, columns = {{'line': 'VARCHAR'}}, auto_detect = false, header = false, "
@@ -264,7 +264,7 @@ def _typed(
 
 
 def _unfit(connection: duckdb.DuckDBPyConnection, role: str, fits: str) -> tuple[int, int | None]:
-    """How many values of a column do not fit, and the first row of them."""
+    """Number of values of a column that do not fit, and the row of the first."""
     bad = f"{_name(role)} IS NOT NULL AND NOT coalesce({fits}, false)"
     [(count, row)] = connection.execute(f"SELECT count(*), min(rowid) FROM log WHERE {bad}").fetchall()  # noqa: S608 - names are ours
     return count, row

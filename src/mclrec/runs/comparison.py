@@ -1,4 +1,4 @@
-"""Runs side by side, on the same targets, with paired-bootstrap p-values."""
+"""Comparison of runs on the same targets, with paired-bootstrap p-values."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ METRICS = tuple(f"{name}@{k}" for name in ("HR", "NDCG") for k in CUTS)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system: all runs of the same model and settings, which differ in seed.
+    """One system in a comparison: all runs of the same model and settings, which differ in seed.
 
     Attributes:
-        label: name of the model, with the settings that tell it from others of the table.
+        label: name of the model, with the settings in which it differs from others of the table.
         seeds: of its runs.
         metrics: mean over its runs.
         difference: in the tested metric, to the first system; None for the first itself.
@@ -44,7 +44,7 @@ class Row:
 def compare_runs(
     runs: Iterable[Any], *, seen: str = "keep", metric: str = "ndcg@10", part: str = "test"
 ) -> list[Row]:
-    """Compare runs with the first, seeds of the same system taken together.
+    """Compare runs with the first of them; seeds of the same system are averaged.
 
     Args:
         runs: runs on the same data, or their directories; the first is the baseline.

@@ -1,4 +1,4 @@
-"""Train a model by a recipe, measure it under both protocols, write its directory."""
+"""A training run: train a model by a recipe, measure it under both protocols, write its directory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PROTOCOLS: tuple[tuple[str, Seen], ...] = (("U", "keep"), ("F", "drop"))
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """Everything that decides a run.
+    """Request for a training run: everything that decides it.
 
     Attributes:
         data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
@@ -84,7 +84,7 @@ class TrainRequest:
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
-    """Run the request; see `TrainRequest`. Where torchrun started several processes, all of them train one model.
+    """Train as requested. Where torchrun started several processes, all of them train one model.
 
     Raises:
         MclrecError: of any kind that the data, the recipe or the training can cause.
@@ -100,7 +100,7 @@ def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
 def _train(
     request: TrainRequest, device: torch.device, processes: Processes, reporter: Reporter | None
 ) -> Run:
-    """Run the request as one of some processes."""
+    """Train as one of the training processes."""
     processes.broadcast_text(lambda: _check_directory(request))
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
@@ -150,7 +150,7 @@ def _train(
 
 
 def longest_time(data: SequenceData, recipe: Recipe) -> float:
-    """Seconds that a run would take on this machine if it were never stopped early; validation not counted."""
+    """Estimate the seconds of a run on this machine if it is never stopped early; validation not counted."""
     split = make_split(data, "leave-one-out")
     model = build(recipe, split.training, 1)
     if not model.phases():
@@ -162,7 +162,7 @@ def longest_time(data: SequenceData, recipe: Recipe) -> float:
 
 
 def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
-    """The model as initialised by the seed."""
+    """Build the model with weights initialised by the seed."""
     model_class = registry.model_class(recipe.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, Stream.INITIALISATION).integers(1 << 62)))
@@ -178,7 +178,7 @@ def measure(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> dict[str, Any]:
-    """Test metrics under both protocols; writes the exact ranks beside the model."""
+    """Measure test metrics under both protocols; writes the exact ranks beside the model."""
     results = {}
     for label, seen in _PROTOCOLS:
         result = evaluate(
@@ -191,7 +191,7 @@ def measure(
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU if there is one.
+    """Return the device of a name; ``auto`` takes a GPU if there is one.
 
     Raises:
         ConfigError: no such device, or none on this machine.
@@ -206,7 +206,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _check_words(request: TrainRequest) -> None:
-    """Find mistakes that need no data."""
+    """Find the mistakes that can be found before data are read."""
     resolve(request.model, None, request.recipe, request.settings)
     if request.shard_items and not registry.model_class(request.model).supports_sharding:
         able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
@@ -219,7 +219,7 @@ def _check_words(request: TrainRequest) -> None:
 
 
 def _check_directory(request: TrainRequest) -> str:
-    """Find out before data are read, which may take long, whether the directory can be used; its name."""
+    """Check, before data are read, that the directory can be used; return its name."""
     if request.out is None or not request.out.exists():
         return str(request.out)
     if not request.out.is_dir():
@@ -231,7 +231,7 @@ def _check_directory(request: TrainRequest) -> str:
 
 @contextmanager
 def _made(directory: Path) -> Iterator[None]:
-    """A directory; it goes again if the block fails and has left it empty."""
+    """Make a directory; it is removed if the block fails and has left it empty."""
     directory.mkdir(parents=True, exist_ok=True)
     try:
         yield
@@ -245,7 +245,7 @@ def _made(directory: Path) -> Iterator[None]:
 def _tracked(
     request: TrainRequest, recipe: Recipe, directory: Path, reporter: Reporter | None
 ) -> Iterator[Reporter]:
-    """Who is told about the run: the reporter that was given, and the tracker that was asked for."""
+    """Reporters of the run: the one that was given, and the tracker that was asked for."""
     given = reporter or SilentReporter()
     if request.track is None:
         yield given
@@ -262,7 +262,7 @@ def _tracked(
 
 
 def _directory(request: TrainRequest, data_name: str) -> Path:
-    """Where the run goes: what was given, or a free directory under ``runs/``."""
+    """Directory of the run: what was given, or a free one under ``runs/``."""
     if request.out is not None:
         return request.out
     stem = Path("runs") / f"{data_name}-{request.model}-seed{request.seed}"

@@ -1,4 +1,4 @@
-"""Processes that share work: locks that a process cannot keep when it dies, workers that end with their parent."""
+"""Worker processes: file locks that are released when a process dies, and workers that end with their parent."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from filelock import FileLock, Timeout
 __all__ = ["Workers", "is_held", "lock_of", "usual_count"]
 
 _GRACE = 60.0
-"""Seconds that a worker has for its checkpoint."""
+"""Seconds that a worker is given to write its checkpoint."""
 
 _POLL = 1.0
 _REVIVALS = 3
-"""How often a worker that was killed is replaced, for each that was asked for."""
+"""Number of times that a killed worker is replaced, per worker."""
 
 _MOST = 4
-"""Workers that nobody asked for; each has its own copy of model and optimiser."""
+"""Most workers by default; each has its own copy of model and optimiser."""
 
 
 def usual_count() -> int:
-    """Workers where nobody says how many: one a thread that torch may use, but one where there is a GPU.
+    """Default number of workers: one per thread that torch may use, but one where there is a GPU.
 
     Models of this size gain nothing by a second thread (MCLRec on complete-journey: 8.9 s an epoch with two, 9.2 s with
     one), so a process a core does as many runs at a time as there are cores.
@@ -39,13 +39,13 @@ def usual_count() -> int:
 
 
 def lock_of(directory: Path) -> FileLock:
-    """Held by whoever works in ``directory``; the system lets go of it when its process ends."""
+    """Lock of a directory that is worked in; the system releases it when its process ends."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(directory.with_name(f".{directory.name}.lock"))
 
 
 def is_held(directory: Path) -> bool:
-    """Whether somebody works in ``directory``."""
+    """Whether a process works in ``directory``."""
     try:
         with lock_of(directory).acquire(timeout=0):
             return False
@@ -54,7 +54,7 @@ def is_held(directory: Path) -> bool:
 
 
 class Workers:
-    """Processes that do the same until nothing is left; while entered they run, then they are asked to stop.
+    """Pool of processes that run the same function until it returns; leaving the ``with`` block stops them.
 
     They leave Ctrl-C to this process, which stops them by SIGTERM, and share the processor's cores.
 
@@ -88,11 +88,11 @@ class Workers:
 
     @property
     def alive(self) -> bool:
-        """Whether one still works."""
+        """Whether any worker still runs."""
         return any(process.is_alive() for process in self._processes)
 
     def revive(self) -> None:
-        """Replace those that a signal has killed, some times; one that ended by itself has nothing left to do."""
+        """Replace workers that a signal has killed, up to a limit; one that ended by itself has nothing left to do."""
         for place, process in enumerate(self._processes):
             if (process.exitcode or 0) < 0 and self._revivals < _REVIVALS * self.count:
                 self._revivals += 1
@@ -105,7 +105,7 @@ class Workers:
 
 
 def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: int) -> None:
-    """``target`` in a process that ends with its parent and leaves Ctrl-C to it."""
+    """Run ``target`` in a process that ends with its parent and leaves Ctrl-C to it."""
     os.setsid()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
