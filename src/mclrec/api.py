@@ -223,7 +223,7 @@ def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Pa
 
     if not places:
         raise ConfigError(
-            "write_report needs a run, its directory, or the directory of what `reproduce` wrote"
+            "write_report needs a run, the directory of a run, or of what `reproduce` wrote"
         )
     return write([open_run(place).directory for place in places], None if out is None else Path(out))
 

@@ -24,9 +24,9 @@ def run(trained: Run, tmp_path: Path) -> Run:
 
 def test_what_a_run_says_cannot_be_changed(trained: Run) -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        trained.info.seed = 2  # type: ignore[misc]
+        trained.info.seed = 2
     with pytest.raises(ValidationError, match="frozen"):
-        trained.record.status = "interrupted"  # type: ignore[misc]
+        trained.record.status = "interrupted"
     assert trained.record.finished
     assert trained.record.test["U"].protocol.label == "U"
 
