@@ -14,7 +14,7 @@ from mclrec.experiments.paper import paper_protocol, table3
 from mclrec.experiments.reproduction import TARGETS
 from mclrec.experiments.results_table import ResultTable, TableCell, markdown, ranks_of
 from mclrec.recipes import resolve
-from mclrec.runs.command import setting_words
+from mclrec.runs.request import setting_words
 from mclrec.runs.run import LABELS
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")

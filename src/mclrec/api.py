@@ -18,8 +18,8 @@ from mclrec.models.registry import Entry
 from mclrec.models.registry import register as register_model
 from mclrec.runs.comparison import compare_runs as compare
 from mclrec.runs.remeasure import evaluate_run as evaluate
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
-from mclrec.runs.training_run import TrainRequest
 from mclrec.runs.training_run import train as run_request
 from mclrec.serving.predictor import Model
 from mclrec.training.reporting import ProgressReporter
@@ -222,9 +222,7 @@ def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Pa
     from mclrec.report.page import write_report as write
 
     if not places:
-        raise ConfigError(
-            "write_report needs a run, the directory of a run, or of what `reproduce` wrote"
-        )
+        raise ConfigError("write_report needs a run, the directory of a run, or of what `reproduce` wrote")
     return write([open_run(place).directory for place in places], None if out is None else Path(out))
 
 

@@ -10,8 +10,9 @@ from tests.cli.conftest import Cli
 from tests.helpers import tiny_data
 
 from mclrec.cli.commands import demo
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 from mclrec.training.reporting import Reporter
 
 DATA = tiny_data(users=demo._HOUSEHOLD + 5, shortest=6)

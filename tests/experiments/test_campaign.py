@@ -15,7 +15,7 @@ from mclrec.experiments import planned_runs
 from mclrec.experiments.campaign import Progress, distinct, run_campaign, state_of
 from mclrec.experiments.planned_runs import ERROR_FILE, PlannedRun, RunStore, do_runs
 from mclrec.runs import training_run
-from mclrec.runs.training_run import TrainRequest
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.workers import lock_of
 
 SMALL = {"epochs": 2, "hidden_size": 8, "batch_size": 16}

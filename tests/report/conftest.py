@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from tests.helpers import tiny_data, write_log
 
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ from mclrec.data.columns import Columns
 from mclrec.data.loading import load
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 
 SASREC: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "batch_size": 16, "epochs": 2}
 READING = Reading(min_count=1, columns=Columns(user="user", item="item", time="time"))

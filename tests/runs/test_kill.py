@@ -15,8 +15,9 @@ import torch
 from tests.runs.conftest import SASREC, log_source
 
 from mclrec.models.tensors import load_tensors
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 from mclrec.serving.predictor import Model
 
 # It never ends by itself, and writes a checkpoint at each step.

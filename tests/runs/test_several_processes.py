@@ -17,8 +17,9 @@ from tests.runs.test_kill import ENDLESS, essence, wait_for
 
 from mclrec.cli.launch import run_processes
 from mclrec.errors import LOST_STATUS
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 
 STILL = {"dropout": 0.0, "attention_dropout": 0.0}
 SECONDS = 30

@@ -16,8 +16,9 @@ from tests.runs.test_several_processes import STILL, close, kill, words
 from mclrec.cli.launch import run_processes
 from mclrec.errors import ConfigError
 from mclrec.models.storage import load_model
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 
 PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 

@@ -11,8 +11,9 @@ from tests.cli.conftest import run_main
 from tests.runs.conftest import SASREC, log_source, start
 
 from mclrec.errors import ConfigError
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 from mclrec.training import tracking
 
 needs_tensorboard = pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")

@@ -22,9 +22,9 @@ from mclrec.errors import ConfigError, MclrecError
 from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
 from mclrec.files import write_text
 from mclrec.recipes import Recipe, resolve
-from mclrec.runs.command import begin_or_resume, train_command
+from mclrec.runs.request import TrainRequest, begin_or_resume, train_command
 from mclrec.runs.run import Run
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.training_run import train
 from mclrec.runs.workers import lock_of
 
 __all__ = [

@@ -157,7 +157,7 @@ def reproduce(
         workers: number of processes; None for `mclrec.runs.workers.usual_count`.
         minutes: time after which it stops.
         show: called with the progress.
-        track: what runs are tracked with; see `mclrec.runs.training_run.TrainRequest`.
+        track: what runs are tracked with; see `mclrec.runs.request.TrainRequest`.
 
     Raises:
         ConfigError, DataError: as `make_plan`; the tracker is unknown or not installed.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 
 from mclrec.data.datasets import known_as
 from mclrec.data.loading import load
-from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, make_split
 from mclrec.distributed.group import process_group
@@ -28,59 +27,20 @@ from mclrec.models.base import Recommender
 from mclrec.models.storage import FORMAT, load_model, save_model
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
-from mclrec.runs.command import train_command
 from mclrec.runs.model_card import model_card
+from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
 from mclrec.runs.warm_start import warm_start
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.tracking import TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
 
-__all__ = ["TrainRequest", "longest_time", "resolve_device", "train"]
+__all__ = ["longest_time", "resolve_device", "train"]
 
 _FREE = {"epochs", "patience", "checkpoint_minutes"}
 """Settings of training that may change between a run and its resumption."""
 
 _PROTOCOLS: tuple[tuple[str, Seen], ...] = (("U", "keep"), ("F", "drop"))
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRequest:
-    """Request for a training run: everything that decides it.
-
-    Attributes:
-        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
-        model: name of a registered model.
-        recipe: section or file; None for the data set's own.
-        settings: go before the recipe's.
-        seed: of everything random.
-        out: directory; None for a free one under ``runs/``.
-        device: auto, cpu or cuda.
-        resume: go on from the directory's checkpoint.
-        warm_start: earlier run, or its directory, whose model training starts from.
-        split: leave-one-out or time.
-        command: for the record; made up from the rest if None.
-        measured: whether test targets are ranked at the end; a search must not look at them.
-        track: what the run is tracked with beside its history; None for nothing.
-        shard_items: whether the item table is sharded by rows among the processes, instead of whole in each.
-        reading: how a log is read; data that are prepared already take none.
-    """
-
-    data: Any
-    model: str = "mclrec"
-    recipe: str | Path | None = None
-    settings: Mapping[str, Any] | None = None
-    seed: int = 1
-    out: Path | None = None
-    device: str = "auto"
-    resume: bool = False
-    warm_start: Any = None
-    split: str = "leave-one-out"
-    command: str | None = None
-    measured: bool = True
-    track: str | None = None
-    shard_items: bool = False
-    reading: Reading = field(default_factory=Reading)
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:

@@ -13,8 +13,8 @@ import optuna
 
 from mclrec.data.origin import Origin
 from mclrec.errors import MclrecError
-from mclrec.runs.command import begin_or_resume, train_command
-from mclrec.runs.training_run import TrainRequest, train
+from mclrec.runs.request import TrainRequest, begin_or_resume, train_command
+from mclrec.runs.training_run import train
 from mclrec.search.study import ClaimedTrial, Plan, Search
 from mclrec.training.reporting import EpochRecord, SilentReporter
 

@@ -39,7 +39,8 @@ def demo(
     from mclrec.data.loading import load
     from mclrec.report.page import write_report
     from mclrec.runs.comparison import compare_runs
-    from mclrec.runs.training_run import TrainRequest, train
+    from mclrec.runs.request import TrainRequest
+    from mclrec.runs.training_run import train
     from mclrec.training.reporting import ProgressReporter
 
     console = Console(highlight=False)

@@ -35,8 +35,8 @@ from mclrec.cli.options import (
 from mclrec.cli.tables import output, print_metrics
 
 if TYPE_CHECKING:
+    from mclrec.runs.request import TrainRequest
     from mclrec.runs.run import Run
-    from mclrec.runs.training_run import TrainRequest
 
 
 @app.command(
@@ -104,7 +104,7 @@ def train(
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
     from mclrec.recipes import parse_setting
-    from mclrec.runs.training_run import TrainRequest
+    from mclrec.runs.request import TrainRequest
 
     columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     request = TrainRequest(

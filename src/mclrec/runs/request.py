@@ -1,0 +1,108 @@
+"""Requests for training runs: what decides a run, the command line for it, and how an interrupted one is resumed."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mclrec.data.origin import Origin, Reading
+
+__all__ = ["TrainRequest", "begin_or_resume", "setting_words", "train_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """Request for a training run: everything that decides it.
+
+    Attributes:
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
+        model: name of a registered model.
+        recipe: section or file; None for the data set's own.
+        settings: go before the recipe's.
+        seed: of everything random.
+        out: directory; None for a free one under ``runs/``.
+        device: auto, cpu or cuda.
+        resume: go on from the directory's checkpoint.
+        warm_start: earlier run, or its directory, whose model training starts from.
+        split: leave-one-out or time.
+        command: for the record; made up from the rest if None.
+        measured: whether test targets are ranked at the end; a search must not look at them.
+        track: what the run is tracked with beside its history; None for nothing.
+        shard_items: whether the item table is sharded by rows among the processes, instead of whole in each.
+        reading: how a log is read; data that are prepared already take none.
+    """
+
+    data: Any
+    model: str = "mclrec"
+    recipe: str | Path | None = None
+    settings: Mapping[str, Any] | None = None
+    seed: int = 1
+    out: Path | None = None
+    device: str = "auto"
+    resume: bool = False
+    warm_start: Any = None
+    split: str = "leave-one-out"
+    command: str | None = None
+    measured: bool = True
+    track: str | None = None
+    shard_items: bool = False
+    reading: Reading = field(default_factory=Reading)
+
+
+def train_command(
+    data: Origin | str,
+    model: str,
+    seed: int,
+    *,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    split: str = "leave-one-out",
+    warm_start: str | None = None,
+) -> str:
+    """Command line that does a training run.
+
+    Args:
+        data: where the data come from, or what names them.
+        model: name of a registered model.
+        seed: of everything random.
+        recipe: section or file; None for the data set's own.
+        settings: go before the recipe's.
+        split: leave-one-out or time.
+        warm_start: directory of the earlier run that training starts from.
+    """
+    words = ["mclrec", "train", *([data] if isinstance(data, str) else data.words())]
+    words += ["--model", model, "--seed", str(seed)]
+    if recipe is not None:
+        words += ["--recipe", str(recipe)]
+    if split != "leave-one-out":
+        words += ["--split", split]
+    words += setting_words(settings or {})
+    if warm_start is not None:
+        words += ["--warm-start", warm_start]
+    return shlex.join(words)
+
+
+def setting_words(settings: Mapping[str, Any]) -> list[str]:
+    """Words ``--set KEY=VALUE`` for each setting, as they are read back."""
+    return [
+        word for key, value in settings.items() for word in ("--set", f"{key.rstrip('_')}={_text(value)}")
+    ]
+
+
+def begin_or_resume(directory: Path) -> bool:
+    """Return whether a run in ``directory`` has a checkpoint to resume from; a directory without one is removed."""
+    resume = (directory / "checkpoint" / "state.safetensors").exists()
+    if not resume:
+        shutil.rmtree(directory, ignore_errors=True)
+    return resume
+
+
+def _text(value: Any) -> str:
+    """A value as ``--set`` reads it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
