@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -20,10 +20,10 @@ class Plugins:
     Args:
         group: of entry points, such as ``mclrec.models``.
         kind: what is added, for messages.
-        registered: what is registered so far, by name; the modules add to it.
+        registered: returns what is registered so far, by name; the modules add to it.
     """
 
-    def __init__(self, group: str, kind: str, registered: Mapping[str, Any]) -> None:
+    def __init__(self, group: str, kind: str, registered: Callable[[], Mapping[str, Any]]) -> None:
         self._group, self._kind, self._registered = group, kind, registered
 
     @cached_property
@@ -33,7 +33,7 @@ class Plugins:
 
     def names(self) -> list[str]:
         """All names: what is registered, then what installed packages add; imports nothing."""
-        return list(dict.fromkeys([*self._registered, *(point.name for point in self._points)]))
+        return list(dict.fromkeys([*self._registered(), *(point.name for point in self._points)]))
 
     def load(self, name: str) -> None:
         """Import the module that registers ``name``, if the name is not registered yet and a package adds it.
@@ -41,7 +41,7 @@ class Plugins:
         Raises:
             ConfigError: the module cannot be imported, or does not register the name.
         """
-        if name not in self._registered:
+        if name not in self._registered():
             for point in [point for point in self._points if point.name == name][:1]:
                 self._import(point)
 
@@ -52,7 +52,7 @@ class Plugins:
                 self._import(point)
             except ConfigError as problem:
                 warnings.warn(str(problem), MclrecWarning, stacklevel=3)
-        return list(self._registered)
+        return list(self._registered())
 
     def _import(self, point: EntryPoint) -> None:
         try:
@@ -60,7 +60,7 @@ class Plugins:
         except Exception as problem:
             reason = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
         else:
-            if point.name in self._registered:
+            if point.name in self._registered():
                 return
             reason = "it does not register that name"
         owner = point.dist.name if point.dist else "an installed package"

@@ -140,7 +140,7 @@ def test_evaluate_repeats_the_numbers_of_training(cli: Cli, world: Path, seen: s
 
 
 def test_evaluate_prints_cuts_and_protocol(cli: Cli, world: Path) -> None:
-    found = cli("evaluate", "sasrec", "--split", "validation", "--k", 1, "--k", 3)
+    found = cli("evaluate", "sasrec", "--part", "validation", "--k", 1, "--k", 3)
     assert found.err == ""
     header, row, about = found.out.splitlines()
     assert header.split() == ["HR@1", "HR@3", "NDCG@1", "NDCG@3", "MRR@1", "MRR@3"]

@@ -66,7 +66,7 @@ def test_data_that_moved_are_named(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="no such model directory"):
+    with pytest.raises(ModelFileError, match="no such run directory"):
         evaluate_run(tmp_path / "gone")
     (run.directory / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelFileError, match=r"model\.safetensors: damaged"):

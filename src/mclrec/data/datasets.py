@@ -80,7 +80,7 @@ class Dataset:
 
 
 _DATASETS: dict[str, Dataset] = {}
-_PLUGINS = Plugins("mclrec.datasets", "data set", _DATASETS)
+_PLUGINS = Plugins("mclrec.datasets", "data set", lambda: _DATASETS)
 
 
 def register_dataset(

@@ -63,7 +63,7 @@ class ModelSummary:
 
 
 _MODELS: dict[str, Entry] = {}
-_PLUGINS = Plugins("mclrec.models", "model", _MODELS)
+_PLUGINS = Plugins("mclrec.models", "model", lambda: _MODELS)
 
 
 def register(name: str, entry: Entry) -> None:
