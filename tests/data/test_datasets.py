@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from mclrec.data import datasets
-from mclrec.data.datasets import dataset, locate
+from mclrec.data.columns import Columns
+from mclrec.data.datasets import dataset, dataset_names, known_as, locate, register_dataset
 from mclrec.data.loading import load
-from mclrec.errors import DataError
+from mclrec.errors import ConfigError, DataError
+from mclrec.files import sha256_file
 
 TEXT = b"1 1 2 3\n2 2 1\n"
 
@@ -113,3 +115,56 @@ def test_a_path_is_prepared_and_a_saved_directory_loaded(tmp_path: Path) -> None
     assert load(tmp_path / "saved").fingerprint == data.fingerprint
     with pytest.raises(DataError, match="is prepared already"):
         load(tmp_path / "saved", min_count=2)
+
+
+@pytest.fixture
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "_DATASETS", dict(datasets._DATASETS))
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_data_set_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("who,what,user,item,time\n" + "a,x,1,2,3\nb,y,1,2,4\na,y,1,2,5\n")
+    about = {"address": path, "sha256": sha256_file(path), "columns": Columns(user="who", item="what")}
+    register_dataset("mine", **about)  # type: ignore[arg-type]
+    register_dataset("mine", **about)  # type: ignore[arg-type]  # a module may be imported twice
+    data = load("mine")
+    assert (data.name, data.num_users, data.num_items) == ("mine", 2, 2)
+    assert data.provenance.words() == ["mine"]
+    assert known_as(data) == "mine"  # it states no fingerprint: its checked file, read by default options
+    data.save(tmp_path / "saved")
+    assert known_as(load(tmp_path / "saved")) == "mine"
+    assert known_as(load(path, min_count=1, columns=Columns(user="who", item="what"))) is None
+    assert known_as(load("mine", columns=Columns(user="user", item="item"))) is None
+    assert dataset_names()[-1] == "mine"
+    with pytest.raises(ConfigError, match=r"named 'mine' is registered already: .*log\.csv"):
+        register_dataset("mine", address="other.csv", sha256="0" * 64)
+    with pytest.raises(ConfigError, match="named 'beauty' is registered already"):
+        register_dataset("beauty", **about)  # type: ignore[arg-type]
+    path.write_text("who,what,time\n")
+    with pytest.raises(DataError, match=r"log\.csv: not the file of 'mine': sha256"):
+        load("mine")
+    path.unlink()
+    with pytest.raises(
+        DataError, match=r"log\.csv: no such file; install the package that brings 'mine' again"
+    ):
+        load("mine")
+
+
+@pytest.mark.parametrize("name", ["", " mine", "a/b", "log.csv", "parts*", "C:\\data"])
+def test_what_could_be_a_path_is_no_name(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be the name of a data set"):
+        register_dataset(name, address="log.csv", sha256="0" * 64)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_stated_fingerprint_recognises_the_log_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "anything.txt"
+    path.write_bytes(TEXT)
+    data = load(path, min_count=1)
+    assert known_as(data) is None
+    register_dataset(
+        "stated", address="https://example.org/log.txt", sha256="0" * 64, fingerprint=data.fingerprint
+    )
+    assert known_as(data) == "stated"
