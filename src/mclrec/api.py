@@ -123,7 +123,7 @@ def tune(
     track: str | None = None,
     **settings: Any,
 ) -> Outcome:
-    """Search for a model's best settings by validation; called again, it goes on. See `mclrec.search.tuning.tune`.
+    """Search for a model's best settings by validation; called again with the same storage, the search continues.
 
     Workers are processes: a script that calls this does so under ``if __name__ == "__main__":``.
 

@@ -89,4 +89,5 @@ def test_no_trial_is_lost(tmp_path: Path) -> None:
         lines = [json.loads(line)["epoch"] for line in (path / "history.jsonl").read_text().splitlines()]
         assert lines == list(range(1, len(lines) + 1))
     assert resolve("sasrec", "", folder / "best.toml").config.hidden_size == 8  # type: ignore[attr-defined]
-    assert f"mclrec train {log} --model sasrec --seed 1 --recipe {folder / 'best.toml'}" in second.stdout
+    words = f"{log} --min-count 1 --model sasrec --seed 1 --recipe {folder / 'best.toml'}"
+    assert f"mclrec train {words}" in second.stdout
