@@ -56,8 +56,8 @@ test-abuse: $(VENV)/.has-test ## what hostile and broken clients send to mclrec 
 .PHONY: test-onnx
 test-onnx: $(VENV)/.has-test $(ONNX_VENV)/.has-onnx ## answer by an export in an environment that has no torch
 	rm -rf $(ONNX_VENV)/run
-	$(BIN)/python -m tests.serving.onnx_export $(ONNX_VENV)/run
-	MCLREC_ONNX_EXPORT=$(ONNX_VENV)/run/onnx $(ONNX_VENV)/bin/python -m pytest -m onnx tests/serving/test_without_torch.py
+	$(BIN)/python -m tests.inference.onnx_export $(ONNX_VENV)/run
+	MCLREC_ONNX_EXPORT=$(ONNX_VENV)/run/onnx $(ONNX_VENV)/bin/python -m pytest -m onnx tests/inference/test_without_torch.py
 
 .PHONY: test-spark
 test-spark: .venv-spark/.has-spark ## run the tests of preparation on Spark, in an environment of its own; needs Java 17
@@ -145,7 +145,7 @@ $(VENV)/.has-%: $(VENV)/.has-torch $(SPECIFICATION)
 	@touch $@
 
 # What answers by an export, and no torch: our own needs are therefore named here, not taken from pyproject.toml.
-ONNX_PACKAGES := numpy pyarrow onnxruntime faiss-cpu hypothesis pytest
+ONNX_PACKAGES := numpy pyarrow onnxruntime faiss-cpu filelock hypothesis pytest
 $(ONNX_VENV)/.has-onnx: $(SPECIFICATION)
 	"$(PYTHON)" -m venv $(ONNX_VENV)
 	$(ONNX_VENV)/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt $(ONNX_PACKAGES)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.serving.onnx_export import save_run
+from tests.inference.onnx_export import save_run
 
 SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars", "optuna", "tensorboard")
 

@@ -68,7 +68,7 @@ __all__ = [
 
 _ALONE = {
     "Entry": "mclrec.models.registry",
-    "Model": "mclrec.serving.predictor",
+    "Model": "mclrec.inference.model",
     "datasets": "mclrec.data.datasets",
     "register_dataset": "mclrec.data.datasets",
 }

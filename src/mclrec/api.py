@@ -14,6 +14,7 @@ from mclrec.data.datasets import datasets, register_dataset
 from mclrec.data.loading import load, prepare
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.errors import ConfigError, unknown_name
+from mclrec.inference.model import Model
 from mclrec.models.registry import Entry
 from mclrec.models.registry import register as register_model
 from mclrec.runs.comparison import compare_runs as compare
@@ -21,7 +22,6 @@ from mclrec.runs.remeasure import evaluate_run as evaluate
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
 from mclrec.runs.training_run import train as run_request
-from mclrec.serving.predictor import Model
 from mclrec.training.reporting import ProgressReporter
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def export(
     Raises:
         MclrecError: the model cannot be exported in this way, or an extra is not installed.
     """
-    from mclrec.serving.export import export_onnx, export_vectors
+    from mclrec.inference.exporter import export_onnx, export_vectors
 
     directory, place = open_run(run).directory, None if out is None else Path(out)
     if format == "onnx" and users is None:

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from tests.runs.conftest import SASREC, log_source
 
+from mclrec.inference.model import Model
 from mclrec.models.tensors import load_tensors
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
-from mclrec.serving.predictor import Model
 
 # It never ends by itself, and writes a checkpoint at each step.
 ENDLESS = SASREC | {"epochs": 100_000, "patience": 100_000, "checkpoint_minutes": 0}

@@ -17,12 +17,12 @@ from mclrec import __version__
 from mclrec.data.loading import prepare
 from mclrec.errors import ConfigError, DataError, MclrecError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
+from mclrec.inference.model import Model
 from mclrec.models.tensors import load_tensors
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import resolve_device, train
-from mclrec.serving.predictor import Model
 from mclrec.training.reporting import SilentReporter
 
 

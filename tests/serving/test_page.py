@@ -26,12 +26,12 @@ from tests.helpers import tiny_data
 import mclrec
 from mclrec.data.sequences import OutsideId, Vocabulary
 from mclrec.errors import MclrecWarning
-from mclrec.serving.rest.app import make_app
+from mclrec.inference.runtime import load_runtime
 from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.metrics import Metrics
-from mclrec.serving.rest.models import Models
+from mclrec.serving.rest.model_store import ModelStore
+from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
-from mclrec.serving.service import load_service
+from mclrec.serving.rest.telemetry import Metrics
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -92,7 +92,7 @@ class Running:
     """A service in a thread, on a port of its own, which it keeps when it is stopped and started again."""
 
     def __init__(self, directory: Path, key: str | None = None) -> None:
-        self._service = load_service(directory)
+        self._service = load_runtime(directory)
         self._keys = None if key is None else Keys([key])
         self._port = 0
         self.start()
@@ -111,7 +111,7 @@ class Running:
 
     async def _serve(self, listening: socket.socket) -> None:
         settings, metrics = Settings.of(deadline=30), Metrics()  # the machine may be busy
-        models = Models(lambda: self._service, self._service, settings, metrics)
+        models = ModelStore(lambda: self._service, self._service, settings, metrics)
         app = make_app(models, settings, metrics, self._keys)
         config = uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from mclrec.inference.queries import Recommendation
     from mclrec.runs.comparison import Row
-    from mclrec.serving.predictor import Recommendation
 
 __all__ = ["output", "plain_table", "print_comparison", "print_metrics", "print_recommendations"]
 

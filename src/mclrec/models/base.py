@@ -140,6 +140,21 @@ class VectorRecommender(Recommender):
         """
         raise ConfigError(f"{type(self).__name__} cannot be exported: it defines no padded_query_vectors")
 
+    def padded_user_query_vectors(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:  # noqa: ARG002
+        """`padded_query_vectors` of given users, for models that need users.
+
+        Args:
+            items: (B, L) left-aligned, zeros after each history's end; L <= n.
+            lengths: (B,) at least 1.
+            users: (B,) dense ids, 0 for an unknown user.
+
+        Raises:
+            ConfigError: the model has none.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} cannot be exported: it defines no padded_user_query_vectors"
+        )
+
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""
         return self.items().scores(self.query_vectors(histories))

@@ -75,14 +75,21 @@ class BPR(VectorRecommender):
         means = nn.functional.embedding_bag(
             histories.items, self.item_vectors.weight, offsets, include_last_offset=True, mode="mean"
         )
-        known = (histories.users > 0).unsqueeze(1)
-        return torch.where(known, self.user_vectors(histories.users), means)
+        return self._of_users(histories.users, means)
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
         there = (items > 0).unsqueeze(2)
         means: Tensor = (self.item_vectors(items) * there).sum(1) / lengths.unsqueeze(1)
         return means
+
+    def padded_user_query_vectors(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        """Vectors of known users, means of others; implements `VectorRecommender.padded_user_query_vectors`."""
+        return self._of_users(users, self.padded_query_vectors(items, lengths))
+
+    def _of_users(self, users: Tensor, means: Tensor) -> Tensor:
+        """(B, d) vectors of known users; of others, ``means``."""
+        return torch.where((users > 0).unsqueeze(1), self.user_vectors(users), means)
 
     def items(self) -> ItemTable:
         """The item vectors and biases."""

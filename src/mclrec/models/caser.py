@@ -113,9 +113,13 @@ class Caser(VectorRecommender):
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
+        return self.padded_user_query_vectors(items, lengths, torch.zeros_like(lengths))
+
+    def padded_user_query_vectors(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        """(B, 2 d) from padded histories; implements `VectorRecommender.padded_user_query_vectors`."""
         places = lengths[:, None] - self.max_length + torch.arange(self.max_length, device=items.device)
         newest = items.gather(1, places.clamp(min=0))
-        return self._queries(torch.where(places >= 0, newest, 0), torch.zeros_like(lengths))
+        return self._queries(torch.where(places >= 0, newest, 0), users)
 
     def _queries(self, items: Tensor, users: Tensor) -> Tensor:
         """(B, 2 d) from whole windows (B, L), zeros before the oldest item."""

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import Vocabulary
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
-from mclrec.errors import MclrecError, ModelFileError, invalid_value
+from mclrec.errors import ConfigError, MclrecError, ModelFileError, invalid_value
 from mclrec.files import write_json
 from mclrec.models import registry
 from mclrec.models.base import Recommender
@@ -37,7 +37,7 @@ from mclrec.models.directory import (
 )
 from mclrec.models.tensors import read_tensors, save_tensors
 
-__all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "save_model"]
+__all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "resolve_device", "save_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,21 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
         complaint = str(problem).splitlines()[-1].strip()
         raise ModelFileError(f"{directory / TENSORS}: does not fit {CONFIG}: {complaint}") from None
     return LoadedModel(info["model"], model.to(device).eval(), items, counts, users, info, checksum)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        ConfigError: no such device, or none on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device {name!r}: auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda: this machine has none that torch can use; use --device cpu")
+    return torch.device(name)
 
 
 def _build(path: Path, info: Mapping[str, Any]) -> Recommender:

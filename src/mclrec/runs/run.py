@@ -18,7 +18,7 @@ from mclrec.files import read_json
 from mclrec.models.directory import CONFIG, read_config
 
 if TYPE_CHECKING:
-    from mclrec.serving.predictor import Model
+    from mclrec.inference.model import Model
 
 __all__ = [
     "LABELS",
@@ -218,7 +218,7 @@ class Run:
     @property
     def model(self) -> Model:
         """The trained model, loaded."""
-        from mclrec.serving.predictor import Model
+        from mclrec.inference.model import Model
 
         return Model.load(self.directory)
 

@@ -24,7 +24,7 @@ from mclrec.evaluation.ranking import evaluate
 from mclrec.files import write_json, write_text
 from mclrec.models import registry
 from mclrec.models.base import Recommender
-from mclrec.models.storage import FORMAT, load_model, save_model
+from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.model_card import model_card
@@ -148,21 +148,6 @@ def measure(
             result.save_ranks(ranks_path(directory, "test", label))
         results[label] = result.to_json()
     return {"test": results}
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` takes a GPU if there is one.
-
-    Raises:
-        ConfigError: no such device, or none on this machine.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise ConfigError(f"unknown device {name!r}: auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda: this machine has none that torch can use; use --device cpu")
-    return torch.device(name)
 
 
 def _check_words(request: TrainRequest) -> None:

@@ -1,1 +1,1 @@
-"""A trained model in use."""
+"""A trained model as a service: REST, and the page to try it in."""

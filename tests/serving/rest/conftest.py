@@ -1,4 +1,4 @@
-"""A model that can be foreseen, a service around it, and model directories for real processes."""
+"""A model whose answers are known, a service around it, and model directories for real processes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ import numpy as np
 import pytest
 import torch
 
+from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import EvaluationError
+from mclrec.inference.catalogue import Catalogue
+from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.runtime import Runtime
+from mclrec.inference.top_k import FloatArray
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.storage import save_model
-from mclrec.serving.catalogue import Catalogue
-from mclrec.serving.engine import Answer, Question
-from mclrec.serving.service import Service
 
 ITEMS = 40
 NAMES = [f"item {number:02d}" for number in range(1, ITEMS + 1)]
@@ -32,7 +34,7 @@ NAMES = [f"item {number:02d}" for number in range(1, ITEMS + 1)]
 
 @dataclass
 class Counting:
-    """The score of an item is how much larger it is than the sum of the history, around the catalogue."""
+    """The score of an item is how much larger it is than the sum of history and user, around the catalogue."""
 
     num_items: int = ITEMS
     max_length: int = 5
@@ -43,34 +45,42 @@ class Counting:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+    def answer(self, queries: Sequence[DenseQuery]) -> list[Ranked]:
         self.gate.wait(20)
-        self.batches.append(len(questions))
-        return [self._one(question) for question in questions]
+        self.batches.append(len(queries))
+        return [self._one(query) for query in queries]
 
-    def _one(self, question: Question) -> Answer:
-        if question.history.tolist() == [13, 13, 13]:
+    def _one(self, query: DenseQuery) -> Ranked:
+        if query.history.tolist() == [13, 13, 13]:
             raise RuntimeError("a poisonous history")
         items = np.arange(1, self.num_items + 1)
-        scores = -((items - question.history[-self.max_length :].sum()) % self.num_items).astype(np.float32)
-        kept = ~np.isin(items, question.excluded)
-        if question.allowed is not None:
-            kept &= np.isin(items, question.allowed)
-        order = np.argsort(-scores[kept], kind="stable")[: question.k]
-        return Answer(items[kept][order], scores[kept][order], popular=not len(question.history))
+        scores = -((items - query.user - query.history[-self.max_length :].sum()) % self.num_items).astype(
+            np.float32
+        )
+        kept = ~np.isin(items, query.left_out)
+        if query.allowed is not None:
+            kept &= np.isin(items, query.allowed)
+        order = np.argsort(-scores[kept], kind="stable")[: query.k]
+        return Ranked(items[kept][order], scores[kept][order], popular=not len(query.history))
 
-    def similar(self, item: int, k: int) -> Answer:
+    def similar(self, item: int, query: DenseQuery) -> Ranked:
         if not self.vectors:
             raise EvaluationError("this model has no item vectors")
-        others = np.array([other for other in range(1, self.num_items + 1) if other != item][:k])
-        return Answer(others, np.linspace(1, 0, len(others), dtype=np.float32))
+        others = np.array([other for other in range(1, self.num_items + 1) if other != item][: query.k])
+        return Ranked(others, np.linspace(1, 0, len(others), dtype=np.float32))
+
+    def query_vectors(self, histories: Packed, users: IntArray) -> FloatArray:
+        raise EvaluationError("this model has no vectors")
+
+    def item_vectors(self) -> FloatArray:
+        raise EvaluationError("this model has no vectors")
 
 
-def make_service(engine: Counting | None = None, version: str = "counting-1") -> Service:
+def make_service(engine: Counting | None = None, version: str = "counting-1") -> Runtime:
     engine = engine or Counting()
     catalogue = Catalogue(Vocabulary(NAMES), np.arange(ITEMS + 1))
     card = {"name": "counting", "version": version, "engine": "none", "items": ITEMS}
-    return Service(engine, catalogue, card, version)
+    return Runtime(engine, catalogue, card, version, Vocabulary(["ann", "bob"]))
 
 
 def save_directory(path: Path, seed: int = 1) -> Path:

@@ -1,4 +1,4 @@
-"""The micro-batcher: every question gets its own answer, whatever comes together, expires or goes away."""
+"""The micro-batcher: every query gets its own answer, whatever comes together, expires or goes away."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mclrec.serving.engine import Answer, Question
+from mclrec.inference.engine import DenseQuery, Ranked
 from mclrec.serving.rest.batcher import Batcher, Expired, QueueFull
 
 
-def question(number: int) -> Question:
-    return Question(np.array([number]), 1)
+def query(number: int) -> DenseQuery:
+    return DenseQuery(np.array([number]), 1)
 
 
 class Model:
@@ -28,20 +28,20 @@ class Model:
         self.gate.set()
         self.asked: list[list[int]] = []
 
-    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+    def __call__(self, queries: Sequence[DenseQuery]) -> list[Ranked]:
         self.gate.wait(10)
-        numbers = [int(one.history[0]) for one in questions]
+        numbers = [int(one.history[0]) for one in queries]
         self.asked.append(numbers)
         if 13 in numbers:
             raise RuntimeError("unlucky")
-        return [Answer(one.history, np.zeros(1, dtype=np.float32)) for one in questions]
+        return [Ranked(one.history, np.zeros(1, dtype=np.float32)) for one in queries]
 
 
 def make(model: Model, size: int = 4, room: int = 100, workers: int = 1) -> Batcher:
     return Batcher(model, size=size, room=room, workers=workers, observe=lambda _: None)
 
 
-def numbers(answers: Sequence[Answer]) -> list[int]:
+def numbers(answers: Sequence[Ranked]) -> list[int]:
     return [int(answer.items[0]) for answer in answers]
 
 
@@ -57,7 +57,7 @@ async def settle() -> None:
     st.integers(1, 3),
 )
 def test_each_gets_its_own_answer(requests: list[tuple[int, bool]], size: int, workers: int) -> None:
-    """Requests of several questions, of which some are cancelled at once."""
+    """Requests of several queries, of which some are cancelled at once."""
 
     async def run() -> None:
         model = Model()
@@ -66,7 +66,7 @@ def test_each_gets_its_own_answer(requests: list[tuple[int, bool]], size: int, w
         for count, _ in requests:
             wanted.append(list(range(next_number, next_number + count)))
             next_number += count
-            tasks.append(asyncio.create_task(batcher.ask([question(n) for n in wanted[-1]], 20)))
+            tasks.append(asyncio.create_task(batcher.ask([query(n) for n in wanted[-1]], 20)))
         await asyncio.sleep(0)
         for task, (_, cancelled) in zip(tasks, requests, strict=True):
             if cancelled:
@@ -90,11 +90,11 @@ def test_an_idle_model_answers_at_once_and_a_busy_one_gathers() -> None:
     async def run() -> None:
         model = Model()
         batcher = make(model)
-        assert (await batcher.ask([question(1)], 10))[1] == 1
+        assert (await batcher.ask([query(1)], 10))[1] == 1
         model.gate.clear()
-        first = asyncio.create_task(batcher.ask([question(2)], 10))
+        first = asyncio.create_task(batcher.ask([query(2)], 10))
         await settle()
-        rest = [asyncio.create_task(batcher.ask([question(n)], 10)) for n in range(3, 9)]
+        rest = [asyncio.create_task(batcher.ask([query(n)], 10)) for n in range(3, 9)]
         await settle()
         assert batcher.waiting == 6
         model.gate.set()
@@ -109,15 +109,15 @@ def test_a_full_queue_refuses_at_once() -> None:
         model = Model()
         model.gate.clear()
         batcher = make(model, size=1, room=2)
-        tasks = [asyncio.create_task(batcher.ask([question(1)], 10))]
+        tasks = [asyncio.create_task(batcher.ask([query(1)], 10))]
         await settle()  # this one is with the model
-        tasks += [asyncio.create_task(batcher.ask([question(n)], 10)) for n in (2, 3)]
+        tasks += [asyncio.create_task(batcher.ask([query(n)], 10)) for n in (2, 3)]
         await settle()
         with pytest.raises(QueueFull):
-            await batcher.ask([question(4)], 10)
+            await batcher.ask([query(4)], 10)
         model.gate.set()
         assert [numbers(answers) for answers, _ in await asyncio.gather(*tasks)] == [[1], [2], [3]]
-        assert (await batcher.ask([question(5)], 10))[1] == 1
+        assert (await batcher.ask([query(5)], 10))[1] == 1
 
     asyncio.run(run())
 
@@ -127,13 +127,13 @@ def test_what_has_expired_or_was_cancelled_never_reaches_the_model() -> None:
         model = Model()
         model.gate.clear()
         batcher = make(model)
-        first = asyncio.create_task(batcher.ask([question(1)], 10))
+        first = asyncio.create_task(batcher.ask([query(1)], 10))
         await settle()
-        gone = asyncio.create_task(batcher.ask([question(2)], 10))
-        kept = asyncio.create_task(batcher.ask([question(3)], 10))
+        gone = asyncio.create_task(batcher.ask([query(2)], 10))
+        kept = asyncio.create_task(batcher.ask([query(3)], 10))
         await settle()
         with pytest.raises(Expired):
-            await batcher.ask([question(4)], 0.001)
+            await batcher.ask([query(4)], 0.001)
         gone.cancel()
         await settle()
         model.gate.set()
@@ -148,7 +148,7 @@ def test_one_that_fails_does_not_spoil_the_others() -> None:
         model = Model()
         model.gate.clear()
         batcher = make(model)
-        tasks = [asyncio.create_task(batcher.ask([question(n)], 10)) for n in (1, 12, 13, 14)]
+        tasks = [asyncio.create_task(batcher.ask([query(n)], 10)) for n in (1, 12, 13, 14)]
         await settle()
         model.gate.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -163,7 +163,7 @@ def test_its_threads_end_when_nobody_has_it_any_more() -> None:
     async def run() -> None:
         others = set(threading.enumerate())
         batcher = make(Model(), size=1)
-        await batcher.ask([question(1)], 10)
+        await batcher.ask([query(1)], 10)
         [thread] = set(threading.enumerate()) - others
         del batcher
         thread.join(10)

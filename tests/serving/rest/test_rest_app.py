@@ -1,4 +1,4 @@
-"""Every route and every status, on the application itself; the model is one that can be foreseen."""
+"""Every route and every status, on the application itself; the model's answers are known."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ import pytest
 from tests.serving.rest.conftest import ITEMS, Counting, make_service
 
 from mclrec.errors import ModelFileError
-from mclrec.serving.engine import Question
-from mclrec.serving.rest.app import make_app
-from mclrec.serving.rest.gate import Gate
+from mclrec.inference.engine import DenseQuery
+from mclrec.inference.runtime import Runtime
 from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.logs import configure_logs
-from mclrec.serving.rest.metrics import Metrics
-from mclrec.serving.rest.models import Models
+from mclrec.serving.rest.middleware import Middleware
+from mclrec.serving.rest.model_store import ModelStore
+from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
-from mclrec.serving.service import Service
+from mclrec.serving.rest.telemetry import Metrics, configure_logs
 
 KEY = "a-key-of-enough-characters"
 Use = Callable[[httpx.AsyncClient], Awaitable[None]]
@@ -33,11 +32,11 @@ Use = Callable[[httpx.AsyncClient], Awaitable[None]]
 async def client(
     engine: Counting | None = None,
     keys: Keys | None = None,
-    load: Callable[[], Service] = make_service,
+    load: Callable[[], Runtime] = make_service,
     **limits: Any,
-) -> AsyncIterator[tuple[httpx.AsyncClient, Gate]]:
+) -> AsyncIterator[tuple[httpx.AsyncClient, Middleware]]:
     settings, metrics = Settings.of(**limits), Metrics()
-    models = Models(load, make_service(engine), settings, metrics)
+    models = ModelStore(load, make_service(engine), settings, metrics)
     gate = make_app(models, settings, metrics, keys)
     transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
@@ -59,6 +58,7 @@ def test_recommend() -> None:
         assert answer.json() == {
             "items": [{"item": "item 07", "score": 0.0}, {"item": "item 08", "score": -1.0}],
             "unknown": ["x", 7],
+            "unknown_user": False,
             "popular": False,
             "model": "counting-1",
         }
@@ -72,6 +72,12 @@ def test_recommend() -> None:
         assert await items(k=3, allow=["item 20", "item 03"], include_seen=True) == ["item 20", "item 03"]
         assert await items(allow=[]) == []
         assert len(await items(k=200)) == ITEMS - 2
+        assert await items(k=1, user="bob") == ["item 09"]
+        assert await items(k=1, user="nobody") == await items(k=1)
+        for path, body in (("/recommend", {}), ("/explain", {"items": ["item 01"]})):
+            for user, unknown in (("ann", False), ("nobody", True), (7, True), (None, False)):
+                found = (await http.post(path, json={"history": ["item 03"], "user": user, **body})).json()
+                assert found["unknown_user"] is unknown
         popular = (await http.post("/recommend", json={"history": ["who"]})).json()
         assert popular["popular"]
         assert len(popular["items"]) == 10
@@ -181,6 +187,8 @@ def test_a_model_without_vectors_has_no_similar_items() -> None:
         b'{"history": [], "allow": "x"}',
         b'{"history": [], "exclude": null}',
         b'{"history": [], "other": 1}',
+        b'{"history": [], "user": []}',
+        b'{"history": [], "user": 1.5}',
         b'{"k": 5}',
         b'{"history": ' + b"[" * 5000,
         b'{"history": [' + b"1," * 1000 + b"1]}",
@@ -304,7 +312,7 @@ def test_reload_swaps_refuses_and_happens_once_at_a_time() -> None:
         ["counting-2", ModelFileError("model.safetensors: damaged"), RuntimeError("odd"), "empty"]
     )
 
-    def load() -> Service:
+    def load() -> Runtime:
         version = next(versions)
         if isinstance(version, Exception):
             raise version
@@ -413,8 +421,8 @@ def test_the_description_has_limits_examples_and_errors() -> None:
     async def work(http: httpx.AsyncClient) -> None:
         document = (await http.get("/openapi.json")).json()
         schemas = document["components"]["schemas"]
-        assert schemas["Ask"]["properties"]["history"]["maxItems"] == 77
-        assert schemas["Ask"]["properties"]["history"]["examples"]
+        assert schemas["RecommendRequest"]["properties"]["history"]["maxItems"] == 77
+        assert schemas["RecommendRequest"]["properties"]["history"]["examples"]
         assert set(document["paths"]["/recommend"]["post"]["responses"]) >= {
             "200",
             "401",
@@ -431,11 +439,11 @@ def test_the_description_has_limits_examples_and_errors() -> None:
 
 def test_a_request_that_has_a_model_in_hand_is_answered_by_it_after_a_reload() -> None:
     async def run() -> None:
-        models = Models(make_service, make_service(), Settings.of(), Metrics())
+        models = ModelStore(make_service, make_service(), Settings.of(), Metrics())
         before = models.current
         await models.reload()
         assert models.current is not before
-        answers, _ = await before.batcher.ask([Question(np.array([1]), 1)], 5)
+        answers, _ = await before.batcher.ask([DenseQuery(np.array([1]), 1)], 5)
         assert len(answers) == 1
 
     asyncio.run(run())

@@ -56,7 +56,7 @@ def export(
         raise ConfigError("--users goes with --format vectors")
     if form == "vectors" and index is not None:
         raise ConfigError("--index goes with --format onnx")
-    from mclrec.serving.export import export_onnx, export_vectors
+    from mclrec.inference.exporter import export_onnx, export_vectors
 
     if form == "onnx":
         report = export_onnx(run, out, index)

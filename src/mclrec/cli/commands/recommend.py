@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,14 +22,14 @@ from mclrec.cli.options import (
     columns_of,
     examples,
 )
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, DataError
 
 
 @app.command(
     epilog=examples(
         'mclrec recommend runs/demo/mclrec --history "BANANAS,EGGS - X-LARGE" --k 5',
         "mclrec recommend runs/demo/mclrec --users log.csv --out recs.parquet",
-        "mclrec recommend runs/demo/mclrec --users all --out recs.parquet",
+        "mclrec recommend runs/demo/mclrec --users all --out recs.csv --exclude sold-out.txt",
     )
 )
 def recommend(
@@ -39,6 +39,10 @@ def recommend(
         typer.Option(
             metavar="IDS", help='Items, oldest first: "a,b,c"; quote an id that holds a comma: \'a,"b,c"\'.'
         ),
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="With --history: whose it is, for models with user vectors."),
     ] = None,
     users: Annotated[
         str | None,
@@ -50,12 +54,24 @@ def recommend(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Parquet file for --users: user, rank, item, score."),
+        typer.Option(
+            metavar="FILE", help="For --users: .parquet, .csv or .jsonl with user, rank, item and score."
+        ),
     ] = None,
     k: Annotated[int, typer.Option(metavar="N", help="How many items.")] = 10,
+    exclude: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Items that may not be recommended, one a line.")
+    ] = None,
+    allow: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The only items that may be recommended, one a line.")
+    ] = None,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Items of the history may be recommended.")
     ] = False,
+    engine: Annotated[
+        Literal["auto", "torch", "onnx"],
+        typer.Option(help="onnxruntime, torch, or (auto) onnxruntime where the run has an export."),
+    ] = "auto",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     user_column: UserColumn = None,
@@ -67,25 +83,51 @@ def recommend(
     """Recommend items after a history, or to every user of a log."""
     if (history is None) == (users is None) or (users is None) != (out is None):
         raise ConfigError("give either --history, or both --users and --out")
-    from mclrec.cli.tables import print_recommendations
-    from mclrec.data.columns import Columns
-    from mclrec.runs.remeasure import run_data
-    from mclrec.runs.run import open_run
-    from mclrec.runs.training_run import resolve_device
-    from mclrec.serving.predictor import Model
+    if user is not None and history is None:
+        raise ConfigError("--user goes with --history")
+    from mclrec.inference.bulk import check_format
+    from mclrec.inference.model import Model
 
-    model = Model.load(run, resolve_device(device))
+    if out is not None:
+        check_format(out)
+    excluded, allowed = (
+        () if exclude is None else read_ids(exclude),
+        None if allow is None else read_ids(allow),
+    )
+    model = Model.load(run, device, engine=engine)
     if users is not None and out is not None:
+        from mclrec.data.columns import Columns
+        from mclrec.runs.remeasure import run_data
+        from mclrec.runs.run import open_run
+
         columns = Columns(**columns_of(user_column, item_column, time_column, sequence_column, file_order))
         log = users if users != "all" else run_data(open_run(run), hint="give it as --users LOG")
-        count = model.recommend_file(log, out, k, include_seen=include_seen, columns=columns)
+        count = model.recommend_file(
+            log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, columns=columns
+        )
         typer.echo(f"{out}: {k} items for each of {count} users")
         return
-    found = model.recommend(_ids(history or ""), k, include_seen=include_seen)
+    items = _ids(history or "")
+    found = model.recommend(items, k, user=user, exclude=excluded, allow=allowed, include_seen=include_seen)
     if as_json:
         typer.echo(json.dumps([item._asdict() for item in found], ensure_ascii=False))
     else:
+        from mclrec.cli.tables import print_recommendations
+
         print_recommendations(found)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Outside ids of a text file, one a line; blank lines are left out.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise DataError(f"{path}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _ids(text: str) -> list[str]:

@@ -31,7 +31,8 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="One key a line; clients must show one of them.")
     ] = None,
     engine: Annotated[
-        Literal["auto", "torch", "onnx"], typer.Option(help="onnxruntime, torch, or what there is.")
+        Literal["auto", "torch", "onnx"],
+        typer.Option(help="onnxruntime, torch, or (auto) onnxruntime where the run has an export."),
     ] = "auto",
     index: Annotated[
         str | None, typer.Option(metavar="KIND", help="Search items by an index instead of exactly.")
@@ -76,7 +77,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Answer requests over HTTP: recommendations, search, similar items, a page to try it.
+    """Answer requests over HTTP: recommendations, search, similar items, a page to try it in.
 
     SIGTERM finishes what was accepted and leaves; SIGHUP reads the model's directory anew.
     """

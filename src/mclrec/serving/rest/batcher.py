@@ -1,7 +1,7 @@
-"""Questions of many requests become batches: what waits while the model is busy is asked together.
+"""Dynamic batching: queries that wait while the model is busy are answered together.
 
-Nothing waits for company. An idle model answers at once; under load the queue fills while it computes, and the next
-batch is larger. So batches grow by themselves, and a lone request pays nothing for it.
+There is no timer. An idle model answers at once; under load the queue fills while it computes, and the next batch is
+larger. So batches grow by themselves, and a single request pays nothing for it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from mclrec.serving.engine import Answer, Question
+from mclrec.inference.engine import DenseQuery, Ranked
 
 __all__ = ["Batcher", "Expired", "QueueFull"]
 
-Ask = Callable[[Sequence[Question]], list[Answer]]
+Ask = Callable[[Sequence[DenseQuery]], list[Ranked]]
 
 
 class QueueFull(Exception):
-    """There is no room for these questions now."""
+    """There is no room for these queries now."""
 
 
 class Expired(Exception):
@@ -30,23 +30,23 @@ class Expired(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """Questions that are answered in one batch, and who waits for them; ``batch`` is its size, 0 in the queue."""
+    """Queries that are answered in one batch, and who waits for them; ``batch`` is its size, 0 in the queue."""
 
-    questions: Sequence[Question]
-    answers: asyncio.Future[list[Answer]]
+    queries: Sequence[DenseQuery]
+    answers: asyncio.Future[list[Ranked]]
     batch: int = 0
 
 
 class Batcher:
     """A queue before a model that answers in threads. It belongs to one event loop.
 
-    It is never closed: a request that has it in hand when another model takes over may still ask. Its threads end when
-    nobody has it any more.
+    It is never closed: a request that holds it when another model takes over may still ask. Its threads end when
+    nothing refers to it any more.
 
     Args:
-        ask: the model; called in a thread with at most ``size`` questions.
+        ask: the model; called in a thread with at most ``size`` queries.
         size: of a batch, at most.
-        room: questions that may wait.
+        room: queries that may wait.
         workers: threads, each of which has one batch at a time.
         observe: is told the size of each batch.
     """
@@ -72,31 +72,31 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Questions in the queue."""
+        """Queries in the queue."""
         return self._waiting
 
-    async def ask(self, questions: Sequence[Question], seconds: float) -> tuple[list[Answer], int]:
+    async def ask(self, queries: Sequence[DenseQuery], seconds: float) -> tuple[list[Ranked], int]:
         """The answers, in order, and the size of the largest batch that they were in.
 
-        A caller that is cancelled takes its questions out of the queue.
+        A caller that is cancelled takes its queries out of the queue.
 
         Args:
-            questions: any number; more than fit into a batch are spread over several.
+            queries: any number; more than fit into a batch are spread over several.
             seconds: until `Expired`.
 
         Raises:
             QueueFull: at once.
             Expired: after ``seconds``; what has not reached the model never does.
         """
-        if self._waiting + len(questions) > self._room:
+        if self._waiting + len(queries) > self._room:
             raise QueueFull
         loop = asyncio.get_running_loop()
         entries = [
-            _Entry(questions[start : start + self._size], loop.create_future())
-            for start in range(0, len(questions), self._size)
+            _Entry(queries[start : start + self._size], loop.create_future())
+            for start in range(0, len(queries), self._size)
         ]
         self._entries.extend(entries)
-        self._waiting += len(questions)
+        self._waiting += len(queries)
         self._wake()
         timer = loop.call_later(seconds, _expire, entries)
         try:
@@ -113,7 +113,7 @@ class Batcher:
             entry.answers.exception()  # seen, even if an earlier part had failed before
         if not entry.batch:
             self._entries.remove(entry)
-            self._waiting -= len(entry.questions)
+            self._waiting -= len(entry.queries)
 
     def _wake(self) -> None:
         """Send a batch as soon as all that the loop has to read by now is in the queue."""
@@ -126,7 +126,7 @@ class Batcher:
         while self._idle and (batch := self._take()):
             self._idle -= 1
             self._observe(batch[0].batch)
-            work = partial(_answer, self._ask, [entry.questions for entry in batch])
+            work = partial(_answer, self._ask, [entry.queries for entry in batch])
             task = asyncio.get_running_loop().run_in_executor(self._threads, work)
             task.add_done_callback(partial(self._deliver, batch))
 
@@ -136,9 +136,9 @@ class Batcher:
         free = self._size
         while self._entries:
             entry = self._entries[0]
-            if len(entry.questions) > free:
+            if len(entry.queries) > free:
                 break
-            free -= len(entry.questions)
+            free -= len(entry.queries)
             batch.append(self._entries.popleft())
         size = self._size - free
         self._waiting -= size
@@ -146,7 +146,7 @@ class Batcher:
             entry.batch = size
         return batch
 
-    def _deliver(self, batch: Sequence[_Entry], task: asyncio.Future[list[list[Answer] | Exception]]) -> None:
+    def _deliver(self, batch: Sequence[_Entry], task: asyncio.Future[list[list[Ranked] | Exception]]) -> None:
         self._idle += 1
         for entry, result in zip(batch, task.result(), strict=True):
             if entry.answers.done():
@@ -165,10 +165,10 @@ def _expire(entries: Sequence[_Entry]) -> None:
         waited.answers.set_exception(Expired())
 
 
-def _answer(ask: Ask, parts: Sequence[Sequence[Question]]) -> list[list[Answer] | Exception]:
+def _answer(ask: Ask, parts: Sequence[Sequence[DenseQuery]]) -> list[list[Ranked] | Exception]:
     """Ask all at once; if that fails, each part alone, so that one does not spoil the others' answers."""
     try:
-        answers = iter(ask([question for part in parts for question in part]))
+        answers = iter(ask([query for part in parts for query in part]))
         return [[next(answers) for _ in part] for part in parts]
     except Exception as problem:
         if len(parts) == 1:

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from mclrec.serving.rest.schemas import AskMany, Explain, components
+from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, components
 from mclrec.serving.rest.settings import Settings
 
 __all__ = ["DESCRIPTION", "describe", "documentation"]
@@ -40,7 +40,7 @@ def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         definitions = document["components"]["schemas"]
-        definitions |= components(AskMany, Explain)
+        definitions |= components(BatchRequest, ExplainRequest)
         definitions.pop("HTTPValidationError", None)
         definitions.pop("ValidationError", None)
         _add_limits(definitions, settings)
@@ -56,11 +56,12 @@ def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
 
 
 def _add_limits(definitions: Mapping[str, Any], settings: Settings) -> None:
-    ask, many, explain = (definitions[name]["properties"] for name in ("Ask", "AskMany", "Explain"))
-    ask["k"]["maximum"] = settings.max_k
-    ask["exclude"]["maxItems"] = settings.max_list
-    ask["allow"]["anyOf"][0]["maxItems"] = settings.max_list
-    ask["history"]["maxItems"] = explain["history"]["maxItems"] = settings.max_history
+    schemas = ("RecommendRequest", "BatchRequest", "ExplainRequest")
+    one, many, explain = (definitions[name]["properties"] for name in schemas)
+    one["k"]["maximum"] = settings.max_k
+    one["exclude"]["maxItems"] = settings.max_list
+    one["allow"]["anyOf"][0]["maxItems"] = settings.max_list
+    one["history"]["maxItems"] = explain["history"]["maxItems"] = settings.max_history
     many["requests"]["maxItems"] = settings.max_batch
     explain["items"]["maxItems"] = settings.max_explained
 

@@ -1,4 +1,4 @@
-"""What goes in and comes out, as OpenAPI shows it. Sizes that depend on the settings are checked in `answers`."""
+"""Schemas of requests and answers, as OpenAPI shows them; `translation` checks the sizes that the settings limit."""
 
 from __future__ import annotations
 
@@ -8,32 +8,42 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 __all__ = [
     "Answer",
-    "Ask",
-    "AskMany",
-    "Explain",
-    "Explanation",
+    "Answers",
+    "BatchRequest",
+    "ExplainAnswer",
+    "ExplainRequest",
     "Found",
     "Id",
     "Problem",
+    "RecommendRequest",
     "Reloaded",
     "Similar",
+    "State",
+    "body",
+    "components",
+    "problems",
 ]
 
 Id = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[StrictStr, Field(max_length=512)]
-"""An item as the log calls it."""
+"""Outside id: of an item or a user, as in the log."""
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Ask(_Request):
-    """A history, and what is wanted."""
+class RecommendRequest(_Request):
+    """A history, and which items may follow it."""
 
     history: list[Id] = Field(
         description="Items, oldest first; those that the model does not know are skipped. Popular items are the "
         "answer if nothing is left.",
         examples=[["BANANAS", "EGGS - X-LARGE"]],
+    )
+    user: Id | None = Field(
+        None,
+        description="Whose history it is, for models with user vectors; a user that the model does not know is "
+        "answered from the history alone.",
     )
     k: StrictInt = Field(10, ge=1, description="How many items; fewer come where no more are left.")
     exclude: list[Id] = Field([], description="Items that must not be in the answer.")
@@ -43,18 +53,19 @@ class Ask(_Request):
     allow: list[Id] | None = Field(None, description="The only items that may be in the answer; null: all.")
 
 
-class AskMany(_Request):
+class BatchRequest(_Request):
     """Several requests at once."""
 
-    requests: list[Ask] = Field(
+    requests: list[RecommendRequest] = Field(
         description="Answered in this order.", examples=[[{"history": ["BANANAS"], "k": 5}, {"history": []}]]
     )
 
 
-class Explain(_Request):
+class ExplainRequest(_Request):
     """A history, and items whose scores are to be explained."""
 
     history: list[Id] = Field(description="Items, oldest first.", examples=[["BANANAS", "EGGS - X-LARGE"]])
+    user: Id | None = Field(None, description="Whose history it is, for models with user vectors.")
     items: list[Id] = Field(description="Known items.", examples=[["FLUID MILK WHITE ONLY"]])
 
 
@@ -77,6 +88,9 @@ class Answer(_Answer):
     items: list[Scored]
     unknown: list[str | int] = Field(
         description="Items of the history that the model does not know, each once."
+    )
+    unknown_user: bool = Field(
+        description="Whether a user was named that the model has no vector for; the history alone was read then."
     )
     popular: bool = Field(description="Whether popular items were given, for want of a known item.")
     model: str = Field(description="Version of the model that answered.", examples=["mclrec-0123456789ab"])
@@ -105,11 +119,12 @@ class Explained(Scored):
     because: list[Reason] = Field(description="One a known item of the history, in its order.")
 
 
-class Explanation(_Answer):
+class ExplainAnswer(_Answer):
     """Scores and their reasons, in the order of the request."""
 
     items: list[Explained]
     unknown: list[str | int]
+    unknown_user: bool
     model: str
 
 
@@ -154,7 +169,7 @@ class Problem(_Answer):
 
 
 def body(schema: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI of a JSON body that is read by ourselves."""
+    """OpenAPI of a JSON body that the endpoint itself reads."""
     return {
         "requestBody": {
             "required": True,
@@ -186,5 +201,5 @@ _PROBLEMS = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI of what may go wrong."""
+    """OpenAPI of errors, by status."""
     return {status: {"model": Problem, "description": _PROBLEMS[status]} for status in statuses}

@@ -1,4 +1,4 @@
-"""The process: a socket, uvicorn, signals, and slow clients."""
+"""The service as a process: a socket, uvicorn, signals, and slow clients."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 import signal
 import socket
 import sys
+from asyncio import TimerHandle, Transport
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mclrec.errors import ConfigError, MclrecError
-from mclrec.serving.rest.app import make_app
-from mclrec.serving.rest.gate import Gate
+from mclrec.inference.runtime import EngineName, Runtime, load_runtime
 from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.logs import configure_logs, log_event
-from mclrec.serving.rest.metrics import Metrics
-from mclrec.serving.rest.models import Busy, Models, fetch
-from mclrec.serving.rest.protocol import PatientProtocol
+from mclrec.serving.rest.middleware import Middleware
+from mclrec.serving.rest.model_store import Busy, ModelStore, fetch
+from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
-from mclrec.serving.service import Service, load_service
+from mclrec.serving.rest.telemetry import Metrics, configure_logs, log_event
 
 __all__ = ["is_loopback", "listen", "serve", "serve_model"]
 
@@ -43,7 +43,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that is bound, and takes connections once it is served.
 
     Raises:
-        ConfigError: the address is in use, or cannot be had.
+        ConfigError: the address is in use, or is not one of this machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -67,7 +67,7 @@ def serve_model(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key_file: str | Path | None = None,
-    engine: Literal["auto", "torch", "onnx"] = "auto",
+    engine: EngineName = "auto",
     index: str | None = None,
     settings: Settings | None = None,
 ) -> None:
@@ -78,7 +78,7 @@ def serve_model(
         host: address to listen on.
         port: 0 for any free one.
         api_key_file: one key a line, of which clients must show one; none if None.
-        engine: see `mclrec.serving.service.load_service`.
+        engine: see `mclrec.inference.runtime.load_runtime`.
         index: kind of index over the items; all of them are compared if None.
         settings: limits; the defaults if None.
 
@@ -92,23 +92,23 @@ def serve_model(
     bound = listen(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
-    def started(service: Service) -> None:
+    def started(runtime: Runtime) -> None:
         configure_logs()
-        items = service.engine.num_items
-        log_event("serving", {"address": address, "model": service.version, "items": items})
+        items = runtime.engine.num_items
+        log_event("serving", {"address": address, "model": runtime.version, "items": items})
 
-    def load() -> Service:
-        return load_service(Path(run), engine=engine, index=index)
+    def load() -> Runtime:
+        return load_runtime(Path(run), engine=engine, index=index)
 
     serve(bound, load, settings or Settings.of(), keys, started)
 
 
 def serve(
     bound: socket.socket,
-    load: Callable[[], Service],
+    load: Callable[[], Runtime],
     settings: Settings,
     keys: Keys | None,
-    started: Callable[[Service], None],
+    started: Callable[[Runtime], None],
 ) -> None:
     """Answer requests until a signal ends it.
 
@@ -126,18 +126,18 @@ def serve(
         MclrecError: the model cannot be loaded.
     """
     try:
-        service = fetch(load)
+        runtime = fetch(load)
     except MclrecError:
         bound.close()
         raise
 
     async def run() -> None:
         metrics = Metrics()
-        models = Models(load, service, settings, metrics)
-        gate = make_app(models, settings, metrics, keys)
-        server = _Server(gate, models, settings)
-        gate.connections = lambda: len(server.server_state.connections)
-        started(service)
+        models = ModelStore(load, runtime, settings, metrics)
+        middleware = make_app(models, settings, metrics, keys)
+        server = _Server(middleware, models, settings)
+        middleware.connections = lambda: len(server.server_state.connections)
+        started(runtime)
         await server.serve([bound])
 
     with asyncio.Runner(loop_factory=uvicorn.Config(run).get_loop_factory()) as runner:
@@ -147,10 +147,10 @@ def serve(
 class _Server(uvicorn.Server):
     """Uvicorn with our signals: two steps to the end, status 0 when all is answered."""
 
-    def __init__(self, gate: Gate, models: Models, settings: Settings) -> None:
+    def __init__(self, middleware: Middleware, models: ModelStore, settings: Settings) -> None:
         super().__init__(
             uvicorn.Config(
-                gate,
+                middleware,
                 http=PatientProtocol,
                 ws="none",
                 lifespan="off",
@@ -164,7 +164,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=int(settings.deadline + settings.body_timeout) + 1,
             )
         )
-        self._gate = gate
+        self._middleware = middleware
         self._models = models
         self._drain = settings.drain
         self._tasks: set[asyncio.Task[None]] = set()
@@ -183,18 +183,18 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def _end(self) -> None:
-        if self._gate.draining:
+        if self._middleware.draining:
             self.should_exit = self.force_exit = True
             return
-        self._gate.draining = True
-        log_event("draining", {"in_flight": self._gate.in_flight})
+        self._middleware.draining = True
+        log_event("draining", {"in_flight": self._middleware.in_flight})
         self._start(self._finish())
 
     async def _finish(self) -> None:
         """Refuse politely for a while, so that a balancer and kept connections learn of it; then close."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._drain
-        while loop.time() < until or self._gate.in_flight:
+        while loop.time() < until or self._middleware.in_flight:
             await asyncio.sleep(_TICK)
         self.should_exit = True
 
@@ -208,3 +208,60 @@ class _Server(uvicorn.Server):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+_BODY = b'{"detail":"the request came too slowly"}'
+_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+)
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol, patient for the times that the settings of the application say."""
+
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        self._settings: Settings = config.app.settings
+        self._patience: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait(self._settings.header_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Wait for the head."""
+        self._wait(self._settings.header_timeout)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Wait for the body, a little longer than routes that read it: these say so in their own way."""
+        self._wait(self._settings.body_timeout + 1)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._patience = self.loop.call_later(seconds, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        if self.transport.is_closing():
+            return
+        if getattr(self.cycle, "response_complete", True):  # None before the first request
+            self.transport.write(_SLOW)
+        self.transport.close()

@@ -17,17 +17,17 @@ from tests.helpers import tiny_data, write_log
 
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError
+from mclrec.inference import bulk
+from mclrec.inference.model import Model
 from mclrec.models import registry
 from mclrec.models.storage import save_model
-from mclrec.serving import batch
-from mclrec.serving.predictor import Model
 
 DATA = tiny_data()
 
 
 @pytest.fixture(autouse=True)
 def seven_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_USERS", 7)
+    monkeypatch.setattr(bulk, "_USERS", 7)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def save(directory: Path, data: SequenceData) -> Path:
 
 def interrupt(model: Model, out: Path, stretches: int) -> None:
     """Fail as a full disk would, once so many stretches are written."""
-    real, calls = batch._table, []
+    real, calls = bulk._table, []
 
     def table(*args: Any) -> Any:
         calls.append(1)
@@ -54,7 +54,7 @@ def interrupt(model: Model, out: Path, stretches: int) -> None:
         return real(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "_table", table)
+        patch.setattr(bulk, "_table", table)
         with pytest.raises(OSError, match="no space"):
             model.recommend_file(DATA, out, 3)
 
@@ -67,20 +67,20 @@ def test_goes_on_where_it_stopped(tmp_path: Path, run: Path, monkeypatch: pytest
     done = sorted(parts.glob("*.parquet"))
     assert len(done) == 2
     assert not (tmp_path / "recs.parquet").exists()
-    seen, real = [], batch._table
+    seen, real = [], bulk._table
 
     def table(made: Any, rows: Any, *rest: Any) -> Any:
         seen.append(int(rows[0]))
         return real(made, rows, *rest)
 
-    monkeypatch.setattr(batch, "_table", table)
+    monkeypatch.setattr(bulk, "_table", table)
     assert Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3) == DATA.num_users
     assert seen == [14, 21, 28, 35]
     assert pq.read_table(tmp_path / "recs.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
     assert not parts.exists()
 
 
-@pytest.mark.parametrize("changed", ["k", "include_seen", "model", "log"])
+@pytest.mark.parametrize("changed", ["k", "include_seen", "exclude", "allow", "model", "log"])
 def test_another_batch_is_refused(changed: str, tmp_path: Path, run: Path) -> None:
     interrupt(Model.load(run), tmp_path / "recs.parquet", 1)
     other = tiny_data(seed=1)
@@ -93,6 +93,8 @@ def test_another_batch_is_refused(changed: str, tmp_path: Path, run: Path) -> No
             tmp_path / "recs.parquet",
             4 if changed == "k" else 3,
             include_seen=changed == "include_seen",
+            exclude=["item 001"] if changed == "exclude" else (),
+            allow=["item 001"] if changed == "allow" else None,
         )
     assert Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3) == DATA.num_users
 
@@ -107,15 +109,15 @@ def test_one_process_at_a_time(tmp_path: Path, run: Path) -> None:
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from mclrec.serving import batch
-from mclrec.serving.predictor import Model
+from mclrec.inference import bulk
+from mclrec.inference.model import Model
 
-batch._USERS, real, kill = 7, batch._table, len(sys.argv) > 4
+bulk._USERS, real, kill = 7, bulk._table, len(sys.argv) > 4
 def table(made, rows, *rest):
     if kill and rows[0] == 21:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(made, rows, *rest)
-batch._table = table
+bulk._table = table
 Model.load(sys.argv[1]).recommend_file(sys.argv[2], sys.argv[3], 3)
 """
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from mclrec.errors import ModelFileError
-from mclrec.serving.engine import Question
-from mclrec.serving.index import build_index, load_index
-from mclrec.serving.ranking import ExactRanker
+from mclrec.inference.engine import DenseQuery, ExactRanker
+from mclrec.inference.index import build_index, load_index
 
 RNG = np.random.default_rng(2)
 CENTRES = RNG.normal(size=(30, 16))
@@ -33,7 +32,7 @@ def test_recall(tmp_path: Path, biases: np.ndarray[tuple[int], np.dtype[np.float
     assert built["recall"] >= 0.99
     assert 1 <= built["probes"] < built["lists"]
     ranker = load_index(tmp_path / "index", exact, built["probes"])
-    asked = [Question(NOTHING, 10, excluded=RNG.integers(1, 4001, 20)) for _ in QUERIES]
+    asked = [DenseQuery(NOTHING, 10, excluded=RNG.integers(1, 4001, 20)) for _ in QUERIES]
     hits = 0
     for found, wanted in zip(ranker.rank(QUERIES, asked), exact.rank(QUERIES, asked), strict=True):
         assert len(found.items) == 10
@@ -49,10 +48,10 @@ def test_what_it_leaves_to_exact_comparison(tmp_path: Path) -> None:
     build_index(exact, QUERIES, tmp_path / "index")
     ranker = load_index(tmp_path / "index", exact, probes=1)  # finds few
     asked = [
-        Question(NOTHING, 900),
-        Question(NOTHING, 3, allowed=np.array([5, 6, 7, 8])),
-        Question(NOTHING, 2000),
-        Question(NOTHING, 5, excluded=np.arange(1, 3990)),
+        DenseQuery(NOTHING, 900),
+        DenseQuery(NOTHING, 3, allowed=np.array([5, 6, 7, 8])),
+        DenseQuery(NOTHING, 2000),
+        DenseQuery(NOTHING, 5, excluded=np.arange(1, 3990)),
     ]
     for found, wanted in zip(ranker.rank(QUERIES[:4], asked), exact.rank(QUERIES[:4], asked), strict=True):
         assert found.items.tolist() == wanted.items.tolist()

@@ -1,9 +1,10 @@
-"""An export as it lies on disk, and what answers by it: onnxruntime and NumPy, no torch.
+"""An export as it lies on disk, and the engine's parts that answer by it: onnxruntime and NumPy, no torch.
 
-- ``encoder.onnx``: ``items`` (B, L), left-aligned with zeros after the end, and ``lengths`` (B,) to query vectors;
+- ``encoder.onnx``: ``items`` (B, L), left-aligned with zeros after the end, ``lengths`` (B,), and for models with user
+  vectors ``users`` (B,), to query vectors;
 - ``ranking.onnx``: ``queries`` (B, d), ``k`` (1,) to ``scores`` (B, V) of items 1..V, ``items`` and ``values`` (B, k);
 - ``vectors.npy`` (V + 1, d), ``biases.npy`` (V + 1,) where there are any: for allow-lists, and to find items like one;
-- ``items.parquet``: outside ids and training counts;
+- ``items.parquet``: outside ids and training counts; ``users.parquet``: outside ids of users that have vectors;
 - ``manifest.json``: sizes, the model's card, the weights that were exported, a checksum for each file.
 """
 
@@ -20,10 +21,9 @@ from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.files import read_json, sha256_file
-from mclrec.models.directory import ITEMS, read_items
-from mclrec.serving.engine import Answer, FloatArray, Question
-from mclrec.serving.engines import Encoder
-from mclrec.serving.ranking import ExactRanker, chosen
+from mclrec.inference.engine import DenseQuery, Encoder, ExactRanker, Ranked
+from mclrec.inference.top_k import FloatArray, best_first
+from mclrec.models.directory import ITEMS, USERS, read_items, read_users
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -52,6 +52,9 @@ VECTORS, BIASES = "vectors.npy", "biases.npy"
 _SCORE_BYTES = 64 * 2**20
 """Scores that onnxruntime holds at once: all items for some of the queries."""
 
+_WIDEST = 2048
+"""Items that onnxruntime is asked to sort, at most; a longer list is faster in NumPy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Export:
@@ -59,14 +62,15 @@ class Export:
 
     Attributes:
         directory: where it is.
-        card: of the model, see `mclrec.serving.card`.
+        card: of the model, as `mclrec.inference.runtime.model_card` makes it.
         weights: sha256 of the ``model.safetensors`` that was exported.
         max_length: n, the newest items of a history that the encoder takes.
         files: names of its files.
         items: outside ids.
         counts: (V + 1,) training counts.
         exact: the items' vectors, mapped into memory.
-        index: what index lies beside them, with its recall; None for none.
+        users: outside ids of the users that have vectors; None for models that know no users.
+        index: which index lies beside them, with its recall; None for none.
     """
 
     directory: Path
@@ -77,6 +81,7 @@ class Export:
     items: Vocabulary
     counts: IntArray
     exact: ExactRanker
+    users: Vocabulary | None = None
     index: Mapping[str, Any] | None = None
 
 
@@ -101,6 +106,7 @@ def read_export(directory: Path) -> Export:
     items, counts = read_items(directory / ITEMS, manifest["num_items"])
     biases = _array(directory / BIASES) if BIASES in manifest["files"] else None
     exact = ExactRanker(_array(directory / VECTORS), biases)
+    users = read_users(directory / USERS, manifest["num_users"]) if USERS in manifest["files"] else None
     return Export(
         directory,
         manifest["card"],
@@ -110,6 +116,7 @@ def read_export(directory: Path) -> Export:
         items,
         counts,
         exact,
+        users,
         manifest.get("index"),
     )
 
@@ -119,29 +126,35 @@ class OnnxRanker:
 
     Args:
         session: of ``ranking.onnx``.
-        exact: for allow-lists.
+        exact: for allow-lists, and for queries that leave out so many items that asking for as many more costs more.
     """
 
     def __init__(self, session: InferenceSession, exact: ExactRanker) -> None:
         self._session, self._exact = session, exact
         self._rows = max(1, _SCORE_BYTES // (4 * exact.num_items))
 
-    def rank(self, queries: FloatArray, questions: Sequence[Question]) -> list[Answer]:
-        """See `mclrec.serving.engines.Ranker`."""
-        answers: dict[int, Answer] = {}
-        rows = [row for row, question in enumerate(questions) if question.allowed is None]
+    def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
+        """List more items than are wanted, and leave out of them; implements `Ranker.rank`."""
+        lists: dict[int, Ranked] = {}
+        # As many more as are left out: so many remain when these are taken away.
+        widths = [
+            query.k + len(query.history) * (not query.include_seen) + len(query.excluded) for query in queries
+        ]
+        rows = [row for row, query in enumerate(queries) if query.allowed is None and widths[row] <= _WIDEST]
         for start in range(0, len(rows), self._rows):
             some = rows[start : start + self._rows]
-            # As many more as are barred: so many are left when these are taken out.
-            width = max(questions[row].k + len(questions[row].excluded) for row in some)
-            k = np.array([min(width, self._exact.num_items)])
-            items, values = self._session.run(["items", "values"], {"queries": queries[some], "k": k})
+            width = min(max(widths[row] for row in some), self._exact.num_items)
+            items, values = self._session.run(
+                ["items", "values"], {"queries": vectors[some], "k": np.array([width])}
+            )
             for row, ids, scores in zip(some, items, values, strict=True):
-                answers[row] = chosen(ids, scores, questions[row])
-        left = [row for row in range(len(questions)) if row not in answers]
-        exact = self._exact.rank(queries[left], [questions[row] for row in left])
-        answers.update(zip(left, exact, strict=True))
-        return [answers[row] for row in range(len(questions))]
+                found = Ranked(*best_first(ids, scores, queries[row].left_out, queries[row].k))
+                if len(found.items) == queries[row].k or width == self._exact.num_items:
+                    lists[row] = found
+        left = [row for row in range(len(queries)) if row not in lists]
+        exact = self._exact.rank(vectors[left], [queries[row] for row in left])
+        lists.update(zip(left, exact, strict=True))
+        return [lists[row] for row in range(len(queries))]
 
 
 def onnx_encoder(path: Path, threads: int = 1) -> Encoder:
@@ -149,27 +162,29 @@ def onnx_encoder(path: Path, threads: int = 1) -> Encoder:
 
     Args:
         path: of ``encoder.onnx``.
-        threads: that one call may use.
+        threads: that one call may use; 0 for as many as there are cores.
 
     Raises:
         ModelFileError: onnxruntime is not installed, or cannot read the file.
     """
     session = open_session(path, threads)
+    takes_users = "users" in {given.name for given in session.get_inputs()}
 
-    def encode(histories: Packed) -> FloatArray:
+    def encode(histories: Packed, users: IntArray) -> FloatArray:
         items, lengths = padded(histories)
-        queries: FloatArray = session.run(["queries"], {"items": items, "lengths": lengths})[0]
+        given = {"items": items, "lengths": lengths} | ({"users": users} if takes_users else {})
+        queries: FloatArray = session.run(["queries"], given)[0]
         return queries
 
     return encode
 
 
 def open_session(path: Path, threads: int = 1) -> InferenceSession:
-    """A file in onnxruntime, on the CPU.
+    """Open an ONNX file in onnxruntime, on the CPU.
 
     Args:
         path: of the file.
-        threads: that one call may use.
+        threads: that one call may use; 0 for as many as there are cores.
 
     Raises:
         ModelFileError: onnxruntime is not installed, or cannot read the file.
@@ -203,7 +218,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ModelFileError(
             f"{path}: format {manifest.get('format')!r}, but {EXPORT_FORMAT} is read; export the model again"
         )
-    kinds = {"files": dict, "card": dict, "weights": str, "max_length": int, "num_items": int}
+    kinds = {
+        "files": dict,
+        "card": dict,
+        "weights": str,
+        "max_length": int,
+        "num_items": int,
+        "num_users": int,
+    }
     for key, kind in kinds.items():
         if not isinstance(manifest.get(key), kind):
             raise ModelFileError(f"{path}: {key} is missing or not of type {kind.__name__}")

@@ -14,8 +14,8 @@ import numpy as np
 
 from mclrec.data.packed import IntArray
 from mclrec.errors import ConfigError, ModelFileError, unknown_name
-from mclrec.serving.engine import Answer, FloatArray, Question
-from mclrec.serving.ranking import ExactRanker, chosen
+from mclrec.inference.engine import DenseQuery, ExactRanker, Ranked
+from mclrec.inference.top_k import FloatArray, best_first
 
 if TYPE_CHECKING:
     import faiss
@@ -45,29 +45,28 @@ class IndexRanker:
     def __init__(self, index: faiss.Index, exact: ExactRanker) -> None:
         self._index, self._exact = index, exact
 
-    def rank(self, queries: FloatArray, questions: Sequence[Question]) -> list[Answer]:
-        """See `mclrec.serving.engines.Ranker`."""
-        wanted = [question.k + len(question.excluded) for question in questions]
-        rows = [
-            row for row, question in enumerate(questions) if question.allowed is None and wanted[row] <= _WIDE
-        ]
-        answers: dict[int, Answer] = {}
+    def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
+        """Ask the index for candidates, and sort them; implements `Ranker.rank`."""
+        wanted = [query.k + len(query.left_out) for query in queries]
+        rows = [row for row, query in enumerate(queries) if query.allowed is None and wanted[row] <= _WIDE]
+        lists: dict[int, Ranked] = {}
         if rows:
             width = min(max(wanted[row] for row in rows), self._exact.num_items)
-            scores, places = self._index.search(_asked(queries[rows], self._exact), width)
+            scores, places = self._index.search(_extended_queries(vectors[rows], self._exact), width)
             for row, values, found in zip(rows, scores, places, strict=True):
-                answer = chosen(found + 1, values, questions[row])
-                if len(answer.items) == questions[row].k:
-                    answers[row] = answer
-        left = [row for row in range(len(questions)) if row not in answers]
+                query = queries[row]
+                ranked = Ranked(*best_first(found + 1, values, query.left_out, query.k))
+                if len(ranked.items) == query.k:
+                    lists[row] = ranked
+        left = [row for row in range(len(queries)) if row not in lists]
         if left:
-            exact = self._exact.rank(queries[left], [questions[row] for row in left])
-            answers.update(zip(left, exact, strict=True))
-        return [answers[row] for row in range(len(questions))]
+            exact = self._exact.rank(vectors[left], [queries[row] for row in left])
+            lists.update(zip(left, exact, strict=True))
+        return [lists[row] for row in range(len(queries))]
 
 
 def check_kind(kind: str) -> None:
-    """Refuse a kind of index that there is not.
+    """Refuse an unknown kind of index.
 
     Raises:
         ConfigError: with the nearest name.
@@ -77,11 +76,11 @@ def check_kind(kind: str) -> None:
 
 
 def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10) -> dict[str, Any]:
-    """Write an index; look into as many lists as the recall needs.
+    """Write an index that looks into as many lists as the recall needs.
 
     Args:
         exact: the items.
-        queries: (Q, d) a sample, to measure on.
+        queries: (Q, d) a sample of query vectors, to measure the recall on.
         path: of the file.
         k: of the recall.
 
@@ -99,9 +98,9 @@ def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10
     index.train(vectors)
     index.add(vectors)
     none = np.empty(0, dtype=np.int64)
-    wanted = exact.rank(queries, [Question(none, k)] * len(queries))
-    asked, index.nprobe = _asked(queries, exact), 1
-    while (recall := _recall(index.search(asked, k)[1] + 1, wanted)) < _ENOUGH and index.nprobe < lists:
+    wanted = exact.rank(queries, [DenseQuery(none, k)] * len(queries))
+    extended, index.nprobe = _extended_queries(queries, exact), 1
+    while (recall := _recall(index.search(extended, k)[1] + 1, wanted)) < _ENOUGH and index.nprobe < lists:
         index.nprobe = min(2 * index.nprobe, lists)
     engine.write_index(index, str(path))
     return {"kind": "faiss", "lists": lists, "probes": index.nprobe, "k": k, "recall": recall}
@@ -147,14 +146,14 @@ def _extended(exact: ExactRanker) -> FloatArray:
     return np.concatenate([exact.vectors[1:], exact.biases[1:, None]], 1)
 
 
-def _asked(queries: FloatArray, exact: ExactRanker) -> FloatArray:
-    """Queries for extended vectors."""
+def _extended_queries(queries: FloatArray, exact: ExactRanker) -> FloatArray:
+    """Query vectors that fit the items' extended vectors: (B, d), or (B, d + 1) with ones."""
     if exact.biases is None:
         return np.ascontiguousarray(queries)
     return np.concatenate([queries, np.ones((len(queries), 1), np.float32)], 1)
 
 
-def _recall(found: IntArray, wanted: Sequence[Answer]) -> float:
+def _recall(found: IntArray, wanted: Sequence[Ranked]) -> float:
     """Share of the best items that were found."""
-    hits = sum(len(np.intersect1d(row, answer.items)) for row, answer in zip(found, wanted, strict=True))
-    return hits / max(1, sum(len(answer.items) for answer in wanted))
+    hits = sum(len(np.intersect1d(row, ranked.items)) for row, ranked in zip(found, wanted, strict=True))
+    return hits / max(1, sum(len(ranked.items) for ranked in wanted))

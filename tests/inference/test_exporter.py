@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from tests.helpers import tiny_data, write_log
-from tests.serving.onnx_export import DATA, make, questions, save_run, write_expected
+from tests.inference.onnx_export import DATA, make, queries, save_run, write_expected
 
 from mclrec.errors import ConfigError, EvaluationError, MclrecError, MclrecWarning, ModelFileError
+from mclrec.inference import exporter
+from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.exporter import export_onnx, export_vectors
+from mclrec.inference.runtime import load_runtime
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.storage import load_model
-from mclrec.serving import export as exporting
-from mclrec.serving.engine import Answer, Question
-from mclrec.serving.export import export_onnx, export_vectors
-from mclrec.serving.service import load_service
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def run(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 
-def same(found: list[Answer], wanted: list[Answer]) -> None:
+def same(found: list[Ranked], wanted: list[Ranked]) -> None:
     for one, other in zip(found, wanted, strict=True):
         assert one.items.tolist() == other.items.tolist()
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
@@ -52,22 +52,23 @@ def same(found: list[Answer], wanted: list[Answer]) -> None:
 
 @pytest.mark.parametrize("index", [None, "faiss"])
 def test_onnxruntime_answers_as_torch(made: Path, index: str | None) -> None:
-    torchs, onnx = load_service(made, engine="torch"), load_service(made, index=index)
+    torchs, onnx = load_runtime(made, engine="torch"), load_runtime(made, index=index)
     assert (torchs.card["engine"], onnx.card["engine"]) == ("torch", "onnx")
-    assert torchs.version == onnx.version == load_service(made / "onnx").version
+    assert torchs.version == onnx.version == load_runtime(made / "onnx").version
     assert onnx.engine.max_length == torchs.engine.max_length == 6
     assert onnx.engine.num_items == len(onnx.catalogue) == DATA.num_items
-    same(onnx.engine.answer(questions()), torchs.engine.answer(questions()))
-    same([onnx.engine.similar(3, 5)], [torchs.engine.similar(3, 5)])
-    assert any(answer.popular for answer in onnx.engine.answer(questions()))
+    same(onnx.engine.answer(queries()), torchs.engine.answer(queries()))
+    nothing = DenseQuery(np.empty(0, np.int64), 5)
+    same([onnx.engine.similar(3, nothing)], [torchs.engine.similar(3, nothing)])
+    assert any(answer.popular for answer in onnx.engine.answer(queries()))
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx"])
 def test_threads_share_an_engine(made: Path, engine: Any) -> None:
-    answering = load_service(made, engine=engine).engine
-    wanted = answering.answer(questions())
+    answering = load_runtime(made, engine=engine).engine
+    wanted = answering.answer(queries())
     with ThreadPoolExecutor(8) as pool:
-        for found in pool.map(answering.answer, [questions()] * 24):
+        for found in pool.map(answering.answer, [queries()] * 24):
             same(found, wanted)
 
 
@@ -84,11 +85,11 @@ def test_the_exported_ranking(made: Path) -> None:
 def test_other_weights_are_noticed(run: Path) -> None:
     save_run(run, "sasrec", seed=6)
     with pytest.raises(ModelFileError, match=rf"other weights than .*: mclrec export {run} --format onnx"):
-        load_service(run, engine="onnx")
+        load_runtime(run, engine="onnx")
     with pytest.warns(MclrecWarning, match="other weights than .*; torch answers instead"):
-        assert load_service(run).card["engine"] == "torch"
+        assert load_runtime(run).card["engine"] == "torch"
     export_onnx(run)
-    assert load_service(run).card["engine"] == "onnx"
+    assert load_runtime(run).card["engine"] == "onnx"
 
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "vectors.npy", "items.parquet", "index.faiss"])
@@ -96,10 +97,10 @@ def test_damage_is_noticed(run: Path, name: str) -> None:
     path = run / "onnx" / name
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ModelFileError, match=rf"{name}: damaged: its checksum differs"):
-        load_service(run, engine="onnx")
+        load_runtime(run, engine="onnx")
     path.unlink()
     with pytest.raises(ModelFileError, match=rf"{name}: no such file"):
-        load_service(run / "onnx")
+        load_runtime(run / "onnx")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_foreign_manifests(run: Path, change: dict[str, Any], message: str) -> N
     path = run / "onnx" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ModelFileError, match=message):
-        load_service(run, engine="onnx")
+        load_runtime(run, engine="onnx")
 
 
 def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
@@ -129,34 +130,34 @@ def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
     ]
     for directory, options, message in cases:
         with pytest.raises(MclrecError, match=message):
-            load_service(directory, **options)
-    assert load_service(bare).card["engine"] == "torch"
+            load_runtime(directory, **options)
+    assert load_runtime(bare).card["engine"] == "torch"
 
 
 def test_no_torch_is_imported(made: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"  # importing it raises
         "from pathlib import Path; import numpy as np\n"
-        "from mclrec.serving.service import load_service\n"
-        "from mclrec.serving.engine import Question\n"
-        f"service = load_service(Path({str(made)!r}), index='faiss')\n"
-        "print(service.engine.answer([Question(np.array([3, 1]), 4)])[0].items.tolist())"
+        "from mclrec.inference.runtime import load_runtime\n"
+        "from mclrec.inference.engine import DenseQuery\n"
+        f"service = load_runtime(Path({str(made)!r}), index='faiss')\n"
+        "print(service.engine.answer([DenseQuery(np.array([3, 1]), 4)])[0].items.tolist())"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    [wanted] = load_service(made, engine="torch").engine.answer([Question(np.array([3, 1]), 4)])
+    [wanted] = load_runtime(made, engine="torch").engine.answer([DenseQuery(np.array([3, 1]), 4)])
     assert child.stdout.strip() == str(wanted.items.tolist())
 
 
 def test_a_difference_is_an_error(made: Path) -> None:
     model = load_model(made).model
     assert isinstance(model, VectorRecommender)
-    assert exporting._compare(made / "onnx", model)[0] <= 1e-5
+    assert exporter._compare(made / "onnx", model)[0] <= 1e-5
     with torch.no_grad():
         next(iter(model.parameters())).add_(1e-3)
     with pytest.raises(
         ModelFileError, match=r"differs from torch by .*, more than 1e-05: nothing was written"
     ):
-        exporting._compare(made / "onnx", model)
+        exporter._compare(made / "onnx", model)
 
 
 def test_what_cannot_be_exported(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ Plain.__abstractmethods__ = frozenset()
 
 
 def test_models_without_vectors_answer_by_their_scores(tmp_path: Path) -> None:
-    service = load_service(save_run(tmp_path / "run", "markov"))
+    service = load_runtime(save_run(tmp_path / "run", "markov"))
     model = load_model(tmp_path / "run").model
     from mclrec.data.batches import Histories
     from mclrec.data.packed import Packed
@@ -191,10 +192,10 @@ def test_models_without_vectors_answer_by_their_scores(tmp_path: Path) -> None:
 
     history = np.array([4, 7])
     ids, _ = top_items(model.scores(Histories.of(Packed.of([history]))), 6, Packed.of([history]))
-    [found] = service.engine.answer([Question(history, 6, history)])
+    [found] = service.engine.answer([DenseQuery(history, 6)])
     assert found.items.tolist() == ids[0].tolist()
     with pytest.raises(EvaluationError, match="markov has no item vectors"):
-        service.engine.similar(1, 2)
+        service.engine.similar(1, DenseQuery(history, 2))
 
 
 def test_vectors(tmp_path: Path) -> None:
@@ -208,12 +209,12 @@ def test_vectors(tmp_path: Path) -> None:
     assert users.num_rows == 9
     scores = np.array(users["vector"].to_pylist()) @ vectors.T + items["bias"].to_numpy()
     data = tiny_data(users=9, items=DATA.num_items)
-    engine = load_service(run).engine
+    engine = load_runtime(run).engine
     for row, name in enumerate(users["id"].to_pylist()):
         history = DATA.item_ids.dense_all(
             [data.item_ids[int(item)] for item in data.sequence(data.user_ids.dense(name) - 1)]
         )
-        [answer] = engine.answer([Question(history, 3)])
+        [answer] = engine.answer([DenseQuery(history, 3, include_seen=True)])
         assert (np.argsort(-scores[row])[:3] + 1).tolist() == answer.items.tolist()
 
 
@@ -238,6 +239,6 @@ def test_every_kind_of_model(name: str, settings: dict[str, Any], tmp_path: Path
     assert export_onnx(run).difference <= 1e-5
     write_expected(run)
     same(
-        load_service(run).engine.answer(questions()),
-        load_service(run, engine="torch").engine.answer(questions()),
+        load_runtime(run).engine.answer(queries()),
+        load_runtime(run, engine="torch").engine.answer(queries()),
     )

@@ -1,4 +1,4 @@
-"""The model that answers now, and how another takes its place without a failed request."""
+"""The model store: the model that answers now, and its replacement without a failed request."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mclrec.errors import MclrecError, ModelFileError
-from mclrec.serving.engine import Answer, Question
+from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.runtime import Runtime
 from mclrec.serving.rest.batcher import Batcher
-from mclrec.serving.rest.logs import log_event
-from mclrec.serving.rest.metrics import Metrics
 from mclrec.serving.rest.settings import Settings
-from mclrec.serving.service import Service
+from mclrec.serving.rest.telemetry import Metrics, log_event
 
-__all__ = ["Busy", "Loaded", "Models", "fetch", "try_out"]
+__all__ = ["Busy", "Loaded", "ModelStore", "fetch", "try_out"]
 
 
 class Busy(Exception):
@@ -26,30 +25,30 @@ class Busy(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """A service with the queue before it. A request takes one of these and stays with it."""
+    """A runtime with the queue before it. A request takes one of these and stays with it."""
 
-    service: Service
+    runtime: Runtime
     batcher: Batcher
 
 
-class Models:
+class ModelStore:
     """Holds the current model.
 
     Args:
         load: reads the directory anew; called in a thread.
-        service: the first one.
+        runtime: the first one.
         settings: sizes of batches and queues.
         metrics: are told of batches and models.
     """
 
     def __init__(
-        self, load: Callable[[], Service], service: Service, settings: Settings, metrics: Metrics
+        self, load: Callable[[], Runtime], runtime: Runtime, settings: Settings, metrics: Metrics
     ) -> None:
         self._load = load
         self._settings = settings
         self._metrics = metrics
         self._lock = asyncio.Lock()
-        self.current = self._queued(service)
+        self.current = self._queued(runtime)
 
     async def reload(self) -> tuple[str, str]:
         """Read the directory anew, try the model out, put it in the place of the old one.
@@ -61,24 +60,24 @@ class Models:
 
         Raises:
             Busy: another reload is under way.
-            ModelFileError: the directory is not a model that answers; the old one stays.
+            ModelFileError: the directory holds no model that answers; the old one stays.
         """
         if self._lock.locked():
             raise Busy
         async with self._lock:
             before = self.current
             try:
-                service = await asyncio.to_thread(self._fetch)
+                runtime = await asyncio.to_thread(self._fetch)
             except MclrecError as problem:
                 self._metrics.reloads.labels("refused").inc()
-                log_event("reload refused", {"model": before.service.version, "reason": str(problem)})
+                log_event("reload refused", {"model": before.runtime.version, "reason": str(problem)})
                 raise
-            self.current = self._queued(service)
+            self.current = self._queued(runtime)
             self._metrics.reloads.labels("done").inc()
-            log_event("reloaded", {"model": service.version, "before": before.service.version})
-            return service.version, before.service.version
+            log_event("reloaded", {"model": runtime.version, "before": before.runtime.version})
+            return runtime.version, before.runtime.version
 
-    def _fetch(self) -> Service:
+    def _fetch(self) -> Runtime:
         try:
             return fetch(self._load)
         except MclrecError:
@@ -89,18 +88,18 @@ class Models:
                 f"the model cannot be loaded: {type(problem).__name__}: {problem}"
             ) from problem
 
-    def _queued(self, service: Service) -> Loaded:
+    def _queued(self, runtime: Runtime) -> Loaded:
         self._metrics.show_model(
-            str(service.card.get("name")),
-            service.version,
-            str(service.card.get("engine")),
-            service.engine.num_items,
+            str(runtime.card.get("name")),
+            runtime.version,
+            str(runtime.card.get("engine")),
+            runtime.engine.num_items,
         )
         settings = self._settings
         return Loaded(
-            service,
+            runtime,
             Batcher(
-                service.engine.answer,
+                runtime.engine.answer,
                 size=settings.gathered,
                 room=settings.max_queue,
                 workers=settings.workers,
@@ -109,38 +108,39 @@ class Models:
         )
 
 
-def fetch(load: Callable[[], Service]) -> Service:
-    """A service that has answered once.
+def fetch(load: Callable[[], Runtime]) -> Runtime:
+    """Load a runtime that has answered once.
 
     What is loaded is kept out of garbage collection from then on: looking through all of it stops every request for a
-    while. It goes when nobody has it any more, as everything does.
+    while. It is freed when nothing refers to it any more, as everything is.
 
     Raises:
         MclrecError: it cannot be loaded, or its answers make no sense.
     """
-    service = load()
-    try_out(service)
+    runtime = load()
+    try_out(runtime)
     gc.collect()
     gc.freeze()
-    return service
+    return runtime
 
 
-def try_out(service: Service) -> None:
+def try_out(runtime: Runtime) -> None:
     """Ask a model for an answer to a history and to none, which also warms it up.
 
     Raises:
-        ModelFileError: the answers are none.
+        ModelFileError: the answers make no sense.
     """
-    items = service.engine.num_items
+    runtime.catalogue.prepare()
+    items = runtime.engine.num_items
     history = np.unique(np.linspace(1, items, num=min(items, 5), dtype=np.int64))
     k = min(items, 10)
-    questions = [Question(history[:length], k) for length in range(len(history) + 1)]
-    answers = service.engine.answer(questions)
-    if not _good(answers, len(questions), k, items) or len(service.catalogue) != items:
+    queries = [DenseQuery(history[:length], k) for length in range(len(history) + 1)]
+    answers = runtime.engine.answer(queries)
+    if not _good(answers, len(queries), k, items) or len(runtime.catalogue) != items:
         raise ModelFileError("the model loads, but its answers make no sense; train or export it again")
 
 
-def _good(answers: Sequence[Answer], number: int, k: int, items: int) -> bool:
+def _good(answers: Sequence[Ranked], number: int, k: int, items: int) -> bool:
     return len(answers) == number and all(
         len(answer.items) == k
         and bool(np.isfinite(answer.scores).all())

@@ -1,6 +1,6 @@
 """A small run with an export, and what torch answers: made where torch is, read where it is not.
 
-python -m tests.serving.onnx_export DIRECTORY
+python -m tests.inference.onnx_export DIRECTORY
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from tests.helpers import tiny_data
 
 from mclrec.files import write_json
+from mclrec.inference.engine import DenseQuery
+from mclrec.inference.exporter import OnnxReport, export_onnx
+from mclrec.inference.runtime import load_runtime
 from mclrec.models import registry
 from mclrec.models.storage import save_model
-from mclrec.serving.engine import Question
-from mclrec.serving.export import OnnxReport, export_onnx
-from mclrec.serving.service import load_service
 
 DATA = tiny_data(items=90)
 SIZES = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 6}
@@ -43,20 +43,21 @@ def save_run(directory: Path, name: str, settings: Mapping[str, Any] | None = No
     return directory
 
 
-def questions() -> list[Question]:
-    """Histories of every length, longer than the model reads and empty too, with all kinds of lists."""
+def queries(num_items: int = DATA.num_items) -> list[DenseQuery]:
+    """Histories of every length, longer than the model reads and empty too, with all kinds of lists and users."""
     rng = np.random.default_rng(3)
     made = []
     for number in range(40):
-        history = rng.integers(1, DATA.num_items + 1, number % 10)
-        allowed = rng.integers(1, DATA.num_items + 1, 12) if number % 4 == 3 else None
-        made.append(Question(history, 1 + number % 7, history if number % 3 else history[:0], allowed))
+        history = rng.integers(1, num_items + 1, number % 10)
+        allowed = rng.integers(1, num_items + 1, 12) if number % 4 == 3 else None
+        excluded = rng.integers(1, num_items + 1, number % 5)
+        made.append(DenseQuery(history, 1 + number % 7, number % 6, excluded, allowed, number % 3 == 0))
     return made
 
 
 def write_expected(run: Path) -> None:
-    """What torch answers to `questions`."""
-    answers = load_service(run, engine="torch").engine.answer(questions())
+    """What torch answers to `queries`."""
+    answers = load_runtime(run, engine="torch").engine.answer(queries())
     rows = [{"items": found.items.tolist(), "scores": found.scores.tolist()} for found in answers]
     write_json(run / "onnx" / EXPECTED, rows)
 

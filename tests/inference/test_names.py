@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.sequences import Vocabulary
-from mclrec.serving.catalogue import Catalogue
-from mclrec.serving.names import NameIndex
+from mclrec.inference.catalogue import Catalogue, NameIndex
 
 NAMES = [
     "EGGS - LARGE",

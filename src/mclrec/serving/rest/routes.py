@@ -1,4 +1,4 @@
-"""The application: routes, how bodies are read, and how what goes wrong becomes a status."""
+"""The application: routes, reading of bodies, and the status of each error."""
 
 from __future__ import annotations
 
@@ -15,22 +15,31 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from mclrec.errors import EvaluationError, ModelFileError
-from mclrec.serving.engine import Answer as EngineAnswer
-from mclrec.serving.engine import Question
+from mclrec.inference import queries
+from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.explain import LeaveOneOut
+from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
-from mclrec.serving.rest.answers import Asked, Explaining, LimitExceeded, check, scored
 from mclrec.serving.rest.batcher import Expired, QueueFull
-from mclrec.serving.rest.gate import Gate, notes_of
 from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.metrics import Metrics
-from mclrec.serving.rest.models import Busy, Loaded, Models
+from mclrec.serving.rest.middleware import Middleware, notes_of
+from mclrec.serving.rest.model_store import Busy, Loaded, ModelStore
 from mclrec.serving.rest.openapi import DESCRIPTION, describe, documentation
-from mclrec.serving.rest.schemas import Ask, AskMany, Explain, body
+from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest, body
 from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.telemetry import Metrics
+from mclrec.serving.rest.translation import (
+    LimitExceeded,
+    check,
+    explanation_reply,
+    query_of,
+    recommend_reply,
+    scored,
+)
 
 __all__ = ["make_app"]
 
-_Body = TypeVar("_Body", Ask, AskMany, Explain)
+_Body = TypeVar("_Body", RecommendRequest, BatchRequest, ExplainRequest)
 _Endpoint = Callable[..., Coroutine[Any, Any, Response]]
 
 _PAGE_HEADERS = {
@@ -45,7 +54,9 @@ _COMPLAINTS = 10
 """Errors of a body that are listed: one a line of a long list would be an answer larger than the request."""
 
 
-def make_app(models: Models, settings: Settings, metrics: Metrics, keys: Keys | None = None) -> Gate:
+def make_app(
+    models: ModelStore, settings: Settings, metrics: Metrics, keys: Keys | None = None
+) -> Middleware:
     """The service as an ASGI application."""
     app = FastAPI(
         title="mclrec",
@@ -59,30 +70,34 @@ def make_app(models: Models, settings: Settings, metrics: Metrics, keys: Keys | 
     app.add_exception_handler(RequestValidationError, _complain)
     app.add_exception_handler(Exception, _fail)
     page = _page()
-    gate = Gate(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
-    metrics.watch(lambda: models.current.batcher.waiting, lambda: gate.connections(), lambda: gate.in_flight)
-    _Routes(models, settings, metrics, gate).register(app)
+    middleware = Middleware(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
+    metrics.watch(
+        lambda: models.current.batcher.waiting, lambda: middleware.connections(), lambda: middleware.in_flight
+    )
+    _Routes(models, settings, metrics, middleware).register(app)
     _add_page(app, page)
-    return gate
+    return middleware
 
 
 class _Routes:
     """The endpoints. Each takes the current model once, before it waits, and stays with it."""
 
-    def __init__(self, models: Models, settings: Settings, metrics: Metrics, gate: Gate) -> None:
+    def __init__(
+        self, models: ModelStore, settings: Settings, metrics: Metrics, middleware: Middleware
+    ) -> None:
         self._models = models
         self._settings = settings
         self._metrics = metrics
-        self._gate = gate
+        self._middleware = middleware
 
     def register(self, app: FastAPI) -> None:
         """Add all endpoints and the description of the interface."""
         add, problems = app.add_api_route, schemas.problems
         app.openapi = lambda: describe(app, self._settings)  # type: ignore[method-assign]
         posts: list[tuple[str, _Endpoint, type[BaseModel], type[BaseModel]]] = [
-            ("/recommend", self.recommend, Ask, schemas.Answer),
-            ("/recommend/batch", self.recommend_batch, AskMany, schemas.Answers),
-            ("/explain", self.explain, Explain, schemas.Explanation),
+            ("/recommend", self.recommend, RecommendRequest, schemas.Answer),
+            ("/recommend/batch", self.recommend_batch, BatchRequest, schemas.Answers),
+            ("/explain", self.explain, ExplainRequest, schemas.ExplainAnswer),
         ]
         for path, endpoint, asks, gives in posts:
             responses = {200: {"model": gives}, **problems(401, 408, 413, 415, 503, 504)}
@@ -107,36 +122,26 @@ class _Routes:
 
     async def recommend(self, request: Request) -> Response:
         """The items that come next after a history."""
-        ask = await self._read(request, Ask)
+        asked = await self._read(request, RecommendRequest)
         loaded = self._models.current
-        asked = Asked.of(loaded.service, ask)
-        self._note(request, [ask.history])
-        answer = (await self._answers(request, loaded, [asked.question]))[0]
-        self._count([asked], [answer])
-        return _reply(asked.reply(loaded.service, answer))
+        return _reply((await self._recommend(request, loaded, [asked]))[0])
 
     async def recommend_batch(self, request: Request) -> Response:
         """Several requests at once, answered in their order."""
-        asks = await self._read(request, AskMany)
+        asked = await self._read(request, BatchRequest)
         loaded = self._models.current
-        asked = [Asked.of(loaded.service, ask) for ask in asks.requests]
-        self._note(request, [ask.history for ask in asks.requests])
-        answers = await self._answers(request, loaded, [one.question for one in asked])
-        self._count(asked, answers)
-        replies = [one.reply(loaded.service, answer) for one, answer in zip(asked, answers, strict=True)]
-        return _reply({"answers": replies})
+        return _reply({"answers": await self._recommend(request, loaded, asked.requests)})
 
     async def explain(self, request: Request) -> Response:
         """Which items of the history move the scores of some items: the difference that leaving each out makes."""
-        explain = await self._read(request, Explain)
+        asked = await self._read(request, ExplainRequest)
         loaded = self._models.current
         try:
-            explaining = Explaining.of(loaded.service, explain)
+            plan = LeaveOneOut.of(loaded.runtime, asked.history, asked.items, asked.user)
         except KeyError as unknown:
-            raise HTTPException(422, _unknown_item(loaded, unknown.args[0])) from None
-        self._note(request, [explain.history])
-        answers = await self._answers(request, loaded, explaining.questions)
-        return _reply(explaining.reply(loaded.service, answers))
+            raise HTTPException(422, loaded.runtime.catalogue.unknown_item(unknown.args[0])) from None
+        self._note(request, [asked.history])
+        return _reply(explanation_reply(plan, await self._answers(request, loaded, plan.queries)))
 
     async def items(
         self,
@@ -144,7 +149,7 @@ class _Routes:
         limit: Annotated[int, Query(ge=1, le=200, description="How many are listed.")] = 20,
     ) -> Response:
         """Search items by parts of the words of their ids; case and accents do not matter."""
-        catalogue = self._models.current.service.catalogue
+        catalogue = self._models.current.runtime.catalogue
         found = catalogue.search(q, limit)
         listed = [
             {"item": catalogue.outside(item), "count": int(catalogue.counts[item])}
@@ -160,15 +165,15 @@ class _Routes:
         """The items whose vectors are nearest to an item's."""
         if k > self._settings.max_k:
             raise HTTPException(422, f"k = {k}: at most {self._settings.max_k}")
-        service = (loaded := self._models.current).service
-        dense = service.catalogue.dense(item)
+        runtime = self._models.current.runtime
+        dense = runtime.catalogue.dense(item)
         if not dense:
-            raise HTTPException(404, _unknown_item(loaded, item))
+            raise HTTPException(404, runtime.catalogue.unknown_item(item))
         try:
-            answer = await asyncio.to_thread(service.engine.similar, dense, min(k, len(service.catalogue)))
+            found = await asyncio.to_thread(runtime.similar, dense, queries.Query(k=k))
         except EvaluationError as problem:
             raise HTTPException(409, str(problem)) from None
-        return _reply({"items": scored(service.catalogue, answer), "model": service.version})
+        return _reply({"items": scored(found), "model": runtime.version})
 
     async def health(self) -> Response:
         """Whether the process lives."""
@@ -176,13 +181,13 @@ class _Routes:
 
     async def ready(self) -> Response:
         """Whether requests should be sent here."""
-        if self._gate.draining:
+        if self._middleware.draining:
             raise HTTPException(503, "the service is going down", {"Retry-After": "1"})
         return _reply({"status": "ready"})
 
     async def model(self) -> Response:
         """The card of the model: name, version, configuration, data, protocol, metrics."""
-        return _reply(dict(self._models.current.service.card))
+        return _reply(dict(self._models.current.runtime.card))
 
     async def show_metrics(self) -> Response:
         """Metrics for Prometheus."""
@@ -238,11 +243,22 @@ class _Routes:
             raise HTTPException(408, "the body came too slowly", {"Connection": "close"}) from None
         return b"".join(parts)
 
-    async def _answers(
-        self, request: Request, loaded: Loaded, questions: Sequence[Question]
-    ) -> list[EngineAnswer]:
-        """The model's answers; a client that goes away takes its questions along."""
-        asking = asyncio.ensure_future(loaded.batcher.ask(questions, self._settings.deadline))
+    async def _recommend(
+        self, request: Request, loaded: Loaded, asked: Sequence[RecommendRequest]
+    ) -> list[dict[str, Any]]:
+        """Replies to requests for recommendations, in their order."""
+        decoded = loaded.runtime.decode([query_of(one) for one in asked])
+        self._note(request, [one.history for one in asked])
+        answers = await self._answers(request, loaded, [one.query for one in decoded])
+        self._count(decoded, answers)
+        return [
+            recommend_reply(found, loaded.runtime.version)
+            for found in loaded.runtime.encode(decoded, answers)
+        ]
+
+    async def _answers(self, request: Request, loaded: Loaded, asked: Sequence[DenseQuery]) -> list[Ranked]:
+        """The model's answers; a client that goes away takes its queries along."""
+        asking = asyncio.ensure_future(loaded.batcher.ask(asked, self._settings.deadline))
         leaving = asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -262,8 +278,8 @@ class _Routes:
         if self._settings.log_histories:
             notes_of(request.scope).histories = histories
 
-    def _count(self, asked: Sequence[Asked], answers: Sequence[EngineAnswer]) -> None:
-        self._metrics.unknown.inc(sum(len(one.unknown) for one in asked))
+    def _count(self, decoded: Sequence[DecodedQuery], answers: Sequence[Ranked]) -> None:
+        self._metrics.unknown.inc(sum(len(one.unknown) for one in decoded))
         self._metrics.popular.inc(sum(answer.popular for answer in answers))
 
 
@@ -307,11 +323,6 @@ async def _fail(_: Request, __: Exception) -> Response:
         500,
         media_type="application/json",
     )
-
-
-def _unknown_item(loaded: Loaded, item: str | int) -> str:
-    near = ", ".join(repr(name) for name in loaded.service.catalogue.nearest(item))
-    return f"unknown item {item!r}" + (f"; did you mean {near}?" if near else "")
 
 
 def _page() -> dict[str, bytes]:

@@ -1,7 +1,8 @@
-"""Search in the names of a catalogue: parts of words, without case and accents, among millions in milliseconds.
+"""The catalogue as people and logs call it: outside ids, training counts, search in the names.
 
-Every place of every name stands in one array, sorted by the four bytes that follow it. A text is found by bisection,
-wherever it is in a name, and the items that have it are marked in a mask.
+The search finds parts of words, without case and accents, among millions of names in milliseconds. Every position of
+every name stands in one suffix array, sorted by the four bytes that follow it. A text is found by bisection, wherever
+it is in a name, and the items that have it are marked in a mask.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from mclrec.data.packed import IntArray
+from mclrec.data.sequences import OutsideId, Vocabulary
 
-__all__ = ["Found", "NameIndex"]
+__all__ = ["Catalogue", "Found", "NameIndex"]
 
 _KEY = 4
 """Bytes that places are sorted by."""
@@ -43,8 +46,66 @@ class Found:
     total: int
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """The V items of a model. Nothing in it changes after `prepare`, so threads may share it.
+
+    Attributes:
+        items: outside ids; "7" is taken for 7 where they are integers, and the other way round.
+        counts: (V + 1,) interactions of each dense id in training.
+    """
+
+    items: Vocabulary
+    counts: IntArray
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def prepare(self) -> None:
+        """Build now what the first look-up and the first search would build."""
+        self.items.dense("")
+        self._names  # noqa: B018 - cached
+
+    def dense(self, outside: OutsideId) -> int:
+        """Dense id of an outside id, 0 if it is unknown."""
+        return self.items.dense(outside)
+
+    def outside(self, dense: int) -> OutsideId:
+        """Outside id of a dense id in 1..V."""
+        return self.items[dense]
+
+    def outside_all(self, dense: IntArray) -> list[OutsideId]:
+        """Outside ids of dense ids in 1..V."""
+        found: list[OutsideId] = self.items.take(dense - 1).to_arrow().to_pylist()
+        return found
+
+    def search(self, text: str, limit: int) -> Found:
+        """Dense ids of the items whose ids hold each word of ``text``, best first; see `NameIndex.search`.
+
+        Args:
+            text: parts of words; the most popular items are found if it is empty.
+            limit: how many are listed, at most.
+        """
+        found = self._names.search(text, limit)
+        return Found(found.items + 1, found.total)
+
+    def nearest(self, outside: OutsideId, limit: int = 3) -> list[OutsideId]:
+        """Outside ids that are most like an unknown one, for its error message."""
+        return [self.items[place + 1] for place in self._names.nearest(str(outside), limit).tolist()]
+
+    def unknown_item(self, outside: OutsideId) -> str:
+        """Message for an id that does not exist, with the nearest ones that do."""
+        near = ", ".join(repr(name) for name in self.nearest(outside))
+        return f"unknown item {outside!r}" + (f"; did you mean {near}?" if near else "")
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        names = [str(name) for name in self.items]
+        return NameIndex(names, np.asarray(self.counts[1:]))
+
+
 class NameIndex:
-    """An index over V names.
+    """A search index over V names.
 
     Args:
         names: in any order.

@@ -1,4 +1,4 @@
-"""A run's model in forms that other programs read: ONNX, or vectors as NumPy and Parquet files."""
+"""Exports of a run's model for other programs: as ONNX, or as vectors in NumPy and Parquet files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
-from mclrec.data.packed import Packed
+from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.files import atomic_directory, atomic_file, sha256_file, write_json
-from mclrec.models.base import VectorRecommender
-from mclrec.models.directory import ITEMS, TENSORS, write_ids
-from mclrec.models.storage import LoadedModel, load_model
-from mclrec.randomness import Stream, generator
-from mclrec.serving.card import model_card, model_version
-from mclrec.serving.engine import FloatArray
-from mclrec.serving.exported import (
+from mclrec.inference.engine import ExactRanker
+from mclrec.inference.index import INDEX, build_index, check_kind
+from mclrec.inference.onnx_engine import (
     BIASES,
     ENCODER,
     EXPORT_FORMAT,
@@ -37,9 +33,13 @@ from mclrec.serving.exported import (
     onnx_encoder,
     open_session,
 )
-from mclrec.serving.index import INDEX, build_index, check_kind
-from mclrec.serving.ranking import ExactRanker, best_places
-from mclrec.serving.torch_models import item_vectors
+from mclrec.inference.runtime import model_card, model_version
+from mclrec.inference.top_k import FloatArray, top_k
+from mclrec.inference.torch_engine import item_vectors
+from mclrec.models.base import VectorRecommender
+from mclrec.models.directory import ITEMS, TENSORS, USERS, write_ids
+from mclrec.models.storage import LoadedModel, load_model
+from mclrec.randomness import Stream, generator
 
 if TYPE_CHECKING:
     from mclrec.data.columns import Columns
@@ -100,10 +100,12 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
             np.save(folder / BIASES, biases, allow_pickle=False)
         _write_ranking(folder / RANKING, vectors, biases)
         write_ids(folder / ITEMS, loaded.items, count=pa.array(loaded.counts[1:], pa.int64()))
+        if loaded.users is not None:
+            write_ids(folder / USERS, loaded.users)
         difference, count = _compare(folder, model)
         built = None
         if index is not None:
-            queries = onnx_encoder(folder / ENCODER)(_likely_histories(loaded))
+            queries = onnx_encoder(folder / ENCODER)(*_likely_histories(loaded))
             built = build_index(ExactRanker(vectors, biases), queries, folder / INDEX)
         write_json(folder / MANIFEST, _manifest(run, loaded, folder, difference) | {"index": built})
     return OnnxReport(directory, difference, count, built)
@@ -158,15 +160,16 @@ def _check_free(directory: Path, own: str) -> None:
 
 
 def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -> dict[str, Any]:
-    version = model_version(loaded.name, run / TENSORS)
+    weights = sha256_file(run / TENSORS)
     return {
         "kind": KIND,
         "format": EXPORT_FORMAT,
-        "weights": sha256_file(run / TENSORS),
+        "weights": weights,
         "max_length": loaded.model.max_length,
         "num_items": loaded.model.num_items,
+        "num_users": loaded.model.num_users,
         "difference": difference,
-        "card": model_card(run, version),
+        "card": model_card(run, model_version(loaded.name, weights)),
         "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
     }
 
@@ -175,32 +178,39 @@ def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -
 
 
 class _Queries(nn.Module):
-    """The padded form as the forward pass, which is what torch exports."""
+    """The padded form as the forward pass, which is what torch exports; users are given to models that know some."""
 
     def __init__(self, model: VectorRecommender) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
-        return self.model.padded_query_vectors(items, lengths)
+    def forward(self, items: Tensor, lengths: Tensor, users: Tensor | None = None) -> Tensor:
+        if users is None:
+            return self.model.padded_query_vectors(items, lengths)
+        return self.model.padded_user_query_vectors(items, lengths, users)
 
 
 def _write_encoder(path: Path, model: VectorRecommender) -> None:
     # Sizes of 0 and 1 would be taken for constants; no history has more than `max_length` items.
-    example = torch.ones(3, 4, dtype=torch.int64), torch.ones(3, dtype=torch.int64)
-    model.padded_query_vectors(example[0][:, :1], example[1])  # a model without says so, in its own words
     dynamic = torch.export.Dim.DYNAMIC
+    example = [torch.ones(3, 4, dtype=torch.int64), torch.ones(3, dtype=torch.int64)]
+    shapes = {"items": {0: dynamic, 1: dynamic}, "lengths": {0: dynamic}}
+    if model.needs_users:
+        example.append(torch.ones(3, dtype=torch.int64))
+        shapes["users"] = {0: dynamic}
+    queries = _Queries(model)
+    queries(example[0][:, :1], *example[1:])  # a model without a padded form says so, in its own words
     weights = sum(parameter.nbytes for parameter in model.parameters())
     with _quiet():
         torch.onnx.export(
-            _Queries(model),
-            example,
+            queries,
+            tuple(example),
             path,
             dynamo=True,
             opset_version=_OPSET,
-            input_names=["items", "lengths"],
+            input_names=list(shapes),
             output_names=["queries"],
-            dynamic_shapes={"items": {0: dynamic, 1: dynamic}, "lengths": {0: dynamic}},
+            dynamic_shapes=shapes,
             external_data=weights > _LARGEST,
             verbose=False,
         )
@@ -257,17 +267,17 @@ def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
     encode, ranking = onnx_encoder(folder / ENCODER), open_session(folder / RANKING)
     k, worst, rng = min(10, model.num_items), 0.0, generator(0, Stream.EXPORT)
     for batch in _histories(model, rng):
-        wanted = model.query_vectors(Histories.of(batch))
-        queries = encode(batch)
+        users = rng.integers(0, model.num_users + 1, size=len(batch))  # unknown ones, too
+        wanted = model.query_vectors(Histories.of(batch, users))
+        queries = encode(batch, users)
         scores, items, values = ranking.run(
             ["scores", "items", "values"], {"queries": queries, "k": np.array([k])}
         )
         expected = model.items().scores(wanted).numpy()
         worst = max(worst, _furthest(queries, wanted.numpy()), _furthest(scores, expected[:, 1:]))
-        for row in range(len(batch)):
-            best = best_places(scores[row], k)
-            if not (np.array_equal(items[row], best + 1) and np.array_equal(values[row], scores[row, best])):
-                raise ModelFileError("the exported ranking does not list the best items")
+        places, best = top_k(scores, k)
+        if not (np.array_equal(items, places + 1) and np.array_equal(values, best)):
+            raise ModelFileError("the exported ranking does not list the best items")
     if not worst <= TOLERANCE:
         raise ModelFileError(
             f"the export differs from torch by {worst:.1e}, more than {TOLERANCE:.0e}: nothing was written"
@@ -282,13 +292,14 @@ def _histories(model: VectorRecommender, rng: np.random.Generator) -> Iterator[P
         yield Packed.of([rng.integers(1, model.num_items + 1, size=length) for length in batch])
 
 
-def _likely_histories(loaded: LoadedModel) -> Packed:
-    """Histories of random length whose items are drawn by popularity: what an index is measured on."""
+def _likely_histories(loaded: LoadedModel) -> tuple[Packed, IntArray]:
+    """Histories of random length whose items are drawn by popularity, and users: what an index is measured on."""
     rng = generator(0, Stream.EXPORT)
     counts = loaded.counts[1:] + 1.0
     lengths = rng.integers(1, loaded.model.max_length, size=_SAMPLE, endpoint=True)
     drawn = rng.choice(len(counts), size=lengths.sum(), p=counts / counts.sum()) + 1
-    return Packed(drawn, np.concatenate([[0], np.cumsum(lengths)]))
+    users = rng.integers(0, loaded.model.num_users + 1, size=_SAMPLE)
+    return Packed(drawn, np.concatenate([[0], np.cumsum(lengths)])), users
 
 
 def _furthest(found: FloatArray, wanted: FloatArray) -> float:

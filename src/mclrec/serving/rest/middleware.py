@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: keys, limits, draining, metrics, logs, headers."""
+"""ASGI middleware that every request passes: authentication, limits, draining, metrics, logs, headers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.logs import log_event
-from mclrec.serving.rest.metrics import Metrics
 from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.telemetry import Metrics, log_event
 
-__all__ = ["Gate", "Notes", "notes_of"]
+__all__ = ["Middleware", "Notes", "notes_of"]
 
 _NOTES = "mclrec.notes"
 _LONGEST_ID = 128
@@ -26,11 +25,11 @@ _SAFE = (b"x-content-type-options", b"nosniff")
 
 @dataclass(slots=True)
 class Notes:
-    """What an endpoint has to say of its request to the log.
+    """Notes of an endpoint on its request, for the log.
 
     Attributes:
         batch: histories that the model read together with the request's.
-        histories: what was asked; None if the log must not have it.
+        histories: of the request; None if they must not be logged.
     """
 
     batch: int | None = None
@@ -44,14 +43,14 @@ def notes_of(scope: Scope) -> Notes:
 
 
 @dataclass(slots=True, eq=False)
-class Gate:
-    """Wraps the application.
+class Middleware:
+    """Middleware around the application.
 
     Attributes:
-        app: what is behind.
+        app: the application.
         settings: limits.
         metrics: are told of every request.
-        keys: that open it; open to all if None.
+        keys: that clients must show; open to all if None.
         public: paths that need no key.
         connections: number of open ones; set by the server.
         draining: new requests are refused from now on.
@@ -71,19 +70,19 @@ class Gate:
         """Answer one request; the server sends nothing but HTTP here."""
         start = perf_counter()
         notes = scope[_NOTES] = Notes()
-        exit_ = _Exit(send, self, _request_id(scope))
+        sender = _Sender(send, self, _request_id(scope))
         self.in_flight += 1
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self.app(scope, receive, exit_)
+                await self.app(scope, receive, sender)
             else:
-                await _refuse(exit_, *refusal)
+                await _refuse(sender, *refusal)
         except Exception as problem:
             log_event("error", {"route": _route(scope)}, problem)
         finally:
             self.in_flight -= 1
-            self._record(scope, exit_, notes, perf_counter() - start)
+            self._record(scope, sender, notes, perf_counter() - start)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, tuple[tuple[bytes, bytes], ...]] | None:
         """Status, reason and headers for a request that goes no further; None for others."""
@@ -105,8 +104,8 @@ class Gate:
             return 413, f"the body is too large: at most {self.settings.max_body} bytes", (_CLOSE,)
         return None
 
-    def _record(self, scope: Scope, exit_: _Exit, notes: Notes, seconds: float) -> None:
-        route, status = _route(scope), exit_.status or 499  # 499: the client went away
+    def _record(self, scope: Scope, sender: _Sender, notes: Notes, seconds: float) -> None:
+        route, status = _route(scope), sender.status or 499  # 499: the client went away
         self.metrics.observe(route, status, seconds)
         fields: dict[str, object] = {
             "route": route,
@@ -116,19 +115,19 @@ class Gate:
         }
         if notes.batch is not None:
             fields["batch"] = notes.batch
-        if exit_.request_id:
-            fields["id"] = exit_.request_id.decode("latin-1")
+        if sender.request_id:
+            fields["id"] = sender.request_id.decode("latin-1")
         if notes.histories is not None:
             fields["histories"] = notes.histories
         log_event("request", fields)
 
 
 @dataclass(slots=True, eq=False)
-class _Exit:
-    """The way out: adds headers and remembers the status."""
+class _Sender:
+    """Sends a response: adds headers and remembers the status."""
 
     send: Send
-    gate: Gate
+    middleware: Middleware
     request_id: bytes
     status: int = 0
 
@@ -138,7 +137,7 @@ class _Exit:
             headers = [*message.get("headers", ()), _SAFE]
             if self.request_id:
                 headers.append((b"x-request-id", self.request_id))
-            if self.gate.draining:
+            if self.middleware.draining:
                 headers.append(_CLOSE)
             message = {**message, "headers": headers}
         await self.send(message)
@@ -157,7 +156,7 @@ def _route(scope: Scope) -> str:
 
 
 def _request_id(scope: Scope) -> bytes:
-    """What the proxy or the client calls this request; it goes back to them and into the log."""
+    """Id that the proxy or the client gives this request; it goes back to them and into the log."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and len(value) <= _LONGEST_ID:
             return bytes(value)

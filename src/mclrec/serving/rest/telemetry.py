@@ -1,8 +1,13 @@
-"""What Prometheus is told. The registry is the service's own, so that several may live in one process."""
+"""Telemetry of the service: metrics for Prometheus, and logs as JSON, one line an event."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,7 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "configure_logs", "log_event"]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each number doubles the text
 
@@ -24,7 +29,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counters, gauges and histograms of one service."""
+    """Counters, gauges and histograms of one service, in a registry of its own: several may live in one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -86,3 +91,41 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
+
+
+_LOGGER = logging.getLogger("mclrec.serving")
+
+
+class _Lines(logging.Formatter):
+    """A record as a JSON object; events carry their fields, other libraries' records their message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields: dict[str, Any] = {"time": time, "level": record.levelname.lower()}
+        fields |= getattr(record, "fields", None) or {"event": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            fields["trace"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def configure_logs(stream: TextIO | None = None) -> None:
+    """Send our events and the server's errors to ``stream``, the error stream by default."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Lines())
+    # The server warns of each malformed request; these are in the metrics.
+    for name, level in (
+        ("mclrec.serving", logging.INFO),
+        ("uvicorn", logging.ERROR),
+        ("asyncio", logging.ERROR),
+    ):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def log_event(event: str, fields: Mapping[str, object], error: BaseException | None = None) -> None:
+    """Write one event; with ``error`` also where it came from."""
+    level = logging.INFO if error is None else logging.ERROR
+    if _LOGGER.isEnabledFor(level):
+        _LOGGER.log(level, event, exc_info=error, extra={"fields": {"event": event, **fields}})

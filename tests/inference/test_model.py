@@ -1,14 +1,16 @@
-"""Recommendations: equal to a naive ranking, and clear about what was skipped or replaced."""
+"""`mclrec.Model`: equal to a naive ranking, and clear about what was skipped or replaced."""
 
 from __future__ import annotations
 
+import csv
+import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,14 +22,19 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.sequences import OutsideId, Vocabulary
-from mclrec.errors import DataError, EvaluationError, MclrecWarning, ModelFileError
+from mclrec.errors import ConfigError, DataError, EvaluationError, MclrecWarning, ModelFileError
+from mclrec.inference import bulk, engine
+from mclrec.inference import model as model_module
+from mclrec.inference.catalogue import Catalogue
+from mclrec.inference.model import Model
+from mclrec.inference.queries import Query, Recommendation
+from mclrec.inference.runtime import Runtime
+from mclrec.inference.torch_engine import torch_engine
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Phase
 from mclrec.models.storage import LoadedModel, save_model
-from mclrec.serving import batch, predictor
-from mclrec.serving.predictor import Model, Recommendation
 
 NAMES = [f"item {place}" for place in range(1, 13)]
 COUNTS = np.array([0, 3, 9, 1, 9, 5, 2, 7, 4, 0, 0, 0, 0])
@@ -73,7 +80,13 @@ def loaded(ids: Sequence[str | int] = NAMES) -> LoadedModel:
     return LoadedModel("summing", build(ids).eval(), Vocabulary(ids), COUNTS, users, {}, "checksum")
 
 
-MODEL = Model(loaded())
+def in_memory(parts: LoadedModel) -> Model:
+    catalogue = Catalogue(parts.items, parts.counts)
+    card = {"name": parts.name}
+    return Model(Runtime(torch_engine(parts), catalogue, card, "1", parts.users, parts.checksum))
+
+
+MODEL = in_memory(loaded())
 
 
 def naive(history: Sequence[str], k: int, include_seen: bool, user: int = 0) -> list[tuple[str, float]]:
@@ -127,7 +140,7 @@ def test_small_batches_give_the_same_lists(monkeypatch: pytest.MonkeyPatch) -> N
     histories = [NAMES[start : start + 1 + start % 3] for start in range(8)]
     users = ["nobody", "ann", "bob", "bob", "ann", "nobody", "ann", "bob"]
     whole = MODEL.recommend_batch(histories, 4, users=users)
-    monkeypatch.setattr(predictor, "_ROWS", 3)
+    monkeypatch.setattr(engine, "_ENCODED", 3)
     for found, wanted in zip(MODEL.recommend_batch(histories, 4, users=users), whole, strict=True):
         assert_same(found, wanted)
     assert MODEL.recommend_batch([]) == []
@@ -176,7 +189,7 @@ def test_warnings_point_to_the_caller(call: str) -> None:
 
 
 def test_integers_may_come_as_text_or_from_numpy() -> None:
-    model = Model(loaded(range(10, 130, 10)))
+    model = in_memory(loaded(range(10, 130, 10)))
     wanted = model.recommend([10, 30], 4)
     assert model.recommend(["10", "30"], 4) == wanted
     assert model.recommend(list(np.array([10, 30])), 4) == wanted
@@ -218,7 +231,8 @@ def test_a_saved_model_answers_the_same(tmp_path: Path, monkeypatch: pytest.Monk
 
 def log(folder: Path, rows: Sequence[tuple[str, str, int]]) -> Path:
     path = folder / "log.csv"
-    path.write_text("user,item,time\n" + "".join(f"{user},{item},{time}\n" for user, item, time in rows))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("user", "item", "time"), *rows])
     return path
 
 
@@ -232,7 +246,7 @@ def test_a_file_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     rows += [("eve", "y", 1)]
     out = tmp_path / "deep" / "recs.parquet"
-    monkeypatch.setattr(batch, "_USERS", 3)
+    monkeypatch.setattr(bulk, "_USERS", 3)
     with pytest.warns(MclrecWarning) as caught:
         assert MODEL.recommend_file(log(tmp_path, rows), out, 3) == 4
     assert [str(warning.message) for warning in caught] == [
@@ -242,7 +256,9 @@ def test_a_file_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     table = pq.read_table(out)
     assert table.column_names == ["user", "rank", "item", "score"]
     histories = {"ann": ["item 3"], "bob": ["item 1", "item 2"], "zoë": ["item 5"]}
-    wanted = {user: MODEL.recommend(history, 3, user=user) for user, history in histories.items()}
+    wanted: dict[str, list[Recommendation]] = {
+        user: MODEL.recommend(history, 3, user=user) for user, history in histories.items()
+    }
     wanted["eve"] = [Recommendation(item, COUNTS[NAMES.index(str(item)) + 1]) for item in POPULAR[:3]]
     found = table.to_pylist()
     assert [row["user"] for row in found] == [user for user in ("ann", "bob", "eve", "zoë") for _ in range(3)]
@@ -253,7 +269,7 @@ def test_a_file_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_sequence_text_and_short_lists(tmp_path: Path) -> None:
-    model = Model(loaded(range(1, 13)))
+    model = in_memory(loaded(range(1, 13)))
     path = tmp_path / "users.txt"
     path.write_text("1 2 3\n2 1 2 3 4 5 6 7 8 9 10\n")
     assert model.recommend_file(path, tmp_path / "recs.parquet", 5) == 2
@@ -285,22 +301,182 @@ def test_an_error_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def broken(*args: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(predictor, "top_items", broken)
+    monkeypatch.setattr(engine, "top_k", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         MODEL.recommend_file(path, out, 2)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_importing_it_imports_no_training_and_no_database() -> None:
-    code = "import sys, mclrec.serving.predictor; print(*sys.modules)"
+def test_importing_it_imports_no_training_no_database_and_no_torch() -> None:
+    code = "import sys, mclrec.inference.model; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert "mclrec.models.storage" in modules
-    assert not {"mclrec.training", "mclrec.recipes", "duckdb", "narwhals"} & set(modules)
+    assert "mclrec.inference.runtime" in modules
+    assert not {"mclrec.training", "mclrec.recipes", "duckdb", "narwhals", "torch"} & set(modules)
 
 
 def test_nothing_is_said_when_all_is_known() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         MODEL.recommend(["item 1"], 2)
+
+
+# -------------------------------------------------------------------------------- constraints, and what is unknown
+
+
+def test_excluded_and_allowed_items() -> None:
+    history, whole = NAMES[:2], naive(NAMES[:2], 12, include_seen=False)
+    kept = [pair for pair in whole if pair[0] not in ("item 5", "item 7")]
+    assert_same(MODEL.recommend(history, 12, exclude=["item 5", "item 7", "who"]), kept)
+    few = [pair for pair in whole if pair[0] in ("item 5", "item 7")]
+    allowed = ["item 7", "who", "item 5", "item 1"]
+    assert_same(MODEL.recommend(history, 12, allow=allowed), few)
+    [left] = MODEL.recommend(history, 12, allow=allowed, exclude=["item 7"])
+    assert left.item == "item 5"
+    assert {item for item, _ in MODEL.recommend(history, 12, allow=allowed, include_seen=True)} == {
+        "item 1",
+        "item 5",
+        "item 7",
+    }
+    assert MODEL.recommend(history, 12, allow=[]) == []
+    with pytest.warns(MclrecWarning, match="popular"):
+        assert [item for item, _ in MODEL.recommend([], 3, exclude=POPULAR[:1])] == POPULAR[1:4]
+    batch = MODEL.recommend_batch([history, ["item 5"]], 12, exclude=["item 5"], allow=allowed)
+    assert [{item for item, _ in row} for row in batch] == [{"item 7"}, {"item 1", "item 7"}]
+    for row, one in zip(batch, (history, ["item 5"]), strict=True):
+        assert_same(row, MODEL.recommend(one, 12, exclude=["item 5"], allow=allowed))
+
+
+def test_queries_have_options_of_their_own_and_answers_say_what_was_unknown() -> None:
+    queries = [
+        Query(["item 1", "x", "item 2", "x"], "bob", 3),
+        Query(["item 3"], "nobody", 2, exclude=["item 4"], include_seen=True),
+        Query(["y"], k=1),
+    ]
+    first, second, third = MODEL.answer(iter(queries))
+    assert_same(first, MODEL.recommend(["item 1", "item 2"], 3, user="bob"))
+    assert (first.unknown, first.unknown_user, first.popular) == (["x"], False, False)
+    assert_same(second, MODEL.recommend(["item 3"], 2, exclude=["item 4"], include_seen=True))
+    assert (second.unknown, second.unknown_user) == ([], True)
+    assert (third.unknown, third.popular, [item for item, _ in third]) == (["y"], True, POPULAR[:1])
+    with pytest.raises(EvaluationError, match="k = 0"):
+        list(MODEL.answer([Query(k=0)]))
+    with pytest.raises(EvaluationError, match="a history is a list"):
+        list(MODEL.answer([Query("item 1")]))
+
+
+def test_any_number_of_queries_is_answered_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "_QUERIES", 4)
+    drawn: list[int] = []
+
+    def queries() -> Iterator[Query]:
+        for number in range(10):
+            drawn.append(number)
+            yield Query([NAMES[number]], k=2)
+
+    answers = MODEL.answer(queries())
+    assert_same(next(answers), MODEL.recommend(NAMES[:1], 2))
+    assert drawn == [0, 1, 2, 3]
+    for found, name in zip(answers, NAMES[1:10], strict=True):
+        assert_same(found, MODEL.recommend([name], 2))
+
+
+def test_similar_items_explanations_and_vectors() -> None:
+    table = build().table.weight.detach().double().numpy()
+    lengths = np.linalg.norm(table, axis=1)
+    cosines = table[1:] @ table[3] / (lengths[1:] * lengths[3])
+    order = [place for place in np.argsort(-cosines) if place != 2]
+    assert_same(MODEL.similar("item 3", 4), [(NAMES[place], cosines[place]) for place in order[:4]])
+    rest = [NAMES[place] for place in order if NAMES[place] != NAMES[order[0]]]
+    assert [item for item, _ in MODEL.similar("item 3", 2, exclude=[NAMES[order[0]]])] == rest[:2]
+    assert [item for item, _ in MODEL.similar("item 3", 2, allow=rest[-1:])] == rest[-1:]
+    with pytest.raises(EvaluationError, match=r"unknown item 'item 33'; did you mean 'item 3'"):
+        MODEL.similar("item 33")
+
+    history = ["item 1", "x", "item 2", "item 5", "item 4"]
+    known = [name for name in history if name != "x"]
+    [one, other] = MODEL.explain(history, ["item 9", "item 1"], user="ann")
+    for found in (one, other):
+        scores = dict(naive(known, 12, include_seen=True, user=1))
+        assert found.score == pytest.approx(scores[str(found.item)], abs=1e-5)
+        assert [(reason.position, reason.item) for reason in found.because] == [
+            (0, "item 1"),
+            (2, "item 2"),
+            (3, "item 5"),
+            (4, "item 4"),
+        ]
+        for reason in found.because:
+            left = dict(naive([name for name in known if name != reason.item], 12, include_seen=True, user=1))
+            expected = (
+                scores[str(found.item)] - left[str(found.item)] if reason.position else 0
+            )  # too old to be read
+            assert reason.difference == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(EvaluationError, match="unknown item 'item 99'"):
+        MODEL.explain(history, ["item 99"])
+
+    queries = MODEL.vectors([["item 1", "item 2"], ["item 3"]], users=["ann", None])
+    assert MODEL.item_vectors().shape == (12, 4)
+    products = queries @ MODEL.item_vectors().T
+    for row, wanted in enumerate((naive(NAMES[:2], 12, True, 1), naive(NAMES[2:3], 12, True, 0))):
+        assert [NAMES[place] for place in np.argsort(-products[row])] == [item for item, _ in wanted]
+    assert MODEL.item_vectors(["item 4"]).tolist() == [MODEL.item_vectors()[3].tolist()]
+    with pytest.raises(EvaluationError, match="history 1 has no known item"):
+        MODEL.vectors([["item 1"], []])
+
+
+def test_data_frames() -> None:
+    one = MODEL.recommend(["item 1"], 2)
+    many = MODEL.recommend_batch([["item 1"], ["item 2", "item 3"]], 2)
+    for frame in (one.to_pandas(), one.to_polars()):
+        assert list(frame.columns) == ["rank", "item", "score"]
+        assert list(frame["item"]) == [item for item, _ in one]
+        assert list(frame["rank"]) == [1, 2]
+        assert list(frame["score"]) == pytest.approx([score for _, score in one])
+    for frame in (many.to_pandas(), many.to_polars()):
+        assert list(frame.columns) == ["query", "rank", "item", "score"]
+        assert list(frame["query"]) == [0, 0, 1, 1]
+        assert list(frame["item"]) == [item for row in many for item, _ in row]
+    assert in_memory(loaded(range(10, 130, 10))).recommend([10], 1).to_arrow()["item"].type == "int64"
+    assert MODEL.recommend(NAMES).to_pandas().empty
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_library_that_is_not_installed(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=f"{library} is not installed: pip install {library}"):
+        getattr(MODEL.recommend(["item 1"], 2), f"to_{library}")()
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_files_are_what_their_names_say(ending: str, tmp_path: Path) -> None:
+    users = log(tmp_path, [("an,n", "item 1", 1), ('b"ob', "item 2", 2), ("zoë", "item 5", 1)])
+    out = tmp_path / f"recs.{ending}"
+    assert MODEL.recommend_file(users, out, 3, exclude=["item 4"], allow=NAMES[2:]) == 3
+    rows: list[dict[str, Any]]
+    if ending == "parquet":
+        rows = pq.read_table(out).to_pylist()
+    elif ending == "csv":
+        with out.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    wanted = [
+        (user, rank, item, score)
+        for user, history in (("an,n", "item 1"), ('b"ob', "item 2"), ("zoë", "item 5"))
+        for rank, (item, score) in enumerate(
+            MODEL.recommend([history], 3, exclude=["item 4"], allow=NAMES[2:]), 1
+        )
+    ]
+    assert [(row["user"], int(row["rank"]), row["item"]) for row in rows] == [
+        tuple(row) for *row, _ in wanted
+    ]
+    assert [float(row["score"]) for row in rows] == pytest.approx([score for *_, score in wanted], abs=1e-6)
+
+
+def test_a_file_of_no_format(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"recs\.txt: recommendations are written as \.parquet, \.csv, \.jsonl"
+    ):
+        MODEL.recommend_file(tmp_path / "gone.csv", tmp_path / "recs.txt")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,262 @@
+"""Recommendations for every user of a log: in bounded memory, and going on after a kill.
+
+Beside the file that is wanted lies ``FILE.parts/`` until all is done: ``state.json``, which says what is being made,
+and a Parquet file for each block of users. The same call goes on with the blocks that are not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
+from mclrec.errors import ConfigError
+from mclrec.files import atomic_file, read_json, remove_leftovers, write_json
+from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.runtime import Runtime
+
+__all__ = ["BulkOptions", "check_format", "recommend_users"]
+
+_USERS = 16_384
+"""Users answered before their rows are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOptions:
+    """What all users of a bulk have in common.
+
+    Attributes:
+        k: length of the lists.
+        exclude: outside ids of items that may not be recommended.
+        allow: outside ids of the only items that may be recommended; None for all.
+        include_seen: whether items of a user's history may be recommended.
+    """
+
+    k: int
+    exclude: Sequence[OutsideId] = ()
+    allow: Sequence[OutsideId] | None = None
+    include_seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Bulk:
+    """Who recommends what to whom."""
+
+    runtime: Runtime
+    data: SequenceData
+    options: BulkOptions
+
+
+def recommend_users(
+    runtime: Runtime, data: SequenceData, out: Path, options: BulkOptions
+) -> tuple[int, IntArray]:
+    """Write one list a user; show a progress bar on the error stream.
+
+    Args:
+        runtime: the model.
+        data: the users and their histories.
+        out: file of a format that `check_format` knows: user, rank (from 1), item, score. It is whole or not there.
+        options: the same for all users.
+
+    Returns:
+        The number of users whose history has no known item, and the places of the data's items that are unknown.
+
+    Raises:
+        ConfigError: another bulk of that name is unfinished, or being made by another process; the format is unknown.
+    """
+    write, bulk = check_format(out), _Bulk(runtime, data, options)
+    items = runtime.catalogue.items
+    dense = np.concatenate([[0], items.dense_all(data.item_ids)])
+    with _parts(out.with_name(f"{out.name}.parts"), bulk) as folder, _progress(data.num_users) as advance:
+        empty, paths = 0, []
+        for start in range(0, data.num_users, _USERS):
+            rows = np.arange(start, min(start + _USERS, data.num_users))
+            histories = _known(_histories(data, rows, dense))
+            empty += int((histories.lengths == 0).sum())
+            paths.append(folder / f"{start:012}.parquet")
+            if not paths[-1].exists():
+                answers = runtime.engine.answer(list(_queries(bulk, rows, histories)))
+                with atomic_file(paths[-1]) as temporary:
+                    pq.write_table(_table(bulk, rows, answers), temporary, compression="zstd")
+            advance(len(rows))
+        with atomic_file(out) as temporary:
+            write(temporary, _schema(data.user_ids, items), map(pq.read_table, paths))
+    return empty, np.flatnonzero(dense[1:] == 0)
+
+
+def _queries(bulk: _Bulk, rows: IntArray, histories: Packed) -> Iterator[DenseQuery]:
+    """One query for each of consecutive user rows; all share the lists."""
+    runtime, options = bulk.runtime, bulk.options
+    excluded = _known_ids(runtime.catalogue.items, options.exclude)
+    allowed = None if options.allow is None else _known_ids(runtime.catalogue.items, options.allow)
+    users = np.zeros(len(rows), dtype=np.int64)
+    if runtime.users is not None:
+        users = runtime.users.dense_all(bulk.data.user_ids.take(rows))
+    for row, user in enumerate(users.tolist()):
+        yield DenseQuery(histories[row], options.k, user, excluded, allowed, options.include_seen)
+
+
+def _known_ids(items: Vocabulary, outside: Sequence[OutsideId]) -> IntArray:
+    dense = items.dense_all(outside)
+    return dense[dense > 0]
+
+
+@contextmanager
+def _parts(folder: Path, bulk: _Bulk) -> Iterator[Path]:
+    """Yield the folder of the blocks; it goes when all is done, or if nothing was."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            _begin(folder, bulk)
+            yield folder
+            shutil.rmtree(folder)
+    except Timeout:
+        raise ConfigError(f"{folder}: another process is writing there; wait for it") from None
+    finally:
+        if folder.exists() and not any(folder.glob("*.parquet")):
+            shutil.rmtree(folder)
+
+
+def _begin(folder: Path, bulk: _Bulk) -> None:
+    """Go on with what is there if it is the same, or begin.
+
+    Raises:
+        ConfigError: it is not the same.
+    """
+    path, options = folder / "state.json", bulk.options
+    wanted = {
+        "block": _USERS,
+        "log": _digest(bulk.data),
+        "model": bulk.runtime.checksum,
+        "k": options.k,
+        "include_seen": options.include_seen,
+        "exclude": _digest_of(options.exclude),
+        "allow": None if options.allow is None else _digest_of(options.allow),
+    }
+    if path.exists():
+        begun = read_json(path, ConfigError)
+        changed = [name for name in wanted if not isinstance(begun, dict) or begun.get(name) != wanted[name]]
+        if changed:
+            raise ConfigError(
+                f"{folder}: unfinished recommendations, made by another {changed[0]}: repeat that command to go on, "
+                "or remove the folder to start anew"
+            )
+    remove_leftovers(folder)
+    write_json(path, wanted)
+
+
+def _digest(data: SequenceData) -> str:
+    """Checksum of sequences and outside ids."""
+    ids = (_digest_of(vocabulary) for vocabulary in (data.user_ids, data.item_ids))
+    return _digest_of([data.fingerprint, *ids])
+
+
+def _digest_of(ids: Iterable[OutsideId]) -> str:
+    """Checksum of outside ids in their order."""
+    digest = hashlib.sha256()
+    for id_ in ids:
+        digest.update(f"{id_}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def _known(packed: Packed) -> Packed:
+    """The sequences without unknown items, whose id is 0."""
+    kept = packed.items > 0
+    places = np.concatenate([[0], np.cumsum(kept)])
+    return Packed(packed.items[kept], places[packed.offsets])
+
+
+def _histories(data: SequenceData, rows: IntArray, dense: IntArray) -> Packed:
+    """Histories of consecutive user rows in the model's dense ids; ``dense`` maps the data's ids to them."""
+    offsets = data.offsets[rows[0] : rows[-1] + 2]
+    return Packed(dense[data.items[offsets[0] : offsets[-1]]], offsets - offsets[0])
+
+
+def _table(bulk: _Bulk, rows: IntArray, answers: Sequence[Ranked]) -> pa.Table:
+    """The lists of user rows as a table, one row an item."""
+    users, items = bulk.data.user_ids, bulk.runtime.catalogue.items
+    lengths = np.array([len(ranked.items) for ranked in answers], dtype=np.int64)
+    columns = [
+        users.take(np.repeat(rows, lengths)).to_arrow(),
+        pa.array(ranges(np.ones_like(lengths), lengths), pa.int32()),
+        items.take(np.concatenate([ranked.items for ranked in answers]) - 1).to_arrow(),
+        pa.array(np.concatenate([ranked.scores for ranked in answers]), pa.float32()),
+    ]
+    return pa.table(columns, schema=_schema(users, items))
+
+
+def _schema(users: Vocabulary, items: Vocabulary) -> pa.Schema:
+    user, item = (ids.to_arrow().type for ids in (users, items))
+    return pa.schema({"user": user, "rank": pa.int32(), "item": item, "score": pa.float32()})
+
+
+# -------------------------------------------------------------------------------- formats
+
+_Writer = Callable[[Path, pa.Schema, Iterable[pa.Table]], None]
+
+
+def check_format(out: Path) -> _Writer:
+    """What writes a file of the format that its name ends with.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    writer = _WRITERS.get(out.suffix.lower())
+    if writer is None:
+        raise ConfigError(f"{out}: recommendations are written as {', '.join(_WRITERS)}; let the name end so")
+    return writer
+
+
+def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """With a header; ids are quoted where they need it."""
+    from pyarrow import csv
+
+    options = csv.WriteOptions(quoting_style="needed")
+    with csv.CSVWriter(str(path), schema, write_options=options) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:  # noqa: ARG001 - as the others
+    """One object a line, UTF-8."""
+    with path.open("w", encoding="utf-8") as file:
+        for table in tables:
+            # By way of text, which has no more digits than a score of single precision needs.
+            scores = map(float, pc.cast(table["score"], pa.string()).to_pylist())
+            columns = [table[name].to_pylist() for name in ("user", "rank", "item")]
+            for user, rank, item, score in zip(*columns, scores, strict=True):
+                row = {"user": user, "rank": rank, "item": item, "score": score}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+_WRITERS: dict[str, _Writer] = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl}
+
+
+@contextmanager
+def _progress(users: int) -> Iterator[Callable[[int], None]]:
+    """Yield what moves a progress bar on, which is shown on a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("users", total=users)
+        yield lambda done: progress.advance(task, done)

@@ -1,0 +1,106 @@
+"""Explanations by leaving out: what each item of a history does to a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mclrec.data.packed import IntArray
+from mclrec.data.sequences import OutsideId
+from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.queries import Explanation, Reason
+
+if TYPE_CHECKING:
+    from mclrec.inference.runtime import Runtime
+
+__all__ = ["LeaveOneOut"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeaveOneOut:
+    """Queries for a history as a whole and without each of the items that the model reads, and what follows of them.
+
+    Attributes:
+        runtime: the model.
+        queries: the whole history first.
+        items: (m,) dense ids whose scores are explained.
+        dense: dense id of each place of the history, 0 where unknown.
+        places: places of the history that are left out, one a further query.
+        unknown: items of the history that the model does not know, each once.
+        unknown_user: whether a user was named that the model has no vector for.
+    """
+
+    runtime: Runtime
+    queries: list[DenseQuery]
+    items: IntArray
+    dense: list[int]
+    places: list[int]
+    unknown: list[OutsideId]
+    unknown_user: bool
+
+    @classmethod
+    def of(
+        cls,
+        runtime: Runtime,
+        history: Sequence[OutsideId],
+        items: Sequence[OutsideId],
+        user: OutsideId | None = None,
+    ) -> LeaveOneOut:
+        """Make the queries.
+
+        Args:
+            runtime: the model.
+            history: outside ids, oldest first; unknown items are skipped.
+            items: outside ids of the items whose scores are explained.
+            user: outside id.
+
+        Raises:
+            KeyError: an item is unknown; the argument is its id.
+        """
+        dense = runtime.catalogue.items.dense_all(history).tolist()
+        unknown = dict.fromkeys(item for item, found in zip(history, dense, strict=True) if not found)
+        wanted = runtime.catalogue.items.dense_all(items)
+        if not wanted.all():
+            raise KeyError(items[int(np.argmin(wanted))])
+        known = [place for place, item in enumerate(dense) if item]
+        # Leaving out an older item changes nothing: the model does not read it.
+        places = known[-runtime.engine.max_length :] if len(known) > 1 else []
+        distinct, user_id = np.unique(wanted), runtime.dense_user(user)
+        queries = []
+        for left_out in (None, *places):
+            rest = [item for place, item in enumerate(dense) if item and place != left_out]
+            given = np.array(rest, dtype=np.int64)
+            k = max(len(distinct), 1)
+            queries.append(DenseQuery(given, k, user_id, allowed=distinct, include_seen=True))
+        unknown_user = user is not None and not user_id
+        return cls(runtime, queries, wanted, dense, places, list(unknown), unknown_user)
+
+    def explain(self, answers: Sequence[Ranked]) -> list[Explanation]:
+        """Compare the scores.
+
+        Args:
+            answers: the engine's, one a query.
+
+        Returns:
+            One explanation for each item, in the order in which they were given.
+        """
+        whole, *without = [dict(zip(a.items.tolist(), a.scores.tolist(), strict=True)) for a in answers]
+        rest = dict(zip(self.places, without, strict=True))
+        alone = sum(map(bool, self.dense)) == 1  # nothing is left that could be compared with
+        outside = self.runtime.catalogue.outside
+        explained = []
+        for item in self.items.tolist():
+            score = whole.get(item, nan)
+            reasons = [
+                Reason(
+                    place, outside(seen), score - (0.0 if alone else rest.get(place, whole).get(item, nan))
+                )
+                for place, seen in enumerate(self.dense)
+                if seen
+            ]
+            explained.append(Explanation(outside(item), score, reasons))
+        return explained

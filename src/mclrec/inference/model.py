@@ -1,0 +1,380 @@
+"""`mclrec.Model`: a saved model in Python, outside ids in, outside ids out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mclrec.data.packed import Packed
+from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary, is_saved
+from mclrec.errors import EvaluationError, MclrecWarning
+from mclrec.inference.bulk import BulkOptions, check_format, recommend_users
+from mclrec.inference.explain import LeaveOneOut
+from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Recommendations
+from mclrec.inference.runtime import EngineName, Runtime, load_runtime
+from mclrec.inference.top_k import FloatArray
+
+if TYPE_CHECKING:
+    from mclrec.data.columns import Columns
+
+__all__ = ["Model"]
+
+_QUERIES = 4096
+"""Queries of an iterator that are answered together."""
+
+
+class Model:
+    """A trained model that recommends. Nothing in it changes after loading, so threads may share it.
+
+    Items of a history that the model does not know are skipped, with a `MclrecWarning`. A history without a known item
+    gets the popular items, with a `MclrecWarning`. Of a long history the model reads the newest items, but all of it
+    counts as seen. Unknown users are answered from their history alone. Answers carry all of this as attributes, see
+    `Recommendations`.
+
+    Args:
+        runtime: what answers; `Model.load` makes one.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        *,
+        engine: EngineName = "auto",
+        index: str | None = None,
+    ) -> Model:
+        """Read a model directory, or an export to ONNX on its own.
+
+        Args:
+            path: directory of a run, or of an export.
+            device: auto, cpu or cuda.
+            engine: torch, or onnx for the run's export in onnxruntime; ``auto`` takes the export where there is one of
+                these very weights, unless CUDA is asked for.
+            index: kind of approximate index in the export; all items are compared if None.
+
+        Raises:
+            ModelFileError: it is missing, damaged or of another format.
+            ConfigError: there is no such device or index.
+        """
+        return cls(load_runtime(Path(path), engine=engine, index=index, device=device, threads=0))
+
+    @property
+    def name(self) -> str:
+        """Name of the model in the registry."""
+        return str(self.info["name"])
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the model is: name, version, configuration, data, seed, protocol, metrics, sizes, engine."""
+        return self._runtime.card
+
+    @property
+    def items(self) -> Vocabulary:
+        """Outside ids of the items, in the order of dense ids."""
+        return self._runtime.catalogue.items
+
+    @property
+    def users(self) -> Vocabulary | None:
+        """Outside ids of the users that the model has vectors for; None for models that know no users."""
+        return self._runtime.users
+
+    def recommend(
+        self,
+        history: Sequence[OutsideId] = (),
+        k: int = 10,
+        *,
+        user: OutsideId | None = None,
+        exclude: Sequence[OutsideId] = (),
+        allow: Sequence[OutsideId] | None = None,
+        include_seen: bool = False,
+    ) -> Recommendations:
+        """The k best items after a history.
+
+        Args:
+            history: outside item ids, oldest first.
+            k: length of the list; it is shorter where fewer items are left.
+            user: outside id, for models with user vectors.
+            exclude: items that may not be recommended.
+            allow: the only items that may be recommended; None for all.
+            include_seen: whether items of the history may be recommended.
+
+        Raises:
+            EvaluationError: k is not between 1 and the number of items.
+        """
+        users = None if user is None else [user]
+        return self._answer([history], k, users, exclude, allow, include_seen)[0]
+
+    def recommend_batch(
+        self,
+        histories: Sequence[Sequence[OutsideId]],
+        k: int = 10,
+        *,
+        users: Sequence[OutsideId | None] | None = None,
+        exclude: Sequence[OutsideId] = (),
+        allow: Sequence[OutsideId] | None = None,
+        include_seen: bool = False,
+    ) -> RecommendationBatch:
+        """`recommend` for many histories; `answer` takes queries that each have options of their own.
+
+        Args:
+            histories: of outside item ids, oldest first.
+            k: length of the lists.
+            users: outside ids, one a history; None where there is none.
+            exclude: items that may not be recommended to anyone.
+            allow: the only items that may be recommended; None for all.
+            include_seen: whether items of a history may be recommended.
+
+        Raises:
+            EvaluationError: k is not between 1 and the number of items, or there is not one user a history.
+        """
+        return self._answer(histories, k, users, exclude, allow, include_seen)
+
+    def answer(self, queries: Iterable[Query]) -> Iterator[Recommendations]:
+        """Answer any number of queries, in their order and in bounded memory; what is unknown is told by the answers.
+
+        Raises:
+            EvaluationError: a query's k is not between 1 and the number of items, or its history is no list.
+        """
+        waiting = iter(queries)
+        while some := list(islice(waiting, _QUERIES)):
+            for query in some:
+                _check_k(query.k, len(self.items))
+                _check_history(query.history)
+            yield from self._runtime.answer(some)
+
+    def similar(
+        self,
+        item: OutsideId,
+        k: int = 10,
+        *,
+        exclude: Sequence[OutsideId] = (),
+        allow: Sequence[OutsideId] | None = None,
+    ) -> Recommendations:
+        """The k items whose vectors have the highest cosine with that of an item, without itself.
+
+        Args:
+            item: outside id.
+            k: length of the list; it is shorter where fewer items are left.
+            exclude: items that may not be listed.
+            allow: the only items that may be listed; None for all.
+
+        Raises:
+            EvaluationError: the item is unknown, the model has no item vectors, or k is not between 1 and the number of
+                items.
+        """
+        _check_k(k, len(self.items))
+        dense = self.items.dense(item)
+        if not dense:
+            raise EvaluationError(self._runtime.catalogue.unknown_item(item))
+        return self._runtime.similar(dense, Query(k=k, exclude=exclude, allow=allow))
+
+    def explain(
+        self,
+        history: Sequence[OutsideId],
+        items: Sequence[OutsideId],
+        *,
+        user: OutsideId | None = None,
+    ) -> list[Explanation]:
+        """What each item of a history does to the scores of some items: the difference that leaving it out makes.
+
+        Args:
+            history: outside item ids, oldest first.
+            items: outside ids whose scores are explained.
+            user: outside id, for models with user vectors.
+
+        Returns:
+            One explanation for each of ``items``, in their order.
+
+        Raises:
+            EvaluationError: one of ``items`` is unknown.
+        """
+        _check_history(history)
+        try:
+            plan = LeaveOneOut.of(self._runtime, history, items, user)
+        except KeyError as unknown:
+            raise EvaluationError(self._runtime.catalogue.unknown_item(unknown.args[0])) from None
+        return plan.explain(self._runtime.engine.answer(plan.queries))
+
+    def vectors(
+        self,
+        histories: Sequence[Sequence[OutsideId]],
+        *,
+        users: Sequence[OutsideId | None] | None = None,
+    ) -> FloatArray:
+        """(B, d) query vectors: the score of an item is query . item vector, and its bias where the model has any.
+
+        Args:
+            histories: of outside item ids, oldest first.
+            users: outside ids, one a history; None where there is none.
+
+        Raises:
+            EvaluationError: the model has no vectors, a history has no known item, or there is not one user a history.
+        """
+        decoded = self._runtime.decode(list(_queries(histories, users, 1, (), None, False)))
+        _warn((one.unknown for one in decoded), empty=0, stacklevel=3)
+        for row, one in enumerate(decoded):
+            if not len(one.query.history):
+                raise EvaluationError(f"history {row} has no known item, and so no vector")
+        packed = Packed.of([one.query.history for one in decoded])
+        ids = np.array([one.query.user for one in decoded], dtype=np.int64)
+        return self._runtime.engine.query_vectors(packed, ids)
+
+    def item_vectors(self, items: Sequence[OutsideId] | None = None) -> FloatArray:
+        """(m, d) vectors of some items, or of all in the order of ``model.items``.
+
+        Raises:
+            EvaluationError: the model has no vectors, or an item is unknown.
+        """
+        vectors = self._runtime.engine.item_vectors()
+        if items is None:
+            return vectors[1:]
+        dense = self.items.dense_all(items)
+        if not dense.all():
+            raise EvaluationError(self._runtime.catalogue.unknown_item(items[int(np.argmin(dense))]))
+        return vectors[dense]
+
+    def recommend_file(
+        self,
+        users: Any,
+        out: str | Path,
+        k: int = 10,
+        *,
+        exclude: Sequence[OutsideId] = (),
+        allow: Sequence[OutsideId] | None = None,
+        include_seen: bool = False,
+        columns: Columns | None = None,
+    ) -> int:
+        """Recommend to every user of a log; show a progress bar on the error stream.
+
+        Memory is bounded. A call goes on where an earlier one with the same model and arguments was killed.
+
+        Args:
+            users: prepared data, or a log in any form that training reads (path, frame, name of a data set), of which
+                nothing is filtered.
+            out: file to write, whole or not at all: user, rank (from 1), item, score, one row an item. Its ending says
+                the format: .parquet, .csv or .jsonl.
+            k: length of the lists.
+            exclude: items that may not be recommended to anyone.
+            allow: the only items that may be recommended; None for all.
+            include_seen: whether items of a user's history may be recommended.
+            columns: names of the log's columns; guessed where not given.
+
+        Returns:
+            Number of users.
+
+        Raises:
+            ConfigError: other recommendations of that name are unfinished, or the format is unknown.
+            DataError: the log cannot be read.
+            EvaluationError: k is not between 1 and the number of items.
+        """
+        _check_k(k, len(self.items))
+        check_format(Path(out))
+        data = _read_users(users, columns)
+        options = BulkOptions(k, tuple(exclude), None if allow is None else tuple(allow), include_seen)
+        empty, unknown = recommend_users(self._runtime, data, Path(out), options)
+        _warn([list(data.item_ids.take(unknown))], empty, stacklevel=3)
+        return data.num_users
+
+    def _answer(
+        self,
+        histories: Sequence[Sequence[OutsideId]],
+        k: int,
+        users: Sequence[OutsideId | None] | None,
+        exclude: Sequence[OutsideId],
+        allow: Sequence[OutsideId] | None,
+        include_seen: bool,
+    ) -> RecommendationBatch:
+        _check_k(k, len(self.items))
+        answers = self._runtime.answer(list(_queries(histories, users, k, exclude, allow, include_seen)))
+        empty = sum(answer.popular for answer in answers)
+        _warn((answer.unknown for answer in answers), empty, stacklevel=4)
+        return RecommendationBatch(answers)
+
+
+def _read_users(users: Any, columns: Columns | None) -> SequenceData:
+    """The users and histories of a log, of which nothing is filtered, or of prepared data."""
+    if isinstance(users, SequenceData):
+        return users
+    # Reading logs needs the database engine, recommending does not.
+    from mclrec.data.loading import load, prepare
+
+    if isinstance(users, str | Path) and is_saved(Path(users)):
+        return load(users)
+    return prepare(users, min_count=1, columns=columns)
+
+
+def _queries(
+    histories: Sequence[Sequence[OutsideId]],
+    users: Sequence[OutsideId | None] | None,
+    k: int,
+    exclude: Sequence[OutsideId],
+    allow: Sequence[OutsideId] | None,
+    include_seen: bool,
+) -> Iterator[Query]:
+    """One query a history; all share the lists.
+
+    Raises:
+        EvaluationError: there is not one user a history, or a history is no list.
+    """
+    if users is None:
+        users = [None] * len(histories)
+    elif len(users) != len(histories):
+        raise EvaluationError(f"{len(users)} users for {len(histories)} histories: give one each, or none")
+    for history, user in zip(histories, users, strict=True):
+        _check_history(history)
+        yield Query(history, user, k, exclude, allow, include_seen)
+
+
+def _check_k(k: int, num_items: int) -> None:
+    """Refuse a length that is not in 1..V.
+
+    Raises:
+        EvaluationError: it is not.
+    """
+    if k < 1:
+        raise EvaluationError(f"k = {k}: a list has at least 1 place")
+    if k > num_items:
+        raise EvaluationError(f"k = {k} is more than the catalogue's {num_items} items; use k <= {num_items}")
+
+
+def _check_history(history: object) -> None:
+    """Refuse what is no list of ids; a text would be taken for one of letters.
+
+    Raises:
+        EvaluationError: it is none.
+    """
+    if isinstance(history, str) or not isinstance(history, Iterable):
+        raise EvaluationError(f"a history is a list of item ids, not {history!r}")
+
+
+def _warn(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int) -> None:
+    """Say which items are unknown, and how many histories get popular items.
+
+    Args:
+        unknown: unknown items, by history.
+        empty: histories without a known item.
+        stacklevel: at which the caller of the package is, seen from here.
+    """
+    names = list(dict.fromkeys(chain.from_iterable(unknown)))
+    if names:
+        shown = ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+        text = f"{len(names)} items are not in the model's catalogue and are skipped: {shown}"
+        if len(names) == 1:
+            text = f"item {shown} is not in the model's catalogue and is skipped"
+        warnings.warn(text, MclrecWarning, stacklevel=stacklevel)
+    if empty:
+        subject = (
+            "1 history without a known item gets"
+            if empty == 1
+            else f"{empty} histories without a known item get"
+        )
+        warnings.warn(f"{subject} the popular items", MclrecWarning, stacklevel=stacklevel)

@@ -1,0 +1,179 @@
+"""Queries and their answers in outside ids: what callers of a model write and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.errors import ConfigError
+
+__all__ = [
+    "Explanation",
+    "Query",
+    "Reason",
+    "Recommendation",
+    "RecommendationBatch",
+    "Recommendations",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question to a model: what comes next after a history?
+
+    Attributes:
+        history: outside item ids, oldest first. Items that the model does not know are skipped; popular items are
+            the answer if nothing is left.
+        user: outside id, for models with user vectors; a user that the model does not know, and None, is answered
+            from the history alone.
+        k: how many items are wanted; fewer come where no more are left.
+        exclude: items that may not be recommended; unknown ones change nothing.
+        allow: the only items that may be recommended; None for all.
+        include_seen: whether items of the history may be recommended.
+    """
+
+    history: Sequence[OutsideId] = ()
+    user: OutsideId | None = None
+    k: int = 10
+    exclude: Sequence[OutsideId] = ()
+    allow: Sequence[OutsideId] | None = None
+    include_seen: bool = False
+
+
+class Recommendation(NamedTuple):
+    """One recommended item.
+
+    Attributes:
+        item: outside id.
+        score: the model's, comparable within one list; the training count where popular items were given; the
+            cosine for similar items.
+    """
+
+    item: OutsideId
+    score: float
+
+
+class Recommendations(list[Recommendation]):
+    """A list of recommended items, best first, that says what of its query was unknown.
+
+    Args:
+        items: the recommended items.
+        unknown: items of the history that the model does not know, each once.
+        unknown_user: whether a user was named that the model has no vector for.
+        popular: whether popular items were given, for want of a known item.
+    """
+
+    __slots__ = ("popular", "unknown", "unknown_user")
+
+    def __init__(
+        self,
+        items: Iterable[Recommendation] = (),
+        *,
+        unknown: Sequence[OutsideId] = (),
+        unknown_user: bool = False,
+        popular: bool = False,
+    ) -> None:
+        super().__init__(items)
+        self.unknown, self.unknown_user, self.popular = list(unknown), unknown_user, popular
+
+    def to_arrow(self) -> pa.Table:
+        """Columns rank (from 1), item and score as an Arrow table."""
+        return RecommendationBatch([self]).to_arrow().drop_columns(["query"])
+
+    def to_pandas(self) -> Any:
+        """Columns rank (from 1), item and score as a pandas data frame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return _to_frame(self.to_arrow(), "pandas")
+
+    def to_polars(self) -> Any:
+        """Columns rank (from 1), item and score as a Polars data frame.
+
+        Raises:
+            ConfigError: Polars is not installed.
+        """
+        return _to_frame(self.to_arrow(), "polars")
+
+
+class RecommendationBatch(list[Recommendations]):
+    """Lists of recommended items, one for each query, in the order of the queries."""
+
+    __slots__ = ()
+
+    def to_arrow(self) -> pa.Table:
+        """Columns query (from 0), rank (from 1), item and score as an Arrow table, one row an item."""
+        lengths = [len(row) for row in self]
+        items = Vocabulary([found.item for found in chain.from_iterable(self)]).to_arrow()
+        scores = [found.score for found in chain.from_iterable(self)]
+        ranks = chain.from_iterable(range(1, length + 1) for length in lengths)
+        return pa.table(
+            {
+                "query": pa.array(np.repeat(np.arange(len(self)), lengths), pa.int64()),
+                "rank": pa.array(ranks, pa.int32()),
+                "item": items,
+                "score": pa.array(scores, pa.float32()),
+            }
+        )
+
+    def to_pandas(self) -> Any:
+        """Columns query (from 0), rank (from 1), item and score as a pandas data frame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return _to_frame(self.to_arrow(), "pandas")
+
+    def to_polars(self) -> Any:
+        """Columns query (from 0), rank (from 1), item and score as a Polars data frame.
+
+        Raises:
+            ConfigError: Polars is not installed.
+        """
+        return _to_frame(self.to_arrow(), "polars")
+
+
+class Reason(NamedTuple):
+    """What one item of a history does to a score.
+
+    Attributes:
+        position: in the history as given; 0 is the oldest.
+        item: outside id.
+        difference: score with the whole history less the score without this item; the score itself where no other
+            item is known.
+    """
+
+    position: int
+    item: OutsideId
+    difference: float
+
+
+class Explanation(NamedTuple):
+    """An item, its score, and where the score comes from.
+
+    Attributes:
+        item: outside id.
+        score: after the whole history.
+        because: one reason for each known item of the history, in its order.
+    """
+
+    item: OutsideId
+    score: float
+    because: list[Reason]
+
+
+def _to_frame(table: pa.Table, library: str) -> Any:
+    """The table in another library's form; narwhals asks for it, so that it is no dependency of this package."""
+    import narwhals
+
+    try:
+        return getattr(narwhals.from_native(table, eager_only=True), f"to_{library}")()
+    except ModuleNotFoundError:
+        raise ConfigError(f"{library} is not installed: pip install {library}") from None

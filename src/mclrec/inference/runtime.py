@@ -1,0 +1,296 @@
+"""A model directory, or an export, becomes a runtime that answers queries. Torch is imported only where it answers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mclrec.data.packed import IntArray
+from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.errors import MclrecWarning, ModelFileError
+from mclrec.files import read_json, sha256_file
+from mclrec.inference.catalogue import Catalogue
+from mclrec.inference.engine import DenseQuery, Engine, Ranked, Ranker, VectorEngine
+from mclrec.inference.index import INDEX, IndexRanker, check_kind, load_index
+from mclrec.inference.onnx_engine import (
+    ENCODER,
+    MANIFEST,
+    RANKING,
+    Export,
+    OnnxRanker,
+    is_export,
+    onnx_encoder,
+    open_session,
+    read_export,
+)
+from mclrec.inference.queries import Query, Recommendation, Recommendations
+from mclrec.models.directory import TENSORS, read_config
+
+__all__ = ["DecodedQuery", "EngineName", "Runtime", "load_runtime", "model_card", "model_version"]
+
+EngineName = Literal["auto", "torch", "onnx"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedQuery:
+    """A query in the ids of one model, and what of it the model does not know.
+
+    Attributes:
+        query: for the engine.
+        unknown: items of the history that the model does not know, each once.
+        unknown_user: whether a user was named that the model has no vector for.
+    """
+
+    query: DenseQuery
+    unknown: list[OutsideId]
+    unknown_user: bool = False
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A model that is ready to answer: Python, bulk files and HTTP all ask this.
+
+    Attributes:
+        engine: dense ids in, dense ids and scores out.
+        catalogue: dense ids to outside ids and back.
+        card: what the model is: name, version, configuration, data, protocol, metrics, sizes, engine.
+        version: name and a part of the checksum of the weights.
+        users: outside ids of the users that the model has vectors for; None for models that know no users.
+        checksum: of the weights: by it unfinished work is told from another model's.
+    """
+
+    engine: Engine
+    catalogue: Catalogue
+    card: Mapping[str, Any]
+    version: str
+    users: Vocabulary | None = None
+    checksum: str = ""
+
+    def decode(self, queries: Sequence[Query]) -> list[DecodedQuery]:
+        """Look the ids of queries up.
+
+        Unknown items of a history are skipped and reported, an unknown user is answered from the history alone and
+        reported; unknown ids in ``exclude`` and ``allow`` change nothing.
+        """
+        lists: dict[int, IntArray] = {}  # queries of one caller often share these, and then share the arrays
+
+        def known(items: Sequence[OutsideId]) -> IntArray:
+            if not len(items):
+                return _NONE
+            if id(items) not in lists:
+                dense = self.catalogue.items.dense_all(items)
+                lists[id(items)] = dense[dense > 0]
+            return lists[id(items)]
+
+        return [self._decode(query, known) for query in queries]
+
+    def _decode(self, query: Query, known: Callable[[Sequence[OutsideId]], IntArray]) -> DecodedQuery:
+        history = self.catalogue.items.dense_all(query.history)
+        unknown: list[OutsideId] = []
+        if not history.all():
+            unknown = _distinct(item for item, dense in zip(query.history, history, strict=True) if not dense)
+            history = history[history > 0]
+        user = self.dense_user(query.user)
+        dense = DenseQuery(
+            history,
+            min(query.k, len(self.catalogue)),
+            user,
+            known(query.exclude),
+            None if query.allow is None else known(query.allow),
+            query.include_seen,
+        )
+        return DecodedQuery(dense, unknown, query.user is not None and not user)
+
+    def encode(self, decoded: Sequence[DecodedQuery], ranked: Sequence[Ranked]) -> list[Recommendations]:
+        """The engine's answers to decoded queries, in outside ids."""
+        # One look-up for all; scores come first in zip, which then takes no id too many.
+        ids = iter(self.catalogue.outside_all(np.concatenate([_NONE, *(one.items for one in ranked)])))
+        return [
+            Recommendations(
+                [
+                    Recommendation(item, score)
+                    for score, item in zip(found.scores.tolist(), ids, strict=False)
+                ],
+                unknown=one.unknown,
+                unknown_user=one.unknown_user,
+                popular=found.popular,
+            )
+            for one, found in zip(decoded, ranked, strict=True)
+        ]
+
+    def answer(self, queries: Sequence[Query]) -> list[Recommendations]:
+        """Answer all queries at once, in their order."""
+        decoded = self.decode(queries)
+        return self.encode(decoded, self.engine.answer([one.query for one in decoded]))
+
+    def similar(self, item: int, query: Query) -> Recommendations:
+        """Items by the cosine of their vectors with that of ``item``, a dense id; see `Engine.similar`."""
+        decoded = self.decode([query])
+        return self.encode(decoded, [self.engine.similar(item, decoded[0].query)])[0]
+
+    def dense_user(self, user: OutsideId | None) -> int:
+        """Dense id of a user, 0 if it is None or unknown."""
+        return 0 if user is None or self.users is None else self.users.dense(user)
+
+
+_NONE = np.empty(0, dtype=np.int64)
+
+
+def _distinct(items: Iterable[OutsideId]) -> list[OutsideId]:
+    return list(dict.fromkeys(items))
+
+
+def load_runtime(
+    directory: Path,
+    *,
+    engine: EngineName = "auto",
+    index: str | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+) -> Runtime:
+    """Read a model directory, or an export on its own.
+
+    Args:
+        directory: of a run, or of an export.
+        engine: torch, or onnxruntime, which needs an export of these very weights; ``auto`` takes the latter where
+            there is one, unless CUDA is asked for, and torch, with a `MclrecWarning`, where the export cannot be used.
+        index: kind of index over the items; all of them are compared if None.
+        device: auto, cpu or cuda; onnxruntime computes on the CPU.
+        threads: that one call of onnxruntime may use; 0 for as many as there are cores.
+
+    Raises:
+        ModelFileError: the directory is missing, damaged, of another format, or does not hold what is asked for.
+        ConfigError: there is no such device or index.
+    """
+    if engine == "onnx" and device == "cuda":
+        raise ModelFileError("onnxruntime computes on the CPU here: leave device out, or take torch")
+    export = _fitting(directory, "torch" if engine == "auto" and _on_cuda(directory, device) else engine)
+    if export is None:
+        if index is not None:
+            raise ModelFileError(f"{directory}: no index: {_build(directory, index)}")
+        return _by_torch(directory, device)
+    encoder = onnx_encoder(export.directory / ENCODER, threads)
+    ranker: Ranker
+    if index is None:
+        ranker = OnnxRanker(open_session(export.directory / RANKING, threads), export.exact)
+    else:
+        ranker = _indexed(export, index, threads)
+    return Runtime(
+        VectorEngine(encoder, export.exact, export.counts, export.max_length, ranker),
+        Catalogue(export.items, export.counts),
+        {**export.card, "engine": "onnx"},
+        str(export.card["version"]),
+        export.users,
+        export.weights,
+    )
+
+
+def model_version(name: str, weights: str) -> str:
+    """Name of the model and twelve digits of the checksum of its weights."""
+    return f"{name}-{weights[:12]}"
+
+
+def model_card(directory: Path, version: str) -> dict[str, Any]:
+    """Name, version, configuration, data, protocols, metrics and sizes of a run's model, as plain JSON.
+
+    Raises:
+        ModelFileError: ``config.json`` or ``metrics.json`` is damaged.
+    """
+    info, path = read_config(directory), directory / "metrics.json"
+    record = read_json(path, ModelFileError) if path.exists() else {}
+    try:
+        results = record.get("results", {}).get("test", {})
+        protocol = {label: result["protocol"]["description"] for label, result in results.items()}
+        metrics = {label: result["metrics"] for label, result in results.items()}
+    except (AttributeError, KeyError, TypeError):
+        raise ModelFileError(f"{path}: not written by mclrec") from None
+    return {
+        "name": info["model"],
+        "version": version,
+        "items": info["num_items"],
+        "users": info["num_users"],
+        "config": info["config"],
+        **{key: info.get(key) for key in ("data", "split", "seed", "versions")},
+        "protocol": protocol,
+        "metrics": metrics,
+    }
+
+
+def _on_cuda(directory: Path, device: str) -> bool:
+    """Whether CUDA is asked for in words; ``auto`` is no reason to import torch where an export answers."""
+    return device == "cuda" and not is_export(directory)
+
+
+def _indexed(export: Export, kind: str, threads: int) -> IndexRanker:
+    """The index that lies in an export.
+
+    Raises:
+        ConfigError: there is no such kind.
+        ModelFileError: the export has none, or it is damaged.
+    """
+    check_kind(kind)
+    if export.index is None or INDEX not in export.files:
+        raise ModelFileError(f"{export.directory}: no index: {_build('RUN', kind)}")
+    return load_index(export.directory / INDEX, export.exact, int(export.index["probes"]), threads)
+
+
+def _build(run: Path | str, kind: str) -> str:
+    return f"build one: mclrec export {run} --format onnx --index {kind}"
+
+
+def _by_torch(directory: Path, device: str) -> Runtime:
+    from mclrec.inference.torch_engine import torch_engine
+    from mclrec.models.storage import load_model, resolve_device
+
+    place = resolve_device(device)
+    loaded, weights = load_model(directory, place), sha256_file(directory / TENSORS)
+    card = model_card(directory, model_version(loaded.name, weights))
+    return Runtime(
+        torch_engine(loaded, place),
+        Catalogue(loaded.items, loaded.counts),
+        {**card, "engine": "torch"},
+        str(card["version"]),
+        loaded.users,
+        weights,
+    )
+
+
+def _fitting(directory: Path, engine: str) -> Export | None:
+    """The export that is to answer; None for torch.
+
+    Raises:
+        ModelFileError: onnxruntime is asked for, and has nothing that it can use.
+    """
+    if is_export(directory):
+        if engine == "torch":
+            raise ModelFileError(f"{directory}: an export; torch needs the run's own directory")
+        return read_export(directory)
+    if engine == "torch":
+        return None
+    read_config(directory)  # says what is wrong with a directory that is no run
+    place = directory / "onnx"
+    if engine == "auto" and not (place / MANIFEST).exists():
+        return None
+    try:
+        return _current(directory, place)
+    except ModelFileError as problem:
+        if engine == "onnx":
+            raise
+        warnings.warn(f"{problem}; torch answers instead", MclrecWarning, stacklevel=4)
+        return None
+
+
+def _current(run: Path, place: Path) -> Export:
+    """The export of a run, if it is of the weights that the run has now."""
+    renew = f"mclrec export {run} --format onnx"
+    if not (place / MANIFEST).exists():
+        raise ModelFileError(f"{run}: has no export to ONNX; make one: {renew}")
+    export = read_export(place)
+    if export.weights != sha256_file(run / TENSORS):
+        raise ModelFileError(f"{place}: of other weights than the model has now; renew it: {renew}")
+    return export

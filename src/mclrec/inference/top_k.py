@@ -1,0 +1,126 @@
+"""The best k of many scores, in NumPy, and the one rule for their order.
+
+The higher score comes first; of equal scores, the lower dense id. NaN and minus infinity are never listed. Every answer
+of this package is ordered by this rule, whatever computed its scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.packed import IntArray
+
+__all__ = ["FloatArray", "best_first", "merge", "top_k"]
+
+FloatArray = npt.NDArray[np.float32]
+
+_BLOCK = 64
+"""Neighbouring scores of which only the maximum is looked at first."""
+
+_BLOCKS_A_PLACE = 4
+"""Blocks for each place of a list from which on their maxima exclude enough to be worth computing."""
+
+_Indices = npt.NDArray[np.intp]
+
+
+def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """Columns of the k best scores of each row, best first, and these scores.
+
+    Args:
+        scores: (B, m); not changed.
+        k: at least 1.
+
+    Returns:
+        Columns (B, min(k, m)) and scores (B, min(k, m)); where a row has no more scores to list, minus infinity.
+    """
+    count, columns = scores.shape
+    k = min(k, columns)
+    if k == 0:
+        return np.empty((count, 0), dtype=np.int64), np.empty((count, 0), dtype=np.float32)
+    blocks = columns // _BLOCK
+    find = _by_blocks if blocks >= _BLOCKS_A_PLACE * k else _by_partition
+    found = find(scores, k)
+    if found is None:
+        found = find(np.where(np.isnan(scores), np.float32(-np.inf), scores), k)
+    assert found is not None
+    rows, places, values = found
+    order = np.lexsort((-values, rows))  # stable: places rise within a row, and so settle ties
+    held = np.bincount(rows, minlength=count)
+    index = (np.cumsum(held) - held)[:, None] + np.arange(k)
+    there = np.arange(k) < held[:, None]
+    if len(rows) == 0:
+        return np.zeros((count, k), dtype=np.int64), np.full((count, k), -np.inf, dtype=np.float32)
+    best = order[np.minimum(index, len(rows) - 1)]
+    return places[best], np.where(there, values[best], np.float32(-np.inf))
+
+
+def merge(parts: Sequence[tuple[IntArray, FloatArray]], k: int) -> tuple[IntArray, FloatArray]:
+    """The k best of what `top_k` gave for parts of the catalogue, whose ids rise from part to part.
+
+    Args:
+        parts: ids (B, any) and scores (B, any).
+        k: at least 1.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    ids, scores = (np.concatenate(column, axis=1) for column in zip(*parts, strict=True))
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def best_first(ids: IntArray, scores: FloatArray, excluded: IntArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The k best of candidates in any order.
+
+    Args:
+        ids: (m,) dense ids, each once; 0 stands for no candidate.
+        scores: (m,).
+        excluded: dense ids that are left out.
+        k: at least 1.
+    """
+    kept = (ids > 0) & (scores > -np.inf) & np.isin(ids, excluded, invert=True)
+    ids, scores = ids[kept], scores[kept]
+    order = np.lexsort((ids, -scores))[:k]
+    return ids[order], scores[order]
+
+
+def _by_blocks(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
+    """Rows, columns and scores among which the best k of each row are; None where a NaN is in the way.
+
+    The k-th highest of the blocks' maxima is not above the k-th highest score, so that whole blocks are done with
+    after one comparison.
+    """
+    count, columns = scores.shape
+    blocks = columns // _BLOCK
+    whole = scores[:, : blocks * _BLOCK].reshape(count, blocks, _BLOCK)
+    maxima = whole.max(2)  # (B, blocks)
+    bounds = np.partition(maxima, blocks - k, axis=1)[:, blocks - k]
+    if np.isnan(maxima).any():
+        return None
+    rows, numbers = np.nonzero(maxima >= bounds[:, None])
+    parts = whole[rows, numbers]  # (n, 64)
+    above = (parts >= bounds[rows, None]) & (parts > -np.inf)
+    which, offsets = np.nonzero(above)
+    rows, places, values = rows[which], numbers[which] * _BLOCK + offsets, parts[which, offsets]
+    rest = scores[:, blocks * _BLOCK :]
+    rest_rows, offsets = np.nonzero((rest >= bounds[:, None]) & (rest > -np.inf))
+    return (
+        np.concatenate([rows, rest_rows]),
+        np.concatenate([places, offsets + blocks * _BLOCK]),
+        np.concatenate([values, rest[rest_rows, offsets]]),
+    )
+
+
+def _by_partition(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
+    """`_by_blocks` where there are too few blocks: by the k-th highest score itself."""
+    columns = scores.shape[1]
+    kept = scores > -np.inf
+    if k < columns:
+        bounds = np.partition(scores, columns - k, axis=1)[:, columns - k]
+        if np.isnan(scores).any():
+            return None
+        kept &= scores >= bounds[:, None]
+    rows, places = np.nonzero(kept)
+    return rows, places, scores[rows, places]

@@ -1,0 +1,98 @@
+"""Engines by torch: any model of the registry, as it was saved, on the CPU or on a CUDA device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import IntArray, Packed
+from mclrec.evaluation.ranking import rows_per_chunk, top_items
+from mclrec.inference.engine import (
+    DenseQuery,
+    Engine,
+    ExactRanker,
+    Ranked,
+    Ranker,
+    ScoringEngine,
+    VectorEngine,
+)
+from mclrec.inference.top_k import FloatArray
+from mclrec.models.base import VectorRecommender
+from mclrec.models.item_table import ItemTable
+from mclrec.models.storage import LoadedModel
+
+__all__ = ["DeviceRanker", "item_vectors", "torch_engine"]
+
+
+def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Engine:
+    """What answers by a loaded model.
+
+    Args:
+        loaded: a model on ``device``.
+        device: where histories are encoded. On the CPU, items are compared in NumPy.
+    """
+    model, place = loaded.model, torch.device(device)
+    if not isinstance(model, VectorRecommender):
+        return ScoringEngine(_calling(model.scores, place), loaded.counts, model.max_length, loaded.name)
+    exact = ExactRanker(*item_vectors(model))
+    ranker: Ranker = exact if place.type == "cpu" else DeviceRanker(model.items(), exact)
+    return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.max_length, ranker)
+
+
+def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | None]:
+    """The catalogue's vectors (V + 1, d) and biases (V + 1,), fp32 on the host."""
+    table, rows = model.items(), model.num_items + 1
+    return _array(table.weight[:rows]), None if table.bias is None else _array(table.bias[:rows])
+
+
+class DeviceRanker:
+    """Compares query vectors with all items on the device where they are, by the same rule as NumPy.
+
+    Args:
+        table: the catalogue, on its device.
+        exact: for allow-lists, which the host scores alone.
+    """
+
+    def __init__(self, table: ItemTable, exact: ExactRanker) -> None:
+        self._table, self._exact = table, exact
+
+    @torch.inference_mode()
+    def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
+        """Score and select on the device, some queries at a time; implements `Ranker.rank`."""
+        lists: dict[int, Ranked] = {}
+        rows = [row for row, query in enumerate(queries) if query.allowed is None]
+        size = rows_per_chunk(self._exact.num_items)
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            asked = [queries[row] for row in some]
+            scores = self._table.scores(torch.from_numpy(vectors[some]).to(self._table.weight.device))
+            left_out = Packed.of([query.left_out for query in asked])
+            ids, values = top_items(scores, max(query.k for query in asked), left_out)
+            for row, query, items, found in zip(
+                some, asked, ids.cpu().numpy(), values.cpu().numpy(), strict=True
+            ):
+                count = min(query.k, int(np.count_nonzero(items)))
+                lists[row] = Ranked(items[:count], found[:count])
+        left = [row for row, query in enumerate(queries) if query.allowed is not None]
+        exact = self._exact.rank(vectors[left], [queries[row] for row in left])
+        lists.update(zip(left, exact, strict=True))
+        return [lists[row] for row in range(len(queries))]
+
+
+def _calling(
+    function: Callable[[Histories], Tensor], device: torch.device
+) -> Callable[[Packed, IntArray], FloatArray]:
+    @torch.inference_mode()
+    def call(histories: Packed, users: IntArray) -> FloatArray:
+        return _array(function(Histories.of(histories, users).to(device)))
+
+    return call
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    array: FloatArray = tensor.detach().float().cpu().numpy()
+    return np.ascontiguousarray(array)
