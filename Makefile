@@ -145,7 +145,7 @@ $(VENV)/.has-%: $(VENV)/.has-torch $(SPECIFICATION)
 	@touch $@
 
 # What answers by an export, and no torch: our own needs are therefore named here, not taken from pyproject.toml.
-ONNX_PACKAGES := numpy pyarrow onnxruntime faiss-cpu filelock hypothesis pytest
+ONNX_PACKAGES := numpy pyarrow pydantic onnxruntime faiss-cpu filelock hypothesis pytest
 $(ONNX_VENV)/.has-onnx: $(SPECIFICATION)
 	"$(PYTHON)" -m venv $(ONNX_VENV)
 	$(ONNX_VENV)/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt $(ONNX_PACKAGES)

@@ -151,6 +151,17 @@ def test_onnxruntime_answers_as_torch(run: Path, answers: list[Answer]) -> None:
     assert_same(in_python(run / "onnx", "auto", QUERIES), answers)
 
 
+def test_the_options_are_kept(answers: list[Answer]) -> None:
+    everything = set(DATA.item_ids)
+    for query, answer in zip(QUERIES, answers, strict=True):
+        left_out = {*query.exclude, *(() if query.include_seen else query.history)}
+        candidates = (everything if query.allow is None else everything & set(query.allow)) - left_out
+        assert {item for item, _ in answer.items} <= candidates
+        assert len(answer.items) == min(query.k, len(candidates))
+        assert answer.unknown == list(dict.fromkeys(item for item in query.history if item not in everything))
+        assert answer.popular == (not everything & set(query.history))
+
+
 def test_one_query_alone_is_answered_as_among_many(run: Path, answers: list[Answer]) -> None:
     model = Model.load(run, engine="torch")
     for query, wanted in list(zip(QUERIES, answers, strict=True))[:40]:

@@ -17,6 +17,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import OutsideId, Vocabulary
@@ -76,7 +77,9 @@ class Catalogue:
 
     def outside_all(self, dense: IntArray) -> list[OutsideId]:
         """Outside ids of dense ids in 1..V."""
-        found: list[OutsideId] = self.items.take(dense - 1).to_arrow().to_pylist()
+        # From a buffer: pa.array of an ndarray imports pandas where that is installed.
+        places = pa.Array.from_buffers(pa.int64(), len(dense), [None, pa.py_buffer(dense - 1)])
+        found: list[OutsideId] = self.items.to_arrow().take(places).to_pylist()
         return found
 
     def search(self, text: str, limit: int) -> Found:
