@@ -51,6 +51,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"shared_augmenter": True, "regularizer": "off"},
         {"encoder": "gru", "augmenter": "attention"},
         {"encoder": "convolution", "augmenter": "convolution", "unit": "sequences"},
+        {"loss": "sampled", "samples": 9, "unit": "sequences"},
+        {"loss": "gbce", "negatives": 3},
         {"temperature": 0.1, "unit": "sequences"},
     ],
     "bpr": [{}, {"negatives": 3}],
@@ -59,6 +61,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"unit": "sequences"},
         {"unit": "sequences", "loss": "bpr-max", "samples": 9},
         {"loss": "top1-max", "samples": 9, "layers": 2},
+        {"loss": "gbce", "negatives": 3, "temperature": 0.1},
     ],
     "caser": [{"max_length": 5}, {"targets": 1, "negatives": 1}],
     "bert4rec": [{}, {"last_only": 1.0, "positions": "newest"}],
@@ -85,7 +88,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             "complement": 0.5,
             "complement_epochs": 1,
         },
-        {"dropped_layers": 0, "distinct_layers": True},
+        {"distinct_layers": True},
+        {"dropped_layers": 0},
         {"further_layers": 0},
     ],
     "iclrec": [
@@ -113,7 +117,7 @@ def data() -> SequenceData:
 def build(name: str, variant: dict[str, Any], data: SequenceData) -> Recommender:
     model_class = registry.model_class(name)
     known = model_class.config_type.model_fields
-    config = model_class.config_type.model_validate({k: v for k, v in SMALL.items() if k in known} | variant)
+    config = model_class.config_type.of_layers({k: v for k, v in SMALL.items() if k in known}, variant)
     torch.manual_seed(5)
     model = model_class(config, data.num_items, data.num_users)
     model.on_fit_start(data)

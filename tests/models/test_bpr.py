@@ -8,7 +8,7 @@ from tests.helpers import tiny_data
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.losses.ranking import bpr
+from mclrec.losses.sampled import bpr
 from mclrec.models.bpr import BPR, BPRConfig
 from mclrec.models.phases import StepContext
 

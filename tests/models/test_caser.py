@@ -9,7 +9,7 @@ from torch import nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.losses.ranking import binary_cross_entropy
+from mclrec.losses.sampled import binary_cross_entropy
 from mclrec.models.caser import Caser, CaserConfig
 from mclrec.models.phases import StepContext
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.helpers import tiny_data
 
-from mclrec.losses.ranking import bpr_max, top1_max
+from mclrec.losses.sampled import bpr_max, top1_max
 from mclrec.models.gru4rec import GRU4Rec, GRU4RecConfig
 from mclrec.models.phases import StepContext
 

@@ -8,6 +8,7 @@ from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, Recommender
 from mclrec.models.registry import Entry
+from mclrec.models.settings import STORED
 
 MINE = Entry("mine:Mine", "Mine", 2026, "nobody, nothing, nowhere", "U", ("prefixes/softmax",))
 
@@ -69,4 +70,4 @@ def test_a_setting_that_is_defined_anew_still_takes_the_default_of_the_first(nam
     for field, info in config.model_fields.items():
         for ancestor in config.__mro__[1:]:
             if before := getattr(ancestor, "model_fields", {}).get(field):
-                config.model_validate({info.alias or field: before.default})
+                config.model_validate({info.alias or field: before.default}, context=STORED)

@@ -182,7 +182,7 @@ _LAMBDA_OF_C = 0.1
 _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "(A) MCLRec": {},
     "(B) w/o L_cl1": {"lambda": 0.0},
-    "(C) w/o L_cl2": {"beta": 0.0, "gamma": 0.0},
+    "(C) w/o L_cl2": {"beta": 0.0},
     "(D) w/o R": {"gamma": 0.0},
     "(E) shared augmenter": {"shared_augmenter": True},
     "R of the paper": {"regularizer": "paper"},

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
@@ -20,14 +19,9 @@ from mclrec.distributed.shards import Shard
 from mclrec.errors import ConfigError, EvaluationError
 from mclrec.models.item_table import ItemTable, exclude, ranks_among
 from mclrec.models.phases import FitContext, Phase
+from mclrec.models.settings import ModelConfig
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
-
-
-class ModelConfig(BaseModel):
-    """Base of the models' configurations: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Recommender(nn.Module, ABC):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
 from mclrec.models.sequential import EncoderConfig
+from mclrec.models.settings import OnlyWith, OtherThan
 from mclrec.nn.items import item_biases
 from mclrec.nn.transformer import TransformerEncoder
 
@@ -35,14 +37,16 @@ __all__ = ["BERT4Rec", "BERT4RecConfig"]
 
 
 class BERT4RecConfig(EncoderConfig):
-    """The encoder, and what is hidden."""
+    """Configuration of BERT4Rec: the encoder, and which items are hidden."""
 
-    mask_ratio: float = Field(0.2, gt=0, lt=1, description="rho, probability that an item is hidden")
+    mask_ratio: Annotated[float, OnlyWith(last_only=OtherThan(1))] = Field(
+        0.2, gt=0, lt=1, description="rho, probability that an item is hidden"
+    )
     last_only: float = Field(0.1, ge=0, le=1, description="share of examples that hide the last item alone")
 
 
 class BERT4Rec(VectorRecommender):
-    """See the module."""
+    """A bidirectional transformer that predicts hidden items."""
 
     config_type = BERT4RecConfig
     config: BERT4RecConfig

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import interactions
 from mclrec.data.negatives import UniformNegatives
-from mclrec.losses.ranking import bpr
+from mclrec.losses.sampled import bpr
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update
@@ -38,7 +38,7 @@ class BPRConfig(ModelConfig):
 
 
 class BPR(VectorRecommender):
-    """See the module."""
+    """Matrix factorisation by pairs of an interaction and a drawn item."""
 
     config_type = BPRConfig
     config: BPRConfig

@@ -24,7 +24,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import IntArray
-from mclrec.losses.ranking import binary_cross_entropy
+from mclrec.losses.sampled import binary_cross_entropy
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update, next_item_examples
@@ -63,7 +63,7 @@ class _Windows:
 
 
 class Caser(VectorRecommender):
-    """See the module."""
+    """Convolutions over the latest items, beside a user vector."""
 
     config_type = CaserConfig
     config: CaserConfig

@@ -17,7 +17,7 @@ so damages its own training data; here the views are copies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -28,25 +28,41 @@ from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+from mclrec.models.settings import NONZERO, OnlyWith
 from mclrec.nn.pooling import flatten_newest
 
 __all__ = ["CL4SRec", "CL4SRecConfig"]
 
 
-class CL4SRecConfig(AnyEncoderConfig):
-    """Weight of the contrast, and the view operators."""
+_Contrasted = OnlyWith(lambda_=NONZERO)
 
-    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of L_cl")
-    gamma: float = Field(0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none")
-    contrast_temperature: float = Field(1.0, gt=0, description="what inner products are divided by")
-    contrast: Literal["last", "all"] = Field("last", description="which states of a view are contrasted")
-    crop_ratio: float = Field(0.6, gt=0, le=1, description="eta, share of items that crop keeps")
-    mask_ratio: float = Field(0.3, ge=0, lt=1, description="gamma, share of items that mask hides")
-    reorder_ratio: float = Field(0.6, ge=0, le=1, description="beta, share of items that reorder shuffles")
+
+class CL4SRecConfig(AnyEncoderConfig):
+    """Configuration of CL4SRec: weight of the contrast, and the views."""
+
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of L_cl, between the two views")
+    gamma: Annotated[float, _Contrasted] = Field(
+        0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none"
+    )
+    contrast_temperature: Annotated[float, _Contrasted] = Field(
+        1.0, gt=0, description="inner products of the contrast are divided by it"
+    )
+    contrast: Annotated[Literal["last", "all"], _Contrasted] = Field(
+        "last", description="which states of a view are contrasted"
+    )
+    crop_ratio: Annotated[float, _Contrasted] = Field(
+        0.6, gt=0, le=1, description="eta, share of items that crop keeps"
+    )
+    mask_ratio: Annotated[float, _Contrasted] = Field(
+        0.3, ge=0, lt=1, description="gamma, share of items that mask hides"
+    )
+    reorder_ratio: Annotated[float, _Contrasted] = Field(
+        0.6, ge=0, le=1, description="beta, share of items that reorder shuffles"
+    )
 
 
 class CL4SRec(SequentialRecommender):
-    """See the module."""
+    """A sequence encoder with a contrast between two random views of each history."""
 
     config_type = CL4SRecConfig
     config: CL4SRecConfig

@@ -17,25 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
-
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.informed import InformedConfig, InformedRecommender
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
+from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
 from mclrec.nn.pooling import flatten_newest
 
 __all__ = ["CoSeRec", "CoSeRecConfig"]
 
 
-class CoSeRecConfig(InformedConfig):
-    """Weight of the contrast."""
-
-    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+class CoSeRecConfig(SimilarityAugmentedConfig):
+    """Configuration of CoSeRec: an encoder, a regime, the contrast and its views."""
 
 
-class CoSeRec(InformedRecommender):
-    """See the module."""
+class CoSeRec(SimilarityAugmentedRecommender):
+    """A transformer with a contrast between views that insert and substitute similar items."""
 
     config_type = CoSeRecConfig
     config: CoSeRecConfig

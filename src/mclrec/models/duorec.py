@@ -18,38 +18,88 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories
-from mclrec.data.examples import Examples
-from mclrec.data.packed import IntArray
-from mclrec.data.positives import SameTarget
+from mclrec.data.examples import Examples, prefixes
+from mclrec.data.packed import IntArray, Packed
+from mclrec.data.sequences import SequenceData
 from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official
 from mclrec.models.phases import Collate, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+from mclrec.models.settings import NONZERO, OnlyWith
 
-__all__ = ["DuoRec", "DuoRecConfig"]
+__all__ = ["DuoRec", "DuoRecConfig", "SameTarget"]
+
+_Weighted = OnlyWith(lambda_=NONZERO, lambda_supervised=NONZERO, gamma=NONZERO)
 
 
 class DuoRecConfig(AnyEncoderConfig):
-    """Which contrasts, and their weights."""
+    """Configuration of DuoRec: which contrasts, and their weights."""
 
-    contrast: Literal["crossed", "both", "unsupervised", "supervised"] = Field(
+    contrast: Annotated[Literal["crossed", "both", "unsupervised", "supervised"], _Weighted] = Field(
         "crossed", description="between which versions of a history"
     )
-    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the unsupervised contrast")
-    lambda_supervised: float = Field(0.1, ge=0, description="weight of the supervised or crossed contrast")
+    lambda_: Annotated[float, OnlyWith(contrast=("both", "unsupervised"))] = Field(
+        0.1, ge=0, alias="lambda", description="weight of the unsupervised contrast"
+    )
+    lambda_supervised: Annotated[float, OnlyWith(contrast=("crossed", "both", "supervised"))] = Field(
+        0.1, ge=0, description="weight of the supervised or crossed contrast"
+    )
     gamma: float = Field(0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none")
-    contrast_temperature: float = Field(1.0, gt=0, description="tau, what inner products are divided by")
+    contrast_temperature: Annotated[float, _Weighted] = Field(
+        1.0, gt=0, description="tau, inner products of the contrast are divided by it"
+    )
+
+
+class SameTarget:
+    """Draws, for each example of a batch, another training prefix that is followed by the example's last target.
+
+    Any user's prefix may be drawn, the same user's too, but never the example's own; where no other item of the
+    training data is preceded by anything, the own prefix is all there is.
+
+    Args:
+        max_length: n, the longest history.
+    """
+
+    def __init__(self, max_length: int) -> None:
+        self._max_length = max_length
+        self._data: SequenceData | None = None
+
+    def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Packed:
+        """B histories."""
+        if self._data is not examples.data:
+            self._index(examples.data)
+        return self._prefixes.inputs(self.draw(examples.at(rows).ends, rng))
+
+    def draw(self, ends: IntArray, rng: np.random.Generator) -> IntArray:
+        """(B,) rows of all prefixes, for targets that stand at ``ends`` in the training data."""
+        own, targets = self._row_of[ends], self._prefixes.data.items[ends]
+        first, others = self._bounds[targets], self._bounds[targets + 1] - self._bounds[targets] - 1
+        drawn = rng.integers(0, np.maximum(others, 1))
+        drawn += drawn >= self._number[own]  # step over the own one
+        return np.where(others > 0, self._by_target[first + np.minimum(drawn, others)], own)
+
+    def _index(self, data: SequenceData) -> None:
+        self._prefixes = prefixes(data, self._max_length)
+        ends = self._prefixes.at(np.arange(len(self._prefixes))).ends
+        targets = data.items[ends]
+        self._by_target = np.argsort(targets, kind="stable")
+        self._bounds = np.concatenate([[0], np.cumsum(np.bincount(targets, minlength=data.num_items + 1))])
+        self._number = np.empty_like(self._by_target)  # of each prefix among those with its target
+        self._number[self._by_target] = np.arange(len(targets)) - self._bounds[targets[self._by_target]]
+        self._row_of = np.full(len(data.items), -1)
+        self._row_of[ends] = np.arange(len(targets))
+        self._data = data
 
 
 class DuoRec(SequentialRecommender):
-    """See the module."""
+    """A sequence encoder with contrasts between passes, and between histories of the same target."""
 
     config_type = DuoRecConfig
     config: DuoRecConfig

@@ -16,7 +16,9 @@ states of padding are in no mean and no row; the two views are made by different
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -29,28 +31,38 @@ from mclrec.errors import ConfigError
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
-from mclrec.nn.kmeans import kmeans
+from mclrec.models.settings import NONZERO, OnlyWith
 from mclrec.nn.packing import take
 from mclrec.nn.pooling import flatten_newest, mean_pool
 
-__all__ = ["ICLRec", "ICLRecConfig"]
+__all__ = ["ICLRec", "ICLRecConfig", "kmeans"]
 
 _ROWS = 1024  # histories encoded at once for the centroids
 
+_Contrasted = OnlyWith(lambda_=NONZERO, beta=NONZERO)
+
 
 class ICLRecConfig(SequentialConfig):
-    """Weights of the contrasts, number of intents, view operators."""
+    """Configuration of ICLRec: weights of the contrasts, number of intents, views."""
 
-    intents: int = Field(256, ge=1, description="K, centroids")
+    intents: Annotated[int, OnlyWith(lambda_=NONZERO)] = Field(
+        256, ge=1, description="K, number of intents, which are centroids of k-means"
+    )
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast with intents")
     beta: float = Field(0.1, ge=0, description="weight of the contrast between views")
-    crop_ratio: float = Field(0.2, gt=0, le=1, description="share of items that crop keeps")
-    mask_ratio: float = Field(0.7, ge=0, lt=1, description="share of items that mask hides")
-    reorder_ratio: float = Field(0.2, ge=0, le=1, description="share of items that reorder shuffles")
+    crop_ratio: Annotated[float, _Contrasted] = Field(
+        0.2, gt=0, le=1, description="share of items that crop keeps"
+    )
+    mask_ratio: Annotated[float, _Contrasted] = Field(
+        0.7, ge=0, lt=1, description="share of items that mask hides"
+    )
+    reorder_ratio: Annotated[float, _Contrasted] = Field(
+        0.2, ge=0, le=1, description="share of items that reorder shuffles"
+    )
 
 
 class ICLRec(SequentialRecommender):
-    """See the module."""
+    """A transformer with contrasts between views and with the intents that k-means finds."""
 
     config_type = ICLRecConfig
     config: ICLRecConfig
@@ -116,3 +128,30 @@ class ICLRec(SequentialRecommender):
     def _every(self, histories: Histories) -> Tensor:
         """(T, d) states of all tokens."""
         return self.encoder.encode(histories.items, histories.offsets, "all")
+
+
+def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:
+    """Centroids of k-means by scikit-learn, after at most 20 rounds from randomly drawn points.
+
+    Args:
+        points: (N, d).
+        clusters: K; where there are fewer points, centroids come more than once.
+        rng: draws the first centroids.
+
+    Returns:
+        (K, d) where ``points`` are.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+    from sklearn.cluster import KMeans
+
+    found = KMeans(
+        min(clusters, len(points)),
+        init="random",
+        n_init=1,
+        max_iter=20,
+        random_state=int(rng.integers(1 << 31)),
+    ).fit(points.float().cpu().numpy())
+    centroids = torch.from_numpy(found.cluster_centers_).to(points)
+    return centroids[torch.arange(clusters) % len(centroids)]

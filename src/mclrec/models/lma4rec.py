@@ -14,30 +14,81 @@ No code of the authors is public, and the paper leaves open where the dropout st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
+import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.informed import InformedConfig, InformedRecommender
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.nn.bernoulli import LearnableBernoulli, arm_surrogate
+from mclrec.models.settings import NONZERO, OnlyWith
+from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
+from mclrec.nn.dropout import Seeded
 from mclrec.nn.pooling import flatten_newest
 
-__all__ = ["LMA4Rec", "LMA4RecConfig"]
+__all__ = ["LMA4Rec", "LMA4RecConfig", "LearnableBernoulli", "arm_surrogate"]
 
 
-class LMA4RecConfig(InformedConfig):
-    """Weight of the contrast, and the first rate of the dropout."""
+class LMA4RecConfig(SimilarityAugmentedConfig):
+    """Configuration of LMA4Rec: as CoSeRec, and the learnable dropout."""
 
-    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
-    keep: float = Field(0.9, gt=0, lt=1, description="probability with which a unit is kept at first")
-    rate_learning_rate: float = Field(1e-3, gt=0, description="learning rate of the masks' logits")
+    keep: Annotated[float, OnlyWith(lambda_=NONZERO)] = Field(
+        0.9, gt=0, lt=1, description="probability with which a unit is kept at first"
+    )
+    rate_learning_rate: Annotated[float, OnlyWith(lambda_=NONZERO)] = Field(
+        1e-3, gt=0, description="learning rate of the masks' logits"
+    )
 
 
-class LMA4Rec(InformedRecommender):
-    """See the module."""
+class LearnableBernoulli(Seeded):
+    """Masks with one bit a unit, each with a probability of its own.
+
+    Args:
+        hidden_size: d.
+        keep: probability with which each unit is kept at first.
+    """
+
+    for_batch = True
+
+    def __init__(self, hidden_size: int, keep: float) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.full((hidden_size,), keep).logit())
+
+    def uniforms(self, count: int) -> Tensor:
+        """(count, d) numbers between 0 and 1 that decide about as many masks."""
+        rng = self.generator or np.random.default_rng()
+        return torch.from_numpy(rng.random((count, len(self.logits)))).to(self.logits)
+
+    def masks(self, uniforms: Tensor) -> Tensor:
+        """(count, d) of 0 and 1: 1 where the number is below the unit's probability. No gradient comes back."""
+        return (uniforms < self.logits.detach().sigmoid()).to(uniforms)
+
+    def opposite_masks(self, uniforms: Tensor) -> Tensor:
+        """(count, d) the antithetic masks: those of 1 - uniforms, alike in distribution."""
+        return (uniforms > (-self.logits.detach()).sigmoid()).to(uniforms)
+
+
+def arm_surrogate(of_masks: Tensor, of_opposite: Tensor, uniforms: Tensor, logits: Tensor) -> Tensor:
+    """Scalar that is the mean of two losses, and whose gradient is an unbiased one of the expected loss.
+
+    The gradient for logit k is ``sum over masks of (f(opposite) - f(masks)) (u_k - 1 / 2)``.
+
+    Args:
+        of_masks: scalar loss under `LearnableBernoulli.masks` of ``uniforms``.
+        of_opposite: scalar loss under the opposite ones.
+        uniforms: (count, d).
+        logits: (d,).
+    """
+    gradients = ((of_opposite - of_masks) * (uniforms - 0.5)).sum(0).detach()
+    value = (of_masks + of_opposite).detach() / 2
+    return value + (gradients * (logits - logits.detach())).sum()
+
+
+class LMA4Rec(SimilarityAugmentedRecommender):
+    """CoSeRec whose views also pass a dropout with learnable rates."""
 
     config_type = LMA4RecConfig
     config: LMA4RecConfig

@@ -19,9 +19,11 @@ graph through the encoder and skips the recommendation loss, which is not used t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,39 +33,128 @@ from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official, regularizer_paper
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
-from mclrec.nn.augmenters import AttentionAugmenter, ConvolutionAugmenter, MLPAugmenter
+from mclrec.models.settings import NONZERO, OnlyWith
 
-__all__ = ["MCLRec", "MCLRecConfig"]
+__all__ = ["AttentionAugmenter", "ConvolutionAugmenter", "MCLRec", "MCLRecConfig", "MLPAugmenter"]
 
 _CROSSED = [(0, 3), (1, 2), (2, 3)]
 """Pairs of eq. 9 among the views (h1, h2, z1, z2)."""
 
-_AUGMENTERS = {"mlp": MLPAugmenter, "attention": AttentionAugmenter, "convolution": ConvolutionAugmenter}
+_Contrasted = OnlyWith(lambda_=NONZERO, beta=NONZERO)
+_Augmented = OnlyWith(beta=NONZERO)
 
 
 class MCLRecConfig(AnyEncoderConfig):
-    """Weights, switches and view operators."""
+    """Configuration of MCLRec: weights of the losses, updates, augmenters and views."""
 
     lambda_: float = Field(0.03, ge=0, alias="lambda", description="weight of L_cl1, between the two views")
     beta: float = Field(0.1, ge=0, description="weight of L_cl2, with the augmenters' views")
-    gamma: float | None = Field(None, ge=0, description="weight of R; .1 beta unless given")
+    gamma: Annotated[float | None, _Augmented, OnlyWith(regularizer=("official", "paper"))] = Field(
+        None, ge=0, description="weight of R; .1 beta unless given"
+    )
     updates: Literal["three", "two", "joint"] = Field(
         "three", description="encoder, augmenters, encoder; as algorithm 1; or one for both (MCLRec-J)"
     )
-    regularizer: Literal["official", "paper", "off"] = Field("official", description="which R")
-    mask: Literal["padding", "own"] = Field("padding", description="what a masked item becomes")
-    augmenter: Literal["mlp", "attention", "convolution"] = Field(
-        "mlp", description="phi, what makes one more view of a view's hidden state"
+    regularizer: Annotated[Literal["official", "paper", "off"], _Augmented, OnlyWith(gamma=NONZERO)] = Field(
+        "official", description="R as in the official code, as in the paper, or none"
     )
-    shared_augmenter: bool = Field(False, description="phi1 = phi2, row (E) of table 4")
-    crop_ratio: float = Field(0.5, gt=0, le=1, description="share of items that crop keeps")
-    mask_ratio: float = Field(0.5, ge=0, lt=1, description="share of items that mask hides")
-    reorder_ratio: float = Field(0.8, ge=0, le=1, description="share of items that reorder shuffles")
-    augmenter_learning_rate: float = Field(1e-3, gt=0, description="l' of algorithm 1")
+    mask: Annotated[Literal["padding", "own"], _Contrasted, OnlyWith(mask_ratio=NONZERO)] = Field(
+        "padding", description="what a masked item becomes: the padding id, or an id of its own"
+    )
+    augmenter: Annotated[Literal["mlp", "attention", "convolution"], _Augmented] = Field(
+        "mlp", description="phi, the network that makes one more view of a view's hidden state"
+    )
+    shared_augmenter: Annotated[bool, _Augmented] = Field(
+        False, description="whether both views have the same augmenter, phi1 = phi2; row (E) of table 4"
+    )
+    crop_ratio: Annotated[float, _Contrasted] = Field(
+        0.5, gt=0, le=1, description="share of items that crop keeps"
+    )
+    mask_ratio: Annotated[float, _Contrasted] = Field(
+        0.5, ge=0, lt=1, description="share of items that mask hides"
+    )
+    reorder_ratio: Annotated[float, _Contrasted] = Field(
+        0.8, ge=0, le=1, description="share of items that reorder shuffles"
+    )
+    augmenter_learning_rate: Annotated[float, _Augmented, OnlyWith(updates=("three", "two"))] = Field(
+        1e-3, gt=0, description="l' of algorithm 1, the augmenters' learning rate"
+    )
+
+
+class MLPAugmenter(nn.Module):
+    """Three linear layers d -> d/2 -> d/4 -> d with GELU between; the output has length 1.
+
+    The paper asks for a 3-layer MLP; widths, activation and normalisation are the official code's.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(hidden_size, hidden_size // 2),
+            nn.GELU(),
+            nn.Linear(hidden_size // 2, hidden_size // 4),
+            nn.GELU(),
+            nn.Linear(hidden_size // 4, hidden_size),
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, d) -> (B, d)."""
+        return F.normalize(self.layers(hidden), dim=-1)
+
+
+class AttentionAugmenter(nn.Module):
+    """Self-attention among the pieces of one vector, with a residual and a linear layer; the output has length 1.
+
+    The official code has a variant by attention that the paper does not describe; pieces and residual are ours.
+
+    Args:
+        hidden_size: d.
+        piece: features of a piece, a divisor of d; all of them if d is not a multiple.
+    """
+
+    def __init__(self, hidden_size: int, piece: int = 8) -> None:
+        super().__init__()
+        self.piece = piece if hidden_size % piece == 0 else hidden_size
+        self.qkv = nn.Linear(self.piece, 3 * self.piece)
+        self.out = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, d) -> (B, d)."""
+        pieces = hidden.unflatten(1, (-1, self.piece))  # (B, d / piece, piece)
+        q, k, v = self.qkv(pieces).chunk(3, -1)
+        weights = (q @ k.mT / math.sqrt(self.piece)).softmax(-1)
+        return F.normalize(self.out((pieces + weights @ v).flatten(1)), dim=-1)
+
+
+class ConvolutionAugmenter(nn.Module):
+    """Two convolutions along the features of one vector with GELU between; the output has length 1.
+
+    The official code has a variant by convolution that the paper does not describe; its sizes here are ours.
+
+    Args:
+        hidden_size: d, unused: filters do not depend on it.
+        channels: between the two convolutions.
+        kernel: taps, an odd number.
+    """
+
+    def __init__(self, hidden_size: int, channels: int = 8, kernel: int = 5) -> None:  # noqa: ARG002
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(1, channels, kernel, padding=kernel // 2),
+            nn.GELU(),
+            nn.Conv1d(channels, 1, kernel, padding=kernel // 2),
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, d) -> (B, d)."""
+        return F.normalize(self.layers(hidden.unsqueeze(1)).squeeze(1), dim=-1)
+
+
+_AUGMENTERS = {"mlp": MLPAugmenter, "attention": AttentionAugmenter, "convolution": ConvolutionAugmenter}
 
 
 class MCLRec(SequentialRecommender):
-    """See the module."""
+    """A sequence encoder and two learnable augmenters, trained in turn."""
 
     config_type = MCLRecConfig
     config: MCLRecConfig

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Annotated
 
 from pydantic import Field
 from torch import nn
@@ -21,23 +22,26 @@ from torch import nn
 from mclrec.data.batches import Batch
 from mclrec.data.examples import whole
 from mclrec.data.negatives import UniformNegatives
-from mclrec.losses.ranking import bpr
+from mclrec.losses.sampled import bpr
 from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.models.settings import NONZERO, OnlyWith
 from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = ["S3Rec", "S3RecConfig"]
 
 
 class S3RecConfig(SequentialConfig):
-    """How it is pre-trained."""
+    """Configuration of S3-Rec: an encoder, a regime and its pre-training."""
 
     pretrain_epochs: int = Field(100, ge=0, description="epochs of masked item prediction; 0 for none")
-    mask_ratio: float = Field(0.2, gt=0, lt=1, description="probability that an item is hidden")
+    mask_ratio: Annotated[float, OnlyWith(pretrain_epochs=NONZERO)] = Field(
+        0.2, gt=0, lt=1, description="probability that an item is hidden in pre-training"
+    )
 
 
 class S3Rec(SequentialRecommender):
-    """See the module."""
+    """A transformer that is pre-trained by masked items, then trained as SASRec."""
 
     config_type = S3RecConfig
     config: S3RecConfig

@@ -1,9 +1,9 @@
-"""What the models that are a sequence encoder over one item table have in common."""
+"""Base of the models that are one sequence encoder over one item table, and their configurations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -11,77 +11,134 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories
-from mclrec.data.negatives import UniformNegatives
-from mclrec.losses.ranking import binary_cross_entropy
-from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.data.negatives import SharedNegatives, UniformNegatives
+from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
+from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import NextItem, Phase, Term, Update, Viewer, next_item_examples
+from mclrec.models.settings import ModelConfig, OnlyWith
 from mclrec.nn.convolution import ConvolutionEncoder
 from mclrec.nn.gru import GRUEncoder
 from mclrec.nn.packing import take
 from mclrec.nn.transformer import TransformerEncoder
 
-__all__ = ["AnyEncoderConfig", "EncoderConfig", "SequentialConfig", "SequentialRecommender", "make_encoder"]
+__all__ = [
+    "AnyEncoderConfig",
+    "Encoder",
+    "EncoderConfig",
+    "RegimeConfig",
+    "SequentialConfig",
+    "SequentialRecommender",
+]
+
+Encoder = TransformerEncoder | GRUEncoder | ConvolutionEncoder
+
+_TransformerAlone = OnlyWith(encoder="transformer")
 
 
-class EncoderConfig(ModelConfig):
-    """The encoder: SASRec's transformer in the sizes of the paper, section 4.1.4."""
+class SizeConfig(ModelConfig):
+    """Sizes that every encoder has."""
 
     max_length: int = Field(50, ge=1, description="n, the longest history that is used")
-    hidden_size: int = Field(64, ge=2, description="d, the size of vectors")
-    layers: int = Field(2, ge=1, description="transformer blocks")
-    heads: int = Field(2, ge=1, description="attention heads")
-    inner_size: int = Field(256, ge=1, description="size inside the feed-forward part")
-    dropout: float = Field(0.5, ge=0, lt=1, description="rate on hidden units")
-    attention_dropout: float = Field(0.5, ge=0, lt=1, description="rate on attention weights")
-    positions: Literal["oldest", "newest", "relative"] = Field(
-        "oldest", description="where position ids count from, or by distance between items"
+    hidden_size: int = Field(64, ge=2, description="d, the size of item vectors and hidden states")
+
+
+class EncoderConfig(SizeConfig):
+    """The encoder: SASRec's transformer in the sizes of the paper, section 4.1.4."""
+
+    layers: int = Field(2, ge=1, description="blocks of the encoder")
+    heads: Annotated[int, _TransformerAlone] = Field(2, ge=1, description="attention heads")
+    inner_size: Annotated[int, OnlyWith(encoder=("transformer", "gru"))] = Field(
+        256, ge=1, description="size inside the feed-forward part, or of a GRU's state"
     )
-    norm: Literal["post", "pre"] = Field(
-        "post", description="LayerNorm behind each part of a block, or before it"
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout rate of hidden units")
+    attention_dropout: Annotated[float, _TransformerAlone] = Field(
+        0.5, ge=0, lt=1, description="dropout rate of attention weights"
+    )
+    positions: Annotated[Literal["oldest", "newest", "relative"], _TransformerAlone] = Field(
+        "oldest",
+        description="positions counted from the oldest or the newest item, or distances between items",
+    )
+    norm: Annotated[Literal["post", "pre"], _TransformerAlone] = Field(
+        "post", description="LayerNorm after each part of a block, or before it"
     )
 
     @model_validator(mode="after")
     def _heads_divide_hidden_size(self) -> Self:
-        if self.hidden_size % self.heads:
+        if self.has_effect("heads") and self.hidden_size % self.heads:
             raise ValueError(f"hidden_size = {self.hidden_size} is not a multiple of heads = {self.heads}")
         return self
 
 
-class SequentialConfig(EncoderConfig):
-    """The regime: what an example is, and which loss its targets get."""
+class RegimeConfig(SizeConfig):
+    """What a training example is, and which recommendation loss its targets get."""
 
     unit: Literal["prefixes", "sequences"] = Field(
         "prefixes", description="one target an example, or one at every position of a user's sequence"
     )
-    loss: Literal["softmax", "bce"] = Field(
-        "softmax", description="over the catalogue, or one negative a target"
+    loss: Literal["softmax", "sampled", "gbce", "bce", "bpr-max", "top1-max"] = Field(
+        "softmax",
+        description="softmax over the catalogue or over drawn items, gSASRec's or binary cross-entropy with drawn "
+        "negatives, or GRU4Rec's ranking losses",
+    )
+    samples: Annotated[int, OnlyWith(loss=losses_with("samples"))] = Field(
+        2048, ge=1, description="items drawn once for a batch"
+    )
+    sample_power: Annotated[float, OnlyWith(loss=losses_with("sample_power"))] = Field(
+        0.75, ge=0, description="power of the popularity by which these are drawn; 0 is uniform"
+    )
+    negatives: Annotated[int, OnlyWith(loss=losses_with("negatives"))] = Field(
+        256, ge=1, description="items drawn for each target"
+    )
+    calibration: Annotated[float, OnlyWith(loss=losses_with("calibration"))] = Field(
+        0.75, ge=0, le=1, description="t, from 0, which is binary cross-entropy, to 1, calibrated"
+    )
+    penalty: Annotated[float, OnlyWith(loss=losses_with("penalty"))] = Field(
+        1.0, ge=0, description="weight of the penalty on the drawn items' scores"
     )
     temperature: float | None = Field(
         None, gt=0, description="scores are cosines divided by it; inner products if none"
     )
 
 
+class SequentialConfig(RegimeConfig, EncoderConfig):
+    """A transformer encoder and a regime."""
+
+
 class AnyEncoderConfig(SequentialConfig):
     """For models whose idea does not depend on the encoder."""
 
     encoder: Literal["transformer", "gru", "convolution"] = Field(
-        "transformer",
-        description="what reads the history; its heads, positions and norm are the transformer's",
+        "transformer", description="the network that reads the history"
     )
 
 
 class SequentialRecommender(VectorRecommender):
-    """Encoder, tied item table, and the recommendation loss of either regime."""
+    """An encoder, an item table tied to it, and the configured recommendation loss."""
 
-    config: SequentialConfig
+    config: RegimeConfig
     item_tensors: ClassVar[Sequence[str]] = ("encoder.items.weight",)
     supports_sharding = True
 
-    def __init__(self, config: SequentialConfig, num_items: int, num_users: int = 0) -> None:
+    def __init__(self, config: RegimeConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self.max_length = config.max_length
-        self.encoder = make_encoder(config, num_items)
+        self.encoder = self.make_encoder()
+        self.objective = make_loss(config.loss, dict(config))
+
+    def make_encoder(self) -> Encoder:
+        """A new encoder as configured: configuration stops here."""
+        config = self.config
+        assert isinstance(config, SequentialConfig)
+        sizes = {name: getattr(config, name) for name in ("max_length", "hidden_size", "layers", "dropout")}
+        kind = config.encoder if isinstance(config, AnyEncoderConfig) else "transformer"
+        if kind == "gru":
+            return GRUEncoder(num_items=self.num_items, inner_size=config.inner_size, **sizes)
+        if kind == "convolution":
+            return ConvolutionEncoder(num_items=self.num_items, **sizes)
+        return TransformerEncoder(
+            num_items=self.num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
+        )
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states."""
@@ -95,11 +152,11 @@ class SequentialRecommender(VectorRecommender):
         """The encoder's own embedding: scores are tied to it."""
         return self.table_of(self.encoder.items.weight)
 
-    def table_of(self, weight: Tensor) -> ItemTable:
-        """The catalogue by vectors (V + 2, d), or this process's of them, for what `as_queries` gives."""
+    def table_of(self, weight: Tensor, bias: Tensor | None = None) -> ItemTable:
+        """The catalogue by vectors (V + 2, d), or this process's rows of them, that `as_queries` is multiplied with."""
         if self.config.temperature is not None:
             weight = F.normalize(weight, dim=-1) / self.config.temperature
-        return ItemTable(weight, self.num_items, shard=self.shard)
+        return ItemTable(weight, self.num_items, bias, self.shard)
 
     def as_queries(self, states: Tensor) -> Tensor:
         """Hidden states (..., d) as they meet the catalogue: of length 1 where scores are cosines.
@@ -111,9 +168,11 @@ class SequentialRecommender(VectorRecommender):
 
     def phase(self, updates: Sequence[Update], views: Viewer | None = None) -> Phase:
         """The training phase of the configured regime."""
-        negatives = UniformNegatives() if self.config.loss == "bce" else None
+        draws = self.objective.draws
+        negatives = UniformNegatives(draws.count) if isinstance(draws, PerTarget) else None
+        shared = SharedNegatives(draws.count, draws.power) if isinstance(draws, SharedByBatch) else None
         examples = next_item_examples(self.config.unit, self.max_length)
-        return Phase(updates, examples, NextItem(views, negatives))
+        return Phase(updates, examples, NextItem(views, negatives, shared))
 
     def target_states(self, batch: Batch) -> Tensor:
         """Hidden state before each target: (B, d) after prefixes, (T, d) in sequences."""
@@ -147,31 +206,11 @@ class SequentialRecommender(VectorRecommender):
         return torch.split(states, [len(part) if outputs == "last" else len(part.items) for part in parts])
 
     def recommendation_loss(self, states: Tensor, batch: Batch, table: ItemTable | None = None) -> Term:
-        """L_rec: eq. 3 with its y-hat read as logits, or SASRec's binary cross-entropy.
+        """L_rec: the configured loss of all targets of a batch.
 
         Args:
             states: hidden state before each target, as `target_states` gives them.
-            batch: targets and, for the latter, negatives.
+            batch: targets, and what the loss draws beside them.
             table: the catalogue; the model's own by default.
         """
-        table, states = table or self.items(), self.as_queries(states)
-        if batch.negatives is None:
-            return Term(table.cross_entropy(states, batch.targets), batch.count)
-        positive = table.pair_scores(states, batch.targets)
-        negative = table.pair_scores(states, batch.negatives)
-        return Term(binary_cross_entropy(positive, negative), batch.count)
-
-
-def make_encoder(
-    config: SequentialConfig, num_items: int
-) -> TransformerEncoder | GRUEncoder | ConvolutionEncoder:
-    """The configured encoder: configuration stops here."""
-    sizes = {name: getattr(config, name) for name in ("max_length", "hidden_size", "layers", "dropout")}
-    kind = config.encoder if isinstance(config, AnyEncoderConfig) else "transformer"
-    if kind == "gru":
-        return GRUEncoder(num_items=num_items, inner_size=config.inner_size, **sizes)
-    if kind == "convolution":
-        return ConvolutionEncoder(num_items=num_items, **sizes)
-    return TransformerEncoder(
-        num_items=num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
-    )
+        return Term(self.objective(table or self.items(), self.as_queries(states), batch), batch.count)

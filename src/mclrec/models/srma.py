@@ -22,8 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Annotated
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,30 +34,91 @@ from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import SequentialConfig, SequentialRecommender, make_encoder
-from mclrec.nn.layerdrop import DroppedLayers
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.models.settings import NONZERO, OnlyWith
+from mclrec.nn.dropout import Dropout, Seeded
 from mclrec.nn.pooling import flatten_newest
 
-__all__ = ["SRMA", "SRMAConfig"]
+__all__ = ["SRMA", "DroppedLayers", "SRMAConfig"]
+
+_Contrasted = OnlyWith(lambda_=NONZERO)
 
 
 class SRMAConfig(SequentialConfig):
-    """Augmentation of the model, and of the data."""
+    """Configuration of SRMA: augmentation of the model, and of the data."""
 
-    attention_dropout: float = Field(0.1, ge=0, lt=1, description="rate on attention weights")
+    attention_dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate of attention weights")
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
-    further_layers: int = Field(2, ge=0, description="layers behind the encoder")
-    dropped_layers: int = Field(1, ge=0, description="how many of them each pass leaves out")
-    distinct_layers: bool = Field(False, description="whether each view leaves out layers of its own")
-    complement: float = Field(0.0, ge=0, description="weight of the second encoder's states; 0 for none")
-    complement_epochs: int = Field(40, ge=1, description="epochs in which the second encoder is trained")
-    crop_ratio: float = Field(0.2, gt=0, le=1, description="share of items that crop keeps")
-    mask_ratio: float = Field(0.7, ge=0, lt=1, description="share of items that mask hides")
-    reorder_ratio: float = Field(0.2, ge=0, le=1, description="share of items that reorder shuffles")
+    further_layers: int = Field(2, ge=0, description="layers after the encoder")
+    dropped_layers: Annotated[int, OnlyWith(further_layers=NONZERO)] = Field(
+        1, ge=0, description="how many of them each training pass skips"
+    )
+    distinct_layers: Annotated[bool, _Contrasted, OnlyWith(dropped_layers=NONZERO)] = Field(
+        False, description="whether the two views skip layers independently"
+    )
+    complement: Annotated[float, _Contrasted] = Field(
+        0.0, ge=0, description="weight of the second encoder's states; 0 for none"
+    )
+    complement_epochs: Annotated[int, OnlyWith(complement=NONZERO)] = Field(
+        40, ge=1, description="epochs in which the second encoder is trained"
+    )
+    crop_ratio: Annotated[float, _Contrasted] = Field(
+        0.2, gt=0, le=1, description="share of items that crop keeps"
+    )
+    mask_ratio: Annotated[float, _Contrasted] = Field(
+        0.7, ge=0, lt=1, description="share of items that mask hides"
+    )
+    reorder_ratio: Annotated[float, _Contrasted] = Field(
+        0.2, ge=0, le=1, description="share of items that reorder shuffles"
+    )
+
+
+class DroppedLayers(Seeded):
+    """Stochastic depth: each training pass skips ``dropped`` of the layers, drawn for the whole batch.
+
+    Args:
+        layers: how many there are.
+        dropped: how many are left out; never more than there are.
+        hidden_size: d.
+        dropout: rate inside each layer.
+    """
+
+    for_batch = True
+
+    def __init__(self, layers: int, dropped: int, *, hidden_size: int, dropout: float) -> None:
+        super().__init__()
+        self.dropped = min(dropped, layers)
+        self.layers = nn.ModuleList(_Layer(hidden_size, dropout) for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., d) -> (..., d)."""
+        kept = np.arange(len(self.layers))
+        if self.training and self.dropped:
+            rng = self.generator or np.random.default_rng()
+            kept = np.sort(rng.permutation(len(kept))[self.dropped :])
+        for number in kept.tolist():
+            x = self.layers[number](x)
+        return x
+
+
+class _Layer(nn.Module):
+    """Linear, GELU, dropout, residual, LayerNorm."""
+
+    def __init__(self, hidden_size: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, hidden_size)
+        self.dropout = Dropout(dropout)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(x + self.dropout(F.gelu(self.linear(x))))
+        return out
 
 
 class SRMA(SequentialRecommender):
-    """See the module."""
+    """A transformer with further layers, and a contrast between views of an augmented model."""
 
     config_type = SRMAConfig
     config: SRMAConfig
@@ -68,7 +132,7 @@ class SRMA(SequentialRecommender):
             hidden_size=config.hidden_size,
             dropout=config.dropout,
         )
-        self.complement = make_encoder(config, num_items) if config.complement else None
+        self.complement = self.make_encoder() if config.complement else None
 
     def phases(self) -> Sequence[Phase]:
         """The second encoder, then the first with its help."""

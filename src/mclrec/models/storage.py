@@ -35,6 +35,7 @@ from mclrec.models.directory import (
     read_users,
     write_ids,
 )
+from mclrec.models.settings import STORED
 from mclrec.models.tensors import read_tensors, save_tensors
 
 __all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "resolve_device", "save_model"]
@@ -154,9 +155,9 @@ def _build(path: Path, info: Mapping[str, Any]) -> Recommender:
     """Build the model that a configuration describes, before its weights are loaded."""
     try:
         model_type = registry.model_class(info["model"])
-        config = model_type.config_type.model_validate(info["config"])
-        whole = config.model_dump(by_alias=True).keys()
-        if missing := whole - info["config"].keys():  # a default might not be what was trained
+        config = model_type.config_type.model_validate(info["config"], context=STORED)
+        in_effect = config.model_dump(by_alias=True).keys()
+        if missing := in_effect - info["config"].keys():  # a default might not be what was trained
             raise ModelFileError(f"config.{min(missing)} is missing")
         return model_type(config, info["num_items"], info["num_users"])
     except ValidationError as problem:

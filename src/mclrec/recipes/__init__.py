@@ -12,22 +12,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from mclrec.errors import ConfigError, invalid_value, unknown_name
 from mclrec.models import registry
+from mclrec.models.settings import ModelConfig, NoEffectError
 from mclrec.training.config import TrainingConfig
-
-if TYPE_CHECKING:
-    from mclrec.models.base import ModelConfig
 
 __all__ = [
     "Expectation",
@@ -256,18 +254,25 @@ def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Ta
     )
 
 
-def _build(config_type: type[Config], layers: Iterable[tuple[Table, str]], changes: Table) -> Config:
+def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]], changes: Table) -> Config:
     """Configuration from tables, each going before those ahead of it, and from overrides."""
     keys = _keys(config_type)
-    values: Table = {}
+    tables: list[Table] = []
     origins: dict[str, str] = {}
     for table, where in layers:
-        for key, value in table.items():
+        for key in table:
             if key not in keys:
                 raise ConfigError(f"{where}: {unknown_name('key', key, set(keys.values()))}")
-            values[keys[key]], origins[keys[key]] = value, f"{where}: "
+        tables.append({keys[key]: value for key, value in table.items()})
+        origins |= dict.fromkeys(tables[-1], f"{where}: ")
+    tables.append(changes)
     try:
-        return config_type.model_validate(values | changes)
+        if issubclass(config_type, ModelConfig):
+            return config_type.of_layers(*tables)
+        return config_type.model_validate({key: value for table in tables for key, value in table.items()})
+    except NoEffectError as problem:
+        given_by = [f"{where}: " for _, where in layers]
+        raise ConfigError(f"{[*given_by, ''][problem.layer]}{problem}") from None
     except ValidationError as problem:
         failed = str(next(iter(problem.errors()[0]["loc"]), ""))
         origin = "" if failed in changes else origins.get(failed, "")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mclrec.losses.ranking import (
+from mclrec.losses.sampled import (
     binary_cross_entropy,
     bpr,
     bpr_max,

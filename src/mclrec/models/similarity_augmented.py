@@ -1,6 +1,8 @@
-"""What the models share whose views know which items are alike."""
+"""Shared base of models whose augmentations use item similarity (CoSeRec, LMA4Rec)."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -13,33 +15,49 @@ from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.models.phases import FitContext
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.models.settings import NONZERO, OnlyWith
 
-__all__ = ["InformedConfig", "InformedRecommender"]
+__all__ = ["SimilarityAugmentedConfig", "SimilarityAugmentedRecommender"]
+
+_Contrasted = OnlyWith(lambda_=NONZERO)
 
 
-class InformedConfig(SequentialConfig):
-    """Operators, and when similarity is looked at anew."""
+class SimilarityAugmentedConfig(SequentialConfig):
+    """Weight of the contrast, ratios of the view operators, and when similarity is computed again."""
 
-    insert_ratio: float = Field(0.5, ge=0, le=1, description="share of items that get company")
-    substitute_ratio: float = Field(0.05, ge=0, le=1, description="share of items that are replaced")
-    crop_ratio: float = Field(0.2, gt=0, le=1, description="share of items that crop keeps")
-    mask_ratio: float = Field(0.7, ge=0, lt=1, description="share of items that mask hides")
-    reorder_ratio: float = Field(0.2, ge=0, le=1, description="share of items that reorder shuffles")
-    short: int = Field(12, ge=0, description="longest history that is neither cropped nor reordered")
-    warm_up: int = Field(
-        220, ge=0, description="epochs before the learned vectors have a say in what is alike"
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+    insert_ratio: Annotated[float, _Contrasted] = Field(
+        0.5, ge=0, le=1, description="share of items before which a similar one is inserted"
+    )
+    substitute_ratio: Annotated[float, _Contrasted] = Field(
+        0.05, ge=0, le=1, description="share of items that are replaced by similar ones"
+    )
+    crop_ratio: Annotated[float, _Contrasted] = Field(
+        0.2, gt=0, le=1, description="share of items that crop keeps"
+    )
+    mask_ratio: Annotated[float, _Contrasted] = Field(
+        0.7, ge=0, lt=1, description="share of items that mask hides"
+    )
+    reorder_ratio: Annotated[float, _Contrasted] = Field(
+        0.2, ge=0, le=1, description="share of items that reorder shuffles"
+    )
+    short: Annotated[int, _Contrasted] = Field(
+        12, ge=0, description="length up to which a history is neither cropped nor reordered"
+    )
+    warm_up: Annotated[int, _Contrasted] = Field(
+        220, ge=0, description="epochs before learned vectors take part in item similarity"
     )
 
 
-class InformedRecommender(SequentialRecommender):
+class SimilarityAugmentedRecommender(SequentialRecommender):
     """Keeps the most similar item of each item: by who had both, after the warm-up also by the learned vectors."""
 
-    config: InformedConfig
+    config: SimilarityAugmentedConfig
     item_tensors = (*SequentialRecommender.item_tensors, "nearest")
     supports_sharding = False  # which items are alike is asked of all vectors at once
     nearest: Tensor
 
-    def __init__(self, config: InformedConfig, num_items: int, num_users: int = 0) -> None:
+    def __init__(self, config: SimilarityAugmentedConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self._by_users: Nearest | None = None
         # A buffer, so that an epoch resumed in the middle goes on with what it began with.

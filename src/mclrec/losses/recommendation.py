@@ -1,0 +1,240 @@
+"""The recommendation loss as an object: what it draws beside each target, and what it makes of the scores.
+
+A loss knows neither the encoder nor how the catalogue is stored. It asks a `Catalogue` for scores and finds in a
+`Sampled` batch what was drawn. Its fields are its settings; `LOSSES` lists all of them by the name that configurations
+use.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mclrec.losses.sampled import (
+    binary_cross_entropy,
+    bpr_max,
+    generalised_cross_entropy,
+    sampled_softmax,
+    top1_max,
+)
+
+__all__ = [
+    "LOSSES",
+    "Catalogue",
+    "PerTarget",
+    "RecommendationLoss",
+    "Sampled",
+    "SharedByBatch",
+    "losses_with",
+    "make_loss",
+]
+
+
+class Catalogue(Protocol):
+    """The item table, as far as a loss sees it; `mclrec.models.item_table.ItemTable` is one."""
+
+    num_items: int
+
+    def cross_entropy(self, queries: Tensor, targets: Tensor) -> Tensor:
+        """Sum over rows of the softmax cross-entropy over the whole catalogue."""
+
+    def pair_scores(self, queries: Tensor, ids: Tensor) -> Tensor:
+        """Score of each query (..., d) with the item of its own row, ids (...): shape (...)."""
+
+    def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
+        """(T, N) scores of the same items ``ids`` (N,) for every query."""
+
+
+class Sampled(Protocol):
+    """The targets of a batch and the items drawn beside them; `mclrec.data.batches.Batch` is one."""
+
+    @property
+    def targets(self) -> Tensor:
+        """(T,) ids."""
+
+    @property
+    def negatives(self) -> Tensor | None:
+        """(T,) or (T, k) ids drawn for each target."""
+
+    @property
+    def shared(self) -> Tensor | None:
+        """(N,) ids drawn once for all targets."""
+
+    @property
+    def shared_log_counts(self) -> Tensor | None:
+        """(N,) logarithm of how often each of them was to be expected among the drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerTarget:
+    """A loss needs ``count`` items that the user does not have for each target, drawn uniformly."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedByBatch:
+    """A loss needs ``count`` items for all targets of a batch, drawn by popularity to a ``power``."""
+
+    count: int
+    power: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendationLoss(ABC):
+    """What is minimised between the hidden states before targets and the catalogue."""
+
+    @property
+    def draws(self) -> PerTarget | SharedByBatch | None:
+        """Which items have to be drawn for it; None for a loss over the whole catalogue."""
+        return None
+
+    @abstractmethod
+    def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
+        """Scalar sum over the targets; the caller divides by their number.
+
+        Args:
+            catalogue: scores items.
+            queries: (T, d) one for each target.
+            batch: the targets, and what was drawn.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax(RecommendationLoss):
+    """Cross-entropy over the whole catalogue (paper, eq. 3, its y-hat read as logits)."""
+
+    def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
+        """Sum over targets; implements `RecommendationLoss`."""
+        return catalogue.cross_entropy(queries, batch.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryCrossEntropy(RecommendationLoss):
+    """SASRec's loss: a target against one drawn item (Kang and McAuley, 2018)."""
+
+    @property
+    def draws(self) -> PerTarget:
+        """One item for each target."""
+        return PerTarget(1)
+
+    def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
+        """Sum over targets; implements `RecommendationLoss`."""
+        assert batch.negatives is not None
+        positive = catalogue.pair_scores(queries, batch.targets)
+        return binary_cross_entropy(positive, catalogue.pair_scores(queries, batch.negatives))
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralisedBinaryCrossEntropy(RecommendationLoss):
+    """gSASRec's loss (Petrov and Macdonald, 2023): several drawn items, and a target's probability to a power.
+
+    Attributes:
+        negatives: items drawn for each target.
+        calibration: t, how far the power makes up for their being few.
+    """
+
+    negatives: int
+    calibration: float
+
+    @property
+    def draws(self) -> PerTarget:
+        """Several items for each target."""
+        return PerTarget(self.negatives)
+
+    def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
+        """Sum over targets; implements `RecommendationLoss`."""
+        assert batch.negatives is not None
+        positive = catalogue.pair_scores(queries, batch.targets)
+        drawn = batch.negatives.view(-1, self.negatives)  # (T, k)
+        negative = catalogue.pair_scores(queries.unsqueeze(1), drawn)
+        rate = min(self.negatives / max(catalogue.num_items - 1, 1), 1.0)
+        return generalised_cross_entropy(positive, negative, rate, self.calibration)
+
+
+@dataclass(frozen=True, slots=True)
+class _AgainstSharedItems(RecommendationLoss):
+    """Base of the losses that compare a target with items drawn once for the whole batch.
+
+    Attributes:
+        samples: items drawn for a batch.
+        sample_power: of the popularity by which they are drawn; 0 is uniform.
+    """
+
+    samples: int
+    sample_power: float
+
+    @property
+    def draws(self) -> SharedByBatch:
+        """The items of a batch."""
+        return SharedByBatch(self.samples, self.sample_power)
+
+    def _scores(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> tuple[Tensor, Tensor]:
+        """(T,) scores of the targets and (T, N) of the drawn items: -inf where one is the target."""
+        assert batch.shared is not None
+        positive = catalogue.pair_scores(queries, batch.targets)
+        negative = catalogue.scores_of(queries, batch.shared)
+        negative = negative.masked_fill(batch.targets.unsqueeze(1) == batch.shared, -torch.inf)
+        return positive.to(negative.dtype), negative
+
+
+@dataclass(frozen=True, slots=True)
+class SampledSoftmax(_AgainstSharedItems):
+    """Cross-entropy over drawn items, corrected for how often each is drawn (Bengio and Senecal, 2008)."""
+
+    def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
+        """Sum over targets; implements `RecommendationLoss`."""
+        assert batch.shared_log_counts is not None
+        positive, negative = self._scores(catalogue, queries, batch)
+        return sampled_softmax(positive, negative, batch.shared_log_counts.to(negative))
+
+
+@dataclass(frozen=True, slots=True)
+class BPRMax(_AgainstSharedItems):
+    """GRU4Rec's BPR-max (Hidasi and Karatzoglou, 2018).
+
+    Attributes:
+        penalty: on the scores of the drawn items.
+    """
+
+    penalty: float
+
+    def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
+        """Sum over targets; implements `RecommendationLoss`."""
+        return bpr_max(*self._scores(catalogue, queries, batch), self.penalty)
+
+
+@dataclass(frozen=True, slots=True)
+class TOP1Max(_AgainstSharedItems):
+    """GRU4Rec's TOP1-max (Hidasi and Karatzoglou, 2018)."""
+
+    def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
+        """Sum over targets; implements `RecommendationLoss`."""
+        return top1_max(*self._scores(catalogue, queries, batch))
+
+
+LOSSES: Mapping[str, type[RecommendationLoss]] = {
+    "softmax": Softmax,
+    "sampled": SampledSoftmax,
+    "gbce": GeneralisedBinaryCrossEntropy,
+    "bce": BinaryCrossEntropy,
+    "bpr-max": BPRMax,
+    "top1-max": TOP1Max,
+}
+"""All losses, by the value of the setting ``loss``."""
+
+
+def make_loss(name: str, settings: Mapping[str, Any]) -> RecommendationLoss:
+    """The loss of a name, with those of ``settings`` that are its own."""
+    kind = LOSSES[name]
+    return kind(**{field.name: settings[field.name] for field in fields(kind)})
+
+
+def losses_with(setting: str) -> tuple[str, ...]:
+    """Names of the losses that have a setting of their own."""
+    return tuple(name for name, kind in LOSSES.items() if setting in {field.name for field in fields(kind)})

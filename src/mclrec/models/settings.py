@@ -1,0 +1,200 @@
+"""Base of the models' configurations: frozen, strict about keys, and about settings that would have no effect.
+
+A setting that is used only together with others says so in its annotation:
+
+    heads: Annotated[int, OnlyWith(encoder="transformer")] = Field(2, ge=1, description="attention heads")
+    mask_ratio: Annotated[float, OnlyWith(lambda_=NONZERO, beta=NONZERO)] = Field(0.2, description="...")
+
+The first has an effect only if ``encoder`` is "transformer", the second if ``lambda`` or ``beta`` is not 0. Whoever
+gives a setting that has no effect gets an error with the reason; what is saved and shown leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+
+__all__ = ["NONZERO", "STORED", "ModelConfig", "NoEffect", "NoEffectError", "OnlyWith", "OtherThan"]
+
+STORED: Mapping[str, bool] = {"stored": True}
+"""Context of `ModelConfig.model_validate` for values that were checked when they were saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherThan:
+    """Any value of a setting but one."""
+
+    value: Any
+
+    def __contains__(self, value: Any) -> bool:
+        return bool(value != self.value)
+
+    def __str__(self) -> str:
+        return f"other than {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    """Some values of a setting."""
+
+    values: tuple[Any, ...]
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.values
+
+    def __str__(self) -> str:
+        *others, last = map(str, self.values)
+        return f"= {', '.join(others)} or {last}" if others else f"= {last}"
+
+
+Needed = OtherThan | _OneOf
+NONZERO = OtherThan(0)
+"""What a weight, a number or a rate has to be for something to happen; None, which stands for a default, is too."""
+
+
+class OnlyWith:
+    """Annotation of a setting that has an effect only if one of other settings has one of some values.
+
+    A setting with several of these needs all of them to hold. Of settings that a configuration does not have, nothing
+    is asked.
+
+    Args:
+        needed: by name of the other settings: the value, several values, or `OtherThan` one.
+    """
+
+    def __init__(self, **needed: str | tuple[str, ...] | OtherThan) -> None:
+        self.needed: Mapping[str, Needed] = {
+            name: values
+            if isinstance(values, OtherThan)
+            else _OneOf((values,) if isinstance(values, str) else values)
+            for name, values in needed.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NoEffect:
+    """A setting that has no effect, and why.
+
+    Attributes:
+        key: of the setting, as users write it.
+        because_of: keys of the settings that decide so.
+        reason: a sentence for the user.
+    """
+
+    key: str
+    because_of: tuple[str, ...]
+    reason: str
+
+
+class NoEffectError(ValueError):
+    """A setting was given that has no effect.
+
+    Attributes:
+        layer: number of the layer that gave it, see `ModelConfig.of_layers`.
+    """
+
+    def __init__(self, problem: NoEffect, layer: int) -> None:
+        super().__init__(problem.reason)
+        self.layer = layer
+
+
+class ModelConfig(BaseModel):
+    """Base of the models' configurations: frozen; an unknown key or a given setting without effect is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @classmethod
+    def of_layers(cls, *layers: Mapping[str, Any]) -> Self:
+        """The configuration of several tables of settings, the later before the earlier.
+
+        An earlier layer cannot know what a later one chooses: of its settings, those that have no effect any more are
+        dropped and have their default. A setting is refused if its own layer, or an earlier one, has made it useless.
+
+        Raises:
+            NoEffectError: a setting is refused.
+            pydantic.ValidationError: a key or value that is not allowed.
+        """
+        keys = {key: info.alias or name for name, info in cls.model_fields.items() for key in (name, info.alias)}
+        given = {
+            keys.get(key, key): (number, value)
+            for number, layer in enumerate(layers)
+            for key, value in layer.items()
+        }
+        while True:
+            config = cls.model_validate({key: value for key, (_, value) in given.items()}, context=STORED)
+            useless = next(config.given_without_effect(), None)
+            if useless is None:
+                return config
+            layer, _ = given.pop(useless.key)
+            if layer >= max(given[key][0] if key in given else -1 for key in useless.because_of):
+                raise NoEffectError(useless, layer)
+
+    @classmethod
+    def conditions(cls, name: str) -> Sequence[OnlyWith]:
+        """On which other settings the effect of a setting depends."""
+        return [part for part in cls.model_fields[name].metadata if isinstance(part, OnlyWith)]
+
+    def has_effect(self, name: str) -> bool:
+        """Whether a setting, by its field's name, is used with the other settings as they are."""
+        return not self._unmet(name, frozenset())
+
+    def given_without_effect(self) -> Iterator[NoEffect]:
+        """The settings that were given although they have no effect, in the order of the fields."""
+        for name in type(self).model_fields:
+            if name in self.model_fields_set and (unmet := self._unmet(name, frozenset())):
+                found = " and ".join(f"{self._key(other)} = {getattr(self, other)}" for other in unmet)
+                cure = " or ".join(f"{self._key(other)} {needed}" for other, needed in unmet.items())
+                reason = f"{self._key(name)} has no effect with {found}, only with {cure}: leave it out"
+                yield NoEffect(self._key(name), tuple(self._key(other) for other in unmet), reason)
+
+    def _unmet(self, name: str, asked: frozenset[str]) -> dict[str, Needed]:
+        """What the settings that make ``name`` useless would have to be; empty if it has an effect.
+
+        Args:
+            name: of the setting.
+            asked: settings whose effect depends on this one's, which decide nothing here.
+        """
+        for condition in self.conditions(name):
+            unmet: dict[str, Needed] = {}
+            for other, needed in condition.needed.items():
+                if other in asked or other not in type(self).model_fields:
+                    break
+                missing = (
+                    self._unmet(other, asked | {name}) if getattr(self, other) in needed else {other: needed}
+                )
+                if not missing:
+                    break
+                unmet |= missing
+            else:
+                return unmet
+        return {}
+
+    def _key(self, name: str) -> str:
+        return type(self).model_fields[name].alias or name
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self, info: ValidationInfo) -> Self:
+        useless = next(self.given_without_effect(), None)
+        if useless is not None and info.context != STORED:
+            raise ValueError(useless.reason)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _settings_with_effect(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        useless = {
+            key
+            for name, info in type(self).model_fields.items()
+            if not self.has_effect(name)
+            for key in (name, info.alias)
+        }
+        return {key: value for key, value in handler(self).items() if key not in useless}
