@@ -124,7 +124,9 @@ class ModelConfig(BaseModel):
             NoEffectError: a setting is refused.
             pydantic.ValidationError: a key or value that is not allowed.
         """
-        keys = {key: info.alias or name for name, info in cls.model_fields.items() for key in (name, info.alias)}
+        keys = {
+            key: info.alias or name for name, info in cls.model_fields.items() for key in (name, info.alias)
+        }
         given = {
             keys.get(key, key): (number, value)
             for number, layer in enumerate(layers)
