@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from tests.helpers import tiny_data
 from torch import Tensor, nn
 
+import mclrec
 from mclrec.data.batches import Batch
 from mclrec.models.mclrec import AttentionAugmenter, ConvolutionAugmenter, MCLRec, MCLRecConfig, MLPAugmenter
 from mclrec.models.phases import StepContext
@@ -162,3 +164,19 @@ def test_the_other_kinds_have_length_one_and_see_the_whole_vector(
     torch.testing.assert_close(out.norm(dim=1), torch.ones(5))
     (gradient,) = torch.autograd.grad((out * torch.randn_like(out)).sum(), hidden)
     assert (gradient != 0).all()
+
+
+@pytest.mark.parametrize("settings", [{"loss": "sampled", "samples": 12}, {"loss": "gbce", "negatives": 4}])
+def test_it_learns_by_losses_whose_cost_does_not_depend_on_the_catalogue(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    data = tiny_data(users=120, items=30)
+    small: dict[str, Any] = {"hidden_size": 16, "inner_size": 32, "max_length": 8, "dropout": 0.1}
+    training = {"unit": "sequences", "epochs": 12, "batch_size": 32, "learning_rate": 5e-3}
+    settings = small | training | settings
+    run = mclrec.train(data, "mclrec", recipe="default", out=tmp_path / "run", progress=False, **settings)
+    first, last = run.history[0]["losses"], run.history[-1]["losses"]
+    assert all(last[term] < 0.92 * first[term] for term in first)
+    popular = mclrec.train(data, "popularity", out=tmp_path / "popular", progress=False)
+    for protocol in ("U", "F"):
+        assert run.metrics[protocol]["NDCG@10"] > 2 * popular.metrics[protocol]["NDCG@10"]

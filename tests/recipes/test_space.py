@@ -78,6 +78,18 @@ def test_kinds_of_dimensions(tmp_path: Path) -> None:
             "metric says how trials are measured, and must be the same for all",
         ),
         (
+            'encoder = ["transformer", "gru"]\nheads = [1, 2]',
+            "heads has no effect with encoder = gru: search one of the two, and fix the other with --set",
+        ),
+        (
+            'loss = ["softmax", "gbce"]\nnegatives = [64, 256]',
+            "negatives has no effect with loss = softmax: search one of the two",
+        ),
+        (
+            "beta = { low = 0.0, high = 1.0 }\naugmenter_learning_rate = { low = 1e-4, high = 1e-2 }",
+            "augmenter_learning_rate has no effect with beta = 0.0",
+        ),
+        (
             "beta = { low = 0.5, high = 1.0 }",
             r"beta is 0.1 in the recipe, which is not in 0.5 to 1: widen it, or fix",
         ),

@@ -118,6 +118,14 @@ def model_class(name: str) -> type[Recommender]:
     return found
 
 
+_SEQUENTIAL = tuple(
+    f"{unit}/{loss}"
+    for unit in ("prefixes", "sequences")
+    for loss in ("softmax", "sampled", "gbce", "bce", "bpr-max", "top1-max")
+)
+"""Regimes of the models over one encoder and one item table."""
+
+
 register(
     "mclrec",
     Entry(
@@ -126,7 +134,7 @@ register(
         2023,
         "Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation, SIGIR 2023",
         "U",
-        ("prefixes/softmax", "sequences/softmax", "sequences/bce"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -148,14 +156,7 @@ register(
         2016,
         "Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016",
         "F",
-        (
-            "prefixes/softmax",
-            "sequences/softmax",
-            "sequences/bpr-max",
-            "sequences/top1-max",
-            "prefixes/bpr-max",
-            "prefixes/top1-max",
-        ),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -177,7 +178,7 @@ register(
         2018,
         "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018",
         "F",
-        ("prefixes/softmax", "sequences/softmax", "sequences/bce"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -199,7 +200,7 @@ register(
         2020,
         "Zhou et al., S3-Rec: Self-Supervised Learning for Sequential Recommendation, CIKM 2020 (MIP alone)",
         "F",
-        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -210,7 +211,7 @@ register(
         2022,
         "Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022",
         "F",
-        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -221,7 +222,7 @@ register(
         2022,
         "Qiu et al., Contrastive Learning for Representation Degeneration Problem, WSDM 2022",
         "U",
-        ("prefixes/softmax", "sequences/softmax", "sequences/bce"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -232,7 +233,7 @@ register(
         2021,
         "Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation, 2021",
         "F",
-        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -243,7 +244,7 @@ register(
         2022,
         "Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW 2022",
         "F",
-        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -254,7 +255,7 @@ register(
         2022,
         "Hao et al., Learnable Model Augmentation Self-Supervised Learning for Sequential Recommendation, 2022",
         "F",
-        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+        _SEQUENTIAL,
     ),
 )
 register(
@@ -265,7 +266,7 @@ register(
         2022,
         "Liu et al., Improving Contrastive Learning with Model Augmentation, 2022",
         "F",
-        ("sequences/bce", "sequences/softmax", "prefixes/softmax"),
+        _SEQUENTIAL,
     ),
 )
 register(

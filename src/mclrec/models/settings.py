@@ -146,6 +146,23 @@ class ModelConfig(BaseModel):
         """On which other settings the effect of a setting depends."""
         return [part for part in cls.model_fields[name].metadata if isinstance(part, OnlyWith)]
 
+    @classmethod
+    def only_with(cls) -> dict[str, str]:
+        """By key, what each setting that depends on others has an effect with: ``only with encoder = transformer``."""
+        found: dict[str, str] = {}
+        for name, info in cls.model_fields.items():
+            texts = [
+                " or ".join(
+                    f"{cls._key(other)} {needed}"
+                    for other, needed in condition.needed.items()
+                    if other in cls.model_fields
+                )
+                for condition in cls.conditions(name)
+            ]
+            if any(texts):
+                found[info.alias or name] = "only with " + ", and ".join(filter(None, texts))
+        return found
+
     def has_effect(self, name: str) -> bool:
         """Whether a setting, by its field's name, is used with the other settings as they are."""
         return not self._unmet(name, frozenset())
@@ -181,8 +198,9 @@ class ModelConfig(BaseModel):
                 return unmet
         return {}
 
-    def _key(self, name: str) -> str:
-        return type(self).model_fields[name].alias or name
+    @classmethod
+    def _key(cls, name: str) -> str:
+        return cls.model_fields[name].alias or name
 
     @model_validator(mode="after")
     def _no_setting_without_effect(self, info: ValidationInfo) -> Self:

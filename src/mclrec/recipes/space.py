@@ -1,4 +1,4 @@
-"""Where a search looks: a range or some choices for each setting that is tuned.
+"""Search spaces: a range or some choices for each setting that is tuned.
 
     [complete-journey.search]
     beta = { low = 1e-5, high = 1e-1, log = true }
@@ -97,7 +97,7 @@ def search_space(
     recipe: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Dimension]:
-    """What is searched, by key. A setting that is overridden is fixed and not searched.
+    """Search space of a recipe: a range or some choices by key. An overridden setting is fixed and not searched.
 
     Args:
         model: name of a registered model.
@@ -106,8 +106,8 @@ def search_space(
         overrides: settings that go before the recipe's.
 
     Raises:
-        ConfigError: an unknown or unfit setting, a malformed range, a bound that the setting does not allow, a
-            recipe whose own value is outside, or nothing to search.
+        ConfigError: an unknown or unfit setting, a malformed range, a bound that the setting does not allow, a setting
+            that would have no effect, a recipe whose own value is outside, or nothing to search.
     """
     if not registry.entry(model).regimes:
         raise ConfigError(f"{model}: only counts: without epochs there is no validation to search by")
@@ -125,7 +125,7 @@ def search_space(
         if keys[key] not in fixed:
             space[keys[key]] = _dimension(content, _field_type(model, keys[key]), place)
     for key, dimension in space.items():
-        _check(model, dataset, recipe, changes, key, dimension, f"{where}: {key}")
+        _check(model, dataset, recipe, changes, space, key, where)
         if not dimension.holds(value_of(base, key)):
             raise ConfigError(
                 f"{where}: {key} is {value_of(base, key)} in the recipe, which is not in {dimension}: widen it, or "
@@ -205,14 +205,21 @@ def _check(
     dataset: str | None,
     recipe: str | Path | None,
     changes: Mapping[str, Any],
+    space: Space,
     key: str,
-    dimension: Dimension,
-    place: str,
+    where: str,
 ) -> None:
-    """Whether the model takes the ends of a range, or each of the choices."""
+    """Refuse a dimension that has values which the model does not take, or with which others have no effect."""
+    dimension = space[key]
     values = dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high)
     for value in values:
         try:
-            resolve(model, dataset, recipe, {**changes, key: value})
+            config = resolve(model, dataset, recipe, {**changes, key: value}).config
         except ConfigError as problem:
-            raise ConfigError(f"{place}: {problem}") from None
+            raise ConfigError(f"{where}: {key}: {problem}") from None
+        for name, info in type(config).model_fields.items():
+            if (info.alias or name) in space and not config.has_effect(name):
+                raise ConfigError(
+                    f"{where}: {info.alias or name} has no effect with {key} = {value}: search one of the two, and "
+                    "fix the other with --set"
+                )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -113,12 +113,15 @@ def _changes(configs: Iterable[BaseModel]) -> dict[str, Any]:
 
 
 def _settings(config_type: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    from mclrec.models.settings import ModelConfig
+
     schema = config_type.model_json_schema(by_alias=True)
+    only_with = config_type.only_with() if issubclass(config_type, ModelConfig) else {}
     return {
         key: {
             "default": about.get("default"),
             "allowed": _allowed(about),
-            "description": about.get("description", ""),
+            "description": "; ".join(filter(None, [about.get("description"), only_with.get(key)])),
         }
         for key, about in schema["properties"].items()
     }
@@ -139,9 +142,21 @@ def _allowed(about: Mapping[str, Any]) -> str:
 def _print_models(found: Mapping[str, Mapping[str, Any]]) -> None:
     table = plain_table("name", "year", "family", "regimes", "paper", left=5)
     for name, entry in found.items():
-        regimes = ", ".join(entry["regimes"])
+        regimes = _grouped(entry["regimes"])
         table.add_row(name, str(entry["year"] or ""), entry["family"], regimes, entry["paper"])
     output().print(table)
+
+
+def _grouped(regimes: Sequence[str]) -> str:
+    """``a | b / x | y`` where each of a and b goes with each of x and y."""
+    losses: dict[str, list[str]] = {}
+    for regime in regimes:
+        unit, _, loss = regime.partition("/")
+        losses.setdefault(unit, []).append(loss)
+    groups: dict[str, list[str]] = {}
+    for unit, of_unit in losses.items():
+        groups.setdefault(" | ".join(of_unit), []).append(unit)
+    return ", ".join(f"{' | '.join(units)} / {of_units}" for of_units, units in groups.items())
 
 
 def _print_model(about: Mapping[str, Any]) -> None:
