@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mclrec.data.datasets import is_dataset
 from mclrec.errors import ConfigError
 from mclrec.experiments.planned_runs import PlannedRun, RunStore
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, measure
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.models import registry
+from mclrec.recipes import combine_settings
 
 __all__ = ["PAPER_DATASETS", "Scope", "Target"]
 
@@ -45,8 +47,10 @@ class Scope:
 
     def runs(self, planned: PlannedRun) -> list[PlannedRun]:
         """The planned run for each seed, with the recipe and the settings of this scope."""
-        settings = {**planned.settings, **self.settings}
-        scoped = replace(planned, settings=settings, recipe=self.recipe_of(planned.model))
+        recipe = self.recipe_of(planned.model)
+        dataset = planned.data if is_dataset(planned.data) else None
+        settings = combine_settings(planned.model, dataset, recipe, planned.settings, self.settings)
+        scoped = replace(planned, settings=settings, recipe=recipe)
         return [replace(scoped, seed=seed) for seed in range(1, self.seeds + 1)]
 
     def row(self, planned: PlannedRun, name: str, x: float | None = None, part: str = "test") -> PlannedRow:

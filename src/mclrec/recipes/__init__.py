@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -30,6 +30,7 @@ from mclrec.training.config import TrainingConfig
 __all__ = [
     "Expectation",
     "Recipe",
+    "combine_settings",
     "parse_setting",
     "resolve",
     "search_table",
@@ -118,14 +119,49 @@ def resolve(
         model,
         chosen.name,
         chosen.source or sections[_DEFAULT].source,
-        _build(config_type, [(layer.model, f"{layer.where}.model") for layer in layers], model_changes),
+        _build(config_type, [*_model_layers(layers), (model_changes, "")]),
         _build(
             TrainingConfig,
-            [(layer.training, f"{layer.where}.training") for layer in layers],
-            training_changes,
+            [*((layer.training, f"{layer.where}.training") for layer in layers), (training_changes, "")],
         ),
         None if changes else _expectation(chosen, dataset),
     )
+
+
+def combine_settings(
+    model: str,
+    dataset: str | None,
+    recipe: str | Path | None,
+    own: Mapping[str, Any],
+    shared: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Overrides of one run of several: its own settings, and those that all runs share, which go before.
+
+    A shared setting is left out where the run's own settings leave it without effect: of a table's rows, the one
+    without contrast has no use for a ratio of the views.
+
+    Args:
+        model: name of a registered model.
+        dataset: as for `resolve`.
+        recipe: as for `resolve`.
+        own: settings that make this run differ from the others.
+        shared: settings of all runs.
+
+    Raises:
+        ConfigError: as `resolve`.
+    """
+    config_type = registry.model_class(model).config_type
+    sections = _sections(model)
+    layers = (sections[_DEFAULT], _choose(model, sections, dataset, recipe))
+    keys = setting_keys(model)  # of a key that is not among them `resolve` will complain
+    first = {keys.get(key, key): value for key, value in shared.items()}
+    rest = {key: value for key, value in own.items() if keys.get(key, key) not in first}
+    known = {key: value for key, value in first.items() if key in _keys(config_type)}
+    config = _build(
+        config_type, [*_model_layers(layers), (known, ""), (_route(model, rest, config_type)[0], "")]
+    )
+    given = {config_type.model_fields[name].alias or name for name in config.model_fields_set}
+    return rest | {key: value for key, value in first.items() if key in given or key not in known}
 
 
 def search_table(model: str, dataset: str | None, recipe: str | Path | None = None) -> tuple[Table, str]:
@@ -235,6 +271,10 @@ def _section(table: Any, name: str, where: str) -> _Section:
     return _Section(name, where, **table)
 
 
+def _model_layers(sections: Iterable[_Section]) -> list[tuple[Table, str]]:
+    return [(section.model, f"{section.where}.model") for section in sections]
+
+
 def _keys(config_type: type[BaseModel]) -> dict[str, str]:
     """The key to use for each that is accepted: a field's alias, where it has one, for its name too."""
     keys = {name: info.alias or name for name, info in config_type.model_fields.items()}
@@ -254,29 +294,27 @@ def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Ta
     )
 
 
-def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]], changes: Table) -> Config:
-    """Configuration from tables, each going before those ahead of it, and from overrides."""
+def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Config:
+    """Configuration from tables and where each stands, "" for overrides; later ones go before earlier ones."""
     keys = _keys(config_type)
     tables: list[Table] = []
     origins: dict[str, str] = {}
-    for table, where in layers:
+    prefixes = [f"{where}: " if where else "" for _, where in layers]
+    for (table, _), prefix in zip(layers, prefixes, strict=True):
         for key in table:
             if key not in keys:
-                raise ConfigError(f"{where}: {unknown_name('key', key, set(keys.values()))}")
+                raise ConfigError(f"{prefix}{unknown_name('key', key, set(keys.values()))}")
         tables.append({keys[key]: value for key, value in table.items()})
-        origins |= dict.fromkeys(tables[-1], f"{where}: ")
-    tables.append(changes)
+        origins |= dict.fromkeys(tables[-1], prefix)
     try:
         if issubclass(config_type, ModelConfig):
             return config_type.of_layers(*tables)
         return config_type.model_validate({key: value for table in tables for key, value in table.items()})
     except NoEffectError as problem:
-        given_by = [f"{where}: " for _, where in layers]
-        raise ConfigError(f"{[*given_by, ''][problem.layer]}{problem}") from None
+        raise ConfigError(f"{prefixes[problem.layer]}{problem}") from None
     except ValidationError as problem:
         failed = str(next(iter(problem.errors()[0]["loc"]), ""))
-        origin = "" if failed in changes else origins.get(failed, "")
-        raise ConfigError(origin + invalid_value(problem)) from None
+        raise ConfigError(origins.get(failed, "") + invalid_value(problem)) from None
 
 
 def _expectation(section: _Section, dataset: str | None) -> Expectation | None:
