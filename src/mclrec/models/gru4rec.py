@@ -12,13 +12,9 @@ the authors' code offers as "constrained embedding".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import Field
 
-from mclrec.data.batches import Batch
 from mclrec.models.item_table import ItemTable
-from mclrec.models.phases import Losses, Phase, StepContext, Update
 from mclrec.models.sequential import RegimeConfig, SequentialRecommender
 from mclrec.nn.gru import GRUEncoder
 from mclrec.nn.items import item_biases
@@ -51,14 +47,6 @@ class GRU4Rec(SequentialRecommender):
             name: getattr(self.config, name) for name in ("max_length", "hidden_size", "layers", "dropout")
         }
         return GRUEncoder(num_items=self.num_items, inner_size=self.config.inner_size, **sizes)
-
-    def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
-        return (self.phase([Update(self.loss, "all")]),)
-
-    def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
-        """Recommendation loss."""
-        return {"rec": self.recommendation_loss(self.target_states(batch), batch)}
 
     def items(self) -> ItemTable:
         """The encoder's own embedding, and biases."""

@@ -78,10 +78,6 @@ class S3Rec(SequentialRecommender):
         negative = table.pair_scores(queries, batch.negatives[places])
         return {"mip": Term(bpr(positive, negative), batch.count)}
 
-    def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
-        """Recommendation loss."""
-        return {"rec": self.recommendation_loss(self.target_states(batch), batch)}
-
     @contextmanager
     def _both_sides(self) -> Iterator[None]:
         self.encoder.causal = False

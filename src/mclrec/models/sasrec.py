@@ -14,10 +14,6 @@ after the embedding; all as in the implementations that the tables of this field
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mclrec.data.batches import Batch
-from mclrec.models.phases import Losses, Phase, StepContext, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.transformer import TransformerEncoder
 
@@ -34,11 +30,3 @@ class SASRec(SequentialRecommender):
     config_type = SASRecConfig
     config: SASRecConfig
     encoder: TransformerEncoder
-
-    def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
-        return (self.phase([Update(self.loss, "all")]),)
-
-    def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
-        """Recommendation loss."""
-        return {"rec": self.recommendation_loss(self.target_states(batch), batch)}

@@ -15,7 +15,16 @@ from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
-from mclrec.models.phases import NextItem, Phase, Term, Update, Viewer, next_item_examples
+from mclrec.models.phases import (
+    Losses,
+    NextItem,
+    Phase,
+    StepContext,
+    Term,
+    Update,
+    Viewer,
+    next_item_examples,
+)
 from mclrec.models.settings import ModelConfig, OnlyWith
 from mclrec.nn.convolution import ConvolutionEncoder
 from mclrec.nn.gru import GRUEncoder
@@ -140,9 +149,17 @@ class SequentialRecommender(VectorRecommender):
             num_items=self.num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
         )
 
+    def phases(self) -> Sequence[Phase]:
+        """One phase with one update a batch, by `loss`."""
+        return (self.phase([Update(self.loss, "all")]),)
+
+    def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - contrasts need it
+        """The recommendation loss alone; models with more to minimise override it."""
+        return {"rec": self.recommendation_loss(self.target_states(batch), batch)}
+
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states."""
-        return self.as_queries(self.encoder.encode(histories.items, histories.offsets))
+        return self.as_queries(self.encoder.encode(histories.items, histories.offsets, "last"))
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """See `VectorRecommender.padded_query_vectors`."""
