@@ -1,4 +1,4 @@
-"""Sequences become views: stochastic operators on packed batches."""
+"""Data augmentation: stochastic operators on packed batches of sequences."""
 
 from mclrec.augment.operators import Crop, Insert, Mask, Operator, Reorder, Substitute
 from mclrec.augment.views import TwoViews, TwoViewsByLength, apply_chosen

@@ -23,7 +23,7 @@ __all__ = ["Crop", "Insert", "Mask", "Operator", "Reorder", "Substitute"]
 
 
 class Operator(Protocol):
-    """One augmentation. It may change lengths, but neither the number nor the order of the sequences."""
+    """Augmentation of a batch of sequences. It may change their lengths, not their number or order."""
 
     def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
         """Augmented copy of B sequences."""
@@ -39,7 +39,7 @@ class Crop:
         _check_ratio("crop", self.ratio)
 
     def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
-        """See `Operator`."""
+        """Augment a batch; implements `Operator`."""
         lengths = batch.lengths
         kept = np.maximum(_share(self.ratio, lengths), np.minimum(lengths, 1))
         starts = batch.offsets[:-1] + rng.integers(0, lengths - kept, endpoint=True)
@@ -64,7 +64,7 @@ class Mask:
         _check_ratio("mask", self.ratio)
 
     def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
-        """See `Operator`."""
+        """Augment a batch; implements `Operator`."""
         lengths = batch.lengths
         places = shuffled(lengths, rng)
         items = batch.items.copy()
@@ -82,7 +82,7 @@ class Reorder:
         _check_ratio("reorder", self.ratio)
 
     def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
-        """See `Operator`."""
+        """Augment a batch; implements `Operator`."""
         lengths = batch.lengths
         moved = _share(self.ratio, lengths)
         starts = batch.offsets[:-1] + rng.integers(0, lengths - moved, endpoint=True)
@@ -94,11 +94,11 @@ class Reorder:
 
 @dataclass(frozen=True, slots=True)
 class Substitute:
-    """Replaces ``floor(ratio * n)`` distinct, uniformly drawn items, at least one, by what is most like them.
+    """Replaces ``floor(ratio * n)`` distinct, uniformly drawn items, at least one, by the most similar items.
 
     Attributes:
         ratio: share of the items that is replaced.
-        nearest: tells the dense ids (V + 1,) of the most similar items, as they are at the time.
+        nearest: returns the dense ids (V + 1,) of the most similar items, as they currently are.
     """
 
     ratio: float
@@ -108,7 +108,7 @@ class Substitute:
         _check_ratio("substitute", self.ratio)
 
     def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
-        """See `Operator`."""
+        """Augment a batch; implements `Operator`."""
         chosen = _at_least_one(self.ratio, batch, rng)
         items = batch.items.copy()
         items[chosen] = self.nearest()[items[chosen]]
@@ -117,12 +117,12 @@ class Substitute:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Puts before ``floor(ratio * n)`` distinct, uniformly drawn items, at least one, what is most like them.
+    """Inserts the most similar item before each of ``floor(ratio * n)`` distinct, uniformly drawn items, at least one.
 
     Attributes:
-        ratio: share of the items that get company.
+        ratio: share of the items before which one is inserted.
         nearest: as for `Substitute`.
-        max_length: n; where there are more items then, the oldest go.
+        max_length: n; of longer results, the oldest items are removed.
     """
 
     ratio: float
@@ -133,7 +133,7 @@ class Insert:
         _check_ratio("insert", self.ratio)
 
     def __call__(self, batch: Packed, rng: np.random.Generator, /) -> Packed:
-        """See `Operator`."""
+        """Augment a batch; implements `Operator`."""
         chosen = _at_least_one(self.ratio, batch, rng)
         copies = np.ones(len(batch.items), dtype=np.int64)
         copies[chosen] = 2

@@ -1,4 +1,4 @@
-"""Which item is most like which: by who had both, or by learned vectors (CoSeRec, Liu et al., 2021)."""
+"""Item similarity: by co-occurrence in histories, or by learned vectors (CoSeRec, Liu et al., 2021)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Nearest:
     """The most similar other item of each item.
 
     Attributes:
-        items: (V + 1,) dense ids; an item without anything like it is its own.
+        items: (V + 1,) dense ids; an item that is similar to no other is its own.
         scores: (V + 1,) how similar it is, from 0 to 1 after scaling by the lowest and the highest of all.
     """
 
@@ -28,7 +28,7 @@ class Nearest:
 
 
 def by_users(histories: Packed, num_items: int) -> Nearest:
-    """Item-based collaborative filtering with inverse user frequency.
+    """Most similar items by item-based collaborative filtering with inverse user frequency.
 
     ``sim(i, j) = sum over users with both of 1 / log(1 + items of the user) / sqrt(users of i * users of j)``.
 
@@ -59,7 +59,7 @@ def by_users(histories: Packed, num_items: int) -> Nearest:
 
 
 def by_vectors(vectors: npt.NDArray[np.float32], chunk: int = 1024) -> Nearest:
-    """By inner products of item vectors.
+    """Most similar items by inner products of item vectors.
 
     Args:
         vectors: (V + 1, d); row 0 is no item.
@@ -81,7 +81,7 @@ def by_vectors(vectors: npt.NDArray[np.float32], chunk: int = 1024) -> Nearest:
 
 
 def either(one: Nearest, other: Nearest) -> Nearest:
-    """For each item, the more similar of two proposals."""
+    """The more similar of two candidates for each item."""
     first = one.scores >= other.scores
     return Nearest(np.where(first, one.items, other.items), np.where(first, one.scores, other.scores))
 

@@ -16,7 +16,7 @@ __all__ = ["TwoViews", "TwoViewsByLength", "apply_chosen"]
 
 @dataclass(frozen=True, slots=True)
 class TwoViews:
-    """Draws for each sequence an ordered pair of different operators, all pairs alike, and applies them.
+    """Draws for each sequence an ordered pair of different operators, uniformly, and applies them.
 
     Attributes:
         operators: two or more.
@@ -30,7 +30,7 @@ class TwoViews:
 
     @classmethod
     def of_ratios(cls, crop: float, mask: float, reorder: float, token: int = 0) -> TwoViews:
-        """Crop, mask by ``token`` and reorder; see `Mask` for what it may be."""
+        """Views by crop, mask with ``token`` (see `Mask`) and reorder."""
         return cls((Crop(crop), Mask(mask, token), Reorder(reorder)))
 
     def __call__(self, batch: Packed, rng: np.random.Generator) -> tuple[Packed, Packed]:
@@ -47,8 +47,8 @@ class TwoViewsByLength:
 
     Attributes:
         operators: for long sequences, all of them; for short ones, the first.
-        for_short: how many are for short sequences.
-        short: the longest of them.
+        for_short: how many operators short sequences draw from.
+        short: length up to which a sequence is short.
     """
 
     operators: Sequence[Operator]
@@ -82,7 +82,7 @@ def apply_chosen(
     """Each sequence augmented by its own operator.
 
     Args:
-        operators: what there is to choose from.
+        operators: to choose from.
         choice: (B,) index of each sequence's operator.
         batch: B sequences.
         rng: drawn from by one operator after the other.

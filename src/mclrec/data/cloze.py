@@ -1,4 +1,4 @@
-"""Cloze examples: items are hidden behind a mask, and have to be guessed from both sides."""
+"""Cloze examples: masked items, to be predicted from both sides."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cloze(
         hidden[lasts[last_only]] = True
     if last_always:
         hidden[lasts] = True
-    # Where nothing fell under the ratio, what came nearest to it does.
+    # Where no draw fell below the ratio, the lowest one is masked.
     order = np.lexsort((draws, histories.rows))
     nearest = order[histories.offsets[:-1]]
     none = ~np.logical_or.reduceat(hidden, histories.offsets[:-1])
@@ -52,7 +52,7 @@ def cloze(
 
 
 def append_mask(histories: Packed, mask: int, max_length: int) -> Packed:
-    """Histories with a mask after the last item; the oldest item goes only where there would be more than n."""
+    """Histories with a mask after the last item; the oldest item is removed where there would be more than n."""
     kept = np.minimum(histories.lengths, max_length - 1)
     offsets = np.concatenate([[0], np.cumsum(kept + 1)])
     items = np.full(offsets[-1], mask, dtype=np.int64)

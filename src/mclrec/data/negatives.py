@@ -1,4 +1,4 @@
-"""Negative items: for each target, never one of the user's own training items; or one set for a whole batch."""
+"""Negative sampling: items for each target that the user does not have, or one set of items for a whole batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SharedNegatives", "UniformNegatives"]
 class SharedNegatives:
     """Draws one set of items for a whole batch, each with a probability that grows with its popularity.
 
-    They are not compared with anybody's items: a loss over so many of them leaves out a target's own itself.
+    They may be items of any user's; a loss over them leaves out each target itself.
 
     Args:
         count: N, items drawn.
@@ -28,7 +28,7 @@ class SharedNegatives:
         self._bounds: npt.NDArray[np.float64] = np.empty(0)
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:  # noqa: ARG002
-        """(N,) ids."""
+        """Draw (N,) ids."""
         if self._data is not examples.data:
             self._data = examples.data
             self._bounds = np.cumsum(np.maximum(examples.data.popularity[1:], 1) ** self.power)
@@ -38,7 +38,7 @@ class SharedNegatives:
         return ids
 
     def log_counts(self, ids: IntArray) -> npt.NDArray[np.float64]:
-        """(N,) logarithm of how often each of the items last drawn from was to be expected in a draw."""
+        """(N,) logarithm of the expected count of each item in one draw from the data drawn from last."""
         assert self._data is not None
         weights = np.maximum(self._data.popularity[ids], 1) ** self.power
         logs: npt.NDArray[np.float64] = np.log(self.count * weights / self._bounds[-1])
@@ -48,8 +48,8 @@ class SharedNegatives:
 class UniformNegatives:
     """Draws ``per_target`` items for each target of a batch.
 
-    Membership is one binary search in the sorted (user, item) pairs; hits are drawn again until none is left.
-    A user who has the whole catalogue gets whatever is drawn: there is no negative for them.
+    Membership is one binary search in the sorted (user, item) pairs; items that the user has are drawn again.
+    A user who has the whole catalogue has no negatives and gets any items.
     """
 
     def __init__(self, per_target: int = 1) -> None:
@@ -59,7 +59,7 @@ class UniformNegatives:
         self._full: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:
-        """(targets,) ids, or (targets, per_target) where more than one is drawn for each."""
+        """Draw (targets,) ids, or (targets, per_target) where more than one is drawn for each."""
         stretches = examples.at(rows)
         per_example = stretches.lengths if examples.every_position else 1
         users = np.repeat(np.repeat(stretches.users, per_example), self.per_target)
@@ -67,7 +67,7 @@ class UniformNegatives:
         return drawn if self.per_target == 1 else drawn.reshape(-1, self.per_target)
 
     def for_users(self, data: SequenceData, users: IntArray, rng: np.random.Generator) -> IntArray:
-        """(N,) ids, one for each of N user rows, that the user does not have."""
+        """Draw (N,) ids, one for each of N user rows, of items that the user does not have."""
         if self._data is not data:
             self._index(data)
         drawn = rng.integers(1, data.num_items + 1, size=len(users))

@@ -1,1 +1,1 @@
-"""Functions of tensors only: scores or vectors in, losses out, with the equation in each docstring."""
+"""Losses as functions of tensors, each with its equation; the recommendation losses as objects over them."""

@@ -24,10 +24,10 @@ __all__ = ["ViewPairs", "info_nce", "info_nce_of"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewPairs:
-    """What losses ask of the inner products of P pairs of views; row ``i`` of every view comes from sequence ``i``.
+    """Statistics of the inner products of P pairs of views; row ``i`` of every view comes from sequence ``i``.
 
     The positives of a pair (x1, x2) are (x1_i, x2_i). The negatives of x1_i and of x2_i are the other
-    2(B - 1) rows of both views. For B = 1, without negatives, what is said of them means nothing.
+    2(B - 1) rows of both views. For B = 1 there are no negatives, and their statistics are meaningless.
 
     Attributes:
         positives: (P, B) inner products of the positive pairs.
@@ -49,7 +49,7 @@ class ViewPairs:
     def of(
         cls, views: Sequence[Tensor], pairs: Sequence[tuple[int, int]], temperature: float = 1.0
     ) -> ViewPairs:
-        """Inner products, in fp32 at least, autocast or not.
+        """Compute the statistics, in fp32 at least, autocast or not.
 
         Args:
             views: (B, d) each; every one of them in some pair.

@@ -1,8 +1,8 @@
-"""The recommendation loss as an object: what it draws beside each target, and what it makes of the scores.
+"""Recommendation losses as objects: each states which items it draws beside the targets, and computes its sum.
 
-A loss knows neither the encoder nor how the catalogue is stored. It asks a `Catalogue` for scores and finds in a
-`Sampled` batch what was drawn. Its fields are its settings; `LOSSES` lists all of them by the name that configurations
-use.
+A loss knows neither the encoder nor how the catalogue is stored: it asks a `Catalogue` for scores, and a batch
+(`Sampled`) has the items that were drawn. Its fields are its settings. `LOSSES` has all of them by the name that
+configurations use.
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ class Sampled(Protocol):
 
     @property
     def shared_log_counts(self) -> Tensor | None:
-        """(N,) logarithm of how often each of them was to be expected among the drawn."""
+        """(N,) logarithm of the expected count of each of them among the drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class PerTarget:
-    """A loss needs ``count`` items that the user does not have for each target, drawn uniformly."""
+    """Negatives drawn for each target: ``count`` items that the user does not have, uniformly."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class SharedByBatch:
-    """A loss needs ``count`` items for all targets of a batch, drawn by popularity to a ``power``."""
+    """Negatives drawn once for a batch: ``count`` items, by popularity to a ``power``."""
 
     count: int
     power: float
@@ -87,11 +87,11 @@ class SharedByBatch:
 
 @dataclass(frozen=True, slots=True)
 class RecommendationLoss(ABC):
-    """What is minimised between the hidden states before targets and the catalogue."""
+    """Base of the losses between the hidden states before targets and the catalogue."""
 
     @property
     def draws(self) -> PerTarget | SharedByBatch | None:
-        """Which items have to be drawn for it; None for a loss over the whole catalogue."""
+        """Items that have to be drawn; None for a loss over the whole catalogue."""
         return None
 
     @abstractmethod
@@ -230,7 +230,7 @@ LOSSES: Mapping[str, type[RecommendationLoss]] = {
 
 
 def make_loss(name: str, settings: Mapping[str, Any]) -> RecommendationLoss:
-    """The loss of a name, with those of ``settings`` that are its own."""
+    """Make the loss of a name with those of ``settings`` that are its own."""
     kind = LOSSES[name]
     return kind(**{field.name: settings[field.name] for field in fields(kind)})
 

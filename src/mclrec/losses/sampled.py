@@ -1,4 +1,4 @@
-"""Losses on pairs of scores: a target against items that were not chosen."""
+"""Losses with sampled negatives: the score of a target against those of drawn items."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def generalised_cross_entropy(positive: Tensor, negative: Tensor, rate: float, c
 
 
 def sampled_softmax(positive: Tensor, negative: Tensor, log_counts: Tensor) -> Tensor:
-    """Sum of ``-r_i + log(exp(r_i) + sum_j exp(r_j - log n_j))``, n_j how often item j was to be expected.
+    """Sum of ``-r_i + log(exp(r_i) + sum_j exp(r_j - log n_j))``, n_j the expected count of item j.
 
     The sum over drawn items that are not the target estimates the softmax's sum over all of them without bias (log-q
     correction, Bengio and Senecal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic

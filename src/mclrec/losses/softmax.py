@@ -145,7 +145,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float:
-    """No score is farther from zero (Cauchy and Schwarz); NaN where there is one."""
+    """Upper bound of the scores' absolute values (Cauchy and Schwarz); NaN where a score is."""
     if not len(queries) or not len(weight):
         return 0.0
     highest = torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(weight, dim=1).max()
@@ -153,7 +153,7 @@ def highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float
 
 
 def _add(total: Tensor, part: Tensor, *, first: bool) -> None:
-    """Sum up; the first part need not meet the zeros, which costs as much as a product for a large catalogue."""
+    """Add a part to the sum. The first is copied: adding it to zeros costs as much as a large product."""
     if first:
         total.copy_(part)
     else:

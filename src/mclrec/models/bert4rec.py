@@ -1,6 +1,6 @@
 """BERT4Rec: Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations, CIKM 2019.
 
-A transformer that sees both sides of each item guesses items that were hidden behind a mask (section 3.6). To
+A transformer that sees both sides of each item predicts items that are masked (section 3.6). To
 recommend, a mask is put after the last item; the oldest item goes only if the history is full. Scores are a projection
 with GELU and LayerNorm times the item table, plus a bias (section 3.5).
 
@@ -75,13 +75,13 @@ class BERT4Rec(VectorRecommender):
         return {"rec": Term(self.items().cross_entropy(queries, batch.targets[places]), batch.count)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
-        """(B, d) what stands behind a mask after the last item."""
+        """(B, d) the projected state of a mask after the last item."""
         packed = Packed(histories.items.cpu().numpy(), histories.offsets.numpy())
         asked = Histories.of(append_mask(packed, self.num_items + 1, self.max_length)).to(histories.device)
         return self._project(self.encoder.encode(asked.items, asked.offsets))
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """See `VectorRecommender.padded_query_vectors`."""
+        """Query vectors of padded histories, for export."""
         dropped = (lengths - (self.max_length - 1)).clamp(min=0)[
             :, None
         ]  # of a full history, the oldest item
@@ -92,7 +92,7 @@ class BERT4Rec(VectorRecommender):
         return self._project(self.encoder(asked, kept.squeeze(1) + 1))
 
     def items(self) -> ItemTable:
-        """The encoder's own embedding, and biases."""
+        """The encoder's embedding, and biases."""
         return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases, self.shard)
 
     def _project(self, states: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ __all__ = ["BPR", "BPRConfig"]
 
 
 class BPRConfig(ModelConfig):
-    """Sizes, and how many negatives."""
+    """Configuration of BPR: sizes, and the number of negatives."""
 
     max_length: int = Field(
         50, ge=1, description="items of the history that stand for an unknown user, at most"
@@ -38,7 +38,7 @@ class BPRConfig(ModelConfig):
 
 
 class BPR(VectorRecommender):
-    """Matrix factorisation by pairs of an interaction and a drawn item."""
+    """Matrix factorisation trained on pairs of an interaction and a drawn item."""
 
     config_type = BPRConfig
     config: BPRConfig
@@ -78,7 +78,7 @@ class BPR(VectorRecommender):
         return self._of_users(histories.users, means)
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """See `VectorRecommender.padded_query_vectors`."""
+        """Query vectors of padded histories, for export."""
         there = (items > 0).unsqueeze(2)
         means: Tensor = (self.item_vectors(items) * there).sum(1) / lengths.unsqueeze(1)
         return means

@@ -34,7 +34,7 @@ __all__ = ["Caser", "CaserConfig"]
 
 
 class CaserConfig(ModelConfig):
-    """Sizes of window and filters."""
+    """Configuration of Caser: sizes of window and filters."""
 
     max_length: int = Field(5, ge=1, description="L, items of a window")
     targets: int = Field(3, ge=1, description="T, following items that a window predicts")
@@ -63,7 +63,7 @@ class _Windows:
 
 
 class Caser(VectorRecommender):
-    """Convolutions over the latest items, beside a user vector."""
+    """Convolutions over the latest items, and a user vector."""
 
     config_type = CaserConfig
     config: CaserConfig
@@ -96,7 +96,7 @@ class Caser(VectorRecommender):
         return (Phase([Update(self.loss, "all")], examples, collate),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
-        """Binary cross-entropy of all targets that are there, each with its own negatives."""
+        """Binary cross-entropy of all targets that exist, each with its own negatives."""
         assert batch.negatives is not None
         queries, table = self.query_vectors(batch.histories).unsqueeze(1), self.items()
         there = batch.targets > 0  # (B, T)
@@ -112,7 +112,7 @@ class Caser(VectorRecommender):
         return self._queries(F.pad(items, (self.max_length - items.shape[1], 0)), histories.users)
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """See `VectorRecommender.padded_query_vectors`."""
+        """Query vectors of padded histories, for export."""
         return self.padded_user_query_vectors(items, lengths, torch.zeros_like(lengths))
 
     def padded_user_query_vectors(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:

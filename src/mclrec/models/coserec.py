@@ -1,10 +1,10 @@
 """CoSeRec: Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation, 2021.
 
-CL4SRec with two operators more that know which items are alike: substitute and insert. Short
+CL4SRec with two more operators, which use item similarity: substitute and insert. Short
 histories, which a crop would destroy, are augmented by insert, substitute and mask alone. All states of a
 view, side by side, are contrasted.
 
-What is alike is told by who had both items, with inverse user frequency; after a warm-up also by the learned item
+Similarity is by co-occurrence in histories, with inverse user frequency; after a warm-up also by the learned item
 vectors, whichever is the more similar after scaling both to 0 .. 1.
 
 Follows the authors' code in: the single most similar item, and at least one item substituted or inserted; two draws

@@ -60,8 +60,8 @@ class DuoRecConfig(AnyEncoderConfig):
 class SameTarget:
     """Draws, for each example of a batch, another training prefix that is followed by the example's last target.
 
-    Any user's prefix may be drawn, the same user's too, but never the example's own; where no other item of the
-    training data is preceded by anything, the own prefix is all there is.
+    Any user's prefix may be drawn, the same user's too, but not the example's own. If no other training prefix has the
+    same target, the example's own prefix is returned.
 
     Args:
         max_length: n, the longest history.
@@ -72,13 +72,13 @@ class SameTarget:
         self._data: SequenceData | None = None
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Packed:
-        """B histories."""
+        """Draw B histories."""
         if self._data is not examples.data:
             self._index(examples.data)
         return self._prefixes.inputs(self.draw(examples.at(rows).ends, rng))
 
     def draw(self, ends: IntArray, rng: np.random.Generator) -> IntArray:
-        """(B,) rows of all prefixes, for targets that stand at ``ends`` in the training data."""
+        """Draw (B,) rows of all prefixes, for targets that stand at ``ends`` in the training data."""
         own, targets = self._row_of[ends], self._prefixes.data.items[ends]
         first, others = self._bounds[targets], self._bounds[targets + 1] - self._bounds[targets] - 1
         drawn = rng.integers(0, np.maximum(others, 1))

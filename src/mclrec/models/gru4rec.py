@@ -49,5 +49,5 @@ class GRU4Rec(SequentialRecommender):
         return GRUEncoder(num_items=self.num_items, inner_size=self.config.inner_size, **sizes)
 
     def items(self) -> ItemTable:
-        """The encoder's own embedding, and biases."""
+        """The encoder's embedding, and biases."""
         return self.table_of(self.encoder.items.weight, self.item_biases)

@@ -4,7 +4,7 @@ SASRec with two contrasts beside its loss, L = L_rec + lambda L_ICL + beta L_seq
 
 - instances: two random views of a history, all their states side by side, against the other histories of the batch;
 - intents: the mean state of each view against the centroid that its history belongs to. Centroids are
-  found anew at the start of every epoch, by k-means over the mean states of all training histories:
+  computed at the start of every epoch, by k-means over the mean states of all training histories:
   the two steps of an EM algorithm.
 
 Follows the authors' code in: the nearest centroid is that of the history itself under the current encoder, without a
@@ -121,7 +121,7 @@ class ICLRec(SequentialRecommender):
         return losses
 
     def _intents(self, means: Tensor) -> Tensor:
-        """(B, d) the nearest centroid of each mean state, of length 1."""
+        """(B, d) the nearest centroid of each mean state, normalised to length 1."""
         nearest = torch.cdist(means.to(self.centroids.dtype), self.centroids).argmin(1)
         return F.normalize(self.centroids[nearest], dim=1)
 

@@ -1,7 +1,8 @@
 """LMA4Rec: Hao et al., Learnable Model Augmentation Self-Supervised Learning for Sequential Recommendation, 2022.
 
 CoSeRec's views of the data, and beside them views of the model: Bernoulli dropout with a rate of its own for each unit,
-learnt by the contrast through the ARM gradient, which compares the losses under a mask and under its antithetic one.
+learnt by the contrast through the ARM gradient (Yin and Zhou, ICLR 2019; Boluki et al., AISTATS 2020), which compares
+the losses under a mask and under its antithetic one.
 
 No code of the authors is public, and the paper leaves open where the dropout stands. Our choices:
 
@@ -44,7 +45,7 @@ class LMA4RecConfig(SimilarityAugmentedConfig):
 
 
 class LearnableBernoulli(Seeded):
-    """Masks with one bit a unit, each with a probability of its own.
+    """Dropout masks with one bit per unit, each drawn with a learnable probability of its own.
 
     Args:
         hidden_size: d.
@@ -58,7 +59,7 @@ class LearnableBernoulli(Seeded):
         self.logits = nn.Parameter(torch.full((hidden_size,), keep).logit())
 
     def uniforms(self, count: int) -> Tensor:
-        """(count, d) numbers between 0 and 1 that decide about as many masks."""
+        """Draw (count, d) numbers between 0 and 1, from which masks are made."""
         rng = self.generator or np.random.default_rng()
         return torch.from_numpy(rng.random((count, len(self.logits)))).to(self.logits)
 
@@ -67,12 +68,12 @@ class LearnableBernoulli(Seeded):
         return (uniforms < self.logits.detach().sigmoid()).to(uniforms)
 
     def opposite_masks(self, uniforms: Tensor) -> Tensor:
-        """(count, d) the antithetic masks: those of 1 - uniforms, alike in distribution."""
+        """(count, d) the antithetic masks: those of 1 - uniforms, equal in distribution."""
         return (uniforms > (-self.logits.detach()).sigmoid()).to(uniforms)
 
 
 def arm_surrogate(of_masks: Tensor, of_opposite: Tensor, uniforms: Tensor, logits: Tensor) -> Tensor:
-    """Scalar that is the mean of two losses, and whose gradient is an unbiased one of the expected loss.
+    """ARM estimator: the mean of two losses, whose gradient is an unbiased estimate of that of the expected loss.
 
     The gradient for logit k is ``sum over masks of (f(opposite) - f(masks)) (u_k - 1 / 2)``.
 
@@ -107,11 +108,11 @@ class LMA4Rec(SimilarityAugmentedRecommender):
         return {"encoder": list(self.encoder.parameters()), "masks": [self.bernoulli.logits]}
 
     def learning_rates(self) -> Mapping[str, float]:
-        """A rate of their own for the logits."""
+        """A learning rate of their own for the logits."""
         return {"masks": self.config.rate_learning_rate}
 
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
-        """L_rec and the contrast, under masks as they fall."""
+        """L_rec, and the contrast under drawn masks."""
         losses: Losses = {"rec": self.recommendation_loss(self.target_states(batch), batch)}
         masks = self.bernoulli.masks(self.bernoulli.uniforms(2))
         contrast = self._contrast(self.encode(batch.views, "all"), batch, masks, context)

@@ -190,7 +190,7 @@ class MCLRec(SequentialRecommender):
         }
 
     def learning_rates(self) -> Mapping[str, float]:
-        """l' for the augmenters."""
+        """l', the augmenters' learning rate."""
         return {"augmenters": self.config.augmenter_learning_rate}
 
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
@@ -208,7 +208,7 @@ class MCLRec(SequentialRecommender):
         return self._contrast(context, h1, h2, 0.0, 1.0, self._gamma / self.config.beta)
 
     def viewer(self) -> TwoViews | None:
-        """What draws the two views of the data, eq. 4; None where no loss has views."""
+        """Draws the two views of the data, eq. 4; None where no loss has views."""
         config = self.config
         if not config.beta and not config.lambda_:
             return None

@@ -1,8 +1,8 @@
 """S3-Rec: Zhou et al., S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information
-Maximization, CIKM 2020. Masked item prediction (MIP) alone: the other three tasks need attributes of items.
+Maximization, CIKM 2020. Masked item prediction (MIP) alone: the other three tasks need item attributes.
 
-First the encoder, seeing both sides, learns to tell a hidden item from a drawn one; then it
-is trained as SASRec, seeing what came before alone.
+First the encoder, seeing both sides, learns to tell a masked item from a drawn one; then it
+is trained as SASRec, seeing only what came before.
 
 Follows the authors' code in: one negative a hidden item and a pairwise logistic loss; the last item of each history is
 always hidden beside a fifth of the others; a mask id of its own; a linear map before hidden items are compared. It
@@ -67,7 +67,7 @@ class S3Rec(SequentialRecommender):
         return (pretraining, training)
 
     def pretraining_loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002
-        """Hidden items against drawn ones, by one negative each."""
+        """Pairwise logistic loss of masked items, with one drawn item for each."""
         assert batch.negatives is not None
         with self._both_sides():
             states = self.encoder.encode(batch.histories.items, batch.histories.offsets, "all")

@@ -115,7 +115,7 @@ class SequentialConfig(RegimeConfig, EncoderConfig):
 
 
 class AnyEncoderConfig(SequentialConfig):
-    """For models whose idea does not depend on the encoder."""
+    """Any of the encoders, for models whose idea does not depend on it."""
 
     encoder: Literal["transformer", "gru", "convolution"] = Field(
         "transformer", description="the network that reads the history"
@@ -136,7 +136,7 @@ class SequentialRecommender(VectorRecommender):
         self.objective = make_loss(config.loss, dict(config))
 
     def make_encoder(self) -> Encoder:
-        """A new encoder as configured: configuration stops here."""
+        """Make an encoder as configured: encoders take plain arguments."""
         config = self.config
         assert isinstance(config, SequentialConfig)
         sizes = {name: getattr(config, name) for name in ("max_length", "hidden_size", "layers", "dropout")}
@@ -162,21 +162,21 @@ class SequentialRecommender(VectorRecommender):
         return self.as_queries(self.encoder.encode(histories.items, histories.offsets, "last"))
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """See `VectorRecommender.padded_query_vectors`."""
+        """Query vectors of padded histories, for export."""
         return self.as_queries(self.encoder(items, lengths))
 
     def items(self) -> ItemTable:
-        """The encoder's own embedding: scores are tied to it."""
+        """The encoder's embedding, to which scores are tied."""
         return self.table_of(self.encoder.items.weight)
 
     def table_of(self, weight: Tensor, bias: Tensor | None = None) -> ItemTable:
-        """The catalogue by vectors (V + 2, d), or this process's rows of them, that `as_queries` is multiplied with."""
+        """The catalogue of vectors (V + 2, d), or this process's rows of them, for queries by `as_queries`."""
         if self.config.temperature is not None:
             weight = F.normalize(weight, dim=-1) / self.config.temperature
         return ItemTable(weight, self.num_items, bias, self.shard)
 
     def as_queries(self, states: Tensor) -> Tensor:
-        """Hidden states (..., d) as they meet the catalogue: of length 1 where scores are cosines.
+        """Query vectors of hidden states (..., d): normalised to length 1 where scores are cosines.
 
         Popular items grow long vectors, which inner products reward and cosines do not (Gupta et al., NISER:
         Normalized Item and Session Representations to Handle Popularity Bias, 2019).
@@ -196,7 +196,7 @@ class SequentialRecommender(VectorRecommender):
         return self.encoder.encode(batch.histories.items, batch.histories.offsets, self.outputs())
 
     def outputs(self) -> Literal["last", "all"]:
-        """Which states stand before targets."""
+        """Which hidden states of a history stand before its targets."""
         return "last" if self.config.unit == "prefixes" else "all"
 
     def states_with_views(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -207,7 +207,7 @@ class SequentialRecommender(VectorRecommender):
         return self.target_states(batch), self.encode(batch.views)
 
     def last_states(self, states: Tensor, histories: Histories) -> Tensor:
-        """(B, d) of what `target_states` gave."""
+        """(B, d) the last state of each history, of those that `target_states` returned."""
         if self.config.unit == "prefixes":
             return states
         return take(states, histories.offsets[1:].to(states.device) - 1)

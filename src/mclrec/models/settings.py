@@ -1,4 +1,4 @@
-"""Base of the models' configurations: frozen, strict about keys, and about settings that would have no effect.
+"""Base of the models' configurations, which refuse unknown keys and settings without effect.
 
 A setting that is used only together with others says so in its annotation:
 
@@ -115,7 +115,7 @@ class ModelConfig(BaseModel):
 
     @classmethod
     def of_layers(cls, *layers: Mapping[str, Any]) -> Self:
-        """The configuration of several tables of settings, the later before the earlier.
+        """Make a configuration from several tables of settings, of which later ones go before earlier ones.
 
         An earlier layer cannot know what a later one chooses: of its settings, those that have no effect any more are
         dropped and have their default. A setting is refused if its own layer, or an earlier one, has made it useless.
@@ -143,12 +143,12 @@ class ModelConfig(BaseModel):
 
     @classmethod
     def conditions(cls, name: str) -> Sequence[OnlyWith]:
-        """On which other settings the effect of a setting depends."""
+        """The conditions under which a setting has an effect."""
         return [part for part in cls.model_fields[name].metadata if isinstance(part, OnlyWith)]
 
     @classmethod
     def only_with(cls) -> dict[str, str]:
-        """By key, what each setting that depends on others has an effect with: ``only with encoder = transformer``."""
+        """Conditions of the settings that depend on others, as text by key: ``only with encoder = transformer``."""
         found: dict[str, str] = {}
         for name, info in cls.model_fields.items():
             texts = [
@@ -168,7 +168,7 @@ class ModelConfig(BaseModel):
         return not self._unmet(name, frozenset())
 
     def given_without_effect(self) -> Iterator[NoEffect]:
-        """The settings that were given although they have no effect, in the order of the fields."""
+        """Settings that were given without having an effect, in the order of the fields."""
         for name in type(self).model_fields:
             if name in self.model_fields_set and (unmet := self._unmet(name, frozenset())):
                 found = " and ".join(f"{self._key(other)} = {getattr(self, other)}" for other in unmet)
@@ -177,7 +177,7 @@ class ModelConfig(BaseModel):
                 yield NoEffect(self._key(name), tuple(self._key(other) for other in unmet), reason)
 
     def _unmet(self, name: str, asked: frozenset[str]) -> dict[str, Needed]:
-        """What the settings that make ``name`` useless would have to be; empty if it has an effect.
+        """The values that other settings would need for ``name`` to have an effect; empty if it has one.
 
         Args:
             name: of the setting.

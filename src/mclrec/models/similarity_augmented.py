@@ -50,7 +50,7 @@ class SimilarityAugmentedConfig(SequentialConfig):
 
 
 class SimilarityAugmentedRecommender(SequentialRecommender):
-    """Keeps the most similar item of each item: by who had both, after the warm-up also by the learned vectors."""
+    """Base of models that keep each item's most similar item: by co-occurrence, after a warm-up also by vectors."""
 
     config: SimilarityAugmentedConfig
     item_tensors = (*SequentialRecommender.item_tensors, "nearest")
@@ -64,12 +64,12 @@ class SimilarityAugmentedRecommender(SequentialRecommender):
         self.register_buffer("nearest", torch.arange(num_items + 1))
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Count who had which items together."""
+        """Compute item similarity by co-occurrence in histories."""
         self._by_users = by_users(Packed(data.items.astype("int64"), data.offsets), self.num_items)
         self.nearest.copy_(torch.from_numpy(self._by_users.items))
 
     def on_epoch_start(self, context: FitContext) -> None:
-        """After the warm-up, let the learned vectors have a say: for each item, the more similar of both proposals."""
+        """After the warm-up, take the more similar of two candidates: by co-occurrence and by learned vectors."""
         if context.epoch > self.config.warm_up and self._by_users is not None:
             vectors = self.encoder.items.weight[: self.num_items + 1].detach().float().cpu().numpy()
             self.nearest.copy_(torch.from_numpy(either(self._by_users, by_vectors(vectors)).items))
@@ -78,14 +78,14 @@ class SimilarityAugmentedRecommender(SequentialRecommender):
         """Draws the two views of each history."""
         config = self.config
         operators = (
-            Insert(config.insert_ratio, self._alike, self.max_length),
-            Substitute(config.substitute_ratio, self._alike),
+            Insert(config.insert_ratio, self._most_similar, self.max_length),
+            Substitute(config.substitute_ratio, self._most_similar),
             Mask(config.mask_ratio),
             Crop(config.crop_ratio),
             Reorder(config.reorder_ratio),
         )
         return TwoViewsByLength(operators, for_short=3, short=config.short)
 
-    def _alike(self) -> IntArray:
+    def _most_similar(self) -> IntArray:
         nearest: IntArray = self.nearest.cpu().numpy()
         return nearest

@@ -3,7 +3,7 @@
 SASRec with a contrast between two views of each history, whose encoders differ too:
 
 - neuron masking: each pass has fresh dropout on hidden units, at the encoder's own rate;
-- layer dropping: further layers stand behind the encoder, and each pass leaves some of them out at random;
+- layer dropping: further layers follow the encoder, and each pass skips some of them at random;
 - encoder complementing: a second encoder, trained first and then frozen, adds its states to those of the views.
 
 L = L_rec + lambda L_cl; all states of a view, side by side, are contrasted, as in CoSeRec.
@@ -77,8 +77,8 @@ class DroppedLayers(Seeded):
     """Stochastic depth: each training pass skips ``dropped`` of the layers, drawn for the whole batch.
 
     Args:
-        layers: how many there are.
-        dropped: how many are left out; never more than there are.
+        layers: number of layers.
+        dropped: number of skipped layers, at most all.
         hidden_size: d.
         dropout: rate inside each layer.
     """
@@ -174,11 +174,11 @@ class SRMA(SequentialRecommender):
         }
 
     def query_vectors(self, histories: Histories) -> Tensor:
-        """(B, d) last hidden states behind all layers."""
+        """(B, d) last hidden states after all layers."""
         return self.as_queries(self.further(self.encoder.encode(histories.items, histories.offsets)))
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """See `VectorRecommender.padded_query_vectors`."""
+        """Query vectors of padded histories, for export."""
         return self.as_queries(self.further(self.encoder(items, lengths)))
 
     def _views(self, views: Sequence[Histories]) -> list[Tensor]:
@@ -194,7 +194,7 @@ class SRMA(SequentialRecommender):
         ]
 
     def _complemented(self, states: Tensor, view: Histories) -> Tensor:
-        """States with those of the second encoder."""
+        """States plus those of the second encoder, by their weight."""
         if self.complement is None:
             return states
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Models without parameters: popularity, recency, transition counts. What does not beat them is no use.
+"""Counting models without learned parameters, as baselines: popularity, recency, Markov chain.
 
 Nothing here is learnt by gradient: counts are kept in integer buffers, saved and loaded with the model.
 Ties are broken by popularity; what still ties is ranked last among its equals by the evaluation.
@@ -22,25 +22,27 @@ __all__ = ["Markov", "MarkovConfig", "Popularity", "PopularityConfig", "Recency"
 
 
 class PopularityConfig(ModelConfig):
-    """Popularity has nothing to set."""
+    """Configuration of popularity, which has no settings."""
 
 
 class RecencyConfig(ModelConfig):
-    """Recency's settings."""
+    """Configuration of recency."""
 
-    max_length: int = Field(default=50, ge=1, description="items of the history that it lists")
+    max_length: int = Field(default=50, ge=1, description="newest items of the history that are ranked first")
 
 
 class MarkovConfig(ModelConfig):
-    """Markov's settings."""
+    """Configuration of the Markov chain."""
 
     window: int = Field(
-        default=1, ge=1, description="how many of the latest items vote; 1 is the first-order Markov chain"
+        default=1,
+        ge=1,
+        description="number of latest items whose followers are counted; 1 is the first-order Markov chain",
     )
 
 
 class _Counting(Recommender):
-    """What the three share: the items' counts, and no training."""
+    """Base of the counting models: item counts, and no training."""
 
     popularity: Tensor
 
@@ -49,7 +51,7 @@ class _Counting(Recommender):
         self.register_buffer("popularity", torch.zeros(num_items + 1, dtype=torch.int64))
 
     def phases(self) -> tuple[Phase, ...]:
-        """None: `on_fit_start` has counted all there is."""
+        """No phases: `on_fit_start` counts everything."""
         return ()
 
     def on_fit_start(self, data: SequenceData) -> None:
@@ -66,18 +68,18 @@ class _Counting(Recommender):
 
 
 class Popularity(_Counting):
-    """Score of an item: its interactions in training, the same for everyone."""
+    """Ranks items by their interactions in training, the same for everyone."""
 
     config_type = PopularityConfig
     max_length = 1
 
     def scores(self, histories: Histories) -> Tensor:
-        """See `Recommender.scores`."""
+        """Scores of all items; implements `Recommender.scores`."""
         return self.popularity.float().expand(len(histories), -1)
 
 
 class Recency(_Counting):
-    """The user's own items, newest first and each once; then the others by popularity.
+    """Ranks the user's own items first, the newest foremost, then the others by popularity.
 
     Score of an item of the history: the place of its last occurrence, ``max_length`` for the newest. Strong where
     users repeat.
@@ -90,7 +92,7 @@ class Recency(_Counting):
         self.max_length = config.max_length
 
     def scores(self, histories: Histories) -> Tensor:
-        """See `Recommender.scores`."""
+        """Scores of all items; implements `Recommender.scores`."""
         items = histories.padded("right")[0][:, -self.max_length :]  # (B, L), 0 where a history is shorter
         last, first = self.max_length + 1, self.max_length + 1 - items.shape[1]
         places = torch.arange(first, last, device=items.device, dtype=torch.float32)
@@ -99,7 +101,7 @@ class Recency(_Counting):
 
 
 class Markov(_Counting):
-    """What followed the latest item most often in training (first-order Markov chain).
+    """Ranks items by how often they followed the latest items in training (first-order Markov chain).
 
     Score of item j after the latest items i: the number of times that j came directly after i in a training
     sequence, summed over the last ``window`` items of the history.
@@ -136,7 +138,7 @@ class Markov(_Counting):
         self.counts = torch.from_numpy(counts.astype(np.int32)).to(self.offsets.device)
 
     def scores(self, histories: Histories) -> Tensor:
-        """See `Recommender.scores`."""
+        """Scores of all items; implements `Recommender.scores`."""
         latest = histories.padded("right")[0][:, -self.max_length :]  # (B, W), 0 where a history is shorter
         rows = torch.arange(len(latest), device=latest.device)[:, None].expand_as(latest).reshape(-1)
         voters = latest.reshape(-1)

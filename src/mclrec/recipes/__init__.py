@@ -45,7 +45,7 @@ _DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Where the test metrics should land, as the mean of several seeds.
+    """Expected intervals of the test metrics, for the mean of several seeds.
 
     Attributes:
         protocol: "U" (earlier items stay candidates) or "F" (they are removed).
@@ -58,7 +58,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a run but the data and the seed.
+    """A run's settings: all that decides it but the data and the seed.
 
     Attributes:
         model: name of the model.
@@ -135,7 +135,7 @@ def combine_settings(
     own: Mapping[str, Any],
     shared: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Overrides of one run of several: its own settings, and those that all runs share, which go before.
+    """Combine the settings of one run of a campaign with those of all its runs, which go before.
 
     A shared setting is left out where the run's own settings leave it without effect: of a table's rows, the one
     without contrast has no use for a ratio of the views.
@@ -165,7 +165,7 @@ def combine_settings(
 
 
 def search_table(model: str, dataset: str | None, recipe: str | Path | None = None) -> tuple[Table, str]:
-    """The search of the section that `resolve` takes, else of ``default``, as written; empty where neither has one.
+    """The written search space of the section that `resolve` takes, else of ``default``; empty where neither has one.
 
     Returns:
         The table, and where it stands.
@@ -180,7 +180,7 @@ def search_table(model: str, dataset: str | None, recipe: str | Path | None = No
 
 
 def setting_keys(model: str) -> dict[str, str]:
-    """All settings of a model and of its training: the key to use, for each that is accepted."""
+    """Keys of all settings of a model and of its training: the usual one by each that is accepted."""
     return {**_keys(TrainingConfig), **_keys(registry.model_class(model).config_type)}
 
 

@@ -36,7 +36,7 @@ _RULER = {"metric", "seen"}
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from ``low`` to ``high``, both included.
+    """A dimension of numbers from ``low`` to ``high``, both included.
 
     Attributes:
         low: the lowest.
@@ -69,7 +69,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Some values.
+    """A dimension of listed values.
 
     Attributes:
         values: what a trial can have.

@@ -1,4 +1,4 @@
-"""A recipe as TOML, such as ``--recipe FILE`` reads."""
+"""Writing a recipe as TOML that ``--recipe FILE`` reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["write_recipe"]
 
 
 def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
-    """Write every setting of a recipe, so that it does not change when defaults do.
+    """Write every setting of a recipe that has an effect, so that it does not change when defaults do.
 
     Args:
         path: a file that ends in ``.toml``.
