@@ -7,8 +7,8 @@ import pytest
 from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, Recommender
+from mclrec.models.model_config import STORED
 from mclrec.models.registry import Entry
-from mclrec.models.settings import STORED
 
 MINE = Entry("mine:Mine", "Mine", 2026, "nobody, nothing, nowhere", "U", ("prefixes/softmax",))
 

@@ -18,8 +18,8 @@ from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import Shard
 from mclrec.errors import ConfigError, EvaluationError
 from mclrec.models.item_table import ItemTable, exclude, ranks_among
+from mclrec.models.model_config import ModelConfig
 from mclrec.models.phases import FitContext, Phase
-from mclrec.models.settings import ModelConfig
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
 

@@ -27,9 +27,9 @@ from mclrec.data.examples import whole
 from mclrec.data.packed import Packed
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
+from mclrec.models.model_config import OnlyWith, OtherThan
 from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
 from mclrec.models.sequential import EncoderConfig
-from mclrec.models.settings import OnlyWith, OtherThan
 from mclrec.nn.items import item_biases
 from mclrec.nn.transformer import TransformerEncoder
 

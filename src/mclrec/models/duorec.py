@@ -30,9 +30,9 @@ from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.losses.contrastive import ViewPairs, info_nce_of
 from mclrec.losses.regularizer import regularizer_official
+from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Collate, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
-from mclrec.models.settings import NONZERO, OnlyWith
 
 __all__ = ["DuoRec", "DuoRecConfig", "SameTarget"]
 

@@ -29,9 +29,9 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import sequences
 from mclrec.errors import ConfigError
 from mclrec.losses.contrastive import info_nce
+from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
-from mclrec.models.settings import NONZERO, OnlyWith
 from mclrec.nn.packing import take
 from mclrec.nn.pooling import flatten_newest, mean_pool
 

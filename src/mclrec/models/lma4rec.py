@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
+from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.settings import NONZERO, OnlyWith
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
 from mclrec.nn.dropout import Seeded
 from mclrec.nn.pooling import flatten_newest

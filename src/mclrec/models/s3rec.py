@@ -23,9 +23,9 @@ from mclrec.data.batches import Batch
 from mclrec.data.examples import whole
 from mclrec.data.negatives import UniformNegatives
 from mclrec.losses.sampled import bpr
+from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
-from mclrec.models.settings import NONZERO, OnlyWith
 from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = ["S3Rec", "S3RecConfig"]

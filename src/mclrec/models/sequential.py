@@ -15,6 +15,7 @@ from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
+from mclrec.models.model_config import ModelConfig, OnlyWith
 from mclrec.models.phases import (
     Losses,
     NextItem,
@@ -25,7 +26,6 @@ from mclrec.models.phases import (
     Viewer,
     next_item_examples,
 )
-from mclrec.models.settings import ModelConfig, OnlyWith
 from mclrec.nn.convolution import ConvolutionEncoder
 from mclrec.nn.gru import GRUEncoder
 from mclrec.nn.packing import take

@@ -13,9 +13,9 @@ from mclrec.augment.similarity import Nearest, by_users, by_vectors, either
 from mclrec.augment.views import TwoViewsByLength
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
+from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import FitContext
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
-from mclrec.models.settings import NONZERO, OnlyWith
 
 __all__ = ["SimilarityAugmentedConfig", "SimilarityAugmentedRecommender"]
 

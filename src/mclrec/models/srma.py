@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce
+from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
-from mclrec.models.settings import NONZERO, OnlyWith
 from mclrec.nn.dropout import Dropout, Seeded
 from mclrec.nn.pooling import flatten_newest
 

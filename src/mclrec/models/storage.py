@@ -35,7 +35,7 @@ from mclrec.models.directory import (
     read_users,
     write_ids,
 )
-from mclrec.models.settings import STORED
+from mclrec.models.model_config import STORED
 from mclrec.models.tensors import read_tensors, save_tensors
 
 __all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "resolve_device", "save_model"]

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from mclrec.errors import ConfigError, invalid_value, unknown_name
 from mclrec.models import registry
-from mclrec.models.settings import ModelConfig, NoEffectError
+from mclrec.models.model_config import ModelConfig, NoEffectError
 from mclrec.training.config import TrainingConfig
 
 __all__ = [

@@ -113,7 +113,7 @@ def _changes(configs: Iterable[BaseModel]) -> dict[str, Any]:
 
 
 def _settings(config_type: type[BaseModel]) -> dict[str, dict[str, Any]]:
-    from mclrec.models.settings import ModelConfig
+    from mclrec.models.model_config import ModelConfig
 
     schema = config_type.model_json_schema(by_alias=True)
     only_with = config_type.only_with() if issubclass(config_type, ModelConfig) else {}

@@ -16,8 +16,8 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
 from mclrec.errors import ConfigError
 from mclrec.models import registry
+from mclrec.models.model_config import NONZERO, STORED, ModelConfig, NoEffectError, OnlyWith, OtherThan
 from mclrec.models.phases import FitContext, StepContext
-from mclrec.models.settings import NONZERO, STORED, ModelConfig, NoEffectError, OnlyWith, OtherThan
 from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import resolve, section_names
