@@ -14,7 +14,7 @@ from mclrec.errors import ConfigError
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
-from mclrec.training import tracking
+from mclrec.training import reporting
 
 needs_tensorboard = pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")
 
@@ -70,7 +70,7 @@ def test_a_resumed_run_has_each_epoch_once(log: Path, tmp_path: Path) -> None:
 
 
 def test_phases_are_one_after_the_other(tmp_path: Path) -> None:
-    reporter = tracking.TensorBoardReporter(tmp_path, {}, "mrr@10", [("pretrain", 1), ("pretrain", 2)])
+    reporter = reporting.TensorBoardReporter(tmp_path, {}, "mrr@10", [("pretrain", 1), ("pretrain", 2)])
     assert [reporter._step("pretrain", 2), reporter._step("train", 1), reporter._step("train", 2)] == [
         2,
         3,
@@ -84,7 +84,7 @@ def test_what_is_not_there_is_told_before_training(
 ) -> None:
     with pytest.raises(ConfigError, match=r"unknown tracker 'tensorbord'; did you mean 'tensorboard'\?"):
         start(log, tmp_path / "run", track="tensorbord")
-    monkeypatch.setattr(tracking, "find_spec", lambda _: None)
+    monkeypatch.setattr(reporting, "find_spec", lambda _: None)
     assert run_main("train", log, "--track", "tensorboard", "--out", tmp_path / "run") == 2
     assert capsys.readouterr().err == 'error: tracking needs tensorboard: pip install "mclrec[track]"\n'
     assert not (tmp_path / "run").exists()

@@ -1,7 +1,10 @@
-"""The checkpoint: all of it or the one before, and only for the run that wrote it."""
+"""The checkpoint: all of it or the one before, only for the run that wrote it; and the request to stop before it."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +14,7 @@ from tests.training.stub import same
 
 from mclrec.errors import ModelFileError, OutputError, TrainingError
 from mclrec.models import tensors
-from mclrec.training.checkpoint import Checkpoints, Position
+from mclrec.training.checkpoint import Checkpoints, Position, StopRequest
 from mclrec.training.reporting import EpochRecord
 
 RECORD = EpochRecord("train", 1, 0.1 + 0.2, {"rec": 1 / 3}, {"mrr@10": 2 / 3}, True)
@@ -106,3 +109,35 @@ def test_means_and_steps() -> None:
     place.best_epoch, place.best_value = 2, 0.5
     place.next_phase()
     assert place == Position(phase=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_a_request(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with StopRequest() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), number)
+        assert stop.requested
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_another_thread_gets_no_signals() -> None:
+    seen: list[bool] = []
+
+    def work() -> None:
+        with StopRequest() as stop:
+            seen.append(stop.requested)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]

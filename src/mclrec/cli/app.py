@@ -1,14 +1,47 @@
-"""The typer application that the commands register with."""
+"""The typer application that the commands register with, and the arguments and options that they share."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mclrec import __version__
 
-__all__ = ["app"]
+if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
+
+__all__ = [
+    "COLUMNS",
+    "DataArgument",
+    "DeviceOption",
+    "DropRepeats",
+    "EngineOption",
+    "FileOrder",
+    "Header",
+    "ItemColumn",
+    "JsonOption",
+    "MinCount",
+    "MinutesOption",
+    "ModelOption",
+    "RecipeOption",
+    "RunArgument",
+    "SeedOption",
+    "SeenOption",
+    "SequenceColumn",
+    "SettingOption",
+    "SplitOption",
+    "TimeColumn",
+    "TrackOption",
+    "UserColumn",
+    "app",
+    "columns_of",
+    "examples",
+    "names",
+    "reading_of",
+]
+
 
 app = typer.Typer(
     name="mclrec",
@@ -34,3 +67,127 @@ def _main(
     ] = False,
 ) -> None:
     pass
+
+
+def examples(*lines: str) -> str:
+    """Examples for the end of a command's help."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+COLUMNS = "Columns of the log"
+"""Heading in the help for the options that name columns."""
+
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="Name of a data set, or path of a log or of prepared data.")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
+SeenOption = Annotated[
+    Literal["keep", "drop"],
+    typer.Option(help="Keep items of the user's history as candidates (protocol U), or drop them (F)."),
+]
+SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Random seed.")]
+DeviceOption = Annotated[
+    str, typer.Option(metavar="NAME", help="auto, cpu or cuda; auto uses a GPU if there is one.")
+]
+EngineOption = Annotated[
+    Literal["auto", "torch", "onnx"],
+    typer.Option(help="onnxruntime, torch, or (auto) onnxruntime where the run has an export."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ModelOption = Annotated[
+    str, typer.Option(metavar="NAME", help="Name of the model. List them with: mclrec models")
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Section of the model's recipes, or a TOML file; the data set's own recipe if not given.",
+    ),
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting; may be repeated. List them with: mclrec models MODEL",
+    ),
+]
+SplitOption = Annotated[
+    Literal["leave-one-out", "time"],
+    typer.Option("--split", help="Hold out each user's last items, or the latest interactions of all users."),
+]
+TrackOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Also write metrics for this tracker: tensorboard. history.jsonl is always there.",
+    ),
+]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MINUTES", min=0, help="Stop after that many minutes; the same command continues later."
+    ),
+]
+MinCount = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        min=1,
+        help="k-core: keep users and items with at least K interactions; 5 for a log if not given.",
+    ),
+]
+DropRepeats = Annotated[
+    bool, typer.Option("--drop-repeats", help="Keep only each user's first interaction with an item.")
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        rich_help_panel=COLUMNS,
+        help="Whether the first line holds the names of the columns; guessed if not given.",
+    ),
+]
+UserColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the user; guessed if not given."),
+]
+ItemColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the item; guessed if not given."),
+]
+TimeColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the time; guessed if not given."),
+]
+SequenceColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column that orders rows with equal times."),
+]
+FileOrder = Annotated[
+    bool,
+    typer.Option("--file-order", rich_help_panel=COLUMNS, help="The log has no time; its rows are in order."),
+]
+
+
+def columns_of(
+    user: str | None, item: str | None, time: str | None, sequence: str | None, file_order: bool
+) -> dict[str, Any]:
+    """The options on columns that were given, as keywords of `Columns`."""
+    named = {"user": user, "item": item, "time": time, "sequence": sequence, "file_order": file_order or None}
+    return {role: value for role, value in named.items() if value is not None}
+
+
+def reading_of(
+    min_count: int | None, drop_repeats: bool, header: bool | None, columns: dict[str, Any]
+) -> Reading:
+    """The options on reading that were given."""
+    from mclrec.data.columns import Columns
+    from mclrec.data.origin import Reading
+
+    named = Columns(**columns) if columns else None
+    return Reading(min_count=min_count, drop_repeats=drop_repeats, columns=named, header=header)
+
+
+def names(text: str | None) -> list[str]:
+    """Split comma-separated names."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]

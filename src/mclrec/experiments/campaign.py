@@ -17,7 +17,7 @@ from mclrec.experiments.planned_runs import (
 )
 from mclrec.runs.run import Run
 from mclrec.runs.workers import Workers, is_held, usual_count
-from mclrec.training.interrupt import StopRequest
+from mclrec.training.checkpoint import StopRequest
 
 __all__ = ["Progress", "RunState", "distinct", "run_campaign", "state_of"]
 

@@ -27,7 +27,7 @@ from mclrec.experiments.target import Scope, Target
 from mclrec.experiments.view_plots import ViewPlot, view_tables
 from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS
-from mclrec.training.tracking import check_tracker
+from mclrec.training.reporting import check_tracker
 
 __all__ = [
     "ALL",

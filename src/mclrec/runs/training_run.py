@@ -31,8 +31,7 @@ from mclrec.runs.model_card import model_card
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
 from mclrec.runs.warm_start import warm_start
-from mclrec.training.reporting import Reporter, Reporters, SilentReporter
-from mclrec.training.tracking import TensorBoardReporter, check_tracker
+from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
 
 __all__ = ["longest_time", "resolve_device", "train"]

@@ -23,8 +23,8 @@ from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers, is_held
 from mclrec.search.study import Plan, Search, folder_of
 from mclrec.search.worker import Job, command, do_trials
-from mclrec.training.interrupt import StopRequest
-from mclrec.training.tracking import check_tracker
+from mclrec.training.checkpoint import StopRequest
+from mclrec.training.reporting import check_tracker
 
 __all__ = ["Outcome", "Progress", "TrialView", "TuneRequest", "default_storage", "look_at_space", "tune"]
 

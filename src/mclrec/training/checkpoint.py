@@ -1,13 +1,19 @@
-"""Checkpoints: weights, optimisers, position and history in one file that is written atomically."""
+"""How a training stops and resumes: a request to stop between two steps, and the checkpoint that it goes on from.
+
+A checkpoint holds weights, optimisers, position and history in one file that is written atomically.
+"""
 
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -16,7 +22,7 @@ from mclrec.errors import TrainingError
 from mclrec.models.tensors import load_tensors, save_tensors
 from mclrec.training.reporting import EpochRecord
 
-__all__ = ["Checkpoints", "Position"]
+__all__ = ["Checkpoints", "Position", "StopRequest"]
 
 _STATE = "state.safetensors"
 _BEST = "best.safetensors"
@@ -128,3 +134,31 @@ class Checkpoints:
                     f"{self._state}: cannot resume with another {key}: "
                     f"the run has {saved.get(key)!r}, now it is {self._identity.get(key)!r}"
                 )
+
+
+class StopRequest:
+    """Context in which Ctrl-C and SIGTERM set ``requested`` instead of raising; a second signal does not wait.
+
+    Outside the main thread it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the interface of a handler
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

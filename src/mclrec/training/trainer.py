@@ -29,9 +29,8 @@ from mclrec.models.base import Recommender
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
-from mclrec.training.checkpoint import Checkpoints, Position
+from mclrec.training.checkpoint import Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
-from mclrec.training.interrupt import StopRequest
 from mclrec.training.loader import EpochBatches
 from mclrec.training.optimisers import Optimisers, WeightAverage
 from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history

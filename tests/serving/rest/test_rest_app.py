@@ -17,8 +17,7 @@ from tests.serving.rest.conftest import ITEMS, Counting, make_service
 from mclrec.errors import ModelFileError
 from mclrec.inference.engine import DenseQuery
 from mclrec.inference.runtime import Runtime
-from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.middleware import Middleware
+from mclrec.serving.rest.middleware import Keys, Middleware
 from mclrec.serving.rest.model_store import ModelStore
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from mclrec.cli.app import app
-from mclrec.cli.options import SeedOption, examples
-from mclrec.cli.tables import print_comparison, print_recommendations
+from mclrec.cli.app import SeedOption, app, examples
+from mclrec.cli.terminal import print_comparison, print_recommendations
 from mclrec.errors import ConfigError
 
 if TYPE_CHECKING:

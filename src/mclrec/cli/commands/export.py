@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from mclrec.cli.app import app
-from mclrec.cli.options import (
+from mclrec.cli.app import (
     FileOrder,
     ItemColumn,
     RunArgument,
     SequenceColumn,
     TimeColumn,
     UserColumn,
+    app,
     columns_of,
     examples,
 )

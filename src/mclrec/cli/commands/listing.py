@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from mclrec.cli.app import app
-from mclrec.cli.options import JsonOption, examples
-from mclrec.cli.tables import output, plain_table
+from mclrec.cli.app import JsonOption, app, examples
+from mclrec.cli.terminal import output, plain_table
 from mclrec.errors import ConfigError
 
 if TYPE_CHECKING:

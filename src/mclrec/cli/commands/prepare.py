@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mclrec.cli.app import app
-from mclrec.cli.options import (
+from mclrec.cli.app import (
     DropRepeats,
     FileOrder,
     Header,
@@ -17,6 +16,7 @@ from mclrec.cli.options import (
     SequenceColumn,
     TimeColumn,
     UserColumn,
+    app,
     columns_of,
     examples,
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from mclrec.cli.app import app
-from mclrec.cli.options import (
+from mclrec.cli.app import (
     DeviceOption,
+    EngineOption,
     FileOrder,
     ItemColumn,
     JsonOption,
@@ -19,6 +19,7 @@ from mclrec.cli.options import (
     SequenceColumn,
     TimeColumn,
     UserColumn,
+    app,
     columns_of,
     examples,
 )
@@ -68,10 +69,7 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Items of the history may be recommended.")
     ] = False,
-    engine: Annotated[
-        Literal["auto", "torch", "onnx"],
-        typer.Option(help="onnxruntime, torch, or (auto) onnxruntime where the run has an export."),
-    ] = "auto",
+    engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     user_column: UserColumn = None,
@@ -112,7 +110,7 @@ def recommend(
     if as_json:
         typer.echo(json.dumps([item._asdict() for item in found], ensure_ascii=False))
     else:
-        from mclrec.cli.tables import print_recommendations
+        from mclrec.cli.terminal import print_recommendations
 
         print_recommendations(found)
 

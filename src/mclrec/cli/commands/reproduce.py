@@ -12,15 +12,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mclrec.cli.app import app
-from mclrec.cli.options import (
+from mclrec.cli.app import (
     MinutesOption,
     SettingOption,
     TrackOption,
+    app,
     examples,
     names,
 )
-from mclrec.cli.progress import live
+from mclrec.cli.terminal import live
 
 if TYPE_CHECKING:
     from mclrec.experiments.campaign import Progress

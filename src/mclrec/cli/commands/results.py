@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mclrec.cli.app import app
-from mclrec.cli.options import (
+from mclrec.cli.app import (
     DeviceOption,
     JsonOption,
     RunArgument,
     SeenOption,
+    app,
     examples,
 )
-from mclrec.cli.tables import output, print_comparison, print_metrics
+from mclrec.cli.terminal import output, print_comparison, print_metrics
 
 
 @app.command(
@@ -48,7 +48,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run by ranking its held-out items among the whole catalogue."""
-    from mclrec.cli.progress import counting
+    from mclrec.cli.terminal import counting
     from mclrec.runs.remeasure import evaluate_run
 
     with counting("targets") as advance:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from mclrec.cli.app import app
-from mclrec.cli.options import RunArgument, examples
+from mclrec.cli.app import EngineOption, RunArgument, app, examples
 from mclrec.errors import ConfigError
 
 _LIMITS = "Limits"
@@ -30,10 +29,7 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One key a line; clients must show one of them.")
     ] = None,
-    engine: Annotated[
-        Literal["auto", "torch", "onnx"],
-        typer.Option(help="onnxruntime, torch, or (auto) onnxruntime where the run has an export."),
-    ] = "auto",
+    engine: EngineOption = "auto",
     index: Annotated[
         str | None, typer.Option(metavar="KIND", help="Search items by an index instead of exactly.")
     ] = None,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from mclrec.cli.app import app
-from mclrec.cli.options import (
+from mclrec.cli.app import (
     DataArgument,
     DeviceOption,
     DropRepeats,
@@ -28,11 +27,12 @@ from mclrec.cli.options import (
     TimeColumn,
     TrackOption,
     UserColumn,
+    app,
     columns_of,
     examples,
     reading_of,
 )
-from mclrec.cli.tables import output, print_metrics
+from mclrec.cli.terminal import output, print_metrics
 
 if TYPE_CHECKING:
     from mclrec.runs.request import TrainRequest

@@ -12,8 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mclrec.cli.app import app
-from mclrec.cli.options import (
+from mclrec.cli.app import (
     DataArgument,
     DeviceOption,
     DropRepeats,
@@ -31,12 +30,12 @@ from mclrec.cli.options import (
     TimeColumn,
     TrackOption,
     UserColumn,
+    app,
     columns_of,
     examples,
     reading_of,
 )
-from mclrec.cli.progress import live
-from mclrec.cli.tables import output
+from mclrec.cli.terminal import live, output
 from mclrec.errors import ConfigError
 
 if TYPE_CHECKING:

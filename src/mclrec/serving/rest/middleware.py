@@ -2,25 +2,79 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import stat
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mclrec.serving.rest.keys import Keys
+from mclrec.errors import ConfigError, MclrecWarning
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics, log_event
 
-__all__ = ["Middleware", "Notes", "notes_of"]
+__all__ = ["Keys", "Middleware", "Notes", "notes_of"]
 
 _NOTES = "mclrec.notes"
 _LONGEST_ID = 128
+_SHORTEST_KEY = 16
 _AGAIN = (b"retry-after", b"1")
 _CLOSE = (b"connection", b"close")
 _SAFE = (b"x-content-type-options", b"nosniff")
+
+
+class Keys:
+    """API keys that clients may show: read from a file, kept as digests, compared in constant time.
+
+    Args:
+        keys: the keys themselves.
+    """
+
+    def __init__(self, keys: list[str]) -> None:
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+
+    @classmethod
+    def read(cls, path: Path) -> Keys:
+        """Read a file with one key a line; blank lines and what follows ``#`` at a line's start are left out.
+
+        Warns:
+            MclrecWarning: others than the owner may read the file.
+
+        Raises:
+            ConfigError: it cannot be read, has no key, or one that is too short or not plain ASCII.
+        """
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()
+            mode = path.stat().st_mode
+        except (OSError, UnicodeDecodeError) as problem:
+            reason = getattr(problem, "strerror", None) or "keys are plain ASCII"
+            raise ConfigError(f"{path}: cannot be read: {reason}") from None
+        keys = []
+        for number, line in enumerate(map(str.strip, lines), start=1):
+            if line and not line.startswith("#"):
+                _check_key(line, f"{path}:{number}")
+                keys.append(line)
+        if not keys:
+            raise ConfigError(f"{path}: no keys: write one a line, such as `openssl rand -hex 32` makes")
+        if mode & (stat.S_IRGRP | stat.S_IROTH):
+            warnings.warn(
+                f"{path}: others may read the keys; forbid it: chmod 600 {path}", MclrecWarning, stacklevel=2
+            )
+        return cls(keys)
+
+    def admit(self, authorization: bytes) -> bool:
+        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with a key of ours."""
+        scheme, _, key = authorization.partition(b" ")
+        digest = hashlib.sha256(key.strip()).digest()
+        # All are compared, so that the time tells nothing of which one fits.
+        found = sum(hmac.compare_digest(digest, known) for known in self._digests)
+        return scheme.lower() == b"bearer" and found > 0
 
 
 @dataclass(slots=True)
@@ -161,3 +215,10 @@ def _request_id(scope: Scope) -> bytes:
         if name == b"x-request-id" and len(value) <= _LONGEST_ID:
             return bytes(value)
     return b""
+
+
+def _check_key(key: str, place: str) -> None:
+    if len(key) < _SHORTEST_KEY:
+        raise ConfigError(f"{place}: a key has at least {_SHORTEST_KEY} characters")
+    if not key.isprintable() or " " in key:
+        raise ConfigError(f"{place}: a key has neither blanks nor control characters")

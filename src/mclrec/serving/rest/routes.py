@@ -21,11 +21,17 @@ from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
 from mclrec.serving.rest.batcher import Expired, QueueFull
-from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.middleware import Middleware, notes_of
+from mclrec.serving.rest.middleware import Keys, Middleware, notes_of
 from mclrec.serving.rest.model_store import Busy, Loaded, ModelStore
-from mclrec.serving.rest.openapi import DESCRIPTION, describe, documentation
-from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest, body
+from mclrec.serving.rest.schemas import (
+    DESCRIPTION,
+    BatchRequest,
+    ExplainRequest,
+    RecommendRequest,
+    body,
+    describe,
+    documentation,
+)
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics
 from mclrec.serving.rest.translation import (

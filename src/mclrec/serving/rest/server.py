@@ -18,8 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mclrec.errors import ConfigError, MclrecError
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
-from mclrec.serving.rest.keys import Keys
-from mclrec.serving.rest.middleware import Middleware
+from mclrec.serving.rest.middleware import Keys, Middleware
 from mclrec.serving.rest.model_store import Busy, ModelStore, fetch
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings

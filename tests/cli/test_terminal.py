@@ -1,4 +1,4 @@
-"""Progress is shown on standard error, on terminals only, also in a narrow window."""
+"""Output on the terminal: progress is shown on standard error, on terminals only, also in a narrow window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from mclrec.cli.progress import counting, live
+from mclrec.cli.terminal import counting, live
 from mclrec.training.reporting import ProgressReporter
 
 LOSSES = {f"augmenters/part{number}": 12.3456 for number in range(6)}
