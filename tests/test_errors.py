@@ -26,8 +26,8 @@ class Config(BaseModel):
             ["sasrec", "mclrec"],
             "unknown model 'mclerc'; did you mean 'mclrec'? (known: mclrec, sasrec)",
         ),
-        ("zzz", ["sasrec", "mclrec"], "unknown model 'zzz'; (known: mclrec, sasrec)"),
-        ("zzz", [], "unknown model 'zzz'; (known: none)"),
+        ("zzz", ["sasrec", "mclrec"], "unknown model 'zzz' (known: mclrec, sasrec)"),
+        ("zzz", [], "unknown model 'zzz' (known: none)"),
     ],
 )
 def test_unknown_name_suggests_the_nearest(name: str, known: list[str], message: str) -> None:

@@ -71,3 +71,16 @@ def test_other_targets_are_refused(folder: Path, tmp_path: Path) -> None:
     other = start(write_log(tmp_path / "other.csv", tiny_data(seed=1)), tmp_path / "other", "popularity")
     with pytest.raises(EvaluationError, match=r"other: ranks other targets than .*popularity"):
         compare_runs([folder / "popularity", other.directory])
+
+
+def test_a_run_does_not_count_twice(folder: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"sasrec-1: is seed 1 of sasrec, as .*; leave one of them out"):
+        compare_runs([folder / "popularity", *[folder / "sasrec-1"] * 2])
+
+
+def test_a_warm_start_is_a_system_of_its_own(log: Path, folder: Path, tmp_path: Path) -> None:
+    warm = start(log, tmp_path / "warm", seed=1, warm_start=folder / "sasrec-2")
+    rows = compare_runs([folder / "sasrec-1", folder / "sasrec-2", warm])
+    assert [row.seeds for row in rows] == [(1, 2), (1,)]
+    assert rows[0].label == "sasrec warm_start=None"
+    assert rows[1].label.startswith("sasrec warm_start=/")

@@ -53,7 +53,7 @@ def compare_runs(
         part: which targets.
 
     Raises:
-        EvaluationError: the runs rank different targets.
+        EvaluationError: the runs rank different targets, or one seed of a system is given twice.
         ModelFileError: a run is damaged or was not measured so.
         ConfigError: no runs are given, or an unknown part, rule or metric.
     """
@@ -96,14 +96,33 @@ def compare_runs(
 def _group(runs: Sequence[Run]) -> dict[str, list[int]]:
     """Indices of the runs of each system, by a label that tells systems apart."""
     infos = [run.info for run in runs]
-    settings = [{**info.config, **info.training} for info in infos]
+    # An earlier model is part of what a system is: trained from scratch and from there are two.
+    settings = [{**info.config, **info.training, "warm_start": info.warm_start} for info in infos]
     systems: dict[str, list[int]] = {}
     for index, info in enumerate(infos):
         others = [other for place, other in enumerate(settings) if infos[place].model == info.model]
         differing = [key for key in settings[index] if len({repr(other.get(key)) for other in others}) > 1]
         text = " ".join(f"{key}={settings[index][key]}" for key in differing)
         systems.setdefault(f"{info.model} {text}".strip(), []).append(index)
+    for system, members in systems.items():
+        _refuse_repeats(system, [runs[index] for index in members])
     return systems
+
+
+def _refuse_repeats(system: str, runs: Sequence[Run]) -> None:
+    """Refuse one run given twice, whose copies would count as further seeds.
+
+    Raises:
+        EvaluationError: two runs of a system have the same seed.
+    """
+    first: dict[int, Run] = {}
+    for run in runs:
+        earlier = first.setdefault(run.info.seed, run)
+        if earlier is not run:
+            raise EvaluationError(
+                f"{run.directory}: is seed {run.info.seed} of {system}, as {earlier.directory} is; leave one of them "
+                "out: seeds of a system are averaged"
+            )
 
 
 def _means(tables: Sequence[RankTable]) -> dict[str, float]:
