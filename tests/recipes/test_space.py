@@ -8,9 +8,8 @@ import pytest
 
 from mclrec.errors import ConfigError
 from mclrec.models import registry
-from mclrec.recipes import resolve, section_names
+from mclrec.recipes import resolve, section_names, write_recipe
 from mclrec.recipes.space import Choices, Range, search_space
-from mclrec.recipes.writing import write_recipe
 
 TRAINED = [name for name in registry.names() if registry.entry(name).regimes]
 

@@ -10,6 +10,7 @@ the top.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mclrec.errors import ConfigError, invalid_value, unknown_name
+from mclrec.files import write_text
 from mclrec.models import registry
 from mclrec.models.model_config import ModelConfig, NoEffectError
 from mclrec.training.config import TrainingConfig
@@ -36,6 +38,7 @@ __all__ = [
     "search_table",
     "section_names",
     "setting_keys",
+    "write_recipe",
 ]
 
 Table = dict[str, Any]
@@ -232,6 +235,30 @@ def _sections(model: str) -> dict[str, _Section]:
     return sections
 
 
+def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
+    """Write every setting of a recipe that has an effect, so that it does not change when defaults do.
+
+    Args:
+        path: a file that ends in ``.toml``.
+        recipe: what to write.
+        source: where its settings come from, in a line.
+
+    Raises:
+        ConfigError: a setting is none where TOML, which has no word for that, would say something else.
+    """
+    lines = [
+        f"source = {_toml(source)}",
+        *_lines_of("model", recipe.config),
+        *_lines_of("training", recipe.training),
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+    read = resolve(recipe.model, None, path)
+    if (read.config, read.training) != (recipe.config, recipe.training):
+        raise ConfigError(
+            f"{path}: the recipe sets to none what is a number by default, which TOML cannot say"
+        )
+
+
 def _choose(
     model: str, sections: Mapping[str, _Section], dataset: str | None, recipe: str | Path | None
 ) -> _Section:
@@ -323,3 +350,17 @@ def _expectation(section: _Section, dataset: str | None) -> Expectation | None:
     table = dict(section.expect[dataset])
     protocol = table.pop("protocol")
     return Expectation(protocol, {metric: (float(low), float(high)) for metric, (low, high) in table.items()})
+
+
+def _lines_of(name: str, config: BaseModel) -> list[str]:
+    values = config.model_dump(mode="json", by_alias=True)
+    return [
+        "",
+        f"[{name}]",
+        *(f"{key} = {_toml(value)}" for key, value in values.items() if value is not None),
+    ]
+
+
+def _toml(value: Any) -> str:
+    """A number, text or truth value: what JSON and TOML write alike."""
+    return json.dumps(value, ensure_ascii=False)

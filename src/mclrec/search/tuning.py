@@ -17,8 +17,8 @@ from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split import make_split
 from mclrec.errors import ConfigError
+from mclrec.recipes import write_recipe
 from mclrec.recipes.space import Dimension, value_of
-from mclrec.recipes.writing import write_recipe
 from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers, is_held
 from mclrec.search.study import Plan, Search, folder_of
