@@ -1,14 +1,24 @@
-"""Data that tests train on: small, and with an order that can be learnt."""
+"""What tests train: small models on small data with an order that can be learnt."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mclrec.data.sequences import SequenceData, Vocabulary
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 8,
+    "inner_size": 16,
+    "max_length": 6,
+    "dropout": 0,
+    "attention_dropout": 0,
+}
+"""Settings of a small transformer that drops nothing."""
 
 
 def tiny_data(

@@ -8,8 +8,13 @@ import torch
 from tests.reference import plain_losses
 from torch import Tensor
 
-from mclrec.losses.contrastive import ViewPairs, info_nce, info_nce_of
-from mclrec.losses.regularizer import regularizer_official, regularizer_paper
+from mclrec.losses.contrastive import (
+    ViewPairs,
+    info_nce,
+    info_nce_of,
+    regularizer_official,
+    regularizer_paper,
+)
 
 PAIRS = ((0, 1), (0, 3), (1, 2), (2, 3))
 

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from tests.helpers import tiny_data
+from tests.helpers import SMALL, tiny_data
 
-from mclrec.losses.contrastive import ViewPairs, info_nce
-from mclrec.losses.regularizer import regularizer_official
+from mclrec.losses.contrastive import ViewPairs, info_nce, regularizer_official
 from mclrec.models.cl4srec import CL4SRec, CL4SRecConfig
 from mclrec.models.phases import StepContext
 
@@ -19,15 +16,7 @@ DATA = tiny_data()
 @pytest.mark.parametrize("unit", ["prefixes", "sequences"])
 def test_the_contrast_is_that_of_the_two_views(unit: str, contrast: str) -> None:
     torch.manual_seed(0)
-    small: dict[str, Any] = {
-        "hidden_size": 8,
-        "inner_size": 16,
-        "max_length": 6,
-        "dropout": 0,
-        "attention_dropout": 0,
-        "unit": unit,
-        "contrast": contrast,
-    }
+    small = SMALL | {"unit": unit, "contrast": contrast}
     made = CL4SRec(CL4SRecConfig.model_validate(small), DATA.num_items)
     [phase] = made.phases()
     examples = phase.examples(DATA)

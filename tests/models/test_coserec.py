@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tests.helpers import tiny_data
+from tests.helpers import SMALL, tiny_data
 
 from mclrec.augment.similarity import by_users, by_vectors, either
 from mclrec.data.packed import Packed
@@ -19,14 +19,7 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> CoSeRec:
     torch.manual_seed(0)
-    small = {
-        "hidden_size": 8,
-        "inner_size": 16,
-        "max_length": 6,
-        "unit": "sequences",
-        "dropout": 0,
-        "attention_dropout": 0,
-    }
+    small = SMALL | {"unit": "sequences"}
     made = CoSeRec(CoSeRecConfig.model_validate(small | settings), DATA.num_items)
     torch.nn.init.normal_(made.encoder.items.weight)
     made.on_fit_start(DATA)

@@ -12,8 +12,7 @@ from tests.helpers import tiny_data
 from mclrec.data.examples import prefixes, sequences
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData, Vocabulary
-from mclrec.losses.contrastive import ViewPairs, info_nce
-from mclrec.losses.regularizer import regularizer_official
+from mclrec.losses.contrastive import ViewPairs, info_nce, regularizer_official
 from mclrec.models.duorec import DuoRec, DuoRecConfig, SameTarget
 from mclrec.models.phases import StepContext
 from mclrec.nn.dropout import seed_dropout

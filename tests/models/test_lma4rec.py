@@ -5,27 +5,20 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from tests.helpers import tiny_data
+from tests.helpers import SMALL, tiny_data
 
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.lma4rec import LearnableBernoulli, LMA4Rec, LMA4RecConfig, arm_surrogate
 from mclrec.models.phases import StepContext
 from mclrec.nn.dropout import seed_dropout
-from mclrec.nn.pooling import flatten_newest
+from mclrec.nn.packing import flatten_newest
 
 DATA = tiny_data()
 
 
 def test_the_masks_are_those_that_make_the_contrast_and_their_opposites() -> None:
     torch.manual_seed(0)
-    small = {
-        "hidden_size": 8,
-        "inner_size": 16,
-        "max_length": 6,
-        "unit": "sequences",
-        "dropout": 0,
-        "attention_dropout": 0,
-    }
+    small = SMALL | {"unit": "sequences"}
     made = LMA4Rec(LMA4RecConfig.model_validate(small | {"keep": 0.6}), DATA.num_items)
     made.on_fit_start(DATA)
     [phase] = made.phases()

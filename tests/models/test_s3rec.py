@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.helpers import tiny_data
+from tests.helpers import SMALL, tiny_data
 
 from mclrec.data.batches import Batch
 from mclrec.models.phases import StepContext
@@ -16,14 +16,7 @@ DATA = tiny_data()
 
 def model(**settings: Any) -> S3Rec:
     torch.manual_seed(0)
-    small = {
-        "hidden_size": 8,
-        "inner_size": 16,
-        "max_length": 6,
-        "dropout": 0,
-        "attention_dropout": 0,
-        "unit": "sequences",
-    }
+    small = SMALL | {"unit": "sequences"}
     made = S3Rec(S3RecConfig.model_validate(small | settings), DATA.num_items)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)

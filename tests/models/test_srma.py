@@ -5,27 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.helpers import tiny_data
+from tests.helpers import SMALL, tiny_data
 
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.phases import StepContext
 from mclrec.models.srma import SRMA, DroppedLayers, SRMAConfig
 from mclrec.nn.dropout import seed_dropout
-from mclrec.nn.pooling import flatten_newest
+from mclrec.nn.packing import flatten_newest
 
 DATA = tiny_data()
 
 
 def model(**settings: Any) -> SRMA:
     torch.manual_seed(0)
-    small = {
-        "hidden_size": 8,
-        "inner_size": 16,
-        "max_length": 6,
-        "unit": "sequences",
-        "dropout": 0,
-        "attention_dropout": 0,
-    }
+    small = SMALL | {"unit": "sequences"}
     made = SRMA(SRMAConfig.model_validate(small | settings), DATA.num_items)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.nn.convolution import ConvolutionEncoder
-from mclrec.nn.gru import GRUEncoder
+from mclrec.nn.encoders import ConvolutionEncoder, GRUEncoder
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=7)
 KINDS = ["gru", "convolution"]

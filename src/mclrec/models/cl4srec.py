@@ -24,12 +24,11 @@ from torch import Tensor
 
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
-from mclrec.losses.contrastive import ViewPairs, info_nce_of
-from mclrec.losses.regularizer import regularizer_official
+from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
-from mclrec.nn.pooling import flatten_newest
+from mclrec.nn.packing import flatten_newest
 
 __all__ = ["CL4SRec", "CL4SRecConfig"]
 

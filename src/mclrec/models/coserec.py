@@ -21,7 +21,7 @@ from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
-from mclrec.nn.pooling import flatten_newest
+from mclrec.nn.packing import flatten_newest
 
 __all__ = ["CoSeRec", "CoSeRecConfig"]
 

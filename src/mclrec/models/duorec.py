@@ -28,8 +28,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples, prefixes
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
-from mclrec.losses.contrastive import ViewPairs, info_nce_of
-from mclrec.losses.regularizer import regularizer_official
+from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Collate, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from mclrec.models.item_table import ItemTable
 from mclrec.models.sequential import RegimeConfig, SequentialRecommender
-from mclrec.nn.gru import GRUEncoder
+from mclrec.nn.encoders import GRUEncoder
 from mclrec.nn.items import item_biases
 
 __all__ = ["GRU4Rec", "GRU4RecConfig"]

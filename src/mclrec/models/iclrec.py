@@ -32,8 +32,7 @@ from mclrec.losses.contrastive import info_nce
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
-from mclrec.nn.packing import take
-from mclrec.nn.pooling import flatten_newest, mean_pool
+from mclrec.nn.packing import flatten_newest, mean_pool, take
 
 __all__ = ["ICLRec", "ICLRecConfig", "kmeans"]
 

@@ -28,7 +28,7 @@ from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
 from mclrec.nn.dropout import Seeded
-from mclrec.nn.pooling import flatten_newest
+from mclrec.nn.packing import flatten_newest
 
 __all__ = ["LMA4Rec", "LMA4RecConfig", "LearnableBernoulli", "arm_surrogate"]
 

@@ -29,8 +29,7 @@ from torch import Tensor, nn
 
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
-from mclrec.losses.contrastive import ViewPairs, info_nce_of
-from mclrec.losses.regularizer import regularizer_official, regularizer_paper
+from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official, regularizer_paper
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender

@@ -26,21 +26,17 @@ from mclrec.models.phases import (
     Viewer,
     next_item_examples,
 )
-from mclrec.nn.convolution import ConvolutionEncoder
-from mclrec.nn.gru import GRUEncoder
+from mclrec.nn.encoders import ConvolutionEncoder, Encoder, GRUEncoder
 from mclrec.nn.packing import take
 from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = [
     "AnyEncoderConfig",
-    "Encoder",
     "EncoderConfig",
     "RegimeConfig",
     "SequentialConfig",
     "SequentialRecommender",
 ]
-
-Encoder = TransformerEncoder | GRUEncoder | ConvolutionEncoder
 
 _TransformerAlone = OnlyWith(encoder="transformer")
 

@@ -37,7 +37,7 @@ from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.dropout import Dropout, Seeded
-from mclrec.nn.pooling import flatten_newest
+from mclrec.nn.packing import flatten_newest
 
 __all__ = ["SRMA", "DroppedLayers", "SRMAConfig"]
 

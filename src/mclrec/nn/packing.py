@@ -1,10 +1,9 @@
-"""Packing for attention: whole histories side by side in blocks of a few fixed lengths.
+"""Packed tokens: their layout for attention, and one vector for each history from the states of its tokens.
 
-Attention then is two batched products over the blocks, in which a token sees the earlier ones of its own history.
-Blocks are filled with the longest history that still fits, so that little is left over; short histories have blocks of
-their own, because scores grow with the length of a block.
-
-The number of places is rounded up to one of few values, see `mclrec.shapes`.
+For attention, whole histories lie side by side in blocks of a few fixed lengths. Attention then is two batched products
+over the blocks, in which a token sees the earlier ones of its own history. Blocks are filled with the longest history
+that still fits, so that little is left over; short histories have blocks of their own, because scores grow with the
+length of a block. The number of places is rounded up to one of few values, see `mclrec.shapes`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 from mclrec.data.packed import IntArray
 from mclrec.shapes import round_up
 
-__all__ = ["ABSENT", "Group", "Layout", "last_of_padded", "layout", "take"]
+__all__ = ["ABSENT", "Group", "Layout", "flatten_newest", "last_of_padded", "layout", "mean_pool", "take"]
 
 _SHORTEST = 16
 """Histories up to this length have blocks of this length; each longer kind of block reaches four times as far."""
@@ -169,6 +168,42 @@ def take(rows: Tensor, places: Tensor) -> Tensor:
 def last_of_padded(states: Tensor, lengths: Tensor) -> Tensor:
     """Last state (B, d) of each left-aligned history among padded states (B, L, d)."""
     return states.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
+
+
+def mean_pool(states: Tensor, offsets: Tensor) -> Tensor:
+    """Mean state of each history.
+
+    Args:
+        states: (T, d) packed.
+        offsets: (B + 1,) on the host, none of the histories empty.
+
+    Returns:
+        (B, d).
+    """
+    lengths = offsets.diff()
+    rows = torch.repeat_interleave(lengths).to(states.device)
+    sums = states.new_zeros(len(lengths), states.shape[1]).index_add(0, rows, states)
+    return sums / lengths.to(states.device).unsqueeze(1)
+
+
+def flatten_newest(states: Tensor, offsets: Tensor, max_length: int) -> Tensor:
+    """Concatenate all states of each history in one row, the newest at its end, zeros before the oldest.
+
+    Args:
+        states: (T, d) packed.
+        offsets: (B + 1,) on the host.
+        max_length: n, no history is longer.
+
+    Returns:
+        (B, n d).
+    """
+    lengths = offsets.diff()
+    rows = torch.repeat_interleave(lengths)
+    places = torch.arange(len(states)) - offsets[1:][rows] + (rows + 1) * max_length
+    flat = states.new_zeros(len(lengths) * max_length, states.shape[1])
+    return flat.index_copy(0, places.to(states.device), states).view(
+        len(lengths), max_length * states.shape[1]
+    )
 
 
 class _Gather(torch.autograd.Function):

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from mclrec.nn.attention import attend, causal_attention, last_attention
 from mclrec.nn.dropout import Dropout
+from mclrec.nn.encoders import Encoder
 from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import Layout, last_of_padded, layout, take
 
 __all__ = ["TransformerEncoder"]
 
 
-class TransformerEncoder(nn.Module):
+class TransformerEncoder(Encoder):
     """Transformer encoder: item and position embedding, LayerNorm, dropout, then blocks.
 
     Items with id 0 are hidden: no other token attends to them.
@@ -61,15 +62,12 @@ class TransformerEncoder(nn.Module):
         causal: bool = True,
         norm: Literal["post", "pre"] = "post",
     ) -> None:
-        super().__init__()
+        super().__init__(num_items, max_length, hidden_size, dropout)
         self.causal = causal
-        self.max_length = max_length
         self.positions_from = positions
-        self.items = ItemEmbedding(num_items, hidden_size)  # only the softmax trains row 0
         relative = positions == "relative"
         self.positions = None if relative else nn.Embedding(max_length, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        self.dropout = Dropout(dropout)
         block = _Block if norm == "post" else _PreNormBlock
         self.blocks = nn.ModuleList(
             block(
@@ -81,16 +79,7 @@ class TransformerEncoder(nn.Module):
         self.apply(_initialise)
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
-        """Hidden states of packed histories, none of them empty and none longer than n.
-
-        Args:
-            items: (T,) item ids.
-            offsets: (B + 1,) on the host.
-            outputs: the last token's state of each history, or every token's.
-
-        Returns:
-            (B, d) or (T, d), in the order of the input.
-        """
+        """Hidden states of packed histories; implements `Encoder.encode`."""
         last_only = outputs == "last"
         positions = self._positions(offsets).to(items.device)
         if last_only and self.positions is not None:  # distances count hidden items too
@@ -106,15 +95,7 @@ class TransformerEncoder(nn.Module):
         return x if last_only else take(x, plan.inverse)  # (B, d) or (T, d)
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Last hidden states of left-aligned, zero-padded histories: the form that is exported.
-
-        Args:
-            items: (B, L) item ids, zeros after each history's end.
-            lengths: (B,) at least 1.
-
-        Returns:
-            (B, d).
-        """
+        """Last hidden states of padded histories; implements `Encoder.forward`."""
         places = torch.arange(items.shape[1], device=items.device)
         positions = places
         if self.positions_from == "newest":

@@ -1,0 +1,198 @@
+"""What every sequence encoder has, and the encoders that are not transformers: GRU and dilated convolutions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from mclrec.nn.dropout import Dropout
+from mclrec.nn.items import ItemEmbedding
+from mclrec.nn.packing import last_of_padded, take
+from mclrec.shapes import round_up
+
+__all__ = ["ConvolutionEncoder", "Encoder", "GRUEncoder"]
+
+_Earlier = Callable[[Tensor, int], Tensor]
+
+
+class Encoder(nn.Module, ABC):
+    """Base of the networks that read histories: an item embedding, dropout, and the two forms of a pass.
+
+    Args:
+        num_items: V; the embedding has V + 2 rows: padding, items, mask.
+        max_length: n, the longest history.
+        hidden_size: d, of items and of what comes out.
+        dropout: rate after the embedding.
+    """
+
+    def __init__(self, num_items: int, max_length: int, hidden_size: int, dropout: float) -> None:
+        super().__init__()
+        self.max_length = max_length
+        self.items = ItemEmbedding(num_items, hidden_size)
+        self.dropout = Dropout(dropout)
+
+    @abstractmethod
+    def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
+        """Hidden states of packed histories, none of them empty and none longer than n.
+
+        Args:
+            items: (T,) item ids.
+            offsets: (B + 1,) on the host.
+            outputs: the last token's state of each history, or every token's.
+
+        Returns:
+            (B, d) or (T, d), in the order of the input.
+        """
+
+    @abstractmethod
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Last hidden states of left-aligned, zero-padded histories: the form that is exported.
+
+        Args:
+            items: (B, L) item ids, zeros after each history's end.
+            lengths: (B,) at least 1.
+
+        Returns:
+            (B, d).
+        """
+
+
+class GRUEncoder(Encoder):
+    """GRU encoder, as in GRU4Rec (Hidasi et al., ICLR 2016): item embedding, dropout, recurrent layers.
+
+    A linear layer leads back to the size of item vectors. An item with id 0 is an input of zeros: the state goes on
+    without it, but time passes.
+
+    Args:
+        num_items: V; the embedding has V + 2 rows: padding, items, mask.
+        max_length: n, the longest history.
+        hidden_size: d, of items and of what comes out.
+        layers: recurrent layers.
+        inner_size: size of the recurrent state.
+        dropout: rate after the embedding.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_items: int,
+        max_length: int = 50,
+        hidden_size: int = 64,
+        layers: int = 1,
+        inner_size: int = 128,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__(num_items, max_length, hidden_size, dropout)
+        self.items.draw(0.02)
+        self.gru = nn.GRU(hidden_size, inner_size, layers, batch_first=True)
+        self.out = nn.Linear(inner_size, hidden_size)
+
+    def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
+        """States of packed histories; implements `Encoder.encode`."""
+        vectors = self.items(items)
+        if not len(items):  # torch refuses to go over nothing
+            # Of the right size, and made of the vectors, so that a backward pass comes to them.
+            nothing: Tensor = self.out(vectors.sum(1, keepdim=True).expand(0, self.gru.hidden_size))
+            return nothing
+        order, inverse, sizes = _by_time(offsets)
+        x = take(self.dropout(vectors), order.to(items.device))
+        with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
+            states = self.gru(PackedSequence(x.to(self.out.weight.dtype), sizes))[0].data
+        places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
+        states, count = take(states, places.to(items.device)), len(places)
+        states = F.pad(states, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
+        out: Tensor = self.out(states)
+        return out[:count]
+
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Last states of padded histories; implements `Encoder.forward`."""
+        # What lies after a history's end changes nothing before it.
+        states, _ = self.gru(self.dropout(self.items(items)))
+        out: Tensor = self.out(last_of_padded(states, lengths))
+        return out
+
+
+class ConvolutionEncoder(Encoder):
+    """Convolutional encoder, as in NextItNet (Yuan et al., WSDM 2019): item embedding, dropout, residual blocks.
+
+    A block has two dilated causal convolutions of three taps. Dilations double from one convolution to the next, so
+    that two blocks see 31 items back. An item with id 0 is an input of zeros.
+
+    Args:
+        num_items: V; the embedding has V + 2 rows: padding, items, mask.
+        max_length: n, the longest history.
+        hidden_size: d.
+        layers: residual blocks.
+        dropout: rate after the embedding and after each block.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_items: int,
+        max_length: int = 50,
+        hidden_size: int = 64,
+        layers: int = 2,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(num_items, max_length, hidden_size, dropout)
+        self.items.draw(0.02)
+        self.convolutions = nn.ModuleList(nn.Linear(3 * hidden_size, hidden_size) for _ in range(2 * layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(2 * layers))
+
+    def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
+        """Outputs of packed histories; implements `Encoder.encode`."""
+        bounds = offsets.numpy()
+        times = np.arange(bounds[-1]) - np.repeat(bounds[:-1], np.diff(bounds))
+
+        def earlier(x: Tensor, steps: int) -> Tensor:
+            # Place 0 holds zeros, for what was before the first item.
+            places = np.where(times >= steps, np.arange(len(times)) - steps + 1, 0)
+            return F.pad(x, (0, 0, 1, 0)).index_select(0, torch.from_numpy(places).to(x.device))
+
+        x = self._blocks(self.dropout(self.items(items)), earlier)
+        return x if outputs == "all" else take(x, offsets[1:].to(x.device) - 1)
+
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Last outputs of padded histories; implements `Encoder.forward`."""
+
+        def earlier(x: Tensor, steps: int) -> Tensor:
+            return F.pad(x, (0, 0, steps, 0))[:, : x.shape[1]]
+
+        return last_of_padded(self._blocks(self.dropout(self.items(items)), earlier), lengths)
+
+    def _blocks(self, x: Tensor, earlier: _Earlier) -> Tensor:
+        """Apply all residual blocks; ``earlier(x, steps)`` gives each token's predecessor ``steps`` back."""
+        pairs = list(zip(self.convolutions, self.norms, strict=True))
+        for number in range(0, len(pairs), 2):
+            inside = x
+            for place in (number, number + 1):
+                convolution, norm = pairs[place]
+                taps = [earlier(inside, 2 << place), earlier(inside, 1 << place), inside]
+                inside = F.relu(norm(convolution(torch.cat(taps, -1))))
+            x = x + self.dropout(inside)
+        return x
+
+
+def _by_time(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Reorder packed tokens for torch's RNNs: all first tokens, all second ones and so on, the longest history first.
+
+    Returns:
+        Order (T,), its inverse (T,), and how many histories have a first token, a second and so on; on the host.
+    """
+    bounds = offsets.numpy()
+    lengths = np.diff(bounds)
+    ranks = np.empty_like(lengths)
+    ranks[np.argsort(-lengths, kind="stable")] = np.arange(len(lengths))
+    times = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
+    order = np.lexsort((np.repeat(ranks, lengths), times))
+    inverse = np.empty_like(order)
+    inverse[order] = np.arange(len(order))
+    return torch.from_numpy(order), torch.from_numpy(inverse), torch.from_numpy(np.bincount(times))
