@@ -231,6 +231,11 @@ def test_recommend_to_every_user_of_the_run(cli: Cli, world: Path) -> None:
     assert found.err.endswith("was trained on it: if it is elsewhere, give it as --users LOG\n")
 
 
+def test_users_of_a_named_data_set_are_read_by_its_own_columns(cli: Cli, world: Path) -> None:
+    found = cli("recommend", "markov", "--users", "complete-journey", "--out", "recs.csv", "--k", 3)
+    assert (found.status, found.out) == (0, "recs.csv: 3 items for each of 2447 users\n")
+
+
 def test_export_vectors(cli: Cli, world: Path) -> None:
     found = cli("export", "sasrec", "--format", "vectors", "--users", "log.csv")
     assert (found.status, found.out) == (0, "sasrec/vectors: vectors written\n")

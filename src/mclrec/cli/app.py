@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mclrec import __version__
 
 if TYPE_CHECKING:
+    from mclrec.data.columns import Columns
     from mclrec.data.origin import Reading
 
 __all__ = [
@@ -171,21 +172,21 @@ FileOrder = Annotated[
 
 def columns_of(
     user: str | None, item: str | None, time: str | None, sequence: str | None, file_order: bool
-) -> dict[str, Any]:
-    """The options on columns that were given, as keywords of `Columns`."""
-    named = {"user": user, "item": item, "time": time, "sequence": sequence, "file_order": file_order or None}
-    return {role: value for role, value in named.items() if value is not None}
+) -> Columns | None:
+    """The options on columns as `Columns`; None if none was given."""
+    from mclrec.data.columns import Columns
+
+    columns = Columns(user, item, time, sequence, file_order)
+    return None if columns == Columns() else columns
 
 
 def reading_of(
-    min_count: int | None, drop_repeats: bool, header: bool | None, columns: dict[str, Any]
+    min_count: int | None, drop_repeats: bool, header: bool | None, columns: Columns | None
 ) -> Reading:
     """The options on reading that were given."""
-    from mclrec.data.columns import Columns
     from mclrec.data.origin import Reading
 
-    named = Columns(**columns) if columns else None
-    return Reading(min_count=min_count, drop_repeats=drop_repeats, columns=named, header=header)
+    return Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header)
 
 
 def names(text: str | None) -> list[str]:

@@ -69,7 +69,5 @@ def export(
                 "index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index)
             )
         return
-    from mclrec.data.columns import Columns
-
-    columns = Columns(**columns_of(user_column, item_column, time_column, sequence_column, file_order))
+    columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     typer.echo(f"{export_vectors(run, out, users=users, columns=columns)}: vectors written")

@@ -56,15 +56,13 @@ def prepare(
 
     Runs map prepared data into memory instead of reading the log again.
     """
-    from mclrec.data.columns import Columns
     from mclrec.data.loading import load
 
-    columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     found = load(
         data,
         min_count=min_count,
         drop_repeats=drop_repeats,
-        columns=Columns(**columns) if columns else None,
+        columns=columns_of(user_column, item_column, time_column, sequence_column, file_order),
         header=header,
         directory=out,
         engine=engine,

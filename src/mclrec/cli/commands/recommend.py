@@ -94,11 +94,10 @@ def recommend(
     )
     model = Model.load(run, device, engine=engine)
     if users is not None and out is not None:
-        from mclrec.data.columns import Columns
         from mclrec.runs.remeasure import run_data
         from mclrec.runs.run import open_run
 
-        columns = Columns(**columns_of(user_column, item_column, time_column, sequence_column, file_order))
+        columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
         log = users if users != "all" else run_data(open_run(run), hint="give it as --users LOG")
         count = model.recommend_file(
             log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, columns=columns
