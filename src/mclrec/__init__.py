@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Columns,
         Entry,
         Model,
+        Query,
         Run,
         SequenceData,
         compare,
@@ -46,6 +47,7 @@ __all__ = [
     "MclrecError",
     "MclrecWarning",
     "Model",
+    "Query",
     "Run",
     "SequenceData",
     "__version__",
@@ -69,6 +71,7 @@ __all__ = [
 _ALONE = {
     "Entry": "mclrec.models.registry",
     "Model": "mclrec.inference.model",
+    "Query": "mclrec.inference.queries",
     "datasets": "mclrec.data.datasets",
     "register_dataset": "mclrec.data.datasets",
 }

@@ -15,6 +15,7 @@ from mclrec.data.loading import load, prepare
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.errors import ConfigError, unknown_name
 from mclrec.inference.model import Model
+from mclrec.inference.queries import Query
 from mclrec.models.registry import Entry
 from mclrec.models.registry import register as register_model
 from mclrec.runs.comparison import compare_runs as compare
@@ -33,6 +34,7 @@ __all__ = [
     "Columns",
     "Entry",
     "Model",
+    "Query",
     "Run",
     "SequenceData",
     "compare",

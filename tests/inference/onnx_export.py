@@ -15,8 +15,8 @@ import torch
 from tests.helpers import tiny_data
 
 from mclrec.files import write_json
-from mclrec.inference.engine import DenseQuery
 from mclrec.inference.exporter import OnnxReport, export_onnx
+from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import load_runtime
 from mclrec.models import registry
 from mclrec.models.storage import save_model

@@ -20,8 +20,8 @@ from tests.inference.onnx_export import DATA, make, queries, save_run, write_exp
 
 from mclrec.errors import ConfigError, EvaluationError, MclrecError, MclrecWarning, ModelFileError
 from mclrec.inference import exporter
-from mclrec.inference.engine import DenseQuery, Ranked
 from mclrec.inference.exporter import export_onnx, export_vectors
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import load_runtime
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.storage import load_model

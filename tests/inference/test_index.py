@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mclrec.errors import ModelFileError
-from mclrec.inference.engine import DenseQuery, ExactRanker
+from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.index import build_index, load_index
+from mclrec.inference.queries import DenseQuery
 
 RNG = np.random.default_rng(2)
 CENTRES = RNG.normal(size=(30, 16))

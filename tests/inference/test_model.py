@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mclrec.data.batches import Histories
 from mclrec.data.sequences import OutsideId, Vocabulary
 from mclrec.errors import ConfigError, DataError, EvaluationError, MclrecWarning, ModelFileError
-from mclrec.inference import bulk, engine
+from mclrec.inference import bulk, engine, exact_ranker
 from mclrec.inference import model as model_module
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.model import Model
@@ -301,7 +301,7 @@ def test_an_error_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def broken(*args: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(engine, "top_k", broken)
+    monkeypatch.setattr(exact_ranker, "top_k", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         MODEL.recommend_file(path, out, 2)
     assert list(tmp_path.iterdir()) == [path]
@@ -358,7 +358,7 @@ def test_queries_have_options_of_their_own_and_answers_say_what_was_unknown() ->
     assert_same(first, MODEL.recommend(["item 1", "item 2"], 3, user="bob"))
     assert (first.unknown, first.unknown_user, first.popular) == (["x"], False, False)
     assert_same(second, MODEL.recommend(["item 3"], 2, exclude=["item 4"], include_seen=True))
-    assert (second.unknown, second.unknown_user) == ([], True)
+    assert (list(second.unknown), second.unknown_user) == ([], True)
     assert (third.unknown, third.popular, [item for item, _ in third]) == (["y"], True, POPULAR[:1])
     with pytest.raises(EvaluationError, match="k = 0"):
         list(MODEL.answer([Query(k=0)]))

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.packed import IntArray
-from mclrec.inference import engine
-from mclrec.inference.engine import DenseQuery, ExactRanker, ScoringEngine
+from mclrec.inference import exact_ranker
+from mclrec.inference.engine import ScoringEngine
+from mclrec.inference.exact_ranker import ExactRanker, rank_scores
+from mclrec.inference.queries import DenseQuery
 from mclrec.inference.top_k import best_first, top_k
 from mclrec.inference.torch_engine import DeviceRanker
 from mclrec.models.item_table import ItemTable
@@ -88,12 +90,12 @@ def test_every_ranker_lists_the_same(
         torch.from_numpy(vectors), num_items, None if biases is None else torch.from_numpy(biases)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_FEWEST_ITEMS", 50)
-        patch.setattr(engine, "_SCORES", 1)
-        patch.setattr(engine, "_FEWEST_ROWS", 2)
+        patch.setattr(exact_ranker, "_FEWEST_ITEMS", 50)
+        patch.setattr(exact_ranker, "_SCORES", 1)
+        patch.setattr(exact_ranker, "_FEWEST_ROWS", 2)
         chunked = exact.rank(queries, asked)
     found = [chunked, exact.rank(queries, asked), DeviceRanker(table, exact).rank(queries, asked)]
-    found.append(engine._rank_scores(scores, asked))
+    found.append(rank_scores(scores, asked))
     for row, query in enumerate(asked):
         open_ = np.isin(np.arange(num_items + 1), query.excluded, invert=True)
         open_[0] = False

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mclrec.inference.engine import DenseQuery
 from mclrec.inference.model import Model
+from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import load_runtime
 
 pytestmark = pytest.mark.onnx

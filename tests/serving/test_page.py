@@ -138,7 +138,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = replace(tiny_data(users=60), item_ids=Vocabulary(NAMES))
     out = tmp_path_factory.mktemp("model") / "named"
     train = partial(mclrec.train, data, "sasrec", out=out, progress=False)
-    train(epochs=5, width=16, layers=1, max_length=10, batch_size=16, learning_rate=0.01)
+    train(epochs=5, hidden_size=16, layers=1, max_length=10, batch_size=16, learning_rate=0.01)
     return out
 
 
@@ -484,7 +484,7 @@ def test_names_are_text(visit: Visit, service: Running) -> None:
     assert page.locator("main b").count() == 0
 
 
-def test_strangers_are_marked(visit: Visit, service: Running, model: mclrec.Model) -> None:
+def test_unknown_items_are_marked(visit: Visit, service: Running, model: mclrec.Model) -> None:
     page = visit.open(address(service, "Tea", "a stranger"))
     page.locator("#history .unknown .tag").get_by_text("not known to this model").wait_for()
     assert page.locator("#history .unknown").count() == 1

@@ -24,7 +24,7 @@ from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
 from mclrec.errors import ConfigError
 from mclrec.files import atomic_file, read_json, remove_leftovers, write_json
-from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
 
 __all__ = ["BulkOptions", "check_format", "recommend_users"]

@@ -30,6 +30,9 @@ _KEY = 4
 _EDGE = "\n"
 """Stands before each name and after the last one: with it, a text is found at the start of a name, or as all of it."""
 
+_FEW = 32
+"""Ids that are looked up one by one: for so few, a call of Arrow takes longer."""
+
 _LIKELY = 64
 """Names that are compared letter by letter when near ones are looked for."""
 
@@ -77,6 +80,8 @@ class Catalogue:
 
     def outside_all(self, dense: IntArray) -> list[OutsideId]:
         """Outside ids of dense ids in 1..V."""
+        if len(dense) <= _FEW:
+            return [self.items[item] for item in dense.tolist()]
         # From a buffer: pa.array of an ndarray imports pandas where that is installed.
         places = pa.Array.from_buffers(pa.int64(), len(dense), [None, pa.py_buffer(dense - 1)])
         found: list[OutsideId] = self.items.to_arrow().take(places).to_pylist()

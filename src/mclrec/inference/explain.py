@@ -11,8 +11,7 @@ import numpy as np
 
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import OutsideId
-from mclrec.inference.engine import DenseQuery, Ranked
-from mclrec.inference.queries import Explanation, Reason
+from mclrec.inference.queries import DenseQuery, Explanation, Ranked, Reason
 
 if TYPE_CHECKING:
     from mclrec.inference.runtime import Runtime

@@ -20,7 +20,7 @@ from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.files import atomic_directory, atomic_file, sha256_file, write_json
-from mclrec.inference.engine import ExactRanker
+from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.index import INDEX, build_index, check_kind
 from mclrec.inference.onnx_engine import (
     BIASES,

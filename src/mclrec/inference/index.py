@@ -14,7 +14,8 @@ import numpy as np
 
 from mclrec.data.packed import IntArray
 from mclrec.errors import ConfigError, ModelFileError, unknown_name
-from mclrec.inference.engine import DenseQuery, ExactRanker, Ranked
+from mclrec.inference.exact_ranker import ExactRanker
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, best_first
 
 if TYPE_CHECKING:

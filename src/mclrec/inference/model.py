@@ -219,7 +219,7 @@ class Model:
         Raises:
             EvaluationError: the model has no vectors, a history has no known item, or there is not one user a history.
         """
-        decoded = self._runtime.decode(list(_queries(histories, users, 1, (), None, False)))
+        decoded = self._runtime.decode(_queries(histories, users, 1, (), None, False))
         _warn((one.unknown for one in decoded), empty=0, stacklevel=3)
         for row, one in enumerate(decoded):
             if not len(one.query.history):
@@ -294,7 +294,7 @@ class Model:
         include_seen: bool,
     ) -> RecommendationBatch:
         _check_k(k, len(self.items))
-        answers = self._runtime.answer(list(_queries(histories, users, k, exclude, allow, include_seen)))
+        answers = self._runtime.answer(_queries(histories, users, k, exclude, allow, include_seen))
         empty = sum(answer.popular for answer in answers)
         _warn((answer.unknown for answer in answers), empty, stacklevel=4)
         return RecommendationBatch(answers)

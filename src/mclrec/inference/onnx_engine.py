@@ -21,7 +21,9 @@ from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.files import read_json, sha256_file
-from mclrec.inference.engine import DenseQuery, Encoder, ExactRanker, Ranked
+from mclrec.inference.engine import Encoder
+from mclrec.inference.exact_ranker import ExactRanker
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, best_first
 from mclrec.models.directory import ITEMS, USERS, read_items, read_users
 
@@ -51,6 +53,9 @@ VECTORS, BIASES = "vectors.npy", "biases.npy"
 
 _SCORE_BYTES = 64 * 2**20
 """Scores that onnxruntime holds at once: all items for some of the queries."""
+
+_PADDED = 128
+"""Histories that are padded to one length and encoded at once."""
 
 _WIDEST = 2048
 """Items that onnxruntime is asked to sort, at most; a longer list is faster in NumPy."""
@@ -170,11 +175,21 @@ def onnx_encoder(path: Path, threads: int = 1) -> Encoder:
     session = open_session(path, threads)
     takes_users = "users" in {given.name for given in session.get_inputs()}
 
-    def encode(histories: Packed, users: IntArray) -> FloatArray:
+    def part(histories: Packed, users: IntArray) -> FloatArray:
         items, lengths = padded(histories)
         given = {"items": items, "lengths": lengths} | ({"users": users} if takes_users else {})
         queries: FloatArray = session.run(["queries"], given)[0]
         return queries
+
+    def encode(histories: Packed, users: IntArray) -> FloatArray:
+        if len(histories) <= _PADDED:
+            return part(histories, users)
+        order = np.argsort(histories.lengths, kind="stable")  # of like length together: little is padded
+        rows = [order[start : start + _PADDED] for start in range(0, len(order), _PADDED)]
+        queries = np.concatenate([part(histories.take(some), users[some]) for some in rows])
+        sorted_back = np.empty_like(queries)
+        sorted_back[order] = queries
+        return sorted_back
 
     return encode
 

@@ -1,26 +1,35 @@
-"""Queries and their answers in outside ids: what callers of a model write and read."""
+"""Queries and their answers: in outside ids for callers of a model, and in dense ids for its engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from mclrec.data.packed import IntArray
 from mclrec.data.sequences import OutsideId, Vocabulary
 from mclrec.errors import ConfigError
+from mclrec.inference.top_k import FloatArray
 
 __all__ = [
+    "NO_ITEMS",
+    "DenseQuery",
     "Explanation",
     "Query",
+    "Ranked",
     "Reason",
     "Recommendation",
     "RecommendationBatch",
     "Recommendations",
 ]
+
+
+NO_ITEMS: IntArray = np.empty(0, dtype=np.int64)
+"""No dense ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,50 @@ class Query:
     exclude: Sequence[OutsideId] = ()
     allow: Sequence[OutsideId] | None = None
     include_seen: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseQuery:
+    """A query in the model's own ids.
+
+    Attributes:
+        history: (n,) dense ids of known items, oldest first; may be empty. All of it is given: an engine reads the
+            newest items that its model can take.
+        k: how many items are wanted, at least 1.
+        user: dense id, 0 for an unknown user or none.
+        excluded: dense ids that may not be answered, in any order.
+        allowed: the only dense ids that may be answered; all of them if None.
+        include_seen: whether items of the history may be answered.
+    """
+
+    history: IntArray
+    k: int
+    user: int = 0
+    excluded: IntArray = field(default_factory=lambda: NO_ITEMS)
+    allowed: IntArray | None = None
+    include_seen: bool = False
+
+    @property
+    def left_out(self) -> IntArray:
+        """Dense ids that may not be answered: excluded ones, and seen ones unless they are included."""
+        if self.include_seen:
+            return self.excluded
+        return np.concatenate([self.excluded, self.history]) if len(self.excluded) else self.history
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """The best items for a query, by the rule of `mclrec.inference.top_k`.
+
+    Attributes:
+        items: (m,) dense ids, m <= k: fewer where no more are left.
+        scores: (m,) comparable within one list; training counts where ``popular``.
+        popular: whether the history was empty, so that popular items were given.
+    """
+
+    items: IntArray
+    scores: FloatArray
+    popular: bool = False
 
 
 class Recommendation(NamedTuple):
@@ -80,7 +133,7 @@ class Recommendations(list[Recommendation]):
         popular: bool = False,
     ) -> None:
         super().__init__(items)
-        self.unknown, self.unknown_user, self.popular = list(unknown), unknown_user, popular
+        self.unknown, self.unknown_user, self.popular = unknown, unknown_user, popular
 
     def to_arrow(self) -> pa.Table:
         """Columns rank (from 1), item and score as an Arrow table."""

@@ -15,7 +15,7 @@ from mclrec.data.sequences import OutsideId, Vocabulary
 from mclrec.errors import MclrecWarning, ModelFileError
 from mclrec.files import read_json, sha256_file
 from mclrec.inference.catalogue import Catalogue
-from mclrec.inference.engine import DenseQuery, Engine, Ranked, Ranker, VectorEngine
+from mclrec.inference.engine import Engine, Ranker, VectorEngine
 from mclrec.inference.index import INDEX, IndexRanker, check_kind, load_index
 from mclrec.inference.onnx_engine import (
     ENCODER,
@@ -28,7 +28,14 @@ from mclrec.inference.onnx_engine import (
     open_session,
     read_export,
 )
-from mclrec.inference.queries import Query, Recommendation, Recommendations
+from mclrec.inference.queries import (
+    NO_ITEMS,
+    DenseQuery,
+    Query,
+    Ranked,
+    Recommendation,
+    Recommendations,
+)
 from mclrec.models.directory import TENSORS, read_config
 
 __all__ = ["DecodedQuery", "EngineName", "Runtime", "load_runtime", "model_card", "model_version"]
@@ -47,7 +54,7 @@ class DecodedQuery:
     """
 
     query: DenseQuery
-    unknown: list[OutsideId]
+    unknown: Sequence[OutsideId] = ()
     unknown_user: bool = False
 
 
@@ -71,27 +78,28 @@ class Runtime:
     users: Vocabulary | None = None
     checksum: str = ""
 
-    def decode(self, queries: Sequence[Query]) -> list[DecodedQuery]:
+    def decode(self, queries: Iterable[Query]) -> list[DecodedQuery]:
         """Look the ids of queries up.
 
         Unknown items of a history are skipped and reported, an unknown user is answered from the history alone and
         reported; unknown ids in ``exclude`` and ``allow`` change nothing.
         """
-        lists: dict[int, IntArray] = {}  # queries of one caller often share these, and then share the arrays
+        # Queries of one caller often share lists, and then share the arrays. A list is kept: its id stays its own.
+        lists: dict[int, tuple[Sequence[OutsideId], IntArray]] = {}
 
         def known(items: Sequence[OutsideId]) -> IntArray:
             if not len(items):
-                return _NONE
+                return NO_ITEMS
             if id(items) not in lists:
                 dense = self.catalogue.items.dense_all(items)
-                lists[id(items)] = dense[dense > 0]
-            return lists[id(items)]
+                lists[id(items)] = items, dense[dense > 0]
+            return lists[id(items)][1]
 
         return [self._decode(query, known) for query in queries]
 
     def _decode(self, query: Query, known: Callable[[Sequence[OutsideId]], IntArray]) -> DecodedQuery:
         history = self.catalogue.items.dense_all(query.history)
-        unknown: list[OutsideId] = []
+        unknown: Sequence[OutsideId] = ()
         if not history.all():
             unknown = _distinct(item for item, dense in zip(query.history, history, strict=True) if not dense)
             history = history[history > 0]
@@ -109,7 +117,7 @@ class Runtime:
     def encode(self, decoded: Sequence[DecodedQuery], ranked: Sequence[Ranked]) -> list[Recommendations]:
         """The engine's answers to decoded queries, in outside ids."""
         # One look-up for all; scores come first in zip, which then takes no id too many.
-        ids = iter(self.catalogue.outside_all(np.concatenate([_NONE, *(one.items for one in ranked)])))
+        ids = iter(self.catalogue.outside_all(np.concatenate([NO_ITEMS, *(one.items for one in ranked)])))
         return [
             Recommendations(
                 [
@@ -123,7 +131,7 @@ class Runtime:
             for one, found in zip(decoded, ranked, strict=True)
         ]
 
-    def answer(self, queries: Sequence[Query]) -> list[Recommendations]:
+    def answer(self, queries: Iterable[Query]) -> list[Recommendations]:
         """Answer all queries at once, in their order."""
         decoded = self.decode(queries)
         return self.encode(decoded, self.engine.answer([one.query for one in decoded]))
@@ -136,9 +144,6 @@ class Runtime:
     def dense_user(self, user: OutsideId | None) -> int:
         """Dense id of a user, 0 if it is None or unknown."""
         return 0 if user is None or self.users is None else self.users.dense(user)
-
-
-_NONE = np.empty(0, dtype=np.int64)
 
 
 def _distinct(items: Iterable[OutsideId]) -> list[OutsideId]:

@@ -17,11 +17,14 @@ __all__ = ["FloatArray", "best_first", "merge", "top_k"]
 
 FloatArray = npt.NDArray[np.float32]
 
-_BLOCK = 64
-"""Neighbouring scores of which only the maximum is looked at first."""
+_LARGEST_BLOCK, _SMALLEST_BLOCK = 64, 4
+"""Scores of which only the maximum is looked at first; with fewer, looking at all of them is as fast."""
 
-_BLOCKS_A_PLACE = 4
-"""Blocks for each place of a list from which on their maxima exclude enough to be worth computing."""
+_BLOCKS = 8
+"""Blocks for each place of a list: with fewer, their maxima exclude little."""
+
+_FEW = 4096
+"""Scores that are looked at all at once: for fewer, each further call costs more than it saves."""
 
 _Indices = npt.NDArray[np.intp]
 
@@ -40,14 +43,14 @@ def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
     k = min(k, columns)
     if k == 0:
         return np.empty((count, 0), dtype=np.int64), np.empty((count, 0), dtype=np.float32)
-    blocks = columns // _BLOCK
-    find = _by_blocks if blocks >= _BLOCKS_A_PLACE * k else _by_partition
-    found = find(scores, k)
+    found = _find(scores, k)
     if found is None:
-        found = find(np.where(np.isnan(scores), np.float32(-np.inf), scores), k)
+        found = _find(np.where(np.isnan(scores), np.float32(-np.inf), scores), k)
     assert found is not None
     rows, places, values = found
-    order = np.lexsort((-values, rows))  # stable: places rise within a row, and so settle ties
+    order = np.lexsort((places, -values, rows))
+    if count == 1 and len(rows) >= k:
+        return places[None, order[:k]], values[None, order[:k]]
     held = np.bincount(rows, minlength=count)
     index = (np.cumsum(held) - held)[:, None] + np.arange(k)
     there = np.arange(k) < held[:, None]
@@ -86,35 +89,43 @@ def best_first(ids: IntArray, scores: FloatArray, excluded: IntArray, k: int) ->
     return ids[order], scores[order]
 
 
-def _by_blocks(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
-    """Rows, columns and scores among which the best k of each row are; None where a NaN is in the way.
+def _find(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
+    """Rows, columns and scores among which the best k of each row are; None where a NaN is in the way."""
+    size = min(scores.shape[1] // (_BLOCKS * k), _LARGEST_BLOCK)
+    if size < _SMALLEST_BLOCK or scores.size < _FEW:
+        return _by_partition(scores, k)
+    return _by_blocks(scores, k, size)
+
+
+def _by_blocks(scores: FloatArray, k: int, size: int) -> tuple[_Indices, _Indices, FloatArray] | None:
+    """`_find` by the maxima of blocks of ``size`` scores.
 
     The k-th highest of the blocks' maxima is not above the k-th highest score, so that whole blocks are done with
-    after one comparison.
+    after one comparison. A block is every n-th column: their maxima are those of whole arrays, which is fast.
     """
     count, columns = scores.shape
-    blocks = columns // _BLOCK
-    whole = scores[:, : blocks * _BLOCK].reshape(count, blocks, _BLOCK)
-    maxima = whole.max(2)  # (B, blocks)
+    blocks = columns // size
+    whole = scores[:, : blocks * size].reshape(count, size, blocks)
+    maxima = whole.max(1)  # (B, blocks)
     bounds = np.partition(maxima, blocks - k, axis=1)[:, blocks - k]
-    if np.isnan(maxima).any():
+    if np.isnan(bounds).any() or np.isnan(maxima).any():
         return None
     rows, numbers = np.nonzero(maxima >= bounds[:, None])
-    parts = whole[rows, numbers]  # (n, 64)
+    parts = whole[rows, :, numbers]  # (n, size)
     above = (parts >= bounds[rows, None]) & (parts > -np.inf)
     which, offsets = np.nonzero(above)
-    rows, places, values = rows[which], numbers[which] * _BLOCK + offsets, parts[which, offsets]
-    rest = scores[:, blocks * _BLOCK :]
+    rows, places, values = rows[which], offsets * blocks + numbers[which], parts[which, offsets]
+    rest = scores[:, blocks * size :]
     rest_rows, offsets = np.nonzero((rest >= bounds[:, None]) & (rest > -np.inf))
     return (
         np.concatenate([rows, rest_rows]),
-        np.concatenate([places, offsets + blocks * _BLOCK]),
+        np.concatenate([places, offsets + blocks * size]),
         np.concatenate([values, rest[rest_rows, offsets]]),
     )
 
 
 def _by_partition(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
-    """`_by_blocks` where there are too few blocks: by the k-th highest score itself."""
+    """`_find` by the k-th highest score itself, for lists that are long beside the catalogue."""
     columns = scores.shape[1]
     kept = scores > -np.inf
     if k < columns:

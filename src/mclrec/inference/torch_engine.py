@@ -11,15 +11,9 @@ from torch import Tensor
 from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
 from mclrec.evaluation.ranking import rows_per_chunk, top_items
-from mclrec.inference.engine import (
-    DenseQuery,
-    Engine,
-    ExactRanker,
-    Ranked,
-    Ranker,
-    ScoringEngine,
-    VectorEngine,
-)
+from mclrec.inference.engine import Engine, Ranker, ScoringEngine, VectorEngine
+from mclrec.inference.exact_ranker import ExactRanker
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable

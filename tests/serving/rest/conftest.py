@@ -22,7 +22,7 @@ from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import EvaluationError
 from mclrec.inference.catalogue import Catalogue
-from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
 from mclrec.inference.top_k import FloatArray
 from mclrec.models.sasrec import SASRec, SASRecConfig

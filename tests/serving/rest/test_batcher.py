@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.serving.rest.batcher import Batcher, Expired, QueueFull
 
 

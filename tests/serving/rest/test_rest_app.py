@@ -15,7 +15,7 @@ import pytest
 from tests.serving.rest.conftest import ITEMS, Counting, make_service
 
 from mclrec.errors import ModelFileError
-from mclrec.inference.engine import DenseQuery
+from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import Runtime
 from mclrec.serving.rest.middleware import Keys, Middleware
 from mclrec.serving.rest.model_store import ModelStore

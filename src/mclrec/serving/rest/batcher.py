@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.queries import DenseQuery, Ranked
 
 __all__ = ["Batcher", "Expired", "QueueFull"]
 

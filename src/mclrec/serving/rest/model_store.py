@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mclrec.errors import MclrecError, ModelFileError
-from mclrec.inference.engine import DenseQuery, Ranked
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
 from mclrec.serving.rest.batcher import Batcher
 from mclrec.serving.rest.settings import Settings

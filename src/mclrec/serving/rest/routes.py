@@ -16,8 +16,8 @@ from pydantic_core import to_json
 
 from mclrec.errors import EvaluationError, ModelFileError
 from mclrec.inference import queries
-from mclrec.inference.engine import DenseQuery, Ranked
 from mclrec.inference.explain import LeaveOneOut
+from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
 from mclrec.serving.rest.batcher import Expired, QueueFull

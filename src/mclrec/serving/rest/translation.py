@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mclrec.inference.engine import Ranked
 from mclrec.inference.explain import LeaveOneOut
-from mclrec.inference.queries import Query, Recommendation, Recommendations
+from mclrec.inference.queries import Query, Ranked, Recommendation, Recommendations
 from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest
 from mclrec.serving.rest.settings import Settings
 

@@ -1,0 +1,163 @@
+"""Exact ranking in NumPy: scores of the whole catalogue or of an allow-list, without what a query leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from mclrec.data.packed import IntArray
+from mclrec.inference.queries import NO_ITEMS, DenseQuery, Ranked
+from mclrec.inference.top_k import FloatArray, merge, top_k
+
+__all__ = ["ExactRanker", "rank_scores", "rows_at_once"]
+
+_SCORES = 3 * 2**18
+"""fp32 scores that are held at once: they stay in a processor's cache while the best are looked for."""
+
+_FEWEST_ROWS, _MOST_ROWS = 32, 1024
+"""Histories scored at once: with fewer, the vectors of a large catalogue are read too often."""
+
+_FEWEST_ITEMS = 4096
+"""Items scored at once where there are many histories: with fewer, calls cost more than products."""
+
+
+class ExactRanker:
+    """Compares query vectors with all items: the score is query . item + bias.
+
+    Args:
+        vectors: (V + 1, d) fp32, row i for item i; row 0 is never listed. May be memory-mapped.
+        biases: (V + 1,) fp32, or None for none.
+    """
+
+    def __init__(self, vectors: FloatArray, biases: FloatArray | None = None) -> None:
+        self.vectors, self.biases = vectors, biases
+        self.num_items = len(vectors) - 1
+
+    def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
+        """Find the best items, some queries and some of the catalogue at a time; implements `Ranker.rank`."""
+        lists: dict[int, Ranked] = {}
+        for rows, candidates in _by_candidates(queries, self.num_items):
+            group = [queries[row] for row in rows]
+            chunks = self._products(vectors[rows], candidates)
+            lists.update(zip(rows, _select(chunks, group, candidates), strict=True))
+        return [lists[row] for row in range(len(queries))]
+
+    def similar(self, item: int, query: DenseQuery) -> Ranked:
+        """Rank by cosine; implements `Engine.similar`."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # a vector of zeros is like none, and not listed
+            scores = (self.vectors @ self.vectors[item]) / (self._lengths * self._lengths[item])
+        scores[item] = -np.inf
+        return rank_scores(scores[None], [query])[0]
+
+    @cached_property
+    def _lengths(self) -> FloatArray:
+        """(V + 1,) Euclidean lengths of the vectors."""
+        lengths: FloatArray = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
+        return lengths
+
+    def _products(self, vectors: FloatArray, candidates: IntArray | None) -> Iterator[FloatArray]:
+        """Scores (B, some) of one part of the candidates after the other."""
+        count = self.num_items if candidates is None else len(candidates)
+        size = max(_FEWEST_ITEMS, _SCORES // max(len(vectors), 1))
+        for start in range(0, count, size):
+            stop = min(start + size, count)
+            # A slice where it can be: taking rows by their numbers copies them.
+            ids = slice(start + 1, stop + 1) if candidates is None else candidates[start:stop]
+            scores = vectors @ self.vectors[ids].T
+            if self.biases is not None:
+                scores += self.biases[ids]
+            yield scores
+
+
+def rank_scores(scores: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
+    """The best items of scores (B, V + 1) of the whole catalogue, which are not changed."""
+    lists: dict[int, Ranked] = {}
+    for rows, candidates in _by_candidates(queries, scores.shape[1] - 1):
+        ids = slice(1, None) if candidates is None else candidates
+        group = [queries[row] for row in rows]
+        lists.update(zip(rows, _select([scores[rows][:, ids]], group, candidates), strict=True))
+    return [lists[row] for row in range(len(queries))]
+
+
+def rows_at_once(items: int) -> int:
+    """How many histories are scored at once against so many items."""
+    return max(_FEWEST_ROWS, min(_MOST_ROWS, _SCORES // max(items, 1)))
+
+
+def _by_candidates(
+    queries: Sequence[DenseQuery], num_items: int
+) -> Iterator[tuple[list[int], IntArray | None]]:
+    """Rows that share their candidates, a bounded number at a time; the candidates are distinct and in order."""
+    groups: dict[int, list[int]] = {}
+    for row, query in enumerate(queries):
+        groups.setdefault(id(query.allowed), []).append(row)  # None is one object, too
+    for rows in groups.values():
+        allowed = queries[rows[0]].allowed
+        candidates = None if allowed is None else np.unique(allowed)
+        size = rows_at_once(num_items if candidates is None else len(candidates))
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size], candidates
+
+
+def _select(
+    chunks: Iterable[FloatArray], queries: Sequence[DenseQuery], candidates: IntArray | None
+) -> list[Ranked]:
+    """The best items by scores of the candidates, which come in chunks (B, some) and may be overwritten.
+
+    Args:
+        chunks: scores of one part of the candidates after the other.
+        queries: B.
+        candidates: dense ids in order; None for 1..V.
+    """
+    k = max(query.k for query in queries)
+    everywhere, rows, columns = _left_out(queries, candidates)
+    parts, start = [], 0
+    for scores in chunks:
+        stop = start + scores.shape[1]
+        here = (columns >= start) & (columns < stop)
+        scores[rows[here], columns[here] - start] = -np.inf
+        if len(everywhere):
+            scores[:, everywhere[(everywhere >= start) & (everywhere < stop)] - start] = -np.inf
+        places, values = top_k(scores, k)
+        parts.append((places + start, values))
+        start = stop
+    if not parts:
+        return [Ranked(NO_ITEMS, np.empty(0, np.float32)) for _ in queries]
+    places, scores = merge(parts, k)
+    items = places + 1 if candidates is None else candidates[places]
+    counts = (scores > -np.inf).sum(1).tolist()
+    return [
+        Ranked(items[row, : min(query.k, count)], scores[row, : min(query.k, count)])
+        for row, (query, count) in enumerate(zip(queries, counts, strict=True))
+    ]
+
+
+def _left_out(
+    queries: Sequence[DenseQuery], candidates: IntArray | None
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Columns of the scores that no row may list, and rows and columns of further scores that may not be listed."""
+    common, everywhere = queries[0].excluded, NO_ITEMS
+    if len(common) and all(query.excluded is common for query in queries):  # long, as a rule: looked up once
+        everywhere = _columns(common, candidates)[1]
+        lists = [NO_ITEMS if query.include_seen else query.history for query in queries]
+    else:
+        lists = [query.left_out for query in queries]
+    rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
+    items = lists[0] if len(lists) == 1 else np.concatenate(lists)
+    if candidates is None:
+        return everywhere, rows, items - 1
+    which, columns = _columns(items, candidates)
+    return everywhere, rows[which], columns
+
+
+def _columns(items: IntArray, candidates: IntArray | None) -> tuple[IntArray, IntArray]:
+    """Which of some dense ids are candidates, as places in ``items``, and where these are among the candidates."""
+    if candidates is None:
+        return np.arange(len(items)), items - 1
+    if not len(candidates):
+        return NO_ITEMS, NO_ITEMS
+    columns = np.minimum(np.searchsorted(candidates, items), len(candidates) - 1)
+    which = np.flatnonzero(candidates[columns] == items)
+    return which, columns[which]
