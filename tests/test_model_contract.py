@@ -1,4 +1,4 @@
-"""What every registered model must keep: the trainer, the evaluation and the predictor rely on nothing else."""
+"""What every registered model must keep: the trainer, the evaluation and the engines rely on nothing else."""
 
 from __future__ import annotations
 

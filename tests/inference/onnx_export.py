@@ -31,7 +31,7 @@ def save_run(directory: Path, name: str, settings: Mapping[str, Any] | None = No
     model_class = registry.model_class(name)
     known = model_class.config_type.model_fields
     sizes = {key: value for key, value in SIZES.items() if key in known}
-    config = model_class.config_type.model_validate(sizes | dict(settings or {}))
+    config = model_class.config_type.of_layers(sizes, settings or {})
     torch.manual_seed(seed)
     model = model_class(config, DATA.num_items, DATA.num_users)
     model.on_fit_start(DATA)

@@ -55,7 +55,7 @@ class Answer:
     """What every way to ask tells."""
 
     items: Pairs
-    unknown: Sequence[OutsideId]
+    unknown: tuple[OutsideId, ...]
     unknown_user: bool
     popular: bool
 
@@ -158,7 +158,9 @@ def test_the_options_are_kept(answers: list[Answer]) -> None:
         candidates = (everything if query.allow is None else everything & set(query.allow)) - left_out
         assert {item for item, _ in answer.items} <= candidates
         assert len(answer.items) == min(query.k, len(candidates))
-        assert answer.unknown == list(dict.fromkeys(item for item in query.history if item not in everything))
+        assert answer.unknown == tuple(
+            dict.fromkeys(item for item in query.history if item not in everything)
+        )
         assert answer.popular == (not everything & set(query.history))
 
 
@@ -204,7 +206,7 @@ async def over_http(run: Path, engine: EngineName) -> tuple[list[Answer], list[A
 
 def _answer(reply: dict[str, Any]) -> Answer:
     items = [(one["item"], one["score"]) for one in reply["items"]]
-    return Answer(items, reply["unknown"], reply["unknown_user"], reply["popular"])
+    return Answer(items, tuple(reply["unknown"]), reply["unknown_user"], reply["popular"])
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx"])

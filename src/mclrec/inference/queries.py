@@ -128,7 +128,7 @@ class Recommendations(list[Recommendation]):
         self,
         items: Iterable[Recommendation] = (),
         *,
-        unknown: Sequence[OutsideId] = (),
+        unknown: tuple[OutsideId, ...] = (),
         unknown_user: bool = False,
         popular: bool = False,
     ) -> None:

@@ -54,7 +54,7 @@ class DecodedQuery:
     """
 
     query: DenseQuery
-    unknown: Sequence[OutsideId] = ()
+    unknown: tuple[OutsideId, ...] = ()
     unknown_user: bool = False
 
 
@@ -99,7 +99,7 @@ class Runtime:
 
     def _decode(self, query: Query, known: Callable[[Sequence[OutsideId]], IntArray]) -> DecodedQuery:
         history = self.catalogue.items.dense_all(query.history)
-        unknown: Sequence[OutsideId] = ()
+        unknown: tuple[OutsideId, ...] = ()
         if not history.all():
             unknown = _distinct(item for item, dense in zip(query.history, history, strict=True) if not dense)
             history = history[history > 0]
@@ -146,8 +146,9 @@ class Runtime:
         return 0 if user is None or self.users is None else self.users.dense(user)
 
 
-def _distinct(items: Iterable[OutsideId]) -> list[OutsideId]:
-    return list(dict.fromkeys(items))
+def _distinct(items: Iterable[OutsideId]) -> tuple[OutsideId, ...]:
+    """The items, each once, in their order."""
+    return tuple(dict.fromkeys(items))
 
 
 def load_runtime(
