@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from tests.helpers import tiny_data, write_log
@@ -53,17 +55,50 @@ def target(tmp_path: Path) -> Path:
     return folder
 
 
-def python(target: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def python(target: Path, *words: str, cwd: Path, said: str = "") -> subprocess.CompletedProcess[str]:
     """A fresh interpreter that finds the installed packages."""
     paths = os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, *words],
+        input=said,
         capture_output=True,
         text=True,
         check=False,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": paths},
     )
+
+
+class Said(NamedTuple):
+    """What a command did: its exit status, and what it wrote."""
+
+    status: int
+    output: str
+    errors: str
+
+
+COMMANDS = """
+import contextlib, io, json, sys
+from mclrec.cli import main
+
+said = []
+for words in json.load(sys.stdin):
+    status, output, errors = 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            main(words)
+        except SystemExit as leaving:
+            status = leaving.code
+    said.append((status or 0, output.getvalue(), errors.getvalue()))
+json.dump(said, sys.stdout)
+"""
+
+
+def commands(target: Path, *lines: list[str], cwd: Path) -> list[Said]:
+    """Command lines, one after the other in a fresh interpreter, which is what takes time to start."""
+    found = python(target, "-c", COMMANDS, cwd=cwd, said=json.dumps(lines))
+    assert found.returncode == 0, found.stderr
+    return [Said(*said) for said in json.loads(found.stdout)]
 
 
 def test_model_and_data_are_known_by_name(target: Path, tmp_path: Path) -> None:
@@ -84,15 +119,22 @@ def test_model_and_data_are_known_by_name(target: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_line_knows_them(target: Path, tmp_path: Path) -> None:
-    words = ["-m", "mclrec", "train", "average-log", "--model", "average", *SMALL, "--out", "run", "-q"]
-    found = python(target, *words, cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    assert python(target, "-m", "mclrec", "evaluate", "run", cwd=tmp_path).returncode == 0
-    assert "average" in python(target, "-m", "mclrec", "models", cwd=tmp_path).stdout
-    assert "hidden_size" in python(target, "-m", "mclrec", "models", "average", cwd=tmp_path).stdout
-    assert "average-log" in python(target, "-m", "mclrec", "datasets", cwd=tmp_path).stdout
-    near = python(target, "-m", "mclrec", "train", "average-log", "--model", "averag", cwd=tmp_path)
-    assert "did you mean 'average'" in near.stderr
+    trained, measured, models, model, datasets, near = commands(
+        target,
+        ["train", "average-log", "--model", "average", *SMALL, "--out", "run", "-q"],
+        ["evaluate", "run"],
+        ["models"],
+        ["models", "average"],
+        ["datasets"],
+        ["train", "average-log", "--model", "averag"],
+        cwd=tmp_path,
+    )
+    assert (trained.status, measured.status) == (0, 0)
+    assert "average" in models.output
+    assert "hidden_size" in model.output
+    assert "average-log" in datasets.output
+    assert near.status != 0
+    assert "did you mean 'average'" in near.errors
 
 
 def test_help_does_not_look_for_packages(target: Path, tmp_path: Path) -> None:
@@ -111,21 +153,24 @@ def test_a_broken_package_is_one_warning_that_names_it(target: Path, tmp_path: P
     }
     files = {"broken_plugin.py": "raise RuntimeError('out of\\norder')\n", "silent_plugin.py": ""}
     install(target, "broken-package", files, points)
-    listed = python(target, "-m", "mclrec", "models", cwd=tmp_path)
-    assert listed.returncode == 0
-    assert "average" in listed.stdout
-    assert "Traceback" not in listed.stderr
-    told = [line for line in listed.stderr.splitlines() if "broken-package" in line]
+    listed, datasets, asked, others = commands(
+        target,
+        ["models"],
+        ["datasets"],
+        ["train", "average-log", "--model", "broken"],
+        ["train", "average-log", "--model", "average", *SMALL, "--out", "run", "-q"],
+        cwd=tmp_path,
+    )
+    assert listed.status == 0
+    assert "average" in listed.output
+    told = [line for line in listed.errors.splitlines() if "broken-package" in line]
     assert len(told) == 2
     assert "model 'broken' of broken-package: cannot use broken_plugin: RuntimeError: out of order" in told[0]
     assert "silent_plugin: it does not register that name" in told[1]
-    assert "lost" in python(target, "-m", "mclrec", "datasets", cwd=tmp_path).stderr
-    asked = python(target, "-m", "mclrec", "train", "average-log", "--model", "broken", cwd=tmp_path)
-    assert asked.returncode != 0
-    assert "Traceback" not in asked.stderr
-    assert "cannot use broken_plugin" in asked.stderr
-    others = ["-m", "mclrec", "train", "average-log", "--model", "average", *SMALL, "--out", "run", "-q"]
-    assert python(target, *others, cwd=tmp_path).stderr == ""
+    assert "lost" in datasets.errors
+    assert asked.status != 0
+    assert "cannot use broken_plugin" in asked.errors
+    assert (others.status, others.errors) == (0, "")
 
 
 def test_a_name_of_ours_cannot_be_taken(target: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from mclrec.data.sequences import SequenceData, Vocabulary
 
 ROOT = Path(__file__).parents[2]
-USERS, LENGTH, ITEMS = 80_000, 200, 500
-ALLOWED = 40 << 20
+USERS, LENGTH, ITEMS = 80_000, 300, 500
+ALLOWED = 60 << 20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits private memory alone on Linux only")
