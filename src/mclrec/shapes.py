@@ -1,4 +1,4 @@
-"""Sizes that come again: of what is packed, no two batches are alike.
+"""Rounding of sizes, so that few different shapes occur: no two packed batches are alike.
 
 Libraries compile a kernel for each shape of a product (oneDNN in bf16, above all), which takes longer than the product
 itself. Rounded up to one of few sizes, the shape is met again, and its kernel found.

@@ -1,1 +1,1 @@
-"""What a model is worth: protocols, exact ranks, metrics and their significance."""
+"""Evaluation: protocols, exact ranks, metrics and their significance."""

@@ -169,7 +169,7 @@ class Result:
 
     @property
     def num_targets(self) -> int:
-        """M."""
+        """Number of targets, M."""
         return len(self.ranks)
 
     def to_json(self) -> dict[str, Any]:

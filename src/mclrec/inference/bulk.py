@@ -35,7 +35,7 @@ _USERS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class BulkOptions:
-    """What all users of a bulk have in common.
+    """Options that all users of a bulk run share.
 
     Attributes:
         k: length of the lists.
@@ -52,7 +52,7 @@ class BulkOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Bulk:
-    """Who recommends what to whom."""
+    """A bulk run: the runtime, the users and the options."""
 
     runtime: Runtime
     data: SequenceData
@@ -208,7 +208,7 @@ _Writer = Callable[[Path, pa.Schema, Iterable[pa.Table]], None]
 
 
 def check_format(out: Path) -> _Writer:
-    """What writes a file of the format that its name ends with.
+    """Return the writer for the format that the ending of a file's name says.
 
     Raises:
         ConfigError: there is no such format.
@@ -226,7 +226,7 @@ def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) ->
 
 
 def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """With a header; ids are quoted where they need it."""
+    """Write CSV with a header; ids are quoted where they need it."""
     from pyarrow import csv
 
     options = csv.WriteOptions(quoting_style="needed")
@@ -236,7 +236,7 @@ def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> Non
 
 
 def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:  # noqa: ARG001 - as the others
-    """One object a line, UTF-8."""
+    """Write one JSON object a line, in UTF-8."""
     with path.open("w", encoding="utf-8") as file:
         for table in tables:
             # By way of text, which has no more digits than a score of single precision needs.
@@ -252,7 +252,7 @@ _WRITERS: dict[str, _Writer] = {".parquet": _write_parquet, ".csv": _write_csv, 
 
 @contextmanager
 def _progress(users: int) -> Iterator[Callable[[int], None]]:
-    """Yield what moves a progress bar on, which is shown on a terminal only."""
+    """Yield a function that advances a progress bar, which is shown on a terminal only."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -39,7 +39,7 @@ _LIKELY = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What a search gave.
+    """Result of a search.
 
     Attributes:
         items: places in the list of names, best first.

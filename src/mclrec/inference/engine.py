@@ -31,11 +31,11 @@ class Engine(Protocol):
 
     @property
     def num_items(self) -> int:
-        """V."""
+        """Number of items, V."""
 
     @property
     def max_length(self) -> int:
-        """n, the newest items of a history that the model reads."""
+        """Maximum length n: how many of the newest items of a history the model reads."""
 
     def answer(self, queries: Sequence[DenseQuery]) -> list[Ranked]:
         """One list a query, in their order, whatever mix of lengths, k and constraints they are."""
@@ -104,12 +104,12 @@ class VectorEngine:
 
     @property
     def num_items(self) -> int:
-        """V."""
+        """Number of items, V."""
         return self._exact.num_items
 
     @property
     def max_length(self) -> int:
-        """n, the newest items of a history that the model reads."""
+        """Maximum length n: how many of the newest items of a history the model reads."""
         return self._max_length
 
     def answer(self, queries: Sequence[DenseQuery]) -> list[Ranked]:
@@ -153,12 +153,12 @@ class ScoringEngine:
 
     @property
     def num_items(self) -> int:
-        """V."""
+        """Number of items, V."""
         return len(self._counts) - 1
 
     @property
     def max_length(self) -> int:
-        """n, the newest items of a history that the model reads."""
+        """Maximum length n: how many of the newest items of a history the model reads."""
         return self._max_length
 
     def answer(self, queries: Sequence[DenseQuery]) -> list[Ranked]:

@@ -60,7 +60,7 @@ _USERS = 8192  # encoded at once for the users' vectors
 
 @dataclass(frozen=True, slots=True)
 class OnnxReport:
-    """What an export to ONNX gave.
+    """Result of an export to ONNX.
 
     Attributes:
         directory: where it is.
@@ -308,7 +308,7 @@ def _furthest(found: FloatArray, wanted: FloatArray) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on its own insides."""
+    """Silence the exporter's log messages."""
     import logging
 
     logger = logging.getLogger("torch.onnx")

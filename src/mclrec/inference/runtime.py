@@ -79,7 +79,7 @@ class Runtime:
     checksum: str = ""
 
     def decode(self, queries: Iterable[Query]) -> list[DecodedQuery]:
-        """Look the ids of queries up.
+        """Decode queries: look their ids up.
 
         Unknown items of a history are skipped and reported, an unknown user is answered from the history alone and
         reported; unknown ids in ``exclude`` and ``allow`` change nothing.

@@ -23,7 +23,7 @@ __all__ = ["DeviceRanker", "item_vectors", "torch_engine"]
 
 
 def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Engine:
-    """What answers by a loaded model.
+    """Make the engine of a loaded model.
 
     Args:
         loaded: a model on ``device``.

@@ -1,1 +1,1 @@
-"""What makes a model good: phases, updates, early stopping, checkpoints."""
+"""Training: phases, updates, early stopping, checkpoints."""

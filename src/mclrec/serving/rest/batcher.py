@@ -108,7 +108,7 @@ class Batcher:
         return answers, max((entry.batch for entry in entries), default=0)
 
     def _leave(self, entry: _Entry) -> None:
-        """Nobody waits for these any more: they give their room in the queue back."""
+        """Withdraw queries that nobody waits for any more; they give their room in the queue back."""
         if not entry.answers.cancel() and not entry.answers.cancelled():
             entry.answers.exception()  # seen, even if an earlier part had failed before
         if not entry.batch:

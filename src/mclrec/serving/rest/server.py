@@ -190,7 +190,7 @@ class _Server(uvicorn.Server):
         self._start(self._finish())
 
     async def _finish(self) -> None:
-        """Refuse politely for a while, so that a balancer and kept connections learn of it; then close."""
+        """Refuse new requests for a while, so that load balancers and kept connections notice; then close."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._drain
         while loop.time() < until or self._middleware.in_flight:
@@ -217,7 +217,7 @@ _SLOW = (
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol, patient for the times that the settings of the application say."""
+    """Uvicorn's HTTP protocol with timeouts for heads and bodies, as the settings say."""
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
@@ -225,27 +225,27 @@ class PatientProtocol(HttpToolsProtocol):
         self._patience: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Start the timeout of the first head."""
         super().connection_made(transport)
         self._wait(self._settings.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timeout."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Wait for the head."""
+        """Start the timeout of a head."""
         self._wait(self._settings.header_timeout)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Wait for the body, a little longer than routes that read it: these say so in their own way."""
+        """Start the timeout of a body, a little longer than that of the routes, which answer 408 themselves."""
         self._wait(self._settings.body_timeout + 1)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Wait no more."""
+        """Stop the timeout."""
         self._stop_waiting()
         super().on_message_complete()
 

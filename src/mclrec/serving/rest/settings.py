@@ -1,4 +1,4 @@
-"""What the service allows: sizes, times, numbers."""
+"""Limits of the service: sizes, times, numbers."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Metrics:
     def watch(
         self, queue: Callable[[], int], connections: Callable[[], int], in_flight: Callable[[], int]
     ) -> None:
-        """Say where these numbers are found when they are asked for."""
+        """Register the functions that return the current values of the gauges."""
         self.queue.set_function(queue)
         self.connections.set_function(connections)
         self.in_flight.set_function(in_flight)
@@ -89,7 +89,7 @@ class Metrics:
             self.errors.labels(str(status)).inc()
 
     def text(self) -> bytes:
-        """The exposition format."""
+        """All metrics in Prometheus' exposition format."""
         return generate_latest(self.registry)
 
 
