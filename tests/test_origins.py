@@ -80,7 +80,7 @@ def test_trained_evaluated_reported_and_compared(
     monkeypatch.chdir(tmp_path)
     data = source(tmp_path)
     run = mclrec.train(data, "sasrec", out=tmp_path / "run", **SMALL)
-    rival = mclrec.train(data, "markov", out=tmp_path / "rival", progress=False)
+    baseline = mclrec.train(data, "markov", out=tmp_path / "baseline", progress=False)
     place = COMMANDS[source.__name__].format(folder=tmp_path)
     assert run.info.command.startswith(f"mclrec train {place} --model sasrec")
     assert run.info.command in (run.directory / "README.md").read_text(encoding="utf-8")
@@ -97,8 +97,8 @@ def test_trained_evaluated_reported_and_compared(
     given = {"data": data} if in_memory else {}
     for which in (run, run.directory, str(run.directory)):
         assert mclrec.evaluate(which, **given).metrics == run.metrics["U"]
-    assert [row.label for row in mclrec.compare([rival, run])] == ["markov", "sasrec"]
-    page = mclrec.write_report(rival, run).read_text(encoding="utf-8")
+    assert [row.label for row in mclrec.compare([baseline, run])] == ["markov", "sasrec"]
+    page = mclrec.write_report(baseline, run).read_text(encoding="utf-8")
     assert run.info.command in page.replace("&#39;", "'")
     assert ("came from memory" in page) == in_memory
 

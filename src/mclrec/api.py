@@ -83,7 +83,7 @@ def train(
         split: ``leave-one-out`` or ``time``.
         progress: whether to show progress bars.
         track: ``tensorboard`` to write its curves into the run, beside the history.
-        shard_items: whether the processes that torchrun started share out the rows of the item table.
+        shard_items: whether the processes that torchrun started shard the item table by rows.
         settings: any setting of the model or of the training, such as ``beta=0.05`` or ``lambda_=0.1``.
 
     Returns:

@@ -47,10 +47,10 @@ def test_sequences_have_a_target_after_each_of_the_last_positions(
 ) -> None:
     examples = sequences(make(rows), max_length)
     users = [user for user, row in enumerate(rows) if len(row) >= 2]
-    stretches = [rows[user][-max_length - 1 :] for user in users]
+    spans = [rows[user][-max_length - 1 :] for user in users]
     assert examples.at(every(examples)).users.tolist() == users
-    assert examples.inputs(every(examples)).tolist() == [stretch[:-1] for stretch in stretches]
-    targets = [item for stretch in stretches for item in stretch[1:]]
+    assert examples.inputs(every(examples)).tolist() == [span[:-1] for span in spans]
+    targets = [item for span in spans for item in span[1:]]
     assert examples.targets(every(examples)).tolist() == targets
     assert examples.num_targets == len(targets)
 

@@ -36,8 +36,8 @@ def test_shape_and_never_one_of_the_users_own(
     drawn = draw(examples, chosen.tolist(), per_target, seed)
     targets = examples.targets(chosen)
     assert drawn.shape == (targets.shape if per_target == 1 else (*targets.shape, per_target))
-    stretches = examples.at(chosen)
-    users = np.repeat(stretches.users, stretches.lengths if whole else 1)
+    spans = examples.at(chosen)
+    users = np.repeat(spans.users, spans.lengths if whole else 1)
     assert drawn.min() >= 1
     assert drawn.max() <= ITEMS
     for user, items in zip(users, drawn.reshape(len(targets), -1), strict=True):

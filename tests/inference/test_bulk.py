@@ -43,13 +43,13 @@ def save(directory: Path, data: SequenceData) -> Path:
     return directory
 
 
-def interrupt(model: Model, out: Path, stretches: int) -> None:
-    """Fail as a full disk would, once so many stretches are written."""
+def interrupt(model: Model, out: Path, blocks: int) -> None:
+    """Fail as a full disk would, once so many blocks are written."""
     real, calls = bulk._table, []
 
     def table(*args: Any) -> Any:
         calls.append(1)
-        if len(calls) > stretches:
+        if len(calls) > blocks:
             raise OSError("no space left")
         return real(*args)
 

@@ -75,9 +75,9 @@ def test_another_prefix_with_the_same_target(rows: list[list[int]], whole: bool)
     found = SameTarget(max_length)(examples, chosen, np.random.default_rng(0)).tolist()
     every = [(row, end) for row in range(len(rows)) for end in range(1, len(rows[row]))]
     for number, history in enumerate(found):
-        stretches = examples.at(np.array([number]))
-        user = int(stretches.users[0])
-        end = int(stretches.ends[0] - data.offsets[user])
+        spans = examples.at(np.array([number]))
+        user = int(spans.users[0])
+        end = int(spans.ends[0] - data.offsets[user])
         others = [
             rows[row][max(0, place - max_length) : place]
             for row, place in every

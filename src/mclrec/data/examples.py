@@ -80,9 +80,9 @@ class Examples:
         return self.data.items[self.at(rows).ends].astype(np.int64)
 
     def _cut(self, rows: IntArray, shift: int) -> Packed:
-        stretches = self.at(rows)
-        lengths = stretches.lengths
-        items = self.data.items[ranges(stretches.starts + shift, lengths)].astype(np.int64)
+        spans = self.at(rows)
+        lengths = spans.lengths
+        items = self.data.items[ranges(spans.starts + shift, lengths)].astype(np.int64)
         return Packed(items, np.concatenate([[0], np.cumsum(lengths)]))
 
 

@@ -60,9 +60,9 @@ class UniformNegatives:
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:
         """Draw (targets,) ids, or (targets, per_target) where more than one is drawn for each."""
-        stretches = examples.at(rows)
-        per_example = stretches.lengths if examples.every_position else 1
-        users = np.repeat(np.repeat(stretches.users, per_example), self.per_target)
+        spans = examples.at(rows)
+        per_example = spans.lengths if examples.every_position else 1
+        users = np.repeat(np.repeat(spans.users, per_example), self.per_target)
         drawn = self.for_users(examples.data, users, rng)
         return drawn if self.per_target == 1 else drawn.reshape(-1, self.per_target)
 

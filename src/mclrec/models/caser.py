@@ -55,9 +55,9 @@ class _Windows:
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> Batch:
         """Collate one batch."""
         batch = self.next_item(examples, rows, rng)
-        data, stretches = examples.data, examples.at(rows)
-        places = stretches.ends[:, None] + np.arange(self.targets)
-        there = places < data.offsets[stretches.users + 1][:, None]
+        data, spans = examples.data, examples.at(rows)
+        places = spans.ends[:, None] + np.arange(self.targets)
+        there = places < data.offsets[spans.users + 1][:, None]
         items = np.where(there, data.items[np.minimum(places, len(data.items) - 1)], 0).astype(np.int64)
         return replace(batch, targets=torch.from_numpy(items), count=float(np.count_nonzero(there)))
 
