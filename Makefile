@@ -61,7 +61,7 @@ test-onnx: $(VENV)/.has-test $(ONNX_VENV)/.has-onnx ## answer by an export in an
 
 .PHONY: test-spark
 test-spark: .venv-spark/.has-spark ## run the tests of preparation on Spark, in an environment of its own; needs Java 17
-	.venv-spark/bin/python -m pytest -m spark tests/data/test_engines.py $(ARGS)
+	.venv-spark/bin/python -m pytest -m spark tests/data/test_backends.py $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules

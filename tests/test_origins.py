@@ -135,7 +135,7 @@ def test_tune_and_reproduce_take_frames(tmp_path: Path, monkeypatch: pytest.Monk
     [
         "import mclrec; print(type(mclrec.models()).__name__)",
         "import mclrec.models.mclrec; import mclrec; print(type(mclrec.models()).__name__)",
-        "import mclrec; mclrec.models(); import mclrec.models.mclrec; print(type(mclrec.models()).__name__)",
+        "import mclrec; mclrec.models(); import mclrec.models.registry; print(type(mclrec.models()).__name__)",
         "from mclrec import models; import mclrec.models.registry; print(type(models()).__name__)",
         "from mclrec.models import registry; from mclrec import models; print(type(models()).__name__)",
     ],

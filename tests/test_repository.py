@@ -55,3 +55,15 @@ def test_make_installs_extras_that_exist() -> None:
     lines = re.findall(r"^EXTRAS_\w+ := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert lines
     assert {extra for line in lines for extra in line.split(",")} <= set(EXTRAS)
+
+
+def test_make_and_the_pages_name_files_that_exist() -> None:
+    pages = [
+        ROOT / "Makefile",
+        ROOT / ".ci" / "run",
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
+    for page in pages:
+        named = re.findall(r"\b(?:tests|scripts|benchmarks)/[\w/]+\.py", page.read_text(encoding="utf-8"))
+        assert [name for name in named if not (ROOT / name).exists()] == [], page
