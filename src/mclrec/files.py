@@ -22,6 +22,7 @@ __all__ = [
     "parse_json",
     "read_json",
     "remove_leftovers",
+    "replaceable_file",
     "sha256_file",
     "write_json",
     "write_text",
@@ -38,7 +39,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: ``path`` exists and is no regular file, such as a folder, a device or a pipe, or the disk is full.
     """
-    target = _replaceable_file(path)
+    target = replaceable_file(path)
     with _told_where(path):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _unused_name(target)
@@ -54,8 +55,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _replaceable_file(path: Path) -> Path:
-    """The file that a write to ``path`` makes or replaces, links followed."""
+def replaceable_file(path: Path) -> Path:
+    """The file that a write to ``path`` makes or replaces, links followed.
+
+    Raises:
+        OutputError: ``path`` exists and is no regular file.
+    """
     target = path.resolve() if path.is_symlink() else path
     if target.is_dir():
         raise OutputError(f"{path}: is a folder, and a file is to be written; name a file")

@@ -16,7 +16,7 @@ from filelock import FileLock
 from tests.helpers import tiny_data, write_log
 
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, OutputError
 from mclrec.inference import bulk
 from mclrec.inference.model import Model
 from mclrec.models import registry
@@ -102,8 +102,29 @@ def test_another_batch_is_refused(changed: str, tmp_path: Path, run: Path) -> No
 def test_one_process_at_a_time(tmp_path: Path, run: Path) -> None:
     parts = tmp_path / "recs.parquet.parts"
     parts.mkdir()
+    (parts / "state.json").write_text("{}")
     with FileLock(parts / ".lock"), pytest.raises(ConfigError, match="another process is writing there"):
         Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3)
+    assert sorted(path.name for path in parts.iterdir()) == [".lock", "state.json"], (
+        "what the other process has"
+    )
+
+
+def test_the_log_itself_and_what_is_no_file_are_not_replaced(tmp_path: Path, run: Path) -> None:
+    log = write_log(tmp_path / "log.csv", DATA)
+    before = log.read_bytes()
+    (tmp_path / "link.csv").symlink_to(log)
+    os.mkfifo(tmp_path / "pipe.csv")
+    model = Model.load(run)
+    for out, message in (
+        ("log.csv", "is the log"),
+        ("link.csv", "is the log"),
+        ("pipe.csv", "is a device or a pipe"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            model.recommend_file(log, tmp_path / out, 3)
+    assert log.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "log.csv", "pipe.csv", "run"]
 
 
 PROGRAM = """

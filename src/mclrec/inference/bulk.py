@@ -115,18 +115,30 @@ def _known_ids(items: Vocabulary, outside: Sequence[OutsideId]) -> IntArray:
 
 @contextmanager
 def _parts(folder: Path, bulk: _Bulk) -> Iterator[Path]:
-    """Yield the folder of the blocks; it goes when all is done, or if nothing was."""
+    """Yield the folder of the blocks; it goes when all is done, or if nothing was.
+
+    Only who holds its lock removes anything.
+
+    Raises:
+        ConfigError: another process holds it, or the blocks that are there are of another call.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            _begin(folder, bulk)
-            yield folder
+            if not (folder / ".lock").exists():  # another process has removed the folder in between
+                raise Timeout(str(folder / ".lock"))
+            try:
+                _begin(folder, bulk)
+                yield folder
+            except BaseException:
+                if not any(folder.glob("*.parquet")):
+                    shutil.rmtree(folder)
+                raise
             shutil.rmtree(folder)
     except Timeout:
-        raise ConfigError(f"{folder}: another process is writing there; wait for it") from None
-    finally:
-        if folder.exists() and not any(folder.glob("*.parquet")):
-            shutil.rmtree(folder)
+        raise ConfigError(
+            f"{folder}: another process is writing there; wait until it has ended, or give another file"
+        ) from None
 
 
 def _begin(folder: Path, bulk: _Bulk) -> None:

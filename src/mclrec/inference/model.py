@@ -12,7 +12,8 @@ import numpy as np
 
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary, is_saved
-from mclrec.errors import EvaluationError, MclrecWarning
+from mclrec.errors import EvaluationError, MclrecWarning, OutputError
+from mclrec.files import replaceable_file
 from mclrec.inference.bulk import BulkOptions, check_format, recommend_users
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Recommendations
@@ -273,11 +274,13 @@ class Model:
 
         Raises:
             ConfigError: other recommendations of that name are unfinished, or the format is unknown.
+            OutputError: ``out`` is the log itself, or no regular file.
             DataError: the log cannot be read.
             EvaluationError: k is not between 1 and the number of items.
         """
         _check_k(k, len(self.items))
         check_format(Path(out))
+        _check_out(users, Path(out))
         data = _read_users(users, columns)
         options = BulkOptions(k, tuple(exclude), None if allow is None else tuple(allow), include_seen)
         empty, unknown = recommend_users(self._runtime, data, Path(out), options)
@@ -298,6 +301,17 @@ class Model:
         empty = sum(answer.popular for answer in answers)
         _warn((answer.unknown for answer in answers), empty, stacklevel=4)
         return RecommendationBatch(answers)
+
+
+def _check_out(users: Any, out: Path) -> None:
+    """Refuse, before the work, a file that must not be replaced.
+
+    Raises:
+        OutputError: it is the log of the users, or no regular file.
+    """
+    target = replaceable_file(out)
+    if isinstance(users, str | Path) and target.exists() and Path(users).exists() and target.samefile(users):
+        raise OutputError(f"{out}: is the log of the users; give another file for the recommendations")
 
 
 def _read_users(users: Any, columns: Columns | None) -> SequenceData:
