@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mclrec.data.datasets import is_dataset
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
+from mclrec.recipes import parse_setting, resolve
 from scripts.publish import publish_campaign, with_table
 from scripts.results_page import page, reproduce_command, summary
 
@@ -68,3 +71,23 @@ def test_a_campaign_is_published_but_for_targets_that_are_not_done(
     [run] = json.loads(path.read_text(encoding="utf-8"))["runs"].values()
     assert run["command"].startswith("mclrec train complete-journey --model markov")
     assert "runs of figure4 are not done" in capsys.readouterr().err
+
+
+def published() -> list[dict[str, Any]]:
+    """The record of each published run, those of campaigns too."""
+    campaigns = [
+        json.loads(path.read_text()) for path in sorted((ROOT / "results" / "campaigns").glob("*.json"))
+    ]
+    runs = [json.loads(path.read_text()) for path in FILES]
+    return runs + [run for campaign in campaigns for run in campaign["runs"].values()]
+
+
+@pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
+def test_a_published_command_still_trains_by_the_published_settings(record: dict[str, Any]) -> None:
+    words = shlex.split(record["command"], comments=True)
+    given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
+    changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
+    recipe = resolve(given["--model"], words[2], given.get("--recipe"), changes)
+    now = recipe.config.model_dump(mode="json", by_alias=True)
+    saved = record.get("config", {})
+    assert {key: now[key] for key in now if key in saved} == {key: saved[key] for key in now if key in saved}
