@@ -74,6 +74,11 @@ class Vocabulary:
         """Dense ids of many outside ids, 0 where unknown."""
         return np.array([self.dense(value) for value in outside], dtype=np.int64)
 
+    def dense_known(self, outside: Iterable[OutsideId]) -> IntArray:
+        """Dense ids of those outside ids that are known."""
+        dense = self.dense_all(outside)
+        return dense[dense > 0]
+
     def take(self, places: IntArray) -> Vocabulary:
         """The ids at some places, counted from 0, in their order."""
         return Vocabulary(self._ids.take(pa.array(places)))

@@ -99,18 +99,14 @@ def recommend_users(
 def _queries(bulk: _Bulk, rows: IntArray, histories: Packed) -> Iterator[DenseQuery]:
     """One query for each of consecutive user rows; all share the lists."""
     runtime, options = bulk.runtime, bulk.options
-    excluded = _known_ids(runtime.catalogue.items, options.exclude)
-    allowed = None if options.allow is None else _known_ids(runtime.catalogue.items, options.allow)
+    items = runtime.catalogue.items
+    excluded = items.dense_known(options.exclude)
+    allowed = None if options.allow is None else items.dense_known(options.allow)
     users = np.zeros(len(rows), dtype=np.int64)
     if runtime.users is not None:
         users = runtime.users.dense_all(bulk.data.user_ids.take(rows))
     for row, user in enumerate(users.tolist()):
         yield DenseQuery(histories[row], options.k, user, excluded, allowed, options.include_seen)
-
-
-def _known_ids(items: Vocabulary, outside: Sequence[OutsideId]) -> IntArray:
-    dense = items.dense_all(outside)
-    return dense[dense > 0]
 
 
 @contextmanager

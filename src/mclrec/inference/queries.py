@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -112,7 +113,42 @@ class Recommendation(NamedTuple):
     score: float
 
 
-class Recommendations(list[Recommendation]):
+class _Framed(ABC):
+    """Base of answers that become data frames, with the columns of their Arrow table."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def to_arrow(self) -> pa.Table:
+        """The answer as an Arrow table."""
+
+    def to_pandas(self) -> Any:
+        """The columns of `to_arrow` as a pandas data frame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return self._to_frame("pandas")
+
+    def to_polars(self) -> Any:
+        """The columns of `to_arrow` as a Polars data frame.
+
+        Raises:
+            ConfigError: Polars is not installed.
+        """
+        return self._to_frame("polars")
+
+    def _to_frame(self, library: str) -> Any:
+        """The table in another library's form; narwhals asks for it, so that it is no dependency of this package."""
+        import narwhals
+
+        try:
+            return getattr(narwhals.from_native(self.to_arrow(), eager_only=True), f"to_{library}")()
+        except ModuleNotFoundError:
+            raise ConfigError(f"{library} is not installed: pip install {library}") from None
+
+
+class Recommendations(_Framed, list[Recommendation]):
     """A list of recommended items, best first, that says what of its query was unknown.
 
     Args:
@@ -139,24 +175,8 @@ class Recommendations(list[Recommendation]):
         """Columns rank (from 1), item and score as an Arrow table."""
         return RecommendationBatch([self]).to_arrow().drop_columns(["query"])
 
-    def to_pandas(self) -> Any:
-        """Columns rank (from 1), item and score as a pandas data frame.
 
-        Raises:
-            ConfigError: pandas is not installed.
-        """
-        return _to_frame(self.to_arrow(), "pandas")
-
-    def to_polars(self) -> Any:
-        """Columns rank (from 1), item and score as a Polars data frame.
-
-        Raises:
-            ConfigError: Polars is not installed.
-        """
-        return _to_frame(self.to_arrow(), "polars")
-
-
-class RecommendationBatch(list[Recommendations]):
+class RecommendationBatch(_Framed, list[Recommendations]):
     """Lists of recommended items, one for each query, in the order of the queries."""
 
     __slots__ = ()
@@ -175,22 +195,6 @@ class RecommendationBatch(list[Recommendations]):
                 "score": pa.array(scores, pa.float32()),
             }
         )
-
-    def to_pandas(self) -> Any:
-        """Columns query (from 0), rank (from 1), item and score as a pandas data frame.
-
-        Raises:
-            ConfigError: pandas is not installed.
-        """
-        return _to_frame(self.to_arrow(), "pandas")
-
-    def to_polars(self) -> Any:
-        """Columns query (from 0), rank (from 1), item and score as a Polars data frame.
-
-        Raises:
-            ConfigError: Polars is not installed.
-        """
-        return _to_frame(self.to_arrow(), "polars")
 
 
 class Reason(NamedTuple):
@@ -220,13 +224,3 @@ class Explanation(NamedTuple):
     item: OutsideId
     score: float
     because: list[Reason]
-
-
-def _to_frame(table: pa.Table, library: str) -> Any:
-    """The table in another library's form; narwhals asks for it, so that it is no dependency of this package."""
-    import narwhals
-
-    try:
-        return getattr(narwhals.from_native(table, eager_only=True), f"to_{library}")()
-    except ModuleNotFoundError:
-        raise ConfigError(f"{library} is not installed: pip install {library}") from None

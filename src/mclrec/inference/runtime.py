@@ -91,8 +91,7 @@ class Runtime:
             if not len(items):
                 return NO_ITEMS
             if id(items) not in lists:
-                dense = self.catalogue.items.dense_all(items)
-                lists[id(items)] = items, dense[dense > 0]
+                lists[id(items)] = items, self.catalogue.items.dense_known(items)
             return lists[id(items)][1]
 
         return [self._decode(query, known) for query in queries]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -58,11 +58,6 @@ class Recommender(nn.Module, ABC):
     def scores(self, histories: Histories) -> Tensor:
         """(B, V + 1) fp32 scores of all items; column 0, the padding id, means nothing and is never ranked."""
 
-    def scores_by_parts(self, histories: Histories, rows: int) -> Iterator[Tensor]:
-        """Score ``rows`` histories after the other: scores take more memory than encoding."""
-        for start in range(0, len(histories), rows):
-            yield self.scores(histories.part(start, min(start + rows, len(histories))))
-
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
         """(B,) rank of one item a history among all items; see `mclrec.models.item_table.ranks_among`.
 
@@ -73,13 +68,14 @@ class Recommender(nn.Module, ABC):
             rows: histories that are scored at a time.
         """
         ranks = torch.empty(len(histories), dtype=torch.int64)
-        for number, scores in enumerate(self.scores_by_parts(histories, rows)):
+        for start in range(0, len(histories), rows):
+            scores = self.scores(histories.part(start, min(start + rows, len(histories))))
             if scores.shape[1:] != (self.num_items + 1,):
                 raise EvaluationError(
                     f"{type(self).__name__}.scores returned {tuple(scores.shape)}, "
                     f"not (B, V + 1) = {(len(scores), self.num_items + 1)}"
                 )
-            part = slice(number * rows, number * rows + len(scores))
+            part = slice(start, start + len(scores))
             candidates = scores.float()
             if excluded is not None:
                 candidates = exclude(candidates, excluded.take(np.arange(part.start, part.stop)))
@@ -158,9 +154,3 @@ class VectorRecommender(Recommender):
         if not len(histories) and not self.supports_sharding:
             return torch.empty(0, dtype=torch.int64)
         return self.items().ranks(self.query_vectors(histories), items, excluded, rows)
-
-    def scores_by_parts(self, histories: Histories, rows: int) -> Iterator[Tensor]:
-        """Score some histories after the other, all encoded at once; overrides `Recommender.scores_by_parts`."""
-        items = self.items()
-        for queries in self.query_vectors(histories).split(rows):
-            yield items.scores(queries)
