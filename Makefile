@@ -12,6 +12,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 TORCH_INDEX ?=
 ARGS ?=
+SECONDS ?= 600
+SEED := $(or $(SEED),$(shell date +%s))
 RUN ?= runs/demo/mclrec
 
 VENV := .venv
@@ -35,7 +37,7 @@ serve-demo: $(VENV)/.has-serve ## serve the model of make demo at http://127.0.0
 
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not onnx and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not onnx and not browser and not attack" $(ARGS)
 
 .PHONY: test-browser
 test-browser: $(VENV)/.has-browser ## test the service's page in Chromium (Debian: apt-get install chromium)
@@ -52,6 +54,10 @@ test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their 
 .PHONY: test-abuse
 test-abuse: $(VENV)/.has-test ## what hostile and broken clients send to mclrec serve (2 minutes)
 	$(BIN)/python -m pytest tests/serving/rest/test_abuse.py $(ARGS)
+
+.PHONY: test-attack
+test-attack: $(VENV)/.has-test ## random and damaged files, tables, directories, signals and requests (10 minutes; SECONDS=180 SEED=7)
+	ATTACK_SECONDS=$(SECONDS) ATTACK_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m attack tests/attack $(ARGS)
 
 .PHONY: test-onnx
 test-onnx: $(VENV)/.has-test $(ONNX_VENV)/.has-onnx ## answer by an export in an environment that has no torch
