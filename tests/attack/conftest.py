@@ -7,7 +7,7 @@ test's share of the time is up. The seed and the number of the input that failed
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from tests.attack.inputs import SEED, Attack
@@ -41,7 +41,7 @@ def attack(request: pytest.FixtureRequest) -> Iterator[Attack]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say in the failure how the input is made again."""
     report = yield
     inputs = item.stash.get(ATTACK, None)
