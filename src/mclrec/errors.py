@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,18 +21,71 @@ __all__ = [
     "MclrecWarning",
     "ModelFileError",
     "OutputError",
+    "ResourceError",
     "TrainingError",
+    "bounded",
     "invalid_value",
+    "quoted",
     "unknown_name",
+    "visible",
 ]
+
+_LONGEST_MESSAGE = 300
+_LONGEST_PATH = 4096
+_LONGEST_VALUE = 60
+_LONGEST_LIST = 160
+_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+"""What a terminal obeys instead of showing it, what turns the direction of text, and bytes that are no UTF-8."""
 
 
 LOST_STATUS = 3
 """Exit status of a process that ends because another one of the same run has."""
 
 
+def visible(text: str) -> str:
+    r"""Text in which control characters and what is no UTF-8 are written as escapes, so that a terminal shows them.
+
+    >>> print(visible("\x1b[31mred"))
+    \x1b[31mred
+    """
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def quoted(value: object) -> str:
+    """A value for a message: its `repr`, of which a long one is cut in the middle.
+
+    >>> print(quoted("i1"), quoted("9" * 500))
+    'i1' '999999999999999999999999999...9999999999999999999999999999'
+    """
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = _LONGEST_VALUE
+    try:
+        text = visible(short.repr(value))
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 2 * _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}...{text[-20:]}"
+
+
+def bounded(message: str) -> str:
+    """A message that no value makes long: visible, two lines at most, 300 characters beside the path in front.
+
+    What is too long loses its middle: the beginning says what is wrong, the end what to do.
+    """
+    first, *others = (visible(line) for line in message.splitlines() or [""])
+    text = "\n".join([first, " ".join(others)] if others else [first])
+    place, colon, rest = text.partition(": ")
+    if "/" not in place or "\n" in place or len(place) > _LONGEST_PATH:
+        place, colon, rest = "", "", text
+    if len(rest) > _LONGEST_MESSAGE:
+        rest = f"{rest[: _LONGEST_MESSAGE - 125]} ... {rest[-120:]}"
+    return place + colon + rest
+
+
 class MclrecError(Exception):
     """Base of every error that is the input's fault; the command line prints it without a traceback."""
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(bounded(part) if isinstance(part, str) else part for part in parts))
 
 
 class DataError(MclrecError):
@@ -61,20 +116,32 @@ class OutputError(MclrecError):
     """A place that cannot be written: not a regular file or folder, or on a full disk."""
 
 
+class ResourceError(MclrecError):
+    """The machine has too little for it: memory, open files."""
+
+
 class MclrecWarning(UserWarning):
     """Something was skipped or replaced, and the result says so."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Message for a name that does not exist, with the nearest one that does.
 
     >>> unknown_name("model", "mclerc", ["mclrec", "sasrec"])
     "unknown model 'mclerc'; did you mean 'mclrec'? (known: mclrec, sasrec)"
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    near = get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})"
+    return f"unknown {kind} {quoted(name)}{hint} (known: {_listed(names) or 'none'})"
+
+
+def _listed(names: list[str]) -> str:
+    """Names with commas, as many as fit into a message."""
+    text = ", ".join(names)
+    if len(text) <= _LONGEST_LIST:
+        return text
+    return f"{text[:_LONGEST_LIST].rpartition(', ')[0]}, ... {len(names)} in all"
 
 
 def invalid_value(problem: ValidationError) -> str:
@@ -82,12 +149,12 @@ def invalid_value(problem: ValidationError) -> str:
     complaints = problem.errors(include_url=False, include_context=False)
     first = complaints[0]
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    key = ".".join(str(part) for part in first["loc"])
+    key = visible(".".join(str(part) for part in first["loc"])[:_LONGEST_VALUE])
     if first["type"] == "extra_forbidden":
         message = f"unknown key {key!r}"
     elif first["type"] == "missing":
         message = f"{key} is missing"
     elif key:
-        message = f"{key} = {first['input']!r}: {message}"
+        message = f"{key} = {quoted(first['input'])}: {message}"
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
     return " ".join(message.split()) + more
