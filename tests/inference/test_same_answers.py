@@ -313,8 +313,9 @@ def test_known_users_are_answered_with_their_own_vectors(name: str, tmp_path: Pa
     for engine in ("torch", "onnx"):
         model = Model.load(tmp_path / "run", engine=engine)
         answered = [
-            model.recommend(["item 001"], user=user) for user in ("user 001", "user 002", "nobody", None)
+            model.recommend(["item 001"], user=user)
+            for user in ("user 003", "user 002", "nobody", "user 001", None)
         ]
-        assert [found.unknown_user for found in answered] == [False, False, True, False]
-        assert answered[2] == answered[3]
+        assert [found.unknown_user for found in answered] == [False, False, True, True, False]
+        assert answered[2] == answered[3] == answered[4]  # training has not seen user 001
         assert len({tuple(found) for found in answered}) == 3

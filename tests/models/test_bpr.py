@@ -18,6 +18,7 @@ DATA = tiny_data()
 def model(**settings: Any) -> BPR:
     torch.manual_seed(0)
     made = BPR(BPRConfig.model_validate({"hidden_size": 4, **settings}), DATA.num_items, DATA.num_users)
+    made.on_fit_start(DATA)
     torch.nn.init.normal_(made.item_biases)
     return made
 

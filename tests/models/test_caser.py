@@ -20,6 +20,7 @@ def model(**settings: Any) -> Caser:
     torch.manual_seed(0)
     small = {"hidden_size": 4, "vertical": 2, "horizontal": 3, "dropout": 0, "max_length": 3}
     made = Caser(CaserConfig.model_validate(small | settings), DATA.num_items, DATA.num_users)
+    made.on_fit_start(DATA)
     torch.nn.init.normal_(made.item_biases)
     return made.double()
 

@@ -37,7 +37,7 @@ from mclrec.inference.runtime import model_card, model_version
 from mclrec.inference.top_k import FloatArray, top_k
 from mclrec.inference.torch_engine import item_vectors
 from mclrec.models.base import VectorRecommender
-from mclrec.models.directory import ITEMS, TENSORS, USERS, write_ids
+from mclrec.models.directory import ITEMS, TENSORS, USERS, write_ids, write_users
 from mclrec.models.storage import LoadedModel, load_model
 from mclrec.randomness import Stream, generator
 
@@ -101,7 +101,7 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
         _write_ranking(folder / RANKING, vectors, biases)
         write_ids(folder / ITEMS, loaded.items, count=pa.array(loaded.counts[1:], pa.int64()))
         if loaded.users is not None:
-            write_ids(folder / USERS, loaded.users)
+            write_users(folder / USERS, loaded.users, loaded.model.trained_users())
         difference, count = _compare(folder, model)
         built = None
         if index is not None:

@@ -25,7 +25,7 @@ from mclrec.inference.engine import Encoder
 from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, best_first
-from mclrec.models.directory import ITEMS, USERS, read_items, read_users
+from mclrec.models.directory import ITEMS, USERS, read_items, read_users, strangers_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -75,6 +75,7 @@ class Export:
         counts: (V + 1,) training counts.
         exact: the items' vectors, mapped into memory.
         users: outside ids of the users that have vectors; None for models that know no users.
+        strangers: dense ids of those of them that training has not seen.
         index: which index lies beside them, with its recall; None for none.
     """
 
@@ -87,6 +88,7 @@ class Export:
     counts: IntArray
     exact: ExactRanker
     users: Vocabulary | None = None
+    strangers: frozenset[int] = frozenset()
     index: Mapping[str, Any] | None = None
 
 
@@ -111,7 +113,10 @@ def read_export(directory: Path) -> Export:
     items, counts = read_items(directory / ITEMS, manifest["num_items"])
     biases = _array(directory / BIASES) if BIASES in manifest["files"] else None
     exact = ExactRanker(_array(directory / VECTORS), biases)
-    users = read_users(directory / USERS, manifest["num_users"]) if USERS in manifest["files"] else None
+    users, strangers = None, frozenset[int]()
+    if USERS in manifest["files"]:
+        users, trained = read_users(directory / USERS, manifest["num_users"])
+        strangers = strangers_of(trained)
     return Export(
         directory,
         manifest["card"],
@@ -122,6 +127,7 @@ def read_export(directory: Path) -> Export:
         counts,
         exact,
         users,
+        strangers,
         manifest.get("index"),
     )
 

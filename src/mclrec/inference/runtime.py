@@ -36,7 +36,7 @@ from mclrec.inference.queries import (
     Recommendation,
     Recommendations,
 )
-from mclrec.models.directory import TENSORS, read_config
+from mclrec.models.directory import TENSORS, read_config, strangers_of
 
 __all__ = ["DecodedQuery", "EngineName", "Runtime", "load_runtime", "model_card", "model_version"]
 
@@ -67,7 +67,8 @@ class Runtime:
         catalogue: dense ids to outside ids and back.
         card: what the model is: name, version, configuration, data, protocol, metrics, sizes, engine.
         version: name and a part of the checksum of the weights.
-        users: outside ids of the users that the model has vectors for; None for models that know no users.
+        users: outside ids of the users of its data; None for models that know no users.
+        strangers: dense ids of those of them that training has not seen; they are as unknown ones.
         checksum: of the weights: by it unfinished work is told from another model's.
     """
 
@@ -77,6 +78,7 @@ class Runtime:
     version: str
     users: Vocabulary | None = None
     checksum: str = ""
+    strangers: frozenset[int] = frozenset()
 
     def decode(self, queries: Iterable[Query]) -> list[DecodedQuery]:
         """Decode queries: look their ids up.
@@ -141,8 +143,9 @@ class Runtime:
         return self.encode(decoded, [self.engine.similar(item, decoded[0].query)])[0]
 
     def dense_user(self, user: OutsideId | None) -> int:
-        """Dense id of a user, 0 if it is None or unknown."""
-        return 0 if user is None or self.users is None else self.users.dense(user)
+        """Dense id of a user, 0 if it is None, unknown or without a trained vector."""
+        dense = 0 if user is None or self.users is None else self.users.dense(user)
+        return 0 if dense in self.strangers else dense
 
 
 def _distinct(items: Iterable[OutsideId]) -> tuple[OutsideId, ...]:
@@ -192,6 +195,7 @@ def load_runtime(
         str(export.card["version"]),
         export.users,
         export.weights,
+        export.strangers,
     )
 
 
@@ -262,6 +266,7 @@ def _by_torch(directory: Path, device: str) -> Runtime:
         str(card["version"]),
         loaded.users,
         weights,
+        strangers_of(loaded.model.trained_users()),
     )
 
 

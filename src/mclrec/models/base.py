@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -81,6 +82,10 @@ class Recommender(nn.Module, ABC):
                 candidates = exclude(candidates, excluded.take(np.arange(part.start, part.stop)))
             ranks[part] = ranks_among(candidates, items[part])
         return ranks
+
+    def trained_users(self) -> npt.NDArray[np.bool_]:
+        """(U,) whether training has seen each user; the others are answered as unknown ones. Empty without users."""
+        return np.ones(self.num_users, dtype=np.bool_)
 
     def layout(self, processes: Processes = SINGLE_PROCESS) -> ParameterLayout:
         """Where ``processes`` hold the parameters and buffers."""

@@ -4,14 +4,16 @@ Matrix factorisation that ignores order: a vector a user and one an item, and a 
 item is drawn that the user does not have, and the model learns to score it lower (section 4.1; algorithm 1).
 
 Departs from the paper in: Adam on batches of interactions, each of them once an epoch, instead of single steps on
-triples drawn with replacement; the L2 penalty is the recipe's ``weight_decay``. A user that training has not seen is
-the mean of the items of the history: the paper has no answer for them.
+triples drawn with replacement; the L2 penalty is the recipe's ``weight_decay``. A user without a training interaction
+is the mean of the items of the history: the paper has no answer for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -19,10 +21,12 @@ from torch import Tensor, nn
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import interactions
 from mclrec.data.negatives import UniformNegatives
+from mclrec.data.sequences import SequenceData
 from mclrec.losses.sampled import bpr
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update
+from mclrec.nn.trained_rows import TrainedRows
 
 __all__ = ["BPR", "BPRConfig"]
 
@@ -44,16 +48,24 @@ class BPR(VectorRecommender):
     config: BPRConfig
     needs_users = True
     item_tensors = ("item_vectors.weight", "item_biases")
-    user_tensors = ("user_vectors.weight",)
+    user_tensors = ("user_vectors.weight", "user_vectors.trained")
 
     def __init__(self, config: BPRConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self.max_length = config.max_length
-        self.user_vectors = nn.Embedding(num_users + 1, config.hidden_size, padding_idx=0)
+        self.user_vectors = TrainedRows(num_users, config.hidden_size)
         self.item_vectors = nn.Embedding(num_items + 1, config.hidden_size, padding_idx=0)
         self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
         for table in (self.user_vectors, self.item_vectors):
             nn.init.normal_(table.weight[1:], std=0.1)
+
+    def on_fit_start(self, data: SequenceData) -> None:
+        """Note the users that have an interaction."""
+        self.user_vectors.mark(np.flatnonzero(data.lengths) + 1)
+
+    def trained_users(self) -> npt.NDArray[np.bool_]:
+        """Users whose vector counts; implements `Recommender.trained_users`."""
+        return self.user_vectors.trained[1:].cpu().numpy()
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
@@ -70,7 +82,7 @@ class BPR(VectorRecommender):
         return {"rec": Term(bpr(positive, table.pair_scores(queries, batch.negatives)), batch.count)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
-        """(B, d) vectors of known users; of others, the mean over the items of their history."""
+        """(B, d) vectors of users that training has seen; of others, the mean over the items of their history."""
         offsets = histories.offsets.to(histories.device)
         means = nn.functional.embedding_bag(
             histories.items, self.item_vectors.weight, offsets, include_last_offset=True, mode="mean"
@@ -88,8 +100,9 @@ class BPR(VectorRecommender):
         return self._of_users(users, self.padded_query_vectors(items, lengths))
 
     def _of_users(self, users: Tensor, means: Tensor) -> Tensor:
-        """(B, d) vectors of known users; of others, ``means``."""
-        return torch.where((users > 0).unsqueeze(1), self.user_vectors(users), means)
+        """(B, d) vectors of users that training has seen; of others, ``means``."""
+        known = self.user_vectors.known(users)
+        return torch.where((known > 0).unsqueeze(1), self.user_vectors(known), means)
 
     def items(self) -> ItemTable:
         """The item vectors and biases."""

@@ -5,8 +5,9 @@ The last L items are an image of L x d. Horizontal filters of every height slide
 (section 3.3). Each window predicts the T items that follow it, against drawn ones, by binary cross-entropy (section
 3.4).
 
-Departs from the paper in: Adam as everywhere here. A user that training has not seen has the mean of all users'
-vectors: the paper has no answer for them. The filters' activation is ReLU, as in the authors' code.
+Departs from the paper in: Adam as everywhere here. A user without a training window has the mean of the other users'
+vectors, and an item that was in no training window is an empty place: the paper has no answer for them. The filters'
+activation is ReLU, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -24,11 +26,13 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import IntArray
+from mclrec.data.sequences import SequenceData
 from mclrec.losses.sampled import binary_cross_entropy
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Losses, NextItem, Phase, StepContext, Term, Update, next_item_examples
 from mclrec.nn.dropout import Dropout
+from mclrec.nn.trained_rows import TrainedRows
 
 __all__ = ["Caser", "CaserConfig"]
 
@@ -68,14 +72,14 @@ class Caser(VectorRecommender):
     config_type = CaserConfig
     config: CaserConfig
     needs_users = True
-    item_tensors = ("item_inputs.weight", "item_outputs.weight", "item_biases")
-    user_tensors = ("user_vectors.weight",)
+    item_tensors = ("item_inputs.weight", "item_inputs.trained", "item_outputs.weight", "item_biases")
+    user_tensors = ("user_vectors.weight", "user_vectors.trained")
 
     def __init__(self, config: CaserConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self.max_length, d = config.max_length, config.hidden_size
-        self.item_inputs = nn.Embedding(num_items + 1, d, padding_idx=0)
-        self.user_vectors = nn.Embedding(num_users + 1, d, padding_idx=0)
+        self.item_inputs = TrainedRows(num_items, d)
+        self.user_vectors = TrainedRows(num_users, d)
         self.item_outputs = nn.Embedding(num_items + 1, 2 * d, padding_idx=0)
         self.item_biases = nn.Parameter(torch.zeros(num_items + 1))
         self.vertical = nn.Linear(config.max_length, config.vertical, bias=False)
@@ -86,6 +90,18 @@ class Caser(VectorRecommender):
         self.layer = nn.Linear(config.vertical * d + config.horizontal * config.max_length, d)
         for table in (self.item_inputs, self.user_vectors, self.item_outputs):
             nn.init.normal_(table.weight[1:], std=1 / table.embedding_dim)
+
+    def on_fit_start(self, data: SequenceData) -> None:
+        """Note the users that have a window, and the items in it: all of theirs but the last, a mere target."""
+        has_window = data.lengths >= 2
+        self.user_vectors.mark(np.flatnonzero(has_window) + 1)
+        in_window = np.ones(len(data.items), dtype=bool)
+        in_window[data.offsets[1:][data.lengths > 0] - 1] = False
+        self.item_inputs.mark(np.unique(data.items[in_window]).astype(np.int64))
+
+    def trained_users(self) -> npt.NDArray[np.bool_]:
+        """Users whose vector counts; implements `Recommender.trained_users`."""
+        return self.user_vectors.trained[1:].cpu().numpy()
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
@@ -123,7 +139,7 @@ class Caser(VectorRecommender):
 
     def _queries(self, items: Tensor, users: Tensor) -> Tensor:
         """(B, 2 d) from whole windows (B, L), zeros before the oldest item."""
-        window = self.item_inputs(items)  # (B, L, d)
+        window = self.item_inputs(self.item_inputs.known(items))  # (B, L, d)
         columns = self.vertical(window.mT).mT.flatten(1)  # (B, filters d)
         rows = [F.relu(filters(window.mT)).amax(2) for filters in self.horizontal]
         z = F.relu(self.layer(self.dropout(torch.cat([columns, *rows], 1))))
@@ -134,6 +150,6 @@ class Caser(VectorRecommender):
         return ItemTable(self.item_outputs.weight, self.num_items, self.item_biases)
 
     def _users(self, users: Tensor) -> Tensor:
-        """(B, d) the users' vectors; of unknown ones, the mean of all."""
-        mean = self.user_vectors.weight[1:].mean(0) if self.num_users else self.user_vectors.weight[0]
-        return torch.where((users > 0).unsqueeze(1), self.user_vectors(users), mean)
+        """(B, d) the users' vectors; of users that training has not seen, the mean of the others."""
+        known = self.user_vectors.known(users)
+        return torch.where((known > 0).unsqueeze(1), self.user_vectors(known), self.user_vectors.mean())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,7 +24,9 @@ __all__ = [
     "read_config",
     "read_items",
     "read_users",
+    "strangers_of",
     "write_ids",
+    "write_users",
 ]
 
 FORMAT = 2
@@ -76,13 +79,31 @@ def read_items(path: Path, size: int) -> tuple[Vocabulary, IntArray]:
     return items, np.concatenate([[0], np.from_dlpack(table["count"].combine_chunks())])
 
 
-def read_users(path: Path, size: int) -> Vocabulary:
-    """Read ``users.parquet``: outside ids of the users.
+def read_users(path: Path, size: int) -> tuple[Vocabulary, npt.NDArray[np.bool_]]:
+    """Read ``users.parquet``: outside ids of the users, and (U,) whether training has seen each.
 
     Raises:
         ModelFileError: the file is missing, damaged, not ours, or does not hold ``size`` users.
     """
-    return _read_ids(path, size)[0]
+    users, table = _read_ids(path, size)
+    if (
+        "trained" not in table.column_names
+        or table["trained"].type != pa.bool_()
+        or table["trained"].null_count
+    ):
+        raise ModelFileError(f"{path}: has no column 'trained' of truth values; train the model again")
+    # Not to_numpy, which imports pandas where that is installed.
+    return users, np.from_dlpack(table["trained"].combine_chunks().cast(pa.int8())).astype(np.bool_)
+
+
+def strangers_of(trained: npt.NDArray[np.bool_]) -> frozenset[int]:
+    """Dense ids of the users that training has not seen."""
+    return frozenset((np.flatnonzero(~trained) + 1).tolist())
+
+
+def write_users(path: Path, users: Vocabulary, trained: npt.NDArray[np.bool_]) -> None:
+    """Write ``users.parquet``, atomically; inverse of `read_users`."""
+    write_ids(path, users, trained=pa.array(trained.tolist(), pa.bool_()))
 
 
 def write_ids(path: Path, ids: Vocabulary, **columns: pa.Array) -> None:

@@ -2,7 +2,7 @@
 
 - ``model.safetensors``: every parameter and buffer, each stored once;
 - ``items.parquet``: outside id and training count of each item, in the order of dense ids;
-- ``users.parquet``: outside ids of the users, only for models that have user vectors;
+- ``users.parquet``: outside ids of the users, and whether training has seen them; only for models with user vectors;
 - ``config.json``: format, model, configuration, sizes, and what else is worth knowing. Written last.
 """
 
@@ -34,6 +34,7 @@ from mclrec.models.directory import (
     read_items,
     read_users,
     write_ids,
+    write_users,
 )
 from mclrec.models.model_config import STORED
 from mclrec.models.tensors import read_tensors, save_tensors
@@ -109,7 +110,7 @@ def save_model(
         return
     write_ids(directory / ITEMS, items, count=pa.array(counts[1:], pa.int64()))
     if kept_users is not None:
-        write_ids(directory / USERS, kept_users)
+        write_users(directory / USERS, kept_users, model.trained_users())
     write_json(directory / CONFIG, info | dict(extra or {}))
 
 
@@ -125,7 +126,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     model = _build(directory / CONFIG, info)
     users = None
     if model.needs_users:
-        users = read_users(directory / USERS, info["num_users"])
+        users, _ = read_users(directory / USERS, info["num_users"])
     tensors, _, checksum = read_tensors(directory / TENSORS)
     try:
         model.load_state_dict(tensors)

@@ -1,0 +1,90 @@
+"""No row of a table of users or items answers that training never reached: users and items that come later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import at_random_times, tiny_data
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import Packed
+from mclrec.data.split import Split, by_time
+from mclrec.models import registry
+from mclrec.models.base import Recommender
+from mclrec.training.config import TrainingConfig
+from mclrec.training.trainer import Trainer
+
+SMALL = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 4, "layers": 1}
+ROWS = 40
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    """Users without training rows, and items that training shows as targets alone or not at all."""
+    split = by_time(at_random_times(tiny_data(items=30)), 1500, 4000)
+    lengths, shown = split.training.lengths, split.training.popularity[1:]
+    assert {0, 1} <= set(lengths.tolist())
+    assert 0 < np.count_nonzero(shown == 0) < len(shown)
+    return split
+
+
+def trained(name: str, split: Split, folder: Path) -> tuple[Recommender, dict[str, torch.Tensor]]:
+    """A model after some epochs, and what its tensors were before."""
+    kind = registry.model_class(name)
+    settings: dict[str, Any] = {
+        key: value for key, value in SMALL.items() if key in kind.config_type.model_fields
+    }
+    if kind.needs_users:
+        settings["negatives"] = 40  # enough to meet every item
+    torch.manual_seed(1)
+    model = kind(kind.config_type.model_validate(settings), split.data.num_items, split.data.num_users)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    config = TrainingConfig(batch_size=16, epochs=2, weight_decay=0, precision="fp32")
+    Trainer(model, split, config, seed=1, directory=folder, device=torch.device("cpu"), identity={}).fit()
+    return model, before
+
+
+def poison(model: Recommender, before: dict[str, torch.Tensor]) -> int:
+    """Put NaN into the rows that training has not moved; how many these are."""
+    count = 0
+    for name in (*model.user_tensors, *model.item_tensors):
+        tensor = model.state_dict().get(name)
+        if tensor is not None and tensor.is_floating_point():
+            same = (tensor == before[name]).reshape(len(tensor), -1).all(1)
+            same[0] = False  # padding and unknown users
+            same[model.num_items + 1 if name in model.item_tensors else len(tensor) :] = False  # special ids
+            tensor[same] = torch.nan
+            count += int(same.sum())
+    return count
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in registry.names() if registry.model_class(name).item_tensors]
+)
+def test_rows_that_training_never_reached_do_not_answer(name: str, split: Split, tmp_path: Path) -> None:
+    model, before = trained(name, split, tmp_path)
+    rng = np.random.default_rng(0)
+    rows = Packed.of([rng.integers(1, model.num_items + 1, rng.integers(1, 5)) for _ in range(ROWS)])
+    histories = Histories.of(rows, np.arange(ROWS))  # each user, and an unknown one
+    with torch.inference_mode():
+        expected = model.scores(histories)
+        count = poison(model, before)
+        found = model.scores(histories)
+    assert count or not model.user_tensors
+    assert torch.equal(found[:, 1:], expected[:, 1:])
+
+
+@pytest.mark.parametrize("name", ["bpr", "caser"])
+def test_a_user_without_training_rows_is_an_unknown_one(name: str, split: Split, tmp_path: Path) -> None:
+    model, _ = trained(name, split, tmp_path)
+    strangers = np.flatnonzero(~model.trained_users()) + 1
+    least = {"bpr": 1, "caser": 2}[name]  # Caser learns from what follows something
+    assert strangers.tolist() == (np.flatnonzero(split.training.lengths < least) + 1).tolist()
+    rows = Packed.of([[1, 2, 3]] * len(strangers))
+    with torch.inference_mode():
+        unknown = model.scores(Histories.of(rows, np.zeros(len(strangers), dtype=np.int64)))
+        assert torch.equal(model.scores(Histories.of(rows, strangers)), unknown)
