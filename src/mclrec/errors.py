@@ -16,7 +16,6 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EvaluationError",
-    "InUseError",
     "LostProcessError",
     "MclrecError",
     "MclrecWarning",
@@ -115,10 +114,6 @@ class EvaluationError(MclrecError):
 
 class OutputError(MclrecError):
     """A place that cannot be written: not a regular file or folder, or on a full disk."""
-
-
-class InUseError(OutputError):
-    """A place that another process is writing to."""
 
 
 class ResourceError(MclrecError):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.sequences import Vocabulary
-from mclrec.inference.catalogue import Catalogue, NameIndex
+from mclrec.inference.catalogue import Catalogue
+from mclrec.inference.name_index import NameIndex
 
 NAMES = [
     "EGGS - LARGE",

@@ -28,6 +28,9 @@ OutsideId = int | str
 
 _KIND, _FORMAT = "mclrec sequences", 1
 
+_AT_ONCE = 4096
+"""Ids that become Python objects at once."""
+
 
 class Vocabulary:
     """Vocabulary of outside ids in the order of their dense ids: the id at place ``i`` has the dense id ``i + 1``.
@@ -47,8 +50,9 @@ class Vocabulary:
         return len(self._ids)
 
     def __iter__(self) -> Iterator[OutsideId]:
-        """Outside ids in order; without this, Python would iterate from the dense id 0."""
-        return iter(self._ids.to_pylist())
+        """Outside ids in order, some at a time: a million at once would hold up other threads."""
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self._ids.slice(start, _AT_ONCE).to_pylist()
 
     def __getitem__(self, dense: int) -> OutsideId:
         """Outside id of a dense id in 1..V."""

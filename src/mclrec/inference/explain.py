@@ -70,9 +70,8 @@ class LeaveOneOut:
         places = known[-runtime.engine.max_length :] if len(known) > 1 else []
         distinct, user_id = np.unique(wanted), runtime.dense_user(user)
         queries = []
-        for left_out in (None, *places):
-            rest = [item for place, item in enumerate(dense) if item and place != left_out]
-            given = np.array(rest, dtype=np.int64)
+        read, first = np.array(dense, dtype=np.int64)[known], len(known) - len(places)
+        for given in (read, *(np.delete(read, place) for place in range(first, len(known)))):
             k = max(len(distinct), 1)
             queries.append(DenseQuery(given, k, user_id, allowed=distinct, include_seen=True))
         unknown_user = user is not None and not user_id
@@ -91,15 +90,13 @@ class LeaveOneOut:
         rest = dict(zip(self.places, without, strict=True))
         alone = sum(map(bool, self.dense)) == 1  # nothing is left that could be compared with
         outside = self.runtime.catalogue.outside
+        seen = [(place, outside(item)) for place, item in enumerate(self.dense) if item]
         explained = []
         for item in self.items.tolist():
             score = whole.get(item, nan)
             reasons = [
-                Reason(
-                    place, outside(seen), score - (0.0 if alone else rest.get(place, whole).get(item, nan))
-                )
-                for place, seen in enumerate(self.dense)
-                if seen
+                Reason(place, name, score - (0.0 if alone else rest.get(place, whole).get(item, nan)))
+                for place, name in seen
             ]
             explained.append(Explanation(outside(item), score, reasons))
         return explained

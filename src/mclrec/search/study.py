@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -27,12 +27,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from mclrec.errors import ConfigError, InUseError
-from mclrec.locks import Lock
+from mclrec.errors import ConfigError
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.recipes.space import Choices, Dimension, search_space, value_of
-from mclrec.runs.run_directory import run_lock
+from mclrec.runs.workers import lock_of
 
 __all__ = ["ClaimedTrial", "Plan", "Search", "folder_of"]
 
@@ -115,7 +114,7 @@ class ClaimedTrial:
 
     trial: optuna.Trial
     directory: Path
-    lock: Lock = field(repr=False)
+    lock: FileLock = field(repr=False)
     reported: set[int]
 
     @property
@@ -188,7 +187,8 @@ class Search:
                 return None
             self._seed(len(trials))
             trial = self.study.ask(self._space)
-            lock = run_lock(self.directory(trial.number)).acquire()
+            lock = lock_of(self.directory(trial.number))
+            lock.acquire()
             trial.set_user_attr("attempts", 1)
             return ClaimedTrial(trial, self.directory(trial.number), lock, set())
 
@@ -233,9 +233,10 @@ class Search:
 
     def _reclaim(self, known: FrozenTrial) -> ClaimedTrial | None:
         """Claim a running trial whose process is gone; None if it is still held, or has been started too often."""
+        lock = lock_of(self.directory(known.number))
         try:
-            lock = run_lock(self.directory(known.number)).acquire()
-        except InUseError:
+            lock.acquire(timeout=0)
+        except Timeout:
             return None
         self._seed(known.number)
         trial = optuna.Trial(self.study, known._trial_id)

@@ -22,10 +22,7 @@ from mclrec.errors import TrainingError
 from mclrec.models.tensors import load_tensors, save_tensors
 from mclrec.training.reporting import EpochRecord
 
-__all__ = ["CHECKPOINT", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
-
-CHECKPOINT = "checkpoint"
-"""Folder of the checkpoint in a run's directory."""
+__all__ = ["Checkpoints", "Position", "StopRequest"]
 
 _STATE = "state.safetensors"
 _BEST = "best.safetensors"
@@ -76,11 +73,6 @@ class Position:
         """Move to the beginning of the next phase."""
         self.phase, self.epoch, self.step, self.sums, self.seconds = self.phase + 1, 1, 0, {}, 0.0
         self.best_epoch, self.best_value = 0, -1.0
-
-
-def has_checkpoint(directory: Path) -> bool:
-    """Whether a run's directory has a checkpoint to resume from."""
-    return (directory / CHECKPOINT / _STATE).exists()
 
 
 class Checkpoints:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import httpx
 import numpy as np
@@ -27,6 +29,11 @@ from mclrec.inference.runtime import Runtime
 from mclrec.inference.top_k import FloatArray
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.storage import save_model
+from mclrec.serving.rest.middleware import Keys, Middleware
+from mclrec.serving.rest.model_store import ModelStore
+from mclrec.serving.rest.routes import make_app
+from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.telemetry import Metrics
 
 ITEMS = 40
 NAMES = [f"item {number:02d}" for number in range(1, ITEMS + 1)]
@@ -83,14 +90,14 @@ def make_service(engine: Counting | None = None, version: str = "counting-1") ->
     return Runtime(engine, catalogue, card, version, Vocabulary(["ann", "bob"]))
 
 
-def save_directory(path: Path, seed: int = 1) -> Path:
+def save_directory(path: Path, seed: int = 1, names: Sequence[int | str] = NAMES, length: int = 10) -> Path:
     """A model directory as training leaves it, untrained."""
     torch.manual_seed(seed)
-    model = SASRec(SASRecConfig.model_validate({"hidden_size": 8, "inner_size": 16, "max_length": 10}), ITEMS)
+    sizes = {"hidden_size": 8, "inner_size": 16, "max_length": length}
+    model = SASRec(SASRecConfig.model_validate(sizes), len(names))
     extra = {"data": {"name": "tiny"}, "seed": seed}
-    save_model(
-        path, name="sasrec", model=model, items=Vocabulary(NAMES), counts=np.arange(ITEMS + 1), extra=extra
-    )
+    counts = np.arange(len(names) + 1)
+    save_model(path, name="sasrec", model=model, items=Vocabulary(names), counts=counts, extra=extra)
     return path
 
 
@@ -154,3 +161,29 @@ def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
 
 
 until = _until
+
+
+Use = Callable[[httpx.AsyncClient], Awaitable[None]]
+
+
+@asynccontextmanager
+async def client(
+    engine: Counting | None = None,
+    keys: Keys | None = None,
+    load: Callable[[], Runtime] = make_service,
+    **limits: Any,
+) -> AsyncIterator[tuple[httpx.AsyncClient, Middleware]]:
+    settings, metrics = Settings.of(**limits), Metrics()
+    models = ModelStore(load, make_service(engine), settings, metrics)
+    gate = make_app(models, settings, metrics, keys)
+    transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        yield http, gate
+
+
+def use(work: Use, **options: Any) -> None:
+    async def run() -> None:
+        async with client(**options) as (http, _):
+            await work(http)
+
+    asyncio.run(run())

@@ -5,49 +5,23 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from tests.serving.rest.conftest import ITEMS, Counting, make_service
+from tests.serving.rest.conftest import ITEMS, Counting, client, make_service, use
 
 from mclrec.errors import ModelFileError
 from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import Runtime
-from mclrec.serving.rest.middleware import Keys, Middleware
+from mclrec.serving.rest.middleware import Keys
 from mclrec.serving.rest.model_store import ModelStore
-from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics, configure_logs
 
 KEY = "a-key-of-enough-characters"
-Use = Callable[[httpx.AsyncClient], Awaitable[None]]
-
-
-@asynccontextmanager
-async def client(
-    engine: Counting | None = None,
-    keys: Keys | None = None,
-    load: Callable[[], Runtime] = make_service,
-    **limits: Any,
-) -> AsyncIterator[tuple[httpx.AsyncClient, Middleware]]:
-    settings, metrics = Settings.of(**limits), Metrics()
-    models = ModelStore(load, make_service(engine), settings, metrics)
-    gate = make_app(models, settings, metrics, keys)
-    transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
-        yield http, gate
-
-
-def use(work: Use, **options: Any) -> None:
-    async def run() -> None:
-        async with client(**options) as (http, _):
-            await work(http)
-
-    asyncio.run(run())
 
 
 def test_recommend() -> None:

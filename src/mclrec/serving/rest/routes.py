@@ -11,20 +11,24 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from mclrec.errors import EvaluationError, ModelFileError
 from mclrec.inference import queries
 from mclrec.inference.explain import LeaveOneOut
+from mclrec.inference.name_index import MOST_WORDS, words_of
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
 from mclrec.serving.rest.batcher import Expired, QueueFull
+from mclrec.serving.rest.bodies import LEFT, BodyReader, check_type, complaints_of
 from mclrec.serving.rest.middleware import Keys, Middleware, notes_of
 from mclrec.serving.rest.model_store import Busy, Loaded, ModelStore
+from mclrec.serving.rest.pool import WorkPool
 from mclrec.serving.rest.schemas import (
     DESCRIPTION,
+    LONGEST_ID,
     BatchRequest,
     ExplainRequest,
     RecommendRequest,
@@ -35,18 +39,23 @@ from mclrec.serving.rest.schemas import (
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics
 from mclrec.serving.rest.translation import (
-    LimitExceeded,
-    check,
     explanation_reply,
+    ids_in,
     query_of,
-    recommend_reply,
-    scored,
+    recommend_replies,
+    search_reply,
+    similar_reply,
 )
 
 __all__ = ["make_app"]
 
-_Body = TypeVar("_Body", RecommendRequest, BatchRequest, ExplainRequest)
 _Endpoint = Callable[..., Coroutine[Any, Any, Response]]
+_T = TypeVar("_T")
+
+_FEW_IDS = 512
+"""Ids that are looked up at once, in a fraction of a millisecond; more are looked up in a thread."""
+
+_AGAIN = {"Retry-After": "1"}
 
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -55,9 +64,6 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 """Pages take everything from here, and are shown in no other page."""
-
-_COMPLAINTS = 10
-"""Errors of a body that are listed: one a line of a long list would be an answer larger than the request."""
 
 
 def make_app(
@@ -74,6 +80,8 @@ def make_app(
         redirect_slashes=False,
     )
     app.add_exception_handler(RequestValidationError, _complain)
+    app.add_exception_handler(QueueFull, _queue_full)
+    app.add_exception_handler(Expired, _expired)
     app.add_exception_handler(Exception, _fail)
     page = _page()
     middleware = Middleware(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
@@ -86,7 +94,10 @@ def make_app(
 
 
 class _Routes:
-    """The endpoints. Each takes the current model once, before it waits, and stays with it."""
+    """The endpoints. Each takes the current model once, before it waits, and stays with it.
+
+    What may take longer than a millisecond is done in threads (`_do`, `_work`), so that the event loop goes on.
+    """
 
     def __init__(
         self, models: ModelStore, settings: Settings, metrics: Metrics, middleware: Middleware
@@ -95,6 +106,9 @@ class _Routes:
         self._settings = settings
         self._metrics = metrics
         self._middleware = middleware
+        self._pool = WorkPool(settings.lookup_threads, settings.max_lookups, "lookup")
+        self._telling = WorkPool(1, settings.max_lookups, "metrics")  # so that a busy service can be watched
+        self._bodies = BodyReader(settings, self._pool)
 
     def register(self, app: FastAPI) -> None:
         """Add all endpoints and the description of the interface."""
@@ -109,8 +123,8 @@ class _Routes:
             responses = {200: {"model": gives}, **problems(401, 408, 413, 415, 503, 504)}
             add(path, endpoint, methods=["POST"], responses=responses, openapi_extra=body(asks))
         gets: list[tuple[str, _Endpoint, type[BaseModel] | None, tuple[int, ...]]] = [
-            ("/items", self.items, schemas.Found, (401, 503)),
-            ("/similar/{item:path}", self.similar, schemas.Similar, (401, 404, 409, 503)),
+            ("/items", self.items, schemas.Found, (401, 503, 504)),
+            ("/similar/{item:path}", self.similar, schemas.Similar, (401, 404, 409, 503, 504)),
             ("/health", self.health, schemas.State, ()),
             ("/ready", self.ready, schemas.State, (503,)),
             ("/model", self.model, None, (401, 503)),
@@ -128,157 +142,170 @@ class _Routes:
 
     async def recommend(self, request: Request) -> Response:
         """The items that come next after a history."""
-        asked = await self._read(request, RecommendRequest)
-        loaded = self._models.current
-        return _reply((await self._recommend(request, loaded, [asked]))[0])
+        asked = await self._bodies.read(request, RecommendRequest)
+        return await self._recommend(request, [asked], lambda replies: replies[0])
 
     async def recommend_batch(self, request: Request) -> Response:
         """Several requests at once, answered in their order."""
-        asked = await self._read(request, BatchRequest)
-        loaded = self._models.current
-        return _reply({"answers": await self._recommend(request, loaded, asked.requests)})
+        asked = (await self._bodies.read(request, BatchRequest)).requests
+        return await self._recommend(request, asked, lambda replies: {"answers": replies})
 
     async def explain(self, request: Request) -> Response:
         """Which items of the history move the scores of some items: the difference that leaving each out makes."""
-        asked = await self._read(request, ExplainRequest)
+        asked, until = await self._bodies.read(request, ExplainRequest), self._deadline()
         loaded = self._models.current
-        try:
-            plan = LeaveOneOut.of(loaded.runtime, asked.history, asked.items, asked.user)
-        except KeyError as unknown:
-            raise HTTPException(422, loaded.runtime.catalogue.unknown_item(unknown.args[0])) from None
+
+        def plan_queries() -> LeaveOneOut:
+            try:
+                return LeaveOneOut.of(loaded.runtime, asked.history, asked.items, asked.user)
+            except KeyError as unknown:
+                raise HTTPException(422, loaded.runtime.catalogue.unknown_item(unknown.args[0])) from None
+
+        plan = await self._work(request, until, plan_queries)
         self._note(request, [asked.history])
-        return _reply(explanation_reply(plan, await self._answers(request, loaded, plan.queries)))
+        answers = await self._answers(request, loaded, until, plan.queries)
+        return _reply(await self._work(request, until, lambda: to_json(explanation_reply(plan, answers))))
 
     async def items(
         self,
+        request: Request,
         q: Annotated[str, Query(max_length=200, description="Parts of words; empty: popular items.")] = "",
         limit: Annotated[int, Query(ge=1, le=200, description="How many are listed.")] = 20,
     ) -> Response:
         """Search items by parts of the words of their ids; case and accents do not matter."""
+        if len(words := words_of(q)) > MOST_WORDS:
+            raise HTTPException(422, f"q has {len(words)} words: at most {MOST_WORDS}")
+        await self._bodies.skip(request)
         catalogue = self._models.current.runtime.catalogue
-        found = catalogue.search(q, limit)
-        listed = [
-            {"item": catalogue.outside(item), "count": int(catalogue.counts[item])}
-            for item in found.items.tolist()
-        ]
-        return _reply({"items": listed, "total": int(found.total)})
+        return _reply(
+            await self._work(request, self._deadline(), lambda: to_json(search_reply(catalogue, q, limit)))
+        )
 
     async def similar(
         self,
+        request: Request,
         item: str,
         k: Annotated[int, Query(ge=1, description="How many items.")] = 10,
     ) -> Response:
         """The items whose vectors are nearest to an item's."""
         if k > self._settings.max_k:
             raise HTTPException(422, f"k = {k}: at most {self._settings.max_k}")
+        if len(item) > LONGEST_ID:
+            raise HTTPException(422, f"the item has {len(item)} letters: at most {LONGEST_ID}")
+        await self._bodies.skip(request)
         runtime = self._models.current.runtime
-        dense = runtime.catalogue.dense(item)
-        if not dense:
-            raise HTTPException(404, runtime.catalogue.unknown_item(item))
-        try:
-            found = await asyncio.to_thread(runtime.similar, dense, queries.Query(k=k))
-        except EvaluationError as problem:
-            raise HTTPException(409, str(problem)) from None
-        return _reply({"items": scored(found), "model": runtime.version})
+
+        def find() -> bytes:
+            dense = runtime.catalogue.dense(item)
+            if not dense:
+                raise HTTPException(404, runtime.catalogue.unknown_item(item))
+            try:
+                return to_json(similar_reply(runtime, runtime.similar(dense, queries.Query(k=k))))
+            except EvaluationError as problem:
+                raise HTTPException(409, str(problem)) from None
+
+        return _reply(await self._work(request, self._deadline(), find))
 
     async def health(self) -> Response:
         """Whether the process lives."""
-        return _reply({"status": "alive"})
+        return _reply(b'{"status":"alive"}')
 
     async def ready(self) -> Response:
         """Whether requests should be sent here."""
         if self._middleware.draining:
-            raise HTTPException(503, "the service is going down", {"Retry-After": "1"})
-        return _reply({"status": "ready"})
+            raise HTTPException(503, "the service is going down", _AGAIN)
+        return _reply(b'{"status":"ready"}')
 
     async def model(self) -> Response:
         """The card of the model: name, version, configuration, data, protocol, metrics."""
-        return _reply(dict(self._models.current.runtime.card))
+        return _reply(to_json(dict(self._models.current.runtime.card), inf_nan_mode="null"))
 
     async def show_metrics(self) -> Response:
         """Metrics for Prometheus."""
-        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await self._telling.run(self._settings.deadline, self._metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def reload(self) -> Response:
+    async def reload(self, request: Request) -> Response:
         """Read the model's directory anew and let it answer from now on. No request fails for it."""
+        if "content-type" in request.headers:
+            check_type(request)
         try:
             now, before = await self._models.reload()
         except Busy:
             raise HTTPException(409, "a reload is under way") from None
         except ModelFileError as problem:
             raise HTTPException(409, str(problem)) from None
-        return _reply({"model": now, "before": before})
+        return _reply(to_json({"model": now, "before": before}))
 
     async def openapi(self, request: Request) -> Response:
         """The interface for machines."""
-        return _reply(request.app.openapi())
+        return _reply(
+            await self._telling.run(self._settings.deadline, lambda: to_json(request.app.openapi()))
+        )
 
     async def docs(self, request: Request) -> Response:
         """The interface for people."""
-        return _html(documentation(request.app.openapi()))
-
-    async def _read(self, request: Request, schema: type[_Body]) -> _Body:
-        """The body of a request, checked."""
-        _check_type(request)
-        raw = await self._body(request)
-        try:
-            asked = schema.model_validate_json(raw)
-        except ValidationError as problem:
-            raise _invalid(problem) from None
-        try:
-            check(asked, self._settings)
-        except LimitExceeded as problem:
-            raise HTTPException(422, str(problem)) from None
-        return asked
-
-    async def _body(self, request: Request) -> bytes:
-        """All bytes of the body, unless they are too many or too slow; chunked ones are counted as they come."""
-        limit = self._settings.max_body
-        parts: list[bytes] = []
-        length = 0
-        try:
-            async with asyncio.timeout(self._settings.body_timeout):
-                async for part in request.stream():
-                    length += len(part)
-                    if length > limit:
-                        raise HTTPException(
-                            413, f"the body is too large: at most {limit} bytes", {"Connection": "close"}
-                        )
-                    parts.append(part)
-        except TimeoutError:
-            raise HTTPException(408, "the body came too slowly", {"Connection": "close"}) from None
-        return b"".join(parts)
+        return _html(
+            await self._telling.run(self._settings.deadline, lambda: documentation(request.app.openapi()))
+        )
 
     async def _recommend(
-        self, request: Request, loaded: Loaded, asked: Sequence[RecommendRequest]
-    ) -> list[dict[str, Any]]:
-        """Replies to requests for recommendations, in their order."""
-        decoded = loaded.runtime.decode([query_of(one) for one in asked])
+        self,
+        request: Request,
+        asked: Sequence[RecommendRequest],
+        shape: Callable[[list[dict[str, Any]]], dict[str, Any]],
+    ) -> Response:
+        """The reply to requests for recommendations, which are answered in their order."""
+        loaded, until = self._models.current, self._deadline()
+        runtime = loaded.runtime
+        decoded = await self._do(
+            request, until, sum(map(ids_in, asked)), lambda: runtime.decode([query_of(one) for one in asked])
+        )
         self._note(request, [one.history for one in asked])
-        answers = await self._answers(request, loaded, [one.query for one in decoded])
+        answers = await self._answers(request, loaded, until, [one.query for one in decoded])
         self._count(decoded, answers)
-        return [
-            recommend_reply(found, loaded.runtime.version)
-            for found in loaded.runtime.encode(decoded, answers)
-        ]
+        listed = sum(len(answer.items) for answer in answers) + sum(len(one.unknown) for one in decoded)
+        return _reply(
+            await self._do(
+                request, until, listed, lambda: to_json(shape(recommend_replies(runtime, decoded, answers)))
+            )
+        )
 
-    async def _answers(self, request: Request, loaded: Loaded, asked: Sequence[DenseQuery]) -> list[Ranked]:
-        """The model's answers; a client that goes away takes its queries along."""
-        asking = asyncio.ensure_future(loaded.batcher.ask(asked, self._settings.deadline))
+    def _deadline(self) -> float:
+        """Time of the loop by which a request that has been read is answered."""
+        return asyncio.get_running_loop().time() + self._settings.deadline
+
+    async def _do(self, request: Request, until: float, ids: int, work: Callable[[], _T]) -> _T:
+        """The result of ``work`` on so many ids: at once if they are few."""
+        return work() if ids <= _FEW_IDS else await self._work(request, until, work)
+
+    async def _work(self, request: Request, until: float, work: Callable[[], _T]) -> _T:
+        """The result of ``work``, done in a thread."""
+        return await self._within(request, self._pool.run(self._left(until), work))
+
+    async def _answers(
+        self, request: Request, loaded: Loaded, until: float, asked: Sequence[DenseQuery]
+    ) -> list[Ranked]:
+        """The model's answers."""
+        asking = loaded.batcher.ask(asked, self._left(until))
+        answers, notes_of(request.scope).batch = await self._within(request, asking)
+        return answers
+
+    def _left(self, until: float) -> float:
+        return max(0.0, until - asyncio.get_running_loop().time())
+
+    async def _within(self, request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+        """The result of what waits in a queue; a client that goes away takes it out of there."""
+        working = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(request.receive())
         try:
-            await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not asking.done():
-                raise HTTPException(499, "the client went away")
-            answers, notes_of(request.scope).batch = asking.result()
-        except QueueFull:
-            raise HTTPException(503, "too many requests wait for the model", {"Retry-After": "1"}) from None
-        except Expired:
-            raise HTTPException(504, f"no answer within {self._settings.deadline:g} s") from None
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise HTTPException(LEFT, "the client went away")
+            return working.result()
         finally:
-            asking.cancel()
+            working.cancel()
             leaving.cancel()
-        return answers
 
     def _note(self, request: Request, histories: list[Any]) -> None:
         if self._settings.log_histories:
@@ -289,46 +316,33 @@ class _Routes:
         self._metrics.popular.inc(sum(answer.popular for answer in answers))
 
 
-def _reply(content: dict[str, Any]) -> Response:
-    return Response(
-        to_json(content, inf_nan_mode="null"),
-        media_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
+def _reply(content: bytes) -> Response:
+    return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def _html(text: str) -> Response:
     return Response(text, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
 
 
-def _check_type(request: Request) -> None:
-    """Only JSON: a form of another site cannot send it without asking the browser."""
-    given = request.headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, f"Content-Type must be application/json, not {given[:100]!r}")
-
-
-def _invalid(problem: ValidationError) -> RequestValidationError:
-    """Pydantic's complaints without the values: those may be large, or no JSON."""
-    complaints = problem.errors(include_url=False, include_context=False, include_input=False)
-    return RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in complaints])
-
-
 async def _complain(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, RequestValidationError)
-    complaints = [
-        {"type": one["type"], "loc": list(one["loc"]), "msg": one["msg"]}
-        for one in problem.errors()[:_COMPLAINTS]
-    ]
-    return Response(to_json({"detail": complaints}), 422, media_type="application/json")
+    return Response(to_json(complaints_of(problem)), 422, media_type="application/json")
+
+
+async def _queue_full(_: Request, __: Exception) -> Response:
+    return _refusal(503, "too much waits to be done", _AGAIN)
+
+
+async def _expired(_: Request, __: Exception) -> Response:
+    return _refusal(504, "no answer before the deadline")
 
 
 async def _fail(_: Request, __: Exception) -> Response:
-    return Response(
-        to_json({"detail": "something went wrong here; the service's log says what"}),
-        500,
-        media_type="application/json",
-    )
+    return _refusal(500, "something went wrong here; the service's log says what")
+
+
+def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json({"detail": detail}), status, headers, media_type="application/json")
 
 
 def _page() -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from mclrec.serving.rest.settings import Settings
 
 __all__ = [
     "DESCRIPTION",
+    "LONGEST_ID",
     "Answer",
     "Answers",
     "BatchRequest",
@@ -41,8 +42,16 @@ DESCRIPTION = (
     'integers; `7` and `"7"` are the same. Every error is `{"detail": ...}`.'
 )
 
-Id = Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[StrictStr, Field(max_length=512)]
+LONGEST_ID = 512
+
+Id = (
+    Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)]
+    | Annotated[StrictStr, Field(max_length=LONGEST_ID)]
+)
 """Outside id: of an item or a user, as in the log."""
+
+_Ids = Annotated[list[Id], Field(fail_fast=True)]
+"""Ids of which the first wrong one is complained of, and not each of half a million."""
 
 
 class _Request(BaseModel):
@@ -52,7 +61,7 @@ class _Request(BaseModel):
 class RecommendRequest(_Request):
     """A history, and which items may follow it."""
 
-    history: list[Id] = Field(
+    history: _Ids = Field(
         description="Items, oldest first; those that the model does not know are skipped. Popular items are the "
         "answer if nothing is left.",
         examples=[["BANANAS", "EGGS - X-LARGE"]],
@@ -63,17 +72,17 @@ class RecommendRequest(_Request):
         "answered from the history alone.",
     )
     k: StrictInt = Field(10, ge=1, description="How many items; fewer come where no more are left.")
-    exclude: list[Id] = Field([], description="Items that must not be in the answer.")
+    exclude: _Ids = Field([], description="Items that must not be in the answer.")
     include_seen: bool = Field(
         False, strict=True, description="Whether items of the history may be in the answer."
     )
-    allow: list[Id] | None = Field(None, description="The only items that may be in the answer; null: all.")
+    allow: _Ids | None = Field(None, description="The only items that may be in the answer; null: all.")
 
 
 class BatchRequest(_Request):
     """Several requests at once."""
 
-    requests: list[RecommendRequest] = Field(
+    requests: Annotated[list[RecommendRequest], Field(fail_fast=True)] = Field(
         description="Answered in this order.", examples=[[{"history": ["BANANAS"], "k": 5}, {"history": []}]]
     )
 
@@ -81,9 +90,9 @@ class BatchRequest(_Request):
 class ExplainRequest(_Request):
     """A history, and items whose scores are to be explained."""
 
-    history: list[Id] = Field(description="Items, oldest first.", examples=[["BANANAS", "EGGS - X-LARGE"]])
+    history: _Ids = Field(description="Items, oldest first.", examples=[["BANANAS", "EGGS - X-LARGE"]])
     user: Id | None = Field(None, description="Whose history it is, for models with user vectors.")
-    items: list[Id] = Field(description="Known items.", examples=[["FLUID MILK WHITE ONLY"]])
+    items: _Ids = Field(description="Known items.", examples=[["FLUID MILK WHITE ONLY"]])
 
 
 class _Answer(BaseModel):
@@ -182,7 +191,11 @@ class State(_Answer):
 class Problem(_Answer):
     """Why there is no answer."""
 
-    detail: str
+    detail: str = Field(description="What is wrong, in one line.")
+    complaints: list[dict[str, Any]] | None = Field(
+        None,
+        description="Only with 422, and if it is a value that is wrong: place and message of the first ten.",
+    )
 
 
 def body(schema: type[BaseModel]) -> dict[str, Any]:
@@ -213,16 +226,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _INVALID = {
-    "description": "A value is wrong, or beyond a limit: a list of complaints, or one line.",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "properties": {"detail": {"anyOf": [{"type": "string"}, {"type": "array", "items": {}}]}},
-                "required": ["detail"],
-            }
-        }
-    },
+    "description": "A value is wrong, or beyond a limit.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 

@@ -21,9 +21,16 @@ class Settings(BaseModel):
     max_batch: int = Field(256, ge=1, description="requests of one /recommend/batch")
     max_explained: int = Field(50, ge=1, description="items of one /explain")
     max_queue: int = Field(1024, ge=1, description="histories that wait for the model; beyond, 503")
+    max_lookups: int = Field(
+        64, ge=1, description="searches, similar items and explanations under way; beyond, 503"
+    )
+    max_bodies: int = Field(
+        64 << 20, ge=1024, description="bytes of all bodies that are being read; beyond, 503"
+    )
     max_connections: int = Field(1000, ge=1, description="open at once; beyond, 503")
     gathered: int = Field(32, ge=1, description="histories that the model reads at once")
     workers: int = Field(1, ge=1, description="threads that ask the model")
+    lookup_threads: int = Field(2, ge=1, description="threads that search and explain")
     deadline: float = Field(2.0, gt=0, description="seconds that a request may wait for its answer; then 504")
     header_timeout: float = Field(10.0, gt=0, description="seconds for the head of a request")
     body_timeout: float = Field(10.0, gt=0, description="seconds for the body of a request; then 408")

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
+from mclrec.data.sequences import OutsideId
+from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.queries import Query, Ranked, Recommendation, Recommendations
+from mclrec.inference.runtime import DecodedQuery, Runtime
 from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest
 from mclrec.serving.rest.settings import Settings
 
-__all__ = ["LimitExceeded", "check", "explanation_reply", "query_of", "recommend_reply", "scored"]
+__all__ = [
+    "LimitExceeded",
+    "check",
+    "explanation_reply",
+    "ids_in",
+    "query_of",
+    "recommend_replies",
+    "search_reply",
+    "similar_reply",
+    "written",
+]
 
 _DIGITS = 6
+
+_EXACT = 2**53 - 1
+"""The largest integer up to which a double holds every one: what JavaScript and many other readers have."""
 
 
 class LimitExceeded(Exception):
     """A request is larger than the settings allow; the message says what, and what is allowed."""
+
+
+def limits_of(settings: Settings) -> dict[str, int]:
+    """How many entries the lists of a request may have, by their names."""
+    return {
+        "requests": settings.max_batch,
+        "history": settings.max_history,
+        "items": settings.max_explained,
+        "exclude": settings.max_list,
+        "allow": settings.max_list,
+    }
 
 
 def check(request: RecommendRequest | BatchRequest | ExplainRequest, settings: Settings) -> None:
@@ -25,24 +53,15 @@ def check(request: RecommendRequest | BatchRequest | ExplainRequest, settings: S
     Raises:
         LimitExceeded: it is beyond one.
     """
+    for name, limit in limits_of(settings).items():
+        length = len(getattr(request, name, None) or ())
+        if length > limit:
+            raise LimitExceeded(f"{name} has {length} entries: at most {limit}")
     if isinstance(request, BatchRequest):
-        _at_most("requests", len(request.requests), settings.max_batch)
         for one in request.requests:
             check(one, settings)
-        return
-    _at_most("history", len(request.history), settings.max_history)
-    if isinstance(request, ExplainRequest):
-        _at_most("items", len(request.items), settings.max_explained)
-        return
-    if request.k > settings.max_k:
+    elif isinstance(request, RecommendRequest) and request.k > settings.max_k:
         raise LimitExceeded(f"k = {request.k}: at most {settings.max_k}")
-    _at_most("exclude", len(request.exclude), settings.max_list)
-    _at_most("allow", len(request.allow or ()), settings.max_list)
-
-
-def _at_most(name: str, given: int, allowed: int) -> None:
-    if given > allowed:
-        raise LimitExceeded(f"{name} has {given} entries: at most {allowed}")
 
 
 def query_of(request: RecommendRequest) -> Query:
@@ -52,15 +71,40 @@ def query_of(request: RecommendRequest) -> Query:
     )
 
 
-def recommend_reply(found: Recommendations, version: str) -> dict[str, Any]:
-    """An answer as `schemas.Answer`."""
-    return {
-        "items": scored(found),
-        "unknown": found.unknown,
-        "unknown_user": found.unknown_user,
-        "popular": found.popular,
-        "model": version,
-    }
+def ids_in(request: RecommendRequest) -> int:
+    """How many ids a request names."""
+    return len(request.history) + len(request.exclude) + len(request.allow or ())
+
+
+def recommend_replies(
+    runtime: Runtime, decoded: Sequence[DecodedQuery], answers: Sequence[Ranked]
+) -> list[dict[str, Any]]:
+    """Answers as `schemas.Answer`, in their order."""
+    return [
+        {
+            "items": _scored(found),
+            "unknown": [written(item) for item in found.unknown],
+            "unknown_user": found.unknown_user,
+            "popular": found.popular,
+            "model": runtime.version,
+        }
+        for found in runtime.encode(decoded, answers)
+    ]
+
+
+def similar_reply(runtime: Runtime, found: Recommendations) -> dict[str, Any]:
+    """Similar items as `schemas.Similar`."""
+    return {"items": _scored(found), "model": runtime.version}
+
+
+def search_reply(catalogue: Catalogue, text: str, limit: int) -> dict[str, Any]:
+    """The items that a search finds as `schemas.Found`."""
+    found = catalogue.search(text, limit)
+    listed = [
+        {"item": written(catalogue.outside(item)), "count": int(catalogue.counts[item])}
+        for item in found.items.tolist()
+    ]
+    return {"items": listed, "total": int(found.total)}
 
 
 def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str, Any]:
@@ -68,21 +112,30 @@ def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str,
     return {
         "items": [
             {
-                "item": one.item,
-                "score": round(one.score, _DIGITS),
+                "item": written(one.item),
+                "score": _rounded(one.score),
                 "because": [
-                    {**reason._asdict(), "difference": round(reason.difference, _DIGITS)}
-                    for reason in one.because
+                    {"position": position, "item": written(item), "difference": _rounded(difference)}
+                    for position, item, difference in one.because
                 ],
             }
             for one in plan.explain(answers)
         ],
-        "unknown": plan.unknown,
+        "unknown": [written(item) for item in plan.unknown],
         "unknown_user": plan.unknown_user,
         "model": plan.runtime.version,
     }
 
 
-def scored(items: Sequence[Recommendation]) -> list[dict[str, Any]]:
+def written(outside: OutsideId) -> OutsideId:
+    """An id as JSON has it: text where a reader that holds numbers as doubles would round it."""
+    return str(outside) if isinstance(outside, int) and not -_EXACT <= outside <= _EXACT else outside
+
+
+def _scored(items: Sequence[Recommendation]) -> list[dict[str, Any]]:
     """Items with their scores, as `schemas.Scored`."""
-    return [{"item": item, "score": round(score, _DIGITS)} for item, score in items]
+    return [{"item": written(item), "score": _rounded(score)} for item, score in items]
+
+
+def _rounded(score: float) -> float | None:
+    return round(score, _DIGITS) if isfinite(score) else None

@@ -1,0 +1,185 @@
+"""Bodies of requests: read within limits of size, time and memory, and checked; what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
+
+from mclrec.serving.rest.pool import WorkPool
+from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest
+from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.translation import LimitExceeded, check, limits_of
+
+__all__ = ["LEFT", "BodyReader", "check_type", "complaints_of"]
+
+LEFT = 499
+"""Status of a request whose client went away before it was answered; nobody gets it, but the log."""
+
+_Body = TypeVar("_Body", RecommendRequest, BatchRequest, ExplainRequest)
+
+_SMALL = 4096
+"""Bytes of a body that is parsed at once; a longer one takes up to some milliseconds, in a thread."""
+
+_LARGE = 65_536
+"""Bytes of a body whose parts are counted before they are checked: checking half a million ids takes too long."""
+
+_KEYS = 16
+_COMPLAINTS = 10
+_CUT = 100
+_CLOSE = {"Connection": "close"}
+
+
+class BodyReader:
+    """Reads bodies; one for the service, so that all that are under way together stay within a limit.
+
+    Args:
+        settings: limits.
+        pool: parses what is long.
+    """
+
+    def __init__(self, settings: Settings, pool: WorkPool) -> None:
+        self._settings, self._pool = settings, pool
+        self._held = 0
+
+    async def read(self, request: Request, schema: type[_Body]) -> _Body:
+        """The body of a request, checked.
+
+        Raises:
+            HTTPException: it is not JSON, too large, too slow, or beyond a limit.
+            RequestValidationError: a value is wrong.
+        """
+        check_type(request)
+        with self._holding() as hold:
+            raw = await self._bytes(request, hold)
+            if len(raw) <= _SMALL:
+                return _parsed(raw, schema, self._settings)
+            return await self._pool.run(self._settings.deadline, _parsed, raw, schema, self._settings)
+
+    async def skip(self, request: Request) -> None:
+        """Read the body of a request that needs none: then its client can be seen to leave."""
+        with self._holding() as hold:
+            await self._bytes(request, hold)
+
+    async def _bytes(self, request: Request, hold: Callable[[int], None]) -> bytes:
+        """All bytes of the body, unless they are too many or too slow; chunked ones are counted as they come."""
+        limit = self._settings.max_body
+        parts: list[bytes] = []
+        length = 0
+        try:
+            async with asyncio.timeout(self._settings.body_timeout):
+                async for part in request.stream():
+                    length += len(part)
+                    if length > limit:
+                        raise HTTPException(413, f"the body is too large: at most {limit} bytes", _CLOSE)
+                    hold(len(part))
+                    parts.append(part)
+        except TimeoutError:
+            raise HTTPException(408, "the body came too slowly", _CLOSE) from None
+        except ClientDisconnect:
+            raise HTTPException(LEFT, "the client went away") from None
+        return b"".join(parts)
+
+    @contextmanager
+    def _holding(self) -> Iterator[Callable[[int], None]]:
+        """Yield what counts the bytes of one body among those that are held now, and refuses too many."""
+        held = 0
+
+        def hold(more: int) -> None:
+            nonlocal held
+            if self._held + more > max(self._settings.max_bodies, self._settings.max_body):
+                raise HTTPException(503, "too many bodies are under way", {"Retry-After": "1", **_CLOSE})
+            self._held += more
+            held += more
+
+        try:
+            yield hold
+        finally:
+            self._held -= held
+
+
+def check_type(request: Request) -> None:
+    """Only JSON: a form of another site cannot send it without asking the browser.
+
+    Raises:
+        HTTPException: the type is another one.
+    """
+    given = request.headers.get("content-type", "")
+    if given.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, f"Content-Type must be application/json, not {given[:_CUT]!r}")
+
+
+def complaints_of(problem: RequestValidationError) -> dict[str, Any]:
+    """What is wrong with a request: in one line, and the first complaints one by one, without the values."""
+    found = problem.errors()
+    complaints: list[dict[str, Any]] = [
+        {"type": one["type"], "loc": [_cut(part) for part in one["loc"]], "msg": one["msg"][: 3 * _CUT]}
+        for one in found[:_COMPLAINTS]
+    ]
+    first = complaints[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    place = ".".join(str(part) for part in first["loc"][1:])
+    return {
+        "detail": f"{place}: {first['msg']}{more}" if place else f"{first['msg']}{more}",
+        "complaints": complaints,
+    }
+
+
+def _cut(part: str | int) -> str | int:
+    return part if isinstance(part, int) else part[:_CUT]
+
+
+def _parsed(raw: bytes, schema: type[_Body], settings: Settings) -> _Body:
+    """A body as a checked request.
+
+    Raises:
+        HTTPException: it is beyond a limit.
+        RequestValidationError: a value is wrong.
+    """
+    if len(raw) > _LARGE:
+        _check_sizes(raw, settings)
+    try:
+        asked = schema.model_validate_json(raw)
+    except ValidationError as problem:
+        raise _invalid(problem) from None
+    try:
+        check(asked, settings)
+    except LimitExceeded as problem:
+        raise HTTPException(422, str(problem)) from None
+    return asked
+
+
+def _invalid(problem: ValidationError) -> RequestValidationError:
+    """Pydantic's complaints without the values: those may be large, or no JSON."""
+    complaints = problem.errors(include_url=False, include_context=False, include_input=False)
+    return RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in complaints])
+
+
+def _check_sizes(raw: bytes, settings: Settings) -> None:
+    """Refuse objects of very many keys, each of which would be a complaint, and lists that are too long.
+
+    Raises:
+        HTTPException: it is beyond a limit.
+    """
+    try:
+        value = from_json(raw)
+    except ValueError:
+        return  # the schema says what is wrong
+    for one in (value, *_list(value, "requests")):
+        if isinstance(one, dict) and len(one) > _KEYS:
+            raise HTTPException(422, f"an object has {len(one)} keys: none has more than {_KEYS}")
+        for name, limit in limits_of(settings).items():
+            if (length := len(_list(one, name))) > limit:
+                raise HTTPException(422, f"{name} has {length} entries: at most {limit}")
+
+
+def _list(value: object, name: str) -> list[object]:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
