@@ -11,6 +11,8 @@ from mclrec.errors import ConfigError, DataError, OutputError
 from mclrec.files import (
     atomic_directory,
     atomic_file,
+    check_writable,
+    disk_is_full,
     parse_json,
     read_json,
     remove_leftovers,
@@ -101,6 +103,64 @@ class TestAtomicFile:
         with pytest.raises(OutputError, match="taken"):
             write_text(tmp_path / "taken", "text")
         assert os.listdir(tmp_path) == ["taken"]  # noqa: PTH208 - hidden files count
+
+    @pytest.mark.parametrize(
+        ("path", "says"),
+        [
+            ("n" * 300, "too long"),
+            ("loop", "leads back to itself"),
+            ("file/below", "not a folder"),
+            ("zero\0byte", "zero byte"),
+            ("not-utf8-\udcff", "not UTF-8"),
+        ],
+    )
+    def test_an_impossible_path_is_told_without_the_temporary_name(
+        self, tmp_path: Path, path: str, says: str
+    ) -> None:
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        (tmp_path / "file").touch()
+        with pytest.raises(OutputError, match=says) as caught:
+            write_text(tmp_path / path, "text")
+        assert ".part" not in str(caught.value)
+        assert sorted(os.listdir(tmp_path)) == ["file", "loop"]  # noqa: PTH208 - hidden files count
+
+    def test_a_name_as_long_as_names_may_be(self, tmp_path: Path) -> None:
+        write_text(tmp_path / ("n" * 255), "text")
+        write_text(tmp_path / ("日" * 85), "text")
+        assert len(content(tmp_path)) == 2
+
+    def test_what_the_block_cannot_read_is_not_blamed_on_the_output(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "out"):
+            (tmp_path / "in").read_text()
+
+    def test_a_name_that_is_not_utf8_survives_json(self, tmp_path: Path) -> None:
+        name = os.fsdecode(b"log-\xff.csv")
+        write_json(tmp_path / "x.json", {"file": name})
+        assert read_json(tmp_path / "x.json") == {"file": name}
+
+
+@pytest.mark.parametrize(
+    ("problem", "full"),
+    [
+        (OSError(errno.ENOSPC, "x"), True),
+        (OSError(errno.EFBIG, "x"), True),
+        (OSError(errno.EACCES, "no space left"), False),
+        (OSError("4096 requested and 512 written"), True),
+        (RuntimeError("IO Error: No space left on device"), True),
+        (RuntimeError("something else"), False),
+    ],
+)
+def test_a_full_disk_is_known_however_it_is_reported(problem: Exception, full: bool) -> None:
+    assert disk_is_full(problem) == full
+
+
+def test_a_place_is_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "new" / "deep" / "file")
+    check_writable(tmp_path / "file")
+    for path in (tmp_path / "file" / "below", tmp_path / "a\0b", Path("/proc/nothing/file")):
+        with pytest.raises(OutputError):
+            check_writable(path)
 
 
 class TestAtomicDirectory:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 __all__ = [
+    "CONTROLS",
     "LOST_STATUS",
     "ConfigError",
     "DataError",
@@ -34,7 +35,7 @@ _LONGEST_MESSAGE = 300
 _LONGEST_PATH = 4096
 _LONGEST_VALUE = 60
 _LONGEST_LIST = 160
-_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 """What a terminal obeys instead of showing it, what turns the direction of text, and bytes that are no UTF-8."""
 
 
@@ -48,7 +49,7 @@ def visible(text: str) -> str:
     >>> print(visible("\x1b[31mred"))
     \x1b[31mred
     """
-    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def quoted(value: object) -> str:

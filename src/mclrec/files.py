@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -19,14 +21,47 @@ from mclrec.errors import DataError, MclrecError, OutputError
 __all__ = [
     "atomic_directory",
     "atomic_file",
+    "cache_folder",
+    "check_writable",
+    "disk_is_full",
     "parse_json",
     "read_json",
     "remove_leftovers",
+    "remove_unfinished",
     "replaceable_file",
+    "scratch_folder",
     "sha256_file",
+    "system_reason",
+    "without_temporary",
     "write_json",
     "write_text",
 ]
+
+_REASONS = {
+    errno.ENOENT: "no such file or folder",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "is on a disk that can only be read",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a part of the path is a file, not a folder",
+    errno.EISDIR: "is a folder, not a file",
+    errno.ENAMETOOLONG: "the name is too long for this disk",
+    errno.ELOOP: "is a symbolic link that leads back to itself",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n) or ask for fewer workers",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EIO: "the disk does not work (input/output error)",
+}
+"""What the usual errors of the system mean."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_TEXTS = re.compile(
+    r"no space left|disk quota exceeded|file too large|\d+ requested and \d+ written", re.I
+)
+"""How libraries report a full disk that do not pass on the system's number."""
+
+_TEMPORARY = re.compile(r"\.([^/]+)\.[0-9a-f]{12}\.part")
+_unfinished: set[Path] = set()
+"""What `atomic_file` and `atomic_directory` have begun in this process."""
 
 
 @contextmanager
@@ -44,6 +79,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _unused_name(target)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        _unfinished.add(temporary)
         try:
             yield temporary
             with temporary.open("rb+") as file:
@@ -53,6 +89,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+            _unfinished.discard(temporary)
 
 
 def replaceable_file(path: Path) -> Path:
@@ -61,30 +98,159 @@ def replaceable_file(path: Path) -> Path:
     Raises:
         OutputError: ``path`` exists and is no regular file.
     """
-    target = path.resolve() if path.is_symlink() else path
-    if target.is_dir():
+    _check_name(path)
+    try:
+        target = path.resolve() if path.is_symlink() else path
+        is_folder, is_special = target.is_dir(), target.exists() and not target.is_file()
+    except (OSError, RuntimeError) as problem:  # before Python 3.13, links in a circle are a RuntimeError
+        reason = system_reason(problem) if isinstance(problem, OSError) else _REASONS[errno.ELOOP]
+        raise OutputError(f"{path}: cannot be written: {reason}; name another file") from None
+    if is_folder:
         raise OutputError(f"{path}: is a folder, and a file is to be written; name a file")
-    if target.exists() and not target.is_file():
+    if is_special:
         raise OutputError(f"{path}: is a device or a pipe, not a regular file; name another file")
     return target
 
 
 def _unused_name(target: Path) -> Path:
-    """A hidden name beside ``target`` that `remove_leftovers` knows."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+    """A hidden name beside ``target`` that `remove_leftovers` knows, no longer than names may be."""
+    name = os.fsdecode(os.fsencode(target.name)[:200])
+    return target.with_name(f".{name}.{secrets.token_hex(6)}.part")
+
+
+def check_writable(path: Path) -> None:
+    """Check, before the work, that a file or folder can be made at ``path`` or be replaced there.
+
+    Raises:
+        OutputError: it is no path in UTF-8, or the folder that it would be made in cannot be written.
+    """
+    _check_name(path)
+    place = path.absolute()
+    try:
+        while not os.path.lexists(place):
+            place = place.parent
+        folder = place if place.is_dir() else place.parent
+        if folder != path.absolute().parent and not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "")
+        probe = _unused_name(folder / "mclrec")
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL, 0o600))
+        probe.unlink()
+    except OSError as problem:
+        raise OutputError(
+            f"{path}: cannot be written: {system_reason(problem)}; give another place"
+        ) from None
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a path that no file can have, or that the libraries which write files cannot take.
+
+    Raises:
+        OutputError: it has a zero byte, or is not UTF-8.
+    """
+    try:
+        if b"\0" not in str(path).encode():
+            return
+    except UnicodeEncodeError:
+        pass
+    raise OutputError(f"{path}: cannot be written: the name has a zero byte or is not UTF-8; give another")
+
+
+def cache_folder() -> Path:
+    """Folder of what can be had again: ``MCLREC_CACHE``, ``$XDG_CACHE_HOME/mclrec`` or ``~/.cache/mclrec``."""
+    own = os.environ.get("MCLREC_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mclrec"
+
+
+def system_reason(problem: OSError) -> str:
+    """What an error of the system means, in a few words, without the path."""
+    return (
+        _REASONS.get(problem.errno or 0) or (problem.strerror or str(problem) or "input/output error").lower()
+    )
+
+
+def disk_is_full(problem: BaseException) -> bool:
+    """Whether an exception of any library says that nothing more can be written."""
+    number = getattr(problem, "errno", None)
+    return number in _FULL or (number is None and bool(_FULL_TEXTS.search(str(problem))))
+
+
+def without_temporary(path: str) -> str:
+    """A path as the user knows it: the file that is written, not the temporary one beside it."""
+    return _TEMPORARY.sub(r"\1", path)
 
 
 @contextmanager
 def _told_where(path: Path) -> Iterator[None]:
-    """A full disk as an error that names ``path``, and not the temporary file beside it."""
+    """What the system refuses, as an error that names ``path``, and not the temporary file beside it."""
     try:
         yield
+    except MclrecError:
+        raise
+    except Exception as problem:
+        if disk_is_full(problem):
+            raise OutputError(
+                f"{path}: no room left on the disk{_free_room(path)}; nothing was changed there: free some room and "
+                "repeat the command"
+            ) from None
+        if isinstance(problem, OSError) and _is_about(problem, path):
+            raise OutputError(f"{path}: cannot be written: {system_reason(problem)}") from None
+        raise
+
+
+def _is_about(problem: OSError, path: Path) -> bool:
+    """Whether a system error comes from making or replacing ``path``, not from what else the block does."""
+    places = (problem.filename, problem.filename2)
+    named = [without_temporary(os.fsdecode(place)) for place in places if isinstance(place, str | bytes)]
+    return any(str(path) == place or str(path).startswith(f"{place}/") for place in named)
+
+
+def _free_room(path: Path) -> str:
+    """How much is free where ``path`` is written, in brackets; nothing where that cannot be told."""
+    try:
+        place = next(parent for parent in path.absolute().parents if parent.exists())
+        return f" ({shutil.disk_usage(place).free / 1e6:,.1f} MB free)"
+    except OSError:
+        return ""
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a new folder for temporary files, which is removed at the end.
+
+    Raises:
+        OutputError: it cannot be made, or its disk is full.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="mclrec-"))
     except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise OutputError(
+            f"no folder for temporary files: {system_reason(problem)}; name one in TMPDIR"
+        ) from None
+    _unfinished.add(folder)
+    try:
+        yield folder
+    except MclrecError:
+        raise
+    except Exception as problem:
+        if not disk_is_full(problem):
             raise
         raise OutputError(
-            f"{path}: no room left on the disk; nothing was changed there: free some room and repeat the command"
+            f"{folder.parent}: no room left for temporary files{_free_room(folder)}; free some, or name a folder on "
+            "another disk in TMPDIR"
         ) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unfinished.discard(folder)
+
+
+@atexit.register
+def remove_unfinished() -> None:
+    """Remove what this process had begun, where it ends in the middle of it."""
+    for path in list(_unfinished):
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def remove_leftovers(directory: Path) -> None:
@@ -107,6 +273,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _unused_name(path)
         temporary.mkdir()
+        _unfinished.add(temporary)
         try:
             yield temporary
             if path.exists():
@@ -116,6 +283,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         finally:
             with suppress(FileNotFoundError):
                 shutil.rmtree(temporary)
+            _unfinished.discard(temporary)
 
 
 def _swap(new: Path, path: Path) -> None:
@@ -132,9 +300,9 @@ def _swap(new: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; what is not Unicode, as in some names of files, is written as ``\\udcff``."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

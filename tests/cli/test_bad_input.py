@@ -279,12 +279,3 @@ def test_forbidden_folder(cli: Cli, world: Path) -> None:
     closed.mkdir(mode=0o500)
     found = cli("recommend", "sasrec", "--users", "log.csv", "--out", closed / "r.parquet")
     check_message(found.err, ("Permission denied",))
-
-
-def test_a_fault_of_ours_is_not_hidden(cli: Cli, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*words: object, **options: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("mclrec.runs.comparison.compare_runs", fail)
-    with pytest.raises(ZeroDivisionError):
-        cli("compare", "markov", "sasrec")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
+import typer
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from mclrec.errors import CONTROLS, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,13 +23,16 @@ if TYPE_CHECKING:
     from mclrec.runs.comparison import Row
 
 __all__ = [
+    "PlainConsole",
     "counting",
     "live",
     "output",
     "plain_table",
     "print_comparison",
+    "print_json",
     "print_metrics",
     "print_recommendations",
+    "say",
 ]
 
 State = TypeVar("State")
@@ -32,17 +41,56 @@ _UNLIMITED = 1000
 """Width of the output where it is no terminal: more than any line of a table has."""
 
 
-def output() -> Console:
-    """Standard output, without markup, as ids may look like markup; lines are not wrapped where it is no terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
+class PlainConsole(Console):
+    """A console that shows text as it is: no markup, and no control character of an id reaches the terminal."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments of what is printed, in which only the console's own control codes are left."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            if control or text.isprintable() or text == "\n":
+                yield segment
+            else:
+                yield Segment("\n".join(map(visible, text.split("\n"))), style)
+
+
+def output() -> PlainConsole:
+    """Standard output; lines are not wrapped where it is no terminal."""
+    console = PlainConsole()
     if not console.is_terminal:
         console.width = max(console.width, _UNLIMITED)
     return console
 
 
+def say(text: str) -> None:
+    """Print a line."""
+    typer.echo(visible(text))
+
+
+def print_json(value: Any) -> None:
+    """Print JSON in one line, in which characters that a terminal obeys or does not have are escaped."""
+    text = json.dumps(value, ensure_ascii=not _writes_unicode())
+    typer.echo(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def _writes_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+class _Table(Table):
+    """A table whose cells are measured as they will be shown."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Add a row; text is made visible before the columns are measured."""
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def plain_table(*columns: str, left: int = 1, title: str | None = None) -> Table:
     """A table without lines, whose first ``left`` columns are text and the others numbers."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = _Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < left else "right", overflow="fold")
     return table
@@ -91,7 +139,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error, if that is a terminal; yields a function to call with (done, total)."""
     from rich.progress import Progress  # slow to import, and every command imports this module
 
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -111,7 +159,7 @@ def live(
     """
     from rich.live import Live
 
-    console = Console(stderr=True, highlight=False, markup=False)
+    console = PlainConsole(stderr=True)
     printed: set[int] = set()
     with Live(console=console, auto_refresh=False, transient=True) as view:
 

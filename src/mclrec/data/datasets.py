@@ -26,7 +26,7 @@ from mclrec.data.columns import Columns
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, DataError, unknown_name
-from mclrec.files import atomic_file, sha256_file
+from mclrec.files import atomic_file, cache_folder, sha256_file
 from mclrec.plugins import Plugins
 from mclrec.records import Records
 
@@ -191,7 +191,7 @@ def locate(name: str) -> Path:
     wanted = dataset(name)
     if not wanted.is_remote:
         return _checked(Path(wanted.address), wanted)
-    cached = _cache() / wanted.file
+    cached = cache_folder() / wanted.file
     folders = [Path(folder) for folder in os.environ.get("MCLREC_DATA", "").split(os.pathsep) if folder]
     remote = wanted.address.rpartition("/")[2]
     candidates = [folder / file for folder in folders for file in (wanted.file, remote)]
@@ -214,13 +214,6 @@ def _checked(path: Path, wanted: Dataset) -> Path:
 def looks_like_path(name: str) -> bool:
     """Whether text has a sign that names of data sets have not: a slash, a dot or a wildcard."""
     return bool(set(name) & set("/\\.*?["))
-
-
-def _cache() -> Path:
-    own = os.environ.get("MCLREC_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mclrec"
 
 
 def _check(path: Path, wanted: Dataset, shown: object) -> None:

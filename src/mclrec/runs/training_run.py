@@ -21,7 +21,7 @@ from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.evaluation.protocol import Seen, library_versions
 from mclrec.evaluation.ranking import evaluate
-from mclrec.files import write_json, write_text
+from mclrec.files import check_writable, write_json, write_text
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
@@ -164,6 +164,7 @@ def _check_words(request: TrainRequest) -> None:
 
 def _check_directory(request: TrainRequest) -> str:
     """Check, before data are read, that the directory can be used; return its name."""
+    check_writable(request.out or Path("runs"))
     if request.out is None or not request.out.exists():
         return str(request.out)
     if not request.out.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any, Self
 
 import torch
 from filelock import FileLock, Timeout
+
+from mclrec.notices import failed, others_quiet
 
 __all__ = ["Workers", "is_held", "lock_of", "usual_count"]
 
@@ -110,10 +113,14 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
-    try:
-        target(*arguments)
-    except KeyboardInterrupt:  # between two runs
-        return
+    words = ["worker", target.__qualname__]
+    with others_quiet(words):
+        try:
+            target(*arguments)
+        except KeyboardInterrupt:  # between two runs
+            return
+        except Exception as problem:
+            sys.exit(failed(problem, words))
 
 
 def _end_with(parent: int) -> None:

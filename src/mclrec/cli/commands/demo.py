@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from mclrec.cli.app import SeedOption, app, examples
-from mclrec.cli.terminal import print_comparison, print_recommendations
+from mclrec.cli.terminal import PlainConsole, print_comparison, print_recommendations
 from mclrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ def demo(
     from mclrec.runs.training_run import train
     from mclrec.training.reporting import ProgressReporter
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     _clear(out)
     data = load(_DATA)
     console.print(
-        f"[bold]{_DATA}[/bold]: {data.num_users:,} households, {data.num_items:,} product types, "
+        f"{_DATA}: {data.num_users:,} households, {data.num_items:,} product types, "
         f"{data.num_interactions:,} first purchases. The task: predict each household's last purchase.\n"
     )
     runs = {}
     for name in _MODELS:
-        console.print(f"[bold]{name}[/bold]")
-        with ProgressReporter(Console(stderr=True)) as reporter:
+        console.print(Text(name, style="bold"))
+        with ProgressReporter(PlainConsole(stderr=True)) as reporter:
             runs[name] = train(TrainRequest(data, name, seed=seed, out=out / name), reporter)
     console.print()
     directories = [runs[name].directory for name in _MODELS]
@@ -80,14 +80,14 @@ def _clear(out: Path) -> None:
     shutil.rmtree(out)
 
 
-def _show_household(run: Run, data: SequenceData, console: Console) -> None:
+def _show_household(run: Run, data: SequenceData, console: PlainConsole) -> None:
     """Print the training history of one household, and the recommendations for it."""
     from mclrec.data.split import leave_one_out
 
     training = leave_one_out(data).training
     history = [str(data.item_ids[int(item)]) for item in training.sequence(_HOUSEHOLD)]
     console.print(
-        f"[bold]Household {data.user_ids[_HOUSEHOLD + 1]}[/bold] bought these for the first time, in this order:"
+        f"Household {data.user_ids[_HOUSEHOLD + 1]} bought these for the first time, in this order:"
     )
     console.print("  " + ", ".join(history) + "\n")
     console.print("MCLRec's ten recommendations:")

@@ -18,6 +18,7 @@ from mclrec.cli.app import (
     columns_of,
     examples,
 )
+from mclrec.cli.terminal import say
 from mclrec.errors import ConfigError
 
 
@@ -60,14 +61,12 @@ def export(
 
     if form == "onnx":
         report = export_onnx(run, out, index)
-        typer.echo(
+        say(
             f"{report.directory}: largest difference from torch {report.difference:.1e} "
             f"on {report.histories} histories of every length"
         )
         if report.index is not None:
-            typer.echo(
-                "index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index)
-            )
+            say("index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index))
         return
     columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
-    typer.echo(f"{export_vectors(run, out, users=users, columns=columns)}: vectors written")
+    say(f"{export_vectors(run, out, users=users, columns=columns)}: vectors written")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from rich.table import Table
 
 from mclrec.cli.app import JsonOption, app, examples
-from mclrec.cli.terminal import output, plain_table
+from mclrec.cli.terminal import output, plain_table, print_json
 from mclrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def models(
     """List the models, or one model's settings and recipes."""
     found = list_models() if name is None else describe_model(name)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
     elif name is None:
         _print_models(found)
     else:

@@ -20,6 +20,7 @@ from mclrec.cli.app import (
     columns_of,
     examples,
 )
+from mclrec.cli.terminal import say
 
 
 @app.command(
@@ -67,7 +68,7 @@ def prepare(
         directory=out,
         engine=engine,
     )
-    typer.echo(
+    say(
         f"{out}: {found.num_users:,} users, {found.num_items:,} items, {found.num_interactions:,} interactions, "
         f"fingerprint {found.fingerprint}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,7 @@ from mclrec.cli.app import (
     columns_of,
     examples,
 )
+from mclrec.cli.terminal import print_json, print_recommendations, say
 from mclrec.errors import ConfigError, DataError
 
 
@@ -102,15 +102,13 @@ def recommend(
         count = model.recommend_file(
             log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, columns=columns
         )
-        typer.echo(f"{out}: {k} items for each of {count} users")
+        say(f"{out}: {k} items for each of {count} users")
         return
     items = _ids(history or "")
     found = model.recommend(items, k, user=user, exclude=excluded, allow=allowed, include_seen=include_seen)
     if as_json:
-        typer.echo(json.dumps([item._asdict() for item in found], ensure_ascii=False))
+        print_json([item._asdict() for item in found])
     else:
-        from mclrec.cli.terminal import print_recommendations
-
         print_recommendations(found)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mclrec.cli.app import (
@@ -20,7 +19,7 @@ from mclrec.cli.app import (
     examples,
     names,
 )
-from mclrec.cli.terminal import live
+from mclrec.cli.terminal import PlainConsole, live, plain_table
 
 if TYPE_CHECKING:
     from mclrec.experiments.campaign import Progress
@@ -140,7 +139,7 @@ def _reproduce(
             show=show,
             track=track,
         )
-    console = Console(highlight=False, markup=False)
+    console = PlainConsole()
     for outcome in outcomes:
         for table in outcome.tables:
             console.print(_rendered(table))
@@ -162,12 +161,10 @@ def _dry_run(what: str, scope: Scope, out: Path) -> None:
     from mclrec.experiments.reproduction import make_plan, runs_folder, target_names
     from mclrec.runs.training_run import longest_time
 
-    console = Console(highlight=False, markup=False)
+    console = PlainConsole()
     store = RunStore(runs_folder(out))
     plan = make_plan(what, scope, store)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "state", "seconds at most"):
-        table.add_column(column, justify="right" if column.startswith("seconds") else "left", overflow="fold")
+    table = plain_table("run", "state", "seconds at most", left=2)
     times: dict[str, float] = {}
     total = 0.0
     for planned in plan.runs:
@@ -217,9 +214,7 @@ def _drawn(progress: Progress) -> RenderableType:
 
 
 def _rendered(found: ResultTable) -> RenderableType:
-    table = Table(title=found.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(found.columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    table = plain_table(*found.columns, title=found.title)
     for name, cells in found.rows:
         table.add_row(
             name, *(Text(cell.text, style={1: "bold", 2: "underline"}.get(cell.rank, "")) for cell in cells)
@@ -227,7 +222,7 @@ def _rendered(found: ResultTable) -> RenderableType:
     return Group(table, *(Text(f"  {note}", style="dim") for note in found.notes))
 
 
-def _say_where(console: Console, outcomes: Sequence[Outcome], progress: Progress, out: Path) -> None:
+def _say_where(console: PlainConsole, outcomes: Sequence[Outcome], progress: Progress, out: Path) -> None:
     for outcome in outcomes:
         console.print(f"{out / outcome.name}: tables.md, tables.tex")
     if not progress.complete:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ from mclrec.cli.app import (
     app,
     examples,
 )
-from mclrec.cli.terminal import output, print_comparison, print_metrics
+from mclrec.cli.terminal import output, print_comparison, print_json, print_metrics, say
 
 
 @app.command(
@@ -56,7 +55,7 @@ def evaluate(
             run, part=part, seen=seen, ks=tuple(k) if k else None, data=data, device=device, progress=advance
         )
     if as_json:
-        typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        print_json(result.to_json())
     else:
         print_metrics({result.model: result.metrics})
         output().print(f"{result.protocol.description}; {result.num_targets} targets")
@@ -87,7 +86,7 @@ def compare(
     rows = compare_runs(runs, seen=seen, metric=metric)
     label = "U" if seen == "keep" else "F"
     if as_json:
-        typer.echo(json.dumps([_row_json(row) for row in rows], ensure_ascii=False))
+        print_json([_row_json(row) for row in rows])
     else:
         print_comparison(rows, label, metric)
 
@@ -116,7 +115,7 @@ def report(
     """
     from mclrec.report.page import write_report
 
-    typer.echo(write_report(places, out))
+    say(str(write_report(places, out)))
 
 
 def _row_json(row: Any) -> dict[str, Any]:

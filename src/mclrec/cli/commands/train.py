@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from mclrec.cli.app import (
     DataArgument,
@@ -32,7 +31,7 @@ from mclrec.cli.app import (
     examples,
     reading_of,
 )
-from mclrec.cli.terminal import output, print_metrics
+from mclrec.cli.terminal import PlainConsole, output, print_metrics
 
 if TYPE_CHECKING:
     from mclrec.runs.request import TrainRequest
@@ -142,7 +141,7 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
 
     if not is_main():
         return 0 if train(request).record.finished else 130
-    with nullcontext() if quiet else ProgressReporter(Console(stderr=True)) as reporter:
+    with nullcontext() if quiet else ProgressReporter(PlainConsole(stderr=True)) as reporter:
         run = train(request, reporter)
     _print_run(run)
     if run.record.finished:
@@ -150,10 +149,9 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
     words = shlex.split(request.command or "mclrec train")
     if "--out" not in words:
         words += ["--out", str(run.directory)]
-    Console(stderr=True).print(
+    PlainConsole(stderr=True).print(
         f"interrupted; {run.directory} holds the best weights so far. Resume with:\n  "
         f"{shlex.join([*words, '--resume'])}",
-        highlight=False,
         soft_wrap=True,
     )
     return 130

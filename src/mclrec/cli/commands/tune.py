@@ -35,7 +35,7 @@ from mclrec.cli.app import (
     examples,
     reading_of,
 )
-from mclrec.cli.terminal import live, output
+from mclrec.cli.terminal import live, output, plain_table
 from mclrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -149,9 +149,7 @@ def _dry_run(request: TuneRequest) -> None:
     from mclrec.search.tuning import look_at_space
 
     console = output()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("setting", "searched", "recipe"):
-        table.add_column(column, overflow="fold")
+    table = plain_table("setting", "searched", "recipe", left=3)
     for key, (dimension, value) in look_at_space(request).items():
         table.add_row(key, str(dimension), _text(value))
     console.print(table)
@@ -186,10 +184,9 @@ def _ranked(progress: Progress) -> list[TrialView]:
 
 
 def _table(progress: Progress, trials: list[TrialView]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("trial", "state", "epochs", progress.metric):
-        table.add_column(column, justify="left" if column == "state" else "right")
-    table.add_column("settings", overflow="fold")
+    table = plain_table("trial", "state", "epochs", progress.metric, "settings", left=0)
+    for number in (1, 4):
+        table.columns[number].justify = "left"
     for trial in trials:
         table.add_row(
             f"{trial.number}",
