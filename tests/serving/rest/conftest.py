@@ -114,6 +114,10 @@ class Running:
     url: str
     log: Path
 
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", int(self.url.rpartition(":")[2])
+
     def lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8").splitlines()
 
@@ -124,17 +128,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(directory: Path, log: Path, *options: str) -> subprocess.Popen[str]:
+def start(directory: Path, log: Path, *options: str, files: int | None = None) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "mclrec", "serve", str(directory), *options]
+    if files is not None:
+        words = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *words]
     with log.open("w", encoding="utf-8") as file:
         return subprocess.Popen(words, stdout=file, stderr=file, text=True, env=os.environ)
 
 
 @contextmanager
-def serving(directory: Path, folder: Path, *options: str) -> Iterator[Running]:
-    """`mclrec serve` until the block ends."""
+def serving(directory: Path, folder: Path, *options: str, files: int | None = None) -> Iterator[Running]:
+    """`mclrec serve` until the block ends, with a limit on open files if one is given."""
     port, log = free_port(), folder / "log"
-    process = start(directory, log, "--port", str(port), *options)
+    process = start(directory, log, "--port", str(port), *options, files=files)
     running = Running(process, f"http://127.0.0.1:{port}", log)
     try:
         _until(lambda: _answers(running))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import resource
+import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -160,3 +162,29 @@ def test_five_hundred_connections(service: Running) -> None:
     assert sum(statuses.values()) == CONNECTIONS * 3
     assert statuses[200] > 0
     assert resident(service) - before < GROWTH
+
+
+def test_endless_heads_and_pipelines_hold_no_memory(service: Running) -> None:
+    page = b"GET /docs HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    before = resident(service)
+    for begin, more in ((b"GET / HTTP/1.1\r\nX: ", b"x" * 65_536), (page, page * 1000)):
+        for _ in range(20):
+            with socket.create_connection(service.address) as client, suppress(OSError):
+                client.settimeout(0.2)
+                client.sendall(begin)
+                for _ in range(200):
+                    client.sendall(more)
+    assert httpx.get(f"{service.url}/health").status_code == 200
+    assert resident(service) - before < GROWTH
+
+
+def test_idle_connections_beyond_the_open_files(model_directory: Path, tmp_path: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    with serving(model_directory, tmp_path, files=1024) as running, ExitStack() as idle:
+        assert any("room for 864 connections" in line for line in running.lines())
+        for number in range(1300):
+            idle.enter_context(socket.create_connection(running.address))
+            if number % 100 == 0:
+                assert httpx.get(f"{running.url}/health").status_code == 200
+        for path in ("/health", "/items"):
+            assert httpx.get(f"{running.url}{path}").status_code == 200

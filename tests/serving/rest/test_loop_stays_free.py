@@ -93,7 +93,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def connect(running: Running) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=60)
+    connection = socket.create_connection(running.address, timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

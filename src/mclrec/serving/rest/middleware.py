@@ -158,6 +158,11 @@ class Middleware:
             return 413, f"the body is too large: at most {self.settings.max_body} bytes", (_CLOSE,)
         return None
 
+    def refused(self, status: int) -> None:
+        """Count and log a request that the server has refused before there was one to pass on."""
+        self.metrics.observe("none", status, 0.0)
+        log_event("request", {"route": "none", "method": None, "status": status})
+
     def _record(self, scope: Scope, sender: _Sender, notes: Notes, seconds: float) -> None:
         route, status = _route(scope), sender.status or 499  # 499: the client went away
         self.metrics.observe(route, status, seconds)

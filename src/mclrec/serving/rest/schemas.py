@@ -188,7 +188,7 @@ class State(_Answer):
     status: str
 
 
-class Problem(_Answer):
+class Problem(BaseModel):
     """Why there is no answer."""
 
     detail: str = Field(description="What is wrong, in one line.")

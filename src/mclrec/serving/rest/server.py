@@ -6,25 +6,26 @@ import asyncio
 import signal
 import socket
 import sys
-from asyncio import TimerHandle, Transport
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mclrec.errors import ConfigError, MclrecError
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
+from mclrec.serving.rest.descriptors import connections_that_fit
 from mclrec.serving.rest.middleware import Keys, Middleware
 from mclrec.serving.rest.model_store import Busy, ModelStore, fetch
+from mclrec.serving.rest.protocol import BoundedProtocol, Connections
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics, configure_logs, log_event
 
-__all__ = ["is_loopback", "listen", "serve", "serve_model"]
+__all__ = ["Server", "is_loopback", "listen", "serve", "serve_model"]
 
 _BACKLOG = 2048
 _TICK = 0.02
@@ -88,6 +89,13 @@ def serve_model(
     keys = None if api_key_file is None else Keys.read(Path(api_key_file))
     if keys is None and not is_loopback(host):
         sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
+    settings = settings or Settings.of()
+    fitting = connections_that_fit(settings)
+    if fitting < settings.max_connections:
+        sys.stderr.write(
+            f"warning: ulimit -n leaves room for {fitting} connections, not {settings.max_connections}\n"
+        )
+        settings = settings.model_copy(update={"max_connections": fitting})
     bound = listen(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
@@ -99,7 +107,7 @@ def serve_model(
     def load() -> Runtime:
         return load_runtime(Path(run), engine=engine, index=index)
 
-    serve(bound, load, settings or Settings.of(), keys, started)
+    serve(bound, load, settings, keys, started)
 
 
 def serve(
@@ -134,8 +142,9 @@ def serve(
         metrics = Metrics()
         models = ModelStore(load, runtime, settings, metrics)
         middleware = make_app(models, settings, metrics, keys)
-        server = _Server(middleware, models, settings)
-        middleware.connections = lambda: len(server.server_state.connections)
+        connections = Connections(settings, middleware.refused)
+        middleware.connections = lambda: len(connections)
+        server = Server(middleware, models, connections)
         started(runtime)
         await server.serve([bound])
 
@@ -143,14 +152,15 @@ def serve(
         runner.run(run())
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Uvicorn with our signals: two steps to the end, status 0 when all is answered."""
 
-    def __init__(self, middleware: Middleware, models: ModelStore, settings: Settings) -> None:
+    def __init__(self, middleware: Middleware, models: ModelStore, connections: Connections) -> None:
+        settings = connections.settings
         super().__init__(
             uvicorn.Config(
                 middleware,
-                http=PatientProtocol,
+                http=cast("Any", partial(BoundedProtocol, connections)),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -207,60 +217,3 @@ class _Server(uvicorn.Server):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-_BODY = b'{"detail":"the request came too slowly"}'
-_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
-)
-
-
-class PatientProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP protocol with timeouts for heads and bodies, as the settings say."""
-
-    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(config, *args, **kwargs)
-        self._settings: Settings = config.app.settings
-        self._patience: TimerHandle | None = None
-
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start the timeout of the first head."""
-        super().connection_made(transport)
-        self._wait(self._settings.header_timeout)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeout."""
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        """Start the timeout of a head."""
-        self._wait(self._settings.header_timeout)
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Start the timeout of a body, a little longer than that of the routes, which answer 408 themselves."""
-        self._wait(self._settings.body_timeout + 1)
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Stop the timeout."""
-        self._stop_waiting()
-        super().on_message_complete()
-
-    def _wait(self, seconds: float) -> None:
-        self._stop_waiting()
-        self._patience = self.loop.call_later(seconds, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def _give_up(self) -> None:
-        if self.transport.is_closing():
-            return
-        if getattr(self.cycle, "response_complete", True):  # None before the first request
-            self.transport.write(_SLOW)
-        self.transport.close()

@@ -14,6 +14,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    max_head: int = Field(16_384, ge=1024, description="bytes of a request's head; beyond, 431")
     max_body: int = Field(1 << 20, ge=1024, description="bytes of a request's body")
     max_history: int = Field(1000, ge=1, description="items of a history")
     max_list: int = Field(10_000, ge=1, description="items of `exclude` and of `allow`")
@@ -26,6 +27,11 @@ class Settings(BaseModel):
     )
     max_bodies: int = Field(
         64 << 20, ge=1024, description="bytes of all bodies that are being read; beyond, 503"
+    )
+    max_unread: int = Field(
+        64 << 20,
+        ge=1024,
+        description="bytes of answers that clients have not read; beyond, connections are cut",
     )
     max_connections: int = Field(1000, ge=1, description="open at once; beyond, 503")
     gathered: int = Field(32, ge=1, description="histories that the model reads at once")

@@ -1,0 +1,35 @@
+"""Open files: each connection is one, and a process that has none left answers nobody."""
+
+from __future__ import annotations
+
+import resource
+
+from mclrec.errors import ConfigError
+from mclrec.serving.rest.protocol import SPARE_CONNECTIONS
+from mclrec.serving.rest.settings import Settings
+
+__all__ = ["connections_that_fit"]
+
+_FILES = 128
+"""Files that a service has open beside its connections: model, libraries, log; more in a reload."""
+
+
+def connections_that_fit(settings: Settings) -> int:
+    """Raise the limit on open files as far as the connections need it, and count the connections that it allows.
+
+    Returns:
+        ``settings.max_connections``, or fewer.
+
+    Raises:
+        ConfigError: it allows none.
+    """
+    others = SPARE_CONNECTIONS + _FILES
+    needed = settings.max_connections + others
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = needed if soft == resource.RLIM_INFINITY else soft
+    if room <= others:
+        raise ConfigError(f"ulimit -n {room}: too few open files to serve; allow more than {others}")
+    return min(settings.max_connections, room - others)
