@@ -17,6 +17,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EvaluationError",
+    "InUseError",
     "LostProcessError",
     "MclrecError",
     "MclrecWarning",
@@ -115,6 +116,10 @@ class EvaluationError(MclrecError):
 
 class OutputError(MclrecError):
     """A place that cannot be written: not a regular file or folder, or on a full disk."""
+
+
+class InUseError(OutputError):
+    """A place that another process is writing to."""
 
 
 class ResourceError(MclrecError):

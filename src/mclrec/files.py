@@ -10,13 +10,13 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mclrec.errors import DataError, MclrecError, OutputError
+from mclrec.locks import lock_beside
 
 __all__ = [
     "atomic_directory",
@@ -265,30 +265,33 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory beside ``path`` that takes its place if the block succeeds.
 
     Raises:
+        InUseError: another process is writing it.
         OutputError: ``path`` exists and is no folder, or is a link, or the disk is full.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise OutputError(f"{path}: is a link or a file, and a folder is to be written; name another folder")
     with _told_where(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _unused_name(path)
-        temporary.mkdir()
-        _unfinished.add(temporary)
-        try:
-            yield temporary
-            if path.exists():
-                _swap(temporary, path)
-            else:
-                temporary.replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                shutil.rmtree(temporary)
-            _unfinished.discard(temporary)
+        with lock_beside(path, "wait until it has ended, or name another folder"):
+            temporary = _unused_name(path)
+            temporary.mkdir()
+            _unfinished.add(temporary)
+            try:
+                yield temporary
+                if path.exists():
+                    _swap(temporary, path)
+                else:
+                    temporary.replace(path)
+            finally:
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(temporary)
+                _unfinished.discard(temporary)
 
 
 def _swap(new: Path, path: Path) -> None:
     """Put ``new`` in the place of ``path``, or leave ``path`` as it was."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    folder = _unused_name(path)
+    folder.mkdir()
     old = path.replace(folder / path.name)
     try:
         new.replace(path)

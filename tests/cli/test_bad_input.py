@@ -133,7 +133,7 @@ CASES = {
     "out is not empty": Case("train log.csv --out markov", ("markov: is not empty", "--resume")),
     "out is a file": Case("train log.csv --out log.csv", ("log.csv: is not a directory",)),
     "out is under a file": Case("train log.csv --model markov --out log.csv/new", ("log.csv",)),
-    "nothing to resume": Case(f"{TRAIN} --resume", ("new", "no checkpoint")),
+    "nothing to resume": Case(f"{TRAIN} --resume", ("new", "no run to resume")),
     "resumed otherwise": Case(
         "train log.csv --model sasrec --set hidden_size=8 --set inner_size=16 --out sasrec --resume",
         ("inner_size", "16", "8"),

@@ -14,9 +14,10 @@ from tests.helpers import tiny_data, write_log
 from mclrec.experiments import planned_runs
 from mclrec.experiments.campaign import Progress, distinct, run_campaign, state_of
 from mclrec.experiments.planned_runs import ERROR_FILE, PlannedRun, RunStore, do_runs
+from mclrec.locks import Lock
 from mclrec.runs import training_run
 from mclrec.runs.request import TrainRequest
-from mclrec.runs.workers import lock_of
+from mclrec.runs.run_directory import run_lock
 
 SMALL = {"epochs": 2, "hidden_size": 8, "batch_size": 16}
 
@@ -30,7 +31,7 @@ def test_a_run_is_done_once(log: str, tmp_path: Path, monkeypatch: pytest.Monkey
     store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "sasrec", settings=SMALL)
     assert do_runs(store, [planned, planned])
     assert state_of(store, planned).state == "done"
-    monkeypatch.setattr(planned_runs, "train", lambda _: pytest.fail("was done already"))
+    monkeypatch.setattr(planned_runs, "train", lambda *_, **__: pytest.fail("was done already"))
     assert do_runs(RunStore(tmp_path / "cells"), [planned])
 
 
@@ -39,8 +40,7 @@ def test_a_run_that_another_worker_holds_is_left_to_it(
 ) -> None:
     store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
     waited = []
-    lock = lock_of(store.directory(planned))
-    lock.acquire()
+    lock = run_lock(store.directory(planned)).acquire()
 
     def let_go(_: float) -> None:
         waited.append(store.is_complete(planned))
@@ -57,7 +57,7 @@ def test_after_an_interruption_no_other_run_begins(
 ) -> None:
     begun = []
 
-    def interrupted(store: RunStore, planned: PlannedRun, directory: Path) -> bool:
+    def interrupted(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> bool:
         begun.append(planned.seed)
         return False
 
@@ -75,10 +75,10 @@ def test_a_failed_run_is_reported_and_the_others_continue(
     good, bad = PlannedRun(log, "markov"), PlannedRun(log, "popularity")
     train = training_run.train
 
-    def fail_for_popularity(request: TrainRequest) -> object:
+    def fail_for_popularity(request: TrainRequest, lock: Lock) -> object:
         if request.model == "popularity":
             raise ZeroDivisionError("on purpose")
-        return train(request)
+        return train(request, lock=lock)
 
     monkeypatch.setattr(planned_runs, "train", fail_for_popularity)
     assert do_runs(store, [bad, good])
@@ -174,7 +174,7 @@ def test_noise_is_measured_without_training_again(
     noisy = replace(planned, noise=(0.5,))
     assert do_runs(store, [planned])
     assert not store.is_complete(noisy)
-    monkeypatch.setattr(planned_runs, "train", lambda _: pytest.fail("was done already"))
+    monkeypatch.setattr(planned_runs, "train", lambda *_, **__: pytest.fail("was done already"))
     assert do_runs(store, [noisy])
     assert store.is_complete(noisy)
     plain, disturbed = (store.run(planned).ranks(part, "U") for part in ("test", "test-noise-0.5"))

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from filelock import FileLock
 from tests.helpers import tiny_data, write_log
 
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError, OutputError
+from mclrec.errors import ConfigError, InUseError, OutputError
 from mclrec.inference import bulk
 from mclrec.inference.model import Model
+from mclrec.locks import lock_in
 from mclrec.models import registry
 from mclrec.models.storage import save_model
 
@@ -103,11 +103,9 @@ def test_one_process_at_a_time(tmp_path: Path, run: Path) -> None:
     parts = tmp_path / "recs.parquet.parts"
     parts.mkdir()
     (parts / "state.json").write_text("{}")
-    with FileLock(parts / ".lock"), pytest.raises(ConfigError, match="another process is writing there"):
+    with lock_in(parts), pytest.raises(InUseError, match="another process is writing there"):
         Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3)
-    assert sorted(path.name for path in parts.iterdir()) == [".lock", "state.json"], (
-        "what the other process has"
-    )
+    assert [path.name for path in parts.iterdir()] == ["state.json"], "what the other process has"
 
 
 def test_the_log_itself_and_what_is_no_file_are_not_replaced(tmp_path: Path, run: Path) -> None:

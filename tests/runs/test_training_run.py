@@ -264,7 +264,7 @@ def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path)
 
 
 def test_nothing_to_resume(log: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no checkpoint to resume from"):
+    with pytest.raises(TrainingError, match="no run to resume; leave --resume out to begin one"):
         start(log, tmp_path / "new", resume=True)
     assert not (tmp_path / "new").exists()
 

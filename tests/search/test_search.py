@@ -102,10 +102,10 @@ def test_settings_that_cannot_be_trained_fail_and_the_search_continues(
 ) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 3)
 
-    def failing(request: Any, reporter: Any) -> Run:
+    def failing(request: Any, reporter: Any, lock: Any) -> Run:
         if request.out.name == "0001":
             raise TrainingError("the loss is not finite")
-        return train(request, reporter)
+        return train(request, reporter, lock)
 
     monkeypatch.setattr(worker, "train", failing)
     assert do_trials(job)

@@ -15,8 +15,9 @@ from mclrec.experiments.planned_runs import (
     do_runs_in_process,
     is_complete,
 )
+from mclrec.locks import is_held
 from mclrec.runs.run import Run
-from mclrec.runs.workers import Workers, is_held, usual_count
+from mclrec.runs.workers import Workers, usual_count
 from mclrec.training.checkpoint import StopRequest
 
 __all__ = ["Progress", "RunState", "distinct", "run_campaign", "state_of"]
@@ -167,5 +168,5 @@ class _Watch:
         if (directory / ERROR_FILE).exists():
             problem = (directory / ERROR_FILE).read_text(encoding="utf-8").strip()
             return RunState(planned, "failed", len(history), max_epochs, seconds, problem)
-        state = "running" if directory.exists() and is_held(directory) else "open"
+        state = "running" if is_held(directory) else "open"
         return RunState(planned, state, len(history), max_epochs, seconds)

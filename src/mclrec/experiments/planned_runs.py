@@ -11,21 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-
 from mclrec.data.datasets import known_as
 from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
 from mclrec.data.statistics import of_length
-from mclrec.errors import ConfigError, MclrecError
+from mclrec.errors import ConfigError, InUseError, MclrecError
 from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
 from mclrec.files import write_text
+from mclrec.locks import Lock
 from mclrec.recipes import Recipe, resolve
-from mclrec.runs.request import TrainRequest, begin_or_resume, train_command
+from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import Run
+from mclrec.runs.run_directory import begin_or_resume, run_lock
 from mclrec.runs.training_run import train
-from mclrec.runs.workers import lock_of
 
 __all__ = [
     "ERROR_FILE",
@@ -41,6 +40,9 @@ __all__ = [
 
 ERROR_FILE = "error.txt"
 """File in a run's directory that says why the run failed."""
+
+_PATIENCE = 0.1
+"""Seconds that a worker waits for a run's lock, which the display of progress may look at."""
 
 _POLL = 1.0
 _WITHOUT_EFFECT = {"checkpoint_minutes"}
@@ -201,16 +203,16 @@ def _do_one(store: RunStore, planned: PlannedRun) -> str:
     if (directory / ERROR_FILE).exists():
         return "failed"
     try:
-        with lock_of(directory).acquire(timeout=0):
-            return _attempt(store, planned, directory)
-    except Timeout:
+        with run_lock(directory).acquire(_PATIENCE) as lock:
+            return _attempt(store, planned, directory, lock)
+    except InUseError:
         return "busy"
 
 
-def _attempt(store: RunStore, planned: PlannedRun, directory: Path) -> str:
+def _attempt(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> str:
     """Do what is missing: the training, or evaluations with noise."""
     try:
-        if not _is_finished(directory) and not _train(store, planned, directory):
+        if not _is_finished(directory) and not _train(store, planned, directory, lock):
             return "interrupted"
         for share in planned.noise:
             if not has_noisy_ranks(directory, share):
@@ -223,10 +225,10 @@ def _attempt(store: RunStore, planned: PlannedRun, directory: Path) -> str:
     return "done"
 
 
-def _train(store: RunStore, planned: PlannedRun, directory: Path) -> bool:
+def _train(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> bool:
     """Train; whether the run came to its end."""
     request = _request(store, planned, directory, begin_or_resume(directory))
-    return train(request).record.finished
+    return train(request, lock=lock).record.finished
 
 
 def _request(store: RunStore, planned: PlannedRun, directory: Path, resume: bool) -> TrainRequest:

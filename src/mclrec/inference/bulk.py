@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
@@ -26,6 +25,7 @@ from mclrec.errors import ConfigError
 from mclrec.files import atomic_file, read_json, remove_leftovers, write_json
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
+from mclrec.locks import lock_in
 
 __all__ = ["BulkOptions", "check_format", "recommend_users"]
 
@@ -74,7 +74,8 @@ def recommend_users(
         The number of users whose history has no known item, and the places of the data's items that are unknown.
 
     Raises:
-        ConfigError: another bulk of that name is unfinished, or being made by another process; the format is unknown.
+        ConfigError: another bulk of that name is unfinished; the format is unknown.
+        InUseError: another process makes it.
     """
     write, bulk = check_format(out), _Bulk(runtime, data, options)
     items = runtime.catalogue.items
@@ -116,25 +117,18 @@ def _parts(folder: Path, bulk: _Bulk) -> Iterator[Path]:
     Only who holds its lock removes anything.
 
     Raises:
-        ConfigError: another process holds it, or the blocks that are there are of another call.
+        InUseError: another process holds it.
+        ConfigError: the blocks that are there are of another call.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            if not (folder / ".lock").exists():  # another process has removed the folder in between
-                raise Timeout(str(folder / ".lock"))
-            try:
-                _begin(folder, bulk)
-                yield folder
-            except BaseException:
-                if not any(folder.glob("*.parquet")):
-                    shutil.rmtree(folder)
-                raise
-            shutil.rmtree(folder)
-    except Timeout:
-        raise ConfigError(
-            f"{folder}: another process is writing there; wait until it has ended, or give another file"
-        ) from None
+    with lock_in(folder, "wait until it has ended, or give another file"):
+        try:
+            _begin(folder, bulk)
+            yield folder
+        except BaseException:
+            if not any(folder.glob("*.parquet")):
+                shutil.rmtree(folder)
+            raise
+        shutil.rmtree(folder)
 
 
 def _begin(folder: Path, bulk: _Bulk) -> None:

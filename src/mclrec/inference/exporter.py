@@ -36,6 +36,7 @@ from mclrec.inference.onnx_engine import (
 from mclrec.inference.runtime import model_card, model_version
 from mclrec.inference.top_k import FloatArray, top_k
 from mclrec.inference.torch_engine import item_vectors
+from mclrec.locks import lock_in
 from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import ITEMS, TENSORS, USERS, write_ids, write_users
 from mclrec.models.storage import LoadedModel, load_model
@@ -91,8 +92,8 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
         check_kind(index)
     loaded, model = _vector_model(run)
     directory = out or run / "onnx"
-    _check_free(directory, MANIFEST)
-    with atomic_directory(directory) as folder:
+    with _locked(run, directory), atomic_directory(directory) as folder:
+        _check_free(directory, MANIFEST)
         _write_encoder(folder / ENCODER, model)
         vectors, biases = item_vectors(model)
         np.save(folder / VECTORS, vectors, allow_pickle=False)
@@ -132,9 +133,9 @@ def export_vectors(
     """
     loaded, model = _vector_model(run)
     directory = out or run / "vectors"
-    _check_free(directory, VECTORS)
     vectors, biases = item_vectors(model)
-    with atomic_directory(directory) as folder:
+    with _locked(run, directory), atomic_directory(directory) as folder:
+        _check_free(directory, VECTORS)
         np.save(folder / VECTORS, vectors[1:], allow_pickle=False)
         further = {} if biases is None else {"bias": pa.array(biases[1:])}
         counts = pa.array(loaded.counts[1:], pa.int64())
@@ -149,6 +150,20 @@ def _vector_model(run: Path) -> tuple[LoadedModel, VectorRecommender]:
     if not isinstance(loaded.model, VectorRecommender):
         raise ConfigError(f"{run}: {loaded.name} has no vectors, so that there is nothing to export")
     return loaded, loaded.model
+
+
+@contextmanager
+def _locked(run: Path, directory: Path) -> Iterator[None]:
+    """The lock of the run where the export is to lie in it: a training may be about to replace its weights.
+
+    Raises:
+        InUseError: another process writes to the run.
+    """
+    if not directory.resolve().is_relative_to(run.resolve()):
+        yield
+        return
+    with lock_in(run):
+        yield
 
 
 def _check_free(directory: Path, own: str) -> None:

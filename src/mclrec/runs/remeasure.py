@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from mclrec.data.loading import read_again
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Part, check_part, make_split
-from mclrec.errors import DataError
+from mclrec.errors import DataError, MclrecWarning, OutputError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
+from mclrec.locks import is_held
 from mclrec.models.storage import load_model
 from mclrec.runs.run import Run, check_seen, open_run, ranks_path
+from mclrec.runs.run_directory import run_lock
 from mclrec.runs.training_run import resolve_device
 
 __all__ = ["evaluate_run", "run_data"]
+
+_PATIENCE = 3.0
+"""Seconds that an evaluation waits for others that write their ranks."""
 
 
 def evaluate_run(
@@ -49,6 +55,7 @@ def evaluate_run(
     check_part(part)
     check_seen(seen)
     place = resolve_device(device)
+    _check_unused(run)
     loaded, info = load_model(run.directory, place), run.info
     found = run_data(run, data)
     split = make_split(found, info.split)
@@ -71,8 +78,29 @@ def evaluate_run(
         device=place,
         progress=advance,
     )
-    result.save_ranks(ranks_path(run.directory, part, result.protocol.label))
+    _keep_ranks(run, result)
     return result
+
+
+def _check_unused(run: Run) -> None:
+    """Find out before the work whether a training writes to the run.
+
+    Raises:
+        InUseError: it does.
+    """
+    if is_held(run.directory):  # by an evaluation that keeps its ranks, it is for a moment
+        run_lock(run.directory).acquire(_PATIENCE).release()
+
+
+def _keep_ranks(run: Run, result: Result) -> None:
+    """Write the ranks; where they cannot be written, the result is of use without them."""
+    protocol = result.protocol
+    path = ranks_path(run.directory, protocol.part, protocol.label)
+    try:
+        with run_lock(run.directory).acquire(_PATIENCE):
+            result.save_ranks(path)
+    except OutputError as problem:
+        warnings.warn(f"the ranks are not kept: {problem}", MclrecWarning, stacklevel=3)
 
 
 def run_data(

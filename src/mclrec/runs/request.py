@@ -1,9 +1,8 @@
-"""Requests for training runs: what decides a run, the command line for it, and how an interrupted one is resumed."""
+"""Requests for training runs: what decides a run, and the command line for it."""
 
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from mclrec.data.origin import Origin, Reading
 
-__all__ = ["TrainRequest", "begin_or_resume", "setting_words", "train_command"]
+__all__ = ["TrainRequest", "setting_words", "train_command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +90,6 @@ def setting_words(settings: Mapping[str, Any]) -> list[str]:
     return [
         word for key, value in settings.items() for word in ("--set", f"{key.rstrip('_')}={_text(value)}")
     ]
-
-
-def begin_or_resume(directory: Path) -> bool:
-    """Return whether a run in ``directory`` has a checkpoint to resume from; a directory without one is removed."""
-    resume = (directory / "checkpoint" / "state.safetensors").exists()
-    if not resume:
-        shutil.rmtree(directory, ignore_errors=True)
-    return resume
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.evaluation.protocol import Seen, library_versions
 from mclrec.evaluation.ranking import evaluate
-from mclrec.files import check_writable, write_json, write_text
+from mclrec.files import write_json, write_text
+from mclrec.locks import Lock
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
@@ -30,6 +31,7 @@ from mclrec.recipes import Recipe, resolve
 from mclrec.runs.model_card import model_card
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
+from mclrec.runs.run_directory import RunDirectory
 from mclrec.runs.warm_start import warm_start
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
@@ -42,30 +44,45 @@ _FREE = {"epochs", "patience", "checkpoint_minutes"}
 _PROTOCOLS: tuple[tuple[str, Seen], ...] = (("U", "keep"), ("F", "drop"))
 
 
-def train(request: TrainRequest, reporter: Reporter | None = None) -> Run:
+def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | None = None) -> Run:
     """Train as requested. Where torchrun started several processes, all of them train one model.
+
+    Args:
+        request: what to train.
+        reporter: receives the progress.
+        lock: of ``request.out``, where the caller holds it already.
 
     Raises:
         MclrecError: of any kind that the data, the recipe or the training can cause.
     """
     device = resolve_device(request.device)
     _check_words(request)
+    place = RunDirectory(request.out, resume=request.resume, lock=lock)
     with process_group(device) as processes:
-        if processes.main:
-            return _train(request, device, processes, reporter)
-        return _train(replace(request, track=None), device, processes, None)
+        try:
+            if processes.main:
+                return _train(request, place, device, processes, reporter)
+            return _train(replace(request, track=None), place, device, processes, None)
+        finally:
+            place.release()
 
 
 def _train(
-    request: TrainRequest, device: torch.device, processes: Processes, reporter: Reporter | None
+    request: TrainRequest,
+    place: RunDirectory,
+    device: torch.device,
+    processes: Processes,
+    reporter: Reporter | None,
 ) -> Run:
     """Train as one of the training processes."""
-    processes.broadcast_text(lambda: _check_directory(request))
+    processes.broadcast_text(place.claim_given)
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
     recipe = resolve(request.model, known_as(data), request.recipe, request.settings)
     recipe = replace(recipe, training=recipe.training.on(device))
-    directory = Path(processes.broadcast_text(lambda: str(_directory(request, data.name))))
+    stem = f"{data.name}-{request.model}-seed{request.seed}"
+    directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
+    resume = processes.broadcast_text(lambda: str(place.resume)) == str(True)
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
         model = build(recipe, split.training, request.seed)
     if request.warm_start is not None:
@@ -73,7 +90,7 @@ def _train(
         warm_start(model, data.item_ids, data.user_ids, earlier)
     started = time.perf_counter()
     info = _info(request, model, recipe, split)
-    with _made(directory), _tracked(request, recipe, directory, reporter) as told:
+    with _tracked(request, recipe, directory, reporter, resume=resume) as told:
         trainer = Trainer(
             model,
             split,
@@ -85,7 +102,7 @@ def _train(
             reporter=told,
             processes=processes,
         )
-        fit = trainer.fit(resume=request.resume)
+        fit = trainer.fit(resume=resume)
     save_model(
         directory,
         name=recipe.model,
@@ -162,33 +179,9 @@ def _check_words(request: TrainRequest) -> None:
         check_tracker(request.track)
 
 
-def _check_directory(request: TrainRequest) -> str:
-    """Check, before data are read, that the directory can be used; return its name."""
-    check_writable(request.out or Path("runs"))
-    if request.out is None or not request.out.exists():
-        return str(request.out)
-    if not request.out.is_dir():
-        raise ConfigError(f"{request.out}: is not a directory; give another --out")
-    if not request.resume and any(request.out.iterdir()):
-        raise ConfigError(f"{request.out}: is not empty: go on with --resume, or give another --out")
-    return str(request.out)
-
-
-@contextmanager
-def _made(directory: Path) -> Iterator[None]:
-    """Make a directory; it is removed if the block fails and has left it empty."""
-    directory.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            directory.rmdir()
-        raise
-
-
 @contextmanager
 def _tracked(
-    request: TrainRequest, recipe: Recipe, directory: Path, reporter: Reporter | None
+    request: TrainRequest, recipe: Recipe, directory: Path, reporter: Reporter | None, *, resume: bool
 ) -> Iterator[Reporter]:
     """Reporters of the run: the one that was given, and the tracker that was asked for."""
     given = reporter or SilentReporter()
@@ -201,23 +194,9 @@ def _tracked(
         **recipe.training.model_dump(mode="json"),
         "seed": request.seed,
     }
-    over = [(epoch["phase"], epoch["epoch"]) for epoch in Run(directory).history] if request.resume else []
+    over = [(epoch["phase"], epoch["epoch"]) for epoch in Run(directory).history] if resume else []
     with TensorBoardReporter(directory / "tensorboard", settings, recipe.training.metric, over) as tracker:
         yield Reporters(tracker, given)
-
-
-def _directory(request: TrainRequest, data_name: str) -> Path:
-    """Directory of the run: what was given, or a free one under ``runs/``."""
-    if request.out is not None:
-        return request.out
-    stem = Path("runs") / f"{data_name}-{request.model}-seed{request.seed}"
-    taken = [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]
-    free = next(index for index, path in enumerate(taken) if not path.exists())
-    if request.resume:
-        if not free:
-            raise ConfigError(f"{stem}: no run to resume; say which with --out")
-        return taken[free - 1]
-    return taken[free]
 
 
 def _info(request: TrainRequest, model: Recommender, recipe: Recipe, split: Split) -> RunInfo:

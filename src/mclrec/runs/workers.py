@@ -1,4 +1,4 @@
-"""Worker processes: file locks that are released when a process dies, and workers that end with their parent."""
+"""Worker processes that share the processor's cores and end with their parent."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import torch
-from filelock import FileLock, Timeout
 
 from mclrec.notices import failed, others_quiet
 
-__all__ = ["Workers", "is_held", "lock_of", "usual_count"]
+__all__ = ["Workers", "usual_count"]
 
 _GRACE = 60.0
 """Seconds that a worker is given to write its checkpoint."""
@@ -39,21 +37,6 @@ def usual_count() -> int:
     one), so a process a core does as many runs at a time as there are cores.
     """
     return 1 if torch.cuda.is_available() else min(torch.get_num_threads(), _MOST)
-
-
-def lock_of(directory: Path) -> FileLock:
-    """Lock of a directory that is worked in; the system releases it when its process ends."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(directory.with_name(f".{directory.name}.lock"))
-
-
-def is_held(directory: Path) -> bool:
-    """Whether a process works in ``directory``."""
-    try:
-        with lock_of(directory).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 class Workers:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -27,11 +27,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, InUseError
+from mclrec.locks import Lock
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.recipes.space import Choices, Dimension, search_space, value_of
-from mclrec.runs.workers import lock_of
+from mclrec.runs.run_directory import run_lock
 
 __all__ = ["ClaimedTrial", "Plan", "Search", "folder_of"]
 
@@ -114,7 +115,7 @@ class ClaimedTrial:
 
     trial: optuna.Trial
     directory: Path
-    lock: FileLock = field(repr=False)
+    lock: Lock = field(repr=False)
     reported: set[int]
 
     @property
@@ -187,8 +188,7 @@ class Search:
                 return None
             self._seed(len(trials))
             trial = self.study.ask(self._space)
-            lock = lock_of(self.directory(trial.number))
-            lock.acquire()
+            lock = run_lock(self.directory(trial.number)).acquire()
             trial.set_user_attr("attempts", 1)
             return ClaimedTrial(trial, self.directory(trial.number), lock, set())
 
@@ -233,10 +233,9 @@ class Search:
 
     def _reclaim(self, known: FrozenTrial) -> ClaimedTrial | None:
         """Claim a running trial whose process is gone; None if it is still held, or has been started too often."""
-        lock = lock_of(self.directory(known.number))
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
+            lock = run_lock(self.directory(known.number)).acquire()
+        except InUseError:
             return None
         self._seed(known.number)
         trial = optuna.Trial(self.study, known._trial_id)

@@ -17,10 +17,11 @@ from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split import make_split
 from mclrec.errors import ConfigError
+from mclrec.locks import is_held
 from mclrec.recipes import write_recipe
 from mclrec.recipes.space import Dimension, value_of
 from mclrec.runs.training_run import resolve_device
-from mclrec.runs.workers import Workers, is_held
+from mclrec.runs.workers import Workers
 from mclrec.search.study import Plan, Search, folder_of
 from mclrec.search.worker import Job, command, do_trials
 from mclrec.training.checkpoint import StopRequest

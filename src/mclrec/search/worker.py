@@ -13,7 +13,8 @@ import optuna
 
 from mclrec.data.origin import Origin
 from mclrec.errors import MclrecError
-from mclrec.runs.request import TrainRequest, begin_or_resume, train_command
+from mclrec.runs.request import TrainRequest, train_command
+from mclrec.runs.run_directory import begin_or_resume
 from mclrec.runs.training_run import train
 from mclrec.search.study import ClaimedTrial, Plan, Search
 from mclrec.training.reporting import EpochRecord, SilentReporter
@@ -87,7 +88,7 @@ class _PruningReporter(SilentReporter):
 def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
     """Train a trial; whether it ended. Errors that its settings did not cause end the worker."""
     try:
-        run = train(_request(claimed, job), _PruningReporter(search, claimed))
+        run = train(_request(claimed, job), _PruningReporter(search, claimed), claimed.lock)
     except optuna.TrialPruned:
         search.prune(claimed)
     except MclrecError as problem:

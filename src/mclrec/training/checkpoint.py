@@ -22,7 +22,10 @@ from mclrec.errors import TrainingError
 from mclrec.models.tensors import load_tensors, save_tensors
 from mclrec.training.reporting import EpochRecord
 
-__all__ = ["Checkpoints", "Position", "StopRequest"]
+__all__ = ["CHECKPOINT", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
+
+CHECKPOINT = "checkpoint"
+"""Folder of the checkpoint in a run's directory."""
 
 _STATE = "state.safetensors"
 _BEST = "best.safetensors"
@@ -73,6 +76,11 @@ class Position:
         """Move to the beginning of the next phase."""
         self.phase, self.epoch, self.step, self.sums, self.seconds = self.phase + 1, 1, 0, {}, 0.0
         self.best_epoch, self.best_value = 0, -1.0
+
+
+def has_checkpoint(directory: Path) -> bool:
+    """Whether a run's directory has a checkpoint to resume from."""
+    return (directory / CHECKPOINT / _STATE).exists()
 
 
 class Checkpoints:

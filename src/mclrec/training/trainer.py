@@ -29,7 +29,7 @@ from mclrec.models.base import Recommender
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Update
 from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
-from mclrec.training.checkpoint import Checkpoints, Position, StopRequest
+from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
 from mclrec.training.loader import EpochBatches
 from mclrec.training.optimisers import Optimisers, WeightAverage
@@ -93,7 +93,7 @@ class Trainer:
         self.seed, self.device, self.directory = seed, device, directory
         self._metric = parse_metric(config.metric)
         self._processes, self._layout = processes, model.layout(processes)
-        self._checkpoints = Checkpoints(directory / "checkpoint", identity, self._layout)
+        self._checkpoints = Checkpoints(directory / CHECKPOINT, identity, self._layout)
         self._reporter = reporter or SilentReporter()
         self._average = WeightAverage(model, None)
         self._frozen = {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}

@@ -1,0 +1,151 @@
+"""The directory of a run while it is trained: claimed by one process, and what an earlier process left in it."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+from mclrec.errors import ConfigError, InUseError, MclrecWarning, TrainingError
+from mclrec.files import check_writable
+from mclrec.locks import LOCK_FILE, Lock, is_empty, lock_in
+from mclrec.models.directory import CONFIG, TENSORS
+from mclrec.training.checkpoint import has_checkpoint
+
+__all__ = ["RunDirectory", "begin_or_resume", "run_lock"]
+
+_CURE = "wait until it has ended, or give another --out"
+_UNFINISHED = ("history.jsonl", "checkpoint", "tensorboard")
+"""What a training leaves before it has a model."""
+
+_MOST_NUMBERS = 10_000
+
+
+def run_lock(directory: Path) -> Lock:
+    """The lock of a run's directory, which everything that writes there holds."""
+    return lock_in(directory, _CURE)
+
+
+class RunDirectory:
+    """The directory of one run, which nobody else writes to until `release`.
+
+    Args:
+        out: the directory; None for a free one under ``runs/``.
+        resume: whether to go on with the run that is there.
+        lock: of ``out``, where the caller holds it; it stays the caller's.
+    """
+
+    def __init__(self, out: Path | None, *, resume: bool, lock: Lock | None = None) -> None:
+        self._out, self._wanted, self._own = out, resume, lock is None
+        self._lock = lock
+        self.resume = resume
+
+    def claim_given(self) -> str:
+        """Claim the directory, if one was given: before data are read. Returns its name.
+
+        Raises:
+            ConfigError: it is in use for something else, or its run is finished.
+            InUseError: another process writes there.
+            OutputError: it cannot be written.
+            TrainingError: there is nothing to resume.
+        """
+        check_writable(self._out or Path("runs"))
+        if self._out is not None:
+            self._claim(self._out)
+        return str(self._out)
+
+    def claim(self, stem: str) -> Path:
+        """Claim the directory, a free one or the last one under ``runs/`` if none was given; return it.
+
+        Args:
+            stem: name of a directory that is chosen.
+
+        Raises:
+            MclrecError: as `claim_given`.
+        """
+        if self._out is not None:
+            return self._out
+        if self._wanted:
+            taken = list(takewhile(Path.exists, _numbered(stem)))
+            if not taken:
+                raise ConfigError(f"{Path('runs') / stem}: no run to resume; say which with --out")
+            self._claim(taken[-1])
+            return taken[-1]
+        for path in _numbered(stem):
+            if not path.exists() or (path.is_dir() and is_empty(path)):
+                try:
+                    self._claim(path)
+                except (InUseError, ConfigError):  # another process was faster
+                    continue
+                return path
+        raise ConfigError(f"{Path('runs') / stem}: too many runs of that name; give --out")
+
+    def release(self) -> None:
+        """Give the directory back."""
+        if self._own and self._lock is not None:
+            self._lock.release()
+
+    def _claim(self, directory: Path) -> None:
+        if directory.exists() and not directory.is_dir():
+            raise ConfigError(f"{directory}: is not a directory; give another --out")
+        if self._wanted and not directory.exists():
+            raise TrainingError(f"{directory}: no run to resume; leave --resume out to begin one")
+        lock = self._lock or run_lock(directory).acquire()
+        try:
+            self.resume = _resumes(directory, self._wanted)
+        except BaseException:
+            if self._own:
+                lock.release()
+            raise
+        self._lock = lock
+
+
+def begin_or_resume(directory: Path) -> bool:
+    """Whether the run in ``directory`` has a checkpoint to resume from; without one, the directory is emptied."""
+    if has_checkpoint(directory):
+        return True
+    if directory.is_dir():
+        _remove(path for path in directory.iterdir() if path.name != LOCK_FILE)
+    return False
+
+
+def _resumes(directory: Path, wanted: bool) -> bool:
+    """Whether a claimed directory has a run that goes on.
+
+    Raises:
+        ConfigError: it is not empty and nobody asked to resume, or there is no run that could go on.
+    """
+    if not wanted:
+        if not is_empty(directory):
+            raise ConfigError(f"{directory}: is not empty: go on with --resume, or give another --out")
+        return False
+    if has_checkpoint(directory):
+        return True
+    if (directory / CONFIG).exists() and (directory / "metrics.json").exists():
+        raise ConfigError(
+            f"{directory}: has a trained model and no checkpoint to resume from; give another --out"
+        )
+    begun = [directory / name for name in (*_UNFINISHED, CONFIG, TENSORS)]
+    if not is_empty(directory) and not any(path.exists() for path in begun):
+        raise ConfigError(f"{directory}: holds no run to resume; give another --out")
+    warnings.warn(
+        f"{directory}: the run ended before its first checkpoint and starts anew", MclrecWarning, stacklevel=2
+    )
+    _remove(directory / name for name in _UNFINISHED)
+    return False
+
+
+def _remove(paths: Iterator[Path]) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _numbered(stem: str) -> Iterator[Path]:
+    yield Path("runs") / stem
+    for number in range(2, _MOST_NUMBERS):
+        yield Path("runs") / f"{stem}-{number}"
