@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.files import write_json
+from mclrec.sealed_json import read_sealed, sealed
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8,
@@ -50,6 +53,13 @@ def write_log(path: Path, data: SequenceData) -> Path:
             time = place if data.times is None else int(data.times[place])
             rows.writerow([data.user_ids[user], data.item_ids[item], time])
     return path
+
+
+def edit_sealed(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a JSON file of a model directory says, as a version of the library would that writes other things."""
+    value = read_sealed(path)
+    change(value)
+    write_json(path, sealed(value))
 
 
 def at_random_times(data: SequenceData) -> SequenceData:

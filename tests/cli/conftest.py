@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from tests.helpers import tiny_data
+from tests.helpers import edit_sealed, tiny_data
 
 from mclrec.cli import main
 from mclrec.errors import MclrecWarning
@@ -74,14 +76,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _moved(old: str, new: str, info: dict[str, Any]) -> None:
+    info |= json.loads(json.dumps(info).replace(old, new))
+
+
 @pytest.fixture
 def world(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of `built` as the current folder; its runs know the copied log."""
     copy = tmp_path / "world"
     shutil.copytree(built, copy)
     for name in ("sasrec", "markov"):
-        config = copy / name / "config.json"
-        text = config.read_text(encoding="utf-8")
-        config.write_text(text.replace(str(built), str(copy)), encoding="utf-8")
+        edit_sealed(copy / name / "config.json", partial(_moved, str(built), str(copy)))
     monkeypatch.chdir(copy)
     return copy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 from tests.cli.conftest import Cli
+from tests.helpers import edit_sealed
 
 Breaking = Callable[[Path], object]
 
@@ -46,8 +46,7 @@ def flip(name: str) -> Breaking:
 
 def edit(name: str, **entries: object) -> Breaking:
     def change(world: Path) -> None:
-        record = json.loads((world / name).read_text(encoding="utf-8"))
-        (world / name).write_text(json.dumps(record | entries), encoding="utf-8")
+        edit_sealed(world / name, lambda record: record.update(entries))
 
     return change
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from mclrec.data.parquet_files import write_parquet
 from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
 from mclrec.data.split import leave_one_out
 from mclrec.errors import DataError
@@ -63,7 +63,7 @@ def test_record_is_json_and_complete() -> None:
 @pytest.mark.parametrize("user_ids", [[10, 20], ["Zoë", "3"]])
 def test_ranks_survive_the_file(tmp_path: Path, user_ids: list[OutsideId]) -> None:
     path = tmp_path / "new" / "ranks.parquet"
-    result(user_ids).save_ranks(path)
+    result(user_ids).save_ranks(path, "abc")
     table = load_ranks(path)
     assert table.users == user_ids
     assert table.items == ["ä", "b"]
@@ -71,23 +71,23 @@ def test_ranks_survive_the_file(tmp_path: Path, user_ids: list[OutsideId]) -> No
     assert table.history_lengths.tolist() == [2, 3]
     assert table.in_history.tolist() == [True, False]
     assert table.popularity.tolist() == [2, 0]  # in training: user 1 has item 1, user 2 items 3 and 1
-    assert table.about == json.loads(json.dumps(result(user_ids).to_json()))
+    assert table.about == json.loads(json.dumps(result(user_ids).to_json() | {"weights": "abc"}))
     assert len(table) == 2
     assert [file.name for file in path.parent.iterdir()] == ["ranks.parquet"]
 
 
 def test_same_targets() -> None:
-    table = result([10, 20]).table()
-    assert table.same_targets(result([10, 20]).table())
-    assert not table.same_targets(result([10, 30]).table())
+    table = result([10, 20]).table("abc")
+    assert table.same_targets(result([10, 20]).table("abc"))
+    assert not table.same_targets(result([10, 30]).table("abc"))
 
 
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         load_ranks(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("rank\n1\n")
-    with pytest.raises(DataError, match="not a file of ranks"):
+    with pytest.raises(DataError, match="it has no checksum of mclrec's; measure again"):
         load_ranks(tmp_path / "text.parquet")
-    pq.write_table(pa.table({"user": [1]}), tmp_path / "other.parquet")
+    write_parquet(tmp_path / "other.parquet", pa.table({"user": [1]}))
     with pytest.raises(DataError, match="not a file of ranks"):
         load_ranks(tmp_path / "other.parquet")

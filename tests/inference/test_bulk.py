@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -50,12 +51,12 @@ def interrupt(model: Model, out: Path, blocks: int) -> None:
     def table(*args: Any) -> Any:
         calls.append(1)
         if len(calls) > blocks:
-            raise OSError("no space left")
+            raise OSError(errno.ENOSPC, "No space left on device")
         return real(*args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "_table", table)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(OutputError, match="no room left"):
             model.recommend_file(DATA, out, 3)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,16 +9,17 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
+from tests.helpers import edit_sealed
 from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
+from mclrec.data.parquet_files import write_parquet
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.models import registry
@@ -232,8 +232,8 @@ def test_what_is_no_model_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "format 1, but this version of mclrec reads 2; train it again"),
-        ({"format": 3}, "format 3, but this version of mclrec reads 2; update mclrec"),
+        ({"format": 2}, "format 2, but this version of mclrec reads 3; train it again"),
+        ({"format": 4}, "format 4, but this version of mclrec reads 3; update mclrec"),
         ({"format": None}, "format None"),
         ({"model": "tinny"}, "unknown model 'tinny'; did you mean 'tiny'"),
         ({"model": 3}, "model is missing or not of type str"),
@@ -251,8 +251,14 @@ def test_what_is_no_model_directory(tmp_path: Path) -> None:
 )
 def test_a_config_that_does_not_fit(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     path = saved(tmp_path) / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    edit_sealed(path, lambda info: info.update(change))
     refused(tmp_path, message)
+
+
+def test_a_config_that_was_edited(tmp_path: Path) -> None:
+    path = saved(tmp_path) / "config.json"
+    path.write_text(path.read_text().replace("0.25", "0.5"))
+    refused(tmp_path, "config.json: damaged or edited: its checksum differs")
 
 
 def test_foreign_json_and_tensors(tmp_path: Path) -> None:
@@ -277,7 +283,7 @@ def test_foreign_json_and_tensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"name": ["a"] * 5}, "damaged, or not ours"),
+        ({"name": ["a"] * 5}, "not ours"),
         ({"id": list("abcde")}, "no column 'count'"),
         ({"id": list("abcde"), "count": [1.0] * 5}, "no column 'count' of whole numbers"),
         ({"id": list("abcde"), "count": [1, 2, 3, 4, None]}, "no column 'count' of whole numbers"),
@@ -287,7 +293,7 @@ def test_foreign_json_and_tensors(tmp_path: Path) -> None:
 )
 def test_a_vocabulary_that_is_none(tmp_path: Path, table: dict[str, list[Any]], message: str) -> None:
     saved(tmp_path)
-    pq.write_table(pa.table(table), tmp_path / "items.parquet")
+    write_parquet(tmp_path / "items.parquet", pa.table(table))
     refused(tmp_path, "items.parquet: ", message)
 
 

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.helpers import edit_sealed
+from tests.runs.conftest import start
 
 from mclrec.errors import ConfigError, ModelFileError
+from mclrec.files import write_json
 from mclrec.runs.run import Run, open_run
+from mclrec.sealed_json import read_sealed, sealed
 
 
 @pytest.fixture
@@ -33,9 +37,9 @@ def test_what_a_run_says_cannot_be_changed(trained: Run) -> None:
 
 def test_the_files_hold_what_the_types_say(trained: Run) -> None:
     config = json.loads((trained.directory / "config.json").read_text())
-    assert config == trained.info.model_dump(mode="json")
+    assert config == sealed(trained.info.model_dump(mode="json"))
     metrics = json.loads((trained.directory / "metrics.json").read_text())
-    assert metrics == trained.record.model_dump(mode="json")
+    assert metrics == sealed(trained.record.model_dump(mode="json"))
 
 
 def keys_of(value: dict[str, Any], open_tables: set[str]) -> list[tuple[str, ...]]:
@@ -51,14 +55,14 @@ def keys_of(value: dict[str, Any], open_tables: set[str]) -> list[tuple[str, ...
 def test_no_key_may_be_missing(run: Run) -> None:
     """A default never stands in for a key that is lost."""
     path = run.directory / "config.json"
-    whole = json.loads(path.read_text())
+    whole = read_sealed(path)
     for keys in keys_of(whole, {"config", "training", "versions"}):
         damaged = json.loads(json.dumps(whole))
         table = damaged
         for key in keys[:-1]:
             table = table[key]
         del table[keys[-1]]
-        path.write_text(json.dumps(damaged))
+        write_json(path, sealed(damaged))
         with pytest.raises(ModelFileError) as caught:
             _ = run.info
         assert str(path) in str(caught.value)
@@ -83,10 +87,7 @@ def test_no_key_may_be_missing(run: Run) -> None:
     ],
 )
 def test_a_damaged_record_is_told(run: Run, change: Callable[[Any], object], message: str) -> None:
-    path = run.directory / "metrics.json"
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
+    edit_sealed(run.directory / "metrics.json", change)
     with pytest.raises(ModelFileError, match=message):
         _ = run.metrics
 
@@ -98,6 +99,49 @@ def test_what_is_no_table_is_told(run: Run) -> None:
     (run.directory / "metrics.json").unlink()
     with pytest.raises(ModelFileError, match=r"metrics\.json: no such file"):
         _ = run.record
+
+
+def test_numbers_are_of_the_weights_beside_them(run: Run, log: Path, tmp_path: Path) -> None:
+    other = start(log, tmp_path / "other", seed=2)
+    shutil.copy(other.directory / "model.safetensors", run.directory)
+    with pytest.raises(
+        ModelFileError, match=r"metrics\.json: measured on other weights than model\.safetensors"
+    ):
+        _ = run.metrics
+    with pytest.raises(ModelFileError, match=r"ranks-test-F\.parquet: measured on other weights"):
+        run.ranks(label="F")
+    with pytest.raises(ModelFileError, match="measured on other weights"):
+        _ = run.model
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"phase": "train", "ep', r"history\.jsonl:3:1: not valid JSON"),
+        ("[" * 5000, r"history\.jsonl:3: not valid JSON: nested too deeply"),
+        ("[]", r"history\.jsonl:3: holds list where"),
+        ('{"phase": "train", "epoch": 3}', r"history\.jsonl:3: damaged or edited"),
+        (
+            json.dumps(sealed({"phase": "train", "epoch": "x"})),
+            r"history\.jsonl:3: .* is missing|epoch = 'x'",
+        ),
+    ],
+)
+def test_a_damaged_history_is_told(run: Run, line: str, message: str) -> None:
+    with (run.directory / "history.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ModelFileError, match=message):
+        _ = run.history
+
+
+def test_an_edited_number_is_told(run: Run) -> None:
+    for name in ("metrics.json", "history.jsonl", "config.json"):
+        path = run.directory / name
+        whole = path.read_text()
+        path.write_text(whole.replace("0.", "0.9", 1))
+        with pytest.raises(ModelFileError, match=f"{name}.* damaged or edited: its checksum differs"):
+            _ = run.info, run.metrics, run.history
+        path.write_text(whole)
 
 
 def test_a_run_is_taken_wherever_a_path_is(trained: Run) -> None:

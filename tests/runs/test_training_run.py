@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -267,6 +268,27 @@ def test_nothing_to_resume(log: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no run to resume; leave --resume out to begin one"):
         start(log, tmp_path / "new", resume=True)
     assert not (tmp_path / "new").exists()
+
+
+def test_numbers_of_earlier_weights_do_not_outlive_them(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = start(log, out, settings={"epochs": 1})
+    evaluate_run(run, part="validation")
+    longer = SASREC | {"epochs": 500}
+    request = TrainRequest(log_source(log), "sasrec", settings=longer, out=out, resume=True)
+    train(request, Stopper(after=60))
+    assert (run.record.status, run.metrics) == ("interrupted", {})
+    assert not list(out.glob("ranks-*"))
+    assert "Not measured on the test split" in (out / "README.md").read_text(encoding="utf-8")
+    again = evaluate_run(run, part="validation")
+    assert run.ranks("validation").ranks.tolist() == again.ranks.tolist()
+
+
+def test_ranks_that_still_hold_stay(trained: Run, log: Path, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(trained.directory, tmp_path / "run")))
+    evaluate_run(run, part="validation")
+    assert results(start(log, run.directory, resume=True)) == results(trained)
+    assert len(run.ranks("validation")) == 40
 
 
 # ------------------------------------------------------------------------------ going on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from tests.training.stub import same
 
 from mclrec.errors import ModelFileError, OutputError, TrainingError
 from mclrec.models import tensors
+from mclrec.models.tensors import save_tensors
 from mclrec.training.checkpoint import Checkpoints, Position, StopRequest
 from mclrec.training.reporting import EpochRecord
 
@@ -57,6 +59,22 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
     assert best is not None
     assert same(best, MODEL)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "state.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"identity": json.dumps(IDENTITY)},
+        {"identity": "[]", "position": "{}"},
+        {"identity": json.dumps(IDENTITY), "position": '{"phase": "first"}'},
+        {"identity": json.dumps(IDENTITY), "position": "[" * 5000},
+    ],
+)
+def test_what_is_no_checkpoint_is_told(metadata: dict[str, str], tmp_path: Path) -> None:
+    save_tensors(tmp_path / "state.safetensors", MODEL, metadata)
+    with pytest.raises(ModelFileError, match=r"state\.safetensors: .*; train anew into another --out"):
+        Checkpoints(tmp_path, IDENTITY).load()
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mclrec.data.packed import IntArray, Packed
+from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.sequences import OutsideId
 from mclrec.data.split import Part, Targets
 from mclrec.errors import DataError
-from mclrec.files import atomic_file
+from mclrec.files import parse_json
+from mclrec.sealed_json import sealed, unsealed
 
 __all__ = ["Protocol", "RankTable", "Result", "Seen", "library_versions", "load_ranks", "repeats"]
 
@@ -76,7 +77,7 @@ class RankTable:
         history_lengths: (M,) items that the user had before the target.
         in_history: (M,) whether the target is one of them.
         popularity: (M,) the target's interactions in the training data.
-        about: the record of the result without arrays; see `Result.to_json`.
+        about: the record of the result without arrays, see `Result.to_json`, and the checksum of the ``weights``.
     """
 
     users: list[OutsideId]
@@ -95,7 +96,7 @@ class RankTable:
         return self.users == other.users and self.items == other.items
 
     def save(self, path: Path) -> None:
-        """Write the ranks as Parquet, atomically; the record is in the metadata of the file."""
+        """Write the ranks as Parquet with a checksum, atomically; the record is in the metadata of the file."""
         table = pa.table(
             {
                 "user": self.users,
@@ -105,20 +106,20 @@ class RankTable:
                 "in_history": self.in_history,
                 "popularity": self.popularity,
             },
-            metadata={_METADATA: json.dumps(self.about, ensure_ascii=False).encode()},
+            metadata={_METADATA: json.dumps(sealed(self.about), ensure_ascii=False).encode()},
         )
-        with atomic_file(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        write_parquet(path, table)
 
 
 def load_ranks(path: Path) -> RankTable:
     """Read a table of ranks that `RankTable.save` wrote.
 
     Raises:
-        DataError: the file is missing, or is not a table of ranks.
+        DataError: the file is missing or damaged, or is not a table of ranks.
     """
+    cure = "measure again with mclrec evaluate"
+    table = read_parquet(path, DataError, cure)
     try:
-        table = pq.read_table(path)
         return RankTable(
             users=table["user"].to_pylist(),
             items=table["item"].to_pylist(),
@@ -126,12 +127,10 @@ def load_ranks(path: Path) -> RankTable:
             history_lengths=table["history_length"].to_numpy(),
             in_history=table["in_history"].to_numpy(),
             popularity=table["popularity"].to_numpy(),
-            about=json.loads(table.schema.metadata[_METADATA]),
+            about=unsealed(parse_json(table.schema.metadata[_METADATA], str(path)), str(path)),
         )
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; evaluate the model first") from None
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as problem:
-        raise DataError(f"{path}: not a file of ranks ({problem}); evaluate the model again") from None
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as problem:
+        raise DataError(f"{path}: not a file of ranks ({problem}); {cure}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,8 +192,12 @@ class Result:
             "seconds": round(self.seconds, 3),
         }
 
-    def table(self) -> RankTable:
-        """Table of the ranks with outside ids."""
+    def table(self, weights: str) -> RankTable:
+        """Table of the ranks with outside ids.
+
+        Args:
+            weights: checksum of the weights that were measured.
+        """
         data, items = self.targets.data, self.targets.items
         histories = self.targets.histories(np.arange(len(self.targets)))
         return RankTable(
@@ -204,12 +207,17 @@ class Result:
             history_lengths=histories.lengths,
             in_history=repeats(histories, items),
             popularity=self.popularity[items],
-            about=self.to_json(),
+            about={**self.to_json(), "weights": weights},
         )
 
-    def save_ranks(self, path: Path) -> None:
-        """Write the ranks as Parquet, atomically; `load_ranks` reads them without model and data."""
-        self.table().save(path)
+    def save_ranks(self, path: Path, weights: str) -> None:
+        """Write the ranks as Parquet, atomically; `load_ranks` reads them without model and data.
+
+        Args:
+            path: the file.
+            weights: checksum of the weights that were measured.
+        """
+        self.table(weights).save(path)
 
 
 def repeats(histories: Packed, items: IntArray) -> npt.NDArray[np.bool_]:

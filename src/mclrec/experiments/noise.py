@@ -42,7 +42,8 @@ def measure_with_noise(directory: Path, split: Split, share: float, seed: int) -
     loaded = load_model(directory, resolve_device("auto"))
     for seen in _SEEN:
         result = evaluate(loaded.model, noisy, name=loaded.name, seen=seen, seed=seed)
-        result.save_ranks(ranks_path(directory, noisy_part(share), result.protocol.label))
+        path = ranks_path(directory, noisy_part(share), result.protocol.label)
+        result.save_ranks(path, loaded.checksum)
 
 
 def with_noise(split: Split, share: float, rng: np.random.Generator) -> Split:

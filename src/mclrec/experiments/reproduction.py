@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from mclrec.errors import ConfigError, unknown_name
+from mclrec.errors import ConfigError, DataError, unknown_name
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.paper_figures import FIGURES
 from mclrec.experiments.paper_tables import SIZE_TABLES, TABLES
@@ -25,8 +25,9 @@ from mclrec.experiments.results_table import (
 )
 from mclrec.experiments.target import Scope, Target
 from mclrec.experiments.view_plots import ViewPlot, view_tables
-from mclrec.files import read_json, write_json, write_text
+from mclrec.files import write_json, write_text
 from mclrec.runs.run import LABELS
+from mclrec.sealed_json import read_sealed, sealed
 from mclrec.training.reporting import check_tracker
 
 __all__ = [
@@ -229,14 +230,19 @@ def load_outcomes(out: Path) -> list[Outcome]:
 
 
 def _read(path: Path) -> Outcome:
-    found = read_json(path)
-    rows = [
-        Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
-        for row in found["measurements"]
-    ]
-    tables = [ResultTable.of(table) for table in found["sheets"]]
-    plots = [ViewPlot(**{**plot, "views": tuple(plot["views"])}) for plot in found["clouds"]]
-    return Outcome(path.parent.name, rows, tables, found["missing"], plots)
+    found = read_sealed(path)
+    try:
+        rows = [
+            Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
+            for row in found["measurements"]
+        ]
+        tables = [ResultTable.of(table) for table in found["sheets"]]
+        plots = [ViewPlot(**{**plot, "views": tuple(plot["views"])}) for plot in found["clouds"]]
+        return Outcome(path.parent.name, rows, tables, found["missing"], plots)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise DataError(
+            f"{path}: of another version of mclrec ({problem}); write it again with mclrec reproduce"
+        ) from None
 
 
 def _write(outcome: Outcome, scope: Scope, folder: Path) -> None:
@@ -251,4 +257,4 @@ def _write(outcome: Outcome, scope: Scope, folder: Path) -> None:
         "missing": outcome.missing,
         "clouds": [asdict(plot) for plot in outcome.view_plots],
     }
-    write_json(folder / _RECORD, record)
+    write_json(folder / _RECORD, sealed(record))

@@ -13,7 +13,7 @@ import numpy as np
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import OutsideId, Vocabulary
 from mclrec.errors import MclrecWarning, ModelFileError
-from mclrec.files import read_json, sha256_file
+from mclrec.files import sha256_file
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.engine import Engine, Ranker, VectorEngine
 from mclrec.inference.index import INDEX, IndexRanker, check_kind, load_index
@@ -36,7 +36,7 @@ from mclrec.inference.queries import (
     Recommendation,
     Recommendations,
 )
-from mclrec.models.directory import TENSORS, read_config, strangers_of
+from mclrec.models.directory import METRICS, TENSORS, read_config, read_metrics, strangers_of
 
 __all__ = ["DecodedQuery", "EngineName", "Runtime", "load_runtime", "model_card", "model_version"]
 
@@ -210,8 +210,8 @@ def model_card(directory: Path, version: str) -> dict[str, Any]:
     Raises:
         ModelFileError: ``config.json`` or ``metrics.json`` is damaged.
     """
-    info, path = read_config(directory), directory / "metrics.json"
-    record = read_json(path, ModelFileError) if path.exists() else {}
+    info, path = read_config(directory), directory / METRICS
+    record = read_metrics(directory) if path.exists() else {}
     try:
         results = record.get("results", {}).get("test", {})
         protocol = {label: result["protocol"]["description"] for label, result in results.items()}

@@ -8,31 +8,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mclrec.data.packed import IntArray
+from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import DataError, ModelFileError
-from mclrec.files import atomic_file, read_json
+from mclrec.files import parse_json, read_json
+from mclrec.sealed_json import read_sealed, unsealed
 
 __all__ = [
     "CONFIG",
     "FORMAT",
     "ITEMS",
+    "METRICS",
     "TENSORS",
     "USERS",
+    "WEIGHTS_CHECKSUM",
+    "check_weights",
     "read_config",
     "read_items",
+    "read_metrics",
     "read_users",
     "strangers_of",
+    "weights_checksum",
     "write_ids",
     "write_users",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the directory's layout."""
 
 CONFIG, TENSORS, ITEMS, USERS = "config.json", "model.safetensors", "items.parquet", "users.parquet"
+METRICS = "metrics.json"
+
+WEIGHTS_CHECKSUM = "mclrec.crc32"
+"""Key of the checksum in the metadata of a file of tensors."""
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -60,6 +70,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise ModelFileError(
             f"{path}: format {info['format']!r}, but this version of mclrec reads {FORMAT}; {cure}"
         )
+    info = unsealed(info, str(path), ModelFileError)
     for key, kind in {"model": str, "config": dict, "num_items": int, "num_users": int}.items():
         if not isinstance(info.get(key), kind):
             raise ModelFileError(f"{path}: {key} is missing or not of type {kind.__name__}")
@@ -107,22 +118,61 @@ def write_users(path: Path, users: Vocabulary, trained: npt.NDArray[np.bool_]) -
 
 
 def write_ids(path: Path, ids: Vocabulary, **columns: pa.Array) -> None:
-    """Write outside ids and further columns as Parquet, atomically."""
-    with atomic_file(path) as temporary:
-        table = pa.table({"id": ids.to_arrow(), **columns})
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    """Write outside ids and further columns as Parquet with a checksum, atomically."""
+    write_parquet(path, pa.table({"id": ids.to_arrow(), **columns}))
+
+
+def weights_checksum(path: Path) -> str:
+    """The checksum that a file of tensors states, read without the tensors: what numbers were measured on.
+
+    Raises:
+        ModelFileError: the file is missing or has none.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > path.stat().st_size:
+                raise ModelFileError(f"{path}: damaged: it ends too early")
+            header = parse_json(file.read(size), str(path), ModelFileError)
+    except OSError as problem:
+        raise ModelFileError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    try:
+        return str(header["__metadata__"][WEIGHTS_CHECKSUM])
+    except (KeyError, TypeError):
+        raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum") from None
+
+
+def read_metrics(directory: Path) -> dict[str, Any]:
+    """Read ``metrics.json`` of a run: numbers of the weights that lie beside it.
+
+    Raises:
+        ModelFileError: the file is missing or damaged, or the weights are others than the numbers are of.
+    """
+    path = directory / METRICS
+    record = read_sealed(path, ModelFileError)
+    check_weights(directory, record.get("weights"), path)
+    return record
+
+
+def check_weights(directory: Path, weights: object, path: Path) -> None:
+    """Check that what a file says was measured on the weights that a directory has now.
+
+    Raises:
+        ModelFileError: they are others.
+    """
+    if weights != weights_checksum(directory / TENSORS):
+        raise ModelFileError(
+            f"{path}: measured on other weights than {TENSORS} has now; measure again with mclrec evaluate, "
+            "or end the training with --resume"
+        )
 
 
 def _read_ids(path: Path, size: int) -> tuple[Vocabulary, pa.Table]:
+    table = read_parquet(path, ModelFileError, "take it from a backup or train again")
     try:
-        # Not read_table: it imports pyarrow.dataset, and with it pandas where that is installed.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read()
         vocabulary = Vocabulary.from_arrow(table["id"].combine_chunks())
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError, KeyError, DataError) as problem:
-        raise ModelFileError(f"{path}: damaged, or not ours: {' '.join(str(problem).split())}") from None
+    except (KeyError, DataError) as problem:
+        raise ModelFileError(f"{path}: not ours: {problem}") from None
     if len(vocabulary) != size:
         raise ModelFileError(f"{path}: holds {len(vocabulary)} ids, {CONFIG} says {size}")
     return vocabulary, table

@@ -38,6 +38,7 @@ from mclrec.models.directory import (
 )
 from mclrec.models.model_config import STORED
 from mclrec.models.tensors import read_tensors, save_tensors
+from mclrec.sealed_json import sealed
 
 __all__ = ["CONFIG", "FORMAT", "LoadedModel", "load_model", "resolve_device", "save_model"]
 
@@ -111,7 +112,7 @@ def save_model(
     write_ids(directory / ITEMS, items, count=pa.array(counts[1:], pa.int64()))
     if kept_users is not None:
         write_users(directory / USERS, kept_users, model.trained_users())
-    write_json(directory / CONFIG, info | dict(extra or {}))
+    write_json(directory / CONFIG, sealed(info | dict(extra or {})))
 
 
 def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:

@@ -21,10 +21,11 @@ from torch import Tensor
 from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import ModelFileError
 from mclrec.files import atomic_file
+from mclrec.models.directory import WEIGHTS_CHECKSUM
 
 __all__ = ["load_tensors", "read_tensors", "save_tensors"]
 
-_SHARED, _CHECKSUM = "mclrec.shared", "mclrec.crc32"
+_SHARED, _CHECKSUM = "mclrec.shared", WEIGHTS_CHECKSUM
 _UNKNOWN = "00000000"
 """Placeholder of the checksum until all bytes have been written."""
 

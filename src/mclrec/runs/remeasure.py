@@ -78,7 +78,7 @@ def evaluate_run(
         device=place,
         progress=advance,
     )
-    _keep_ranks(run, result)
+    _keep_ranks(run, result, loaded.checksum)
     return result
 
 
@@ -92,13 +92,13 @@ def _check_unused(run: Run) -> None:
         run_lock(run.directory).acquire(_PATIENCE).release()
 
 
-def _keep_ranks(run: Run, result: Result) -> None:
+def _keep_ranks(run: Run, result: Result, weights: str) -> None:
     """Write the ranks; where they cannot be written, the result is of use without them."""
     protocol = result.protocol
     path = ranks_path(run.directory, protocol.part, protocol.label)
     try:
         with run_lock(run.directory).acquire(_PATIENCE):
-            result.save_ranks(path)
+            result.save_ranks(path, weights)
     except OutputError as problem:
         warnings.warn(f"the ranks are not kept: {problem}", MclrecWarning, stacklevel=3)
 

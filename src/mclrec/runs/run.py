@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mclrec.data.origin import Origin
-from mclrec.errors import ConfigError, ModelFileError, invalid_value, unknown_name
+from mclrec.errors import ConfigError, ModelFileError, unknown_name
 from mclrec.evaluation.protocol import RankTable, Seen, load_ranks
-from mclrec.files import read_json
-from mclrec.models.directory import CONFIG, read_config
+from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
+from mclrec.sealed_json import validated
+from mclrec.training.reporting import read_history
 
 if TYPE_CHECKING:
     from mclrec.inference.model import Model
@@ -139,6 +139,7 @@ class RunRecord(_Record):
         device: cpu or cuda.
         threads: threads that torch used in each process.
         processes: training processes.
+        weights: checksum of the weights that were measured.
         results: by part and label of the protocol; empty where training was interrupted, or in a search.
     """
 
@@ -151,6 +152,7 @@ class RunRecord(_Record):
     device: str
     threads: int
     processes: int
+    weights: str
     results: dict[str, dict[str, MeasuredPart]]
 
     @property
@@ -196,10 +198,9 @@ class Run:
         """Contents of ``metrics.json``: how training ended, and the results by part and protocol.
 
         Raises:
-            ModelFileError: the file is missing or damaged.
+            ModelFileError: the file is missing or damaged, or is of other weights than the run has now.
         """
-        path = self.directory / "metrics.json"
-        return _validated(RunRecord, read_json(path, ModelFileError), path)
+        return _validated(RunRecord, read_metrics(self.directory), self.directory / METRICS)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -209,11 +210,12 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One record per epoch; empty for a model that only counts."""
-        path = self.directory / "history.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        """One record per epoch; empty for a model that only counts.
+
+        Raises:
+            ModelFileError: the file is damaged.
+        """
+        return [asdict(record) for record in read_history(self.directory / "history.jsonl")]
 
     @property
     def model(self) -> Model:
@@ -226,7 +228,8 @@ class Run:
         """Exact rank of each target, under one protocol (U or F, as in ``metrics``).
 
         Raises:
-            ModelFileError: there is no such run, or it was not measured in this way.
+            ModelFileError: there is no such run, or it was not measured in this way, or on other weights.
+            DataError: the file is damaged.
         """
         if not self.directory.is_dir():
             raise ModelFileError(f"{self.directory}: no such run directory")
@@ -235,7 +238,9 @@ class Run:
             raise ModelFileError(
                 f"{path}: no ranks: the run is unfinished, or not measured so; see `mclrec evaluate --help`"
             )
-        return load_ranks(path)
+        table = load_ranks(path)
+        check_weights(self.directory, table.about.get("weights"), path)
+        return table
 
 
 def open_run(run: object) -> Run:
@@ -273,10 +278,7 @@ def check_seen(seen: str) -> Literal["U", "F"]:
 
 def _validated(kind: type[Stored], found: Any, path: Path) -> Stored:
     """Contents of a file as a frozen type; defaults never fill in what is missing."""
-    try:
-        record = kind.model_validate(found)
-    except ValidationError as problem:
-        raise ModelFileError(f"{path}: {invalid_value(problem)}") from None
+    record = validated(kind, found, str(path), ModelFileError)
     missing = _missing(record.model_dump(mode="json"), found)
     if missing:
         raise ModelFileError(f"{path}: {missing} is missing")

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
-from mclrec.errors import ConfigError, InUseError, MclrecWarning, TrainingError
+from mclrec.errors import ConfigError, DataError, InUseError, MclrecWarning, TrainingError
+from mclrec.evaluation.protocol import load_ranks
 from mclrec.files import check_writable
 from mclrec.locks import LOCK_FILE, Lock, is_empty, lock_in
-from mclrec.models.directory import CONFIG, TENSORS
+from mclrec.models.directory import CONFIG, METRICS, TENSORS, weights_checksum
 from mclrec.training.checkpoint import has_checkpoint
 
 __all__ = ["RunDirectory", "begin_or_resume", "run_lock"]
@@ -111,6 +112,19 @@ def begin_or_resume(directory: Path) -> bool:
     return False
 
 
+def discard_stale(directory: Path) -> None:
+    """Remove the numbers that were measured on other weights than a directory has now, and the card that shows them."""
+    weights = weights_checksum(directory / TENSORS)
+    stale = [directory / METRICS, directory / "README.md"]
+    for path in directory.glob("ranks-*.parquet"):
+        try:
+            if load_ranks(path).about.get("weights") != weights:
+                stale.append(path)
+        except DataError:
+            stale.append(path)
+    _remove(iter(stale))
+
+
 def _resumes(directory: Path, wanted: bool) -> bool:
     """Whether a claimed directory has a run that goes on.
 
@@ -123,7 +137,7 @@ def _resumes(directory: Path, wanted: bool) -> bool:
         return False
     if has_checkpoint(directory):
         return True
-    if (directory / CONFIG).exists() and (directory / "metrics.json").exists():
+    if (directory / CONFIG).exists() and (directory / METRICS).exists():
         raise ConfigError(
             f"{directory}: has a trained model and no checkpoint to resume from; give another --out"
         )

@@ -25,14 +25,16 @@ from mclrec.files import write_json, write_text
 from mclrec.locks import Lock
 from mclrec.models import registry
 from mclrec.models.base import Recommender
+from mclrec.models.directory import METRICS, TENSORS, weights_checksum
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.model_card import model_card
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
-from mclrec.runs.run_directory import RunDirectory
+from mclrec.runs.run_directory import RunDirectory, discard_stale
 from mclrec.runs.warm_start import warm_start
+from mclrec.sealed_json import sealed
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
 
@@ -113,13 +115,16 @@ def _train(
         extra=info.extra(),
         processes=processes,
     )
+    if processes.main:
+        discard_stale(directory)
     results: dict[str, Any] = {}
     if request.measured and not fit.interrupted:
         results = measure(model, split, recipe, directory, request.seed, device, processes)
     if processes.main:
         seconds = fit.seconds_before + time.perf_counter() - started
-        record = _record(fit, results, seconds, device, processes.size)
-        write_json(directory / "metrics.json", record.model_dump(mode="json"))
+        weights = weights_checksum(directory / TENSORS)
+        record = _record(fit, results, seconds, device, processes.size, weights)
+        write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
         write_text(directory / "README.md", model_card(info, record, recipe))
     processes.barrier()
     return Run(directory)
@@ -161,7 +166,7 @@ def measure(
             model, split, name=recipe.model, seen=seen, seed=seed, device=device, processes=processes
         )
         if processes.main:
-            result.save_ranks(ranks_path(directory, "test", label))
+            result.save_ranks(ranks_path(directory, "test", label), weights_checksum(directory / TENSORS))
         results[label] = result.to_json()
     return {"test": results}
 
@@ -234,7 +239,12 @@ def _identity(info: RunInfo) -> dict[str, Any]:
 
 
 def _record(
-    fit: FitResult, results: dict[str, Any], seconds: float, device: torch.device, processes: int
+    fit: FitResult,
+    results: dict[str, Any],
+    seconds: float,
+    device: torch.device,
+    processes: int,
+    weights: str,
 ) -> RunRecord:
     """Contents of ``metrics.json``."""
     return RunRecord(
@@ -247,6 +257,7 @@ def _record(
         device=device.type,
         threads=torch.get_num_threads(),
         processes=processes,
+        weights=weights,
         results=results,
     )
 

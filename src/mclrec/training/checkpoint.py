@@ -18,8 +18,10 @@ from typing import Any, Self
 from torch import Tensor
 
 from mclrec.distributed.layout import WHOLE, ParameterLayout
-from mclrec.errors import TrainingError
+from mclrec.errors import ModelFileError, TrainingError
+from mclrec.files import parse_json
 from mclrec.models.tensors import load_tensors, save_tensors
+from mclrec.sealed_json import validated
 from mclrec.training.reporting import EpochRecord
 
 __all__ = ["CHECKPOINT", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
@@ -113,18 +115,25 @@ class Checkpoints:
 
         Raises:
             TrainingError: there is no checkpoint, or it belongs to another run.
+            ModelFileError: it is damaged, or not a checkpoint.
         """
         if not self._state.exists():
             raise TrainingError(f"{self._state}: no checkpoint to resume from")
         tensors, metadata = load_tensors(self._state, self._layout)
-        self._compare(json.loads(metadata["identity"]))
-        fields = json.loads(metadata["position"])
-        fields["history"] = [EpochRecord(**record) for record in fields["history"]]
+        try:
+            identity, position = (
+                parse_json(metadata.get(key, "null"), str(self._state), ModelFileError)
+                for key in ("identity", "position")
+            )
+            self._compare(validated(dict[str, Any], identity, str(self._state), ModelFileError))
+            reached = validated(Position, position, str(self._state), ModelFileError)
+        except ModelFileError as problem:
+            raise ModelFileError(f"{problem}; train anew into another --out") from None
         parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, value in tensors.items():
             part, _, name = key.partition("/")
             parts[part][name] = value
-        return Position(**fields), parts
+        return reached, parts
 
     def save_best(self, model: dict[str, Tensor]) -> None:
         """Keep the weights of the best epoch so far."""

@@ -20,8 +20,9 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from mclrec.errors import ConfigError, unknown_name
-from mclrec.files import write_text
+from mclrec.errors import ConfigError, ModelFileError, unknown_name
+from mclrec.files import parse_json, write_text
+from mclrec.sealed_json import sealed, unsealed, validated
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -35,6 +36,7 @@ __all__ = [
     "SilentReporter",
     "TensorBoardReporter",
     "check_tracker",
+    "read_history",
     "write_history",
 ]
 
@@ -69,8 +71,28 @@ class EpochRecord:
 
 
 def write_history(path: Path, records: Sequence[EpochRecord]) -> None:
-    """Write all records as JSON lines, atomically: a resumed run has each epoch once."""
-    write_text(path, "".join(json.dumps(asdict(record)) + "\n" for record in records))
+    """Write all records as JSON lines with a checksum each, atomically: a resumed run has each epoch once."""
+    write_text(path, "".join(json.dumps(sealed(asdict(record))) + "\n" for record in records))
+
+
+def read_history(path: Path) -> list[EpochRecord]:
+    """Read what `write_history` wrote; nothing where there is no file, as of a model that only counts.
+
+    Raises:
+        ModelFileError: the file is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as problem:
+        raise ModelFileError(f"{path}: cannot be read: {problem}") from None
+    return [_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def _record(line: str, where: str) -> EpochRecord:
+    found = unsealed(parse_json(line, where, ModelFileError), where, ModelFileError)
+    return validated(EpochRecord, found, where, ModelFileError)
 
 
 class Reporter(Protocol):

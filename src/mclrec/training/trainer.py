@@ -187,7 +187,7 @@ class Trainer:
         optimisers = self._optimisers(phase)
         self._average = WeightAverage(self.model, self.config.average if phase.validate else None)
         if restored:
-            self.model.load_state_dict(restored["model"])
+            self._load(restored["model"])
             optimisers.load(restored["adam"])
             self._average.load(restored["average"])
         examples = phase.examples(self.split.training)
@@ -330,8 +330,22 @@ class Trainer:
         """Load the best weights into the model, if there are any yet."""
         best = self._checkpoints.load_best() if position.best_epoch else None
         if best is not None:
-            self.model.load_state_dict(best)
+            self._load(best)
         return best is not None
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        """Load weights of the checkpoint into the model.
+
+        Raises:
+            TrainingError: they do not fit.
+        """
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as problem:
+            complaint = str(problem).splitlines()[-1].strip()  # the first line says that there are some
+            raise TrainingError(
+                f"{self.directory / CHECKPOINT}: does not fit the model: {complaint}; train anew into another --out"
+            ) from None
 
     def _save(self, position: Position, optimisers: dict[str, Tensor]) -> None:
         position.elapsed = time.perf_counter() - self._began

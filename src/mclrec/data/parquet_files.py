@@ -1,0 +1,79 @@
+"""Parquet files with a checksum of all their bytes, which is verified before a reader looks at one of them.
+
+The checksum lies in the metadata of the file: zeros while it is computed, written over them afterwards. Any reader of
+Parquet reads such a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mclrec.errors import MclrecError
+from mclrec.files import atomic_file
+
+__all__ = ["read_parquet", "write_parquet"]
+
+_KEY = b"mclrec.sha256"
+_DIGITS = 64
+_BETWEEN = 2
+"""Bytes between key and value in Parquet's footer: the kind of the value, and its length."""
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table with its metadata as one Parquet file with a checksum, atomically."""
+    with atomic_file(path) as temporary:
+        with pq.ParquetWriter(temporary, table.schema, compression="zstd") as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({_KEY: b"0" * _DIGITS})
+        content = temporary.read_bytes()
+        place = _place(content)
+        with temporary.open("rb+") as file:
+            file.seek(place)
+            file.write(_digest(content, place))
+
+
+def read_parquet(path: Path, error: type[MclrecError], cure: str) -> pa.Table:
+    """Read a file that `write_parquet` wrote.
+
+    Args:
+        path: the file.
+        error: what is raised.
+        cure: what to do with a damaged file, for the message.
+
+    Raises:
+        error: the file is missing, damaged or of another origin.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    place = _place(content)
+    if not place or content[place : place + _DIGITS] != _digest(content, place):
+        what = "its checksum differs" if place else "it has no checksum of mclrec's"
+        raise error(f"{path}: damaged, or not ours: {what}; {cure}")
+    try:
+        # Not read_table: it imports pyarrow.dataset, and with it pandas where that is installed.
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            return file.read()
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        raise error(f"{path}: cannot be read: {problem}; {cure}") from None
+
+
+def _place(content: bytes) -> int:
+    """Where the checksum begins; 0 where there is none."""
+    key = content.rfind(_KEY)
+    return 0 if key < 0 else key + len(_KEY) + _BETWEEN
+
+
+def _digest(content: bytes, place: int) -> bytes:
+    """The checksum of a file, by which its own place counts as zeros."""
+    digest = hashlib.sha256(memoryview(content)[:place])
+    digest.update(b"0" * _DIGITS)
+    digest.update(memoryview(content)[place + _DIGITS :])
+    return digest.hexdigest().encode()

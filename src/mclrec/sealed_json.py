@@ -1,0 +1,60 @@
+"""JSON objects with a checksum of what they say, and what was read as a type."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mclrec.errors import DataError, MclrecError, invalid_value
+from mclrec.files import read_json
+
+__all__ = ["read_sealed", "sealed", "unsealed", "validated"]
+
+_CHECKSUM, _DIGITS = "checksum", 16
+
+Stored = TypeVar("Stored")
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object with a checksum of what it says, as its last key."""
+    return {**value, _CHECKSUM: _checksum(value)}
+
+
+def unsealed(found: Any, where: str, error: type[MclrecError] = DataError) -> dict[str, Any]:
+    """What a JSON object says, without the checksum that `sealed` gave it.
+
+    Args:
+        found: what was parsed.
+        where: file, for the message.
+        error: raised for what is no object, or not what was written.
+    """
+    if not isinstance(found, dict):
+        raise error(f"{where}: holds {type(found).__name__} where a table of keys is expected")
+    value = {key: found[key] for key in found if key != _CHECKSUM}
+    if found.get(_CHECKSUM) != _checksum(value):
+        raise error(
+            f"{where}: damaged or edited: its checksum differs; take it from a backup or make it again"
+        )
+    return value
+
+
+def read_sealed(path: Path, error: type[MclrecError] = DataError) -> dict[str, Any]:
+    """Read a JSON file of one object that `sealed` gave a checksum."""
+    return unsealed(read_json(path, error), str(path), error)
+
+
+def validated(kind: type[Stored], found: Any, where: str, error: type[MclrecError] = DataError) -> Stored:
+    """What was read, as a type that pydantic knows; ``error`` names the key that does not fit."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(found)
+    except ValidationError as problem:
+        raise error(f"{where}: {invalid_value(problem)}") from None
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
