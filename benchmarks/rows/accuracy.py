@@ -56,12 +56,12 @@ def accuracy_outcome(
 def _train(session: Session, seed: int, device: str, recipe: str) -> Measurement:
     """Train once, and keep what the run recorded."""
     directory = session.scratch / f"accuracy-{device}-{seed}"
-    words = [str(Path(sys.executable).with_name("mclrec")), "train", "beauty", "--model", "mclrec"]
+    words = [sys.executable, "-m", "mclrec", "train", "beauty", "--model", "mclrec"]
     words += ["--recipe", recipe, "--seed", str(seed), "--device", device, "--out", str(directory)]
     measured = session.run_command(f"mclrec train, seed {seed}", words)
     info, record = (_read(directory / name) for name in ("config.json", "metrics.json"))
     kept = {key: info[key] for key in ("recipe", "config", "training", "data", "seed", "versions")}
-    return replace(measured, document={"command": words[1:-2], **kept, "metrics": record})
+    return replace(measured, document={"command": ["mclrec", *words[3:-2]], **kept, "metrics": record})
 
 
 def _read(path: Path) -> dict[str, Any]:

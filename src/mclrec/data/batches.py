@@ -11,7 +11,14 @@ from torch import Tensor
 
 from mclrec.data.packed import IntArray, Packed
 
-__all__ = ["Batch", "Histories"]
+__all__ = ["Batch", "Histories", "to_device"]
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy on ``device``. From the host to CUDA the copy is queued behind the device's work, and nobody waits."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,16 +66,16 @@ class Histories:
             return self
         return replace(
             self,
-            users=self.users.to(device, non_blocking=True),
-            items=self.items.to(device, non_blocking=True),
+            users=to_device(self.users, device),
+            items=to_device(self.items, device),
         )
 
     def last_items(self) -> Tensor:
         """(B,) latest item of each history, 0 where the history is empty."""
-        ends = (self.offsets[1:] - 1).clamp(min=0).to(self.device)
+        ends = to_device((self.offsets[1:] - 1).clamp(min=0), self.device)
         if not len(self.items):
             return torch.zeros(len(self), dtype=torch.int64, device=self.device)
-        return torch.where((self.lengths > 0).to(self.device), self.items[ends], 0)
+        return torch.where(to_device(self.lengths > 0, self.device), self.items[ends], 0)
 
     def padded(self, align: Literal["left", "right"] = "left") -> tuple[Tensor, Tensor]:
         """Items as (B, L) with zeros, at the start of the row or at its end, and lengths (B,)."""
@@ -79,8 +86,8 @@ class Histories:
         if align == "right":
             places = places + (longest - lengths)[rows]
         out = torch.zeros(len(self), longest, dtype=self.items.dtype, device=self.device)
-        out[rows.to(self.device), places.to(self.device)] = self.items
-        return out, lengths.to(self.device)
+        out[to_device(rows, self.device), to_device(places, self.device)] = self.items
+        return out, to_device(lengths, self.device)
 
     @classmethod
     def concatenate(cls, parts: list[Histories]) -> Histories:
@@ -139,7 +146,7 @@ class Batch:
         return replace(
             self,
             histories=self.histories.to(device),
-            targets=self.targets.to(device, non_blocking=True),
+            targets=to_device(self.targets, device),
             views=tuple(view.to(device) for view in self.views),
             negatives=_moved(self.negatives, device),
             shared=_moved(self.shared, device),
@@ -148,4 +155,4 @@ class Batch:
 
 
 def _moved(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else tensor.to(device, non_blocking=True)
+    return None if tensor is None else to_device(tensor, device)

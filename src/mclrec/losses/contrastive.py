@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -70,18 +71,21 @@ class ViewPairs:
         with torch.autocast(views[0].device.type, enabled=False):
             rows = torch.stack([view.to(torch.promote_types(view.dtype, torch.float32)) for view in views])
             rows = rows / temperature**0.5  # (views, B, d)
-            one, other = (list(side) for side in zip(*pairs, strict=True))
-            positives = (rows[one] * rows[other]).sum(-1)
-            log_sums, highest = _reduce_negatives(rows, one, other)
+            sides = tuple(zip(*pairs, strict=True))
+            one, other = (_index(side, rows.device) for side in sides)
+            positives = (rows.index_select(0, one) * rows.index_select(0, other)).sum(-1)
+            log_sums, highest = _reduce_negatives(rows, *sides)
             own, across = slice(len(views)), slice(len(views), None)
             mean_negatives, mean_across = _means(rows, one, other, positives)
             return cls(
                 positives,
                 log_sums=torch.logaddexp(
-                    torch.stack([log_sums[own][one], log_sums[own][other]], 1), _sides(log_sums[across])
+                    torch.stack([log_sums[own].index_select(0, side) for side in (one, other)], 1),
+                    _sides(log_sums[across]),
                 ),
                 highest=torch.maximum(
-                    torch.stack([highest[own][one], highest[own][other]], 1), _sides(highest[across])
+                    torch.stack([highest[own].index_select(0, side) for side in (one, other)], 1),
+                    _sides(highest[across]),
                 ),
                 mean_negatives=mean_negatives,
                 highest_across=_sides(highest[across])[:, 0].amax(1),
@@ -152,19 +156,20 @@ def _sides(across: Tensor) -> Tensor:
     return torch.stack(across.chunk(2), 1)
 
 
-def _means(rows: Tensor, one: list[int], other: list[int], positives: Tensor) -> tuple[Tensor, Tensor]:
+def _means(rows: Tensor, one: Tensor, other: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
     """(P,) mean over all negatives, and over those across; no block of products is needed for them."""
     batch = rows.shape[1]
     sums, squares = rows.sum(1), rows.square().sum((1, 2))
     # The sum of all (2B)^2 inner products is the squared norm of the rows' sum.
-    everything = (sums[one] + sums[other]).square().sum(-1)
-    itself = squares[one] + squares[other] + 2 * positives.sum(-1)
-    across = (sums[one] * sums[other]).sum(-1) - positives.sum(-1)
+    first, second = sums.index_select(0, one), sums.index_select(0, other)
+    everything = (first + second).square().sum(-1)
+    itself = squares.index_select(0, one) + squares.index_select(0, other) + 2 * positives.sum(-1)
+    across = (first * second).sum(-1) - positives.sum(-1)
     count = max(batch * (batch - 1), 1)
     return (everything - itself) / (4 * count), across / count
 
 
-def _reduce_negatives(rows: Tensor, one: list[int], other: list[int]) -> tuple[Tensor, Tensor]:
+def _reduce_negatives(rows: Tensor, one: tuple[int, ...], other: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Log-sum-exp and maximum of the blocks of inner products, off their diagonals.
 
     Args:
@@ -184,12 +189,16 @@ class _ReduceNegatives(torch.autograd.Function):
     """All blocks in one batched product; both reductions and their gradients in few passes over them."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, one: list[int], other: list[int]) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, rows: Tensor, one: tuple[int, ...], other: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
         views, batch, _ = rows.shape
-        left, right = [*range(views), *one], [*range(views), *other]
+        left, right = (_index((*range(views), *side), rows.device) for side in (one, other))
         # Finite, so that a batch of one, which has no negatives, gets gradients of 0 and not NaN.
         hole = rows.new_full((batch,), torch.finfo(rows.dtype).min / 2).diag()
-        products = torch.baddbmm(hole, rows[left], rows[right].mT)  # (views + P, B, B)
+        products = torch.baddbmm(
+            hole, rows.index_select(0, left), rows.index_select(0, right).mT
+        )  # (views + P, B, B)
         of_rows, row_places = products.max(2)
         of_columns, column_places = products[views:].max(1)
         columns = products[views:].sub(of_columns.unsqueeze(1)).exp_()
@@ -210,10 +219,13 @@ class _ReduceNegatives(torch.autograd.Function):
         grad_scores.scatter_add_(2, row_places.unsqueeze(2), of_highest[:blocks].unsqueeze(2))
         grad_scores[views:].scatter_add_(1, column_places.unsqueeze(1), of_highest[blocks:].unsqueeze(1))
         gradient = torch.zeros_like(rows)
-        gradient.index_add_(0, _index(ctx.left, rows), grad_scores @ rows[ctx.right])
-        gradient.index_add_(0, _index(ctx.right, rows), grad_scores.mT @ rows[ctx.left])
+        gradient.index_add_(0, ctx.left, grad_scores @ rows.index_select(0, ctx.right))
+        gradient.index_add_(0, ctx.right, grad_scores.mT @ rows.index_select(0, ctx.left))
         return gradient, None, None
 
 
-def _index(views: list[int], like: Tensor) -> Tensor:
-    return torch.tensor(views, device=like.device)
+@cache
+def _index(views: tuple[int, ...], device: torch.device) -> Tensor:
+    """Indices of views, made once: indexing with a list would make the host wait for the device each time."""
+    with torch.inference_mode(False):  # for training later, too
+        return torch.tensor(views, device=device)

@@ -59,7 +59,9 @@ def chunked_linear_cross_entropy(
     full = torch.promote_types(queries.dtype, torch.float32)
     narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else full
     classes = len(weight) if classes is None else classes
-    chunk = _rows_at_once(len(queries), classes) if chunk is None else chunk
+    chunk = (
+        _rows_at_once(len(queries), classes, _ROWS if device == "cpu" else None) if chunk is None else chunk
+    )
     with torch.autocast(device, enabled=False):
         total: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
             queries.to(full),
@@ -73,9 +75,9 @@ def chunked_linear_cross_entropy(
     return total
 
 
-def _rows_at_once(count: int, classes: int) -> int:
-    """Rows of a chunk: all chunks alike, and few different sizes, see `mclrec.shapes`."""
-    most = max(1, min(_ROWS, _SCORES // classes))
+def _rows_at_once(count: int, classes: int, rows: int | None) -> int:
+    """Rows of a chunk, ``rows`` at most: all chunks alike, and few different sizes, see `mclrec.shapes`."""
+    most = max(1, min(rows or count, _SCORES // classes))
     chunks = -(-count // most)
     return max(1, min(most, round_up(-(-count // max(chunks, 1)), 16)))
 
@@ -105,7 +107,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             for tensor, needed in zip((queries, weight, bias), ctx.needs_input_grad, strict=False)
         ]
         table = weight[:classes].to(narrow)
-        shifted = not highest_score(queries, weight[:classes], bias) <= SAFE
+        # On another device the host would wait for the norms, which costs more than the shift.
+        shifted = queries.device.type != "cpu" or not highest_score(queries, weight[:classes], bias) <= SAFE
         total = queries.new_zeros(())
         for start in range(0, len(queries), chunk):
             rows, places = queries[start : start + chunk], targets[start : start + chunk]
@@ -130,7 +133,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         if grad_weight is not None:
             grad_weight.index_add_(0, targets, queries, alpha=-1)
         if grad_bias is not None:
-            grad_bias -= torch.bincount(targets, minlength=len(grad_bias))
+            ones = grad_bias.new_ones(()).expand(len(targets))
+            grad_bias -= torch.zeros_like(grad_bias).index_add_(
+                0, targets, ones
+            )  # bincount would wait for CUDA
         ctx.gradients = gradients
         return total
 

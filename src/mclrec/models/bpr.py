@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.examples import interactions
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.sequences import SequenceData
@@ -83,7 +83,7 @@ class BPR(VectorRecommender):
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) vectors of users that training has seen; of others, the mean over the items of their history."""
-        offsets = histories.offsets.to(histories.device)
+        offsets = to_device(histories.offsets, histories.device)
         means = nn.functional.embedding_bag(
             histories.items, self.item_vectors.weight, offsets, include_last_offset=True, mode="mean"
         )

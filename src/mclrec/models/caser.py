@@ -120,7 +120,9 @@ class Caser(VectorRecommender):
         negative = table.pair_scores(queries, batch.negatives.view(len(batch), -1)).unflatten(
             1, (there.shape[1], -1)
         )
-        return {"rec": Term(binary_cross_entropy(positive[there], negative[there]), batch.count)}
+        places = there.flatten().nonzero().squeeze(1)
+        pairs = positive.flatten().index_select(0, places), negative.flatten(0, 1).index_select(0, places)
+        return {"rec": Term(binary_cross_entropy(*pairs), batch.count)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, 2 d) z and the user's vector."""

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mclrec.augment.views import TwoViews
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.examples import sequences
 from mclrec.errors import ConfigError
 from mclrec.losses.contrastive import info_nce
@@ -104,7 +104,7 @@ class ICLRec(SequentialRecommender):
         states = self._every(batch.histories)
         asked = states
         if self.config.unit == "prefixes":
-            asked = take(states, batch.histories.offsets[1:].to(states.device) - 1)
+            asked = take(states, to_device(batch.histories.offsets[1:] - 1, states.device))
         losses: Losses = {"rec": self.recommendation_loss(asked, batch)}
         together = Histories.concatenate(list(batch.views))
         viewed = self._every(together)

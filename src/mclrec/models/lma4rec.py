@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mclrec.data.batches import Batch
+from mclrec.data.batches import Batch, to_device
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
@@ -61,7 +61,8 @@ class LearnableBernoulli(Seeded):
     def uniforms(self, count: int) -> Tensor:
         """Draw (count, d) numbers between 0 and 1, from which masks are made."""
         rng = self.generator or np.random.default_rng()
-        return torch.from_numpy(rng.random((count, len(self.logits)))).to(self.logits)
+        drawn = torch.from_numpy(rng.random((count, len(self.logits)))).to(self.logits.dtype)
+        return to_device(drawn, self.logits.device)
 
     def masks(self, uniforms: Tensor) -> Tensor:
         """(count, d) of 0 and 1: 1 where the number is below the unit's probability. No gradient comes back."""

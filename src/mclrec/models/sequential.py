@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
 from mclrec.models.base import VectorRecommender
@@ -206,7 +206,7 @@ class SequentialRecommender(VectorRecommender):
         """(B, d) the last state of each history, of those that `target_states` returned."""
         if self.config.unit == "prefixes":
             return states
-        return take(states, histories.offsets[1:].to(states.device) - 1)
+        return take(states, to_device(histories.offsets[1:] - 1, states.device))
 
     def encode(
         self, parts: Sequence[Histories], outputs: Literal["last", "all"] = "last"

@@ -60,6 +60,7 @@ class SimilarityAugmentedRecommender(SequentialRecommender):
     def __init__(self, config: SimilarityAugmentedConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self._by_users: Nearest | None = None
+        self._on_host: tuple[tuple[int, int], IntArray] | None = None
         # A buffer, so that an epoch resumed in the middle goes on with what it began with.
         self.register_buffer("nearest", torch.arange(num_items + 1))
 
@@ -87,5 +88,8 @@ class SimilarityAugmentedRecommender(SequentialRecommender):
         return TwoViewsByLength(operators, for_short=3, short=config.short)
 
     def _most_similar(self) -> IntArray:
-        nearest: IntArray = self.nearest.cpu().numpy()
-        return nearest
+        """`nearest` on the host, copied only where it has changed: views are drawn for every batch."""
+        version = (self.nearest.data_ptr(), self.nearest._version)
+        if self._on_host is None or self._on_host[0] != version:
+            self._on_host = (version, self.nearest.cpu().numpy())
+        return self._on_host[1]

@@ -45,7 +45,7 @@ def causal_attention(
     Returns:
         (S, d).
     """
-    like = qkv.new_empty((), dtype=_precision(qkv))
+    like = qkv.new_empty((), dtype=torch.promote_types(qkv.dtype, torch.float32))
     masks = [
         dropout.mask((heads * len(group.bias), group.length, group.length), like) for group in plan.groups
     ]
@@ -118,11 +118,6 @@ def attend(
     return mixed.transpose(1, 2).flatten(2)
 
 
-def _precision(tokens: Tensor) -> torch.dtype:
-    """Type in which attention is computed; on a CPU its products are too small to gain by less than fp32."""
-    return torch.promote_types(tokens.dtype, torch.float32) if tokens.device.type == "cpu" else tokens.dtype
-
-
 def _multiply(tensor: Tensor, mask: Tensor | None) -> Tensor:
     return tensor if mask is None else tensor * mask
 
@@ -130,7 +125,11 @@ def _multiply(tensor: Tensor, mask: Tensor | None) -> Tensor:
 def _split(tokens: Tensor, parts: int, heads: int, length: int) -> Tensor:
     """(blocks L, parts d) -> (parts, heads blocks, L, d / heads), contiguous."""
     blocks = tokens.view(-1, length, parts, heads, tokens.shape[1] // (parts * heads))
-    return blocks.permute(2, 3, 0, 1, 4).reshape(parts, -1, length, blocks.shape[-1]).to(_precision(tokens))
+    return (
+        blocks.permute(2, 3, 0, 1, 4)
+        .reshape(parts, -1, length, blocks.shape[-1])
+        .to(torch.promote_types(tokens.dtype, torch.float32))
+    )
 
 
 def _join(split: Tensor, heads: int, out: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from mclrec.data.batches import to_device
 from mclrec.nn.dropout import Dropout
 from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import last_of_padded, take
@@ -102,11 +103,11 @@ class GRUEncoder(Encoder):
             nothing: Tensor = self.out(vectors.sum(1, keepdim=True).expand(0, self.gru.hidden_size))
             return nothing
         order, inverse, sizes = _by_time(offsets)
-        x = take(self.dropout(vectors), order.to(items.device))
+        x = take(self.dropout(vectors), to_device(order, items.device))
         with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
             states = self.gru(PackedSequence(x.to(self.out.weight.dtype), sizes))[0].data
         places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
-        states, count = take(states, places.to(items.device)), len(places)
+        states, count = take(states, to_device(places, items.device)), len(places)
         states = F.pad(states, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
         out: Tensor = self.out(states)
         return out[:count]
@@ -155,10 +156,10 @@ class ConvolutionEncoder(Encoder):
         def earlier(x: Tensor, steps: int) -> Tensor:
             # Place 0 holds zeros, for what was before the first item.
             places = np.where(times >= steps, np.arange(len(times)) - steps + 1, 0)
-            return F.pad(x, (0, 0, 1, 0)).index_select(0, torch.from_numpy(places).to(x.device))
+            return F.pad(x, (0, 0, 1, 0)).index_select(0, to_device(torch.from_numpy(places), x.device))
 
         x = self._blocks(self.dropout(self.items(items)), earlier)
-        return x if outputs == "all" else take(x, offsets[1:].to(x.device) - 1)
+        return x if outputs == "all" else take(x, to_device(offsets[1:] - 1, x.device))
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Last outputs of padded histories; implements `Encoder.forward`."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mclrec.data.batches import to_device
 from mclrec.data.packed import IntArray
 from mclrec.shapes import round_up
 
@@ -89,7 +90,7 @@ def layout(offsets: Tensor, device: torch.device, max_length: int, *, causal: bo
     owners[inverse] = own
 
     def tensor(array: np.ndarray[Any, Any]) -> Tensor:
-        return torch.from_numpy(array).to(device, non_blocking=True)
+        return to_device(torch.from_numpy(array), device)
 
     groups, start = [], 0
     for length, count in blocks:
@@ -181,9 +182,9 @@ def mean_pool(states: Tensor, offsets: Tensor) -> Tensor:
         (B, d).
     """
     lengths = offsets.diff()
-    rows = torch.repeat_interleave(lengths).to(states.device)
+    rows = to_device(torch.repeat_interleave(lengths), states.device)
     sums = states.new_zeros(len(lengths), states.shape[1]).index_add(0, rows, states)
-    return sums / lengths.to(states.device).unsqueeze(1)
+    return sums / to_device(lengths, states.device).unsqueeze(1)
 
 
 def flatten_newest(states: Tensor, offsets: Tensor, max_length: int) -> Tensor:
@@ -201,7 +202,7 @@ def flatten_newest(states: Tensor, offsets: Tensor, max_length: int) -> Tensor:
     rows = torch.repeat_interleave(lengths)
     places = torch.arange(len(states)) - offsets[1:][rows] + (rows + 1) * max_length
     flat = states.new_zeros(len(lengths) * max_length, states.shape[1])
-    return flat.index_copy(0, places.to(states.device), states).view(
+    return flat.index_copy(0, to_device(places, states.device), states).view(
         len(lengths), max_length * states.shape[1]
     )
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mclrec.data.batches import to_device
 from mclrec.nn.attention import attend, causal_attention, last_attention
 from mclrec.nn.dropout import Dropout
 from mclrec.nn.encoders import Encoder
@@ -81,14 +82,16 @@ class TransformerEncoder(Encoder):
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """Hidden states of packed histories; implements `Encoder.encode`."""
         last_only = outputs == "last"
-        positions = self._positions(offsets).to(items.device)
-        if last_only and self.positions is not None:  # distances count hidden items too
+        positions = to_device(self._positions(offsets), items.device)
+        # Distances count hidden items too. How many are hidden is known on the host alone without waiting.
+        if last_only and self.positions is not None and items.device.type == "cpu":
             items, positions, offsets = _without_hidden(items, positions, offsets)
         plan = layout(offsets, items.device, self.max_length, causal=self.causal)
         inside = items.index_select(0, plan.order)
         x = self._embed(inside, positions.index_select(0, plan.order))
         hidden = inside == 0
-        hidden_keys = hidden if bool(hidden.any()) else None
+        # To look whether there is one, the host would have to wait for another device.
+        hidden_keys = hidden if hidden.device.type != "cpu" or bool(hidden.any()) else None
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, plan, hidden_keys, last_only and number == len(self.blocks))
         x = self.last_norm(x)
@@ -229,13 +232,16 @@ class _Distances(nn.Module):
 
 
 def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Drop hidden tokens, except the last one of a history: no token attends to them and their states are not used."""
+    """Drop hidden tokens, except the last one of a history: no token attends to them and their states are not used.
+
+    All tensors are on the host.
+    """
     kept = items != 0
-    kept[offsets[1:].to(kept.device) - 1] = True
+    kept[offsets[1:] - 1] = True
     if bool(kept.all()):
         return items, positions, offsets
     counts = torch.zeros_like(offsets)
-    counts[1:] = kept.cumsum(0).cpu()[offsets[1:] - 1]
+    counts[1:] = kept.cumsum(0)[offsets[1:] - 1]
     return items[kept], positions[kept], counts
 
 

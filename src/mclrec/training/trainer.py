@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mclrec.randomness import Stream, generator
 from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
 from mclrec.training.loader import EpochBatches
+from mclrec.training.loss_reader import LossReader
 from mclrec.training.optimisers import Optimisers, WeightAverage
 from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history
 
@@ -95,6 +97,7 @@ class Trainer:
         self._processes, self._layout = processes, model.layout(processes)
         self._checkpoints = Checkpoints(directory / CHECKPOINT, identity, self._layout)
         self._reporter = reporter or SilentReporter()
+        self._losses = LossReader()
         self._average = WeightAverage(model, None)
         self._frozen = {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
         self._began = time.perf_counter()
@@ -164,7 +167,8 @@ class Trainer:
         for step in range(min(steps + 1, len(batches))):
             started = time.perf_counter()
             batch, size = batches.prepare(step), batches.size(step)
-            self._run_updates(phase, batch, size, optimisers, (self.seed, number, 1, step))
+            self._run_updates(phase, batch, size, optimisers, (self.seed, number, 1, step), lambda _: None)
+            self._losses.catch_up()
             times.append(time.perf_counter() - started)
         return statistics.median(times[1:] or times) * len(batches)
 
@@ -225,26 +229,49 @@ class Trainer:
         batches = self._batches(phase, examples, key)
         self._reporter.epoch_started(phase.name, position.epoch, len(batches), position.step)
         started = time.perf_counter() - position.seconds
-        for step, batch in batches.starting_at(position.step):
-            position.add(self._run_updates(phase, batch, batches.size(step), optimisers, (*key, step)))
-            self._average.add()
+
+        def finished(losses: dict[str, float]) -> None:
+            position.add(losses)
             position.seconds = time.perf_counter() - started
             self._reporter.stepped(position.means)
+
+        for step, batch in batches.starting_at(position.step):
+            self._run_updates(phase, batch, batches.size(step), optimisers, (*key, step), finished)
+            self._average.add()
+            self._losses.catch_up(leave=1)  # the device computes it now
             due = time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes
             stopping, saving = self._processes.any(stop.requested, due)
             if stopping or saving:
+                self._losses.catch_up()
                 self._save(position, optimisers.state())
             if stopping:
                 raise _Interrupted
+        self._losses.catch_up()
         self._finish_epoch(phase, position, optimisers.learning_rates)
         self._save(position, optimisers.state())
 
     def _run_updates(
-        self, phase: Phase, batch: Batch, size: int, optimisers: Optimisers, key: tuple[int, ...]
-    ) -> dict[str, float]:
-        """Run the updates of one batch; mean losses by ``group/term``, the last ones if a group is updated twice.
+        self,
+        phase: Phase,
+        batch: Batch,
+        size: int,
+        optimisers: Optimisers,
+        key: tuple[int, ...],
+        finished: Callable[[dict[str, float]], None],
+    ) -> None:
+        """Run the updates of one batch.
 
-        ``batch`` is this process's part of a batch of ``size`` rows.
+        Args:
+            phase: the phase.
+            batch: this process's part of the batch.
+            size: rows of the whole batch.
+            optimisers: those of the phase.
+            key: seed, number of the phase, epoch and step.
+            finished: receives the mean losses by ``group/term`` once they are known, the last ones of a group that is
+                updated twice.
+
+        Raises:
+            TrainingError: a loss is not finite; from a CUDA device this is known one batch later.
         """
         reported: dict[str, float] = {}
         context = StepContext(lambda rows: self._processes.gather(rows, size))
@@ -255,14 +282,11 @@ class Trainer:
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
                 losses = self._shares(update.loss(batch, context))
                 total = torch.stack([term.weight * term.mean.float() for term in losses.values()]).sum()
-            *of_parts, of_all = self._means(losses, total)
-            means = dict(zip(losses, of_parts, strict=True))
-            if not math.isfinite(of_all):
-                raise TrainingError(_not_finite(phase, update, means, key))
+
+            report = partial(_report, reported, phase, update, tuple(losses), key)
+            self._losses.add(self._means(losses, total), report)
             optimisers.step(update.group, total)
-            prefix = f"{update.group}/" if len({other.group for other in phase.updates}) > 1 else ""
-            reported |= {f"{prefix}{name}": mean for name, mean in means.items()}
-        return reported
+        self._losses.end_batch(lambda: finished(reported))
 
     def _shares(self, losses: Losses) -> Losses:
         """Loss terms as this process's share: a term of gathered rows, which every process computes, counts once."""
@@ -272,13 +296,10 @@ class Trainer:
             for name, term in losses.items()
         }
 
-    def _means(self, losses: Losses, total: Tensor) -> list[float]:
-        """Mean of each term over the whole batch, and the loss that is minimised."""
+    def _means(self, losses: Losses, total: Tensor) -> Tensor:
+        """Mean of each term over the whole batch, and the loss that is minimised; on the device."""
         means = [*(term.mean for term in losses.values()), total]
-        values: list[float] = self._processes.all_reduce_sum(
-            torch.stack([mean.detach().double() for mean in means])
-        ).tolist()
-        return values
+        return self._processes.all_reduce_sum(torch.stack([mean.detach().double() for mean in means]))
 
     def _seed_dropout(self, phase: Phase, number: int, key: tuple[int, ...]) -> None:
         """Seed dropout: each process has a stream of its own, as it has rows of its own.
@@ -352,6 +373,26 @@ class Trainer:
         parts = {"model": self.model.state_dict(), "adam": optimisers, "average": self._average.state()}
         self._checkpoints.save(position, parts)
         self._saved_at = time.monotonic()
+
+
+def _report(
+    reported: dict[str, float],
+    phase: Phase,
+    update: Update,
+    names: tuple[str, ...],
+    key: tuple[int, ...],
+    values: list[float],
+) -> None:
+    """Add the mean losses of one update, the last value of which is what was minimised, to ``reported``.
+
+    Raises:
+        TrainingError: that is not finite.
+    """
+    means = dict(zip(names, values, strict=False))
+    if not math.isfinite(values[-1]):
+        raise TrainingError(_not_finite(phase, update, means, key))
+    several = len({other.group for other in phase.updates}) > 1
+    reported.update({f"{update.group}/{name}" if several else name: mean for name, mean in means.items()})
 
 
 def _not_finite(phase: Phase, update: Update, means: dict[str, float], key: tuple[int, ...]) -> str:

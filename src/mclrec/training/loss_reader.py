@@ -1,0 +1,60 @@
+"""Losses on their way from the device to the history, without making the host wait for the device."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["LossReader"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unread:
+    """A copy on its way to the host, and what is done with it when it is there."""
+
+    copy: Tensor
+    arrived: torch.cuda.Event
+    use: Callable[[list[float]], None]
+
+
+class LossReader:
+    """Passes the values of small tensors on, in the order in which they were given.
+
+    On the CPU a value is there at once. From a CUDA device it is copied behind the work that computes it, and passed on
+    by `catch_up`: the host prepares the next batch meanwhile, and the device never runs out of work.
+    """
+
+    def __init__(self) -> None:
+        self._of_batch: list[_Unread] = []
+        self._batches: deque[tuple[list[_Unread], Callable[[], None]]] = deque()
+
+    def add(self, values: Tensor, use: Callable[[list[float]], None]) -> None:
+        """Pass ``values`` to ``use``: now, or in a later `catch_up`."""
+        if not values.is_cuda:
+            use(values.tolist())
+            return
+        copy = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        self._of_batch.append(_Unread(copy, arrived, use))
+
+    def end_batch(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once all values of the batch have been passed on."""
+        if not self._of_batch:
+            then()
+            return
+        self._batches.append((self._of_batch, then))
+        self._of_batch = []
+
+    def catch_up(self, leave: int = 0) -> None:
+        """Wait for the values of all batches but the ``leave`` latest, and pass them on."""
+        while len(self._batches) > leave:
+            values, then = self._batches.popleft()
+            for unread in values:
+                unread.arrived.synchronize()
+                unread.use(unread.copy.tolist())
+            then()
