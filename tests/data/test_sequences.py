@@ -44,6 +44,44 @@ def test_look_up_in_every_form() -> None:
     assert list(Vocabulary([1, "b"])) == ["1", "b"]
 
 
+@pytest.mark.parametrize(
+    "outside", ["007", "+7", " 7", "1_0", "-0", "7.0", "\u0667", "9" * 5000, 10**400, ""]
+)
+def test_only_the_one_way_to_write_an_integer_names_it(outside: OutsideId) -> None:
+    assert Vocabulary([7, 10, 0]).dense(outside) == 0
+
+
+@pytest.mark.parametrize(
+    "outside", [None, True, 5.7, 5.0, float("inf"), float("nan"), b"5", np.bool_(True), [5]]
+)
+@pytest.mark.parametrize("ids", [[5, 1], ["5", "1", "True", "None"]])
+def test_what_is_no_id_is_refused(outside: object, ids: list[OutsideId]) -> None:
+    for ask in (
+        Vocabulary(ids).dense,
+        lambda value: Vocabulary(ids).dense_all([value]),
+        lambda value: Vocabulary([value]),
+    ):
+        with pytest.raises(DataError, match="no id of an item or user"):
+            ask(outside)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ids", ["abc", b"abc", None, 5, np.array(5)])
+def test_a_text_is_no_list_of_ids(ids: object) -> None:
+    with pytest.raises(DataError, match="no list of ids"):
+        Vocabulary(["a", "b", "c"]).dense_all(ids)  # type: ignore[arg-type]
+
+
+def test_integers_beyond_64_bits_are_kept_as_text() -> None:
+    ids = np.array([2**63 + 5, 3], dtype=np.uint64)
+    assert list(Vocabulary(ids)) == ["9223372036854775813", "3"]
+    assert Vocabulary(ids).dense_all(ids).tolist() == [1, 2]
+
+
+def test_two_ids_that_are_the_same_as_text_are_refused() -> None:
+    with pytest.raises(DataError, match="two ids are the same as text"):
+        Vocabulary([1, "1"]).dense("1")
+
+
 @pytest.mark.parametrize("dense", [0, -1, 4])
 def test_padding_and_mask_have_no_outside_id(dense: int) -> None:
     with pytest.raises(IndexError, match=rf"dense id {dense} is not in 1\.\.3"):

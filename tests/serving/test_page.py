@@ -507,6 +507,22 @@ def test_integer_ids_and_a_model_without_vectors(visit: Visit, tmp_path: Path) -
     visit.complaints.clear()
 
 
+def test_ids_that_javascript_would_round(visit: Visit, tmp_path: Path) -> None:
+    first = 2**53  # and its neighbours, which are not numbers there
+    data = replace(tiny_data(), item_ids=Vocabulary(list(range(first, first + 15))))
+    mclrec.train(data, "markov", out=tmp_path / "markov", progress=False)
+    model = mclrec.Model.load(tmp_path / "markov")
+    with running(tmp_path / "markov") as service:
+        page = visit.open(address(service, first + 1))
+        expect_names(page, "recommendations", best(model, str(first + 1)))
+        odd = next(place for place, item in enumerate(best(model, str(first + 1))) if int(item) % 2)
+        page.locator("#recommendations .body").nth(odd).click()
+        chosen = str(best(model, str(first + 1))[odd])
+        expect_names(page, "history", [first + 1, chosen])
+        expect_names(page, "recommendations", best(model, str(first + 1), chosen))
+        assert page.locator("#history .unknown").count() == 0
+
+
 def test_a_service_that_is_away_and_comes_back(visit: Visit, directory: Path, model: mclrec.Model) -> None:
     with running(directory) as service:
         page = visit.open(address(service, "Tea"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,19 @@ from pydantic import ValidationError
 
 from mclrec.data.origin import Origin
 from mclrec.data.packed import IntArray, counted
-from mclrec.errors import DataError, invalid_value
+from mclrec.errors import DataError, invalid_value, quoted
 from mclrec.files import atomic_directory, atomic_file, read_json, write_json
 
-__all__ = ["OutsideId", "SequenceData", "Vocabulary", "is_saved"]
+__all__ = [
+    "OutsideId",
+    "SequenceData",
+    "Vocabulary",
+    "as_text",
+    "id_list",
+    "is_integer",
+    "is_saved",
+    "plain_id",
+]
 
 OutsideId = int | str
 
@@ -31,15 +41,22 @@ _KIND, _FORMAT = "mclrec sequences", 1
 _AT_ONCE = 4096
 """Ids that become Python objects at once."""
 
+_DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+"""The one way to write an integer of 64 bits as text: no sign of a positive one, no zeros in front, no blanks."""
+
 
 class Vocabulary:
     """Vocabulary of outside ids in the order of their dense ids: the id at place ``i`` has the dense id ``i + 1``.
 
-    Ids are all integers or all strings (any Unicode); a mixture becomes strings. They are held in one Arrow
-    array, so that millions cost little; the table for look-ups is built when the first one is made.
+    Ids are all integers or all strings (any Unicode); a mixture becomes strings, and so do integers beyond 64 bits.
+    They are held in one Arrow array, so that millions cost little; the table for look-ups is built when the first one
+    is made.
 
     Args:
         ids: the outside ids, or an Arrow array of them.
+
+    Raises:
+        DataError: one of them is neither text nor an integer.
     """
 
     def __init__(self, ids: Iterable[OutsideId] | npt.NDArray[np.integer[Any]] | pa.Array) -> None:
@@ -63,20 +80,34 @@ class Vocabulary:
 
     @cached_property
     def _places(self) -> dict[OutsideId, int]:
-        return {value: place for place, value in enumerate(self, start=1)}
+        places = {value: place for place, value in enumerate(self, start=1)}
+        if len(places) < len(self):
+            raise DataError("not a vocabulary: two ids are the same as text")
+        return places
 
     def dense(self, outside: OutsideId | np.integer[Any]) -> int:
-        """Dense id of an outside id, 0 if unknown. Integers may be given as text."""
-        if not self.integers:
-            return self._places.get(str(outside), 0)
-        try:
-            return self._places.get(int(outside), 0)
-        except ValueError:
-            return 0
+        """Dense id of an outside id, 0 if unknown: exact inverse of `__getitem__`.
+
+        An integer may be given as text, written as Python writes it ("7", not "007" or "+7"), and the other way round.
+
+        Raises:
+            DataError: it is neither text nor an integer; see `plain_id`.
+        """
+        outside = plain_id(outside)
+        if isinstance(outside, str) and self.integers:
+            return self._places.get(int(outside), 0) if _DECIMAL.fullmatch(outside) else 0
+        if isinstance(outside, int) and not self.integers:
+            text = as_text(outside)
+            return 0 if text is None else self._places.get(text, 0)
+        return self._places.get(outside, 0)
 
     def dense_all(self, outside: Iterable[OutsideId] | npt.NDArray[np.integer[Any]]) -> IntArray:
-        """Dense ids of many outside ids, 0 where unknown."""
-        return np.array([self.dense(value) for value in outside], dtype=np.int64)
+        """Dense ids of many outside ids, 0 where unknown. Raises as `dense`."""
+        places, own = self._places, int if self.integers else str
+        return np.array(
+            [places.get(value, 0) if type(value) is own else self.dense(value) for value in id_list(outside)],
+            dtype=np.int64,
+        )
 
     def dense_known(self, outside: Iterable[OutsideId]) -> IntArray:
         """Dense ids of those outside ids that are known."""
@@ -128,13 +159,62 @@ class Vocabulary:
             raise DataError(f"{path}: damaged, or not a vocabulary: {_first_line(problem)}") from None
 
 
+def plain_id(value: object) -> OutsideId:
+    """An id as Python's own int or str, whatever library it comes from.
+
+    Raises:
+        DataError: it is neither text nor an integer. Truth values are none, nor are numbers with a point: 5.0 in a
+            column of integers comes from a missing value, and 5.7 would name another item.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if is_integer(value):
+        return int(value)
+    raise DataError(
+        f"{quoted(value)}: no id of an item or user: ids are text or whole numbers, as in the log"
+    )
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, of whatever library; a truth value is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def id_list(ids: object) -> Iterator[Any]:
+    """Ids as they were given, if they are a list of some kind.
+
+    Raises:
+        DataError: they are not; a text would be taken for a list of letters.
+    """
+    try:
+        if not isinstance(ids, str | bytes):
+            return iter(ids)  # type: ignore[call-overload, no-any-return]
+    except TypeError:
+        pass
+    raise DataError(f"{quoted(ids)}: no list of ids")
+
+
+def as_text(value: object) -> str | None:
+    """An id as text; None where Python refuses to write so long an integer."""
+    try:
+        return str(value)
+    except ValueError:
+        return None
+
+
 def _arrow_ids(ids: Iterable[OutsideId] | npt.NDArray[np.integer[Any]]) -> pa.Array:
-    if isinstance(ids, np.ndarray) and np.issubdtype(ids.dtype, np.integer):
+    if isinstance(ids, np.ndarray) and np.issubdtype(ids.dtype, np.signedinteger):
         return pa.array(ids.astype(np.int64))
-    values = list(ids)
-    if all(isinstance(value, Integral) for value in values):
-        return pa.array([int(value) for value in values], pa.int64())
-    return pa.array([str(value) for value in values], pa.large_string())
+    values = [plain_id(value) for value in ids]
+    try:
+        if all(isinstance(value, int) for value in values):
+            return pa.array(values, pa.int64())
+    except OverflowError:
+        pass  # beyond 64 bits: as text
+    try:
+        return pa.array([str(value) for value in values], pa.large_string())
+    except ValueError as problem:  # half of a surrogate pair, or a number of thousands of digits
+        raise DataError(f"an id cannot be stored: {_first_line(problem)}") from None
 
 
 @dataclass(frozen=True, eq=False)

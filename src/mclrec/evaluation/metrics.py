@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mclrec.data.packed import IntArray
-from mclrec.errors import ConfigError, EvaluationError, unknown_name
+from mclrec.data.sequences import is_integer
+from mclrec.errors import ConfigError, EvaluationError, quoted, unknown_name
 
 __all__ = [
     "CUTS",
@@ -74,15 +75,19 @@ def parse_metric(text: str) -> Metric:
 
 
 def check_cut(k: int, num_items: int | None = None) -> None:
-    """Refuse a cut that is not in 1..V, or below 1 if V is unknown.
+    """Refuse a cut that is not an integer in 1..V, or below 1 if V is unknown.
 
     Raises:
         EvaluationError: the cut is out of range.
     """
+    if not is_integer(k):
+        raise EvaluationError(f"k = {quoted(k)}: the length of a list is a whole number")
     if k < 1:
-        raise EvaluationError(f"k = {k}: a list has at least 1 place")
+        raise EvaluationError(f"k = {quoted(k)}: a list has at least 1 place")
     if num_items is not None and k > num_items:
-        raise EvaluationError(f"k = {k} is more than the catalogue's {num_items} items; use k <= {num_items}")
+        raise EvaluationError(
+            f"k = {quoted(k)} is more than the catalogue's {num_items} items; use k <= {num_items}"
+        )
 
 
 def default_cuts(num_items: int) -> tuple[int, ...]:

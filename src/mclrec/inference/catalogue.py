@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.data.sequences import OutsideId, Vocabulary, as_text
 from mclrec.errors import quoted
 from mclrec.inference.name_index import Found, NameIndex
 
@@ -24,7 +24,7 @@ class Catalogue:
     """The V items of a model. Nothing in it changes after `prepare`, so threads may share it.
 
     Attributes:
-        items: outside ids; "7" is taken for 7 where they are integers, and the other way round.
+        items: outside ids; see `Vocabulary.dense` for what names one.
         counts: (V + 1,) interactions of each dense id in training.
     """
 
@@ -36,7 +36,7 @@ class Catalogue:
 
     def prepare(self) -> None:
         """Build now what the first look-up and the first search would build."""
-        self.items.dense("")
+        self.items.dense_all(())
         self._names  # noqa: B018 - cached
 
     def dense(self, outside: OutsideId) -> int:
@@ -63,12 +63,13 @@ class Catalogue:
             text: parts of words; the most popular items are found if it is empty.
             limit: how many are listed, at most.
         """
-        found = self._names.search(text, limit)
+        found = self._names.search(_storable(text), limit)
         return Found(found.items + 1, found.total)
 
     def nearest(self, outside: OutsideId, limit: int = 3) -> list[OutsideId]:
         """Outside ids that are most like an unknown one, for its error message."""
-        return [self.items[place + 1] for place in self._names.nearest(str(outside), limit).tolist()]
+        text = _storable(as_text(outside) or "")
+        return [self.items[place + 1] for place in self._names.nearest(text, limit).tolist()]
 
     def unknown_item(self, outside: OutsideId) -> str:
         """Message for an id that does not exist, with the nearest ones that do."""
@@ -78,3 +79,8 @@ class Catalogue:
     @cached_property
     def _names(self) -> NameIndex:
         return NameIndex([str(name) for name in self.items], np.asarray(self.counts[1:]))
+
+
+def _storable(text: str) -> str:
+    """Text without halves of surrogate pairs, which no name holds and no encoding writes."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import OutsideId
+from mclrec.data.sequences import OutsideId, id_list, plain_id
 from mclrec.inference.queries import DenseQuery, Explanation, Ranked, Reason
 
 if TYPE_CHECKING:
@@ -60,8 +60,11 @@ class LeaveOneOut:
         Raises:
             KeyError: an item is unknown; the argument is its id.
         """
+        history, items = list(id_list(history)), list(id_list(items))
         dense = runtime.catalogue.items.dense_all(history).tolist()
-        unknown = dict.fromkeys(item for item, found in zip(history, dense, strict=True) if not found)
+        unknown = dict.fromkeys(
+            plain_id(item) for item, found in zip(history, dense, strict=True) if not found
+        )
         wanted = runtime.catalogue.items.dense_all(items)
         if not wanted.all():
             raise KeyError(items[int(np.argmin(wanted))])

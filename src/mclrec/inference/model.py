@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary, is_saved
-from mclrec.errors import EvaluationError, MclrecWarning, OutputError
+from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary, id_list, is_integer, is_saved
+from mclrec.errors import DataError, EvaluationError, MclrecWarning, OutputError, quoted
 from mclrec.files import replaceable_file
 from mclrec.inference.bulk import BulkOptions, check_format, recommend_users
 from mclrec.inference.explain import LeaveOneOut
@@ -238,6 +238,7 @@ class Model:
         vectors = self._runtime.engine.item_vectors()
         if items is None:
             return vectors[1:]
+        items = list(id_list(items))
         dense = self.items.dense_all(items)
         if not dense.all():
             raise EvaluationError(self._runtime.catalogue.unknown_item(items[int(np.argmin(dense))]))
@@ -282,7 +283,9 @@ class Model:
         check_format(Path(out))
         _check_out(users, Path(out))
         data = _read_users(users, columns)
-        options = BulkOptions(k, tuple(exclude), None if allow is None else tuple(allow), include_seen)
+        options = BulkOptions(
+            k, tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow)), include_seen
+        )
         empty, unknown = recommend_users(self._runtime, data, Path(out), options)
         _warn([list(data.item_ids.take(unknown))], empty, stacklevel=3)
         return data.num_users
@@ -339,25 +342,26 @@ def _queries(
     Raises:
         EvaluationError: there is not one user a history, or a history is no list.
     """
+    histories = list(id_list(histories))
     if users is None:
         users = [None] * len(histories)
-    elif len(users) != len(histories):
+    elif len(users := list(id_list(users))) != len(histories):
         raise EvaluationError(f"{len(users)} users for {len(histories)} histories: give one each, or none")
     for history, user in zip(histories, users, strict=True):
         _check_history(history)
-        yield Query(history, user, k, exclude, allow, include_seen)
+        yield Query(list(history), user, k, exclude, allow, include_seen)
 
 
 def _check_k(k: int, num_items: int) -> None:
-    """Refuse a length that is not in 1..V.
+    """Refuse a length that is not an integer in 1..V.
 
     Raises:
         EvaluationError: it is not.
     """
-    if k < 1:
-        raise EvaluationError(f"k = {k}: a list has at least 1 place")
-    if k > num_items:
-        raise EvaluationError(f"k = {k} is more than the catalogue's {num_items} items; use k <= {num_items}")
+    if not is_integer(k) or not 1 <= k <= num_items:
+        raise EvaluationError(
+            f"k = {quoted(k)}: a list has 1 place to {num_items}, as many as the catalogue has items"
+        )
 
 
 def _check_history(history: object) -> None:
@@ -366,8 +370,10 @@ def _check_history(history: object) -> None:
     Raises:
         EvaluationError: it is none.
     """
-    if isinstance(history, str) or not isinstance(history, Iterable):
-        raise EvaluationError(f"a history is a list of item ids, not {history!r}")
+    try:
+        id_list(history)
+    except DataError:
+        raise EvaluationError(f"a history is a list of item ids, not {quoted(history)}") from None
 
 
 def _warn(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int) -> None:
@@ -380,7 +386,7 @@ def _warn(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int) -
     """
     names = list(dict.fromkeys(chain.from_iterable(unknown)))
     if names:
-        shown = ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+        shown = ", ".join(quoted(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
         text = f"{len(names)} items are not in the model's catalogue and are skipped: {shown}"
         if len(names) == 1:
             text = f"item {shown} is not in the model's catalogue and is skipped"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.data.sequences import OutsideId, Vocabulary, plain_id
 from mclrec.errors import MclrecWarning, ModelFileError
 from mclrec.files import sha256_file
 from mclrec.inference.catalogue import Catalogue
@@ -90,8 +90,6 @@ class Runtime:
         lists: dict[int, tuple[Sequence[OutsideId], IntArray]] = {}
 
         def known(items: Sequence[OutsideId]) -> IntArray:
-            if not len(items):
-                return NO_ITEMS
             if id(items) not in lists:
                 lists[id(items)] = items, self.catalogue.items.dense_known(items)
             return lists[id(items)][1]
@@ -149,8 +147,8 @@ class Runtime:
 
 
 def _distinct(items: Iterable[OutsideId]) -> tuple[OutsideId, ...]:
-    """The items, each once, in their order."""
-    return tuple(dict.fromkeys(items))
+    """The ids, each once, in their order."""
+    return tuple(dict.fromkeys(map(plain_id, items)))
 
 
 def load_runtime(

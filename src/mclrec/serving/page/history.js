@@ -21,7 +21,7 @@ export class History {
 
   /** Items that the model does not know, as the last answer had them. */
   set unknown(items) {
-    this.#unknown = new Set(items.map(String));
+    this.#unknown = new Set(items);
     this.render();
   }
 
@@ -41,7 +41,7 @@ export class History {
   }
 
   #row(entry) {
-    const text = String(entry.item);
+    const text = entry.item;
     const place = make("span", { class: "place" });
     const grip = button("grip", `Move ${text}`, () => {}, "grip");
     grip.setAttribute("aria-describedby", "row-keys");

@@ -57,7 +57,7 @@ export class Recommendations {
       share: range > 0 ? SHORTEST + ((1 - SHORTEST) * (model.score - low)) / range : 1,
       text: answer.popular ? whole(model.score) : decimal(model.score, digits),
     }));
-    reconcile(this.#list, shown, ({ item }) => String(item), ({ item }) => this.#row(item));
+    reconcile(this.#list, shown, ({ item }) => item, ({ item }) => this.#row(item));
   }
 
   #row(item) {

@@ -57,11 +57,20 @@ async function send(path, body, signal, key) {
 }
 
 async function read(response) {
-  const answer = await response.json().catch(() => null);
+  const answer = await response.text().then((text) => JSON.parse(text, idsAsText)).catch(() => null);
   if (response.ok && answer !== null) return answer;
   const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   const words = inWords(response.status, answer?.detail);
   throw new ServiceError(words, response.status, Number.isNaN(wait) ? null : wait);
+}
+
+/**
+ * Ids are text here, whatever the log has: 7 and "7" are one item. A number is taken as it is written, for beyond 2^53
+ * JavaScript would round it to another item's.
+ */
+function idsAsText(key, value, { source } = {}) {
+  if (key === "item") return typeof value === "number" ? (source ?? String(value)) : value;
+  return key === "unknown" ? value.map(String) : value;
 }
 
 /** A status and the service's own words, which are one line or the framework's list of faults. */
