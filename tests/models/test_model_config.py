@@ -142,7 +142,9 @@ def alternatives(config: ModelConfig, name: str) -> list[Any]:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [0 if value else 1] if name == "warm_up" else [2 * value or 1]
+        if name == "max_length":
+            return [value // 2]  # few convolutions see no further back
+        return [0 if value else 1] if name == "warm_up" else [2 * value or 4]
     return [0.9 if value is None or value < 0.6 else 0.3]
 
 

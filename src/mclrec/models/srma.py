@@ -184,7 +184,7 @@ class SRMA(SequentialRecommender):
     def _views(self, views: Sequence[Histories]) -> list[Tensor]:
         """(B, n d) states of each view, by the augmented model."""
         states = self.encode(views, "all")
-        if self.config.distinct_layers:
+        if self.config.distinct_layers and self.further.dropped:
             augmented = [self.further(of_view) for of_view in states]
         else:
             augmented = list(self.further(torch.cat(states)).split([len(of_view) for of_view in states]))
