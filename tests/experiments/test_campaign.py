@@ -93,6 +93,68 @@ def test_a_campaign_tries_failed_runs_again(log: str, tmp_path: Path) -> None:
     assert run_campaign(store, [planned]).complete
 
 
+def test_a_run_that_always_kills_its_process_fails(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
+
+    def dying(*_: object) -> bool:  # SIGKILL runs no `finally` either
+        attempts.append(file.read_bytes())
+        raise SystemExit
+
+    attempts: list[bytes] = []
+    file = planned_runs._attempts_file(store.directory(planned))
+    with monkeypatch.context() as patch:
+        patch.setattr(planned_runs, "_train", dying)
+        for number in range(3):
+            with pytest.raises(SystemExit):
+                do_runs(store, [planned])
+            file.write_bytes(attempts[number])
+    assert do_runs(store, [planned])
+    assert "its process died 3 times; check its memory use" in state_of(store, planned).problem
+    assert run_campaign(store, [planned]).complete
+
+
+def test_a_run_whose_record_is_damaged_is_done_again(log: str, tmp_path: Path) -> None:
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "sasrec", settings=SMALL)
+    assert do_runs(store, [planned])
+    before = store.run(planned).metrics
+    for name in ("metrics.json", "history.jsonl"):
+        (store.directory(planned) / name).write_bytes(b"\xff")
+    assert state_of(store, planned).state == "open"
+    assert do_runs(store, [planned])
+    assert store.run(planned).metrics == before
+
+
+def test_an_empty_reason_is_a_reason(log: str, tmp_path: Path) -> None:
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
+    store.directory(planned).mkdir(parents=True)
+    (store.directory(planned) / ERROR_FILE).touch()
+    assert state_of(store, planned).problem == "no reason was kept"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in /proc")
+def test_a_killed_worker_is_replaced(log: str, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "cells")
+    planned = [
+        PlannedRun(log, "sasrec", settings={**SMALL, "epochs": 6, "patience": 9}, seed=seed)
+        for seed in (1, 2)
+    ]
+    killed: list[int] = []
+
+    def kill_once(progress: Progress) -> None:
+        if not killed and progress.count("running"):
+            children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+            for child in map(int, children):
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    killed.append(child)
+                    os.kill(child, signal.SIGKILL)
+
+    assert run_campaign(store, planned, workers=1, show=kill_once).complete
+    assert len(killed) == 1
+    assert not list(store.folder.glob(".*"))
+
+
 def test_the_end_of_the_budget_keeps_finished_runs(log: str, tmp_path: Path) -> None:
     store, planned = (
         RunStore(tmp_path / "cells"),

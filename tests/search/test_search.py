@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 from tests.search.conftest import job_for
 
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError, TrainingError
+from mclrec.errors import ConfigError, OutputError, TrainingError
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
 from mclrec.search import study as journal
@@ -113,17 +114,76 @@ def test_settings_that_cannot_be_trained_fail_and_the_search_continues(
     assert trials(job)[1].user_attrs["problem"] == "the loss is not finite"
 
 
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "not enough memory"),
+        (ZeroDivisionError("a fault"), "a fault of mclrec itself, ZeroDivisionError"),
+    ],
+)
+def test_an_exception_that_is_not_ours_fails_its_trial_alone(
+    problem: Exception,
+    reason: str,
+    tmp_path: Path,
+    data: SequenceData,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 3)
+
+    def failing(request: Any, reporter: Any, lock: Any) -> Run:
+        if request.out.name == "0001":
+            raise problem
+        return train(request, reporter, lock)
+
+    monkeypatch.setattr(worker, "train", failing)
+    assert do_trials(job)
+    assert [trial.state.name for trial in trials(job)] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert reason in trials(job)[1].user_attrs["problem"]
+
+
+@pytest.mark.parametrize("problem", [OutputError("no room left on the disk"), KeyboardInterrupt()])
+def test_what_is_not_the_trials_fault_leaves_it_open(
+    problem: BaseException,
+    tmp_path: Path,
+    data: SequenceData,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+
+    def failing(*_: object) -> Run:
+        raise problem
+
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "train", failing)
+            with pytest.raises(type(problem)):
+                do_trials(job)
+    assert do_trials(job)
+    assert [trial.state.name for trial in trials(job)] == ["COMPLETE"]
+
+
+def test_half_a_line_of_the_journal_is_not_added_to(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+    Search(job.storage, job.plan)
+    with job.storage.open("ab") as file:
+        file.write(b'{"op_code":6,"worker_id":"half')
+    assert do_trials(job)
+    assert [trial.state.name for trial in trials(job)] == ["COMPLETE"]
+
+
 def test_a_trial_that_always_kills_its_process_fails(
     tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 1)
 
     def dying(*_: object) -> Run:
-        raise MemoryError
+        raise SystemExit
 
     monkeypatch.setattr(worker, "train", dying)
     for _ in range(3):
-        with pytest.raises(MemoryError):
+        with pytest.raises(SystemExit):
             do_trials(job)
         assert [trial.state.name for trial in trials(job)] == ["RUNNING"]
     assert do_trials(job)

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from mclrec.errors import ModelFileError
 from mclrec.experiments.planned_runs import (
-    ERROR_FILE,
     PlannedRun,
     RunStore,
     do_runs_in_process,
+    failure_of,
+    forget_failure,
     is_complete,
 )
 from mclrec.locks import is_held
@@ -120,13 +123,14 @@ def run_campaign(
     started = time.monotonic()
     todo = distinct(store, wanted)
     for planned in todo:
-        (store.directory(planned) / ERROR_FILE).unlink(missing_ok=True)
+        forget_failure(store.directory(planned))
     left = [planned for planned in todo if not store.is_complete(planned)]
     watch = _Watch(store, todo)
     workers = max(1, min(workers or usual_count(), len(left)))
     arguments = (str(store.folder), left, store.track)
-    with Workers(do_runs_in_process, arguments, workers if left else 0) as team, StopRequest() as stop:
-        while team.alive:
+    count = workers if left else 0
+    with Workers(do_runs_in_process, arguments, count, len(left)) as team, StopRequest() as stop:
+        while team.working():
             elapsed = time.monotonic() - started
             if show:
                 show(Progress(watch.states(), elapsed, workers))
@@ -163,10 +167,17 @@ class _Watch:
             record = Run(directory).record
             self._done[directory] = RunState(planned, "done", record.epochs, record.epochs, record.seconds)
             return self._done[directory]
-        history = Run(directory).history
+        history = _history(directory)
         seconds = sum(epoch["seconds"] for epoch in history)
-        if (directory / ERROR_FILE).exists():
-            problem = (directory / ERROR_FILE).read_text(encoding="utf-8").strip()
+        if (problem := failure_of(directory)) is not None:
             return RunState(planned, "failed", len(history), max_epochs, seconds, problem)
         state = "running" if is_held(directory) else "open"
         return RunState(planned, state, len(history), max_epochs, seconds)
+
+
+def _history(directory: Path) -> list[dict[str, Any]]:
+    """Epochs so far; none where they cannot be read, which the run's worker tells when it resumes."""
+    try:
+        return Run(directory).history
+    except ModelFileError:
+        return []

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mclrec.crashes import machine_failure
 from mclrec.data.datasets import known_as
 from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
 from mclrec.data.statistics import of_length
-from mclrec.errors import ConfigError, InUseError, MclrecError
+from mclrec.errors import ConfigError, InUseError, ModelFileError, TrainingError
 from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
 from mclrec.files import write_text
 from mclrec.locks import Lock
@@ -35,11 +36,16 @@ __all__ = [
     "data_name",
     "do_runs",
     "do_runs_in_process",
+    "failure_of",
+    "forget_failure",
     "is_complete",
 ]
 
 ERROR_FILE = "error.txt"
 """File in a run's directory that says why the run failed."""
+
+_ATTEMPTS = 3
+"""How often a run is begun before it counts as failed: it may be what kills its workers."""
 
 _PATIENCE = 0.1
 """Seconds that a worker waits for a run's lock, which the display of progress may look at."""
@@ -166,7 +172,26 @@ def is_complete(directory: Path, noise: Sequence[float] = ()) -> bool:
 
 
 def _is_finished(directory: Path) -> bool:
-    return (directory / "metrics.json").exists() and Run(directory).record.finished
+    """Whether a run is done; one whose record cannot be read is done again, from its checkpoint."""
+    try:
+        return Run(directory).record.finished
+    except ModelFileError:
+        return False
+
+
+def failure_of(directory: Path) -> str | None:
+    """Why a run failed; None if it has not."""
+    try:
+        text = (directory / ERROR_FILE).read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    return text or "no reason was kept"
+
+
+def forget_failure(directory: Path) -> None:
+    """Let a run that failed, or whose processes died, be tried again."""
+    (directory / ERROR_FILE).unlink(missing_ok=True)
+    _attempts_file(directory).unlink(missing_ok=True)
 
 
 def do_runs(store: RunStore, wanted: Sequence[PlannedRun]) -> bool:
@@ -200,7 +225,7 @@ def _do_one(store: RunStore, planned: PlannedRun) -> str:
     directory = store.directory(planned)
     if store.is_complete(planned):
         return "done"
-    if (directory / ERROR_FILE).exists():
+    if failure_of(directory) is not None:
         return "failed"
     try:
         with run_lock(directory).acquire(_PATIENCE) as lock:
@@ -212,6 +237,7 @@ def _do_one(store: RunStore, planned: PlannedRun) -> str:
 def _attempt(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> str:
     """Do what is missing: the training, or evaluations with noise."""
     try:
+        _count_attempt(directory)
         if not _is_finished(directory) and not _train(store, planned, directory, lock):
             return "interrupted"
         for share in planned.noise:
@@ -219,10 +245,32 @@ def _attempt(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) 
                 split = make_split(store.datasets.of(planned), "leave-one-out")
                 measure_with_noise(directory, split, share, planned.seed)
     except Exception as problem:
-        text = str(problem) if isinstance(problem, MclrecError) else traceback.format_exc()
+        ours = machine_failure(problem)
+        text = str(ours) if ours is not None else traceback.format_exc()
         write_text(directory / ERROR_FILE, text.rstrip() + "\n")
         return "failed"
+    finally:
+        _attempts_file(directory).unlink(missing_ok=True)
     return "done"
+
+
+def _attempts_file(directory: Path) -> Path:
+    """File beside a run's directory that counts the attempts whose process died."""
+    return directory.with_name(f".{directory.name}.attempts")
+
+
+def _count_attempt(directory: Path) -> None:
+    """Note that a run is begun, until its process ends the attempt.
+
+    Raises:
+        TrainingError: the processes of several attempts died: the run may be what kills them.
+    """
+    path = _attempts_file(directory)
+    died = path.stat().st_size if path.exists() else 0
+    if died >= _ATTEMPTS:
+        raise TrainingError(f"{directory}: its process died {died} times; check its memory use")
+    with path.open("ab") as file:
+        file.write(b".")
 
 
 def _train(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> bool:

@@ -24,7 +24,7 @@ _GRACE = 60.0
 
 _POLL = 1.0
 _REVIVALS = 3
-"""Number of times that a killed worker is replaced, per worker."""
+"""Number of times that a killed worker is replaced, per worker and per job."""
 
 _MOST = 4
 """Most workers by default; each has its own copy of model and optimiser."""
@@ -48,10 +48,14 @@ class Workers:
         target: what each does; importable by name.
         arguments: of ``target``.
         count: how many.
+        jobs: how many jobs they do in all; each may be what kills its worker.
     """
 
-    def __init__(self, target: Callable[..., object], arguments: tuple[Any, ...], count: int) -> None:
+    def __init__(
+        self, target: Callable[..., object], arguments: tuple[Any, ...], count: int, jobs: int = 0
+    ) -> None:
         self._target, self._arguments, self.count = target, arguments, count
+        self._most_revivals = _REVIVALS * (count + jobs)
         self._context = multiprocessing.get_context("spawn")
         self._threads = max(1, torch.get_num_threads() // max(count, 1))
         self._processes: list[BaseProcess] = []
@@ -72,29 +76,29 @@ class Workers:
             if process.is_alive():
                 process.kill()
 
-    @property
-    def alive(self) -> bool:
-        """Whether any worker still runs."""
-        return any(process.is_alive() for process in self._processes)
+    def working(self) -> bool:
+        """Replace workers that a signal has killed, up to a limit; whether any runs.
 
-    def revive(self) -> None:
-        """Replace workers that a signal has killed, up to a limit; one that ended by itself has nothing left to do."""
+        One that ended by itself has nothing left to do, or has told why it cannot.
+        """
         for place, process in enumerate(self._processes):
-            if (process.exitcode or 0) < 0 and self._revivals < _REVIVALS * self.count:
+            if (process.exitcode or 0) < 0 and self._revivals < self._most_revivals:
                 self._revivals += 1
                 self._processes[place] = self._start()
+        return any(process.is_alive() for process in self._processes)
 
     def _start(self) -> BaseProcess:
-        process = self._context.Process(target=_work, args=(self._target, self._arguments, self._threads))
+        arguments = (self._target, self._arguments, self._threads, os.getpid())
+        process = self._context.Process(target=_work, args=arguments)
         process.start()
         return process
 
 
-def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: int) -> None:
+def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: int, parent: int) -> None:
     """Run ``target`` in a process that ends with its parent and leaves Ctrl-C to it."""
     os.setsid()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     words = ["worker", target.__qualname__]
     with others_quiet(words):

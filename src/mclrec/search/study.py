@@ -9,6 +9,7 @@ checkpoint.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from mclrec.errors import ConfigError, InUseError
@@ -42,6 +43,9 @@ _ATTEMPTS = 3
 
 _STARTUP = 5
 """Trials before the sampler models their results, and before any is pruned. The first trial is the recipe."""
+
+_LONGEST_LINE = 1_000_000
+"""Bytes of a journal's end that are searched for the end of a line."""
 
 _OTHERS = 3
 """Trials that must have reached an epoch before another can be pruned at it."""
@@ -267,14 +271,49 @@ def _open(storage: Path, plan: Plan) -> optuna.Study:
         n_warmup_steps=min(training.patience, training.epochs // 2),
         n_min_trials=_OTHERS,
     )
+    lock = _AppendLock(storage)
     with _quiet(), _readable(storage):
+        _remove_half_line(storage, lock)
         return optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(storage))),
+            storage=JournalStorage(JournalFileBackend(str(storage), lock)),
             study_name=_NAME,
             direction="maximize",
             pruner=pruner,
             load_if_exists=True,
         )
+
+
+class _AppendLock(JournalFileOpenLock):
+    """The lock of a journal while lines are added; Optuna's own keeps others out for 30 s if its holder is killed."""
+
+    def __init__(self, storage: Path) -> None:
+        super().__init__(str(storage))
+        self._held = FileLock(storage.with_name(f".{storage.name}.append"))
+
+    def acquire(self) -> bool:
+        """Wait until nobody else adds lines."""
+        self._held.acquire()
+        return True
+
+    def release(self) -> None:
+        """Let others add lines."""
+        self._held.release()
+
+
+def _remove_half_line(storage: Path, lock: _AppendLock) -> None:
+    """Remove what a full disk left of a journal's last line, which would spoil the next one."""
+    if not storage.exists():
+        return
+    lock.acquire()
+    try:
+        with storage.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - _LONGEST_LINE, 0))
+            end = file.read()
+            if end and not end.endswith(b"\n"):
+                file.truncate(size - len(end) + end.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def _begin(study: optuna.Study, storage: Path, plan: Plan, space: Mapping[str, BaseDistribution]) -> None:

@@ -202,13 +202,12 @@ def tune(
         return Progress(_views(search), trials, metric, time.monotonic() - started)
 
     count = 0 if search.over(trials) else workers
-    with Workers(do_trials, (job,), count) as team, StopRequest() as stop:
-        while team.alive:
+    with Workers(do_trials, (job,), count, trials) as team, StopRequest() as stop:
+        while team.working():
             if show:
                 show(progress())
             if stop.requested or (minutes is not None and time.monotonic() - started > 60 * minutes):
                 break
-            team.revive()
             time.sleep(_POLL)
     return _outcome(progress(), job, search)
 

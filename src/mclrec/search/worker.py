@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
+from mclrec.crashes import crash_message, machine_failure
 from mclrec.data.origin import Origin
-from mclrec.errors import MclrecError
+from mclrec.errors import OutputError
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run_directory import begin_or_resume
 from mclrec.runs.training_run import train
 from mclrec.search.study import ClaimedTrial, Plan, Search
+from mclrec.training.checkpoint import CHECKPOINT
 from mclrec.training.reporting import EpochRecord, SilentReporter
 
 __all__ = ["Job", "command", "do_trials"]
@@ -86,23 +89,37 @@ class _PruningReporter(SilentReporter):
 
 
 def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
-    """Train a trial; whether it ended. Errors that its settings did not cause end the worker."""
-    try:
-        run = train(_request(claimed, job), _PruningReporter(search, claimed), claimed.lock)
-    except optuna.TrialPruned:
-        search.prune(claimed)
-    except MclrecError as problem:
-        search.fail(claimed, str(problem))
-    else:
-        record = run.record
-        if not record.finished:
+    """Train a trial; whether it ended, by whatever its settings caused.
+
+    Raises:
+        OutputError: the results cannot be written; the trial is left to another worker.
+    """
+    with claimed.lock:
+        try:
+            run = train(_request(claimed, job), _PruningReporter(search, claimed), claimed.lock)
+            record = run.record
+        except optuna.TrialPruned:
+            search.prune(claimed)
+        except (OutputError, KeyboardInterrupt):  # neither is the trial's fault
             search.leave(claimed)
-            return False
-        search.finish(claimed, record.best_validation or 0.0)
-    finally:
-        claimed.lock.release()
-    shutil.rmtree(claimed.directory / "checkpoint", ignore_errors=True)
+            raise
+        except Exception as problem:
+            search.fail(claimed, _reason(problem, claimed))
+        else:
+            if not record.finished:
+                search.leave(claimed)
+                return False
+            search.finish(claimed, record.best_validation or 0.0)
+        shutil.rmtree(claimed.directory / CHECKPOINT, ignore_errors=True)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # what a trial that ran out of memory had reserved
     return True
+
+
+def _reason(problem: Exception, claimed: ClaimedTrial) -> str:
+    """Why a trial failed, in a line; a fault of the library has a crash file."""
+    ours = machine_failure(problem)
+    return str(ours) if ours is not None else crash_message(problem, ["tune", f"trial {claimed.number}"])
 
 
 def _request(claimed: ClaimedTrial, job: Job) -> TrainRequest:
