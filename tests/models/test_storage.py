@@ -24,6 +24,7 @@ from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, VectorRecommender
+from mclrec.models.directory import weights_checksum
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Phase
 from mclrec.models.storage import LoadedModel, load_model, save_model
@@ -277,6 +278,9 @@ def test_foreign_json_and_tensors(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
     refused(tmp_path, "model.safetensors: was not written by mclrec")
     save_tensors(tmp_path / "model.safetensors", tiny().state_dict() | {"more": torch.ones(1)})
+    refused(tmp_path, "config.json: is of other weights than model.safetensors")
+    weights = weights_checksum(tmp_path / "model.safetensors")
+    edit_sealed(tmp_path / "config.json", lambda info: info.update(weights=weights))
     refused(tmp_path, 'model.safetensors: does not fit config.json: Unexpected key(s) in state_dict: "more"')
 
 

@@ -15,6 +15,7 @@ from tests.runs.conftest import start
 
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.files import write_json
+from mclrec.models.directory import weights_checksum
 from mclrec.runs.run import Run, open_run
 from mclrec.sealed_json import read_sealed, sealed
 
@@ -37,7 +38,8 @@ def test_what_a_run_says_cannot_be_changed(trained: Run) -> None:
 
 def test_the_files_hold_what_the_types_say(trained: Run) -> None:
     config = json.loads((trained.directory / "config.json").read_text())
-    assert config == sealed(trained.info.model_dump(mode="json"))
+    weights = weights_checksum(trained.directory / "model.safetensors")
+    assert config == sealed({**trained.info.model_dump(mode="json"), "weights": weights})
     metrics = json.loads((trained.directory / "metrics.json").read_text())
     assert metrics == sealed(trained.record.model_dump(mode="json"))
 
@@ -104,13 +106,11 @@ def test_what_is_no_table_is_told(run: Run) -> None:
 def test_numbers_are_of_the_weights_beside_them(run: Run, log: Path, tmp_path: Path) -> None:
     other = start(log, tmp_path / "other", seed=2)
     shutil.copy(other.directory / "model.safetensors", run.directory)
-    with pytest.raises(
-        ModelFileError, match=r"metrics\.json: measured on other weights than model\.safetensors"
-    ):
+    with pytest.raises(ModelFileError, match=r"metrics\.json: is of other weights than model\.safetensors"):
         _ = run.metrics
-    with pytest.raises(ModelFileError, match=r"ranks-test-F\.parquet: measured on other weights"):
+    with pytest.raises(ModelFileError, match=r"ranks-test-F\.parquet: is of other weights"):
         run.ranks(label="F")
-    with pytest.raises(ModelFileError, match="measured on other weights"):
+    with pytest.raises(ModelFileError, match=r"config\.json: is of other weights"):
         _ = run.model
 
 

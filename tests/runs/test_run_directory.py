@@ -72,7 +72,7 @@ def _half_a_checkpoint(out: Path) -> None:
 
 def _best_alone(out: Path) -> None:
     (out / "checkpoint").mkdir()
-    (out / "checkpoint" / "best.safetensors").write_bytes(b"whole")
+    (out / "checkpoint" / "best-0-1.safetensors").write_bytes(b"whole")
     _history(out)
     _locked(out)
 

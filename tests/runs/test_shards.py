@@ -38,7 +38,7 @@ def test_two_processes_shard_a_table_and_leave_a_model_as_ever(log: Path, tmp_pa
     for name, value in alone.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-4)
     assert sorted(path.name for path in out.rglob("*.safetensors")) == [
-        "best.safetensors",
+        "best-0-1.safetensors",
         "model.safetensors",
         "state.safetensors",
     ]

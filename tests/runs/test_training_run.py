@@ -54,7 +54,7 @@ def results(run: Run) -> dict[str, Any]:
 def test_directory(trained: Run) -> None:
     assert set(content(trained.directory)) == {
         "README.md",
-        "checkpoint/best.safetensors",
+        f"checkpoint/best-0-{trained.record.best_epoch}.safetensors",
         "checkpoint/state.safetensors",
         "config.json",
         "history.jsonl",

@@ -41,7 +41,7 @@ def test_gives_back_what_it_got(tmp_path: Path) -> None:
 def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints = Checkpoints(tmp_path, IDENTITY)
     checkpoints.save(position(), {"model": MODEL, "adam": ADAM})
-    checkpoints.save_best(MODEL)
+    checkpoints.save_best(MODEL, 1, 1)
 
     def half(file: IO[bytes], parts: object, notes: object) -> None:
         file.write(b"half of it")
@@ -53,12 +53,30 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
     with pytest.raises(OutputError, match="no room left"):
         checkpoints.save(later, {"model": MODEL, "adam": ADAM})
     with pytest.raises(OutputError, match="no room left"):
-        checkpoints.save_best({"a": torch.zeros(4)})
+        checkpoints.save_best({"a": torch.zeros(4)}, 1, 2)
     assert checkpoints.load()[0] == position()
-    best = checkpoints.load_best()
+    best = checkpoints.load_best(1, 1)
     assert best is not None
     assert same(best, MODEL)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "state.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best-1-1.safetensors", "state.safetensors"]
+
+
+def test_best_weights_are_those_of_the_epoch_that_the_position_names(tmp_path: Path) -> None:
+    """A run killed after a better epoch, and before the position says so, still has the weights before it."""
+    checkpoints, better = Checkpoints(tmp_path, IDENTITY), {"a": torch.zeros(4)}
+    checkpoints.save_best(MODEL, 1, 1)
+    checkpoints.save(position(), {"model": MODEL})
+    checkpoints.save_best(better, 1, 2)
+    before = checkpoints.load_best(1, checkpoints.load()[0].best_epoch)
+    assert before is not None
+    assert same(before, MODEL)
+    later = position()
+    later.best_epoch = 2
+    checkpoints.save(later, {"model": MODEL})
+    after = checkpoints.load_best(1, 2)
+    assert after is not None
+    assert same(after, better)
+    assert checkpoints.load_best(1, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +114,7 @@ def test_nothing_to_load(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, IDENTITY)
     with pytest.raises(TrainingError, match=r"state\.safetensors: no checkpoint to resume from"):
         checkpoints.load()
-    assert checkpoints.load_best() is None
+    assert checkpoints.load_best(1, 1) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])

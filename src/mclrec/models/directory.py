@@ -13,7 +13,7 @@ from mclrec.data.packed import IntArray
 from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import DataError, ModelFileError
-from mclrec.files import parse_json, read_json
+from mclrec.files import parse_json, read_json, system_reason
 from mclrec.sealed_json import read_sealed, unsealed
 
 __all__ = [
@@ -71,6 +71,7 @@ def read_config(directory: Path) -> dict[str, Any]:
             f"{path}: format {info['format']!r}, but this version of mclrec reads {FORMAT}; {cure}"
         )
     info = unsealed(info, str(path), ModelFileError)
+    check_weights(directory, info.pop("weights", None), path)
     for key, kind in {"model": str, "config": dict, "num_items": int, "num_users": int}.items():
         if not isinstance(info.get(key), kind):
             raise ModelFileError(f"{path}: {key} is missing or not of type {kind.__name__}")
@@ -131,13 +132,14 @@ def weights_checksum(path: Path) -> str:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            if size > path.stat().st_size:
-                raise ModelFileError(f"{path}: damaged: it ends too early")
-            header = parse_json(file.read(size), str(path), ModelFileError)
+            header = file.read(min(size, path.stat().st_size))
+        return str(parse_json(header, str(path), ModelFileError)["__metadata__"][WEIGHTS_CHECKSUM])
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file") from None
     except OSError as problem:
-        raise ModelFileError(f"{path}: cannot be read: {problem.strerror or problem}") from None
-    try:
-        return str(header["__metadata__"][WEIGHTS_CHECKSUM])
+        raise ModelFileError(f"{path}: cannot be read: {system_reason(problem)}") from None
+    except ModelFileError:
+        raise ModelFileError(f"{path}: damaged, or not a safetensors file") from None
     except (KeyError, TypeError):
         raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum") from None
 
@@ -155,15 +157,15 @@ def read_metrics(directory: Path) -> dict[str, Any]:
 
 
 def check_weights(directory: Path, weights: object, path: Path) -> None:
-    """Check that what a file says was measured on the weights that a directory has now.
+    """Check that what a file says is about the weights that a directory has now.
 
     Raises:
         ModelFileError: they are others.
     """
     if weights != weights_checksum(directory / TENSORS):
         raise ModelFileError(
-            f"{path}: measured on other weights than {TENSORS} has now; measure again with mclrec evaluate, "
-            "or end the training with --resume"
+            f"{path}: is of other weights than {TENSORS}; repeat what wrote it (mclrec evaluate for ranks, "
+            "mclrec train --resume for the rest)"
         )
 
 

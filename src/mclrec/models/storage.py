@@ -33,6 +33,7 @@ from mclrec.models.directory import (
     read_config,
     read_items,
     read_users,
+    weights_checksum,
     write_ids,
     write_users,
 )
@@ -112,7 +113,8 @@ def save_model(
     write_ids(directory / ITEMS, items, count=pa.array(counts[1:], pa.int64()))
     if kept_users is not None:
         write_users(directory / USERS, kept_users, model.trained_users())
-    write_json(directory / CONFIG, sealed(info | dict(extra or {})))
+    weights = weights_checksum(directory / TENSORS)
+    write_json(directory / CONFIG, sealed({**info, **(extra or {}), "weights": weights}))
 
 
 def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:

@@ -30,7 +30,6 @@ CHECKPOINT = "checkpoint"
 """Folder of the checkpoint in a run's directory."""
 
 _STATE = "state.safetensors"
-_BEST = "best.safetensors"
 
 
 @dataclass(slots=True)
@@ -101,7 +100,7 @@ class Checkpoints:
         layout: ParameterLayout = WHOLE,
     ) -> None:
         self._layout = layout
-        self._state, self._best = directory / _STATE, directory / _BEST
+        self._directory, self._state = directory, directory / _STATE
         self._identity = json.loads(json.dumps(identity))
 
     def save(self, position: Position, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -109,6 +108,10 @@ class Checkpoints:
         tensors = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
         metadata = {"position": json.dumps(asdict(position)), "identity": json.dumps(self._identity)}
         save_tensors(self._state, tensors, metadata, self._layout)
+        if self._layout.processes.main:
+            for path in self._directory.glob("best-*.safetensors"):
+                if path != self._best(position.phase, position.best_epoch):
+                    path.unlink(missing_ok=True)
 
     def load(self) -> tuple[Position, dict[str, dict[str, Tensor]]]:
         """Load the position, and tensors by part.
@@ -135,14 +138,18 @@ class Checkpoints:
             parts[part][name] = value
         return reached, parts
 
-    def save_best(self, model: dict[str, Tensor]) -> None:
-        """Keep the weights of the best epoch so far."""
-        save_tensors(self._best, model, layout=self._layout)
+    def save_best(self, model: dict[str, Tensor], phase: int, epoch: int) -> None:
+        """Keep the weights of the best epoch so far; those before it stay until the position is saved."""
+        save_tensors(self._best(phase, epoch), model, layout=self._layout)
 
-    def load_best(self) -> dict[str, Tensor] | None:
+    def load_best(self, phase: int, epoch: int) -> dict[str, Tensor] | None:
         """Load the weights of the best epoch, if there is one."""
         self._layout.processes.barrier()  # until they are written
-        return load_tensors(self._best, self._layout)[0] if self._best.exists() else None
+        path = self._best(phase, epoch)
+        return load_tensors(path, self._layout)[0] if path.exists() else None
+
+    def _best(self, phase: int, epoch: int) -> Path:
+        return self._directory / f"best-{phase}-{epoch}.safetensors"
 
     def _compare(self, saved: dict[str, Any]) -> None:
         for key in sorted(saved.keys() | self._identity.keys()):

@@ -321,7 +321,7 @@ class Trainer:
                 value = self._validate()
                 best = value > position.best_value
                 if best:
-                    self._checkpoints.save_best(self.model.state_dict())
+                    self._checkpoints.save_best(self.model.state_dict(), position.phase, position.epoch)
                     position.best_epoch, position.best_value = position.epoch, value
             metrics = {self.config.metric: value}
         record = EpochRecord(
@@ -349,7 +349,9 @@ class Trainer:
 
     def _take_best(self, position: Position) -> bool:
         """Load the best weights into the model, if there are any yet."""
-        best = self._checkpoints.load_best() if position.best_epoch else None
+        best = None
+        if position.best_epoch:
+            best = self._checkpoints.load_best(position.phase, position.best_epoch)
         if best is not None:
             self._load(best)
         return best is not None
