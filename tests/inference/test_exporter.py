@@ -22,7 +22,7 @@ from mclrec.errors import ConfigError, EvaluationError, MclrecError, MclrecWarni
 from mclrec.inference import exporter
 from mclrec.inference.exporter import export_onnx, export_vectors
 from mclrec.inference.queries import DenseQuery, Ranked
-from mclrec.inference.runtime import load_runtime
+from mclrec.inference.runtime import EngineName, load_runtime
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.storage import load_model
 
@@ -96,8 +96,10 @@ def test_other_weights_are_noticed(run: Path) -> None:
 def test_damage_is_noticed(run: Path, name: str) -> None:
     path = run / "onnx" / name
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ModelFileError, match=rf"{name}: damaged: its checksum differs"):
-        load_runtime(run, engine="onnx")
+    engines: list[EngineName] = ["onnx", "auto"]
+    for engine in engines:
+        with pytest.raises(ModelFileError, match=rf"{name}: damaged: its checksum differs"):
+            load_runtime(run, engine=engine)
     path.unlink()
     with pytest.raises(ModelFileError, match=rf"{name}: no such file"):
         load_runtime(run / "onnx")
@@ -138,7 +140,7 @@ def test_no_torch_is_imported(made: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"  # importing it raises
         "from pathlib import Path; import numpy as np\n"
-        "from mclrec.inference.runtime import load_runtime\n"
+        "from mclrec.inference.runtime import EngineName, load_runtime\n"
         "from mclrec.inference.engine import DenseQuery\n"
         f"service = load_runtime(Path({str(made)!r}), index='faiss')\n"
         "print(service.engine.answer([DenseQuery(np.array([3, 1]), 4)])[0].items.tolist())"

@@ -38,7 +38,7 @@ OutsideId = int | str
 
 _KIND, _FORMAT = "mclrec sequences", 1
 
-_AT_ONCE = 4096
+_AT_ONCE = 1024
 """Ids that become Python objects at once."""
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
@@ -113,6 +113,13 @@ class Vocabulary:
         """Dense ids of those outside ids that are known."""
         dense = self.dense_all(outside)
         return dense[dense > 0]
+
+    def shared_with(self, other: Vocabulary) -> int:
+        """How many of the ids are the other's too; 7 and "7" are the same."""
+        here, there = self._ids, other.to_arrow()
+        if self.integers != other.integers:
+            here, there = here.cast(pa.large_string()), there.cast(pa.large_string())
+        return int(pc.sum(pc.is_in(here, value_set=there)).as_py() or 0)
 
     def take(self, places: IntArray) -> Vocabulary:
         """The ids at some places, counted from 0, in their order."""

@@ -38,7 +38,7 @@ _COMPARED = 64
 _LOOKED_AT = 100_000
 """Places of parts of a text that are looked at when near names are looked for; the rarest parts say most."""
 
-_SLICE = 2048
+_SLICE = 512
 """Names that are brought into plain form at once: in between, other threads may go on."""
 
 

@@ -164,7 +164,7 @@ def load_runtime(
     Args:
         directory: of a run, or of an export.
         engine: torch, or onnxruntime, which needs an export of these very weights; ``auto`` takes the latter where
-            there is one, unless CUDA is asked for, and torch, with a `MclrecWarning`, where the export cannot be used.
+            there is one, unless CUDA is asked for, and torch, with a `MclrecWarning`, where it is of other weights.
         index: kind of index over the items; all of them are compared if None.
         device: auto, cpu or cuda; onnxruntime computes on the CPU.
         threads: that one call of onnxruntime may use; 0 for as many as there are cores.
@@ -272,7 +272,7 @@ def _fitting(directory: Path, engine: str) -> Export | None:
     """The export that is to answer; None for torch.
 
     Raises:
-        ModelFileError: onnxruntime is asked for, and has nothing that it can use.
+        ModelFileError: there is a damaged one, or onnxruntime is asked for, and has nothing that it can use.
     """
     if is_export(directory):
         if engine == "torch":
@@ -284,21 +284,14 @@ def _fitting(directory: Path, engine: str) -> Export | None:
     place = directory / "onnx"
     if engine == "auto" and not (place / MANIFEST).exists():
         return None
-    try:
-        return _current(directory, place)
-    except ModelFileError as problem:
-        if engine == "onnx":
-            raise
-        warnings.warn(f"{problem}; torch answers instead", MclrecWarning, stacklevel=4)
-        return None
-
-
-def _current(run: Path, place: Path) -> Export:
-    """The export of a run, if it is of the weights that the run has now."""
-    renew = f"mclrec export {run} --format onnx"
+    renew = f"mclrec export {directory} --format onnx"
     if not (place / MANIFEST).exists():
-        raise ModelFileError(f"{run}: has no export to ONNX; make one: {renew}")
+        raise ModelFileError(f"{directory}: has no export to ONNX; make one: {renew}")
     export = read_export(place)
-    if export.weights != sha256_file(run / TENSORS):
-        raise ModelFileError(f"{place}: of other weights than the model has now; renew it: {renew}")
-    return export
+    if export.weights == sha256_file(directory / TENSORS):
+        return export
+    other = f"{place}: of other weights than the model has now; renew it: {renew}"
+    if engine == "onnx":
+        raise ModelFileError(other)
+    warnings.warn(f"{other}; torch answers instead", MclrecWarning, stacklevel=3)
+    return None

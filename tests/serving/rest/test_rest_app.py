@@ -294,7 +294,12 @@ def test_reload_swaps_refuses_and_happens_once_at_a_time() -> None:
     async def work(http: httpx.AsyncClient) -> None:
         both = await asyncio.gather(http.post("/model/reload"), http.post("/model/reload"))
         done, refused = sorted(both, key=lambda answer: answer.status_code)
-        assert done.json() == {"model": "counting-2", "before": "counting-1"}
+        assert done.json() == {
+            "model": "counting-2",
+            "before": "counting-1",
+            "engine": "none",
+            "warnings": [],
+        }
         assert refused.json() == {"detail": "a reload is under way"}
         for reason in ("model.safetensors: damaged", "RuntimeError: odd", ""):
             answer = await http.post("/model/reload")

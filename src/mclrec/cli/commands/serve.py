@@ -36,6 +36,12 @@ def serve(
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="Batches that the model computes at once.")
     ] = 1,
+    min_overlap: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Of the items that a reloaded model has to share with the old one [0.5]."
+        ),
+    ] = None,
     log_histories: Annotated[
         bool, typer.Option("--log-histories", help="Write what was asked into the log.")
     ] = False,
@@ -95,6 +101,7 @@ def serve(
         header_timeout=timeout,
         drain=drain,
         workers=threads,
+        min_overlap=min_overlap,
         log_histories=log_histories,
     )
     serve_model(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mclrec.errors import MclrecError, ModelFileError
+from mclrec.errors import MclrecError, MclrecWarning, ModelFileError
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
 from mclrec.serving.rest.batcher import Batcher
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics, log_event
 
-__all__ = ["Busy", "Loaded", "ModelStore", "fetch", "try_out"]
+__all__ = ["Busy", "Loaded", "ModelStore", "Reload", "check_overlap", "fetch", "try_out"]
 
 
 class Busy(Exception):
@@ -29,6 +30,23 @@ class Loaded:
 
     runtime: Runtime
     batcher: Batcher
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Outcome of a reload.
+
+    Attributes:
+        model: version of the model that answers now.
+        before: version of the one that answered.
+        engine: what computes the answers now.
+        warnings: what was taken in place of something else.
+    """
+
+    model: str
+    before: str
+    engine: str
+    warnings: list[str]
 
 
 class ModelStore:
@@ -50,36 +68,42 @@ class ModelStore:
         self._lock = asyncio.Lock()
         self.current = self._queued(runtime)
 
-    async def reload(self) -> tuple[str, str]:
+    async def reload(self) -> Reload:
         """Read the directory anew, try the model out, put it in the place of the old one.
 
         Requests under way, and those in the queue, are answered by the old one.
 
         Returns:
-            The versions after and before.
+            What answers now, and what did before.
 
         Raises:
             Busy: another reload is under way.
-            ModelFileError: the directory holds no model that answers; the old one stays.
+            ModelFileError: the directory holds no model that answers, or that of another catalogue; the old one stays.
         """
         if self._lock.locked():
             raise Busy
         async with self._lock:
             before = self.current
             try:
-                runtime = await asyncio.to_thread(self._fetch)
+                runtime, said = await asyncio.to_thread(self._fetch, before.runtime)
             except MclrecError as problem:
                 self._metrics.reloads.labels("refused").inc()
                 log_event("reload refused", {"model": before.runtime.version, "reason": str(problem)})
                 raise
             self.current = self._queued(runtime)
             self._metrics.reloads.labels("done").inc()
-            log_event("reloaded", {"model": runtime.version, "before": before.runtime.version})
-            return runtime.version, before.runtime.version
+            done = Reload(runtime.version, before.runtime.version, str(runtime.card.get("engine")), said)
+            log_event("reloaded", asdict(done))
+            return done
 
-    def _fetch(self) -> Runtime:
+    def _fetch(self, before: Runtime) -> tuple[Runtime, list[str]]:
+        """Another runtime, and what was warned of while it was loaded."""
         try:
-            return fetch(self._load)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", MclrecWarning)
+                runtime = fetch(self._load)
+            check_overlap(before, runtime, self._settings.min_overlap)
+            return runtime, [str(one.message) for one in said if issubclass(one.category, MclrecWarning)]
         except MclrecError:
             raise
         except Exception as problem:
@@ -105,6 +129,21 @@ class ModelStore:
                 workers=settings.workers,
                 observe=self._metrics.batches.observe,
             ),
+        )
+
+
+def check_overlap(before: Runtime, after: Runtime, least: float) -> None:
+    """Refuse a model whose catalogue is another one: all histories would be unknown to it.
+
+    Raises:
+        ModelFileError: it shares a smaller part than ``least`` of the smaller catalogue.
+    """
+    small, large = sorted((before.catalogue.items, after.catalogue.items), key=len)
+    shared = small.shared_with(large)
+    if shared < least * len(small):
+        raise ModelFileError(
+            f"the model in the directory shares {shared:,} of {len(small):,} items with {before.version}, "
+            f"which answers; if that is meant, start the service anew, or with --min-overlap 0"
         )
 
 

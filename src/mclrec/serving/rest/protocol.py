@@ -132,6 +132,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deaf = False
         self._head = 0  # bytes since something of the message was handed on
         self._upgrade = False
+        self._running: RequestResponseCycle | None = (
+            None  # `cycle` is the newest, which may wait for its turn
+        )
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Count the connection, and start the timeout of the first head."""
@@ -150,6 +153,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._all.closed(self)
         self.pipeline.clear()
         self._rest = b""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -218,6 +224,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._parse()
         if self._quiet():
             self._all.idle(self)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         """The client does not read: it has a time to begin, and what all such clients hold has a size."""

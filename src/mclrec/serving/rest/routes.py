@@ -230,12 +230,12 @@ class _Routes:
         if "content-type" in request.headers:
             check_type(request)
         try:
-            now, before = await self._models.reload()
+            done = await self._models.reload()
         except Busy:
             raise HTTPException(409, "a reload is under way") from None
         except ModelFileError as problem:
             raise HTTPException(409, str(problem)) from None
-        return _reply(to_json({"model": now, "before": before}))
+        return _reply(to_json(done))
 
     async def openapi(self, request: Request) -> Response:
         """The interface for machines."""

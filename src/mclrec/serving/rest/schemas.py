@@ -180,6 +180,8 @@ class Reloaded(_Answer):
 
     model: str
     before: str
+    engine: str = Field(description="What computes the answers now: onnx or torch.")
+    warnings: list[str] = Field(description="What was taken in place of something else.")
 
 
 class State(_Answer):

@@ -30,6 +30,12 @@ __all__ = ["Server", "is_loopback", "listen", "serve", "serve_model"]
 _BACKLOG = 2048
 _TICK = 0.02
 
+_SWITCH = 0.001
+"""Seconds after which a thread that works in Python lets another one on: requests wait that long, and not five times.
+
+Searches, explanations and the loading of another model are such threads.
+"""
+
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``."""
@@ -132,6 +138,7 @@ def serve(
     Raises:
         MclrecError: the model cannot be loaded.
     """
+    sys.setswitchinterval(_SWITCH)
     try:
         runtime = fetch(load)
     except MclrecError:

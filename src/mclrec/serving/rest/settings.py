@@ -42,6 +42,12 @@ class Settings(BaseModel):
     body_timeout: float = Field(10.0, gt=0, description="seconds for the body of a request; then 408")
     keep_alive: int = Field(30, ge=1, description="seconds that an idle connection is kept")
     drain: float = Field(1.0, ge=0, description="seconds in which new requests are told 503 at the end")
+    min_overlap: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the smaller catalogue that a reload's model has to have in common",
+    )
     log_histories: bool = Field(False, description="whether logs hold what was asked")
 
     @model_validator(mode="after")
