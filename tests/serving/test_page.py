@@ -27,7 +27,7 @@ import mclrec
 from mclrec.data.sequences import OutsideId, Vocabulary
 from mclrec.errors import MclrecWarning
 from mclrec.inference.runtime import load_runtime
-from mclrec.serving.rest.middleware import Keys
+from mclrec.serving.rest.keys import Keys
 from mclrec.serving.rest.model_store import ModelStore
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings

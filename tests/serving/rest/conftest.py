@@ -29,10 +29,12 @@ from mclrec.inference.runtime import Runtime
 from mclrec.inference.top_k import FloatArray
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.storage import save_model
-from mclrec.serving.rest.middleware import Keys, Middleware
+from mclrec.serving.rest.keys import KeyRing
+from mclrec.serving.rest.middleware import Middleware
 from mclrec.serving.rest.model_store import ModelStore
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.sites import Sites
 from mclrec.serving.rest.telemetry import Metrics
 
 ITEMS = 40
@@ -175,13 +177,15 @@ Use = Callable[[httpx.AsyncClient], Awaitable[None]]
 @asynccontextmanager
 async def client(
     engine: Counting | None = None,
-    keys: Keys | None = None,
+    keys: KeyRing | None = None,
+    admin: KeyRing | None = None,
+    sites: Sites | None = None,
     load: Callable[[], Runtime] = make_service,
     **limits: Any,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Middleware]]:
     settings, metrics = Settings.of(**limits), Metrics()
     models = ModelStore(load, make_service(engine), settings, metrics)
-    gate = make_app(models, settings, metrics, keys)
+    gate = make_app(models, settings, metrics, keys, admin, sites)
     transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         yield http, gate

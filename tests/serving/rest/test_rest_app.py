@@ -16,7 +16,7 @@ from tests.serving.rest.conftest import ITEMS, Counting, client, make_service, u
 from mclrec.errors import ModelFileError
 from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import Runtime
-from mclrec.serving.rest.middleware import Keys
+from mclrec.serving.rest.keys import Keys
 from mclrec.serving.rest.model_store import ModelStore
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics, configure_logs
@@ -261,7 +261,7 @@ def test_keys() -> None:
     async def work(http: httpx.AsyncClient) -> None:
         for path in ("/", "/health", "/ready"):
             assert (await http.get(path)).status_code == 200
-        for path in ("/model", "/metrics", "/items", "/docs", "/openapi.json", "/nothing", "/health/"):
+        for path in ("/model", "/items", "/docs", "/openapi.json", "/nothing", "/health/"):
             for key in (
                 {},
                 {"Authorization": KEY},

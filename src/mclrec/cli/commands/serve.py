@@ -29,6 +29,15 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One key a line; clients must show one of them.")
     ] = None,
+    admin_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same, for /model/reload and /metrics.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A name by which clients ask, beside localhost; * for any. Repeatable."
+        ),
+    ] = None,
     engine: EngineOption = "auto",
     index: Annotated[
         str | None, typer.Option(metavar="KIND", help="Search items by an index instead of exactly.")
@@ -105,5 +114,13 @@ def serve(
         log_histories=log_histories,
     )
     serve_model(
-        run, host=host, port=port, api_key_file=api_key_file, engine=engine, index=index, settings=settings
+        run,
+        host=host,
+        port=port,
+        api_key_file=api_key_file,
+        admin_key_file=admin_key_file,
+        allow_hosts=allow_host or (),
+        engine=engine,
+        index=index,
+        settings=settings,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
@@ -13,6 +14,8 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from pydantic_core import to_json
+from starlette.routing import Match
+from starlette.types import Scope
 
 from mclrec.errors import EvaluationError, ModelFileError
 from mclrec.inference import queries
@@ -23,7 +26,8 @@ from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
 from mclrec.serving.rest.batcher import Expired, QueueFull
 from mclrec.serving.rest.bodies import LEFT, BodyReader, check_type, complaints_of
-from mclrec.serving.rest.middleware import Keys, Middleware, notes_of
+from mclrec.serving.rest.keys import KeyRing
+from mclrec.serving.rest.middleware import Middleware, notes_of
 from mclrec.serving.rest.model_store import Busy, Loaded, ModelStore
 from mclrec.serving.rest.pool import WorkPool
 from mclrec.serving.rest.schemas import (
@@ -37,6 +41,7 @@ from mclrec.serving.rest.schemas import (
     documentation,
 )
 from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.sites import Sites
 from mclrec.serving.rest.telemetry import Metrics
 from mclrec.serving.rest.translation import (
     explanation_reply,
@@ -67,9 +72,14 @@ _PAGE_HEADERS = {
 
 
 def make_app(
-    models: ModelStore, settings: Settings, metrics: Metrics, keys: Keys | None = None
+    models: ModelStore,
+    settings: Settings,
+    metrics: Metrics,
+    keys: KeyRing | None = None,
+    admin: KeyRing | None = None,
+    sites: Sites | None = None,
 ) -> Middleware:
-    """The service as an ASGI application."""
+    """The service as an ASGI application; see `Middleware` for keys and sites."""
     app = FastAPI(
         title="mclrec",
         version=version("mclrec"),
@@ -84,7 +94,10 @@ def make_app(
     app.add_exception_handler(Expired, _expired)
     app.add_exception_handler(Exception, _fail)
     page = _page()
-    middleware = Middleware(app, settings, metrics, keys, frozenset({"/", "/health", "/ready", *page}))
+    public = frozenset({"/", "/health", "/ready", *page})
+    middleware = Middleware(
+        app, settings, metrics, keys, admin, sites or Sites(), public, partial(_route_of, app)
+    )
     metrics.watch(
         lambda: models.current.batcher.waiting, lambda: middleware.connections(), lambda: middleware.in_flight
     )
@@ -314,6 +327,14 @@ class _Routes:
     def _count(self, decoded: Sequence[DecodedQuery], answers: Sequence[Ranked]) -> None:
         self._metrics.unknown.inc(sum(len(one.unknown) for one in decoded))
         self._metrics.popular.inc(sum(answer.popular for answer in answers))
+
+
+def _route_of(app: FastAPI, scope: Scope) -> str:
+    """Path of the route that a request is for, as it was declared."""
+    for route in app.routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            return getattr(route, "path_format", "other")
+    return "other"
 
 
 def _reply(content: bytes) -> Response:

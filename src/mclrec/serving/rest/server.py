@@ -6,8 +6,9 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,14 +19,16 @@ import uvicorn
 from mclrec.errors import ConfigError, MclrecError
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
 from mclrec.serving.rest.descriptors import connections_that_fit
-from mclrec.serving.rest.middleware import Keys, Middleware
+from mclrec.serving.rest.keys import KeyFile, KeyRing
+from mclrec.serving.rest.middleware import Middleware
 from mclrec.serving.rest.model_store import Busy, ModelStore, fetch
 from mclrec.serving.rest.protocol import BoundedProtocol, Connections
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.sites import Sites
 from mclrec.serving.rest.telemetry import Metrics, configure_logs, log_event
 
-__all__ = ["Server", "is_loopback", "listen", "serve", "serve_model"]
+__all__ = ["Access", "Server", "is_loopback", "listen", "serve", "serve_model"]
 
 _BACKLOG = 2048
 _TICK = 0.02
@@ -37,12 +40,29 @@ Searches, explanations and the loading of another model are such threads.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask, as `mclrec.serving.rest.middleware.Middleware` describes it."""
+
+    keys: KeyRing | None = None
+    admin: KeyRing | None = None
+    sites: Sites = field(default_factory=Sites)
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -73,6 +93,8 @@ def serve_model(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key_file: str | Path | None = None,
+    admin_key_file: str | Path | None = None,
+    allow_hosts: Iterable[str] = (),
     engine: EngineName = "auto",
     index: str | None = None,
     settings: Settings | None = None,
@@ -83,7 +105,10 @@ def serve_model(
         run: directory of a run, or of an export.
         host: address to listen on.
         port: 0 for any free one.
-        api_key_file: one key a line, of which clients must show one; none if None.
+        api_key_file: one key a line, of which clients must show one; none if None. It is read again when it changes.
+        admin_key_file: the same for reloads and metrics; without, these are open only where all else is, and only on
+            this machine.
+        allow_hosts: names by which clients may ask, beside loopback ones; ``*`` for any.
         engine: see `mclrec.inference.runtime.load_runtime`.
         index: kind of index over the items; all of them are compared if None.
         settings: limits; the defaults if None.
@@ -92,7 +117,10 @@ def serve_model(
         ConfigError: the address is in use, or the keys cannot be read.
         ModelFileError: the model cannot be loaded.
     """
-    keys = None if api_key_file is None else Keys.read(Path(api_key_file))
+    keys = None if api_key_file is None else KeyFile(Path(api_key_file))
+    admin = None if admin_key_file is None else KeyFile(Path(admin_key_file))
+    names = [*allow_hosts, *([] if _is_address(host) else [host])]
+    access = Access(keys, admin, Sites(names, loopback=is_loopback(host)))
     if keys is None and not is_loopback(host):
         sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
     settings = settings or Settings.of()
@@ -113,14 +141,14 @@ def serve_model(
     def load() -> Runtime:
         return load_runtime(Path(run), engine=engine, index=index)
 
-    serve(bound, load, settings, keys, started)
+    serve(bound, load, settings, access, started)
 
 
 def serve(
     bound: socket.socket,
     load: Callable[[], Runtime],
     settings: Settings,
-    keys: Keys | None,
+    access: Access,
     started: Callable[[Runtime], None],
 ) -> None:
     """Answer requests until a signal ends it.
@@ -132,7 +160,7 @@ def serve(
         bound: as `listen` makes it.
         load: reads the model.
         settings: limits.
-        keys: that clients must show; none if None.
+        access: who may ask.
         started: is called when requests can come.
 
     Raises:
@@ -148,7 +176,7 @@ def serve(
     async def run() -> None:
         metrics = Metrics()
         models = ModelStore(load, runtime, settings, metrics)
-        middleware = make_app(models, settings, metrics, keys)
+        middleware = make_app(models, settings, metrics, access.keys, access.admin, access.sites)
         connections = Connections(settings, middleware.refused)
         middleware.connections = lambda: len(connections)
         server = Server(middleware, models, connections)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mclrec.errors import ConfigError, MclrecWarning
-from mclrec.serving.rest.middleware import Keys
+from mclrec.serving.rest.keys import Keys
 
 KEY = "0123456789abcdef"
 

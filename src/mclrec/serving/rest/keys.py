@@ -1,0 +1,129 @@
+"""Keys that clients show: read from files, kept as digests, exchanged without a restart."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import stat
+import warnings
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+from mclrec.errors import ConfigError, MclrecWarning
+from mclrec.serving.rest.telemetry import log_event
+
+__all__ = ["KeyFile", "KeyRing", "Keys"]
+
+_SHORTEST_KEY = 16
+_LARGEST_FILE = 1 << 20
+_LOOK_EVERY = 1.0  # seconds
+
+
+class KeyRing(Protocol):
+    """Keys that open something."""
+
+    def admit(self, authorization: bytes) -> bool:
+        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with one of them."""
+
+
+class Keys:
+    """API keys that clients may show: read from a file, kept as digests, compared in constant time.
+
+    Args:
+        keys: the keys themselves.
+    """
+
+    def __init__(self, keys: list[str]) -> None:
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+
+    @classmethod
+    def read(cls, path: Path) -> Keys:
+        """Read a file with one key a line; blank lines and what follows ``#`` at a line's start are left out.
+
+        Warns:
+            MclrecWarning: others than the owner may read the file.
+
+        Raises:
+            ConfigError: it cannot be read, has no key, or one that is too short or not plain ASCII.
+        """
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()
+            mode = path.stat().st_mode
+        except (OSError, UnicodeDecodeError) as problem:
+            reason = getattr(problem, "strerror", None) or "keys are plain ASCII"
+            raise ConfigError(f"{path}: cannot be read: {reason}") from None
+        keys = []
+        for number, line in enumerate(map(str.strip, lines), start=1):
+            if line and not line.startswith("#"):
+                _check_key(line, f"{path}:{number}")
+                keys.append(line)
+        if not keys:
+            raise ConfigError(f"{path}: no keys: write one a line, such as `openssl rand -hex 32` makes")
+        if mode & (stat.S_IRGRP | stat.S_IROTH):
+            warnings.warn(
+                f"{path}: others may read the keys; forbid it: chmod 600 {path}", MclrecWarning, stacklevel=2
+            )
+        return cls(keys)
+
+    def admit(self, authorization: bytes) -> bool:
+        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with a key of ours."""
+        scheme, _, key = authorization.partition(b" ")
+        digest = hashlib.sha256(key.strip()).digest()
+        # All are compared, so that the time tells nothing of which one fits.
+        found = sum(hmac.compare_digest(digest, known) for known in self._digests)
+        return scheme.lower() == b"bearer" and found > 0
+
+
+class KeyFile:
+    """The keys of a file, which is read again when it has changed; where it then has none, the old ones stay.
+
+    Args:
+        path: one key a line.
+
+    Raises:
+        ConfigError: as `Keys.read`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = _stamp(path)
+        self._keys = Keys.read(path)
+        self._look = monotonic() + _LOOK_EVERY
+
+    def admit(self, authorization: bytes) -> bool:
+        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with a key that is in the file now."""
+        if monotonic() >= self._look:
+            self.refresh()
+        return self._keys.admit(authorization)
+
+    def refresh(self) -> None:
+        """Read the file if it is another one than before."""
+        self._look = monotonic() + _LOOK_EVERY
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = Keys.read(self._path)
+        except ConfigError as problem:
+            log_event("keys refused", {"reason": str(problem)})
+        else:
+            log_event("keys read", {"file": str(self._path)})
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written or replaced; empty where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - once a second, beside requests
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _check_key(key: str, place: str) -> None:
+    if len(key) < _SHORTEST_KEY:
+        raise ConfigError(f"{place}: a key has at least {_SHORTEST_KEY} characters")
+    if not key.isprintable() or " " in key:
+        raise ConfigError(f"{place}: a key has neither blanks nor control characters")

@@ -1,0 +1,87 @@
+"""Which sites a request may come from: names that the service answers by, and pages that may ask it.
+
+A page of another site can make a browser send requests here, and, if its name is made to point here, read the answers
+(DNS rebinding). So names have to be known, and what changes or computes something has to come from a page of ours, or
+from no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+
+from starlette.types import Scope
+
+__all__ = ["Sites"]
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN = frozenset({b"same-origin", b"none"})
+_REMEMBERED = 64
+
+
+class Sites:
+    """The names of a service. Loopback names and addresses always are; others have to be given.
+
+    Args:
+        names: further names; ``*`` for any.
+        loopback: whether only this machine can reach it; where others can, any numeric address is a name of it, which
+            nobody can rebind.
+    """
+
+    def __init__(self, names: Iterable[str] = (), *, loopback: bool = True) -> None:
+        self._names = frozenset(name.lower().rstrip(".") for name in names) - {"localhost"}
+        self.loopback = loopback
+        self._known: set[bytes] = set()
+
+    def misdirected(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+        """Why a request is not for this service; None if it is."""
+        host = headers.get(b"host")
+        if host is None:
+            return None if scope["http_version"] == "1.0" else "a Host is needed"
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            return "one Host is needed"
+        if host in self._known:
+            return None
+        name = _name(host)
+        if name is None or not self._is_ours(name):
+            return f"unknown Host {host[:100].decode('latin-1')!r}; allow it by --allow-host NAME"
+        if len(self._known) < _REMEMBERED:
+            self._known.add(host)
+        return None
+
+    def foreign(self, method: str, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a page of another site asks for more than reading."""
+        if method in _READING:
+            return False
+        if headers.get(b"sec-fetch-site", b"none") not in _OWN:
+            return True
+        origin = headers.get(b"origin")
+        if origin is None:
+            return False
+        scheme, _, place = origin.lower().partition(b"://")
+        if scheme not in (b"http", b"https"):
+            return True
+        return place != headers.get(b"host", b"").lower() and place.decode("latin-1") not in self._names
+
+    def _is_ours(self, name: str) -> bool:
+        if name in self._names or name == "localhost" or "*" in self._names:
+            return True
+        try:
+            address = ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or not self.loopback
+
+
+def _name(host: bytes) -> str | None:
+    """Name or address of a ``Host``, without its port; None if it is neither."""
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        name, bracket, port = text[1:].partition("]")
+        return name if bracket and (not port or _is_port(port)) else None
+    name, colon, port = text.partition(":")
+    return name.rstrip(".") or None if not colon or _is_port(":" + port) else None
+
+
+def _is_port(text: str) -> bool:
+    return text.startswith(":") and text[1:].isascii() and (text[1:].isdigit() or text == ":")
