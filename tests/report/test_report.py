@@ -3,18 +3,22 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from matplotlib.patches import Rectangle, StepPatch
+from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer
+from matplotlib.patches import Rectangle
 
 from mclrec.errors import ConfigError
+from mclrec.evaluation.metrics import hit_rate
 from mclrec.experiments.reproduction import TARGETS, load_outcomes, reproduce
 from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Scope
 from mclrec.report.page import Section, write_page, write_report
-from mclrec.report.plots import Point, grouped_bars, learning_curves, rank_histogram, to_svg
+from mclrec.report.plots import Point, grouped_bars, hit_curves, learning_curves, style, styles_of, to_svg
 from mclrec.report.target_sections import draw
 from mclrec.runs.run import Run
 
@@ -33,6 +37,8 @@ def test_a_report_on_runs_holds_their_numbers(runs: list[Run]) -> None:
         assert run.info.command in text.replace("&#39;", "'")
     assert text.count("<svg") == 4
     assert "item 0" in text  # an example's history
+    assert "Bold: the best of a column; underlined: the second best." in text
+    assert "40 users, 15 items" in text
 
 
 def test_a_page_needs_no_other_file(runs: list[Run], tmp_path: Path) -> None:
@@ -118,19 +124,39 @@ def test_learning_curves_have_one_axis_per_metric() -> None:
     assert learning_curves({"a": []}) is None
 
 
-def test_a_histogram_counts_every_rank() -> None:
-    [axes] = rank_histogram({"a": np.array([1, 1, 2, 3, 100])}).axes
-    [steps] = axes.patches
-    assert isinstance(steps, StepPatch)
-    values = np.asarray(steps.get_data()[0])
-    assert values.tolist()[:2] == [0.4, 0.4]
-    assert values.sum() == pytest.approx(1)
+def test_one_curve_of_ranks_is_the_hit_rate_at_every_length() -> None:
+    ranks = [np.array([1, 1, 2, 3, 7]), np.array([1, 4, 4, 4, 7])]
+    [axes] = hit_curves({"a": ranks}, num_items=6).axes
+    curve, chance = axes.get_lines()
+    found = dict(np.asarray(curve.get_xydata()).tolist())
+    assert found == {k: pytest.approx(np.mean([hit_rate(one, k) for one in ranks])) for k in range(1, 7)}
+    assert np.asarray(chance.get_ydata())[-1] == 1
+
+
+def test_a_system_has_one_colour_in_every_plot() -> None:
+    """Also where another system is missing, as in the curves of models that only count."""
+    styles = styles_of(["markov", "sasrec", "mclrec"])
+    history = [{"epoch": 1, "metrics": {"ndcg@10": 0.1}}]
+    curves = learning_curves({"sasrec": history, "mclrec": history}, styles)
+    assert curves is not None
+    bars = grouped_bars({name: {"all": Point(1, 1, 1)} for name in styles}, "x", "y", styles)
+    hits = hit_curves({name: [np.array([1])] for name in styles}, 1, styles)
+    for figure in (curves, bars, hits):
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        for handle, label in zip(handles, labels, strict=True):
+            drawn: Any = handle
+            shown = drawn[0].get_facecolor() if isinstance(handle, BarContainer) else drawn.get_color()
+            assert label == "chance" or to_hex(shown) == styles[label].colour
+
+
+def test_styles_tell_more_systems_apart_than_there_are_colours() -> None:
+    assert len({style(number) for number in range(32)}) == 32
 
 
 def test_a_picture_is_whole_xml_in_the_colour_of_the_page() -> None:
-    text = to_svg(rank_histogram({"a": np.array([1, 5])}), "ranks")
+    text = to_svg(hit_curves({"a": [np.array([1, 5])]}, 9), "ranks")
     root = ET.fromstring(text)
     assert root.attrib["aria-label"] == "ranks"
     assert "width" not in root.attrib
     assert "currentColor" in text
-    assert "rank of the target" in text
+    assert "the length of the list" in text

@@ -115,6 +115,8 @@ def print_recommendations(found: Sequence[Recommendation]) -> None:
 
 def print_comparison(rows: Sequence[Row], label: str, metric: str) -> None:
     """Print one row per system, with difference and p-value against the first."""
+    from mclrec.evaluation.significance import p_text  # NumPy, which not every command needs
+
     names = list(rows[0].metrics)
     table = plain_table(
         "system", *names, "seeds", f"difference {metric}", "p", title=f"test, protocol {label}"
@@ -126,9 +128,7 @@ def print_comparison(rows: Sequence[Row], label: str, metric: str) -> None:
             for name in names
         ]
         tested = (
-            ("", "")
-            if row.p is None or row.difference is None
-            else (f"{row.difference:+.4f}", f"{row.p:.4f}")
+            ("", "") if row.p is None or row.difference is None else (f"{row.difference:+.4f}", p_text(row.p))
         )
         table.add_row(row.label, *values, str(len(row.seeds)), *tested)
     output().print(table)

@@ -8,6 +8,8 @@ nearly every value is distinct, drawing users one by one is the cheaper way to t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,10 @@ import numpy as np
 from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import FloatArray
 
-__all__ = ["Comparison", "Interval", "confidence_interval", "paired_bootstrap"]
+__all__ = ["SAMPLES", "Comparison", "Interval", "confidence_interval", "holm", "p_text", "paired_bootstrap"]
+
+SAMPLES = 10_000
+"""Resamples, unless others are asked for."""
 
 _CHUNK = 2**20  # counts or draws held at once: 8 MiB
 _BINOMIAL_COST = 10  # one count of a multinomial takes as long as so many draws
@@ -43,7 +48,7 @@ def paired_bootstrap(
     a: FloatArray,
     b: FloatArray,
     rng: np.random.Generator,
-    samples: int = 10_000,
+    samples: int = SAMPLES,
     confidence: float = 0.95,
 ) -> Comparison:
     """Compare two systems on the same users.
@@ -78,7 +83,7 @@ def paired_bootstrap(
 
 
 def confidence_interval(
-    values: FloatArray, rng: np.random.Generator, samples: int = 10_000, confidence: float = 0.95
+    values: FloatArray, rng: np.random.Generator, samples: int = SAMPLES, confidence: float = 0.95
 ) -> Interval:
     """Mean of (users,) or (seeds, users) values and its percentile interval over resampled users.
 
@@ -87,6 +92,29 @@ def confidence_interval(
     """
     users = _over_seeds(values)
     return Interval(float(users.mean()), *_percentiles(_resampled_means(users, rng, samples), confidence))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values of several tests, corrected by Holm (1979): the chance of one false finding among all is below each."""
+    corrected, highest = [0.0] * len(values), 0.0
+    for place, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        highest = max(highest, min(1.0, values[index] * (len(values) - place)))
+        corrected[index] = highest
+    return corrected
+
+
+def p_text(p: float, smallest: float = 2 / (SAMPLES + 1)) -> str:
+    """A p-value in four decimals, rounded up; one that the bootstrap cannot tell from smaller ones has a sign.
+
+    Args:
+        p: of a paired bootstrap.
+        smallest: that it can have; see `paired_bootstrap`.
+
+    >>> p_text(0.26), p_text(2 / 10_001)
+    ('0.2600', '\u2264 0.0002')
+    """
+    digits = f"{math.ceil(round(p * 1e4, 6)) / 1e4:.4f}"
+    return f"\u2264 {digits}" if p <= smallest * (1 + 1e-9) else digits
 
 
 def _over_seeds(values: FloatArray) -> FloatArray:

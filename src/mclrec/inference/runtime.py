@@ -203,7 +203,7 @@ def model_version(name: str, weights: str) -> str:
 
 
 def model_card(directory: Path, version: str) -> dict[str, Any]:
-    """Name, version, configuration, data, protocols, metrics and sizes of a run's model, as plain JSON.
+    """Name, version, configuration, data, date, protocols, metrics and sizes of a run's model, as plain JSON.
 
     Raises:
         ModelFileError: ``config.json`` or ``metrics.json`` is damaged.
@@ -214,6 +214,7 @@ def model_card(directory: Path, version: str) -> dict[str, Any]:
         results = record.get("results", {}).get("test", {})
         protocol = {label: result["protocol"]["description"] for label, result in results.items()}
         metrics = {label: result["metrics"] for label, result in results.items()}
+        targets = {label: result["num_targets"] for label, result in results.items()}
     except (AttributeError, KeyError, TypeError):
         raise ModelFileError(f"{path}: not written by mclrec") from None
     return {
@@ -223,7 +224,10 @@ def model_card(directory: Path, version: str) -> dict[str, Any]:
         "users": info["num_users"],
         "config": info["config"],
         **{key: info.get(key) for key in ("data", "split", "seed", "versions")},
+        "trained": record.get("ended"),
+        "epochs": record.get("epochs"),
         "protocol": protocol,
+        "targets": targets,
         "metrics": metrics,
     }
 

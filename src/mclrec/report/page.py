@@ -15,6 +15,7 @@ from mclrec.files import write_text
 if TYPE_CHECKING:
     import jinja2
 
+    from mclrec.report.example_lists import Example
     from mclrec.search.tuning import Outcome
 
 __all__ = ["Section", "write_page", "write_report", "write_search_report"]
@@ -31,12 +32,14 @@ class Section:
         text: paragraphs.
         tables: its tables.
         pictures: ``svg`` elements.
+        examples: users with their histories and recommendations.
     """
 
     title: str
     text: Sequence[str] = ()
     tables: Sequence[ResultTable] = field(default=())
     pictures: Sequence[str] = ()
+    examples: Sequence[Example] = ()
 
 
 def write_report(places: Sequence[Path], out: Path | None = None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -18,14 +18,17 @@ from mclrec.data.packed import IntArray
 __all__ = [
     "Point",
     "Scatter",
+    "Style",
     "best_so_far",
     "grouped_bars",
+    "hit_curves",
     "learning_curves",
     "lines",
     "parallel",
-    "rank_histogram",
     "ranked_bars",
     "scatters",
+    "style",
+    "styles_of",
     "to_svg",
     "value_curves",
     "view_pairs",
@@ -35,6 +38,17 @@ _INK = "#010203"
 """Placeholder for the page's text colour, replaced when the SVG is written."""
 
 _COLOURS = ("#1b6ca8", "#d1701f", "#3c8d40", "#b3394b", "#7a5ba6", "#8a6d3b", "#5f7f8c", "#c0569f")
+
+
+_DASHES = ("-", "--", ":", "-.")
+_HATCHES = ("", "//", "..", "xx")
+"""Told apart by these where there are more names than colours."""
+
+_CURVE = 400
+"""Points of a curve over all ranks."""
+
+_LEGEND = 100
+"""Letters that fit into one line of a legend."""
 
 
 Places = Sequence[tuple[float, float]]
@@ -62,49 +76,103 @@ class Scatter(NamedTuple):
     log: bool = False
 
 
-def learning_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
-    """Plot the validation metric by epoch: a line per run, with its best epoch marked; None if no run has epochs."""
+class Style(NamedTuple):
+    """How one system is drawn in all plots of a page.
+
+    Attributes:
+        colour: of lines and bars.
+        dash: of lines.
+        hatch: of bars.
+    """
+
+    colour: str
+    dash: str
+    hatch: str
+
+
+def style(number: int) -> Style:
+    """Style of the system with that number, counted from 0."""
+    cycle, place = divmod(number, len(_COLOURS))
+    return Style(_COLOURS[place], _DASHES[cycle % len(_DASHES)], _HATCHES[cycle % len(_HATCHES)])
+
+
+def styles_of(names: Iterable[str]) -> dict[str, Style]:
+    """Styles of names, in their order; for all plots of a page these are made once."""
+    return {name: style(number) for number, name in enumerate(dict.fromkeys(names))}
+
+
+def learning_curves(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mapping[str, Style] | None = None
+) -> Figure | None:
+    """Plot the validation metric by epoch: a line per run, with its best epoch marked; None if no run has epochs.
+
+    Args:
+        histories: of the runs, by name.
+        styles: of the runs; by their order if None.
+    """
+    styles = styles or styles_of(histories)
     measured = {name: [epoch for epoch in history if epoch["metrics"]] for name, history in histories.items()}
     metrics = list(dict.fromkeys(next(iter(run[0]["metrics"])) for run in measured.values() if run))
     if not metrics:
         return None
     figure, grid = _figure(len(metrics))
     for axes, metric in zip(grid, metrics, strict=True):
-        for colour, (name, run) in zip(_colours(measured), measured.items(), strict=True):
+        for name, run in measured.items():
             values = [
                 (epoch["epoch"], epoch["metrics"][metric]) for epoch in run if metric in epoch["metrics"]
             ]
             if values:
-                axes.plot(*zip(*values, strict=True), color=colour, label=name)
+                colour, dash, _ = styles[name]
+                axes.plot(*zip(*values, strict=True), dash, color=colour, label=name)
                 axes.plot(*max(values, key=lambda value: value[1]), "o", color=colour)
         _label(axes, "epoch", f"validation {metric.upper()}")
     return figure
 
 
-def rank_histogram(ranks: Mapping[str, IntArray]) -> Figure:
-    """Plot the share of targets by rank, a line per run; bins double in size: 1, 2-3, 4-7 and so on."""
-    highest = max(int(values.max()) for values in ranks.values())
-    edges = 2 ** np.arange(int(np.log2(highest)) + 2)
+def hit_curves(
+    ranks: Mapping[str, Sequence[IntArray]], num_items: int, styles: Mapping[str, Style] | None = None
+) -> Figure:
+    """Plot HR@k over k: the share of targets that are among the first k places, for every length of the list.
+
+    Args:
+        ranks: of the targets, for each seed, by name of the system.
+        num_items: V, the longest list.
+        styles: of the systems; by their order if None.
+    """
+    styles = styles or styles_of(ranks)
     figure, [axes] = _figure(1)
-    for colour, (name, values) in zip(_colours(ranks), ranks.items(), strict=True):
-        counts, _ = np.histogram(values, edges)
-        axes.stairs(counts / len(values), edges, color=colour, label=name, linewidth=1.5)
-    axes.set_xscale("log", base=2)
+    lengths = np.unique(np.geomspace(1, num_items, _CURVE).round().astype(np.int64))
+    for name, seeds in ranks.items():
+        hits = [np.searchsorted(np.sort(one), lengths, side="right") / len(one) for one in seeds]
+        axes.plot(lengths, np.mean(hits, 0), styles[name].dash, color=styles[name].colour, label=name)
+    axes.plot(lengths, lengths / num_items, ":", color=_INK, alpha=0.6, linewidth=1, label="chance")
+    axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    _label(axes, "rank of the target (1 is best)", "share of targets")
+    axes.set_ylim(0, 1)
+    _label(axes, "k, the length of the list", "HR@k: share of targets in it")
     return figure
 
 
-def grouped_bars(values: Mapping[str, Mapping[str, Point]], x: str, y: str) -> Figure:
-    """Plot bars with intervals: a cluster per group (inner name), and in it a bar per outer name."""
+def grouped_bars(
+    values: Mapping[str, Mapping[str, Point]], x: str, y: str, styles: Mapping[str, Style] | None = None
+) -> Figure:
+    """Plot bars with intervals: a cluster per group (inner name), and in it a bar per outer name.
+
+    Args:
+        values: by name and group.
+        x: name of the horizontal axis.
+        y: name of the vertical axis.
+        styles: of the outer names; by their order if None.
+    """
+    styles = styles or styles_of(values)
     groups = list(dict.fromkeys(group for row in values.values() for group in row))
     figure, [axes] = _figure(1)
     width = 0.8 / len(values)
-    for number, (colour, (name, row)) in enumerate(zip(_colours(values), values.items(), strict=True)):
+    for number, (name, row) in enumerate(values.items()):
         present = [group for group in groups if group in row]
         places = [groups.index(group) - 0.4 + (number + 0.5) * width for group in present]
         means = [row[group].mean for group in present]
-        axes.bar(places, means, width, color=colour, label=name)
+        axes.bar(places, means, width, color=styles[name].colour, hatch=styles[name].hatch, label=name)
         axes.errorbar(
             places, means, _errors([row[group] for group in present]), fmt="none", ecolor=_INK, capsize=2
         )
@@ -113,14 +181,20 @@ def grouped_bars(values: Mapping[str, Mapping[str, Point]], x: str, y: str) -> F
     return figure
 
 
-def lines(values: Mapping[str, Mapping[float, Point]], x: str, y: str) -> Figure:
-    """Plot lines with intervals, one per outer name."""
+def lines(
+    values: Mapping[str, Mapping[float, Point]], x: str, y: str, styles: Mapping[str, Style] | None = None
+) -> Figure:
+    """Plot lines with intervals, one per outer name; arguments as `grouped_bars`."""
+    styles = styles or styles_of(values)
     figure, [axes] = _figure(1)
-    for colour, (name, row) in zip(_colours(values), values.items(), strict=True):
+    for name, row in values.items():
         places = sorted(row)
         points = [row[place] for place in places]
         means = [point.mean for point in points]
-        axes.errorbar(places, means, _errors(points), color=colour, label=name, marker="o", capsize=2)
+        colour, dash, _ = styles[name]
+        axes.errorbar(
+            places, means, _errors(points), color=colour, linestyle=dash, label=name, marker="o", capsize=2
+        )
     _label(axes, x, y)
     return figure
 
@@ -249,10 +323,6 @@ def _figure(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, figure.subplots(count, 1, squeeze=False)[:, 0].tolist()
 
 
-def _colours(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    return [_COLOURS[number % len(_COLOURS)] for number in range(len(names))]
-
-
 def _errors(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [max(point.mean - point.low, 0.0) for point in points], [
         max(point.high - point.mean, 0.0) for point in points
@@ -282,11 +352,12 @@ def _label(axes: Axes, x: str, y: str, *, legend: bool = True) -> None:
     axes.grid(axis="y", color=_INK, alpha=0.15)
     if not legend:
         return
+    longest = max((len(str(label)) for label in axes.get_legend_handles_labels()[1]), default=1)
     axes.legend(
         frameon=False,
         labelcolor=_INK,
         fontsize=8,
-        ncols=4,
+        ncols=max(1, min(6, _LEGEND // (longest + 6))),
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderpad=0,

@@ -1,8 +1,9 @@
-"""Report on runs: their metrics, learning curves, metrics by group of targets, example recommendations, origin."""
+"""Report on runs: which system to take, metrics, differences, training, ranks, groups of targets, examples, origin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,196 +11,232 @@ import numpy as np
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import MclrecError
-from mclrec.evaluation.metrics import FloatArray, per_user
-from mclrec.evaluation.protocol import RankTable
+from mclrec.evaluation.metrics import FloatArray, Metric
+from mclrec.evaluation.protocol import RankTable, library_versions
 from mclrec.evaluation.significance import confidence_interval
-from mclrec.experiments.results_table import ResultTable, TableCell
+from mclrec.experiments.results_table import ResultTable, TableCell, ranks_of
 from mclrec.randomness import Stream, generator
+from mclrec.report.example_lists import draw_examples
 from mclrec.report.page import Section, write_page
-from mclrec.report.plots import Point, grouped_bars, learning_curves, rank_histogram, to_svg
-from mclrec.runs.comparison import Row, compare_runs
+from mclrec.report.plots import Point, grouped_bars, hit_curves, learning_curves, to_svg
+from mclrec.report.systems import Study, System, open_study
+from mclrec.report.verdict import Pair, advice, differences, pairs
 from mclrec.runs.remeasure import run_data
-from mclrec.runs.run import LABELS, Run
+from mclrec.runs.run import LABELS
 
 __all__ = ["report_runs"]
 
-_METRIC, _CUT = "ndcg", 10
-_EXAMPLES = 5
-_SHOWN = 10
 _GROUPS = 4
+_PLOTTED = "F"
+_FEW = 3
+"""Names that fit into a title."""
+
+_METRICS = (
+    "HR@k is the share of targets that are among the first k items of the list; NDCG@k also counts how high they are "
+    "there (1 for the first place, 1/log2(rank + 1) for the others)."
+)
 
 
 def report_runs(directories: Sequence[Path], path: Path) -> Path:
     """Write the report on one run, or on several runs on the same data.
 
     Args:
-        directories: of finished runs; all others are compared with the first.
+        directories: of finished runs.
         path: of the HTML file.
 
     Raises:
         ConfigError: an extra is not installed.
         ModelFileError: a run is missing, damaged or unfinished.
-        EvaluationError: the runs rank different targets.
+        EvaluationError: the runs rank different targets, or one run is given twice.
     """
-    runs = _named([Run(Path(directory)) for directory in directories])
-    first = next(iter(runs.values()))
+    study = open_study(directories)
+    found = {label: pairs(study, label) for label in LABELS}
+    best = found[_PLOTTED][0].better if found[_PLOTTED] else study.systems[0]
     sections = [
-        Section("Results", _protocols(first), [_comparison(directories, label) for label in LABELS]),
-        _learning(runs),
-        _groups(runs),
-        _examples(runs),
-        Section("Where the numbers come from", tables=[_provenance(runs)]),
+        Section(
+            "Which system to take",
+            [*(advice(study, found[label], label) for label in reversed(LABELS)), *_seeds(study)],
+        ),
+        Section("Data", _data(study)),
+        Section("Metrics", [*_protocols(study), _METRICS], [_metrics(study, label) for label in LABELS]),
+        *([_differences(study, found)] if found[_PLOTTED] else []),
+        _training_and_ranks(study),
+        _groups(study),
+        _examples(study, best),
+        _runs(study),
     ]
-    names = ", ".join(runs)
-    return write_page(path, f"{names} on {first.info.data.name}", sections)
+    labels = [system.label for system in study.systems]
+    names = ", ".join(labels) if len(labels) <= _FEW else f"{len(labels)} systems"
+    return write_page(path, f"{names} on {study.first.info.data.name}", sections)
 
 
-def _named(runs: Sequence[Run]) -> dict[str, Run]:
-    """Runs by name of the model, or of the directory if several are of that model."""
-    models = [run.info.model for run in runs]
-    return {
-        model if models.count(model) == 1 else run.directory.name: run
-        for model, run in zip(models, runs, strict=True)
-    }
+def _seeds(study: Study) -> list[str]:
+    """What one seed cannot tell."""
+    once = [system.label for system in study.systems if len(system.runs) == 1 and system.first.record.epochs]
+    if not once or len(study.systems) == 1:
+        return []
+    return [f"Trained with one seed: {', '.join(once)}. Another seed may change the order of close systems."]
 
 
-def _protocols(run: Run) -> list[str]:
-    results = run.record.test
+def _data(study: Study) -> list[str]:
+    """Sizes of the data and of the test, and dates."""
+    info, targets = study.first.info, study.targets
+    try:
+        data: SequenceData | None = run_data(study.first)
+    except MclrecError as problem:
+        data, sizes = None, f"{info.num_items:,} items; the data cannot be read any more ({problem})"
+    if data is not None:
+        sizes = (
+            f"{data.num_users:,} users, {data.num_items:,} items, {data.num_interactions:,} interactions, "
+            f"{data.num_interactions / max(data.num_users, 1):.1f} a user"
+        )
+    ended = sorted(run.record.ended[:10] for run in study.runs.values())
+    trained = ended[0] if ended[0] == ended[-1] else f"between {ended[0]} and {ended[-1]}"
+    again = np.mean(targets.in_history)
+    return [
+        f"{info.data.name}: {sizes}. Fingerprint {info.data.fingerprint[:12]}.",
+        (
+            f"{len(targets):,} test targets by the {info.split} split, one a user, after histories of "
+            f"{np.median(targets.history_lengths):.0f} items (median); {again:.1%} of them are in their user's history."
+        ),
+        f"Trained {trained}; report of {datetime.now(UTC):%Y-%m-%d}, mclrec {library_versions()['mclrec']}.",
+    ]
+
+
+def _protocols(study: Study) -> list[str]:
+    results = study.first.record.test
     return [f"{results[label].protocol.description}." for label in LABELS if label in results]
 
 
-def _comparison(directories: Sequence[Path], label: str) -> ResultTable:
-    rows = compare_runs(directories, seen="keep" if label == "U" else "drop")
-    metrics = list(rows[0].metrics)
-    best = {metric: _ordered(row.metrics[metric] for row in rows) for metric in metrics}
-    tested = len(rows) > 1
-    return ResultTable(
-        f"Test, protocol {label}",
-        ["system", *metrics, *(["difference NDCG@10", "p"] if tested else [])],
-        [(row.label, [*_metrics(row, best), *(_test(row) if tested else [])]) for row in rows],
-        [f"Difference to {rows[0].label}; p by a paired bootstrap over users, two-sided."] if tested else [],
-    )
-
-
-def _ordered(values: Iterable[float]) -> list[float]:
-    return sorted({round(value, 4) for value in values}, reverse=True)
-
-
-def _metrics(row: Row, best: Mapping[str, list[float]]) -> list[TableCell]:
-    cells = []
-    for metric, value in row.metrics.items():
-        place = best[metric].index(round(value, 4)) if len(best[metric]) > 1 else 2
-        cells.append(TableCell(f"{value:.4f}", place + 1 if place < 2 else 0, value))
-    return cells
-
-
-def _test(row: Row) -> list[TableCell]:
-    if row.difference is None or row.p is None:
-        return [TableCell("", value=0.0), TableCell("", value=1.0)]
-    return [TableCell(f"{row.difference:+.4f}", value=row.difference), TableCell(f"{row.p:.4f}", value=row.p)]
-
-
-def _learning(runs: Mapping[str, Run]) -> Section:
-    histories = {name: run.history for name, run in runs.items() if run.history}
-    figures = [
-        ("Validation metric by epoch", learning_curves(histories)),
+def _metrics(study: Study, label: str) -> ResultTable:
+    metrics = [Metric(name, k) for name in ("hr", "ndcg") for k in study.cuts]
+    means = {metric: [system.mean(label, metric) for system in study.systems] for metric in metrics}
+    places = {metric: ranks_of(values) for metric, values in means.items()}
+    rows = [
         (
-            "Ranks of the test targets",
-            rank_histogram({name: run.ranks("test", "U").ranks for name, run in runs.items()}),
-        ),
+            system.label,
+            [
+                *(
+                    TableCell(f"{means[metric][row]:.4f}", places[metric][row], means[metric][row])
+                    for metric in metrics
+                ),
+                TableCell(str(len(system.runs)), value=len(system.runs)),
+            ],
+        )
+        for row, system in enumerate(study.systems)
     ]
-    pictures = [to_svg(figure, title) for title, figure in figures if figure]
-    return Section(
-        "Learning curves and ranks", ["Dots mark the chosen epochs. Ranks are under U."], pictures=pictures
+    legend = ["Bold: the best of a column; underlined: the second best."] if len(rows) > 1 else []
+    return ResultTable(
+        f"Test, protocol {label}", ["system", *map(str, metrics), "seeds"], rows, [*legend, *_means(study)]
     )
 
 
-def _groups(runs: Mapping[str, Run]) -> Section:
-    tables = {name: run.ranks("test", "U") for name, run in runs.items()}
+def _means(study: Study) -> list[str]:
+    several = any(len(system.runs) > 1 for system in study.systems)
+    return ["Means over the seeds of a system."] if several else []
+
+
+def _differences(study: Study, found: dict[str, list[Pair]]) -> Section:
+    tables = [differences(found[label], label, study.main_metric) for label in LABELS]
+    return Section("Differences between systems", tables=tables)
+
+
+def _training_and_ranks(study: Study) -> Section:
+    histories = {name: run.history for name, run in study.runs.items() if run.history}
+    by_run = {name: system.style for system in study.systems for name in system.runs}
+    ranks = {system.label: [table.ranks for table in system.ranks[_PLOTTED]] for system in study.systems}
+    curves = hit_curves(ranks, study.num_items, {system.label: system.style for system in study.systems})
+    text, pictures = [f"How many targets are among the first k items, for every k, under {_PLOTTED}."], []
+    if (figure := learning_curves(histories, by_run)) is not None:
+        text.insert(
+            0, "The metric on the validation targets by epoch; a dot marks the epoch whose weights were kept."
+        )
+        pictures.append(to_svg(figure, "Validation metric by epoch"))
+    pictures.append(to_svg(curves, "HR@k for every k"))
+    return Section("Training and ranks" if len(pictures) > 1 else "Ranks", text, pictures=pictures)
+
+
+def _groups(study: Study) -> Section:
     kinds: list[tuple[str, Callable[[RankTable], IntArray]]] = [
         ("items in the history", lambda table: table.history_lengths),
         ("popularity of the target in training", lambda table: table.popularity),
     ]
-    pictures = []
+    styles = {system.label: system.style for system in study.systems}
+    pictures, counts = [], []
     for title, of in kinds:
-        values = {name: _by_quantile(table, of(table)) for name, table in tables.items()}
-        pictures.append(to_svg(grouped_bars(values, title, f"NDCG@{_CUT} (U)"), f"NDCG@{_CUT} by {title}"))
-    return Section(
-        "Metrics by history length and popularity",
-        ["Quarters of the targets; 95 % bootstrap intervals."],
-        pictures=pictures,
+        groups = _quantiles(of(study.targets))
+        counts.append(f"{len(groups)} by {title}")
+        values = {system.label: _by_group(study, system, groups) for system in study.systems}
+        y = f"{study.main_metric} ({_PLOTTED})"
+        pictures.append(to_svg(grouped_bars(values, f"{title} (targets)", y, styles), f"{y} by {title}"))
+    text = (
+        f"Groups of targets, as equal in size as ties allow: {' and '.join(counts)}. "
+        "The number of targets is in brackets; lines are 95 % bootstrap intervals over users."
     )
+    return Section("By history length and popularity", [text], pictures=pictures)
 
 
-def _by_quantile(table: RankTable, values: IntArray) -> dict[str, Point]:
-    """Mean of the metric over each quarter of the targets, ordered by a number that each target has."""
-    gains: FloatArray = per_user(table.ranks, _METRIC, _CUT)
+def _quantiles(values: IntArray) -> dict[str, IntArray]:
+    """Places of the targets by group: ordered by a number, and cut into as many parts as ties allow, up to four."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1), method="nearest"))
-    found = {}
+    groups = {}
     for number, low in enumerate(edges[:-1] if len(edges) > 1 else edges):
         last = number >= len(edges) - 2
         high = edges[-1] if last else edges[number + 1] - 1
-        chosen = (values >= low) & (values <= high)
-        label = f"{low}" if low == high else f"{low}-{high}"
-        if chosen.any():
-            found[label] = Point(*confidence_interval(gains[chosen], generator(0, Stream.BOOTSTRAP)))
-    return found
+        places = np.flatnonzero((values >= low) & (values <= high))
+        if len(places):
+            name = f"{low}" if low == high else f"{low}\N{EN DASH}{high}"
+            groups[f"{name}\n({len(places):,})"] = places
+    return groups
 
 
-def _examples(runs: Mapping[str, Run]) -> Section:
-    """Recommendations of the last run for some users, drawn at random."""
-    title = "Examples"
-    name, run = list(runs.items())[-1]
+def _by_group(study: Study, system: System, groups: dict[str, IntArray]) -> dict[str, Point]:
+    gains: FloatArray = system.values(_PLOTTED, study.main_metric)
+    return {
+        name: Point(*confidence_interval(gains[:, places], generator(0, Stream.BOOTSTRAP)))
+        for name, places in groups.items()
+    }
+
+
+def _examples(study: Study, system: System) -> Section:
+    """Recommendations of the best system for some users, drawn at random."""
     try:
-        data = run_data(run)
+        examples = draw_examples(study, system)
     except MclrecError as problem:
-        return Section(title, [f"None: the data cannot be read ({problem})"])
-    table = run.ranks("test", "F")
-    chosen = np.sort(
-        generator(0, Stream.BOOTSTRAP).choice(len(table), min(_EXAMPLES, len(table)), replace=False)
+        return Section("Examples", [f"None: {problem}"])
+    text = (
+        f"{len(examples)} users drawn at random: the end of the history, and what {system.label} recommends after it. "
+        "The item that came next is marked where it is in the list. Items of the history are not recommended (F)."
     )
-    rows = [_example(run, data, table, int(place)) for place in chosen]
-    columns = [
-        "user",
-        f"last {_SHOWN} items, newest last",
-        f"{_SHOWN} recommendations of {name}",
-        "next item",
-        "rank",
-    ]
-    return Section(
-        title,
-        [f"{len(rows)} users drawn at random. Items of the history are not recommended (F)."],
-        [ResultTable("Histories and recommendations", columns, rows)],
-    )
+    return Section("Examples", [text], examples=examples)
 
 
-def _example(run: Run, data: SequenceData, table: RankTable, place: int) -> tuple[str, list[TableCell]]:
-    user = data.user_ids.dense(table.users[place])
-    items = [data.item_ids[int(item)] for item in data.sequence(user - 1)]
-    end = len(items) - 1 - items[::-1].index(table.items[place])
-    found = run.model.recommend(items[:end], k=_SHOWN)
-    rank = int(table.ranks[place])
-    return str(table.users[place]), [
-        TableCell(", ".join(str(item) for item in items[max(end - _SHOWN, 0) : end])),
-        TableCell(", ".join(str(item) for item, _ in found)),
-        TableCell(str(table.items[place])),
-        TableCell(str(rank), 1 if rank <= _SHOWN else 0, rank),
-    ]
-
-
-def _provenance(runs: Mapping[str, Run]) -> ResultTable:
-    columns = ["run", "command", "recipe", "seed", "data", "epochs", "seconds, threads", "versions"]
+def _runs(study: Study) -> Section:
+    runs = study.runs
     rows = []
     for name, run in runs.items():
         info, record = run.info, run.record
-        texts = [
-            info.command,
-            f"{info.recipe.section}: {info.recipe.source}",
-            str(info.seed),
-            f"{info.data.name} {info.data.fingerprint[:12]}",
-            f"{record.best_epoch} of {record.epochs}" if record.epochs else "-",
-            f"{record.seconds}, {record.threads}",
-            " ".join(f"{library} {version}" for library, version in info.versions.items()),
+        cells = [
+            TableCell(info.command),
+            TableCell(f"{info.recipe.section}: {info.recipe.source}"),
+            TableCell(str(info.seed), value=info.seed),
+            TableCell(
+                f"{record.best_epoch} of {record.epochs}" if record.epochs else "none", value=record.epochs
+            ),
+            TableCell(f"{record.seconds:,.0f}", value=record.seconds),
         ]
-        rows.append((name, [TableCell(text) for text in texts]))
-    return ResultTable("Runs", columns, rows)
+        rows.append((name, cells))
+    columns = ["run", "command", "recipe", "seed", "epoch kept", "seconds"]
+    return Section("Runs", _machines(study), [ResultTable("How each run is made again", columns, rows)])
+
+
+def _machines(study: Study) -> list[str]:
+    """Versions and machines, each once with the runs that had them."""
+    had: dict[str, list[str]] = {}
+    for name, run in study.runs.items():
+        versions = " ".join(f"{library} {version}" for library, version in run.info.versions.items())
+        threads = f"{run.record.threads} thread{'s' if run.record.threads > 1 else ''}"
+        had.setdefault(f"{versions}, {run.record.device}, {threads}", []).append(name)
+    if len(had) == 1:
+        return [f"All with {next(iter(had))}."]
+    return [f"{', '.join(names)}: {text}." for text, names in had.items()]

@@ -13,7 +13,7 @@ from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Target
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.report.page import Section, write_page
-from mclrec.report.plots import Point, grouped_bars, lines, to_svg, view_pairs
+from mclrec.report.plots import Point, grouped_bars, lines, styles_of, to_svg, view_pairs
 from mclrec.runs.run import LABELS, Run
 
 __all__ = ["draw", "draw_views", "report_outcomes"]
@@ -57,7 +57,15 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
             name, _, group = row.row.partition(", ")
             bars.setdefault(name, {})[group or data_name(data)] = point
     title = f"{metric} ({label})"
-    return lines(values, target.x, title) if values else grouped_bars(bars, target.x, title)
+    styles = styles_of(_name(target, row) for row in measurements)  # of all, so that each plot has the same
+    if values:
+        return lines(values, target.x, title, styles)
+    return grouped_bars(bars, target.x, title, styles)
+
+
+def _name(target: Target, row: Measurement) -> str:
+    """Name of the line or bars that a measurement belongs to."""
+    return row.row if target.kind == "lines" and row.x is not None else row.row.partition(", ")[0]
 
 
 def draw_views(target: Target, plots: Sequence[ViewPlot], data: str) -> Figure:

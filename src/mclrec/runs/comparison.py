@@ -17,7 +17,7 @@ from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import Run, check_seen, open_run
 
-__all__ = ["Row", "compare_runs"]
+__all__ = ["Row", "compare_runs", "group_runs", "rank_tables"]
 
 METRICS = tuple(f"{name}@{k}" for name in ("HR", "NDCG") for k in CUTS)
 
@@ -64,13 +64,8 @@ def compare_runs(
         raise ConfigError("compare needs at least one run")
     check_part(part)
     label = check_seen(seen)
-    tables = [run.ranks(part, label) for run in runs]
-    for run, table in zip(runs, tables, strict=True):
-        if not tables[0].same_targets(table):
-            raise EvaluationError(
-                f"{run.directory}: ranks other targets than {runs[0].directory}; compare runs on one data set"
-            )
-    systems = _group(runs)
+    tables = rank_tables(runs, part, label)
+    systems = group_runs(runs)
     name, k = parse_metric(metric)
     values = {
         system: np.stack([per_user(tables[index].ranks, name, k) for index in members])
@@ -93,8 +88,28 @@ def compare_runs(
     return rows
 
 
-def _group(runs: Sequence[Run]) -> dict[str, list[int]]:
-    """Indices of the runs of each system, by a label that tells systems apart."""
+def rank_tables(runs: Sequence[Run], part: str, label: str) -> list[RankTable]:
+    """The runs' exact ranks of the same targets.
+
+    Raises:
+        EvaluationError: the runs rank different targets.
+        ModelFileError: a run is damaged or was not measured so.
+    """
+    tables = [run.ranks(part, label) for run in runs]
+    for run, table in zip(runs, tables, strict=True):
+        if not tables[0].same_targets(table):
+            raise EvaluationError(
+                f"{run.directory}: ranks other targets than {runs[0].directory}; compare runs on one data set"
+            )
+    return tables
+
+
+def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Indices of the runs of each system, by a label that tells systems apart.
+
+    Raises:
+        EvaluationError: one seed of a system is given twice.
+    """
     infos = [run.info for run in runs]
     # An earlier model is part of what a system is: trained from scratch and from there are two.
     settings = [{**info.config, **info.training, "warm_start": info.warm_start} for info in infos]

@@ -136,6 +136,7 @@ class RunRecord(_Record):
         epochs: epochs that were trained.
         training_seconds: seconds of the epochs alone.
         seconds: seconds of the whole run.
+        ended: when it ended, in UTC: 2026-01-31T12:00:00Z.
         device: cpu or cuda.
         threads: threads that torch used in each process.
         processes: training processes.
@@ -149,6 +150,7 @@ class RunRecord(_Record):
     epochs: int
     training_seconds: float
     seconds: float
+    ended: str
     device: str
     threads: int
     processes: int

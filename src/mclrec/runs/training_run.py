@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,7 @@ def _record(
         epochs=len(fit.history),
         training_seconds=round(sum(record.seconds for record in fit.history), 1),
         seconds=round(seconds, 1),
+        ended=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         device=device.type,
         threads=torch.get_num_threads(),
         processes=processes,

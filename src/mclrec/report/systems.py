@@ -1,0 +1,126 @@
+"""What a report compares: systems, each of one or more runs that differ in seed, with their ranks, names and styles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mclrec.evaluation.metrics import CUTS, FloatArray, Metric, default_cuts, per_user
+from mclrec.evaluation.protocol import RankTable
+from mclrec.report.plots import Style, style
+from mclrec.runs.comparison import group_runs, rank_tables
+from mclrec.runs.run import LABELS, Run, open_run
+
+__all__ = ["Study", "System", "open_study"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class System:
+    """One system: all runs of the same model and settings.
+
+    Attributes:
+        label: name of the model, with the settings in which it differs from the others.
+        style: how all plots draw it.
+        runs: by name; they differ in seed.
+        ranks: by label of the protocol, a table a run.
+    """
+
+    label: str
+    style: Style
+    runs: dict[str, Run]
+    ranks: dict[str, list[RankTable]]
+
+    def values(self, protocol: str, metric: Metric) -> FloatArray:
+        """(seeds, M) the metric of each target."""
+        return np.stack([per_user(table.ranks, metric.name, metric.k) for table in self.ranks[protocol]])
+
+    def mean(self, protocol: str, metric: Metric) -> float:
+        """Mean over targets and seeds."""
+        return float(self.values(protocol, metric).mean())
+
+    @property
+    def first(self) -> Run:
+        """Its first run."""
+        return next(iter(self.runs.values()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """The systems of a report, on the same targets.
+
+    Attributes:
+        systems: in the order in which they were given.
+    """
+
+    systems: Sequence[System]
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """All runs by name, in the order of the systems."""
+        return {name: run for system in self.systems for name, run in system.runs.items()}
+
+    @property
+    def first(self) -> Run:
+        """A run, for what all have in common."""
+        return self.systems[0].first
+
+    @property
+    def num_items(self) -> int:
+        """V."""
+        return self.first.info.num_items
+
+    @property
+    def targets(self) -> RankTable:
+        """A table of ranks, for what all say of the targets."""
+        return self.systems[0].ranks[LABELS[0]][0]
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Cuts of the metrics: the paper's that the catalogue allows."""
+        return default_cuts(self.num_items)
+
+    @property
+    def main_metric(self) -> Metric:
+        """The metric that systems are compared by: NDCG@10, or at the largest cut below that the catalogue allows."""
+        return Metric("ndcg", max((k for k in self.cuts if k <= CUTS[1]), default=self.cuts[0]))
+
+
+def open_study(directories: Sequence[Path]) -> Study:
+    """Read runs and group them.
+
+    Raises:
+        ModelFileError: a run is missing, damaged or unfinished.
+        EvaluationError: the runs rank different targets, or one seed of a system is given twice.
+    """
+    runs = [open_run(directory) for directory in directories]
+    tables = {label: rank_tables(runs, "test", label) for label in LABELS}
+    groups = group_runs(runs)
+    names = _names(runs)
+    return Study(
+        [
+            System(
+                label,
+                style(number),
+                {names[index]: runs[index] for index in members},
+                {protocol: [ranks[index] for index in members] for protocol, ranks in tables.items()},
+            )
+            for number, (label, members) in enumerate(groups.items())
+        ]
+    )
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """A name for each run, no two alike: the model's, or as much of the end of the path as tells them apart."""
+    models = [run.info.model for run in runs]
+    paths = [run.directory.absolute().parts for run in runs]
+    names = []
+    for model, path in zip(models, paths, strict=True):
+        rivals = [other for name, other in zip(models, paths, strict=True) if name == model]
+        length = 1
+        while length < len(path) and sum(other[-length:] == path[-length:] for other in rivals) > 1:
+            length += 1
+        names.append(model if len(rivals) == 1 else "/".join(path[-length:]))
+    return names

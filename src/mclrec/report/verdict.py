@@ -1,0 +1,118 @@
+"""Which system to take, and how surely: differences between all pairs of systems, and the sentence that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from mclrec.evaluation.metrics import Metric
+from mclrec.evaluation.significance import Comparison, holm, p_text, paired_bootstrap
+from mclrec.experiments.results_table import ResultTable, TableCell
+from mclrec.randomness import Stream, generator
+from mclrec.report.systems import Study, System
+
+__all__ = ["Pair", "advice", "differences", "pairs"]
+
+_LEVEL = 0.05
+"""Chance of calling any two equal systems different, over all pairs of one protocol."""
+
+_WHEN = {
+    "U": "Where items of the history may be recommended again (U)",
+    "F": "Where items of the history are not recommended (F, as mclrec recommend and the service do)",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Two systems and the difference between them.
+
+    Attributes:
+        better: the one with the higher metric.
+        worse: the other.
+        test: of better minus worse.
+        sure: whether they differ, by Holm's correction over all pairs.
+    """
+
+    better: System
+    worse: System
+    test: Comparison
+    sure: bool
+
+
+def pairs(study: Study, protocol: str) -> list[Pair]:
+    """All pairs of systems, the best system's first."""
+    metric = study.main_metric
+    ordered = sorted(study.systems, key=lambda system: -system.mean(protocol, metric))
+    values = {system.label: system.values(protocol, metric) for system in ordered}
+    both = list(combinations(ordered, 2))
+    tests = [
+        paired_bootstrap(values[one.label], values[other.label], generator(0, Stream.BOOTSTRAP))
+        for one, other in both
+    ]
+    corrected = holm([test.p for test in tests])
+    return [
+        Pair(one, other, test, p < _LEVEL)
+        for (one, other), test, p in zip(both, tests, corrected, strict=True)
+    ]
+
+
+def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultTable:
+    """Table of all pairs."""
+    rows = [
+        (
+            f"{pair.better.label} \N{MINUS SIGN} {pair.worse.label}",
+            [
+                TableCell(f"{pair.test.difference:+.4f}", value=pair.test.difference),
+                TableCell(f"{pair.test.low:+.4f} to {pair.test.high:+.4f}", value=pair.test.low),
+                TableCell(p_text(pair.test.p), value=pair.test.p),
+                TableCell("yes" if pair.sure else "no", 1 if pair.sure else 0, float(pair.sure)),
+            ],
+        )
+        for pair in found
+    ]
+    return ResultTable(
+        f"Differences in {metric}, protocol {protocol}",
+        ["systems", "difference", "95 % interval", "p", "sure"],
+        rows,
+        [
+            (
+                "Paired bootstrap over users, two-sided. \N{LESS-THAN OR EQUAL TO}: the least p that it can show. "
+                f"Sure: p below {_LEVEL:g} after Holm's correction for {len(rows)} pair{'s' if len(rows) > 1 else ''}."
+            )
+        ],
+    )
+
+
+def advice(study: Study, found: Sequence[Pair], protocol: str) -> str:
+    """Which system to take under a protocol, and how surely."""
+    metric, when = study.main_metric, _WHEN[protocol]
+    best = found[0].better if found else study.systems[0]
+    height = f"{best.mean(protocol, metric):.4f}"
+    if not found:
+        return f"{when}, {best.label} has {metric} {height}; there is no other system to compare it with."
+    own = [pair for pair in found if pair.better is best]
+    rivals = [pair.worse for pair in own if not pair.sure]
+    if not rivals:
+        others = _named([pair.worse for pair in own])
+        return f"{when}, take {best.label}: its {metric} of {height} is surely above that of {others}."
+    equals = [best, *rivals]
+    beaten = [pair.worse for pair in own if pair.sure]
+    text = (
+        f"{when}, {best.label} has the highest {metric} ({height}), but its lead over {_named(rivals)} may be chance: "
+        f"take any of them, for instance {_cheapest(equals)}."
+    )
+    return f"{text} It is surely ahead of {_named(beaten)}." if beaten else text
+
+
+def _cheapest(systems: Sequence[System]) -> str:
+    """The system that trains fastest, with its time."""
+    seconds = {system.label: system.first.record.seconds for system in systems}
+    label = min(seconds, key=seconds.__getitem__)
+    return f"{label}, which is trained fastest ({max(seconds[label], 1):,.0f} s)"
+
+
+def _named(systems: Sequence[System]) -> str:
+    """Names with commas and an "and"."""
+    *others, last = [system.label for system in systems]
+    return f"{', '.join(others)} and {last}" if others else last
