@@ -52,8 +52,12 @@ test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their 
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: test-abuse
-test-abuse: $(VENV)/.has-test ## what hostile and broken clients send to mclrec serve (2 minutes)
-	$(BIN)/python -m pytest tests/serving/rest/test_abuse.py $(ARGS)
+test-abuse: $(VENV)/.has-test ## hostile and broken clients of mclrec serve, a million items, and the documented deployment (6 minutes)
+	$(BIN)/python -m pytest tests/serving/rest/test_abuse.py tests/serving/rest/test_loop_stays_free.py tests/serving/rest/test_deployment.py $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.has-test ## an hour of load on mclrec serve with reloads, kills and a full disk (ARGS="--seconds 600")
+	$(BIN)/python scripts/soak.py --folder runs/soak $(ARGS)
 
 .PHONY: test-attack
 test-attack: $(VENV)/.has-test ## random and damaged files, tables, directories, signals and requests (10 minutes; SECONDS=180 SEED=7)

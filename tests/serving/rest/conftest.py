@@ -130,12 +130,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(directory: Path, log: Path, *options: str, files: int | None = None) -> subprocess.Popen[str]:
+def start(
+    directory: Path, log: Path, *options: str, files: int | None = None, notify: Path | None = None
+) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "mclrec", "serve", str(directory), *options]
     if files is not None:
         words = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *words]
     with log.open("w", encoding="utf-8") as file:
-        return subprocess.Popen(words, stdout=file, stderr=file, text=True, env=os.environ)
+        environment = os.environ | ({} if notify is None else {"NOTIFY_SOCKET": str(notify)})
+        return subprocess.Popen(words, stdout=file, stderr=file, text=True, env=environment)
 
 
 @contextmanager

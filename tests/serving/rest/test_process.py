@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.serving.rest.conftest import NAMES, Running, save_directory, serving, until
+from tests.serving.rest.conftest import NAMES, Running, save_directory, serving, start, until
 
 from mclrec.cli import main
 
@@ -108,6 +108,32 @@ def test_a_second_signal_ends_at_once(model_directory: Path, tmp_path: Path) -> 
         until(lambda: httpx.get(f"{running.url}/ready").status_code == 503)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
+
+
+def test_hangups_while_loading_are_done_afterwards(model_directory: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    process = start(model_directory, log, "--port", "0", notify=tmp_path / "notify")
+    try:
+        until(lambda: _catches_hangups(process.pid))
+        for _ in range(5):
+            process.send_signal(signal.SIGHUP)
+        told.settimeout(60)
+        assert told.recv(100) == b"READY=1"
+        until(lambda: '"reloaded"' in log.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert told.recv(100) == b"STOPPING=1"
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        told.close()
+
+
+def _catches_hangups(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1)
 
 
 def test_slow_clients_are_sent_away(model_directory: Path, tmp_path: Path) -> None:

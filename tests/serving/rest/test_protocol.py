@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
+import uvloop
 from tests.serving.rest.conftest import make_service
 
 from mclrec.serving.rest.model_store import ModelStore
@@ -18,6 +19,7 @@ from mclrec.serving.rest.protocol import SPARE_CONNECTIONS, BoundedProtocol, Con
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.server import Server, listen
 from mclrec.serving.rest.settings import Settings
+from mclrec.serving.rest.supervision import Hangup
 from mclrec.serving.rest.telemetry import Metrics
 
 Talk = Callable[["Service"], Awaitable[None]]
@@ -87,7 +89,7 @@ async def started(**limits: Any) -> AsyncIterator[Service]:
     middleware = make_app(models, settings, metrics)
     connections = Connections(settings, middleware.refused)
     middleware.connections = partial(len, connections)
-    server = Server(middleware, models, connections)
+    server = Server(middleware, models, connections, Hangup())
     bound = listen("127.0.0.1", 0)
     serving = asyncio.create_task(server.serve([bound]))
     while not server.started:
@@ -104,7 +106,8 @@ def use(talk: Talk, **limits: Any) -> None:
         async with started(**limits) as service:
             await talk(service)
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the service has it
+        runner.run(run())
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,20 @@ def test_what_comes_after_a_good_request_does_not_spoil_its_answer() -> None:
             assert received.count(b"HTTP/1.1") == 1
 
     use(talk)
+
+
+def test_a_body_that_is_too_large_is_refused_in_words_while_it_is_sent() -> None:
+    head = post().partition(b"Content-Length")[0] + b"Content-Length: %d\r\n\r\n"
+
+    async def talk(service: Service) -> None:
+        for length in (2_000_000, 100_000):
+            reader, writer = await service.connect()
+            writer.write(head % length)
+            writer.write(b" " * length)
+            assert (await answer_of(reader))[0] == 413
+            writer.close()
+
+    use(talk, max_body=1024)
 
 
 def test_few_requests_wait_on_a_connection() -> None:

@@ -92,6 +92,9 @@ def serve(
 
     SIGTERM finishes what was accepted and leaves; SIGHUP reads the model's directory anew.
     """
+    from mclrec.serving.rest.supervision import Hangup
+
+    Hangup.installed()  # before anything that takes time: SIGHUP would end the process
     try:
         from mclrec.serving.rest.server import serve_model
     except ModuleNotFoundError as problem:

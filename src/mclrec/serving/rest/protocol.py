@@ -7,7 +7,7 @@ few. `Connections` closes idle connections where there are too many, so that new
 from __future__ import annotations
 
 import json
-from asyncio import TimerHandle, Transport
+from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -119,6 +119,34 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
+class _Lingering:
+    """A transport that, while a client still sends, closes its own direction first and the other one a little later.
+
+    Closing at once with data unread would reset the connection, and the client lose the answer.
+    """
+
+    def __init__(self, transport: Transport, loop: AbstractEventLoop, sending: Callable[[], bool]) -> None:
+        self._transport, self._loop, self._sending = transport, loop, sending
+        self._closing = False
+
+    def close(self) -> None:
+        if self.is_closing():
+            return
+        if self._sending() and self._transport.can_write_eof():
+            self._closing = True
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            self._loop.call_later(_LINGER, self._transport.close)
+        else:
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._closing or self._transport.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection: uvicorn's protocol with bounds on heads, bodies, pipelines and unread answers."""
 
@@ -139,12 +167,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Count the connection, and start the timeout of the first head."""
         super().connection_made(transport)
+        self.transport = cast("Transport", _Lingering(transport, self.loop, self._sending))
         self.flow = _Flow(transport, lambda: not (self.pipeline or self._rest))
         if self._all.opened(self):
             self._wait(self._settings.header_timeout)
         else:
             self._refuse(503, "too many connections")
-            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timeouts."""
@@ -160,7 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless the client has gone too far."""
-        if self._deaf:
+        if self._deaf or self.transport.is_closing():
             return
         if self._timer is None and self._quiet():
             self._wait(
@@ -267,13 +295,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close an idle connection, of which a client that has not asked yet is told why."""
         if self._fresh():
             self._refuse(503, "too many connections")
-        self.transport.close()
+        else:
+            self.transport.close()
 
     def _quiet(self) -> bool:
         """Whether no request is under way."""
         if self.pipeline:
             return False
         return self._fresh() or self.cycle.response_complete or self.cycle.disconnected
+
+    def _sending(self) -> bool:
+        """Whether something of the client's is unread, or about to come."""
+        middle = self._head > 0 or not (self._fresh() or not self.cycle.more_body)
+        return middle or bool(self._rest)
 
     def _fresh(self) -> bool:
         """Whether there has been no request."""
@@ -293,9 +327,7 @@ class BoundedProtocol(HttpToolsProtocol):
         length = b"content-length: %d\r\n\r\n" % len(body)
         again = b"retry-after: 1\r\n" if status == 503 else b""
         self.transport.write(b"".join((STATUS_LINE[status], _DEFAULT_HEADERS, again, length, body)))
-        # With data unread, closing at once would reset the connection, and the client lose the answer.
-        self.transport.write_eof()
-        self._timer = self.loop.call_later(_LINGER, self.transport.close)
+        self.transport.close()
         self._all.refused(status)
 
     def _unanswerable(self) -> bool:
@@ -304,7 +336,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _stop_listening(self) -> None:
         """Let go of what comes from now on, and close after the answers that are under way."""
-        self._deaf, self._rest = True, b""
+        self._deaf = True
         self._stop_waiting()
         if not self._fresh():
             self.cycle.keep_alive = False

@@ -26,6 +26,7 @@ from mclrec.serving.rest.protocol import BoundedProtocol, Connections
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites
+from mclrec.serving.rest.supervision import Hangup, tell_supervisor
 from mclrec.serving.rest.telemetry import Metrics, configure_logs, log_event
 
 __all__ = ["Access", "Server", "is_loopback", "listen", "serve", "serve_model"]
@@ -123,6 +124,7 @@ def serve_model(
     access = Access(keys, admin, Sites(names, loopback=is_loopback(host)))
     if keys is None and not is_loopback(host):
         sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
+    Hangup.installed()
     settings = settings or Settings.of()
     fitting = connections_that_fit(settings)
     if fitting < settings.max_connections:
@@ -167,6 +169,7 @@ def serve(
         MclrecError: the model cannot be loaded.
     """
     sys.setswitchinterval(_SWITCH)
+    hangup = Hangup.installed()
     try:
         runtime = fetch(load)
     except MclrecError:
@@ -179,7 +182,7 @@ def serve(
         middleware = make_app(models, settings, metrics, access.keys, access.admin, access.sites)
         connections = Connections(settings, middleware.refused)
         middleware.connections = lambda: len(connections)
-        server = Server(middleware, models, connections)
+        server = Server(middleware, models, connections, hangup)
         started(runtime)
         await server.serve([bound])
 
@@ -190,7 +193,9 @@ def serve(
 class Server(uvicorn.Server):
     """Uvicorn with our signals: two steps to the end, status 0 when all is answered."""
 
-    def __init__(self, middleware: Middleware, models: ModelStore, connections: Connections) -> None:
+    def __init__(
+        self, middleware: Middleware, models: ModelStore, connections: Connections, hangup: Hangup
+    ) -> None:
         settings = connections.settings
         super().__init__(
             uvicorn.Config(
@@ -210,8 +215,16 @@ class Server(uvicorn.Server):
         )
         self._middleware = middleware
         self._models = models
+        self._hangup = hangup
         self._drain = settings.drain
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections, and say so; a reload that was asked for while the model was loaded is done now."""
+        await super().startup(sockets)
+        tell_supervisor("READY=1")
+        if self._hangup.asked:
+            self._start(self._reload())
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -231,6 +244,7 @@ class Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
             return
         self._middleware.draining = True
+        tell_supervisor("STOPPING=1")
         log_event("draining", {"in_flight": self._middleware.in_flight})
         self._start(self._finish())
 
