@@ -134,6 +134,25 @@ def test_a_damaged_history_is_told(run: Run, line: str, message: str) -> None:
         _ = run.history
 
 
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ([0], r"has 1 epochs, and metrics\.json says 2"),
+        ([], "has 0 epochs"),
+        ([1, 0], "epoch 1 follows epoch 2: lines"),
+    ],
+)
+def test_a_history_that_lost_lines_is_told(run: Run, kept: list[int], message: str) -> None:
+    path = run.directory / "history.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[place] for place in kept))
+    with pytest.raises(ModelFileError, match=message):
+        _ = run.history
+    path.unlink()
+    with pytest.raises(ModelFileError, match="has 0 epochs"):
+        _ = run.history
+
+
 def test_an_edited_number_is_told(run: Run) -> None:
     for name in ("metrics.json", "history.jsonl", "config.json"):
         path = run.directory / name

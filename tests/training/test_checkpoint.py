@@ -29,8 +29,16 @@ def position() -> Position:
     return Position(1, 2, 5, 1, 2 / 3, {"rec": 10 / 3}, 1.5, [RECORD])
 
 
+def written(directory: Path) -> Checkpoints:
+    """A checkpoint at `position`, with the weights of its best epoch."""
+    checkpoints = Checkpoints(directory, IDENTITY)
+    checkpoints.save_best(MODEL, 1, 1)
+    checkpoints.save(position(), {"model": MODEL, "adam": ADAM})
+    return checkpoints
+
+
 def test_gives_back_what_it_got(tmp_path: Path) -> None:
-    Checkpoints(tmp_path, IDENTITY).save(position(), {"model": MODEL, "adam": ADAM})
+    written(tmp_path)
     again, parts = Checkpoints(tmp_path, IDENTITY).load()
     assert again == position()
     assert same(parts["model"], MODEL)
@@ -39,9 +47,7 @@ def test_gives_back_what_it_got(tmp_path: Path) -> None:
 
 
 def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpoints(tmp_path, IDENTITY)
-    checkpoints.save(position(), {"model": MODEL, "adam": ADAM})
-    checkpoints.save_best(MODEL, 1, 1)
+    checkpoints = written(tmp_path)
 
     def half(file: IO[bytes], parts: object, notes: object) -> None:
         file.write(b"half of it")
@@ -55,28 +61,26 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
     with pytest.raises(OutputError, match="no room left"):
         checkpoints.save_best({"a": torch.zeros(4)}, 1, 2)
     assert checkpoints.load()[0] == position()
-    best = checkpoints.load_best(1, 1)
-    assert best is not None
-    assert same(best, MODEL)
+    assert same(checkpoints.load_best(1, 1), MODEL)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best-1-1.safetensors", "state.safetensors"]
 
 
 def test_best_weights_are_those_of_the_epoch_that_the_position_names(tmp_path: Path) -> None:
     """A run killed after a better epoch, and before the position says so, still has the weights before it."""
-    checkpoints, better = Checkpoints(tmp_path, IDENTITY), {"a": torch.zeros(4)}
-    checkpoints.save_best(MODEL, 1, 1)
-    checkpoints.save(position(), {"model": MODEL})
+    checkpoints, better = written(tmp_path), {"a": torch.zeros(4)}
     checkpoints.save_best(better, 1, 2)
-    before = checkpoints.load_best(1, checkpoints.load()[0].best_epoch)
-    assert before is not None
-    assert same(before, MODEL)
+    assert same(checkpoints.load_best(1, checkpoints.load()[0].best_epoch), MODEL)
     later = position()
     later.best_epoch = 2
     checkpoints.save(later, {"model": MODEL})
-    after = checkpoints.load_best(1, 2)
-    assert after is not None
-    assert same(after, better)
-    assert checkpoints.load_best(1, 1) is None
+    assert same(checkpoints.load_best(1, 2), better)
+    with pytest.raises(ModelFileError, match=r"best-1-1\.safetensors: no such file"):
+        checkpoints.load_best(1, 1)
+    save_tensors(tmp_path / "best-1-2.safetensors", MODEL)
+    resumed = Checkpoints(tmp_path, IDENTITY)
+    resumed.load()
+    with pytest.raises(ModelFileError, match="not the weights of this run; train anew into another --out"):
+        resumed.load_best(1, 2)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_what_is_no_checkpoint_is_told(metadata: dict[str, str], tmp_path: Path)
     ],
 )
 def test_another_run_is_told_the_difference(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    Checkpoints(tmp_path, IDENTITY).save(position(), {"model": MODEL, "adam": ADAM})
+    written(tmp_path)
     with pytest.raises(TrainingError, match=message):
         Checkpoints(tmp_path, IDENTITY | change).load()
 
@@ -114,13 +118,13 @@ def test_nothing_to_load(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, IDENTITY)
     with pytest.raises(TrainingError, match=r"state\.safetensors: no checkpoint to resume from"):
         checkpoints.load()
-    assert checkpoints.load_best(1, 1) is None
+    with pytest.raises(ModelFileError, match=r"best-1-1\.safetensors: no such file"):
+        checkpoints.load_best(1, 1)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
 def test_a_damaged_one_is_refused(damage: str, tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, IDENTITY)
-    checkpoints.save(position(), {"model": MODEL, "adam": ADAM})
+    checkpoints = written(tmp_path)
     path = tmp_path / "state.safetensors"
     content = path.read_bytes()
     path.write_bytes(

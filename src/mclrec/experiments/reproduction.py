@@ -42,6 +42,7 @@ __all__ = [
     "reproduce",
     "runs_folder",
     "target_names",
+    "write_outcome",
 ]
 
 TARGETS: Mapping[str, Target] = {target.name: target for target in (*TABLES, *FIGURES)}
@@ -170,7 +171,7 @@ def reproduce(
     progress = run_campaign(store, plan.runs, workers=workers, minutes=minutes, show=show)
     outcomes = [gather(name, plan, store) for name in target_names(what)]
     for outcome in outcomes:
-        _write(outcome, scope, out / outcome.name)
+        write_outcome(outcome, scope, out / outcome.name)
     return Reproduction(outcomes, progress)
 
 
@@ -245,7 +246,8 @@ def _read(path: Path) -> Outcome:
         ) from None
 
 
-def _write(outcome: Outcome, scope: Scope, folder: Path) -> None:
+def write_outcome(outcome: Outcome, scope: Scope, folder: Path) -> None:
+    """Write the tables of a target, and what `load_outcomes` reads."""
     text = "\n".join(markdown(table) for table in outcome.tables)
     write_text(folder / "tables.md", text or "Nothing is done yet.\n")
     write_text(folder / "tables.tex", "\n".join(latex(table) for table in outcome.tables))

@@ -215,9 +215,22 @@ class Run:
         """One record per epoch; empty for a model that only counts.
 
         Raises:
-            ModelFileError: the file is damaged.
+            ModelFileError: the file is damaged, or has fewer epochs than ``metrics.json`` says.
         """
-        return [asdict(record) for record in read_history(self.directory / "history.jsonl")]
+        path = self.directory / "history.jsonl"
+        found, trained = read_history(path), self._epochs()
+        if len(found) < trained:
+            raise ModelFileError(
+                f"{path}: has {len(found)} epochs, and {METRICS} says {trained}: it is damaged"
+            )
+        return [asdict(record) for record in found]
+
+    def _epochs(self) -> int:
+        """Epochs that were trained as far as ``metrics.json`` says, which an unfinished run has not."""
+        try:
+            return self.record.epochs
+        except ModelFileError:
+            return 0
 
     @property
     def model(self) -> Model:

@@ -28,7 +28,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from mclrec.errors import ConfigError, InUseError
+from mclrec.crashes import machine_failure
+from mclrec.errors import ConfigError, InUseError, MclrecError
 from mclrec.locks import Lock
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
@@ -371,5 +372,10 @@ def _readable(storage: Path) -> Iterator[None]:
     """Turn errors of reading the journal into one that names the file."""
     try:
         yield
-    except (ValueError, KeyError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{storage}: damaged, or not the journal of a search: {problem}") from None
+    except MclrecError:
+        raise
+    except Exception as problem:  # of Optuna, which believes what it reads
+        if machine_failure(problem) is not None:
+            raise
+        reason = f"{type(problem).__name__}: {problem}"
+        raise ConfigError(f"{storage}: damaged, or not the journal of a search: {reason}") from None

@@ -20,7 +20,8 @@ from torch import Tensor
 from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import ModelFileError, TrainingError
 from mclrec.files import parse_json
-from mclrec.models.tensors import load_tensors, save_tensors
+from mclrec.models.directory import weights_checksum
+from mclrec.models.tensors import load_tensors, read_tensors, save_tensors
 from mclrec.sealed_json import validated
 from mclrec.training.reporting import EpochRecord
 
@@ -102,15 +103,19 @@ class Checkpoints:
         self._layout = layout
         self._directory, self._state = directory, directory / _STATE
         self._identity = json.loads(json.dumps(identity))
+        self._resumed: dict[Path, str] = {}
 
     def save(self, position: Position, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write the position and the tensors of each part in one atomic file."""
         tensors = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
         metadata = {"position": json.dumps(asdict(position)), "identity": json.dumps(self._identity)}
+        best = self._best(position.phase, position.best_epoch)
+        if self._layout.processes.main and position.best_epoch:
+            metadata["best"] = weights_checksum(best)
         save_tensors(self._state, tensors, metadata, self._layout)
         if self._layout.processes.main:
             for path in self._directory.glob("best-*.safetensors"):
-                if path != self._best(position.phase, position.best_epoch):
+                if path != best:
                     path.unlink(missing_ok=True)
 
     def load(self) -> tuple[Position, dict[str, dict[str, Tensor]]]:
@@ -132,6 +137,7 @@ class Checkpoints:
             reached = validated(Position, position, str(self._state), ModelFileError)
         except ModelFileError as problem:
             raise ModelFileError(f"{problem}; train anew into another --out") from None
+        self._resumed = {self._best(reached.phase, reached.best_epoch): metadata.get("best", "")}
         parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, value in tensors.items():
             part, _, name = key.partition("/")
@@ -142,11 +148,18 @@ class Checkpoints:
         """Keep the weights of the best epoch so far; those before it stay until the position is saved."""
         save_tensors(self._best(phase, epoch), model, layout=self._layout)
 
-    def load_best(self, phase: int, epoch: int) -> dict[str, Tensor] | None:
-        """Load the weights of the best epoch, if there is one."""
+    def load_best(self, phase: int, epoch: int) -> dict[str, Tensor]:
+        """Load the weights of the best epoch.
+
+        Raises:
+            ModelFileError: they are missing or damaged, or not those that the checkpoint was written with.
+        """
         self._layout.processes.barrier()  # until they are written
         path = self._best(phase, epoch)
-        return load_tensors(path, self._layout)[0] if path.exists() else None
+        tensors, _, checksum = read_tensors(path, self._layout)
+        if self._resumed.get(path, checksum) != checksum:
+            raise ModelFileError(f"{path}: not the weights of this run; train anew into another --out")
+        return tensors
 
     def _best(self, phase: int, epoch: int) -> Path:
         return self._directory / f"best-{phase}-{epoch}.safetensors"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -87,7 +88,13 @@ def read_history(path: Path) -> list[EpochRecord]:
         return []
     except (OSError, ValueError) as problem:
         raise ModelFileError(f"{path}: cannot be read: {problem}") from None
-    return [_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    records = [_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    for number, (before, record) in enumerate(pairwise(records), start=2):
+        if record.epoch != (before.epoch + 1 if record.phase == before.phase else 1):
+            raise ModelFileError(
+                f"{path}:{number}: epoch {record.epoch} follows epoch {before.epoch}: lines are lost"
+            )
+    return records
 
 
 def _record(line: str, where: str) -> EpochRecord:

@@ -349,12 +349,10 @@ class Trainer:
 
     def _take_best(self, position: Position) -> bool:
         """Load the best weights into the model, if there are any yet."""
-        best = None
-        if position.best_epoch:
-            best = self._checkpoints.load_best(position.phase, position.best_epoch)
-        if best is not None:
-            self._load(best)
-        return best is not None
+        if not position.best_epoch:
+            return False
+        self._load(self._checkpoints.load_best(position.phase, position.best_epoch))
+        return True
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
         """Load weights of the checkpoint into the model.
