@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -140,7 +141,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="a frame is prepared by its own engine, not by polars"):
         prepare(pa.table({"user": [1]}), engine="polars")
     with pytest.raises(DataError, match="a lazy frame has no order of rows"):
-        prepare(tmp_path / "log.parquet", engine="polars", columns=Columns(file_order=True))
+        prepare(pl.scan_parquet(tmp_path / "log.parquet"), columns=Columns(file_order=True))
     monkeypatch.setattr("mclrec.data.backends.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="the engine polars is not installed: pip install polars"):
         prepare(tmp_path / "log.parquet", engine="polars")

@@ -22,7 +22,7 @@ from mclrec.data.loading import load, prepare, read_again
 from mclrec.data.origin import Origin, Reading
 from mclrec.data.split import leave_one_out
 from mclrec.data.statistics import of_length
-from mclrec.errors import ConfigError, DataError
+from mclrec.errors import ConfigError, DataError, MclrecWarning
 
 TINY = tiny_data(shortest=6)
 
@@ -61,7 +61,7 @@ def test_folders_of_earlier_versions_do_not_know_their_log(tmp_path: Path) -> No
     (tmp_path / "old" / "meta.json").write_text(json.dumps({**meta, "origin": None}))
     assert load(tmp_path / "old").provenance.log is None
     (tmp_path / "old" / "meta.json").write_text(json.dumps({**meta, "origin": {"kind": "file"}}))
-    with pytest.raises(DataError, match=r"meta\.json: origin: place is missing"):
+    with pytest.raises(DataError, match=r"meta\.json: origin\.place is missing"):
         load(tmp_path / "old")
 
 
@@ -189,3 +189,13 @@ def test_anything_else_is_one_clear_error(source: Any, message: str) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ConfigError, match="min_count = 0: should be greater than or equal to 1"):
         load("complete-journey", min_count=0)
+
+
+def test_a_file_behind_the_name_of_a_data_set_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    TINY.save("complete-journey")
+    with pytest.warns(MclrecWarning, match=r"not the file or folder here; that is \./complete-journey"):
+        assert load("complete-journey").num_users == 2447
+    assert load("./complete-journey").num_users == TINY.num_users

@@ -116,7 +116,6 @@ def test_times(tmp_path: Path, times: list[str], expected: list[int]) -> None:
     assert data.items.tolist() == [2, 1, 3]
 
 
-@pytest.mark.filterwarnings("ignore:Could not infer format")
 @pytest.mark.parametrize("engine", [pd.DataFrame, pl.DataFrame])
 def test_text_and_zoned_times_of_frames(engine: Any) -> None:
     columns = {"user": [1, 1], "item": [1, 2], "time": ["2020-01-01T10:00:00Z", "2020-01-01T09:00:00Z"]}
@@ -130,7 +129,7 @@ def test_text_and_zoned_times_of_frames(engine: Any) -> None:
         assert data.times is not None
         assert data.times.tolist() == [1577869200, 1577872800]
         assert data.items.tolist() == [2, 1]
-    with pytest.raises(DataError, match="no ISO date"):
+    with pytest.raises(DataError, match="nor an ISO date"):
         prepare(engine({**columns, "time": ["soon", "later"]}))
 
 
@@ -168,7 +167,7 @@ def test_sequence_column_breaks_ties(tmp_path: Path) -> None:
             '{"user": 1, "item": 1, "time": 1}\n{"user": 1,, "time": 2}\n',
             r"a\.jsonl:2: line is not JSON",
         ),
-        ("a.jsonl", "[1, 2]\n", r"a\.jsonl:1: line is not a JSON object"),
+        ("a.jsonl", "[1, 2]\n", r"a\.jsonl:1: 1 in the array is not a JSON object"),
         ("a.txt", "1 2 3\n2\n", r"a\.txt:2: line has a user and no item"),
         ("a.txt", "1 2 3\n2 3\n1 4\n", r"a\.txt:3: line has a user that has another line"),
         ("a.xlsx", "?", r"a\.xlsx: cannot read files of type '\.xlsx'; known: \.csv"),
@@ -184,10 +183,10 @@ def test_bad_files_say_where(tmp_path: Path, name: str, text: str, message: str)
 def test_other_bad_files(tmp_path: Path) -> None:
     latin = tmp_path / "latin.csv"
     latin.write_bytes(b"user,item,time\n1,caf\xe9,3\n")
-    with pytest.raises(DataError, match=r"latin\.csv: is not UTF-8 text$"):
+    with pytest.raises(DataError, match=r"latin\.csv:2: is not UTF-8 text"):
         prepare(latin)
     latin.write_bytes(b"user,item,time\n1,a,3\n1,b,4\n1,caf\xe9,3\n")
-    with pytest.raises(DataError, match=r"latin\.csv.*UTF-8"):
+    with pytest.raises(DataError, match=r"latin\.csv:4: is not UTF-8 text \(byte 0xe9\); save it as UTF-8"):
         prepare(latin)
     whole = gzip.compress(delimited(",").encode() * 1000)
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
@@ -200,9 +199,9 @@ def test_other_bad_files(tmp_path: Path) -> None:
 def test_frames_that_do_not_fit() -> None:
     with pytest.raises(DataError, match="cannot read a list"):
         read_log([1, 2, 3])
-    with pytest.raises(DataError, match="item column holds Float64"):
+    with pytest.raises(DataError, match=r"row 1: item 1\.5 is no whole number"):
         prepare(pl.DataFrame({"user": [1], "item": [1.5], "time": [1]}))
-    with pytest.raises(DataError, match="user column holds UInt64; cast it"):
+    with pytest.raises(DataError, match="user 9223372036854775808 is beyond 64 bits; cast"):
         prepare(
             pl.DataFrame({"user": [2**63], "item": [1], "time": [1]}, schema_overrides={"user": pl.UInt64})
         )

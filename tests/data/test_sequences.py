@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,15 @@ def test_files_of_different_data_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"items\.npy: damaged"):
         SequenceData.load(path)
     example().save(path)
+    replace(example(), item_ids=Vocabulary(["x", "y", "z"])).save(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "items.parquet", path / "items.parquet")
+    with pytest.raises(DataError, match="do not belong together"):
+        SequenceData.load(path)
+    example().save(path)
+    np.save(path / "times.npy", np.array([1, 2, 3, 5]))
+    with pytest.raises(DataError, match="do not belong together"):
+        SequenceData.load(path)
+    example().save(path)
     pq.write_table(pa.table({"id": [7]}), path / "users.parquet")
     with pytest.raises(DataError, match="do not belong together"):
         SequenceData.load(path)
@@ -174,6 +184,8 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
     for change, message in (
         ({"format": 99}, "written in format 99"),
         ({"kind": "x"}, "not a directory of prepared"),
+        ({"name": 5}, r"meta\.json: name = 5: should be a valid string; prepare the data again"),
+        ({"times": True}, r"meta\.json: times = True: should be a valid string"),
     ):
         saved = json.loads(meta.read_text())
         meta.write_text(json.dumps(saved | change))
@@ -191,6 +203,14 @@ def test_fingerprint_sees_items_borders_and_catalogue() -> None:
     ]
     assert len({data.fingerprint, *(other.fingerprint for other in changed)}) == 4
     assert replace(data, name="other", times=None).fingerprint == data.fingerprint
+
+
+def test_times_have_a_checksum_of_their_own() -> None:
+    data = example()
+    assert data.times_checksum == replace(data, times=np.array([1, 2, 2, 5])).times_checksum
+    assert data.times_checksum != replace(data, times=np.array([1, 2, 3, 5])).times_checksum
+    assert data.provenance.times == data.times_checksum
+    assert replace(data, times=None).times_checksum is None
 
 
 def test_popularity() -> None:

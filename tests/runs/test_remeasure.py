@@ -12,7 +12,7 @@ from tests.runs.conftest import start
 from mclrec.errors import DataError, EvaluationError, ModelFileError
 from mclrec.evaluation.metrics import summarise
 from mclrec.evaluation.protocol import load_ranks
-from mclrec.runs.remeasure import evaluate_run
+from mclrec.runs.remeasure import evaluate_run, run_data
 from mclrec.runs.run import Run
 
 
@@ -55,6 +55,17 @@ def test_data_that_changed_are_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^small: not the data that .*run was trained on: fingerprint"):
         evaluate_run(run.directory)
     assert (run.directory / "ranks-test-U.parquet").read_bytes() == ranks
+
+
+def test_other_times_are_another_split_by_time(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(tmp_path / "small.csv", tiny_data())
+    assert run_data(run).num_users == 40  # leave-one-out knows no times
+    by_time = run.info.model_copy(update={"split": "time"})
+    monkeypatch.setattr(Run, "info", by_time)
+    with pytest.raises(DataError, match="the sequences are the same, but their times are others"):
+        run_data(run)
 
 
 def test_data_that_moved_are_named(run: Run, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> Non
     assert info.data.model_dump() == {
         "name": "small",
         "fingerprint": data.fingerprint,
+        "times": at_random_times(data).times_checksum,
         "kind": "file",
         "place": str(log),
         "path": str(log),

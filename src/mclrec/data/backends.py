@@ -1,7 +1,7 @@
 """The engines that prepare a log: DuckDB, Polars, pandas and Spark, all with the same result.
 
-Parquet is read by the engine itself, text by DuckDB. This is the only module that imports pyspark: narwhals has no way
-to start a Spark session.
+Files are read before they come here, except those that Spark reads in its cluster. This is the only module that imports
+pyspark: narwhals has no way to start a Spark session.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
-import pyarrow.dataset as ds
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from mclrec.data.foreign_errors import foreign_errors
 from mclrec.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["ENGINES", "check_engine", "move_table", "scan_parquet", "spark_session"]
+__all__ = ["ENGINES", "check_engine", "move_table", "on_engine", "scan_spark", "spark_session"]
 
 ENGINES = ("duckdb", "polars", "pandas", "spark")
 """DuckDB, the default, spills what does not fit into memory; Spark runs on a cluster; all give the same result."""
@@ -56,60 +58,70 @@ def check_engine(name: str) -> None:
         raise ConfigError(unknown_name("engine", name, ENGINES))
 
 
-def scan_parquet(place: str, engine: str) -> nw.LazyFrame[Any]:
-    """Open Parquet files as a table of an engine other than DuckDB.
-
-    Args:
-        place: a file or pattern; for Spark also a folder or an address that it can open, such as ``hdfs://``.
-        engine: polars, pandas or spark.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    if engine == "spark":
-        return _spark(place)
-    _check_installed(engine)
-    if engine == "polars":
-        return nw.scan_parquet(place, backend="polars")
-    files = sorted(str(path) for path in _matching(place))
-    table = nw.from_native(ds.dataset(files, format="parquet").to_table())
-    frame: nw.LazyFrame[Any] = table.lazy().collect("pandas").lazy()
-    return frame
-
-
-def move_table(frame: nw.LazyFrame[Any], engine: str, resources: ExitStack) -> nw.LazyFrame[Any]:
-    """Copy a DuckDB table to another engine.
+def on_engine(frame: nw.LazyFrame[Any], engine: str, resources: ExitStack) -> nw.LazyFrame[Any]:
+    """Move a table from DuckDB to an engine, or leave it there.
 
     Args:
         frame: on DuckDB.
-        engine: polars, pandas or spark.
-        resources: removes its temporary files when it closes.
+        engine: one of `ENGINES`, or pyarrow.
+        resources: removes temporary files when it closes.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the engine is not installed.
+    """
+    if engine == "duckdb":
+        return frame
+    if engine == "spark":
+        place = _parquet_place(resources)
+        frame.sink_parquet(place)
+        return _lazy(scan_spark([place], place))
+    return move_table(frame.collect("pyarrow").to_native(), engine, resources)
+
+
+def move_table(table: pa.Table, engine: str, resources: ExitStack) -> nw.LazyFrame[Any]:
+    """Copy an Arrow table to an engine other than DuckDB.
+
+    Args:
+        table: int64, float64 and large_string.
+        engine: polars, pandas, pyarrow or spark.
+        resources: removes temporary files when it closes.
+
+    Raises:
+        ConfigError: the engine is not installed.
     """
     if engine == "spark":
-        folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="mclrec-"))
-        frame.sink_parquet(str(Path(folder) / "log.parquet"))
-        return _spark(str(Path(folder) / "log.parquet"))
+        place = _parquet_place(resources)
+        pq.write_table(table, place)
+        return _lazy(scan_spark([place], place))
     _check_installed(engine)
-    return frame.collect("polars" if engine == "polars" else "pandas").lazy()
+    return _lazy(nw.from_native(table).lazy().collect(engine))
 
 
-def _spark(place: str) -> nw.LazyFrame[Any]:
-    places = [place] if "://" in place else sorted(str(path) for path in _matching(place))
-    # Names of folders are no columns, as on the other engines, which read a folder's files one by one.
-    reader = spark_session().read.option("recursiveFileLookup", "true")
-    frame: nw.LazyFrame[Any] = nw.from_native(reader.parquet(*places))
-    return frame
+def _lazy(frame: Any) -> nw.LazyFrame[Any]:
+    found: nw.LazyFrame[Any] = nw.from_native(frame).lazy()
+    return found
 
 
-def _matching(place: str) -> list[Path]:
-    path = Path(place)
-    if path.is_file():
-        return [path]
-    root = Path(path.anchor) if path.is_absolute() else Path()
-    return list(root.glob(str(path.relative_to(root))))
+def _parquet_place(resources: ExitStack) -> str:
+    folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="mclrec-"))
+    return str(Path(folder) / "log.parquet")
+
+
+def scan_spark(places: list[str], shown: str) -> Any:
+    """Open Parquet files, or addresses of such, as a table of Spark.
+
+    Args:
+        places: files whose names are no patterns, or addresses that Spark can open, such as ``hdfs://``.
+        shown: for messages.
+
+    Raises:
+        ConfigError: pyspark or Java is missing or too old.
+        DataError: Spark cannot read them.
+    """
+    session = spark_session()
+    with foreign_errors(shown, "cannot be read by Spark"):
+        # Names of folders are no columns, as on the other engines, which read a folder's files one by one.
+        return session.read.option("recursiveFileLookup", "true").parquet(*places)
 
 
 def _check_installed(engine: str) -> None:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mclrec.errors import DataError, unknown_name
+from mclrec.errors import DataError, quoted, unknown_name
 
 __all__ = ["Columns", "Roles", "has_known_name"]
 
-# Compared without case, underscores, blanks and RecBole's ":type"; the first that the log has is taken.
+# Compared without case, underscores, blanks and RecBole's ":token"; the first that the log has is taken.
 _USUAL = {
     "user": "userid user uid username reviewerid customerid customer householdid household visitorid visitor "
     "memberid accountid playerid clientid sessionid session",
@@ -19,6 +19,9 @@ _USUAL = {
     "time": "timestamp time unixreviewtime unixtime ratingtime eventtime datetime date ts createdat "
     "transactiontimestamp",
 }
+
+_RECBOLE_TYPES = {"token", "token_seq", "float", "float_seq"}
+_LISTED = 120  # characters of a list of names
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,58 +65,89 @@ class Columns:
         """Find the columns among ``names``; ``place`` begins the messages.
 
         Raises:
-            DataError: a named column is missing, or one that is needed cannot be guessed.
+            DataError: a named column is missing, there twice or has two roles, or one that is needed cannot be guessed.
         """
         sequence = None if self.sequence is None else _find(self.sequence, names, place)
         timeless = self.file_order or sequence is not None
-        return Roles(
+        roles = Roles(
             user=self._role("user", names, place),
             item=self._role("item", names, place),
             time=None if self.file_order and self.time is None else self._time(names, place, timeless),
             sequence=sequence,
             file_order=self.file_order,
         )
+        used = [roles.user, roles.item, *([] if roles.time is None else [roles.time])]
+        for column in used:
+            if used.count(column) > 1:
+                raise DataError(
+                    f"{place}: the column {quoted(column)} cannot be user, item and time at once; name others"
+                )
+        return roles
 
     def _role(self, role: str, names: Sequence[str], place: str) -> str:
         wanted: str | None = getattr(self, role)
         if wanted is not None:
             return _find(wanted, names, place)
-        found = _guess(role, names)
+        found = _guess(role, names, place)
         if found is None:
             raise DataError(
-                f"{place}: no column looks like the {role}; name it (columns there are: {', '.join(names)})"
+                f"{place}: no column looks like the {role}; name it (columns there are: {_listed(names)})"
             )
         return found
 
     def _time(self, names: Sequence[str], place: str, optional: bool) -> str | None:
         if self.time is not None:
             return _find(self.time, names, place)
-        found = _guess("time", names)
+        found = _guess("time", names, place)
         if found is None and not optional:
             raise DataError(
                 f"{place}: no column looks like the time; name it, or say that rows stand in order with "
-                f"file_order (columns there are: {', '.join(names)})"
+                f"file_order (columns there are: {_listed(names)})"
             )
         return found
 
 
 def has_known_name(names: Sequence[str]) -> bool:
     """Whether one of ``names`` is a usual name of a user, item or time column."""
-    return any(_guess(role, names) is not None for role in _USUAL)
+    compact = {_compact(name) for name in names}
+    return any(usual in compact for usuals in _USUAL.values() for usual in usuals.split())
 
 
 def _compact(name: str) -> str:
-    return re.sub(r"[\s_\-]", "", name.partition(":")[0]).lower()
+    return re.sub(r"[\s_\-]", "", _untyped(name)).lower()
 
 
-def _guess(role: str, names: Sequence[str]) -> str | None:
-    compact = {_compact(name): name for name in reversed(names)}
-    return next((compact[usual] for usual in _USUAL[role].split() if usual in compact), None)
+def _untyped(name: str) -> str:
+    """The name of a column without RecBole's type behind it."""
+    before, colon, kind = name.rpartition(":")
+    return before if colon and kind in _RECBOLE_TYPES else name
+
+
+def _listed(names: Sequence[str]) -> str:
+    text = ", ".join(names)
+    return text if len(text) <= _LISTED else f"{text[:_LISTED]}... {len(names)} in all"
+
+
+def _guess(role: str, names: Sequence[str], place: str) -> str | None:
+    """The column with the most usual name of a role; None if none has one."""
+    compact = [_compact(name) for name in names]
+    for usual in _USUAL[role].split():
+        found = [name for name, short in zip(names, compact, strict=True) if short == usual]
+        if len(found) > 1:
+            shown = " and ".join(map(quoted, found[:2]))
+            raise DataError(
+                f"{place}: {shown} both look like the {role}; name the one to take, or call them otherwise"
+            )
+        if found:
+            return found[0]
+    return None
 
 
 def _find(wanted: str, names: Sequence[str], place: str) -> str:
-    """The column called ``wanted``, RecBole's ``:type`` left out or not."""
-    for name in names:
-        if wanted in (name, name.partition(":")[0]):
-            return name
-    raise DataError(f"{place}: {unknown_name('column', wanted, names)}")
+    """The column called ``wanted``, RecBole's type left out or not."""
+    found = [name for name in names if name == wanted] or [name for name in names if _untyped(name) == wanted]
+    if len(found) > 1:
+        raise DataError(f"{place}: {len(found)} columns are called {quoted(wanted)}; call them otherwise")
+    if not found:
+        raise DataError(f"{place}: {unknown_name('column', wanted, names)}")
+    return found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from pydantic import ValidationError
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset, dataset_names, is_dataset, locate, looks_like_path
 from mclrec.data.origin import Origin, Reading
+from mclrec.data.places import path_exists
 from mclrec.data.preparation import prepare_log
-from mclrec.data.readers import path_exists, read_log
+from mclrec.data.readers import read_log
 from mclrec.data.sequences import SequenceData, is_saved
-from mclrec.errors import ConfigError, DataError, invalid_value, unknown_name
+from mclrec.errors import ConfigError, DataError, MclrecWarning, invalid_value, unknown_name
 
 __all__ = ["load", "prepare", "read_again"]
 
@@ -104,7 +106,11 @@ def prepare(
         data = prepare_log(
             log, min_count=found.reading.min_count or 1, drop_repeats=found.reading.drop_repeats
         )
-    kept = {"place": found.origin.place or log.place, "fingerprint": data.fingerprint}
+    kept = {
+        "place": found.origin.place or log.place,
+        "fingerprint": data.fingerprint,
+        "times": data.times_checksum,
+    }
     origin = found.origin.model_copy(update=kept)
     data = replace(data, name=name or found.name or log.name, origin=origin)
     if directory is None:
@@ -145,7 +151,7 @@ def read_again(origin: Origin, name: str, source: Any = None) -> SequenceData:
         except DataError as problem:
             problems.append(problem)
             continue
-        if data.fingerprint == origin.fingerprint:
+        if data.fingerprint == origin.fingerprint and origin.times in (None, data.times_checksum):
             return data
         found.append(data)
     if not found:
@@ -211,6 +217,7 @@ def _open(source: Any, given: Reading) -> _Source:
     if isinstance(source, SequenceData):
         raise DataError(f"{source.name}: is prepared already; give the log itself to prepare it otherwise")
     if isinstance(source, str) and is_dataset(source):
+        _warn_of_shadowed(source)
         own = dataset(source).reading
         origin = Origin(kind="dataset", place=source, reading=given.beside(own), fingerprint="")
         return _Source(locate(source), given.filled(own), origin, source)
@@ -224,3 +231,13 @@ def _open(source: Any, given: Reading) -> _Source:
         path = str(Path(source).absolute())
     origin = Origin(kind="file", place=str(source), path=path, reading=given, fingerprint="")
     return _Source(source, reading, origin)
+
+
+def _warn_of_shadowed(name: str) -> None:
+    """Say that a data set is taken, where a file or folder has the same name."""
+    if Path(name).exists():
+        warnings.warn(
+            f"{name}: the data set of this name is read, not the file or folder here; that is ./{name}",
+            MclrecWarning,
+            stacklevel=4,
+        )

@@ -69,6 +69,7 @@ class Origin(BaseModel):
         path: the same path from the root of the file system; None for other kinds.
         reading: how the log was read; the defaults for a prepared folder, whose ``log`` knows.
         fingerprint: of the sequences that came out.
+        times: checksum of their times; None where they have none, and in what earlier versions wrote.
         log: of a prepared folder: where its sequences came from, if that is known.
     """
 
@@ -79,6 +80,7 @@ class Origin(BaseModel):
     path: str | None = None
     reading: Reading = Reading()
     fingerprint: str
+    times: str | None = None
     log: Origin | None = None
 
     @property

@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.packed import IntArray, counted, empty, gathered, selected
-from mclrec.data.readers import Log, engine_errors
+from mclrec.data.readers import Log
 from mclrec.data.sequences import SequenceData, Vocabulary
 from mclrec.errors import DataError
 
@@ -36,17 +37,17 @@ def prepare_log(log: Log, *, min_count: int, drop_repeats: bool) -> SequenceData
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
     """
-    with engine_errors(log.place):
+    with foreign_errors(log.place, "cannot be ordered"):
         rows = _coded(log)
-        before = rows.counts
-        if drop_repeats:
-            rows = rows.take(_first_of_pairs(rows))
-        rows = _core(rows, min_count)
-        if not len(rows.items):
-            raise DataError(
-                f"{log.place}: nothing is left of {before} after removing users and items with fewer than "
-                f"{min_count} interactions; use a smaller min_count"
-            )
+    before = rows.counts
+    if drop_repeats:
+        rows = rows.take(_first_of_pairs(rows))
+    rows = _core(rows, min_count)
+    if not len(rows.items):
+        raise DataError(
+            f"{log.place}: nothing is left of {before} after removing users and items with fewer than "
+            f"{min_count} interactions; use a smaller min_count"
+        )
     return _sequences(rows, log.name)
 
 
@@ -93,7 +94,7 @@ def _coded(log: Log) -> _Rows:
     with tempfile.TemporaryDirectory(prefix="mclrec-") as folder:
         path = Path(folder) / "rows.parquet"
         ordered.sink_parquet(str(path))
-        columns = _stream(_parts(path))
+        columns = _stream(_parts(path), log.ticks)
     return _Rows(
         columns["user_code"],
         columns["item_code"],
@@ -120,8 +121,8 @@ def _parts(path: Path) -> list[Path]:
     return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
 
 
-def _stream(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of a table in Parquet files as arrays: codes as int32, times as int64."""
+def _stream(paths: Sequence[Path], ticks: int) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a table in Parquet files as arrays: codes as int32, times as int64, rounded down from their ticks."""
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
     names = pq.read_schema(paths[0]).names
     columns = {name: empty(rows, np.int64 if name == "time" else np.int32) for name in names}
@@ -132,6 +133,8 @@ def _stream(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
                 for name, column in columns.items():
                     values = batch[name].to_numpy(zero_copy_only=False)
                     whole = np.floor(values) if values.dtype.kind == "f" else values
+                    if name == "time" and ticks != 1:
+                        whole = whole // ticks
                     column[start : start + len(values)] = whole
                 start += batch.num_rows
     return columns

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.origin import Origin
 from mclrec.data.packed import IntArray, counted
 from mclrec.errors import DataError, invalid_value, quoted
-from mclrec.files import atomic_directory, atomic_file, read_json, write_json
+from mclrec.files import atomic_directory, atomic_file, read_json, sha256_file, write_json
 
 __all__ = [
     "OutsideId",
@@ -36,7 +37,8 @@ __all__ = [
 
 OutsideId = int | str
 
-_KIND, _FORMAT = "mclrec sequences", 1
+_KIND, _FORMAT = "mclrec sequences", 2
+_ID_FILES = ("items.parquet", "users.parquet")
 
 _AT_ONCE = 1024
 """Ids that become Python objects at once."""
@@ -145,10 +147,8 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write a Parquet file, atomically."""
-        with atomic_file(path) as temporary:
-            pq.write_table(
-                pa.table({"id": self._ids}), temporary, compression="zstd", write_page_checksum=True
-            )
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            pq.write_table(pa.table({"id": self._ids}), file, compression="zstd", write_page_checksum=True)
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
@@ -157,13 +157,17 @@ class Vocabulary:
         Raises:
             DataError: the file is missing, damaged or not a vocabulary.
         """
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+        what = "damaged, or not a vocabulary"
         try:
-            table = pq.read_table(path, columns=["id"], page_checksum_verification=True)
+            with foreign_errors(str(path), what), path.open("rb") as file:
+                table = pq.read_table(file, columns=["id"], page_checksum_verification=True)
+                table.validate(full=True)
             return cls.from_arrow(table["id"].combine_chunks())
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except (OSError, KeyError, pa.ArrowException, DataError) as problem:
-            raise DataError(f"{path}: damaged, or not a vocabulary: {_first_line(problem)}") from None
+        except DataError as problem:
+            text = str(problem)
+            raise DataError(text if text.startswith(str(path)) else f"{path}: {what}: {text}") from None
 
 
 def plain_id(value: object) -> OutsideId:
@@ -285,12 +289,19 @@ class SequenceData:
         return digest.hexdigest()
 
     @cached_property
+    def times_checksum(self) -> str | None:
+        """Sha256 over the times, which only a split by time depends on; None where there are none."""
+        if self.times is None:
+            return None
+        return hashlib.sha256(np.ascontiguousarray(self.times, dtype="<i8").data).hexdigest()
+
+    @cached_property
     def provenance(self) -> Origin:
         """The origin, if these sequences are all that came from there; else memory, as for a part of a data set."""
         if self.origin is not None and self.origin.fingerprint == self.fingerprint:
             return self.origin
         place = "arrays" if self.origin is None else f"a part of {self.origin.place}"
-        return Origin(kind="memory", place=place, fingerprint=self.fingerprint)
+        return Origin(kind="memory", place=place, fingerprint=self.fingerprint, times=self.times_checksum)
 
     def save(self, directory: Path | str) -> None:
         """Write a directory that `load` maps into memory; it is whole or not there.
@@ -308,20 +319,21 @@ class SequenceData:
                 np.save(folder / "times.npy", self.times, allow_pickle=False)
             self.item_ids.save(folder / "items.parquet")
             self.user_ids.save(folder / "users.parquet")
-            write_json(folder / "meta.json", self._meta())
+            write_json(folder / "meta.json", self._meta(folder).model_dump(mode="json"))
 
-    def _meta(self) -> dict[str, Any]:
-        return {
-            "kind": _KIND,
-            "format": _FORMAT,
-            "name": self.name,
-            "times": self.times is not None,
-            "users": self.num_users,
-            "items": self.num_items,
-            "interactions": self.num_interactions,
-            "fingerprint": self.fingerprint,
-            "origin": self.provenance.model_dump(mode="json"),
-        }
+    def _meta(self, folder: Path) -> _Meta:
+        return _Meta(
+            kind="mclrec sequences",
+            format=_FORMAT,
+            name=self.name,
+            times=self.times_checksum,
+            users=self.num_users,
+            items=self.num_items,
+            interactions=self.num_interactions,
+            fingerprint=self.fingerprint,
+            ids={name: sha256_file(folder / name) for name in _ID_FILES},
+            origin=self.provenance,
+        )
 
     @classmethod
     def load(cls, directory: Path | str) -> SequenceData:
@@ -337,22 +349,49 @@ class SequenceData:
             offsets=_map(path / "offsets.npy", np.int64),
             item_ids=Vocabulary.load(path / "items.parquet"),
             user_ids=Vocabulary.load(path / "users.parquet"),
-            times=_map(path / "times.npy", np.int64) if meta["times"] else None,
-            name=meta["name"],
+            times=_map(path / "times.npy", np.int64) if meta.times is not None else None,
+            name=meta.name,
             origin=Origin(
                 kind="prepared",
                 place=str(directory),
                 path=str(path.absolute()),
-                fingerprint=meta["fingerprint"],
-                log=_log_of(meta, path),
+                fingerprint=meta.fingerprint,
+                times=meta.times,
+                log=meta.origin,
             ),
         )
-        lengths_fit = data.times is None or len(data.times) == len(data.items)
-        if not lengths_fit or len(data.user_ids) != data.num_users or data.fingerprint != meta["fingerprint"]:
+        sizes = (data.num_users, data.num_items, data.num_interactions)
+        lengths_fit = len(data.user_ids) == data.num_users and (
+            data.times is None or len(data.times) == len(data.items)
+        )
+        if (
+            not lengths_fit
+            or (path / "times.npy").exists() != (meta.times is not None)
+            or sizes != (meta.users, meta.items, meta.interactions)
+            or (data.fingerprint, data.times_checksum) != (meta.fingerprint, meta.times)
+            or meta.ids != {name: sha256_file(path / name) for name in _ID_FILES}
+        ):
             raise DataError(
                 f"{path}: the files do not belong together or are damaged; prepare the data again"
             )
         return data
+
+
+class _Meta(BaseModel):
+    """What ``meta.json`` says; with checksums of all that lies beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    kind: Literal["mclrec sequences"]
+    format: int
+    name: str
+    times: str | None
+    users: int
+    items: int
+    interactions: int
+    fingerprint: str
+    ids: dict[str, str]
+    origin: Origin | None = None
 
 
 def is_saved(directory: Path) -> bool:
@@ -364,37 +403,27 @@ def is_saved(directory: Path) -> bool:
     return isinstance(meta, dict) and meta.get("kind") == _KIND
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path) -> _Meta:
     meta = read_json(path / "meta.json")
     if not isinstance(meta, dict) or meta.get("kind") != _KIND:
         raise DataError(f"{path}: not a directory of prepared data (meta.json is of another kind)")
     if meta.get("format") != _FORMAT:
         raise DataError(
-            f"{path}: written in format {meta.get('format')}, but {_FORMAT} is read; prepare the data again"
+            f"{path}: written in format {quoted(meta.get('format'))}, but {_FORMAT} is read; prepare the data again"
         )
-    missing = {"name", "times", "fingerprint"} - meta.keys()
-    if missing:
-        raise DataError(f"{path / 'meta.json'}: no key {min(missing)!r}; prepare the data again")
-    return meta
-
-
-def _log_of(meta: dict[str, Any], path: Path) -> Origin | None:
-    """Origin of the log that prepared data were made of; folders of earlier versions do not have it."""
     try:
-        return None if meta.get("origin") is None else Origin.model_validate(meta["origin"])
+        return _Meta.model_validate(meta)
     except ValidationError as problem:
-        raise DataError(f"{path / 'meta.json'}: origin: {invalid_value(problem)}") from None
+        raise DataError(f"{path / 'meta.json'}: {invalid_value(problem)}; prepare the data again") from None
 
 
 def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:
     """A one-dimensional array on disk, mapped into memory for reading."""
-    try:
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    with foreign_errors(str(path), "damaged"):
         # As a plain array: a memmap would pass its class on to everything computed from it.
         array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError) as problem:
-        raise DataError(f"{path}: damaged: {_first_line(problem)}") from None
     if array.dtype != dtype or array.ndim != 1:
         raise DataError(f"{path}: damaged: holds {array.dtype} of {array.ndim} dimensions")
     return array

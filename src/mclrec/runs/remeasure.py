@@ -126,4 +126,9 @@ def run_data(
             f"{found.name}: not the data that {run.directory} was trained on: fingerprint "
             f"{found.fingerprint[:12]}, not {about.fingerprint[:12]}"
         )
+    if run.info.split == "time" and about.times not in (None, found.times_checksum):
+        raise DataError(
+            f"{found.name}: not the data that {run.directory} was trained on: the sequences are the same, but "
+            "their times are others, and so is a split by time"
+        )
     return found

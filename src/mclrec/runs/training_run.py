@@ -236,6 +236,7 @@ def _identity(info: RunInfo) -> dict[str, Any]:
         "split": info.split,
         "warm_start": info.warm_start,
         "data": info.data.fingerprint,
+        **({"times": info.data.times} if info.split == "time" else {}),
     }
 
 

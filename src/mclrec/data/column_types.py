@@ -1,0 +1,247 @@
+"""Types of columns of frames and Parquet: the one place that says which are read, as what, and which are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mclrec.errors import DataError, quoted
+
+__all__ = ["ColumnType", "UnfitError", "column_type", "common_type", "converted", "missing_values", "plain"]
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DAY = 86_400
+_EXACT = 2**53
+_MOST_PLACES = 9  # of decimals
+
+
+class UnfitError(Exception):
+    """A value that does not fit, and its place in the column."""
+
+    def __init__(self, row: int, what: str) -> None:
+        super().__init__(what)
+        self.row = row
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """What a column becomes.
+
+    Attributes:
+        stored: int64, float64 or large_string.
+        ticks: of a time: units of ``stored`` in a second, or in one of what the column has.
+        moment: whether it is a point of time, such as a date.
+        text: whether it is text that has yet to be read, as that of a csv.
+    """
+
+    stored: pa.DataType
+    ticks: int = 1
+    moment: bool = False
+    text: bool = False
+
+
+def column_type(role: str, kind: pa.DataType, place: str) -> ColumnType:
+    """What a column of this type becomes.
+
+    Raises:
+        DataError: it cannot have this role.
+    """
+    kind = _values_of(kind)
+    found = _id_type(kind) if role in ("user", "item") else _order_type(kind)
+    if found is None:
+        cure = (
+            "ids are integers or strings"
+            if role in ("user", "item")
+            else "cast it to a number, date or timestamp"
+        )
+        raise DataError(f"{place}: the {role} column holds {_shown(kind)}; {cure}")
+    return found
+
+
+def common_type(role: str, types: list[tuple[str, pa.DataType]]) -> ColumnType:
+    """What the columns of several files become together.
+
+    Raises:
+        DataError: one cannot have this role, or two hold different kinds of values.
+    """
+    first_place, first = types[0]
+    common = column_type(role, first, first_place)
+    for place, kind in types[1:]:
+        found = column_type(role, kind, place)
+        same = (found.stored, found.moment, found.text) == (common.stored, common.moment, common.text)
+        if not same or (not found.moment and found.ticks != common.ticks):
+            raise DataError(
+                f"{place}: the {role} column holds {_shown(kind)}, that of {first_place} {_shown(first)}; "
+                "cast them to one type"
+            )
+        if found.ticks > common.ticks:
+            common = found
+    return common
+
+
+def converted(role: str, values: pa.Array, target: ColumnType) -> pa.Array:
+    """A column as what it becomes.
+
+    Raises:
+        UnfitError: a value does not fit.
+    """
+    values = plain(values)
+    if target.stored == pa.large_string():
+        return values.cast(pa.large_string())
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.float64())
+    if role in ("user", "item"):
+        return _integers(role, values)
+    if target.moment:
+        return _moments(role, values, target.ticks)
+    if pa.types.is_decimal(values.type):
+        return _ticks(role, values, target.ticks)
+    if target.stored == pa.float64():
+        values = pc.add(values, 0.0)  # of -0 and 0 neither is the lesser
+        if role == "time":
+            _refuse(pc.greater_equal(pc.abs(values), 2.0**63), "is beyond 64 bits", values, role)
+        return values
+    return _integers(role, values)
+
+
+def _values_of(kind: pa.DataType) -> pa.DataType:
+    while pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        kind = kind.value_type
+    return kind
+
+
+def plain(values: pa.Array) -> pa.Array:
+    """The values themselves of a column of categories or runs."""
+    if isinstance(values, pa.DictionaryArray):
+        return plain(values.dictionary_decode())
+    if isinstance(values, pa.RunEndEncodedArray):
+        return plain(pc.run_end_decode(values))
+    return values
+
+
+def missing_values(role: str, values: pa.Array) -> pa.Array:
+    """Mask of the values that are missing: null, not finite, and of ids empty text."""
+    bad = pc.is_null(values)
+    if pa.types.is_floating(values.type):
+        bad = pc.or_(bad, pc.invert(pc.fill_null(pc.is_finite(values.cast(pa.float64())), False)))
+    elif role in ("user", "item") and _is_text(values.type):
+        bad = pc.or_(bad, pc.fill_null(pc.equal(pc.binary_length(values), 0), False))
+    return bad
+
+
+def _id_type(kind: pa.DataType) -> ColumnType | None:
+    whole = pa.types.is_decimal(kind) and kind.scale == 0
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or whole:
+        return ColumnType(pa.int64())
+    return ColumnType(pa.large_string()) if _is_text(kind) else None
+
+
+def _order_type(kind: pa.DataType) -> ColumnType | None:
+    if pa.types.is_integer(kind):
+        return ColumnType(pa.int64())
+    if pa.types.is_floating(kind):
+        return ColumnType(pa.float64())
+    if pa.types.is_decimal(kind):
+        return ColumnType(pa.int64(), 10 ** min(max(kind.scale, 0), _MOST_PLACES))
+    if pa.types.is_date(kind):
+        return ColumnType(pa.int64(), moment=True)
+    if pa.types.is_timestamp(kind):
+        return ColumnType(pa.int64(), _PER_SECOND[kind.unit], moment=True)
+    return ColumnType(pa.large_string(), text=True) if _is_text(kind) else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(test(kind) for test in tests)
+
+
+def _shown(kind: pa.DataType) -> str:
+    return "nothing but nulls" if pa.types.is_null(kind) else str(kind).partition("<")[0]
+
+
+def _integers(role: str, values: pa.Array) -> pa.Array:
+    """Whole numbers as int64."""
+    if pa.types.is_floating(values.type):
+        _refuse(pc.not_equal(values, pc.floor(values)), "is no whole number", values, role)
+        _refuse(
+            pc.greater(pc.abs(values), float(_EXACT)),
+            "is a float beyond 2^53, which may be rounded",
+            values,
+            role,
+        )
+    return _cast(role, values, "is beyond 64 bits; cast the column to text")
+
+
+def _cast(role: str, values: pa.Array, what: str) -> pa.Array:
+    try:
+        return values.cast(pa.int64())
+    except pa.ArrowInvalid:
+        for row, value in enumerate(values):
+            try:
+                value.cast(pa.int64())
+            except pa.ArrowInvalid:
+                raise UnfitError(row, f"{role} {quoted(_number(value))} {what}") from None
+        raise
+
+
+def _number(value: pa.Scalar) -> object:
+    found = value.as_py()
+    return found if isinstance(found, int | float) else _Bare(str(found))
+
+
+class _Bare(str):
+    """A number that is shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _moments(role: str, values: pa.Array, ticks: int) -> pa.Array:
+    """Points of time as integers, zones left behind: they count from 1970 in UTC."""
+    if pa.types.is_date(values.type):
+        days = values.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
+        return _scaled(role, days, _DAY * ticks)
+    return _scaled(role, values.cast(pa.int64()), ticks // _PER_SECOND[values.type.unit])
+
+
+def _scaled(role: str, values: pa.Array, factor: int) -> pa.Array:
+    limit = (2**63 - 1) // factor
+    outside = pc.or_(pc.greater(values, limit), pc.less(values, -limit))
+    _refuse(outside, "is beyond 64 bits", values, role)
+    return pc.multiply(values, factor)
+
+
+def _ticks(role: str, values: pa.Array, ticks: int) -> pa.Array:
+    """Decimals as integers: so many in one."""
+    places = len(str(ticks)) - 1
+    fits: Callable[[pa.Array], pa.Array] = lambda some: _shifted(some, places)  # noqa: E731
+    try:
+        return fits(values)
+    except pa.ArrowInvalid:
+        for row in range(len(values)):
+            try:
+                fits(values.slice(row, 1))
+            except pa.ArrowInvalid:
+                shown = quoted(_number(values[row]))
+                what = f"{role} {shown} has more than {_MOST_PLACES} decimal places, or is beyond 64 bits"
+                raise UnfitError(row, what) from None
+        raise
+
+
+def _shifted(values: pa.Array, places: int) -> pa.Array:
+    """Decimals times a power of ten: at that scale their digits are read as those of an integer."""
+    exact = values.cast(pa.decimal256(76, places))
+    digits = pa.Array.from_buffers(pa.decimal256(76, 0), len(exact), exact.buffers(), offset=exact.offset)
+    return digits.cast(pa.int64())
+
+
+def _refuse(bad: pa.Array, what: str, values: pa.Array, role: str) -> None:
+    """Raise for the first row that a mask has."""
+    row = pc.index(bad, True).as_py()
+    if row >= 0:
+        raise UnfitError(row, f"{role} {quoted(_number(values[row]))} {what}")

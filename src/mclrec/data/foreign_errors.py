@@ -1,0 +1,37 @@
+"""Errors of other libraries about somebody's data, as errors of ours in a line."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mclrec.errors import DataError, MclrecError, OutputError
+
+__all__ = ["foreign_errors"]
+
+_NO_ROOM = ("no space left", "disk quota exceeded", "max_temp_directory_size")
+
+
+@contextmanager
+def foreign_errors(place: str, what: str) -> Iterator[None]:
+    """Turn whatever a library raises into a line that says where and what.
+
+    Raises:
+        OutputError: there was no room for temporary files.
+        DataError: any other error.
+    """
+    try:
+        yield
+    except MclrecError:
+        raise
+    except Exception as problem:  # there is no end to what libraries raise on damaged and odd data
+        text = (str(problem) or type(problem).__name__).strip().partition("\n")[0]
+        full = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(sign in str(problem).lower() for sign in _NO_ROOM):
+            raise OutputError(
+                f"{tempfile.gettempdir()}: no room left for the rows of {place}; "
+                "name a folder on a larger disk in TMPDIR"
+            ) from None
+        raise DataError(f"{place}: {what}: {text}") from None

@@ -1,0 +1,235 @@
+"""JSON logs: one object a line, or one array of objects; read by DuckDB, and object by object where it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from mclrec.data.columns import Columns
+from mclrec.data.text_files import TextFile
+from mclrec.data.text_tables import compression, fill, read_by_duckdb, sql_name, sql_text
+from mclrec.errors import DataError, quoted
+from mclrec.files import parse_json
+
+__all__ = ["JsonLog"]
+
+_LONGEST_OBJECT = 1 << 24  # characters of an object in an array
+_IDS = ("user", "item")
+_DOUBTFUL = (
+    r"-?[0-9]*\.[0-9]+([eE].*)?|-?[0-9]+[eE].*|-?[0-9]{19,}|(?i:-?nan|-?inf.*)|true|false|[\[{](?s:.*)"
+)
+_REFUSED = (
+    "json_type({0}) IN ('ARRAY', 'OBJECT', 'BOOLEAN') OR "
+    "(json_type({0}) = 'DOUBLE' AND NOT regexp_full_match({0} ->> '$', '-?[0-9]+'))"
+)
+_DECODER = json.JSONDecoder()
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def _is_array(file: TextFile) -> bool:
+    """Whether the file is one array, which may be one line, and not one object a line."""
+    for piece in file.pieces():
+        if start := piece.lstrip():
+            return start.startswith("[")
+    raise DataError(f"{file.path}: is empty")
+
+
+class JsonLog:
+    """A log of JSON objects, whose columns are the keys of the first.
+
+    Args:
+        file: the text.
+        columns: as `mclrec.data.readers.read_log` takes them.
+
+    Raises:
+        DataError: no JSON, no object, or a key that is not there.
+    """
+
+    def __init__(self, file: TextFile, columns: Columns) -> None:
+        self.path = file.path
+        self._file = file
+        self._array = _is_array(file)
+        if not self._array:
+            file.check_lines()
+        _, first = next(self._objects(), (0, None))
+        if first is None:
+            raise DataError(f"{self.path}: is empty")
+        roles = columns.resolve(list(first), str(self.path))
+        self.file_order = roles.file_order
+        self._named = roles.named
+
+    def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+        """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""
+        if not self._read(connection, folder):
+            kinds = dict.fromkeys(self._named, pa.large_string())
+            fill(connection, kinds, self._values(), str(self.path))
+        return list(self._named)
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
+        """Have DuckDB read values as text; if ids may have been no text and no integers, with what they were."""
+        if not read_by_duckdb(connection, self._file, folder, self._query("VARCHAR", "{0}")):
+            return False
+        doubts = " OR ".join(f"regexp_full_match({sql_name(role)}, {sql_text(_DOUBTFUL)})" for role in _IDS)
+        [(doubtful,)] = connection.execute(f"SELECT count(*) FROM log WHERE {doubts}").fetchall()  # noqa: S608 - ours
+        if not doubtful:
+            return True
+        connection.execute("DROP TABLE log")
+        query = self._query("JSON", f"CASE WHEN {_REFUSED} THEN error('refused') ELSE {{0}} ->> '$' END")
+        return read_by_duckdb(connection, self._file, folder, query)
+
+    def line_of(self, row: int) -> int:
+        """The number of the line in which an object begins."""
+        return next(line for number, (line, _) in enumerate(self._objects()) if number == row)
+
+    def _query(self, kind: str, value: str) -> Callable[[str], str]:
+        """The query for rows whose values are read as a type, and then as an expression of it."""
+        kinds = {column: kind if role in _IDS else "VARCHAR" for role, column in self._named.items()}
+        read = ", ".join(f"{sql_text(column)}: '{kind}'" for column, kind in kinds.items())
+        values = {
+            role: (value if role in _IDS else "{0}").format(sql_name(column))
+            for role, column in self._named.items()
+        }
+        wanted = ", ".join(f"nullif({text}, '') AS {sql_name(role)}" for role, text in values.items())
+        form = "array" if self._array else "newline_delimited"
+        longest = max(2 * _LONGEST_OBJECT if self._array else 2 * self._file.longest, 1 << 24)
+        options = f"{compression(self._file)}, maximum_object_size = {longest}, hive_partitioning = false"
+        return lambda file: (
+            f"SELECT {wanted} FROM read_json({file}, format = '{form}', columns = {{{read}}}, {options})"  # noqa: S608 - the path is quoted, the rest is ours
+        )
+
+    def _values(self) -> Iterator[list[str | None]]:
+        for line, row in self._objects():
+            yield [self._text(line, role, row.get(column)) for role, column in self._named.items()]
+
+    def _text(self, line: int, role: str, value: Any) -> str | None:
+        if value is None or value == "":
+            return None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, str) or (
+            number and (role == "time" or role == "sequence" or isinstance(value, int))
+        ):
+            return str(value)
+        raise DataError(
+            f"{self.path}:{line}: {role} {quoted(value)} is {_kind(value)}; "
+            + ("ids are integers or strings" if role in _IDS else "numbers or text are read")
+        )
+
+    # ---------------------------------------------------------------------------- in Python
+
+    def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The objects with the numbers of the lines in which they begin."""
+        for line, value in self._elements() if self._array else self._lines():
+            if not isinstance(value, dict):
+                what = f"{quoted(value)} in the array" if self._array else "line"
+                raise DataError(f"{self.path}:{line}: {what} is not a JSON object; a row is one object")
+            yield line, value
+
+    def _lines(self) -> Iterator[tuple[int, Any]]:
+        for number, line in self._file.lines():
+            if line.strip(" \t\r"):
+                yield number, self._parsed(line, number)
+
+    def _parsed(self, text: str, line: int) -> Any:
+        try:
+            return parse_json(text, "line")
+        except DataError as problem:
+            what = str(problem).partition("not valid JSON: ")[2]
+            raise DataError(f"{self.path}:{line}: line is not JSON: {what}") from None
+
+    def _elements(self) -> Iterator[tuple[int, Any]]:
+        """The elements of the array, of which one at a time is in memory."""
+        text = _Window(self.path, self._file.pieces())
+        text.take("[")
+        if text.sign() != "]":
+            while True:
+                start = text.line
+                yield start, self._parsed(text.element(), start)
+                if text.sign() == "]":
+                    break
+                text.take(",")
+        text.take("]")
+        if text.sign():
+            raise text.error("has text behind the array")
+
+
+class _Window:
+    """The part of a text that is being read."""
+
+    def __init__(self, path: Path, pieces: Iterator[str]) -> None:
+        self.path = path
+        self.line = 1
+        self._pieces = pieces
+        self._text = ""
+        self._place = 0
+
+    def sign(self) -> str:
+        """The next character that is not blank; nothing at the end."""
+        while True:
+            match = _BLANKS.match(self._text, self._place)
+            end = match.end() if match else self._place
+            self._move(end)
+            if end < len(self._text) or not self._more():
+                return self._text[end : end + 1]
+
+    def take(self, sign: str) -> None:
+        """Pass over a character that has to come next."""
+        if self.sign() != sign:
+            raise self.error(f"is not a JSON array: {sign} is missing")
+        self._move(self._place + 1)
+
+    def element(self) -> str:
+        """The text of the next value."""
+        self.sign()
+        while True:
+            end = self._end()
+            if end is not None:
+                text = self._text[self._place : end]
+                self._move(end)
+                return text
+            if len(self._text) - self._place > _LONGEST_OBJECT:
+                raise self.error(
+                    f"holds an object of more than {_LONGEST_OBJECT >> 20} MB, or one that is not closed"
+                )
+            if not self._more():
+                raise self.error("line is not JSON: the array is not closed")
+
+    def _end(self) -> int | None:
+        """Where the next value ends; None if that is not in the window."""
+        try:
+            end = _DECODER.raw_decode(self._text, self._place)[1]
+        except json.JSONDecodeError as problem:
+            rest = len(self._text) - problem.pos
+            if rest > 20 and "Unterminated" not in problem.msg:
+                raise self.error(f"line is not JSON: {problem.msg}", problem.pos) from None
+            return None
+        except RecursionError:
+            raise self.error("line is not JSON: nested too deeply") from None
+        except ValueError as problem:
+            raise self.error(f"line is not JSON: {str(problem).partition(';')[0]}") from None
+        return end if end < len(self._text) else None  # a number may go on
+
+    def error(self, what: str, place: int | None = None) -> DataError:
+        """What is wrong, with the number of the line."""
+        line = self.line if place is None else self.line + self._text.count("\n", self._place, place)
+        return DataError(f"{self.path}:{line}: {what}")
+
+    def _move(self, place: int) -> None:
+        self.line += self._text.count("\n", self._place, place)
+        self._place = place
+
+    def _more(self) -> bool:
+        piece = next((piece for piece in self._pieces if piece), "")
+        if piece:
+            self._text, self._place = self._text[self._place :] + piece, 0
+        return bool(piece)
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "true or false", float: "a number with a fraction", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,156 @@
+"""Paths of logs: the regular files that a path, folder or pattern means, and names that no engine takes for patterns.
+
+A path that exists is taken as it is written, whatever signs its name holds; only one that does not is a pattern. Files
+that links lead to twice are read once. Of a folder all Parquet files are read, whose names begin neither with ``_`` nor
+with ``.``: what other writers keep beside their data is called so.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mclrec.errors import DataError, quoted
+
+__all__ = ["DELIMITED", "JSON", "PARQUET", "linked", "log_files", "path_exists", "suffix_of"]
+
+DELIMITED = {".csv", ".tsv", ".dat", ".data", ".inter", ".txt"}
+JSON = {".jsonl", ".ndjson", ".json"}
+PARQUET = {".parquet", ".pq"}
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def suffix_of(path: Path) -> str:
+    """File type in lower case, without ``.gz``."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def path_exists(path: Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        DataError: the text cannot be a path: it is empty, too long or not printable.
+    """
+    text = str(path)
+    reason = "it is empty"
+    if path != Path():
+        try:
+            if os.path.lexists(path) or text.isprintable() or _is_bytes(text):
+                return path.exists()
+            reason = "it is not printable"
+        except (OSError, ValueError) as problem:
+            reason = (getattr(problem, "strerror", None) or str(problem)).lower()
+    shown = "" if path == Path() else text
+    raise DataError(f"{quoted(shown)} is neither the name of a data set nor a path: {reason}")
+
+
+def _is_bytes(text: str) -> bool:
+    """Whether all that cannot be printed stands for bytes that are no UTF-8."""
+    return all(sign.isprintable() or "\udc80" <= sign <= "\udcff" for sign in text)
+
+
+def log_files(path: Path) -> list[Path]:
+    """The files of a log: one of any known type, or the Parquet files of a folder or pattern, by name.
+
+    Raises:
+        DataError: there is none, one of them is no regular file, or its type is not known.
+    """
+    if path_exists(path):
+        if not path.is_dir():
+            return [_checked(path, DELIMITED | JSON | PARQUET)]
+        files = sorted(_below(path))
+        if not files:
+            raise DataError(f"{path}: is a folder that holds no Parquet files; name a file")
+    elif set(str(path)) & set("*?["):
+        files = sorted(file for found in _matching(path) for file in _parts(found))
+        if not files:
+            raise DataError(f"{path}: no such file, nor one that matches it as a pattern")
+    else:
+        raise DataError(f"{path}: no such file")
+    return [_checked(file, PARQUET) for file in _once(files)]
+
+
+def _checked(path: Path, known: set[str]) -> Path:
+    """The path, if it is a regular file of a known type that may be read."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read: {problem.strerror}") from None
+    if kind != stat.S_IFREG:
+        raise DataError(
+            f"{path}: is {_KINDS.get(kind, 'no regular file')}, which cannot be read twice; write it to a file first"
+        )
+    suffix = suffix_of(path)
+    if suffix not in known:
+        what = "folders and patterns are read of" if known == PARQUET else "known:"
+        zipped = "" if known == PARQUET else " (text also .gz)"
+        raise DataError(
+            f"{path}: cannot read files of type {quoted(suffix) if suffix else '(none)'}; "
+            f"{what} {' '.join(sorted(known))}{zipped}"
+        )
+    if suffix in PARQUET and path.name.lower().endswith(".gz"):
+        raise DataError(f"{path}: Parquet is not read from .gz; unpack it first")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path}: cannot be read: permission denied")
+    return path
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The Parquet files of a folder and of those below it; a folder that a link leads back to is not entered again."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
+        yield from (
+            Path(place, name)
+            for name in files
+            if not name.startswith(("_", ".")) and Path(name).suffix.lower() in PARQUET
+        )
+
+
+def _matching(pattern: Path) -> Iterable[Path]:
+    root = Path(pattern.anchor) if pattern.is_absolute() else Path()
+    try:
+        return list(root.glob(str(pattern.relative_to(root))))
+    except (ValueError, OSError, NotImplementedError) as problem:
+        raise DataError(f"{pattern}: no such file, and not a pattern: {problem}") from None
+
+
+def _parts(found: Path) -> Iterable[Path]:
+    return _below(found) if found.is_dir() else [found]
+
+
+def _once(files: Iterable[Path]) -> list[Path]:
+    """The files in order, without those that are an earlier one under another name."""
+    kept: dict[Path, Path] = {}
+    for file in files:
+        kept.setdefault(file.resolve(), file)
+    return list(kept.values())
+
+
+def linked(files: Iterable[Path], folder: Path, ending: str) -> list[Path]:
+    """Links to files under names of letters and digits, in order, for engines that take other names for patterns.
+
+    Args:
+        files: regular files.
+        folder: an empty one that the links are made in.
+        ending: of their names.
+    """
+    links = []
+    for number, file in enumerate(files):
+        link = folder / f"part{number:06}{ending}"
+        link.symlink_to(file.absolute())
+        links.append(link)
+    return links

@@ -1,0 +1,297 @@
+"""Columns of frames and Parquet files as Arrow arrays, whatever they are called and whoever holds them.
+
+Columns are taken by their place, not by their name: names may be no text, hold dots, quotes and wildcards, or differ
+in case alone. Each source is read once, from its first row to its last.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mclrec.data.foreign_errors import foreign_errors
+from mclrec.errors import DataError, quoted
+
+__all__ = ["ParquetTable", "RawTable", "Selection", "frame_table", "kind_of"]
+
+_ROWS = 1 << 17  # of a batch
+
+
+Types = list[tuple[str, list[pa.DataType]]]
+"""Types of columns in each part of a log, with the part's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some columns of a log.
+
+    Attributes:
+        types: in each of its parts.
+        batches: the columns, a part of the rows at a time.
+    """
+
+    types: Types
+    batches: Iterator[list[pa.Array]]
+
+
+class RawTable(Protocol):
+    """A log as it came.
+
+    Attributes:
+        place: file or kind of frame, for messages.
+        names: of its columns, as text.
+        in_order: whether its rows have an order.
+        engine: what orders it if nothing else is said.
+    """
+
+    place: str
+    engine: str
+    names: list[str]
+    in_order: bool
+
+    def read(self, wanted: Sequence[int]) -> Selection:
+        """Some of the columns, by their places; what is read once can be asked for once."""
+
+    def row_place(self, row: int) -> str:
+        """A row, for messages."""
+
+
+# -------------------------------------------------------------------------------- Parquet
+
+
+class ParquetTable:
+    """Parquet files, read in order and one by one; those after the first have its columns.
+
+    Args:
+        files: regular files.
+        place: the path that was given.
+
+    Raises:
+        DataError: one is no Parquet, or damaged.
+    """
+
+    in_order = True
+    engine = "duckdb"
+
+    def __init__(self, files: Sequence[Path], place: str) -> None:
+        self.place = place
+        self._files = list(files)
+        self._starts: list[int] = []
+        self._schemas: list[pa.Schema] = []
+        rows = 0
+        for file in self._files:
+            with _parquet(file) as source:
+                self._starts.append(rows)
+                self._schemas.append(source.schema_arrow)
+                rows += source.metadata.num_rows
+        self.names = list(self._schemas[0].names)
+
+    def read(self, wanted: Sequence[int]) -> Selection:
+        """Some of the columns, by their places."""
+        return Selection(self.types(wanted), self._batches(wanted))
+
+    def types(self, wanted: Sequence[int]) -> Types:
+        """The types of some columns, in each file.
+
+        Raises:
+            DataError: a file does not have one of them, or has it twice.
+        """
+        return [
+            (str(file), [schema.types[place] for place in self._places(number, wanted)])
+            for number, (file, schema) in enumerate(zip(self._files, self._schemas, strict=True))
+        ]
+
+    def _batches(self, wanted: Sequence[int]) -> Iterator[list[pa.Array]]:
+        for number, file in enumerate(self._files):
+            places = self._places(number, wanted)
+            with _parquet(file) as source:
+                names = list(dict.fromkeys(self._schemas[number].names[place] for place in places))
+                for batch in source.iter_batches(_ROWS, columns=names):
+                    columns = [_column(batch, self._schemas[number].names[place]) for place in places]
+                    for column in columns:
+                        column.validate(full=True)  # a damaged file has text that is no UTF-8
+                    yield columns
+
+    def row_place(self, row: int) -> str:
+        """The file, and its row from 1."""
+        number = bisect_right(self._starts, row) - 1
+        return f"{self._files[number]}: row {row - self._starts[number] + 1}"
+
+    def _places(self, number: int, wanted: Sequence[int]) -> list[int]:
+        names, first = self._schemas[number].names, self._schemas[0].names
+        for place in wanted:
+            if (count := names.count(first[place])) != 1:
+                many = "no column" if not count else f"{count} columns"
+                raise DataError(f"{self._files[number]}: has {many} called {first[place]!r}")
+        return [names.index(first[place]) for place in wanted]
+
+
+@contextmanager
+def _parquet(file: Path) -> Iterator[pq.ParquetFile]:
+    # From an open file: Arrow takes no path that is not UTF-8.
+    with foreign_errors(str(file), "cannot be read"), file.open("rb") as source:
+        yield pq.ParquetFile(source)
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    return batch.column(batch.schema.names.index(name))
+
+
+# -------------------------------------------------------------------------------- frames
+
+
+def frame_table(source: Any) -> RawTable:
+    """A frame as a raw table.
+
+    Raises:
+        DataError: it is no frame, or cannot be looked into.
+    """
+    if nw.dependencies.is_pandas_like_dataframe(source):
+        return _PandasTable(source)
+    if isinstance(source, pa.Table):
+        return _EagerTable("pyarrow frame", source.column_names, source.column)
+    if isinstance(source, duckdb.DuckDBPyRelation):
+        return _Relation(source)
+    try:
+        frame = nw.from_native(source)
+    except TypeError:
+        raise DataError(
+            f"cannot read a {type(source).__name__}: give the name of a data set, a path, or a frame (pandas, "
+            "Polars, DuckDB, PyArrow, Spark)"
+        ) from None
+    if isinstance(frame, nw.DataFrame):
+        native = nw.to_native(frame)
+        if nw.dependencies.is_pandas_like_dataframe(native):
+            return _PandasTable(native)
+        names = frame.columns
+        return _EagerTable(kind_of(frame), names, lambda place: frame.get_column(names[place]).to_arrow())
+    return _LazyTable(frame)
+
+
+def kind_of(frame: nw.DataFrame[Any] | nw.LazyFrame[Any]) -> str:
+    """The kind of a frame, such as "polars frame"."""
+    return f"{frame.implementation} frame".replace("Implementation.", "").lower()
+
+
+def _engine_of(kind: str) -> str:
+    """The frame's own engine, or DuckDB in the place of one that does not order logs."""
+    engine = kind.partition(" ")[0]
+    return engine if engine in ("pandas", "polars", "pyarrow") else "duckdb"
+
+
+class _EagerTable:
+    """A frame in memory, whose columns are converted when they are wanted, and others never."""
+
+    in_order = True
+
+    def __init__(self, place: str, names: Sequence[Any], column: Callable[[int], Any]) -> None:
+        self.place = place
+        self.engine = _engine_of(place)
+        self.names = [str(name) for name in names]
+        self._column = column
+        self._converted: dict[int, pa.Table] = {}
+
+    def read(self, wanted: Sequence[int]) -> Selection:
+        """Some of the columns, by their places."""
+        columns = [self._values(place) for place in wanted]
+        return Selection([(self.place, [column.type for column in columns])], _parts(columns))
+
+    def row_place(self, row: int) -> str:
+        """The row, from 1."""
+        return f"{self.place}: row {row + 1}"
+
+    def _values(self, place: int) -> pa.ChunkedArray:
+        if place not in self._converted:
+            with foreign_errors(self.place, f"the column {quoted(self.names[place])} cannot be read"):
+                values = self._column(place)
+                whole = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+                whole.validate(full=True)
+                self._converted[place] = whole
+        return self._converted[place]
+
+
+def _parts(columns: list[pa.ChunkedArray]) -> Iterator[list[pa.Array]]:
+    names = [str(number) for number in range(len(columns))]
+    for batch in pa.Table.from_arrays(columns, names=names).to_batches(_ROWS):
+        yield batch.columns
+
+
+class _PandasTable(_EagerTable):
+    def __init__(self, frame: Any) -> None:
+        kind = kind_of(nw.from_native(frame.iloc[:, :0]))
+        super().__init__(kind, list(frame.columns), lambda place: _of_series(frame.iloc[:, place]))
+
+
+def _of_series(series: Any) -> Any:
+    if series.dtype == object:
+        kinds = {type(value) for value in series}
+        if len(kinds) > 1 and any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):
+            # Arrow reads such a mixture from memory that is not its own.
+            raise ValueError(f"mixes {' and '.join(sorted(kind.__name__ for kind in kinds))}")
+    return nw.from_native(series, series_only=True).to_arrow()
+
+
+class _Relation:
+    """A DuckDB relation, whose query runs once: one that draws at random gives other rows each time."""
+
+    in_order = False
+    engine = "duckdb"
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
+        self.place = "duckdb frame"
+        self._relation = relation
+        with foreign_errors(self.place, "cannot be read"):
+            self.names = list(relation.columns)
+        self._reader: pa.RecordBatchReader | None = None
+
+    def read(self, wanted: Sequence[int]) -> Selection:
+        """Some of the columns, by their places; the query runs."""
+        columns = ", ".join(f"#{place + 1} AS c{number}" for number, place in enumerate(wanted))
+        with foreign_errors(self.place, "the query failed"):
+            reader = self._relation.project(columns).to_arrow_reader(_ROWS)
+        return Selection([(self.place, list(reader.schema.types))], self._batches(reader))
+
+    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[list[pa.Array]]:
+        with foreign_errors(self.place, "the query failed"):
+            for batch in reader:
+                yield batch.columns
+
+    def row_place(self, row: int) -> str:
+        """The row of the result, from 1."""
+        return f"{self.place}: row {row + 1} of the result"
+
+
+class _LazyTable:
+    """A lazy frame of any other kind, collected as Arrow."""
+
+    in_order = False
+
+    def __init__(self, frame: nw.LazyFrame[Any]) -> None:
+        self.place = kind_of(frame)
+        self.engine = _engine_of(self.place)
+        self._frame = frame
+        with foreign_errors(self.place, "cannot be read"):
+            self.names = [str(name) for name in frame.collect_schema().names()]
+
+    def read(self, wanted: Sequence[int]) -> Selection:
+        """Some of the columns, by their places; the frame is collected."""
+        with foreign_errors(self.place, "cannot be collected"):
+            # By place: Polars takes some names for patterns.
+            chosen = [nw.nth(place).alias(str(number)) for number, place in enumerate(wanted)]
+            frame = self._frame.select(chosen).collect()
+        table = _EagerTable(self.place, frame.columns, lambda place: frame.get_column(str(place)).to_arrow())
+        return table.read(range(len(wanted)))
+
+    def row_place(self, row: int) -> str:
+        """The row of what was collected, from 1."""
+        return f"{self.place}: row {row + 1} of what was collected"

@@ -1,0 +1,181 @@
+"""Text files, gzipped or not: checked once, block by block; read line by line where they are odd."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from mclrec.errors import DataError
+
+__all__ = ["LONGEST_LINE", "TextFile", "open_text"]
+
+LONGEST_LINE = 1 << 26
+"""Bytes of the longest line that is read."""
+
+_BLOCK = 1 << 20
+_GZIP = b"\x1f\x8b"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A text file that has been read through once: UTF-8 without NUL, whole, and with lines of bearable length.
+
+    Attributes:
+        path: of the file.
+        zipped: whether it is gzipped.
+        ending: of its lines: LF, CRLF or CR; None where they differ.
+        longest: bytes that no line has more of.
+        long_line: number of a line that has more than `LONGEST_LINE`; 0 if none has.
+        quotes: whether it holds a double quote.
+    """
+
+    path: Path
+    zipped: bool
+    ending: str | None
+    longest: int
+    long_line: int
+    quotes: bool
+
+    def check_lines(self) -> None:
+        """Refuse lines of a length that no memory holds."""
+        if self.long_line:
+            raise DataError(f"{self.path}:{self.long_line}: line has more than {LONGEST_LINE >> 20} MB")
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """The lines with their numbers from 1, without LF, or without CR where no line of the file ends with LF."""
+        rest, number = "", 0
+        for text in self.pieces():
+            *whole, rest = (rest + text).split("\r" if self.ending == "\r" else "\n")
+            for line in whole:
+                number += 1
+                yield number, line
+        if rest:
+            yield number + 1, rest
+
+    def pieces(self) -> Iterator[str]:
+        """The text in pieces, without a byte order mark."""
+        with _opened(self.path, self.zipped) as file:
+            decoder = codecs.getincrementaldecoder("utf-8-sig")()
+            while block := file.read(_BLOCK):
+                yield decoder.decode(block)
+            yield decoder.decode(b"", final=True)
+
+
+def open_text(path: Path) -> TextFile:
+    """Read a text file through and say what is in it.
+
+    Raises:
+        DataError: it cannot be read, is empty, cut off, or no UTF-8 text.
+    """
+    with _errors(path), path.open("rb") as file:
+        zipped = file.read(2) == _GZIP
+    if path.suffix.lower() == ".gz" and not zipped:
+        raise DataError(f"{path}: is not gzipped, though its name ends with .gz")
+    scan = _Scan(path)
+    with _opened(path, zipped) as file:
+        while block := file.read(_BLOCK):
+            scan.add(block)
+    return scan.finished(zipped)
+
+
+class _Scan:
+    """What the blocks of a file have in them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.started = self.quotes = False
+        self.ends = self.returns = self.both = 0  # LF, CR, CRLF
+        self.line = self.longest = 0  # bytes of the line that goes on, and of the longest at most
+        self.long_line = 0
+        self.last = b""
+
+    def add(self, block: bytes) -> None:
+        if not self.started and block.startswith(_UTF_16):
+            raise DataError(f"{self.path}: is UTF-16; save it as UTF-8")
+        self.started = True
+        self._check_text(block)
+        ends = block.count(b"\n")
+        if b"\r" in block or self.last == b"\r":
+            self.returns += block.count(b"\r")
+            self.both += block.count(b"\r\n") + (self.last == b"\r" and block.startswith(b"\n"))
+        self._measure(block, ends)
+        self.quotes = self.quotes or b'"' in block
+        self.ends += ends
+        self.last = block[-1:]
+
+    def _check_text(self, block: bytes) -> None:
+        place = block.find(b"\0")
+        if place >= 0:
+            raise DataError(
+                f"{self.path}:{self._line(block[:place])}: holds a NUL byte; it is not UTF-8 text"
+            )
+        if block.isascii() and not self.decoder.getstate()[0]:
+            return
+        try:
+            self.decoder.decode(block)
+        except UnicodeDecodeError as problem:
+            raise self._not_text(block, problem) from None
+
+    def _not_text(self, block: bytes, problem: UnicodeDecodeError) -> DataError:
+        place = max(problem.start - (len(problem.object) - len(block)), 0)
+        byte = problem.object[problem.start]
+        return DataError(
+            f"{self.path}:{self._line(block[:place])}: is not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8"
+        )
+
+    def _line(self, before: bytes) -> int:
+        end, done = (
+            (b"\n", self.ends) if self.ends or b"\n" in before or not self.returns else (b"\r", self.returns)
+        )
+        return 1 + done + before.count(end)
+
+    def _measure(self, block: bytes, ends: int) -> None:
+        end = b"\n" if ends else b"\r"
+        first, last = block.find(end), block.rfind(end)
+        if first < 0:
+            self.line += len(block)
+        else:
+            self.longest = max(self.longest, self.line + first, last - first)
+            self.line = len(block) - last - 1
+        if not self.long_line and max(self.longest, self.line) > LONGEST_LINE:
+            self.long_line = self._line(b"")
+
+    def finished(self, zipped: bool) -> TextFile:
+        if not self.started:
+            raise DataError(f"{self.path}: is empty")
+        try:
+            self.decoder.decode(b"", final=True)
+        except UnicodeDecodeError as problem:
+            raise self._not_text(b"", problem) from None
+        ending = None
+        if not self.returns:
+            ending = "\n"
+        elif self.returns == self.ends == self.both:
+            ending = "\r\n"
+        elif not self.ends:
+            ending = "\r"
+        return TextFile(self.path, zipped, ending, max(self.longest, self.line), self.long_line, self.quotes)
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+        raise DataError(f"{path}: cannot be read: gzip: {str(problem).lower()}") from None
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+
+
+@contextmanager
+def _opened(path: Path, zipped: bool) -> Iterator[IO[bytes]]:
+    with _errors(path), path.open("rb") as raw:
+        yield cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if zipped else raw

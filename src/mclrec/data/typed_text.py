@@ -1,0 +1,183 @@
+"""Types of text: ids are integers where all are, times are numbers or dates, sequence columns numbers where all are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from mclrec.data.text_tables import sql_name
+from mclrec.errors import DataError, quoted
+
+__all__ = ["Typed", "missing", "typed"]
+
+# Canonical integers only: try_cast alone rounds '1.5' and reads '007'.
+_INTEGER = "try_cast({0} AS BIGINT)::VARCHAR = {0}"
+_NUMBER = (
+    r"regexp_full_match({0}, '\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(?i:nan|inf|infinity)\s*')"
+)
+_DECIMAL = r"regexp_full_match({0}, '[+-]?\d+(\.\d{{0,9}})?')"
+_PLACES = "max(length(split_part({0}, '.', 2)))"
+_MOMENT = "isfinite(try_cast({0} AS TIMESTAMPTZ))"
+_NANOSECONDS = r"regexp_matches({0}, '[.]\d{{6}}0{{0,2}}[1-9]')"
+_LOST = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
+_TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
+_FINITE = "isfinite(CAST({0} AS DOUBLE))"
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A log in its types: ids BIGINT or VARCHAR, time BIGINT or DOUBLE, sequence one of the three.
+
+    Attributes:
+        relation: the rows.
+        ticks: units of ``time`` in one of what `mclrec.data.readers.Log` has.
+    """
+
+    relation: duckdb.DuckDBPyRelation
+    ticks: int
+
+
+def typed(
+    connection: duckdb.DuckDBPyConnection,
+    roles: Sequence[str],
+    place: str,
+    row_place: Callable[[int], str],
+    *,
+    file_order: bool = False,
+    text_ids: bool = True,
+) -> Typed:
+    """Give the columns of the table ``log`` their types.
+
+    Args:
+        connection: where the table is.
+        roles: its columns.
+        place: file or kind of frame, for messages.
+        row_place: where a row of the table comes from, likewise.
+        file_order: whether rows are in order, and have no sequence of their own.
+        text_ids: whether ids are those of a text file, which are integers if all look like it.
+
+    Raises:
+        DataError: values are missing, or no times, or too large.
+    """
+    table = _Table(connection, place, row_place)
+    table.refuse_missing(roles)
+    columns = {role: table.id_type(role) if text_ids else sql_name(role) for role in ("user", "item")}
+    ticks = 1
+    if "time" in roles:
+        columns["time"], ticks = table.time_type()
+    if "sequence" in roles:
+        columns["sequence"] = table.sequence_type()
+    elif file_order:
+        columns["sequence"] = "rowid"  # the table keeps the order
+    wanted = ", ".join(f"{expression} AS {sql_name(role)}" for role, expression in columns.items())
+    return Typed(connection.sql(f"SELECT {wanted} FROM log"), ticks)  # noqa: S608 - names are ours
+
+
+def missing(place: str, counts: dict[str, int], first: str) -> DataError:
+    """The error for rows without a value, by role."""
+    what = ", ".join(f"{count} without {role}" for role, count in counts.items() if count)
+    where = first.removeprefix(f"{place}: ")  # a row
+    where = f"line {where[len(place) + 1 :]}" if where.startswith(f"{place}:") else where
+    return DataError(f"{place}: rows {what}; the first is {where}: remove them or fill them in")
+
+
+class _Table:
+    """The table ``log``, whose text is looked at."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, place: str, row_place: Callable[[int], str]
+    ) -> None:
+        self._connection = connection
+        self._place = place
+        self._row_place = row_place
+        self._kinds = {
+            str(name): str(kind) for name, kind, *_ in connection.execute("DESCRIBE log").fetchall()
+        }
+
+    def refuse_missing(self, roles: Sequence[str], test: str = "{0} IS NULL") -> None:
+        """Refuse a table without rows, or with rows in which a test says that a value is missing."""
+        bad = {role: test.format(sql_name(role)) for role in roles}
+        counts = ", ".join(f"count(*) FILTER ({condition})" for condition in bad.values())
+        first = f"min(rowid) FILTER ({' OR '.join(bad.values())})"
+        [(rows, row, *found)] = self._connection.execute(
+            f"SELECT count(*), {first}, {counts} FROM log"  # noqa: S608 - names are ours
+        ).fetchall()
+        if not rows:
+            raise DataError(f"{self._place}: has no rows")
+        if row is not None:
+            raise missing(self._place, dict(zip(roles, found, strict=True)), self._row_place(row))
+
+    def id_type(self, role: str) -> str:
+        """Expression for an id."""
+        name = sql_name(role)
+        return f"CAST({name} AS BIGINT)" if self._fits(_INTEGER.format(name)) else name
+
+    def sequence_type(self) -> str:
+        """Expression for the sequence: an integer, a float, or text if not all are numbers."""
+        if self._kinds["sequence"] != "VARCHAR":
+            return "sequence"
+        if self._fits(_INTEGER.format("sequence")):
+            return "CAST(sequence AS BIGINT)"
+        if not self._fits(_NUMBER.format("sequence")):
+            return "sequence"
+        self.refuse_missing(["sequence"], f"NOT {_FINITE}")
+        self._refuse("sequence", _LOST, "has more digits than can be ordered beside numbers with a fraction")
+        return "CAST(sequence AS DOUBLE) + 0"  # of -0 and 0 neither is the lesser
+
+    def time_type(self) -> tuple[str, int]:
+        """Expression for the time, and the ticks in one of its units."""
+        if self._kinds["time"] != "VARCHAR":
+            return "time", 1
+        if self._fits(_INTEGER.format("time")):
+            return "CAST(time AS BIGINT)", 1
+        if self._fits(_DECIMAL.format("time")):
+            places = self._value(_PLACES.format("time"))
+            exact = f"try_cast(split_part(time, '.', 1) || rpad(split_part(time, '.', 2), {places}, '0') AS BIGINT)"
+            if self._fits(f"{exact} IS NOT NULL"):
+                return exact, 10**places
+        if self._fits(_NUMBER.format("time")):
+            self.refuse_missing(["time"], f"NOT {_FINITE}")
+            self._refuse("time", _LOST, "has more digits than can be ordered beside numbers with a fraction")
+            self._refuse("time", _TOO_LARGE, "is beyond 64 bits")
+            return "CAST(time AS DOUBLE) + 0", 1
+        if self._fits(_MOMENT.format("time")):
+            return self._moment()
+        raise self._no_time()
+
+    def _moment(self) -> tuple[str, int]:
+        microseconds = "epoch_us(CAST(time AS TIMESTAMPTZ))"
+        span = self._value(f"max(abs({microseconds}))")
+        if span * 1000 >= 2**63 or self._fits(f"NOT {_NANOSECONDS.format('time')}"):
+            return microseconds, 10**6
+        digits = r"rpad(substr(regexp_extract(time, '[.](\d{1,9})', 1), 7), 3, '0')"
+        return f"{microseconds} * 1000 + CAST({digits} AS BIGINT)", 10**9
+
+    def _no_time(self) -> DataError:
+        kinds = [test.format("time") for test in (_NUMBER, _MOMENT)]
+        unfit = min(self._unfit(fits) for fits in kinds)
+        return self._error("time", unfit[1], "is neither a number nor an ISO date")
+
+    def _refuse(self, role: str, test: str, what: str) -> None:
+        row = self._unfit(f"NOT {test.format(role)}")[1]
+        if row is not None:
+            raise self._error(role, row, what)
+
+    def _error(self, role: str, row: int | None, what: str) -> DataError:
+        query = f"SELECT {sql_name(role)} FROM log WHERE rowid = {row}"  # noqa: S608 - ours
+        [(value,)] = self._connection.execute(query).fetchall()
+        return DataError(f"{self._row_place(row or 0)}: {role} {quoted(value)} {what}")
+
+    def _fits(self, test: str) -> bool:
+        return self._unfit(test)[0] == 0
+
+    def _unfit(self, test: str) -> tuple[int, int | None]:
+        """Number of rows that a test does not fit, and the first of them."""
+        query = f"SELECT count(*), min(rowid) FROM log WHERE NOT coalesce({test}, false)"  # noqa: S608 - ours
+        [(count, row)] = self._connection.execute(query).fetchall()
+        return count, row
+
+    def _value(self, expression: str) -> int:
+        [(value,)] = self._connection.execute(f"SELECT {expression} FROM log").fetchall()  # noqa: S608 - ours
+        return int(value)

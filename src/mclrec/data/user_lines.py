@@ -1,0 +1,108 @@
+"""One user a line: ``user item item ...`` in the order of time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from mclrec.data.columns import Columns
+from mclrec.data.text_files import TextFile
+from mclrec.data.text_tables import csv_options, fill, read_by_duckdb
+from mclrec.errors import DataError
+
+__all__ = ["UserLines", "are_user_lines"]
+
+_BLANKS = re.compile("[ \t]+")
+_FORM = "a line is 'user item item ...'; rows of columns go into a .csv or .tsv"
+
+
+def are_user_lines(file: TextFile) -> bool:
+    """Whether the first line of a ``.txt`` holds none of the separators of columns."""
+    first = next((line for _, line in file.lines() if line.strip()), "")
+    return not any(sign in first for sign in (",", ";", "::"))
+
+
+class UserLines:
+    """A log of one user a line.
+
+    Args:
+        file: the text.
+        columns: as `mclrec.data.readers.read_log` takes them; such a file has none.
+        header: likewise.
+
+    Raises:
+        DataError: columns or a header are asked for.
+    """
+
+    file_order = False  # it is in the column of places in the line
+
+    def __init__(self, file: TextFile, columns: Columns, header: bool | None) -> None:
+        self.path = file.path
+        self._file = file
+        if columns not in (Columns(), Columns(file_order=True)) or header:
+            raise DataError(
+                f"{self.path}: is read as one user a line ('user item item ...'), which has no columns and no header; "
+                "name it .csv or .tsv if it has"
+            )
+
+    def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+        """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""
+        if self._file.ending is None or not self._read(connection, folder):
+            kinds = {"user": pa.large_string(), "item": pa.large_string(), "sequence": pa.int64()}
+            fill(connection, kinds, self._rows(), str(self.path))
+        return ["user", "item", "sequence"]
+
+    def line_of(self, row: int) -> int:
+        """The number of the line that a row is from."""
+        rows = 0
+        for number, parts in self._lines():
+            rows += len(parts) - 1
+            if row < rows:
+                return number
+        raise IndexError(row)
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
+        if not read_by_duckdb(connection, self._file, folder, self._query):
+            return False
+        connection.execute("ALTER TABLE log RENAME TO lines")
+        users = "FROM lines WHERE len(parts) > 0"
+        [(short, twice)] = connection.execute(
+            f"SELECT count(*) FILTER (len(parts) = 1), count(*) - count(DISTINCT parts[1]) {users}"
+        ).fetchall()
+        if short or twice:
+            return False  # the line is told by the reading in Python
+        connection.execute(
+            'CREATE TABLE log AS SELECT parts[1] AS "user", unnest(parts[2:]) AS item, '
+            f"unnest(range(1, len(parts))) AS sequence {users}"
+        )
+        connection.execute("DROP TABLE lines")
+        return True
+
+    def _query(self, file: str) -> str:
+        return (
+            "SELECT string_split_regex(nullif(trim(line, E' \\t\\r'), ''), '[ \\t]+') AS parts "  # noqa: S608 - the path is quoted
+            f"FROM read_csv({file}, columns = {{'line': 'VARCHAR'}}, header = false, delim = '\x01', quote = '', "
+            f"escape = '', {csv_options(self._file)})"
+        )
+
+    def _rows(self) -> Iterator[tuple[str, str, int]]:
+        users: set[str] = set()
+        for number, (user, *items) in self._lines():
+            if not items:
+                raise DataError(f"{self.path}:{number}: line has a user and no item; {_FORM}")
+            if user in users:
+                raise DataError(f"{self.path}:{number}: line has a user that has another line; {_FORM}")
+            users.add(user)
+            yield from ((user, item, place) for place, item in enumerate(items, start=1))
+
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        for number, text in self._file.lines():
+            line = text.strip(" \t\r")
+            if "\r" in line:
+                raise DataError(f"{self.path}:{number}: line holds CR within; end all lines alike, with LF")
+            if line:
+                yield number, _BLANKS.split(line)
