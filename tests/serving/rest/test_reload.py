@@ -73,3 +73,15 @@ def test_a_damaged_export_is_refused_and_one_of_other_weights_is_told(exported: 
         assert "torch answers instead" in other["warnings"][0]
 
     use(work, load=lambda: load_runtime(exported))
+
+
+@pytest.mark.parametrize("items", [1, 2, 9])
+def test_small_catalogues_are_served(tmp_path: Path, items: int) -> None:
+    run = save_directory(tmp_path / "run", names=NAMES[:items])
+
+    async def work(http: httpx.AsyncClient) -> None:
+        assert (await http.post("/model/reload")).status_code == 200
+        answer = await http.post("/recommend", json={"history": NAMES[:1], "include_seen": True})
+        assert len(answer.json()["items"]) == items
+
+    use(work, load=lambda: load_runtime(run))

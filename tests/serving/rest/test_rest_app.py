@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from tests.serving.rest.conftest import ITEMS, Counting, client, make_service, use
 
+from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
+from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import Runtime
 from mclrec.serving.rest.keys import Keys
@@ -425,3 +428,34 @@ def test_a_request_that_has_a_model_in_hand_is_answered_by_it_after_a_reload() -
         assert len(answers) == 1
 
     asyncio.run(run())
+
+
+def test_ids_that_a_double_cannot_hold_travel_as_text() -> None:
+    exact, beyond = [-(2**53) + 1, 7, 2**53 - 1], [-(2**63), -(2**53), 2**53, 2**53 + 1, 2**63 - 1]
+    catalogue = Catalogue(Vocabulary(sorted([*exact, *beyond])), np.arange(9))
+    runtime = replace(make_service(Counting(num_items=8)), catalogue=catalogue)
+
+    async def work(http: httpx.AsyncClient) -> None:
+        await http.post("/model/reload")
+        wanted = {*exact, *map(str, beyond)}
+        body: dict[str, Any] = {"history": [2**53 + 1], "include_seen": True}
+        answer = (await http.post("/recommend", json=body)).json()
+        assert {one["item"] for one in answer["items"]} == wanted
+        for same in (str(2**53 + 1), 2**53 + 1):
+            asked = {**body, "history": [same], "exclude": [str(2**53)], "allow": [7, str(2**53), 2**53]}
+            found = (await http.post("/recommend", json=asked)).json()
+            assert [one["item"] for one in found["items"]] == [7]
+            assert found["unknown"] == []
+        unknown = (await http.post("/recommend", json={"history": [2**53 + 2, 8]})).json()["unknown"]
+        assert unknown == [str(2**53 + 2), 8]
+        searched = (await http.get("/items", params={"q": "9007"})).json()["items"]
+        assert {one["item"] for one in searched} == wanted - {7, str(-(2**63)), str(2**63 - 1)}
+        similar = (await http.get(f"/similar/{2**53}")).json()["items"]
+        assert {one["item"] for one in similar} == wanted - {str(2**53)}
+        explained = (
+            await http.post("/explain", json={"history": [2**53, 7], "items": [str(2**53 + 1)]})
+        ).json()
+        assert explained["items"][0]["item"] == str(2**53 + 1)
+        assert [reason["item"] for reason in explained["items"][0]["because"]] == [str(2**53), 7]
+
+    use(work, load=lambda: runtime, min_overlap=0)

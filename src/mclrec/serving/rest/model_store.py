@@ -173,7 +173,7 @@ def try_out(runtime: Runtime) -> None:
     items = runtime.engine.num_items
     history = np.unique(np.linspace(1, items, num=min(items, 5), dtype=np.int64))
     k = min(items, 10)
-    queries = [DenseQuery(history[:length], k) for length in range(len(history) + 1)]
+    queries = [DenseQuery(history[:length], k, include_seen=True) for length in range(len(history) + 1)]
     answers = runtime.engine.answer(queries)
     if not _good(answers, len(queries), k, items) or len(runtime.catalogue) != items:
         raise ModelFileError("the model loads, but its answers make no sense; train or export it again")

@@ -310,6 +310,7 @@ class _Routes:
     async def _within(self, request: Request, work: Coroutine[Any, Any, _T]) -> _T:
         """The result of what waits in a queue; a client that goes away takes it out of there."""
         working = asyncio.ensure_future(work)
+        working.add_done_callback(_see)
         leaving = asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -327,6 +328,12 @@ class _Routes:
     def _count(self, decoded: Sequence[DecodedQuery], answers: Sequence[Ranked]) -> None:
         self._metrics.unknown.inc(sum(len(one.unknown) for one in decoded))
         self._metrics.popular.inc(sum(answer.popular for answer in answers))
+
+
+def _see(done: asyncio.Future[Any]) -> None:
+    """Look at the outcome of what perhaps nobody waits for any more: else a failure would be reported as lost."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _route_of(app: FastAPI, scope: Scope) -> str:
