@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["LossReader"]
+from mclrec.errors import TrainingError
+from mclrec.models.phases import Phase, Update
+
+__all__ = ["LossReader", "report_means"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,3 +62,32 @@ class LossReader:
                 unread.arrived.synchronize()
                 unread.use(unread.copy.tolist())
             then()
+
+
+def report_means(
+    reported: dict[str, float],
+    phase: Phase,
+    update: Update,
+    names: tuple[str, ...],
+    key: tuple[int, ...],
+    values: list[float],
+) -> None:
+    """Add the mean losses of one update, the last value of which is what was minimised, to ``reported``.
+
+    Raises:
+        TrainingError: that is not finite.
+    """
+    means = dict(zip(names, values, strict=False))
+    if not math.isfinite(values[-1]):
+        raise TrainingError(_not_finite(phase, update, means, key))
+    several = len({other.group for other in phase.updates}) > 1
+    reported.update({f"{update.group}/{name}" if several else name: mean for name, mean in means.items()})
+
+
+def _not_finite(phase: Phase, update: Update, means: dict[str, float], key: tuple[int, ...]) -> str:
+    """Error message for a loss that is not finite: which one, and where."""
+    parts = ", ".join(f"{name} {mean:.4g}" for name, mean in means.items())
+    return (
+        f"the loss of update {update.group!r} is not finite in phase {phase.name!r}, epoch {key[2]}, "
+        f"batch {key[3] + 1} ({parts}): lower the learning rate, or train in fp32"
+    )

@@ -6,7 +6,6 @@ from its last checkpoint gives the same numbers as one that was not.
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,13 +26,13 @@ from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.files import remove_leftovers
 from mclrec.models.base import Recommender
-from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Update
+from mclrec.models.phases import FitContext, Losses, Phase, StepContext
 from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
 from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
 from mclrec.training.loader import EpochBatches
-from mclrec.training.loss_reader import LossReader
+from mclrec.training.loss_reader import LossReader, report_means
 from mclrec.training.optimisers import Optimisers, WeightAverage
 from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history
 
@@ -283,7 +282,7 @@ class Trainer:
                 losses = self._shares(update.loss(batch, context))
                 total = torch.stack([term.weight * term.mean.float() for term in losses.values()]).sum()
 
-            report = partial(_report, reported, phase, update, tuple(losses), key)
+            report = partial(report_means, reported, phase, update, tuple(losses), key)
             self._losses.add(self._means(losses, total), report)
             optimisers.step(update.group, total)
         self._losses.end_batch(lambda: finished(reported))
@@ -373,32 +372,3 @@ class Trainer:
         parts = {"model": self.model.state_dict(), "adam": optimisers, "average": self._average.state()}
         self._checkpoints.save(position, parts)
         self._saved_at = time.monotonic()
-
-
-def _report(
-    reported: dict[str, float],
-    phase: Phase,
-    update: Update,
-    names: tuple[str, ...],
-    key: tuple[int, ...],
-    values: list[float],
-) -> None:
-    """Add the mean losses of one update, the last value of which is what was minimised, to ``reported``.
-
-    Raises:
-        TrainingError: that is not finite.
-    """
-    means = dict(zip(names, values, strict=False))
-    if not math.isfinite(values[-1]):
-        raise TrainingError(_not_finite(phase, update, means, key))
-    several = len({other.group for other in phase.updates}) > 1
-    reported.update({f"{update.group}/{name}" if several else name: mean for name, mean in means.items()})
-
-
-def _not_finite(phase: Phase, update: Update, means: dict[str, float], key: tuple[int, ...]) -> str:
-    """Error message for a loss that is not finite: which one, and where."""
-    parts = ", ".join(f"{name} {mean:.4g}" for name, mean in means.items())
-    return (
-        f"the loss of update {update.group!r} is not finite in phase {phase.name!r}, epoch {key[2]}, "
-        f"batch {key[3] + 1} ({parts}): lower the learning rate, or train in fp32"
-    )
