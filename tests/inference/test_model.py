@@ -401,17 +401,15 @@ def test_similar_items_explanations_and_vectors() -> None:
         scores = dict(naive(known, 12, include_seen=True, user=1))
         assert found.score == pytest.approx(scores[str(found.item)], abs=1e-5)
         assert [(reason.position, reason.item) for reason in found.because] == [
-            (0, "item 1"),
             (2, "item 2"),
             (3, "item 5"),
             (4, "item 4"),
         ]
         for reason in found.because:
             left = dict(naive([name for name in known if name != reason.item], 12, include_seen=True, user=1))
-            expected = (
-                scores[str(found.item)] - left[str(found.item)] if reason.position else 0
-            )  # too old to be read
+            expected = scores[str(found.item)] - left[str(found.item)]
             assert reason.difference == pytest.approx(expected, abs=1e-5)
+    assert MODEL.explain(["x", "item 1"], ["item 9"])[0].because == []  # nothing to compare with
     with pytest.raises(EvaluationError, match="unknown item 'item 99'"):
         MODEL.explain(history, ["item 99"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -363,11 +364,14 @@ def test_because_of(visit: Visit, service: Running, model: mclrec.Model) -> None
         return dict(model.recommend(items, len(NAMES), include_seen=True))[item]
 
     wanted = {name: score(history) - score([other for other in history if other != name]) for name in history}
-    shown = dict(
-        zip(rows.locator(".name").all_inner_texts(), rows.locator(".number").all_inner_texts(), strict=True)
-    )
-    assert list(shown) == sorted(wanted, key=lambda name: -abs(wanted[name]))
-    assert shown == {name: f"{wanted[name]:+.2f}".replace("-", "\u2212") for name in shown}
+    for title, sign in (("For", 1), ("Against", -1)):
+        own = sorted(
+            (name for name in history if sign * wanted[name] > 0), key=lambda name: -abs(wanted[name])
+        )
+        shown = page.locator(f"h3:text-is('{title}') + .differences li")
+        assert shown.locator(".name").all_inner_texts() == own
+        numbers = [f"{wanted[name]:+.2f}".replace("-", "\u2212") for name in own]
+        assert shown.locator(".number").all_inner_texts() == numbers
 
     page.get_by_role("button", name="Remove Milk").click()  # the panel stays open and follows
     rows.nth(2).wait_for(state="detached")
@@ -377,7 +381,12 @@ def test_because_of(visit: Visit, service: Running, model: mclrec.Model) -> None
 def test_without_an_item(visit: Visit, service: Running, model: mclrec.Model) -> None:
     history = ["Tea", "Milk", "Rice"]
     page = visit.open(address(service, *history, k=5))
-    whole, less = best(model, *history, k=5), best(model, "Tea", "Milk", k=5)
+    whole = best(model, *history, k=5)
+    less = [item for item, _ in model.recommend(["Tea", "Milk"], 5, exclude=["Rice"])]
+    removed = best(model, "Tea", "Milk", k=5)
+    assert "Rice" in best(
+        model, "Tea", "Milk", k=len(NAMES) - 2
+    )  # it is not listed because it was asked about
     expect_names(page, "recommendations", whole)
     without = page.get_by_role("button", name="The list without Rice")
     without.hover()
@@ -398,7 +407,7 @@ def test_without_an_item(visit: Visit, service: Running, model: mclrec.Model) ->
     without.click()
     page.get_by_role("button", name="Remove it").click()
     expect_names(page, "history", ["Tea", "Milk"])
-    expect_names(page, "recommendations", less)
+    expect_names(page, "recommendations", removed)
 
 
 def moved(before: list[OutsideId], after: list[OutsideId], item: OutsideId) -> str:
@@ -408,7 +417,78 @@ def moved(before: list[OutsideId], after: list[OutsideId], item: OutsideId) -> s
     return f"{'↑' if way > 0 else '↓'} {abs(way)}" if way else ""
 
 
-def test_similar_items_and_the_card(visit: Visit, service: Running) -> None:
+def test_a_single_item_has_no_reasons(visit: Visit, service: Running) -> None:
+    page = visit.open(address(service, "Tea", "a stranger"))
+    page.locator("#recommendations .why").first.click()
+    page.locator(".because").get_by_text("there is nothing to compare the list with").wait_for()
+    assert page.locator(".differences").count() == 0
+
+
+def test_what_is_said_of_a_long_history(visit: Visit, service: Running, model: mclrec.Model) -> None:
+    """The model reads ten items: not more are counted, and an unknown one that comes twice counts for none."""
+    history = [*NAMES, *NAMES, "a stranger", "a stranger"]
+    page = visit.open(address(service, *history, seen=1))
+    expect_names(page, "recommendations", best(model, *history[:-2], include_seen=True))
+    page.locator("#recommendations-note").get_by_text("after the newest 10 of 30 items").wait_for()
+    page.locator("#recommendations .why").first.click()
+    note = page.locator(".because .aside")
+    note.get_by_text("The model reads the newest 10 items; older ones have no say.").wait_for()
+    shown = page.locator(".differences li")
+    places = [int(text) for text in shown.locator(".place").all_inner_texts()]
+    assert min(places) > 20
+    assert f"{10 - len(places)} more items moved it less." in (note.text_content() or "")
+
+
+def test_recommendations_stay_in_sight(visit: Visit, service: Running) -> None:
+    history = NAMES * 6
+    page = visit.open(address(service, *history, seen=1), width=1440)
+    page.locator("#recommendations .row").nth(9).wait_for()
+    page.locator("#history .row").nth(85).scroll_into_view_if_needed()
+    assert page.evaluate("scrollY") > 1000
+    top = page.locator("#recommendations .row").first.bounding_box()
+    assert top is not None
+    assert 0 <= top["y"] < 900
+
+    phone = visit.open(address(service, *history, seen=1), width=390, height=844)
+    phone.locator("#recommendations .row").nth(9).wait_for()
+    heading = phone.locator("#recommendations-title").bounding_box()
+    assert heading is not None
+    assert heading["y"] < 600
+    assert phone.locator("#history .row").last.is_visible()  # the newest are in view
+    box, last = (phone.locator(one).bounding_box() for one in ("#history", "#history .row:last-child"))
+    assert box is not None
+    assert last is not None
+    assert last["y"] + last["height"] <= box["y"] + box["height"] + 1
+
+
+def test_bars_are_shares_beside_the_first(visit: Visit, service: Running, model: mclrec.Model) -> None:
+    page = visit.open(address(service, "Tea", "Milk"))
+    expect_names(page, "recommendations", best(model, "Tea", "Milk"))
+    scores = [score for _, score in model.recommend(["Tea", "Milk"])]
+    bars = page.locator("#recommendations .bar").evaluate_all(
+        "all => all.map(one => one.style.getPropertyValue('--share'))"
+    )
+    assert [float(bar) for bar in bars] == pytest.approx(
+        [max(math.exp(one - scores[0]), 0.01) for one in scores], abs=1e-4
+    )
+
+
+def test_the_description_of_the_interface(visit: Visit, service: Running) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit.open(service.url)
+    page.get_by_role("link", name="API").click()
+    page.get_by_role("heading", name="POST /recommend", exact=True).wait_for()
+    assert page.evaluate("getComputedStyle(document.querySelector('.panel')).borderTopLeftRadius") == "16px"
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [fault["id"] for fault in found] == []
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("link", name="The page").click()
+    page.get_by_role("heading", name="Recommendations").wait_for()
+
+
+def test_similar_items_and_the_card(visit: Visit, service: Running, model: mclrec.Model) -> None:
     page = visit.open(address(service, "Salt/Pepper, 100% ground?"))
     page.locator("#history .body").click()
     page.get_by_role("button", name="Similar items").click()
@@ -418,7 +498,15 @@ def test_similar_items_and_the_card(visit: Visit, service: Running) -> None:
     expect_names(page, "history", ["Salt/Pepper, 100% ground?", name])
     page.get_by_role("button", name="About the model").click()
     card = page.get_by_role("dialog", name="About the model")
-    assert "sasrec" in (card.text_content() or "")
+    first, *worth = card.locator(".card > p").all_inner_texts()
+    assert re.fullmatch(r"sasrec, trained on tiny \(15 items\) on \d+ \w+ \d{4}\.", first)
+    found = {label: [model.info["metrics"][label][f"HR@{k}"] for k in (10,)] for label in ("F", "U")}
+    for text, label in zip(worth, ("F", "U"), strict=True):
+        assert f"({label}): of the next items of 60 test users, it had {100 * found[label][0]:.1f} %" in text
+        assert "Chance would have 66.7 %" in text
+    assert not card.get_by_text("Max length").is_visible()  # settings are folded
+    card.get_by_text("Settings").click()
+    assert card.get_by_text("Max length").is_visible()
     page.keyboard.press("Escape")
     assert card.count() == 0
 
@@ -570,6 +658,7 @@ def test_an_api_key_is_asked_for(visit: Visit, directory: Path, model: mclrec.Mo
             page.keyboard.press("Enter")
         expect_names(page, "recommendations", best(model, "Tea"))
         assert page.get_by_role("dialog").count() == 0
+        assert not page.locator("#api-link").is_visible()  # a link sends no key
         page.reload()
         expect_names(page, "recommendations", best(model, "Tea"))  # kept for the tab
         assert page.evaluate("localStorage.length") == 0

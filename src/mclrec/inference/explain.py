@@ -1,4 +1,4 @@
-"""Explanations by leaving out: what each item of a history does to a score."""
+"""Explanations by leaving out: what each item of a history that the model reads does to a score."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class LeaveOneOut:
         queries: the whole history first.
         items: (m,) dense ids whose scores are explained.
         dense: dense id of each place of the history, 0 where unknown.
-        places: places of the history that are left out, one a further query.
+        places: places of the history that are left out, one a further query: those of the items that the model reads,
+            the newest known ones. None where only one item is known: there is no shorter history to compare with.
         unknown: items of the history that the model does not know, each once.
         unknown_user: whether a user was named that the model has no vector for.
     """
@@ -69,7 +70,6 @@ class LeaveOneOut:
         if not wanted.all():
             raise KeyError(items[int(np.argmin(wanted))])
         known = [place for place, item in enumerate(dense) if item]
-        # Leaving out an older item changes nothing: the model does not read it.
         places = known[-runtime.engine.max_length :] if len(known) > 1 else []
         distinct, user_id = np.unique(wanted), runtime.dense_user(user)
         queries = []
@@ -91,15 +91,11 @@ class LeaveOneOut:
         """
         whole, *without = [dict(zip(a.items.tolist(), a.scores.tolist(), strict=True)) for a in answers]
         rest = dict(zip(self.places, without, strict=True))
-        alone = sum(map(bool, self.dense)) == 1  # nothing is left that could be compared with
         outside = self.runtime.catalogue.outside
-        seen = [(place, outside(item)) for place, item in enumerate(self.dense) if item]
+        read = [(place, outside(self.dense[place])) for place in self.places]
         explained = []
         for item in self.items.tolist():
             score = whole.get(item, nan)
-            reasons = [
-                Reason(place, name, score - (0.0 if alone else rest.get(place, whole).get(item, nan)))
-                for place, name in seen
-            ]
+            reasons = [Reason(place, name, score - rest[place].get(item, nan)) for place, name in read]
             explained.append(Explanation(outside(item), score, reasons))
         return explained

@@ -203,8 +203,7 @@ class Reason(NamedTuple):
     Attributes:
         position: in the history as given; 0 is the oldest.
         item: outside id.
-        difference: score with the whole history less the score without this item; the score itself where no other
-            item is known.
+        difference: score with the whole history less the score without this item, all others kept.
     """
 
     position: int
@@ -218,7 +217,8 @@ class Explanation(NamedTuple):
     Attributes:
         item: outside id.
         score: after the whole history.
-        because: one reason for each known item of the history, in its order.
+        because: one reason for each item that the model reads (the newest known ones), in their order; none where
+            only one item of the history is known, and nothing could be compared.
     """
 
     item: OutsideId

@@ -65,7 +65,8 @@ class Runtime:
     Attributes:
         engine: dense ids in, dense ids and scores out.
         catalogue: dense ids to outside ids and back.
-        card: what the model is: name, version, configuration, data, protocol, metrics, sizes, engine.
+        card: what the model is: name, version, configuration, data, protocol, metrics, sizes, engine, and how
+            many of the newest items of a history it reads.
         version: name and a part of the checksum of the weights.
         users: outside ids of the users of its data; None for models that know no users.
         strangers: dense ids of those of them that training has not seen; they are as unknown ones.
@@ -189,7 +190,7 @@ def load_runtime(
     return Runtime(
         VectorEngine(encoder, export.exact, export.counts, export.max_length, ranker),
         Catalogue(export.items, export.counts),
-        {**export.card, "engine": "onnx"},
+        {**export.card, "engine": "onnx", "reads": export.max_length},
         str(export.card["version"]),
         export.users,
         export.weights,
@@ -264,7 +265,7 @@ def _by_torch(directory: Path, device: str) -> Runtime:
     return Runtime(
         torch_engine(loaded, place),
         Catalogue(loaded.items, loaded.counts),
-        {**card, "engine": "torch"},
+        {**card, "engine": "torch", "reads": loaded.model.max_length},
         str(card["version"]),
         loaded.users,
         weights,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from pydantic import BaseModel
 from tests.serving.rest.conftest import ITEMS, Counting, client, make_service, use
 
 from mclrec.data.sequences import Vocabulary
@@ -19,6 +21,8 @@ from mclrec.errors import ModelFileError
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import Runtime
+from mclrec.serving.rest import schemas
+from mclrec.serving.rest.documentation import EXAMPLES
 from mclrec.serving.rest.keys import Keys
 from mclrec.serving.rest.model_store import ModelStore
 from mclrec.serving.rest.settings import Settings
@@ -86,12 +90,15 @@ def test_explain_is_the_difference_that_leaving_out_makes() -> None:
         for explained in answer["items"]:
             whole = await score(http, history, explained["item"])
             assert explained["score"] == whole
-            assert [reason["position"] for reason in explained["because"]] == [0, 2, 3, 4, 5, 6, 7]
+            assert [reason["position"] for reason in explained["because"]] == [3, 4, 5, 6, 7]
             for reason in explained["because"]:
                 rest = [name for place, name in enumerate(given) if place != reason["position"]]
                 assert reason["difference"] == whole - await score(http, rest, explained["item"])
         alone = (await http.post("/explain", json={"history": ["item 05"], "items": ["item 06"]})).json()
-        assert alone["items"][0]["because"][0]["difference"] == alone["items"][0]["score"] == -1
+        assert (alone["items"][0]["because"], alone["items"][0]["score"]) == (
+            [],
+            -1,
+        )  # nothing to compare with
         unknown = await http.post("/explain", json={"history": [], "items": ["item 6"]})
         assert unknown.status_code == 422
         assert "did you mean 'item" in unknown.json()["detail"]
@@ -401,9 +408,9 @@ async def _ask(http: httpx.AsyncClient) -> None:
 def test_the_description_has_limits_examples_and_errors() -> None:
     async def work(http: httpx.AsyncClient) -> None:
         document = (await http.get("/openapi.json")).json()
-        schemas = document["components"]["schemas"]
-        assert schemas["RecommendRequest"]["properties"]["history"]["maxItems"] == 77
-        assert schemas["RecommendRequest"]["properties"]["history"]["examples"]
+        history = document["components"]["schemas"]["RecommendRequest"]["properties"]["history"]
+        assert history["maxItems"] == 77
+        assert history["examples"]
         assert set(document["paths"]["/recommend"]["post"]["responses"]) >= {
             "200",
             "401",
@@ -412,10 +419,43 @@ def test_the_description_has_limits_examples_and_errors() -> None:
             "503",
         }
         page = await http.get("/docs")
-        assert "POST /recommend" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert set(EXAMPLES) == set(document["paths"])
+        for path in document["paths"]:
+            assert f"</b> {path}</h2>" in page.text
+        assert page.text.count("$URL") == len(EXAMPLES)
+        for used in re.findall(r'(?:href|src)="([^"#]+)"', page.text):
+            assert (await http.get(f"/{used.removeprefix('.')}")).status_code == 200, used
 
     use(work, max_history=77)
+
+
+def test_the_examples_of_the_description_are_what_the_service_takes_and_gives() -> None:
+    gives: dict[str, type[BaseModel]] = {
+        "/recommend": schemas.Answer,
+        "/recommend/batch": schemas.Answers,
+        "/explain": schemas.ExplainAnswer,
+        "/items": schemas.Found,
+        "/similar/{item}": schemas.Similar,
+        "/model/reload": schemas.Reloaded,
+    }
+    for path, schema in gives.items():
+        schema.model_validate(EXAMPLES[path].answer)
+
+    async def work(http: httpx.AsyncClient) -> None:
+        for path, call in EXAMPLES.items():
+            known = json.loads(
+                json.dumps(call).replace("SHREDDED CHEESE", "item 04").replace("BANANAS", "item 05")
+            )
+            place, sent, shown = known
+            if path == "/model/reload":
+                continue
+            answer = await (http.get(place) if sent is None else http.post(place, json=sent))
+            assert answer.status_code == 200, path
+            if not isinstance(shown, str):
+                assert shown.keys() <= answer.json().keys()
+
+    use(work)
 
 
 def test_a_request_that_has_a_model_in_hand_is_answered_by_it_after_a_reload() -> None:

@@ -25,9 +25,15 @@ export class History {
     this.render();
   }
 
+  get unknown() {
+    return this.#unknown;
+  }
+
   render() {
     const { entries } = this.#session;
+    const newest = this.#list.lastElementChild?.dataset.key;
     reconcile(this.#list, entries, (entry) => entry.key, (entry) => this.#row(entry), this.#dropping);
+    if (entries.length > 0 && entries.at(-1).key !== newest) this.#list.scrollTop = this.#list.scrollHeight;
     byId("history-empty").hidden = entries.length > 0;
     byId("history-note").textContent = entries.length > 1 ? "oldest first" : "";
     byId("undo-button").disabled = !this.#session.undoable;

@@ -1,6 +1,6 @@
 /** The page: what is chosen in one place, the service in another, and lists that show both. */
 
-import { announce, byId, counted, icon, make, nameOf } from "./dom.js";
+import { announce, byId, counted, icon, make, nameOf, whole } from "./dom.js";
 import { History } from "./history.js";
 import { Preview } from "./preview.js";
 import { Recommendations } from "./recommendations.js";
@@ -16,10 +16,11 @@ const RETRIES = [2, 4, 8, 15, 30]; // seconds before asking again, where the ser
 const session = new Session(location.hash);
 const service = new Service(askKey);
 const similar = (item) => showSimilar(service, item, (other) => session.add(other));
-const ask = (history, signal) =>
-  service.recommend({ history, k: session.k, include_seen: session.includeSeen }, signal);
+const ask = (history, signal, exclude = []) =>
+  service.recommend({ history, exclude, k: session.k, include_seen: session.includeSeen }, signal);
 const explain = (item, signal) => service.explain(session.history, item, signal);
-const list = new Recommendations({ add: addFrom, similar, explain });
+const known = () => session.entries.filter(({ item }) => !history.unknown.has(item)).length;
+const list = new Recommendations({ add: addFrom, similar, explain, known });
 const preview = new Preview(session, list, ask);
 const history = new History(session, preview, similar);
 const search = new Search(service.items, (item) => session.add(item));
@@ -60,13 +61,16 @@ async function refresh() {
 
 /** Say in words what the list is. */
 function tell(answer) {
-  const known = session.entries.length - answer.unknown.length;
-  const text = known > 0 ? `after ${counted(known, "item")}` : "what is popular, until there is a history";
+  const text = known() > 0 ? `after ${read(known())}` : "what is popular, until there is a history";
   byId("recommendations-note").textContent = answer.items.length ? text : "";
   const first = answer.items[0];
   if (first === undefined) notice("Nothing is left to recommend: the history holds the whole catalogue.");
   else announce(`${counted(answer.items.length, "recommendation")} ${text}. First: ${first.item}`);
 }
+
+/** What of the history the model reads, in words. */
+const read = (items) =>
+  items > card?.reads ? `the newest ${whole(card.reads)} of ${counted(items, "item")}` : counted(items, "item");
 
 function notice(text, ...more) {
   byId("notice").replaceChildren(make("p", {}, text), ...more);
@@ -111,6 +115,9 @@ async function introduce() {
     return; // the recommendations say so, and come here again when they get through
   }
   cardLine(card);
+  list.counts = card.epochs === 0;
+  byId("api-link").hidden = service.keyed;
+  if (list.answer.items.length) tell(list.answer);
   byId("popular").replaceChildren(...popular.map(chip));
   byId("example-button").disabled = popular.length === 0;
   lengths();

@@ -14,7 +14,7 @@ export class Preview {
   #entry = null;
   #pinned = null; // the button that holds it
 
-  /** `recommend(history, signal)` answers as POST /recommend does. */
+  /** `recommend(history, signal, exclude)` answers as POST /recommend does. */
   constructor(session, list, recommend) {
     this.#session = session;
     this.#list = list;
@@ -63,7 +63,8 @@ export class Preview {
     this.#asked = new AbortController();
     const history = this.#session.entries.filter((other) => other !== entry).map((other) => other.item);
     try {
-      const answer = await this.#recommend(history, this.#asked.signal);
+      // Who asks how it would be without an item does not want to be told to get it.
+      const answer = await this.#recommend(history, this.#asked.signal, [entry.item]);
       this.#entry = entry;
       this.#list.compare(answer);
       this.#tell(entry, summary(this.#list.answer.items, answer.items));

@@ -3,7 +3,8 @@
 import { button, byId, counted, decimal, icon, make, nameOf, reconcile, whole } from "./dom.js";
 
 const SHOWN = 6; // history items in an explanation
-const SHORTEST = 0.06; // of a bar, so that the last one is still seen
+const SHORTEST = 0.01; // of a bar, so that it is still seen
+const LEAST = 0.005; // of a difference: what rounds to zero is none
 
 export class Recommendations {
   #list = byId("recommendations");
@@ -11,14 +12,25 @@ export class Recommendations {
   #answer = { items: [], popular: true };
   #open = null; // the item whose explanation is open
   #asked = new AbortController();
+  #counts = false;
 
-  /** `actions`: `add(item)`, `similar(item)`, and `explain(item, signal)`, which answers as POST /explain does. */
+  /**
+   * `actions`: `add(item)`, `similar(item)`, `known()`, how many items of the history the model knows, and
+   * `explain(item, signal)`, which answers as POST /explain does.
+   */
   constructor(actions) {
     this.#actions = actions;
   }
 
   get answer() {
     return this.#answer;
+  }
+
+  /** Whether the scores are counts, and not logits. */
+  set counts(counts) {
+    if (counts === this.#counts) return;
+    this.#counts = counts;
+    if (!this.#list.classList.contains("comparing")) this.restore();
   }
 
   set busy(busy) {
@@ -47,14 +59,15 @@ export class Recommendations {
 
   #render(answer, models) {
     const scores = answer.items.map(({ score }) => score);
-    const low = answer.popular ? 0 : Math.min(...scores); // counts have a zero, scores have none
-    const range = Math.max(...scores) - low;
-    const digits = range < 0.5 ? 3 : 2;
+    const best = Math.max(...scores);
+    const counts = answer.popular || this.#counts;
+    const share = (score) => (counts ? (best > 0 ? score / best : 1) : Math.exp(score - best)); // beside the first
+    const digits = best - Math.min(...scores) < 0.5 ? 3 : 2;
     this.#list.classList.toggle("popular", answer.popular);
     this.#list.classList.toggle("comparing", models !== this.#answer.items);
     const shown = models.map((model) => ({
       ...model,
-      share: range > 0 ? SHORTEST + ((1 - SHORTEST) * (model.score - low)) / range : 1,
+      share: Math.max(share(model.score), SHORTEST),
       text: answer.popular ? whole(model.score) : decimal(model.score, digits),
     }));
     reconcile(this.#list, shown, ({ item }) => item, ({ item }) => this.#row(item));
@@ -117,7 +130,7 @@ export class Recommendations {
     try {
       const answer = await this.#actions.explain(item, this.#asked.signal);
       const similar = button("plain", "Similar items", () => this.#actions.similar(item));
-      panel.replaceChildren(...explanation(answer.items[0].because), similar);
+      panel.replaceChildren(...explanation(answer.items[0].because, this.#actions.known()), similar);
     } catch (error) {
       if (error.name === "AbortError") return;
       panel.replaceChildren(make("p", { class: "aside" }, error.message));
@@ -143,12 +156,33 @@ function change(from, to) {
   return from > to ? { moved: `↑ ${from - to}`, way: "up" } : { moved: `↓ ${to - from}`, way: "down" };
 }
 
-/** Bars left and right of a middle line: the history items that moved a score most. */
-function explanation(because) {
+/** The history items that moved a score most: those that speak for the item, and those that speak against it. */
+function explanation(because, known) {
+  if (because.length === 0) {
+    return [note("The model knows a single item of the history: there is nothing to compare the list with.")];
+  }
   const all = because.toSorted((a, b) => Math.abs(b.difference) - Math.abs(a.difference));
-  const shown = all.slice(0, SHOWN);
-  const longest = Math.max(...shown.map(({ difference }) => Math.abs(difference)), Number.MIN_VALUE);
-  const rows = shown.map(({ position, item, difference }) => {
+  const shown = all.slice(0, SHOWN).filter(({ difference }) => Math.abs(difference) >= LEAST);
+  const longest = Math.max(...shown.map(({ difference }) => Math.abs(difference)));
+  const rest = all.length - shown.length;
+  const words = [
+    shown.length ? "How much the score falls (+) or rises (\u2212) without that one item, all others kept." : "",
+    shown.length && rest ? `${counted(rest, "more item")} moved it less.` : "",
+    shown.length ? "" : "No single item of the history moves this score.",
+    known > all.length ? `The model reads the newest ${counted(all.length, "item")}; older ones have no say.` : "",
+  ];
+  return [
+    ...side("For", shown.filter(({ difference }) => difference > 0), longest),
+    ...side("Against", shown.filter(({ difference }) => difference < 0), longest),
+    note(words.filter(Boolean).join(" ")),
+  ];
+}
+
+const note = (text) => make("p", { class: "aside" }, text);
+
+function side(title, reasons, longest) {
+  if (reasons.length === 0) return [];
+  const rows = reasons.map(({ position, item, difference }) => {
     const bar = make("span", { class: "diverging", "aria-hidden": "true" });
     bar.style.setProperty("--share", Math.abs(difference) / longest);
     bar.dataset.way = difference < 0 ? "down" : "up";
@@ -156,11 +190,5 @@ function explanation(because) {
     const number = make("span", { class: "number" }, decimal(difference, 2, true));
     return make("li", {}, place, nameOf(item), bar, number);
   });
-  const rest = all.length - shown.length;
-  const less = rest > 0 ? ` ${counted(rest, "other")} moved it less.` : "";
-  return [
-    make("h3", {}, "Because of"),
-    make("ol", { class: "differences" }, ...rows),
-    make("p", { class: "aside" }, `What the score would lose (+) or gain (\u2212) without that one item.${less}`),
-  ];
+  return [make("h3", {}, title), make("ol", { class: "differences" }, ...rows)];
 }

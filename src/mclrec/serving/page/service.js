@@ -19,7 +19,12 @@ export class Service {
     this.#askKey = askKey;
   }
 
-  /** `question`: history, k, include_seen. */
+  /** Whether answers needed a key. */
+  get keyed() {
+    return sessionStorage.getItem(KEY) !== null;
+  }
+
+  /** `question`: history, exclude, k, include_seen. */
   recommend = (question, signal) => this.#ask("recommend", { signal, body: question });
 
   explain = (history, item, signal) => this.#ask("explain", { signal, body: { history, items: [item] } });

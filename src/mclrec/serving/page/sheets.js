@@ -44,9 +44,52 @@ function similarRow({ item, score }, choose) {
   return make("li", { class: "row" }, make("div", { class: "line" }, body));
 }
 
-/** All that the card says, in its order, whatever it is. */
+/** What the model is worth and when it was trained, in words; then, folded, all that the card says. */
 export function showCard(card) {
-  sheet("About the model", make("div", { class: "card" }, facts(card)));
+  const { config = {}, protocol = {}, metrics = {}, trained: _, targets: __, epochs: ___, ...more } = card;
+  const rest = { ...more, users: card.users || null, protocol };
+  const body = make("div", { class: "card" }, make("p", {}, origin(card)), ...worth(card));
+  body.append(folded("All metrics", table(metrics)), folded("Settings", facts(config)), folded("Data and versions", facts(rest)));
+  sheet("About the model", body);
+}
+
+/** "mclrec, trained on complete-journey (1,509 items) on 26 November 2026." */
+function origin(card) {
+  const data = dataName(card);
+  const when = card.trained ? ` on ${new Date(card.trained).toLocaleDateString("en-GB", { dateStyle: "long", timeZone: "UTC" })}` : "";
+  return `${card.name}, trained${data ? ` on ${data}` : ""} (${counted(card.items, "item")})${when}.`;
+}
+
+const WITHOUT_SEEN = { F: "Without items of the history, as lists are given here", U: "With items of the history among them" };
+
+/** One sentence a protocol: the share of held-out items that were found, beside what chance would find. */
+function worth(card) {
+  const labels = ["F", "U"].filter((label) => card.metrics?.[label]);
+  if (labels.length === 0) return [make("p", {}, "It was not measured on a test, so nobody knows what it is worth.")];
+  return labels.map((label) => {
+    const cuts = Object.keys(card.metrics[label]).filter((name) => name.startsWith("HR@")).map((name) => Number(name.slice(3)));
+    const shown = cuts.includes(10) ? [10, 20].filter((k) => cuts.includes(k)) : cuts.slice(-1);
+    const found = shown.map((k) => `${percent(card.metrics[label][`HR@${k}`])} among the first ${k}`).join(", ");
+    const chance = shown.map((k) => percent(Math.min(k / card.items, 1))).join(" and ");
+    const asked = card.targets?.[label] ? `the next items of ${whole(card.targets[label])} test users` : "the test items";
+    return make("p", {}, `${WITHOUT_SEEN[label]} (${label}): of ${asked}, it had ${found}. Chance would have ${chance}.`);
+  });
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function folded(title, content) {
+  return make("details", {}, make("summary", {}, title), content);
+}
+
+/** Metrics by protocol. */
+function table(metrics) {
+  const labels = Object.keys(metrics);
+  const names = [...new Set(labels.flatMap((label) => Object.keys(metrics[label])))];
+  const cell = (value) => make("td", {}, value === undefined ? "" : value.toFixed(4));
+  const rows = names.map((name) => make("tr", {}, make("th", { scope: "row" }, name), ...labels.map((label) => cell(metrics[label][name]))));
+  const head = make("tr", {}, make("th", { scope: "col" }, "metric"), ...labels.map((label) => make("th", { scope: "col" }, label)));
+  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
 function facts(object) {
@@ -96,10 +139,11 @@ function keyFrom(refused) {
   });
 }
 
-/** "1,509 items" and the like, for the line under the page's name. */
+const dataName = (card) => (typeof card.data === "string" ? card.data : (card.data?.name ?? null));
+
+/** "sasrec on beauty", for the line beside the page's name. */
 export function cardLine(card) {
-  const data = card.data?.name ?? card.data;
-  const parts = [card.name, typeof data === "string" ? `on ${data}` : null];
-  byId("model-line").textContent = parts.filter(Boolean).join(" ");
+  const data = dataName(card);
+  byId("model-line").textContent = [card.name, data && `on ${data}`].filter(Boolean).join(" ");
   byId("model-line").title = `${card.version}, ${counted(card.items, "item")}`;
 }

@@ -26,6 +26,7 @@ from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
 from mclrec.serving.rest.batcher import Expired, QueueFull
 from mclrec.serving.rest.bodies import LEFT, BodyReader, check_type, complaints_of
+from mclrec.serving.rest.documentation import documentation
 from mclrec.serving.rest.keys import KeyRing
 from mclrec.serving.rest.middleware import Middleware, notes_of
 from mclrec.serving.rest.model_store import Busy, Loaded, ModelStore
@@ -38,7 +39,6 @@ from mclrec.serving.rest.schemas import (
     RecommendRequest,
     body,
     describe,
-    documentation,
 )
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites

@@ -1,13 +1,11 @@
-"""Schemas of requests and answers, and the description made of them: OpenAPI, and a page that shows it.
+"""Schemas of requests and answers, and the description made of them: OpenAPI.
 
 `translation` checks the sizes that the settings limit.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from html import escape
 from typing import Annotated, Any
 
 from fastapi import FastAPI
@@ -33,7 +31,6 @@ __all__ = [
     "State",
     "body",
     "describe",
-    "documentation",
     "problems",
 ]
 
@@ -134,15 +131,17 @@ class Reason(_Answer):
     position: int = Field(description="In the history as given; 0 is the oldest.")
     item: str | int
     difference: float = Field(
-        description="Score with the whole history less the score without this item; the score itself where no "
-        "other item is known."
+        description="Score with the whole history less the score without this item, all others kept."
     )
 
 
 class Explained(Scored):
     """An item, its score, and where it comes from."""
 
-    because: list[Reason] = Field(description="One a known item of the history, in its order.")
+    because: list[Reason] = Field(
+        description="One an item that the model reads (the newest known ones), in their order; none where only one "
+        "item of the history is known."
+    )
 
 
 class ExplainAnswer(_Answer):
@@ -274,48 +273,3 @@ def _add_limits(definitions: Mapping[str, Any], settings: Settings) -> None:
     one["history"]["maxItems"] = explain["history"]["maxItems"] = settings.max_history
     many["requests"]["maxItems"] = settings.max_batch
     explain["items"]["maxItems"] = settings.max_explained
-
-
-def documentation(document: Mapping[str, Any]) -> str:
-    """The description as a page that needs nothing from elsewhere, not even a script."""
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><title>mclrec: interface</title>",
-        f"<h1>mclrec {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>",
-        "<p>For machines: <a href=openapi.json>openapi.json</a></p>",
-    ]
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            parts += _operation(path, method, operation)
-    parts.append("<h2>What goes in and comes out</h2>")
-    for name, definition in document["components"]["schemas"].items():
-        text = json.dumps(definition, indent=2, ensure_ascii=False)
-        parts.append(
-            f"<details id={escape(name)}><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>"
-        )
-    return "\n".join(parts)
-
-
-def _operation(path: str, method: str, operation: Mapping[str, Any]) -> list[str]:
-    parts = [
-        f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation.get('description', ''))}</p>"
-    ]
-    for parameter in operation.get("parameters", ()):
-        parts.append(
-            f"<p><code>{escape(parameter['name'])}</code> {escape(parameter.get('description', ''))}</p>"
-        )
-    if "requestBody" in operation:
-        parts.append(f"<p>takes {_link(operation['requestBody'])}</p>")
-    rows = [
-        f"<li>{escape(status)}: {_link(response) or escape(response['description'])}</li>"
-        for status, response in operation["responses"].items()
-    ]
-    return [*parts, "<ul>", *rows, "</ul>"]
-
-
-def _link(holder: Mapping[str, Any]) -> str:
-    """Link to the definition of a body, if it has a name."""
-    schema = holder.get("content", {}).get("application/json", {}).get("schema", {})
-    name = schema.get("$ref", "").rpartition("/")[2]
-    described = holder.get("description", "")
-    text = f" {escape(described)}" if described and described != "Successful Response" else ""
-    return f"<a href=#{escape(name)}>{escape(name)}</a>{text}" if name else ""
