@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mclrec.data.columns import Columns, has_known_name
 from mclrec.data.places import suffix_of
+from mclrec.data.quoting import MalformedError, split_quoted
 from mclrec.data.text_files import LONGEST_LINE, TextFile
 from mclrec.data.text_tables import csv_options, fill, read_by_duckdb, sql_name, sql_text
 from mclrec.errors import DataError
@@ -23,10 +24,6 @@ _POSITIONS = {
 }  # headerless user, item[, time]; with more, time is 4th
 _MOST_ATTEMPTS = 1000  # at the end of a quoted field
 _UNCLOSED = "opens a quote that is not closed"
-
-
-class _MalformedError(Exception):
-    pass
 
 
 def _separator(line: str) -> str:
@@ -122,64 +119,26 @@ class DelimitedLog:
                 continue
             try:
                 yield number, self._quoted_record(text, lines)
-            except _MalformedError as problem:
+            except MalformedError as problem:
                 raise self._malformed(number, str(problem)) from None
 
     def _quoted_record(self, text: str, lines: Iterator[tuple[int, str]]) -> list[str]:
         """The fields of a record that begins with a line, and goes on in the next ones while a quote is open."""
         parts, size, end = [text], len(text), "\r" if self._file.ending == "\r" else "\n"
         for _ in range(_MOST_ATTEMPTS):
-            fields = _split_quoted(end.join(parts).removesuffix("\r"), self._delimiter)
+            fields = split_quoted(end.join(parts).removesuffix("\r"), self._delimiter)
             if fields is not None:
                 return fields
             for _, line in lines:
                 parts.append(line)
                 size += len(line)
                 if size > LONGEST_LINE:
-                    raise _MalformedError(_UNCLOSED)
+                    raise MalformedError(_UNCLOSED)
                 if line.count('"') % 2:
                     break
             else:
                 break
-        raise _MalformedError(_UNCLOSED)
-
-
-def _split_quoted(text: str, delimiter: str) -> list[str] | None:
-    """The fields of a line in which some are quoted; None if the last one goes on in the next line."""
-    fields: list[str] = []
-    place = 0
-    while True:
-        start = _after_blanks(text, place)
-        if text.startswith('"', start):
-            end = _closing(text, start + 1)
-            if end < 0:
-                return None
-            fields.append(text[start + 1 : end].replace('""', '"'))
-            end = _after_blanks(text, end + 1)
-            if end < len(text) and not text.startswith(delimiter, end):
-                raise _MalformedError("has text behind a closing quote")
-        else:
-            end = text.find(delimiter, place)
-            end = len(text) if end < 0 else end
-            fields.append(text[place:end])
-        if end == len(text):
-            return fields
-        place = end + len(delimiter)
-
-
-def _after_blanks(text: str, place: int) -> int:
-    while text.startswith(" ", place):
-        place += 1
-    return place
-
-
-def _closing(text: str, place: int) -> int:
-    """Where the quote is that closes a field, -1 if there is none; two stand for one within the field."""
-    while (place := text.find('"', place)) >= 0:
-        if not text.startswith('"', place + 1):
-            return place
-        place += 2
-    return -1
+        raise MalformedError(_UNCLOSED)
 
 
 def _is_header(fields: list[str]) -> bool:

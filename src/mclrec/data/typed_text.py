@@ -23,6 +23,9 @@ _MOMENT = "isfinite(try_cast({0} AS TIMESTAMPTZ))"
 _NANOSECONDS = r"regexp_matches({0}, '[.]\d{{6}}0{{0,2}}[1-9]')"
 _LOST = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
 _TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
+_NOTHING = (
+    r"({0} IS NULL OR {0}::VARCHAR IN ('NULL', 'null', 'NA', '\N'))"  # words that databases and R write
+)
 _FINITE = "isfinite(CAST({0} AS DOUBLE))"
 
 
@@ -62,7 +65,7 @@ def typed(
         DataError: values are missing, or no times, or too large.
     """
     table = _Table(connection, place, row_place)
-    table.refuse_missing(roles)
+    table.refuse_missing(roles, _NOTHING if text_ids else "{0} IS NULL")
     columns = {role: table.id_type(role) if text_ids else sql_name(role) for role in ("user", "item")}
     ticks = 1
     if "time" in roles:
@@ -96,7 +99,7 @@ class _Table:
             str(name): str(kind) for name, kind, *_ in connection.execute("DESCRIBE log").fetchall()
         }
 
-    def refuse_missing(self, roles: Sequence[str], test: str = "{0} IS NULL") -> None:
+    def refuse_missing(self, roles: Sequence[str], test: str) -> None:
         """Refuse a table without rows, or with rows in which a test says that a value is missing."""
         bad = {role: test.format(sql_name(role)) for role in roles}
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition in bad.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -126,8 +125,17 @@ def read_ids(path: Path) -> list[str]:
 
 
 def _ids(text: str) -> list[str]:
-    """Comma-separated ids; quotes keep commas inside an id."""
-    import csv
+    """Comma-separated ids; quotes keep commas and blanks in an id.
 
-    row: Iterable[str] = next(csv.reader([text], skipinitialspace=True), [])
-    return [value.strip() for value in row if value.strip()]
+    Raises:
+        ConfigError: a quote is not closed, or something stands behind it.
+    """
+    from mclrec.data.quoting import MalformedError, split_quoted
+
+    try:
+        found = split_quoted(text, ",", strip=True)
+    except MalformedError as problem:
+        raise ConfigError(f"--history {problem}; quote a whole id, and write a quote in it twice") from None
+    if found is None:
+        raise ConfigError("--history opens a quote that is not closed; write a quote in an id twice")
+    return [value for value in found if value]
