@@ -313,6 +313,6 @@ def _place(data: Any, folder: Path) -> str:
         return str(data)
     found = load(data)
     directory = folder / f"{found.name}-{found.fingerprint[:12]}"
-    if not is_saved(directory):
+    if not is_saved(directory) or not found.same_rows(SequenceData.load(directory)):
         found.save(directory)
     return str(directory)

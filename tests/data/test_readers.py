@@ -192,6 +192,8 @@ def test_other_bad_files(tmp_path: Path) -> None:
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.csv\.gz: cannot be read"):
         prepare(tmp_path / "cut.csv.gz")
+    with pytest.raises(DataError, match=r"s3://log\.csv: an address is read by the engine spark alone"):
+        prepare("s3://log.csv")
     with pytest.raises(DataError, match=r"none\.csv: no such file$"):
         prepare(tmp_path / "none.csv")
 

@@ -210,6 +210,8 @@ def test_times_have_a_checksum_of_their_own() -> None:
     assert data.times_checksum == replace(data, times=np.array([1, 2, 2, 5])).times_checksum
     assert data.times_checksum != replace(data, times=np.array([1, 2, 3, 5])).times_checksum
     assert data.provenance.times == data.times_checksum
+    assert data.same_rows(replace(data, item_ids=Vocabulary(["a", "b", "c"])))
+    assert not data.same_rows(replace(data, times=None))
     assert replace(data, times=None).times_checksum is None
 
 

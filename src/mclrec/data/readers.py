@@ -40,7 +40,7 @@ from mclrec.data.spark_logs import is_spark, of_spark, spark_reads
 from mclrec.data.text_tables import sql_text, store
 from mclrec.data.texts import load_text
 from mclrec.data.typed_text import typed
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, DataError
 
 __all__ = ["Log", "read_log"]
 
@@ -102,6 +102,8 @@ def read_log(
             if engine == "spark" and "://" in str(source):
                 frame, ticks = of_spark(scan_spark([str(source)], str(source)), columns, str(source))
                 return Log(frame, str(source), name, ticks, stack.pop_all())
+            if "://" in str(source):
+                raise DataError(f"{source}: an address is read by the engine spark alone; copy it to a file")
             frame, ticks = _read_path(Path(source), columns, header, engine or "duckdb", stack)
             return Log(frame, str(source), name.partition(".")[0] or name, ticks, stack.pop_all())
         if engine is not None:

@@ -157,7 +157,7 @@ class Vocabulary:
         Raises:
             DataError: the file is missing, damaged or not a vocabulary.
         """
-        if not path.exists():
+        if not path.is_file():
             raise DataError(f"{path}: no such file")
         what = "damaged, or not a vocabulary"
         try:
@@ -295,6 +295,10 @@ class SequenceData:
             return None
         return hashlib.sha256(np.ascontiguousarray(self.times, dtype="<i8").data).hexdigest()
 
+    def same_rows(self, other: SequenceData) -> bool:
+        """Whether sequences and times are those of other data, whatever their ids are."""
+        return (self.fingerprint, self.times_checksum) == (other.fingerprint, other.times_checksum)
+
     @cached_property
     def provenance(self) -> Origin:
         """The origin, if these sequences are all that came from there; else memory, as for a part of a data set."""
@@ -419,7 +423,7 @@ def _read_meta(path: Path) -> _Meta:
 
 def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:
     """A one-dimensional array on disk, mapped into memory for reading."""
-    if not path.exists():
+    if not path.is_file():
         raise DataError(f"{path}: no such file")
     with foreign_errors(str(path), "damaged"):
         # As a plain array: a memmap would pass its class on to everything computed from it.

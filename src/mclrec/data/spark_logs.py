@@ -78,14 +78,14 @@ def _kind(role: str, kind: nw.dtypes.DType, place: str) -> nw.dtypes.DType:
     ids = role in ("user", "item")
     if kind.is_integer() or kind.is_float() or (ids and kind == nw.String):
         return kind
-    if not ids and kind in {nw.Date, nw.Datetime}:
+    if not ids and kind in (nw.Date, nw.Datetime):
         return kind
     cure = "integers or strings" if ids else "a number, date or timestamp"
     raise DataError(f"{place}: the {role} column holds {kind}; cast it to {cure}")
 
 
 def _ticks(kinds: dict[str, nw.dtypes.DType]) -> int:
-    return _MICROSECONDS if kinds.get("time") in {nw.Date, nw.Datetime} else 1
+    return _MICROSECONDS if kinds.get("time") in (nw.Date, nw.Datetime) else 1
 
 
 def _refuse_values(frame: nw.LazyFrame[Any], kinds: dict[str, nw.dtypes.DType], place: str) -> None:

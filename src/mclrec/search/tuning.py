@@ -239,7 +239,7 @@ def _prepared(data: SequenceData, folder: Path) -> Path:
     """Directory of the data as workers map them into memory; written by the first call."""
     if not is_saved(folder):
         data.save(folder)
-    elif SequenceData.load(folder).fingerprint != data.fingerprint:
+    elif not data.same_rows(SequenceData.load(folder)):
         raise ConfigError(f"{folder}: holds other data; give another --storage")
     return folder
 
