@@ -580,6 +580,18 @@ def test_unknown_items_are_marked(visit: Visit, service: Running, model: mclrec.
     assert page.get_by_role("button", name="The list without a stranger").is_disabled()
 
 
+def test_a_list_of_popular_items_says_so(visit: Visit, service: Running, model: mclrec.Model) -> None:
+    page = visit.open(address(service, "a stranger"))
+    expect_names(page, "recommendations", popular(model))
+    page.locator("#recommendations-note").get_by_text("for the model knows none of the history").wait_for()
+    page.goto(address(service, "Tea"))
+    page.reload()
+    expect_names(page, "recommendations", best(model, "Tea"))
+    page.get_by_role("button", name="The list without Tea").click()
+    page.locator("#preview").get_by_text("so this is what is popular").wait_for()
+    assert "Tea" not in names(page, "recommendations")
+
+
 def test_integer_ids_and_a_model_without_vectors(visit: Visit, tmp_path: Path) -> None:
     data = replace(tiny_data(), item_ids=Vocabulary(list(range(100, 115))))
     mclrec.train(data, "markov", out=tmp_path / "markov", progress=False)

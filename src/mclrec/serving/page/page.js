@@ -61,7 +61,10 @@ async function refresh() {
 
 /** Say in words what the list is. */
 function tell(answer) {
-  const text = known() > 0 ? `after ${read(known())}` : "what is popular, until there is a history";
+  const nothing = session.entries.length
+    ? "what is popular, for the model knows none of the history"
+    : "what is popular, until there is a history";
+  const text = known() > 0 ? `after ${read(known())}` : nothing;
   byId("recommendations-note").textContent = answer.items.length ? text : "";
   const first = answer.items[0];
   if (first === undefined) notice("Nothing is left to recommend: the history holds the whole catalogue.");

@@ -67,7 +67,8 @@ export class Preview {
       const answer = await this.#recommend(history, this.#asked.signal, [entry.item]);
       this.#entry = entry;
       this.#list.compare(answer);
-      this.#tell(entry, summary(this.#list.answer.items, answer.items));
+      const left = answer.popular ? "nothing that the model knows is left, so this is what is popular; " : "";
+      this.#tell(entry, left + summary(this.#list.answer.items, answer.items));
     } catch (error) {
       if (error.name === "AbortError") return;
       this.#entry = entry;
