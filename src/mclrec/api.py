@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
+from mclrec.arguments import LARGEST_SEED, check_choice, check_flag, id_list, path_of, text_of, whole_number
+from mclrec.crashes import refusals_as_ours
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import datasets, register_dataset
 from mclrec.data.loading import load, prepare
 from mclrec.data.sequences import SequenceData, is_saved
-from mclrec.errors import ConfigError, unknown_name
+from mclrec.errors import ConfigError, quoted
 from mclrec.inference.model import Model
 from mclrec.inference.queries import Query
 from mclrec.models.registry import Entry
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 
+@refusals_as_ours()
 def train(
     data: Any,
     model: str = "mclrec",
@@ -92,24 +95,27 @@ def train(
     Raises:
         MclrecError: of the kind that says what is wrong.
     """
+    check_flag("resume", resume)
+    check_flag("shard_items", shard_items)
     request = TrainRequest(
         data,
-        model,
-        recipe,
+        text_of("model", model),
+        _recipe(recipe),
         settings,
-        seed,
-        None if out is None else Path(out),
-        device,
+        whole_number("seed", seed, 0, LARGEST_SEED),
+        None if out is None else path_of("out", out),
+        text_of("device", device),
         resume,
         warm_start,
-        split,
-        track=track,
+        text_of("split", split),
+        track=None if track is None else text_of("track", track),
         shard_items=shard_items,
     )
     with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
         return run_request(request, reporter)
 
 
+@refusals_as_ours()
 def tune(
     data: Any,
     model: str = "mclrec",
@@ -156,11 +162,25 @@ def tune(
     from mclrec.search.tuning import tune as run_search
 
     request = TuneRequest(
-        data, model, recipe, settings, seed, None if storage is None else Path(storage), device, split, track
+        data,
+        text_of("model", model),
+        _recipe(recipe),
+        settings,
+        whole_number("seed", seed, 0, LARGEST_SEED),
+        None if storage is None else path_of("storage", storage),
+        text_of("device", device),
+        text_of("split", split),
+        None if track is None else text_of("track", track),
     )
-    return run_search(request, trials=trials, workers=workers, minutes=minutes)
+    return run_search(
+        request,
+        trials=whole_number("trials", trials, 1),
+        workers=whole_number("workers", workers, 1),
+        minutes=_minutes(minutes),
+    )
 
 
+@refusals_as_ours()
 def reproduce(
     what: str,
     *,
@@ -205,12 +225,19 @@ def reproduce(
     from mclrec.experiments.reproduction import reproduce as run_targets
     from mclrec.experiments.target import PAPER_DATASETS, Scope
 
+    folder = path_of("out", out)
+    seeds = whole_number("seeds", seeds, 1)
+    points = None if points is None else whole_number("points", points, 2)
+    workers = None if workers is None else whole_number("workers", workers, 1)
     wanted = [datasets] if isinstance(datasets, str) else datasets or PAPER_DATASETS
-    places = [_place(data, Path(out) / "data") for data in wanted]
-    scope = Scope(tuple(places), tuple(models), seeds, settings, recipe, points)
-    return run_targets(what, scope, Path(out), workers=workers, minutes=minutes, show=show, track=track)
+    places = [_place(data, folder / "data") for data in id_list("datasets", wanted)]
+    scope = Scope(tuple(places), id_list("models", models), seeds, settings, recipe, points)
+    return run_targets(
+        what, scope, folder, workers=workers, minutes=_minutes(minutes), show=show, track=track
+    )
 
 
+@refusals_as_ours()
 def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Path:
     """Write one HTML file, which needs no network, about runs or about what `reproduce` wrote.
 
@@ -225,9 +252,12 @@ def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Pa
 
     if not places:
         raise ConfigError("write_report needs a run, the directory of a run, or of what `reproduce` wrote")
-    return write([open_run(place).directory for place in places], None if out is None else Path(out))
+    return write(
+        [open_run(place).directory for place in places], None if out is None else path_of("out", out)
+    )
 
 
+@refusals_as_ours()
 def export(
     run: Run | str | Path,
     out: str | Path | None = None,
@@ -255,17 +285,17 @@ def export(
     """
     from mclrec.inference.exporter import export_onnx, export_vectors
 
-    directory, place = open_run(run).directory, None if out is None else Path(out)
+    check_choice("format", format, ("onnx", "vectors"))
+    directory, place = open_run(run).directory, None if out is None else path_of("out", out)
     if format == "onnx" and users is None:
         return export_onnx(directory, place, index).directory
     if format == "vectors" and index is None:
-        log = None if users is None else Path(users)
+        log = None if users is None else path_of("users", users)
         return export_vectors(directory, place, users=log, columns=columns or Columns())
-    if format not in ("onnx", "vectors"):
-        raise ConfigError(unknown_name("format", format, ("onnx", "vectors")))
     raise ConfigError("users goes with the format vectors, index with the format onnx")
 
 
+@refusals_as_ours()
 def serve(
     run: Run | str | Path,
     *,
@@ -299,12 +329,29 @@ def serve(
     serve_model(
         open_run(run).directory,
         host=host,
-        port=port,
-        api_key_file=None if api_key_file is None else Path(api_key_file),
+        port=whole_number("port", port, 0, 65535),
+        api_key_file=None if api_key_file is None else path_of("api_key_file", api_key_file),
         engine=engine,
         index=index,
         settings=Settings.of(**limits),
     )
+
+
+def _recipe(value: Any) -> str | Path | None:
+    return None if value is None else value if isinstance(value, str) else path_of("recipe", value)
+
+
+def _minutes(value: Any) -> float | None:
+    """A limit on time.
+
+    Raises:
+        ConfigError: it is no number of minutes.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigError(f"minutes = {quoted(value)}: should be a number of minutes")
+    return float(value)
 
 
 def _place(data: Any, folder: Path) -> str:

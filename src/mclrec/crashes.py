@@ -19,7 +19,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mclrec.errors import DataError, MclrecError, OutputError, ResourceError, quoted
@@ -173,6 +172,8 @@ def _secrets(words: Sequence[str]) -> list[str]:
 
 
 def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow, and most commands do not crash
+
     try:
         return version(name)
     except PackageNotFoundError:

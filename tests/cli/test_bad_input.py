@@ -158,9 +158,9 @@ CASES = {
     "truncated items": Case(ASK, ("items.parquet: damaged",), cut("sasrec/items.parquet")),
     "data are gone": Case("evaluate sasrec", ("log.csv: no such file", "--data"), gone("log.csv")),
     "data have changed": Case("evaluate sasrec", ("not the data", "fingerprint"), text("log.csv", ROWS)),
-    "k above the catalogue": Case("recommend sasrec --history i1 --k 16", ("k = 16", "15 items")),
+    "k above the catalogue": Case("recommend sasrec --history i1 --k 16", ("k = 16", "to 15")),
     "k above the catalogue for a log": Case(
-        "recommend sasrec --users log.csv --out recs.parquet --k 16", ("k = 16", "15 items")
+        "recommend sasrec --users log.csv --out recs.parquet --k 16", ("k = 16", "to 15")
     ),
     "k above the catalogue in evaluate": Case("evaluate sasrec --k 16", ("k = 16", "15 items")),
     "k below 1": Case("recommend sasrec --history i1 --k 0", ("k = 0",)),

@@ -50,7 +50,7 @@ def test_allowed_values(cli: Cli) -> None:
     assert settings["updates"]["allowed"] == "three | two | joint"
     assert settings["crop_ratio"]["allowed"] == "number > 0, <= 1"
     assert settings["gamma"]["allowed"] == "number >= 0 | none"
-    assert settings["layers"]["allowed"] == "integer >= 1"
+    assert settings["layers"]["allowed"] == "integer >= 1, <= 100"
     assert settings["shared_augmenter"]["allowed"] == "true | false"
     text = cli("models", "mclrec").out
     assert "lambda " in text

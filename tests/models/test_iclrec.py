@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from tests.helpers import tiny_data
 
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, TrainingError
 from mclrec.losses.contrastive import info_nce
 from mclrec.models import iclrec
 from mclrec.models.iclrec import ICLRec, ICLRecConfig
@@ -72,3 +72,11 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr(iclrec, "kmeans", missing)
     with pytest.raises(ConfigError, match=r"pip install \"mclrec\[cluster\]\""):
         model().on_epoch_start(CONTEXT)
+
+
+def test_states_that_are_not_finite_have_no_clusters() -> None:
+    found = model()
+    with torch.no_grad():
+        found.encoder.items.weight.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="states are not finite"):
+        found.on_epoch_start(CONTEXT)

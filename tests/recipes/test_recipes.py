@@ -201,11 +201,28 @@ def test_a_bad_value_names_key_value_and_what_is_allowed(plain: str, tmp_path: P
         resolve(plain, "x", file, {"hidden_size": -1})
 
 
+def test_earlier_names_of_settings_are_known() -> None:
+    for old, new in {"width": "hidden_size", "longest": "max_length", "inner": "inner_size"}.items():
+        fails(f"unknown setting of mclrec '{old}': it is called {new} now", "mclrec", None, None, {old: 8})
+
+
+def test_a_model_that_only_counts_takes_no_settings_of_training(tmp_path: Path) -> None:
+    message = "epochs has no effect: popularity only counts and is not trained; leave it out"
+    fails(message, "popularity", None, None, {"epochs": 3})
+    file = write(tmp_path, "[training]\nepochs = 3\n")
+    fails(f"{file}.training: {message}", "popularity", None, file)
+    shared = {"epochs": 3, "max_length": 9}
+    assert combine_settings("recency", None, None, {}, shared) == {"max_length": 9}
+    assert combine_settings("sasrec", None, None, {}, shared) == shared
+
+
 def test_files_that_are_no_recipes(plain: str, tmp_path: Path) -> None:
     fails("gone.toml: no such recipe file", plain, "x", tmp_path / "gone.toml")
     fails("mine.toml:2: not valid TOML", plain, "x", write(tmp_path, "[model]\nwidth 3\n"))
     fails("mine.toml: last line: not valid TOML", plain, "x", write(tmp_path, "[model]\nwidth ="))
     fails("mine.toml: model should be a table", plain, "x", write(tmp_path, "model = 3\n"))
+    fails("mine.toml: not valid TOML", plain, "x", write(tmp_path, f"x = {'[' * 5000}"))
+    fails("mine.toml: not valid TOML", plain, "x", write(tmp_path, f"[model]\nhidden_size = {'9' * 5000}\n"))
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe")
     fails("mine.toml: cannot be read", plain, "x", tmp_path / "mine.toml")
 

@@ -167,9 +167,11 @@ def real_trainer(
     **settings: Any,
 ) -> Trainer:
     """A small registered model by its recipe; ``initial`` seeds its first weights."""
-    known = registry.model_class(name).config_type.model_fields.keys() | TrainingConfig.model_fields.keys()
-    small = {key: value for key, value in SMALL.items() if key in known}
-    recipe = resolve(name, data.name, None, small | {"epochs": 3} | settings)
+    known = set(registry.model_class(name).config_type.model_fields)
+    if registry.entry(name).regimes:
+        known |= TrainingConfig.model_fields.keys()
+    small = {key: value for key, value in {**SMALL, "epochs": 3}.items() if key in known}
+    recipe = resolve(name, data.name, None, small | settings)
     split = leave_one_out(data)
     return Trainer(
         build(recipe, split.training, initial),

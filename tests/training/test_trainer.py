@@ -264,6 +264,23 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
     assert model.walker.item() == before[-1]  # the bad gradient went nowhere
 
 
+def test_weights_that_the_last_step_of_an_epoch_made_infinite(tmp_path: Path) -> None:
+    data = marching()
+    model = Stub(data, [1, 1, 1])
+
+    class Reporter(Recorder):
+        def stepped(self, losses: dict[str, float]) -> None:
+            super().stepped(losses)
+            if self.steps == self.started[0][2]:
+                with torch.no_grad():
+                    model.walker.fill_(torch.inf)
+
+    with pytest.raises(
+        TrainingError, match="the weights are not finite after epoch 1: lower the learning rate"
+    ):
+        stub_trainer(model, data, tmp_path, Reporter(model), epochs=3).fit()
+
+
 # ----------------------------------------------------------------------------------- leaks
 
 

@@ -86,7 +86,7 @@ SeenOption = Annotated[
     Literal["keep", "drop"],
     typer.Option(help="Keep items of the user's history as candidates (protocol U), or drop them (F)."),
 ]
-SeedOption = Annotated[int, typer.Option(metavar="N", min=0, help="Random seed.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Random seed.")]
 DeviceOption = Annotated[
     str, typer.Option(metavar="NAME", help="auto, cpu or cuda; auto uses a GPU if there is one.")
 ]

@@ -186,7 +186,7 @@ def make_split(data: SequenceData, name: str) -> Split:
         ConfigError: no such rule.
         DataError: the histories are too short, or have no times.
     """
-    if name not in SPLITS:
+    if not isinstance(name, str) or name not in SPLITS:  # type: ignore[redundant-expr] # Python checks nothing
         raise ConfigError(unknown_name("split", name, SPLITS))
     return SPLITS[name](data)
 

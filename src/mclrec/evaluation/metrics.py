@@ -36,6 +36,9 @@ FloatArray = npt.NDArray[np.float64]
 CUTS = (5, 10, 20)
 """The cuts that the paper reports."""
 
+_DIGITS = 10
+"""A cut has fewer digits than this."""
+
 _GAINS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "hr": np.ones_like,
     "ndcg": lambda ranks: 1.0 / np.log2(ranks + 1.0),
@@ -66,11 +69,15 @@ def parse_metric(text: str) -> Metric:
     Raises:
         ConfigError: the name is unknown, or the cut is not a whole number of at least 1.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"metric = {quoted(text)}: should be a text such as ndcg@10")
     name, at, cut = text.strip().lower().partition("@")
     if name not in _GAINS:
         raise ConfigError(unknown_name("metric", name, _GAINS))
-    if not (at and cut.isdecimal() and int(cut) >= 1):
-        raise ConfigError(f"metric {text!r}: write the cut as a whole number of at least 1, as in {name}@10")
+    if not (at and cut.isdecimal() and len(cut) < _DIGITS and int(cut) >= 1):
+        raise ConfigError(
+            f"metric {quoted(text)}: write the cut as a whole number of at least 1, as in {name}@10"
+        )
     return Metric(name, int(cut))
 
 

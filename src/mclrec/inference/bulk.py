@@ -21,13 +21,20 @@ import pyarrow.parquet as pq
 
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
-from mclrec.errors import ConfigError
-from mclrec.files import atomic_file, read_json, remove_leftovers, write_json
+from mclrec.errors import ConfigError, OutputError
+from mclrec.files import (
+    atomic_file,
+    check_writable,
+    read_json,
+    remove_leftovers,
+    replaceable_file,
+    write_json,
+)
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
 from mclrec.locks import lock_in
 
-__all__ = ["BulkOptions", "check_format", "recommend_users"]
+__all__ = ["BulkOptions", "check_format", "check_out", "recommend_users"]
 
 _USERS = 16_384
 """Users answered before their rows are written."""
@@ -219,6 +226,18 @@ def check_format(out: Path) -> _Writer:
     if writer is None:
         raise ConfigError(f"{out}: recommendations are written as {', '.join(_WRITERS)}; let the name end so")
     return writer
+
+
+def check_out(users: object, out: Path) -> None:
+    """Refuse, before the work, a file that must not be replaced.
+
+    Raises:
+        OutputError: it is the log of the users, or no regular file.
+    """
+    target = replaceable_file(out)
+    check_writable(out)
+    if isinstance(users, str | Path) and target.exists() and Path(users).exists() and target.samefile(users):
+        raise OutputError(f"{out}: is the log of the users; give another file for the recommendations")
 
 
 def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:

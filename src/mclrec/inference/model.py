@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mclrec.arguments import check_flag, path_of
+from mclrec.crashes import refusals_as_ours
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary, id_list, is_integer, is_saved
-from mclrec.errors import DataError, EvaluationError, MclrecWarning, OutputError, quoted
-from mclrec.files import replaceable_file
-from mclrec.inference.bulk import BulkOptions, check_format, recommend_users
+from mclrec.errors import DataError, EvaluationError, MclrecWarning, quoted
+from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommend_users
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Recommendations
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
@@ -45,6 +46,7 @@ class Model:
         self._runtime = runtime
 
     @classmethod
+    @refusals_as_ours()
     def load(
         cls,
         path: str | Path,
@@ -66,7 +68,7 @@ class Model:
             ModelFileError: it is missing, damaged or of another format.
             ConfigError: there is no such device or index.
         """
-        return cls(load_runtime(Path(path), engine=engine, index=index, device=device, threads=0))
+        return cls(load_runtime(path_of("path", path), engine=engine, index=index, device=device, threads=0))
 
     @property
     def name(self) -> str:
@@ -280,13 +282,15 @@ class Model:
             EvaluationError: k is not between 1 and the number of items.
         """
         _check_k(k, len(self.items))
-        check_format(Path(out))
-        _check_out(users, Path(out))
+        check_flag("include_seen", include_seen)
+        place = path_of("out", out)
+        check_format(place)
+        check_out(users, place)
         data = _read_users(users, columns)
         options = BulkOptions(
             k, tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow)), include_seen
         )
-        empty, unknown = recommend_users(self._runtime, data, Path(out), options)
+        empty, unknown = recommend_users(self._runtime, data, place, options)
         _warn([list(data.item_ids.take(unknown))], empty, stacklevel=3)
         return data.num_users
 
@@ -299,22 +303,12 @@ class Model:
         allow: Sequence[OutsideId] | None,
         include_seen: bool,
     ) -> RecommendationBatch:
+        check_flag("include_seen", include_seen)
         _check_k(k, len(self.items))
         answers = self._runtime.answer(_queries(histories, users, k, exclude, allow, include_seen))
         empty = sum(answer.popular for answer in answers)
         _warn((answer.unknown for answer in answers), empty, stacklevel=4)
         return RecommendationBatch(answers)
-
-
-def _check_out(users: Any, out: Path) -> None:
-    """Refuse, before the work, a file that must not be replaced.
-
-    Raises:
-        OutputError: it is the log of the users, or no regular file.
-    """
-    target = replaceable_file(out)
-    if isinstance(users, str | Path) and target.exists() and Path(users).exists() and target.samefile(users):
-        raise OutputError(f"{out}: is the log of the users; give another file for the recommendations")
 
 
 def _read_users(users: Any, columns: Columns | None) -> SequenceData:

@@ -37,8 +37,8 @@ class BPRConfig(ModelConfig):
     max_length: int = Field(
         50, ge=1, description="items of the history that stand for an unknown user, at most"
     )
-    hidden_size: int = Field(64, ge=1, description="d, the size of vectors")
-    negatives: int = Field(1, ge=1, description="items drawn for each interaction")
+    hidden_size: int = Field(64, ge=1, le=65_536, description="d, the size of vectors")
+    negatives: int = Field(1, ge=1, le=10_000, description="items drawn for each interaction")
 
 
 class BPR(VectorRecommender):

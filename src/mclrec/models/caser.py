@@ -40,13 +40,13 @@ __all__ = ["Caser", "CaserConfig"]
 class CaserConfig(ModelConfig):
     """Configuration of Caser: sizes of window and filters."""
 
-    max_length: int = Field(5, ge=1, description="L, items of a window")
-    targets: int = Field(3, ge=1, description="T, following items that a window predicts")
-    hidden_size: int = Field(64, ge=1, description="d, the size of item and user vectors")
+    max_length: int = Field(5, ge=1, le=1000, description="L, items of a window")
+    targets: int = Field(3, ge=1, le=1000, description="T, following items that a window predicts")
+    hidden_size: int = Field(64, ge=1, le=65_536, description="d, the size of item and user vectors")
     vertical: int = Field(4, ge=1, description="vertical filters")
     horizontal: int = Field(16, ge=1, description="horizontal filters of each height")
     dropout: float = Field(0.5, ge=0, lt=1, description="rate before the fully connected layer")
-    negatives: int = Field(3, ge=1, description="items drawn for each target")
+    negatives: int = Field(3, ge=1, le=10_000, description="items drawn for each target")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class GRU4RecConfig(RegimeConfig):
     """Configuration of GRU4Rec: sizes of the recurrent network and a regime."""
 
     inner_size: int = Field(128, ge=1, description="size of the recurrent state")
-    layers: int = Field(1, ge=1, description="recurrent layers")
+    layers: int = Field(1, ge=1, le=100, description="recurrent layers")
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout rate after the embedding")
 
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.examples import sequences
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, TrainingError
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
@@ -142,9 +142,14 @@ def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:
 
     Raises:
         ImportError: scikit-learn is not installed.
+        TrainingError: a point is not finite.
     """
     from sklearn.cluster import KMeans
 
+    if not torch.isfinite(points).all():
+        raise TrainingError(
+            "the encoder's states are not finite, so they have no clusters: lower the learning rate"
+        )
     found = KMeans(
         min(clusters, len(points)),
         init="random",

@@ -15,14 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    ValidationInfo,
-    model_serializer,
-    model_validator,
-)
+from pydantic import SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
+
+from mclrec.configuration import Configuration
 
 __all__ = ["NONZERO", "STORED", "ModelConfig", "NoEffect", "NoEffectError", "OnlyWith", "OtherThan"]
 
@@ -108,10 +103,8 @@ class NoEffectError(ValueError):
         self.layer = layer
 
 
-class ModelConfig(BaseModel):
-    """Base of the models' configurations: frozen; an unknown key or a given setting without effect is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+class ModelConfig(Configuration):
+    """Base of the models' configurations: an unknown key or a given setting without effect is an error."""
 
     @classmethod
     def of_layers(cls, *layers: Mapping[str, Any]) -> Self:

@@ -44,14 +44,14 @@ _TransformerAlone = OnlyWith(encoder="transformer")
 class SizeConfig(ModelConfig):
     """Sizes that every encoder has."""
 
-    max_length: int = Field(50, ge=1, description="n, the longest history that is used")
-    hidden_size: int = Field(64, ge=2, description="d, the size of item vectors and hidden states")
+    max_length: int = Field(50, ge=1, le=100_000, description="n, the longest history that is used")
+    hidden_size: int = Field(64, ge=2, le=65_536, description="d, the size of item vectors and hidden states")
 
 
 class EncoderConfig(SizeConfig):
     """The encoder: SASRec's transformer in the sizes of the paper, section 4.1.4."""
 
-    layers: int = Field(2, ge=1, description="blocks of the encoder")
+    layers: int = Field(2, ge=1, le=100, description="blocks of the encoder")
     heads: Annotated[int, _TransformerAlone] = Field(2, ge=1, description="attention heads")
     inner_size: Annotated[int, OnlyWith(encoder=("transformer", "gru"))] = Field(
         256, ge=1, description="size inside the feed-forward part, or of a GRU's state"
@@ -90,10 +90,10 @@ class RegimeConfig(SizeConfig):
         2048, ge=1, description="items drawn once for a batch"
     )
     sample_power: Annotated[float, OnlyWith(loss=losses_with("sample_power"))] = Field(
-        0.75, ge=0, description="power of the popularity by which these are drawn; 0 is uniform"
+        0.75, ge=0, le=10, description="power of the popularity by which these are drawn; 0 is uniform"
     )
     negatives: Annotated[int, OnlyWith(loss=losses_with("negatives"))] = Field(
-        256, ge=1, description="items drawn for each target"
+        256, ge=1, le=10_000, description="items drawn for each target"
     )
     calibration: Annotated[float, OnlyWith(loss=losses_with("calibration"))] = Field(
         0.75, ge=0, le=1, description="t, from 0, which is binary cross-entropy, to 1, calibrated"

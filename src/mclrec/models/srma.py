@@ -49,7 +49,7 @@ class SRMAConfig(SequentialConfig):
 
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate of attention weights")
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
-    further_layers: int = Field(2, ge=0, description="layers after the encoder")
+    further_layers: int = Field(2, ge=0, le=100, description="layers after the encoder")
     dropped_layers: Annotated[int, OnlyWith(further_layers=NONZERO)] = Field(
         1, ge=0, description="how many of them each training pass skips"
     )

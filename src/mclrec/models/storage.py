@@ -38,6 +38,7 @@ from mclrec.models.directory import (
     write_users,
 )
 from mclrec.models.model_config import STORED
+from mclrec.models.sizes import check_memory
 from mclrec.models.tensors import read_tensors, save_tensors
 from mclrec.sealed_json import sealed
 
@@ -163,6 +164,7 @@ def _build(path: Path, info: Mapping[str, Any]) -> Recommender:
         in_effect = config.model_dump(by_alias=True).keys()
         if missing := in_effect - info["config"].keys():  # a default might not be what was trained
             raise ModelFileError(f"config.{min(missing)} is missing")
+        check_memory(model_type, config, info["num_items"], info["num_users"])
         return model_type(config, info["num_items"], info["num_users"])
     except ValidationError as problem:
         raise ModelFileError(f"{path}: {invalid_value(problem)}") from None

@@ -33,6 +33,8 @@ class ItemEmbedding(nn.Module):
     @torch.no_grad()
     def draw(self, std: float) -> None:
         """Draw N(0, std): the same numbers for any number of processes, and never all of them at once."""
+        if self.weight.is_meta:  # only the size is asked for
+            return
         rows, hidden_size = self.shard.ids, self.weight.shape[1]
         first, last = self.shard.first, self.shard.first + len(self.weight)
         block = max(1, _DRAWN // (hidden_size * _TOGETHER)) * _TOGETHER  # rows

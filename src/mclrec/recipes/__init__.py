@@ -10,23 +10,21 @@ the top.
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mclrec.errors import ConfigError, invalid_value, unknown_name
+from mclrec.errors import ConfigError, invalid_value, quoted, unknown_name
 from mclrec.files import write_text
 from mclrec.models import registry
 from mclrec.models.model_config import ModelConfig, NoEffectError
+from mclrec.recipes.toml_text import Table, UnreadableError, lines_of, parse_toml, read_toml, text_of_value
 from mclrec.training.config import TrainingConfig
 
 __all__ = [
@@ -41,9 +39,16 @@ __all__ = [
     "write_recipe",
 ]
 
-Table = dict[str, Any]
 Config = TypeVar("Config", bound=BaseModel)
 _DEFAULT = "default"
+_RENAMED = {
+    "longest": "max_length",
+    "width": "hidden_size",
+    "inner": "inner_size",
+    "hidden": "inner_size",
+    "base": "encoder",
+}
+"""Settings by their earlier names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,8 @@ def resolve(
     layers = (sections[_DEFAULT], chosen)
     changes = dict(overrides or {})
     model_changes, training_changes = _route(model, changes, config_type)
+    if recipe is not None or training_changes:
+        _refuse_training(model, training_changes, chosen)
     return Recipe(
         model,
         chosen.name,
@@ -140,8 +147,8 @@ def combine_settings(
 ) -> dict[str, Any]:
     """Combine the settings of one run of a campaign with those of all its runs, which go before.
 
-    A shared setting is left out where the run's own settings leave it without effect: of a table's rows, the one
-    without contrast has no use for a ratio of the views.
+    A shared setting is left out where the run's own settings or its model leave it without effect: of a table's rows,
+    the one without contrast has no use for a ratio of the views, and popularity none for a number of epochs.
 
     Args:
         model: name of a registered model.
@@ -158,6 +165,8 @@ def combine_settings(
     layers = (sections[_DEFAULT], _choose(model, sections, dataset, recipe))
     keys = setting_keys(model)  # of a key that is not among them `resolve` will complain
     first = {keys.get(key, key): value for key, value in shared.items()}
+    if registry.entry(model).family == "trivial":  # it only counts
+        first = {key: value for key, value in first.items() if key not in TrainingConfig.model_fields}
     rest = {key: value for key, value in own.items() if keys.get(key, key) not in first}
     known = {key: value for key, value in first.items() if key in _keys(config_type)}
     config = _build(
@@ -207,12 +216,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     key, _, value = (part.strip() for part in text.partition("="))
     if not key or not value:
-        raise ConfigError(f"setting {text!r}: write it as key=value, for example beta=0.1")
+        raise ConfigError(f"setting {quoted(text)}: write it as key=value, for example beta=0.1")
     if value == "none":
         return key, None
     try:
-        parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {value}")
+    except (tomllib.TOMLDecodeError, UnreadableError):
         return key, value
     return key, parsed["value"] if len(parsed) == 1 else value
 
@@ -225,7 +234,7 @@ def _sections(model: str) -> dict[str, _Section]:
     """
     registry.entry(model)
     file = files(__name__) / f"{model}.toml"
-    tables = _read_toml(file) if file.is_file() else {}
+    tables = read_toml(file) if file.is_file() else {}
     sections = {
         name: _section(table, name, f"{file.name}: {name}")
         for name, table in {_DEFAULT: {}, **tables}.items()
@@ -247,9 +256,9 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
         ConfigError: a setting is none where TOML, which has no word for that, would say something else.
     """
     lines = [
-        f"source = {_toml(source)}",
-        *_lines_of("model", recipe.config),
-        *_lines_of("training", recipe.training),
+        f"source = {text_of_value(source)}",
+        *lines_of("model", recipe.config),
+        *lines_of("training", recipe.training),
     ]
     write_text(path, "\n".join(lines) + "\n")
     read = resolve(recipe.model, None, path)
@@ -265,25 +274,10 @@ def _choose(
     if recipe is None:
         return sections.get(dataset or "", sections[_DEFAULT])
     if Path(recipe).suffix == ".toml":
-        return _section(_read_toml(Path(recipe)), str(recipe), str(recipe))
+        return _section(read_toml(Path(recipe)), str(recipe), str(recipe))
     if str(recipe) not in sections:
         raise ConfigError(unknown_name(f"recipe of {model}", str(recipe), sections))
     return sections[str(recipe)]
-
-
-def _read_toml(file: Path | Traversable) -> Table:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such recipe file") from None
-    except tomllib.TOMLDecodeError as problem:
-        # Before Python 3.14 the line is in the message only.
-        message, _, place = str(problem).partition(" (at ")
-        line = re.search(r"line (\d+)", place)
-        where = f"{file}:{line[1]}" if line else f"{file}: last line"
-        raise ConfigError(f"{where}: not valid TOML: {message}") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{file}: cannot be read: {problem}") from None
 
 
 def _section(table: Any, name: str, where: str) -> _Section:
@@ -314,6 +308,8 @@ def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Ta
     for key in changes:
         if key not in of_model and key not in of_training:
             known = {*of_model.values(), *of_training.values()}
+            if _RENAMED.get(key) in known:
+                raise ConfigError(f"unknown setting of {model} {key!r}: it is called {_RENAMED[key]} now")
             raise ConfigError(unknown_name(f"setting of {model}", key, known))
     return (
         {of_model[key]: value for key, value in changes.items() if key in of_model},
@@ -344,23 +340,23 @@ def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Co
         raise ConfigError(origins.get(failed, "") + invalid_value(problem)) from None
 
 
+def _refuse_training(model: str, changes: Table, chosen: _Section) -> None:
+    """Refuse settings of training for a model that only counts.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    given = next(iter(changes or chosen.training), None)
+    if given is not None and registry.entry(model).family == "trivial":
+        where = "" if changes else f"{chosen.where}.training: "
+        raise ConfigError(
+            f"{where}{given} has no effect: {model} only counts and is not trained; leave it out"
+        )
+
+
 def _expectation(section: _Section, dataset: str | None) -> Expectation | None:
     if dataset is None or dataset not in section.expect:
         return None
     table = dict(section.expect[dataset])
     protocol = table.pop("protocol")
     return Expectation(protocol, {metric: (float(low), float(high)) for metric, (low, high) in table.items()})
-
-
-def _lines_of(name: str, config: BaseModel) -> list[str]:
-    values = config.model_dump(mode="json", by_alias=True)
-    return [
-        "",
-        f"[{name}]",
-        *(f"{key} = {_toml(value)}" for key, value in values.items() if value is not None),
-    ]
-
-
-def _toml(value: Any) -> str:
-    """A number, text or truth value: what JSON and TOML write alike."""
-    return json.dumps(value, ensure_ascii=False)

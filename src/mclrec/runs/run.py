@@ -286,7 +286,7 @@ def check_seen(seen: str) -> Literal["U", "F"]:
     Raises:
         ConfigError: it is neither; the nearest is suggested.
     """
-    if seen not in _LABEL_OF:
+    if not isinstance(seen, str) or seen not in _LABEL_OF:  # type: ignore[redundant-expr] # Python checks nothing
         raise ConfigError(unknown_name("rule for seen items", seen, _LABEL_OF))
     return _LABEL_OF[seen]
 

@@ -27,6 +27,7 @@ from mclrec.locks import Lock
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
+from mclrec.models.sizes import IN_TRAINING, check_memory
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
@@ -146,6 +147,7 @@ def longest_time(data: SequenceData, recipe: Recipe) -> float:
 def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
     """Build the model with weights initialised by the seed."""
     model_class = registry.model_class(recipe.model)
+    check_memory(model_class, recipe.config, training.num_items, training.num_users, IN_TRAINING)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, Stream.INITIALISATION).integers(1 << 62)))
         return model_class(recipe.config, training.num_items, training.num_users)

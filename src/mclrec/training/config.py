@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from mclrec.configuration import Configuration
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import parse_metric
 
 __all__ = ["TrainingConfig"]
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Configuration):
     """Settings of the trainer: Adam and early stopping, with the defaults of MCLRec's official code."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: int = Field(default=256, ge=1, description="examples of one step")
     epochs: int = Field(default=100, ge=1, description="passes over the examples, at most")
@@ -30,11 +29,12 @@ class TrainingConfig(BaseModel):
         default="keep",
         description="at validation, keep a user's earlier items as candidates (U) or drop them (F)",
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="of Adam")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty that Adam adds to the gradient")
     average: float | None = Field(
         default=None,
         ge=0,
+        le=100,
         description="validate and keep a mean of the weights over all steps, step t counting as t to this power",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from mclrec.distributed.layout import WHOLE, ParameterLayout
+from mclrec.distributed.processes import Processes
 from mclrec.errors import TrainingError
 from mclrec.models.base import Recommender
 from mclrec.training.config import TrainingConfig
 
-__all__ = ["Optimisers", "WeightAverage"]
+__all__ = ["Optimisers", "WeightAverage", "check_weights"]
 
 
 class Optimisers:
@@ -169,3 +170,17 @@ class WeightAverage:
 def _beside(key: str, value: Tensor, parameter: Tensor) -> Tensor:
     """A saved quantity on the device where fused Adam needs it."""
     return value.to(parameter.device) if key == "step" else value.to(parameter)
+
+
+@torch.no_grad()
+def check_weights(model: Recommender, processes: Processes, epoch: int) -> None:
+    """Refuse weights that the last step of an epoch has made infinite, which the loss before it cannot show.
+
+    Raises:
+        TrainingError: they are not finite.
+    """
+    finite = all(bool(torch.isfinite(weights).all()) for weights in model.parameters())
+    if any(processes.any(not finite)):
+        raise TrainingError(
+            f"the weights are not finite after epoch {epoch}: lower the learning rate, or train in fp32"
+        )

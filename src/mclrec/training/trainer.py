@@ -33,7 +33,7 @@ from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRe
 from mclrec.training.config import TrainingConfig
 from mclrec.training.loader import EpochBatches
 from mclrec.training.loss_reader import LossReader, report_means
-from mclrec.training.optimisers import Optimisers, WeightAverage
+from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
 from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history
 
 __all__ = ["FitResult", "Trainer"]
@@ -314,6 +314,7 @@ class Trainer:
 
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
         """Validate, keep the best weights, write the history and move on to the next epoch."""
+        check_weights(self.model, self._processes, position.epoch)
         metrics, best = {}, False
         if phase.validate:
             with self._average.in_place():

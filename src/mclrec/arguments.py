@@ -1,0 +1,104 @@
+"""Checks of arguments from Python: whole numbers, choices, paths, lists of ids; the command line checks its own."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mclrec.errors import ConfigError, MclrecError, quoted, unknown_name
+
+__all__ = ["LARGEST_SEED", "check_choice", "check_flag", "id_list", "path_of", "text_of", "whole_number"]
+
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that every library takes."""
+
+
+def whole_number(
+    name: str,
+    value: Any,
+    least: int,
+    most: int | None = None,
+    error: type[MclrecError] = ConfigError,
+) -> int:
+    """A whole number in a range; NumPy's are taken, true and false are none.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        least: the least that is allowed.
+        most: the most that is allowed; any number if None.
+        error: what is raised.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or type(value).__name__ in ("bool", "bool_"):
+        raise error(f"{name} = {quoted(value)}: should be a whole number")
+    if number < least or (most is not None and number > most):
+        limits = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise error(f"{name} = {quoted(number)}: should be {limits}")
+    return number
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a value that is not one of some texts.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigError(unknown_name(name, value, choices))
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse a value that is neither true nor false.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} = {quoted(value)}: should be true or false")
+
+
+def text_of(name: str, value: Any) -> str:
+    """A text.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} = {quoted(value)}: should be a text")
+    return value
+
+
+def path_of(name: str, value: Any) -> Path:
+    """A path from text or a path.
+
+    Raises:
+        ConfigError: it is neither, empty, or has a zero byte.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise ConfigError(f"{name} = {quoted(value)}: should be a path")
+    text = os.fspath(value)
+    if not text.strip() or "\0" in text:
+        raise ConfigError(f"{name} = {quoted(text)}: no file or folder can be called that; give a path")
+    return Path(text)
+
+
+def id_list(name: str, value: Any, error: type[MclrecError] = ConfigError) -> tuple[Any, ...]:
+    """Ids from a list of any kind; a text would be taken for a list of letters.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        error: what is raised.
+    """
+    if not isinstance(value, str | bytes):
+        with suppress(TypeError):  # no list, or an array without a dimension
+            return tuple(value)
+    raise error(f"{name} = {quoted(value)}: should be a list of ids")

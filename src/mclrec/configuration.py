@@ -1,0 +1,48 @@
+"""Base of all configurations: frozen, finite, of known keys and of sizes that a machine can have.
+
+Settings come from recipes, from the command line, from Python and from files that somebody else may have written. All
+of them pass here before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Union, get_args, get_origin
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+__all__ = ["LARGEST", "Configuration", "kinds_of"]
+
+LARGEST = 1_000_000
+"""The largest number that a setting can have, unless its own field allows less."""
+
+
+class Configuration(BaseModel):
+    """Base of configurations. NumPy's numbers are taken as Python's; true and false are no numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """A value as Python has it.
+
+        Raises:
+            ValueError: it is true or false where a number belongs, or beyond `LARGEST`.
+        """
+        if isinstance(value, np.generic):
+            value = value.item()
+        kinds = kinds_of(cls.model_fields[info.field_name or ""].annotation)
+        if not kinds & {int, float}:
+            return value
+        if isinstance(value, bool):
+            raise ValueError("should be a number")
+        if isinstance(value, int | float) and abs(value) > LARGEST and value - value == 0:
+            raise ValueError(f"should be at most {LARGEST:,}")
+        return value
+
+
+def kinds_of(annotation: Any) -> set[Any]:
+    """The types that a field's annotation allows: ``{float, NoneType}`` of ``float | None``."""
+    return set(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else {annotation}

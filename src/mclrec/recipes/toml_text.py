@@ -1,0 +1,79 @@
+"""TOML of recipes: read with the line in every error, and written value by value."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mclrec.errors import ConfigError
+from mclrec.files import system_reason
+
+__all__ = ["Table", "UnreadableError", "lines_of", "parse_toml", "read_toml", "text_of_value"]
+
+Table = dict[str, Any]
+
+
+def read_toml(file: Path | Traversable) -> Table:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: it is missing or not TOML, with the line.
+    """
+    try:
+        return parse_toml(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such recipe file") from None
+    except UnreadableError as problem:
+        raise ConfigError(f"{file}: not valid TOML: {problem}") from None
+    except tomllib.TOMLDecodeError as problem:
+        # Before Python 3.14 the line is in the message only.
+        message, _, place = str(problem).partition(" (at ")
+        line = re.search(r"line (\d+)", place)
+        where = f"{file}:{line[1]}" if line else f"{file}: last line"
+        raise ConfigError(f"{where}: not valid TOML: {message}") from None
+    except OSError as problem:
+        raise ConfigError(f"{file}: cannot be read: {system_reason(problem)}") from None
+    except ValueError as problem:  # no UTF-8, or a zero byte in the path
+        raise ConfigError(f"{file}: cannot be read: {problem}") from None
+
+
+class UnreadableError(Exception):
+    """TOML on which Python's reader stumbles."""
+
+
+def parse_toml(text: str) -> Table:
+    """Parse TOML.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is malformed.
+        UnreadableError: it is nested too deeply, or has a number of thousands of digits.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise UnreadableError("nested too deeply") from None
+    except ValueError as problem:
+        raise UnreadableError(str(problem).partition(";")[0]) from None
+
+
+def lines_of(name: str, config: BaseModel) -> list[str]:
+    """Lines of a table with every setting that has an effect; one that is none is left out."""
+    values = config.model_dump(mode="json", by_alias=True)
+    return [
+        "",
+        f"[{name}]",
+        *(f"{key} = {text_of_value(value)}" for key, value in values.items() if value is not None),
+    ]
+
+
+def text_of_value(value: Any) -> str:
+    """A number, text or truth value: what JSON and TOML write alike."""
+    return json.dumps(value, ensure_ascii=False)
