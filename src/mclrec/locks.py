@@ -153,7 +153,7 @@ class Lock:
         owner = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": _command(),
             "since": datetime.now().astimezone().isoformat(" ", "seconds"),
         }
         assert self._descriptor is not None
@@ -224,6 +224,13 @@ def _flock(descriptor: int) -> bool:
             return False
         raise
     return True
+
+
+def _command() -> str:
+    """The command line of this process."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def _described(owner: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from mclrec.errors import MclrecError, MclrecWarning
 from mclrec.experiments.reproduction import Outcome, load_outcomes, write_outcome
 from mclrec.experiments.results_table import Measurement, pivot
 from mclrec.experiments.target import Scope
-from mclrec.inference.exporter import export_vectors
+from mclrec.inference.exporter import export_onnx, export_vectors
 from mclrec.inference.model import Model
 from mclrec.locks import LOCK_FILE
 from mclrec.report.page import write_report
@@ -77,13 +77,10 @@ def _ranks(runs: Runs, directory: Path) -> Any:
 
 def _answers(runs: Runs, directory: Path) -> Any:
     model = Model.load(directory)
-    answers, info = list(model.recommend(["item 003", "item 004"], 5)), dict(model.info)
-    measured = info.pop("metrics"), info.pop("protocol")
-    return (
-        answers,
-        info,
-        *(measured if (directory / "metrics.json").exists() else _answers(runs, runs.run)[2:]),
-    )
+    answers, card = list(model.recommend(["item 003", "item 004"], 5)), dict(model.info)
+    if not (directory / "metrics.json").exists():  # a model that was not measured says nothing of that
+        card = _answers(runs, runs.run)[1] | {key: value for key, value in card.items() if value}
+    return answers, card
 
 
 def _evaluated(runs: Runs, directory: Path) -> Any:
@@ -186,6 +183,23 @@ def test_a_run_of_another_version(attack: Attack, runs: Runs, tmp_path: Path) ->
         path.write_text("".join(f"{line}\n" for line in lines))
         reader = (_info, _record, _history, _ranks, _answers, _evaluated, _compared)[rng.integers(7)]
         refused(lambda reader=reader, directory=directory: reader(runs, directory))  # type: ignore[misc]
+
+
+def test_a_damaged_export(attack: Attack, runs: Runs, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    whole, other = (export_onnx(run, tmp_path / run.name).directory for run in (runs.run, runs.other))
+
+    def answers(place: Path) -> Any:
+        model = Model.load(place)
+        return list(model.recommend(["item 003", "item 004"], 5)), model.info
+
+    expected = answers(whole)
+    for rng in attack.inputs():
+        shutil.rmtree(tmp_path / "damaged", ignore_errors=True)
+        place = Path(shutil.copytree(whole, tmp_path / "damaged"))
+        told = [_injured(place, other, rng) for _ in range(rng.integers(1, 3))]
+        found = refused(lambda place=place: answers(place))  # type: ignore[misc]
+        assert found is None or found == expected or found == answers(other), told
 
 
 def test_damaged_outcomes(attack: Attack, tmp_path: Path) -> None:

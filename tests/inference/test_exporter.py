@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tests.helpers import tiny_data, write_log
+from tests.helpers import edit_sealed, tiny_data, write_log
 from tests.inference.onnx_export import DATA, make, queries, save_run, write_expected
 
 from mclrec.errors import ConfigError, EvaluationError, MclrecError, MclrecWarning, ModelFileError
@@ -109,15 +108,22 @@ def test_damage_is_noticed(run: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"kind": "other"}, "not the manifest of an export"),
-        ({"format": 99}, "format 99, but 2 is read"),
+        ({"format": 99}, "format 99, but 3 is read"),
         ({"files": {}}, "its list of files is not that of an export"),
         ({"max_length": "6"}, "max_length is missing or not of type int"),
     ],
 )
 def test_foreign_manifests(run: Path, change: dict[str, Any], message: str) -> None:
     path = run / "onnx" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    edit_sealed(path, lambda manifest: manifest.update(change))
     with pytest.raises(ModelFileError, match=message):
+        load_runtime(run, engine="onnx")
+
+
+def test_an_edited_manifest(run: Path) -> None:
+    path = run / "onnx" / "manifest.json"
+    path.write_text(path.read_text().replace('"max_length": ', '"max_length": 1'))
+    with pytest.raises(ModelFileError, match=r"manifest\.json: damaged or edited: its checksum differs"):
         load_runtime(run, engine="onnx")
 
 

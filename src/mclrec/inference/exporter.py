@@ -41,6 +41,7 @@ from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import ITEMS, TENSORS, USERS, write_ids, write_users
 from mclrec.models.storage import LoadedModel, load_model
 from mclrec.randomness import Stream, generator
+from mclrec.sealed_json import sealed
 
 if TYPE_CHECKING:
     from mclrec.data.columns import Columns
@@ -108,7 +109,8 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
         if index is not None:
             queries = onnx_encoder(folder / ENCODER)(*_likely_histories(loaded))
             built = build_index(ExactRanker(vectors, biases), queries, folder / INDEX)
-        write_json(folder / MANIFEST, _manifest(run, loaded, folder, difference) | {"index": built})
+        manifest = _manifest(run, loaded, folder, difference) | {"index": built}
+        write_json(folder / MANIFEST, sealed(manifest))
     return OnnxReport(directory, difference, count, built)
 
 

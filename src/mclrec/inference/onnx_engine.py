@@ -26,6 +26,7 @@ from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, best_first
 from mclrec.models.directory import ITEMS, USERS, read_items, read_users, strangers_of
+from mclrec.sealed_json import unsealed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -47,7 +48,7 @@ __all__ = [
     "read_export",
 ]
 
-KIND, EXPORT_FORMAT = "mclrec export", 2
+KIND, EXPORT_FORMAT = "mclrec export", 3
 MANIFEST, ENCODER, RANKING = "manifest.json", "encoder.onnx", "ranking.onnx"
 VECTORS, BIASES = "vectors.npy", "biases.npy"
 
@@ -239,6 +240,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ModelFileError(
             f"{path}: format {manifest.get('format')!r}, but {EXPORT_FORMAT} is read; export the model again"
         )
+    manifest = unsealed(manifest, str(path), ModelFileError)
     kinds = {
         "files": dict,
         "card": dict,

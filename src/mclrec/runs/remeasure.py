@@ -12,10 +12,9 @@ from mclrec.data.split import Part, check_part, make_split
 from mclrec.errors import DataError, MclrecWarning, OutputError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
-from mclrec.locks import is_held
+from mclrec.locks import is_held, lock_in
 from mclrec.models.storage import load_model
 from mclrec.runs.run import Run, check_seen, open_run, ranks_path
-from mclrec.runs.run_directory import run_lock
 from mclrec.runs.training_run import resolve_device
 
 __all__ = ["evaluate_run", "run_data"]
@@ -89,7 +88,7 @@ def _check_unused(run: Run) -> None:
         InUseError: it does.
     """
     if is_held(run.directory):  # by an evaluation that keeps its ranks, it is for a moment
-        run_lock(run.directory).acquire(_PATIENCE).release()
+        lock_in(run.directory).acquire(_PATIENCE).release()
 
 
 def _keep_ranks(run: Run, result: Result, weights: str) -> None:
@@ -97,7 +96,7 @@ def _keep_ranks(run: Run, result: Result, weights: str) -> None:
     protocol = result.protocol
     path = ranks_path(run.directory, protocol.part, protocol.label)
     try:
-        with run_lock(run.directory).acquire(_PATIENCE):
+        with lock_in(run.directory).acquire(_PATIENCE):
             result.save_ranks(path, weights)
     except OutputError as problem:
         warnings.warn(f"the ranks are not kept: {problem}", MclrecWarning, stacklevel=3)
