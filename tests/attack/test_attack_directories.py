@@ -97,7 +97,7 @@ def _exported(runs: Runs, directory: Path) -> Any:
 
 def _resumed(runs: Runs, directory: Path) -> Any:
     run = start(runs.log, directory, resume=True)
-    record = run.record.model_dump(exclude={"seconds", "training_seconds"})
+    record = run.record.model_dump(exclude={"seconds", "training_seconds", "ended"})
     for results in record["results"]["test"].values():
         del results["seconds"]
     return record, [(epoch["losses"], epoch["metrics"]) for epoch in run.history]
