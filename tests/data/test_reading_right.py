@@ -283,6 +283,14 @@ def test_nanoseconds_and_decimals_keep_their_order(tmp_path: Path) -> None:
         ({"time": [1.0, 1e30]}, "row 2: time 1e.30 is beyond 64 bits"),
         ({"time": [1.0, float("nan")]}, "rows 1 without time; the first is row 2"),
         ({"time": pa.array([1, 2**63], pa.uint64())}, "row 2: time 9223372036854775808 is beyond 64 bits"),
+        (
+            {"time": pa.array([1, 2**63 - 1], pa.timestamp("us"))},
+            "row 2: time 9223372036854775807 is no point of time",
+        ),
+        (
+            {"time": pa.array([1, 1 - 2**31], pa.int32()).cast(pa.date32())},
+            "row 2: time -2147483647 is no point of",
+        ),
         ({"time": pa.array([1, 2], pa.time64("us"))}, "the time column holds time64"),
         ({"time": ["1", "soon"]}, "row 2: time 'soon' is neither a number nor an ISO date"),
     ],

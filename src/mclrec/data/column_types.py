@@ -205,8 +205,16 @@ def _moments(role: str, values: pa.Array, ticks: int) -> pa.Array:
     """Points of time as integers, zones left behind: they count from 1970 in UTC."""
     if pa.types.is_date(values.type):
         days = values.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
-        return _scaled(role, days, _DAY * ticks)
-    return _scaled(role, values.cast(pa.int64()), ticks // _PER_SECOND[values.type.unit])
+        return _scaled(role, _finite(role, days, 2**31 - 1), _DAY * ticks)
+    units = _finite(role, values.cast(pa.int64()), 2**63 - 1)
+    return _scaled(role, units, ticks // _PER_SECOND[values.type.unit])
+
+
+def _finite(role: str, values: pa.Array, infinity: int) -> pa.Array:
+    """The values, none of which is what databases write for an infinite time."""
+    outside = pc.or_(pc.greater_equal(values, infinity), pc.less_equal(values, -infinity))
+    _refuse(outside, "is no point of time, but infinity", values, role)
+    return values
 
 
 def _scaled(role: str, values: pa.Array, factor: int) -> pa.Array:
