@@ -78,10 +78,10 @@ def main(run: Path) -> None:
     chromium = shutil.which("chromium") or sys.exit("chromium is not installed: apt-get install chromium")
     with service(run) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        light = page(browser, address, "light", (1200, 870))
+        light = page(browser, address, "light", (1200, 900))
         reasons(light, 1)
         save(light, "light")
-        dark = page(browser, address, "dark", (1200, 750))
+        dark = page(browser, address, "dark", (1200, 790))
         dark.locator("#history .without").nth(2).hover()
         dark.locator("#preview p").wait_for()
         save(dark, "dark")
