@@ -92,6 +92,11 @@ def test_ids_are_integers_only_if_all_are(tmp_path: Path) -> None:
     assert sequences(path) == {9: ["7", "7"], 10: ["007"]}
 
 
+def test_quotes_are_text_between_colons(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dat", '"::5" nail::5::1\n"::x::3::2\n')
+    assert sequences(path) == {'"': ['5" nail', "x"]}
+
+
 def test_quotes_and_delimiters_in_fields(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", '"user","item",time\n"a, b","say ""hi""",1\n')
     assert sequences(path) == {"a, b": ['say "hi"']}

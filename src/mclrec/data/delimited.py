@@ -28,8 +28,11 @@ _UNCLOSED = "opens a quote that is not closed"
 
 def _separator(line: str) -> str:
     """The separator that occurs most often in a line, quotes left out; ``::`` wins, as it is never accidental."""
-    bare = re.sub('(^|[,;|\t]) *"[^"]*("|$)', r"\1", line)
-    return "::" if "::" in bare else max(",", "\t", ";", "|", key=bare.count)
+    signs = (",", "\t", ";", "|")
+    bare = re.sub(r'(^|[,;|\t]) *"[^"]*("|$)', r"\1", line)
+    if not any(sign in bare for sign in ("::", *signs)):
+        bare = line  # a quote that is text
+    return "::" if "::" in bare else max(signs, key=bare.count)
 
 
 class DelimitedLog:
