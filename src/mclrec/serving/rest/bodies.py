@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -47,6 +47,7 @@ class BodyReader:
 
     def __init__(self, settings: Settings, pool: WorkPool) -> None:
         self._settings, self._pool = settings, pool
+        self._limits = limits_of(settings)
         self._held = 0
 
     async def read(self, request: Request, schema: type[_Body]) -> _Body:
@@ -60,8 +61,8 @@ class BodyReader:
         with self._holding() as hold:
             raw = await self._bytes(request, hold)
             if len(raw) <= _SMALL:
-                return _parsed(raw, schema, self._settings)
-            return await self._pool.run(self._settings.deadline, _parsed, raw, schema, self._settings)
+                return self._parsed(raw, schema)
+            return await self._pool.run(self._settings.deadline, self._parsed, raw, schema)
 
     async def skip(self, request: Request) -> None:
         """Read the body of a request that needs none: then its client can be seen to leave."""
@@ -86,6 +87,25 @@ class BodyReader:
         except ClientDisconnect:
             raise HTTPException(LEFT, "the client went away") from None
         return b"".join(parts)
+
+    def _parsed(self, raw: bytes, schema: type[_Body]) -> _Body:
+        """A body as a checked request.
+
+        Raises:
+            HTTPException: it is beyond a limit.
+            RequestValidationError: a value is wrong.
+        """
+        if len(raw) > _LARGE:
+            _check_sizes(raw, self._limits)
+        try:
+            asked = schema.model_validate_json(raw)
+        except ValidationError as problem:
+            raise _invalid(problem) from None
+        try:
+            check(asked, self._limits, self._settings.max_k)
+        except LimitExceeded as problem:
+            raise HTTPException(422, str(problem)) from None
+        return asked
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:
@@ -136,33 +156,13 @@ def _cut(part: str | int) -> str | int:
     return part if isinstance(part, int) else part[:_CUT]
 
 
-def _parsed(raw: bytes, schema: type[_Body], settings: Settings) -> _Body:
-    """A body as a checked request.
-
-    Raises:
-        HTTPException: it is beyond a limit.
-        RequestValidationError: a value is wrong.
-    """
-    if len(raw) > _LARGE:
-        _check_sizes(raw, settings)
-    try:
-        asked = schema.model_validate_json(raw)
-    except ValidationError as problem:
-        raise _invalid(problem) from None
-    try:
-        check(asked, settings)
-    except LimitExceeded as problem:
-        raise HTTPException(422, str(problem)) from None
-    return asked
-
-
 def _invalid(problem: ValidationError) -> RequestValidationError:
     """Pydantic's complaints without the values: those may be large, or no JSON."""
     complaints = problem.errors(include_url=False, include_context=False, include_input=False)
     return RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in complaints])
 
 
-def _check_sizes(raw: bytes, settings: Settings) -> None:
+def _check_sizes(raw: bytes, limits: Mapping[str, int]) -> None:
     """Refuse objects of very many keys, each of which would be a complaint, and lists that are too long.
 
     Raises:
@@ -175,7 +175,7 @@ def _check_sizes(raw: bytes, settings: Settings) -> None:
     for one in (value, *_list(value, "requests")):
         if isinstance(one, dict) and len(one) > _KEYS:
             raise HTTPException(422, f"an object has {len(one)} keys: none has more than {_KEYS}")
-        for name, limit in limits_of(settings).items():
+        for name, limit in limits.items():
             if (length := len(_list(one, name))) > limit:
                 raise HTTPException(422, f"{name} has {length} entries: at most {limit}")
 

@@ -128,6 +128,7 @@ class _Lingering:
     def __init__(self, transport: Transport, loop: AbstractEventLoop, sending: Callable[[], bool]) -> None:
         self._transport, self._loop, self._sending = transport, loop, sending
         self._closing = False
+        self.write = transport.write  # asked for at each request: found without `__getattr__`
 
     def close(self) -> None:
         if self.is_closing():

@@ -177,7 +177,7 @@ class _Routes:
         plan = await self._work(request, until, plan_queries)
         self._note(request, [asked.history])
         answers = await self._answers(request, loaded, until, plan.queries)
-        return _reply(await self._work(request, until, lambda: to_json(explanation_reply(plan, answers))))
+        return _reply(await self._work(request, until, lambda: _json(explanation_reply(plan, answers))))
 
     async def items(
         self,
@@ -191,7 +191,7 @@ class _Routes:
         await self._bodies.skip(request)
         catalogue = self._models.current.runtime.catalogue
         return _reply(
-            await self._work(request, self._deadline(), lambda: to_json(search_reply(catalogue, q, limit)))
+            await self._work(request, self._deadline(), lambda: _json(search_reply(catalogue, q, limit)))
         )
 
     async def similar(
@@ -213,7 +213,7 @@ class _Routes:
             if not dense:
                 raise HTTPException(404, runtime.catalogue.unknown_item(item))
             try:
-                return to_json(similar_reply(runtime, runtime.similar(dense, queries.Query(k=k))))
+                return _json(similar_reply(runtime, runtime.similar(dense, queries.Query(k=k))))
             except EvaluationError as problem:
                 raise HTTPException(409, str(problem)) from None
 
@@ -231,7 +231,7 @@ class _Routes:
 
     async def model(self) -> Response:
         """The card of the model: name, version, configuration, data, protocol, metrics."""
-        return _reply(to_json(dict(self._models.current.runtime.card), inf_nan_mode="null"))
+        return _reply(_json(dict(self._models.current.runtime.card)))
 
     async def show_metrics(self) -> Response:
         """Metrics for Prometheus."""
@@ -280,7 +280,7 @@ class _Routes:
         listed = sum(len(answer.items) for answer in answers) + sum(len(one.unknown) for one in decoded)
         return _reply(
             await self._do(
-                request, until, listed, lambda: to_json(shape(recommend_replies(runtime, decoded, answers)))
+                request, until, listed, lambda: _json(shape(recommend_replies(runtime, decoded, answers)))
             )
         )
 
@@ -342,6 +342,10 @@ def _route_of(app: FastAPI, scope: Scope) -> str:
         if route.matches(scope)[0] is not Match.NONE:
             return getattr(route, "path_format", "other")
     return "other"
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return to_json(content, inf_nan_mode="null")
 
 
 def _reply(content: bytes) -> Response:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import isfinite
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mclrec.data.sequences import OutsideId
@@ -47,21 +46,37 @@ def limits_of(settings: Settings) -> dict[str, int]:
     }
 
 
-def check(request: RecommendRequest | BatchRequest | ExplainRequest, settings: Settings) -> None:
+def check(
+    request: RecommendRequest | BatchRequest | ExplainRequest, limits: Mapping[str, int], max_k: int
+) -> None:
     """Compare a request with the limits.
+
+    Args:
+        request: with values that are right.
+        limits: of its lists, as `limits_of` has them.
+        max_k: the largest k.
 
     Raises:
         LimitExceeded: it is beyond one.
     """
-    for name, limit in limits_of(settings).items():
-        length = len(getattr(request, name, None) or ())
-        if length > limit:
-            raise LimitExceeded(f"{name} has {length} entries: at most {limit}")
     if isinstance(request, BatchRequest):
+        _at_most("requests", request.requests, limits)
         for one in request.requests:
-            check(one, settings)
-    elif isinstance(request, RecommendRequest) and request.k > settings.max_k:
-        raise LimitExceeded(f"k = {request.k}: at most {settings.max_k}")
+            check(one, limits, max_k)
+        return
+    _at_most("history", request.history, limits)
+    if isinstance(request, ExplainRequest):
+        _at_most("items", request.items, limits)
+        return
+    if request.k > max_k:
+        raise LimitExceeded(f"k = {request.k}: at most {max_k}")
+    _at_most("exclude", request.exclude, limits)
+    _at_most("allow", request.allow or (), limits)
+
+
+def _at_most(name: str, given: Sequence[object], limits: Mapping[str, int]) -> None:
+    if len(given) > limits[name]:
+        raise LimitExceeded(f"{name} has {len(given)} entries: at most {limits[name]}")
 
 
 def query_of(request: RecommendRequest) -> Query:
@@ -113,9 +128,9 @@ def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str,
         "items": [
             {
                 "item": written(one.item),
-                "score": _rounded(one.score),
+                "score": round(one.score, _DIGITS),
                 "because": [
-                    {"position": position, "item": written(item), "difference": _rounded(difference)}
+                    {"position": position, "item": written(item), "difference": round(difference, _DIGITS)}
                     for position, item, difference in one.because
                 ],
             }
@@ -129,13 +144,9 @@ def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str,
 
 def written(outside: OutsideId) -> OutsideId:
     """An id as JSON has it: text where a reader that holds numbers as doubles would round it."""
-    return str(outside) if isinstance(outside, int) and not -_EXACT <= outside <= _EXACT else outside
+    return outside if isinstance(outside, str) or -_EXACT <= outside <= _EXACT else str(outside)
 
 
 def _scored(items: Sequence[Recommendation]) -> list[dict[str, Any]]:
     """Items with their scores, as `schemas.Scored`."""
-    return [{"item": written(item), "score": _rounded(score)} for item, score in items]
-
-
-def _rounded(score: float) -> float | None:
-    return round(score, _DIGITS) if isfinite(score) else None
+    return [{"item": written(item), "score": round(score, _DIGITS)} for item, score in items]
