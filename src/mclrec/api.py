@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -302,6 +302,8 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key_file: str | Path | None = None,
+    admin_key_file: str | Path | None = None,
+    allow_hosts: Iterable[str] = (),
     engine: Literal["auto", "torch", "onnx"] = "auto",
     index: str | None = None,
     **limits: Any,
@@ -313,6 +315,8 @@ def serve(
         host: address to listen on; only this machine by default.
         port: 0 for any free one.
         api_key_file: one key per line, of which clients must show one.
+        admin_key_file: the same for reloads and metrics.
+        allow_hosts: names by which clients may ask, beside localhost.
         engine: onnxruntime, torch, or (auto) onnxruntime where the run has an export.
         index: search items by this kind of index instead of exactly.
         limits: of requests, by the names of `mclrec.serving.rest.settings.Settings`.
@@ -331,6 +335,8 @@ def serve(
         host=host,
         port=whole_number("port", port, 0, 65535),
         api_key_file=None if api_key_file is None else path_of("api_key_file", api_key_file),
+        admin_key_file=None if admin_key_file is None else path_of("admin_key_file", admin_key_file),
+        allow_hosts=allow_hosts,
         engine=engine,
         index=index,
         settings=Settings.of(**limits),
