@@ -16,6 +16,7 @@ from mclrec.data.datasets import datasets, register_dataset
 from mclrec.data.loading import load, prepare
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.errors import ConfigError, quoted
+from mclrec.extras import require
 from mclrec.inference.model import Model
 from mclrec.inference.queries import Query
 from mclrec.models.registry import Entry
@@ -324,10 +325,8 @@ def serve(
     Raises:
         MclrecError: the model cannot be served in this way, or an extra is not installed.
     """
-    try:
-        from mclrec.serving.rest.server import serve_model
-    except ModuleNotFoundError as problem:
-        raise ConfigError(f'{problem.name} is missing: pip install "mclrec[serve]"') from None
+    require("the service")
+    from mclrec.serving.rest.server import serve_model
     from mclrec.serving.rest.settings import Settings
 
     serve_model(

@@ -65,6 +65,6 @@ def test_mistakes_are_one_line(cli: Cli, world: Path, words: tuple[str, ...], to
 
 
 def test_missing_optuna_is_an_error(cli: Cli, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mclrec.search.find_spec", lambda _: None)
+    monkeypatch.setattr("mclrec.extras.find_spec", lambda _: None)
     outcome = cli("tune", "log.csv")
     assert (outcome.status, outcome.err) == (2, 'error: a search needs optuna: pip install "mclrec[tune]"\n')

@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_spark_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    monkeypatch.setattr("mclrec.extras.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r'needs pyspark: pip install "mclrec\[spark\]"'):
         backends.spark_session()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))

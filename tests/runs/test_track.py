@@ -84,7 +84,7 @@ def test_what_is_not_there_is_told_before_training(
 ) -> None:
     with pytest.raises(ConfigError, match=r"unknown tracker 'tensorbord'; did you mean 'tensorboard'\?"):
         start(log, tmp_path / "run", track="tensorbord")
-    monkeypatch.setattr(reporting, "find_spec", lambda _: None)
+    monkeypatch.setattr("mclrec.extras.find_spec", lambda _: None)
     assert run_main("train", log, "--track", "tensorboard", "--out", tmp_path / "run") == 2
     assert capsys.readouterr().err == 'error: tracking needs tensorboard: pip install "mclrec[track]"\n'
     assert not (tmp_path / "run").exists()

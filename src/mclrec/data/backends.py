@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.errors import ConfigError, unknown_name
+from mclrec.extras import require
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -138,8 +139,7 @@ def spark_session() -> SparkSession:
     Raises:
         ConfigError: pyspark or Java is missing or too old.
     """
-    if find_spec("pyspark") is None:
-        raise ConfigError('the engine spark needs pyspark: pip install "mclrec[spark]"')
+    require("the engine spark")
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 

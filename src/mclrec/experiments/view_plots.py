@@ -17,6 +17,7 @@ from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import FloatArray
 from mclrec.experiments.planned_runs import RunStore, data_name
 from mclrec.experiments.results_table import PlannedRow, ResultTable, TableCell
+from mclrec.extras import require
 from mclrec.models.mclrec import MCLRec
 from mclrec.models.storage import load_model
 from mclrec.randomness import Stream, generator
@@ -173,10 +174,9 @@ def _view_plot(
 
 def _t_sne(vectors: FloatArray) -> FloatArray:
     """Coordinates (B, 2) by t-SNE of directions: z has length 1, and h is treated as if it had."""
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError:
-        raise ConfigError('t-SNE needs scikit-learn: pip install "mclrec[cluster]"') from None
+    require("t-SNE")
+    from sklearn.manifold import TSNE
+
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     places: FloatArray = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(
         _on_sphere(vectors)

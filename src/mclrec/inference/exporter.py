@@ -19,7 +19,8 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ConfigError, ModelFileError
-from mclrec.files import atomic_directory, atomic_file, sha256_file, write_json
+from mclrec.extras import require
+from mclrec.files import atomic_directory, atomic_file, check_writable, sha256_file, write_json
 from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.index import INDEX, build_index, check_kind
 from mclrec.inference.onnx_engine import (
@@ -87,10 +88,13 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
 
     Raises:
         ModelFileError: the run cannot be read, or onnxruntime's answers differ from torch's.
-        ConfigError: the model has no vectors or no padded form, or ``out`` holds something else.
+        ConfigError: the model has no vectors or no padded form, ``out`` holds something else, or an extra is missing.
     """
+    require("an export to ONNX")
     if index is not None:
         check_kind(index)
+        require("an index")
+    check_writable(out or run / "onnx")
     loaded, model = _vector_model(run)
     directory = out or run / "onnx"
     with _locked(run, directory), atomic_directory(directory) as folder:

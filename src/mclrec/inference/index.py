@@ -14,6 +14,7 @@ import numpy as np
 
 from mclrec.data.packed import IntArray
 from mclrec.errors import ConfigError, ModelFileError, unknown_name
+from mclrec.extras import require
 from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, best_first
@@ -133,10 +134,9 @@ def load_index(path: Path, exact: ExactRanker, probes: int, threads: int = 1) ->
 
 
 def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError:
-        raise ConfigError('an index needs faiss: pip install "mclrec[index]"') from None
+    require("an index")
+    import faiss
+
     return faiss
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import ModelFileError
+from mclrec.extras import require
 from mclrec.files import read_json, sha256_file
 from mclrec.inference.engine import Encoder
 from mclrec.inference.exact_ranker import ExactRanker
@@ -177,7 +178,8 @@ def onnx_encoder(path: Path, threads: int = 1) -> Encoder:
         threads: that one call may use; 0 for as many as there are cores.
 
     Raises:
-        ModelFileError: onnxruntime is not installed, or cannot read the file.
+        ConfigError: onnxruntime is not installed.
+        ModelFileError: it cannot read the file.
     """
     session = open_session(path, threads)
     takes_users = "users" in {given.name for given in session.get_inputs()}
@@ -211,10 +213,9 @@ def open_session(path: Path, threads: int = 1) -> InferenceSession:
     Raises:
         ModelFileError: onnxruntime is not installed, or cannot read the file.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ModelFileError('onnxruntime is not installed: pip install "mclrec[serve]"') from None
+    require("the engine onnx")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3

@@ -51,6 +51,11 @@ class Recommender(nn.Module, ABC):
         self.num_users = num_users if self.needs_users else 0
         self.shard = Shard.of(num_items)
 
+    @classmethod
+    def extra_of_training(cls, config: ModelConfig) -> str | None:  # noqa: ARG003 - for models that need one
+        """The feature of `mclrec.extras` that training with a configuration needs; None for none."""
+        return None
+
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
         """Phases of training in order; empty for a model that only counts."""

@@ -27,9 +27,10 @@ from torch import Tensor
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.examples import sequences
-from mclrec.errors import ConfigError, TrainingError
+from mclrec.errors import TrainingError
+from mclrec.extras import require
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.model_config import NONZERO, OnlyWith
+from mclrec.models.model_config import NONZERO, ModelConfig, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.packing import flatten_newest, mean_pool, take
@@ -77,6 +78,11 @@ class ICLRec(SequentialRecommender):
         views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         return (self.phase([Update(self.loss, "all")], views),)
 
+    @classmethod
+    def extra_of_training(cls, config: ModelConfig) -> str | None:
+        """What finds the intents, where there are any."""
+        return "iclrec" if getattr(config, "lambda_", 0) else None
+
     @torch.no_grad()
     def on_epoch_start(self, context: FitContext) -> None:
         """The E step: centroids of all training histories as the encoder now sees them.
@@ -94,10 +100,7 @@ class ICLRec(SequentialRecommender):
             histories = Histories.of(examples.inputs(rows)).to(self.centroids.device)
             means.append(mean_pool(self._every(histories), histories.offsets))
         self.train(training)
-        try:
-            self.centroids.copy_(kmeans(torch.cat(means), self.config.intents, context.generator()))
-        except ImportError:
-            raise ConfigError('iclrec needs scikit-learn: pip install "mclrec[cluster]"') from None
+        self.centroids.copy_(kmeans(torch.cat(means), self.config.intents, context.generator()))
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and both contrasts."""
@@ -141,9 +144,10 @@ def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:
         (K, d) where ``points`` are.
 
     Raises:
-        ImportError: scikit-learn is not installed.
+        ConfigError: scikit-learn is not installed.
         TrainingError: a point is not finite.
     """
+    require("iclrec")
     from sklearn.cluster import KMeans
 
     if not torch.isfinite(points).all():

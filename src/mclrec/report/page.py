@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mclrec.errors import ConfigError
 from mclrec.experiments.results_table import ResultTable
-from mclrec.files import write_text
+from mclrec.extras import require
+from mclrec.files import check_writable, write_text
 
 if TYPE_CHECKING:
     import jinja2
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mclrec.search.tuning import Outcome
 
 __all__ = ["Section", "write_page", "write_report", "write_search_report"]
-
-_EXTRA = 'a report needs jinja2 and matplotlib: pip install "mclrec[report]"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +50,13 @@ def write_report(places: Sequence[Path], out: Path | None = None) -> Path:
     Raises:
         ConfigError: matplotlib or jinja2 is not installed; a directory is neither.
     """
-    try:
-        from mclrec.report.run_sections import report_runs
-        from mclrec.report.target_sections import report_outcomes
-    except ImportError as problem:
-        raise _explained(problem) from None
-    from mclrec.experiments.reproduction import load_outcomes, runs_folder
-
+    require("a report")
     path = out or places[0] / "report.html"
+    check_writable(path)
+    from mclrec.experiments.reproduction import load_outcomes, runs_folder
+    from mclrec.report.run_sections import report_runs
+    from mclrec.report.target_sections import report_outcomes
+
     if len(places) == 1 and not (places[0] / "config.json").exists():
         return report_outcomes(load_outcomes(places[0]), runs_folder(places[0]), path)
     return report_runs(places, path)
@@ -71,10 +68,9 @@ def write_search_report(outcome: Outcome) -> Path:
     Raises:
         ConfigError: matplotlib or jinja2 is not installed.
     """
-    try:
-        from mclrec.report.search_sections import report_search
-    except ImportError as problem:
-        raise _explained(problem) from None
+    require("a report")
+    from mclrec.report.search_sections import report_search
+
     return report_search(outcome, outcome.folder / "report.html")
 
 
@@ -89,16 +85,9 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
     return path
 
 
-def _explained(problem: ImportError) -> Exception:
-    """The error to raise instead of a failed import: names the extra, unless the module is one of ours."""
-    ours = problem.name is not None and problem.name.startswith("mclrec")
-    return problem if ours else ConfigError(_EXTRA)
-
-
 def _template() -> jinja2.Template:
-    try:
-        import jinja2
-    except ImportError:
-        raise ConfigError(_EXTRA) from None
+    require("a report")
+    import jinja2
+
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string((files(__package__) / "page.html").read_text(encoding="utf-8"))

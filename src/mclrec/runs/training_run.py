@@ -22,6 +22,7 @@ from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.evaluation.protocol import Seen, library_versions
 from mclrec.evaluation.ranking import evaluate
+from mclrec.extras import require
 from mclrec.files import write_json, write_text
 from mclrec.locks import Lock
 from mclrec.models import registry
@@ -176,7 +177,10 @@ def measure(
 
 def _check_words(request: TrainRequest) -> None:
     """Find the mistakes that can be found before data are read."""
-    resolve(request.model, None, request.recipe, request.settings)
+    recipe = resolve(request.model, None, request.recipe, request.settings)
+    extra = registry.model_class(request.model).extra_of_training(recipe.config)
+    if extra is not None:
+        require(extra)
     if request.shard_items and not registry.model_class(request.model).supports_sharding:
         able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
         raise ConfigError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from mclrec.errors import ConfigError
+from mclrec.extras import require
 
 __all__ = ["check_installed"]
 
@@ -15,5 +13,4 @@ def check_installed() -> None:
     Raises:
         ConfigError: it is not.
     """
-    if find_spec("optuna") is None:
-        raise ConfigError('a search needs optuna: pip install "mclrec[tune]"')
+    require("a search")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from rich.progress import (
 from rich.table import Column
 
 from mclrec.errors import ConfigError, ModelFileError, unknown_name
+from mclrec.extras import require
 from mclrec.files import parse_json, write_text
 from mclrec.sealed_json import sealed, unsealed, validated
 
@@ -208,8 +208,7 @@ def check_tracker(name: str) -> None:
     """
     if name not in TRACKERS:
         raise ConfigError(unknown_name("tracker", name, TRACKERS))
-    if find_spec("tensorboard") is None:
-        raise ConfigError('tracking needs tensorboard: pip install "mclrec[track]"')
+    require("tracking")
 
 
 class TensorBoardReporter:

@@ -12,6 +12,8 @@ from rich.text import Text
 from mclrec.cli.app import SeedOption, app, examples
 from mclrec.cli.terminal import PlainConsole, print_comparison, print_recommendations
 from mclrec.errors import ConfigError
+from mclrec.extras import missing
+from mclrec.files import check_writable
 
 if TYPE_CHECKING:
     from mclrec.data.sequences import SequenceData
@@ -44,6 +46,10 @@ def demo(
 
     console = PlainConsole()
     _clear(out)
+    check_writable(out / "report.html")
+    without_report = missing("a report")
+    if without_report:
+        console.print(f"The demo ends without a report: {without_report}\n", soft_wrap=True)
     data = load(_DATA)
     console.print(
         f"{_DATA}: {data.num_users:,} households, {data.num_items:,} product types, "
@@ -60,7 +66,8 @@ def demo(
         print_comparison(compare_runs(directories, seen=seen), label, "ndcg@10")
         console.print()
     _show_household(runs["mclrec"], data, console)
-    console.print(f"\nReport with all tables and plots: {write_report(directories, out / 'report.html')}")
+    if not without_report:
+        console.print(f"\nReport with all tables and plots: {write_report(directories, out / 'report.html')}")
     console.print(
         f'\nThe models are in {out}. Try one:\n  mclrec recommend {out}/mclrec --history "BANANAS,EGGS"'
     )

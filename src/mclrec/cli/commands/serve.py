@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mclrec.cli.app import EngineOption, RunArgument, app, examples
-from mclrec.errors import ConfigError
+from mclrec.extras import require
 
 _LIMITS = "Limits"
 
@@ -95,10 +95,8 @@ def serve(
     from mclrec.serving.rest.supervision import Hangup
 
     Hangup.installed()  # before anything that takes time: SIGHUP would end the process
-    try:
-        from mclrec.serving.rest.server import serve_model
-    except ModuleNotFoundError as problem:
-        raise ConfigError(f'{problem.name} is missing: pip install "mclrec[serve]"') from None
+    require("the service")
+    from mclrec.serving.rest.server import serve_model
     from mclrec.serving.rest.settings import Settings
 
     settings = Settings.of(

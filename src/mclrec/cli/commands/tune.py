@@ -37,6 +37,8 @@ from mclrec.cli.app import (
 )
 from mclrec.cli.terminal import live, output, plain_table
 from mclrec.errors import ConfigError
+from mclrec.extras import missing
+from mclrec.notices import tell
 
 if TYPE_CHECKING:
     from mclrec.search.tuning import Outcome, Progress, TrialView, TuneRequest
@@ -128,6 +130,8 @@ def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None
     """Search and print the result; the exit status is 1 if no trial succeeded, 130 if the search is not complete."""
     from mclrec.search.tuning import tune
 
+    if without_report := missing("a report"):
+        tell("warning", f"the search ends without a report: {without_report}")
     with live(_drawn, _finished) as show:
         outcome = tune(
             request,

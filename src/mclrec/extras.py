@@ -1,0 +1,67 @@
+"""Extras: packages that some features need and not every installation has; they are checked before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from mclrec.errors import ConfigError
+
+__all__ = ["EXTRAS", "Extra", "missing", "require"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Packages that a feature needs.
+
+    Attributes:
+        name: in ``pip install "mclrec[NAME]"``.
+        packages: names by which they are installed, by the names of the modules that are imported.
+    """
+
+    name: str
+    packages: Mapping[str, str]
+
+
+EXTRAS: Mapping[str, Extra] = {
+    "a report": Extra("report", {"jinja2": "jinja2", "matplotlib": "matplotlib"}),
+    "a search": Extra("tune", {"optuna": "optuna"}),
+    "an index": Extra("index", {"faiss": "faiss"}),
+    "t-SNE": Extra("cluster", {"sklearn": "scikit-learn"}),
+    "iclrec": Extra("cluster", {"sklearn": "scikit-learn"}),
+    "tracking": Extra("track", {"tensorboard": "tensorboard"}),
+    "the engine spark": Extra("spark", {"pyspark": "pyspark"}),
+    "the engine onnx": Extra("serve", {"onnxruntime": "onnxruntime"}),
+    "an export to ONNX": Extra(
+        "serve", {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"}
+    ),
+    "the service": Extra(
+        "serve",
+        {
+            "fastapi": "fastapi",
+            "httptools": "httptools",
+            "prometheus_client": "prometheus-client",
+            "uvicorn": "uvicorn",
+        },
+    ),
+}
+"""Features that need more than the package's own dependencies, by what messages call them."""
+
+
+def missing(feature: str) -> str | None:
+    """What a feature needs, and how to install it, if anything of it is missing; else None."""
+    extra = EXTRAS[feature]
+    if all(find_spec(module) is not None for module in extra.packages):
+        return None
+    return f'{feature} needs {" and ".join(extra.packages.values())}: pip install "mclrec[{extra.name}]"'
+
+
+def require(feature: str) -> None:
+    """Check that a feature's packages are installed.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    if problem := missing(feature):
+        raise ConfigError(problem)
