@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +29,6 @@ __all__ = [
     "remove_leftovers",
     "remove_unfinished",
     "replaceable_file",
-    "scratch_folder",
     "sha256_file",
     "system_reason",
     "without_temporary",
@@ -214,36 +212,6 @@ def _free_room(path: Path) -> str:
         return f" ({shutil.disk_usage(place).free / 1e6:,.1f} MB free)"
     except OSError:
         return ""
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Yield a new folder for temporary files, which is removed at the end.
-
-    Raises:
-        OutputError: it cannot be made, or its disk is full.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="mclrec-"))
-    except OSError as problem:
-        raise OutputError(
-            f"no folder for temporary files: {system_reason(problem)}; name one in TMPDIR"
-        ) from None
-    _unfinished.add(folder)
-    try:
-        yield folder
-    except MclrecError:
-        raise
-    except Exception as problem:
-        if not disk_is_full(problem):
-            raise
-        raise OutputError(
-            f"{folder.parent}: no room left for temporary files{_free_room(folder)}; free some, or name a folder on "
-            "another disk in TMPDIR"
-        ) from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _unfinished.discard(folder)
 
 
 @atexit.register
