@@ -197,7 +197,7 @@ async def over_http(run: Path, engine: EngineName) -> tuple[list[Answer], list[A
         }
         for query in QUERIES
     ]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         single = [(await http.post("/recommend", json=one)).json() for one in asked]
         batch: list[Any] = []
         for start in range(0, len(asked), 64):
