@@ -1,12 +1,16 @@
+import inspect
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
-from mclrec.arguments import check_choice, check_flag, id_list, path_of, text_of, whole_number
-from mclrec.errors import ConfigError, EvaluationError
+import mclrec
+from mclrec.arguments import check_callable, check_choice, check_flag, list_of, path_of, text_of, whole_number
+from mclrec.errors import ConfigError, EvaluationError, MclrecError
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array(3), torch.tensor(3)])
@@ -49,7 +53,60 @@ def test_texts_choices_and_flags() -> None:
 
 
 def test_a_list_of_ids_is_no_text() -> None:
-    assert id_list("exclude", {1}) == id_list("exclude", iter([1])) == (1,)
+    assert list_of("ids", "exclude", {1}) == list_of("ids", "exclude", iter([1])) == (1,)
     for value in ("abc", b"abc", 5, None):
         with pytest.raises(ConfigError, match="should be a list of ids"):
-            id_list("exclude", value)
+            list_of("ids", "exclude", value)
+
+
+def test_a_function_can_be_called() -> None:
+    check_callable("progress", print)
+    with pytest.raises(ConfigError, match="progress = 3: should be a function"):
+        check_callable("progress", 3)
+
+
+ODD: tuple[Any, ...] = (
+    *(
+        np.arange(3),
+        np.array("test"),
+        pl.DataFrame({"a": [1]}),
+        [],
+        {"a": 1},
+        (1, 2),
+        np.int64(3),
+        True,
+        1.5,
+        -1,
+    ),
+    *(10**30, float("nan"), 1 + 2j, "", "\0", "\udcff", "x" * 5000, b"x", object(), type),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("load", "engine name directory min_count columns"),
+        ("evaluate", "run part seen ks device progress"),
+        ("compare", "runs part seen metric"),
+        ("train", "model split device track recipe warm_start progress"),
+        ("tune", "model device split track"),
+        ("reproduce", "what datasets models seeds points show"),
+        ("export", "format index users"),
+        ("serve", "host engine index allow_hosts"),
+    ],
+)
+def test_arguments_of_odd_types_are_refused(
+    name: str, arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is refused by an error of ours, or means something; none gets as far as another package."""
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log.csv"
+    rows = [f"u{user},i{time % 7},{time}\n" for user in range(8) for time in range(user, user + 8)]
+    log.write_text("user,item,time\n" + "".join(rows))
+    function = getattr(mclrec, name)
+    first = next(iter(inspect.signature(function).parameters))
+    usual = {"data": log, "source": log, "run": ".", "runs": ["."], "what": "nothing"}[first]
+    for argument in arguments.split():
+        for value in ODD:
+            with suppress(MclrecError):
+                function(**{first: usual, argument: value})

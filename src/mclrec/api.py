@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from mclrec.arguments import LARGEST_SEED, check_choice, check_flag, id_list, path_of, text_of, whole_number
+from mclrec.arguments import (
+    LARGEST_SEED,
+    check_callable,
+    check_choice,
+    check_flag,
+    list_of,
+    path_of,
+    text_of,
+    whole_number,
+)
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import datasets, register_dataset
@@ -97,6 +106,7 @@ def train(
         MclrecError: of the kind that says what is wrong.
     """
     check_flag("resume", resume)
+    check_flag("progress", progress)
     check_flag("shard_items", shard_items)
     request = TrainRequest(
         data,
@@ -230,9 +240,11 @@ def reproduce(
     seeds = whole_number("seeds", seeds, 1)
     points = None if points is None else whole_number("points", points, 2)
     workers = None if workers is None else whole_number("workers", workers, 1)
-    wanted = [datasets] if isinstance(datasets, str) else datasets or PAPER_DATASETS
-    places = [_place(data, folder / "data") for data in id_list("datasets", wanted)]
-    scope = Scope(tuple(places), id_list("models", models), seeds, settings, recipe, points)
+    if show is not None:
+        check_callable("show", show)
+    wanted = [datasets] if isinstance(datasets, str) else PAPER_DATASETS if datasets is None else datasets
+    places = [_place(data, folder / "data") for data in list_of("data sets", "datasets", wanted)]
+    scope = Scope(tuple(places), list_of("names", "models", models), seeds, settings, recipe, points)
     return run_targets(
         what, scope, folder, workers=workers, minutes=_minutes(minutes), show=show, track=track
     )
@@ -331,13 +343,13 @@ def serve(
 
     serve_model(
         open_run(run).directory,
-        host=host,
+        host=text_of("host", host),
         port=whole_number("port", port, 0, 65535),
         api_key_file=None if api_key_file is None else path_of("api_key_file", api_key_file),
         admin_key_file=None if admin_key_file is None else path_of("admin_key_file", admin_key_file),
-        allow_hosts=allow_hosts,
+        allow_hosts=[text_of("allow_hosts", name) for name in list_of("names", "allow_hosts", allow_hosts)],
         engine=engine,
-        index=index,
+        index=None if index is None else text_of("index", index),
         settings=Settings.of(**limits),
     )
 

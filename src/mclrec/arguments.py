@@ -1,17 +1,26 @@
-"""Checks of arguments from Python: whole numbers, choices, paths, lists of ids; the command line checks its own."""
+"""Checks of arguments from Python: whole numbers, choices, paths, lists; the command line checks its own."""
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mclrec.errors import ConfigError, MclrecError, quoted, unknown_name
 
-__all__ = ["LARGEST_SEED", "check_choice", "check_flag", "id_list", "path_of", "text_of", "whole_number"]
+__all__ = [
+    "LARGEST_SEED",
+    "check_callable",
+    "check_choice",
+    "check_flag",
+    "list_of",
+    "path_of",
+    "text_of",
+    "whole_number",
+]
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that every library takes."""
@@ -45,7 +54,7 @@ def whole_number(
     return number
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Refuse a value that is not one of some texts.
 
     Raises:
@@ -63,6 +72,16 @@ def check_flag(name: str, value: Any) -> None:
     """
     if not isinstance(value, bool):
         raise ConfigError(f"{name} = {quoted(value)}: should be true or false")
+
+
+def check_callable(name: str, value: Any) -> None:
+    """Refuse a value that cannot be called.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not callable(value):
+        raise ConfigError(f"{name} = {quoted(value)}: should be a function")
 
 
 def text_of(name: str, value: Any) -> str:
@@ -90,10 +109,11 @@ def path_of(name: str, value: Any) -> Path:
     return Path(text)
 
 
-def id_list(name: str, value: Any, error: type[MclrecError] = ConfigError) -> tuple[Any, ...]:
-    """Ids from a list of any kind; a text would be taken for a list of letters.
+def list_of(things: str, name: str, value: Any, error: type[MclrecError] = ConfigError) -> tuple[Any, ...]:
+    """The values in a list of any kind; a text would be taken for a list of letters.
 
     Args:
+        things: what the list should hold, for the message.
         name: of the argument, for the message.
         value: what was given.
         error: what is raised.
@@ -101,4 +121,4 @@ def id_list(name: str, value: Any, error: type[MclrecError] = ConfigError) -> tu
     if not isinstance(value, str | bytes):
         with suppress(TypeError):  # no list, or an array without a dimension
             return tuple(value)
-    raise error(f"{name} = {quoted(value)}: should be a list of ids")
+    raise error(f"{name} = {quoted(value)}: should be a list of {things}")

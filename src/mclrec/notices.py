@@ -68,7 +68,7 @@ def others_quiet(words: list[str]) -> Iterator[None]:
     before = warnings.showwarning, logging.lastResort, sys.unraisablehook, threading.excepthook
     for name, level in _ENVIRONMENT.items():
         os.environ.setdefault(name, level)
-    warnings.showwarning, logging.lastResort = _show_warning, None
+    warnings.showwarning, logging.lastResort = _show_warning, logging.NullHandler()
     sys.unraisablehook, threading.excepthook = _unraisable, thread_failed
     try:
         yield

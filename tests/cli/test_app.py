@@ -301,3 +301,31 @@ def test_sizes_are_those_of_the_paper(cli: Cli, name: str) -> None:
     if name in GROUPS:
         rows = cli("datasets", name, "--groups").out.splitlines()[2:]
         assert [row.split()[1:4] for row in rows] == GROUPS[name]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", ""),
+        ("train", "log.csv", "--warm-start="),
+        ("tune", "log.csv", "--storage", ""),
+        ("prepare", "log.csv", "--out", " "),
+        ("evaluate", ""),
+        ("recommend", "sasrec", "--history", "i1", "--exclude", ""),
+        ("export", "sasrec", "--out="),
+        ("serve", "sasrec", "--host", ""),
+        ("compare", "sasrec", ""),
+        ("report", "sasrec", "--out", ""),
+        ("reproduce", "table4", "--datasets", ""),
+        ("models", ""),
+        ("demo", "--out", ""),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_word_is_refused(cli: Cli, world: Path, words: tuple[str, ...]) -> None:
+    """An unset variable of a shell is neither the working directory nor a default."""
+    before = sorted(path.name for path in world.iterdir())
+    result = cli(*words)
+    assert result.status == 2
+    assert "is empty; give a value, or leave it out" in result.err
+    assert sorted(path.name for path in world.iterdir()) == before

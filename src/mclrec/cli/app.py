@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from mclrec import __version__
 
@@ -44,7 +46,38 @@ __all__ = [
 ]
 
 
-app = typer.Typer(
+_MAY_BE_EMPTY = "history"
+"""The parameter that may be empty text; `popular items` are the answer to it."""
+
+
+class _Command(TyperCommand):
+    """A command whose words are not empty: an unset variable of a shell is no path, name or list."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words; they are looked at first, because the path of an empty text is the working directory."""
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        parameters: list[Any] = self.params  # typer has two types of them
+        for parameter in parameters:
+            value = given.get(str(parameter.name))
+            values = value if isinstance(value, list | tuple) else [value]
+            if parameter.name != _MAY_BE_EMPTY and any(
+                isinstance(one, str) and not one.strip() for one in values
+            ):
+                raise typer.BadParameter("is empty; give a value, or leave it out", ctx=ctx, param=parameter)
+        return super().parse_args(ctx, args)
+
+
+class _Application(typer.Typer):
+    """The application; the words of all its commands are checked."""
+
+    def command(
+        self, *args: Any, **options: Any
+    ) -> Callable[[typer.models.CommandFunctionType], typer.models.CommandFunctionType]:
+        """Register a function as a command."""
+        return super().command(*args, cls=_Command, **options)
+
+
+app = _Application(
     name="mclrec",
     help="Sequential recommendation by meta-optimised contrastive learning: train, evaluate, recommend, serve.",
     epilog="Start with: mclrec demo",

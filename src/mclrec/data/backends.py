@@ -20,8 +20,9 @@ import narwhals as nw
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mclrec.arguments import check_choice
 from mclrec.data.foreign_errors import foreign_errors
-from mclrec.errors import ConfigError, unknown_name
+from mclrec.errors import ConfigError
 from mclrec.extras import require
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def check_engine(name: str) -> None:
     Raises:
         ConfigError: there is none.
     """
-    if name not in ENGINES:
-        raise ConfigError(unknown_name("engine", name, ENGINES))
+    check_choice("engine", name, ENGINES)
 
 
 def on_engine(frame: nw.LazyFrame[Any], engine: str, resources: ExitStack) -> nw.LazyFrame[Any]:

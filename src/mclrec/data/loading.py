@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mclrec.arguments import path_of, text_of
+from mclrec.crashes import refusals_as_ours
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset, dataset_names, is_dataset, locate, looks_like_path
 from mclrec.data.origin import Origin, Reading
@@ -24,6 +26,7 @@ _MIN_COUNT = 5
 """k-core of a log if nothing else is said."""
 
 
+@refusals_as_ours()
 def load(
     source: Any,
     *,
@@ -63,9 +66,10 @@ def load(
             f"{source if isinstance(source, str | Path) else prepared.name}: is prepared already; give the log "
             "itself to prepare it otherwise"
         )
-    return prepared if name is None else replace(prepared, name=name)
+    return prepared if name is None else replace(prepared, name=text_of("name", name))
 
 
+@refusals_as_ours()
 def prepare(
     source: Any,
     *,
@@ -99,6 +103,8 @@ def prepare(
         DataError: the log cannot be read, or nothing is left of it.
         ConfigError: there is no such engine, or it is not installed.
     """
+    name = None if name is None else text_of("name", name)
+    place = None if directory is None else path_of("directory", directory)
     found = _open(source, _reading(min_count, drop_repeats, columns, header))
     with read_log(
         found.log, columns=found.reading.columns, header=found.reading.header, engine=engine
@@ -113,10 +119,10 @@ def prepare(
     }
     origin = found.origin.model_copy(update=kept)
     data = replace(data, name=name or found.name or log.name, origin=origin)
-    if directory is None:
+    if place is None:
         return data
-    data.save(directory)
-    return SequenceData.load(directory)
+    data.save(place)
+    return SequenceData.load(place)
 
 
 def read_again(origin: Origin, name: str, source: Any = None) -> SequenceData:

@@ -95,7 +95,7 @@ def read_log(
         ConfigError: there is no such engine, or it is not installed.
     """
     columns = columns or Columns()
-    check_engine(engine or "duckdb")
+    check_engine("duckdb" if engine is None else engine)
     with ExitStack() as stack:
         if isinstance(source, str | Path):
             name = str(source).rstrip("/").rpartition("/")[2]

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mclrec.arguments import path_of
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.origin import Origin
 from mclrec.data.packed import IntArray, counted
@@ -313,7 +314,7 @@ class SequenceData:
         Raises:
             DataError: ``directory`` exists and holds something else.
         """
-        path = Path(directory)
+        path = path_of("directory", directory)
         if path.exists() and not is_saved(path) and not (path.is_dir() and not any(path.iterdir())):
             raise DataError(f"{path}: exists and does not hold prepared data; name another directory")
         with atomic_directory(path) as folder:

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from mclrec.arguments import check_choice
 from mclrec.data.packed import IntArray, Packed, empty, ranges, spans
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError, DataError, unknown_name
+from mclrec.errors import DataError
 
 __all__ = [
     "PARTS",
@@ -186,8 +187,7 @@ def make_split(data: SequenceData, name: str) -> Split:
         ConfigError: no such rule.
         DataError: the histories are too short, or have no times.
     """
-    if not isinstance(name, str) or name not in SPLITS:  # type: ignore[redundant-expr] # Python checks nothing
-        raise ConfigError(unknown_name("split", name, SPLITS))
+    check_choice("split", name, SPLITS)
     return SPLITS[name](data)
 
 
@@ -197,8 +197,7 @@ def check_part(name: str) -> None:
     Raises:
         ConfigError: it is not; the nearest is suggested.
     """
-    if name not in PARTS:
-        raise ConfigError(unknown_name("part", name, PARTS))
+    check_choice("part", name, PARTS)
 
 
 def _times(data: SequenceData) -> IntArray:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from mclrec.errors import ConfigError, DataError, unknown_name
+from mclrec.arguments import check_choice
+from mclrec.errors import ConfigError, DataError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.paper_figures import FIGURES
 from mclrec.experiments.paper_tables import SIZE_TABLES, TABLES
@@ -113,11 +114,8 @@ def target_names(what: str) -> list[str]:
         ConfigError: no such target.
     """
     known = sorted([*TARGETS, *SIZE_TABLES])
-    if what == ALL:
-        return known
-    if what not in known:
-        raise ConfigError(unknown_name("target", what, [*known, ALL]))
-    return [what]
+    check_choice("target", what, [*known, ALL])
+    return known if what == ALL else [what]
 
 
 def runs_folder(out: Path) -> Path:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mclrec.arguments import check_choice
 from mclrec.data.packed import IntArray
-from mclrec.errors import ConfigError, ModelFileError, unknown_name
+from mclrec.errors import ModelFileError
 from mclrec.extras import require
 from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.queries import DenseQuery, Ranked
@@ -73,8 +74,7 @@ def check_kind(kind: str) -> None:
     Raises:
         ConfigError: with the nearest name.
     """
-    if kind not in KINDS:
-        raise ConfigError(unknown_name("index", kind, KINDS))
+    check_choice("index", kind, KINDS)
 
 
 def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10) -> dict[str, Any]:

@@ -288,7 +288,7 @@ class Model:
         check_out(users, place)
         data = _read_users(users, columns)
         options = BulkOptions(
-            k, tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow)), include_seen
+            int(k), tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow)), include_seen
         )
         empty, unknown = recommend_users(self._runtime, data, place, options)
         _warn([list(data.item_ids.take(unknown))], empty, stacklevel=3)

@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from mclrec.arguments import check_choice
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import OutsideId, Vocabulary, plain_id
 from mclrec.errors import MclrecWarning, ModelFileError
@@ -174,6 +175,8 @@ def load_runtime(
         ModelFileError: the directory is missing, damaged, of another format, or does not hold what is asked for.
         ConfigError: there is no such device or index.
     """
+    check_choice("engine", engine, get_args(EngineName))
+    check_choice("device", device, ("auto", "cpu", "cuda"))
     if engine == "onnx" and device == "cuda":
         raise ModelFileError("onnxruntime computes on the CPU here: leave device out, or take torch")
     export = _fitting(directory, "torch" if engine == "auto" and _on_cuda(directory, device) else engine)

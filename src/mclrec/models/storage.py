@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 from pydantic import ValidationError
 
+from mclrec.arguments import check_choice
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import Vocabulary
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
@@ -147,10 +148,9 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         ConfigError: no such device, or none on this machine.
     """
+    check_choice("device", name, ("auto", "cpu", "cuda"))
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise ConfigError(f"unknown device {name!r}: auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda: this machine has none that torch can use; use --device cpu")
     return torch.device(name)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mclrec.arguments import list_of
+from mclrec.crashes import refusals_as_ours
 from mclrec.data.split import check_part
 from mclrec.errors import ConfigError, EvaluationError
 from mclrec.evaluation.metrics import CUTS, parse_metric, per_user
@@ -41,6 +43,7 @@ class Row:
     p: float | None
 
 
+@refusals_as_ours()
 def compare_runs(
     runs: Iterable[Any], *, seen: str = "keep", metric: str = "ndcg@10", part: str = "test"
 ) -> list[Row]:
@@ -59,7 +62,7 @@ def compare_runs(
     """
     if isinstance(runs, str | Path | Run):
         raise ConfigError("compare takes a list of runs, not a single one")
-    runs = [open_run(run) for run in runs]
+    runs = [open_run(run) for run in list_of("runs", "runs", runs)]
     if not runs:
         raise ConfigError("compare needs at least one run")
     check_part(part)

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from mclrec.arguments import check_callable, list_of
+from mclrec.crashes import refusals_as_ours
 from mclrec.data.loading import read_again
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Part, check_part, make_split
@@ -23,6 +25,7 @@ _PATIENCE = 3.0
 """Seconds that an evaluation waits for others that write their ranks."""
 
 
+@refusals_as_ours()
 def evaluate_run(
     run: Any,
     *,
@@ -53,6 +56,9 @@ def evaluate_run(
     run = open_run(run)
     check_part(part)
     check_seen(seen)
+    cuts = None if ks is None else list_of("cutoffs", "ks", ks)
+    if progress is not None:
+        check_callable("progress", progress)
     place = resolve_device(device)
     _check_unused(run)
     loaded, info = load_model(run.directory, place), run.info
@@ -72,7 +78,7 @@ def evaluate_run(
         name=loaded.name,
         part=part,
         seen=seen,
-        ks=ks,
+        ks=cuts,
         seed=info.seed,
         device=place,
         progress=advance,

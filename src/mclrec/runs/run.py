@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mclrec.arguments import check_choice
 from mclrec.data.origin import Origin
-from mclrec.errors import ConfigError, ModelFileError, unknown_name
+from mclrec.errors import ConfigError, ModelFileError
 from mclrec.evaluation.protocol import RankTable, Seen, load_ranks
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
 from mclrec.sealed_json import validated
@@ -286,8 +287,7 @@ def check_seen(seen: str) -> Literal["U", "F"]:
     Raises:
         ConfigError: it is neither; the nearest is suggested.
     """
-    if not isinstance(seen, str) or seen not in _LABEL_OF:  # type: ignore[redundant-expr] # Python checks nothing
-        raise ConfigError(unknown_name("rule for seen items", seen, _LABEL_OF))
+    check_choice("rule for seen items", seen, _LABEL_OF)
     return _LABEL_OF[seen]
 
 

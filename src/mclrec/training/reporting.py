@@ -20,7 +20,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from mclrec.errors import ConfigError, ModelFileError, unknown_name
+from mclrec.arguments import check_choice
+from mclrec.errors import ModelFileError
 from mclrec.extras import require
 from mclrec.files import parse_json, write_text
 from mclrec.sealed_json import sealed, unsealed, validated
@@ -206,8 +207,7 @@ def check_tracker(name: str) -> None:
     Raises:
         ConfigError: the tracker is unknown, or its package is missing.
     """
-    if name not in TRACKERS:
-        raise ConfigError(unknown_name("tracker", name, TRACKERS))
+    check_choice("tracker", name, TRACKERS)
     require("tracking")
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from mclrec.errors import ConfigError, MclrecError
+from mclrec.errors import ConfigError, MclrecError, quoted
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
 from mclrec.serving.rest.descriptors import connections_that_fit
 from mclrec.serving.rest.keys import KeyFile, KeyRing
@@ -79,6 +79,8 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
     except OSError as problem:
         raise ConfigError(f"--host {host}: {problem.strerror or problem}") from None
+    except UnicodeError:
+        raise ConfigError(f"--host {quoted(host)}: no machine can be called that") from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
