@@ -118,7 +118,7 @@ def test_threads_share_a_model(run: mclrec.Run) -> None:
     [
         ({"model": "mclerc"}, "did you mean 'mclrec'"),
         ({"btea": 1}, "did you mean 'beta'"),
-        ({"device": "tpu"}, "auto, cpu or cuda"),
+        ({"device": "tpu"}, "auto, cpu, cuda"),
         ({"split": "times"}, "did you mean 'time'"),
     ],
 )

@@ -1,13 +1,16 @@
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mclrec.errors import ConfigError, DataError, OutputError
+from mclrec.data.parquet_files import read_parquet
+from mclrec.data.sequences import Vocabulary
+from mclrec.errors import ConfigError, DataError, MclrecError, OutputError
 from mclrec.files import (
     atomic_directory,
     atomic_file,
@@ -20,6 +23,9 @@ from mclrec.files import (
     write_json,
     write_text,
 )
+from mclrec.models.directory import weights_checksum
+from mclrec.models.tensors import load_tensors
+from mclrec.training.reporting import read_history
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -258,7 +264,7 @@ class TestJson:
         assert "\n" not in message
 
     def test_a_directory_is_not_json(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="is a folder"):
             read_json(tmp_path)
 
 
@@ -276,3 +282,32 @@ def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: P
     remove_leftovers(tmp_path)
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "nothing"])
+def test_what_is_no_regular_file_is_not_opened(kind: str, tmp_path: Path) -> None:
+    """To open a pipe would wait for its writer for ever."""
+    path = tmp_path / "found.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    told = f"{path}: " + (
+        "no such file" if kind == "nothing" else f"is a {kind}, and should be a regular file"
+    )
+    readers: list[Callable[[Path], object]] = [
+        read_json,
+        sha256_file,
+        Vocabulary.load,
+        lambda place: read_parquet(place, DataError, "make it again"),
+        load_tensors,
+        weights_checksum,
+    ]
+    if kind != "nothing":
+        readers.append(read_history)
+    for read in readers:
+        with pytest.raises(MclrecError) as caught:
+            read(path)
+        assert str(caught.value).startswith(told)

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,8 +25,10 @@ __all__ = [
     "cache_folder",
     "check_writable",
     "disk_is_full",
+    "irregular",
     "parse_json",
     "read_json",
+    "regular_file",
     "remove_leftovers",
     "remove_unfinished",
     "replaceable_file",
@@ -51,6 +54,15 @@ _REASONS = {
     errno.EIO: "the disk does not work (input/output error)",
 }
 """What the usual errors of the system mean."""
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What lies under a name that is no regular file."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXTS = re.compile(
@@ -282,13 +294,37 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def irregular(mode: int) -> str | None:
+    """What something on a disk is by its mode, such as a pipe; None for a regular file."""
+    kind = stat.S_IFMT(mode)
+    return None if kind == stat.S_IFREG else _KINDS.get(kind, "no regular file")
+
+
+def regular_file(path: Path, error: type[MclrecError] = DataError) -> Path:
+    """The path, if a regular file is there: to open a pipe would wait for its writer, to read a device never end.
+
+    Raises:
+        error: nothing is there, or something else, or it cannot be looked at.
+    """
+    try:
+        kind = irregular(path.stat().st_mode)
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, ValueError) as problem:
+        reason = system_reason(problem) if isinstance(problem, OSError) else str(problem)
+        raise error(f"{path}: cannot be read: {reason}") from None
+    if kind is not None:
+        raise error(f"{path}: is {kind}, and should be a regular file")
+    return path
+
+
 def read_json(path: Path, error: type[MclrecError] = DataError) -> Any:
     """Read a JSON file; one that is missing, malformed or absurd raises ``error`` with the line."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (ValueError, OSError) as problem:
+        text = regular_file(path, error).read_text(encoding="utf-8")
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {system_reason(problem)}") from None
+    except ValueError as problem:
         raise error(f"{path}: cannot be read: {problem}") from None
     return parse_json(text, str(path), error)
 
@@ -320,7 +356,7 @@ def _first_sentence(problem: ValueError) -> str:
     return str(problem).partition(";")[0]
 
 
-def sha256_file(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
-    with path.open("rb") as file:
+def sha256_file(path: Path, error: type[MclrecError] = DataError) -> str:
+    """Hexadecimal sha256 of a file's bytes; ``error`` says that it is no regular file."""
+    with regular_file(path, error).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -127,7 +127,7 @@ CASES = {
     ),
     "checksum differs": Case("datasets yelp", ("yelp.txt", "sha256"), text("yelp.txt", "1 2 3\n")),
     "no server": Case("datasets toys", ("Toys_and_Games.txt", "download failed", "MCLREC_DATA")),
-    "unknown device": Case(f"{TRAIN} --device tpu", ("device 'tpu'", "auto, cpu or cuda")),
+    "unknown device": Case(f"{TRAIN} --device tpu", ("device 'tpu'", "auto, cpu, cuda")),
     "negative seed": Case(f"{TRAIN} --seed -1", ("--seed", "mclrec train --help")),
     "out is not empty": Case("train log.csv --out markov", ("markov: is not empty", "--resume")),
     "out is a file": Case("train log.csv --out log.csv", ("log.csv: is not a directory",)),

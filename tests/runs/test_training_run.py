@@ -205,7 +205,7 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
     with pytest.raises(ConfigError, match="this machine has none that torch can use; use --device cpu"):
         resolve_device("cuda")
-    with pytest.raises(ConfigError, match="unknown device 'gpu': auto, cpu or cuda"):
+    with pytest.raises(ConfigError, match="unknown device 'gpu'"):
         resolve_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda")

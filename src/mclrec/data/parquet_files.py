@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mclrec.errors import MclrecError
-from mclrec.files import atomic_file
+from mclrec.files import atomic_file, regular_file
 
 __all__ = ["read_parquet", "write_parquet"]
 
@@ -48,9 +48,7 @@ def read_parquet(path: Path, error: type[MclrecError], cure: str) -> pa.Table:
         error: the file is missing, damaged or of another origin.
     """
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
+        content = regular_file(path, error).read_bytes()
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror or problem}") from None
     place = _place(content)

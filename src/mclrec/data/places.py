@@ -8,24 +8,17 @@ with ``.``: what other writers keep beside their data is called so.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mclrec.errors import DataError, quoted
+from mclrec.files import irregular
 
 __all__ = ["DELIMITED", "JSON", "PARQUET", "linked", "log_files", "path_exists", "suffix_of"]
 
 DELIMITED = {".csv", ".tsv", ".dat", ".data", ".inter", ".txt"}
 JSON = {".jsonl", ".ndjson", ".json"}
 PARQUET = {".parquet", ".pq"}
-
-_KINDS = {
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def suffix_of(path: Path) -> str:
@@ -81,13 +74,11 @@ def log_files(path: Path) -> list[Path]:
 def _checked(path: Path, known: set[str]) -> Path:
     """The path, if it is a regular file of a known type that may be read."""
     try:
-        kind = stat.S_IFMT(path.stat().st_mode)
+        kind = irregular(path.stat().st_mode)
     except OSError as problem:
         raise DataError(f"{path}: cannot be read: {problem.strerror}") from None
-    if kind != stat.S_IFREG:
-        raise DataError(
-            f"{path}: is {_KINDS.get(kind, 'no regular file')}, which cannot be read twice; write it to a file first"
-        )
+    if kind is not None:
+        raise DataError(f"{path}: is {kind}, which cannot be read twice; write it to a file first")
     suffix = suffix_of(path)
     if suffix not in known:
         what = "folders and patterns are read of" if known == PARQUET else "known:"

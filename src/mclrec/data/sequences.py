@@ -23,7 +23,7 @@ from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.origin import Origin
 from mclrec.data.packed import IntArray, counted
 from mclrec.errors import DataError, invalid_value, quoted
-from mclrec.files import atomic_directory, atomic_file, read_json, sha256_file, write_json
+from mclrec.files import atomic_directory, atomic_file, read_json, regular_file, sha256_file, write_json
 
 __all__ = [
     "OutsideId",
@@ -158,8 +158,7 @@ class Vocabulary:
         Raises:
             DataError: the file is missing, damaged or not a vocabulary.
         """
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
+        regular_file(path)
         what = "damaged, or not a vocabulary"
         try:
             with foreign_errors(str(path), what), path.open("rb") as file:
@@ -424,8 +423,7 @@ def _read_meta(path: Path) -> _Meta:
 
 def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:
     """A one-dimensional array on disk, mapped into memory for reading."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    regular_file(path)
     with foreign_errors(str(path), "damaged"):
         # As a plain array: a memmap would pass its class on to everything computed from it.
         array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

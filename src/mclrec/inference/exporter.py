@@ -181,7 +181,7 @@ def _check_free(directory: Path, own: str) -> None:
 
 
 def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -> dict[str, Any]:
-    weights = sha256_file(run / TENSORS)
+    weights = sha256_file(run / TENSORS, ModelFileError)
     return {
         "kind": KIND,
         "format": EXPORT_FORMAT,

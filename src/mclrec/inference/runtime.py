@@ -263,7 +263,7 @@ def _by_torch(directory: Path, device: str) -> Runtime:
     from mclrec.models.storage import load_model, resolve_device
 
     place = resolve_device(device)
-    loaded, weights = load_model(directory, place), sha256_file(directory / TENSORS)
+    loaded, weights = load_model(directory, place), sha256_file(directory / TENSORS, ModelFileError)
     card = model_card(directory, model_version(loaded.name, weights))
     return Runtime(
         torch_engine(loaded, place),
@@ -296,7 +296,7 @@ def _fitting(directory: Path, engine: str) -> Export | None:
     if not (place / MANIFEST).exists():
         raise ModelFileError(f"{directory}: has no export to ONNX; make one: {renew}")
     export = read_export(place)
-    if export.weights == sha256_file(directory / TENSORS):
+    if export.weights == sha256_file(directory / TENSORS, ModelFileError):
         return export
     other = f"{place}: of other weights than the model has now; renew it: {renew}"
     if engine == "onnx":

@@ -13,7 +13,7 @@ from mclrec.data.packed import IntArray
 from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.sequences import Vocabulary
 from mclrec.errors import DataError, ModelFileError
-from mclrec.files import parse_json, read_json, system_reason
+from mclrec.files import parse_json, read_json, regular_file, system_reason
 from mclrec.sealed_json import read_sealed, unsealed
 
 __all__ = [
@@ -129,13 +129,12 @@ def weights_checksum(path: Path) -> str:
     Raises:
         ModelFileError: the file is missing or has none.
     """
+    regular_file(path, ModelFileError)
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = file.read(min(size, path.stat().st_size))
         return str(parse_json(header, str(path), ModelFileError)["__metadata__"][WEIGHTS_CHECKSUM])
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
     except OSError as problem:
         raise ModelFileError(f"{path}: cannot be read: {system_reason(problem)}") from None
     except ModelFileError:

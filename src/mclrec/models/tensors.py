@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import ModelFileError
-from mclrec.files import atomic_file
+from mclrec.files import atomic_file, regular_file
 from mclrec.models.directory import WEIGHTS_CHECKSUM
 
 __all__ = ["load_tensors", "read_tensors", "save_tensors"]
@@ -97,14 +97,12 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, str], str]:
     """Read tensors and metadata as `load_tensors` does, and the checksum of the file."""
     try:
-        with path.open("rb") as file:
+        with regular_file(path, ModelFileError).open("rb") as file:
             notes, places = _header(path, file)
             checksum = notes.pop(_CHECKSUM, None)
             if checksum is None:
                 raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum")
             tensors, found = _read(file, places, notes, layout)
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as problem:
         raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
     if checksum != found:

@@ -23,7 +23,7 @@ from rich.table import Column
 from mclrec.arguments import check_choice
 from mclrec.errors import ModelFileError
 from mclrec.extras import require
-from mclrec.files import parse_json, write_text
+from mclrec.files import parse_json, regular_file, write_text
 from mclrec.sealed_json import sealed, unsealed, validated
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def read_history(path: Path) -> list[EpochRecord]:
     Raises:
         ModelFileError: the file is damaged.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         return []
+    try:
+        lines = regular_file(path, ModelFileError).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as problem:
         raise ModelFileError(f"{path}: cannot be read: {problem}") from None
     records = [_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
