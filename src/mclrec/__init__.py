@@ -12,11 +12,11 @@ Importing this package imports neither torch nor anything else that is slow; nam
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from mclrec.errors import MclrecError, MclrecWarning
-
+TYPE_CHECKING = False  # as in typing, which is not imported: Ctrl-C during these first imports is a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from mclrec.api import (
         Columns,
         Entry,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         tune,
         write_report,
     )
+    from mclrec.errors import MclrecError, MclrecWarning
     from mclrec.models.registry import summaries as models  # what calling the package does
 
 __version__ = "0.1.0"
@@ -70,6 +71,8 @@ __all__ = [
 
 _ALONE = {
     "Entry": "mclrec.models.registry",
+    "MclrecError": "mclrec.errors",
+    "MclrecWarning": "mclrec.errors",
     "Model": "mclrec.inference.model",
     "Query": "mclrec.inference.queries",
     "datasets": "mclrec.data.datasets",

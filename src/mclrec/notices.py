@@ -30,7 +30,7 @@ def tell(kind: str, message: str) -> None:
     """Write a message as one line to the error stream.
 
     Args:
-        kind: ``error`` or ``warning``.
+        kind: what it begins with, such as ``error`` or ``warning``.
         message: is bounded, and shows what a terminal would obey.
     """
     with suppress(OSError, ValueError, AttributeError):  # a stream that is closed or full

@@ -7,6 +7,7 @@ through a pipe to a thread of its own, which ends the process if the main thread
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -180,12 +181,22 @@ class _Interruption:
                     self._end()
 
     def over(self, status: int) -> None:
-        """Ignore Ctrl-C from now on; after an interruption, end even if a thread would hold the process."""
+        """Ignore Ctrl-C from now on; after an interruption, end here.
+
+        A thread could hold the process, and Python, where Ctrl-C came during `exec`, ends by the signal and not by a
+        status.
+        """
         self._over = True
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it ends, Python would give the handler back
         if status == INTERRUPTED:
             timer = threading.Timer(_TO_LEAVE, os._exit, (status,))
             timer.daemon = True
             timer.start()
+            atexit._run_exitfuncs()
+            with suppress(Exception):
+                sys.stdout.flush()
+            os._exit(status)
 
     def _end(self) -> NoReturn:
         self.tell()

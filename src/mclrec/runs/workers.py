@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
 
-from mclrec.notices import failed, others_quiet
+from mclrec.notices import failed, others_quiet, tell
 
 __all__ = ["Workers", "usual_count"]
 
@@ -62,19 +63,43 @@ class Workers:
         self._revivals = 0
 
     def __enter__(self) -> Self:
-        self._processes = [self._start() for _ in range(self.count)]
+        try:
+            for _ in range(self.count):
+                self._processes.append(self._start())
+        except BaseException:
+            self._kill()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes:
-            if process.is_alive():
+        alive = [process for process in self._processes if process.is_alive()]
+        if not alive:
+            return
+        try:
+            if isinstance(error, KeyboardInterrupt):  # the second Ctrl-C
+                return
+            for process in alive:
                 process.terminate()
+            many = (
+                "1 worker writes its checkpoint"
+                if len(alive) == 1
+                else f"{len(alive)} workers write checkpoints"
+            )
+            tell("stopping", f"{many}; Ctrl-C ends this now, without what is not saved")
+            until = time.monotonic() + _GRACE
+            for process in alive:
+                process.join(max(0.0, until - time.monotonic()))
+        finally:
+            self._kill()
+
+    def _kill(self) -> None:
+        """End those that still run."""
         for process in self._processes:
-            process.join(_GRACE)
-            if process.is_alive():
-                process.kill()
+            process.kill()
+        for process in self._processes:
+            process.join()
 
     def working(self) -> bool:
         """Replace workers that a signal has killed, up to a limit; whether any runs.
@@ -90,14 +115,26 @@ class Workers:
     def _start(self) -> BaseProcess:
         arguments = (self._target, self._arguments, self._threads, os.getpid())
         process = self._context.Process(target=_work, args=arguments)
-        process.start()
+        # The worker inherits this, so that Ctrl-C, which the terminal sends to both, does not reach its imports.
+        resource_tracker.ensure_running()  # the first start of a process would, and unblock the signal
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return process
 
 
 def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: int, parent: int) -> None:
     """Run ``target`` in a process that ends with its parent and leaves Ctrl-C to it."""
     os.setsid()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
+        stopped.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     words = ["worker", target.__qualname__]
@@ -107,7 +144,8 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
         except KeyboardInterrupt:  # between two runs
             return
         except Exception as problem:
-            sys.exit(failed(problem, words))
+            if not stopped.is_set():  # another library may make its own exception of the signal
+                sys.exit(failed(problem, words))
 
 
 def _end_with(parent: int) -> None:
