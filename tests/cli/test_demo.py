@@ -11,7 +11,7 @@ from tests.helpers import tiny_data
 
 from mclrec.cli.commands import demo
 from mclrec.runs.request import TrainRequest
-from mclrec.runs.run import Run
+from mclrec.runs.run import Run, RunRecord
 from mclrec.runs.training_run import train
 from mclrec.training.reporting import Reporter
 
@@ -62,3 +62,14 @@ def test_demo_is_made_again_but_never_over_something_else(cli: Cli, tmp_path: Pa
     before = sorted(out.rglob("*"))
     assert cli("demo", "--out", out).status == 2
     assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("_shrunken")
+def test_an_interrupted_training_ends_the_demo(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training hears Ctrl-C itself, and ends as usual with what it has."""
+    monkeypatch.setattr(RunRecord, "finished", property(lambda record: record.epochs == 0))
+    assert cli("demo", "--out", tmp_path / "demo").status == 130
+    assert (tmp_path / "demo/sasrec").exists()
+    assert not (tmp_path / "demo/mclrec").exists()

@@ -60,6 +60,8 @@ def demo(
         console.print(Text(name, style="bold"))
         with ProgressReporter(PlainConsole(stderr=True)) as reporter:
             runs[name] = train(TrainRequest(data, name, seed=seed, out=out / name), reporter)
+        if not runs[name].record.finished:
+            raise KeyboardInterrupt  # the training heard it
     console.print()
     directories = [runs[name].directory for name in _MODELS]
     for label, seen in (("F", "drop"), ("U", "keep")):
