@@ -241,6 +241,7 @@ class TestJson:
             (b"1" * 5000, r"a\.json: not valid JSON: "),
             (b'{"a": NaN}', r"a\.json: not valid JSON: NaN"),
             (b"-Infinity", r"a\.json: not valid JSON: -Infinity"),
+            (b"[-1e999]", r"a\.json: not valid JSON: -1e999 is beyond"),
             (None, r"a\.json: no such file"),
         ],
     )

@@ -6,6 +6,7 @@ import atexit
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -339,7 +340,7 @@ def parse_json(text: str | bytes, where: str, error: type[MclrecError] = DataErr
             thousands of digits.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as problem:
         raise error(f"{where}:{problem.lineno}: not valid JSON: {problem.msg}") from None
     except RecursionError:
@@ -350,6 +351,14 @@ def parse_json(text: str | bytes, where: str, error: type[MclrecError] = DataErr
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number that JSON has")
+
+
+def _finite(digits: str) -> float:
+    """A number as a float, unless it is beyond all floats: Python would make an infinity of 1e999."""
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{digits[:20]} is beyond the numbers of a computer")
+    return value
 
 
 def _first_sentence(problem: ValueError) -> str:

@@ -285,6 +285,14 @@ def test_numbers_of_earlier_weights_do_not_outlive_them(log: Path, tmp_path: Pat
     assert run.ranks("validation").ranks.tolist() == again.ranks.tolist()
 
 
+def test_ranks_of_another_protocol_are_told(trained: Run, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(trained.directory, tmp_path / "run")))
+    shutil.copy(run.directory / "ranks-test-F.parquet", run.directory / "ranks-test-U.parquet")
+    assert len(run.ranks("test", "F")) == 40
+    with pytest.raises(DataError, match=r"ranks-test-U\.parquet: its ranks were measured in another way"):
+        run.ranks("test", "U")
+
+
 def test_ranks_that_still_hold_stay(trained: Run, log: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(trained.directory, tmp_path / "run")))
     evaluate_run(run, part="validation")

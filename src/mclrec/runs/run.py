@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mclrec.arguments import check_choice
 from mclrec.data.origin import Origin
-from mclrec.errors import ConfigError, ModelFileError
+from mclrec.errors import ConfigError, DataError, ModelFileError
 from mclrec.evaluation.protocol import RankTable, Seen, load_ranks
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
 from mclrec.sealed_json import validated
@@ -256,6 +256,14 @@ class Run:
             )
         table = load_ranks(path)
         check_weights(self.directory, table.about.get("weights"), path)
+        measured = table.about.get("protocol")
+        # Ranks of noisy histories are of a part called test-noise-SHARE, and measured as those of the test.
+        if (
+            not isinstance(measured, dict)
+            or measured.get("label") != label
+            or str(measured.get("part")) not in part
+        ):
+            raise DataError(f"{path}: its ranks were measured in another way; repeat mclrec evaluate")
         return table
 
 
