@@ -14,8 +14,8 @@ import pytest
 import uvloop
 from tests.serving.rest.conftest import make_service
 
+from mclrec.serving.rest.connection_limits import SPARE_CONNECTIONS, BoundedProtocol, Connections
 from mclrec.serving.rest.model_store import ModelStore
-from mclrec.serving.rest.protocol import SPARE_CONNECTIONS, BoundedProtocol, Connections
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.server import Server, listen
 from mclrec.serving.rest.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 from mclrec.errors import ConfigError
-from mclrec.serving.rest.protocol import SPARE_CONNECTIONS
+from mclrec.serving.rest.connection_limits import SPARE_CONNECTIONS
 from mclrec.serving.rest.settings import Settings
 
 __all__ = ["connections_that_fit"]

@@ -18,11 +18,11 @@ import uvicorn
 
 from mclrec.errors import ConfigError, MclrecError, quoted
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
+from mclrec.serving.rest.connection_limits import BoundedProtocol, Connections
 from mclrec.serving.rest.descriptors import connections_that_fit
 from mclrec.serving.rest.keys import KeyFile, KeyRing
 from mclrec.serving.rest.middleware import Middleware
 from mclrec.serving.rest.model_store import Busy, ModelStore, fetch
-from mclrec.serving.rest.protocol import BoundedProtocol, Connections
 from mclrec.serving.rest.routes import make_app
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites
