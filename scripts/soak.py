@@ -28,7 +28,7 @@ import httpx
 import numpy as np
 import torch
 
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.inference.exporter import export_onnx
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.storage import save_model

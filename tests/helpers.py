@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.files import write_json
 from mclrec.sealed_json import read_sealed, sealed
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mclrec.data.parquet_files import read_parquet
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ConfigError, DataError, MclrecError, OutputError
 from mclrec.files import (
     atomic_directory,

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.processes import ROOT, BenchmarkError
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.inference.exporter import export_onnx
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.storage import save_model

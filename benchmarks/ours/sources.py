@@ -9,8 +9,9 @@ import numpy as np
 
 from mclrec.data.loading import load
 from mclrec.data.packed import ranges
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, leave_one_out
+from mclrec.data.vocabulary import Vocabulary
 
 __all__ = ["open_split"]
 

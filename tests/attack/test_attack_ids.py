@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from tests.attack.inputs import Attack
 from tests.inference.onnx_export import save_run
 
-from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import MclrecError
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.model import Model

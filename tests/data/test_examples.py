@@ -11,8 +11,9 @@ from mclrec.data.datasets import dataset
 from mclrec.data.examples import Examples, interactions, prefixes, sequences, whole
 from mclrec.data.loading import load
 from mclrec.data.packed import IntArray, Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
+from mclrec.data.vocabulary import Vocabulary
 
 FOLDER = Path(os.environ.get("MCLREC_DATA", "nowhere"))
 LOGS = st.lists(st.lists(st.integers(1, 30), max_size=9), min_size=1, max_size=6)

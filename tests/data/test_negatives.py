@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from mclrec.data.examples import Examples, prefixes, sequences
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.data.packed import IntArray, Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 
 ITEMS = 12
 

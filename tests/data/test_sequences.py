@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import DataError
 
 STRINGS = st.lists(st.text(st.characters(codec="utf-8")), unique=True)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, Targets, by_time, by_time_quantiles, leave_one_out
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from mclrec.data.datasets import dataset
 from mclrec.data.loading import load
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.statistics import table2, table5
+from mclrec.data.vocabulary import Vocabulary
 
 FOLDER = Path(os.environ.get("MCLREC_DATA") or Path(__file__).parents[3] / "shared" / "data")
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Targets, leave_one_out
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.shards import sharded
 from mclrec.errors import EvaluationError
 from mclrec.evaluation import ranking

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from mclrec.data.parquet_files import write_parquet
-from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import DataError
 from mclrec.evaluation.protocol import Protocol, Result, library_versions, load_ranks
 

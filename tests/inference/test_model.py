@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
-from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import ConfigError, DataError, EvaluationError, MclrecWarning, ModelFileError
 from mclrec.inference import bulk, engine, exact_ranker
 from mclrec.inference import model as model_module

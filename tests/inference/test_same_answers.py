@@ -25,8 +25,9 @@ from tests.inference.onnx_export import save_run
 
 from mclrec.cli import main
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import ConfigError, EvaluationError, ModelFileError
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import rank_targets

@@ -11,7 +11,8 @@ from tests.helpers import tiny_data
 
 from mclrec.data.examples import prefixes, sequences
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.losses.contrastive import ViewPairs, info_nce, regularizer_official
 from mclrec.models.duorec import DuoRec, DuoRecConfig, SameTarget
 from mclrec.models.phases import StepContext

@@ -7,7 +7,8 @@ import torch
 
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.models.phases import NextItem, Phase, StepContext, Term, next_item_examples
 
 ROWS = [[1, 2, 3, 4, 5, 6], [7, 1], [3], [2, 4, 6, 1, 3, 5, 7, 2, 4], [5, 6, 7]]

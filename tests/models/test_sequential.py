@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.losses.recommendation import LOSSES, losses_with
 from mclrec.models.phases import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
 from mclrec.data.parquet_files import write_parquet
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, VectorRecommender

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.evaluation.ranking import top_items
 from mclrec.models.base import Recommender
 from mclrec.models.registry import model_class

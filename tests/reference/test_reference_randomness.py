@@ -16,7 +16,8 @@ from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.models.mclrec import MCLRec, MCLRecConfig
 from mclrec.models.phases import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig

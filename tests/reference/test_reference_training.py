@@ -19,8 +19,9 @@ from torch import Tensor
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.examples import Examples
 from mclrec.data.packed import IntArray, Packed
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.models.mclrec import MCLRec, MCLRecConfig
 from mclrec.models.phases import Collate, Losses, StepContext, Update
 from mclrec.models.sasrec import SASRec, SASRecConfig

@@ -12,7 +12,7 @@ from tests.helpers import tiny_data
 from tests.threads import members, together
 from tests.training.stub import same, weights
 
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.models.base import Recommender

@@ -25,7 +25,7 @@ import uvicorn
 from tests.helpers import tiny_data
 
 import mclrec
-from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import MclrecWarning
 from mclrec.inference.runtime import load_runtime
 from mclrec.serving.rest.keys import Keys

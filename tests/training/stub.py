@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, Histories
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, Recommender

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[2]
 USERS, LENGTH, ITEMS = 80_000, 300, 500

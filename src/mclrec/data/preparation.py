@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.packed import IntArray, counted, empty, gathered, selected
 from mclrec.data.readers import Log
-from mclrec.data.sequences import SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError
 
 __all__ = ["prepare_log"]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import is_integer
+from mclrec.data.vocabulary import is_integer
 from mclrec.errors import ConfigError, EvaluationError, quoted, unknown_name
 
 __all__ = [

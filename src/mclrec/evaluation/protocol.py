@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.parquet_files import read_parquet, write_parquet
-from mclrec.data.sequences import OutsideId
 from mclrec.data.split import Part, Targets
+from mclrec.data.vocabulary import OutsideId
 from mclrec.errors import DataError
 from mclrec.files import parse_json
 from mclrec.sealed_json import sealed, unsealed

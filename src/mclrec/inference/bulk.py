@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mclrec.data.packed import IntArray, Packed, ranges
-from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary
+from mclrec.data.sequences import SequenceData
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import ConfigError, OutputError
 from mclrec.files import (
     atomic_file,

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import OutsideId, Vocabulary, as_text
+from mclrec.data.vocabulary import OutsideId, Vocabulary, as_text
 from mclrec.errors import quoted
 from mclrec.inference.name_index import Found, NameIndex
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import OutsideId, id_list, plain_id
+from mclrec.data.vocabulary import OutsideId, id_list, plain_id
 from mclrec.inference.queries import DenseQuery, Explanation, Ranked, Reason
 
 if TYPE_CHECKING:

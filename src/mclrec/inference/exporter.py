@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.extras import require
 from mclrec.files import atomic_directory, atomic_file, check_writable, sha256_file, write_json

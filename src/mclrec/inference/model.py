@@ -13,7 +13,8 @@ import numpy as np
 from mclrec.arguments import check_flag, path_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import OutsideId, SequenceData, Vocabulary, id_list, is_integer, is_saved
+from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list, is_integer
 from mclrec.errors import DataError, EvaluationError, MclrecWarning, quoted
 from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommend_users
 from mclrec.inference.explain import LeaveOneOut

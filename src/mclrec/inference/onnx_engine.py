@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mclrec.data.packed import IntArray, Packed
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.extras import require
 from mclrec.files import read_json, sha256_file

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import ConfigError
 from mclrec.inference.top_k import FloatArray
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mclrec.arguments import check_choice
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import OutsideId, Vocabulary, plain_id
+from mclrec.data.vocabulary import OutsideId, Vocabulary, plain_id
 from mclrec.errors import MclrecWarning, ModelFileError
 from mclrec.files import sha256_file
 from mclrec.inference.catalogue import Catalogue

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mclrec.data.packed import IntArray
 from mclrec.data.parquet_files import read_parquet, write_parquet
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, ModelFileError
 from mclrec.files import parse_json, read_json, regular_file, system_reason
 from mclrec.sealed_json import read_sealed, unsealed

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from mclrec.arguments import check_choice
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.errors import ConfigError, MclrecError, ModelFileError, invalid_value
 from mclrec.files import write_json

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mclrec.data.packed import IntArray
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ConfigError
 from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel

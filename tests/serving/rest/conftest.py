@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from mclrec.data.packed import IntArray, Packed
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import EvaluationError
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.queries import DenseQuery, Ranked

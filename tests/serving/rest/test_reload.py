@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.serving.rest.conftest import ITEMS, NAMES, make_service, save_directory, use
 
-from mclrec.data.sequences import OutsideId, Vocabulary
+from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.exporter import export_onnx
 from mclrec.inference.runtime import Runtime, load_runtime

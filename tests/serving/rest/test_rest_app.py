@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 from tests.serving.rest.conftest import ITEMS, Counting, client, make_service, use
 
-from mclrec.data.sequences import Vocabulary
+from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.queries import DenseQuery

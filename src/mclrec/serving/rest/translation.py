@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mclrec.data.sequences import OutsideId
+from mclrec.data.vocabulary import OutsideId
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.queries import Query, Ranked, Recommendation, Recommendations
