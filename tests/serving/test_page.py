@@ -473,18 +473,24 @@ def test_bars_are_shares_beside_the_first(visit: Visit, service: Running, model:
     )
 
 
+def follow(page: Page, link: str) -> None:
+    """Click a link and wait until its page is whole: a heading can be there before the style sheet is."""
+    with page.expect_navigation(wait_until="load"):
+        page.get_by_role("link", name=link).click()
+
+
 def test_the_description_of_the_interface(visit: Visit, service: Running) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = visit.open(service.url)
-    page.get_by_role("link", name="API").click()
+    follow(page, "API")
     page.get_by_role("heading", name="POST /recommend", exact=True).wait_for()
     assert page.evaluate("getComputedStyle(document.querySelector('.panel')).borderTopLeftRadius") == "16px"
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     assert [fault["id"] for fault in found] == []
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    page.get_by_role("link", name="The page").click()
+    follow(page, "The page")
     page.get_by_role("heading", name="Recommendations").wait_for()
 
 
