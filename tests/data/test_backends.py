@@ -42,8 +42,13 @@ def no_session_left() -> Iterator[None]:
 
 
 def files(folder: Path) -> dict[str, object]:
-    """What lies in a folder of prepared data: checksums, and all that is told but where the log lies."""
+    """What lies in a folder of prepared data: checksums, and all that is told but where and how the log lies."""
     about = {key: value for key, value in read_json(folder / "meta.json").items() if key != "origin"}
+    about["intake"] = {
+        key: value
+        for key, value in about["intake"].items()
+        if key not in ("place", "format", "columns", "checksum")
+    }
     return {path.name: sha256_file(path) for path in sorted(folder.iterdir())} | {"meta.json": about}
 
 

@@ -22,6 +22,7 @@ _POSITIONS = {
     2: ("1", "2", None),
     3: ("1", "2", "3"),
 }  # headerless user, item[, time]; with more, time is 4th
+_NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", "::": "'::'"}
 _MOST_ATTEMPTS = 1000  # at the end of a quoted field
 _UNCLOSED = "opens a quote that is not closed"
 
@@ -70,6 +71,9 @@ class DelimitedLog:
         asked = columns if self._header else _by_position(columns, len(names))
         roles = asked.resolve(names, str(self.path))
         self.file_order = roles.file_order
+        self.columns = roles.named
+        heading = "with header" if self._header else "no header"
+        self.format = f"{_NAMES[self._delimiter]}-separated, {heading}{file.packing}"
         self._places = {role: names.index(column) for role, column in roles.named.items()}
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:

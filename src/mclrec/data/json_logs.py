@@ -62,7 +62,8 @@ class JsonLog:
             raise DataError(f"{self.path}: is empty")
         roles = columns.resolve(list(first), str(self.path))
         self.file_order = roles.file_order
-        self._named = roles.named
+        self.format = f"{'array of JSON objects' if self._array else 'JSON lines'}{file.packing}"
+        self.columns = self._named = roles.named
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
         """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mclrec.data.column_types import UnfitError, common_type, converted, missing_values, plain
 from mclrec.data.columns import Columns
+from mclrec.data.intake import Found, taken_columns
 from mclrec.data.raw_tables import RawTable
 from mclrec.data.typed_text import missing
 from mclrec.errors import DataError
@@ -27,6 +29,8 @@ class Normalised:
         ticks: units of ``time`` in one of what `mclrec.data.readers.Log` has.
         text: whether time or sequence are text that has yet to be read.
         raw: where it is from.
+        named: names of its columns by role.
+        first: values of the first row by role, once it was read.
     """
 
     schema: pa.Schema
@@ -34,6 +38,12 @@ class Normalised:
     ticks: int
     text: bool
     raw: RawTable
+    named: dict[str, str]
+    first: dict[str, Any]
+
+    def found(self) -> Found:
+        """What the log has in it, once its rows were read."""
+        return Found(self.raw.format, taken_columns(self.named, self.first))
 
 
 def normalised(raw: RawTable, columns: Columns) -> Normalised:
@@ -57,6 +67,8 @@ def normalised(raw: RawTable, columns: Columns) -> Normalised:
     if numbered:
         kinds["sequence"] = pa.int64()
 
+    first: dict[str, Any] = {}
+
     def batches() -> Iterator[pa.RecordBatch]:
         start = 0
         for arrays in selection.batches:
@@ -67,6 +79,8 @@ def normalised(raw: RawTable, columns: Columns) -> Normalised:
             except UnfitError as problem:
                 raise DataError(f"{raw.row_place(start + problem.row)}: {problem}") from None
             rows = len(arrays[0])
+            if not first and rows:
+                first.update({role: _value(column[0]) for role, column in present.items()})
             if numbered:
                 values.append(pa.array(range(start, start + rows), pa.int64()))
             start += rows
@@ -76,9 +90,16 @@ def normalised(raw: RawTable, columns: Columns) -> Normalised:
 
     schema = pa.schema(list(kinds.items()))
     time = targets.get("time")
-    return Normalised(
-        schema, batches(), time.ticks if time else 1, any(target.text for target in targets.values()), raw
-    )
+    text = any(target.text for target in targets.values())
+    return Normalised(schema, batches(), time.ticks if time else 1, text, raw, named, first)
+
+
+def _value(cell: pa.Scalar) -> Any:
+    """The value of a cell; None if Python has none for it, as for a moment beyond the year 9999."""
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _refuse_missing(

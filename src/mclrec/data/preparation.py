@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mclrec.data.foreign_errors import foreign_errors
-from mclrec.data.packed import IntArray, counted, empty, gathered, selected
+from mclrec.data.intake import Counts, Intake, Step
+from mclrec.data.measures import measure, ties_of
+from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, selected
 from mclrec.data.readers import Log
 from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
@@ -40,16 +42,36 @@ def prepare_log(log: Log, *, min_count: int, drop_repeats: bool) -> SequenceData
     """
     with foreign_errors(log.place, "cannot be ordered"):
         rows = _coded(log)
-    before = rows.counts
+    read, steps = rows.counts, list(log.found.steps)
     if drop_repeats:
         rows = rows.take(_first_of_pairs(rows))
+        steps.append(Step(rule="repeats", option="--drop-repeats", left=rows.counts))
     rows = _core(rows, min_count)
+    if min_count > 1:
+        steps.append(Step(rule="k-core", option=f"--min-count {min_count}", left=rows.counts))
     if not len(rows.items):
         raise DataError(
-            f"{log.place}: nothing is left of {before} after removing users and items with fewer than "
-            f"{min_count} interactions; use a smaller min_count"
+            f"{log.place}: nothing is left of {read.users} users, {read.items} items and {read.rows} rows after "
+            f"removing users and items with fewer than {min_count} interactions; use a smaller min_count"
         )
-    return _sequences(rows, log.name)
+    return _with_intake(_sequences(rows, log), rows, log, read, steps)
+
+
+def _with_intake(data: SequenceData, rows: _Rows, log: Log, read: Counts, steps: list[Step]) -> SequenceData:
+    """The sequences with the record of what was taken."""
+    if log.found.read is not None:
+        read = Counts(users=None, items=None, rows=log.found.read)
+    intake = Intake(
+        place=log.place,
+        format=log.found.format,
+        columns=log.found.columns,
+        tie_order=rows.tie_order,
+        read=read,
+        steps=tuple(steps),
+        left=measure(data, None if rows.times is None else ties_of(rows.users, rows.items, rows.times)),
+        fingerprint=data.fingerprint,
+    )
+    return replace(data, intake=intake)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,27 +81,32 @@ class _Rows:
     Attributes:
         users: (N,) places in ``user_ids``.
         items: (N,) places in ``item_ids``.
-        times: (N,) or None.
+        times: (N,) in ticks, or None.
+        tie_order: what orders rows of a user at one time; None without times.
         user_ids: all users of the log, also those whose rows were removed.
         item_ids: all items of the log, in the same way.
     """
 
     users: Codes
     items: Codes
-    times: IntArray | None
+    times: npt.NDArray[Any] | None
+    tie_order: str | None
     user_ids: Vocabulary
     item_ids: Vocabulary
 
     @property
-    def counts(self) -> str:
-        return f"{len(self.user_ids)} users, {len(self.item_ids)} items and {len(self.items)} rows"
+    def counts(self) -> Counts:
+        """Sizes, users and items without rows left out."""
+        users, items = counted(self.users, len(self.user_ids)), counted(self.items, len(self.item_ids))
+        return Counts(
+            users=int(np.count_nonzero(users)), items=int(np.count_nonzero(items)), rows=len(self.items)
+        )
 
     def take(self, kept: npt.NDArray[np.bool_]) -> _Rows:
         """Some of the rows, by mask."""
         times = None if self.times is None else selected(self.times, kept)
-        return _Rows(
-            selected(self.users, kept), selected(self.items, kept), times, self.user_ids, self.item_ids
-        )
+        users, items = selected(self.users, kept), selected(self.items, kept)
+        return _Rows(users, items, times, self.tie_order, self.user_ids, self.item_ids)
 
 
 # -------------------------------------------------------------------------------- on the engine
@@ -95,11 +122,12 @@ def _coded(log: Log) -> _Rows:
     with tempfile.TemporaryDirectory(prefix="mclrec-") as folder:
         path = Path(folder) / "rows.parquet"
         ordered.sink_parquet(str(path))
-        columns = _stream(_parts(path), log.ticks)
+        columns = _stream(_parts(path))
     return _Rows(
         columns["user_code"],
         columns["item_code"],
         columns.get("time"),
+        ("sequence column" if "sequence" in present else "item id") if "time" in present else None,
         _vocabulary(users, "user"),
         _vocabulary(items, "item"),
     )
@@ -122,21 +150,21 @@ def _parts(path: Path) -> list[Path]:
     return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
 
 
-def _stream(paths: Sequence[Path], ticks: int) -> dict[str, npt.NDArray[Any]]:
-    """Columns of a table in Parquet files as arrays: codes as int32, times as int64, rounded down from their ticks."""
+def _stream(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a table in Parquet files as arrays: codes as int32, times as they are."""
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    names = pq.read_schema(paths[0]).names
-    columns = {name: empty(rows, np.int64 if name == "time" else np.int32) for name in names}
+    schema = pq.read_schema(paths[0])
+    kinds = {
+        name: schema.field(name).type.to_pandas_dtype() if name == "time" else np.int32
+        for name in schema.names
+    }
+    columns = {name: empty(rows, kind) for name, kind in kinds.items()}
     start = 0
     for path in paths:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH):
                 for name, column in columns.items():
-                    values = batch[name].to_numpy(zero_copy_only=False)
-                    whole = np.floor(values) if values.dtype.kind == "f" else values
-                    if name == "time" and ticks != 1:
-                        whole = whole // ticks
-                    column[start : start + len(values)] = whole
+                    column[start : start + batch.num_rows] = batch[name].to_numpy(zero_copy_only=False)
                 start += batch.num_rows
     return columns
 
@@ -162,7 +190,7 @@ def _core(rows: _Rows, min_count: int) -> _Rows:
         rows = rows.take(kept)
 
 
-def _sequences(rows: _Rows, name: str) -> SequenceData:
+def _sequences(rows: _Rows, log: Log) -> SequenceData:
     """Number the users and items that are left, in the order of their codes."""
     lengths = counted(rows.users, len(rows.user_ids))
     item_counts = counted(rows.items, len(rows.item_ids))
@@ -173,6 +201,16 @@ def _sequences(rows: _Rows, name: str) -> SequenceData:
         offsets=np.concatenate([[0], np.cumsum(lengths[users])]),
         item_ids=rows.item_ids.take(items),
         user_ids=rows.user_ids.take(users),
-        times=rows.times,
-        name=name,
+        times=None if rows.times is None else _whole(rows.times, log.ticks),
+        name=log.name,
     )
+
+
+def _whole(times: npt.NDArray[Any], ticks: int) -> IntArray:
+    """Times rounded down from their ticks."""
+    found = empty(len(times), np.int64)
+    for block in blocks(len(times)):
+        values = times[block]
+        whole = np.floor(values) if values.dtype.kind == "f" else values
+        found[block] = whole // ticks if ticks != 1 else whole
+    return found

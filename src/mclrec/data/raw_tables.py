@@ -52,9 +52,11 @@ class RawTable(Protocol):
         names: of its columns, as text.
         in_order: whether its rows have an order.
         engine: what orders it if nothing else is said.
+        format: in words.
     """
 
     place: str
+    format: str
     engine: str
     names: list[str]
     in_order: bool
@@ -85,6 +87,7 @@ class ParquetTable:
 
     def __init__(self, files: Sequence[Path], place: str) -> None:
         self.place = place
+        self.format = "Parquet" if len(files) == 1 else f"Parquet, {len(files)} files"
         self._files = list(files)
         self._starts: list[int] = []
         self._schemas: list[pa.Schema] = []
@@ -195,7 +198,7 @@ class _EagerTable:
     in_order = True
 
     def __init__(self, place: str, names: Sequence[Any], column: Callable[[int], Any]) -> None:
-        self.place = place
+        self.place = self.format = place
         self.engine = _engine_of(place)
         self.names = [str(name) for name in names]
         self._column = column
@@ -248,7 +251,7 @@ class _Relation:
     engine = "duckdb"
 
     def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
-        self.place = "duckdb frame"
+        self.place = self.format = "duckdb frame"
         self._relation = relation
         with foreign_errors(self.place, "cannot be read"):
             self.names = list(relation.columns)
@@ -277,7 +280,7 @@ class _LazyTable:
     in_order = False
 
     def __init__(self, frame: nw.LazyFrame[Any]) -> None:
-        self.place = kind_of(frame)
+        self.place = self.format = kind_of(frame)
         self.engine = _engine_of(self.place)
         self._frame = frame
         with foreign_errors(self.place, "cannot be read"):

@@ -33,6 +33,7 @@ import pyarrow as pa
 from mclrec.data.backends import check_engine, move_table, on_engine, scan_spark
 from mclrec.data.columns import Columns
 from mclrec.data.foreign_errors import foreign_errors
+from mclrec.data.intake import Found
 from mclrec.data.normalisation import Normalised, normalised
 from mclrec.data.places import PARQUET, linked, log_files, suffix_of
 from mclrec.data.raw_tables import ParquetTable, frame_table
@@ -57,12 +58,14 @@ class Log:
         place: file name or kind of frame, for messages.
         name: how reports call the log.
         ticks: units of ``time`` in a second, or in one of the units that the log has.
+        found: its format and columns, and the rows that were dropped while it was read.
     """
 
     frame: nw.LazyFrame[Any]
     place: str
     name: str
     ticks: int = 1
+    found: Found = field(default_factory=Found)
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def __enter__(self) -> Log:
@@ -100,38 +103,40 @@ def read_log(
         if isinstance(source, str | Path):
             name = str(source).rstrip("/").rpartition("/")[2]
             if engine == "spark" and "://" in str(source):
-                frame, ticks = of_spark(scan_spark([str(source)], str(source)), columns, str(source))
-                return Log(frame, str(source), name, ticks, stack.pop_all())
+                frame, ticks, found = of_spark(scan_spark([str(source)], str(source)), columns, str(source))
+                return Log(frame, str(source), name, ticks, found, stack.pop_all())
             if "://" in str(source):
                 raise DataError(f"{source}: an address is read by the engine spark alone; copy it to a file")
-            frame, ticks = _read_path(Path(source), columns, header, engine or "duckdb", stack)
-            return Log(frame, str(source), name.partition(".")[0] or name, ticks, stack.pop_all())
+            frame, ticks, found = _read_path(Path(source), columns, header, engine or "duckdb", stack)
+            return Log(frame, str(source), name.partition(".")[0] or name, ticks, found, stack.pop_all())
         if engine is not None:
             raise ConfigError(
                 f"a frame is prepared by its own engine, not by {engine}: give a path, or no engine"
             )
         if is_spark(source):
-            frame, ticks = of_spark(source, columns, "pyspark frame")
-            return Log(frame, "pyspark frame", "data", ticks, stack.pop_all())
+            frame, ticks, found = of_spark(source, columns, "pyspark frame")
+            return Log(frame, "pyspark frame", "data", ticks, found, stack.pop_all())
         raw = frame_table(source)
-        frame, ticks = _stored(normalised(raw, columns), raw.engine, stack)
-        return Log(frame, raw.place, "data", ticks, stack.pop_all())
+        log = normalised(raw, columns)
+        frame, ticks = _stored(log, raw.engine, stack)
+        return Log(frame, raw.place, "data", ticks, log.found(), stack.pop_all())
 
 
 def _read_path(
     path: Path, columns: Columns, header: bool | None, engine: str, stack: ExitStack
-) -> tuple[nw.LazyFrame[Any], int]:
+) -> tuple[nw.LazyFrame[Any], int, Found]:
     files = log_files(path)
     if suffix_of(files[0]) not in PARQUET:
         connection, folder = _connect(stack)
         with foreign_errors(str(path), "cannot be read"):
             found = load_text(connection, files[0], folder, columns, header)
-        return on_engine(nw.from_native(found.relation), engine, stack), found.ticks
+        return on_engine(nw.from_native(found.relation), engine, stack), found.ticks, found.found
     raw = ParquetTable(files, str(path))
     if engine == "spark" and spark_reads(raw, columns):
         links = linked(files, _folder(stack), ".parquet")
         return of_spark(scan_spark([str(link) for link in links], str(path)), columns, str(path))
-    return _stored(normalised(raw, columns), engine, stack)
+    log = normalised(raw, columns)
+    return *_stored(log, engine, stack), log.found()
 
 
 def _stored(log: Normalised, engine: str, stack: ExitStack) -> tuple[nw.LazyFrame[Any], int]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mclrec.arguments import path_of
 from mclrec.data.foreign_errors import foreign_errors
+from mclrec.data.intake import Intake
 from mclrec.data.origin import Origin
 from mclrec.data.packed import IntArray, counted
 from mclrec.data.vocabulary import Vocabulary
@@ -39,6 +40,7 @@ class SequenceData:
             and timestamps as seconds since 1970 (UTC).
         name: how reports call this data.
         origin: where they were read from; None for arrays that were given.
+        intake: what was taken of the log; None for arrays, and for data that earlier versions prepared.
     """
 
     items: npt.NDArray[np.int32]
@@ -48,6 +50,7 @@ class SequenceData:
     times: IntArray | None = None
     name: str = "data"
     origin: Origin | None = None
+    intake: Intake | None = None
 
     @property
     def num_users(self) -> int:
@@ -105,6 +108,12 @@ class SequenceData:
         place = "arrays" if self.origin is None else f"a part of {self.origin.place}"
         return Origin(kind="memory", place=place, fingerprint=self.fingerprint, times=self.times_checksum)
 
+    @property
+    def taken(self) -> Intake | None:
+        """The intake, if these sequences are all that came of it; None for a part of a data set."""
+        known = self.intake is not None and self.intake.fingerprint == self.fingerprint
+        return self.intake if known else None
+
     def save(self, directory: Path | str) -> None:
         """Write a directory that `load` maps into memory; it is whole or not there.
 
@@ -135,6 +144,7 @@ class SequenceData:
             fingerprint=self.fingerprint,
             ids={name: sha256_file(folder / name) for name in _ID_FILES},
             origin=self.provenance,
+            intake=None if self.taken is None else self.taken.to_json(),
         )
 
     @classmethod
@@ -161,6 +171,9 @@ class SequenceData:
                 times=meta.times,
                 log=meta.origin,
             ),
+            intake=None
+            if meta.intake is None
+            else Intake.of_json(meta.intake, f"{path / 'meta.json'}: intake"),
         )
         sizes = (data.num_users, data.num_items, data.num_interactions)
         lengths_fit = len(data.user_ids) == data.num_users and (
@@ -194,6 +207,7 @@ class _Meta(BaseModel):
     fingerprint: str
     ids: dict[str, str]
     origin: Origin | None = None
+    intake: dict[str, Any] | None = None
 
 
 def is_saved(directory: Path) -> bool:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mclrec.data.columns import Columns
 from mclrec.data.foreign_errors import foreign_errors
+from mclrec.data.intake import Found, taken_columns
 from mclrec.data.raw_tables import ParquetTable
 from mclrec.data.typed_text import missing
 from mclrec.errors import DataError
@@ -51,8 +52,8 @@ def _is_plain(role: str, kind: pa.DataType) -> bool:
     return any(test(kind) for test in _TESTS) and (role in ("user", "item") or not pa.types.is_string(kind))
 
 
-def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[Any], int]:
-    """A table of Spark as a log, and the ticks of its times.
+def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[Any], int, Found]:
+    """A table of Spark as a log, the ticks of its times, and its columns.
 
     Raises:
         DataError: a column is missing, of a type that Spark does not hold without loss, or lacks values.
@@ -71,7 +72,10 @@ def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[An
         schema = frame.collect_schema()
         kinds = {role: _kind(role, schema[role], place) for role in schema.names()}
         _refuse_values(frame, kinds, place)
-        return frame.select(_value(role, kind) for role, kind in kinds.items()), _ticks(kinds)
+        found = Found(
+            "read by Spark", taken_columns(roles.named, frame.head(1).collect("pyarrow").rows(named=True)[0])
+        )
+        return frame.select(_value(role, kind) for role, kind in kinds.items()), _ticks(kinds), found
 
 
 def _kind(role: str, kind: nw.dtypes.DType, place: str) -> nw.dtypes.DType:

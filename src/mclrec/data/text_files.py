@@ -43,6 +43,11 @@ class TextFile:
     long_line: int
     quotes: bool
 
+    @property
+    def packing(self) -> str:
+        """Words behind the name of a format: how the file is compressed."""
+        return ", gzipped" if self.zipped else ""
+
     def check_lines(self) -> None:
         """Refuse lines of a length that no memory holds."""
         if self.long_line:

@@ -32,10 +32,14 @@ class TextLog(Protocol):
     Attributes:
         path: of the file.
         file_order: whether its rows are in order, and that is not in a column.
+        format: as it was detected, in words.
+        columns: their names by role.
     """
 
     path: Path
     file_order: bool
+    format: str
+    columns: dict[str, str]
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
         """Make the table ``log``, whose columns are roles; return which."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
 from mclrec.data.columns import Columns
 from mclrec.data.delimited import DelimitedLog
+from mclrec.data.intake import Found, taken_columns
 from mclrec.data.json_logs import JsonLog
 from mclrec.data.places import JSON, suffix_of
 from mclrec.data.text_files import open_text
@@ -35,9 +37,11 @@ def load_text(
     """
     log = _opened(path, columns, header)
     roles = log.load(connection, folder)
-    return typed(
+    columns_taken = taken_columns(log.columns, _first_row(connection))
+    found = typed(
         connection, roles, str(path), lambda row: f"{path}:{log.line_of(row)}", file_order=log.file_order
     )
+    return replace(found, found=Found(log.format, columns_taken))
 
 
 def _opened(path: Path, columns: Columns, header: bool | None) -> TextLog:
@@ -48,3 +52,10 @@ def _opened(path: Path, columns: Columns, header: bool | None) -> TextLog:
     if suffix_of(path) == ".txt" and are_user_lines(file):
         return UserLines(file, columns, header)
     return DelimitedLog(file, columns, header)
+
+
+def _first_row(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
+    """The first row of the table ``log``, by role; nothing if it has none."""
+    rows = connection.execute("SELECT * FROM log LIMIT 1")
+    names = [str(column[0]) for column in rows.description or []]
+    return dict(zip(names, rows.fetchone() or (), strict=False))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
+from mclrec.data.intake import Found
 from mclrec.data.text_tables import sql_name
 from mclrec.errors import DataError, quoted
 
@@ -36,10 +37,12 @@ class Typed:
     Attributes:
         relation: the rows.
         ticks: units of ``time`` in one of what `mclrec.data.readers.Log` has.
+        found: what the file has in it, where it is a file.
     """
 
     relation: duckdb.DuckDBPyRelation
     ticks: int
+    found: Found = field(default_factory=Found)
 
 
 def typed(

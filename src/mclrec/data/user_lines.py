@@ -43,6 +43,8 @@ class UserLines:
     def __init__(self, file: TextFile, columns: Columns, header: bool | None) -> None:
         self.path = file.path
         self._file = file
+        self.format = f"one user a line{file.packing}"
+        self.columns = {"user": "first word", "item": "words after it, in order"}
         if columns not in (Columns(), Columns(file_order=True)) or header:
             raise DataError(
                 f"{self.path}: is read as one user a line ('user item item ...'), which has no columns and no header; "

@@ -1,0 +1,199 @@
+"""The intake: what was taken of a log, by which rules rows were dropped, and what the sequences that are left are like.
+
+Readers say what they found (`Found`), preparation what each rule left (`Step`), and `mclrec.data.measures` what the
+result is like. The record travels with prepared data and with runs; `mclrec.data.intake_text` puts it into words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mclrec.errors import DataError, MclrecError
+from mclrec.sealed_json import sealed, unsealed, validated
+
+__all__ = [
+    "Counts",
+    "Found",
+    "Intake",
+    "Measures",
+    "Quantiles",
+    "Rule",
+    "Step",
+    "TakenColumn",
+    "taken_columns",
+]
+
+Rule = Literal["missing", "where", "duplicates", "repeats", "k-core"]
+"""A rule by which rows are dropped: without an id, not wanted, the same event twice, a later return, too rare."""
+
+_LONGEST = 60  # characters of a sample value
+
+
+class _Part(BaseModel):
+    """A part of the record: frozen, and of known keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TakenColumn(_Part):
+    """A column that was read: its role, its name in the log, and a value of it (None where none was kept)."""
+
+    role: str
+    name: str
+    sample: str | None = None
+
+
+class Counts(_Part):
+    """Sizes of a log at one point of its preparation; users and items are None where they were not counted."""
+
+    users: int | None
+    items: int | None
+    rows: int
+
+
+class Step(_Part):
+    """A rule that was applied.
+
+    Attributes:
+        rule: its kind.
+        option: as the command line has it, such as ``--min-count 5``.
+        left: sizes after it.
+    """
+
+    rule: Rule
+    option: str
+    left: Counts
+
+
+class Quantiles(_Part):
+    """Quantiles of whole numbers."""
+
+    least: int
+    tenth: int
+    quarter: int
+    median: int
+    three_quarters: int
+    nine_tenths: int
+    most: int
+
+
+class Measures(_Part):
+    """What sequences are like.
+
+    Attributes:
+        users: number of users; likewise ``items`` and ``rows``.
+        first: earliest time, in ISO 8601 (UTC) if it can be a moment, else the number; None without times.
+        last: latest time.
+        tied: share of rows that share their time with another row of their user; None without times.
+        duplicates: share of rows that repeat user, item and time of another; None without times.
+        repeats: share of rows whose item is in their user's history already.
+        returns: share of validation targets that are in their user's history, by which `mclrec.data.returns` says
+            which protocol suits; None where nobody has three interactions.
+        unmeasured: users with fewer than three interactions, whose items are trained on and never held out.
+        lengths: of the histories.
+        mean_length: interactions a user.
+        gini: Gini coefficient of the items' popularity, 0 for items that are all alike.
+        top_item: the most popular item, and ``top_share`` its share of the rows.
+        top_hundredth: share of the rows that the most popular 1 % of items have; likewise ``top_tenth`` 10 %.
+    """
+
+    users: int
+    items: int
+    rows: int
+    first: str | None
+    last: str | None
+    tied: float | None
+    duplicates: float | None
+    repeats: float
+    returns: float | None
+    unmeasured: int
+    lengths: Quantiles
+    mean_length: float
+    gini: float
+    top_item: str
+    top_share: float
+    top_hundredth: float
+    top_tenth: float
+
+
+class Intake(_Part):
+    """What was taken of a log.
+
+    Attributes:
+        place: the log.
+        format: as it was detected.
+        columns: by role; empty where nobody knows, as for arrays.
+        tie_order: what orders rows of a user at one time, such as "item id"; None where times decide nothing.
+        read: sizes of the log as it was read, rows without ids included.
+        steps: rules that were applied, in order.
+        left: what the sequences are like.
+        fingerprint: of the sequences.
+    """
+
+    place: str
+    format: str
+    columns: tuple[TakenColumn, ...]
+    tie_order: str | None
+    read: Counts
+    steps: tuple[Step, ...]
+    left: Measures
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a JSON object with a checksum of what it says."""
+        return sealed(self.model_dump(mode="json"))
+
+    @classmethod
+    def of_json(cls, found: Any, where: str, error: type[MclrecError] = DataError) -> Intake:
+        """Read what `to_json` made.
+
+        Args:
+            found: what was parsed.
+            where: file, for messages.
+            error: raised for what is damaged, edited or something else.
+        """
+        return validated(cls, unsealed(found, where, error), where, error)
+
+    def step(self, rule: Rule) -> tuple[Counts, Counts] | None:
+        """Sizes before and after a rule; None if it was not applied."""
+        before = self.read
+        for step in self.steps:
+            if step.rule == rule:
+                return before, step.left
+            before = step.left
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reader found in a log.
+
+    Attributes:
+        format: as it was detected, in words.
+        columns: those that were read.
+        read: rows of the log, where some of them were dropped while it was read; None if none was.
+        steps: the rules that dropped them.
+    """
+
+    format: str = ""
+    columns: tuple[TakenColumn, ...] = ()
+    read: int | None = None
+    steps: tuple[Step, ...] = ()
+
+
+def taken_columns(names: Mapping[str, str], samples: Mapping[str, Any]) -> tuple[TakenColumn, ...]:
+    """Columns by role, with a sample value of those that have one; long values are cut."""
+    return tuple(
+        TakenColumn(role=role, name=name, sample=_sample(samples.get(role))) for role, name in names.items()
+    )
+
+
+def _sample(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

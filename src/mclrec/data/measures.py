@@ -1,0 +1,148 @@
+"""Measures of sequences: sizes, span of time, ties, repeats, lengths of histories and popularity of items."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.intake import Measures, Quantiles
+from mclrec.data.packed import IntArray, spans
+from mclrec.data.returns import validation_returns
+from mclrec.data.sequences import SequenceData
+
+__all__ = ["Ties", "gini", "measure", "moment", "seconds_of", "ties_of"]
+
+_HELD_OUT = 3
+"""Interactions from which a user has held-out items."""
+
+_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (10**8, 1))
+"""From which number on times are nanoseconds, microseconds, milliseconds or seconds since 1970."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Ties(NamedTuple):
+    """Rows that share their time with another row of their user, and rows that repeat an earlier one altogether."""
+
+    tied: int
+    duplicates: int
+
+
+def ties_of(
+    users: npt.NDArray[np.integer[Any]],
+    items: npt.NDArray[np.integer[Any]],
+    times: npt.NDArray[Any],
+) -> Ties:
+    """Count ties and duplicates among rows that are ordered by user and time.
+
+    Args:
+        users: (N,) of each row.
+        items: (N,) of each row; equal events stand side by side.
+        times: (N,) as exact as the log has them.
+    """
+    tied = duplicates = 0
+    size, before = 1 << 20, False  # whether the block's first row is at the time of the row before it
+    for start in range(0, len(users), size):
+        stop = min(start + size, len(users))
+        end = min(stop + 1, len(users))  # the neighbour behind
+        same = (users[start : end - 1] == users[start + 1 : end]) & (
+            times[start : end - 1] == times[start + 1 : end]
+        )
+        behind = same if end > stop else np.append(same, False)
+        ahead = np.concatenate([[before], behind[:-1]])
+        tied += int(np.count_nonzero(behind | ahead))
+        duplicates += int(np.count_nonzero(same & (items[start : end - 1] == items[start + 1 : end])))
+        before = bool(behind[-1])
+    return Ties(tied, duplicates)
+
+
+def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
+    """Measure sequences.
+
+    Args:
+        data: with at least one interaction.
+        ties: as exact as the log's times were; counted from the data's own times, which are rounded to seconds, if
+            None.
+    """
+    if ties is None and data.times is not None:
+        ties = ties_of(np.repeat(np.arange(data.num_users), data.lengths), data.items, data.times)
+    rows, lengths, popularity = data.num_interactions, data.lengths, data.popularity[1:]
+    ordered = np.sort(popularity)[::-1]
+    first, last = _span(data.times)
+    return Measures(
+        users=data.num_users,
+        items=data.num_items,
+        rows=rows,
+        first=first,
+        last=last,
+        tied=None if ties is None else ties.tied / rows,
+        duplicates=None if ties is None else ties.duplicates / rows,
+        repeats=_repeats(data) / rows,
+        returns=validation_returns(data),
+        unmeasured=int(np.count_nonzero(lengths < _HELD_OUT)),
+        lengths=_quantiles(lengths),
+        mean_length=rows / data.num_users,
+        gini=gini(popularity),
+        top_item=str(data.item_ids[int(popularity.argmax()) + 1]),
+        top_share=int(ordered[0]) / rows,
+        top_hundredth=_top(ordered, 0.01),
+        top_tenth=_top(ordered, 0.1),
+    )
+
+
+def gini(counts: IntArray) -> float:
+    """Gini coefficient of counts: 0 if all are equal, towards 1 if one has everything."""
+    ordered = np.sort(counts).astype(np.float64)
+    size = len(ordered)
+    ranks = np.arange(1, size + 1)
+    return float((2 * ranks - size - 1) @ ordered / (size * ordered.sum()))
+
+
+def moment(time: int) -> str:
+    """A time in ISO 8601, in UTC; as it is if it can be no moment of our days, or the log counts otherwise."""
+    per_second = next((unit for start, unit in _UNITS if abs(time) >= start), None)
+    if per_second is None:
+        return str(time)
+    try:
+        found = _EPOCH + timedelta(seconds=time // per_second)
+    except OverflowError:
+        return str(time)
+    return found.strftime("%Y-%m-%dT%H:%M:%SZ") if found.year > _EPOCH.year else str(time)
+
+
+def seconds_of(times: IntArray) -> npt.NDArray[np.float64] | None:
+    """Times as seconds since 1970; None where they are no moments that `moment` knows."""
+    last = int(times.max())
+    per_second = next((unit for start, unit in _UNITS if last >= start), None)
+    return None if per_second is None else times / per_second
+
+
+def _span(times: IntArray | None) -> tuple[str | None, str | None]:
+    """The earliest and the latest time, in the unit of the latest."""
+    if times is None:
+        return None, None
+    return moment(int(times.min())), moment(int(times.max()))
+
+
+def _repeats(data: SequenceData) -> int:
+    """Number of interactions whose item their user has had before."""
+    distinct, base = 0, data.num_items + 1
+    for first, last in spans(data.offsets):
+        rows = np.repeat(np.arange(last - first), data.lengths[first:last])
+        pairs = rows * base + data.items[data.offsets[first] : data.offsets[last]]
+        pairs.sort()
+        distinct += (len(pairs) > 0) + int(np.count_nonzero(pairs[1:] != pairs[:-1]))
+    return data.num_interactions - distinct
+
+
+def _quantiles(values: IntArray) -> Quantiles:
+    found = np.quantile(values, [0, 0.1, 0.25, 0.5, 0.75, 0.9, 1], method="inverted_cdf").tolist()
+    return Quantiles(**dict(zip(Quantiles.model_fields, map(int, found), strict=True)))
+
+
+def _top(ordered: IntArray, share: float) -> float:
+    """Share of all that the first ``share`` of counts in falling order have; at least one of them."""
+    return int(ordered[: max(1, round(len(ordered) * share))].sum()) / int(ordered.sum())
