@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mclrec.data.datasets import dataset
-from mclrec.data.examples import Examples, interactions, prefixes, sequences, whole
+from mclrec.data.examples import Examples, interactions, prefixes, sequences, whole, windows
 from mclrec.data.loading import load
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
@@ -56,7 +56,22 @@ def test_sequences_have_a_target_after_each_of_the_last_positions(
     assert examples.num_targets == len(targets)
 
 
-@pytest.mark.parametrize("index", [prefixes, sequences])
+@given(LOGS, st.integers(1, 5))
+def test_windows_have_every_item_but_the_first_as_a_target_once(
+    rows: list[list[int]], max_length: int
+) -> None:
+    examples = windows(make(rows), max_length)
+    expected = []
+    for user, row in enumerate(rows):
+        ends = list(range(len(row) - 1, 0, -max_length))[::-1]
+        expected += [(user, row[max(0, end - max_length) : end]) for end in ends]
+    found = examples.inputs(every(examples)).tolist()
+    assert list(zip(examples.at(every(examples)).users.tolist(), found, strict=True)) == expected
+    assert examples.targets(every(examples)).tolist() == [item for row in rows for item in row[1:]]
+    assert examples.num_targets == sum(max(len(row) - 1, 0) for row in rows)
+
+
+@pytest.mark.parametrize("index", [prefixes, sequences, windows])
 @given(rows=LOGS, choice=st.lists(st.integers(0, 999), max_size=6))
 def test_any_rows_in_any_order(
     index: Callable[[SequenceData, int], Examples], rows: list[list[int]], choice: list[int]

@@ -71,7 +71,10 @@ def test_kinds_of_dimensions(tmp_path: Path) -> None:
             "dropout = { low = 0.1, high = 1.5 }",
             r"own.toml.search: dropout: dropout = 1.5: should be less than",
         ),
-        ('unit = ["prefixes", "prefix"]', "unit: unit = 'prefix': should be 'prefixes' or 'sequences'"),
+        (
+            'unit = ["prefixes", "prefix"]',
+            "unit: unit = 'prefix': should be 'prefixes', 'sequences' or 'windows'",
+        ),
         (
             'metric = ["hr@10", "ndcg@10"]',
             "metric says how trials are measured, and must be the same for all",

@@ -161,12 +161,14 @@ class PlainMCLRec(PlainSASRec):
 
     def encoder_loss(self, batch: Batch) -> Parts:
         """L_0."""
-        lambda_, beta = self.config.lambda_, self.config.beta
+        # The loss of a row of the contrast weighs as much as that of a target, or as that of a history of many.
+        share = 1.0 if self.config.contrast_by == "history" else len(batch) / batch.count
+        lambda_, beta, gamma = (share * one for one in (self.config.lambda_, self.config.beta, self.gamma))
         parts = self.loss(batch)
         if lambda_:
             h1, h2 = self._views(batch)
             parts["cl1"] = (lambda_, info_nce(h1, h2))
-        return parts | (self._learned(batch, beta, self.gamma) if beta else {})
+        return parts | (self._learned(batch, beta, gamma) if beta else {})
 
     def augmenter_loss(self, batch: Batch) -> Parts:
         """L_1, where L_cl2 has the weight 1 and R keeps its own relative to it."""

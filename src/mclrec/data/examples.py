@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData
 
-__all__ = ["Examples", "Spans", "interactions", "prefixes", "sequences", "whole"]
+__all__ = ["Examples", "Spans", "interactions", "prefixes", "sequences", "whole", "windows"]
 
 
 class Spans(NamedTuple):
@@ -38,22 +38,24 @@ class Spans(NamedTuple):
 class Examples:
     """E training examples: spans of histories, with the item after the span or after each of its positions as target.
 
-    They are numbered user after user, and within a user by the place where they end, one after the other. So what is
+    They are numbered user after user, and within a user by the place where they end, at equal distances. So what is
     held goes by users (16 bytes each), however many interactions there are.
 
     Attributes:
         data: the training data.
         bounds: (U + 1,) user row ``u`` has the examples ``bounds[u]`` up to ``bounds[u + 1]``.
-        shifts: (U,) what makes the number of an example of that user the place where it ends.
+        firsts: (U,) place where the first example of that user ends.
         max_length: most input items.
         every_position: whether each input position has a target (the item after it) or only the last.
+        stride: distance between the places where two examples of a user end.
     """
 
     data: SequenceData
     bounds: IntArray
-    shifts: IntArray
+    firsts: IntArray
     max_length: int
     every_position: bool
+    stride: int = 1
 
     def __len__(self) -> int:
         return int(self.bounds[-1])
@@ -66,7 +68,7 @@ class Examples:
     def at(self, rows: IntArray) -> Spans:
         """Positions of some examples in the flat arrays."""
         users = np.searchsorted(self.bounds, rows, side="right") - 1
-        ends = rows + self.shifts[users]
+        ends = self.firsts[users] + self.stride * (rows - self.bounds[users])
         return Spans(users, np.maximum(self.data.offsets[users], ends - self.max_length), ends)
 
     def inputs(self, rows: IntArray) -> Packed:
@@ -96,6 +98,17 @@ def sequences(data: SequenceData, max_length: int) -> Examples:
     return _numbered(data, data.lengths >= 2, data.offsets[1:] - 1, max_length, every_position=True)
 
 
+def windows(data: SequenceData, max_length: int) -> Examples:
+    """Whole histories in pieces of ``max_length`` positions, from the end, with a target at each position.
+
+    Every item but a user's first is a target once, as in prefixes. A user of no more than ``max_length`` + 1 items has
+    one example, the same as in `sequences`.
+    """
+    counts = -(-np.maximum(data.lengths - 1, 0) // max_length)
+    firsts = data.offsets[1:] - 1 - (counts - 1) * max_length
+    return _numbered(data, counts, firsts, max_length, every_position=True, stride=max_length)
+
+
 def interactions(data: SequenceData) -> Examples:
     """Every item of every user is a target, the first one too; there is no input, since order does not matter."""
     return _numbered(data, data.lengths, data.offsets[:-1], 0)
@@ -113,7 +126,8 @@ def _numbered(
     max_length: int,
     *,
     every_position: bool = False,
+    stride: int = 1,
 ) -> Examples:
     """Examples by user: ``counts[u]`` of them, the first of which ends at ``firsts[u]``."""
     bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    return Examples(data, bounds, firsts - bounds[:-1], max_length, every_position)
+    return Examples(data, bounds, firsts, max_length, every_position, stride)

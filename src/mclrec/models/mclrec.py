@@ -13,6 +13,8 @@ Follows the official code, because it is what gives the published numbers, where
 - a masked position gets the padding id and so is hidden from attention too (``mask = "own"`` for an id of its own);
 - L_con is the mean over 2B rows, half of what eq. 8 sums.
 
+Of ours is what lambda and beta weigh where a whole sequence is an example, which neither has: ``contrast_by``.
+
 Departs from the official code in: the augmenters are part of the model and of what is saved; their update builds no
 graph through the encoder and skips the recommendation loss, which is not used there.
 """
@@ -48,6 +50,12 @@ class MCLRecConfig(AnyEncoderConfig):
 
     lambda_: float = Field(0.03, ge=0, alias="lambda", description="weight of L_cl1, between the two views")
     beta: float = Field(0.1, ge=0, description="weight of L_cl2, with the augmenters' views")
+    contrast_by: Annotated[
+        Literal["target", "history"], _Contrasted, OnlyWith(unit=("sequences", "windows"))
+    ] = Field(
+        "target",
+        description="what lambda and beta weigh a row of the contrast against: the loss of one target, or of a history",
+    )
     gamma: Annotated[float | None, _Augmented, OnlyWith(regularizer=("official", "paper"))] = Field(
         None, ge=0, description="weight of R; .1 beta unless given"
     )
@@ -199,7 +207,9 @@ class MCLRec(SequentialRecommender):
         if not views:
             return losses
         h1, h2 = views
-        return losses | self._contrast(context, h1, h2, self.config.lambda_, self.config.beta, self._gamma)
+        share = self._contrast_share(batch)
+        weights = (share * weight for weight in (self.config.lambda_, self.config.beta, self._gamma))
+        return losses | self._contrast(context, h1, h2, *weights)
 
     def augmenter_loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_1, eq. 15, with the weight of R relative to L_cl2 as in L_0. The encoder only runs forward here."""
@@ -218,6 +228,18 @@ class MCLRec(SequentialRecommender):
         """(B, d) each of h1, h2 (eq. 2) and z1, z2 (eq. 5) of two views."""
         h1, h2 = self.encode(views)
         return {"h1": h1, "h2": h2, "z1": self.augmenter1(h1), "z2": self.augmenter2(h2)}
+
+    def _contrast_share(self, batch: Batch) -> float:
+        """Weight of a history's contrast beside the mean loss of a target, in units of lambda and beta.
+
+        L_rec is a mean over targets and L_con one over histories. After prefixes these are the same. In whole sequences
+        a history has as many targets as it has items, so that the same beta would count a contrast as much as the loss
+        of a few targets on one log and of a hundred on another. Divided by the targets of a history it means the same
+        everywhere: so many targets' worth.
+        """
+        if self.config.contrast_by == "history":
+            return 1.0
+        return 1 / batch.targets_per_row
 
     def _contrast(
         self, context: StepContext, h1: Tensor, h2: Tensor, lambda_: float, beta: float, gamma: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories
 from mclrec.data.cloze import cloze
-from mclrec.data.examples import Examples, prefixes, sequences
+from mclrec.data.examples import Examples, prefixes, sequences, windows
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
@@ -27,6 +27,7 @@ __all__ = [
     "Phase",
     "StepContext",
     "Term",
+    "Unit",
     "Update",
     "Viewer",
     "next_item_examples",
@@ -86,6 +87,15 @@ class Update:
 ExampleIndex = Callable[[SequenceData], Examples]
 """Which training examples there are."""
 
+Unit = Literal["prefixes", "sequences", "windows"]
+"""What a training example is."""
+
+_INDEXES: Mapping[Unit, Callable[..., Examples]] = {
+    "prefixes": prefixes,
+    "sequences": sequences,
+    "windows": windows,
+}
+
 Collate = Callable[[Examples, IntArray, np.random.Generator], Batch]
 """Makes a batch of the examples ``rows``; everything random in the batch is drawn from the generator."""
 
@@ -121,6 +131,7 @@ class NextItem:
             Histories.of(inputs, users),
             torch.from_numpy(examples.targets(rows)),
             count=len(rows) * examples.num_targets / len(examples),
+            targets_per_row=examples.num_targets / len(examples),
             views=tuple(Histories.of(view, users) for view in views),
             negatives=None if negatives is None else torch.from_numpy(negatives),
         )
@@ -188,6 +199,6 @@ class Phase:
     validate: bool = True
 
 
-def next_item_examples(unit: Literal["prefixes", "sequences"], max_length: int) -> ExampleIndex:
-    """Next-item examples: one target a prefix, or one at every position of a user's sequence."""
-    return partial(prefixes if unit == "prefixes" else sequences, max_length=max_length)
+def next_item_examples(unit: Unit, max_length: int) -> ExampleIndex:
+    """Next-item examples: one target a prefix, or one at every position of a user's sequence or of each piece of it."""
+    return partial(_INDEXES[unit], max_length=max_length)

@@ -120,7 +120,7 @@ def model_class(name: str) -> type[Recommender]:
 
 _SEQUENTIAL = tuple(
     f"{unit}/{loss}"
-    for unit in ("prefixes", "sequences")
+    for unit in ("prefixes", "sequences", "windows")
     for loss in ("softmax", "sampled", "gbce", "bce", "bpr-max", "top1-max")
 )
 """Regimes of the models over one encoder and one item table."""

@@ -22,6 +22,7 @@ from mclrec.models.phases import (
     Phase,
     StepContext,
     Term,
+    Unit,
     Update,
     Viewer,
     next_item_examples,
@@ -78,8 +79,10 @@ class EncoderConfig(SizeConfig):
 class RegimeConfig(SizeConfig):
     """What a training example is, and which recommendation loss its targets get."""
 
-    unit: Literal["prefixes", "sequences"] = Field(
-        "prefixes", description="one target an example, or one at every position of a user's sequence"
+    unit: Unit = Field(
+        "prefixes",
+        description="one target an example, or one at every position of the end of a user's sequence, or of all of it "
+        "in pieces",
     )
     loss: Literal["softmax", "sampled", "gbce", "bce", "bpr-max", "top1-max"] = Field(
         "softmax",
