@@ -110,21 +110,21 @@ class Batch:
         targets: (B,) one target per history, or (T,) one per token.
         count: what sums of per-target losses are divided by. A constant share of the epoch's targets rather
             than this batch's own number, so that each target weighs the same wherever it lands.
-        targets_per_row: targets that a history of the epoch has, on average.
         views: further versions of the inputs, for contrast.
         negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension.
         shared: (N,) ids drawn once for all targets.
         shared_log_counts: (N,) logarithm of how often each was to be expected among them.
+        targets_per_row: targets that a history of the epoch has, on average.
     """
 
     histories: Histories
     targets: Tensor
     count: float
-    targets_per_row: float = 1.0
     views: tuple[Histories, ...] = ()
     negatives: Tensor | None = None
     shared: Tensor | None = None
     shared_log_counts: Tensor | None = None
+    targets_per_row: float = 1.0
 
     def __len__(self) -> int:
         return len(self.histories)
