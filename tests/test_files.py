@@ -2,7 +2,9 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from mclrec.data.parquet_files import read_parquet
 from mclrec.data.vocabulary import Vocabulary
-from mclrec.errors import ConfigError, DataError, MclrecError, OutputError
+from mclrec.errors import ConfigError, DataError, MclrecError, OutputError, visible
 from mclrec.files import (
     atomic_directory,
     atomic_file,
@@ -26,6 +28,8 @@ from mclrec.files import (
 from mclrec.models.directory import weights_checksum
 from mclrec.models.tensors import load_tensors
 from mclrec.training.reporting import read_history
+
+Kind = Literal["file", "folder", "whole folder"]
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -160,13 +164,43 @@ def test_a_full_disk_is_known_however_it_is_reported(problem: Exception, full: b
     assert disk_is_full(problem) == full
 
 
-def test_a_place_is_checked_before_the_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "folder", "whole folder"])
+def test_a_place_is_checked_before_the_work(tmp_path: Path, kind: Kind) -> None:
     (tmp_path / "file").touch()
-    check_writable(tmp_path / "new" / "deep" / "file")
-    check_writable(tmp_path / "file")
-    for path in (tmp_path / "file" / "below", tmp_path / "a\0b", Path("/proc/nothing/file")):
-        with pytest.raises(OutputError):
-            check_writable(path)
+    (tmp_path / "folder").mkdir()
+    check_writable(tmp_path / "new" / "deep" / "place", kind)
+    check_writable(tmp_path / ("file" if kind == "file" else "folder"), kind)
+    wrong = tmp_path / ("folder" if kind == "file" else "file")
+    for path in (wrong, tmp_path / "file" / "below", tmp_path / "a\0b", Path("/proc/nothing/place")):
+        with pytest.raises(OutputError) as caught:
+            check_writable(path, kind)
+        assert str(caught.value).startswith(visible(str(path)))
+    assert content(tmp_path) == {"file": ""}
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("folder", False), ("whole folder", True)])
+def test_a_folder_that_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, refused: bool
+) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "disk")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    for path in (tmp_path / "link", tmp_path / "disk"):
+        with pytest.raises(OutputError, match=r"link|mounted") if refused else nullcontext():
+            check_writable(path, kind)
+
+
+def test_a_full_disk_below_a_folder_is_told_by_the_folders_name(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match="no room left") as caught,
+        atomic_directory(tmp_path / "export") as folder,
+        atomic_file(folder / "users.parquet"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value).startswith(f"{tmp_path / 'export' / 'users.parquet'}: ")
+    assert ".part" not in str(caught.value)
+    assert content(tmp_path) == {}
 
 
 class TestAtomicDirectory:

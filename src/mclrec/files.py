@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mclrec.errors import DataError, MclrecError, OutputError
 from mclrec.locks import lock_beside
@@ -130,27 +130,62 @@ def _unused_name(target: Path) -> Path:
     return target.with_name(f".{name}.{secrets.token_hex(6)}.part")
 
 
-def check_writable(path: Path) -> None:
-    """Check, before the work, that a file or folder can be made at ``path`` or be replaced there.
+def check_writable(path: Path, kind: Literal["file", "folder", "whole folder"] = "file") -> None:
+    """Check, before the work, that what it makes can be written at ``path``.
+
+    Args:
+        path: where to; folders above it that are missing would be made.
+        kind: a file that is made or replaced, a folder that files are written into, or a folder that is made or
+            replaced as a whole, by `atomic_directory`.
 
     Raises:
-        OutputError: it is no path in UTF-8, or the folder that it would be made in cannot be written.
+        OutputError: it is no path in UTF-8, something else is there, or the folder cannot be written.
     """
     _check_name(path)
-    place = path.absolute()
+    place = replaceable_file(path) if kind == "file" else path
     try:
-        while not os.path.lexists(place):
-            place = place.parent
-        folder = place if place.is_dir() else place.parent
-        if folder != path.absolute().parent and not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "")
-        probe = _unused_name(folder / "mclrec")
+        if kind == "whole folder":
+            _check_replaceable_folder(path)
+        elif kind == "folder" and path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: is a file, and a folder is to be written; name another folder")
+        probe = _unused_name(_nearest_folder(place.absolute(), itself=kind == "folder") / "mclrec")
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL, 0o600))
         probe.unlink()
     except OSError as problem:
+        reason = system_reason(problem)
+        raise OutputError(f"{path}: cannot be written: {reason}; give another place") from None
+
+
+def _nearest_folder(path: Path, *, itself: bool) -> Path:
+    """The folder that is there already of those that ``path`` lies in, or is, if ``itself`` counts.
+
+    Raises:
+        OSError: there is none, or a name below it cannot be one.
+    """
+    missing: list[str] = []
+    while not (missing or itself) or not os.path.lexists(path):
+        missing.append(path.name)
+        path = path.parent
+    if not stat.S_ISDIR(path.stat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "")
+    for name in missing:
+        with suppress(FileNotFoundError):
+            (path / name).lstat()
+    return path
+
+
+def _check_replaceable_folder(path: Path) -> None:
+    """Refuse what a folder cannot take the place of.
+
+    Raises:
+        OutputError: ``path`` is a link, a file, or where a disk is mounted.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise OutputError(f"{path}: is a link or a file, and a folder is to be written; name another folder")
+    if path.is_mount():
         raise OutputError(
-            f"{path}: cannot be written: {system_reason(problem)}; give another place"
-        ) from None
+            f"{path}: a disk is mounted there, so that it cannot be replaced; name a folder in it"
+        )
 
 
 def _check_name(path: Path) -> None:
@@ -159,18 +194,15 @@ def _check_name(path: Path) -> None:
     Raises:
         OutputError: it has a zero byte, or is not UTF-8.
     """
-    try:
+    with suppress(UnicodeEncodeError):
         if b"\0" not in str(path).encode():
             return
-    except UnicodeEncodeError:
-        pass
     raise OutputError(f"{path}: cannot be written: the name has a zero byte or is not UTF-8; give another")
 
 
 def cache_folder() -> Path:
     """Folder of what can be had again: ``MCLREC_CACHE``, ``$XDG_CACHE_HOME/mclrec`` or ``~/.cache/mclrec``."""
-    own = os.environ.get("MCLREC_CACHE")
-    if own:
+    if own := os.environ.get("MCLREC_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mclrec"
 
@@ -203,8 +235,8 @@ def _told_where(path: Path) -> Iterator[None]:
     except Exception as problem:
         if disk_is_full(problem):
             raise OutputError(
-                f"{path}: no room left on the disk{_free_room(path)}; nothing was changed there: free some room and "
-                "repeat the command"
+                f"{without_temporary(str(path))}: no room left on the disk{_free_room(path)}; nothing was "
+                "changed there: free some room and repeat the command"
             ) from None
         if isinstance(problem, OSError) and _is_about(problem, path):
             raise OutputError(f"{path}: cannot be written: {system_reason(problem)}") from None
@@ -250,9 +282,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         InUseError: another process is writing it.
         OutputError: ``path`` exists and is no folder, or is a link, or the disk is full.
     """
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise OutputError(f"{path}: is a link or a file, and a folder is to be written; name another folder")
     with _told_where(path):
+        _check_replaceable_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock_beside(path, "wait until it has ended, or name another folder"):
             temporary = _unused_name(path)
@@ -346,7 +377,8 @@ def parse_json(text: str | bytes, where: str, error: type[MclrecError] = DataErr
     except RecursionError:
         raise error(f"{where}: not valid JSON: nested too deeply") from None
     except ValueError as problem:
-        raise error(f"{where}: not valid JSON: {_first_sentence(problem)}") from None
+        reason = str(problem).partition(";")[0]
+        raise error(f"{where}: not valid JSON: {reason}") from None
 
 
 def _refuse_constant(name: str) -> Any:
@@ -359,10 +391,6 @@ def _finite(digits: str) -> float:
     if math.isinf(value):
         raise ValueError(f"{digits[:20]} is beyond the numbers of a computer")
     return value
-
-
-def _first_sentence(problem: ValueError) -> str:
-    return str(problem).partition(";")[0]
 
 
 def sha256_file(path: Path, error: type[MclrecError] = DataError) -> str:

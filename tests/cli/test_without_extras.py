@@ -33,6 +33,9 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
         ("serve markov", "the service needs"),
         ("export markov", "an export to ONNX needs"),
         ("train log.csv --model iclrec", "iclrec needs scikit-learn"),
+        ("reproduce figure2 --datasets complete-journey --out new", "t-SNE needs scikit-learn"),
+        ("reproduce table3 --datasets log.csv --models iclrec --out new", "iclrec needs scikit-learn"),
+        ("reproduce table4 --datasets log.csv --track tensorboard --out new", "tracking needs"),
         ("train log.csv --track tensorboard", "tracking needs"),
         ("prepare log.csv --out prepared --engine spark", "the engine spark needs"),
     ],
@@ -44,6 +47,17 @@ def test_commands_in_a_bare_installation(cli: Cli, bare: Path, words: str, needs
     assert found.err.startswith(f"error: {needs}")
     assert 'pip install "mclrec[' in found.err
     assert listing(bare) == before
+
+
+def test_a_search_for_a_model_with_an_extra_says_so_before_data_are_read(
+    cli: Cli, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in EXTRAS["a search"].packages:
+        monkeypatch.delitem(sys.modules, module)
+    found = cli("tune", "nowhere.csv", "--model", "iclrec", "--workers", "2")
+    assert (found.status, found.out) == (2, "")
+    assert "error: iclrec needs scikit-learn: pip install" in found.err
+    assert not (bare / "runs").exists()
 
 
 def test_the_demo_does_without_a_report_and_says_so_first(

@@ -16,7 +16,7 @@ from tests.runs.conftest import READING, SASREC, log_source, start
 
 from mclrec import __version__
 from mclrec.data.loading import prepare
-from mclrec.errors import ConfigError, DataError, MclrecError, TrainingError
+from mclrec.errors import ConfigError, DataError, MclrecError, OutputError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
 from mclrec.inference.model import Model
 from mclrec.models.tensors import load_tensors
@@ -169,7 +169,7 @@ def test_a_directory_in_use_is_left_alone(log: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("three years")
     with pytest.raises(ConfigError, match=r"is not empty: go on with --resume, or give another --out"):
         start(log, tmp_path)
-    with pytest.raises(ConfigError, match=r"thesis\.txt: is not a directory"):
+    with pytest.raises(OutputError, match=r"thesis\.txt: is a file, and a folder is to be written"):
         start(log, tmp_path / "thesis.txt")
     assert content(tmp_path) == {"thesis.txt": b"three years"}
 

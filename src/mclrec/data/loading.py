@@ -17,7 +17,7 @@ from mclrec.data.origin import Origin, Reading
 from mclrec.data.places import path_exists
 from mclrec.data.preparation import prepare_log
 from mclrec.data.readers import read_log
-from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.data.sequences import SequenceData, check_place, is_saved
 from mclrec.errors import ConfigError, DataError, MclrecWarning, invalid_value, unknown_name
 
 __all__ = ["load", "prepare", "read_again"]
@@ -105,6 +105,8 @@ def prepare(
     """
     name = None if name is None else text_of("name", name)
     place = None if directory is None else path_of("directory", directory)
+    if place is not None:
+        check_place(place)
     found = _open(source, _reading(min_count, drop_repeats, columns, header))
     with read_log(
         found.log, columns=found.reading.columns, header=found.reading.header, engine=engine

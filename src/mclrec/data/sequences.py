@@ -19,9 +19,16 @@ from mclrec.data.origin import Origin
 from mclrec.data.packed import IntArray, counted
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, invalid_value, quoted
-from mclrec.files import atomic_directory, read_json, regular_file, sha256_file, write_json
+from mclrec.files import (
+    atomic_directory,
+    check_writable,
+    read_json,
+    regular_file,
+    sha256_file,
+    write_json,
+)
 
-__all__ = ["SequenceData", "is_saved"]
+__all__ = ["SequenceData", "check_place", "is_saved"]
 
 _KIND, _FORMAT = "mclrec sequences", 2
 _ID_FILES = ("items.parquet", "users.parquet")
@@ -118,11 +125,10 @@ class SequenceData:
         """Write a directory that `load` maps into memory; it is whole or not there.
 
         Raises:
-            DataError: ``directory`` exists and holds something else.
+            DataError, OutputError: as `check_place`.
         """
         path = path_of("directory", directory)
-        if path.exists() and not is_saved(path) and not (path.is_dir() and not any(path.iterdir())):
-            raise DataError(f"{path}: exists and does not hold prepared data; name another directory")
+        check_place(path)
         with atomic_directory(path) as folder:
             np.save(folder / "items.npy", self.items, allow_pickle=False)
             np.save(folder / "offsets.npy", self.offsets, allow_pickle=False)
@@ -208,6 +214,18 @@ class _Meta(BaseModel):
     ids: dict[str, str]
     origin: Origin | None = None
     intake: dict[str, Any] | None = None
+
+
+def check_place(directory: Path) -> None:
+    """Check, before the work, that `SequenceData.save` can write a directory.
+
+    Raises:
+        DataError: it exists and holds something else.
+        OutputError: it is a file or a link, or its parent cannot be written.
+    """
+    check_writable(directory, "whole folder")
+    if directory.exists() and not is_saved(directory) and any(directory.iterdir()):
+        raise DataError(f"{directory}: exists and does not hold prepared data; name another directory")
 
 
 def is_saved(directory: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from mclrec.arguments import check_choice
+from mclrec.data.datasets import is_dataset
 from mclrec.errors import ConfigError, DataError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.paper_figures import FIGURES
@@ -26,7 +27,10 @@ from mclrec.experiments.results_table import (
 )
 from mclrec.experiments.target import Scope, Target
 from mclrec.experiments.view_plots import ViewPlot, view_tables
-from mclrec.files import write_json, write_text
+from mclrec.extras import require
+from mclrec.files import check_writable, write_json, write_text
+from mclrec.models import registry
+from mclrec.recipes import resolve
 from mclrec.runs.run import LABELS
 from mclrec.sealed_json import read_sealed, sealed
 from mclrec.training.reporting import check_tracker
@@ -130,12 +134,32 @@ def make_plan(what: str, scope: Scope, store: RunStore) -> Plan:
         ConfigError: no such target, model, or setting; ``points`` for a target that is not a curve.
         DataError: no such data.
     """
-    targets = {name: TARGETS[name] for name in target_names(what) if name in TARGETS}
-    if scope.points and all(target.kind != "lines" for target in targets.values()):
+    targets = _targets(what)
+    if scope.points and all(target.kind != "lines" for target in targets):
         raise ConfigError(f"{what} has no curve: leave --points out")
-    rows = {name: target.plan(scope) for name, target in targets.items()}
+    rows = {target.name: target.plan(scope) for target in targets}
     wanted = [planned for chosen in rows.values() for row in chosen for planned in row.runs]
     return Plan(scope, rows, distinct(store, wanted))
+
+
+def _targets(what: str) -> list[Target]:
+    """The targets of a request that need runs."""
+    return [TARGETS[name] for name in target_names(what) if name in TARGETS]
+
+
+def _check_extras(what: str, scope: Scope) -> None:
+    """Check, before data are read, that what the runs and the plots of a request need is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    for target in _targets(what):
+        if target.kind == "views":
+            require("t-SNE")
+        for planned in (run for row in target.plan(scope) for run in row.runs[:1]):
+            dataset = planned.data if is_dataset(planned.data) else None
+            recipe = resolve(planned.model, dataset, planned.recipe, planned.settings)
+            registry.require_extra(planned.model, recipe.config)
 
 
 def reproduce(
@@ -160,10 +184,13 @@ def reproduce(
         track: what runs are tracked with; see `mclrec.runs.request.TrainRequest`.
 
     Raises:
-        ConfigError, DataError: as `make_plan`; the tracker is unknown or not installed.
+        ConfigError, DataError: as `make_plan`; the tracker is unknown, or an extra is not installed.
+        OutputError: ``out`` cannot be written.
     """
+    check_writable(out, "folder")
     if track is not None:
         check_tracker(track)
+    _check_extras(what, scope)
     store = RunStore(runs_folder(out), track=track)
     plan = make_plan(what, scope, store)
     progress = run_campaign(store, plan.runs, workers=workers, minutes=minutes, show=show)

@@ -94,9 +94,10 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
     if index is not None:
         check_kind(index)
         require("an index")
-    check_writable(out or run / "onnx")
-    loaded, model = _vector_model(run)
     directory = out or run / "onnx"
+    check_writable(directory, "whole folder")
+    _check_free(directory, MANIFEST)
+    loaded, model = _vector_model(run)
     with _locked(run, directory), atomic_directory(directory) as folder:
         _check_free(directory, MANIFEST)
         _write_encoder(folder / ENCODER, model)
@@ -137,8 +138,10 @@ def export_vectors(
         ConfigError: the model has no vectors, or ``out`` holds something else.
         DataError: the log cannot be read.
     """
-    loaded, model = _vector_model(run)
     directory = out or run / "vectors"
+    check_writable(directory, "whole folder")
+    _check_free(directory, VECTORS)
+    loaded, model = _vector_model(run)
     vectors, biases = item_vectors(model)
     with _locked(run, directory), atomic_directory(directory) as folder:
         _check_free(directory, VECTORS)

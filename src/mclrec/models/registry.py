@@ -11,11 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from mclrec.errors import ConfigError, unknown_name
+from mclrec.extras import require
 from mclrec.plugins import Plugins
 from mclrec.records import Records
 
 if TYPE_CHECKING:
     from mclrec.models.base import Recommender
+    from mclrec.models.model_config import ModelConfig
 
 __all__ = [
     "Entry",
@@ -25,6 +27,7 @@ __all__ = [
     "model_class",
     "names",
     "register",
+    "require_extra",
     "summaries",
 ]
 
@@ -116,6 +119,17 @@ def model_class(name: str) -> type[Recommender]:
     module, _, attribute = entry(name).location.partition(":")
     found: type[Recommender] = getattr(import_module(module), attribute)
     return found
+
+
+def require_extra(name: str, config: ModelConfig) -> None:
+    """Check that what training a model with a configuration needs is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    extra = model_class(name).extra_of_training(config)
+    if extra is not None:
+        require(extra)
 
 
 _SEQUENTIAL = tuple(

@@ -52,8 +52,9 @@ class RunDirectory:
             OutputError: it cannot be written.
             TrainingError: there is nothing to resume.
         """
-        check_writable(self._out or Path("runs"))
-        if self._out is not None:
+        if self._out is None:
+            check_writable(Path("runs"), "folder")
+        else:
             self._claim(self._out)
         return str(self._out)
 
@@ -89,8 +90,7 @@ class RunDirectory:
             self._lock.release()
 
     def _claim(self, directory: Path) -> None:
-        if directory.exists() and not directory.is_dir():
-            raise ConfigError(f"{directory}: is not a directory; give another --out")
+        check_writable(directory, "folder")
         if self._wanted and not directory.exists():
             raise TrainingError(f"{directory}: no run to resume; leave --resume out to begin one")
         lock = self._lock or run_lock(directory).acquire()

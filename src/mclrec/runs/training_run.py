@@ -22,7 +22,6 @@ from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.evaluation.protocol import Seen, library_versions
 from mclrec.evaluation.ranking import evaluate
-from mclrec.extras import require
 from mclrec.files import write_json, write_text
 from mclrec.locks import Lock
 from mclrec.models import registry
@@ -178,9 +177,7 @@ def measure(
 def _check_words(request: TrainRequest) -> None:
     """Find the mistakes that can be found before data are read."""
     recipe = resolve(request.model, None, request.recipe, request.settings)
-    extra = registry.model_class(request.model).extra_of_training(recipe.config)
-    if extra is not None:
-        require(extra)
+    registry.require_extra(request.model, recipe.config)
     if request.shard_items and not registry.model_class(request.model).supports_sharding:
         able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
         raise ConfigError(

@@ -17,7 +17,9 @@ from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split import make_split
 from mclrec.errors import ConfigError
+from mclrec.files import check_writable
 from mclrec.locks import is_held
+from mclrec.models import registry
 from mclrec.recipes import write_recipe
 from mclrec.recipes.space import Dimension, value_of
 from mclrec.runs.training_run import resolve_device
@@ -214,12 +216,26 @@ def tune(
 
 def _check_request(request: TuneRequest) -> None:
     """Find the mistakes that can be found before the data are read."""
-    Plan(
-        request.model, request.recipe, request.settings, request.seed, request.split, "", None, ""
-    ).identity()
+    plan = Plan(request.model, request.recipe, request.settings, request.seed, request.split, "", None, "")
+    plan.identity()
+    registry.require_extra(request.model, plan.base.config)
+    _check_place(request.storage)
     resolve_device(request.device)
     if request.track is not None:
         check_tracker(request.track)
+
+
+def _check_place(storage: Path | None) -> None:
+    """Check that a journal, and the folder beside it, can be written.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    if storage is None:
+        check_writable(default_storage("", "").parent, "folder")
+    else:
+        check_writable(storage)
+        check_writable(folder_of(storage), "folder")
 
 
 def _plan(request: TuneRequest, data: SequenceData) -> Plan:

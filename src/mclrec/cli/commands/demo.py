@@ -45,8 +45,8 @@ def demo(
     from mclrec.training.reporting import ProgressReporter
 
     console = PlainConsole()
+    check_writable(out, "folder")
     _clear(out)
-    check_writable(out / "report.html")
     without_report = missing("a report")
     if without_report:
         console.print(f"The demo ends without a report: {without_report}\n", soft_wrap=True)

@@ -82,11 +82,12 @@ def recommend(
         raise ConfigError("give either --history, or both --users and --out")
     if user is not None and history is None:
         raise ConfigError("--user goes with --history")
-    from mclrec.inference.bulk import check_format
+    from mclrec.inference.bulk import check_format, check_out
     from mclrec.inference.model import Model
 
     if out is not None:
         check_format(out)
+        check_out(users, out)
     excluded, allowed = (
         () if exclude is None else read_ids(exclude),
         None if allow is None else read_ids(allow),
