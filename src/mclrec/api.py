@@ -23,6 +23,7 @@ from mclrec.crashes import refusals_as_ours
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import datasets, register_dataset
 from mclrec.data.loading import load, prepare
+from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.errors import ConfigError, quoted
 from mclrec.extras import require
@@ -47,6 +48,7 @@ __all__ = [
     "Entry",
     "Model",
     "Query",
+    "Reading",
     "Run",
     "SequenceData",
     "compare",
@@ -77,6 +79,7 @@ def train(
     resume: bool = False,
     warm_start: Run | str | Path | None = None,
     split: str = "leave-one-out",
+    reading: Reading | None = None,
     progress: bool = True,
     track: str | None = None,
     shard_items: bool = False,
@@ -94,6 +97,7 @@ def train(
         resume: go on with an interrupted run.
         warm_start: earlier run (or its directory) whose weights training starts from, on a newer log.
         split: ``leave-one-out`` or ``time``.
+        reading: how a log becomes sequences; as `mclrec.load` takes it.
         progress: whether to show progress bars.
         track: ``tensorboard`` to write its curves into the run, beside the history.
         shard_items: whether the processes that torchrun started shard the item table by rows.
@@ -121,6 +125,7 @@ def train(
         text_of("split", split),
         track=None if track is None else text_of("track", track),
         shard_items=shard_items,
+        reading=Reading.of(reading),
     )
     with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
         return run_request(request, reporter)
@@ -139,6 +144,7 @@ def tune(
     minutes: float | None = None,
     device: str = "auto",
     split: str = "leave-one-out",
+    reading: Reading | None = None,
     track: str | None = None,
     **settings: Any,
 ) -> Outcome:
@@ -157,6 +163,7 @@ def tune(
         minutes: time after which it stops.
         device: auto, cpu or cuda.
         split: ``leave-one-out`` or ``time``.
+        reading: how a log becomes sequences; as `mclrec.load` takes it.
         track: ``tensorboard`` to write the curves of each trial.
         settings: fixed; they are not searched.
 
@@ -182,6 +189,7 @@ def tune(
         text_of("device", device),
         text_of("split", split),
         None if track is None else text_of("track", track),
+        reading=Reading.of(reading),
     )
     return run_search(
         request,
@@ -279,6 +287,7 @@ def export(
     index: str | None = None,
     users: str | Path | None = None,
     columns: Columns | None = None,
+    reading: Reading | None = None,
 ) -> Path:
     """Write a trained model for other programs, as ONNX or as vectors; what is written as ONNX is compared with torch.
 
@@ -289,6 +298,7 @@ def export(
         index: with ONNX: ``faiss`` for approximate search among a million items and more.
         users: with vectors: a log, for the vectors of its users.
         columns: of that log; guessed where not given.
+        reading: all that can be said about how it is read; ``columns`` go before its own.
 
     Returns:
         The directory.
@@ -304,7 +314,7 @@ def export(
         return export_onnx(directory, place, index).directory
     if format == "vectors" and index is None:
         log = None if users is None else path_of("users", users)
-        return export_vectors(directory, place, users=log, columns=columns or Columns())
+        return export_vectors(directory, place, users=log, reading=Reading.of(reading, columns=columns))
     raise ConfigError("users goes with the format vectors, index with the format onnx")
 
 

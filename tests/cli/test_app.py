@@ -14,7 +14,9 @@ import pytest
 from tests.cli.conftest import ODD, SMALL, Cli, write_log
 
 from mclrec import Model, __version__
+from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset_names
+from mclrec.data.origin import Reading
 
 COMMANDS = (
     "train",
@@ -98,12 +100,8 @@ def test_train_reads_named_columns_without_time(cli: Cli, world: Path) -> None:
     words = ["--user-column", "who", "--item-column", "what", "--file-order", "--min-count", 1]
     assert cli("train", "other.csv", *words, "--model", "markov", "--out", "r").status == 0
     about = json.loads(Path("r/config.json").read_text())["data"]
-    assert about["reading"] == {
-        "min_count": 1,
-        "drop_repeats": False,
-        "columns": {"user": "who", "item": "what", "time": None, "sequence": None, "file_order": True},
-        "header": None,
-    }
+    columns = Columns(user="who", item="what", file_order=True)
+    assert Reading.model_validate(about["reading"]) == Reading(min_count=1, columns=columns)
     # The same columns are found again by evaluate, and can be named to recommend.
     assert cli("evaluate", "r", "--json").status == 0
     named = ["--user-column", "who", "--item-column", "what", "--file-order"]

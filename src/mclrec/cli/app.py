@@ -4,45 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
 from mclrec import __version__
 
-if TYPE_CHECKING:
-    from mclrec.data.columns import Columns
-    from mclrec.data.origin import Reading
-
 __all__ = [
-    "COLUMNS",
     "DataArgument",
     "DeviceOption",
-    "DropRepeats",
     "EngineOption",
-    "FileOrder",
-    "Header",
-    "ItemColumn",
     "JsonOption",
-    "MinCount",
     "MinutesOption",
     "ModelOption",
     "RecipeOption",
     "RunArgument",
     "SeedOption",
     "SeenOption",
-    "SequenceColumn",
     "SettingOption",
     "SplitOption",
-    "TimeColumn",
     "TrackOption",
-    "UserColumn",
     "app",
-    "columns_of",
     "examples",
     "names",
-    "reading_of",
 ]
 
 
@@ -108,9 +93,6 @@ def examples(*lines: str) -> str:
     return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
-COLUMNS = "Columns of the log"
-"""Heading in the help for the options that name columns."""
-
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="Name of a data set, or path of a log or of prepared data.")
 ]
@@ -163,63 +145,6 @@ MinutesOption = Annotated[
         metavar="MINUTES", min=0, help="Stop after that many minutes; the same command continues later."
     ),
 ]
-MinCount = Annotated[
-    int | None,
-    typer.Option(
-        metavar="K",
-        min=1,
-        help="k-core: keep users and items with at least K interactions; 5 for a log if not given.",
-    ),
-]
-DropRepeats = Annotated[
-    bool, typer.Option("--drop-repeats", help="Keep only each user's first interaction with an item.")
-]
-Header = Annotated[
-    bool | None,
-    typer.Option(
-        rich_help_panel=COLUMNS,
-        help="Whether the first line holds the names of the columns; guessed if not given.",
-    ),
-]
-UserColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the user; guessed if not given."),
-]
-ItemColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the item; guessed if not given."),
-]
-TimeColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column of the time; guessed if not given."),
-]
-SequenceColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", rich_help_panel=COLUMNS, help="Column that orders rows with equal times."),
-]
-FileOrder = Annotated[
-    bool,
-    typer.Option("--file-order", rich_help_panel=COLUMNS, help="The log has no time; its rows are in order."),
-]
-
-
-def columns_of(
-    user: str | None, item: str | None, time: str | None, sequence: str | None, file_order: bool
-) -> Columns | None:
-    """The options on columns as `Columns`; None if none was given."""
-    from mclrec.data.columns import Columns
-
-    columns = Columns(user, item, time, sequence, file_order)
-    return None if columns == Columns() else columns
-
-
-def reading_of(
-    min_count: int | None, drop_repeats: bool, header: bool | None, columns: Columns | None
-) -> Reading:
-    """The options on reading that were given."""
-    from mclrec.data.origin import Reading
-
-    return Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header)
 
 
 def names(text: str | None) -> list[str]:

@@ -51,6 +51,7 @@ class Columns:
         time: integers, floats, dates, timestamps or ISO text.
         sequence: order of rows at the same time, or of all rows in a log without time; optional, never guessed.
         file_order: the log has no time, and its rows are in order.
+        history: a list of items in order, one row a user or session; optional.
 
     The columns of a file without a header are called ``1``, ``2``, ``3`` and so on.
     """
@@ -60,6 +61,15 @@ class Columns:
     time: str | None = None
     sequence: str | None = None
     file_order: bool = False
+    history: str | None = None
+
+    def words(self) -> list[str]:
+        """The options of the command line that name these columns."""
+        words: list[str] = []
+        for role in ("user", "item", "time", "sequence", "history"):
+            if (name := getattr(self, role)) is not None:
+                words += [f"--{role}-column", name]
+        return [*words, "--file-order"] if self.file_order else words
 
     def resolve(self, names: Sequence[str], place: str) -> Roles:
         """Find the columns among ``names``; ``place`` begins the messages.

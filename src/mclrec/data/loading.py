@@ -5,20 +5,17 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import Any, Unpack
 
 from mclrec.arguments import path_of, text_of
 from mclrec.crashes import refusals_as_ours
-from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset, dataset_names, is_dataset, locate, looks_like_path
-from mclrec.data.origin import Origin, Reading
+from mclrec.data.origin import Origin, Reading, ReadingOptions
 from mclrec.data.places import path_exists
 from mclrec.data.preparation import prepare_log
 from mclrec.data.readers import read_log
 from mclrec.data.sequences import SequenceData, check_place, is_saved
-from mclrec.errors import ConfigError, DataError, MclrecWarning, invalid_value, unknown_name
+from mclrec.errors import DataError, MclrecWarning, unknown_name
 
 __all__ = ["load", "prepare", "read_again"]
 
@@ -30,38 +27,28 @@ _MIN_COUNT = 5
 def load(
     source: Any,
     *,
-    min_count: int | None = None,
-    drop_repeats: bool = False,
-    columns: Columns | None = None,
-    header: bool | None = None,
+    reading: Reading | None = None,
     name: str | None = None,
     directory: Path | str | None = None,
     engine: str | None = None,
+    **options: Unpack[ReadingOptions],
 ) -> SequenceData:
     """Return the sequences of a data set, a log, a frame or a folder of prepared data.
 
     Args:
         source: name of a data set, path of a log, frame, folder that `SequenceData.save` wrote, or `SequenceData`,
             which are returned as they are. The last two are prepared already: the other arguments do not go with them.
-        min_count: as `prepare` takes it; likewise all other arguments.
+        reading: as `prepare` takes it; likewise all other arguments.
 
     Raises:
         DataError: no such name or file, a failed download, or a log that cannot be prepared.
         ConfigError: there is no such engine, or it is not installed.
     """
+    given = Reading.of(reading, **options)
     prepared = _prepared(source)
     if prepared is None:
-        return prepare(
-            source,
-            min_count=min_count,
-            drop_repeats=drop_repeats,
-            columns=columns,
-            header=header,
-            name=name,
-            directory=directory,
-            engine=engine,
-        )
-    if (min_count, drop_repeats, columns, header, directory, engine) != (None, False, *[None] * 4):
+        return prepare(source, reading=given, name=name, directory=directory, engine=engine)
+    if given != Reading() or (directory, engine) != (None, None):
         raise DataError(
             f"{source if isinstance(source, str | Path) else prepared.name}: is prepared already; give the log "
             "itself to prepare it otherwise"
@@ -73,13 +60,11 @@ def load(
 def prepare(
     source: Any,
     *,
-    min_count: int | None = None,
-    drop_repeats: bool = False,
-    columns: Columns | None = None,
-    header: bool | None = None,
+    reading: Reading | None = None,
     name: str | None = None,
     directory: Path | str | None = None,
     engine: str | None = None,
+    **options: Unpack[ReadingOptions],
 ) -> SequenceData:
     """Turn a log into sequences.
 
@@ -90,27 +75,27 @@ def prepare(
     Args:
         source: name of a data set, path of a file or folder, or a frame: pandas, Polars, DuckDB, PyArrow, Spark or
             any other that narwhals takes (see `mclrec.data.readers`).
-        min_count: users and items with fewer interactions are removed, until there is none (k-core); 1 keeps all. If
-            None, what a named data set states (ours are 5-core already, and keep all), and 5 for any other log.
-        drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
-        columns: names of the columns; guessed where not given.
-        header: whether delimited text begins with names; guessed when None.
+        reading: how the log becomes sequences, in one structure.
         name: how reports call the data; the file's name if not given.
         directory: where to save the result, which is then mapped into memory from there.
         engine: what reads and orders files: duckdb (the default), polars, pandas or spark; a frame has its own.
+        options: fields of `Reading`, which go before those of ``reading``:
+            min_count: users and items with fewer interactions are removed, until there is none (k-core); 1 keeps all.
+            If not given, what a named data set states (ours are 5-core already, and keep all), and 5 for any other log.
+            drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
+            columns: names of the columns (`Columns`); guessed where not given.
+            header, quote, encoding, time_format, drop_missing: as `Reading` says.
 
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
-        ConfigError: there is no such engine, or it is not installed.
+        ConfigError: there is no such engine or option, or the engine is not installed.
     """
     name = None if name is None else text_of("name", name)
     place = None if directory is None else path_of("directory", directory)
     if place is not None:
         check_place(place)
-    found = _open(source, _reading(min_count, drop_repeats, columns, header))
-    with read_log(
-        found.log, columns=found.reading.columns, header=found.reading.header, engine=engine
-    ) as log:
+    found = _open(source, Reading.of(reading, **options))
+    with read_log(found.log, found.reading, engine=engine) as log:
         data = prepare_log(
             log, min_count=found.reading.min_count or 1, drop_repeats=found.reading.drop_repeats
         )
@@ -193,15 +178,6 @@ def _prepared(source: Any) -> SequenceData | None:
     if isinstance(source, str | Path) and not named and is_saved(Path(source)):
         return SequenceData.load(source)
     return None
-
-
-def _reading(
-    min_count: int | None, drop_repeats: bool, columns: Columns | None, header: bool | None
-) -> Reading:
-    try:
-        return Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header)
-    except ValidationError as problem:
-        raise ConfigError(invalid_value(problem)) from None
 
 
 @dataclass(frozen=True, slots=True)

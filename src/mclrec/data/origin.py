@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mclrec.data.columns import Columns
+from mclrec.errors import ConfigError, invalid_value
 
-__all__ = ["Kind", "Origin", "Reading"]
+__all__ = ["Kind", "Origin", "Quote", "Reading", "ReadingOptions"]
+
+Quote = Literal["none", '"', "'"]
+"""What encloses the fields of delimited text."""
 
 Kind = Literal["dataset", "file", "prepared", "memory"]
 """A registered data set, a log in files, a folder of prepared data, or a frame (or arrays) in memory."""
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError(f"{name!r} is no encoding of text that Python knows") from None
+    return name
+
+
+class ReadingOptions(TypedDict, total=False):
+    """The fields of `Reading` as keyword arguments."""
+
+    min_count: int | None
+    drop_repeats: bool
+    columns: Columns | None
+    header: bool | None
+    quote: Quote | None
+    encoding: str | None
+    time_format: str | None
+    drop_missing: bool
+
+
 class Reading(BaseModel):
-    """How a log becomes sequences: the options of `mclrec.load` that change the result.
+    """How a log becomes sequences: every option that changes the result, in one structure that travels.
+
+    `mclrec.load` and `mclrec.prepare` take it whole or field by field, the commands have an option for each field, runs
+    and prepared folders keep it.
 
     Attributes:
         min_count: interactions that each user and item must have (k-core); None for the default.
         drop_repeats: whether only the first interaction of a user with an item is kept.
         columns: names of the columns; None where all are guessed.
         header: whether delimited text begins with names; None where that is guessed.
+        quote: what encloses fields of delimited text: ``none``, ``"`` or ``'``; None where that is found out.
+        encoding: of text, such as ``latin-1``; UTF-8 if None.
+        time_format: how text writes times, in the signs of strptime; ISO if None.
+        drop_missing: whether rows without a value are left out, and not refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,19 +62,38 @@ class Reading(BaseModel):
     drop_repeats: bool = False
     columns: Columns | None = None
     header: bool | None = None
+    quote: Quote | None = None
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    time_format: Annotated[str, Field(min_length=1)] | None = None
+    drop_missing: bool = False
+
+    @classmethod
+    def of(cls, reading: Reading | None = None, /, **options: Any) -> Reading:
+        """A reading with some of its fields given; those that are not given, or None, are those of ``reading``.
+
+        Raises:
+            ConfigError: there is no such field, or its value cannot be.
+        """
+        try:
+            fields = {} if reading is None else reading.options()
+            given = {name: value for name, value in options.items() if value is not None}
+            return cls.model_validate(fields | given)
+        except ValidationError as problem:
+            raise ConfigError(invalid_value(problem)) from None
 
     def words(self) -> list[str]:
         """The options of the command line that read a log in this way; none for the defaults."""
-        words = [] if self.min_count is None else ["--min-count", str(self.min_count)]
-        if self.drop_repeats:
-            words.append("--drop-repeats")
-        for role in ("user", "item", "time", "sequence"):
-            if (name := getattr(self.columns, role, None)) is not None:
-                words += [f"--{role}-column", name]
-        if self.columns is not None and self.columns.file_order:
-            words.append("--file-order")
-        if self.header is not None:
-            words.append("--header" if self.header else "--no-header")
+        words = []
+        for name, value in self.options().items():
+            option = f"--{name.replace('_', '-')}"
+            if isinstance(value, Columns):
+                words += value.words()
+            elif value is True:
+                words.append(option)
+            elif value is False:
+                words += ["--no-header"] if name == "header" else []
+            elif value is not None:
+                words += [option, str(value)]
         return words
 
     def filled(self, usual: Reading) -> Reading:

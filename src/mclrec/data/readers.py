@@ -35,6 +35,7 @@ from mclrec.data.columns import Columns
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.intake import Found
 from mclrec.data.normalisation import Normalised, normalised
+from mclrec.data.origin import Reading
 from mclrec.data.places import PARQUET, linked, log_files, suffix_of
 from mclrec.data.raw_tables import ParquetTable, frame_table
 from mclrec.data.spark_logs import is_spark, of_spark, spark_reads
@@ -77,27 +78,20 @@ class Log:
         self.resources.close()
 
 
-def read_log(
-    source: Any,
-    *,
-    columns: Columns | None = None,
-    header: bool | None = None,
-    engine: str | None = None,
-) -> Log:
+def read_log(source: Any, reading: Reading | None = None, *, engine: str | None = None) -> Log:
     """Open a log; use it in a ``with`` block.
 
     Args:
         source: path of a file, folder or Parquet pattern, or a frame of any engine that narwhals takes.
-        columns: names of the columns; those not given are guessed from the usual ones.
-        header: whether delimited text begins with a line of names. Guessed when None: it does if a name is a
-            usual one, or if no field is a number or date. Without header: user, item[, rating], time.
+        reading: names of columns and what else was said about the log; what was not is found out.
         engine: one of `mclrec.data.backends.ENGINES` for files, DuckDB if None; a frame has its own.
 
     Raises:
         DataError: missing, empty or malformed file; unknown column; null or unusable values.
         ConfigError: there is no such engine, or it is not installed.
     """
-    columns = columns or Columns()
+    reading = reading or Reading()
+    columns = reading.columns or Columns()
     check_engine("duckdb" if engine is None else engine)
     with ExitStack() as stack:
         if isinstance(source, str | Path):
@@ -107,7 +101,7 @@ def read_log(
                 return Log(frame, str(source), name, ticks, found, stack.pop_all())
             if "://" in str(source):
                 raise DataError(f"{source}: an address is read by the engine spark alone; copy it to a file")
-            frame, ticks, found = _read_path(Path(source), columns, header, engine or "duckdb", stack)
+            frame, ticks, found = _read_path(Path(source), columns, reading.header, engine or "duckdb", stack)
             return Log(frame, str(source), name.partition(".")[0] or name, ticks, found, stack.pop_all())
         if engine is not None:
             raise ConfigError(

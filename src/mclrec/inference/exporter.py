@@ -45,7 +45,7 @@ from mclrec.randomness import Stream, generator
 from mclrec.sealed_json import sealed
 
 if TYPE_CHECKING:
-    from mclrec.data.columns import Columns
+    from mclrec.data.origin import Reading
 
 __all__ = ["TOLERANCE", "OnnxReport", "export_onnx", "export_vectors"]
 
@@ -120,7 +120,7 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
 
 
 def export_vectors(
-    run: Path, out: Path | None = None, *, users: Path | None = None, columns: Columns | None = None
+    run: Path, out: Path | None = None, *, users: Path | None = None, reading: Reading | None = None
 ) -> Path:
     """Write ``items.parquet`` (id, vector, bias, count) and ``vectors.npy`` (V, d), and the users' likewise.
 
@@ -128,7 +128,7 @@ def export_vectors(
         run: directory of a trained model.
         out: where to; ``RUN/vectors`` if None. An earlier export there is replaced.
         users: a log, whose users' query vectors are written to ``users.parquet`` (id, vector).
-        columns: names of the log's columns; guessed where not given.
+        reading: how the log is read.
 
     Returns:
         The directory.
@@ -150,7 +150,7 @@ def export_vectors(
         counts = pa.array(loaded.counts[1:], pa.int64())
         write_ids(folder / ITEMS, loaded.items, vector=_lists(vectors[1:]), count=counts, **further)
         if users is not None:
-            _write_users(folder / "users.parquet", loaded, model, users, columns)
+            _write_users(folder / "users.parquet", loaded, model, users, reading)
     return directory
 
 
@@ -356,12 +356,12 @@ def _lists(vectors: FloatArray) -> pa.Array:
 
 @torch.inference_mode()
 def _write_users(
-    path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, columns: Columns | None
+    path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, reading: Reading | None
 ) -> None:
     """Query vectors of a log's users with a known item, some at a time."""
     from mclrec.data.loading import prepare
 
-    data = prepare(log, min_count=1, columns=columns)
+    data = prepare(log, reading=reading, min_count=1)
     dense = np.concatenate([[0], loaded.items.dense_all(data.item_ids)])
     known = loaded.users or Vocabulary([])
     width = model.items().weight.shape[1]

@@ -24,6 +24,7 @@ from mclrec.inference.top_k import FloatArray
 
 if TYPE_CHECKING:
     from mclrec.data.columns import Columns
+    from mclrec.data.origin import Reading
 
 __all__ = ["Model"]
 
@@ -257,6 +258,7 @@ class Model:
         allow: Sequence[OutsideId] | None = None,
         include_seen: bool = False,
         columns: Columns | None = None,
+        reading: Reading | None = None,
     ) -> int:
         """Recommend to every user of a log; show a progress bar on the error stream.
 
@@ -272,6 +274,7 @@ class Model:
             allow: the only items that may be recommended; None for all.
             include_seen: whether items of a user's history may be recommended.
             columns: names of the log's columns; guessed where not given.
+            reading: all that can be said about how the log is read; ``columns`` go before its own.
 
         Returns:
             Number of users.
@@ -287,7 +290,7 @@ class Model:
         place = path_of("out", out)
         check_format(place)
         check_out(users, place)
-        data = _read_users(users, columns)
+        data = _read_users(users, columns, reading)
         options = BulkOptions(
             int(k), tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow)), include_seen
         )
@@ -312,7 +315,7 @@ class Model:
         return RecommendationBatch(answers)
 
 
-def _read_users(users: Any, columns: Columns | None) -> SequenceData:
+def _read_users(users: Any, columns: Columns | None, reading: Reading | None) -> SequenceData:
     """The users and histories of a log, of which nothing is filtered, or of prepared data."""
     if isinstance(users, SequenceData):
         return users
@@ -321,7 +324,7 @@ def _read_users(users: Any, columns: Columns | None) -> SequenceData:
 
     if isinstance(users, str | Path) and is_saved(Path(users)):
         return load(users)
-    return prepare(users, min_count=1, columns=columns)
+    return prepare(users, reading=reading, min_count=1, columns=columns)
 
 
 def _queries(

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mclrec.cli.app import (
-    FileOrder,
-    ItemColumn,
     RunArgument,
-    SequenceColumn,
-    TimeColumn,
-    UserColumn,
     app,
-    columns_of,
     examples,
 )
+from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import say
 from mclrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
 
 
 @app.command(
@@ -29,6 +27,7 @@ from mclrec.errors import ConfigError
         "mclrec export runs/demo/mclrec --format vectors --users log.csv --out vectors",
     )
 )
+@reads_log(rules=False)
 def export(
     run: RunArgument,
     form: Annotated[
@@ -46,17 +45,16 @@ def export(
     users: Annotated[
         Path | None, typer.Option(metavar="LOG", help="With vectors: also those of this log's users.")
     ] = None,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    sequence_column: SequenceColumn = None,
-    file_order: FileOrder = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Write a model for other programs: as ONNX, compared with torch, or as vectors."""
     if form == "onnx" and users is not None:
         raise ConfigError("--users goes with --format vectors")
     if form == "vectors" and index is not None:
         raise ConfigError("--index goes with --format onnx")
+    if users is None and reading.words():
+        raise ConfigError(f"{reading.words()[0]} goes with --users")
     from mclrec.inference.exporter import export_onnx, export_vectors
 
     if form == "onnx":
@@ -68,5 +66,4 @@ def export(
         if report.index is not None:
             say("index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index))
         return
-    columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
-    say(f"{export_vectors(run, out, users=users, columns=columns)}: vectors written")
+    say(f"{export_vectors(run, out, users=users, reading=reading)}: vectors written")

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mclrec.cli.app import (
-    DropRepeats,
-    FileOrder,
-    Header,
-    ItemColumn,
-    MinCount,
-    SequenceColumn,
-    TimeColumn,
-    UserColumn,
     app,
-    columns_of,
     examples,
 )
+from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import say
+
+if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
 
 
 @app.command(
@@ -31,6 +26,7 @@ from mclrec.cli.terminal import say
         "mclrec train prepared/log",
     )
 )
+@reads_log()
 def prepare(
     data: Annotated[
         str,
@@ -44,14 +40,8 @@ def prepare(
             help="Reads the log: duckdb, polars, pandas or spark, with the same result.",
         ),
     ] = "duckdb",
-    min_count: MinCount = None,
-    drop_repeats: DropRepeats = False,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    sequence_column: SequenceColumn = None,
-    file_order: FileOrder = False,
-    header: Header = None,
+    *,
+    reading: Reading,
 ) -> None:
     """Turn a log into prepared data once, for many runs.
 
@@ -61,10 +51,7 @@ def prepare(
 
     found = load(
         data,
-        min_count=min_count,
-        drop_repeats=drop_repeats,
-        columns=columns_of(user_column, item_column, time_column, sequence_column, file_order),
-        header=header,
+        reading=reading,
         directory=out,
         engine=engine,
     )

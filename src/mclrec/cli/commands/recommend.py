@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mclrec.cli.app import (
     DeviceOption,
     EngineOption,
-    FileOrder,
-    ItemColumn,
     JsonOption,
     RunArgument,
-    SequenceColumn,
-    TimeColumn,
-    UserColumn,
     app,
-    columns_of,
     examples,
 )
+from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import print_json, print_recommendations, say
 from mclrec.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
 
 
 @app.command(
@@ -32,6 +30,7 @@ from mclrec.errors import ConfigError, DataError
         "mclrec recommend runs/demo/mclrec --users all --out recs.csv --exclude sold-out.txt",
     )
 )
+@reads_log(rules=False)
 def recommend(
     run: RunArgument,
     history: Annotated[
@@ -71,17 +70,16 @@ def recommend(
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    sequence_column: SequenceColumn = None,
-    file_order: FileOrder = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Recommend items after a history, or to every user of a log."""
     if (history is None) == (users is None) or (users is None) != (out is None):
         raise ConfigError("give either --history, or both --users and --out")
     if user is not None and history is None:
         raise ConfigError("--user goes with --history")
+    if users in (None, "all") and reading.words():
+        raise ConfigError(f"{reading.words()[0]} goes with --users LOG")
     from mclrec.inference.bulk import check_format, check_out
     from mclrec.inference.model import Model
 
@@ -97,10 +95,9 @@ def recommend(
         from mclrec.runs.remeasure import run_data
         from mclrec.runs.run import open_run
 
-        columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
         log = users if users != "all" else run_data(open_run(run), hint="give it as --users LOG")
         count = model.recommend_file(
-            log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, columns=columns
+            log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, reading=reading
         )
         say(f"{out}: {k} items for each of {count} users")
         return

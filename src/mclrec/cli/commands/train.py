@@ -12,28 +12,20 @@ import typer
 from mclrec.cli.app import (
     DataArgument,
     DeviceOption,
-    DropRepeats,
-    FileOrder,
-    Header,
-    ItemColumn,
-    MinCount,
     ModelOption,
     RecipeOption,
     SeedOption,
-    SequenceColumn,
     SettingOption,
     SplitOption,
-    TimeColumn,
     TrackOption,
-    UserColumn,
     app,
-    columns_of,
     examples,
-    reading_of,
 )
+from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, output, print_metrics
 
 if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
     from mclrec.runs.request import TrainRequest
     from mclrec.runs.run import Run
 
@@ -47,6 +39,7 @@ if TYPE_CHECKING:
         "mclrec models mclrec  (lists the settings and recipes of mclrec)",
     )
 )
+@reads_log()
 def train(
     context: typer.Context,
     data: DataArgument,
@@ -85,14 +78,8 @@ def train(
         ),
     ] = None,
     split: SplitOption = "leave-one-out",
-    min_count: MinCount = None,
-    drop_repeats: DropRepeats = False,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    sequence_column: SequenceColumn = None,
-    file_order: FileOrder = False,
-    header: Header = None,
+    *,
+    reading: Reading,
     track: TrackOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")] = False,
 ) -> int:
@@ -105,7 +92,6 @@ def train(
     from mclrec.recipes import parse_setting
     from mclrec.runs.request import TrainRequest
 
-    columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     request = TrainRequest(
         data,
         model,
@@ -120,7 +106,7 @@ def train(
         command=shlex.join(["mclrec", *_without_resume(words)]),
         track=track,
         shard_items=shard_items,
-        reading=reading_of(min_count, drop_repeats, header, columns),
+        reading=reading,
     )
     return _train(request, quiet=quiet)
 

@@ -15,32 +15,24 @@ from rich.text import Text
 from mclrec.cli.app import (
     DataArgument,
     DeviceOption,
-    DropRepeats,
-    FileOrder,
-    Header,
-    ItemColumn,
-    MinCount,
     MinutesOption,
     ModelOption,
     RecipeOption,
     SeedOption,
-    SequenceColumn,
     SettingOption,
     SplitOption,
-    TimeColumn,
     TrackOption,
-    UserColumn,
     app,
-    columns_of,
     examples,
-    reading_of,
 )
+from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import live, output, plain_table
 from mclrec.errors import ConfigError
 from mclrec.extras import missing
 from mclrec.notices import tell
 
 if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
     from mclrec.search.tuning import Outcome, Progress, TrialView, TuneRequest
 
 _SHOWN = 12
@@ -56,6 +48,7 @@ _STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
         "mclrec tune beauty --storage /shared/beauty.journal  (run it on several machines)",
     )
 )
+@reads_log()
 def tune(
     data: DataArgument,
     model: ModelOption = "mclrec",
@@ -88,14 +81,8 @@ def tune(
     track: TrackOption = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only print the search space.")] = False,
     split: SplitOption = "leave-one-out",
-    min_count: MinCount = None,
-    drop_repeats: DropRepeats = False,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    sequence_column: SequenceColumn = None,
-    file_order: FileOrder = False,
-    header: Header = None,
+    *,
+    reading: Reading,
 ) -> int:
     """Search for a model's best settings by its validation metric.
 
@@ -107,7 +94,6 @@ def tune(
     check_installed()
     from mclrec.search.tuning import TuneRequest
 
-    columns = columns_of(user_column, item_column, time_column, sequence_column, file_order)
     request = TuneRequest(
         data,
         model,
@@ -118,7 +104,7 @@ def tune(
         device,
         split,
         track,
-        reading=reading_of(min_count, drop_repeats, header, columns),
+        reading=reading,
     )
     if dry:
         _dry_run(request)
