@@ -84,7 +84,7 @@ def test_trained_evaluated_reported_and_compared(
     place = COMMANDS[source.__name__].format(folder=tmp_path)
     assert run.info.command.startswith(f"mclrec train {place} --model sasrec")
     assert run.info.command in (run.directory / "README.md").read_text(encoding="utf-8")
-    assert run.info.recipe.section == "default"
+    assert run.info.recipe.section == "auto"
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -112,7 +112,7 @@ def test_a_file_called_like_a_data_set_gets_neither_its_recipe_nor_its_interval(
     run = mclrec.train(own_beauty(tmp_path), "mclrec", out=tmp_path / "run", beta=0.5, **SMALL)
     assert (run.info.data.name, run.info.data.kind) == ("beauty", "file")
     assert resolve("mclrec", "beauty").section == "beauty"
-    assert run.info.recipe.section == "default"
+    assert run.info.recipe.section == "auto"
     run = mclrec.train(own_beauty(tmp_path), "popularity", out=tmp_path / "other", progress=False)
     assert "To expect" not in (run.directory / "README.md").read_text(encoding="utf-8")
 

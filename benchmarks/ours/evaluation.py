@@ -11,7 +11,7 @@ from benchmarks.ours.sources import open_split
 from mclrec.data.datasets import known_as
 from mclrec.evaluation.ranking import evaluate
 from mclrec.recipes import resolve
-from mclrec.runs.training_run import build
+from mclrec.runs.construction import build
 
 __all__ = ["measure"]
 

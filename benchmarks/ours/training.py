@@ -28,7 +28,7 @@ from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.models.tensors import save_tensors
 from mclrec.recipes import Recipe, resolve
-from mclrec.runs.training_run import build
+from mclrec.runs.construction import build
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
 

@@ -17,7 +17,7 @@ import mclrec
 from mclrec.errors import MclrecError
 from mclrec.models import registry
 from mclrec.recipes import Recipe, parse_setting, resolve, setting_keys
-from mclrec.runs.training_run import build
+from mclrec.runs.construction import build
 
 pytestmark = pytest.mark.attack
 

@@ -21,7 +21,7 @@ from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
 
-STILL = {"dropout": 0.0, "attention_dropout": 0.0}
+STILL = {"dropout": 0.0, "attention_dropout": 0.0, "precision": "fp32", "learning_rate": 1e-3}
 SECONDS = 30
 
 

@@ -37,10 +37,10 @@ def test_tensorboard_reads_the_history(log: Path, tmp_path: Path) -> None:
     assert scalars(events, "loss/rec") == [
         (number, pytest.approx(epoch["losses"]["rec"])) for number, epoch in enumerate(history, start=1)
     ]
-    assert scalars(events, "validation/mrr@10") == [
-        (number, pytest.approx(epoch["metrics"]["mrr@10"])) for number, epoch in enumerate(history, start=1)
+    assert scalars(events, "validation/ndcg@10") == [
+        (number, pytest.approx(epoch["metrics"]["ndcg@10"])) for number, epoch in enumerate(history, start=1)
     ]
-    assert [value for _, value in scalars(events, "learning_rate/all")] == pytest.approx([1e-3] * 3)
+    assert [value for _, value in scalars(events, "learning_rate/all")] == pytest.approx([2e-3] * 3)
     assert [value for _, value in scalars(events, "seconds")] == pytest.approx(
         [epoch["seconds"] for epoch in history]
     )

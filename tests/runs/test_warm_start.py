@@ -18,7 +18,7 @@ from mclrec.errors import ConfigError
 from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel, load_model, save_model
 from mclrec.recipes import resolve
-from mclrec.runs.training_run import build
+from mclrec.runs.construction import build
 from mclrec.runs.warm_start import warm_start
 
 ITEMS = "encoder.items.weight"

@@ -17,7 +17,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.recipes import resolve
-from mclrec.runs.training_run import build
+from mclrec.runs.construction import build
 from mclrec.training.reporting import SilentReporter
 from mclrec.training.trainer import Trainer
 

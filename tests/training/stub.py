@@ -28,7 +28,7 @@ from mclrec.models.phases import (
     next_item_examples,
 )
 from mclrec.recipes import resolve
-from mclrec.runs.training_run import build
+from mclrec.runs.construction import build
 from mclrec.training.config import TrainingConfig
 from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter
 from mclrec.training.trainer import Trainer

@@ -32,6 +32,7 @@ from mclrec.records import Records
 
 __all__ = [
     "Dataset",
+    "asked_as",
     "dataset",
     "dataset_names",
     "datasets",
@@ -180,6 +181,14 @@ def known_as(data: SequenceData) -> str | None:
     if log.kind != "dataset" or log.reading != Reading() or not is_dataset(log.place):
         return None
     return log.place if dataset(log.place).fingerprint is None else None
+
+
+def asked_as(data: SequenceData) -> str | None:
+    """Name of the registered data set that was asked for by its name; None for a log, whatever it holds.
+
+    A data set that is read by other options than its own, or a log with the name of a data set, is a log.
+    """
+    return known_as(data) if data.provenance.source.kind == "dataset" else None
 
 
 def locate(name: str) -> Path:

@@ -32,9 +32,6 @@ Part = Literal["validation", "test"]
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
-_ROWS = 1 << 14
-"""Targets looked at in one go."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
@@ -66,16 +63,6 @@ class Targets:
         lengths = ends - starts
         items = self.data.items[ranges(starts, lengths)].astype(np.int64)
         return Packed(items, np.concatenate([[0], np.cumsum(lengths)]))
-
-    def returns(self) -> float:
-        """Share of the targets that their users' histories hold already, 0 to 1; 0 without targets."""
-        found = 0
-        for first in range(0, len(self), _ROWS):
-            rows = np.arange(first, min(first + _ROWS, len(self)))
-            histories = self.histories(rows)
-            seen = histories.items == np.repeat(self.items[rows], histories.lengths)
-            found += len(np.unique(histories.rows[seen]))
-        return found / max(len(self), 1)
 
     def take(self, rows: IntArray) -> Targets:
         """The targets of some rows."""

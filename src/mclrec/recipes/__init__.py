@@ -10,7 +10,6 @@ the top.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,17 +19,19 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mclrec.errors import ConfigError, invalid_value, quoted, unknown_name
+from mclrec.errors import ConfigError, invalid_value, unknown_name
 from mclrec.files import write_text
 from mclrec.models import registry
 from mclrec.models.model_config import ModelConfig, NoEffectError
-from mclrec.recipes.toml_text import Table, UnreadableError, lines_of, parse_toml, read_toml, text_of_value
+from mclrec.recipes.auto import AUTO, Choice, DataSizes, choose
+from mclrec.recipes.toml_text import Table, lines_of, parse_setting, read_toml, text_of_value
 from mclrec.training.config import TrainingConfig
 
 __all__ = [
     "Expectation",
     "Recipe",
     "combine_settings",
+    "default_recipe",
     "parse_setting",
     "resolve",
     "search_table",
@@ -75,6 +76,7 @@ class Recipe:
         config: the model's configuration.
         training: the trainer's configuration.
         expect: the numbers to expect on this data set; None where there are none or settings were overridden.
+        choices: what the rules of the recipe `auto` chose by the sizes of the data, but for what was overridden.
     """
 
     model: str
@@ -83,6 +85,7 @@ class Recipe:
     config: ModelConfig
     training: TrainingConfig
     expect: Expectation | None
+    choices: Sequence[Choice] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ def resolve(
     dataset: str | None,
     recipe: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    sizes: DataSizes | None = None,
 ) -> Recipe:
     """The recipe of a model for a data set.
 
@@ -112,6 +116,7 @@ def resolve(
             (`mclrec.data.datasets.known_as`); its section is taken where the model has one, else ``default``.
         recipe: another section, or a ``.toml`` file.
         overrides: settings that go before the recipe's, by key of either configuration.
+        sizes: of the data, for the rules of the recipe ``auto``; without them it is what is the same on every log.
 
     Raises:
         ConfigError: unknown model, section or key (the nearest is named), a value that is not allowed,
@@ -120,9 +125,10 @@ def resolve(
     config_type = registry.model_class(model).config_type
     sections = _sections(model)
     chosen = _choose(model, sections, dataset, recipe)
-    layers = (sections[_DEFAULT], chosen)
     changes = dict(overrides or {})
     model_changes, training_changes = _route(model, changes, config_type)
+    choices = _by_size(model, chosen, sizes, {**model_changes, **training_changes})
+    layers = (sections[_DEFAULT], chosen, *(_ruled(choice, config_type) for choice in choices))
     if recipe is not None or training_changes:
         _refuse_training(model, training_changes, chosen)
     return Recipe(
@@ -135,7 +141,25 @@ def resolve(
             [*((layer.training, f"{layer.where}.training") for layer in layers), (training_changes, "")],
         ),
         None if changes else _expectation(chosen, dataset),
+        choices,
     )
+
+
+def default_recipe(model: str, dataset: str | None) -> str | None:
+    """The recipe that is meant where none is given: the data set's own section, else ``auto`` where the model has it.
+
+    Args:
+        model: name of a registered model.
+        dataset: name by which the user asked for the data; None for a log.
+
+    Returns:
+        A section's name; None for the data set's own.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    sections = _sections(model)
+    return AUTO if dataset is None and AUTO in sections else None
 
 
 def combine_settings(
@@ -205,27 +229,6 @@ def section_names(model: str) -> list[str]:
     return list(_sections(model))
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Key and value of ``key=value``: the value in TOML's syntax, bare words as text, ``none`` as None.
-
-    >>> parse_setting("beta=0.1"), parse_setting("updates=three"), parse_setting("gamma=none")
-    (('beta', 0.1), ('updates', 'three'), ('gamma', None))
-
-    Raises:
-        ConfigError: no key, no ``=`` or no value.
-    """
-    key, _, value = (part.strip() for part in text.partition("="))
-    if not key or not value:
-        raise ConfigError(f"setting {quoted(text)}: write it as key=value, for example beta=0.1")
-    if value == "none":
-        return key, None
-    try:
-        parsed = parse_toml(f"value = {value}")
-    except (tomllib.TOMLDecodeError, UnreadableError):
-        return key, value
-    return key, parsed["value"] if len(parsed) == 1 else value
-
-
 @cache
 def _sections(model: str) -> dict[str, _Section]:
     """A model's sections by name; a model without a recipe file has an empty default.
@@ -266,6 +269,28 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
         raise ConfigError(
             f"{path}: the recipe sets to none what is a number by default, which TOML cannot say"
         )
+
+
+def _by_size(
+    model: str, chosen: _Section, sizes: DataSizes | None, overrides: Mapping[str, Any]
+) -> Sequence[Choice]:
+    """What the rules choose, but for what the user chose otherwise."""
+    if chosen.name != AUTO or sizes is None:
+        return ()
+    choices = choose(sizes, setting_keys(model).values())
+    kept = [
+        Choice({key: value for key, value in choice.settings.items() if key not in overrides}, choice.reason)
+        for choice in choices
+    ]
+    return [choice for choice in kept if choice.settings]
+
+
+def _ruled(choice: Choice, config_type: type[ModelConfig]) -> _Section:
+    """A rule's choice as a layer of settings."""
+    of_model = _keys(config_type)
+    model = {key: value for key, value in choice.settings.items() if key in of_model}
+    training = {key: value for key, value in choice.settings.items() if key not in of_model}
+    return _Section(AUTO, f"rule of {AUTO}", model=model, training=training)
 
 
 def _choose(

@@ -11,10 +11,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, quoted
 from mclrec.files import system_reason
 
-__all__ = ["Table", "UnreadableError", "lines_of", "parse_toml", "read_toml", "text_of_value"]
+__all__ = [
+    "Table",
+    "UnreadableError",
+    "lines_of",
+    "parse_setting",
+    "parse_toml",
+    "read_toml",
+    "text_of_value",
+]
 
 Table = dict[str, Any]
 
@@ -77,3 +85,24 @@ def lines_of(name: str, config: BaseModel) -> list[str]:
 def text_of_value(value: Any) -> str:
     """A number, text or truth value: what JSON and TOML write alike."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Key and value of ``key=value``: the value in TOML's syntax, bare words as text, ``none`` as None.
+
+    >>> parse_setting("beta=0.1"), parse_setting("updates=three"), parse_setting("gamma=none")
+    (('beta', 0.1), ('updates', 'three'), ('gamma', None))
+
+    Raises:
+        ConfigError: no key, no ``=`` or no value.
+    """
+    key, _, value = (part.strip() for part in text.partition("="))
+    if not key or not value:
+        raise ConfigError(f"setting {quoted(text)}: write it as key=value, for example beta=0.1")
+    if value == "none":
+        return key, None
+    try:
+        parsed = parse_toml(f"value = {value}")
+    except (tomllib.TOMLDecodeError, UnreadableError):
+        return key, value
+    return key, parsed["value"] if len(parsed) == 1 else value

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from mclrec.data.datasets import known_as
 from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, make_split
@@ -27,11 +26,12 @@ from mclrec.locks import Lock
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
-from mclrec.models.sizes import IN_TRAINING, check_memory
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
-from mclrec.randomness import Stream, generator
-from mclrec.recipes import Recipe, resolve
+from mclrec.recipes import Recipe
+from mclrec.runs.construction import build
 from mclrec.runs.model_card import model_card
+from mclrec.runs.plan import plan_lines
+from mclrec.runs.recipe_choice import possible_recipes, recipe_for
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
 from mclrec.runs.run_directory import RunDirectory, discard_stale
@@ -40,7 +40,7 @@ from mclrec.sealed_json import sealed
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
 
-__all__ = ["longest_time", "resolve_device", "train"]
+__all__ = ["resolve_device", "train"]
 
 _FREE = {"epochs", "patience", "checkpoint_minutes"}
 """Settings of training that may change between a run and its resumption."""
@@ -82,7 +82,7 @@ def _train(
     processes.broadcast_text(place.claim_given)
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
-    recipe = resolve(request.model, known_as(data), request.recipe, request.settings)
+    recipe = recipe_for(request.model, data, split, request.recipe, request.settings)
     recipe = replace(recipe, training=recipe.training.on(device))
     stem = f"{data.name}-{request.model}-seed{request.seed}"
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
@@ -95,6 +95,8 @@ def _train(
     started = time.perf_counter()
     info = _info(request, model, recipe, split)
     with _tracked(request, recipe, directory, reporter, resume=resume) as told:
+        if reporter is not None:
+            told.planned(plan_lines(recipe, split, device, timed=processes.size == 1 and not resume))
         trainer = Trainer(
             model,
             split,
@@ -132,27 +134,6 @@ def _train(
     return Run(directory)
 
 
-def longest_time(data: SequenceData, recipe: Recipe) -> float:
-    """Estimate the seconds of a run on this machine if it is never stopped early; validation not counted."""
-    split = make_split(data, "leave-one-out")
-    model = build(recipe, split.training, 1)
-    if not model.phases():
-        return 0.0
-    device, nowhere = resolve_device("auto"), Path()  # nothing is written
-    return Trainer(
-        model, split, recipe.training, seed=1, directory=nowhere, device=device, identity={}
-    ).longest_time()
-
-
-def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
-    """Build the model with weights initialised by the seed."""
-    model_class = registry.model_class(recipe.model)
-    check_memory(model_class, recipe.config, training.num_items, training.num_users, IN_TRAINING)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(generator(seed, Stream.INITIALISATION).integers(1 << 62)))
-        return model_class(recipe.config, training.num_items, training.num_users)
-
-
 def measure(
     model: Recommender,
     split: Split,
@@ -176,8 +157,8 @@ def measure(
 
 def _check_words(request: TrainRequest) -> None:
     """Find the mistakes that can be found before data are read."""
-    recipe = resolve(request.model, None, request.recipe, request.settings)
-    registry.require_extra(request.model, recipe.config)
+    for recipe in possible_recipes(request.model, request.data, request.recipe, request.settings):
+        registry.require_extra(request.model, recipe.config)
     if request.shard_items and not registry.model_class(request.model).supports_sharding:
         able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
         raise ConfigError(

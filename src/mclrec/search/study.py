@@ -33,6 +33,7 @@ from mclrec.errors import ConfigError, InUseError, MclrecError
 from mclrec.locks import Lock
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe, resolve
+from mclrec.recipes.auto import DataSizes
 from mclrec.recipes.space import Choices, Dimension, search_space, value_of
 from mclrec.runs.run_directory import run_lock
 
@@ -65,6 +66,7 @@ class Plan:
         data_name: name of the data, for titles.
         dataset: name of the registered data set that the data are, if they are one.
         fingerprint: of the data.
+        sizes: of the data, for the rules of the recipe ``auto``.
     """
 
     model: str
@@ -75,11 +77,12 @@ class Plan:
     data_name: str
     dataset: str | None
     fingerprint: str
+    sizes: DataSizes | None = None
 
     @property
     def base(self) -> Recipe:
         """The recipe that the search starts from."""
-        return resolve(self.model, self.dataset, self.recipe, self.settings)
+        return resolve(self.model, self.dataset, self.recipe, self.settings, self.sizes)
 
     @property
     def space(self) -> dict[str, Dimension]:
@@ -88,7 +91,7 @@ class Plan:
 
     def recipe_with(self, chosen: Mapping[str, Any]) -> Recipe:
         """The recipe with the settings of a trial."""
-        return resolve(self.model, self.dataset, self.recipe, {**self.settings, **chosen})
+        return resolve(self.model, self.dataset, self.recipe, {**self.settings, **chosen}, self.sizes)
 
     def identity(self) -> dict[str, Any]:
         """What must stay the same throughout a search, as a flat mapping, so that a difference can be named."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mclrec.data.datasets import known_as
+from mclrec.data.datasets import asked_as, known_as
 from mclrec.data.loading import load
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
@@ -20,8 +20,10 @@ from mclrec.errors import ConfigError
 from mclrec.files import check_writable
 from mclrec.locks import is_held
 from mclrec.models import registry
-from mclrec.recipes import write_recipe
+from mclrec.recipes import default_recipe, write_recipe
+from mclrec.recipes.auto import DataSizes
 from mclrec.recipes.space import Dimension, value_of
+from mclrec.runs.recipe_choice import possible_recipes
 from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers
 from mclrec.search.study import Plan, Search, folder_of
@@ -190,7 +192,6 @@ def tune(
     _check_request(request)
     data = load(request.data, **request.reading.options())
     plan = _plan(request, data)
-    make_split(data, request.split)
     storage = request.storage or default_storage(data.name, request.model)
     search = Search(storage, plan)
     prepared = _prepared(data, folder_of(storage) / "data")
@@ -216,9 +217,10 @@ def tune(
 
 def _check_request(request: TuneRequest) -> None:
     """Find the mistakes that can be found before the data are read."""
-    plan = Plan(request.model, request.recipe, request.settings, request.seed, request.split, "", None, "")
-    plan.identity()
-    registry.require_extra(request.model, plan.base.config)
+    for recipe in possible_recipes(request.model, request.data, request.recipe, request.settings):
+        section = recipe.section if request.recipe is None else request.recipe
+        Plan(request.model, section, request.settings, request.seed, request.split, "", None, "").identity()
+        registry.require_extra(request.model, recipe.config)
     _check_place(request.storage)
     resolve_device(request.device)
     if request.track is not None:
@@ -239,15 +241,17 @@ def _check_place(storage: Path | None) -> None:
 
 
 def _plan(request: TuneRequest, data: SequenceData) -> Plan:
+    recipe = request.recipe
     return Plan(
         request.model,
-        request.recipe,
+        default_recipe(request.model, asked_as(data)) if recipe is None else recipe,
         request.settings,
         request.seed,
         request.split,
         data.name,
         known_as(data),
         data.fingerprint,
+        DataSizes.of(make_split(data, request.split)),
     )
 
 

@@ -20,7 +20,12 @@ class TrainingConfig(Configuration):
     batch_size: int = Field(default=256, ge=1, description="examples of one step")
     epochs: int = Field(default=100, ge=1, description="passes over the examples, at most")
     patience: int = Field(
-        default=10, ge=1, description="epochs without a better validation metric until it stops"
+        default=10, ge=1, description="epochs without progress of the validation metric until it stops"
+    )
+    stopping: Literal["best", "plateau"] = Field(
+        default="best",
+        description="stop when `patience` epochs have brought no better metric (best), or when their mean is not .5 % "
+        "above that of as many before (plateau)",
     )
     metric: str = Field(
         default="mrr@10", description="validation metric that chooses the epoch: hr@K, ndcg@K or mrr@K"

@@ -106,6 +106,9 @@ def _record(line: str, where: str) -> EpochRecord:
 class Reporter(Protocol):
     """Receives the progress of a training; an exception that it raises ends the training."""
 
+    def planned(self, lines: Sequence[str]) -> None:
+        """What is going to be trained, in lines for people, before it begins."""
+
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
         """An epoch of ``steps`` batches begins, ``done`` of them before an interruption."""
 
@@ -118,6 +121,9 @@ class Reporter(Protocol):
 
 class SilentReporter:
     """Reports nothing; base of reporters that need some of the methods."""
+
+    def planned(self, lines: Sequence[str]) -> None:
+        """Ignore the plan."""
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
         """Ignore the start of an epoch."""
@@ -134,6 +140,11 @@ class Reporters:
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters
+
+    def planned(self, lines: Sequence[str]) -> None:
+        """Pass on the plan."""
+        for reporter in self._reporters:
+            reporter.planned(lines)
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
         """Pass on the start of an epoch."""
@@ -178,6 +189,11 @@ class ProgressReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def planned(self, lines: Sequence[str]) -> None:
+        """Print the plan."""
+        for line in lines:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
         """Reset the progress bar."""
@@ -243,6 +259,9 @@ class TensorBoardReporter:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+
+    def planned(self, lines: Sequence[str]) -> None:
+        """Ignore the plan: the settings are written when the first epoch begins."""
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002 - `Reporter`
         """Open the event file at the first epoch."""

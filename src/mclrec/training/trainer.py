@@ -31,6 +31,7 @@ from mclrec.nn.dropout import seed_dropout
 from mclrec.randomness import Stream, generator
 from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
+from mclrec.training.early_stopping import on_plateau
 from mclrec.training.loader import EpochBatches
 from mclrec.training.loss_reader import LossReader, report_means
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
@@ -214,7 +215,12 @@ class Trainer:
 
     def _stale(self, phase: Phase, position: Position) -> bool:
         """Whether early stopping ends the phase."""
-        return phase.validate and position.epoch - 1 - position.best_epoch >= self.config.patience
+        if not phase.validate:
+            return False
+        if self.config.stopping == "best":
+            return position.epoch - 1 - position.best_epoch >= self.config.patience
+        records = [record for record in position.history if record.phase == phase.name]
+        return on_plateau([record.metrics[self.config.metric] for record in records], self.config.patience)
 
     def _run_epoch(
         self, phase: Phase, examples: Examples, optimisers: Optimisers, position: Position, stop: StopRequest

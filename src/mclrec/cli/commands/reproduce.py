@@ -155,11 +155,13 @@ def _reproduce(
 
 def _dry_run(what: str, scope: Scope, out: Path) -> None:
     """Print the plan, with the most time that each open run takes on one worker, extrapolated from a few batches."""
+    from mclrec.data.split import leave_one_out
     from mclrec.experiments.campaign import state_of
     from mclrec.experiments.paper_tables import SIZE_TABLES
     from mclrec.experiments.planned_runs import RunStore
     from mclrec.experiments.reproduction import make_plan, runs_folder, target_names
-    from mclrec.runs.training_run import longest_time
+    from mclrec.runs.construction import longest_time
+    from mclrec.runs.training_run import resolve_device
 
     console = PlainConsole()
     store = RunStore(runs_folder(out))
@@ -171,7 +173,8 @@ def _dry_run(what: str, scope: Scope, out: Path) -> None:
         state = state_of(store, planned).state
         alike = f"{planned.data} {planned.model} {planned.recipe} {planned.settings} {planned.lengths}"
         if state == "open" and alike not in times:
-            times[alike] = longest_time(store.datasets.of(planned), store.recipe(planned))
+            split = leave_one_out(store.datasets.of(planned))
+            times[alike] = longest_time(split, store.recipe(planned), resolve_device("auto"))
         seconds = times[alike] if state == "open" else 0.0
         total += seconds
         table.add_row(_name(planned), state, f"{seconds:.0f}")

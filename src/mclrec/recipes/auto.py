@@ -1,0 +1,155 @@
+"""The recipe `auto`: settings that follow from the sizes of the data.
+
+A model has this recipe if its file has a section of that name, which holds what is the same on every log. The rules
+here add what is not. They look at training and validation data only. ``docs/auto.md`` shows what they were chosen by:
+validation on ml-100k, lastfm, complete-journey and Beauty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mclrec.data.returns import share_of_returns, suited_protocol
+from mclrec.data.split import Split
+
+__all__ = ["AUTO", "Choice", "DataSizes", "choose"]
+
+AUTO = "auto"
+"""Name of the recipe, and of its section."""
+
+_MAX_LENGTH = 50
+_BATCH = 128
+_LARGEST_BATCH = 1024
+_STEPS = 8
+"""Steps that an epoch has at least, while batches are not smaller than `_SMALLEST_BATCH`."""
+
+_SMALLEST_BATCH = 16
+_MANY_STEPS = 1000
+"""Steps of an epoch from which batches grow with the number of users."""
+
+_PATIENCE_STEPS = 100
+_LEAST_PATIENCE = 7
+_FULL_SOFTMAX = 50_000
+"""Items up to which the softmax is over the whole catalogue."""
+
+_SAMPLES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class DataSizes:
+    """Sizes of the data that the rules look at.
+
+    Attributes:
+        users: users with a training example.
+        items: items of the catalogue.
+        longest: length of the longest training history.
+        windows: pieces of at most 50 targets that the training histories are cut into.
+        returns: share of the validation targets that their users' histories hold already; None without targets.
+    """
+
+    users: int
+    items: int
+    longest: int
+    windows: int
+    returns: float | None
+
+    @classmethod
+    def of(cls, split: Split) -> DataSizes:
+        """Measure the training part, and what the validation targets tell about returns."""
+        lengths = split.training.lengths
+        return cls(
+            int(np.count_nonzero(lengths >= 2)),
+            split.data.num_items,
+            int(lengths.max(initial=0)),
+            int((-(-np.maximum(lengths - 1, 0) // _MAX_LENGTH)).sum()),
+            share_of_returns(split.validation),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Settings that one rule chose, and why.
+
+    Attributes:
+        settings: values by key.
+        reason: a clause for people, in a line.
+    """
+
+    settings: Mapping[str, Any]
+    reason: str
+
+
+def choose(sizes: DataSizes, keys: Collection[str]) -> Sequence[Choice]:
+    """Choose settings for data of these sizes.
+
+    Args:
+        sizes: of the data.
+        keys: settings that the model and its training have; others are left out.
+    """
+    choices = [rule(sizes) for rule in _RULES]
+    return [choice for choice in choices if choice.settings.keys() <= set(keys)]
+
+
+def batch_size(windows: int) -> int:
+    """Windows of a batch: 128, fewer where an epoch would have less than 8 steps, more from 1,000 steps on."""
+    most, least = windows / _STEPS, windows / _MANY_STEPS
+    size = min(max(_BATCH, _power_of_two(least)), _LARGEST_BATCH)
+    return max(min(size, _power_of_two(most)), _SMALLEST_BATCH)
+
+
+def _length(sizes: DataSizes) -> Choice:
+    """The model's own length, but no positions that no history reaches."""
+    length = min(max(sizes.longest, 2), _MAX_LENGTH)
+    why = (
+        "the last items tell most of the next one"
+        if length == _MAX_LENGTH
+        else f"the longest training history has {sizes.longest:,} items"
+    )
+    return Choice({"max_length": length}, why)
+
+
+def _batch(sizes: DataSizes) -> Choice:
+    size = batch_size(sizes.users)
+    return Choice(
+        {"batch_size": size}, f"{-(-sizes.users // size):,} steps an epoch of {sizes.users:,} users"
+    )
+
+
+def _patience(sizes: DataSizes) -> Choice:
+    """Patience counts in steps: an epoch of few users is a short way."""
+    steps = -(-sizes.windows // batch_size(sizes.windows)) or 1
+    patience = max(_LEAST_PATIENCE, -(-_PATIENCE_STEPS // steps))
+    return Choice(
+        {"stopping": "plateau", "patience": patience},
+        f"stops when {patience} epochs are on average hardly better than the {patience} before",
+    )
+
+
+def _loss(sizes: DataSizes) -> Choice:
+    if sizes.items <= _FULL_SOFTMAX:
+        return Choice({"loss": "softmax"}, f"over all {sizes.items:,} items, which is the most accurate")
+    return Choice(
+        {"loss": "sampled", "samples": _SAMPLES},
+        f"a softmax over all {sizes.items:,} items would cost more than half of a step",
+    )
+
+
+def _protocol(sizes: DataSizes) -> Choice:
+    share = sizes.returns or 0.0
+    if suited_protocol(sizes.returns) == "U":
+        return Choice(
+            {"seen": "keep"}, f"{share:.0%} of held-out items are returns to an item of the history"
+        )
+    return Choice({"seen": "drop"}, f"hardly anybody returns to an item ({share:.1%} of held-out items)")
+
+
+_RULES: Sequence[Callable[[DataSizes], Choice]] = (_length, _batch, _loss, _protocol, _patience)
+
+
+def _power_of_two(value: float) -> int:
+    """The nearest power of two."""
+    return int(2 ** round(np.log2(max(value, 1.0))))

@@ -1,0 +1,65 @@
+"""Which recipe a run is trained by, where the user gave one or left it open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mclrec.data.datasets import asked_as, is_dataset, known_as
+from mclrec.data.sequences import SequenceData
+from mclrec.data.split import Split
+from mclrec.errors import ConfigError
+from mclrec.recipes import Recipe, default_recipe, resolve
+from mclrec.recipes.auto import DataSizes
+
+__all__ = ["possible_recipes", "recipe_for"]
+
+
+def recipe_for(
+    model: str,
+    data: SequenceData,
+    split: Split,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe that a run on these data is trained by.
+
+    A data set that was asked for by its name has its own section, as published results are trained. A log has the
+    recipe ``auto`` where the model has it, even if it happens to be a data set's file.
+
+    Raises:
+        ConfigError: as `mclrec.recipes.resolve`.
+    """
+    if recipe is None:
+        recipe = default_recipe(model, asked_as(data))
+    return resolve(model, known_as(data), recipe, settings, DataSizes.of(split))
+
+
+def possible_recipes(
+    model: str, data: Any, recipe: str | Path | None = None, settings: Mapping[str, Any] | None = None
+) -> list[Recipe]:
+    """The recipe before data are read; where none is given, each that it may turn out to be.
+
+    Args:
+        model: name of a registered model.
+        data: as they were asked for.
+        recipe: that was given.
+        settings: go before the recipe's.
+
+    Raises:
+        ConfigError: the settings go with none of them.
+    """
+    if recipe is not None:
+        return [resolve(model, None, recipe, settings)]
+    if isinstance(data, str) and is_dataset(data):
+        return [resolve(model, data, None, settings)]
+    found, problems = [], []
+    for section in dict.fromkeys((default_recipe(model, None), None)):
+        try:
+            found.append(resolve(model, None, section, settings))
+        except ConfigError as problem:
+            problems.append(problem)
+    if not found:
+        raise problems[0]
+    return found

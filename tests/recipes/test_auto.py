@@ -1,0 +1,104 @@
+"""The recipe `auto`: which data get it, and what its rules choose by their sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.helpers import tiny_data, write_log
+
+import mclrec
+from mclrec.data.examples import windows
+from mclrec.data.loading import load
+from mclrec.data.split import leave_one_out
+from mclrec.recipes import resolve
+from mclrec.recipes.auto import AUTO, DataSizes, batch_size, choose
+from mclrec.runs.recipe_choice import recipe_for
+
+ML_100K = DataSizes(users=943, items=1349, longest=646, windows=2412, returns=0.0)
+
+
+def settings(sizes: DataSizes) -> dict[str, Any]:
+    recipe = resolve("mclrec", None, AUTO, sizes=sizes)
+    return {**recipe.config.model_dump(by_alias=True), **recipe.training.model_dump()}
+
+
+def test_a_small_log() -> None:
+    found = settings(ML_100K)
+    wanted = {"unit": "windows", "max_length": 50, "batch_size": 128, "loss": "softmax", "seen": "drop"}
+    assert {key: found[key] for key in wanted} == wanted
+    assert (found["stopping"], found["patience"]) == ("plateau", 7)  # 133 steps
+
+
+def test_returns_decide_the_protocol_of_validation() -> None:
+    for share, seen in ((None, "drop"), (0.02, "drop"), (0.4, "keep")):
+        assert settings(DataSizes(943, 1349, 646, 2412, share))["seen"] == seen
+
+
+def test_a_large_catalogue_has_a_sampled_softmax() -> None:
+    found = settings(DataSizes(200_000, 1_000_000, 300, 400_000, 0.0))
+    assert found["loss"] == "sampled"
+    assert found["patience"] == 7
+
+
+@given(
+    st.integers(1, 10**7),
+    st.integers(1, 10**7),
+    st.integers(0, 10**6),
+    st.integers(1, 9),
+    st.none() | st.floats(0, 1),
+)
+def test_any_sizes_give_a_recipe(
+    users: int, items: int, longest: int, pieces: int, returns: float | None
+) -> None:
+    sizes = DataSizes(users, items, longest, users * pieces, returns)
+    for model in ("mclrec", "sasrec"):
+        recipe = resolve(model, None, AUTO, sizes=sizes)
+        assert all(choice.reason for choice in recipe.choices)
+        steps = -(-sizes.windows // recipe.training.batch_size)
+        assert recipe.training.patience * steps >= 100
+    assert 16 <= batch_size(users) <= 1024
+
+
+def test_what_the_user_chose_goes_first() -> None:
+    recipe = resolve("mclrec", None, AUTO, {"batch_size": 32, "max_length": 20}, ML_100K)
+    assert (recipe.training.batch_size, getattr(recipe.config, "max_length", 0)) == (32, 20)
+    chosen = {key for choice in recipe.choices for key in choice.settings}
+    assert chosen.isdisjoint({"batch_size", "max_length"})
+    assert resolve("mclrec", None, AUTO, {"unit": "prefixes"}, ML_100K).training.patience == 7
+
+
+def test_settings_that_a_model_lacks_are_not_chosen() -> None:
+    assert [choice.settings for choice in choose(ML_100K, ["batch_size"])] == [{"batch_size": 128}]
+
+
+def test_windows_are_the_examples_of_an_epoch() -> None:
+    split = leave_one_out(tiny_data(users=30, longest=200))
+    assert DataSizes.of(split).windows == len(windows(split.training, 50))
+
+
+def test_a_log_has_it_and_a_named_data_set_its_own_section(tmp_path: Path) -> None:
+    named = load("complete-journey")
+    assert recipe_for("mclrec", named, leave_one_out(named)).section == "complete-journey"
+    data = load(write_log(tmp_path / "log.csv", tiny_data()), min_count=1)
+    assert recipe_for("mclrec", data, leave_one_out(data)).section == AUTO
+    assert recipe_for("bpr", data, leave_one_out(data)).section == "default"
+
+
+def test_a_run_says_what_was_chosen_and_how_long_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tiny_data(users=60)
+    run = mclrec.train(
+        data, out=tmp_path / "run", epochs=1, hidden_size=8, inner_size=16, contrast_by="history"
+    )
+    told = capsys.readouterr().err
+    assert "recipe auto: " in told
+    assert "max_length = 10: the longest training history has 10 items" in told
+    assert "batch_size = 16: " in told
+    assert "time: about " in told
+    assert run.info.recipe.section == AUTO
+    assert run.info.training["stopping"] == "plateau"
