@@ -21,6 +21,7 @@ from mclrec.data.origin import Reading
 COMMANDS = (
     "train",
     "tune",
+    "inspect",
     "prepare",
     "evaluate",
     "recommend",
@@ -79,14 +80,18 @@ def test_train_prints_its_metrics(cli: Cli, world: Path) -> None:
     assert found.status == 0
     directory = Path("runs/log-sasrec-seed3")
     assert str(directory) in found.out.splitlines()[-1]
-    assert [line.split()[:3] for line in found.err.splitlines()] == [
-        ["train", "epoch", str(n)] for n in (1, 2)
+    lines = [line.split() for line in found.err.splitlines()]
+    assert [line[0] for line in lines[:-2]] == [
+        *("log", "read", "dropped", "left", "histories", "popularity", "returns", "warning:")
     ]
+    assert [line[:3] for line in lines[-2:]] == [["train", "epoch", str(n)] for n in (1, 2)]
     config = json.loads((directory / "config.json").read_text())
     assert config["command"] == "mclrec train log.csv --model sasrec " + " ".join(SMALL) + " --seed 3"
     assert config["config"]["hidden_size"] == 8
     assert config["seed"] == 3
-    assert cli("train", "log.csv", "--model", "markov", "--seed", 3, "-q").err == ""
+    assert cli("train", "log.csv", "--model", "markov", "--seed", 3, "-q").err.startswith(
+        "warning: metrics are means"
+    )
     assert (
         cli("train", "log.csv", "--model", "markov", "--seed", 3, "-q")
         .out.splitlines()[-1]

@@ -190,6 +190,6 @@ def test_nothing_is_cut_at_any_width(page: Any, by_time: dict[str, Run], tmp_pat
         "[...document.querySelectorAll('.table')].map(one => [one.scrollWidth, one.clientWidth, "
         "getComputedStyle(one).overflowX])"
     )
-    assert len(tables) == 5
+    assert len(tables) == 8
     for whole, shown, overflow in tables:
         assert whole <= shown if width == 1440 else overflow == "auto"

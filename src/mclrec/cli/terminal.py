@@ -15,10 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mclrec.errors import CONTROLS, visible
+from mclrec.notices import tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mclrec.data.intake import Intake
     from mclrec.inference.queries import Recommendation
     from mclrec.runs.comparison import Row
 
@@ -29,6 +31,7 @@ __all__ = [
     "output",
     "plain_table",
     "print_comparison",
+    "print_intake",
     "print_json",
     "print_metrics",
     "print_recommendations",
@@ -103,6 +106,15 @@ def print_metrics(rows: Mapping[str, Mapping[str, float]], title: str | None = N
     for label, metrics in rows.items():
         table.add_row(label, *(f"{metrics[name]:.4f}" for name in names))
     output().print(table)
+
+
+def print_intake(intake: Intake) -> None:
+    """Print what was taken of a log: the result on standard output, warnings on the error stream."""
+    from mclrec.data.intake_text import intake_warnings, summary
+
+    output().print(summary(intake), soft_wrap=True)
+    for warned in intake_warnings(intake):
+        tell("warning", warned.text)
 
 
 def print_recommendations(found: Sequence[Recommendation]) -> None:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.intake import Measures, Quantiles
+from mclrec.data.intake import Counts, Intake, Measures, Quantiles
 from mclrec.data.packed import IntArray, spans
 from mclrec.data.returns import validation_returns
 from mclrec.data.sequences import SequenceData
 
-__all__ = ["Ties", "gini", "measure", "moment", "seconds_of", "ties_of"]
+__all__ = ["Ties", "gini", "intake_of", "measure", "moment", "seconds_of", "ties_of"]
 
 _HELD_OUT = 3
 """Interactions from which a user has held-out items."""
@@ -91,6 +91,32 @@ def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
         top_hundredth=_top(ordered, 0.01),
         top_tenth=_top(ordered, 0.1),
     )
+
+
+def intake_of(data: SequenceData, returns: float | None = None) -> Intake:
+    """What was taken of the log of some sequences, or what they are like where nobody knows.
+
+    Args:
+        data: with at least one interaction.
+        returns: share of validation targets in their user's history, where the split is not leave-one-out.
+    """
+    found = data.taken
+    if found is None:
+        left = measure(data)
+        counts = Counts(users=left.users, items=left.items, rows=left.rows)
+        found = Intake(
+            place=data.name,
+            format="",
+            columns=(),
+            tie_order=None if left.tied is None else "what is not known",
+            read=counts,
+            steps=(),
+            left=left,
+            fingerprint=data.fingerprint,
+        )
+    if returns is None:
+        return found
+    return found.model_copy(update={"left": found.left.model_copy(update={"returns": returns})})
 
 
 def gini(counts: IntArray) -> float:

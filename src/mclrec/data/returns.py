@@ -1,8 +1,12 @@
-"""Returns: whether users come back to items that they have had, and which evaluation protocol suits that."""
+"""Returns: whether users come back to items that they have had, and which evaluation protocol suits that.
+
+The two protocols have names of one letter in files and JSON; people read them by the words here.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -10,13 +14,44 @@ from mclrec.data.packed import IntArray, blocks
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Targets
 
-__all__ = ["MANY", "share_of_returns", "suited_protocol", "validation_returns"]
+__all__ = [
+    "MANY",
+    "PROTOCOLS",
+    "ProtocolWords",
+    "protocol_order",
+    "share_of_returns",
+    "suited_protocol",
+    "validation_returns",
+]
+
+Label = Literal["F", "U"]
+
+
+class ProtocolWords(NamedTuple):
+    """A protocol in words: a title, and one line on what it means and where it suits."""
+
+    title: str
+    note: str
+
+
+PROTOCOLS: Mapping[str, ProtocolWords] = {
+    "F": ProtocolWords(
+        "history items excluded (F)",
+        "Items that the user has had are not recommended, and a held-out item that is one of them counts as a miss: "
+        "for logs where hardly anybody returns to an item.",
+    ),
+    "U": ProtocolWords(
+        "history items kept as candidates (U)",
+        "Items that the user has had may be recommended again: for logs where users return to their items.",
+    ),
+}
+"""The protocols, by their label."""
 
 MANY = 0.1
 """Share of returns from which items of the history have to stay candidates: F would call each a miss."""
 
 
-def suited_protocol(returns: float | None) -> Literal["F", "U"]:
+def suited_protocol(returns: float | None) -> Label:
     """The protocol that suits data: U where many users return to their items, F where hardly anybody does.
 
     Args:
@@ -24,6 +59,11 @@ def suited_protocol(returns: float | None) -> Literal["F", "U"]:
             it is not known, which gives F.
     """
     return "U" if returns is not None and returns >= MANY else "F"
+
+
+def protocol_order(returns: float | None) -> tuple[Label, Label]:
+    """Labels of both protocols, the one that suits first; ``returns`` as `suited_protocol` takes it."""
+    return ("U", "F") if suited_protocol(returns) == "U" else ("F", "U")
 
 
 def share_of_returns(targets: Targets) -> float | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from mclrec.evaluation.metrics import CUTS, parse_metric, per_user
 from mclrec.evaluation.significance import confidence_interval
-from mclrec.experiments.planned_runs import PlannedRun, RunStore
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import LABELS
+
+if TYPE_CHECKING:  # a page of tables alone needs no torch
+    from mclrec.experiments.planned_runs import PlannedRun, RunStore
 
 __all__ = [
     "METRICS",

@@ -20,7 +20,9 @@ __all__ = [
     "Scatter",
     "Style",
     "best_so_far",
+    "curve",
     "grouped_bars",
+    "histogram",
     "hit_curves",
     "learning_curves",
     "lines",
@@ -222,6 +224,34 @@ def view_pairs(plots: Mapping[str, tuple[Places, Places]], names: tuple[str, str
         _label(axes, x, y)
         axes.set_title(title, color=_INK, fontsize=9, pad=18)
         axes.set_aspect("equal", "datalim")
+    return figure
+
+
+def histogram(edges: Sequence[Any], counts: Sequence[float], x: str, y: str, *, log: bool = False) -> Figure:
+    """Plot counts as bars that touch, each between two edges: numbers or moments; ``log`` is of the horizontal axis."""
+    figure, [axes] = _figure(1)
+    axes.stairs(counts, edges, fill=True, color=_COLOURS[0])
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _label(axes, x, y, legend=False)
+    return figure
+
+
+def curve(
+    values: Sequence[float], heights: Sequence[float], x: str, y: str, *, log: bool = False, even: str = ""
+) -> Figure:
+    """Plot one line; with both axes logarithmic, or beside the diagonal, which ``even`` names."""
+    figure, [axes] = _figure(1)
+    axes.plot(values, heights, color=_COLOURS[0], linewidth=2)
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+    if even:
+        axes.plot([0, 1], [0, 1], ":", color=_INK, alpha=0.6, linewidth=1, label=even)
+    _label(axes, x, y, legend=bool(even))
     return figure
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from mclrec.data.intake_text import intake_warnings
 from mclrec.data.packed import IntArray
+from mclrec.data.returns import PROTOCOLS
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import MclrecError
 from mclrec.evaluation.metrics import FloatArray, Metric
@@ -17,6 +20,7 @@ from mclrec.evaluation.significance import confidence_interval
 from mclrec.experiments.results_table import ResultTable, TableCell, ranks_of
 from mclrec.randomness import Stream, generator
 from mclrec.report.example_lists import draw_examples
+from mclrec.report.intake_page import intake_section
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Point, grouped_bars, hit_curves, learning_curves, to_svg
 from mclrec.report.systems import Study, System, open_study
@@ -55,10 +59,11 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
     sections = [
         Section(
             "Which system to take",
-            [*(advice(study, found[label], label) for label in reversed(LABELS)), *_seeds(study)],
+            [*(advice(study, found[label], label) for label in study.order), *_seeds(study)],
         ),
         Section("Data", _data(study)),
-        Section("Metrics", [*_protocols(study), _METRICS], [_metrics(study, label) for label in LABELS]),
+        *_taken(study),
+        Section("Metrics", [*_protocols(study), _METRICS], [_metrics(study, label) for label in study.order]),
         *([_differences(study, found)] if found[_PLOTTED] else []),
         _training_and_ranks(study),
         _groups(study),
@@ -105,7 +110,17 @@ def _data(study: Study) -> list[str]:
 
 def _protocols(study: Study) -> list[str]:
     results = study.first.record.test
-    return [f"{results[label].protocol.description}." for label in LABELS if label in results]
+    notes = [f"{PROTOCOLS[label].title}: {PROTOCOLS[label].note}" for label in study.order]
+    return [*notes, *(f"{results[label].protocol.description}." for label in study.order if label in results)]
+
+
+def _taken(study: Study) -> list[Section]:
+    """What was taken of the log, with warnings; nothing for runs of earlier versions."""
+    if study.intake is None:
+        return []
+    section = intake_section(study.intake)
+    warned = [f"Mind: {warning.text}." for warning in intake_warnings(study.intake)]
+    return [replace(section, text=[*section.text, *warned])]
 
 
 def _metrics(study: Study, label: str) -> ResultTable:
@@ -127,7 +142,10 @@ def _metrics(study: Study, label: str) -> ResultTable:
     ]
     legend = ["Bold: the best of a column; underlined: the second best."] if len(rows) > 1 else []
     return ResultTable(
-        f"Test, protocol {label}", ["system", *map(str, metrics), "seeds"], rows, [*legend, *_means(study)]
+        f"Test, {PROTOCOLS[label].title}",
+        ["system", *map(str, metrics), "seeds"],
+        rows,
+        [*legend, *_means(study)],
     )
 
 
@@ -137,7 +155,7 @@ def _means(study: Study) -> list[str]:
 
 
 def _differences(study: Study, found: dict[str, list[Pair]]) -> Section:
-    tables = [differences(found[label], label, study.main_metric) for label in LABELS]
+    tables = [differences(found[label], label, study.main_metric) for label in study.order]
     return Section("Differences between systems", tables=tables)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mclrec.data.intake import Intake
+from mclrec.data.returns import protocol_order
 from mclrec.evaluation.metrics import CUTS, FloatArray, Metric, default_cuts, per_user
 from mclrec.evaluation.protocol import RankTable
 from mclrec.report.plots import Style, style
@@ -71,6 +73,16 @@ class Study:
     def num_items(self) -> int:
         """V."""
         return self.first.info.num_items
+
+    @property
+    def intake(self) -> Intake | None:
+        """What was taken of the log; None for runs of earlier versions."""
+        return self.first.intake
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Labels of the protocols, the one that suits the log first."""
+        return protocol_order(None if self.intake is None else self.intake.left.returns)
 
     @property
     def targets(self) -> RankTable:

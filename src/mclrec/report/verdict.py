@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from mclrec.data.returns import PROTOCOLS
 from mclrec.evaluation.metrics import Metric
 from mclrec.evaluation.significance import Comparison, holm, p_text, paired_bootstrap
 from mclrec.experiments.results_table import ResultTable, TableCell
@@ -72,7 +73,7 @@ def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultT
         for pair in found
     ]
     return ResultTable(
-        f"Differences in {metric}, protocol {protocol}",
+        f"Differences in {metric}, {PROTOCOLS[protocol].title}",
         ["systems", "difference", "95 % interval", "p", "sure"],
         rows,
         [

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mclrec.data.intake import Intake
+from mclrec.data.intake_text import intake_lines, intake_warnings
+from mclrec.data.returns import PROTOCOLS, protocol_order
+from mclrec.errors import visible
 from mclrec.models import registry
 from mclrec.recipes import Recipe
-from mclrec.runs.run import LABELS, MeasuredPart, RunInfo, RunRecord
+from mclrec.runs.run import MeasuredPart, RunInfo, RunRecord
 
 __all__ = ["model_card"]
 
 
-def model_card(info: RunInfo, record: RunRecord, recipe: Recipe) -> str:
+def model_card(info: RunInfo, record: RunRecord, recipe: Recipe, intake: Intake) -> str:
     """Markdown text of the card."""
     entry = registry.entry(recipe.model)
     data = info.data
@@ -29,7 +33,8 @@ def model_card(info: RunInfo, record: RunRecord, recipe: Recipe) -> str:
         f"- {record.status} after {record.seconds} s on {record.device} ({record.threads} threads)",
         f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",
-        *_results(record.test),
+        *_results(record.test, intake.left.returns),
+        *_data(intake),
         *_expectation(recipe),
         "Use it:",
         "",
@@ -39,16 +44,39 @@ def model_card(info: RunInfo, record: RunRecord, recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
-def _results(results: Mapping[str, MeasuredPart]) -> list[str]:
-    """Table of test metrics, with the rules of the protocols."""
+def _data(intake: Intake) -> list[str]:
+    """What was taken of the log, and what to know about it."""
+    rows = [f"| {label} | {_cell(text)} |" for label, text in intake_lines(intake)]
+    warned = [f"- {visible(warning.text)}" for warning in intake_warnings(intake)]
+    return [
+        "The data:",
+        "",
+        "| | |",
+        "| --- | --- |",
+        *rows,
+        "",
+        *(["Mind:", "", *warned, ""] if warned else []),
+    ]
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell."""
+    return visible(text).replace("|", "\\|")
+
+
+def _results(results: Mapping[str, MeasuredPart], returns: float | None) -> list[str]:
+    """Table of test metrics, the protocol that suits the log first, with the rules of the protocols."""
     if not results:
         return ["Not measured on the test split: training was interrupted, or was a trial of a search.", ""]
-    names = list(results[LABELS[0]].metrics)
+    order = protocol_order(returns)
+    names = list(results[order[0]].metrics)
     rows = [f"| test | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
-    for label in LABELS:
+    for label in order:
         values = " | ".join(f"{value:.4f}" for value in results[label].metrics.values())
-        rows.append(f"| {label} | {values} |")
-    return [*rows, "", *(f"{results[label].protocol.description}." for label in LABELS), ""]
+        rows.append(f"| {PROTOCOLS[label].title} | {values} |")
+    notes = [f"{PROTOCOLS[label].title}: {PROTOCOLS[label].note}" for label in order]
+    rules = [f"{results[label].protocol.description}." for label in order]
+    return [*rows, "", *(f"- {text}" for text in (*notes, *rules)), ""]
 
 
 def _expectation(recipe: Recipe) -> list[str]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from mclrec.arguments import check_choice
+from mclrec.data.intake import Intake
 from mclrec.data.origin import Origin
 from mclrec.errors import ConfigError, DataError, ModelFileError
 from mclrec.evaluation.protocol import RankTable, Seen, load_ranks
+from mclrec.files import read_json
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
 from mclrec.sealed_json import validated
 from mclrec.training.reporting import read_history
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mclrec.inference.model import Model
 
 __all__ = [
+    "INTAKE",
     "LABELS",
     "DataInfo",
     "MeasuredPart",
@@ -33,6 +36,9 @@ __all__ = [
     "open_run",
     "ranks_path",
 ]
+
+INTAKE = "intake.json"
+"""File that says what was taken of the log."""
 
 LABELS = ("U", "F")
 """Protocols that every run is measured under."""
@@ -204,6 +210,18 @@ class Run:
             ModelFileError: the file is missing or damaged, or is of other weights than the run has now.
         """
         return _validated(RunRecord, read_metrics(self.directory), self.directory / METRICS)
+
+    @property
+    def intake(self) -> Intake | None:
+        """What was taken of the log that the run was trained on; None for runs of earlier versions.
+
+        Raises:
+            ModelFileError: the file is damaged.
+        """
+        path = self.directory / INTAKE
+        if not path.exists():
+            return None
+        return Intake.of_json(read_json(path, ModelFileError), str(path), ModelFileError)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from mclrec.data.loading import load
+from mclrec.data.measures import intake_of
+from mclrec.data.returns import share_of_returns
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, make_split
 from mclrec.distributed.group import process_group
@@ -33,7 +35,7 @@ from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for
 from mclrec.runs.request import TrainRequest, train_command
-from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
+from mclrec.runs.run import INTAKE, DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
 from mclrec.runs.run_directory import RunDirectory, discard_stale
 from mclrec.runs.warm_start import warm_start
 from mclrec.sealed_json import sealed
@@ -82,6 +84,9 @@ def _train(
     processes.broadcast_text(place.claim_given)
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
+    intake = intake_of(data, share_of_returns(split.validation))
+    if reporter is not None:
+        reporter.data_taken(intake)
     recipe = recipe_for(request.model, data, split, request.recipe, request.settings)
     recipe = replace(recipe, training=recipe.training.on(device))
     stem = f"{data.name}-{request.model}-seed{request.seed}"
@@ -129,7 +134,8 @@ def _train(
         weights = weights_checksum(directory / TENSORS)
         record = _record(fit, results, seconds, device, processes.size, weights)
         write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
-        write_text(directory / "README.md", model_card(info, record, recipe))
+        write_json(directory / INTAKE, intake.to_json())
+        write_text(directory / "README.md", model_card(info, record, recipe, intake))
     processes.barrier()
     return Run(directory)
 

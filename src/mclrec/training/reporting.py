@@ -19,8 +19,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+from rich.text import Text
 
 from mclrec.arguments import check_choice
+from mclrec.data.intake import Intake
+from mclrec.data.intake_text import intake_warnings, summary
 from mclrec.errors import ModelFileError
 from mclrec.extras import require
 from mclrec.files import parse_json, regular_file, write_text
@@ -37,7 +40,9 @@ __all__ = [
     "Reporters",
     "SilentReporter",
     "TensorBoardReporter",
+    "WarningReporter",
     "check_tracker",
+    "print_warnings",
     "read_history",
     "write_history",
 ]
@@ -106,6 +111,9 @@ def _record(line: str, where: str) -> EpochRecord:
 class Reporter(Protocol):
     """Receives the progress of a training; an exception that it raises ends the training."""
 
+    def data_taken(self, intake: Intake) -> None:
+        """The data are read and split; nothing is built yet."""
+
     def planned(self, lines: Sequence[str]) -> None:
         """What is going to be trained, in lines for people, before it begins."""
 
@@ -121,6 +129,9 @@ class Reporter(Protocol):
 
 class SilentReporter:
     """Reports nothing; base of reporters that need some of the methods."""
+
+    def data_taken(self, intake: Intake) -> None:
+        """Ignore what was read."""
 
     def planned(self, lines: Sequence[str]) -> None:
         """Ignore the plan."""
@@ -140,6 +151,11 @@ class Reporters:
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters
+
+    def data_taken(self, intake: Intake) -> None:
+        """Pass on what was read."""
+        for reporter in self._reporters:
+            reporter.data_taken(intake)
 
     def planned(self, lines: Sequence[str]) -> None:
         """Pass on the plan."""
@@ -162,8 +178,25 @@ class Reporters:
             reporter.epoch_finished(record)
 
 
+class WarningReporter(SilentReporter):
+    """Prints what is wrong with the data, and nothing else."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def data_taken(self, intake: Intake) -> None:
+        """Print the warnings about what was read."""
+        print_warnings(intake, self._console)
+
+
+def print_warnings(intake: Intake, console: Console) -> None:
+    """Print the warnings about a log, a line each."""
+    for warned in intake_warnings(intake):
+        console.print(Text.assemble(("warning: ", "yellow"), warned.text), soft_wrap=True)
+
+
 class ProgressReporter:
-    """Prints a line for each finished epoch, and on a terminal a progress bar for the running one."""
+    """Prints what was read, a line for each finished epoch, and on a terminal a progress bar for the running one."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -189,6 +222,11 @@ class ProgressReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def data_taken(self, intake: Intake) -> None:
+        """Print what was read, dropped and left, and warnings."""
+        self._console.print(summary(intake), highlight=False, markup=False, soft_wrap=True)
+        print_warnings(intake, self._console)
 
     def planned(self, lines: Sequence[str]) -> None:
         """Print the plan."""
@@ -260,6 +298,9 @@ class TensorBoardReporter:
         if self._writer is not None:
             self._writer.close()
 
+    def data_taken(self, intake: Intake) -> None:
+        """Ignore what was read: it is in the run's ``intake.json``."""
+
     def planned(self, lines: Sequence[str]) -> None:
         """Ignore the plan: the settings are written when the first epoch begins."""
 
@@ -300,6 +341,6 @@ class TensorBoardReporter:
         compared = {key: value for key, value in self._settings.items() if isinstance(value, _SCALARS)}
         # add_hparams would make a folder of its own, in which the curves are not.
         file: Any = writer.file_writer  # typed as None
-        for summary in hparams(compared, {f"validation/{self._metric}": 0.0}):
-            file.add_summary(summary)
+        for entry in hparams(compared, {f"validation/{self._metric}": 0.0}):
+            file.add_summary(entry)
         return writer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mclrec.cli.app import app
 
 # isort: off
-from mclrec.cli.commands import train, tune, results, recommend, export, serve
+from mclrec.cli.commands import inspect, train, tune, results, recommend, export, serve
 from mclrec.cli.commands import reproduce, prepare, listing, demo
 # isort: on
 
@@ -13,6 +13,7 @@ __all__ = [
     "app",
     "demo",
     "export",
+    "inspect",
     "listing",
     "prepare",
     "recommend",

@@ -12,7 +12,7 @@ from mclrec.cli.app import (
     examples,
 )
 from mclrec.cli.reading_options import reads_log
-from mclrec.cli.terminal import say
+from mclrec.cli.terminal import print_intake, say
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
@@ -48,6 +48,7 @@ def prepare(
     Runs map prepared data into memory instead of reading the log again.
     """
     from mclrec.data.loading import load
+    from mclrec.data.measures import intake_of
 
     found = load(
         data,
@@ -55,6 +56,7 @@ def prepare(
         directory=out,
         engine=engine,
     )
+    print_intake(intake_of(found))
     say(
         f"{out}: {found.num_users:,} users, {found.num_items:,} items, {found.num_interactions:,} interactions, "
         f"fingerprint {found.fingerprint}"

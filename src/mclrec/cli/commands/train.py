@@ -123,11 +123,12 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
     """
     from mclrec.cli.launch import is_main
     from mclrec.runs.training_run import train
-    from mclrec.training.reporting import ProgressReporter
+    from mclrec.training.reporting import ProgressReporter, WarningReporter
 
     if not is_main():
         return 0 if train(request).record.finished else 130
-    with nullcontext() if quiet else ProgressReporter(PlainConsole(stderr=True)) as reporter:
+    console = PlainConsole(stderr=True)
+    with nullcontext(WarningReporter(console)) if quiet else ProgressReporter(console) as reporter:
         run = train(request, reporter)
     _print_run(run)
     if run.record.finished:

@@ -1,0 +1,207 @@
+"""The intake in words: a few lines for people, and warnings that name the option that cures."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mclrec.data.intake import Counts, Intake, Measures, Rule
+from mclrec.data.returns import PROTOCOLS, suited_protocol
+
+__all__ = ["Warned", "intake_lines", "intake_warnings", "measure_lines", "percent", "summary"]
+
+_FEW_LEFT = 0.5
+"""Share of rows or users below which it is told how little the k-core left."""
+
+_TIED = 0.05
+_UNORDERED = 0.5
+"""Shares of tied rows from which a log has an order in part, and hardly any."""
+
+_FEW_USERS = 100
+_ONE_ITEM = 0.2
+"""Share of rows from which an item is suspect."""
+
+_SHORT = 0.1
+"""Share of users who are never measured from which that is told."""
+
+_TWICE = 0.01
+"""Share of rows that are the same event again from which that is told."""
+
+_DROPPED: dict[Rule, str] = {
+    "missing": "without user, item or time",
+    "where": "not wanted",
+    "duplicates": "the same event twice",
+    "repeats": "later returns",
+    "k-core": "users and items with too few rows",
+}
+
+_HELD_OUT = 3  # interactions from which a user is measured
+
+
+class Warned(NamedTuple):
+    """A warning: what it is about, in a word, and its text with the cure."""
+
+    kind: str
+    text: str
+
+
+def summary(intake: Intake) -> str:
+    """The intake in aligned lines, without warnings."""
+    return "\n".join(f"{label:<10} {text}" for label, text in intake_lines(intake))
+
+
+def intake_lines(intake: Intake) -> list[tuple[str, str]]:
+    """What was read, dropped and left: a few lines, each with a label."""
+    columns = ", ".join(
+        f"{column.role} {column.name}" + ("" if column.sample is None else f" ({column.sample})")
+        for column in intake.columns
+    )
+    read = ": ".join(text for text in (intake.format, columns) if text)
+    lines = [("log", read)] if read else []
+    lines.append(("read", _sizes(intake.read)))
+    before = intake.read
+    for step in intake.steps:
+        if step.left != before:
+            lines.append(("dropped", f"{_lost(before, step.left)}: {_DROPPED[step.rule]} ({step.option})"))
+        before = step.left
+    return [*lines, *measure_lines(intake.left, intake.tie_order)]
+
+
+def measure_lines(left: Measures, tie_order: str | None) -> list[tuple[str, str]]:
+    """What the sequences are like, in labelled lines."""
+    sizes = _sizes(Counts(users=left.users, items=left.items, rows=left.rows))
+    span = "no times, rows in order" if left.first is None else f"{left.first} to {left.last}"
+    lengths, suited = left.lengths, suited_protocol(left.returns)
+    ties = ""
+    if left.tied:
+        ties = f"; {percent(left.tied)} of rows share their time, then by {tie_order}"
+    returns = "unknown" if left.returns is None else percent(left.returns)
+    return [
+        ("left", f"{sizes}; {span}"),
+        (
+            "histories",
+            f"{lengths.least} to {lengths.most} items, median {lengths.median}, mean {left.mean_length:.1f}{ties}",
+        ),
+        (
+            "popularity",
+            (
+                f"Gini {left.gini:.2f}; the top 1 % of items have {percent(left.top_hundredth)} of the rows, "
+                f"the top 10 % {percent(left.top_tenth)}"
+            ),
+        ),
+        (
+            "returns",
+            f"{percent(left.repeats)} of rows, {returns} of validation targets: {PROTOCOLS[suited].title} suits",
+        ),
+    ]
+
+
+def intake_warnings(intake: Intake) -> list[Warned]:
+    """What a person should know before trusting numbers from this log, most important first."""
+    found = [_core(intake), _order(intake), *_suspects(intake), _few_users(intake.left), _short(intake.left)]
+    return [warned for warned in found if warned is not None]
+
+
+def _core(intake: Intake) -> Warned | None:
+    """How little the k-core left."""
+    step = intake.step("k-core")
+    if step is None:
+        return None
+    before, left = step
+    shares = [left.rows / before.rows, (left.users or 0) / max(before.users or 0, 1)]
+    if min(shares) >= _FEW_LEFT:
+        return None
+    return Warned(
+        "k-core",
+        f"only {left.rows:,} of {before.rows:,} rows and {left.users:,} of {before.users:,} users are left after "
+        "removing users and items with few rows; a smaller --min-count keeps more, --min-count 1 keeps all",
+    )
+
+
+def _order(intake: Intake) -> Warned | None:
+    """Whether times say what came after what."""
+    left = intake.left
+    if left.tied is None or left.tied <= _TIED or intake.tie_order == "sequence column":
+        return None
+    if left.first == left.last and left.rows > 1:
+        return Warned(
+            "order",
+            f"all times are the same ({left.first}), so nothing says what came next; name another --time-column or "
+            "a --sequence-column, or take the rows as they stand with --file-order",
+        )
+    extent = "hardly any order: " if left.tied > _UNORDERED else ""
+    return Warned(
+        "ties",
+        f"{extent}{percent(left.tied)} of rows share their time with another row of their user and are ordered by "
+        f"{intake.tie_order}; if another column orders them, name it as --sequence-column",
+    )
+
+
+def _suspects(intake: Intake) -> list[Warned | None]:
+    """What may be no interaction of a person."""
+    left = intake.left
+    item = twice = None
+    if left.top_share > _ONE_ITEM and left.items > 1:
+        item = Warned(
+            "item",
+            f"the item {left.top_item} makes {percent(left.top_share)} of the rows; if it stands for something else, "
+            "remove it from the log, for it is the first recommendation for nearly everybody",
+        )
+    if left.duplicates is not None and left.duplicates > _TWICE:
+        twice = Warned(
+            "duplicates",
+            f"{percent(left.duplicates)} of rows repeat user, item and time of another; if they are one event written "
+            "twice, remove them from the log, or keep first interactions only with --drop-repeats",
+        )
+    return [item, twice]
+
+
+def _few_users(left: Measures) -> Warned | None:
+    measured = left.users - left.unmeasured
+    if measured >= _FEW_USERS:
+        return None
+    return Warned(
+        "users",
+        f"metrics are means over {measured:,} users, which is few: a hit rate is uncertain by up to "
+        f"{0.98 / max(measured, 1) ** 0.5:.2f}; go by the intervals",
+    )
+
+
+def _short(left: Measures) -> Warned | None:
+    if left.unmeasured <= _SHORT * left.users:
+        return None
+    return Warned(
+        "short",
+        f"{left.unmeasured:,} of {left.users:,} users have fewer than {_HELD_OUT} interactions: they are trained on "
+        f"and never measured; --min-count {_HELD_OUT} leaves them out",
+    )
+
+
+def percent(share: float) -> str:
+    """A share in per cent: whole ones from ten on, and no rounding to 0 or 100 of what is neither.
+
+    >>> percent(0.4567), percent(0.0123), percent(0.00001), percent(0.99999)
+    ('46 %', '1.2 %', '< 0.1 %', '> 99.9 %')
+    """
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if 0.999 < share < 1:
+        return "> 99.9 %"
+    value = 100 * share
+    return f"{value:.0f} %" if value in (0, 100) or 10 <= value < 99 else f"{value:.1f} %"
+
+
+def _sizes(counts: Counts) -> str:
+    parts = [f"{counts.rows:,} rows"]
+    parts += [] if counts.users is None else [f"{counts.users:,} users"]
+    parts += [] if counts.items is None else [f"{counts.items:,} items"]
+    return ", ".join(parts)
+
+
+def _lost(before: Counts, left: Counts) -> str:
+    """What a rule dropped."""
+    parts = []
+    for name in ("rows", "users", "items"):
+        earlier, later = getattr(before, name), getattr(left, name)
+        if earlier is not None and later is not None and later < earlier:
+            parts.append(f"{earlier - later:,} {name} ({percent((earlier - later) / earlier)})")
+    return ", ".join(parts)

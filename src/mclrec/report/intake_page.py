@@ -1,0 +1,177 @@
+"""Page on a log: what was taken, what was dropped by which rule, and what the sequences are like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mclrec.data.intake import Intake, Measures
+from mclrec.data.intake_text import intake_warnings, measure_lines, percent
+from mclrec.data.measures import seconds_of
+from mclrec.data.packed import blocks
+from mclrec.data.returns import PROTOCOLS, suited_protocol
+from mclrec.data.sequences import SequenceData
+from mclrec.experiments.results_table import ResultTable, TableCell
+from mclrec.extras import require
+from mclrec.files import check_writable
+from mclrec.report.page import Section, write_page
+from mclrec.report.plots import curve, histogram, ranked_bars, to_svg
+
+__all__ = ["intake_section", "write_intake_page"]
+
+_BINS = 60
+_FINE = 60  # lengths up to which each has a bar of its own
+_POINTS = 400
+
+
+def write_intake_page(intake: Intake, data: SequenceData, path: Path) -> Path:
+    """Write the page on a log as one HTML file.
+
+    Args:
+        intake: what was taken.
+        data: the sequences that are left.
+        path: of the file.
+
+    Raises:
+        ConfigError: matplotlib or jinja2 is not installed.
+    """
+    require("a report")
+    check_writable(path)
+    sections = [
+        _warnings(intake),
+        intake_section(intake),
+        Section("Histories and items", pictures=[*_lengths(data), *_popularity(data)]),
+        Section("Time, ties and returns", [_suited(intake.left)], pictures=[*_times(data), _shares(intake)]),
+    ]
+    return write_page(path, f"{data.name}: what was taken of the log", sections)
+
+
+def intake_section(intake: Intake) -> Section:
+    """What was read, dropped and left, as tables."""
+    tables = [_columns(intake)] if intake.columns else []
+    return Section(
+        "What was taken",
+        [f"{intake.place}: {intake.format}." if intake.format else f"{intake.place}."],
+        [*tables, _rules(intake), _measures(intake)],
+    )
+
+
+def _warnings(intake: Intake) -> Section:
+    warned = intake_warnings(intake)
+    if not warned:
+        return Section("What to know", ["Nothing about this log calls for care."])
+    return Section("What to know", [f"{warning.text[:1].upper()}{warning.text[1:]}." for warning in warned])
+
+
+def _columns(intake: Intake) -> ResultTable:
+    rows = [
+        (column.role, [TableCell(column.name), TableCell("" if column.sample is None else column.sample)])
+        for column in intake.columns
+    ]
+    return ResultTable("Columns", ["role", "column", "a value"], rows)
+
+
+def _rules(intake: Intake) -> ResultTable:
+    """Sizes after each rule."""
+    stages = [("read", "", intake.read)]
+    stages += [(step.rule, step.option, step.left) for step in intake.steps]
+    rows = []
+    for name, option, counts in stages:
+        numbers = [counts.rows, counts.users, counts.items]
+        cells = [
+            TableCell("", value=-1.0) if number is None else TableCell(f"{number:,}", value=float(number))
+            for number in numbers
+        ]
+        share = counts.rows / max(intake.read.rows, 1)
+        rows.append((name, [*cells, TableCell(percent(share), value=share), TableCell(option)]))
+    return ResultTable(
+        "Rows left after each rule", ["rule", "rows", "users", "items", "of the rows read", "option"], rows
+    )
+
+
+def _measures(intake: Intake) -> ResultTable:
+    rows = [(label, [TableCell(text)]) for label, text in measure_lines(intake.left, intake.tie_order)]
+    return ResultTable("What is left", ["measure", "value"], rows)
+
+
+def _suited(left: Measures) -> str:
+    """Which protocol suits, and why."""
+    words = PROTOCOLS[suited_protocol(left.returns)]
+    share = "an unknown share" if left.returns is None else percent(left.returns)
+    return (
+        f"{share[:1].upper()}{share[1:]} of the validation targets are in their user's history, so the protocol that "
+        f"suits is {words.title}. {words.note}"
+    )
+
+
+def _lengths(data: SequenceData) -> list[str]:
+    lengths = data.lengths
+    least, most = int(lengths.min()), int(lengths.max())
+    log = most > _FINE
+    edges: Any = np.arange(least, most + 2) - 0.5
+    if log:
+        edges = np.unique(np.geomspace(least, most + 1, _BINS // 2).round()) - 0.5
+    counts, _ = np.histogram(lengths, edges)
+    figure = histogram(edges.tolist(), counts.tolist(), "interactions of a user", "users", log=log)
+    return [to_svg(figure, "Users by length of their history")]
+
+
+def _popularity(data: SequenceData) -> list[str]:
+    ordered = np.sort(data.popularity[1:])[::-1]
+    places = np.unique(np.geomspace(1, len(ordered), _POINTS).round().astype(np.int64))
+    ranks = curve(places.tolist(), ordered[places - 1].tolist(), "rank of the item", "interactions", log=True)
+    shares = np.concatenate([[0], np.cumsum(ordered)]) / ordered.sum()
+    picked = np.unique(np.linspace(0, len(ordered), _POINTS).round().astype(np.int64))
+    lorenz = curve(
+        (picked / len(ordered)).tolist(),
+        shares[picked].tolist(),
+        "share of the items, most popular first",
+        "share of the interactions",
+        even="all items alike",
+    )
+    return [
+        to_svg(ranks, "Items by popularity"),
+        to_svg(lorenz, "Share of interactions that popular items have"),
+    ]
+
+
+def _times(data: SequenceData) -> list[str]:
+    if data.times is None or int(data.times.min()) == int(data.times.max()):
+        return []
+    first, last = int(data.times.min()), int(data.times.max())
+    edges = np.linspace(first, last, _BINS + 1)
+    counts = np.zeros(_BINS, dtype=np.int64)
+    for block in blocks(len(data.times)):
+        counts += np.histogram(data.times[block], edges)[0]
+    figure = histogram(_moments(edges, last), counts.tolist(), "time", "interactions")
+    return [to_svg(figure, "Interactions over time")]
+
+
+def _moments(edges: Any, last: int) -> Sequence[Any]:
+    """Edges as moments where times are some, else as numbers."""
+    seconds = seconds_of(np.array([last], dtype=np.int64))
+    if seconds is None:
+        return list(edges.tolist())
+    per_second = last / float(seconds[0])
+    try:
+        return [
+            datetime.fromtimestamp(edge / per_second, UTC).replace(tzinfo=None) for edge in edges.tolist()
+        ]
+    except (ValueError, OverflowError, OSError):
+        return list(edges.tolist())
+
+
+def _shares(intake: Intake) -> str:
+    left = intake.left
+    shares = {
+        "rows that share their time": left.tied,
+        "the same event twice": left.duplicates,
+        "rows that return to an item": left.repeats,
+        "validation targets in the history": left.returns,
+    }
+    percents = {name: 100 * share for name, share in shares.items() if share is not None}
+    return to_svg(ranked_bars(percents, "% of rows, or of targets"), "Ties, duplicates and returns")
