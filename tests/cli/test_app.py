@@ -17,6 +17,7 @@ from mclrec import Model, __version__
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset_names
 from mclrec.data.origin import Reading
+from mclrec.evaluation.significance import p_text
 
 COMMANDS = (
     "train",
@@ -81,8 +82,8 @@ def test_train_prints_its_metrics(cli: Cli, world: Path) -> None:
     directory = Path("runs/log-sasrec-seed3")
     assert str(directory) in found.out.splitlines()[-1]
     lines = [line.split() for line in found.err.splitlines()]
-    assert [line[0] for line in lines[:-2]] == [
-        *("log", "read", "dropped", "left", "histories", "popularity", "returns", "warning:")
+    assert [line[0] for line in lines[:9]] == [
+        *("log", "read", "dropped", "left", "histories", "popularity", "returns", "warning:", "recipe")
     ]
     assert [line[:3] for line in lines[-2:]] == [["train", "epoch", str(n)] for n in (1, 2)]
     config = json.loads((directory / "config.json").read_text())
@@ -145,11 +146,17 @@ def test_evaluate_repeats_the_numbers_of_training(cli: Cli, world: Path, seen: s
 def test_evaluate_prints_cuts_and_protocol(cli: Cli, world: Path) -> None:
     found = cli("evaluate", "sasrec", "--part", "validation", "--k", 1, "--k", 3)
     assert found.err == ""
-    header, row, about = found.out.splitlines()
-    assert header.split() == ["HR@1", "HR@3", "NDCG@1", "NDCG@3", "MRR@1", "MRR@3"]
+    title, header, row, note, about = found.out.split("\n\n")[0].splitlines()
+    assert title.rstrip() == "validation, history items kept as candidates (U)"  # many return in this log
+    assert header.split()[:4] == ["HR@1", "HR@3", "NDCG@1", "NDCG@3"]
     assert row.split()[0] == "sasrec"
+    assert note.startswith("Items that the user has had may be recommended again")
     assert about.startswith("U: validation targets")
+    assert "F: validation targets" in found.out.split("\n\n")[1]
     assert Path("sasrec/ranks-validation-U.parquet").exists()
+    alone = cli("evaluate", "sasrec", "--seen", "drop").out
+    assert [line.split()[0] for line in alone.splitlines()[2:5]] == ["sasrec", "markov", "popularity"]
+    assert "(U)" not in alone
 
 
 def test_evaluate_accepts_moved_data(cli: Cli, world: Path) -> None:
@@ -169,9 +176,17 @@ def test_compare(cli: Cli, world: Path) -> None:
     assert second["difference"] == pytest.approx(kept["HR@5"] - first["metrics"]["HR@5"])
     assert 0 < second["p"] <= 1
     text = cli("compare", "markov", "sasrec", "--seen", "drop", "--metric", "hr@5").out
-    assert text.splitlines()[0].split() == ["test,", "protocol", "F"]
-    assert "difference hr@5" in text
-    assert text.splitlines()[-1].split()[-1] == f"{second['p']:.4f}"
+    title, header, _, row, baseline, note = text.splitlines()
+    assert title.rstrip() == "test, history items excluded (F)"
+    assert "difference hr@5" in header
+    assert row.split()[-1] == p_text(second["p"])
+    low, high = second["interval"]
+    assert f"{low:.4f} to {high:.4f}" in row
+    assert low <= second["metrics"]["HR@5"] <= high
+    assert baseline.split()[0] == "popularity"  # Markov is compared itself
+    assert note.startswith("Items that the user has had are not recommended")
+    both = cli("compare", "markov", "sasrec").out
+    assert both.index("(U)") < both.index("(F)")
 
 
 # -------------------------------------------------------------------------------- recommend

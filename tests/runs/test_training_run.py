@@ -16,6 +16,7 @@ from tests.runs.conftest import READING, SASREC, log_source, start
 
 from mclrec import __version__
 from mclrec.data.loading import prepare
+from mclrec.data.returns import PROTOCOLS
 from mclrec.errors import ConfigError, DataError, MclrecError, OutputError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
 from mclrec.inference.model import Model
@@ -54,10 +55,12 @@ def results(run: Run) -> dict[str, Any]:
 def test_directory(trained: Run) -> None:
     assert set(content(trained.directory)) == {
         "README.md",
+        "baselines.json",
         f"checkpoint/best-0-{trained.record.best_epoch}.safetensors",
         "checkpoint/state.safetensors",
         "config.json",
         "history.jsonl",
+        "intake.json",
         "items.parquet",
         "metrics.json",
         "model.safetensors",
@@ -117,7 +120,10 @@ def test_card(trained: Run) -> None:
     assert tiny_data().fingerprint in card
     for label in ("U", "F"):
         values = " | ".join(f"{value:.4f}" for value in trained.metrics[label].values())
-        assert f"| {label} | {values} |" in card
+        assert f"| sasrec | {values} |" in card
+        assert f"Test, {PROTOCOLS[label].title}." in card
+    assert card.count("| markov | 0.") == card.count("| popularity | 0.") == 2
+    assert "| left | " in card
 
 
 def test_same_seed_same_model_and_another_another(trained: Run, log: Path, tmp_path: Path) -> None:

@@ -98,8 +98,11 @@ DataArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 SeenOption = Annotated[
-    Literal["keep", "drop"],
-    typer.Option(help="Keep items of the user's history as candidates (protocol U), or drop them (F)."),
+    Literal["keep", "drop"] | None,
+    typer.Option(
+        help="Keep items of the user's history as candidates (U), or drop them (F); both if not given, the one that "
+        "suits the log first (JSON: keep)."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Random seed.")]
 DeviceOption = Annotated[

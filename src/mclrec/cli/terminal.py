@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import nan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from mclrec.data.intake import Intake
     from mclrec.inference.queries import Recommendation
+    from mclrec.runs.baselines import Score
     from mclrec.runs.comparison import Row
+    from mclrec.runs.scoreboard import Scoreboard
 
 __all__ = [
     "PlainConsole",
@@ -33,8 +36,8 @@ __all__ = [
     "print_comparison",
     "print_intake",
     "print_json",
-    "print_metrics",
     "print_recommendations",
+    "print_scoreboard",
     "say",
 ]
 
@@ -99,15 +102,6 @@ def plain_table(*columns: str, left: int = 1, title: str | None = None) -> Table
     return table
 
 
-def print_metrics(rows: Mapping[str, Mapping[str, float]], title: str | None = None) -> None:
-    """Print metrics: one row per name, one column per metric."""
-    names = list(next(iter(rows.values())))
-    table = plain_table("", *names, title=title)
-    for label, metrics in rows.items():
-        table.add_row(label, *(f"{metrics[name]:.4f}" for name in names))
-    output().print(table)
-
-
 def print_intake(intake: Intake) -> None:
     """Print what was taken of a log: the result on standard output, warnings on the error stream."""
     from mclrec.data.intake_text import intake_warnings, summary
@@ -125,13 +119,44 @@ def print_recommendations(found: Sequence[Recommendation]) -> None:
     output().print(table)
 
 
-def print_comparison(rows: Sequence[Row], label: str, metric: str) -> None:
-    """Print one row per system, with difference and p-value against the first."""
+def print_scoreboard(board: Scoreboard) -> None:
+    """Print the metrics of a run beside its baselines, with the interval of the main metric."""
     from mclrec.evaluation.significance import p_text  # NumPy, which not every command needs
+
+    names = [name for name in board.scores[0].metrics if not name.startswith("MRR")] or list(
+        board.scores[0].metrics
+    )
+    table = plain_table("", *names, f"95 % of {board.metric}", "p", title=board.title)
+    for score in board.scores:
+        interval = f"{score.low:.4f} to {score.high:.4f}"
+        values = (f"{score.metrics[name]:.4f}" for name in names)
+        table.add_row(score.model, *values, interval, "" if score.p is None else p_text(score.p))
+    console = output()
+    console.print(table)
+    console.print(board.note, style="dim")
+
+
+def print_comparison(rows: Sequence[Row], label: str, metric: str, baselines: Sequence[Score] = ()) -> None:
+    """Print one row per system, with difference and p-value against the first, and what the protocol means.
+
+    Args:
+        rows: the systems.
+        label: of the protocol.
+        metric: the one that is tested.
+        baselines: are listed below the systems, those that are no systems themselves.
+    """
+    from mclrec.data.returns import PROTOCOLS  # NumPy, which not every command needs
+    from mclrec.evaluation.significance import p_text
 
     names = list(rows[0].metrics)
     table = plain_table(
-        "system", *names, "seeds", f"difference {metric}", "p", title=f"test, protocol {label}"
+        "system",
+        *names,
+        "seeds",
+        f"95 % of {metric}",
+        f"difference {metric}",
+        "p",
+        title=f"test, {PROTOCOLS[label].title}",
     )
     best = {name: max(row.metrics[name] for row in rows) for name in names}
     for row in rows:
@@ -142,8 +167,14 @@ def print_comparison(rows: Sequence[Row], label: str, metric: str) -> None:
         tested = (
             ("", "") if row.p is None or row.difference is None else (f"{row.difference:+.4f}", p_text(row.p))
         )
-        table.add_row(row.label, *values, str(len(row.seeds)), *tested)
-    output().print(table)
+        interval = f"{row.interval.low:.4f} to {row.interval.high:.4f}"
+        table.add_row(row.label, *values, str(len(row.seeds)), interval, *tested)
+    for score in baselines:
+        if score.model not in {row.label for row in rows}:
+            table.add_row(score.model, *(f"{score.metrics.get(name, nan):.4f}" for name in names))
+    console = output()
+    console.print(table)
+    console.print(PROTOCOLS[label].note, style="dim")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ __all__ = [
     "Rule",
     "Step",
     "TakenColumn",
+    "shortened",
     "taken_columns",
 ]
 
@@ -188,12 +189,16 @@ class Found:
 def taken_columns(names: Mapping[str, str], samples: Mapping[str, Any]) -> tuple[TakenColumn, ...]:
     """Columns by role, with a sample value of those that have one; long values are cut."""
     return tuple(
-        TakenColumn(role=role, name=name, sample=_sample(samples.get(role))) for role, name in names.items()
+        TakenColumn(role=role, name=shortened(name), sample=_sample(samples.get(role)))
+        for role, name in names.items()
     )
 
 
 def _sample(value: Any) -> str | None:
-    if value is None:
-        return None
+    return None if value is None else shortened(value)
+
+
+def shortened(value: Any) -> str:
+    """A value as text that fits into a line; long ones are cut."""
     text = str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.intake import Counts, Intake, Measures, Quantiles
+from mclrec.data.intake import Counts, Intake, Measures, Quantiles, shortened
 from mclrec.data.packed import IntArray, spans
 from mclrec.data.returns import validation_returns
 from mclrec.data.sequences import SequenceData
@@ -86,7 +86,7 @@ def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
         lengths=_quantiles(lengths),
         mean_length=rows / data.num_users,
         gini=gini(popularity),
-        top_item=str(data.item_ids[int(popularity.argmax()) + 1]),
+        top_item=shortened(data.item_ids[int(popularity.argmax()) + 1]),
         top_share=int(ordered[0]) / rows,
         top_hundredth=_top(ordered, 0.01),
         top_tenth=_top(ordered, 0.1),

@@ -24,6 +24,7 @@ __all__ = [
     "check_cut",
     "default_cuts",
     "hit_rate",
+    "main_metric",
     "mrr",
     "ndcg",
     "parse_metric",
@@ -100,6 +101,12 @@ def check_cut(k: int, num_items: int | None = None) -> None:
 def default_cuts(num_items: int) -> tuple[int, ...]:
     """The cuts of the paper that are at most the catalogue's V items; V itself if there is none."""
     return tuple(k for k in CUTS if k <= num_items) or (num_items,)
+
+
+def main_metric(num_items: int) -> Metric:
+    """The metric that systems are compared by: NDCG@10, or at the largest cut below that V items allow."""
+    cuts = default_cuts(num_items)
+    return Metric("ndcg", max((k for k in cuts if k <= CUTS[1]), default=cuts[0]))
 
 
 def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:

@@ -16,7 +16,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.errors import MclrecError
 from mclrec.evaluation.metrics import FloatArray, Metric
 from mclrec.evaluation.protocol import RankTable, library_versions
-from mclrec.evaluation.significance import confidence_interval
+from mclrec.evaluation.significance import Interval, confidence_interval
 from mclrec.experiments.results_table import ResultTable, TableCell, ranks_of
 from mclrec.randomness import Stream, generator
 from mclrec.report.example_lists import draw_examples
@@ -25,6 +25,7 @@ from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Point, grouped_bars, hit_curves, learning_curves, to_svg
 from mclrec.report.systems import Study, System, open_study
 from mclrec.report.verdict import Pair, advice, differences, pairs
+from mclrec.runs.baselines import read_baselines
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import LABELS
 
@@ -124,7 +125,7 @@ def _taken(study: Study) -> list[Section]:
 
 
 def _metrics(study: Study, label: str) -> ResultTable:
-    metrics = [Metric(name, k) for name in ("hr", "ndcg") for k in study.cuts]
+    metrics, main = [Metric(name, k) for name in ("hr", "ndcg") for k in study.cuts], study.main_metric
     means = {metric: [system.mean(label, metric) for system in study.systems] for metric in metrics}
     places = {metric: ranks_of(values) for metric, values in means.items()}
     rows = [
@@ -135,18 +136,42 @@ def _metrics(study: Study, label: str) -> ResultTable:
                     TableCell(f"{means[metric][row]:.4f}", places[metric][row], means[metric][row])
                     for metric in metrics
                 ),
+                _interval(confidence_interval(system.values(label, main), generator(0, Stream.BOOTSTRAP))),
                 TableCell(str(len(system.runs)), value=len(system.runs)),
             ],
         )
         for row, system in enumerate(study.systems)
     ]
     legend = ["Bold: the best of a column; underlined: the second best."] if len(rows) > 1 else []
+    baselines = _baselines(study, label, metrics)
+    if baselines:
+        legend.append("(baseline): counts on the same targets, beside which the metrics mean something.")
     return ResultTable(
         f"Test, {PROTOCOLS[label].title}",
-        ["system", *map(str, metrics), "seeds"],
-        rows,
+        ["system", *map(str, metrics), f"95 % of {main}", "seeds"],
+        [*rows, *baselines],
         [*legend, *_means(study)],
     )
+
+
+def _interval(found: Interval) -> TableCell:
+    return TableCell(f"{found.low:.4f} to {found.high:.4f}", value=found.low)
+
+
+def _baselines(study: Study, label: str, metrics: Sequence[Metric]) -> list[tuple[str, list[TableCell]]]:
+    """Rows of the baselines that are no systems of the report themselves."""
+    found = read_baselines(study.first.directory)
+    models = {system.first.info.model for system in study.systems}
+    rows = []
+    for score in found.scores.get(label, ()) if found else ():
+        if score.model not in models:
+            values = [score.metrics[str(metric)] for metric in metrics]
+            interval = Interval(score.metrics[str(study.main_metric)], score.low, score.high)
+            cells = [TableCell(f"{value:.4f}", value=value) for value in values]
+            rows.append(
+                (f"{score.model} (baseline)", [*cells, _interval(interval), TableCell("-", value=0.0)])
+            )
+    return rows
 
 
 def _means(study: Study) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mclrec.data.intake import Intake
 from mclrec.data.returns import protocol_order
-from mclrec.evaluation.metrics import CUTS, FloatArray, Metric, default_cuts, per_user
+from mclrec.evaluation.metrics import FloatArray, Metric, default_cuts, main_metric, per_user
 from mclrec.evaluation.protocol import RankTable
 from mclrec.report.plots import Style, style
 from mclrec.runs.comparison import group_runs, rank_tables
@@ -97,7 +97,7 @@ class Study:
     @property
     def main_metric(self) -> Metric:
         """The metric that systems are compared by: NDCG@10, or at the largest cut below that the catalogue allows."""
-        return Metric("ndcg", max((k for k in self.cuts if k <= CUTS[1]), default=self.cuts[0]))
+        return main_metric(self.num_items)
 
 
 def open_study(directories: Sequence[Path]) -> Study:

@@ -15,7 +15,7 @@ from mclrec.data.split import check_part
 from mclrec.errors import ConfigError, EvaluationError
 from mclrec.evaluation.metrics import CUTS, parse_metric, per_user
 from mclrec.evaluation.protocol import RankTable
-from mclrec.evaluation.significance import paired_bootstrap
+from mclrec.evaluation.significance import Interval, confidence_interval, paired_bootstrap
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import Run, check_seen, open_run
 
@@ -34,6 +34,7 @@ class Row:
         metrics: mean over its runs.
         difference: in the tested metric, to the first system; None for the first itself.
         p: two-sided, of that difference.
+        interval: 95 % interval of the tested metric, by the bootstrap over users.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Row:
     metrics: dict[str, float]
     difference: float | None
     p: float | None
+    interval: Interval
 
 
 @refusals_as_ours()
@@ -86,6 +88,7 @@ def compare_runs(
                 _means([tables[index] for index in members]),
                 test.difference if test else None,
                 test.p if test else None,
+                confidence_interval(values[system], generator(0, Stream.BOOTSTRAP)),
             )
         )
     return rows

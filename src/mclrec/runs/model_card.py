@@ -10,12 +10,15 @@ from mclrec.data.returns import PROTOCOLS, protocol_order
 from mclrec.errors import visible
 from mclrec.models import registry
 from mclrec.recipes import Recipe
+from mclrec.runs.baselines import Baselines
 from mclrec.runs.run import MeasuredPart, RunInfo, RunRecord
 
 __all__ = ["model_card"]
 
 
-def model_card(info: RunInfo, record: RunRecord, recipe: Recipe, intake: Intake) -> str:
+def model_card(
+    info: RunInfo, record: RunRecord, recipe: Recipe, intake: Intake, baselines: Baselines | None
+) -> str:
     """Markdown text of the card."""
     entry = registry.entry(recipe.model)
     data = info.data
@@ -33,7 +36,7 @@ def model_card(info: RunInfo, record: RunRecord, recipe: Recipe, intake: Intake)
         f"- {record.status} after {record.seconds} s on {record.device} ({record.threads} threads)",
         f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",
-        *_results(record.test, intake.left.returns),
+        *_results(record.test, intake.left.returns, baselines),
         *_data(intake),
         *_expectation(recipe),
         "Use it:",
@@ -64,19 +67,25 @@ def _cell(text: str) -> str:
     return visible(text).replace("|", "\\|")
 
 
-def _results(results: Mapping[str, MeasuredPart], returns: float | None) -> list[str]:
-    """Table of test metrics, the protocol that suits the log first, with the rules of the protocols."""
+def _results(
+    results: Mapping[str, MeasuredPart], returns: float | None, baselines: Baselines | None
+) -> list[str]:
+    """Tables of test metrics beside the baselines, the protocol that suits the log first, with its rules."""
     if not results:
         return ["Not measured on the test split: training was interrupted, or was a trial of a search.", ""]
-    order = protocol_order(returns)
-    names = list(results[order[0]].metrics)
-    rows = [f"| test | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
-    for label in order:
-        values = " | ".join(f"{value:.4f}" for value in results[label].metrics.values())
-        rows.append(f"| {PROTOCOLS[label].title} | {values} |")
-    notes = [f"{PROTOCOLS[label].title}: {PROTOCOLS[label].note}" for label in order]
-    rules = [f"{results[label].protocol.description}." for label in order]
-    return [*rows, "", *(f"- {text}" for text in (*notes, *rules)), ""]
+    lines = []
+    for label in protocol_order(returns):
+        measured = results[label]
+        scores = {measured.model: measured.metrics}
+        if baselines is not None:
+            scores |= {score.model: score.metrics for score in baselines.scores.get(label, ())}
+        names = list(measured.metrics)
+        lines += [f"Test, {PROTOCOLS[label].title}. {PROTOCOLS[label].note}", ""]
+        lines += [f"| | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
+        for model, metrics in scores.items():
+            lines.append(f"| {model} | {' | '.join(f'{metrics[name]:.4f}' for name in names)} |")
+        lines += ["", f"{measured.protocol.description}.", ""]
+    return lines
 
 
 def _expectation(recipe: Recipe) -> list[str]:

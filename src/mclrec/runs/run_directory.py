@@ -13,6 +13,7 @@ from mclrec.evaluation.protocol import load_ranks
 from mclrec.files import check_writable
 from mclrec.locks import LOCK_FILE, Lock, is_empty, lock_in
 from mclrec.models.directory import CONFIG, METRICS, TENSORS, weights_checksum
+from mclrec.runs.baselines import BASELINES
 from mclrec.training.checkpoint import has_checkpoint
 
 __all__ = ["RunDirectory", "begin_or_resume", "run_lock"]
@@ -115,7 +116,7 @@ def begin_or_resume(directory: Path) -> bool:
 def discard_stale(directory: Path) -> None:
     """Remove the numbers that were measured on other weights than a directory has now, and the card that shows them."""
     weights = weights_checksum(directory / TENSORS)
-    stale = [directory / METRICS, directory / "README.md"]
+    stale = [directory / METRICS, directory / BASELINES, directory / "README.md"]
     for path in directory.glob("ranks-*.parquet"):
         try:
             if load_ranks(path).about.get("weights") != weights:

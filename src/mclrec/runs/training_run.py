@@ -21,7 +21,7 @@ from mclrec.distributed.group import process_group
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
-from mclrec.evaluation.protocol import Seen, library_versions
+from mclrec.evaluation.protocol import Seen, library_versions, load_ranks
 from mclrec.evaluation.ranking import evaluate
 from mclrec.files import write_json, write_text
 from mclrec.locks import Lock
@@ -30,6 +30,7 @@ from mclrec.models.base import Recommender
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
 from mclrec.recipes import Recipe
+from mclrec.runs.baselines import BASELINES, measure_baselines
 from mclrec.runs.construction import build
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
@@ -133,9 +134,14 @@ def _train(
         seconds = fit.seconds_before + time.perf_counter() - started
         weights = weights_checksum(directory / TENSORS)
         record = _record(fit, results, seconds, device, processes.size, weights)
+        baselines = None
+        if results:
+            ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label, _ in _PROTOCOLS}
+            baselines = measure_baselines(split, recipe.model, ranks, request.seed)
+            write_json(directory / BASELINES, baselines.to_json())
         write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
         write_json(directory / INTAKE, intake.to_json())
-        write_text(directory / "README.md", model_card(info, record, recipe, intake))
+        write_text(directory / "README.md", model_card(info, record, recipe, intake, baselines))
     processes.barrier()
     return Run(directory)
 

@@ -15,7 +15,7 @@ from mclrec.cli.app import (
     app,
     examples,
 )
-from mclrec.cli.terminal import output, print_comparison, print_json, print_metrics, say
+from mclrec.cli.terminal import print_comparison, print_json, say
 
 
 @app.command(
@@ -26,7 +26,7 @@ from mclrec.cli.terminal import output, print_comparison, print_json, print_metr
 )
 def evaluate(
     run: RunArgument,
-    seen: SeenOption = "keep",
+    seen: SeenOption = None,
     part: Annotated[
         Literal["validation", "test"], typer.Option(help="Which held-out items to rank.")
     ] = "test",
@@ -47,18 +47,25 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run by ranking its held-out items among the whole catalogue."""
+    from mclrec.cli.scores import print_result, rules_of
     from mclrec.cli.terminal import counting
     from mclrec.runs.remeasure import evaluate_run
 
-    with counting("targets") as advance:
-        result = evaluate_run(
-            run, part=part, seen=seen, ks=tuple(k) if k else None, data=data, device=device, progress=advance
-        )
-    if as_json:
-        print_json(result.to_json())
-    else:
-        print_metrics({result.model: result.metrics})
-        output().print(f"{result.protocol.description}; {result.num_targets} targets")
+    for rule in rules_of(run, seen, as_json=as_json):
+        with counting("targets") as advance:
+            result = evaluate_run(
+                run,
+                part=part,
+                seen=rule,
+                ks=tuple(k) if k else None,
+                data=data,
+                device=device,
+                progress=advance,
+            )
+        if as_json:
+            print_json(result.to_json())
+        else:
+            print_result(run, result)
 
 
 @app.command(
@@ -74,21 +81,23 @@ def compare(
     metric: Annotated[
         str, typer.Option(metavar="NAME", help="Metric of the significance test: hr@N, ndcg@N or mrr@N.")
     ] = "ndcg@10",
-    seen: SeenOption = "keep",
+    seen: SeenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs with the first of them, by a paired bootstrap.
 
     Seeds of one system are averaged.
     """
+    from mclrec.cli.scores import baselines_of, rules_of
     from mclrec.runs.comparison import compare_runs
 
-    rows = compare_runs(runs, seen=seen, metric=metric)
-    label = "U" if seen == "keep" else "F"
-    if as_json:
-        print_json([_row_json(row) for row in rows])
-    else:
-        print_comparison(rows, label, metric)
+    for rule in rules_of(runs[0], seen, as_json=as_json):
+        rows = compare_runs(runs, seen=rule, metric=metric)
+        if as_json:
+            print_json([_row_json(row) for row in rows])
+        else:
+            label = "U" if rule == "keep" else "F"
+            print_comparison(rows, label, metric, baselines_of(runs[0], label))
 
 
 @app.command(
@@ -125,4 +134,5 @@ def _row_json(row: Any) -> dict[str, Any]:
         "metrics": row.metrics,
         "difference": row.difference,
         "p": row.p,
+        "interval": [row.interval.low, row.interval.high],
     }

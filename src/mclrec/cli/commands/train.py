@@ -22,7 +22,7 @@ from mclrec.cli.app import (
     examples,
 )
 from mclrec.cli.reading_options import reads_log
-from mclrec.cli.terminal import PlainConsole, output, print_metrics
+from mclrec.cli.terminal import PlainConsole, output
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
@@ -146,9 +146,11 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
 
 def _print_run(run: Run) -> None:
     """Print the test metrics of a run, its directory and its duration."""
+    from mclrec.cli.scores import print_scores
+
     record = run.record
-    if run.metrics:
-        print_metrics({f"test {label}": metrics for label, metrics in run.metrics.items()})
+    if record.test:
+        print_scores(run)
     chosen = f", best {record.best_epoch}" if record.best_epoch else ""
     epochs = f"{record.epochs} epochs{chosen}, " if record.epochs else ""
     output().print(f"{run.directory}: {epochs}{record.seconds} s")

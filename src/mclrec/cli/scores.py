@@ -1,0 +1,55 @@
+"""Metrics of runs on the terminal: a scoreboard a protocol, the one that suits the log first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mclrec.cli.terminal import output, print_scoreboard
+from mclrec.data.returns import protocol_order
+from mclrec.errors import MclrecError
+from mclrec.evaluation.protocol import Result, Seen
+from mclrec.runs.baselines import Score, read_baselines
+from mclrec.runs.run import Run, open_run
+from mclrec.runs.scoreboard import returns_of, scoreboard, scoreboards, skipped_baselines
+
+__all__ = ["baselines_of", "print_result", "print_scores", "rules_of"]
+
+_RULES: dict[str, Seen] = {"U": "keep", "F": "drop"}
+
+
+def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
+    """What to do with items of the history: as asked, else both ways, the one that suits the log first.
+
+    JSON is read by programs, and is of one protocol: U if none is asked for.
+    """
+    if seen is not None:
+        return [seen]
+    if as_json:
+        return ["keep"]
+    try:
+        returns = returns_of(open_run(run))
+    except MclrecError:  # the command says what is wrong when it reads the run
+        returns = None
+    return [_RULES[label] for label in protocol_order(returns)]
+
+
+def baselines_of(run: Path, label: str) -> Sequence[Score]:
+    """Baselines of a run under one protocol; none for runs of earlier versions."""
+    found = read_baselines(run)
+    return found.scores.get(label, ()) if found else ()
+
+
+def print_scores(run: Run) -> None:
+    """Print the test metrics of a run under both protocols, beside its baselines."""
+    for board in scoreboards(run):
+        print_scoreboard(board)
+        output().print()
+    if skipped := skipped_baselines(run):
+        output().print(f"{skipped}\n", soft_wrap=True)
+
+
+def print_result(run: Path, result: Result) -> None:
+    """Print the metrics of an evaluation of a run, beside its baselines, and the rules."""
+    print_scoreboard(scoreboard(open_run(run), result))
+    output().print(f"{result.protocol.description}; {result.num_targets} targets\n", soft_wrap=True)

@@ -1,0 +1,129 @@
+"""Baselines of a run: popularity and a Markov chain on its own targets, beside which its metrics mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mclrec.data.packed import IntArray
+from mclrec.data.split import Split
+from mclrec.errors import ModelFileError
+from mclrec.evaluation.metrics import Metric, main_metric, per_user
+from mclrec.evaluation.protocol import RankTable, Result, Seen
+from mclrec.evaluation.ranking import evaluate
+from mclrec.evaluation.significance import confidence_interval, paired_bootstrap
+from mclrec.models import registry
+from mclrec.randomness import Stream, generator
+from mclrec.sealed_json import read_sealed, sealed, validated
+
+__all__ = ["BASELINES", "Baselines", "Score", "measure_baselines", "read_baselines", "score"]
+
+BASELINES = "baselines.json"
+"""File of the baselines in a run's directory."""
+
+_MODELS = ("markov", "popularity")
+_PROTOCOLS: tuple[Seen, ...] = ("drop", "keep")
+
+_MOST_CELLS = 400_000_000
+"""Targets times items up to which the baselines are measured: a few seconds."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Score(_Part):
+    """Metrics of one system under one protocol.
+
+    Attributes:
+        model: its name.
+        metrics: means over the targets.
+        low: lower end of the 95 % interval of the main metric, by the bootstrap over users.
+        high: upper end.
+        p: two-sided, of the run being no better or worse than a baseline in the main metric; None for the run itself.
+    """
+
+    model: str
+    metrics: dict[str, float]
+    low: float
+    high: float
+    p: float | None = None
+
+
+class Baselines(_Part):
+    """The baselines of a run.
+
+    Attributes:
+        metric: the main metric, such as NDCG@10.
+        scores: by label of the protocol.
+        skipped: why they were not measured; None where they were.
+    """
+
+    metric: str
+    scores: dict[str, tuple[Score, ...]]
+    skipped: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a JSON object with a checksum."""
+        return sealed(self.model_dump(mode="json"))
+
+
+def measure_baselines(split: Split, model: str, tables: Mapping[str, RankTable], seed: int) -> Baselines:
+    """Measure the baselines on the test targets of a run.
+
+    Args:
+        split: of the run.
+        model: name of the run's model, which is no baseline of its own.
+        tables: the run's exact ranks, by label of the protocol.
+        seed: for the record.
+    """
+    num_items = split.data.num_items
+    metric = main_metric(num_items)
+    cells = len(split.test) * num_items
+    if cells > _MOST_CELLS:
+        skipped = (
+            f"popularity and Markov were not measured: {len(split.test):,} targets among {num_items:,} items take more "
+            "than a few seconds; train them with --model markov"
+        )
+        return Baselines(metric=str(metric), scores={}, skipped=skipped)
+    scores: dict[str, list[Score]] = {}
+    for name in _MODELS:
+        if name == model:
+            continue
+        kind = registry.model_class(name)
+        baseline = kind(kind.config_type(), num_items, split.data.num_users)
+        baseline.on_fit_start(split.training)
+        for seen in _PROTOCOLS:
+            result = evaluate(baseline, split, name=name, seen=seen, seed=seed)
+            label = result.protocol.label
+            scores.setdefault(label, []).append(_compared(result, tables[label], metric))
+    return Baselines(metric=str(metric), scores={label: tuple(found) for label, found in scores.items()})
+
+
+def score(model: str, ranks: IntArray, metrics: dict[str, float], num_items: int) -> Score:
+    """Score of a run under one protocol, with the interval of its main metric."""
+    metric = main_metric(num_items)
+    found = confidence_interval(per_user(ranks, metric.name, metric.k), generator(0, Stream.BOOTSTRAP))
+    return Score(model=model, metrics=metrics, low=found.low, high=found.high)
+
+
+def read_baselines(directory: Path) -> Baselines | None:
+    """Baselines of a run; None for runs of earlier versions.
+
+    Raises:
+        ModelFileError: the file is damaged.
+    """
+    path = directory / BASELINES
+    if not path.exists():
+        return None
+    return validated(Baselines, read_sealed(path, ModelFileError), str(path), ModelFileError)
+
+
+def _compared(result: Result, run: RankTable, metric: Metric) -> Score:
+    own = per_user(result.ranks, metric.name, metric.k)
+    test = paired_bootstrap(per_user(run.ranks, metric.name, metric.k), own, generator(0, Stream.BOOTSTRAP))
+    found = confidence_interval(own, generator(0, Stream.BOOTSTRAP))
+    return Score(model=result.model, metrics=result.metrics, low=found.low, high=found.high, p=test.p)

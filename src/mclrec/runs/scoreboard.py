@@ -1,0 +1,82 @@
+"""Scoreboards: the metrics of a run for people, the protocol that suits the log first, beside the baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mclrec.data.returns import PROTOCOLS, protocol_order
+from mclrec.evaluation.metrics import main_metric
+from mclrec.evaluation.protocol import Result
+from mclrec.runs.baselines import Score, read_baselines, score
+from mclrec.runs.run import Run
+
+__all__ = ["Scoreboard", "returns_of", "scoreboard", "scoreboards", "skipped_baselines"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scoreboard:
+    """The scores under one protocol.
+
+    Attributes:
+        label: of the protocol.
+        part: of the targets.
+        metric: the one that has intervals.
+        scores: of the run, then of the baselines.
+    """
+
+    label: str
+    part: str
+    metric: str
+    scores: list[Score]
+
+    @property
+    def title(self) -> str:
+        """What the protocol is called."""
+        return f"{self.part}, {PROTOCOLS[self.label].title}"
+
+    @property
+    def note(self) -> str:
+        """What the protocol means and where it suits, in a line."""
+        return PROTOCOLS[self.label].note
+
+
+def scoreboards(run: Run) -> list[Scoreboard]:
+    """Scoreboards of a finished run on its test targets; none where it was not measured.
+
+    Raises:
+        ModelFileError: a file of the run is damaged.
+    """
+    info, measured, baselines = run.info, run.record.test, read_baselines(run.directory)
+    boards = []
+    for label in protocol_order(returns_of(run)):
+        if label in measured:
+            own = score(info.model, run.ranks("test", label).ranks, measured[label].metrics, info.num_items)
+            others = baselines.scores.get(label, ()) if baselines else ()
+            metric = str(main_metric(info.num_items))
+            boards.append(Scoreboard(label, "test", metric, [own, *others]))
+    return boards
+
+
+def scoreboard(run: Run, result: Result) -> Scoreboard:
+    """Scoreboard of an evaluation of a run, with the baselines where they rank the same targets by the same cuts."""
+    num_items, label = result.targets.data.num_items, result.protocol.label
+    own = score(result.model, result.ranks, result.metrics, num_items)
+    baselines = read_baselines(run.directory) if result.protocol.part == "test" else None
+    others = [
+        one
+        for one in (baselines.scores.get(label, ()) if baselines else ())
+        if one.metrics.keys() == own.metrics.keys()
+    ]
+    return Scoreboard(label, result.protocol.part, str(main_metric(num_items)), [own, *others])
+
+
+def returns_of(run: Run) -> float | None:
+    """Share of the run's validation targets in their user's history; None for runs of earlier versions."""
+    intake = run.intake
+    return None if intake is None else intake.left.returns
+
+
+def skipped_baselines(run: Run) -> str | None:
+    """Why a run has no baselines; None if it has some, or was trained by an earlier version."""
+    baselines = read_baselines(run.directory)
+    return None if baselines is None else baselines.skipped

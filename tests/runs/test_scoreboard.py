@@ -1,0 +1,99 @@
+"""What people read of a run: the protocol that suits first, popularity and Markov beside it, with intervals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers import tiny_data, write_log
+
+from mclrec.data.returns import share_of_returns
+from mclrec.data.split import make_split
+from mclrec.errors import ModelFileError
+from mclrec.evaluation.metrics import main_metric, per_user
+from mclrec.evaluation.significance import paired_bootstrap
+from mclrec.randomness import Stream, generator
+from mclrec.runs import baselines
+from mclrec.runs.baselines import BASELINES, measure_baselines, read_baselines
+from mclrec.runs.remeasure import evaluate_run, run_data
+from mclrec.runs.request import TrainRequest
+from mclrec.runs.run import INTAKE, Run
+from mclrec.runs.scoreboard import scoreboard, scoreboards, skipped_baselines
+from mclrec.runs.training_run import train
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    folder = tmp_path_factory.mktemp("scores")
+    log = write_log(folder / "tiny.csv", tiny_data(shortest=5))
+    return {
+        name: train(TrainRequest(log, name, out=folder / name))
+        for name in ("recency", "markov", "popularity")
+    }
+
+
+def test_baselines_are_the_systems_themselves(runs: dict[str, Run]) -> None:
+    for board in scoreboards(runs["recency"]):
+        assert [score.model for score in board.scores] == ["recency", "markov", "popularity"]
+        for score in board.scores:
+            assert score.metrics == runs[score.model].metrics[board.label]
+            assert score.low <= score.metrics[board.metric] <= score.high
+        own, other = (
+            per_user(runs[name].ranks("test", board.label).ranks, "ndcg", 10)
+            for name in ("recency", "markov")
+        )
+        assert board.scores[1].p == paired_bootstrap(own, other, generator(0, Stream.BOOTSTRAP)).p
+        assert board.scores[0].p is None
+    assert [score.model for score in scoreboards(runs["markov"])[0].scores] == ["markov", "popularity"]
+
+
+def test_the_protocol_that_suits_comes_first(runs: dict[str, Run]) -> None:
+    run = runs["recency"]
+    assert run.intake is not None
+    validation = make_split(run_data(run), "leave-one-out").validation
+    histories = validation.histories(np.arange(len(validation)))
+    share = np.mean([item in histories[row] for row, item in enumerate(validation.items)])
+    assert run.intake.left.returns == share_of_returns(validation) == pytest.approx(share)
+    assert share > 0.1
+    assert [board.label for board in scoreboards(run)] == ["U", "F"]
+    assert scoreboards(run)[0].title == "test, history items kept as candidates (U)"
+
+
+def test_an_evaluation_has_baselines_where_they_rank_the_same(runs: dict[str, Run]) -> None:
+    run = runs["recency"]
+    assert scoreboard(run, evaluate_run(run, seen="drop")) == scoreboards(run)[1]
+    assert len(scoreboard(run, evaluate_run(run, seen="drop", ks=(3,))).scores) == 1
+    assert len(scoreboard(run, evaluate_run(run, part="validation")).scores) == 1
+
+
+def test_large_logs_skip_baselines(runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runs["recency"]
+    monkeypatch.setattr(baselines, "_MOST_CELLS", 10)
+    found = measure_baselines(make_split(run_data(run), "leave-one-out"), "recency", {}, 1)
+    assert found.scores == {}
+    assert found.skipped is not None
+    assert "more than a few seconds" in found.skipped
+
+
+def test_runs_of_earlier_versions_and_damaged_ones(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["popularity"]
+    kept = {name: (run.directory / name).read_text() for name in (BASELINES, INTAKE)}
+    try:
+        for name in kept:
+            (run.directory / name).unlink()
+        assert (run.intake, read_baselines(run.directory), skipped_baselines(run)) == (None, None, None)
+        assert [len(board.scores) for board in scoreboards(run)] == [1, 1]
+        for name, text in kept.items():
+            (run.directory / name).write_text(text.replace("0.", "1.", 1))
+            with pytest.raises(ModelFileError, match=f"{name}: damaged or edited"):
+                scoreboards(run)
+            (run.directory / name).write_text(text)
+    finally:
+        for name, text in kept.items():
+            (run.directory / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("items", "metric"), [(3, "NDCG@3"), (7, "NDCG@5"), (10, "NDCG@10"), (500, "NDCG@10")]
+)
+def test_main_metric(items: int, metric: str) -> None:
+    assert str(main_metric(items)) == metric
