@@ -8,14 +8,12 @@ from pathlib import Path
 from mclrec.cli.terminal import output, print_scoreboard
 from mclrec.data.returns import protocol_order
 from mclrec.errors import MclrecError
-from mclrec.evaluation.protocol import Result, Seen
+from mclrec.evaluation.protocol import SEEN_OF, Result, Seen
 from mclrec.runs.baselines import Score, read_baselines
 from mclrec.runs.run import Run, open_run
 from mclrec.runs.scoreboard import returns_of, scoreboard, scoreboards, skipped_baselines
 
 __all__ = ["baselines_of", "print_result", "print_scores", "rules_of"]
-
-_RULES: dict[str, Seen] = {"U": "keep", "F": "drop"}
 
 
 def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
@@ -31,7 +29,7 @@ def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
         returns = returns_of(open_run(run))
     except MclrecError:  # the command says what is wrong when it reads the run
         returns = None
-    return [_RULES[label] for label in protocol_order(returns)]
+    return [SEEN_OF[label] for label in protocol_order(returns)]
 
 
 def baselines_of(run: Path, label: str) -> Sequence[Score]:

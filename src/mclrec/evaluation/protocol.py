@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -27,11 +28,15 @@ from mclrec.errors import DataError
 from mclrec.files import parse_json
 from mclrec.sealed_json import sealed, unsealed
 
-__all__ = ["Protocol", "RankTable", "Result", "Seen", "library_versions", "load_ranks", "repeats"]
+__all__ = ["SEEN_OF", "Protocol", "RankTable", "Result", "Seen", "library_versions", "load_ranks", "repeats"]
 
 Seen = Literal["keep", "drop"]
 
 _LABELS: dict[Seen, Literal["U", "F"]] = {"keep": "U", "drop": "F"}
+
+SEEN_OF: Mapping[str, Seen] = {label: seen for seen, label in _LABELS.items()}
+"""What each protocol, by its label, does with items of the history."""
+
 _METADATA = b"mclrec"
 
 
