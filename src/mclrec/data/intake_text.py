@@ -16,6 +16,9 @@ _TIED = 0.05
 _UNORDERED = 0.5
 """Shares of tied rows from which a log has an order in part, and hardly any."""
 
+_TRUE_ORDERS = ("sequence column", "order in the log")
+"""What orders ties as they happened; anything else only makes the order the same each time."""
+
 _FEW_USERS = 100
 _ONE_ITEM = 0.2
 """Share of rows from which an item is suspect."""
@@ -120,7 +123,7 @@ def _core(intake: Intake) -> Warned | None:
 def _order(intake: Intake) -> Warned | None:
     """Whether times say what came after what."""
     left = intake.left
-    if left.tied is None or left.tied <= _TIED or intake.tie_order == "sequence column":
+    if left.tied is None or left.tied <= _TIED or intake.tie_order in _TRUE_ORDERS:
         return None
     if left.first == left.last and left.rows > 1:
         return Warned(

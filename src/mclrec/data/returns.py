@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mclrec.data.packed import IntArray, blocks
+from mclrec.data.packed import IntArray, spans
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Targets
 
@@ -70,9 +70,9 @@ def share_of_returns(targets: Targets) -> float | None:
     """Share of targets that are in their user's history; None if there are no targets."""
     if not len(targets):
         return None
-    hits = 0
-    for block in blocks(len(targets)):
-        part = np.arange(block.start, block.stop)
+    hits, lengths = 0, targets.places - targets.data.offsets[targets.users]
+    for first, last in spans(np.concatenate([[0], np.cumsum(lengths)])):
+        part = np.arange(first, last)
         histories = targets.histories(part)
         rows = histories.rows
         hits += len(np.unique(rows[histories.items == targets.items[part][rows]]))

@@ -196,10 +196,15 @@ def print_warnings(intake: Intake, console: Console) -> None:
 
 
 class ProgressReporter:
-    """Prints what was read, a line for each finished epoch, and on a terminal a progress bar for the running one."""
+    """Prints what was read, a line for each finished epoch, and on a terminal a progress bar for the running one.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    Args:
+        console: to print to.
+        data: whether to print what was read, which is the same for several runs on the same data.
+    """
+
+    def __init__(self, console: Console, *, data: bool = True) -> None:
+        self._console, self._data = console, data
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -225,6 +230,8 @@ class ProgressReporter:
 
     def data_taken(self, intake: Intake) -> None:
         """Print what was read, dropped and left, and warnings."""
+        if not self._data:
+            return
         self._console.print(summary(intake), highlight=False, markup=False, soft_wrap=True)
         print_warnings(intake, self._console)
 

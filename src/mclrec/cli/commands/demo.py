@@ -59,7 +59,7 @@ def demo(
     runs = {}
     for name in _MODELS:
         console.print(Text(name, style="bold"))
-        with ProgressReporter(PlainConsole(stderr=True)) as reporter:
+        with ProgressReporter(PlainConsole(stderr=True), data=name == _MODELS[0]) as reporter:
             recipe = default_recipe(
                 name, None
             )  # as for any log; the bundled one has a section of its own too
