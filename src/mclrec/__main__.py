@@ -1,5 +1,11 @@
 """``python -m mclrec``: the command line."""
 
-from mclrec.cli import main
+import sys
+
+try:
+    from mclrec.cli import main
+except KeyboardInterrupt:  # Ctrl-C before the command line has its own answer to it
+    sys.stderr.write("interrupted\n")
+    sys.exit(130)
 
 main()

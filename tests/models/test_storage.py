@@ -24,7 +24,7 @@ from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig, VectorRecommender
-from mclrec.models.directory import weights_checksum
+from mclrec.models.directory import FORMAT, weights_checksum
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Phase
 from mclrec.models.storage import LoadedModel, load_model, save_model
@@ -233,8 +233,8 @@ def test_what_is_no_model_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2, but this version of mclrec reads 3; train it again"),
-        ({"format": 4}, "format 4, but this version of mclrec reads 3; update mclrec"),
+        ({"format": FORMAT - 1}, f"but this version of mclrec reads {FORMAT}; train it again"),
+        ({"format": FORMAT + 1}, f"but this version of mclrec reads {FORMAT}; update mclrec"),
         ({"format": None}, "format None"),
         ({"model": "tinny"}, "unknown model 'tinny'; did you mean 'tiny'"),
         ({"model": 3}, "model is missing or not of type str"),

@@ -1,4 +1,4 @@
-"""No row of a table of users or items answers that training never reached: users and items that come later."""
+"""No row of a table answers that training never reached: users and items that come later, longer histories."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from tests.helpers import at_random_times, tiny_data
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.data.split import Split, by_time
+from mclrec.data.sequences import SequenceData
+from mclrec.data.split import Split, by_time, leave_one_out
+from mclrec.data.vocabulary import Vocabulary
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.inference.queries import DenseQuery
+from mclrec.inference.torch_engine import torch_engine
 from mclrec.models import registry
 from mclrec.models.base import Recommender
+from mclrec.models.storage import LoadedModel
 from mclrec.training.config import TrainingConfig
 from mclrec.training.trainer import Trainer
 
@@ -32,11 +38,13 @@ def split() -> Split:
     return split
 
 
-def trained(name: str, split: Split, folder: Path) -> tuple[Recommender, dict[str, torch.Tensor]]:
+def trained(
+    name: str, split: Split, folder: Path, **more: Any
+) -> tuple[Recommender, dict[str, torch.Tensor]]:
     """A model after some epochs, and what its tensors were before."""
     kind = registry.model_class(name)
     settings: dict[str, Any] = {
-        key: value for key, value in SMALL.items() if key in kind.config_type.model_fields
+        key: value for key, value in {**SMALL, **more}.items() if key in kind.config_type.model_fields
     }
     if kind.needs_users:
         settings["negatives"] = 40  # enough to meet every item
@@ -88,3 +96,37 @@ def test_a_user_without_training_rows_is_an_unknown_one(name: str, split: Split,
     with torch.inference_mode():
         unknown = model.scores(Histories.of(rows, np.zeros(len(strangers), dtype=np.int64)))
         assert torch.equal(model.scores(Histories.of(rows, strangers)), unknown)
+
+
+WITH_POSITIONS = [
+    name for name in registry.names() if "positions" in registry.model_class(name).config_type.model_fields
+]
+LONGEST, POSITIONS = 50, "encoder.positions.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "count_from"), [*((name, "oldest") for name in WITH_POSITIONS), ("sasrec", "newest")]
+)
+def test_positions_that_training_never_reached_do_not_answer(
+    name: str, count_from: str, tmp_path: Path
+) -> None:
+    short = leave_one_out(tiny_data())
+    model, before = trained(name, short, tmp_path, max_length=LONGEST, positions=count_from)
+    assert 2 < model.reads <= short.training.lengths.max() < LONGEST
+    rng = np.random.default_rng(0)
+    data = SequenceData(
+        rng.integers(1, model.num_items + 1, 40 * 30).astype(np.int32),
+        np.arange(0, 1201, 30),
+        short.data.item_ids,
+        Vocabulary(range(40)),
+    )
+    targets = leave_one_out(data).test
+    expected = rank_targets(model, targets, seen="keep")
+    rows = model.state_dict()[POSITIONS]
+    untouched = (rows == before[POSITIONS]).all(1)
+    assert untouched.sum() > LONGEST / 2
+    rows[untouched] = torch.nan
+    assert np.array_equal(rank_targets(model, targets, seen="keep"), expected)
+    served = LoadedModel("served", model, data.item_ids, data.popularity, None, {}, "")
+    found = torch_engine(served).answer([DenseQuery(data.sequence(0).astype(np.int64), 5)])[0]
+    assert np.isfinite(found.scores).all()

@@ -69,6 +69,7 @@ class PlainEncoder(nn.Module):
         self.max_length, self.newest = config.max_length, config.positions == "newest"
         self.items = nn.Embedding(num_items + 2, config.hidden_size, padding_idx=0)
         self.positions = nn.Embedding(config.max_length, config.hidden_size)
+        self.positions.register_buffer("seen", torch.tensor(0))  # ours notes there what it has trained
         self.norm = nn.LayerNorm(config.hidden_size, eps=1e-12)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(PlainBlock(config) for _ in range(config.layers))

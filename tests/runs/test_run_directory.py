@@ -8,16 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.helpers import edit_sealed
 from tests.runs.conftest import SASREC, log_source, start
 
 from mclrec.errors import ConfigError, InUseError, MclrecWarning, OutputError
 from mclrec.inference.exporter import export_vectors
 from mclrec.locks import LOCK_FILE, Lock, is_held
+from mclrec.models.directory import VECTORS_RECORD
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
-from mclrec.runs.run_directory import run_lock
+from mclrec.runs.run_directory import discard_stale, run_lock
 from mclrec.runs.training_run import train
+from mclrec.sealed_json import read_sealed
 from mclrec.training.reporting import SilentReporter
 
 
@@ -142,3 +145,15 @@ def test_a_run_that_cannot_be_written_is_measured_all_the_same(
     with pytest.warns(MclrecWarning, match=r"the ranks are not kept: run: cannot be written: Read-only"):
         result = evaluate_run(run)
     assert result.metrics == trained.metrics["U"]
+
+
+def test_exported_vectors_belong_to_weights(trained: Run, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained.directory, tmp_path / "run"))
+    out = export_vectors(run)
+    discard_stale(run)
+    assert read_sealed(out / VECTORS_RECORD)["weights"] == trained.record.weights
+    edit_sealed(out / VECTORS_RECORD, lambda record: record.update(weights="others"))
+    with pytest.warns(MclrecWarning, match="vectors of earlier weights are removed"):
+        discard_stale(run)
+    assert not out.exists()
+    assert list(run.glob("ranks-*.parquet"))

@@ -102,7 +102,7 @@ def rank_targets(
     """Rank each target among all V items: 1 + the number of other candidates that do not score below it.
 
     Ties count against the target, and so does NaN: a constant scorer ranks every target last, and a target
-    whose score is NaN has rank V. The model sees the last ``model.max_length`` items of a history.
+    whose score is NaN has rank V. The model sees the last ``model.reads`` items of a history.
 
     Args:
         model: scores histories, in fp32; its training modes are restored afterwards.
@@ -122,7 +122,7 @@ def rank_targets(
     ranks = np.empty(len(targets), dtype=np.int64)
     # Histories of like length together: models that pad have little to pad.
     lengths = targets.places - targets.data.offsets[targets.users]
-    order = np.argsort(np.minimum(lengths, model.max_length), kind="stable")
+    order = np.argsort(np.minimum(lengths, model.reads), kind="stable")
     with _inference(model, place):
         # All processes rank as many batches, so that they meet in each; the last may be empty in some.
         for start in range(0, -(-total // processes.size), batch_size):
@@ -175,7 +175,7 @@ def _rank_rows(
 ) -> IntArray:
     chunk = targets.take(rows)
     everyone = np.arange(len(chunk))
-    histories = Histories.of(chunk.histories(everyone, model.max_length), chunk.users + 1).to(device)
+    histories = Histories.of(chunk.histories(everyone, model.reads), chunk.users + 1).to(device)
     excluded = None if seen == "keep" else chunk.histories(everyone)
     items = torch.from_numpy(chunk.items)
     ranks: IntArray = model.ranks(histories, items, excluded, rows_per_chunk(model.num_items)).numpy()

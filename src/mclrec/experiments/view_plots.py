@@ -152,7 +152,7 @@ def _representations(
         )
     training = make_split(data, "leave-one-out").training
     rng = generator(0, Stream.PICTURE)
-    examples = whole(training, model.max_length)
+    examples = whole(training, model.reads)
     histories = examples.inputs(rng.choice(len(examples), min(_MEASURED, len(examples)), replace=False))
     drawn = [Histories.of(view) for view in viewer(histories, rng)]
     found: Mapping[str, torch.Tensor] = model.representations(drawn)

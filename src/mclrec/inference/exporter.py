@@ -39,7 +39,15 @@ from mclrec.inference.top_k import FloatArray, top_k
 from mclrec.inference.torch_engine import item_vectors
 from mclrec.locks import lock_in
 from mclrec.models.base import VectorRecommender
-from mclrec.models.directory import ITEMS, TENSORS, USERS, write_ids, write_users
+from mclrec.models.directory import (
+    ITEMS,
+    TENSORS,
+    USERS,
+    VECTORS_FOLDER,
+    VECTORS_RECORD,
+    write_ids,
+    write_users,
+)
 from mclrec.models.storage import LoadedModel, load_model
 from mclrec.randomness import Stream, generator
 from mclrec.sealed_json import sealed
@@ -124,6 +132,9 @@ def export_vectors(
 ) -> Path:
     """Write ``items.parquet`` (id, vector, bias, count) and ``vectors.npy`` (V, d), and the users' likewise.
 
+    ``vectors.json`` says of which weights they are, as `mclrec.models.directory.weights_checksum` has it, with a sha256
+    of each file.
+
     Args:
         run: directory of a trained model.
         out: where to; ``RUN/vectors`` if None. An earlier export there is replaced.
@@ -138,7 +149,7 @@ def export_vectors(
         ConfigError: the model has no vectors, or ``out`` holds something else.
         DataError: the log cannot be read.
     """
-    directory = out or run / "vectors"
+    directory = out or run / VECTORS_FOLDER
     check_writable(directory, "whole folder")
     _check_free(directory, VECTORS)
     loaded, model = _vector_model(run)
@@ -151,6 +162,8 @@ def export_vectors(
         write_ids(folder / ITEMS, loaded.items, vector=_lists(vectors[1:]), count=counts, **further)
         if users is not None:
             _write_users(folder / "users.parquet", loaded, model, users, reading)
+        record = {"kind": "mclrec vectors", "weights": loaded.checksum, "files": _checksums(folder)}
+        write_json(folder / VECTORS_RECORD, sealed(record))
     return directory
 
 
@@ -189,13 +202,18 @@ def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -
         "kind": KIND,
         "format": EXPORT_FORMAT,
         "weights": weights,
-        "max_length": loaded.model.max_length,
+        "max_length": loaded.model.reads,
         "num_items": loaded.model.num_items,
         "num_users": loaded.model.num_users,
         "difference": difference,
         "card": model_card(run, model_version(loaded.name, weights)),
-        "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
+        "files": _checksums(folder),
     }
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Sha256 of each file of an export."""
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
 
 
 # -------------------------------------------------------------------------------- ONNX
@@ -306,12 +324,12 @@ def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
         raise ModelFileError(
             f"the export differs from torch by {worst:.1e}, more than {TOLERANCE:.0e}: nothing was written"
         )
-    return worst, _ROWS * model.max_length
+    return worst, _ROWS * model.reads
 
 
 def _histories(model: VectorRecommender, rng: np.random.Generator) -> Iterator[Packed]:
     """Batches of random histories: each length alone, then all lengths mixed."""
-    lengths = np.arange(1, model.max_length + 1)
+    lengths = np.arange(1, model.reads + 1)
     for batch in [np.full(_ROWS - 1, length) for length in lengths] + [rng.permutation(lengths)]:
         yield Packed.of([rng.integers(1, model.num_items + 1, size=length) for length in batch])
 
@@ -320,7 +338,7 @@ def _likely_histories(loaded: LoadedModel) -> tuple[Packed, IntArray]:
     """Histories of random length whose items are drawn by popularity, and users: what an index is measured on."""
     rng = generator(0, Stream.EXPORT)
     counts = loaded.counts[1:] + 1.0
-    lengths = rng.integers(1, loaded.model.max_length, size=_SAMPLE, endpoint=True)
+    lengths = rng.integers(1, loaded.model.reads, size=_SAMPLE, endpoint=True)
     drawn = rng.choice(len(counts), size=lengths.sum(), p=counts / counts.sum()) + 1
     users = rng.integers(0, loaded.model.num_users + 1, size=_SAMPLE)
     return Packed(drawn, np.concatenate([[0], np.cumsum(lengths)])), users
@@ -371,9 +389,7 @@ def _write_users(
             rows = np.arange(start, min(start + _USERS, data.num_users))
             histories = [dense[data.sequence(row)] for row in rows.tolist()]
             kept = [place for place, history in enumerate(histories) if history.any()]
-            packed = Packed.of(
-                [histories[place][histories[place] > 0][-model.max_length :] for place in kept]
-            )
+            packed = Packed.of([histories[place][histories[place] > 0][-model.reads :] for place in kept])
             names = data.user_ids.take(rows[kept])
             if kept:
                 queries = model.query_vectors(Histories.of(packed, known.dense_all(names)))

@@ -268,7 +268,7 @@ def _by_torch(directory: Path, device: str) -> Runtime:
     return Runtime(
         torch_engine(loaded, place),
         Catalogue(loaded.items, loaded.counts),
-        {**card, "engine": "torch", "reads": loaded.model.max_length},
+        {**card, "engine": "torch", "reads": loaded.model.reads},
         str(card["version"]),
         loaded.users,
         weights,

@@ -31,10 +31,10 @@ def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Eng
     """
     model, place = loaded.model, torch.device(device)
     if not isinstance(model, VectorRecommender):
-        return ScoringEngine(_calling(model.scores, place), loaded.counts, model.max_length, loaded.name)
+        return ScoringEngine(_calling(model.scores, place), loaded.counts, model.reads, loaded.name)
     exact = ExactRanker(*item_vectors(model))
     ranker: Ranker = exact if place.type == "cpu" else DeviceRanker(model.items(), exact)
-    return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.max_length, ranker)
+    return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.reads, ranker)
 
 
 def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | None]:

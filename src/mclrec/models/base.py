@@ -88,6 +88,11 @@ class Recommender(nn.Module, ABC):
             ranks[part] = ranks_among(candidates, items[part])
         return ranks
 
+    @property
+    def reads(self) -> int:
+        """Newest items of a history that are read: ``max_length``, or fewer where training had no such history."""
+        return self.max_length
+
     def trained_users(self) -> npt.NDArray[np.bool_]:
         """(U,) whether training has seen each user; the others are answered as unknown ones. Empty without users."""
         return np.ones(self.num_users, dtype=np.bool_)

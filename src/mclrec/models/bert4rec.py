@@ -25,6 +25,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.data.cloze import append_mask
 from mclrec.data.examples import whole
 from mclrec.data.packed import Packed
+from mclrec.data.sequences import SequenceData
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.model_config import OnlyWith, OtherThan
@@ -61,6 +62,16 @@ class BERT4Rec(VectorRecommender):
         self.projection = nn.Linear(config.hidden_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=1e-12)
         self.item_biases = item_biases(num_items)
+
+    @property
+    def reads(self) -> int:
+        """Newest items of a history that are read: a mask comes after them."""
+        usable = self.encoder.usable
+        return self.max_length if usable == self.max_length else max(usable - 1, 1)
+
+    def on_fit_start(self, data: SequenceData) -> None:
+        """Note the longest history that is trained: all items of a user."""
+        self.encoder.mark(max(int(data.lengths.max(initial=0)), 2))
 
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""

@@ -23,6 +23,8 @@ __all__ = [
     "METRICS",
     "TENSORS",
     "USERS",
+    "VECTORS_FOLDER",
+    "VECTORS_RECORD",
     "WEIGHTS_CHECKSUM",
     "check_weights",
     "read_config",
@@ -35,11 +37,12 @@ __all__ = [
     "write_users",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """Version of the directory's layout."""
 
 CONFIG, TENSORS, ITEMS, USERS = "config.json", "model.safetensors", "items.parquet", "users.parquet"
 METRICS = "metrics.json"
+VECTORS_FOLDER, VECTORS_RECORD = "vectors", "vectors.json"
 
 WEIGHTS_CHECKSUM = "mclrec.crc32"
 """Key of the checksum in the metadata of a file of tensors."""

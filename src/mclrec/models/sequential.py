@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
+from mclrec.data.sequences import SequenceData
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
@@ -147,6 +148,16 @@ class SequentialRecommender(VectorRecommender):
         return TransformerEncoder(
             num_items=self.num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
         )
+
+    @property
+    def reads(self) -> int:
+        """Newest items of a history that are read: as many as the encoder has trained positions for."""
+        return self.encoder.usable if isinstance(self.encoder, TransformerEncoder) else self.max_length
+
+    def on_fit_start(self, data: SequenceData) -> None:
+        """Note the longest history that is trained: all of a user's items but the last, a mere target."""
+        if isinstance(self.encoder, TransformerEncoder):
+            self.encoder.mark(max(int(data.lengths.max(initial=0)) - 1, 1))
 
     def phases(self) -> Sequence[Phase]:
         """One phase with one update a batch, by `loss`."""

@@ -66,6 +66,7 @@ class SimilarityAugmentedRecommender(SequentialRecommender):
 
     def on_fit_start(self, data: SequenceData) -> None:
         """Compute item similarity by co-occurrence in histories."""
+        super().on_fit_start(data)
         self._by_users = by_users(Packed(data.items.astype("int64"), data.offsets), self.num_items)
         self.nearest.copy_(torch.from_numpy(self._by_users.items))
 

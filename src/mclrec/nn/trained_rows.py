@@ -1,4 +1,4 @@
-"""An embedding that knows which of its rows training has reached, so that no other row ever answers."""
+"""Embeddings that know which of their rows training has reached, so that no other row ever answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mclrec.data.packed import IntArray
 
-__all__ = ["TrainedRows"]
+__all__ = ["TrainedPositions", "TrainedRows"]
 
 
 class TrainedRows(nn.Embedding):
@@ -39,3 +39,30 @@ class TrainedRows(nn.Embedding):
         """(d,) mean of the trained rows; zeros where there are none. It has no gradient."""
         rows = torch.where(self.trained.unsqueeze(1), self.weight.detach(), 0)
         return rows.sum(0) / self.trained.sum().clamp(min=1)
+
+
+class TrainedPositions(nn.Embedding):
+    """Embedding of positions that knows how long a history is whose positions training has all seen.
+
+    On a small log no training history is as long as the longest that a model takes: the rows of the positions beyond
+    stay as they were drawn, and mean nothing.
+
+    Args:
+        count: n, the longest history.
+        hidden_size: d.
+    """
+
+    seen: Tensor
+
+    def __init__(self, count: int, hidden_size: int) -> None:
+        super().__init__(count, hidden_size)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def mark(self, length: int) -> None:
+        """Take histories of ``length`` for trained, beside longer ones that were so before (by an earlier model)."""
+        self.seen.clamp_(min=min(length, self.num_embeddings))
+
+    @property
+    def usable(self) -> int:
+        """Tokens that a history may have; n before any training."""
+        return int(self.seen) or self.num_embeddings

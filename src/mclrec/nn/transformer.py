@@ -21,6 +21,7 @@ from mclrec.nn.dropout import Dropout
 from mclrec.nn.encoders import Encoder
 from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import Layout, last_of_padded, layout, take
+from mclrec.nn.trained_rows import TrainedPositions
 
 __all__ = ["TransformerEncoder"]
 
@@ -67,7 +68,7 @@ class TransformerEncoder(Encoder):
         self.causal = causal
         self.positions_from = positions
         relative = positions == "relative"
-        self.positions = None if relative else nn.Embedding(max_length, hidden_size)
+        self.positions = None if relative else TrainedPositions(max_length, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
         block = _Block if norm == "post" else _PreNormBlock
         self.blocks = nn.ModuleList(
@@ -110,6 +111,16 @@ class TransformerEncoder(Encoder):
         for block in cast("Iterable[_Block]", self.blocks):
             x = block.padded(x, future, hidden)
         return cast("Tensor", self.last_norm(last_of_padded(x, lengths)))
+
+    def mark(self, length: int) -> None:
+        """Take positions in histories of ``length`` for trained; distances have a meaning from the start."""
+        if self.positions is not None:
+            self.positions.mark(length)
+
+    @property
+    def usable(self) -> int:
+        """The longest history whose positions are all trained; n before any training."""
+        return self.max_length if self.positions is None else self.positions.usable
 
     def _positions(self, offsets: Tensor) -> Tensor:
         """(T,) position ids of packed tokens, on the host."""

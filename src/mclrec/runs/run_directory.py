@@ -12,8 +12,16 @@ from mclrec.errors import ConfigError, DataError, InUseError, MclrecWarning, Tra
 from mclrec.evaluation.protocol import load_ranks
 from mclrec.files import check_writable
 from mclrec.locks import LOCK_FILE, Lock, is_empty, lock_in
-from mclrec.models.directory import CONFIG, METRICS, TENSORS, weights_checksum
+from mclrec.models.directory import (
+    CONFIG,
+    METRICS,
+    TENSORS,
+    VECTORS_FOLDER,
+    VECTORS_RECORD,
+    weights_checksum,
+)
 from mclrec.runs.baselines import BASELINES
+from mclrec.sealed_json import read_sealed
 from mclrec.training.checkpoint import has_checkpoint
 
 __all__ = ["RunDirectory", "begin_or_resume", "run_lock"]
@@ -114,7 +122,7 @@ def begin_or_resume(directory: Path) -> bool:
 
 
 def discard_stale(directory: Path) -> None:
-    """Remove the numbers that were measured on other weights than a directory has now, and the card that shows them."""
+    """Remove what is of other weights than a directory has now: numbers, the card that shows them, vectors."""
     weights = weights_checksum(directory / TENSORS)
     stale = [directory / METRICS, directory / BASELINES, directory / "README.md"]
     for path in directory.glob("ranks-*.parquet"):
@@ -123,7 +131,22 @@ def discard_stale(directory: Path) -> None:
                 stale.append(path)
         except DataError:
             stale.append(path)
+    if _has_vectors_of_others(directory / VECTORS_FOLDER, weights):
+        stale.append(directory / VECTORS_FOLDER)
+        warnings.warn(
+            f"{directory / VECTORS_FOLDER}: vectors of earlier weights are removed; export them again",
+            MclrecWarning,
+            stacklevel=2,
+        )
     _remove(iter(stale))
+
+
+def _has_vectors_of_others(folder: Path, weights: str) -> bool:
+    """Whether a folder holds an export of vectors that are not those of some weights."""
+    try:
+        return bool(read_sealed(folder / VECTORS_RECORD).get("weights") != weights)
+    except DataError:
+        return (folder / VECTORS_RECORD).exists()
 
 
 def _resumes(directory: Path, wanted: bool) -> bool:
