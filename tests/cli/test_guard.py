@@ -246,3 +246,22 @@ def test_ctrl_c_ends_a_command_within_two_seconds(what: str) -> None:
         _, err = child.communicate(timeout=20)
     assert (child.returncode, err) == (130, "interrupted\n")
     assert time.monotonic() - started < 2
+
+
+OVER = """
+import atexit, os, signal, sys, time
+def again():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+atexit.register(again)
+from mclrec.cli import main
+sys.argv = ["mclrec", "--version"]
+main()
+"""
+"""A command that is interrupted when it is over, while Python clears up."""
+
+
+def test_ctrl_c_after_the_end_changes_nothing() -> None:
+    child = subprocess.run([sys.executable, "-c", OVER], capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stderr) == (0, "")
+    assert child.stdout.startswith("mclrec ")

@@ -147,16 +147,17 @@ class _Interruption:
 
     Attributes:
         requested: whether it came while nothing else, such as a training that writes a checkpoint, handled it.
+        ends_process: whether the command is over, and the process about to end.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self.ends_process = False
         self._heard = threading.Event()
-        self._over = self._told = False
+        self._told = False
 
     def hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the interface of a handler
         """Raise `KeyboardInterrupt`; the second time, end at once."""
-        if self._over:
+        if self.ends_process:
             return
         if self.requested:
             self._end()
@@ -181,22 +182,28 @@ class _Interruption:
                     self._end()
 
     def over(self, status: int) -> None:
-        """Ignore Ctrl-C from now on; after an interruption, end here.
+        """Ignore Ctrl-C from now on, and end the process here.
 
-        A thread could hold the process, and Python, where Ctrl-C came during `exec`, ends by the signal and not by a
-        status.
+        Python would take apart every module of torch first, which takes seconds on a busy machine. After an
+        interruption a thread could hold the process, and where Ctrl-C came during `exec`, Python ends by the signal
+        and not by a status.
         """
-        self._over = True
+        self.ends_process = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it ends, Python would give the handler back
         if status == INTERRUPTED:
             timer = threading.Timer(_TO_LEAVE, os._exit, (status,))
             timer.daemon = True
             timer.start()
-            atexit._run_exitfuncs()
+        elif sys.getprofile() is not None or sys.gettrace() is not None:
+            return  # a profiler or debugger around the command has its own end
+        else:
+            threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python does
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
-                sys.stdout.flush()
-            os._exit(status)
+                stream.flush()
+        os._exit(status)
 
     def _end(self) -> NoReturn:
         self.tell()
@@ -222,6 +229,9 @@ def _interruptible() -> Iterator[_Interruption]:
     try:
         yield interruption
     finally:
-        signal.signal(signal.SIGINT, before)
-        signal.set_wakeup_fd(earlier)
-        os.close(writing)
+        if (
+            not interruption.ends_process
+        ):  # else nothing hears any more, when Python clears up and comes by here too
+            signal.signal(signal.SIGINT, before)
+            signal.set_wakeup_fd(earlier)
+            os.close(writing)
