@@ -18,7 +18,7 @@ from mclrec.recipes import resolve
 from mclrec.recipes.auto import AUTO, DataSizes, batch_size, choose
 from mclrec.runs.recipe_choice import recipe_for
 
-ML_100K = DataSizes(users=943, items=1349, longest=646, windows=2412, returns=0.0)
+ML_100K = DataSizes(users=943, items=1349, longest=646, windows=2412, interactions=97_401, returns=0.0)
 
 
 def settings(sizes: DataSizes) -> dict[str, Any]:
@@ -35,11 +35,17 @@ def test_a_small_log() -> None:
 
 def test_returns_decide_the_protocol_of_validation() -> None:
     for share, seen in ((None, "drop"), (0.02, "drop"), (0.4, "keep")):
-        assert settings(DataSizes(943, 1349, 646, 2412, share))["seen"] == seen
+        assert settings(DataSizes(943, 1349, 646, 2412, 97_401, share))["seen"] == seen
+
+
+def test_items_that_are_seen_often_have_less_dropout() -> None:
+    beauty = DataSizes(22363, 12101, 202, 22512, 153_776, 0.0)
+    for sizes, rate in ((ML_100K, 0.3), (beauty, 0.5)):
+        assert (settings(sizes)["dropout"], settings(sizes)["attention_dropout"]) == (rate, rate)
 
 
 def test_a_large_catalogue_has_a_sampled_softmax() -> None:
-    found = settings(DataSizes(200_000, 1_000_000, 300, 400_000, 0.0))
+    found = settings(DataSizes(200_000, 1_000_000, 300, 400_000, 9_000_000, 0.0))
     assert found["loss"] == "sampled"
     assert found["patience"] == 7
 
@@ -54,7 +60,7 @@ def test_a_large_catalogue_has_a_sampled_softmax() -> None:
 def test_any_sizes_give_a_recipe(
     users: int, items: int, longest: int, pieces: int, returns: float | None
 ) -> None:
-    sizes = DataSizes(users, items, longest, users * pieces, returns)
+    sizes = DataSizes(users, items, longest, users * pieces, 9 * users, returns)
     for model in ("mclrec", "sasrec"):
         recipe = resolve(model, None, AUTO, sizes=sizes)
         assert all(choice.reason for choice in recipe.choices)

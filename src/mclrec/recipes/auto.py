@@ -33,6 +33,9 @@ _MANY_STEPS = 1000
 
 _PATIENCE_STEPS = 100
 _LEAST_PATIENCE = 7
+_OFTEN = 30
+"""Interactions of an item, on average, from which less dropout is better."""
+
 _FULL_SOFTMAX = 50_000
 """Items up to which the softmax is over the whole catalogue."""
 
@@ -48,6 +51,7 @@ class DataSizes:
         items: items of the catalogue.
         longest: length of the longest training history.
         windows: pieces of at most 50 targets that the training histories are cut into.
+        interactions: of the training part.
         returns: share of the validation targets that their users' histories hold already; None without targets.
     """
 
@@ -55,6 +59,7 @@ class DataSizes:
     items: int
     longest: int
     windows: int
+    interactions: int
     returns: float | None
 
     @classmethod
@@ -66,6 +71,7 @@ class DataSizes:
             split.data.num_items,
             int(lengths.max(initial=0)),
             int((-(-np.maximum(lengths - 1, 0) // _MAX_LENGTH)).sum()),
+            int(lengths.sum()),
             share_of_returns(split.validation),
         )
 
@@ -129,6 +135,15 @@ def _patience(sizes: DataSizes) -> Choice:
     )
 
 
+def _dropout(sizes: DataSizes) -> Choice:
+    """Items that are seen often need less dropout, and learn faster with less."""
+    each = sizes.interactions / max(sizes.items, 1)
+    many = each >= _OFTEN
+    rate = 0.3 if many else 0.5
+    settings = {"dropout": rate, "attention_dropout": rate}
+    return Choice(settings, f"an item has {each:,.0f} interactions on average, {'many' if many else 'few'}")
+
+
 def _loss(sizes: DataSizes) -> Choice:
     if sizes.items <= _FULL_SOFTMAX:
         return Choice({"loss": "softmax"}, f"over all {sizes.items:,} items, which is the most accurate")
@@ -147,7 +162,14 @@ def _protocol(sizes: DataSizes) -> Choice:
     return Choice({"seen": "drop"}, f"hardly anybody returns to an item ({share:.1%} of held-out items)")
 
 
-_RULES: Sequence[Callable[[DataSizes], Choice]] = (_length, _batch, _loss, _protocol, _patience)
+_RULES: Sequence[Callable[[DataSizes], Choice]] = (
+    _length,
+    _batch,
+    _dropout,
+    _loss,
+    _protocol,
+    _patience,
+)
 
 
 def _power_of_two(value: float) -> int:
