@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tests.data.logs import hash_of
 
 from mclrec.data.columns import Columns
 from mclrec.data.sequences import SequenceData
@@ -80,22 +81,13 @@ class Made:
     ordered: bool = False
 
 
-def sequences(made: Made, text: bool) -> dict[str, list[str]]:
-    """What a log comes to, by plain means: rows by time and then by id."""
-    numbers = [all(_is_integer(row[place]) for row in made.rows) for place in (0, 1)]
+def sequences(made: Made) -> dict[str, list[str]]:
+    """What a log comes to, by plain means: rows by time and then by hash."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for place, (user, item, time) in enumerate(made.rows):
-        whole = numbers[1] if text else isinstance(item, int)
-        key = int(item) if whole else str(item).encode()
-        found.setdefault(str(user), []).append((place if made.ordered else time, key, str(item)))
+        when = place if made.ordered else time
+        found.setdefault(str(user), []).append((when, hash_of(user, item, int(when)), str(item)))
     return {user: [item for *_, item in sorted(rows)] for user, rows in found.items()}
-
-
-def _is_integer(value: Any) -> bool:
-    try:
-        return str(int(str(value))) == str(value) and abs(int(value)) < 2**63
-    except ValueError:
-        return False
 
 
 def contents(data: SequenceData) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ READING = Reading(
     encoding="latin-1",
     time_format="%d/%m/%Y",
     drop_missing=True,
+    ties="file",
 )
 
 

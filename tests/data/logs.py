@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,26 @@ SIGNS = [
     " x",
     "İ",
 ]
+
+
+_MASK = (1 << 64) - 1
+
+
+def mixed(value: int) -> int:
+    """The output function of splitmix64, from its definition."""
+    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def hash_of(user: object, item: object, time: int) -> int:
+    """The hash that breaks ties."""
+    of_user, of_item = (
+        int.from_bytes(blake2b(str(value).encode(), digest_size=8).digest(), "little")
+        for value in (user, item)
+    )
+    return mixed(mixed(of_user ^ mixed(time & _MASK)) ^ of_item)
 
 
 def hard_table(rows: int, users: int, items: int, seed: int = 0, *, text: bool = True) -> pa.Table:

@@ -135,7 +135,7 @@ def test_names_do_not_make_a_named_data_set(tmp_path: Path) -> None:
 
 
 def test_default_options_said_aloud_are_the_default() -> None:
-    columns = Columns(item="product_type", sequence="position")
+    columns = Columns(item="product_type")
     data = load("complete-journey", min_count=1, columns=columns)
     assert data.provenance.reading == Reading()
     assert load("complete-journey", min_count=20).provenance.words() == [

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.data.logs import hash_of
 
 from mclrec.data.loading import prepare
 from mclrec.data.sequences import SequenceData
@@ -24,7 +25,7 @@ def frame(rows: list[Row]) -> pl.DataFrame:
 
 def naive(rows: list[Row], min_count: int, drop_repeats: bool) -> dict[Any, list[Any]]:
     """Sequences by outside ids, from the definitions."""
-    rows = sorted(rows, key=lambda row: (row[2], row[1].encode() if isinstance(row[1], str) else row[1]))
+    rows = sorted(rows, key=lambda row: (row[2], hash_of(*row)))
     if drop_repeats:
         rows = [
             row for place, row in enumerate(rows) if row[:2] not in {before[:2] for before in rows[:place]}

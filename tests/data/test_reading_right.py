@@ -218,7 +218,8 @@ def test_json_that_is_no_id(tmp_path: Path, item: str, message: str) -> None:
 
 def test_large_integers_of_json_stay_exact(tmp_path: Path) -> None:
     ids = [2**53 + 1, 2**63 - 1]
-    (tmp_path / "a.jsonl").write_text("".join(f'{{"user": 1, "item": {item}, "time": 1}}\n' for item in ids))
+    lines = [f'{{"user": 1, "item": {item}, "time": {time}}}\n' for time, item in enumerate(ids)]
+    (tmp_path / "a.jsonl").write_text("".join(lines))
     assert sequences(tmp_path / "a.jsonl") == {1: ids}
     (tmp_path / "a.jsonl").write_text(f'{{"user": 1, "item": {10**30 + 1}, "time": 1}}\n')
     assert sequences(tmp_path / "a.jsonl") == {1: [str(10**30 + 1)]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -38,6 +38,15 @@ _RULES: dict[str, tuple[Any, Any]] = {
         Annotated[
             bool,
             typer.Option("--drop-repeats", help="Keep only each user's first interaction with an item."),
+        ],
+    ),
+    "ties": (
+        None,
+        Annotated[
+            Literal["hash", "file"] | None,
+            typer.Option(
+                help="Order of a user's rows at one time: by a hash, which tells nothing, or as in the file.",
+            ),
         ],
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mclrec.errors import DataError, quoted, unknown_name
 
@@ -52,6 +52,7 @@ class Columns:
         sequence: order of rows at the same time, or of all rows in a log without time; optional, never guessed.
         file_order: the log has no time, and its rows are in order.
         history: a list of items in order, one row a user or session; optional.
+        numbered: rows at the same time are in order; what ``ties="file"`` of `Reading` comes to.
 
     The columns of a file without a header are called ``1``, ``2``, ``3`` and so on.
     """
@@ -62,6 +63,12 @@ class Columns:
     sequence: str | None = None
     file_order: bool = False
     history: str | None = None
+    numbered: bool = False
+
+    def filled(self, usual: Columns | None) -> Columns:
+        """What is named here, and what ``usual`` names where nothing is."""
+        given = {name: value for name, value in asdict(self).items() if value}
+        return self if usual is None else replace(usual, **given)
 
     def words(self) -> list[str]:
         """The options of the command line that name these columns."""
@@ -84,7 +91,7 @@ class Columns:
             item=self._role("item", names, place),
             time=None if self.file_order and self.time is None else self._time(names, place, timeless),
             sequence=sequence,
-            file_order=self.file_order,
+            file_order=self.file_order or self.numbered,
         )
         used = [roles.user, roles.item, *([] if roles.time is None else [roles.time])]
         for column in used:

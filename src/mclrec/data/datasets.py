@@ -25,6 +25,7 @@ from rich.progress import DownloadColumn, Progress, TextColumn
 from mclrec.data.columns import Columns
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
+from mclrec.data.ties import TieRule
 from mclrec.errors import ConfigError, DataError, unknown_name
 from mclrec.files import atomic_file, cache_folder, sha256_file
 from mclrec.plugins import Plugins
@@ -95,6 +96,7 @@ def register_dataset(
     drop_repeats: bool = False,
     columns: Columns | None = None,
     header: bool | None = None,
+    ties: TieRule | None = None,
     users: int | None = None,
     items: int | None = None,
     interactions: int | None = None,
@@ -112,6 +114,7 @@ def register_dataset(
         drop_repeats: whether only the first interaction of a user with an item is kept.
         columns: names of its columns; guessed where not given.
         header: whether delimited text begins with names; guessed when None.
+        ties: what orders rows of a user at one time, as `mclrec.prepare` takes it.
         users: number of users, for lists; likewise ``items`` and ``interactions``.
         fingerprint: of its sequences, so that the same log under another name is recognised.
 
@@ -127,7 +130,7 @@ def register_dataset(
         path,
         sha256.lower(),
         file or path.rstrip("/").rpartition("/")[2],
-        Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header),
+        Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header, ties=ties),
         users,
         items,
         interactions,
@@ -281,11 +284,12 @@ register_dataset(
     about="grocery: each household's last 40 first purchases of a product type (comes with the package)",
     address=str(resources.files("mclrec.data") / "bundled" / "complete-journey.parquet"),
     sha256="5d22cba9b5ea209c781118985abc3e9594a7eb097e3534dc97284a522ea7de33",
-    columns=Columns(item="product_type", sequence="position"),
+    columns=Columns(item="product_type"),  # position in a basket is by product number: no order of buying
+    ties="hash",
     users=2447,
     items=1509,
     interactions=92285,
-    fingerprint="dfd3e2c5e6e8ddf29a7b823d204dac8a5469e98258b31d6a0f568b125105f354",
+    fingerprint="9484faa5d5823bae65c49c322de8837e8579c658b09fd101d2e668e54d88e5aa",
 )
 register_dataset(
     "beauty",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -162,10 +163,4 @@ def _by_position(columns: Columns, count: int) -> Columns:
     user, item, time = _POSITIONS.get(count, ("1", "2", "4"))
     if columns.file_order or columns.sequence is not None:
         time = None
-    return Columns(
-        user=columns.user or user,
-        item=columns.item or item,
-        time=columns.time or time,
-        sequence=columns.sequence,
-        file_order=columns.file_order,
-    )
+    return replace(columns, user=columns.user or user, item=columns.item or item, time=columns.time or time)

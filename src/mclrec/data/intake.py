@@ -16,6 +16,7 @@ from mclrec.errors import DataError, MclrecError
 from mclrec.sealed_json import sealed, unsealed, validated
 
 __all__ = [
+    "HASHED",
     "Counts",
     "Found",
     "Intake",
@@ -30,6 +31,9 @@ __all__ = [
 
 Rule = Literal["missing", "where", "duplicates", "repeats", "k-core"]
 """A rule by which rows are dropped: without an id, not wanted, the same event twice, a later return, too rare."""
+
+HASHED = "a hash"
+"""What orders tied rows if nothing else is said."""
 
 _LONGEST = 60  # characters of a sample value
 
@@ -128,7 +132,7 @@ class Intake(_Part):
         place: the log.
         format: as it was detected.
         columns: by role; empty where nobody knows, as for arrays.
-        tie_order: what orders rows of a user at one time, such as "item id"; None where times decide nothing.
+        tie_order: what orders rows of a user at one time, such as `HASHED`; None where times decide nothing.
         read: sizes of the log as it was read, rows without ids included.
         steps: rules that were applied, in order.
         left: what the sequences are like.

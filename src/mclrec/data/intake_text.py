@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mclrec.data.intake import Counts, Intake, Measures, Rule
+from mclrec.data.intake import HASHED, Counts, Intake, Measures, Rule
 from mclrec.data.returns import PROTOCOLS, suited_protocol
 
 __all__ = ["Warned", "intake_lines", "intake_warnings", "measure_lines", "percent", "summary"]
@@ -15,9 +15,6 @@ _FEW_LEFT = 0.5
 _TIED = 0.05
 _UNORDERED = 0.5
 """Shares of tied rows from which a log has an order in part, and hardly any."""
-
-_TRUE_ORDERS = ("sequence column", "order in the log")
-"""What orders ties as they happened; anything else only makes the order the same each time."""
 
 _FEW_USERS = 100
 _ONE_ITEM = 0.2
@@ -123,7 +120,7 @@ def _core(intake: Intake) -> Warned | None:
 def _order(intake: Intake) -> Warned | None:
     """Whether times say what came after what."""
     left = intake.left
-    if left.tied is None or left.tied <= _TIED or intake.tie_order in _TRUE_ORDERS:
+    if left.tied is None or left.tied <= _TIED or intake.tie_order != HASHED:
         return None
     if left.first == left.last and left.rows > 1:
         return Warned(
@@ -134,8 +131,8 @@ def _order(intake: Intake) -> Warned | None:
     extent = "hardly any order: " if left.tied > _UNORDERED else ""
     return Warned(
         "ties",
-        f"{extent}{percent(left.tied)} of rows share their time with another row of their user and are ordered by "
-        f"{intake.tie_order}; if another column orders them, name it as --sequence-column",
+        f"{extent}{percent(left.tied)} of rows share their time with another row of their user, and a hash orders "
+        "them; if the log has them in order, say --ties file, or name a --sequence-column; if not, --ties hash",
     )
 
 

@@ -9,13 +9,14 @@ from typing import Any, Unpack
 
 from mclrec.arguments import path_of, text_of
 from mclrec.crashes import refusals_as_ours
+from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset, dataset_names, is_dataset, locate, looks_like_path
 from mclrec.data.origin import Origin, Reading, ReadingOptions
 from mclrec.data.places import path_exists
 from mclrec.data.preparation import prepare_log
 from mclrec.data.readers import read_log
 from mclrec.data.sequences import SequenceData, check_place, is_saved
-from mclrec.errors import DataError, MclrecWarning, unknown_name
+from mclrec.errors import ConfigError, DataError, MclrecWarning, quoted, unknown_name
 
 __all__ = ["load", "prepare", "read_again"]
 
@@ -68,9 +69,9 @@ def prepare(
 ) -> SequenceData:
     """Turn a log into sequences.
 
-    Rows are ordered by user, time, the optional sequence column and outside item id; dense ids follow the
-    outside ids, integers by value and strings by UTF-8 bytes. The result is therefore the same on every
-    engine. A file of one user a line keeps its order, and its ids where they are 1..V.
+    Rows are ordered by user, time and the optional sequence column, and then by a hash of user, item and time; dense
+    ids follow the outside ids, integers by value and strings by UTF-8 bytes. The result is therefore the same on
+    every engine. A file of one user a line keeps its order, and its ids where they are 1..V.
 
     Args:
         source: name of a data set, path of a file or folder, or a frame: pandas, Polars, DuckDB, PyArrow, Spark or
@@ -84,6 +85,7 @@ def prepare(
             If not given, what a named data set states (ours are 5-core already, and keep all), and 5 for any other log.
             drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
             columns: names of the columns (`Columns`); guessed where not given.
+            ties: ``file`` where rows at one time are in order in the log; a hash, which tells nothing, if not given.
             header, quote, encoding, time_format, drop_missing: as `Reading` says.
 
     Raises:
@@ -95,9 +97,10 @@ def prepare(
     if place is not None:
         check_place(place)
     found = _open(source, Reading.of(reading, **options))
-    with read_log(found.log, found.reading, engine=engine) as log:
+    reading = found.reading
+    with read_log(found.log, _numbered(reading), engine=engine) as log:
         data = prepare_log(
-            log, min_count=found.reading.min_count or 1, drop_repeats=found.reading.drop_repeats
+            log, min_count=reading.min_count or 1, drop_repeats=reading.drop_repeats, ties=reading.ties
         )
     kept = {
         "place": found.origin.place or log.place,
@@ -215,6 +218,19 @@ def _open(source: Any, given: Reading) -> _Source:
         path = str(Path(source).absolute())
     origin = Origin(kind="file", place=str(source), path=path, reading=given, fingerprint="")
     return _Source(source, reading, origin)
+
+
+def _numbered(reading: Reading) -> Reading:
+    """The reading, with rows numbered if their order breaks ties."""
+    columns = reading.columns or Columns()
+    if reading.ties != "file":
+        return reading
+    if columns.sequence is not None:
+        raise ConfigError(
+            f"ties: rows at the same time are ordered by the sequence column {quoted(columns.sequence)}; "
+            "leave out one of the two"
+        )
+    return reading.model_copy(update={"columns": replace(columns, numbered=True)})
 
 
 def _warn_of_shadowed(name: str) -> None:

@@ -55,7 +55,9 @@ def normalised(raw: RawTable, columns: Columns) -> Normalised:
     roles = columns.resolve(raw.names, raw.place)
     numbered = roles.file_order and roles.sequence is None
     if numbered and not raw.in_order:
-        raise DataError(f"{raw.place}: a lazy frame has no order of rows; name a time or sequence column")
+        raise DataError(
+            f"{raw.place}: a lazy frame has no order of rows; name a column that has it, of time or sequence"
+        )
     named = roles.named
     wanted = [raw.names.index(column) for column in named.values()]
     selection = raw.read(wanted)

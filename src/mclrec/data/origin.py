@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from mclrec.data.columns import Columns
+from mclrec.data.ties import TieRule
 from mclrec.errors import ConfigError, invalid_value
 
 __all__ = ["Kind", "Origin", "Quote", "Reading", "ReadingOptions"]
@@ -37,6 +47,7 @@ class ReadingOptions(TypedDict, total=False):
     encoding: str | None
     time_format: str | None
     drop_missing: bool
+    ties: TieRule | None
 
 
 class Reading(BaseModel):
@@ -54,6 +65,8 @@ class Reading(BaseModel):
         encoding: of text, such as ``latin-1``; UTF-8 if None.
         time_format: how text writes times, in the signs of strptime; ISO if None.
         drop_missing: whether rows without a value are left out, and not refused.
+        ties: what orders rows of a user at one time: ``hash``, which tells nothing about their items, or ``file``, the
+            order in which the log has them. None for the hash, of which a warning speaks where many rows are tied.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +79,19 @@ class Reading(BaseModel):
     encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     time_format: Annotated[str, Field(min_length=1)] | None = None
     drop_missing: bool = False
+    ties: TieRule | None = None
+
+    @model_serializer(mode="wrap")
+    def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The options that were given: what earlier versions wrote, which had fewer, says as much."""
+        written: dict[str, Any] = serialise(self)
+        if self.columns is not None:
+            written["columns"] = {name: value for name, value in asdict(self.columns).items() if value}
+        return {
+            name: value
+            for name, value in written.items()
+            if getattr(self, name) != type(self).model_fields[name].default
+        }
 
     @classmethod
     def of(cls, reading: Reading | None = None, /, **options: Any) -> Reading:
@@ -99,7 +125,11 @@ class Reading(BaseModel):
     def filled(self, usual: Reading) -> Reading:
         """What is given here, and what ``usual`` gives where nothing is."""
         given = {name: value for name, value in self.options().items() if value not in (None, False)}
-        return usual.model_copy(update=given | ({} if self.header is None else {"header": self.header}))
+        if self.header is not None:
+            given["header"] = self.header
+        if self.columns is not None:
+            given["columns"] = self.columns.filled(usual.columns)
+        return usual.model_copy(update=given)
 
     def beside(self, usual: Reading) -> Reading:
         """What is given here and differs from ``usual``."""

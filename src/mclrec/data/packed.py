@@ -26,6 +26,7 @@ __all__ = [
     "empty",
     "gathered",
     "ranges",
+    "run_blocks",
     "selected",
     "shuffled",
     "spans",
@@ -151,6 +152,25 @@ def spans(offsets: IntArray) -> Iterator[tuple[int, int]]:
     cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _BLOCK))
     ends = np.unique(np.concatenate([cuts, [0, len(offsets) - 1]])).tolist()
     return pairwise(ends)
+
+
+def run_blocks(same: npt.NDArray[np.bool_]) -> Iterator[slice]:
+    """Slices of about a block each that cover an array and split no run.
+
+    Args:
+        same: (N,) whether a value belongs to the run of the one before it.
+    """
+    start = 0
+    while start < len(same):
+        end = start + _BLOCK
+        while end < len(same):
+            some = same[end : end + _BLOCK]
+            if not some.all():
+                end += int(np.argmin(some))
+                break
+            end += len(some)
+        yield slice(start, min(end, len(same)))
+        start = end
 
 
 def counted(values: npt.NDArray[np.integer[Any]], kinds: int) -> IntArray:

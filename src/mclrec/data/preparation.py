@@ -17,14 +17,16 @@ import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mclrec.data.foreign_errors import foreign_errors
-from mclrec.data.intake import Counts, Intake, Step
+from mclrec.data.intake import HASHED, Counts, Intake, Step
 from mclrec.data.measures import measure, ties_of
 from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, selected
 from mclrec.data.readers import Log
 from mclrec.data.sequences import SequenceData
+from mclrec.data.ties import TieRule, break_ties, whole_times
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError
 
@@ -34,14 +36,14 @@ _BATCH = 1 << 20  # rows streamed at a time
 Codes = npt.NDArray[np.int32]
 
 
-def prepare_log(log: Log, *, min_count: int, drop_repeats: bool) -> SequenceData:
+def prepare_log(log: Log, *, min_count: int, drop_repeats: bool, ties: TieRule | None = None) -> SequenceData:
     """Turn an open log into sequences; `mclrec.data.loading.prepare` says by which rules.
 
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
     """
     with foreign_errors(log.place, "cannot be ordered"):
-        rows = _coded(log)
+        rows = _coded(log, ties)
     read, steps = rows.counts, list(log.found.steps)
     if drop_repeats:
         rows = rows.take(_first_of_pairs(rows))
@@ -112,25 +114,39 @@ class _Rows:
 # -------------------------------------------------------------------------------- on the engine
 
 
-def _coded(log: Log) -> _Rows:
+def _coded(log: Log, ties: TieRule | None) -> _Rows:
     """Codes by outside id, and the rows in order."""
     users, items = _codes(log.frame, "user"), _codes(log.frame, "item")
     present = log.frame.collect_schema().names()
-    order = ["user_code", *(column for column in ("time", "sequence") if column in present), "item_code"]
-    wanted = ["user_code", "item_code", *(["time"] if "time" in present else [])]
-    ordered = log.frame.join(users, on="user").join(items, on="item").sort(order).select(wanted)
+    moment = ["user_code", *(column for column in ("time", "sequence") if column in present)]
+    # By item last, so that what is hashed stands in the same order on every engine.
+    order = [*moment, "item_code"]
+    ordered = log.frame.join(users, on="user").join(items, on="item").sort(order).select(order)
     with tempfile.TemporaryDirectory(prefix="mclrec-") as folder:
         path = Path(folder) / "rows.parquet"
         ordered.sink_parquet(str(path))
-        columns = _stream(_parts(path))
-    return _Rows(
+        columns = _stream(_parts(path), moment)
+    rows = _Rows(
         columns["user_code"],
         columns["item_code"],
         columns.get("time"),
-        ("sequence column" if "sequence" in present else "item id") if "time" in present else None,
+        _tie_order(present, ties),
         _vocabulary(users, "user"),
         _vocabulary(items, "item"),
     )
+    break_ties(rows.users, rows.items, rows.times, columns["same"], rows.user_ids, rows.item_ids, log.ticks)
+    return rows
+
+
+def _tie_order(columns: Sequence[str], ties: TieRule | None) -> str | None:
+    """What orders rows of a user at one time; None without times."""
+    if "time" not in columns:
+        return None
+    if ties == "file":
+        return "order in the log"
+    if "sequence" in columns:
+        return "sequence column"
+    return HASHED if ties is None else f"{HASHED}, as asked"
 
 
 def _codes(frame: nw.LazyFrame[Any], role: str) -> nw.LazyFrame[Any]:
@@ -150,23 +166,37 @@ def _parts(path: Path) -> list[Path]:
     return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
 
 
-def _stream(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of a table in Parquet files as arrays: codes as int32, times as they are."""
-    rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    schema = pq.read_schema(paths[0])
-    kinds = {
-        name: schema.field(name).type.to_pandas_dtype() if name == "time" else np.int32
-        for name in schema.names
-    }
-    columns = {name: empty(rows, kind) for name, kind in kinds.items()}
-    start = 0
+def _stream(paths: Sequence[Path], moment: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a table in Parquet files as arrays: codes as int32, times as they are.
+
+    The array ``same`` says whether a row has the values of ``moment`` that the one before it has.
+    """
+    count = sum(pq.read_metadata(path).num_rows for path in paths)
+    kinds: dict[str, npt.DTypeLike] = {"user_code": np.int32, "item_code": np.int32}
+    if "time" in moment:
+        kinds["time"] = pq.read_schema(paths[0]).field("time").type.to_pandas_dtype()
+    columns = {name: empty(count, kind) for name, kind in {**kinds, "same": np.bool_}.items()}
+    start, before = 0, None
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH):
-                for name, column in columns.items():
-                    column[start : start + batch.num_rows] = batch[name].to_numpy(zero_copy_only=False)
-                start += batch.num_rows
+            for batch in filter(len, file.iter_batches(_BATCH)):
+                here = slice(start, start + len(batch))
+                for name in kinds:
+                    columns[name][here] = batch[name].to_numpy(zero_copy_only=False)
+                columns["same"][here], before = _repeated(batch.select(moment), before)
+                start += len(batch)
     return columns
+
+
+def _repeated(
+    batch: pa.RecordBatch, before: pa.RecordBatch | None
+) -> tuple[npt.NDArray[np.bool_], pa.RecordBatch]:
+    """Whether each row is as the one before it, of which the first one's is given; and the last row."""
+    same = np.ones(len(batch), np.bool_)
+    for number, column in enumerate(batch.columns):
+        same[1:] &= pc.equal(column.slice(1), column.slice(0, len(column) - 1)).to_numpy(zero_copy_only=False)
+        same[0] &= before is not None and bool(pc.equal(column[0], before.column(number)[0]).as_py())
+    return same, batch.slice(len(batch) - 1)
 
 
 # -------------------------------------------------------------------------------- on the arrays
@@ -210,7 +240,5 @@ def _whole(times: npt.NDArray[Any], ticks: int) -> IntArray:
     """Times rounded down from their ticks."""
     found = empty(len(times), np.int64)
     for block in blocks(len(times)):
-        values = times[block]
-        whole = np.floor(values) if values.dtype.kind == "f" else values
-        found[block] = whole // ticks if ticks != 1 else whole
+        found[block] = whole_times(times[block], ticks)
     return found

@@ -63,7 +63,9 @@ def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[An
         names = [str(name) for name in native.columns]
         roles = columns.resolve(names, place)
         if roles.file_order and roles.sequence is None:
-            raise DataError(f"{place}: a lazy frame has no order of rows; name a time or sequence column")
+            raise DataError(
+                f"{place}: a lazy frame has no order of rows; name a column that has it, of time or sequence"
+            )
         # By place: Spark takes dots in names for fields of structures.
         renamed = nw.from_native(native.toDF(*[f"c{number}" for number in range(len(names))]))
         frame = renamed.select(

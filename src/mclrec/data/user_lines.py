@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -45,7 +46,7 @@ class UserLines:
         self._file = file
         self.format = f"one user a line{file.packing}"
         self.columns = {"user": "first word", "item": "words after it, in order"}
-        if columns not in (Columns(), Columns(file_order=True)) or header:
+        if replace(columns, file_order=False, numbered=False) != Columns() or header:
             raise DataError(
                 f"{self.path}: is read as one user a line ('user item item ...'), which has no columns and no header; "
                 "name it .csv or .tsv if it has"
