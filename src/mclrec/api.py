@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ from mclrec.data.datasets import datasets, register_dataset
 from mclrec.data.loading import load, prepare
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.data.split_rules import SplitRule
 from mclrec.errors import ConfigError, quoted
 from mclrec.extras import require
 from mclrec.inference.model import Model
@@ -79,6 +81,8 @@ def train(
     resume: bool = False,
     warm_start: Run | str | Path | None = None,
     split: str = "leave-one-out",
+    valid_from: int | str | date | None = None,
+    test_from: int | str | date | None = None,
     reading: Reading | None = None,
     progress: bool = True,
     track: str | None = None,
@@ -97,6 +101,9 @@ def train(
         resume: go on with an interrupted run.
         warm_start: earlier run (or its directory) whose weights training starts from, on a newer log.
         split: ``leave-one-out`` or ``time``.
+        valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer of the
+            log's unit; by default the one before which 80 % of all rows lie.
+        test_from: likewise for the test; 90 % by default.
         reading: how a log becomes sequences; as `mclrec.load` takes it.
         progress: whether to show progress bars.
         track: ``tensorboard`` to write its curves into the run, beside the history.
@@ -122,7 +129,7 @@ def train(
         text_of("device", device),
         resume,
         warm_start,
-        text_of("split", split),
+        str(SplitRule.of(split, valid_from, test_from)),
         track=None if track is None else text_of("track", track),
         shard_items=shard_items,
         reading=Reading.of(reading),
@@ -144,6 +151,8 @@ def tune(
     minutes: float | None = None,
     device: str = "auto",
     split: str = "leave-one-out",
+    valid_from: int | str | date | None = None,
+    test_from: int | str | date | None = None,
     reading: Reading | None = None,
     track: str | None = None,
     **settings: Any,
@@ -163,6 +172,9 @@ def tune(
         minutes: time after which it stops.
         device: auto, cpu or cuda.
         split: ``leave-one-out`` or ``time``.
+        valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer of the
+            log's unit; by default the one before which 80 % of all rows lie.
+        test_from: likewise for the test; 90 % by default.
         reading: how a log becomes sequences; as `mclrec.load` takes it.
         track: ``tensorboard`` to write the curves of each trial.
         settings: fixed; they are not searched.
@@ -187,7 +199,7 @@ def tune(
         whole_number("seed", seed, 0, LARGEST_SEED),
         None if storage is None else path_of("storage", storage),
         text_of("device", device),
-        text_of("split", split),
+        str(SplitRule.of(split, valid_from, test_from)),
         None if track is None else text_of("track", track),
         reading=Reading.of(reading),
     )

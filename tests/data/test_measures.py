@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.loading import prepare
-from mclrec.data.measures import gini, measure, moment, ties_of
+from mclrec.data.measures import gini, measure, ties_of
+from mclrec.data.moments import moment
 from mclrec.data.returns import MANY, suited_protocol
 
 

@@ -24,7 +24,9 @@ __all__ = [
     "SeenOption",
     "SettingOption",
     "SplitOption",
+    "TestFromOption",
     "TrackOption",
+    "ValidFromOption",
     "app",
     "examples",
     "names",
@@ -134,6 +136,20 @@ SettingOption = Annotated[
 SplitOption = Annotated[
     Literal["leave-one-out", "time"],
     typer.Option("--split", help="Hold out each user's last items, or the latest interactions of all users."),
+]
+ValidFromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--valid-from",
+        metavar="DATE",
+        help="With --split time: hold out for validation from then on; an ISO date, or a number of the log's unit.",
+    ),
+]
+TestFromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--test-from", metavar="DATE", help="With --split time: hold out for the test from then on."
+    ),
 ]
 TrackOption = Annotated[
     str | None,

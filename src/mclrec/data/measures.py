@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mclrec.data.intake import Counts, Intake, Measures, Quantiles, shortened
+from mclrec.data.moments import moment, units_per_second
 from mclrec.data.packed import IntArray, spans
 from mclrec.data.returns import validation_returns
 from mclrec.data.sequences import SequenceData
 
-__all__ = ["Ties", "gini", "intake_of", "measure", "moment", "seconds_of", "ties_of"]
+__all__ = ["Ties", "gini", "intake_of", "measure", "seconds_of", "ties_of"]
 
 _HELD_OUT = 3
 """Interactions from which a user has held-out items."""
-
-_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (10**8, 1))
-"""From which number on times are nanoseconds, microseconds, milliseconds or seconds since 1970."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Ties(NamedTuple):
@@ -127,22 +122,9 @@ def gini(counts: IntArray) -> float:
     return float((2 * ranks - size - 1) @ ordered / (size * ordered.sum()))
 
 
-def moment(time: int) -> str:
-    """A time in ISO 8601, in UTC; as it is if it can be no moment of our days, or the log counts otherwise."""
-    per_second = next((unit for start, unit in _UNITS if abs(time) >= start), None)
-    if per_second is None:
-        return str(time)
-    try:
-        found = _EPOCH + timedelta(seconds=time // per_second)
-    except OverflowError:
-        return str(time)
-    return found.strftime("%Y-%m-%dT%H:%M:%SZ") if found.year > _EPOCH.year else str(time)
-
-
 def seconds_of(times: IntArray) -> npt.NDArray[np.float64] | None:
     """Times as seconds since 1970; None where they are no moments that `moment` knows."""
-    last = int(times.max())
-    per_second = next((unit for start, unit in _UNITS if last >= start), None)
+    per_second = units_per_second(int(times.max()))
     return None if per_second is None else times / per_second
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mclrec.arguments import check_choice
+from mclrec.data.moments import moment, time_of
 from mclrec.data.packed import IntArray, Packed, empty, ranges, spans
 from mclrec.data.sequences import SequenceData
+from mclrec.data.split_rules import SplitRule
 from mclrec.errors import DataError
 
 __all__ = [
     "PARTS",
-    "SPLITS",
     "Part",
     "Split",
     "Targets",
@@ -149,10 +150,10 @@ def by_time(data: SequenceData, validation_from: int, test_from: int) -> Split:
     }
     empty = [part for part, content in parts.items() if not len(content)]
     if empty:
-        span = f"{times.min()} to {times.max()}" if len(times) else "none"
+        span = f"{moment(int(times.min()))} to {moment(int(times.max()))}" if len(times) else "none"
         raise DataError(
-            f"{data.name}: split at {validation_from} and {test_from} leaves nothing for {' and '.join(empty)}; "
-            f"times are {span}"
+            f"{data.name}: split at {moment(validation_from)} and {moment(test_from)} leaves nothing for "
+            f"{' and '.join(empty)}; times are {span}"
         )
     return split
 
@@ -176,19 +177,22 @@ def by_time_quantiles(data: SequenceData, validation: float = 0.8, test: float =
     return by_time(data, first, second)
 
 
-SPLITS = {"leave-one-out": leave_one_out, "time": by_time_quantiles}
-"""The rules by which targets are held out, by name."""
-
-
-def make_split(data: SequenceData, name: str) -> Split:
-    """Hold out targets by the rule of that name.
+def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
+    """Hold out targets by a rule, or by the text of one.
 
     Raises:
         ConfigError: no such rule.
-        DataError: the histories are too short, or have no times.
+        DataError: the histories are too short, or have no times, or none in a part.
     """
-    check_choice("split", name, SPLITS)
-    return SPLITS[name](data)
+    rule = SplitRule.of(rule) if isinstance(rule, str) else rule
+    if rule.name == "leave-one-out":
+        return leave_one_out(data)
+    if rule.valid_from is None or rule.test_from is None:
+        return by_time_quantiles(data)
+    times = _times(data)
+    return by_time(
+        data, time_of(rule.valid_from, times, data.name), time_of(rule.test_from, times, data.name)
+    )
 
 
 def check_part(name: str) -> None:

@@ -102,6 +102,13 @@ def rank_tables(runs: Sequence[Run], part: str, label: str) -> list[RankTable]:
         ModelFileError: a run is damaged or was not measured so.
     """
     tables = [run.ranks(part, label) for run in runs]
+    splits = [run.info.split for run in runs]
+    for run, split in zip(runs, splits, strict=True):
+        if split != splits[0]:
+            raise EvaluationError(
+                f"{run.directory}: holds out by the split {split}, {runs[0].directory} by {splits[0]}; compare runs of "
+                "one split"
+            )
     for run, table in zip(runs, tables, strict=True):
         if not tables[0].same_targets(table):
             raise EvaluationError(

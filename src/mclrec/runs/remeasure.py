@@ -11,6 +11,7 @@ from mclrec.crashes import refusals_as_ours
 from mclrec.data.loading import read_again
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Part, check_part, make_split
+from mclrec.data.split_rules import SplitRule
 from mclrec.errors import DataError, MclrecWarning, OutputError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
@@ -131,7 +132,7 @@ def run_data(
             f"{found.name}: not the data that {run.directory} was trained on: fingerprint "
             f"{found.fingerprint[:12]}, not {about.fingerprint[:12]}"
         )
-    if run.info.split == "time" and about.times not in (None, found.times_checksum):
+    if SplitRule.of(run.info.split).name == "time" and about.times not in (None, found.times_checksum):
         raise DataError(
             f"{found.name}: not the data that {run.directory} was trained on: the sequences are the same, but "
             "their times are others, and so is a split by time"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.data.origin import Origin, Reading
+from mclrec.data.split_rules import SplitRule
 
 __all__ = ["TrainRequest", "setting_words", "train_command"]
 
@@ -27,7 +28,7 @@ class TrainRequest:
         device: auto, cpu or cuda.
         resume: go on from the directory's checkpoint.
         warm_start: earlier run, or its directory, whose model training starts from.
-        split: leave-one-out or time.
+        split: rule by which targets are held out, as `SplitRule` writes it.
         command: for the record; made up from the rest if None.
         measured: whether test targets are ranked at the end; a search must not look at them.
         track: what the run is tracked with beside its history; None for nothing.
@@ -70,15 +71,14 @@ def train_command(
         seed: of everything random.
         recipe: section or file; None for the data set's own.
         settings: go before the recipe's.
-        split: leave-one-out or time.
+        split: rule by which targets are held out, as `SplitRule` writes it.
         warm_start: directory of the earlier run that training starts from.
     """
     words = ["mclrec", "train", *([data] if isinstance(data, str) else data.words())]
     words += ["--model", model, "--seed", str(seed)]
     if recipe is not None:
         words += ["--recipe", str(recipe)]
-    if split != "leave-one-out":
-        words += ["--split", split]
+    words += SplitRule.of(split).words()
     words += setting_words(settings or {})
     if warm_start is not None:
         words += ["--warm-start", warm_start]

@@ -17,6 +17,7 @@ from mclrec.data.measures import intake_of
 from mclrec.data.returns import share_of_returns
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, make_split
+from mclrec.data.split_rules import SplitRule
 from mclrec.distributed.group import process_group
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import sharded
@@ -232,7 +233,7 @@ def _identity(info: RunInfo) -> dict[str, Any]:
         "split": info.split,
         "warm_start": info.warm_start,
         "data": info.data.fingerprint,
-        **({"times": info.data.times} if info.split == "time" else {}),
+        **({"times": info.data.times} if SplitRule.of(info.split).name == "time" else {}),
     }
 
 

@@ -62,7 +62,7 @@ class Plan:
         recipe: section of the recipes, or a file; None for the data set's own.
         settings: fixed settings, which override the recipe's.
         seed: of the search and of every trial's run.
-        split: leave-one-out or time.
+        split: rule by which targets are held out, as `SplitRule` writes it.
         data_name: name of the data, for titles.
         dataset: name of the registered data set that the data are, if they are one.
         fingerprint: of the data.

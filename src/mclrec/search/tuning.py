@@ -54,7 +54,7 @@ class TuneRequest:
         seed: of the search and of every trial's run.
         storage: the journal; one under ``runs/tune``, by data and model, if None.
         device: auto, cpu or cuda.
-        split: leave-one-out or time.
+        split: rule by which targets are held out, as `SplitRule` writes it.
         track: what runs are tracked with.
         reading: how a log is read; data that are prepared already take none.
     """

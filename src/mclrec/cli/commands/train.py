@@ -17,7 +17,9 @@ from mclrec.cli.app import (
     SeedOption,
     SettingOption,
     SplitOption,
+    TestFromOption,
     TrackOption,
+    ValidFromOption,
     app,
     examples,
 )
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         "mclrec train beauty",
         "mclrec train complete-journey --model sasrec --seed 2",
         "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
+        "mclrec train log.csv --split time --valid-from 2026-05-01 --test-from 2026-06-01",
         "mclrec train newer.csv --warm-start runs/log-mclrec-seed1",
         "mclrec models mclrec  (lists the settings and recipes of mclrec)",
     )
@@ -78,6 +81,8 @@ def train(
         ),
     ] = None,
     split: SplitOption = "leave-one-out",
+    valid_from: ValidFromOption = None,
+    test_from: TestFromOption = None,
     *,
     reading: Reading,
     track: TrackOption = None,
@@ -89,6 +94,7 @@ def train(
     words: list[str] = context.obj["words"]
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
+    from mclrec.data.split_rules import SplitRule
     from mclrec.recipes import parse_setting
     from mclrec.runs.request import TrainRequest
 
@@ -102,7 +108,7 @@ def train(
         device,
         resume,
         warm_start,
-        split,
+        str(SplitRule.of(split, valid_from, test_from)),
         command=shlex.join(["mclrec", *_without_resume(words)]),
         track=track,
         shard_items=shard_items,

@@ -21,7 +21,9 @@ from mclrec.cli.app import (
     SeedOption,
     SettingOption,
     SplitOption,
+    TestFromOption,
     TrackOption,
+    ValidFromOption,
     app,
     examples,
 )
@@ -81,6 +83,8 @@ def tune(
     track: TrackOption = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only print the search space.")] = False,
     split: SplitOption = "leave-one-out",
+    valid_from: ValidFromOption = None,
+    test_from: TestFromOption = None,
     *,
     reading: Reading,
 ) -> int:
@@ -92,6 +96,7 @@ def tune(
     from mclrec.search import check_installed
 
     check_installed()
+    from mclrec.data.split_rules import SplitRule
     from mclrec.search.tuning import TuneRequest
 
     request = TuneRequest(
@@ -102,7 +107,7 @@ def tune(
         seed,
         storage,
         device,
-        split,
+        str(SplitRule.of(split, valid_from, test_from)),
         track,
         reading=reading,
     )

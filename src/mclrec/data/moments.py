@@ -1,0 +1,88 @@
+"""Moments: times of a log, which counts in units that it does not name, as dates, and dates as its times."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+from mclrec.data.packed import IntArray
+from mclrec.errors import ConfigError, DataError, quoted
+
+__all__ = ["check_moment", "moment", "time_of", "units_per_second"]
+
+_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (10**8, 1))
+"""From which number on times are nanoseconds, microseconds, milliseconds or seconds since 1970."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def units_per_second(last: int) -> int | None:
+    """Units of a log's times in a second, by its last time; None where that can be no moment of our days."""
+    return next((unit for start, unit in _UNITS if last >= start), None)
+
+
+def moment(time: int) -> str:
+    """A time in ISO 8601, in UTC; as it is if it can be no moment of our days, or the log counts otherwise."""
+    per_second = units_per_second(abs(time))
+    if per_second is None:
+        return str(time)
+    try:
+        found = _EPOCH + timedelta(seconds=time // per_second)
+    except OverflowError:
+        return str(time)
+    return found.strftime("%Y-%m-%dT%H:%M:%SZ") if found.year > _EPOCH.year else str(time)
+
+
+def check_moment(name: str, value: object) -> str:
+    """A moment as text: an integer of the log's unit, or an ISO date or time.
+
+    Args:
+        name: of the option, for messages.
+        value: an integer, a date, a datetime, or one of these as text.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    text = value.isoformat() if isinstance(value, date) else str(value)
+    if not isinstance(value, bool) and (_is_integer(text) or _instant(text) is not None):
+        return text
+    raise ConfigError(
+        f"{name}: {quoted(value)} is no moment: give an ISO date (2026-01-31), a time (2026-01-31T12:00), or a whole "
+        "number in the unit of the log"
+    )
+
+
+def time_of(text: str, times: IntArray, place: str) -> int:
+    """A moment that `check_moment` took as a time of a log: the first one that is not before it.
+
+    Args:
+        text: the moment; UTC if it names no zone.
+        times: of the log.
+        place: the log, for messages.
+
+    Raises:
+        DataError: it is a date, and the log's times are no moments.
+    """
+    if _is_integer(text):
+        return int(text)
+    instant, last = _instant(text), int(times.max(initial=0))
+    per_second = units_per_second(last)
+    if instant is None or per_second is None:
+        raise DataError(
+            f"{place}: its times, up to {last}, count from no known moment, so {text} is no time of it; give a whole "
+            "number in its unit"
+        )
+    return -(-((instant - _EPOCH) // timedelta(microseconds=1) * per_second) // 10**6)
+
+
+def _is_integer(text: str) -> bool:
+    return re.fullmatch(r"-?\d{1,19}", text, re.ASCII) is not None
+
+
+def _instant(text: str) -> datetime | None:
+    """The instant that ISO text names, in UTC if it names no zone."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
