@@ -176,6 +176,8 @@ def _delimited(folder: Path, rng: np.random.Generator) -> Made:
     }
     others -= {delimiter}
     rows = random_rows(rng, [sign for sign in _QUOTED if sign not in others])
+    if quoting == csv.QUOTE_MINIMAL:  # blanks around values are kept in quotes alone
+        rows = [(_bare(user), _bare(item), time) for user, item, time in rows]
     header = bool(rng.random() < 0.7)
     extra = int(rng.integers(0, 3))
     file = io.StringIO()
@@ -195,6 +197,10 @@ def _delimited(folder: Path, rng: np.random.Generator) -> Made:
     given = Columns(where["user"], where["item"], where["time"])
     columns = None if header else given
     return Made(path, file.getvalue().encode(), columns, header, rows)
+
+
+def _bare(value: Any) -> Any:
+    return value.strip(" \t") or "x" if isinstance(value, str) else value
 
 
 def _inter(folder: Path, rng: np.random.Generator) -> Made:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mclrec.errors import DataError, quoted
 
-__all__ = ["ColumnType", "UnfitError", "column_type", "common_type", "converted", "missing_values", "plain"]
+__all__ = [
+    "ColumnType",
+    "UnfitError",
+    "column_type",
+    "common_type",
+    "converted",
+    "is_text",
+    "missing_values",
+    "plain",
+]
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86_400
@@ -53,7 +63,11 @@ def column_type(role: str, kind: pa.DataType, place: str) -> ColumnType:
     found = _id_type(kind) if role in ("user", "item") else _order_type(kind)
     if found is None:
         cure = (
-            "ids are integers or strings"
+            (
+                "a list is named with --history-column"
+                if pa.types.is_nested(kind)
+                else "ids are integers or strings"
+            )
             if role in ("user", "item")
             else "cast it to a number, date or timestamp"
         )
@@ -113,8 +127,15 @@ def _values_of(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def _is_uuid(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.UuidType)
+
+
 def plain(values: pa.Array) -> pa.Array:
-    """The values themselves of a column of categories or runs."""
+    """The values themselves of a column of categories or runs; UUIDs as text."""
+    if _is_uuid(values.type):
+        texts = [None if value is None else str(UUID(bytes=value)) for value in values.storage.to_pylist()]
+        return pa.array(texts, pa.large_string())
     if isinstance(values, pa.DictionaryArray):
         return plain(values.dictionary_decode())
     if isinstance(values, pa.RunEndEncodedArray):
@@ -127,16 +148,15 @@ def missing_values(role: str, values: pa.Array) -> pa.Array:
     bad = pc.is_null(values)
     if pa.types.is_floating(values.type):
         bad = pc.or_(bad, pc.invert(pc.fill_null(pc.is_finite(values.cast(pa.float64())), False)))
-    elif role in ("user", "item") and _is_text(values.type):
+    elif role in ("user", "item") and is_text(values.type):
         bad = pc.or_(bad, pc.fill_null(pc.equal(pc.binary_length(values), 0), False))
     return bad
 
 
 def _id_type(kind: pa.DataType) -> ColumnType | None:
-    whole = pa.types.is_decimal(kind) and kind.scale == 0
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or whole:
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return ColumnType(pa.int64())
-    return ColumnType(pa.large_string()) if _is_text(kind) else None
+    return ColumnType(pa.large_string()) if is_text(kind) else None
 
 
 def _order_type(kind: pa.DataType) -> ColumnType | None:
@@ -150,11 +170,12 @@ def _order_type(kind: pa.DataType) -> ColumnType | None:
         return ColumnType(pa.int64(), moment=True)
     if pa.types.is_timestamp(kind):
         return ColumnType(pa.int64(), _PER_SECOND[kind.unit], moment=True)
-    return ColumnType(pa.large_string(), text=True) if _is_text(kind) else None
+    return ColumnType(pa.large_string(), text=True) if is_text(kind) else None
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text, UUIDs among it."""
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, _is_uuid)
     return any(test(kind) for test in tests)
 
 
@@ -172,6 +193,8 @@ def _integers(role: str, values: pa.Array) -> pa.Array:
             values,
             role,
         )
+    if pa.types.is_decimal(values.type) and values.type.scale > 0:
+        return _cast(role, values, "is no whole number, or beyond 64 bits")
     return _cast(role, values, "is beyond 64 bits; cast the column to text")
 
 

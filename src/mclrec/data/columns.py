@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, replace
 
 from mclrec.errors import DataError, quoted, unknown_name
 
-__all__ = ["Columns", "Roles", "has_known_name"]
+__all__ = ["Columns", "Roles", "has_item", "has_known_name", "token_list"]
 
 # Compared without case, underscores, blanks and RecBole's ":token"; the first that the log has is taken.
 _USUAL = {
     "user": "userid user uid username reviewerid customerid customer householdid household visitorid visitor "
     "memberid accountid playerid clientid sessionid session",
     "item": "itemid item iid parentasin asin movieid businessid productid product trackid songid artistid "
-    "bookid articleid newsid videoid gameid recipeid poiid venueid sku",
+    "bookid articleid newsid videoid gameid recipeid poiid venueid sku aid",
     "time": "timestamp time unixreviewtime unixtime ratingtime eventtime datetime date ts createdat "
-    "transactiontimestamp",
+    "transactiontimestamp dateadded",
 }
 
 _RECBOLE_TYPES = {"token", "token_seq", "float", "float_seq"}
@@ -26,18 +26,25 @@ _LISTED = 120  # characters of a list of names
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Columns of one log by their role; ``file_order`` says that rows are in the order of time."""
+    """Columns of one log by their role; ``file_order`` says that rows are in the order of time.
+
+    A log with a ``history`` has lists there: of items, or of objects whose fields ``inner`` names by their role. Its
+    ``item``, if it has one, follows the list.
+    """
 
     user: str
-    item: str
+    item: str | None
     time: str | None
     sequence: str | None
     file_order: bool
+    history: str | None = None
+    inner: tuple[tuple[str, str], ...] = ()
 
     @property
     def named(self) -> dict[str, str]:
         """Column of each role that a column has."""
         pairs = {"user": self.user, "item": self.item, "time": self.time, "sequence": self.sequence}
+        pairs["history"] = self.history
         return {role: column for role, column in pairs.items() if column is not None}
 
 
@@ -78,12 +85,16 @@ class Columns:
                 words += [f"--{role}-column", name]
         return [*words, "--file-order"] if self.file_order else words
 
-    def resolve(self, names: Sequence[str], place: str) -> Roles:
+    def resolve(self, names: Sequence[str], place: str, fields: Sequence[str] = ()) -> Roles:
         """Find the columns among ``names``; ``place`` begins the messages.
+
+        ``fields`` are those of the objects in a list column, if they are objects.
 
         Raises:
             DataError: a named column is missing, there twice or has two roles, or one that is needed cannot be guessed.
         """
+        if self.history is not None:
+            return self._of_histories(names, place, fields)
         sequence = None if self.sequence is None else _find(self.sequence, names, place)
         timeless = self.file_order or sequence is not None
         roles = Roles(
@@ -93,13 +104,48 @@ class Columns:
             sequence=sequence,
             file_order=self.file_order or self.numbered,
         )
-        used = [roles.user, roles.item, *([] if roles.time is None else [roles.time])]
+        self._check_apart(roles, place)
+        return roles
+
+    def _of_histories(self, names: Sequence[str], place: str, fields: Sequence[str]) -> Roles:
+        """Roles of a log of lists; ``fields`` are those of the objects in the lists, if they are objects."""
+        history = _find(self.history or "", names, place)
+        where = f"{place}: in {history}"
+        inner = {role: self._field(role, fields, where) for role in ("item", "time") if fields}
+        outside = [role for role in ("time", "sequence") if getattr(self, role) and not inner.get(role)]
+        if outside or self.file_order:
+            option = f"{outside[0]}-column" if outside else "file-order"
+            raise DataError(f"{place}: lists of items are in order, where --{option} cannot apply")
+        follows = None if self.item is None or fields else _find(self.item, names, place)
+        if self.item is None and not fields:
+            follows = _target(history, names)
+        roles = Roles(
+            self._role("user", names, place),
+            follows,
+            None,
+            None,
+            False,
+            history,
+            tuple((role, name) for role, name in inner.items() if name is not None),
+        )
+        self._check_apart(roles, place)
+        return roles
+
+    def _field(self, role: str, fields: Sequence[str], place: str) -> str | None:
+        wanted: str | None = getattr(self, role)
+        found = _guess(role, fields, place) if wanted is None else _find(wanted, fields, place)
+        if found is None and role == "item":
+            raise DataError(f"{place}: no field looks like the item; name it (fields: {_listed(fields)})")
+        return found
+
+    @staticmethod
+    def _check_apart(roles: Roles, place: str) -> None:
+        used = [name for role, name in roles.named.items() if role != "sequence"]
         for column in used:
             if used.count(column) > 1:
                 raise DataError(
                     f"{place}: the column {quoted(column)} cannot be user, item and time at once; name others"
                 )
-        return roles
 
     def _role(self, role: str, names: Sequence[str], place: str) -> str:
         wanted: str | None = getattr(self, role)
@@ -122,6 +168,26 @@ class Columns:
                 f"file_order (columns there are: {_listed(names)})"
             )
         return found
+
+
+def has_item(names: Sequence[str]) -> bool:
+    """Whether one of ``names`` is a usual name of an item column."""
+    usual = _USUAL["item"].split()
+    return any(_compact(name) in usual for name in names)
+
+
+def token_list(names: Sequence[str], columns: Columns) -> str | None:
+    """The one column that RecBole's type says is a list, of a log that has neither a time nor other lists."""
+    found = [name for name in names if name.endswith(":token_seq")]
+    if len(found) != 1 or columns.history or columns.time or columns.sequence or columns.file_order:
+        return None
+    return None if any(_compact(name) in _USUAL["time"].split() for name in names) else found[0]
+
+
+def _target(history: str, names: Sequence[str]) -> str | None:
+    """The item that follows a list in RecBole's files: ``x:token`` beside ``x_list:token_seq``."""
+    wanted = f"{history.removesuffix('_list:token_seq')}:token"
+    return wanted if history.endswith("_list:token_seq") and wanted in names else None
 
 
 def has_known_name(names: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "Rule",
     "Step",
     "TakenColumn",
+    "dropped_missing",
     "shortened",
     "taken_columns",
 ]
@@ -188,6 +189,14 @@ class Found:
     columns: tuple[TakenColumn, ...] = ()
     read: int | None = None
     steps: tuple[Step, ...] = ()
+
+
+def dropped_missing(rows: int, dropped: int) -> Found:
+    """What a reader found that left out rows in which a value is missing."""
+    step = Step(
+        rule="missing", option="--drop-missing", left=Counts(users=None, items=None, rows=rows - dropped)
+    )
+    return Found(read=rows, steps=(step,))
 
 
 def taken_columns(names: Mapping[str, str], samples: Mapping[str, Any]) -> tuple[TakenColumn, ...]:

@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from mclrec.data.columns import Columns
+from mclrec.data.column_values import Doubt
+from mclrec.data.columns import Columns, Roles, has_item
+from mclrec.data.places import JSON, suffix_of
 from mclrec.data.text_files import TextFile
 from mclrec.data.text_tables import compression, fill, read_by_duckdb, sql_name, sql_text
 from mclrec.errors import DataError, quoted
 from mclrec.files import parse_json
 
-__all__ = ["JsonLog"]
+__all__ = ["JsonLog", "are_objects", "json_id"]
 
 _LONGEST_OBJECT = 1 << 24  # characters of an object in an array
 _IDS = ("user", "item")
+_EXACT = 2**53
 _DOUBTFUL = (
     r"-?[0-9]*\.[0-9]+([eE].*)?|-?[0-9]+[eE].*|-?[0-9]{19,}|(?i:-?nan|-?inf.*)|true|false|[\[{](?s:.*)"
 )
-_REFUSED = (
-    "json_type({0}) IN ('ARRAY', 'OBJECT', 'BOOLEAN') OR "
-    "(json_type({0}) = 'DOUBLE' AND NOT regexp_full_match({0} ->> '$', '-?[0-9]+'))"
-)
+_LITERAL = re.compile(r"\s*\{\s*u?'")
 _DECODER = json.JSONDecoder()
 _BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def are_objects(file: TextFile) -> bool:
+    """Whether a file holds JSON objects or Python dicts: by its type, or as it begins with one."""
+    if suffix_of(file.path) in JSON:
+        return True
+    first = next((line for part in file.samples for line in part), "")
+    return first.lstrip().startswith(('{"', "{'", "{u'", '[{"'))
+
+
+def json_id(value: str, refused: str = "error('refused')") -> str:
+    """SQL: an id of JSON as text, or ``refused`` for what is no id: lists, objects, truth values and fractions."""
+    kind, text = f"json_type({value})", f"({value} ->> '$')"
+    return (
+        f"CASE WHEN {kind} IN ('ARRAY', 'OBJECT', 'BOOLEAN') THEN {refused} "
+        f"WHEN {kind} = 'DOUBLE' AND regexp_full_match({text}, '-?[0-9]{{1,15}}[.]0+') "
+        f"THEN split_part({text}, '.', 1) "
+        f"WHEN {kind} = 'DOUBLE' AND NOT regexp_full_match({text}, '-?[0-9]+') THEN {refused} ELSE {text} END"
+    )
+
+
+def _first_line(file: TextFile) -> str:
+    return next((line for _, line in file.lines() if line.strip()), "")
+
+
+def _inner(first: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Keys of the objects in the lists of some columns."""
+    values = [first.get(name) for name in names]
+    heads = [value[0] for value in values if isinstance(value, list) and value]
+    return [str(key) for head in heads if isinstance(head, dict) for key in head]
 
 
 def _is_array(file: TextFile) -> bool:
@@ -57,13 +89,27 @@ class JsonLog:
         self._array = _is_array(file)
         if not self._array:
             file.check_lines()
+        self._literal = not self._array and _LITERAL.match(_first_line(file)) is not None
         _, first = next(self._objects(), (0, None))
         if first is None:
             raise DataError(f"{self.path}: is empty")
-        roles = columns.resolve(list(first), str(self.path))
+        roles = self._resolved(columns, first)
         self.file_order = roles.file_order
         self.format = f"{'array of JSON objects' if self._array else 'JSON lines'}{file.packing}"
         self.columns = self._named = roles.named
+        self.names = list(roles.named.values())
+        self.inner = dict(roles.inner)
+        self.doubts: list[Doubt] = []
+
+    def _resolved(self, columns: Columns, first: dict[str, Any]) -> Roles:
+        """The columns; a list is taken for the history of a log that has no other item."""
+        names = list(first)
+        lists = [name for name, value in first.items() if isinstance(value, list)]
+        outside = columns.item in names if columns.item is not None else has_item(names)
+        if columns.history is None and len(lists) == 1 and not outside:
+            columns = replace(columns, history=lists[0])
+        inside = [] if columns.history is None else _inner(first, [columns.history])
+        return columns.resolve(names, str(self.path), inside)
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
         """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""
@@ -74,26 +120,29 @@ class JsonLog:
 
     def _read(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
         """Have DuckDB read values as text; if ids may have been no text and no integers, with what they were."""
-        if not read_by_duckdb(connection, self._file, folder, self._query("VARCHAR", "{0}")):
+        if self._literal or not read_by_duckdb(
+            connection, self._file, folder, self._query("VARCHAR", lambda value: value)
+        ):
             return False
-        doubts = " OR ".join(f"regexp_full_match({sql_name(role)}, {sql_text(_DOUBTFUL)})" for role in _IDS)
+        ids = [sql_name(role) for role in _IDS if role in self._named]
+        doubts = " OR ".join(f"regexp_full_match({name}, {sql_text(_DOUBTFUL)})" for name in ids)
         [(doubtful,)] = connection.execute(f"SELECT count(*) FROM log WHERE {doubts}").fetchall()  # noqa: S608 - ours
         if not doubtful:
             return True
         connection.execute("DROP TABLE log")
-        query = self._query("JSON", f"CASE WHEN {_REFUSED} THEN error('refused') ELSE {{0}} ->> '$' END")
+        query = self._query("JSON", json_id)
         return read_by_duckdb(connection, self._file, folder, query)
 
     def line_of(self, row: int) -> int:
         """The number of the line in which an object begins."""
         return next(line for number, (line, _) in enumerate(self._objects()) if number == row)
 
-    def _query(self, kind: str, value: str) -> Callable[[str], str]:
+    def _query(self, kind: str, value: Callable[[str], str]) -> Callable[[str], str]:
         """The query for rows whose values are read as a type, and then as an expression of it."""
         kinds = {column: kind if role in _IDS else "VARCHAR" for role, column in self._named.items()}
         read = ", ".join(f"{sql_text(column)}: '{kind}'" for column, kind in kinds.items())
         values = {
-            role: (value if role in _IDS else "{0}").format(sql_name(column))
+            role: value(sql_name(column)) if role in _IDS else sql_name(column)
             for role, column in self._named.items()
         }
         wanted = ", ".join(f"nullif({text}, '') AS {sql_name(role)}" for role, text in values.items())
@@ -111,6 +160,10 @@ class JsonLog:
     def _text(self, line: int, role: str, value: Any) -> str | None:
         if value is None or value == "":
             return None
+        if role == "history":
+            return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+        if role in _IDS and isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+            return str(int(value))
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(value, str) or (
             number and (role == "time" or role == "sequence" or isinstance(value, int))
@@ -137,11 +190,21 @@ class JsonLog:
                 yield number, self._parsed(line, number)
 
     def _parsed(self, text: str, line: int) -> Any:
+        if self._literal:
+            return self._evaluated(text, line)
         try:
             return parse_json(text, "line")
         except DataError as problem:
             what = str(problem).partition("not valid JSON: ")[2]
             raise DataError(f"{self.path}:{line}: line is not JSON: {what}") from None
+
+    def _evaluated(self, text: str, line: int) -> Any:
+        """A line that Python wrote, such as ``{'user': 'a'}``: literals alone, nothing is run."""
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as problem:
+            what = getattr(problem, "msg", None) or "holds more than literals"
+            raise DataError(f"{self.path}:{line}: line is not a Python dict: {what}") from None
 
     def _elements(self) -> Iterator[tuple[int, Any]]:
         """The elements of the array, of which one at a time is in memory."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mclrec.data.column_types import UnfitError, common_type, converted, missing_values, plain
 from mclrec.data.columns import Columns
-from mclrec.data.intake import Found, taken_columns
-from mclrec.data.raw_tables import RawTable
+from mclrec.data.intake import Found, dropped_missing, taken_columns
+from mclrec.data.list_columns import ListTable, fields_of
+from mclrec.data.origin import Reading
+from mclrec.data.packed import IntArray
+from mclrec.data.raw_tables import RawTable, Selection
 from mclrec.data.typed_text import missing
 from mclrec.errors import DataError
 
@@ -31,6 +36,8 @@ class Normalised:
         raw: where it is from.
         named: names of its columns by role.
         first: values of the first row by role, once it was read.
+        rows: where its rows are from, and which were left out.
+        lists: whether it was one of lists, whose rows have yet to be settled (`mclrec.data.histories.settle`).
     """
 
     schema: pa.Schema
@@ -40,18 +47,28 @@ class Normalised:
     raw: RawTable
     named: dict[str, str]
     first: dict[str, Any]
+    rows: _Conversion
+    lists: bool = False
 
     def found(self) -> Found:
         """What the log has in it, once its rows were read."""
-        return Found(self.raw.format, taken_columns(self.named, self.first))
+        return replace(
+            self.rows.dropped(), format=self.raw.format, columns=taken_columns(self.named, self.first)
+        )
 
 
-def normalised(raw: RawTable, columns: Columns) -> Normalised:
+def normalised(raw: RawTable, reading: Reading) -> Normalised:
     """Find the columns of a log and give them their types.
 
     Raises:
         DataError: a column is missing or of a type that cannot be used; ``batches`` raises it for values.
     """
+    for option in ("header", "quote", "encoding"):
+        if getattr(reading, option) is not None:
+            raise DataError(f"{raw.place}: is no text, where --{option} cannot apply")
+    columns = reading.columns or Columns()
+    if columns.history is not None:
+        return _of_lists(raw, columns, reading)
     roles = columns.resolve(raw.names, raw.place)
     numbered = roles.file_order and roles.sequence is None
     if numbered and not raw.in_order:
@@ -59,41 +76,119 @@ def normalised(raw: RawTable, columns: Columns) -> Normalised:
             f"{raw.place}: a lazy frame has no order of rows; name a column that has it, of time or sequence"
         )
     named = roles.named
-    wanted = [raw.names.index(column) for column in named.values()]
-    selection = raw.read(wanted)
-    targets = {
-        role: common_type(role, [(part, kinds[number]) for part, kinds in selection.types])
-        for number, role in enumerate(named)
-    }
-    kinds = {role: target.stored for role, target in targets.items()}
-    if numbered:
-        kinds["sequence"] = pa.int64()
+    selection = raw.read([raw.names.index(column) for column in named.values()])
+    return _Conversion(raw, list(named), selection, reading, numbered).result(named)
 
-    first: dict[str, Any] = {}
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        start = 0
-        for arrays in selection.batches:
-            present = {role: plain(values) for role, values in zip(named, arrays, strict=True)}
-            _refuse_missing(raw, present, selection.batches, start)
+def _of_lists(raw: RawTable, columns: Columns, reading: Reading) -> Normalised:
+    """A table of lists: its columns are looked at before it is known whether the lists hold structures."""
+    outside = replace(columns, time=None, sequence=None)
+    if columns.item not in raw.names:
+        outside = replace(outside, item=None)
+    named = outside.resolve(raw.names, raw.place).named
+    selection = raw.read([raw.names.index(column) for column in named.values()])
+    places = {role: number for number, role in enumerate(named)}
+    fields = fields_of(selection.types[0][1][places["history"]])
+    inner = dict(columns.resolve(raw.names, raw.place, fields).inner)
+    if fields:
+        places.pop("item", None)
+    lists = ListTable(raw, places, inner, selection)
+    shown = {"user": named["user"], "item": f"items of {named['history']}"}
+    conversion = _Conversion(lists, lists.names, lists.read(range(len(lists.names))), reading, False)
+    return replace(conversion.result(shown), lists=True)
+
+
+class _Conversion:
+    """The rows of a table on their way to a log."""
+
+    def __init__(
+        self, raw: RawTable, roles: list[str], selection: Selection, reading: Reading, numbered: bool
+    ) -> None:
+        self._raw, self._selection = raw, selection
+        self._drop = reading.drop_missing
+        self._roles = roles
+        self._targets = {
+            role: common_type(role, [(part, kinds[number]) for part, kinds in selection.types])
+            for number, role in enumerate(roles)
+        }
+        self._numbered = numbered
+        self._first: dict[str, Any] = {}
+        self._kept: list[IntArray] = []
+        self._starts = [0]
+        self._read = 0
+
+    def result(self, named: dict[str, str]) -> Normalised:
+        """The log, of which nothing is read yet."""
+        kinds = {role: target.stored for role, target in self._targets.items()}
+        if self._numbered:
+            kinds["sequence"] = pa.int64()
+        schema = pa.schema(list(kinds.items()))
+        time = self._targets.get("time")
+        text = any(target.text for target in self._targets.values())
+        return Normalised(
+            schema,
+            self._batches(schema),
+            time.ticks if time else 1,
+            text,
+            self._raw,
+            named,
+            self._first,
+            self,
+        )
+
+    def row_place(self, row: int) -> str:
+        """Where a row of the log is from."""
+        if not self._drop:
+            return self._raw.row_place(row)
+        number = bisect_right(self._starts, row) - 1
+        return self._raw.row_place(int(self._kept[number][row - self._starts[number]]))
+
+    def dropped(self) -> Found:
+        """Rows that were left out."""
+        if not self._drop:
+            return Found()
+        return dropped_missing(self._read, self._read - self._starts[-1])
+
+    def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        for arrays in self._selection.batches:
+            present = {role: plain(values) for role, values in zip(self._roles, arrays, strict=True)}
+            start, rows = self._read, len(arrays[0])
+            numbers = np.arange(start, start + rows)
+            if self._drop:
+                present, numbers = self._whole(present, numbers)
+            else:
+                _refuse_missing(self._raw, present, self._selection.batches, start)
             try:
-                values = [converted(role, present[role], target) for role, target in targets.items()]
+                values = [converted(role, present[role], target) for role, target in self._targets.items()]
             except UnfitError as problem:
-                raise DataError(f"{raw.row_place(start + problem.row)}: {problem}") from None
-            rows = len(arrays[0])
-            if not first and rows:
-                first.update({role: _value(column[0]) for role, column in present.items()})
-            if numbered:
-                values.append(pa.array(range(start, start + rows), pa.int64()))
-            start += rows
+                raise DataError(f"{self._raw.row_place(int(numbers[problem.row]))}: {problem}") from None
+            if not self._first and len(numbers):
+                self._first.update({role: _value(column[0]) for role, column in present.items()})
+            if self._numbered:
+                values.append(pa.array(numbers))
+            self._read += rows
             yield pa.record_batch(values, schema=schema)
-        if not start:
-            raise DataError(f"{raw.place}: has no rows")
+        if not self._read:
+            raise DataError(f"{self._raw.place}: has no rows")
+        if self._drop and not self._starts[-1]:
+            raise DataError(
+                f"{self._raw.place}: nothing is left without the {self._read} rows that lack a value"
+            )
 
-    schema = pa.schema(list(kinds.items()))
-    time = targets.get("time")
-    text = any(target.text for target in targets.values())
-    return Normalised(schema, batches(), time.ticks if time else 1, text, raw, named, first)
+    def _whole(self, present: dict[str, pa.Array], numbers: IntArray) -> tuple[dict[str, pa.Array], IntArray]:
+        """The rows in which no value is missing, and their numbers."""
+        lacking = np.zeros(len(numbers), dtype=np.bool_)
+        for role, values in present.items():
+            lacking |= missing_values(role, values).to_numpy(zero_copy_only=False)
+        if lacking.any():
+            kept = pa.array(~lacking)
+            present, numbers = (
+                {role: values.filter(kept) for role, values in present.items()},
+                numbers[~lacking],
+            )
+        self._kept.append(numbers)
+        self._starts.append(self._starts[-1] + len(numbers))
+        return present, numbers
 
 
 def _value(cell: pa.Scalar) -> Any:

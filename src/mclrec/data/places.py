@@ -1,8 +1,8 @@
 """Paths of logs: the regular files that a path, folder or pattern means, and names that no engine takes for patterns.
 
 A path that exists is taken as it is written, whatever signs its name holds; only one that does not is a pattern. Files
-that links lead to twice are read once. Of a folder all Parquet files are read, whose names begin neither with ``_`` nor
-with ``.``: what other writers keep beside their data is called so.
+that links lead to twice are read once. Of a folder all files of one type are read, whose names begin neither with ``_``
+nor with ``.``: what other writers keep beside their data is called so.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from pathlib import Path
 from mclrec.errors import DataError, quoted
 from mclrec.files import irregular
 
-__all__ = ["DELIMITED", "JSON", "PARQUET", "linked", "log_files", "path_exists", "suffix_of"]
+__all__ = ["DELIMITED", "JSON", "KNOWN", "PARQUET", "linked", "log_files", "path_exists", "suffix_of"]
 
 DELIMITED = {".csv", ".tsv", ".dat", ".data", ".inter", ".txt"}
 JSON = {".jsonl", ".ndjson", ".json"}
 PARQUET = {".parquet", ".pq"}
+KNOWN = DELIMITED | JSON | PARQUET
+_PACKED = (".gz", ".bz2", ".zst", ".zip")
 
 
 def suffix_of(path: Path) -> str:
-    """File type in lower case, without ``.gz``."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    """File type in lower case, without that of the packing: of ``log.csv.gz`` it is ``.csv``."""
+    name = path.name.lower()
+    for ending in _PACKED:
+        name = name.removesuffix(ending) if name != ending else name
+    return Path(name).suffix
 
 
 def path_exists(path: Path) -> bool:
@@ -51,27 +56,47 @@ def _is_bytes(text: str) -> bool:
 
 
 def log_files(path: Path) -> list[Path]:
-    """The files of a log: one of any known type, or the Parquet files of a folder or pattern, by name.
+    """The files of a log: one of any known type, or those of one type in a folder or of a pattern, by name.
 
     Raises:
-        DataError: there is none, one of them is no regular file, or its type is not known.
+        DataError: there is none, one of them is no regular file, types differ, or a type is not known.
     """
     if path_exists(path):
         if not path.is_dir():
-            return [_checked(path, DELIMITED | JSON | PARQUET)]
+            return [_checked(path)]
         files = sorted(_below(path))
         if not files:
-            raise DataError(f"{path}: is a folder that holds no Parquet files; name a file")
+            raise DataError(f"{path}: is a folder that holds no log; read are {_listed()}")
     elif set(str(path)) & set("*?["):
         files = sorted(file for found in _matching(path) for file in _parts(found))
         if not files:
             raise DataError(f"{path}: no such file, nor one that matches it as a pattern")
     else:
         raise DataError(f"{path}: no such file")
-    return [_checked(file, PARQUET) for file in _once(files)]
+    return _of_one_type(path, [_checked(file) for file in _once(files)])
 
 
-def _checked(path: Path, known: set[str]) -> Path:
+def _of_one_type(path: Path, files: list[Path]) -> list[Path]:
+    """The files, if they have one type; two that are both Parquet's count as one."""
+    kinds = sorted({".parquet" if suffix_of(file) in PARQUET else _type(file) for file in files})
+    if len(kinds) > 1:
+        raise DataError(
+            f"{path}: holds files of several types ({', '.join(kinds)}); name those of one, such as "
+            f"{quoted(f'{path}/*{kinds[0]}' if path.is_dir() else f'*{kinds[0]}')}"
+        )
+    return files
+
+
+def _type(path: Path) -> str:
+    """Type of a file; a zip file says by its name alone that it is one."""
+    return suffix_of(path) or path.suffix.lower()
+
+
+def _listed() -> str:
+    return f"{' '.join(sorted(KNOWN))}, also packed as {' '.join(_PACKED)}"
+
+
+def _checked(path: Path) -> Path:
     """The path, if it is a regular file of a known type that may be read."""
     try:
         kind = irregular(path.stat().st_mode)
@@ -80,12 +105,9 @@ def _checked(path: Path, known: set[str]) -> Path:
     if kind is not None:
         raise DataError(f"{path}: is {kind}, which cannot be read twice; write it to a file first")
     suffix = suffix_of(path)
-    if suffix not in known:
-        what = "folders and patterns are read of" if known == PARQUET else "known:"
-        zipped = "" if known == PARQUET else " (text also .gz)"
+    if suffix not in KNOWN and path.suffix.lower() != ".zip":
         raise DataError(
-            f"{path}: cannot read files of type {quoted(suffix) if suffix else '(none)'}; "
-            f"{what} {' '.join(sorted(known))}{zipped}"
+            f"{path}: cannot read files of type {quoted(suffix) if suffix else '(none)'}; known: {_listed()}"
         )
     if suffix in PARQUET and path.name.lower().endswith(".gz"):
         raise DataError(f"{path}: Parquet is not read from .gz; unpack it first")
@@ -95,7 +117,7 @@ def _checked(path: Path, known: set[str]) -> Path:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """The Parquet files of a folder and of those below it; a folder that a link leads back to is not entered again."""
+    """The logs in a folder and in those below it; a folder that a link leads back to is not entered again."""
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         status = Path(place).stat()
@@ -105,10 +127,12 @@ def _below(folder: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
         yield from (
-            Path(place, name)
-            for name in files
-            if not name.startswith(("_", ".")) and Path(name).suffix.lower() in PARQUET
+            Path(place, name) for name in files if not name.startswith(("_", ".")) and _is_log(Path(name))
         )
+
+
+def _is_log(name: Path) -> bool:
+    return suffix_of(name) in KNOWN or name.suffix.lower() == ".zip"
 
 
 def _matching(pattern: Path) -> Iterable[Path]:

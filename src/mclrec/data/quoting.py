@@ -9,12 +9,13 @@ class MalformedError(Exception):
     """What is wrong with a line, to be said after its number."""
 
 
-def split_quoted(text: str, delimiter: str, *, strip: bool = False) -> list[str] | None:
+def split_quoted(text: str, delimiter: str, *, quote: str = '"', strip: bool = False) -> list[str] | None:
     """The fields of a line, of which some are quoted; None if the last one goes on in the next line.
 
     Args:
         text: the line.
         delimiter: between fields.
+        quote: what encloses fields.
         strip: whether blanks around fields that are not quoted go.
 
     Raises:
@@ -24,18 +25,18 @@ def split_quoted(text: str, delimiter: str, *, strip: bool = False) -> list[str]
     place = 0
     while True:
         start = _after_blanks(text, place)
-        if text.startswith('"', start):
-            end = _closing(text, start + 1)
+        if text.startswith(quote, start):
+            end = _closing(text, start + 1, quote)
             if end < 0:
                 return None
-            fields.append(text[start + 1 : end].replace('""', '"'))
+            fields.append(text[start + 1 : end].replace(quote * 2, quote))
             end = _after_blanks(text, end + 1)
             if end < len(text) and not text.startswith(delimiter, end):
                 raise MalformedError("has text behind a closing quote")
         else:
             end = text.find(delimiter, place)
             end = len(text) if end < 0 else end
-            fields.append(text[place:end].strip() if strip else text[place:end])
+            fields.append(text[place:end].strip(" \t") if strip else text[place:end])
         if end == len(text):
             return fields
         place = end + len(delimiter)
@@ -47,10 +48,10 @@ def _after_blanks(text: str, place: int) -> int:
     return place
 
 
-def _closing(text: str, place: int) -> int:
+def _closing(text: str, place: int, quote: str) -> int:
     """Where the quote is that closes a field, -1 if there is none; two stand for one within the field."""
-    while (place := text.find('"', place)) >= 0:
-        if not text.startswith('"', place + 1):
+    while (place := text.find(quote, place)) >= 0:
+        if not text.startswith(quote, place + 1):
             return place
         place += 2
     return -1

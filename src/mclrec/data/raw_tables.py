@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.errors import DataError, quoted
 
-__all__ = ["ParquetTable", "RawTable", "Selection", "frame_table", "kind_of"]
+__all__ = ["ParquetTable", "RawTable", "Selection", "SparkTable", "frame_table", "kind_of"]
 
 _ROWS = 1 << 17  # of a batch
 
@@ -77,6 +77,7 @@ class ParquetTable:
     Args:
         files: regular files.
         place: the path that was given.
+        contents: where the files lie, if not there.
 
     Raises:
         DataError: one is no Parquet, or damaged.
@@ -85,15 +86,16 @@ class ParquetTable:
     in_order = True
     engine = "duckdb"
 
-    def __init__(self, files: Sequence[Path], place: str) -> None:
+    def __init__(self, files: Sequence[Path], place: str, contents: Sequence[Path] | None = None) -> None:
         self.place = place
         self.format = "Parquet" if len(files) == 1 else f"Parquet, {len(files)} files"
         self._files = list(files)
+        self._contents = dict(zip(self._files, contents or self._files, strict=True))
         self._starts: list[int] = []
         self._schemas: list[pa.Schema] = []
         rows = 0
         for file in self._files:
-            with _parquet(file) as source:
+            with _parquet(file, self._contents[file]) as source:
                 self._starts.append(rows)
                 self._schemas.append(source.schema_arrow)
                 rows += source.metadata.num_rows
@@ -117,7 +119,7 @@ class ParquetTable:
     def _batches(self, wanted: Sequence[int]) -> Iterator[list[pa.Array]]:
         for number, file in enumerate(self._files):
             places = self._places(number, wanted)
-            with _parquet(file) as source:
+            with _parquet(file, self._contents[file]) as source:
                 names = list(dict.fromkeys(self._schemas[number].names[place] for place in places))
                 for batch in source.iter_batches(_ROWS, columns=names):
                     columns = [_column(batch, self._schemas[number].names[place]) for place in places]
@@ -140,9 +142,9 @@ class ParquetTable:
 
 
 @contextmanager
-def _parquet(file: Path) -> Iterator[pq.ParquetFile]:
+def _parquet(file: Path, content: Path) -> Iterator[pq.ParquetFile]:
     # From an open file: Arrow takes no path that is not UTF-8.
-    with foreign_errors(str(file), "cannot be read"), file.open("rb") as source:
+    with foreign_errors(str(file), "cannot be read"), content.open("rb") as source:
         yield pq.ParquetFile(source)
 
 
@@ -294,6 +296,30 @@ class _LazyTable:
             frame = self._frame.select(chosen).collect()
         table = _EagerTable(self.place, frame.columns, lambda place: frame.get_column(str(place)).to_arrow())
         return table.read(range(len(wanted)))
+
+    def row_place(self, row: int) -> str:
+        """The row of what was collected, from 1."""
+        return f"{self.place}: row {row + 1} of what was collected"
+
+
+class SparkTable:
+    """A table of Spark, whose columns are brought to this process."""
+
+    in_order = False
+    engine = "spark"
+
+    def __init__(self, native: Any, place: str) -> None:
+        self.place = self.format = place
+        self.names = [str(name) for name in native.columns]
+        self._native = native
+
+    def read(self, wanted: Sequence[int]) -> Selection:
+        """Some of the columns, by their places; the table is collected."""
+        with foreign_errors(self.place, "cannot be collected"):
+            # By place: Spark takes dots in names for fields of structures.
+            renamed = self._native.toDF(*[f"c{number}" for number in range(len(self.names))])
+            table = renamed.select([f"c{place}" for place in wanted]).toArrow()
+        return Selection([(self.place, list(table.schema.types))], _parts(table.columns))
 
     def row_place(self, row: int) -> str:
         """The row of what was collected, from 1."""

@@ -20,6 +20,7 @@ Parquet and in frames their type says what they are.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,16 +34,20 @@ import pyarrow as pa
 from mclrec.data.backends import check_engine, move_table, on_engine, scan_spark
 from mclrec.data.columns import Columns
 from mclrec.data.foreign_errors import foreign_errors
+from mclrec.data.histories import settle
 from mclrec.data.intake import Found
+from mclrec.data.list_columns import SOURCE_ROW
 from mclrec.data.normalisation import Normalised, normalised
 from mclrec.data.origin import Reading
-from mclrec.data.places import PARQUET, linked, log_files, suffix_of
+from mclrec.data.places import PARQUET, linked, log_files
 from mclrec.data.raw_tables import ParquetTable, frame_table
-from mclrec.data.spark_logs import is_spark, of_spark, spark_reads
+from mclrec.data.remote import fetched
+from mclrec.data.spark_logs import is_spark, of_spark, spark_holds, spark_reads, spark_table
 from mclrec.data.text_tables import sql_text, store
 from mclrec.data.texts import load_text
 from mclrec.data.typed_text import typed
-from mclrec.errors import ConfigError, DataError
+from mclrec.data.unpacking import unpacked
+from mclrec.errors import ConfigError, DataError, MclrecWarning
 
 __all__ = ["Log", "read_log"]
 
@@ -91,58 +96,85 @@ def read_log(source: Any, reading: Reading | None = None, *, engine: str | None 
         ConfigError: there is no such engine, or it is not installed.
     """
     reading = reading or Reading()
-    columns = reading.columns or Columns()
     check_engine("duckdb" if engine is None else engine)
     with ExitStack() as stack:
         if isinstance(source, str | Path):
-            name = str(source).rstrip("/").rpartition("/")[2]
             if engine == "spark" and "://" in str(source):
-                frame, ticks, found = of_spark(scan_spark([str(source)], str(source)), columns, str(source))
+                table = scan_spark([str(source)], str(source))
+                frame, ticks, found = _of_spark(table, reading, str(source), stack)
+                name = str(source).rstrip("/").rpartition("/")[2]
                 return Log(frame, str(source), name, ticks, found, stack.pop_all())
-            if "://" in str(source):
-                raise DataError(f"{source}: an address is read by the engine spark alone; copy it to a file")
-            frame, ticks, found = _read_path(Path(source), columns, reading.header, engine or "duckdb", stack)
-            return Log(frame, str(source), name.partition(".")[0] or name, ticks, found, stack.pop_all())
+            frame, ticks, found = _read_path(source, reading, engine or "duckdb", stack)
+            return Log(frame, str(source), _name(source), ticks, found, stack.pop_all())
         if engine is not None:
             raise ConfigError(
                 f"a frame is prepared by its own engine, not by {engine}: give a path, or no engine"
             )
         if is_spark(source):
-            frame, ticks, found = of_spark(source, columns, "pyspark frame")
+            frame, ticks, found = _of_spark(source, reading, "pyspark frame", stack)
             return Log(frame, "pyspark frame", "data", ticks, found, stack.pop_all())
         raw = frame_table(source)
-        log = normalised(raw, columns)
-        frame, ticks = _stored(log, raw.engine, stack)
+        log = normalised(raw, reading)
+        frame, ticks = _stored(log, raw.engine, reading, stack)
         return Log(frame, raw.place, "data", ticks, log.found(), stack.pop_all())
 
 
+def _name(source: str | Path) -> str:
+    """How reports call a log: its file's name without its type."""
+    name = str(source).partition("?")[0].rstrip("/").rpartition("/")[2]
+    return name.partition(".")[0] or name
+
+
 def _read_path(
-    path: Path, columns: Columns, header: bool | None, engine: str, stack: ExitStack
+    source: str | Path, reading: Reading, engine: str, stack: ExitStack
 ) -> tuple[nw.LazyFrame[Any], int, Found]:
-    files = log_files(path)
-    if suffix_of(files[0]) not in PARQUET:
-        connection, folder = _connect(stack)
-        with foreign_errors(str(path), "cannot be read"):
-            found = load_text(connection, files[0], folder, columns, header)
+    place, folder = str(source), _folder(stack)
+    path = fetched(place, folder) if "://" in place else Path(source)
+    files = [part for file in log_files(path) for part in unpacked(file, folder)]
+    if files[0].suffix not in PARQUET:
+        connection, links = _connect(stack)
+        with foreign_errors(place, "cannot be read"):
+            found = load_text(connection, files, place, links, reading)
+        for doubt in found.doubts:
+            warnings.warn(doubt, MclrecWarning, stacklevel=5)
         return on_engine(nw.from_native(found.relation), engine, stack), found.ticks, found.found
-    raw = ParquetTable(files, str(path))
-    if engine == "spark" and spark_reads(raw, columns):
-        links = linked(files, _folder(stack), ".parquet")
-        return of_spark(scan_spark([str(link) for link in links], str(path)), columns, str(path))
-    log = normalised(raw, columns)
-    return *_stored(log, engine, stack), log.found()
+    contents = [file.content for file in files]
+    raw = ParquetTable([file.path for file in files], place, contents)
+    if engine == "spark" and spark_reads(raw, reading):
+        parts = linked(contents, _folder(stack), ".parquet")
+        return _of_spark(scan_spark([str(part) for part in parts], place), reading, place, stack)
+    log = normalised(raw, reading)
+    return *_stored(log, engine, reading, stack), log.found()
 
 
-def _stored(log: Normalised, engine: str, stack: ExitStack) -> tuple[nw.LazyFrame[Any], int]:
-    """The rows on an engine, and the ticks of their times; text goes through DuckDB, which reads it."""
+def _of_spark(
+    table: Any, reading: Reading, place: str, stack: ExitStack
+) -> tuple[nw.LazyFrame[Any], int, Found]:
+    """A table of Spark, which Spark reads if it holds its types without loss, and Arrow otherwise."""
+    if spark_holds(table, reading, place):
+        return of_spark(table, reading.columns or Columns(), place)
+    log = normalised(spark_table(table, place), reading)
+    return *_stored(log, "spark", reading, stack), log.found()
+
+
+def _stored(
+    log: Normalised, engine: str, reading: Reading, stack: ExitStack
+) -> tuple[nw.LazyFrame[Any], int]:
+    """The rows on an engine, and the ticks of their times; text and lists go through DuckDB, which reads them."""
     place = log.raw.place
-    if engine != "duckdb" and not log.text:
+    if engine != "duckdb" and not log.text and not log.lists:
+        if reading.time_format is not None:
+            raise DataError(f"{place}: has no time in text, where --time-format cannot apply")
         with foreign_errors(place, "cannot be read"):
             return move_table(pa.Table.from_batches(log.batches, log.schema), engine, stack), log.ticks
     connection, _ = _connect(stack)
     with foreign_errors(place, "cannot be read"):
         store(connection, log.schema, log.batches)
-        found = typed(connection, log.schema.names, place, log.raw.row_place, text_ids=False)
+        row_place = log.rows.row_place
+        if log.lists:
+            settle(connection, row_place, timed="time" in log.schema.names)
+        roles = [name for name in log.schema.names if name != SOURCE_ROW]
+        found = typed(connection, roles, place, row_place, reading, text_ids=False)
         return on_engine(nw.from_native(found.relation), engine, stack), log.ticks * found.ticks
 
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 from mclrec.data.columns import Columns
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.intake import Found, taken_columns
-from mclrec.data.raw_tables import ParquetTable
+from mclrec.data.origin import Reading
+from mclrec.data.raw_tables import ParquetTable, RawTable, SparkTable
 from mclrec.data.typed_text import missing
 from mclrec.errors import DataError
 
-__all__ = ["is_spark", "of_spark", "spark_reads"]
+__all__ = ["is_spark", "of_spark", "spark_holds", "spark_reads", "spark_table"]
 
 _MICROSECONDS = 10**6
 _TESTS = (
@@ -34,8 +35,11 @@ def is_spark(source: Any) -> bool:
     )
 
 
-def spark_reads(raw: ParquetTable, columns: Columns) -> bool:
+def spark_reads(raw: ParquetTable, reading: Reading) -> bool:
     """Whether Spark gets the same out of Parquet files as Arrow does, so that it may read them itself."""
+    columns = reading.columns or Columns()
+    if _needs_arrow(reading):
+        return False
     roles = columns.resolve(raw.names, raw.place)
     if roles.file_order or len({name.lower() for name in raw.names}) != len(raw.names):
         return False
@@ -44,6 +48,38 @@ def spark_reads(raw: ParquetTable, columns: Columns) -> bool:
     if any(types != parts[0] for types in parts):
         return False
     return all(_is_plain(role, kind) for role, kind in zip(named, parts[0], strict=True))
+
+
+def _needs_arrow(reading: Reading) -> bool:
+    """Whether something was said that Spark's own reading does not know."""
+    lists = reading.columns is not None and reading.columns.history is not None
+    said = (reading.header, reading.quote, reading.encoding, reading.time_format)
+    return lists or reading.drop_missing or said != (None,) * 4
+
+
+def spark_holds(source: Any, reading: Reading, place: str) -> bool:
+    """Whether a table of Spark can stay there: all its columns are of types that it holds without loss."""
+    native = nw.to_native(source, pass_through=True)
+    if _needs_arrow(reading):
+        return False
+    with foreign_errors(place, "cannot be read by Spark"):
+        names = [str(name) for name in native.columns]
+        roles = (reading.columns or Columns()).resolve(names, place)
+        kinds = [field.dataType.typeName() for field in native.schema.fields]
+    return all(_stays(role, kinds[names.index(column)]) for role, column in roles.named.items())
+
+
+def _stays(role: str, kind: str) -> bool:
+    numbers = kind in ("byte", "short", "integer", "long", "float", "double")
+    ids = role in ("user", "item")
+    return numbers or (kind == "string" if ids else kind in ("date", "timestamp", "timestamp_ntz"))
+
+
+def spark_table(source: Any, place: str) -> RawTable:
+    """A table of Spark as one of Arrow, in the memory of the driver, for types that only Arrow holds without loss."""
+    native = nw.to_native(source, pass_through=True)
+    with foreign_errors(place, "cannot be collected"):
+        return SparkTable(native, place)
 
 
 def _is_plain(role: str, kind: pa.DataType) -> bool:

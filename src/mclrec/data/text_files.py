@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from mclrec.data.unpacking import Unpacked
 from mclrec.errors import DataError
 
 __all__ = ["LONGEST_LINE", "TextFile", "open_text"]
@@ -19,6 +20,8 @@ LONGEST_LINE = 1 << 26
 """Bytes of the longest line that is read."""
 
 _BLOCK = 1 << 20
+_FIRST, _LATER = 1 << 18, 1 << 12  # bytes of a sample: of the first block, and of others
+_MOST_SAMPLES, _MOST_LINES = 64, 2000
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -34,6 +37,10 @@ class TextFile:
         longest: bytes that no line has more of.
         long_line: number of a line that has more than `LONGEST_LINE`; 0 if none has.
         quotes: whether it holds a double quote.
+        blanks: whether it holds a blank.
+        packing: words behind the name of a format that say how the file is packed and encoded.
+        content: where the bytes lie, if not at ``path``.
+        samples: some of its lines: those at the beginning, and here and there some that follow each other.
     """
 
     path: Path
@@ -42,11 +49,10 @@ class TextFile:
     longest: int
     long_line: int
     quotes: bool
-
-    @property
-    def packing(self) -> str:
-        """Words behind the name of a format: how the file is compressed."""
-        return ", gzipped" if self.zipped else ""
+    blanks: bool
+    packing: str
+    content: Path
+    samples: tuple[tuple[str, ...], ...]
 
     def check_lines(self) -> None:
         """Refuse lines of a length that no memory holds."""
@@ -66,28 +72,26 @@ class TextFile:
 
     def pieces(self) -> Iterator[str]:
         """The text in pieces, without a byte order mark."""
-        with _opened(self.path, self.zipped) as file:
+        with _opened(self.path, self.content, self.zipped) as file:
             decoder = codecs.getincrementaldecoder("utf-8-sig")()
             while block := file.read(_BLOCK):
                 yield decoder.decode(block)
             yield decoder.decode(b"", final=True)
 
 
-def open_text(path: Path) -> TextFile:
+def open_text(file: Unpacked) -> TextFile:
     """Read a text file through and say what is in it.
 
     Raises:
         DataError: it cannot be read, is empty, cut off, or no UTF-8 text.
     """
-    with _errors(path), path.open("rb") as file:
-        zipped = file.read(2) == _GZIP
-    if path.suffix.lower() == ".gz" and not zipped:
-        raise DataError(f"{path}: is not gzipped, though its name ends with .gz")
-    scan = _Scan(path)
-    with _opened(path, zipped) as file:
-        while block := file.read(_BLOCK):
+    with _errors(file.path), file.content.open("rb") as raw:
+        zipped = raw.read(2) == _GZIP
+    scan = _Scan(file.path)
+    with _opened(file.path, file.content, zipped) as content:
+        while block := content.read(_BLOCK):
             scan.add(block)
-    return scan.finished(zipped)
+    return scan.finished(file, zipped)
 
 
 class _Scan:
@@ -96,7 +100,8 @@ class _Scan:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.decoder = codecs.getincrementaldecoder("utf-8")()
-        self.started = self.quotes = False
+        self.started = self.quotes = self.blanks = False
+        self.samples = _Samples()
         self.ends = self.returns = self.both = 0  # LF, CR, CRLF
         self.line = self.longest = 0  # bytes of the line that goes on, and of the longest at most
         self.long_line = 0
@@ -104,7 +109,7 @@ class _Scan:
 
     def add(self, block: bytes) -> None:
         if not self.started and block.startswith(_UTF_16):
-            raise DataError(f"{self.path}: is UTF-16; save it as UTF-8")
+            raise DataError(f"{self.path}: is UTF-16; add --encoding utf-16")
         self.started = True
         self._check_text(block)
         ends = block.count(b"\n")
@@ -113,6 +118,8 @@ class _Scan:
             self.both += block.count(b"\r\n") + (self.last == b"\r" and block.startswith(b"\n"))
         self._measure(block, ends)
         self.quotes = self.quotes or b'"' in block
+        self.blanks = self.blanks or b" " in block
+        self.samples.add(block)
         self.ends += ends
         self.last = block[-1:]
 
@@ -120,7 +127,8 @@ class _Scan:
         place = block.find(b"\0")
         if place >= 0:
             raise DataError(
-                f"{self.path}:{self._line(block[:place])}: holds a NUL byte; it is not UTF-8 text"
+                f"{self.path}:{self._line(block[:place])}: holds a NUL byte; it is not UTF-8 text: "
+                "--encoding says what it is"
             )
         if block.isascii() and not self.decoder.getstate()[0]:
             return
@@ -133,7 +141,8 @@ class _Scan:
         place = max(problem.start - (len(problem.object) - len(block)), 0)
         byte = problem.object[problem.start]
         return DataError(
-            f"{self.path}:{self._line(block[:place])}: is not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8"
+            f"{self.path}:{self._line(block[:place])}: is not UTF-8 text (byte 0x{byte:02x}); "
+            "say what it is, such as --encoding latin-1"
         )
 
     def _line(self, before: bytes) -> int:
@@ -153,7 +162,7 @@ class _Scan:
         if not self.long_line and max(self.longest, self.line) > LONGEST_LINE:
             self.long_line = self._line(b"")
 
-    def finished(self, zipped: bool) -> TextFile:
+    def finished(self, file: Unpacked, zipped: bool) -> TextFile:
         if not self.started:
             raise DataError(f"{self.path}: is empty")
         try:
@@ -167,7 +176,44 @@ class _Scan:
             ending = "\r\n"
         elif not self.ends:
             ending = "\r"
-        return TextFile(self.path, zipped, ending, max(self.longest, self.line), self.long_line, self.quotes)
+        return TextFile(
+            self.path,
+            zipped,
+            ending,
+            max(self.longest, self.line),
+            self.long_line,
+            self.quotes,
+            self.blanks,
+            file.packing,
+            file.content,
+            self.samples.lines("\r" if ending == "\r" else "\n"),
+        )
+
+
+class _Samples:
+    """Lines of the first block, and of some later ones evenly spread: every block, then every second, fourth..."""
+
+    def __init__(self) -> None:
+        self._blocks = 0
+        self._every = 1
+        self._kept: list[tuple[int, bytes]] = []
+
+    def add(self, block: bytes) -> None:
+        if self._blocks % self._every == 0:
+            self._kept.append((self._blocks, block[: _FIRST if not self._blocks else _LATER]))
+            if len(self._kept) > _MOST_SAMPLES:
+                self._every *= 2
+                self._kept = [kept for kept in self._kept if kept[0] % self._every == 0]
+        self._blocks += 1
+
+    def lines(self, end: str) -> tuple[tuple[str, ...], ...]:
+        """The whole lines of each sample."""
+        found = []
+        for number, sample in self._kept:
+            lines = sample.decode("utf-8-sig", "replace").split(end)
+            whole = lines[1 if number else 0 : None if self._blocks == 1 and len(sample) < _FIRST else -1]
+            found.append(tuple(line.removesuffix("\r") for line in whole if line.strip())[:_MOST_LINES])
+        return tuple(found)
 
 
 @contextmanager
@@ -181,6 +227,6 @@ def _errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, zipped: bool) -> Iterator[IO[bytes]]:
-    with _errors(path), path.open("rb") as raw:
+def _opened(path: Path, content: Path, zipped: bool) -> Iterator[IO[bytes]]:
+    with _errors(path), content.open("rb") as raw:
         yield cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if zipped else raw

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from mclrec.data.column_values import Doubt
 from mclrec.data.places import linked
 from mclrec.data.text_files import TextFile
 from mclrec.errors import DataError
@@ -33,13 +34,19 @@ class TextLog(Protocol):
         path: of the file.
         file_order: whether its rows are in order, and that is not in a column.
         format: as it was detected, in words.
+        names: of all its columns, where it has names.
         columns: their names by role.
+        doubts: choices of columns that could have been others.
+        inner: fields of the objects in lists, by their roles.
     """
 
     path: Path
     file_order: bool
     format: str
+    names: list[str]
     columns: dict[str, str]
+    doubts: list[Doubt]
+    inner: dict[str, str]
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
         """Make the table ``log``, whose columns are roles; return which."""
@@ -72,7 +79,7 @@ def read_by_duckdb(
     Returns:
         Whether DuckDB could read it; if not, there is no table.
     """
-    [link] = linked([file.path], folder, ".gz" if file.zipped else ".text")
+    [link] = linked([file.content], folder, ".gz" if file.zipped else ".text")
     try:
         connection.execute(f"CREATE TABLE log AS {query(sql_text(_literal(link)))}")
     except (duckdb.InvalidInputException, duckdb.ConversionException, UnicodeDecodeError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,49 +11,150 @@ import duckdb
 
 from mclrec.data.columns import Columns
 from mclrec.data.delimited import DelimitedLog
-from mclrec.data.intake import Found, taken_columns
-from mclrec.data.json_logs import JsonLog
-from mclrec.data.places import JSON, suffix_of
+from mclrec.data.histories import unroll
+from mclrec.data.intake import taken_columns
+from mclrec.data.json_logs import JsonLog, are_objects
+from mclrec.data.origin import Reading
 from mclrec.data.text_files import open_text
 from mclrec.data.text_tables import TextLog
 from mclrec.data.typed_text import Typed, typed
+from mclrec.data.unpacking import Unpacked, recoded
 from mclrec.data.user_lines import UserLines, are_user_lines
+from mclrec.errors import DataError, quoted
 
 __all__ = ["load_text"]
 
 
 def load_text(
-    connection: duckdb.DuckDBPyConnection, path: Path, folder: Path, columns: Columns, header: bool | None
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[Unpacked],
+    place: str,
+    folder: Path,
+    reading: Reading,
 ) -> Typed:
-    """Load a text file; ids are integers where all are, times are numbers.
+    """Load text files as one log; ids are integers where all are, times are numbers.
 
     Args:
         connection: gets the table ``log``.
-        path: a regular file of one of the types of text.
-        folder: for a link to it while it is read.
-        columns: as `mclrec.data.readers.read_log` takes them.
-        header: likewise.
+        files: of the types of text; those after the first have its columns.
+        place: the path that was given.
+        folder: for links to them while they are read.
+        reading: what was said about them.
 
     Raises:
         DataError: empty or malformed file, unknown column, missing values, a time that is none.
     """
-    log = _opened(path, columns, header)
-    roles = log.load(connection, folder)
-    columns_taken = taken_columns(log.columns, _first_row(connection))
-    found = typed(
-        connection, roles, str(path), lambda row: f"{path}:{log.line_of(row)}", file_order=log.file_order
-    )
-    return replace(found, found=Found(log.format, columns_taken))
+    first = _opened(files[0], reading, folder)
+    same = reading if len(files) == 1 else reading.model_copy(update={"columns": _columns(first)})
+    logs = [first, *(_opened(file, same, folder) for file in files[1:])]
+    for log in logs[1:]:
+        _check_alike(first, log)
+    starts, roles = _load_all(connection, logs, folder)
+
+    row_place = _places(logs, starts)
+
+    several = f", {len(logs)} files" if len(logs) > 1 else ""
+    if "history" in roles:
+        unrolled = unroll(connection, roles, first.inner, row_place)
+        roles, row_place = unrolled.roles, _from_lists(connection, row_place)
+        several += (
+            f", lists of items ({unrolled.repeated} rows repeat another)"
+            if unrolled.repeated
+            else ", lists of items"
+        )
+    found = typed(connection, roles, place, row_place, reading, file_order=first.file_order)
+    columns = taken_columns(_shown(first), _first_row(connection))
+    told = replace(found.found, format=first.format + several, columns=columns)
+    return replace(found, found=told, doubts=[f"{first.path}: {doubt}" for doubt in first.doubts])
 
 
-def _opened(path: Path, columns: Columns, header: bool | None) -> TextLog:
-    file = open_text(path)
-    if suffix_of(path) in JSON:
-        return JsonLog(file, columns)
+def _opened(source: Unpacked, reading: Reading, folder: Path) -> TextLog:
+    file = open_text(source if reading.encoding is None else recoded(source, reading.encoding, folder))
+    if are_objects(file):
+        _refuse(file.path, "is JSON", "header", reading.header)
+        _refuse(file.path, "is JSON", "quote", reading.quote)
+        return JsonLog(file, reading.columns or Columns())
     file.check_lines()
-    if suffix_of(path) == ".txt" and are_user_lines(file):
-        return UserLines(file, columns, header)
-    return DelimitedLog(file, columns, header)
+    if are_user_lines(file, reading):
+        _refuse(file.path, "is one user a line", "quote", reading.quote)
+        return UserLines(file, reading.columns or Columns(), reading.header)
+    return DelimitedLog(file, reading)
+
+
+def _refuse(path: Path, what: str, option: str, value: object) -> None:
+    if value is not None:
+        raise DataError(f"{path}: {what}, where --{option} cannot apply")
+
+
+def _places(logs: Sequence[TextLog], starts: Sequence[int]) -> Callable[[int], str]:
+    """Where a row of the table comes from: file and line."""
+
+    def place(row: int) -> str:
+        number = bisect_right(starts, row) - 1
+        return f"{logs[number].path}:{logs[number].line_of(row - starts[number])}"
+
+    return place
+
+
+def _from_lists(
+    connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str]
+) -> Callable[[int], str]:
+    """Where a row with one item of a list comes from: from where the list does."""
+
+    def place(row: int) -> str:
+        [(source,)] = connection.execute(f"SELECT source_row FROM log WHERE rowid = {row}").fetchall()  # noqa: S608 - ours
+        return row_place(source)
+
+    return place
+
+
+def _columns(log: TextLog) -> Columns | None:
+    """The columns of a log, to be read of the next file too."""
+    return Columns(**log.columns, file_order=log.file_order) if log.names else None
+
+
+def _shown(log: TextLog) -> dict[str, str]:
+    """Names of columns by role, for people: what is in lists is named by the list too."""
+    history = log.columns.get("history")
+    if history is None:
+        return log.columns
+    followed = f", then {log.columns['item']}" if "item" in log.columns else ""
+    inner = {role: f"{history}: {field}" for role, field in log.inner.items()}
+    return {"user": log.columns["user"], "item": history + followed} | inner
+
+
+def _check_alike(first: TextLog, log: TextLog) -> None:
+    """Check that two files of a log have the same columns, in any order if they have names."""
+    if sorted(log.names) == sorted(first.names) and log.columns == first.columns:
+        return
+    missing = [name for name in first.names if name not in log.names]
+    more = [name for name in log.names if name not in first.names]
+    what = (
+        f"has no column {quoted(missing[0])}" if missing else f"has a column {quoted((more or log.names)[0])}"
+    )
+    raise DataError(f"{log.path}: {what}, unlike {first.path}; the files of a log need the same columns")
+
+
+def _load_all(
+    connection: duckdb.DuckDBPyConnection, logs: Sequence[TextLog], folder: Path
+) -> tuple[list[int], list[str]]:
+    """Make the table ``log`` of all files, in order; return at which of its rows each begins, and its roles."""
+    starts, roles = [0], list[str]()
+    for number, log in enumerate(logs):
+        roles = log.load(connection, folder)
+        if len(logs) == 1:
+            break
+        if not number:
+            connection.execute("ALTER TABLE log RENAME TO whole")
+        else:
+            connection.execute("INSERT INTO whole SELECT * FROM log")
+            connection.execute("DROP TABLE log")
+        [(rows,)] = connection.execute("SELECT count(*) FROM whole").fetchall()
+        starts.append(rows)
+    if len(logs) > 1:
+        connection.execute("ALTER TABLE whole RENAME TO log")
+        starts.pop()
+    return starts, roles
 
 
 def _first_row(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from mclrec.data.intake import Found
-from mclrec.data.text_tables import sql_name
-from mclrec.errors import DataError, quoted
+from mclrec.data.intake import Found, dropped_missing
+from mclrec.data.origin import Reading
+from mclrec.data.text_tables import sql_name, sql_text
+from mclrec.data.time_forms import FORMS, ISO, sampled_meaning
+from mclrec.errors import ConfigError, DataError, quoted
 
 __all__ = ["Typed", "missing", "typed"]
 
@@ -24,10 +26,17 @@ _MOMENT = "isfinite(try_cast({0} AS TIMESTAMPTZ))"
 _NANOSECONDS = r"regexp_matches({0}, '[.]\d{{6}}0{{0,2}}[1-9]')"
 _LOST = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
 _TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
-_NOTHING = (
-    r"({0} IS NULL OR {0}::VARCHAR IN ('NULL', 'null', 'NA', '\N'))"  # words that databases and R write
-)
+_WORDS = ("NULL", "Null", "null", "NA", "N/A", "n/a", "<NA>", r"\N", "NaN", "nan", "None")
+"""What databases, R, pandas and Python write for nothing."""
+
+_NOTHING = "({0} IS NULL OR (strlen({0}) < 5 AND {0} IN (" + ", ".join(f"'{word}'" for word in _WORDS) + ")))"
+_FLOAT_IDS = r"regexp_full_match({0}, '(0|-?[1-9]\d{{0,14}})\.0')"
 _FINITE = "isfinite(CAST({0} AS DOUBLE))"
+
+
+def _parsed(form: str) -> str:
+    """SQL: the column ``time`` as a form of strptime reads it; null where it does not."""
+    return f"try_strptime(trim(time), {sql_text(form)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +47,13 @@ class Typed:
         relation: the rows.
         ticks: units of ``time`` in one of what `mclrec.data.readers.Log` has.
         found: what the file has in it, where it is a file.
+        doubts: choices that could have been others, to be told.
     """
 
     relation: duckdb.DuckDBPyRelation
     ticks: int
     found: Found = field(default_factory=Found)
+    doubts: Sequence[str] = ()
 
 
 def typed(
@@ -50,6 +61,7 @@ def typed(
     roles: Sequence[str],
     place: str,
     row_place: Callable[[int], str],
+    reading: Reading,
     *,
     file_order: bool = False,
     text_ids: bool = True,
@@ -61,6 +73,7 @@ def typed(
         roles: its columns.
         place: file or kind of frame, for messages.
         row_place: where a row of the table comes from, likewise.
+        reading: what was said about the log.
         file_order: whether rows are in order, and have no sequence of their own.
         text_ids: whether ids are those of a text file, which are integers if all look like it.
 
@@ -68,17 +81,21 @@ def typed(
         DataError: values are missing, or no times, or too large.
     """
     table = _Table(connection, place, row_place)
-    table.refuse_missing(roles, _NOTHING if text_ids else "{0} IS NULL")
+    lacking = _NOTHING if text_ids else "{0} IS NULL"
+    found = table.without_missing(roles, lacking) if reading.drop_missing else Found()
+    table.refuse_missing(roles, lacking)
     columns = {role: table.id_type(role) if text_ids else sql_name(role) for role in ("user", "item")}
     ticks = 1
     if "time" in roles:
-        columns["time"], ticks = table.time_type()
+        columns["time"], ticks = table.time_type(reading.time_format)
+    elif reading.time_format is not None:
+        raise DataError(f"{place}: has no column of time, where --time-format cannot apply")
     if "sequence" in roles:
         columns["sequence"] = table.sequence_type()
     elif file_order:
-        columns["sequence"] = "rowid"  # the table keeps the order
+        columns["sequence"] = table.row
     wanted = ", ".join(f"{expression} AS {sql_name(role)}" for role, expression in columns.items())
-    return Typed(connection.sql(f"SELECT {wanted} FROM log"), ticks)  # noqa: S608 - names are ours
+    return Typed(connection.sql(f"SELECT {wanted} FROM log"), ticks, found)  # noqa: S608 - names are ours
 
 
 def missing(place: str, counts: dict[str, int], first: str) -> DataError:
@@ -86,7 +103,7 @@ def missing(place: str, counts: dict[str, int], first: str) -> DataError:
     what = ", ".join(f"{count} without {role}" for role, count in counts.items() if count)
     where = first.removeprefix(f"{place}: ")  # a row
     where = f"line {where[len(place) + 1 :]}" if where.startswith(f"{place}:") else where
-    return DataError(f"{place}: rows {what}; the first is {where}: remove them or fill them in")
+    return DataError(f"{place}: rows {what}; the first is {where}: mend them, or --drop-missing")
 
 
 class _Table:
@@ -98,15 +115,17 @@ class _Table:
         self._connection = connection
         self._place = place
         self._row_place = row_place
+        self.row = "rowid"
+        """The column that keeps the order of the file."""
         self._kinds = {
             str(name): str(kind) for name, kind, *_ in connection.execute("DESCRIBE log").fetchall()
         }
 
     def refuse_missing(self, roles: Sequence[str], test: str) -> None:
         """Refuse a table without rows, or with rows in which a test says that a value is missing."""
-        bad = {role: test.format(sql_name(role)) for role in roles}
+        bad = {role: self._test(test, role) for role in roles}
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition in bad.values())
-        first = f"min(rowid) FILTER ({' OR '.join(bad.values())})"
+        first = f"min({self.row}) FILTER ({' OR '.join(bad.values())})"
         [(rows, row, *found)] = self._connection.execute(
             f"SELECT count(*), {first}, {counts} FROM log"  # noqa: S608 - names are ours
         ).fetchall()
@@ -115,10 +134,34 @@ class _Table:
         if row is not None:
             raise missing(self._place, dict(zip(roles, found, strict=True)), self._row_place(row))
 
+    def without_missing(self, roles: Sequence[str], test: str) -> Found:
+        """Leave out rows in which a value is missing, and say how many they were."""
+        bad = " OR ".join(self._test(test, role) for role in roles)
+        counted = f"SELECT count(*), count(*) FILTER ({bad}) FROM log"  # noqa: S608 - names are ours
+        [(rows, dropped)] = self._connection.execute(counted).fetchall()
+        if dropped == rows and rows:
+            raise DataError(f"{self._place}: nothing is left without the {rows} rows that lack a value")
+        self._connection.execute(
+            f"CREATE TABLE kept AS SELECT *, rowid AS origin FROM log WHERE NOT ({bad}) ORDER BY rowid"  # noqa: S608 - ours
+        )
+        self._connection.execute("DROP TABLE log")
+        self._connection.execute("ALTER TABLE kept RENAME TO log")
+        self.row = "origin"
+        return dropped_missing(rows, dropped)
+
+    def _test(self, test: str, role: str) -> str:
+        """A test of a column, of which only text may hold words for nothing."""
+        words = test is _NOTHING and self._kinds[role] != "VARCHAR"
+        return ("{0} IS NULL" if words else test).format(sql_name(role))
+
     def id_type(self, role: str) -> str:
-        """Expression for an id."""
+        """Expression for an id: an integer if all are, also if all were written as floats."""
         name = sql_name(role)
-        return f"CAST({name} AS BIGINT)" if self._fits(_INTEGER.format(name)) else name
+        if self._fits(_INTEGER.format(name)):
+            return f"CAST({name} AS BIGINT)"
+        if self._fits(_FLOAT_IDS.format(name)):
+            return f"CAST(split_part({name}, '.', 1) AS BIGINT)"
+        return name
 
     def sequence_type(self) -> str:
         """Expression for the sequence: an integer, a float, or text if not all are numbers."""
@@ -132,10 +175,14 @@ class _Table:
         self._refuse("sequence", _LOST, "has more digits than can be ordered beside numbers with a fraction")
         return "CAST(sequence AS DOUBLE) + 0"  # of -0 and 0 neither is the lesser
 
-    def time_type(self) -> tuple[str, int]:
-        """Expression for the time, and the ticks in one of its units."""
+    def time_type(self, form: str | None) -> tuple[str, int]:
+        """Expression for the time, written in a form of strptime or as ISO, and the ticks in one of its units."""
         if self._kinds["time"] != "VARCHAR":
+            if form is not None:
+                raise DataError(f"{self._place}: the time is no text, where --time-format cannot apply")
             return "time", 1
+        if form is not None:
+            return self._formatted(form)
         if self._fits(_INTEGER.format("time")):
             return "CAST(time AS BIGINT)", 1
         if self._fits(_DECIMAL.format("time")):
@@ -148,12 +195,31 @@ class _Table:
             self._refuse("time", _LOST, "has more digits than can be ordered beside numbers with a fraction")
             self._refuse("time", _TOO_LARGE, "is beyond 64 bits")
             return "CAST(time AS DOUBLE) + 0", 1
-        if self._fits(_MOMENT.format("time")):
-            return self._moment()
+        for text in ("time", ISO):
+            moment = _MOMENT.format(text)
+            if self._fits(moment):
+                return self._moment(text)
         raise self._no_time()
 
-    def _moment(self) -> tuple[str, int]:
-        microseconds = "epoch_us(CAST(time AS TIMESTAMPTZ))"
+    def _formatted(self, form: str) -> tuple[str, int]:
+        """Expression for a time that is written in a form of strptime."""
+        parsed = _parsed(form)
+        try:
+            [(kind,)] = self._connection.execute(
+                f"SELECT typeof({parsed}) FROM (SELECT '' AS time)"  # noqa: S608 - quoted
+            ).fetchall()
+        except duckdb.Error as problem:
+            what = str(problem).partition(": ")[2].partition("\n")[0]
+            raise ConfigError(f"--time-format {form}: {what or 'is no format of strptime'}") from None
+        row = self._unfit(f"{parsed} IS NOT NULL")[1]
+        if row is not None:
+            raise self._error("time", row, f"is not written as --time-format {form} says")
+        if kind == "TIMESTAMP_NS":
+            return f"epoch_ns({parsed})", 10**9
+        return f"epoch_us(CAST({parsed} AS TIMESTAMPTZ))", 10**6
+
+    def _moment(self, text: str) -> tuple[str, int]:
+        microseconds = f"epoch_us(CAST({text} AS TIMESTAMPTZ))"
         span = self._value(f"max(abs({microseconds}))")
         if span * 1000 >= 2**63 or self._fits(f"NOT {_NANOSECONDS.format('time')}"):
             return microseconds, 10**6
@@ -161,9 +227,24 @@ class _Table:
         return f"{microseconds} * 1000 + CAST({digits} AS BIGINT)", 10**9
 
     def _no_time(self) -> DataError:
-        kinds = [test.format("time") for test in (_NUMBER, _MOMENT)]
-        unfit = min(self._unfit(fits) for fits in kinds)
-        return self._error("time", unfit[1], "is neither a number nor an ISO date")
+        kinds = [_NUMBER.format("time"), _MOMENT.format(ISO)]
+        row = min(self._unfit(fits) for fits in kinds)[1]
+        forms = self._forms(row or 0)
+        if len(forms) > 1:
+            readings = " or ".join(f"{sampled_meaning(form)} (--time-format '{form}')" for form in forms[:2])
+            return self._error("time", row, f"may be {readings}: say which")
+        cure = (
+            f"--time-format '{forms[0]}' would read it" if forms else "--time-format says how it is written"
+        )
+        return self._error("time", row, f"is neither a number nor an ISO date; {cure}")
+
+    def _forms(self, row: int) -> list[str]:
+        """The known forms that read a row, and of these, those that read all rows, if any does."""
+        one = f"FROM log WHERE {self.row} = {row}"
+        wanted = ", ".join(f"{_parsed(form)} IS NOT NULL" for form in FORMS)
+        [fits] = self._connection.execute(f"SELECT {wanted} {one}").fetchall()
+        forms = [form for form, fit in zip(FORMS, fits, strict=True) if fit]
+        return [form for form in forms if self._fits(f"{_parsed(form)} IS NOT NULL")] or forms
 
     def _refuse(self, role: str, test: str, what: str) -> None:
         row = self._unfit(f"NOT {test.format(role)}")[1]
@@ -171,7 +252,7 @@ class _Table:
             raise self._error(role, row, what)
 
     def _error(self, role: str, row: int | None, what: str) -> DataError:
-        query = f"SELECT {sql_name(role)} FROM log WHERE rowid = {row}"  # noqa: S608 - ours
+        query = f"SELECT {sql_name(role)} FROM log WHERE {self.row} = {row}"  # noqa: S608 - ours
         [(value,)] = self._connection.execute(query).fetchall()
         return DataError(f"{self._row_place(row or 0)}: {role} {quoted(value)} {what}")
 
@@ -180,7 +261,7 @@ class _Table:
 
     def _unfit(self, test: str) -> tuple[int, int | None]:
         """Number of rows that a test does not fit, and the first of them."""
-        query = f"SELECT count(*), min(rowid) FROM log WHERE NOT coalesce({test}, false)"  # noqa: S608 - ours
+        query = f"SELECT count(*), min({self.row}) FROM log WHERE NOT coalesce({test}, false)"  # noqa: S608 - ours
         [(count, row)] = self._connection.execute(query).fetchall()
         return count, row
 

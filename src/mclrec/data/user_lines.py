@@ -10,21 +10,55 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from mclrec.data.columns import Columns
+from mclrec.data.column_values import Doubt, is_time
+from mclrec.data.columns import Columns, has_known_name
+from mclrec.data.dialects import separator
+from mclrec.data.origin import Reading
+from mclrec.data.places import suffix_of
 from mclrec.data.text_files import TextFile
+from mclrec.data.text_records import BLANKS
 from mclrec.data.text_tables import csv_options, fill, read_by_duckdb
 from mclrec.errors import DataError
 
 __all__ = ["UserLines", "are_user_lines"]
 
 _BLANKS = re.compile("[ \t]+")
-_FORM = "a line is 'user item item ...'; rows of columns go into a .csv or .tsv"
+_FORM = (
+    "a line is 'user item item ...'; --user-column, --item-column or --header say that it is rows of columns"
+)
+_COLON = re.compile(r"[^\s:]+:[ \t]*[^\s:]+([ \t]+[^\s:]+)*[ \t]*")
+_WORDS = 3  # in a line that may be one user, or a row of columns
 
 
-def are_user_lines(file: TextFile) -> bool:
-    """Whether the first line of a ``.txt`` holds none of the separators of columns."""
-    first = next((line for _, line in file.lines() if line.strip()), "")
-    return not any(sign in first for sign in (",", ";", "::"))
+def are_user_lines(file: TextFile, reading: Reading) -> bool:
+    """Whether lines are users with their items, and not rows of columns.
+
+    They are if blanks separate their words, nothing says that there are columns, and lines differ in width; or, where
+    they do not, if no word begins two lines and no column is a time. Two words a line are a user and an item, in order.
+    """
+    lines = [line for part in file.samples for line in part]
+    lines = lines or [next((line for _, line in file.lines() if line.strip()), "")]
+    if all(map(_COLON.fullmatch, lines)):
+        return True
+    sign, share = separator(lines)
+    if sign not in (BLANKS, "\t") or (sign == "\t" and share == 1 and suffix_of(file.path) != ".txt"):
+        return False
+    rows = [_BLANKS.split(line.strip(" \t")) for line in lines]
+    widths = {len(row) for row in rows}
+    if widths == {1} or has_known_name(rows[0]):
+        return False
+    if len(widths) > 1:
+        return sign == BLANKS or share < 1
+    if reading.header or _names_columns(reading.columns or Columns()):
+        return False
+    users = [row[0] for row in rows]
+    if widths == {2} or len(set(users)) < len(users):
+        return False
+    return not any(all(map(is_time, column)) for column in zip(*rows, strict=True))
+
+
+def _names_columns(columns: Columns) -> bool:
+    return replace(columns, file_order=False, numbered=False) != Columns()
 
 
 class UserLines:
@@ -44,12 +78,16 @@ class UserLines:
     def __init__(self, file: TextFile, columns: Columns, header: bool | None) -> None:
         self.path = file.path
         self._file = file
-        self.format = f"one user a line{file.packing}"
+        self._colon = ":" in next((line for _, line in file.lines() if line.strip()), "")
+        self._colon = self._colon and all(_COLON.fullmatch(line) for part in file.samples for line in part)
+        self.format = f"one user a line{', a colon behind it' if self._colon else ''}{file.packing}"
+        self.names: list[str] = []
+        self.doubts: list[Doubt] = []
+        self.inner: dict[str, str] = {}
         self.columns = {"user": "first word", "item": "words after it, in order"}
-        if replace(columns, file_order=False, numbered=False) != Columns() or header:
+        if _names_columns(columns) or header:
             raise DataError(
-                f"{self.path}: is read as one user a line ('user item item ...'), which has no columns and no header; "
-                "name it .csv or .tsv if it has"
+                f"{self.path}: is read as one user a line ('user item item ...'), which has no columns and no header"
             )
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
@@ -86,8 +124,9 @@ class UserLines:
         return True
 
     def _query(self, file: str) -> str:
+        line = "regexp_replace(line, ':', ' ')" if self._colon else "line"
         return (
-            "SELECT string_split_regex(nullif(trim(line, E' \\t\\r'), ''), '[ \\t]+') AS parts "  # noqa: S608 - the path is quoted
+            f"SELECT string_split_regex(nullif(trim({line}, E' \\t\\r'), ''), '[ \\t]+') AS parts "  # noqa: S608 - the path is quoted
             f"FROM read_csv({file}, columns = {{'line': 'VARCHAR'}}, header = false, delim = '\x01', quote = '', "
             f"escape = '', {csv_options(self._file)})"
         )
@@ -107,5 +146,7 @@ class UserLines:
             line = text.strip(" \t\r")
             if "\r" in line:
                 raise DataError(f"{self.path}:{number}: line holds CR within; end all lines alike, with LF")
+            if self._colon:
+                line = line.replace(":", " ", 1)
             if line:
                 yield number, _BLANKS.split(line)

@@ -1,0 +1,155 @@
+"""Histories: lists of items in one field become rows, one an item, with its place in the list as the sequence.
+
+A field is a JSON list, of ids or of objects, or ids between blanks, commas, semicolons or bars, with brackets around
+them or not. Where a user has several rows, either each list begins with the one before, as snapshots of one history
+do, and the longest is taken; or the items have times, which order them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from mclrec.data.json_logs import json_id
+from mclrec.data.text_tables import sql_text
+from mclrec.errors import DataError, quoted
+
+__all__ = ["Unrolled", "settle", "unroll"]
+
+_SIGNS = (",", ";", "|")
+
+
+@dataclass(frozen=True, slots=True)
+class Unrolled:
+    """The table ``log`` with one row an item.
+
+    Attributes:
+        roles: its columns.
+        repeated: rows of the log whose list another row of its user begins with.
+    """
+
+    roles: list[str]
+    repeated: int
+
+
+def unroll(
+    connection: duckdb.DuckDBPyConnection,
+    roles: Sequence[str],
+    inner: dict[str, str],
+    row_place: Callable[[int], str],
+) -> Unrolled:
+    """Make the table ``log`` of text, with a list in its column ``history``, one of items.
+
+    Args:
+        connection: where the table is.
+        roles: its columns.
+        inner: fields of the objects in the lists by their roles; empty where they are ids.
+        row_place: where a row of the table comes from, for messages.
+
+    Raises:
+        DataError: a list holds what is no id, or rows of one user contradict each other.
+    """
+    parts = _lists(connection, inner, row_place)
+    item = "element"
+    found = ["user", "item", *(["time"] if "time" in inner else []), "sequence"]
+    if inner:
+        item = json_id(f"(element -> {_path(inner['item'])})")
+    if "item" in roles:
+        parts = f"list_append({parts}, item)"
+    time = f", element ->> {_path(inner['time'])} AS time" if "time" in inner else ""
+    connection.execute(
+        f"CREATE TABLE unrolled AS SELECT \"user\", nullif({item}, '') AS item{time}, sequence, source_row FROM "  # noqa: S608 - ours
+        f'(SELECT "user", unnest(parts) AS element, unnest(range(1, len(parts) + 1)) AS sequence, source_row '
+        f'FROM (SELECT "user", {parts} AS parts, rowid AS source_row FROM log) ORDER BY source_row)'
+    )
+    connection.execute("DROP TABLE log")
+    connection.execute("ALTER TABLE unrolled RENAME TO log")
+    return Unrolled(found, settle(connection, row_place, timed="time" in inner))
+
+
+def settle(connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str], *, timed: bool) -> int:
+    """Take one of several rows of a user, if each list begins with the one before.
+
+    Args:
+        connection: its table ``log`` has user, item, sequence and source_row, which is the row of the list.
+        row_place: where such a row comes from, for messages.
+        timed: whether the items have times.
+
+    Returns:
+        Rows that were left out, as other rows hold what is in them.
+    """
+    several = 'SELECT "user" FROM log GROUP BY "user" HAVING min(source_row) != max(source_row)'
+    if connection.execute(f"{several} LIMIT 1").fetchone() is None:
+        return 0
+    values = "count(DISTINCT (item, time))" if timed else "count(DISTINCT item)"
+    conflict = connection.execute(
+        'SELECT "user", min(source_row), max(source_row) FROM log GROUP BY "user", sequence '  # noqa: S608 - ours
+        f"HAVING {values} > 1 LIMIT 1"
+    ).fetchone()
+    if conflict is not None:
+        if timed:
+            return 0
+        user, first, last = conflict
+        raise DataError(
+            f"{row_place(last)}: user {quoted(user)} has another list in {row_place(first)}; lists of a user have to "
+            "continue each other: give one row a user"
+        )
+    lists = 'SELECT count(DISTINCT source_row), count(DISTINCT "user") FROM log'
+    [(rows, users)] = connection.execute(lists).fetchall()
+    connection.execute(
+        'CREATE TABLE settled AS SELECT * FROM log QUALIFY row_number() OVER (PARTITION BY "user", sequence '
+        "ORDER BY source_row) = 1 ORDER BY source_row, sequence"
+    )
+    connection.execute("DROP TABLE log")
+    connection.execute("ALTER TABLE settled RENAME TO log")
+    return int(rows - users)
+
+
+def _path(field: str) -> str:
+    escaped = field.replace("\\", "\\\\").replace('"', '\\"')
+    return sql_text(f'$."{escaped}"')
+
+
+def _lists(
+    connection: duckdb.DuckDBPyConnection, inner: dict[str, str], row_place: Callable[[int], str]
+) -> str:
+    """SQL: the list in the column ``history``: of text, or of JSON objects."""
+    json = "regexp_full_match(history, '(?s)\\s*\\[.*\\]\\s*') AND json_valid(history)"
+    [(lists, rows)] = connection.execute(
+        f"SELECT count(*) FILTER ({json}), count(*) FILTER (history IS NOT NULL) FROM log"  # noqa: S608 - ours
+    ).fetchall()
+    if inner or (rows and lists == rows):
+        elements = "from_json(history, '[\"JSON\"]')"
+        _refuse(connection, inner, elements, row_place, lists == rows)
+        return elements if inner else f"list_transform({elements}, lambda x: {json_id('x')})"
+    text = "regexp_replace(history, '^\\s*[\\[(](.*)[\\])]\\s*$', '\\1', 's')"
+    held = ", ".join(f"count(*) FILTER (contains(history, {sql_text(sign)}))" for sign in _SIGNS)
+    [counts] = connection.execute(f"SELECT {held} FROM log").fetchall()  # noqa: S608 - ours
+    sign = next((sign for sign, count in zip(_SIGNS, counts, strict=True) if count), None)
+    split = f"string_split({text}, {sql_text(sign)})" if sign else f"string_split_regex({text}, '\\s+')"
+    trimmed = f"list_transform({split}, lambda x: trim(x, E' \\t\\n\\'\"'))"
+    return f"list_filter({trimmed}, lambda x: x != '')"
+
+
+def _refuse(
+    connection: duckdb.DuckDBPyConnection,
+    inner: dict[str, str],
+    elements: str,
+    row_place: Callable[[int], str],
+    whole: bool,
+) -> None:
+    """Refuse the first list that is none, or that holds what is no id."""
+    value = f"(x -> {_path(inner['item'])})" if inner else "x"
+    bad = json_id(value, "NULL")
+    odd = f"len(list_filter({elements}, lambda x: {bad} IS NULL)) > 0"
+    if not whole:
+        odd = f"NOT json_valid(history) OR json_type(history) != 'ARRAY' OR {odd}"
+    row = connection.execute(
+        f"SELECT rowid, history FROM log WHERE history IS NOT NULL AND ({odd}) ORDER BY rowid LIMIT 1"  # noqa: S608 - ours
+    ).fetchone()
+    if row is not None:
+        raise DataError(
+            f"{row_place(row[0])}: history {quoted(row[1])} is no list of ids, which are integers or strings"
+        )

@@ -1,0 +1,134 @@
+"""List columns of frames and Parquet files, as tables with one row an item."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mclrec.data.column_types import is_text, plain
+from mclrec.data.packed import IntArray
+from mclrec.data.raw_tables import RawTable, Selection, Types
+from mclrec.errors import DataError
+
+__all__ = ["SOURCE_ROW", "ListTable", "fields_of", "is_list"]
+
+SOURCE_ROW = "source_row"
+"""The column with the row that a list stands in."""
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column holds lists."""
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(kind) for test in tests)
+
+
+def fields_of(kind: pa.DataType) -> list[str]:
+    """Names of the fields of the structures in lists, if they are structures."""
+    inside = kind.value_type if is_list(kind) else kind
+    return [field.name for field in inside] if pa.types.is_struct(inside) else []
+
+
+class ListTable:
+    """A table of lists as one of items: user, item, where the lists have it time, and the place in the list.
+
+    Args:
+        raw: the table.
+        places: of the columns in ``selection``: user, history, and item where one follows each list.
+        inner: fields of the structures in the lists, by their roles.
+        selection: its columns.
+
+    Raises:
+        DataError: the column holds no lists.
+    """
+
+    in_order = True
+
+    def __init__(
+        self, raw: RawTable, places: dict[str, int], inner: dict[str, str], selection: Selection
+    ) -> None:
+        self.place, self.engine = raw.place, raw.engine
+        self.format = f"{raw.format}, lists of items"
+        self._raw = raw
+        self._places, self._inner, self._selection = places, inner, selection
+        self._starts: list[int] = []
+        self._parents: list[IntArray] = []
+        self._splitter: str | None = None
+        for part, kinds in selection.types:
+            kind = kinds[places["history"]]
+            if not (is_list(kind) or is_text(kind)):
+                raise DataError(f"{part}: the history column holds {kind}; it has to hold lists of items")
+        self.names = ["user", "item", *(["time"] if "time" in inner else []), "sequence", SOURCE_ROW]
+
+    def read(self, wanted: Sequence[int]) -> Selection:
+        """Some of the columns, by their places."""
+        names = [self.names[place] for place in wanted]
+        types: Types = [
+            (part, [self._type(name, kinds) for name in names]) for part, kinds in self._selection.types
+        ]
+        return Selection(types, self._batches(names))
+
+    def row_place(self, row: int) -> str:
+        """The row of the list that an item is in."""
+        number = bisect_right(self._starts, row) - 1
+        return self._raw.row_place(int(self._parents[number][row - self._starts[number]]))
+
+    def _type(self, name: str, kinds: list[pa.DataType]) -> pa.DataType:
+        if name == "user":
+            return kinds[self._places["user"]]
+        if name in ("sequence", SOURCE_ROW):
+            return pa.int64()
+        kind = kinds[self._places["history"]]
+        if is_text(kind):
+            return pa.large_string()
+        inside = kind.value_type
+        return inside.field(self._inner[name]).type if name in self._inner else inside
+
+    def _batches(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        rows = items = 0
+        for arrays in self._selection.batches:
+            found = self._unrolled([plain(array) for array in arrays], rows)
+            self._starts.append(items)
+            self._parents.append(found[SOURCE_ROW].to_numpy())
+            rows += len(arrays[0])
+            items += len(found["user"])
+            yield [found[name] for name in names]
+
+    def _unrolled(self, arrays: list[pa.Array], first: int) -> dict[str, pa.Array]:
+        lists = self._lists(arrays[self._places["history"]])
+        parents = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+        items = pc.list_flatten(lists)
+        if "item" in self._places:
+            items, parents = _followed(items, parents, arrays[self._places["item"]])
+        starts = np.searchsorted(parents, parents)
+        found = {
+            "user": arrays[self._places["user"]].take(pa.array(parents)),
+            "item": items,
+            "sequence": pa.array(np.arange(len(parents)) - starts),
+            SOURCE_ROW: pa.array(parents + first),
+        }
+        for role, field in self._inner.items():
+            found[role] = pc.struct_field(items, field)
+        return found
+
+    def _lists(self, values: pa.Array) -> pa.Array:
+        """Lists, also of text between blanks, commas, semicolons or bars: what the first rows have decides."""
+        if is_list(values.type):
+            return values
+        if self._splitter is None:
+            held = [sign for sign in ",;|" if pc.any(pc.match_substring(values, sign)).as_py()]
+            self._splitter = f"\\s*[{held[0]}]\\s*" if held else "\\s+"
+        texts = pc.utf8_trim_whitespace(values.cast(pa.large_string()))
+        texts = pc.if_else(pc.equal(texts, ""), None, texts)
+        return pc.split_pattern_regex(texts, self._splitter)
+
+
+def _followed(items: pa.Array, parents: IntArray, last: pa.Array) -> tuple[pa.Array, IntArray]:
+    """The items of lists, with one more behind each."""
+    both = np.concatenate([parents, np.arange(len(last))])
+    order = np.argsort(both, kind="stable")
+    joined = pa.concat_arrays([items, last.cast(items.type)])
+    return joined.take(pa.array(order)), both[order]

@@ -1,0 +1,53 @@
+"""How text writes times: ISO in all its forms, as SQL, and the other forms that are known by name, to be suggested."""
+
+from __future__ import annotations
+
+from itertools import product
+
+__all__ = ["FORMS", "ISO", "sampled_meaning"]
+
+_BASIC = r"\s*\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d+)?)?\s*(Z|z|[+-]\d\d(:?\d\d)?)?\s*"
+_STEPS = [
+    (r"^\s*(\d{4})-?(\d\d)-?(\d\d)[Tt ](\d\d):?(\d\d)", r"\1-\2-\3 \4:\5"),
+    (r"^(.{16})\s*(Z|z|[+-].*|)\s*$", r"\1:00\2"),
+    (r"^(.{16})(\d\d)", r"\1:\2"),
+    (r"^(.{19}),", r"\1."),
+    (r"^(.{19}.*[+-]\d\d)(\d\d)\s*$", r"\1:\2"),
+    (r"[Zz]\s*$", "+00"),
+]
+
+
+def _iso() -> str:
+    text = "time"
+    for pattern, replacement in _STEPS:
+        text = f"regexp_replace({text}, '{pattern}', '{replacement}')"
+    return f"(CASE WHEN regexp_full_match(time, '{_BASIC}') THEN {text} ELSE time END)"
+
+
+ISO = _iso()
+"""SQL: the column ``time`` in the one form of ISO that DuckDB casts: basic and minute forms are written out."""
+
+_DAYS = [f"{first}{sign}{second}{sign}%Y" for sign in "/.-" for first, second in (("%d", "%m"), ("%m", "%d"))]
+_CLOCKS = ["", " %H:%M", " %H:%M:%S", " %I:%M:%S %p", " %I:%M %p"]
+
+FORMS = [
+    *(day + clock for day, clock in product(_DAYS, _CLOCKS)),
+    "%a %b %d %H:%M:%S %z %Y",
+    "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S %Z",
+    "%d %b %Y %H:%M:%S",
+    "%d %b %Y, %H:%M",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%m %d, %Y",
+    "%Y/%m/%d %H:%M",
+]
+"""Forms of strptime that logs are known to use."""
+
+
+def sampled_meaning(form: str) -> str:
+    """What a form takes the first two numbers for."""
+    return "day/month" if form.startswith("%d") else "month/day"
