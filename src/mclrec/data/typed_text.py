@@ -29,7 +29,7 @@ _TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
 _WORDS = ("NULL", "Null", "null", "NA", "N/A", "n/a", "<NA>", r"\N", "NaN", "nan", "None")
 """What databases, R, pandas and Python write for nothing."""
 
-_NOTHING = "({0} IS NULL OR (strlen({0}) < 5 AND {0} IN (" + ", ".join(f"'{word}'" for word in _WORDS) + ")))"
+_NOTHING = "({0} IS NULL OR ({0} >= '<' AND {0} IN (" + ", ".join(f"'{word}'" for word in _WORDS) + ")))"
 _FLOAT_IDS = r"regexp_full_match({0}, '(0|-?[1-9]\d{{0,14}})\.0')"
 _FINITE = "isfinite(CAST({0} AS DOUBLE))"
 
