@@ -110,7 +110,8 @@ def _from_lists(
 
 def _columns(log: TextLog) -> Columns | None:
     """The columns of a log, to be read of the next file too."""
-    return Columns(**log.columns, file_order=log.file_order) if log.names else None
+    names = {role: log.columns.get(role) for role in ("user", "item", "time", "sequence")}
+    return Columns(*names.values(), log.file_order, log.columns.get("history")) if log.names else None
 
 
 def _shown(log: TextLog) -> dict[str, str]:
