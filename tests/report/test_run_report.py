@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,21 +160,6 @@ def test_advice_is_as_sure_as_the_ranks(by_time: dict[str, Run]) -> None:
     assert "its lead over bpr may be chance: take any of them" in with_ranks([1, 2, 3, 4], [2, 1, 4, 3])
     alone = replace(study, systems=[one])
     assert "there is no other system to compare it with" in advice(alone, [], "F")
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    """A page of a browser."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser.new_page()
-        browser.close()
 
 
 @pytest.mark.browser

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mclrec.errors import DataError, MclrecError
+from mclrec.errors import DataError, MclrecError, visible
 from mclrec.sealed_json import sealed, unsealed, validated
 
 __all__ = [
@@ -212,6 +212,6 @@ def _sample(value: Any) -> str | None:
 
 
 def shortened(value: Any) -> str:
-    """A value as text that fits into a line; long ones are cut."""
-    text = str(value)
+    """A value as text that fits into a line: long ones are cut, and control characters are escapes."""
+    text = visible(str(value)[: _LONGEST + 1])
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
