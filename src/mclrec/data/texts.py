@@ -110,8 +110,17 @@ def _from_lists(
 
 def _columns(log: TextLog) -> Columns | None:
     """The columns of a log, to be read of the next file too."""
-    names = {role: log.columns.get(role) for role in ("user", "item", "time", "sequence")}
-    return Columns(*names.values(), log.file_order, log.columns.get("history")) if log.names else None
+    if not log.names:
+        return None
+    found = log.columns.get
+    return Columns(
+        user=found("user"),
+        item=found("item"),
+        time=found("time"),
+        sequence=found("sequence"),
+        file_order=log.file_order,
+        history=found("history"),
+    )
 
 
 def _shown(log: TextLog) -> dict[str, str]:
