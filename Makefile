@@ -109,6 +109,11 @@ bench-serve: $(VENV)/.has-serve ## load on mclrec serve, open loop (10 minutes; 
 	$(BIN)/python -m benchmarks run serving $(ARGS)
 	$(BIN)/python -m benchmarks report
 
+.PHONY: bench-logs
+bench-logs: $(VENV)/.has-bench ## every system at its defaults on four logs (hours; goes on if interrupted; ARGS=--quick); writes the pages
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m benchmarks logs $(ARGS)
+	$(BIN)/python -m benchmarks report
+
 .PHONY: clean
 clean: ## remove the environments, caches and builds; runs/ stays
 	rm -rf $(VENV) $(ONNX_VENV) .venv-spark .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,16 +1,18 @@
 """Benchmarks: speed and memory beside other libraries; not part of the tests.
 
-`python -m benchmarks list | run [ROW ...] [--quick] | report`. docs/performance.md says how it is measured.
+`python -m benchmarks list | run [ROW ...] [--quick] | logs [--only NAME] | report`.
+docs/performance.md says how it is measured.
 
 | module | what it does |
 | --- | --- |
 | `rows` | one module per question: what is run, and the findings computed from it |
+| `logs` | the comparison of systems at their defaults on strangers' logs, a file for each training |
 | `ours` `peers` | what is run: child processes that print one JSON document; peers have their own environments |
 | `processes` `environments` | run a child and take its time and peak memory; install the peers |
 | `session` | how much is measured, with how many threads, in which scratch directory |
 | `work` | checks that both sides did the same work |
 | `summary` `outcome` `machine` | medians, slopes, targets; the files in results/; the machine |
-| `report` `plots` | the table and the pictures of docs/performance.md |
+| `report` `plots` `markdown` | the tables and the pictures of docs/performance.md |
 
 This file imports nothing, because the peers' environments have none of our libraries.
 """

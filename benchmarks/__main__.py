@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks list | run [ROW ...] [--quick] | report``."""
+"""The command line: ``python -m benchmarks list | run [ROW ...] [--quick] | logs [--only NAME] | report``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from benchmarks.logs.campaign import LOGS_FOLDER, QUICK_LOGS_FOLDER, measure_cells, read_cells
+from benchmarks.logs.cells import plan
+from benchmarks.logs.measuring import Laboratory, Limits
+from benchmarks.logs.page import logs_page
 from benchmarks.machine import available_cores
 from benchmarks.outcome import FULL_FOLDER, QUICK_FOLDER, read_results, write_result
 from benchmarks.processes import BenchmarkError
@@ -73,8 +77,45 @@ def run(
 
 
 @app.command()
+def logs(
+    *,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Logs and systems to measure; all if none is named."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each system that draws.")] = 3,
+    box: Annotated[
+        float, typer.Option(metavar="MINUTES", help="Time of a training that would take hours.")
+    ] = 30.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of every process.")] = 1,
+    again: Annotated[bool, typer.Option("--again", help="Measure too what has a result.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="One seed, one epoch, a box of a minute; results go to a folder of their own."
+        ),
+    ] = False,
+    scratch: Annotated[Path | None, typer.Option(help="Directory for large temporary files.")] = None,
+) -> None:
+    """Measure systems at their defaults on logs; an interrupted campaign goes on where it was."""
+    limits = Limits(min(box, 1.0), epochs=1) if quick else Limits(box)
+    folder = QUICK_LOGS_FOLDER if quick else LOGS_FOLDER
+    try:
+        cells = plan(only or (), 1 if quick else seeds)
+    except BenchmarkError as problem:
+        raise typer.BadParameter(str(problem)) from None
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=scratch) as directory:
+        session = Session(FULL, threads, Path(directory), _console)
+        failed = measure_cells(cells, Laboratory(session, limits), folder, again=again)
+    _console.print(logs_page(read_cells(folder)), markup=False, soft_wrap=True)
+    if failed:
+        _console.print(f"failed: {'; '.join(map(str, failed))}", style="bold red")
+        raise typer.Exit(1)
+
+
+@app.command()
 def report() -> None:
-    """Make the tables and plots of docs/performance.md from the full results."""
+    """Make the tables and plots of docs/performance.md and README.md from the full results."""
     try:
         write_report()
     except BenchmarkError as problem:

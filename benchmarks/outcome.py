@@ -15,7 +15,7 @@ from benchmarks.processes import ROOT, Measurement
 from benchmarks.session import Session
 from benchmarks.summary import Curve, Finding, Spread
 
-__all__ = ["FULL_FOLDER", "QUICK_FOLDER", "Outcome", "read_results", "write_result"]
+__all__ = ["FULL_FOLDER", "QUICK_FOLDER", "Outcome", "read_results", "write_json", "write_result"]
 
 FULL_FOLDER = ROOT / "benchmarks" / "results"
 QUICK_FOLDER = FULL_FOLDER / "quick"
@@ -63,11 +63,16 @@ def write_result(name: str, title: str, outcome: Outcome, session: Session, *, q
         "curves": [curve.to_json() for curve in outcome.curves],
         "runs": {side: [_run(run) for run in runs] for side, runs in outcome.runs.items()},
     }
+    write_json(path, document)
+    return path
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a result file; it is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_text(_dump(document), encoding="utf-8")
     temporary.replace(path)
-    return path
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Writes the tables and plots of docs/performance.md and docs/serving.md between their markers."""
+"""Writes the tables and plots of docs/performance.md, docs/serving.md and README.md between their markers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.logs.campaign import LOGS_FOLDER, read_cells
+from benchmarks.logs.page import logs_page, logs_summary
+from benchmarks.markdown import Result, conditions, finding_cells, findings_table, insert, table
 from benchmarks.outcome import FULL_FOLDER, read_results
 from benchmarks.processes import ROOT, BenchmarkError
 from benchmarks.rows import ROWS
 from benchmarks.summary import quantity
 
-__all__ = ["generated", "insert", "print_findings", "serving_table", "write_report"]
+__all__ = ["PAGE", "README", "generated", "print_findings", "serving_table", "write_report"]
 
 PAGE = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
 SERVING_PAGE = ROOT / "docs" / "serving.md"
 PICTURES = ROOT / "docs" / "images"
-_WORDS = {True: "yes", False: "no", None: ""}
-
-Result = Mapping[str, Any]
 
 
 def write_report() -> None:
@@ -40,7 +41,10 @@ def write_report() -> None:
         "Growth": draw_growth(results, PICTURES / "performance-growth.svg"),
     }
     links = {title: path.relative_to(PAGE.parent).as_posix() for title, path in pictures.items() if path}
-    _write(PAGE, insert(PAGE.read_text(encoding="utf-8"), generated(results, links)))
+    text = insert(PAGE.read_text(encoding="utf-8"), generated(results, links))
+    cells = read_cells(LOGS_FOLDER)
+    _write(PAGE, insert(text, logs_page(cells), "logs"))
+    _write(README, insert(README.read_text(encoding="utf-8"), logs_summary(cells), "logs"))
     if "serving" in results:
         text = "\n".join(serving_table(results["serving"]))
         _write(SERVING_PAGE, insert(SERVING_PAGE.read_text(encoding="utf-8"), text, "serving"))
@@ -48,20 +52,6 @@ def write_report() -> None:
 
 def _write(page: Path, text: str) -> None:
     page.write_text(text, encoding="utf-8", newline="\n")
-
-
-def insert(page: str, text: str, part: str = "benchmarks") -> str:
-    """Replace the text between the markers of a part of a page.
-
-    Raises:
-        BenchmarkError: the page has no markers.
-    """
-    first, last = (f"<!-- {part}: {place} -->" for place in ("begin", "end"))
-    before, begin, rest = page.partition(first)
-    _, end, after = rest.partition(last)
-    if not begin or not end:
-        raise BenchmarkError(f"the lines {first} and {last} must be in the page")
-    return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
 
 
 def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str:
@@ -74,7 +64,7 @@ def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str
     ordered = [results[name] for name in ROWS if name in results]
     parts = [
         "Made by `python -m benchmarks report` from `benchmarks/results/`. Nothing here is typed by hand.",
-        "\n".join(_findings_table(ordered)),
+        "\n".join(findings_table(ordered)),
         *(f"![{title}]({path})" for title, path in pictures.items()),
         "\n".join(_spread_table(ordered)),
     ]
@@ -84,7 +74,7 @@ def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str
     notes = [note for result in ordered for note in result["notes"]]
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes))
-    parts.append("\n".join(_conditions(ordered)))
+    parts.append("\n".join(conditions(ordered)))
     return "\n\n".join(parts)
 
 
@@ -92,7 +82,7 @@ def serving_table(result: Result) -> Iterator[str]:
     """Latency and memory of services by catalogue size, and the machine."""
     yield "Made by `python -m benchmarks report` from `benchmarks/results/serving.json`."
     yield ""
-    yield from _table(
+    yield from table(
         ("catalogue and load", "p50", "p90", "p99", "max", "requests", "errors", "memory", "recall@10"),
         (
             (
@@ -107,41 +97,21 @@ def serving_table(result: Result) -> Iterator[str]:
         ),
     )
     yield ""
-    yield from _conditions([result])
+    yield from conditions([result])
 
 
 def print_findings(console: Console, results: Iterable[Result]) -> None:
     """Print the findings as a table."""
-    table = Table("what", "ours", "other", "measured", "target", "met", box=None, header_style="bold")
+    shown = Table("what", "ours", "other", "measured", "target", "met", box=None, header_style="bold")
     for result in results:
         for finding in result["findings"]:
-            table.add_row(*_cells(finding))
-    console.print(table)
-
-
-def _cells(finding: Mapping[str, Any]) -> tuple[str, ...]:
-    target = finding["target"]
-    wanted = "" if target is None else f"{finding['sense']} {quantity(target, finding['unit'])}"
-    return (
-        finding["what"],
-        finding["ours"],
-        finding["theirs"],
-        quantity(finding["value"], finding["unit"]),
-        wanted,
-        _WORDS[finding["met"]],
-    )
-
-
-def _findings_table(results: Iterable[Result]) -> Iterator[str]:
-    yield from _table(
-        ("what", "ours", "other", "measured", "target", "met"),
-        (_cells(finding) for result in results for finding in result["findings"]),
-    )
+            shown.add_row(*finding_cells(finding))
+    console.print(shown)
 
 
 def _spread_table(results: Iterable[Result]) -> Iterator[str]:
     """Median, lowest and highest round of each side."""
-    yield from _table(
+    yield from table(
         ("row", "side", "median", "lowest", "highest", "rounds"),
         (
             (
@@ -158,7 +128,7 @@ def _spread_table(results: Iterable[Result]) -> Iterator[str]:
 
 def _growth_table(curves: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Slopes of growth on log axes: 1 is linear, 2 is quadratic."""
-    yield from _table(
+    yield from table(
         (
             "growth",
             "against",
@@ -179,40 +149,3 @@ def _growth_table(curves: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             for curve in curves
         ),
     )
-
-
-def _conditions(results: Iterable[Result]) -> Iterator[str]:
-    """Each machine with the rows measured on it, the dates and the versions."""
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(_machine(result), []).append(result)
-    for machine, group in groups.items():
-        rows = ", ".join(f"`{result['row']}`" for result in group)
-        days = sorted({result["measured"][:10] for result in group})
-        yield f"- {rows}: {machine}; {' to '.join(dict.fromkeys([days[0], days[-1]]))}; {_versions(group)}"
-
-
-def _machine(result: Result) -> str:
-    machine = result["machine"]
-    sets = ", ".join(machine["instruction_sets"]) or "no vector instructions of note"
-    return (
-        f"{machine['processor']} (family and model {machine['family']}; {sets}), {result['threads']} threads on "
-        f"{machine['available_cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
-    )
-
-
-def _versions(results: Iterable[Result]) -> str:
-    found: dict[str, set[str]] = {}
-    for result in results:
-        for run in (run for runs in result["runs"].values() for run in runs):
-            for name, version in run.get("versions", {}).items():
-                found.setdefault(name, set()).add(version)
-    return ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in found)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    names = list(head)
-    yield f"| {' | '.join(names)} |"
-    yield f"|{' --- |' * len(names)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"

@@ -16,7 +16,7 @@ def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     from recbole.utils import get_trainer
 
-    config, _, test, model = build(request)
+    config, _, _, test, model = build(request)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     seconds = []
     for _ in range(request["passes"]):

@@ -19,12 +19,21 @@ __all__ = ["build"]
 _REMOVED = {"bool": bool, "int": int, "float": float, "complex": complex, "object": object, "str": str}
 """Aliases that NumPy 1.24 removed."""
 
+_OPTIONAL = {
+    "cuts": "topk",
+    "batch": "train_batch_size",
+    "max_length": "MAX_ITEM_LIST_LENGTH",
+    "evaluation_batch": "eval_batch_size",
+    "epochs": "epochs",
+}
+"""Keys of a request, and RecBole's setting for each."""
 
-def build(request: Request) -> tuple[Any, Any, Any, Any]:
-    """Build RecBole's configuration, training batches, test batches and model.
 
-    Request: ``inter`` (file), ``batch``, ``max_length``, ``cuts``, ``seed``, ``scratch``, and optionally
-    ``evaluation_batch`` instead of RecBole's own.
+def build(request: Request) -> tuple[Any, Any, Any, Any, Any]:
+    """Build RecBole's configuration, its batches for training, validation and test, and its model.
+
+    Request: ``inter`` (file), ``seed``, ``scratch``, and instead of RecBole's own defaults ``batch``, ``max_length``,
+    ``cuts`` (of HR and NDCG alone), ``evaluation_batch`` and ``epochs``.
     """
     for name, kind in _REMOVED.items():
         if name not in vars(np):
@@ -48,13 +57,9 @@ def build(request: Request) -> tuple[Any, Any, Any, Any]:
                 "group_by": "user",
                 "mode": "full",
             },
-            "metrics": ["Hit", "NDCG"],
-            "topk": list(request["cuts"]),
-            "valid_metric": "NDCG@10",
             "train_neg_sample_args": None,
-            "MAX_ITEM_LIST_LENGTH": request["max_length"],
-            "train_batch_size": request["batch"],
-            **({"eval_batch_size": request["evaluation_batch"]} if "evaluation_batch" in request else {}),
+            **({"metrics": ["Hit", "NDCG"], "valid_metric": "NDCG@10"} if "cuts" in request else {}),
+            **{name: request[key] for key, name in _OPTIONAL.items() if key in request},
             "use_gpu": False,
             "state": "WARNING",
             "show_progress": False,
@@ -63,6 +68,6 @@ def build(request: Request) -> tuple[Any, Any, Any, Any]:
     )
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
-    training, _, test = data_preparation(config, dataset)
+    training, validation, test = data_preparation(config, dataset)
     model = get_model(config["model"])(config, training.dataset).to(config["device"])
-    return config, training, test, model
+    return config, training, validation, test, model

@@ -40,7 +40,7 @@ def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     from recbole.utils import get_trainer
 
-    config, training, _, model = build(request)
+    config, training, _, _, model = build(request)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     warmup = request["warmup"]
     watch = _StopWatch(model.calculate_loss, warmup + request["batches"])

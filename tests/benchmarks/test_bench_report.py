@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
+from benchmarks.markdown import insert
 from benchmarks.outcome import Outcome, read_results, write_result
 from benchmarks.plots import draw_epochs, draw_growth
 from benchmarks.processes import ROOT, BenchmarkError, Measurement
-from benchmarks.report import generated, insert
+from benchmarks.report import generated
 from benchmarks.session import Session
 from benchmarks.summary import Curve, Finding, Point, Spread
 

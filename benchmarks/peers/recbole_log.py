@@ -1,0 +1,109 @@
+"""RecBole's SASRec on a log, at its defaults: its own training loop, ended after a time box, then a list for each user.
+
+Its defaults split at random, so the split is given: each user's last item is for test and the one before for
+validation. Its own loss, a softmax over all items, needs sampled negatives to be off. Measured are the weights of the
+best validation, as RecBole does, or where no epoch ended in time, those of the last step.
+
+Request: as `recbole_setup.build`, ``lists`` (file to write), ``listed`` (length of a list), ``box_seconds``, and
+optionally ``epochs``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.child import Document, Request, answer, versions
+from benchmarks.peers.log_lists import peak_bytes, read_histories, top_lists, write_lists
+from benchmarks.peers.recbole_setup import build
+
+__all__ = ["measure"]
+
+
+class _BoxEnded(Exception):
+    """Ends training when its time is over."""
+
+
+class _Box:
+    """Ends training in time, and keeps the weights of the best validation."""
+
+    def __init__(self, model: Any, loss: Callable[[Any], Any], ends: float) -> None:
+        self.epochs, self.best = 0, None
+        self._model, self._loss, self._ends, self._highest = model, loss, ends, -np.inf
+
+    def loss(self, interaction: Any) -> Any:
+        """The model's loss, as long as there is time."""
+        if time.perf_counter() > self._ends:
+            raise _BoxEnded
+        return self._loss(interaction)
+
+    def validated(self, epoch: int, score: float) -> None:
+        """Called by RecBole after each validation."""
+        self.epochs = epoch + 1
+        if score > self._highest:
+            self._highest, self.best = score, deepcopy(self._model.state_dict())
+
+
+def measure(request: Request) -> Document:
+    """Answer a request, as the module's docstring describes."""
+    from recbole.utils import get_trainer
+
+    started = time.perf_counter()
+    config, training, validation, test, model = build(request)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    box = _Box(model, model.calculate_loss, started + request["box_seconds"])
+    model.calculate_loss = box.loss
+    try:
+        trainer.fit(training, validation, saved=False, show_progress=False, callback_fn=box.validated)
+        ended = "early stopping or epochs"
+    except _BoxEnded:
+        ended = "time box"
+    if box.best is not None:
+        model.load_state_dict(box.best)
+    seconds, peak = time.perf_counter() - started, peak_bytes()
+    write_lists(Path(request["lists"]), *_lists(model, test, request))
+    return {
+        "seconds": round(seconds, 3),
+        "peak_bytes": peak,
+        "epochs": box.epochs,
+        "ended": ended,
+        "threads": torch.get_num_threads(),
+        "versions": versions(["recbole", "torch", "numpy", "pandas"]),
+    }
+
+
+@torch.no_grad()
+def _lists(model: Any, test: Any, request: Request) -> tuple[Any, Any]:
+    """Lists from the scores of all items; RecBole's own ids become those of the rows again."""
+    histories = read_histories(Path(request["inter"]))
+    listed = min(request["listed"], histories.num_items)
+    items = np.zeros((histories.users, listed), dtype=np.int64)
+    values = np.full((histories.users, listed), -np.inf, dtype=np.float32)
+    dataset = test.dataset
+    users, outside = (
+        np.array(dataset.id2token(field, range(dataset.num(field))))
+        for field in (dataset.uid_field, dataset.iid_field)
+    )
+    columns = outside[1:].astype(np.int64)  # 0 is padding
+    answered = 0
+    model.eval()
+    for interaction, *_ in test:
+        found = model.full_sort_predict(interaction).view(len(interaction), -1).numpy()
+        for row, user in enumerate(users[interaction[dataset.uid_field].numpy()].astype(np.int64) - 1):
+            scores = np.full((1, histories.num_items + 1), -np.inf, dtype=np.float32)
+            scores[0, columns] = found[row, 1:]
+            [items[user]], [values[user]] = top_lists(scores, histories, int(user), listed)
+            answered += 1
+    if answered != histories.users:
+        raise ValueError(f"{answered} of {histories.users} users have a test item")
+    return items, values
+
+
+if __name__ == "__main__":
+    answer(measure)
