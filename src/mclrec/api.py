@@ -34,6 +34,7 @@ from mclrec.inference.queries import Query
 from mclrec.models.registry import Entry
 from mclrec.models.registry import register as register_model
 from mclrec.runs.comparison import compare_runs as compare
+from mclrec.runs.final import finalize
 from mclrec.runs.remeasure import evaluate_run as evaluate
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
@@ -57,6 +58,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "export",
+    "finalize",
     "load",
     "prepare",
     "register_dataset",

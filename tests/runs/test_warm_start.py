@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,22 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers import tiny_data
+from tests.runs.conftest import SASREC
 from tests.threads import members, together
 from tests.training.stub import same, weights
 
+from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.shards import sharded
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, MclrecWarning
 from mclrec.models.base import Recommender
 from mclrec.models.storage import LoadedModel, load_model, save_model
 from mclrec.recipes import resolve
 from mclrec.runs.construction import build
-from mclrec.runs.warm_start import warm_start
+from mclrec.runs.request import TrainRequest
+from mclrec.runs.run import Run
+from mclrec.runs.training_run import train
+from mclrec.runs.warm_start import check_earlier, warm_start
 
 ITEMS = "encoder.items.weight"
 EARLIER = Vocabulary(["ale", "bun", "egg", "fig"])
@@ -108,3 +115,34 @@ def test_users_keep_their_vectors(tmp_path: Path) -> None:
     found, source = weights(new)["user_vectors.weight"], weights(old)["user_vectors.weight"]
     assert torch.equal(found[1], initial[1])  # ann is new
     assert torch.equal(found[2], source[1])
+
+
+# ------------------------------------------------------------------------------ whose ids
+
+
+def renamed(data: SequenceData, start: int) -> SequenceData:
+    """The same data, with the numbers of the items from ``start`` on."""
+    ids = Vocabulary([f"item {number:03d}" for number in range(start, start + data.num_items)])
+    return replace(data, item_ids=ids)
+
+
+def test_a_model_of_other_ids_is_refused(trained: Run, tmp_path: Path) -> None:
+    other = renamed(tiny_data(), 900)
+    with pytest.raises(ConfigError, match="no item in common") as caught:
+        train(TrainRequest(other, "sasrec", settings=SASREC, warm_start=trained, out=tmp_path / "run"))
+    said = str(caught.value)
+    assert str(trained.directory) in said
+    assert trained.info.data.place in said
+    assert "'item 900', 'item 901'" in said
+    assert "'item 001', 'item 002'" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_hardly_any_item_in_common_is_warned_of(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = renamed(tiny_data(items=100, users=5), 15)  # one of the fifteen is known
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_earlier(trained, newer)
+    monkeypatch.setattr("mclrec.runs.warm_start._FEW", 0.1)
+    with pytest.warns(MclrecWarning, match=r"hardly any item in common .*: 1 of 15;"):
+        check_earlier(trained, newer)

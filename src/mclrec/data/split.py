@@ -17,6 +17,7 @@ from mclrec.data.split_rules import SplitRule
 from mclrec.errors import DataError
 
 __all__ = [
+    "EVERYTHING",
     "PARTS",
     "Part",
     "Split",
@@ -24,7 +25,9 @@ __all__ = [
     "by_time",
     "by_time_quantiles",
     "check_part",
+    "everything",
     "leave_one_out",
+    "looks_at_times",
     "make_split",
 ]
 
@@ -177,6 +180,17 @@ def by_time_quantiles(data: SequenceData, validation: float = 0.8, test: float =
     return by_time(data, first, second)
 
 
+def everything(data: SequenceData) -> Split:
+    """Split that holds nothing out: all data are training data, and there is no target of either part."""
+    none: IntArray = np.empty(0, dtype=np.int64)
+    targets = Targets(data, none, none)
+    return Split(EVERYTHING, data, data, targets, targets)
+
+
+EVERYTHING = "everything"
+"""Name of the rule that holds nothing out, by which final models are trained; a measured run cannot ask for it."""
+
+
 def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
     """Hold out targets by a rule, or by the text of one.
 
@@ -184,6 +198,8 @@ def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
         ConfigError: no such rule.
         DataError: the histories are too short, or have no times, or none in a part.
     """
+    if rule == EVERYTHING:
+        return everything(data)
     rule = SplitRule.of(rule) if isinstance(rule, str) else rule
     if rule.name == "leave-one-out":
         return leave_one_out(data)
@@ -193,6 +209,11 @@ def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
     return by_time(
         data, time_of(rule.valid_from, times, data.name), time_of(rule.test_from, times, data.name)
     )
+
+
+def looks_at_times(rule: str) -> bool:
+    """Whether the targets of a rule, as a run has it, depend on times and not on the order alone."""
+    return rule != EVERYTHING and SplitRule.of(rule).name == "time"
 
 
 def check_part(name: str) -> None:

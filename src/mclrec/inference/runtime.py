@@ -233,6 +233,7 @@ def model_card(directory: Path, version: str) -> dict[str, Any]:
         "protocol": protocol,
         "targets": targets,
         "metrics": metrics,
+        **({"measured_by": measured} if (measured := info.get("measured_by")) else {}),
     }
 
 

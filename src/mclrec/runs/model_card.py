@@ -11,7 +11,7 @@ from mclrec.errors import visible
 from mclrec.models import registry
 from mclrec.recipes import Recipe
 from mclrec.runs.baselines import Baselines
-from mclrec.runs.run import MeasuredPart, RunInfo, RunRecord
+from mclrec.runs.run import MeasuredBy, MeasuredPart, RunInfo, RunRecord
 
 __all__ = ["model_card"]
 
@@ -23,6 +23,7 @@ def model_card(
     entry = registry.entry(recipe.model)
     data = info.data
     paper = f" ({entry.paper})" if entry.year else f" ({entry.paper}; a trivial system)"
+    chosen = f", best {record.best_epoch or '-'}" if info.measured_by is None else ""
     lines = [
         f"# {entry.title} on {data.name}",
         "",
@@ -32,11 +33,15 @@ def model_card(
         "",
         f"- data: {data.name} ({data}), fingerprint `{data.fingerprint}`, split {info.split}",
         f"- recipe: {recipe.section}; {recipe.source}",
-        f"- seed {info.seed}, {record.epochs} epochs, best {record.best_epoch or '-'}",
+        f"- seed {info.seed}, {record.epochs} epochs{chosen}",
         f"- {record.status} after {record.seconds} s on {record.device} ({record.threads} threads)",
         f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",
-        *_results(record.test, intake.left.returns, baselines),
+        *(
+            _results(record.test, intake.left.returns, baselines)
+            if info.measured_by is None
+            else _measured_elsewhere(info.measured_by)
+        ),
         *_data(intake),
         *_expectation(recipe),
         "Use it:",
@@ -85,6 +90,21 @@ def _results(
         for model, metrics in scores.items():
             lines.append(f"| {model} | {' | '.join(f'{metrics[name]:.4f}' for name in names)} |")
         lines += ["", f"{measured.protocol.description}.", ""]
+    return lines
+
+
+def _measured_elsewhere(by: MeasuredBy) -> list[str]:
+    """What a final model's card says in the place of its results: which run was measured, and its numbers."""
+    passes = f" in {by.best_epoch} epochs, as many as validation chose" if by.best_epoch else ""
+    first = f"This model was not measured. It learnt from all interactions{passes}; nothing is left to measure it on."
+    lines = [f"{first} The run that measured its settings is `{by.run}` (split {by.split}):", ""]
+    if by.best_validation is not None:
+        lines += [f"- validation {by.metric} {by.best_validation:.4f}", ""]
+    if by.test:
+        rows = {label: " | ".join(f"{value:.4f}" for value in by.test[label].values()) for label in by.test}
+        names = list(next(iter(by.test.values())))
+        lines += [f"| test of that run | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
+        lines += [*(f"| {label} | {row} |" for label, row in rows.items()), ""]
     return lines
 
 

@@ -36,6 +36,11 @@ def plan_lines(recipe: Recipe, split: Split, device: torch.device, *, timed: boo
     if not timed:
         return lines
     seconds = longest_time(split, recipe, device, _TIMED)
+    if not len(split.validation):
+        return [
+            *lines,
+            f"time: {recipe.training.epochs} epochs, about {duration(seconds)}; nothing is held out",
+        ]
     return [*lines, *_times(recipe, seconds), *_quicker(recipe, split, device, seconds)] if seconds else lines
 
 

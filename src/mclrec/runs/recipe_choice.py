@@ -8,12 +8,16 @@ from typing import Any
 
 from mclrec.data.datasets import asked_as, is_dataset, known_as
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Split
+from mclrec.data.split import EVERYTHING, Split
 from mclrec.errors import ConfigError
+from mclrec.models import registry
+from mclrec.models.model_config import STORED
 from mclrec.recipes import Recipe, default_recipe, resolve
 from mclrec.recipes.auto import DataSizes
+from mclrec.runs.run import Run
+from mclrec.training.config import TrainingConfig
 
-__all__ = ["possible_recipes", "recipe_for"]
+__all__ = ["possible_recipes", "recipe_for", "recipe_of"]
 
 
 def recipe_for(
@@ -63,3 +67,24 @@ def possible_recipes(
     if not found:
         raise problems[0]
     return found
+
+
+def recipe_of(run: Run, split: str) -> Recipe:
+    """The settings of a run as a recipe, whatever its section or file says by now.
+
+    Args:
+        run: that was trained by them.
+        split: rule of the training that they are for. Where it holds everything in, the number of epochs is the one
+            that validation chose in ``run``.
+
+    Raises:
+        ModelFileError: the run is damaged.
+    """
+    info = run.info
+    training = TrainingConfig.model_validate(info.training)
+    chosen = run.record.best_epoch
+    if split == EVERYTHING and chosen:
+        training = training.model_copy(update={"epochs": chosen})
+    config_type = registry.model_class(info.model).config_type
+    config = config_type.model_validate(info.config, context=STORED)
+    return Recipe(info.model, info.recipe.section, info.recipe.source, config, training, None)

@@ -10,8 +10,7 @@ from mclrec.arguments import check_callable, list_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.loading import read_again
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Part, check_part, make_split
-from mclrec.data.split_rules import SplitRule
+from mclrec.data.split import Part, check_part, looks_at_times, make_split
 from mclrec.errors import DataError, MclrecWarning, OutputError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
@@ -51,7 +50,7 @@ def evaluate_run(
     Raises:
         ModelFileError: the directory is damaged.
         DataError: the data are missing, or not what the model was trained on.
-        EvaluationError: a cutoff is not in 1..V.
+        EvaluationError: a cutoff is not in 1..V, or the run is a final model, which has learnt from its targets.
         ConfigError: unknown part, rule or device.
     """
     run = open_run(run)
@@ -61,6 +60,7 @@ def evaluate_run(
     if progress is not None:
         check_callable("progress", progress)
     place = resolve_device(device)
+    run.info.refuse_final(run.directory, f", those of its {part} targets too")
     _check_unused(run)
     loaded, info = load_model(run.directory, place), run.info
     found = run_data(run, data)
@@ -132,7 +132,7 @@ def run_data(
             f"{found.name}: not the data that {run.directory} was trained on: fingerprint "
             f"{found.fingerprint[:12]}, not {about.fingerprint[:12]}"
         )
-    if SplitRule.of(run.info.split).name == "time" and about.times not in (None, found.times_checksum):
+    if looks_at_times(run.info.split) and about.times not in (None, found.times_checksum):
         raise DataError(
             f"{found.name}: not the data that {run.directory} was trained on: the sequences are the same, but "
             "their times are others, and so is a split by time"

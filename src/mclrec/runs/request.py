@@ -10,6 +10,7 @@ from typing import Any
 
 from mclrec.data.origin import Origin, Reading
 from mclrec.data.split_rules import SplitRule
+from mclrec.runs.run import Run
 
 __all__ = ["TrainRequest", "setting_words", "train_command"]
 
@@ -28,12 +29,14 @@ class TrainRequest:
         device: auto, cpu or cuda.
         resume: go on from the directory's checkpoint.
         warm_start: earlier run, or its directory, whose model training starts from.
-        split: rule by which targets are held out, as `SplitRule` writes it.
+        split: rule by which targets are held out, as `SplitRule` writes it; ``everything`` holds nothing out, and takes
+            the number of epochs from ``like``.
         command: for the record; made up from the rest if None.
         measured: whether test targets are ranked at the end; a search must not look at them.
         track: what the run is tracked with beside its history; None for nothing.
         shard_items: whether the item table is sharded by rows among the processes, instead of whole in each.
         reading: how a log is read; data that are prepared already take none.
+        like: run whose settings are taken in the place of a recipe's; None for those of the recipe.
     """
 
     data: Any
@@ -51,6 +54,7 @@ class TrainRequest:
     track: str | None = None
     shard_items: bool = False
     reading: Reading = field(default_factory=Reading)
+    like: Run | None = None
 
 
 def train_command(

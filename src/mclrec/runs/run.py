@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mclrec.arguments import check_choice
 from mclrec.data.intake import Intake
 from mclrec.data.origin import Origin
-from mclrec.errors import ConfigError, DataError, ModelFileError
+from mclrec.data.split import EVERYTHING
+from mclrec.errors import ConfigError, DataError, EvaluationError, ModelFileError
 from mclrec.evaluation.protocol import RankTable, Seen, load_ranks
 from mclrec.files import read_json
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
@@ -27,6 +29,7 @@ __all__ = [
     "INTAKE",
     "LABELS",
     "DataInfo",
+    "MeasuredBy",
     "MeasuredPart",
     "RecipeInfo",
     "Run",
@@ -68,6 +71,28 @@ class DataInfo(Origin):
     name: str
 
 
+class MeasuredBy(_Record):
+    """The run that a final model's settings and number of epochs were measured by.
+
+    Attributes:
+        run: its directory, from the root.
+        weights: checksum of the weights that were measured.
+        split: rule by which it held targets out.
+        best_epoch: epoch that validation chose; 0 for a model that only counts.
+        metric: of validation.
+        best_validation: its value in that epoch.
+        test: test metrics by label of the protocol; empty where it was not measured on the test targets.
+    """
+
+    run: str
+    weights: str
+    split: str
+    best_epoch: int
+    metric: str
+    best_validation: float | None
+    test: dict[str, dict[str, float]]
+
+
 class RunInfo(_Record):
     """Contents of ``config.json``: everything that decided a run.
 
@@ -80,11 +105,12 @@ class RunInfo(_Record):
         recipe: section or file, and source.
         training: settings of the training.
         seed: of everything random.
-        split: rule by which targets were held out.
+        split: rule by which targets were held out; ``everything`` for a final model, which holds nothing out.
         warm_start: directory of the earlier model that training started from; None where there was none.
         data: name, origin and fingerprint of the data.
         command: command line that does the same.
         versions: of Python and of the libraries.
+        measured_by: for a final model, the run that was measured in its stead; None for every other run.
     """
 
     format: int
@@ -100,10 +126,33 @@ class RunInfo(_Record):
     data: DataInfo
     command: str
     versions: dict[str, str]
+    measured_by: MeasuredBy | None = None
+
+    def refuse_final(self, place: object, why: str) -> None:
+        """Refuse a final model where a measured run is needed.
+
+        Raises:
+            EvaluationError: it is one; the run that was measured is named.
+        """
+        if self.measured_by is not None:
+            raise EvaluationError(
+                f"{place}: is a final model, which learnt from all interactions{why}; {self.measured_by.run} "
+                "was measured in its stead"
+            )
 
     def extra(self) -> dict[str, Any]:
         """What a run adds to the configuration that every model directory has."""
         return self.model_dump(mode="json", exclude=_OF_THE_FORMAT)
+
+    @model_serializer(mode="wrap")
+    def _without_what_only_final_models_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if (key, value) != ("measured_by", None)}
+
+    @model_validator(mode="after")
+    def _final_or_measured(self) -> Self:
+        if (self.split == EVERYTHING) != (self.measured_by is not None):
+            raise ValueError(f"split {self.split} goes with no such measured_by: one of them is lost")
+        return self
 
 
 class ProtocolInfo(_Record):
@@ -148,7 +197,8 @@ class RunRecord(_Record):
         threads: threads that torch used in each process.
         processes: training processes.
         weights: checksum of the weights that were measured.
-        results: by part and label of the protocol; empty where training was interrupted, or in a search.
+        results: by part and label of the protocol; empty where training was interrupted, in a search, and for a final
+            model.
     """
 
     status: Literal["finished", "interrupted"]
@@ -225,7 +275,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Test metrics by protocol: ``run.metrics["U"]["HR@20"]``. Empty for an interrupted run."""
+        """Test metrics by protocol: ``run.metrics["U"]["HR@20"]``. Empty for an interrupted run and a final model."""
         test = self.record.test
         return {label: test[label].metrics for label in LABELS if label in test}
 
@@ -263,12 +313,15 @@ class Run:
 
         Raises:
             ModelFileError: there is no such run, or it was not measured in this way, or on other weights.
+            EvaluationError: it is a final model, which has nothing to be measured on.
             DataError: the file is damaged.
         """
         if not self.directory.is_dir():
             raise ModelFileError(f"{self.directory}: no such run directory")
         path = ranks_path(self.directory, part, label)
         if not path.exists():
+            with suppress(ModelFileError):
+                self.info.refuse_final(self.directory, " and cannot be measured on any of them")
             raise ModelFileError(
                 f"{path}: no ranks: the run is unfinished, or not measured so; see `mclrec evaluate --help`"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from mclrec.data.loading import load
 from mclrec.data.measures import intake_of
 from mclrec.data.returns import share_of_returns
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Split, make_split
+from mclrec.data.split import EVERYTHING, Split, looks_at_times, make_split
 from mclrec.data.split_rules import SplitRule
 from mclrec.distributed.group import process_group
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
@@ -35,11 +36,21 @@ from mclrec.runs.baselines import BASELINES, measure_baselines
 from mclrec.runs.construction import build
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
-from mclrec.runs.recipe_choice import possible_recipes, recipe_for
+from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
 from mclrec.runs.request import TrainRequest, train_command
-from mclrec.runs.run import INTAKE, DataInfo, RecipeInfo, Run, RunInfo, RunRecord, open_run, ranks_path
+from mclrec.runs.run import (
+    INTAKE,
+    DataInfo,
+    MeasuredBy,
+    RecipeInfo,
+    Run,
+    RunInfo,
+    RunRecord,
+    open_run,
+    ranks_path,
+)
 from mclrec.runs.run_directory import RunDirectory, discard_stale
-from mclrec.runs.warm_start import warm_start
+from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
@@ -89,16 +100,17 @@ def _train(
     intake = intake_of(data, share_of_returns(split.validation))
     if reporter is not None:
         reporter.data_taken(intake)
-    recipe = recipe_for(request.model, data, split, request.recipe, request.settings)
+    recipe = _recipe(request, data, split)
     recipe = replace(recipe, training=recipe.training.on(device))
-    stem = f"{data.name}-{request.model}-seed{request.seed}"
+    stem = f"{data.name}-{request.model}-seed{request.seed}{'-final' if request.split == EVERYTHING else ''}"
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
     resume = processes.broadcast_text(lambda: str(place.resume)) == str(True)
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
         model = build(recipe, split.training, request.seed)
     if request.warm_start is not None:
-        earlier = load_model(open_run(request.warm_start).directory)
-        warm_start(model, data.item_ids, data.user_ids, earlier)
+        earlier = open_run(request.warm_start)
+        check_earlier(earlier, data)
+        warm_start(model, data.item_ids, data.user_ids, load_model(earlier.directory))
     started = time.perf_counter()
     info = _info(request, model, recipe, split)
     with _tracked(request, recipe, directory, reporter, resume=resume) as told:
@@ -129,7 +141,7 @@ def _train(
     if processes.main:
         discard_stale(directory)
     results: dict[str, Any] = {}
-    if request.measured and not fit.interrupted:
+    if request.measured and len(split.test) and not fit.interrupted:
         results = measure(model, split, recipe, directory, request.seed, device, processes)
     if processes.main:
         seconds = fit.seconds_before + time.perf_counter() - started
@@ -170,7 +182,14 @@ def measure(
 
 def _check_words(request: TrainRequest) -> None:
     """Find the mistakes that can be found before data are read."""
-    for recipe in possible_recipes(request.model, request.data, request.recipe, request.settings):
+    if request.like is None:
+        SplitRule.of(request.split)
+    recipes = (
+        possible_recipes(request.model, request.data, request.recipe, request.settings)
+        if request.like is None
+        else [recipe_of(request.like, request.split)]
+    )
+    for recipe in recipes:
         registry.require_extra(request.model, recipe.config)
     if request.shard_items and not registry.model_class(request.model).supports_sharding:
         able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
@@ -180,6 +199,13 @@ def _check_words(request: TrainRequest) -> None:
         )
     if request.track is not None:
         check_tracker(request.track)
+
+
+def _recipe(request: TrainRequest, data: SequenceData, split: Split) -> Recipe:
+    """The settings of the run: those of another run, or those of a recipe."""
+    if request.like is not None:
+        return recipe_of(request.like, request.split)
+    return recipe_for(request.model, data, split, request.recipe, request.settings)
 
 
 @contextmanager
@@ -219,6 +245,23 @@ def _info(request: TrainRequest, model: Recommender, recipe: Recipe, split: Spli
         data=DataInfo(name=data.name, **data.provenance.model_dump()),
         command=request.command or _command(request, data),
         versions=library_versions(),
+        measured_by=_measured_by(request),
+    )
+
+
+def _measured_by(request: TrainRequest) -> MeasuredBy | None:
+    """The run that a final model's settings were measured by."""
+    if request.like is None or request.split != EVERYTHING:
+        return None
+    run, record = request.like, request.like.record
+    return MeasuredBy(
+        run=str(run.directory),
+        weights=record.weights,
+        split=run.info.split,
+        best_epoch=record.best_epoch,
+        metric=str(run.info.training["metric"]),
+        best_validation=record.best_validation,
+        test=run.metrics,
     )
 
 
@@ -233,7 +276,8 @@ def _identity(info: RunInfo) -> dict[str, Any]:
         "split": info.split,
         "warm_start": info.warm_start,
         "data": info.data.fingerprint,
-        **({"times": info.data.times} if SplitRule.of(info.split).name == "time" else {}),
+        **({"times": info.data.times} if looks_at_times(info.split) else {}),
+        **({} if info.measured_by is None else {"measuring run": info.measured_by.weights}),
     }
 
 
@@ -268,6 +312,10 @@ def _earlier(request: TrainRequest) -> str | None:
 
 def _command(request: TrainRequest, data: SequenceData) -> str:
     """The command line that repeats a run started from Python."""
+    if request.like is not None and request.split == EVERYTHING:
+        return shlex.join(
+            ["mclrec", "train", *data.provenance.words(), "--final", str(request.like.directory)]
+        )
     return train_command(
         data.provenance,
         request.model,

@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from mclrec.data.packed import IntArray
+from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, MclrecWarning, quoted
 from mclrec.models.base import Recommender
+from mclrec.models.directory import ITEMS, read_items
 from mclrec.models.storage import LoadedModel
+from mclrec.runs.run import Run
 
-__all__ = ["warm_start"]
+__all__ = ["check_earlier", "warm_start"]
+
+_FEW = 0.01
+"""Share of the smaller catalogue below which two models have hardly any item in common."""
+
+_EXAMPLES = 3
+
+
+def check_earlier(earlier: Run, data: SequenceData) -> None:
+    """Check that a model is one to go on from, on these data; warns where it knows hardly any of their items.
+
+    Raises:
+        ConfigError: it has learnt from what would be held out, or knows no item of the data.
+        ModelFileError: its directory is damaged.
+    """
+    info = earlier.info
+    if info.measured_by is not None:
+        raise ConfigError(
+            f"{earlier.directory}: is a final model, which has learnt from what this run holds out; go on from "
+            f"{info.measured_by.run}, which was measured"
+        )
+    items, _ = read_items(earlier.directory / ITEMS, info.num_items)
+    shared, smaller = data.item_ids.shared_with(items), min(len(items), data.num_items)
+    if not shared:
+        raise ConfigError(
+            f"{data.name} ({data.provenance}) has no item in common with {earlier.directory} ({info.data.place}): "
+            f"{_some(data.item_ids)} here, {_some(items)} there; a warm start is for a newer log with the same ids"
+        )
+    if shared < _FEW * smaller:
+        warnings.warn(
+            f"{data.name} has hardly any item in common with {earlier.directory}: {shared:,} of {smaller:,}; nearly "
+            "everything is learnt anew",
+            MclrecWarning,
+            stacklevel=2,
+        )
+
+
+def _some(ids: Vocabulary) -> str:
+    """A few ids, as examples."""
+    return ", ".join(quoted(ids[place]) for place in range(1, min(len(ids), _EXAMPLES) + 1))
 
 
 def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier: LoadedModel) -> int:

@@ -46,8 +46,9 @@ class FitResult:
 
     Attributes:
         history: one record for each epoch.
-        best_epoch: epoch of the last phase whose weights the model now has; 0 if none was validated.
-        best_value: validation metric of that epoch.
+        best_epoch: epoch of the last phase whose weights the model now has; 0 if none was validated. Without
+            validation targets it is the last.
+        best_value: validation metric of that epoch; None without validation targets.
         interrupted: whether a signal ended the training; the model then has the best weights so far.
         seconds_before: seconds that interrupted processes had spent on this training.
     """
@@ -137,7 +138,7 @@ class Trainer:
         return FitResult(
             tuple(position.history),
             position.best_epoch if measured else 0,
-            position.best_value if measured else None,
+            position.best_value if measured and self._validates else None,
             interrupted,
             seconds_before,
         )
@@ -215,7 +216,7 @@ class Trainer:
 
     def _stale(self, phase: Phase, position: Position) -> bool:
         """Whether early stopping ends the phase."""
-        if not phase.validate:
+        if not phase.validate or not self._validates:
             return False
         if self.config.stopping == "best":
             return position.epoch - 1 - position.best_epoch >= self.config.patience
@@ -321,15 +322,16 @@ class Trainer:
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
         """Validate, keep the best weights, write the history and move on to the next epoch."""
         check_weights(self.model, self._processes, position.epoch)
-        metrics, best = {}, False
+        metrics: dict[str, float] = {}
+        best = False
         if phase.validate:
             with self._average.in_place():
-                value = self._validate()
-                best = value > position.best_value
+                value = self._validate() if self._validates else position.best_value
+                best = value > position.best_value or not self._validates
                 if best:
                     self._checkpoints.save_best(self.model.state_dict(), position.phase, position.epoch)
                     position.best_epoch, position.best_value = position.epoch, value
-            metrics = {self.config.metric: value}
+            metrics = {self.config.metric: value} if self._validates else {}
         record = EpochRecord(
             phase.name, position.epoch, position.seconds, position.means, metrics, best, rates
         )
@@ -338,6 +340,11 @@ class Trainer:
             write_history(self.directory / "history.jsonl", position.history)
         self._reporter.epoch_finished(record)
         position.next_epoch()
+
+    @property
+    def _validates(self) -> bool:
+        """Whether anything is held out for validation; where nothing is, the newest weights are the best."""
+        return len(self.split.validation) > 0
 
     def _validate(self) -> float:
         ranks = rank_targets(

@@ -25,11 +25,24 @@ from mclrec.cli.app import (
 )
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, output
+from mclrec.errors import ConfigError
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
     from mclrec.runs.request import TrainRequest
     from mclrec.runs.run import Run
+
+_OF_THE_MEASURED_RUN = {
+    "model": "--model",
+    "recipe": "--recipe",
+    "setting": "--set",
+    "seed": "--seed",
+    "split": "--split",
+    "valid_from": "--valid-from",
+    "test_from": "--test-from",
+    "warm_start": "--warm-start",
+}
+"""Options that do not go with ``--final``, by their parameters."""
 
 
 @app.command(
@@ -39,6 +52,7 @@ if TYPE_CHECKING:
         "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
         "mclrec train log.csv --split time --valid-from 2026-05-01 --test-from 2026-06-01",
         "mclrec train newer.csv --warm-start runs/log-mclrec-seed1",
+        "mclrec train newer.csv --final runs/log-mclrec-seed1  (the same on everything, to go live)",
         "mclrec models mclrec  (lists the settings and recipes of mclrec)",
     )
 )
@@ -83,6 +97,14 @@ def train(
     split: SplitOption = "leave-one-out",
     valid_from: ValidFromOption = None,
     test_from: TestFromOption = None,
+    final: Annotated[
+        Path | None,
+        typer.Option(
+            "--final",
+            metavar="RUN",
+            help="Train the model that goes live: as that measured run, on all interactions, unmeasured.",
+        ),
+    ] = None,
     *,
     reading: Reading,
     track: TrackOption = None,
@@ -94,6 +116,14 @@ def train(
     words: list[str] = context.obj["words"]
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
+    command = shlex.join(["mclrec", *_without_resume(words)])
+    if final is not None:
+        _refuse_beside_final(context)
+        from mclrec.runs.final import final_request
+        from mclrec.runs.run import open_run
+
+        options = {"out": out, "device": device, "resume": resume, "shard_items": shard_items, "track": track}
+        return _train(final_request(open_run(final), data, reading, command=command, **options), quiet=quiet)
     from mclrec.data.split_rules import SplitRule
     from mclrec.recipes import parse_setting
     from mclrec.runs.request import TrainRequest
@@ -109,12 +139,27 @@ def train(
         resume,
         warm_start,
         str(SplitRule.of(split, valid_from, test_from)),
-        command=shlex.join(["mclrec", *_without_resume(words)]),
+        command=command,
         track=track,
         shard_items=shard_items,
         reading=reading,
     )
     return _train(request, quiet=quiet)
+
+
+def _refuse_beside_final(context: typer.Context) -> None:
+    """Refuse options that a final model takes from the run that was measured.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name, option in _OF_THE_MEASURED_RUN.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise ConfigError(
+                f"{option} does not go with --final, which has model, settings, seed and data rules of its run; leave "
+                f"{option} out"
+            )
 
 
 def _without_resume(words: list[str]) -> list[str]:
@@ -157,6 +202,12 @@ def _print_run(run: Run) -> None:
     record = run.record
     if record.test:
         print_scores(run)
-    chosen = f", best {record.best_epoch}" if record.best_epoch else ""
+    measured_by = run.info.measured_by
+    chosen = f", best {record.best_epoch}" if record.best_epoch and measured_by is None else ""
     epochs = f"{record.epochs} epochs{chosen}, " if record.epochs else ""
-    output().print(f"{run.directory}: {epochs}{record.seconds} s")
+    output().print(f"{run.directory}: {epochs}{record.seconds} s", soft_wrap=True)
+    if measured_by is not None:
+        output().print(
+            f"a final model: it learnt from everything and was not measured; {measured_by.run} was",
+            soft_wrap=True,
+        )

@@ -1,0 +1,146 @@
+"""Final models: trained on everything by the settings of a run that was measured, for the model that goes live.
+
+A measured run holds out each user's newest items. Its final model has the same settings and seed, learns from all
+interactions, and passes over them as often as validation chose there: the number of steps then grows as the data do,
+and each interaction is learnt from as often as the measured model's interactions were. To keep the number of steps
+instead would be to pass less often over more data, which nothing has measured.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mclrec.arguments import check_flag, path_of, text_of
+from mclrec.crashes import refusals_as_ours
+from mclrec.data.datasets import is_dataset
+from mclrec.data.origin import Reading
+from mclrec.data.sequences import SequenceData, is_saved
+from mclrec.data.split import EVERYTHING
+from mclrec.errors import ConfigError, ModelFileError
+from mclrec.models.directory import TENSORS, weights_checksum
+from mclrec.runs.remeasure import run_data
+from mclrec.runs.request import TrainRequest
+from mclrec.runs.run import Run, open_run
+from mclrec.runs.training_run import train
+from mclrec.training.reporting import ProgressReporter
+
+__all__ = ["final_request", "finalize", "measured_run", "reading_like"]
+
+
+@refusals_as_ours()
+def finalize(
+    run: Run | str | Path,
+    data: Any = None,
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    reading: Reading | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train the final model of a measured run: the same settings and seed on everything, with nothing held out.
+
+    It passes over the data as often as validation chose in ``run``. It is not measured, since nothing is left to
+    measure it on; its card says which run was.
+
+    Args:
+        run: the measured run, or its directory.
+        data: a newer log of the same kind, as `mclrec.train` takes it; the run's own data by default.
+        out: directory of the final run; a free one under ``runs/`` by default.
+        device: auto, cpu or cuda.
+        resume: go on with an interrupted final run.
+        reading: how a log is read; as the run's own log was where nothing is said.
+        progress: whether to show progress bars.
+
+    Returns:
+        The final run, which recommends, is exported and served as any other.
+
+    Raises:
+        MclrecError: of the kind that says what is wrong.
+    """
+    check_flag("resume", resume)
+    check_flag("progress", progress)
+    request = final_request(
+        open_run(run),
+        data,
+        Reading.of(reading),
+        out=None if out is None else path_of("out", out),
+        device=text_of("device", device),
+        resume=resume,
+    )
+    with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
+        return train(request, reporter)
+
+
+def final_request(run: Run, data: Any, reading: Reading, **options: Any) -> TrainRequest:
+    """The request for the final model of a measured run.
+
+    Args:
+        run: that was measured.
+        data: as `finalize`.
+        reading: as `finalize`.
+        options: further fields of the request, such as ``out``.
+
+    Raises:
+        ConfigError: the run is a final model itself, or was interrupted.
+        MclrecError: its data cannot be read.
+    """
+    run = Run(run.directory.resolve())
+    info, record = run.info, run.record
+    if info.measured_by is not None:
+        raise ConfigError(
+            f"{run.directory}: is a final model already; give the run that was measured: {info.measured_by.run}"
+        )
+    if not record.finished:
+        raise ConfigError(
+            f"{run.directory}: its training was interrupted, so that validation has not chosen yet; finish it with "
+            "mclrec train --resume"
+        )
+    return TrainRequest(
+        run_data(run) if data is None else data,
+        info.model,
+        seed=info.seed,
+        warm_start=info.warm_start,
+        split=EVERYTHING,
+        like=run,
+        reading=reading if data is None else reading_like(run, data, reading),
+        **options,
+    )
+
+
+def reading_like(run: Run, data: Any, reading: Reading) -> Reading:
+    """How data are read that take the place of a run's: as the run's own log was, but for what is said otherwise.
+
+    Data sets with a name have readings of their own, and prepared data are read already.
+
+    Args:
+        run: the other one.
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
+        reading: what is said.
+    """
+    prepared = isinstance(data, SequenceData) or (isinstance(data, str | Path) and is_saved(Path(data)))
+    named = isinstance(data, str) and is_dataset(data)
+    source = run.info.data.source
+    return reading if prepared or named or source.kind == "dataset" else reading.filled(source.reading)
+
+
+def measured_run(run: Run) -> Run:
+    """The measured run that a final model stands for; a run that was measured itself as it is. Links are followed.
+
+    Raises:
+        ModelFileError: the measured run is not where it was, or was trained anew since.
+    """
+    run = Run(run.directory.resolve())
+    by = run.info.measured_by
+    if by is None:
+        return run
+    measured = Run(Path(by.run))
+    if not measured.directory.is_dir() or weights_checksum(measured.directory / TENSORS) != by.weights:
+        raise ModelFileError(
+            f"{run.directory}: is a final model, and the run that was measured in its stead is no longer at {by.run}"
+        )
+    return measured
