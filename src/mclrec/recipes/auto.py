@@ -39,7 +39,7 @@ _OFTEN = 30
 _FULL_SOFTMAX = 50_000
 """Items up to which the softmax is over the whole catalogue."""
 
-_SAMPLES = 4096
+_SAMPLES = 2048
 
 
 @dataclass(frozen=True, slots=True)
