@@ -25,6 +25,7 @@ READING = Reading(
     time_format="%d/%m/%Y",
     drop_missing=True,
     ties="file",
+    drop_duplicates=True,
 )
 
 

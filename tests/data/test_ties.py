@@ -149,6 +149,31 @@ def test_files_of_one_user_a_line_keep_their_order(tmp_path: Path) -> None:
         }
 
 
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=40
+    ),
+    file=st.booleans(),
+)
+def test_an_event_written_twice_is_one(rows: list[Row], file: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "_BLOCK", 5)
+        given_once, given_twice = (
+            prepare(_frame(some), min_count=1, ties="file" if file else "hash", drop_duplicates=True)
+            for some in (list(dict.fromkeys(rows)), rows)
+        )
+    assert outside(given_twice) == outside(given_once)
+    assert given_twice.taken is not None
+    [step] = given_twice.taken.steps
+    assert (step.rule, step.option, step.left.rows) == ("duplicates", "--drop-duplicates", len(set(rows)))
+
+
+def test_duplicates_need_times(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("1 3 1 3\n")
+    with pytest.raises(DataError, match="is read without times"):
+        prepare(tmp_path / "log.txt", min_count=1, drop_duplicates=True)
+
+
 def test_many_ties_are_told() -> None:
     rows = [(user, item, item // 2) for user in range(150) for item in range(20)]
     orders: dict[Any, str] = {None: "a hash", "hash": "a hash, as asked", "file": "order in the log"}

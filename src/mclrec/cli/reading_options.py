@@ -33,6 +33,13 @@ _RULES: dict[str, tuple[Any, Any]] = {
             ),
         ],
     ),
+    "drop_duplicates": (
+        False,
+        Annotated[
+            bool,
+            typer.Option("--drop-duplicates", help="Keep one of rows with the same user, item and time."),
+        ],
+    ),
     "drop_repeats": (
         False,
         Annotated[

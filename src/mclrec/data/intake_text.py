@@ -150,7 +150,7 @@ def _suspects(intake: Intake) -> list[Warned | None]:
         twice = Warned(
             "duplicates",
             f"{percent(left.duplicates)} of rows repeat user, item and time of another; if they are one event written "
-            "twice, remove them from the log, or keep first interactions only with --drop-repeats",
+            "twice, leave the second out with --drop-duplicates",
         )
     return [item, twice]
 

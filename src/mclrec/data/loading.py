@@ -84,6 +84,7 @@ def prepare(
             min_count: users and items with fewer interactions are removed, until there is none (k-core); 1 keeps all.
             If not given, what a named data set states (ours are 5-core already, and keep all), and 5 for any other log.
             drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
+            drop_duplicates: keep one of rows with the same user, item and time, which is one event written twice.
             columns: names of the columns (`Columns`); guessed where not given.
             ties: ``file`` where rows at one time are in order in the log; a hash, which tells nothing, if not given.
             header, quote, encoding, time_format, drop_missing: as `Reading` says.
@@ -100,7 +101,11 @@ def prepare(
     reading = found.reading
     with read_log(found.log, _numbered(reading), engine=engine) as log:
         data = prepare_log(
-            log, min_count=reading.min_count or 1, drop_repeats=reading.drop_repeats, ties=reading.ties
+            log,
+            min_count=reading.min_count or 1,
+            drop_repeats=reading.drop_repeats,
+            drop_duplicates=reading.drop_duplicates,
+            ties=reading.ties,
         )
     kept = {
         "place": found.origin.place or log.place,

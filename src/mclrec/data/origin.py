@@ -48,6 +48,7 @@ class ReadingOptions(TypedDict, total=False):
     time_format: str | None
     drop_missing: bool
     ties: TieRule | None
+    drop_duplicates: bool
 
 
 class Reading(BaseModel):
@@ -67,6 +68,7 @@ class Reading(BaseModel):
         drop_missing: whether rows without a value are left out, and not refused.
         ties: what orders rows of a user at one time: ``hash``, which tells nothing about their items, or ``file``, the
             order in which the log has them. None for the hash, of which a warning speaks where many rows are tied.
+        drop_duplicates: whether of rows with the same user, item and time only the first is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +82,7 @@ class Reading(BaseModel):
     time_format: Annotated[str, Field(min_length=1)] | None = None
     drop_missing: bool = False
     ties: TieRule | None = None
+    drop_duplicates: bool = False
 
     @model_serializer(mode="wrap")
     def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

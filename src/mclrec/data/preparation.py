@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.intake import HASHED, Counts, Intake, Step
 from mclrec.data.measures import measure, ties_of
-from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, selected
+from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, run_blocks, selected
 from mclrec.data.readers import Log
 from mclrec.data.sequences import SequenceData
 from mclrec.data.ties import TieRule, break_ties, whole_times
@@ -36,7 +36,14 @@ _BATCH = 1 << 20  # rows streamed at a time
 Codes = npt.NDArray[np.int32]
 
 
-def prepare_log(log: Log, *, min_count: int, drop_repeats: bool, ties: TieRule | None = None) -> SequenceData:
+def prepare_log(
+    log: Log,
+    *,
+    min_count: int,
+    drop_repeats: bool = False,
+    drop_duplicates: bool = False,
+    ties: TieRule | None = None,
+) -> SequenceData:
     """Turn an open log into sequences; `mclrec.data.loading.prepare` says by which rules.
 
     Raises:
@@ -45,6 +52,9 @@ def prepare_log(log: Log, *, min_count: int, drop_repeats: bool, ties: TieRule |
     with foreign_errors(log.place, "cannot be ordered"):
         rows = _coded(log, ties)
     read, steps = rows.counts, list(log.found.steps)
+    if drop_duplicates:
+        rows = rows.take(_first_of_events(rows, log.place))
+        steps.append(Step(rule="duplicates", option="--drop-duplicates", left=rows.counts))
     if drop_repeats:
         rows = rows.take(_first_of_pairs(rows))
         steps.append(Step(rule="repeats", option="--drop-repeats", left=rows.counts))
@@ -207,6 +217,27 @@ def _first_of_pairs(rows: _Rows) -> npt.NDArray[np.bool_]:
     pairs = rows.users.astype(np.int64) * len(rows.item_ids) + rows.items
     first = np.zeros(len(pairs), dtype=np.bool_)
     first[np.unique(pairs, return_index=True)[1]] = True
+    return first
+
+
+def _first_of_events(rows: _Rows, place: str) -> npt.NDArray[np.bool_]:
+    """Whether a row is the first of its user, item and time.
+
+    Raises:
+        DataError: there are no times.
+    """
+    times = rows.times
+    if times is None:
+        raise DataError(
+            f"{place}: drop_duplicates compares user, item and time, and the log is read without times; "
+            "drop_repeats compares user and item"
+        )
+    same = np.zeros(len(times), dtype=np.bool_)
+    same[1:] = (rows.users[1:] == rows.users[:-1]) & (times[1:] == times[:-1])
+    first = np.zeros(len(times), dtype=np.bool_)
+    for block in run_blocks(same):
+        events = np.cumsum(~same[block]) * len(rows.item_ids) + rows.items[block]
+        first[block.start + np.unique(events, return_index=True)[1]] = True
     return first
 
 
