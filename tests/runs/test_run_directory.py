@@ -97,7 +97,9 @@ def test_a_run_that_ended_before_its_first_checkpoint_starts_anew(
         run = start(log, out, resume=True)
     assert run.metrics == trained.metrics
     names = ({path.name for path in one.rglob("*")} for one in (out, trained.directory))
-    left, expected = ({name for name in own if "validation" not in name} for own in names)  # others measure it too
+    left, expected = (
+        {name for name in own if "validation" not in name} for own in names
+    )  # others measure it too
     assert left == expected
 
 
