@@ -16,6 +16,7 @@ from mclrec.arguments import (
     check_choice,
     check_flag,
     list_of,
+    minutes_of,
     path_of,
     text_of,
     whole_number,
@@ -27,7 +28,7 @@ from mclrec.data.loading import load, prepare
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split_rules import SplitRule
-from mclrec.errors import ConfigError, quoted
+from mclrec.errors import ConfigError
 from mclrec.extras import require
 from mclrec.inference.model import Model
 from mclrec.inference.queries import Query
@@ -89,6 +90,7 @@ def train(
     progress: bool = True,
     track: str | None = None,
     shard_items: bool = False,
+    minutes: float | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model and measure it.
@@ -110,6 +112,7 @@ def train(
         progress: whether to show progress bars.
         track: ``tensorboard`` to write its curves into the run, beside the history.
         shard_items: whether the processes that torchrun started shard the item table by rows.
+        minutes: compare settings around the recipe on validation, and train the best, within so many minutes.
         settings: any setting of the model or of the training, such as ``beta=0.05`` or ``lambda_=0.1``.
 
     Returns:
@@ -136,8 +139,13 @@ def train(
         shard_items=shard_items,
         reading=Reading.of(reading),
     )
+    limit = minutes_of(minutes)
     with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
-        return run_request(request, reporter)
+        if limit is None:
+            return run_request(request, reporter)
+        from mclrec.search.within_minutes import train_within
+
+        return train_within(request, limit, reporter)
 
 
 @refusals_as_ours()
@@ -209,7 +217,7 @@ def tune(
         request,
         trials=whole_number("trials", trials, 1),
         workers=whole_number("workers", workers, 1),
-        minutes=_minutes(minutes),
+        minutes=minutes_of(minutes),
     )
 
 
@@ -268,7 +276,7 @@ def reproduce(
     places = [_place(data, folder / "data") for data in list_of("data sets", "datasets", wanted)]
     scope = Scope(tuple(places), list_of("names", "models", models), seeds, settings, recipe, points)
     return run_targets(
-        what, scope, folder, workers=workers, minutes=_minutes(minutes), show=show, track=track
+        what, scope, folder, workers=workers, minutes=minutes_of(minutes), show=show, track=track
     )
 
 
@@ -380,19 +388,6 @@ def serve(
 
 def _recipe(value: Any) -> str | Path | None:
     return None if value is None else value if isinstance(value, str) else path_of("recipe", value)
-
-
-def _minutes(value: Any) -> float | None:
-    """A limit on time.
-
-    Raises:
-        ConfigError: it is no number of minutes.
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigError(f"minutes = {quoted(value)}: should be a number of minutes")
-    return float(value)
 
 
 def _place(data: Any, folder: Path) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "check_choice",
     "check_flag",
     "list_of",
+    "minutes_of",
     "path_of",
     "text_of",
     "whole_number",
@@ -82,6 +83,19 @@ def check_callable(name: str, value: Any) -> None:
     """
     if not callable(value):
         raise ConfigError(f"{name} = {quoted(value)}: should be a function")
+
+
+def minutes_of(value: Any) -> float | None:
+    """A limit on time; None for no limit.
+
+    Raises:
+        ConfigError: it is no number of minutes.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigError(f"minutes = {quoted(value)}: should be a number of minutes")
+    return float(value)
 
 
 def text_of(name: str, value: Any) -> str:

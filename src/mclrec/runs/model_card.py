@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mclrec.data.intake import Intake
 from mclrec.data.intake_text import intake_lines, intake_warnings
@@ -17,9 +17,23 @@ __all__ = ["model_card"]
 
 
 def model_card(
-    info: RunInfo, record: RunRecord, recipe: Recipe, intake: Intake, baselines: Baselines | None
+    info: RunInfo,
+    record: RunRecord,
+    recipe: Recipe,
+    intake: Intake,
+    baselines: Baselines | None,
+    found: Sequence[str] = (),
 ) -> str:
-    """Markdown text of the card."""
+    """Markdown text of the card.
+
+    Args:
+        info: what decided the run.
+        record: what it reached.
+        recipe: of the run.
+        intake: what was taken of the log.
+        baselines: systems beside it; None where nothing was measured.
+        found: how its settings were found, in lines of Markdown.
+    """
     entry = registry.entry(recipe.model)
     data = info.data
     paper = f" ({entry.paper})" if entry.year else f" ({entry.paper}; a trivial system)"
@@ -44,6 +58,7 @@ def model_card(
         ),
         *_data(intake),
         *_expectation(recipe),
+        *found,
         "Use it:",
         "",
         '    mclrec recommend THIS_DIRECTORY --history "ITEM,ITEM,ITEM"',

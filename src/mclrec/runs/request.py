@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from mclrec.data.origin import Origin, Reading
 from mclrec.data.split_rules import SplitRule
 from mclrec.runs.run import Run
 
-__all__ = ["TrainRequest", "setting_words", "train_command"]
+__all__ = ["TrainRequest", "run_name", "setting_words", "train_command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class TrainRequest:
         shard_items: whether the item table is sharded by rows among the processes, instead of whole in each.
         reading: how a log is read; data that are prepared already take none.
         like: run whose settings are taken in the place of a recipe's; None for those of the recipe.
+        found: how the settings were found, in lines of Markdown for the card.
     """
 
     data: Any
@@ -55,6 +56,12 @@ class TrainRequest:
     shard_items: bool = False
     reading: Reading = field(default_factory=Reading)
     like: Run | None = None
+    found: Sequence[str] = ()
+
+
+def run_name(data: str, model: str, seed: int) -> str:
+    """Name of a run's directory under ``runs/``, where none is given."""
+    return f"{data}-{model}-seed{seed}"
 
 
 def train_command(

@@ -24,7 +24,10 @@ from mclrec.runs.baselines import BASELINES
 from mclrec.sealed_json import read_sealed
 from mclrec.training.checkpoint import has_checkpoint
 
-__all__ = ["RunDirectory", "begin_or_resume", "run_lock"]
+__all__ = ["CANDIDATES", "RunDirectory", "begin_or_resume", "run_lock"]
+
+CANDIDATES = "candidates.json"
+"""File of a search for settings in the directory of the run that it ends with."""
 
 _CURE = "wait until it has ended, or give another --out"
 _UNFINISHED = ("history.jsonl", "checkpoint", "tensorboard")
@@ -45,11 +48,14 @@ class RunDirectory:
         out: the directory; None for a free one under ``runs/``.
         resume: whether to go on with the run that is there.
         lock: of ``out``, where the caller holds it; it stays the caller's.
+        search: whether a search for settings goes on there, and not a run.
     """
 
-    def __init__(self, out: Path | None, *, resume: bool, lock: Lock | None = None) -> None:
+    def __init__(
+        self, out: Path | None, *, resume: bool, lock: Lock | None = None, search: bool = False
+    ) -> None:
         self._out, self._wanted, self._own = out, resume, lock is None
-        self._lock = lock
+        self._lock, self._search = lock, search
         self.resume = resume
 
     def claim_given(self) -> str:
@@ -93,6 +99,11 @@ class RunDirectory:
                 return path
         raise ConfigError(f"{Path('runs') / stem}: too many runs of that name; give --out")
 
+    @property
+    def lock(self) -> Lock | None:
+        """The lock of the directory, once it is claimed."""
+        return self._lock
+
     def release(self) -> None:
         """Give the directory back."""
         if self._own and self._lock is not None:
@@ -104,7 +115,7 @@ class RunDirectory:
             raise TrainingError(f"{directory}: no run to resume; leave --resume out to begin one")
         lock = self._lock or run_lock(directory).acquire()
         try:
-            self.resume = _resumes(directory, self._wanted)
+            self.resume = (_search_resumes if self._search else _resumes)(directory, self._wanted)
         except BaseException:
             if self._own:
                 lock.release()
@@ -161,6 +172,8 @@ def _resumes(directory: Path, wanted: bool) -> bool:
         return False
     if has_checkpoint(directory):
         return True
+    if (directory / CANDIDATES).exists():
+        raise ConfigError(f"{directory}: holds a search for settings: go on with --minutes N --resume")
     if (directory / CONFIG).exists() and (directory / METRICS).exists():
         raise ConfigError(
             f"{directory}: has a trained model and no checkpoint to resume from; give another --out"
@@ -173,6 +186,21 @@ def _resumes(directory: Path, wanted: bool) -> bool:
     )
     _remove(directory / name for name in _UNFINISHED)
     return False
+
+
+def _search_resumes(directory: Path, wanted: bool) -> bool:
+    """Whether a claimed directory has a search that goes on.
+
+    Raises:
+        ConfigError: it is not empty and nobody asked to resume, or there is no search.
+    """
+    if not wanted or is_empty(directory):
+        return _resumes(directory, wanted=False)
+    if not (directory / CANDIDATES).exists():
+        raise ConfigError(
+            f"{directory}: holds no search to go on with; leave --minutes out, or give another --out"
+        )
+    return True
 
 
 def _remove(paths: Iterator[Path]) -> None:

@@ -37,7 +37,7 @@ from mclrec.runs.construction import build
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
-from mclrec.runs.request import TrainRequest, train_command
+from mclrec.runs.request import TrainRequest, run_name, train_command
 from mclrec.runs.run import (
     INTAKE,
     DataInfo,
@@ -55,7 +55,7 @@ from mclrec.sealed_json import sealed
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
 from mclrec.training.trainer import FitResult, Trainer
 
-__all__ = ["resolve_device", "train"]
+__all__ = ["check_request", "resolve_device", "train"]
 
 _FREE = {"epochs", "patience", "checkpoint_minutes"}
 """Settings of training that may change between a run and its resumption."""
@@ -75,7 +75,7 @@ def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | 
         MclrecError: of any kind that the data, the recipe or the training can cause.
     """
     device = resolve_device(request.device)
-    _check_words(request)
+    check_request(request)
     place = RunDirectory(request.out, resume=request.resume, lock=lock)
     with process_group(device) as processes:
         try:
@@ -102,7 +102,8 @@ def _train(
         reporter.data_taken(intake)
     recipe = _recipe(request, data, split)
     recipe = replace(recipe, training=recipe.training.on(device))
-    stem = f"{data.name}-{request.model}-seed{request.seed}{'-final' if request.split == EVERYTHING else ''}"
+    stem = run_name(data.name, request.model, request.seed)
+    stem += "-final" if request.split == EVERYTHING else ""
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
     resume = processes.broadcast_text(lambda: str(place.resume)) == str(True)
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
@@ -115,7 +116,8 @@ def _train(
     info = _info(request, model, recipe, split)
     with _tracked(request, recipe, directory, reporter, resume=resume) as told:
         if reporter is not None:
-            told.planned(plan_lines(recipe, split, device, timed=processes.size == 1 and not resume))
+            timed = processes.size == 1 and not resume and request.measured
+            told.planned(plan_lines(recipe, split, device, timed=timed))
         trainer = Trainer(
             model,
             split,
@@ -154,7 +156,9 @@ def _train(
             write_json(directory / BASELINES, baselines.to_json())
         write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
         write_json(directory / INTAKE, intake.to_json())
-        write_text(directory / "README.md", model_card(info, record, recipe, intake, baselines))
+        write_text(
+            directory / "README.md", model_card(info, record, recipe, intake, baselines, request.found)
+        )
     processes.barrier()
     return Run(directory)
 
@@ -180,7 +184,7 @@ def measure(
     return {"test": results}
 
 
-def _check_words(request: TrainRequest) -> None:
+def check_request(request: TrainRequest) -> None:
     """Find the mistakes that can be found before data are read."""
     if request.like is None:
         SplitRule.of(request.split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,7 @@ _OF_THE_MEASURED_RUN = {
     "valid_from": "--valid-from",
     "test_from": "--test-from",
     "warm_start": "--warm-start",
+    "minutes": "--minutes",
 }
 """Options that do not go with ``--final``, by their parameters."""
 
@@ -51,6 +53,7 @@ _OF_THE_MEASURED_RUN = {
         "mclrec train complete-journey --model sasrec --seed 2",
         "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
         "mclrec train log.csv --split time --valid-from 2026-05-01 --test-from 2026-06-01",
+        "mclrec train log.csv --minutes 10  (tries other settings too, and trains the best)",
         "mclrec train newer.csv --warm-start runs/log-mclrec-seed1",
         "mclrec train newer.csv --final runs/log-mclrec-seed1  (the same on everything, to go live)",
         "mclrec models mclrec  (lists the settings and recipes of mclrec)",
@@ -105,6 +108,15 @@ def train(
             help="Train the model that goes live: as that measured run, on all interactions, unmeasured.",
         ),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            min=0,
+            help="Train the best model that is found in so many minutes: settings around the recipe are compared on "
+            "validation, and the best are trained on. Not with --processes, --warm-start or --track.",
+        ),
+    ] = None,
     *,
     reading: Reading,
     track: TrackOption = None,
@@ -113,7 +125,10 @@ def train(
     """Train a model, evaluate it under both protocols, and write a run directory."""
     from mclrec.cli.launch import is_one_of_several, run_processes
 
+    began = time.monotonic()
     words: list[str] = context.obj["words"]
+    if processes > 1 and minutes is not None:
+        raise ConfigError("--minutes does not go with --processes: a search is one process")
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
     command = shlex.join(["mclrec", *_without_resume(words)])
@@ -144,6 +159,8 @@ def train(
         shard_items=shard_items,
         reading=reading,
     )
+    if minutes is not None:
+        return _train_within(request, minutes, began, quiet=quiet)
     return _train(request, quiet=quiet)
 
 
@@ -160,6 +177,18 @@ def _refuse_beside_final(context: typer.Context) -> None:
                 f"{option} does not go with --final, which has model, settings, seed and data rules of its run; leave "
                 f"{option} out"
             )
+
+
+def _train_within(request: TrainRequest, minutes: float, began: float, *, quiet: bool) -> int:
+    """Search, train and print the result; an interruption is told by the search."""
+    from mclrec.search.within_minutes import train_within
+    from mclrec.training.reporting import ProgressReporter, WarningReporter
+
+    console = PlainConsole(stderr=True)
+    with nullcontext(WarningReporter(console)) if quiet else ProgressReporter(console) as reporter:
+        run = train_within(request, minutes, reporter, began=began)
+    _print_run(run)
+    return 0
 
 
 def _without_resume(words: list[str]) -> list[str]:

@@ -1,0 +1,118 @@
+"""Candidates of a search within minutes: the recipe, and a small fixed set of settings around it.
+
+The set is written here and nowhere else; ``docs/tuning.md`` shows it. Each candidate differs from the recipe in one
+thing, so that what the search says can be understood. What the user fixed by ``--set`` is not varied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from mclrec.errors import ConfigError
+from mclrec.recipes import Recipe, resolve, setting_keys
+from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.recipes.space import Choices, Dimension, Range, search_space, value_of
+
+__all__ = ["MOST", "candidate_settings"]
+
+MOST = 8
+"""Candidates at most, the recipe included."""
+
+_LOG_STEP = 3
+"""Factor between a recipe's value and its neighbours, where a search space is by the logarithm."""
+
+_DIGITS = 3
+"""Significant digits of a value that is computed."""
+
+
+def candidate_settings(
+    base: Recipe,
+    dataset: str | None,
+    recipe: str | Path | None,
+    settings: Mapping[str, Any],
+    sizes: DataSizes,
+) -> list[dict[str, Any]]:
+    """Settings of each candidate beside the user's own; the first has none, which is the recipe itself.
+
+    Args:
+        base: the recipe with the user's settings.
+        dataset: name of the registered data set that the data are, if they are one.
+        recipe: section or file of the recipe.
+        settings: that the user gave; they are fixed.
+        sizes: of the data.
+
+    Raises:
+        ConfigError: the model only counts, or its search space is malformed.
+    """
+    keys = setting_keys(base.model)
+    fixed = {keys.get(key, key) for key in settings}
+    if base.section == AUTO:
+        around = _around_auto(base, sizes)
+    else:
+        around = _around_space(base, search_space(base.model, dataset, recipe, settings))
+    found: list[dict[str, Any]] = [{}]
+    known = [(base.config, base.training)]
+    for change in around:
+        if len(found) == MOST or not fixed.isdisjoint(change):
+            continue
+        try:
+            tried = resolve(base.model, dataset, recipe, {**settings, **change}, sizes)
+        except ConfigError:  # the model has no such setting, or it has no effect here
+            continue
+        if (tried.config, tried.training) not in known:
+            known.append((tried.config, tried.training))
+            found.append(change)
+    return found
+
+
+def _around_auto(base: Recipe, sizes: DataSizes) -> Iterator[dict[str, Any]]:
+    """Changes of the recipe `auto`, the most promising first."""
+    values = base.training.model_dump() | base.config.model_dump(by_alias=True)
+    beta, rate = values.get("beta", 0.0), base.training.learning_rate
+    longer = [length for length in (100, 200) if sizes.longest >= length > values.get("max_length", 0)]
+    yield {"attention_dropout": 0.2}
+    yield {"dropout": 0.3, "attention_dropout": 0.3}
+    yield {"beta": _rounded(beta / 4)}
+    yield {"hidden_size": 128}
+    yield from ({"max_length": length} for length in longer[:1])
+    yield {"beta": _rounded(beta * 2)}
+    yield {"dropout": 0.2, "attention_dropout": 0.2}
+    yield {"learning_rate": _rounded(rate / 2)}
+    yield from ({"max_length": length} for length in longer[1:])
+    yield {"dropout": 0.5, "attention_dropout": 0.5}
+
+
+def _around_space(base: Recipe, space: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
+    """Neighbours of the recipe in its search space: first one of each setting, then the others."""
+    each = [
+        [{key: value} for value in _neighbours(dimension, value_of(base, key))]
+        for key, dimension in space.items()
+    ]
+    for changes in zip_longest(*each):
+        yield from (change for change in changes if change is not None)
+
+
+def _neighbours(dimension: Dimension, value: Any) -> list[Any]:
+    """Values of a dimension beside the recipe's."""
+    if isinstance(dimension, Choices):
+        return [other for other in dimension.values if other != value]
+    if dimension.log:
+        near = [value / _LOG_STEP, value * _LOG_STEP]
+    else:
+        way = 2 * dimension.step if dimension.step else (dimension.high - dimension.low) / 4
+        near = [value - way, value + way]
+    inside = [_fitted(dimension, one) for one in near]
+    return [one for one in inside if one != value]
+
+
+def _fitted(dimension: Range, value: float) -> int | float:
+    """The nearest value that the range has, of few digits."""
+    inside = min(max(value, dimension.low), dimension.high)
+    return round(inside) if dimension.whole else _rounded(inside)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,101 @@
+"""What a search within minutes works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mclrec.data.datasets import known_as
+from mclrec.data.split import Split
+from mclrec.errors import MclrecError
+from mclrec.locks import Lock
+from mclrec.recipes import Recipe, resolve
+from mclrec.recipes.auto import DataSizes
+from mclrec.runs.construction import longest_time
+from mclrec.runs.request import TrainRequest, train_command
+from mclrec.search.search_record import Candidate
+from mclrec.training.reporting import Reporter
+
+__all__ = ["FOLDER", "Job"]
+
+FOLDER = "candidates"
+"""Folder of the candidates in the directory of the run."""
+
+_TIMED = 3
+"""Batches that are timed of each candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is searched for; the same throughout a session.
+
+    Attributes:
+        request: of the run, with the data loaded and the recipe decided.
+        base: the recipe.
+        split: of the data.
+        device: where to train.
+        directory: of the run.
+        lock: of the directory, which this process holds.
+        reporter: receives progress.
+    """
+
+    request: TrainRequest
+    base: Recipe
+    split: Split
+    device: torch.device
+    directory: Path
+    lock: Lock | None
+    reporter: Reporter
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings that the user gave."""
+        return self.request.settings or {}
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a whole training, at most."""
+        return self.base.training.epochs
+
+    def say(self, line: str) -> None:
+        """Tell a line of the search."""
+        self.reporter.planned([line])
+
+    def resolved(self, change: Mapping[str, Any]) -> Recipe:
+        """The recipe with a candidate's settings."""
+        recipe = resolve(
+            self.base.model,
+            known_as(self.split.data),
+            self.request.recipe,
+            {**self.settings, **change},
+            DataSizes.of(self.split),
+        )
+        return replace(recipe, training=recipe.training.on(self.device))
+
+    def command(self, settings: Mapping[str, Any]) -> str:
+        """The command line that trains with some settings, without a search."""
+        request = self.request
+        return train_command(
+            self.split.data.provenance,
+            request.model,
+            request.seed,
+            recipe=request.recipe,
+            settings=settings,
+            split=request.split,
+        )
+
+    def folder(self, candidate: Candidate) -> Path:
+        """The directory that a candidate is trained in."""
+        return self.directory / FOLDER / f"{candidate.number:02d}"
+
+    def epoch_time(self, candidate: Candidate) -> float:
+        """Estimate the seconds of an epoch of training from a few batches; validation not counted."""
+        recipe = self.resolved(candidate.settings)
+        try:
+            return longest_time(self.split, recipe, self.device, _TIMED) / recipe.training.epochs
+        except MclrecError:  # told when it is trained
+            return 0.0

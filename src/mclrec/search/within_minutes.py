@@ -1,0 +1,217 @@
+"""Training within a number of minutes: a search among few candidates, then the winner to its end.
+
+Everything is a run: a candidate is trained in ``candidates/NN`` of the run's directory and resumed with more epochs as
+long as it goes on, and the winner's checkpoint becomes that of the run itself. So no epoch is trained twice, and a run
+that was searched for is, bit for bit, the one that its command line trains without a search. The test items are looked
+at once, by the winner.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mclrec.data.loading import load
+from mclrec.data.measures import intake_of
+from mclrec.data.origin import Reading
+from mclrec.data.returns import share_of_returns
+from mclrec.data.sequences import SequenceData
+from mclrec.data.split import looks_at_times, make_split
+from mclrec.errors import ConfigError
+from mclrec.locks import Lock
+from mclrec.models import registry
+from mclrec.runs.construction import build
+from mclrec.runs.plan import duration, plan_lines
+from mclrec.runs.recipe_choice import recipe_for
+from mclrec.runs.request import TrainRequest, run_name
+from mclrec.runs.run import Run
+from mclrec.runs.run_directory import RunDirectory
+from mclrec.runs.training_run import check_request, resolve_device, train
+from mclrec.search.epoch_clock import MEASURING, Budget, EpochClock, OutOfTimeError
+from mclrec.search.halving import RECIPE, first_rung
+from mclrec.search.rungs import search_rungs
+from mclrec.search.search_job import FOLDER, Job
+from mclrec.search.search_record import Candidate, SearchRecord
+from mclrec.training.checkpoint import CHECKPOINT, has_checkpoint
+from mclrec.training.reporting import Reporter, SilentReporter, read_history
+
+__all__ = ["train_within"]
+
+_HISTORY = "history.jsonl"
+_MOST_MINUTES = 1e6
+
+
+def train_within(
+    request: TrainRequest, minutes: float, reporter: Reporter | None = None, *, began: float | None = None
+) -> Run:
+    """Train the best model that is found within a time, and measure it.
+
+    Args:
+        request: what to train; the recipe and its settings are what the search starts from.
+        minutes: of wall clock for everything, over all sessions if the search is interrupted and resumed.
+        reporter: receives progress.
+        began: moment of `time.monotonic` from which time counts; now if None.
+
+    Raises:
+        MclrecError: of any kind that the data, the recipe or the training can cause.
+        KeyboardInterrupt: a signal ended it; with ``resume`` it goes on.
+    """
+    if not 0 < minutes < _MOST_MINUTES:
+        raise ConfigError(f"minutes = {minutes:g}: should be a number of minutes above 0")
+    budget = Budget(60 * minutes, time.monotonic() if began is None else began)
+    device = resolve_device(request.device)
+    _check(request)
+    place = RunDirectory(request.out, resume=request.resume, search=True)
+    try:
+        place.claim_given()
+        data = load(request.data, **request.reading.options())
+        directory = place.claim(run_name(data.name, request.model, request.seed))
+        job = _job(request, data, device, directory, place.lock, reporter or SilentReporter())
+        record = _record(job, budget, resume=place.resume)
+        return _train(job, record, budget)
+    finally:
+        place.release()
+
+
+def _check(request: TrainRequest) -> None:
+    """Refuse what a search cannot do, before data are read.
+
+    Raises:
+        ConfigError: there is such a thing.
+    """
+    reasons = {
+        "warm_start": (request.warm_start is not None, "candidates begin anew"),
+        "track": (request.track is not None, "candidates are not tracked; repeat the run by its command"),
+        "shard_items": (request.shard_items, "a search is one process"),
+        "processes": (os.environ.get("WORLD_SIZE", "1") != "1", "a search is one process"),
+    }
+    for name, (given, reason) in reasons.items():
+        if given:
+            raise ConfigError(f"minutes does not go with {name}: {reason}; leave one of them out")
+    if not registry.entry(request.model).regimes:
+        raise ConfigError(f"{request.model} only counts: leave --minutes out")
+    check_request(request)
+
+
+def _job(
+    request: TrainRequest,
+    data: SequenceData,
+    device: torch.device,
+    directory: Path,
+    lock: Lock | None,
+    reporter: Reporter,
+) -> Job:
+    split = make_split(data, request.split)
+    reporter.data_taken(intake_of(data, share_of_returns(split.validation)))
+    base = recipe_for(request.model, data, split, request.recipe, request.settings)
+    base = replace(base, training=base.training.on(device))
+    if len(build(base, split.training, request.seed).phases()) > 1:
+        raise ConfigError(
+            f"{request.model} is trained in several phases, which --minutes cannot do; use mclrec tune"
+        )
+    request = replace(request, data=data, reading=Reading(), recipe=base.section)
+    return Job(request, base, split, device, directory, lock, reporter)
+
+
+def _record(job: Job, budget: Budget, *, resume: bool) -> SearchRecord:
+    """The record of the search that goes on, or a new one."""
+    identity, training = _identity(job), job.base.training
+    if resume:
+        record = SearchRecord.load(job.directory)
+        record.check(identity, job.directory)
+        budget.before = record.spent
+        return record
+    rung = first_rung(training.patience, training.epochs)
+    record = SearchRecord(identity, training.metric, rung, [Candidate(RECIPE, {})])
+    for line in plan_lines(job.base, job.split, job.device, timed=False):
+        job.say(line)
+    record.recipe.seconds = job.epoch_time(record.recipe)
+    if record.recipe.seconds > budget.left:
+        least = (budget.spent + 2 * record.recipe.seconds + MEASURING[0]) / 60
+        raise ConfigError(
+            f"minutes = {budget.seconds / 60:g}: an epoch alone takes about {duration(record.recipe.seconds)}; "
+            f"give {least:.1f} or more"
+        )
+    return record
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    """What a resumed search must have in common with the one that it goes on with."""
+    training = job.base.training.model_dump(mode="json", exclude={"checkpoint_minutes"})
+    data, settings = job.split.data, training | job.base.config.model_dump(mode="json", by_alias=True)
+    return {
+        "model": job.base.model,
+        "data": data.fingerprint,
+        "split": job.request.split,
+        **({"times": data.times_checksum} if looks_at_times(job.request.split) else {}),
+        "seed": job.request.seed,
+        "recipe": job.base.section,
+        **{f"setting {key}": value for key, value in settings.items()},
+    }
+
+
+def _train(job: Job, record: SearchRecord, budget: Budget) -> Run:
+    """Search, then train the winner to its end."""
+    job.directory.mkdir(parents=True, exist_ok=True)
+    record.save(job.directory, budget.spent)
+    try:
+        if record.winner is None:
+            record.winner = search_rungs(job, record, budget)
+            record.save(job.directory, budget.spent)
+            job.say(record.verdict())
+        run = _finish(job, record, budget)
+    except KeyboardInterrupt:
+        record.save(job.directory, budget.spent)
+        job.say(f"interrupted; the same command with --out {job.directory} --resume goes on")
+        raise
+    record.finished = True
+    record.save(job.directory, budget.spent)
+    shutil.rmtree(job.directory / FOLDER, ignore_errors=True)
+    job.say(
+        f"{budget.spent / 60:.1f} of {budget.seconds / 60:g} minutes; without the search: {run.info.command}"
+    )
+    return run
+
+
+def _finish(job: Job, record: SearchRecord, budget: Budget) -> Run:
+    """Train the winner to its end, or as long as there is time, and measure it."""
+    winner = record.of(record.winner or RECIPE)
+    _promote(job, winner)
+    settings = {**job.settings, **winner.settings}
+    clock = EpochClock(job.reporter, budget, 0.0, winner.seconds, lines=True)
+    try:
+        run = train(_final(job, record, settings), clock, job.lock)
+    except OutOfTimeError:
+        epochs = len(read_history(job.directory / _HISTORY))
+        job.say(f"the time is up after {epochs} epochs; measuring")
+        run = train(_final(job, record, {**settings, "epochs": epochs}), SilentReporter(), job.lock)
+    if not run.record.finished:
+        raise KeyboardInterrupt
+    return run
+
+
+def _final(job: Job, record: SearchRecord, settings: Mapping[str, Any]) -> TrainRequest:
+    """The request for the run that the search ends with."""
+    return replace(
+        job.request,
+        settings=settings,
+        out=job.directory,
+        resume=has_checkpoint(job.directory),
+        command=job.command(settings),
+        found=record.card_lines(),
+    )
+
+
+def _promote(job: Job, winner: Candidate) -> None:
+    """Make the winner's checkpoint that of the run, unless it is already."""
+    folder = job.folder(winner)
+    if has_checkpoint(folder) and not has_checkpoint(job.directory):
+        shutil.copyfile(folder / _HISTORY, job.directory / _HISTORY)
+        (folder / CHECKPOINT).rename(job.directory / CHECKPOINT)

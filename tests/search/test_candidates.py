@@ -1,0 +1,76 @@
+"""Candidates of a search within minutes: few, different, and none of them touches what the user fixed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mclrec.errors import ConfigError
+from mclrec.recipes import resolve
+from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.search.candidates import MOST, candidate_settings
+
+SIZES = DataSizes(users=943, items=1349, longest=646, windows=2412, interactions=96000, returns=0.0)
+
+
+def found(
+    model: str, recipe: str | Path | None = AUTO, sizes: DataSizes = SIZES, **settings: Any
+) -> list[Any]:
+    base = resolve(model, None, recipe, settings, sizes)
+    candidates = candidate_settings(base, None, recipe, settings, sizes)
+    configs = [resolve(model, None, recipe, {**settings, **one}, sizes) for one in candidates]
+    assert len({(repr(one.config), repr(one.training)) for one in configs}) == len(candidates) <= MOST
+    assert all(one.training.metric == base.training.metric for one in configs)
+    return candidates
+
+
+@pytest.mark.parametrize("model", ["mclrec", "sasrec"])
+def test_the_recipe_comes_first_and_the_others_differ_in_one_thing(model: str) -> None:
+    first, *others = found(model)
+    assert first == {}
+    assert len(others) == MOST - 1
+    assert {"max_length": 100} in others
+    assert any("beta" in one for one in others) == (model == "mclrec")
+
+
+def test_what_the_user_fixed_is_not_varied() -> None:
+    for one in found("mclrec", dropout=0.4, lambda_=0.1, beta=0.2):
+        assert one.keys().isdisjoint({"dropout", "beta", "lambda", "lambda_"})
+
+
+def test_short_histories_need_no_longer_model() -> None:
+    assert not any(
+        "max_length" in one for one in found("mclrec", sizes=DataSizes(900, 500, 40, 900, 9000, 0.0))
+    )
+
+
+def test_a_recipe_of_ones_own_has_its_own_space(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        "[model]\ndropout = 0.5\n[search]\ndropout = { low = 0.1, high = 0.6, step = 0.1 }\n"
+        "learning_rate = { low = 1e-4, high = 1e-1, log = true }\nlayers = { low = 1, high = 3, step = 1 }\n"
+        "batch_size = [64, 256]\n",
+        encoding="utf-8",
+    )
+    assert found("sasrec", path) == [
+        {},
+        {"dropout": 0.3},
+        {"learning_rate": 0.000333},
+        {"layers": 1},
+        {"batch_size": 64},
+        {"dropout": 0.6},
+        {"learning_rate": 0.003},
+        {"layers": 3},
+    ]
+
+
+@pytest.mark.parametrize("model", ["bpr", "gru4rec", "bert4rec", "caser", "cl4srec"])
+def test_every_model_has_some(model: str) -> None:
+    assert len(found(model, None)) >= 2
+
+
+def test_a_model_that_counts_has_none() -> None:
+    with pytest.raises(ConfigError, match="only counts"):
+        found("markov", None)
