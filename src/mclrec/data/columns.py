@@ -153,8 +153,9 @@ class Columns:
             return _find(wanted, names, place)
         found = _guess(role, names, place)
         if found is None:
+            lists = ", or a list of items with --history-column" if role == "item" else ""
             raise DataError(
-                f"{place}: no column looks like the {role}; name it (columns there are: {_listed(names)})"
+                f"{place}: no column looks like the {role}; name it{lists} (columns there are: {_listed(names)})"
             )
         return found
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mclrec.data.column_types import UnfitError, common_type, converted, missing_values, plain
-from mclrec.data.columns import Columns
+from mclrec.data.columns import Columns, has_item
 from mclrec.data.intake import Found, dropped_missing, taken_columns
-from mclrec.data.list_columns import ListTable, fields_of
+from mclrec.data.list_columns import ListTable, fields_of, is_list
 from mclrec.data.origin import Reading
 from mclrec.data.packed import IntArray
-from mclrec.data.raw_tables import RawTable, Selection
+from mclrec.data.raw_tables import ParquetTable, RawTable, Selection
 from mclrec.data.typed_text import missing
 from mclrec.errors import DataError
 
@@ -67,6 +67,8 @@ def normalised(raw: RawTable, reading: Reading) -> Normalised:
         if getattr(reading, option) is not None:
             raise DataError(f"{raw.place}: is no text, where --{option} cannot apply")
     columns = reading.columns or Columns()
+    if isinstance(raw, ParquetTable) and columns.history is None:
+        columns = replace(columns, history=_only_list(raw, columns))
     if columns.history is not None:
         return _of_lists(raw, columns, reading)
     roles = columns.resolve(raw.names, raw.place)
@@ -78,6 +80,14 @@ def normalised(raw: RawTable, reading: Reading) -> Normalised:
     named = roles.named
     selection = raw.read([raw.names.index(column) for column in named.values()])
     return _Conversion(raw, list(named), selection, reading, numbered).result(named)
+
+
+def _only_list(raw: ParquetTable, columns: Columns) -> str | None:
+    """The one column of lists of a log that has no other item."""
+    if columns.item is not None or has_item(raw.names):
+        return None
+    lists = [name for name, kind in zip(raw.names, raw.kinds, strict=True) if is_list(kind)]
+    return lists[0] if len(lists) == 1 else None
 
 
 def _of_lists(raw: RawTable, columns: Columns, reading: Reading) -> Normalised:

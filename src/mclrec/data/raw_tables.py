@@ -100,6 +100,7 @@ class ParquetTable:
                 self._schemas.append(source.schema_arrow)
                 rows += source.metadata.num_rows
         self.names = list(self._schemas[0].names)
+        self.kinds = list(self._schemas[0].types)
 
     def read(self, wanted: Sequence[int]) -> Selection:
         """Some of the columns, by their places."""

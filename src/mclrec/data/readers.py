@@ -7,15 +7,18 @@ narwhals frame, and `mclrec.data.preparation` goes on from there with one code f
 
 | file | read as |
 | --- | --- |
-| ``.csv .tsv .dat .data`` | delimited text: comma, tab, ``;``, ``|`` or ``::``, with a header or without |
-| ``.inter`` | RecBole: tabs, header of ``name:type`` |
-| ``.jsonl .ndjson .json`` | one JSON object a line, or one array of objects |
-| ``.parquet .pq``, a folder or a pattern | Parquet |
-| ``.txt`` | one user a line, ``user item item ...`` in order, blanks between, no header; delimited text if the first line holds a comma, ``;`` or ``::`` |
+| ``.csv .tsv .dat .data .txt`` | fields between commas, tabs, ``;``, ``|``, ``::`` or blanks, with a header or not |
+| ``.inter`` | the same, with a header of RecBole's ``name:type`` |
+| the same types | one user a line, ``user item item ...`` or ``user:item item ...`` in order, no header |
+| ``.jsonl .ndjson .json`` | one JSON object or Python dict a line, or one array of objects |
+| ``.parquet .pq`` | Parquet |
+| a folder or pattern | files of one of these types, as one log |
+| ``https:// s3://`` ... | a file there, by DuckDB's extension httpfs |
 
-Text may be gzipped (``.gz``); a path that exists is never a pattern. In text and JSON, ids that are integers throughout are integers ("007" is not); in
-Parquet and in frames their type says what they are.
-"""  # noqa: E501 - a table row is one line
+Which of the forms of text it is, the lines say; columns without names are told by their values. Text may be gzipped,
+all files packed as ``.bz2``, ``.zst`` or ``.zip``; a path that exists is never a pattern. In text and JSON, ids that are
+integers throughout are integers ("007" is not); in Parquet and in frames their type says what they are.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from mclrec.errors import DataError
 __all__ = ["fetched"]
 
 _SCHEMES = ("http", "https", "s3", "gs", "gcs", "r2", "hf")
-_INSTALL = "python -c \"import duckdb; duckdb.sql('INSTALL httpfs')\""
+EXTENSION = "httpfs"
 
 
 def fetched(address: str, folder: Path) -> Path:
@@ -42,10 +42,11 @@ def fetched(address: str, folder: Path) -> Path:
 
 def _load(connection: duckdb.DuckDBPyConnection, address: str) -> None:
     try:
-        connection.execute("LOAD httpfs")
+        connection.execute(f"LOAD {EXTENSION}")
     except duckdb.Error:
+        install = f"python -c \"import duckdb; duckdb.sql('INSTALL {EXTENSION}')\""
         raise DataError(
-            f"{address}: is read by DuckDB's extension httpfs, which is not installed: {_INSTALL}"
+            f"{address}: is read by DuckDB's extension {EXTENSION}, which is not installed: {install}"
         ) from None
     try:
         connection.execute("LOAD aws")

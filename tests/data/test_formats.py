@@ -1,0 +1,186 @@
+"""Every format comes to the same sequences, as a plain reader has them."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from tests.data.formats_made import PACKED, START, Layout, Row, layouts, plain, rows, write
+from tests.data.test_readers import sequences
+
+from mclrec.data import remote
+from mclrec.data.columns import Columns
+from mclrec.data.loading import prepare
+from mclrec.errors import ConfigError, DataError, MclrecWarning
+
+MADE: list[Row] = [
+    ("u1", "é1", START),
+    ("u1", "é2", START + 9),
+    ("u2", "é1", START + 5),
+    ("u2", "é2", START + 6),
+]
+
+
+def compare(made: list[Row], layout: Layout, engine: str = "duckdb") -> None:
+    """Read a log in a layout, and by plain means."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", MclrecWarning)
+        path, options = write(Path(folder), made, layout)
+        found = sequences(path, engine=engine, **options)
+    assert {str(user): list(map(str, items)) for user, items in found.items()} == plain(made)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows(), layouts())
+@example(MADE, Layout("delimited", sign="\t", header=False, order=(3, 0, 1, 2)))
+@example(MADE, Layout("delimited", sign="|", quoted=True, packed=".zip"))
+@example(MADE, Layout("events", packed=".zst", encoding="latin-1"))
+@example(MADE, Layout("colon", packed=".bz2"))
+def test_formats(made: list[Row], layout: Layout) -> None:
+    compare(made, layout)
+
+
+def log(folder: Path, text: str, name: str = "a.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def refused(source: Any, message: str, **options: Any) -> None:
+    with pytest.raises(DataError, match=message):
+        prepare(source, min_count=1, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ('user\titem\ttime\n1\t5\' "wood\t1\n1\t"Heroes"\t2\n', {}),
+        ('user\titem\ttime\n1\t5\' "wood\t1\n1\t"Heroes"\t2\n', {"quote": "none"}),
+        ("user,item,time\n1,5' \"wood,1\n1,'\"Heroes\"',2\n", {"quote": "'"}),
+        ('"user";"item";"time"\n1;"5\' ""wood";1\n1;"""Heroes""";2\n', {}),
+        ('user|item|time\n1|5\' "wood|1\n1|"""Heroes"""|2\n', {"quote": '"'}),
+    ],
+)
+def test_quotes(tmp_path: Path, text: str, options: dict[str, Any]) -> None:
+    assert sequences(log(tmp_path, text), **options) == {1: ["5' \"wood", '"Heroes"']}
+
+
+def test_options_that_cannot_apply(tmp_path: Path) -> None:
+    rows_ = log(tmp_path, "user,item,time\n1,a,1\n")
+    refused(rows_, "the time is no text|not written as --time-format", time_format="%Y-%m")
+    refused(
+        log(tmp_path, '{"user": 1, "item": 2, "time": 3}', "a.jsonl"),
+        "is JSON, where --header cannot",
+        header=True,
+    )
+    refused(log(tmp_path, "1 2 3\n2 3\n", "a.txt"), "one user a line, where --quote cannot", quote='"')
+    refused(log(tmp_path, "1::2::5::3\n", "a.dat"), 'where --quote " cannot apply', quote='"')
+    with pytest.raises(ConfigError, match="--time-format %Q"):
+        prepare(rows_, time_format="%Q")
+
+
+def test_files_of_one_log(tmp_path: Path) -> None:
+    log(tmp_path, "user,item,time\n1,a,1\n", "a.csv")
+    log(tmp_path, "time,item,user\n0,b,1\n", "b.csv")
+    assert sequences(tmp_path) == sequences(tmp_path / "*.csv") == {1: ["b", "a"]}
+    log(tmp_path, "user,item,when\n1,c,2\n", "c.csv")
+    refused(tmp_path, r"c\.csv: (has no|unknown) column 'time'")
+    log(tmp_path, "user,item,time\n1,c,soon\n", "c.csv")
+    refused(tmp_path, r"c\.csv:2: time 'soon'")
+    log(tmp_path, '{"user": 1}', "d.jsonl")
+    refused(tmp_path, r"holds files of several types \(\.csv, \.jsonl\); name those of one")
+
+
+@pytest.mark.parametrize("packed", [".bz2", ".zst", ".zip", ".gz"])
+def test_damaged_and_misnamed(tmp_path: Path, packed: str) -> None:
+    text = b"user,item,time\n1,a,1\n" * 2000
+    path = tmp_path / f"a.csv{packed}"
+    path.write_bytes(PACKED[packed]("a.csv", text)[:-20])
+    refused(path, r"a\.csv\S*: cannot be (unpacked|read)")
+    path.write_bytes(text)
+    refused(path, f"is not .*, though its name ends with {packed}")
+
+
+@pytest.mark.parametrize(
+    ("text", "places", "taken"),
+    [
+        ("7,5,1400000000\n7,6,1400000001\n8,5,1400000002\n", "1 2 3", ""),
+        ("2014-01-01,7,5\n2014-01-02,7,6\n", "2 3 1", ""),
+        ("4.5,1400000000,u1,i5\n3.0,1400000001,u1,i6\n", "3 4 2", ""),
+        ("i5,u1,1400000000\ni6,u1,1400000001\n", "2 1 3", "took column 2 as the user and 1 as the item"),
+        ("tt5\tur1\n tt6\tur1\n", "1 2 ", "took the rows as they stand"),
+    ],
+)
+def test_columns_by_their_values(tmp_path: Path, text: str, places: str, taken: str) -> None:
+    path = log(tmp_path, text)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        intake = prepare(path, min_count=1, header=False).intake
+    assert intake is not None
+    found = {column.role: column.name for column in intake.columns}
+    assert [found.get("user"), found.get("item"), found.get("time", "")] == places.split(" ")
+    assert [str(warning.message) for warning in told if "took" in str(warning.message)] == (
+        [warning for warning in [str(told[0].message)] if taken in warning] if taken else []
+    )
+
+
+def test_addresses_need_the_extension(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stands_in(connection: object, address: str, path: Path) -> None:
+        path.write_text("user,item,time\n1,a,1\n")
+
+    monkeypatch.setattr(remote, "_load", lambda connection, address: None)
+    monkeypatch.setattr(remote, "_copy", stands_in)
+    assert sequences("https://example.org/logs/a.csv?x=1") == {1: ["a"]}
+    monkeypatch.undo()
+    monkeypatch.setattr(remote, "EXTENSION", "no_such_extension")
+    refused("s3://bucket/a.csv", "DuckDB's extension no_such_extension, which is not installed: python -c")
+    refused("ftp://example.org/a.csv", "is not read from there")
+
+
+def test_lists_of_a_user_continue_each_other(tmp_path: Path) -> None:
+    path = log(tmp_path, "user\titems\n1\ta b\n1\ta b c\n2\t[x, y]\n", "a.tsv")
+    assert sequences(path, columns=Columns(history="items")) == {1: ["a", "b", "c"], 2: ["x", "y"]}
+    log(tmp_path, "user\titems\n1\ta b\n1\tc d\n", "a.tsv")
+    refused(path, r"a\.tsv:3: user '1' has another list in .*a\.tsv:2", columns=Columns(history="items"))
+    refused(
+        path,
+        "lists of items are in order, where --time-column",
+        columns=Columns(history="items", time="user"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("2024-01-31T09:07", 1706692020),
+        ("20240131T0907", 1706692020),
+        ("20240131T090700Z", 1706692020),
+        ("2024-01-31T10:07+01", 1706692020),
+        ("2024-01-31T10:07:00.5+0100", 1706692020),
+        ("2024-01-31 04:07 America/New_York", 1706692020),
+        ("2024-01-31 05:07:00 America/Port-au-Prince", 1706695620),
+        ("2024-01-31 04:07:00 Etc/GMT+5", 1706692020),
+        ("2024-01-31 05:07 America/La_Paz", 1706692020),
+    ],
+)
+def test_times(tmp_path: Path, written: str, seconds: int) -> None:
+    for engine in ("duckdb", "polars", "pandas"):
+        data = prepare(log(tmp_path, f"user,item,time\n1,a,{written}\n"), min_count=1, engine=engine)
+        assert data.times is not None
+        assert data.times.tolist() == [seconds]
+
+
+def test_dates_of_two_readings(tmp_path: Path) -> None:
+    path = log(tmp_path, "user,item,time\n1,a,01/02/2024\n1,b,02/01/2024\n")
+    refused(
+        path,
+        r"a\.csv:2: time '01/02/2024' may be day/month .*'%d/%m/%Y'\) or month/day .*'%m/%d/%Y'\): say which",
+    )
+    assert sequences(path, time_format="%d/%m/%Y") == {1: ["b", "a"]}
+    assert sequences(path, time_format="%m/%d/%Y") == {1: ["a", "b"]}
+    log(tmp_path, "user,item,time\n1,a,01/02/2024\n1,b,22/01/2024\n")
+    refused(path, r"neither a number nor an ISO date; --time-format '%d/%m/%Y' would read it")
