@@ -84,7 +84,7 @@ def rows() -> st.SearchStrategy[list[Row]]:
     pairs = st.lists(st.tuples(users, items), min_size=4, max_size=40)
     return pairs.map(
         lambda found: [
-            (f"u{user}", f"é{item}", START + 60 * place) for place, (user, item) in enumerate(found)
+            (f"u{user}", f"i{item}é", START + 60 * place) for place, (user, item) in enumerate(found)
         ]
     )
 

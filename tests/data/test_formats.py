@@ -18,10 +18,10 @@ from mclrec.data.loading import prepare
 from mclrec.errors import ConfigError, DataError, MclrecWarning
 
 MADE: list[Row] = [
-    ("u1", "é1", START),
-    ("u1", "é2", START + 9),
-    ("u2", "é1", START + 5),
-    ("u2", "é2", START + 6),
+    ("u1", "i1é", START),
+    ("u1", "i2é", START + 9),
+    ("u2", "i1é", START + 5),
+    ("u2", "i2é", START + 6),
 ]
 
 

@@ -9,7 +9,7 @@ narwhals frame, and `mclrec.data.preparation` goes on from there with one code f
 | --- | --- |
 | ``.csv .tsv .dat .data .txt`` | fields between commas, tabs, ``;``, ``|``, ``::`` or blanks, with a header or not |
 | ``.inter`` | the same, with a header of RecBole's ``name:type`` |
-| the same types | one user a line, ``user item item ...`` or ``user:item item ...`` in order, no header |
+| the same | one user a line in order, ``user item item ...`` or ``user:item item ...``, no header |
 | ``.jsonl .ndjson .json`` | one JSON object or Python dict a line, or one array of objects |
 | ``.parquet .pq`` | Parquet |
 | a folder or pattern | files of one of these types, as one log |
