@@ -142,8 +142,10 @@ def test_addresses_need_the_extension(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_lists_of_a_user_continue_each_other(tmp_path: Path) -> None:
-    path = log(tmp_path, "user\titems\n1\ta b\n1\ta b c\n2\t[x, y]\n", "a.tsv")
+    path = log(tmp_path, "user\titems\n1\ta b\n1\ta b c\n2\tx y\n", "a.tsv")
     assert sequences(path, columns=Columns(history="items")) == {1: ["a", "b", "c"], 2: ["x", "y"]}
+    log(tmp_path, "user\titems\n1\t['a', 'b c']\n2\t[x,y]\n", "a.tsv")
+    assert sequences(path, columns=Columns(history="items")) == {1: ["a", "b c"], 2: ["x", "y"]}
     log(tmp_path, "user\titems\n1\ta b\n1\tc d\n", "a.tsv")
     refused(path, r"a\.tsv:3: user '1' has another list in .*a\.tsv:2", columns=Columns(history="items"))
     refused(

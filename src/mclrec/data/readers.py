@@ -16,8 +16,8 @@ narwhals frame, and `mclrec.data.preparation` goes on from there with one code f
 | ``https:// s3://`` ... | a file there, by DuckDB's extension httpfs |
 
 Which of the forms of text it is, the lines say; columns without names are told by their values. Text may be gzipped,
-all files packed as ``.bz2``, ``.zst`` or ``.zip``; a path that exists is never a pattern. In text and JSON, ids that are
-integers throughout are integers ("007" is not); in Parquet and in frames their type says what they are.
+all files packed as ``.bz2``, ``.zst`` or ``.zip``; a path that exists is never a pattern. In text and JSON, ids that
+are integers throughout are integers ("007" is not); in Parquet and in frames their type says what they are.
 """
 
 from __future__ import annotations
