@@ -204,8 +204,10 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def check_message(err: str, says: tuple[str, ...]) -> None:
-    [line] = err.splitlines()
+    """One line is the error, the last; what was taken of a log may stand before it."""
+    *before, line = err.splitlines()
     assert line.startswith("error: ")
+    assert not [other for other in before if other.startswith(("error", "Traceback"))]
     for part in says:
         assert part in line
 

@@ -39,7 +39,7 @@ def test_from_space_to_recipe(cli: Cli, world: Path) -> None:
     )
     assert trained.status == 0, trained.err
     best = mclrec.Run(world / "best").record
-    assert f"validation mrr@10 {best.best_validation:.4f}" in done.out
+    assert f"validation ndcg@10 {best.best_validation:.4f}" in done.out
     again = cli(*words, "--trials", 3)
     assert again.status == 0
     assert again.out == done.out
