@@ -128,6 +128,21 @@ def test_columns_by_their_values(tmp_path: Path, text: str, places: str, taken: 
     )
 
 
+def test_a_rating_is_hardly_a_time(tmp_path: Path) -> None:
+    path = log(tmp_path, "".join(f"{row % 4},{row},{row % 5 + 1}\n" for row in range(40)))
+    with pytest.warns(MclrecWarning, match=r"took column 3 as the time \(it may be a rating\).*--file-order"):
+        prepare(path, min_count=1)
+
+
+def test_colons(tmp_path: Path) -> None:
+    assert sequences(log(tmp_path, "1:10\n2:10\n1:9\n", "a.txt")) == {1: [10, 9], 2: [10]}
+    assert sequences(log(tmp_path, "1: 10 9\n2: 10\n", "a.txt")) == {1: [10, 9], 2: [10]}
+    path = log(tmp_path, "u1,i1,2014-04-01,09:07\nu1,i2,2014-04-01,09:06\n")
+    assert sequences(path, header=False, columns=Columns(time="4", file_order=True), time_format="%H:%M") == {
+        "u1": ["i2", "i1"]
+    }
+
+
 def test_addresses_need_the_extension(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def stands_in(connection: object, address: str, path: Path) -> None:
         path.write_text("user,item,time\n1,a,1\n")

@@ -32,6 +32,7 @@ _RATINGS = {str(number) for number in range(11)}
 _FEW = 20  # rows, below which that values are alike says nothing
 _NAMED = 3  # columns, up to which ids may hold blanks; with more, a column of words or lists is none
 _RATING = 2  # the usual place of a rating
+_GRADES, _BEST = 25, 10.0  # the most values that ratings have, and the highest
 _LEAST = 0.99  # share of rows that stand in order
 
 
@@ -80,6 +81,7 @@ class _Look:
         self.negative = self.integers and any(value.startswith("-") for value in values)
         self.coordinate = self.fractions and any(value.startswith("-") for value in values)
         self.rating = self.distinct <= _RATINGS
+        self.graded = self.numbers and len(self.distinct) <= _GRADES and max(map(float, values)) <= _BEST
         self.constant = len(self.distinct) <= 1
         self.spaced = sum(" " in value for value in values) * 2 > len(values)
         whole = [int(value) for value in values] if self.integers and not self.negative else []
@@ -158,7 +160,11 @@ def _time(looks: list[_Look], width: int, doubts: list[Doubt]) -> _Look | None:
     found = [look for look in looks if look.time]
     if not found:
         at_place = [look for look in looks if look.place + 1 == usual and not look.coordinate]
-        return next((look for look in at_place if _NUMBER.fullmatch(look.parts[0][0])), None)
+        ticks = next((look for look in at_place if _NUMBER.fullmatch(look.parts[0][0])), None)
+        if ticks is not None and ticks.rows >= _FEW and ticks.graded:
+            options = "--time-column, or --file-order"
+            doubts.append(Doubt(f"column {ticks.name} as the time", "it may be a rating", options))
+        return ticks
     chosen = next((look for look in found if look.place + 1 == usual), found[-1])
     if len(found) > 1:
         others = " and ".join(look.name for look in found if look is not chosen)

@@ -26,8 +26,8 @@ _BLANKS = re.compile("[ \t]+")
 _FORM = (
     "a line is 'user item item ...'; --user-column, --item-column or --header say that it is rows of columns"
 )
-_COLON = re.compile(r"[^\s:]+:[ \t]*[^\s:]+([ \t]+[^\s:]+)*[ \t]*")
-_WORDS = 3  # in a line that may be one user, or a row of columns
+_COLON = re.compile(r"[^\s:,;|]+:[ \t]*[^\s:,;|]+([ \t]+[^\s:,;|]+)*[ \t]*")
+_PAIR = 2  # words
 
 
 def are_user_lines(file: TextFile, reading: Reading) -> bool:
@@ -57,6 +57,10 @@ def are_user_lines(file: TextFile, reading: Reading) -> bool:
     return not any(all(map(is_time, column)) for column in zip(*rows, strict=True))
 
 
+def _is_pair(words: list[str]) -> bool:
+    return len(words) == _PAIR
+
+
 def _names_columns(columns: Columns) -> bool:
     return replace(columns, file_order=False, numbered=False) != Columns()
 
@@ -80,6 +84,8 @@ class UserLines:
         self._file = file
         self._colon = ":" in next((line for _, line in file.lines() if line.strip()), "")
         self._colon = self._colon and all(_COLON.fullmatch(line) for part in file.samples for line in part)
+        words = [line.replace(":", " ", 1).split() for part in file.samples for line in part]
+        self._pairs = self._colon and all(map(_is_pair, words))
         self.format = f"one user a line{', a colon behind it' if self._colon else ''}{file.packing}"
         self.names: list[str] = []
         self.doubts: list[Doubt] = []
@@ -92,7 +98,7 @@ class UserLines:
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
         """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""
-        if self._file.ending is None or not self._read(connection, folder):
+        if self._pairs or self._file.ending is None or not self._read(connection, folder):
             kinds = {"user": pa.large_string(), "item": pa.large_string(), "sequence": pa.int64()}
             fill(connection, kinds, self._rows(), str(self.path))
         return ["user", "item", "sequence"]
@@ -136,6 +142,9 @@ class UserLines:
         for number, (user, *items) in self._lines():
             if not items:
                 raise DataError(f"{self.path}:{number}: line has a user and no item; {_FORM}")
+            if self._pairs and len(items) == 1:
+                yield user, items[0], number
+                continue
             if user in users:
                 raise DataError(f"{self.path}:{number}: line has a user that has another line; {_FORM}")
             users.add(user)
