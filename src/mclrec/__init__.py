@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         datasets,
         evaluate,
         export,
-        finalize,
         load,
         prepare,
         register_dataset,
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     )
     from mclrec.errors import MclrecError, MclrecWarning
     from mclrec.models.registry import summaries as models  # what calling the package does
+    from mclrec.runs.final import finalize
+    from mclrec.runs.update import update
 
 __version__ = "0.1.0"
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "serve",
     "train",
     "tune",
+    "update",
     "write_report",
 ]
 
@@ -80,9 +82,11 @@ _ALONE = {
     "Model": "mclrec.inference.model",
     "Query": "mclrec.inference.queries",
     "datasets": "mclrec.data.datasets",
+    "finalize": "mclrec.runs.final",
     "register_dataset": "mclrec.data.datasets",
+    "update": "mclrec.runs.update",
 }
-"""Names that are fetched from their own module: recommending and listing do not need the training stack."""
+"""Names that are fetched from their own module; recommending and listing do not need the training stack."""
 
 
 def __getattr__(name: str) -> Any:

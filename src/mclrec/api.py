@@ -35,7 +35,6 @@ from mclrec.inference.queries import Query
 from mclrec.models.registry import Entry
 from mclrec.models.registry import register as register_model
 from mclrec.runs.comparison import compare_runs as compare
-from mclrec.runs.final import finalize
 from mclrec.runs.remeasure import evaluate_run as evaluate
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
@@ -59,7 +58,6 @@ __all__ = [
     "datasets",
     "evaluate",
     "export",
-    "finalize",
     "load",
     "prepare",
     "register_dataset",

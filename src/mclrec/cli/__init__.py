@@ -11,8 +11,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit the process.
 
     The exit status is 0 for success, 1 for a command that did not get its result or for a fault of ours, 2 for an
-    error of the user or of the machine, 3 if another training process was lost, and 130 for Ctrl-C. All but success is
-    told in one line on standard error; a fault has a crash file beside it.
+    error of the user or of the machine, 3 if another training process was lost, 4 if an update refuses the new model,
+    and 130 for Ctrl-C. Errors are told in one line on standard error; a fault has a crash file beside it.
 
     Args:
         arguments: the words after ``mclrec``; those of the process if None.

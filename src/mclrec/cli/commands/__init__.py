@@ -5,7 +5,7 @@ from __future__ import annotations
 from mclrec.cli.app import app
 
 # isort: off
-from mclrec.cli.commands import inspect, train, tune, results, recommend, export, serve
+from mclrec.cli.commands import inspect, train, update, tune, results, recommend, export, serve
 from mclrec.cli.commands import reproduce, prepare, listing, demo
 # isort: on
 
@@ -22,4 +22,5 @@ __all__ = [
     "serve",
     "train",
     "tune",
+    "update",
 ]

@@ -1,0 +1,167 @@
+"""Whether a new model may take the place of an earlier one: both, and popularity, on the same held-out targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from mclrec.data.packed import IntArray
+from mclrec.data.returns import share_of_returns, suited_protocol
+from mclrec.data.split import Split
+from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
+from mclrec.evaluation.protocol import Seen
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.evaluation.significance import p_text, paired_bootstrap
+from mclrec.models import registry
+from mclrec.models.storage import load_model
+from mclrec.randomness import Stream, generator
+from mclrec.runs.earlier_ranks import earlier_ranks
+from mclrec.runs.run import Run
+
+__all__ = ["Floor", "Judgement", "Rival", "judge"]
+
+_SIGNIFICANT = 0.05
+_SEEN: Mapping[str, Seen] = {"U": "keep", "F": "drop"}
+_POPULARITY = "popularity"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rival(_Part):
+    """A system that the new model is compared with.
+
+    Attributes:
+        name: ``earlier model`` or ``popularity``.
+        value: its metric.
+        difference: the new model's metric less this one's.
+        low: lower end of the difference's 95 % interval, by the bootstrap over users.
+        high: upper end.
+        p: two-sided, of the difference.
+    """
+
+    name: str
+    value: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+class Floor(_Part):
+    """A metric of the new model, and the value that it must reach."""
+
+    metric: str
+    value: float
+    least: float
+
+
+class Judgement(_Part):
+    """What a new model was compared with, and what speaks against it.
+
+    Attributes:
+        protocol: label of the one that suits the data.
+        metric: the validation metric of the training, such as NDCG@10, here on the test targets.
+        targets: how many there are.
+        unknown: those whose item the earlier model does not know, which are misses for it.
+        value: the new model's metric.
+        rivals: the earlier model, and popularity.
+        floors: that were asked for.
+        faults: what speaks against the new model; none if it may take the earlier one's place.
+    """
+
+    protocol: Literal["F", "U"]
+    metric: str
+    targets: int
+    unknown: int
+    value: float
+    rivals: tuple[Rival, ...]
+    floors: tuple[Floor, ...]
+    faults: tuple[str, ...]
+
+
+def judge(
+    measured: Run, earlier: Run, split: Split, floors: Mapping[str, float], device: torch.device
+) -> Judgement:
+    """Compare a measured run with an earlier one and with popularity, on its own test targets.
+
+    Args:
+        measured: the new model, measured.
+        earlier: the earlier model, measured on other data.
+        split: of the new model's data.
+        floors: value that each of these metrics must reach, under the same protocol.
+        device: where the models compute.
+
+    Raises:
+        ModelFileError: a run is damaged.
+    """
+    label = suited_protocol(share_of_returns(split.validation))
+    metric = parse_metric(str(measured.info.training["metric"]))
+    ranks = measured.ranks("test", label).ranks
+    before = load_model(earlier.directory, device)
+    others = {"earlier model": earlier_ranks(before, split.test, _SEEN[label], device)}
+    if measured.info.model != _POPULARITY:
+        others[_POPULARITY] = _popularity_ranks(split, _SEEN[label], device)
+    own = per_user(ranks, metric.name, metric.k)
+    rivals = tuple(
+        _rival(name, own, per_user(found, metric.name, metric.k)) for name, found in others.items()
+    )
+    reached = tuple(
+        Floor(metric=str(one), value=one.mean(ranks), least=least)
+        for one, least in ((parse_metric(name), least) for name, least in floors.items())
+    )
+    return Judgement(
+        protocol=label,
+        metric=str(metric),
+        targets=len(ranks),
+        unknown=int((before.items.dense_all(split.data.item_ids)[split.test.items - 1] == 0).sum()),
+        value=float(own.mean()),
+        rivals=rivals,
+        floors=reached,
+        faults=(*_faults(str(metric), float(own.mean()), rivals), *_missed(reached)),
+    )
+
+
+def _popularity_ranks(split: Split, seen: Seen, device: torch.device) -> IntArray:
+    kind = registry.model_class(_POPULARITY)
+    model = kind(kind.config_type(), split.data.num_items)
+    model.on_fit_start(split.training)
+    return rank_targets(model.to(device), split.test, seen=seen, device=device)
+
+
+def _rival(name: str, own: FloatArray, other: FloatArray) -> Rival:
+    test = paired_bootstrap(own, other, generator(0, Stream.BOOTSTRAP))
+    return Rival(
+        name=name,
+        value=float(np.mean(other)),
+        difference=test.difference,
+        low=test.low,
+        high=test.high,
+        p=test.p,
+    )
+
+
+def _faults(metric: str, value: float, rivals: tuple[Rival, ...]) -> list[str]:
+    """What the rivals say against the new model: the earlier one only what is sure, popularity whatever it is."""
+    faults = []
+    for rival in rivals:
+        if rival.name == _POPULARITY and rival.difference <= 0:
+            faults.append(f"{metric} {value:.4f} is not above popularity's {rival.value:.4f}")
+        elif rival.name != _POPULARITY and rival.difference < 0 and rival.p < _SIGNIFICANT:
+            faults.append(
+                f"{metric} {value:.4f} is below the earlier model's {rival.value:.4f} (p {p_text(rival.p)})"
+            )
+    return faults
+
+
+def _missed(floors: tuple[Floor, ...]) -> list[str]:
+    return [
+        f"{floor.metric} {floor.value:.4f} is below the floor {floor.least:g}"
+        for floor in floors
+        if floor.value < floor.least
+    ]
