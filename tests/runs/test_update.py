@@ -28,7 +28,7 @@ from mclrec.runs.update import Update, update
 
 __all__ = ["cli"]
 
-LEARNING = SASREC | {"epochs": 8, "learning_rate": 0.01}
+LEARNING = SASREC | {"learning_rate": 0.02, "stopping": "best", "patience": 2}
 
 
 def longer(data: SequenceData, seed: int = 5) -> SequenceData:
@@ -62,7 +62,7 @@ def poor(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def good(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A model that has learnt the order."""
     out = tmp_path_factory.mktemp("good") / "run"
-    return train(TrainRequest(log, "sasrec", reading=READING, settings=LEARNING | {"epochs": 30}, out=out))
+    return train(TrainRequest(log, "sasrec", reading=READING, settings=LEARNING | {"epochs": 12}, out=out))
 
 
 def run_update(run: Run | Path, log: Any, out: Path, **options: Any) -> Update:
@@ -108,6 +108,10 @@ def test_what_is_done_is_not_done_again(good: Run, today: Path, tmp_path: Path) 
     before = tree(out)
     assert run_update(link, today, out, into=link) == first  # the link leads to its own model by now
     assert tree(out) == before
+    link.unlink()
+    link.symlink_to(good.directory)  # somebody went back to the model of the day before
+    assert run_update(link, today, out, into=link) == first
+    assert link.resolve() == (out / "measured").resolve()
     more = run_update(link, today, out, into=link, final=True)
     assert link.resolve() == (out / "final").resolve()
     assert (more.accepted, more.judgement) == (True, first.judgement)

@@ -197,7 +197,7 @@ class _Steps:
         data = load(request.data, **reading.options())
         done = self._begin(earlier, data)
         if done.status in ("refused", "done"):
-            return done
+            return self._again(done)
         measured = self._measured(earlier, data)
         if not measured.record.finished:
             return self._keep(_changed(done, status="interrupted"))
@@ -221,6 +221,19 @@ class _Steps:
                 into=request.into,
             )
         )
+
+    def _again(self, done: Update) -> Update:
+        """What came out before; the link is led back to the model if it leads elsewhere by now.
+
+        Raises:
+            ModelFileError: the model is gone.
+        """
+        if done.model is None:
+            return done
+        _ = Run(done.model).info  # says what is wrong with it
+        if done.into is not None and done.into.resolve() != done.model.resolve():
+            point(done.into, done.model)
+        return done
 
     def _compared_with(self, earlier: Run) -> Run:
         """The earlier run, also where the link that names it leads to this update's own model already."""
