@@ -9,13 +9,13 @@ import re
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import pytest
 
@@ -92,8 +92,8 @@ def browser() -> Iterator[Browser]:
 class Running:
     """A service in a thread, on a port of its own, which it keeps when it is stopped and started again."""
 
-    def __init__(self, directory: Path, key: str | None = None) -> None:
-        self._service = load_runtime(directory)
+    def __init__(self, directory: Path, key: str | None = None, titles: Sequence[str] = ()) -> None:
+        self._service = load_runtime(directory).with_titles(titles)
         self._keys = None if key is None else Keys([key])
         self._port = 0
         self.start()
@@ -125,8 +125,8 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, key: str | None = None) -> Iterator[Running]:
-    service = Running(directory, key)
+def running(directory: Path, key: str | None = None, titles: Sequence[str] = ()) -> Iterator[Running]:
+    service = Running(directory, key, titles)
     try:
         yield service
     finally:
@@ -682,3 +682,27 @@ def test_an_api_key_is_asked_for(visit: Visit, directory: Path, model: mclrec.Mo
         assert page.evaluate("localStorage.length") == 0
     assert [said for said in visit.complaints if "401" not in said] == []
     visit.complaints.clear()
+
+
+def test_items_are_called_by_their_titles(visit: Visit, directory: Path, model: mclrec.Model) -> None:
+    """A history from the address too, whose titles come with the first answer; the address keeps the ids."""
+    ids = list(model.items)
+    titles = ["", "", *(f"Title of {item}" for item in ids[1:])]  # the first item has none
+    title = dict(zip(ids, titles[1:], strict=True))
+    history = [ids[0], ids[3]]
+    with running(directory, titles=titles) as service:
+        page = visit.open(f"{service.url}#{urlencode([('item', item) for item in history])}")
+        page.wait_for_selector("#recommendations .row")
+        expected = [title[item] or str(item) for item, _ in model.recommend(history, 10)]
+        assert names(page, "recommendations") == expected
+        page.wait_for_function(
+            "document.querySelectorAll('#history .row .name')[1].textContent.startsWith('Title')"
+        )
+        assert names(page, "history") == [str(ids[0]), title[ids[3]]]
+        assert page.get_by_role("button", name=f"Remove {title[ids[3]]}").count() == 1
+        page.fill("#search", "title of tea")
+        page.locator("#search-list [role=option]").first.click()
+        page.wait_for_function("document.querySelectorAll('#history .row').length === 3")
+        assert names(page, "history")[-1] == "Title of Tea"
+        assert "Tea" in unquote_plus(page.url)
+        assert "Title" not in page.url

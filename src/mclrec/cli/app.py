@@ -25,6 +25,7 @@ __all__ = [
     "SettingOption",
     "SplitOption",
     "TestFromOption",
+    "TitlesOption",
     "TrackOption",
     "ValidFromOption",
     "app",
@@ -115,6 +116,13 @@ EngineOption = Annotated[
     typer.Option(help="onnxruntime, torch, or (auto) onnxruntime where the run has an export."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TitlesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Titles of items, to show with their ids: .csv, .tsv or .parquet with id and title.",
+    ),
+]
 ModelOption = Annotated[
     str, typer.Option(metavar="NAME", help="Name of the model. List them with: mclrec models")
 ]

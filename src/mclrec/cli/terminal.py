@@ -111,11 +111,15 @@ def print_intake(intake: Intake) -> None:
         tell("warning", warned.text)
 
 
-def print_recommendations(found: Sequence[Recommendation]) -> None:
-    """Print recommended items with rank and score."""
-    table = plain_table("", "item", "score", left=2)
+def print_recommendations(
+    found: Sequence[Recommendation], titles: Sequence[str | None] | None = None
+) -> None:
+    """Print recommended items with rank and score, and with their titles where there are any."""
+    named = [] if titles is None else ["title"]
+    table = plain_table("", "item", *named, "score", left=2 + len(named))
     for place, (item, score) in enumerate(found, start=1):
-        table.add_row(str(place), str(item), f"{score:.3f}")
+        title = [] if titles is None else [titles[place - 1] or ""]
+        table.add_row(str(place), str(item), *title, f"{score:.3f}")
     output().print(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,10 +27,12 @@ class Catalogue:
     Attributes:
         items: outside ids; see `Vocabulary.dense` for what names one.
         counts: (V + 1,) interactions of each dense id in training.
+        titles: (V + 1,) what people call each dense id, empty where it has no title; empty if there are none at all.
     """
 
     items: Vocabulary
     counts: IntArray
+    titles: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -56,8 +59,14 @@ class Catalogue:
         found: list[OutsideId] = self.items.to_arrow().take(places).to_pylist()
         return found
 
+    def titles_of(self, dense: Iterable[int]) -> dict[str, str]:
+        """Titles of dense ids by their outside ids as text; only of those that have one."""
+        if not self.titles:
+            return {}
+        return {str(self.items[item]): self.titles[item] for item in dense if self.titles[item]}
+
     def search(self, text: str, limit: int) -> Found:
-        """Dense ids of the items whose ids hold each word of ``text``, best first; see `NameIndex.search`.
+        """Dense ids of the items whose ids or titles hold each word of ``text``, best first; see `NameIndex.search`.
 
         Args:
             text: parts of words; the most popular items are found if it is empty.
@@ -78,7 +87,10 @@ class Catalogue:
 
     @cached_property
     def _names(self) -> NameIndex:
-        return NameIndex([str(name) for name in self.items], np.asarray(self.counts[1:]))
+        names = [str(name) for name in self.items]
+        if self.titles:
+            names = [f"{title} {name}".lstrip() for title, name in zip(self.titles[1:], names, strict=True)]
+        return NameIndex(names, np.asarray(self.counts[1:]))
 
 
 def _storable(text: str) -> str:

@@ -20,6 +20,7 @@ from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommen
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Recommendations
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
+from mclrec.inference.titles import read_titles
 from mclrec.inference.top_k import FloatArray
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Model:
         *,
         engine: EngineName = "auto",
         index: str | None = None,
+        titles: str | Path | None = None,
     ) -> Model:
         """Read a model directory, or an export to ONNX on its own.
 
@@ -65,12 +67,18 @@ class Model:
             engine: torch, or onnx for the run's export in onnxruntime; ``auto`` takes the export where there is one of
                 these very weights, unless CUDA is asked for.
             index: kind of approximate index in the export; all items are compared if None.
+            titles: file of titles of items, see `title`: .csv, .tsv or .parquet with the id and the title of an item
+                in each row.
 
         Raises:
+            DataError: the titles cannot be read, or are none of the model's items.
             ModelFileError: it is missing, damaged or of another format.
             ConfigError: there is no such device or index.
         """
-        return cls(load_runtime(path_of("path", path), engine=engine, index=index, device=device, threads=0))
+        runtime = load_runtime(path_of("path", path), engine=engine, index=index, device=device, threads=0)
+        if titles is not None:
+            runtime = runtime.with_titles(read_titles(path_of("titles", titles), runtime.catalogue.items))
+        return cls(runtime)
 
     @property
     def name(self) -> str:
@@ -86,6 +94,12 @@ class Model:
     def items(self) -> Vocabulary:
         """Outside ids of the items, in the order of dense ids."""
         return self._runtime.catalogue.items
+
+    def title(self, item: OutsideId) -> str | None:
+        """Title of an item; None if the titles that `load` was given have none for it, or there are none."""
+        catalogue = self._runtime.catalogue
+        dense = catalogue.dense(item)
+        return catalogue.titles[dense] or None if dense and catalogue.titles else None
 
     @property
     def users(self) -> Vocabulary | None:

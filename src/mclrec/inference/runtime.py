@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -141,6 +141,10 @@ class Runtime:
         """Items by the cosine of their vectors with that of ``item``, a dense id; see `Engine.similar`."""
         decoded = self.decode([query])
         return self.encode(decoded, [self.engine.similar(item, decoded[0].query)])[0]
+
+    def with_titles(self, titles: Sequence[str]) -> Runtime:
+        """The same runtime with titles of the items; see `mclrec.inference.titles.read_titles`."""
+        return replace(self, catalogue=replace(self.catalogue, titles=titles))
 
     def dense_user(self, user: OutsideId | None) -> int:
         """Dense id of a user, 0 if it is None, unknown or without a trained vector."""

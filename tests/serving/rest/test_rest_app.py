@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from tests.serving.rest.conftest import ITEMS, Counting, client, make_service, use
 
 from mclrec.data.vocabulary import Vocabulary
-from mclrec.errors import ModelFileError
+from mclrec.errors import DataError, ModelFileError
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import Runtime
@@ -63,6 +63,39 @@ def test_recommend() -> None:
         assert len(popular["items"]) == 10
 
     use(work)
+
+
+def test_answers_have_titles_where_the_service_has_them() -> None:
+    titles = ["", *(f"Title {number}" if number != 8 else "" for number in range(1, ITEMS + 1))]
+
+    async def work(http: httpx.AsyncClient) -> None:
+        asked = {"history": ["item 03", "x", "item 04"], "k": 2}
+        before = (await http.post("/recommend", json=asked)).json()
+        assert (await http.post("/model/reload")).status_code == 200
+        after = (await http.post("/recommend", json=asked)).json()
+        named = {f"item {number:02d}": f"Title {number}" for number in (3, 4, 7)}  # 8 has none
+        assert after == {**before, "titles": named}
+        schemas.Answer.model_validate(after)
+        found = (await http.get("/items", params={"q": "title 12", "limit": 5})).json()
+        assert [one["item"] for one in found["items"]] == ["item 12"]
+        assert found["titles"] == {"item 12": "Title 12"}
+        similar = (await http.get("/similar/item 01", params={"k": 1})).json()
+        assert similar["titles"] == {"item 02": "Title 2"}
+
+    use(work, load=lambda: make_service().with_titles(titles))
+
+
+def test_titles_that_cannot_be_read_refuse_a_reload() -> None:
+    def load() -> Runtime:
+        raise DataError("titles.csv: titles cannot be read: No such file or directory")
+
+    async def work(http: httpx.AsyncClient) -> None:
+        refused = await http.post("/model/reload")
+        assert refused.status_code == 409
+        assert "titles.csv" in refused.json()["detail"]
+        assert (await http.post("/recommend", json={"history": ["item 03"]})).status_code == 200
+
+    use(work, load=load)
 
 
 def test_batch_equals_one_by_one() -> None:

@@ -12,6 +12,7 @@ from mclrec.cli.app import (
     EngineOption,
     JsonOption,
     RunArgument,
+    TitlesOption,
     app,
     examples,
 )
@@ -21,6 +22,8 @@ from mclrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
+    from mclrec.data.vocabulary import OutsideId
+    from mclrec.inference.model import Model
 
 
 @app.command(
@@ -67,6 +70,7 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Items of the history may be recommended.")
     ] = False,
+    titles: TitlesOption = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -76,6 +80,8 @@ def recommend(
     """Recommend items after a history, or to every user of a log."""
     if (history is None) == (users is None) or (users is None) != (out is None):
         raise ConfigError("give either --history, or both --users and --out")
+    if titles is not None and history is None:
+        raise ConfigError("--titles goes with --history")
     if user is not None and history is None:
         raise ConfigError("--user goes with --history")
     if users in (None, "all") and reading.words():
@@ -90,7 +96,7 @@ def recommend(
         () if exclude is None else read_ids(exclude),
         None if allow is None else read_ids(allow),
     )
-    model = Model.load(run, device, engine=engine)
+    model = Model.load(run, device, engine=engine, titles=titles)
     if users is not None and out is not None:
         from mclrec.runs.remeasure import run_data
         from mclrec.runs.run import open_run
@@ -104,9 +110,14 @@ def recommend(
     items = _ids(history or "")
     found = model.recommend(items, k, user=user, exclude=excluded, allow=allowed, include_seen=include_seen)
     if as_json:
-        print_json([item._asdict() for item in found])
+        print_json([{**one._asdict(), **_titled(model, one.item)} for one in found])
     else:
-        print_recommendations(found)
+        print_recommendations(found, None if titles is None else [model.title(item) for item, _ in found])
+
+
+def _titled(model: Model, item: OutsideId) -> dict[str, str]:
+    title = model.title(item)
+    return {} if title is None else {"title": title}
 
 
 def read_ids(path: Path) -> list[str]:

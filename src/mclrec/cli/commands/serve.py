@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mclrec.cli.app import EngineOption, RunArgument, app, examples
+from mclrec.cli.app import EngineOption, RunArgument, TitlesOption, app, examples
 from mclrec.extras import require
 
 _LIMITS = "Limits"
@@ -42,6 +42,7 @@ def serve(
     index: Annotated[
         str | None, typer.Option(metavar="KIND", help="Search items by an index instead of exactly.")
     ] = None,
+    titles: TitlesOption = None,
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="Batches that the model computes at once.")
     ] = 1,
@@ -123,5 +124,6 @@ def serve(
         allow_hosts=allow_host or (),
         engine=engine,
         index=index,
+        titles=titles,
         settings=settings,
     )

@@ -34,11 +34,27 @@ export function button(kind, label, onclick, symbol = null) {
   return make("button", { type: "button", class: kind, ...named, onclick }, ...shown);
 }
 
-/** An outside id as shown: as the catalogue has it, set a little smaller where it shouts. */
+const titles = new Map(); // of items, by id, where the service has any
+
+/** Keep the titles of an answer; without any, all is called by its id. */
+export function remember(found) {
+  for (const [item, title] of Object.entries(found ?? {})) titles.set(item, title);
+}
+
+/** What people call an item. */
+export const titleOf = (item) => titles.get(String(item)) ?? String(item);
+
+/** What a symbol does, in words. */
+export function label(element, text) {
+  element.setAttribute("aria-label", text);
+  element.title = text;
+}
+
+/** An item as shown: by its title or as the log calls it, set a little smaller where that shouts. */
 export function nameOf(item, tag = "span") {
-  const text = String(item);
+  const text = titleOf(item);
   const shouts = text.length > 3 && text === text.toUpperCase() && text !== text.toLowerCase();
-  return make(tag, { class: shouts ? "name caps" : "name", dir: "auto" }, text);
+  return make(tag, { class: shouts ? "name caps" : "name", dir: "auto", title: text === String(item) ? null : item }, text);
 }
 
 const plain = new Intl.NumberFormat("en");

@@ -1,6 +1,6 @@
 /** The history as a list: dragged or moved by keys, looked at without one of its items, shortened. */
 
-import { announce, button, byId, icon, make, nameOf, reconcile } from "./dom.js";
+import { announce, button, byId, icon, label, make, nameOf, reconcile, titleOf } from "./dom.js";
 
 const EDGE = 56; // pixels from the window's edge in which a drag scrolls
 
@@ -49,20 +49,21 @@ export class History {
   #row(entry) {
     const text = entry.item;
     const place = make("span", { class: "place" });
-    const grip = button("grip", `Move ${text}`, () => {}, "grip");
+    const grip = button("grip", "Move", () => {}, "grip");
     grip.setAttribute("aria-describedby", "row-keys");
     grip.addEventListener("pointerdown", (event) => this.#drag(event, entry));
     const actions = make("div", { class: "actions", id: `${entry.key}-actions`, hidden: true });
     const attributes = { type: "button", class: "body", "aria-expanded": "false", "aria-controls": actions.id };
     const strange = make("span", { class: "tag", hidden: true }, "not known to this model");
-    const words = make("span", { class: "words" }, nameOf(entry.item), strange);
+    let name = nameOf(entry.item);
+    const words = make("span", { class: "words" }, name, strange);
     const body = make("button", attributes, words, icon("chevron"));
     body.addEventListener("click", () => {
       actions.hidden = !actions.hidden;
       body.setAttribute("aria-expanded", String(!actions.hidden));
     });
     const without = this.#withoutButton(entry);
-    const remove = button("icon", `Remove ${text}`, () => this.#remove(entry), "close");
+    const remove = button("icon", "Remove", () => this.#remove(entry), "close");
     const up = button("plain", "Move up", () => this.#step(entry, -1));
     const down = button("plain", "Move down", () => this.#step(entry, 1));
     const similar = button("plain", "Similar items", () => this.#similar(entry.item));
@@ -72,6 +73,11 @@ export class History {
     row.addEventListener("keydown", (event) => this.#onKey(event, entry));
     row.update = (_, at) => {
       place.textContent = at + 1;
+      const title = titleOf(text);
+      if (name.textContent !== title) name.replaceWith((name = nameOf(text))); // known since the last answer
+      label(grip, `Move ${title}`);
+      label(without, `The list without ${title}`);
+      label(remove, `Remove ${title}`);
       row.classList.toggle("unknown", this.#unknown.has(text));
       strange.hidden = !this.#unknown.has(text);
       similar.disabled = without.disabled = this.#unknown.has(text);
@@ -83,10 +89,8 @@ export class History {
 
   /** Shows the list without the entry while pointed at or focused; a click lets it stay until it is decided. */
   #withoutButton(entry) {
-    const label = `The list without ${entry.item}`;
     const shown = [make("span", {}, "Without it"), icon("without")];
-    const attributes = { type: "button", class: "plain without", "aria-label": label, title: label };
-    const without = make("button", attributes, ...shown);
+    const without = make("button", { type: "button", class: "plain without" }, ...shown);
     const look = (wanted) => wanted && this.#preview.look(entry);
     without.addEventListener("pointerenter", (event) => look(event.pointerType === "mouse"));
     without.addEventListener("pointerleave", () => this.#preview.leave());
@@ -111,7 +115,7 @@ export class History {
   #step(entry, step) {
     const place = this.#session.entries.indexOf(entry) + step;
     this.#session.move(entry.key, place);
-    announce(`${entry.item} is at place ${this.#session.entries.indexOf(entry) + 1}`);
+    announce(`${titleOf(entry.item)} is at place ${this.#session.entries.indexOf(entry) + 1}`);
   }
 
   #remove(entry) {

@@ -1,6 +1,6 @@
 /** The page: what is chosen in one place, the service in another, and lists that show both. */
 
-import { announce, byId, counted, icon, make, nameOf, whole } from "./dom.js";
+import { announce, byId, counted, icon, make, nameOf, titleOf, whole } from "./dom.js";
 import { History } from "./history.js";
 import { Preview } from "./preview.js";
 import { Recommendations } from "./recommendations.js";
@@ -68,7 +68,7 @@ function tell(answer) {
   byId("recommendations-note").textContent = answer.items.length ? text : "";
   const first = answer.items[0];
   if (first === undefined) notice("Nothing is left to recommend: the history holds the whole catalogue.");
-  else announce(`${counted(answer.items.length, "recommendation")} ${text}. First: ${first.item}`);
+  else announce(`${counted(answer.items.length, "recommendation")} ${text}. First: ${titleOf(first.item)}`);
 }
 
 /** What of the history the model reads, in words. */

@@ -1,6 +1,6 @@
 /** The recommendations as a list: kept in place while it changes, explained on demand, compared with another. */
 
-import { button, byId, counted, decimal, icon, make, nameOf, reconcile, whole } from "./dom.js";
+import { button, byId, counted, decimal, icon, make, nameOf, reconcile, titleOf, whole } from "./dom.js";
 
 const SHOWN = 6; // history items in an explanation
 const SHORTEST = 0.01; // of a bar, so that it is still seen
@@ -83,7 +83,7 @@ export class Recommendations {
     add.append(make("span", { class: "hidden" }, "Add "), nameOf(item), score, bar);
     add.addEventListener("click", () => this.#add(item));
     const panel = make("div", { class: "because", id: panelOf(item), hidden: true });
-    const whose = make("span", { class: "hidden" }, ` ${item}`);
+    const whose = make("span", { class: "hidden" }, ` ${titleOf(item)}`);
     const attributes = { type: "button", class: "plain why", "aria-controls": panel.id };
     const why = make("button", attributes, "Why", whose);
     why.addEventListener("click", () => this.#toggle(item));

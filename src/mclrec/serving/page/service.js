@@ -1,5 +1,7 @@
 /** The service behind this page: questions, answers, and errors in words for people. */
 
+import { remember } from "./dom.js";
+
 const KEY = "mclrec-api-key";
 
 /** What went wrong: `message` can be shown, `status` is 0 where nothing answered, `wait` are seconds or null. */
@@ -63,7 +65,10 @@ async function send(path, body, signal, key) {
 
 async function read(response) {
   const answer = await response.text().then((text) => JSON.parse(text, idsAsText)).catch(() => null);
-  if (response.ok && answer !== null) return answer;
+  if (response.ok && answer !== null) {
+    remember(answer.titles);
+    return answer;
+  }
   const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   const words = inWords(response.status, answer?.detail);
   throw new ServiceError(words, response.status, Number.isNaN(wait) ? null : wait);
@@ -75,7 +80,7 @@ async function read(response) {
  */
 function idsAsText(key, value, { source } = {}) {
   if (key === "item") return typeof value === "number" ? (source ?? String(value)) : value;
-  return key === "unknown" ? value.map(String) : value;
+  return key === "unknown" && Array.isArray(value) ? value.map(String) : value; // a title's key may be any id
 }
 
 /** A status and the service's own words, which are one line or the framework's list of faults. */

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from starlette.routing import Match
 from starlette.types import Scope
 
-from mclrec.errors import EvaluationError, ModelFileError
+from mclrec.errors import EvaluationError, MclrecError
 from mclrec.inference import queries
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.name_index import MOST_WORDS, words_of
@@ -246,7 +246,7 @@ class _Routes:
             done = await self._models.reload()
         except Busy:
             raise HTTPException(409, "a reload is under way") from None
-        except ModelFileError as problem:
+        except MclrecError as problem:
             raise HTTPException(409, str(problem)) from None
         return _reply(to_json(done))
 

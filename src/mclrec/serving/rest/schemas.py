@@ -96,6 +96,21 @@ class _Answer(BaseModel):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
+def _optional_titles(schema: dict[str, Any]) -> None:
+    """Titles are only there where the service has any."""
+    schema["required"].remove("titles")
+
+
+class _Titled(_Answer):
+    model_config = ConfigDict(json_schema_extra=_optional_titles)
+
+    titles: dict[str, str] = Field(
+        {},
+        description="Titles by id, of the items that have one; only where the service was given titles.",
+        examples=[{"50": "Star Wars (1977)"}],
+    )
+
+
 class Scored(_Answer):
     """An item and its score."""
 
@@ -105,7 +120,7 @@ class Scored(_Answer):
     )
 
 
-class Answer(_Answer):
+class Answer(_Titled):
     """Recommended items, best first."""
 
     items: list[Scored]
@@ -160,14 +175,14 @@ class Counted(_Answer):
     count: int = Field(description="Interactions in training.")
 
 
-class Found(_Answer):
+class Found(_Titled):
     """Items that match."""
 
     items: list[Counted]
     total: int = Field(description="How many match; `items` holds the best.")
 
 
-class Similar(_Answer):
+class Similar(_Titled):
     """The nearest items, by the cosine of their vectors."""
 
     items: list[Scored]

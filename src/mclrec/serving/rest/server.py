@@ -18,6 +18,7 @@ import uvicorn
 
 from mclrec.errors import ConfigError, MclrecError, quoted
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
+from mclrec.inference.titles import read_titles
 from mclrec.serving.rest.connection_limits import BoundedProtocol, Connections
 from mclrec.serving.rest.descriptors import connections_that_fit
 from mclrec.serving.rest.keys import KeyFile, KeyRing
@@ -100,6 +101,7 @@ def serve_model(
     allow_hosts: Iterable[str] = (),
     engine: EngineName = "auto",
     index: str | None = None,
+    titles: str | Path | None = None,
     settings: Settings | None = None,
 ) -> None:
     """Answer requests with the model of a directory until a signal ends it; see `serve`.
@@ -114,6 +116,8 @@ def serve_model(
         allow_hosts: names by which clients may ask, beside loopback ones; ``*`` for any.
         engine: see `mclrec.inference.runtime.load_runtime`.
         index: kind of index over the items; all of them are compared if None.
+        titles: file of titles of items (`mclrec.inference.titles.read_titles`), read with each model; answers, the
+            search and the page then have them.
         settings: limits; the defaults if None.
 
     Raises:
@@ -143,7 +147,12 @@ def serve_model(
         log_event("serving", {"address": address, "model": runtime.version, "items": items})
 
     def load() -> Runtime:
-        return load_runtime(Path(run), engine=engine, index=index)
+        runtime = load_runtime(Path(run), engine=engine, index=index)
+        return (
+            runtime
+            if titles is None
+            else runtime.with_titles(read_titles(Path(titles), runtime.catalogue.items))
+        )
 
     serve(bound, load, settings, access, started)
 

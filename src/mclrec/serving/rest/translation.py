@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+from mclrec.data.packed import IntArray
 from mclrec.data.vocabulary import OutsideId
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.explain import LeaveOneOut
@@ -102,14 +104,16 @@ def recommend_replies(
             "unknown_user": found.unknown_user,
             "popular": found.popular,
             "model": runtime.version,
+            **_titles(runtime.catalogue, one.query.history, ranked.items),
         }
-        for found in runtime.encode(decoded, answers)
+        for found, one, ranked in zip(runtime.encode(decoded, answers), decoded, answers, strict=True)
     ]
 
 
 def similar_reply(runtime: Runtime, found: Recommendations) -> dict[str, Any]:
     """Similar items as `schemas.Similar`."""
-    return {"items": _scored(found), "model": runtime.version}
+    dense = runtime.catalogue.items.dense_known([item for item, _ in found])
+    return {"items": _scored(found), "model": runtime.version, **_titles(runtime.catalogue, dense)}
 
 
 def search_reply(catalogue: Catalogue, text: str, limit: int) -> dict[str, Any]:
@@ -119,7 +123,7 @@ def search_reply(catalogue: Catalogue, text: str, limit: int) -> dict[str, Any]:
         {"item": written(catalogue.outside(item)), "count": int(catalogue.counts[item])}
         for item in found.items.tolist()
     ]
-    return {"items": listed, "total": int(found.total)}
+    return {"items": listed, "total": int(found.total), **_titles(catalogue, found.items)}
 
 
 def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str, Any]:
@@ -140,6 +144,13 @@ def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str,
         "unknown_user": plan.unknown_user,
         "model": plan.runtime.version,
     }
+
+
+def _titles(catalogue: Catalogue, *dense: IntArray) -> dict[str, Any]:
+    """The field ``titles`` of a reply, which is only there where the service has titles."""
+    if not catalogue.titles:
+        return {}
+    return {"titles": catalogue.titles_of(chain.from_iterable(items.tolist() for items in dense))}
 
 
 def written(outside: OutsideId) -> OutsideId:
