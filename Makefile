@@ -73,6 +73,10 @@ test-onnx: $(VENV)/.has-test $(ONNX_VENV)/.has-onnx ## answer by an export in an
 test-spark: .venv-spark/.has-spark ## run the tests of preparation on Spark, in an environment of its own; needs Java 17
 	.venv-spark/bin/python -m pytest -m spark tests/data/test_backends.py $(ARGS)
 
+.PHONY: test-walk
+test-walk: $(VENV)/.has-python ## a newcomer's first minutes with the built wheel: install, inspect, train, recommend, serve (4 minutes)
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python scripts/newcomer.py $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.has-check ## check format, lint, types and the import rules
 	$(BIN)/ruff format --check .
