@@ -16,6 +16,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
+from mclrec.training.reporting import Reporter
 
 SASREC: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "batch_size": 16, "epochs": 2}
 READING = Reading(min_count=1, columns=Columns(user="user", item="item", time="time"))
@@ -28,10 +29,12 @@ def log_source(log: Path) -> SequenceData:
     return load(log, **READING.options())
 
 
-def start(log: Path, out: Path | None, model: str = "sasrec", **request: Any) -> Run:
+def start(
+    log: Path, out: Path | None, model: str = "sasrec", reporter: Reporter | None = None, **request: Any
+) -> Run:
     """Train on a log with every row kept."""
     settings = {**(SASREC if model == "sasrec" else {}), **request.pop("settings", {})}
-    return train(TrainRequest(log, model, reading=READING, settings=settings, out=out, **request))
+    return train(TrainRequest(log, model, reading=READING, settings=settings, out=out, **request), reporter)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from mclrec.threads import prepare_environment
+
 __all__ = ["main"]
 
 
@@ -17,6 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: the words after ``mclrec``; those of the process if None.
     """
+    if arguments is None:
+        prepare_environment()
     try:
         from mclrec.cli.guard import run
 

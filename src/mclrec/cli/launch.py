@@ -17,6 +17,7 @@ from types import FrameType
 from typing import IO
 
 from mclrec.errors import LOST_STATUS
+from mclrec.threads import share_of_threads
 
 __all__ = ["is_main", "is_one_of_several", "run_processes"]
 
@@ -65,13 +66,12 @@ def _start(words: Sequence[str], count: int, output: IO[str]) -> list[subprocess
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    threads = max(1, len(os.sched_getaffinity(0)) // count) if hasattr(os, "sched_getaffinity") else 1
     common = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        "OMP_NUM_THREADS": str(share_of_threads(count)),
     }
     return [
         subprocess.Popen(  # noqa: S603 - ourselves

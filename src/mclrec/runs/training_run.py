@@ -50,6 +50,7 @@ from mclrec.runs.run import (
     ranks_path,
 )
 from mclrec.runs.run_directory import RunDirectory, discard_stale
+from mclrec.runs.thread_choice import kept_threads, take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
@@ -77,7 +78,7 @@ def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | 
     device = resolve_device(request.device)
     check_request(request)
     place = RunDirectory(request.out, resume=request.resume, lock=lock)
-    with process_group(device) as processes:
+    with process_group(device) as processes, kept_threads():
         try:
             if processes.main:
                 return _train(request, place, device, processes, reporter)
@@ -106,6 +107,8 @@ def _train(
     stem += "-final" if request.split == EVERYTHING else ""
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
     resume = processes.broadcast_text(lambda: str(place.resume)) == str(True)
+    timed = processes.size == 1 and not resume and request.measured
+    threads = take_threads(split, recipe, device, measure=timed)
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
         model = build(recipe, split.training, request.seed)
     if request.warm_start is not None:
@@ -116,8 +119,9 @@ def _train(
     info = _info(request, model, recipe, split)
     with _tracked(request, recipe, directory, reporter, resume=resume) as told:
         if reporter is not None:
-            timed = processes.size == 1 and not resume and request.measured
             told.planned(plan_lines(recipe, split, device, timed=timed))
+            if timed:
+                told.planned([threads])
         trainer = Trainer(
             model,
             split,

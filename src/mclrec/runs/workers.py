@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 
 from mclrec.notices import failed, others_quiet, tell
+from mclrec.runs.thread_choice import usable_threads
 
 __all__ = ["Workers", "usual_count"]
 
@@ -37,7 +38,7 @@ def usual_count() -> int:
     Models of this size gain nothing by a second thread (MCLRec on complete-journey: 8.9 s an epoch with two, 9.2 s with
     one), so a process a core does as many runs at a time as there are cores.
     """
-    return 1 if torch.cuda.is_available() else min(torch.get_num_threads(), _MOST)
+    return 1 if torch.cuda.is_available() else min(usable_threads(), _MOST)
 
 
 class Workers:
@@ -58,7 +59,7 @@ class Workers:
         self._target, self._arguments, self.count = target, arguments, count
         self._most_revivals = _REVIVALS * (count + jobs)
         self._context = multiprocessing.get_context("spawn")
-        self._threads = max(1, torch.get_num_threads() // max(count, 1))
+        self._threads = max(1, usable_threads() // max(count, 1))
         self._processes: list[BaseProcess] = []
         self._revivals = 0
 

@@ -71,6 +71,7 @@ class SearchRecord:
         metric: validation metric that candidates are compared by.
         rung: epochs of the rung under way.
         candidates: the recipe, and since `planned` all others.
+        threads: of every training of the search.
         planned: whether it is decided how many candidates there are.
         spent: seconds of all sessions until it was last written.
         rungs: those that are complete.
@@ -82,6 +83,7 @@ class SearchRecord:
     metric: str
     rung: int
     candidates: list[Candidate]
+    threads: int
     planned: bool = False
     spent: float = 0.0
     rungs: list[Rung] = field(default_factory=list)

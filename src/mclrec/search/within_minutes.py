@@ -33,6 +33,7 @@ from mclrec.runs.recipe_choice import recipe_for
 from mclrec.runs.request import TrainRequest, run_name
 from mclrec.runs.run import Run
 from mclrec.runs.run_directory import RunDirectory
+from mclrec.runs.thread_choice import kept_threads, take_threads
 from mclrec.runs.training_run import check_request, resolve_device, train
 from mclrec.search.epoch_clock import MEASURING, Budget, EpochClock, OutOfTimeError
 from mclrec.search.halving import RECIPE, first_rung
@@ -74,8 +75,10 @@ def train_within(
         data = load(request.data, **request.reading.options())
         directory = place.claim(run_name(data.name, request.model, request.seed))
         job = _job(request, data, device, directory, place.lock, reporter or SilentReporter())
-        record = _record(job, budget, resume=place.resume)
-        return _train(job, record, budget)
+        with kept_threads():
+            record = _record(job, budget, resume=place.resume)
+            torch.set_num_threads(record.threads)
+            return _train(job, record, budget)
     finally:
         place.release()
 
@@ -129,9 +132,10 @@ def _record(job: Job, budget: Budget, *, resume: bool) -> SearchRecord:
         budget.before = record.spent
         return record
     rung = first_rung(training.patience, training.epochs)
-    record = SearchRecord(identity, training.metric, rung, [Candidate(RECIPE, {})])
     for line in plan_lines(job.base, job.split, job.device, timed=False):
         job.say(line)
+    job.say(take_threads(job.split, job.base, job.device, measure=True))
+    record = SearchRecord(identity, training.metric, rung, [Candidate(RECIPE, {})], torch.get_num_threads())
     record.recipe.seconds = job.epoch_time(record.recipe)
     if record.recipe.seconds > budget.left:
         least = (budget.spent + 2 * record.recipe.seconds + MEASURING[0]) / 60

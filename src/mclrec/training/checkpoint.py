@@ -47,6 +47,7 @@ class Position:
         seconds: seconds spent in the steps of the epoch so far.
         history: records of all finished epochs.
         elapsed: seconds since the run began, validation and those of interrupted processes included.
+        threads: of the process, on which the last bits of its numbers depend; 0 before it begins.
     """
 
     phase: int = 0
@@ -58,6 +59,7 @@ class Position:
     seconds: float = 0.0
     history: list[EpochRecord] = field(default_factory=list)
     elapsed: float = 0.0
+    threads: int = 0
 
     def add(self, losses: dict[str, float]) -> None:
         """Add the losses of one more step."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class Trainer:
             LostProcessError: another process has ended.
         """
         position, restored = self._checkpoints.load() if resume else (Position(), None)
+        self._take_threads(position)
         seconds_before = position.elapsed
         self._began = time.perf_counter() - seconds_before
         if self._processes.main:
@@ -143,35 +145,47 @@ class Trainer:
             seconds_before,
         )
 
+    def _take_threads(self, position: Position) -> None:
+        """Go on with as many threads as the run began with: sums depend on how many parts are added."""
+        if position.threads and self._processes.size == 1:
+            torch.set_num_threads(position.threads)
+        position.threads = torch.get_num_threads()
+
     def longest_time(self, steps: int = 9) -> float:
         """Estimate the seconds of all epochs of all phases from a few batches; validation is not counted.
 
-        The weights are of no use afterwards.
+        The median of ``steps`` batches, after one to warm up. The weights are of no use afterwards.
         """
-        self.model.on_fit_start(self.split.training)
-        self.model.to(self.device)
         total = 0.0
         for number, phase in enumerate(self.model.phases()):
-            self._start_phase(phase)
-            self.model.on_epoch_start(self._context(Position(phase=number)))
-            self.model.train()
+            timed = self.timed_steps(number)
+            batches = int(next(timed))
+            times = list(islice(timed, min(steps + 1, batches)))
             epochs = self.config.epochs if phase.epochs is None else phase.epochs
-            total += epochs * self._epoch_time(number, phase, steps)
+            total += epochs * statistics.median(times[1:] or times or [0.0]) * batches
         return total
 
-    def _epoch_time(self, number: int, phase: Phase, steps: int) -> float:
-        """Estimate the seconds of one epoch from the median of ``steps`` batches, after one to warm up."""
-        examples = phase.examples(self.split.training)
+    def timed_steps(self, number: int) -> Iterator[float]:
+        """Yield the number of batches of a phase's epoch, then the seconds of one batch after the other, without end.
+
+        The weights are of no use afterwards.
+        """
+        if number == 0:
+            self.model.on_fit_start(self.split.training)
+            self.model.to(self.device)
+        phase = self.model.phases()[number]
+        self._start_phase(phase)
+        self.model.on_epoch_start(self._context(Position(phase=number)))
+        self.model.train()
+        batches = self._batches(phase, phase.examples(self.split.training), (self.seed, number, 1))
         optimisers = self._optimisers(phase)
-        batches = self._batches(phase, examples, (self.seed, number, 1))
-        times = []
-        for step in range(min(steps + 1, len(batches))):
+        yield len(batches)
+        for step in cycle(range(len(batches))):
             started = time.perf_counter()
             batch, size = batches.prepare(step), batches.size(step)
             self._run_updates(phase, batch, size, optimisers, (self.seed, number, 1, step), lambda _: None)
             self._losses.catch_up()
-            times.append(time.perf_counter() - started)
-        return statistics.median(times[1:] or times) * len(batches)
+            yield time.perf_counter() - started
 
     def _optimisers(self, phase: Phase) -> Optimisers:
         groups = {update.group for update in phase.updates}

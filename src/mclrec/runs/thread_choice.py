@@ -1,0 +1,117 @@
+"""How many threads a training takes: one, unless more are clearly quicker on its own first batches.
+
+Small batches are done before a second thread has woken up, and on a machine that others use too, threads wait for each
+other. What is right is measured, which takes a moment. A run keeps its number when it is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from mclrec.data.split import Split
+from mclrec.recipes import Recipe
+from mclrec.runs.construction import build
+from mclrec.threads import allowed_threads, given_threads
+from mclrec.training.trainer import Trainer
+
+__all__ = ["kept_threads", "quickest", "take_threads", "usable_threads"]
+
+_ROUNDS = 3
+_HOPELESS = 4.0
+"""How much slower than one thread a count is, in its best batch, that is not tried again."""
+
+_MARGIN = 1.2
+"""How much quicker than one thread more of them have to be."""
+
+_SOME = 4
+"""A count between one and all, where there are at least twice as many."""
+
+
+def usable_threads() -> int:
+    """Threads that this process may take: what the user has set, else what PyTorch has and the system allows."""
+    own = torch.get_num_threads()
+    return own if given_threads() is not None else min(own, allowed_threads())
+
+
+@contextmanager
+def kept_threads() -> Iterator[None]:
+    """Give PyTorch its number of threads back at the end of the block."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def take_threads(split: Split, recipe: Recipe, device: torch.device, *, measure: bool) -> str:
+    """Set the number of threads for a training, unless the user has; returns a line on it.
+
+    Args:
+        split: of the data.
+        recipe: of the model.
+        device: where to train.
+        measure: whether batches are timed, of a model that is thrown away; else all threads are taken that are allowed.
+    """
+    given, most = given_threads() is not None, usable_threads()
+    torch.set_num_threads(most)
+    if given or not measure or most == 1 or device.type != "cpu":
+        return f"threads: {most}, {'as the environment says' if given else 'as many as are allowed'}"
+    counts = _counts(most)
+    count = quickest(counts, _timing(split, recipe, device))
+    torch.set_num_threads(count)
+    return f"threads: {count}, the quickest of {_words(counts)} on the first batches"
+
+
+def quickest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
+    """The count by which a batch is quickest, one if none is clearly quicker.
+
+    All take turns, so that what else the machine does meets them alike.
+
+    Args:
+        counts: of threads; the first is one.
+        seconds: does a batch by so many threads, and returns how long it took.
+    """
+    one, *more = counts
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(_ROUNDS + 1):
+        for count in (one, *more):
+            times[count].append(seconds(count))
+        more = [count for count in more if min(times[count]) < _HOPELESS * min(times[one])]
+        if not more:
+            return one
+    typical = {count: median(times[count][1:]) for count in (one, *more)}
+    best = min(more, key=lambda count: typical[count])
+    return best if _MARGIN * typical[best] < typical[one] else one
+
+
+def _counts(most: int) -> list[int]:
+    return [1, _SOME, most] if most >= 2 * _SOME else [1, most]
+
+
+def _words(counts: Sequence[int]) -> str:
+    *first, last = map(str, counts)
+    return f"{', '.join(first)} and {last}"
+
+
+def _timing(split: Split, recipe: Recipe, device: torch.device) -> Callable[[int], float]:
+    """A function that trains a batch by a number of threads and returns its seconds."""
+    model = build(recipe, split.training, 1)
+    phases = model.phases()
+    if not phases:
+        return lambda _: 0.0
+    nowhere = Path()  # nothing is written
+    trainer = Trainer(model, split, recipe.training, seed=1, directory=nowhere, device=device, identity={})
+    steps = trainer.timed_steps(0)
+    if not next(steps):  # told when it is trained
+        return lambda _: 0.0
+
+    def seconds(count: int) -> float:
+        torch.set_num_threads(count)
+        return next(steps)
+
+    return seconds
