@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mclrec.errors import ConfigError
 from mclrec.recipes import resolve
@@ -64,6 +66,18 @@ def test_a_recipe_of_ones_own_has_its_own_space(tmp_path: Path) -> None:
         {"learning_rate": 0.003},
         {"layers": 3},
     ]
+
+
+@pytest.mark.parametrize("interactions", [9_000, 96_000])
+def test_no_candidate_is_the_recipe_again(interactions: int) -> None:
+    sizes = DataSizes(943, 1349, 646, 2412, interactions, 0.0)
+    base = resolve("sasrec", None, AUTO, {}, sizes)
+    decided = replace(
+        base, training=base.training.on(torch.device("cpu"))
+    )  # precision "auto" is a name by now
+    candidates = candidate_settings(decided, None, AUTO, {}, sizes)
+    own = {"dropout": 0.3, "attention_dropout": 0.3}
+    assert (own in candidates) == (interactions == 9_000)
 
 
 @pytest.mark.parametrize("model", ["bpr", "gru4rec", "bert4rec", "caser", "cl4srec"])

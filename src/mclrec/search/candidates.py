@@ -53,9 +53,9 @@ def candidate_settings(
         around = _around_auto(base, sizes)
     else:
         around = _around_space(base, search_space(base.model, dataset, recipe, settings))
-    found: list[dict[str, Any]] = [{}]
-    known = [(base.config, base.training)]
-    for change in around:
+    found: list[dict[str, Any]] = []
+    known: list[Any] = []
+    for change in ({}, *around):
         if len(found) == MOST or not fixed.isdisjoint(change):
             continue
         try:

@@ -142,7 +142,7 @@ def _advance(job: Job, record: SearchRecord, candidate: Candidate, budget: Budge
     value = record.values(record.rung)[candidate.number]
     job.say(
         f"candidate {candidate.number} ({candidate.name}): validation {record.metric} {value:.4f} "
-        f"after {len(candidate.curve)} epochs; {duration(max(budget.seconds - budget.spent, 0))} left"
+        f"after {len(candidate.curve)} epochs; {max(budget.seconds - budget.spent, 0) / 60:.1f} minutes left"
     )
 
 
