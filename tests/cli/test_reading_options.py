@@ -26,6 +26,7 @@ READING = Reading(
     drop_missing=True,
     ties="file",
     drop_duplicates=True,
+    where="event = 'purchase' AND rating >= 4",
 )
 
 

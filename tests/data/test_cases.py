@@ -45,11 +45,19 @@ def check(name: str, expected: Any, **options: Any) -> None:
         assert found == expected, engine
 
 
-@pytest.mark.parametrize(
-    "name", ["yelp.csv", "comma.inter", "retailrocket_types.csv", "text_time.parquet", "parts"]
-)
+@pytest.mark.parametrize("name", ["yelp.csv", "comma.inter", "text_time.parquet", "parts"])
 def test_names_of_columns_are_known(name: str) -> None:
     check(name, SIX)
+
+
+def test_kinds_of_events() -> None:
+    with pytest.warns(
+        MclrecWarning, match=r"column event .*\(view, transaction\).*--where \"event = 'transaction'\""
+    ):
+        assert sequences(CASES / "retailrocket_types.csv") == SIX
+    viewed = {user: [item for item in items if item != 6] for user, items in SIX.items()}
+    check("retailrocket_types.csv", viewed, where="event = 'view'")
+    check("retailrocket_types.csv", {user: [6] for user in SIX}, where="event <> 'view'")
 
 
 def test_check_ins() -> None:

@@ -59,6 +59,20 @@ _RULES: dict[str, tuple[Any, Any]] = {
 }
 """What is kept of a log: default and type of each option."""
 
+_FILTER: dict[str, tuple[Any, Any]] = {
+    "where": (
+        None,
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="CONDITION",
+                help='Keep rows for which it is true, such as "rating >= 4" or "event = \'purchase\'".',
+            ),
+        ],
+    ),
+}
+"""Which rows are read."""
+
 _NAMES: dict[str, tuple[Any, Any]] = {
     "user_column": (None, Annotated[str | None, _column("Column of the user; guessed if not given.")]),
     "item_column": (None, Annotated[str | None, _column("Column of the item; guessed if not given.")]),
@@ -143,7 +157,7 @@ def reads_log(*, rules: bool = True) -> Callable[[Callable[..., Any]], Callable[
     Args:
         rules: whether the command also says what is kept of the log; one that reads users' histories keeps all.
     """
-    options = (_RULES if rules else {}) | _NAMES | _TEXT
+    options = (_RULES if rules else {}) | _FILTER | _NAMES | _TEXT
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def read(**values: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from mclrec.errors import DataError, quoted, unknown_name
 
-__all__ = ["Columns", "Roles", "has_item", "has_known_name", "token_list"]
+__all__ = ["Columns", "Roles", "has_item", "has_known_name", "token_list", "untyped"]
 
 # Compared without case, underscores, blanks and RecBole's ":token"; the first that the log has is taken.
 _USUAL = {
@@ -198,10 +198,10 @@ def has_known_name(names: Sequence[str]) -> bool:
 
 
 def _compact(name: str) -> str:
-    return re.sub(r"[\s_\-]", "", _untyped(name)).lower()
+    return re.sub(r"[\s_\-]", "", untyped(name)).lower()
 
 
-def _untyped(name: str) -> str:
+def untyped(name: str) -> str:
     """The name of a column without RecBole's type behind it."""
     before, colon, kind = name.rpartition(":")
     return before if colon and kind in _RECBOLE_TYPES else name
@@ -229,7 +229,7 @@ def _guess(role: str, names: Sequence[str], place: str) -> str | None:
 
 def _find(wanted: str, names: Sequence[str], place: str) -> str:
     """The column called ``wanted``, RecBole's type left out or not."""
-    found = [name for name in names if name == wanted] or [name for name in names if _untyped(name) == wanted]
+    found = [name for name in names if name == wanted] or [name for name in names if untyped(name) == wanted]
     if len(found) > 1:
         raise DataError(f"{place}: {len(found)} columns are called {quoted(wanted)}; call them otherwise")
     if not found:

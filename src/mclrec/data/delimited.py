@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from mclrec.data.column_values import Doubt, placed
 from mclrec.data.columns import Columns, token_list
+from mclrec.data.conditions import condition_roles
 from mclrec.data.dialects import has_header, quoting, separator
+from mclrec.data.event_columns import doubtful_events
 from mclrec.data.origin import Reading
 from mclrec.data.places import suffix_of
 from mclrec.data.quoting import MalformedError
@@ -71,7 +73,17 @@ class DelimitedLog:
             columns = replace(columns, history=history)
         roles = columns.resolve(self.names, str(self.path))
         self.file_order = roles.file_order
-        self._places = {role: self.names.index(column) for role, column in roles.named.items()}
+        self.wanted = condition_roles(reading.where, self.names, str(self.path))
+        self._places = {
+            role: self.names.index(column) for role, column in (roles.named | self.wanted).items()
+        }
+        self.events: str | None = None
+        if self._header and reading.where is None:
+            self.events = doubtful_events(
+                self.names,
+                list(roles.named.values()),
+                lambda name: [row[self.names.index(name)] for row in below[1:]],
+            )
         self.columns = roles.named
         heading = "with header" if self._header else "no header"
         self.format = f"{_NAMES[self._delimiter]}-separated, {heading}{file.packing}"

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import pyarrow as pa
 
 from mclrec.data.column_values import Doubt
 from mclrec.data.columns import Columns, Roles, has_item
+from mclrec.data.conditions import condition_roles, is_condition_role
+from mclrec.data.event_columns import doubtful_events
+from mclrec.data.origin import Reading
 from mclrec.data.places import JSON, suffix_of
 from mclrec.data.text_files import TextFile
 from mclrec.data.text_tables import compression, fill, read_by_duckdb, sql_name, sql_text
@@ -26,6 +30,7 @@ __all__ = ["JsonLog", "are_objects", "json_id"]
 _LONGEST_OBJECT = 1 << 24  # characters of an object in an array
 _IDS = ("user", "item")
 _EXACT = 2**53
+_LOOKED_AT = 1000  # objects whose keys are the columns that a condition can name
 _DOUBTFUL = (
     r"-?[0-9]*\.[0-9]+([eE].*)?|-?[0-9]+[eE].*|-?[0-9]{19,}|(?i:-?nan|-?inf.*)|true|false|[\[{](?s:.*)"
 )
@@ -53,6 +58,11 @@ def json_id(value: str, refused: str = "error('refused')") -> str:
     )
 
 
+def _as_text(value: str, kind: str) -> str:
+    """SQL: a value that was read as a type, as text."""
+    return f"({value} ->> '$')" if kind == "JSON" else value
+
+
 def _first_line(file: TextFile) -> str:
     return next((line for _, line in file.lines() if line.strip()), "")
 
@@ -77,13 +87,13 @@ class JsonLog:
 
     Args:
         file: the text.
-        columns: as `mclrec.data.readers.read_log` takes them.
+        reading: what was said about it.
 
     Raises:
         DataError: no JSON, no object, or a key that is not there.
     """
 
-    def __init__(self, file: TextFile, columns: Columns) -> None:
+    def __init__(self, file: TextFile, reading: Reading) -> None:
         self.path = file.path
         self._file = file
         self._array = _is_array(file)
@@ -93,11 +103,18 @@ class JsonLog:
         _, first = next(self._objects(), (0, None))
         if first is None:
             raise DataError(f"{self.path}: is empty")
-        roles = self._resolved(columns, first)
+        roles = self._resolved(reading.columns or Columns(), first)
         self.file_order = roles.file_order
         self.format = f"{'array of JSON objects' if self._array else 'JSON lines'}{file.packing}"
-        self.columns = self._named = roles.named
+        self.columns = roles.named
         self.names = list(roles.named.values())
+        some = [row for _, row in islice(self._objects(), _LOOKED_AT)]
+        keys = list(dict.fromkeys(key for row in some for key in row))
+        self.wanted = condition_roles(reading.where, keys, str(self.path))
+        self._named = roles.named | self.wanted
+        self.events: str | None = None
+        if reading.where is None:
+            self.events = doubtful_events(keys, self.names, lambda name: [row.get(name) for row in some])
         self.inner = dict(roles.inner)
         self.doubts: list[Doubt] = []
 
@@ -139,10 +156,11 @@ class JsonLog:
 
     def _query(self, kind: str, value: Callable[[str], str]) -> Callable[[str], str]:
         """The query for rows whose values are read as a type, and then as an expression of it."""
-        kinds = {column: kind if role in _IDS else "VARCHAR" for role, column in self._named.items()}
+        ids = {column for role, column in self._named.items() if role in _IDS}
+        kinds = {column: kind if column in ids else "VARCHAR" for column in self._named.values()}
         read = ", ".join(f"{sql_text(column)}: '{kind}'" for column, kind in kinds.items())
         values = {
-            role: value(sql_name(column)) if role in _IDS else sql_name(column)
+            role: value(sql_name(column)) if role in _IDS else _as_text(sql_name(column), kinds[column])
             for role, column in self._named.items()
         }
         wanted = ", ".join(f"nullif({text}, '') AS {sql_name(role)}" for role, text in values.items())
@@ -160,6 +178,8 @@ class JsonLog:
     def _text(self, line: int, role: str, value: Any) -> str | None:
         if value is None or value == "":
             return None
+        if is_condition_role(role):
+            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if role == "history":
             return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
         if role in _IDS and isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:

@@ -86,6 +86,7 @@ def prepare(
             drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
             drop_duplicates: keep one of rows with the same user, item and time, which is one event written twice.
             columns: names of the columns (`Columns`); guessed where not given.
+            where: keep rows for which a condition over the columns of the log is true, such as ``rating >= 4``.
             ties: ``file`` where rows at one time are in order in the log; a hash, which tells nothing, if not given.
             header, quote, encoding, time_format, drop_missing: as `Reading` says.
 

@@ -19,6 +19,7 @@ from mclrec.data.origin import Reading
 from mclrec.data.packed import IntArray
 from mclrec.data.raw_tables import ParquetTable, RawTable, Selection
 from mclrec.data.typed_text import missing
+from mclrec.data.wanted_rows import WantedRows
 from mclrec.errors import DataError
 
 __all__ = ["Normalised", "normalised"]
@@ -38,6 +39,7 @@ class Normalised:
         first: values of the first row by role, once it was read.
         rows: where its rows are from, and which were left out.
         lists: whether it was one of lists, whose rows have yet to be settled (`mclrec.data.histories.settle`).
+        wanted: the rows of the raw table that a condition kept; None without one.
     """
 
     schema: pa.Schema
@@ -49,12 +51,14 @@ class Normalised:
     first: dict[str, Any]
     rows: _Conversion
     lists: bool = False
+    wanted: WantedRows | None = None
 
     def found(self) -> Found:
         """What the log has in it, once its rows were read."""
-        return replace(
+        found = replace(
             self.rows.dropped(), format=self.raw.format, columns=taken_columns(self.named, self.first)
         )
+        return found if self.wanted is None else self.wanted.add_to(found)
 
 
 def normalised(raw: RawTable, reading: Reading) -> Normalised:
@@ -69,6 +73,13 @@ def normalised(raw: RawTable, reading: Reading) -> Normalised:
     columns = reading.columns or Columns()
     if isinstance(raw, ParquetTable) and columns.history is None:
         columns = replace(columns, history=_only_list(raw, columns))
+    if reading.where is None:
+        return _with_roles(raw, columns, reading)
+    wanted = WantedRows(raw, reading.where)
+    return replace(_with_roles(wanted, columns, reading), wanted=wanted)
+
+
+def _with_roles(raw: RawTable, columns: Columns, reading: Reading) -> Normalised:
     if columns.history is not None:
         return _of_lists(raw, columns, reading)
     roles = columns.resolve(raw.names, raw.place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -36,6 +37,16 @@ def _known_encoding(name: str) -> str:
     return name
 
 
+def _condition(text: str) -> str:
+    from mclrec.data.conditions import parsed
+
+    try:
+        parsed(text)
+    except ConfigError as problem:
+        raise ValueError(str(problem).removeprefix("where: ")) from None
+    return text
+
+
 class ReadingOptions(TypedDict, total=False):
     """The fields of `Reading` as keyword arguments."""
 
@@ -49,6 +60,7 @@ class ReadingOptions(TypedDict, total=False):
     drop_missing: bool
     ties: TieRule | None
     drop_duplicates: bool
+    where: str | None
 
 
 class Reading(BaseModel):
@@ -69,6 +81,7 @@ class Reading(BaseModel):
         ties: what orders rows of a user at one time: ``hash``, which tells nothing about their items, or ``file``, the
             order in which the log has them. None for the hash, of which a warning speaks where many rows are tied.
         drop_duplicates: whether of rows with the same user, item and time only the first is kept.
+        where: a condition over the columns of the log, in DuckDB's SQL; rows for which it is not true are left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,6 +96,7 @@ class Reading(BaseModel):
     drop_missing: bool = False
     ties: TieRule | None = None
     drop_duplicates: bool = False
+    where: Annotated[str, AfterValidator(_condition)] | None = None
 
     @model_serializer(mode="wrap")
     def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -179,5 +193,5 @@ class Origin(BaseModel):
     def __str__(self) -> str:
         """A phrase for people, such as "file log.csv --min-count 1"."""
         kinds = {"dataset": "data set", "file": "file", "prepared": "prepared folder", "memory": "memory:"}
-        text = " ".join([kinds[self.kind], self.place, *self.reading.words()])
+        text = " ".join([kinds[self.kind], self.place, *map(shlex.quote, self.reading.words())])
         return text if self.log is None else f"{text}, made of {self.log}"

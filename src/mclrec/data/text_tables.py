@@ -38,6 +38,8 @@ class TextLog(Protocol):
         columns: their names by role.
         doubts: choices of columns that could have been others.
         inner: fields of the objects in lists, by their roles.
+        wanted: columns that the condition needs, by the roles that they have for it.
+        events: a warning of kinds of events that are read alike; None where there is nothing to warn of.
     """
 
     path: Path
@@ -47,9 +49,11 @@ class TextLog(Protocol):
     columns: dict[str, str]
     doubts: list[Doubt]
     inner: dict[str, str]
+    wanted: dict[str, str]
+    events: str | None
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-        """Make the table ``log``, whose columns are roles; return which."""
+        """Make the table ``log``, whose columns are roles, and those of a condition; return which."""
 
     def line_of(self, row: int) -> int:
         """The number of the line in which a row of the table begins."""

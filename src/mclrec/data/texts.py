@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from mclrec.data.columns import Columns
+from mclrec.data.conditions import is_condition_role
 from mclrec.data.delimited import DelimitedLog
 from mclrec.data.histories import unroll
 from mclrec.data.intake import taken_columns
@@ -20,6 +21,7 @@ from mclrec.data.text_tables import TextLog
 from mclrec.data.typed_text import Typed, typed
 from mclrec.data.unpacking import Unpacked, recoded
 from mclrec.data.user_lines import UserLines, are_user_lines
+from mclrec.data.wanted_rows import after_condition, keep_wanted
 from mclrec.errors import DataError, quoted
 
 __all__ = ["load_text"]
@@ -51,8 +53,10 @@ def load_text(
         _check_alike(first, log)
     starts, roles = _load_all(connection, logs, folder)
 
-    row_place = _places(logs, starts)
-
+    row_place, step, read = _places(logs, starts), None, 0
+    if reading.where is not None:
+        step, read, row_place = keep_wanted(connection, reading.where, first.wanted, roles, place, row_place)
+        roles = [role for role in roles if not is_condition_role(role)]
     several = f", {len(logs)} files" if len(logs) > 1 else ""
     if "history" in roles:
         unrolled = unroll(connection, roles, first.inner, row_place)
@@ -65,7 +69,10 @@ def load_text(
     found = typed(connection, roles, place, row_place, reading, file_order=first.file_order)
     columns = taken_columns(_shown(first), _first_row(connection))
     told = replace(found.found, format=first.format + several, columns=columns)
-    return replace(found, found=told, doubts=[f"{first.path}: {doubt}" for doubt in first.doubts])
+    if step is not None:
+        told = after_condition(told, step, read)
+    doubts = [*map(str, first.doubts), *([] if first.events is None else [first.events])]
+    return replace(found, found=told, doubts=[f"{first.path}: {doubt}" for doubt in doubts])
 
 
 def _opened(source: Unpacked, reading: Reading, folder: Path) -> TextLog:
@@ -73,10 +80,11 @@ def _opened(source: Unpacked, reading: Reading, folder: Path) -> TextLog:
     if are_objects(file):
         _refuse(file.path, "is JSON", "header", reading.header)
         _refuse(file.path, "is JSON", "quote", reading.quote)
-        return JsonLog(file, reading.columns or Columns())
+        return JsonLog(file, reading)
     file.check_lines()
     if are_user_lines(file, reading):
         _refuse(file.path, "is one user a line", "quote", reading.quote)
+        _refuse(file.path, "is one user a line", "where", reading.where)
         return UserLines(file, reading.columns or Columns(), reading.header)
     return DelimitedLog(file, reading)
 

@@ -90,6 +90,8 @@ class UserLines:
         self.names: list[str] = []
         self.doubts: list[Doubt] = []
         self.inner: dict[str, str] = {}
+        self.wanted: dict[str, str] = {}
+        self.events: str | None = None
         self.columns = {"user": "first word", "item": "words after it, in order"}
         if _names_columns(columns) or header:
             raise DataError(

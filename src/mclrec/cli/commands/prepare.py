@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @app.command(
     epilog=examples(
         "mclrec prepare log.csv --out prepared/log",
+        "mclrec prepare log.csv --where \"event = 'purchase'\" --out prepared/bought",
         "mclrec prepare parts/ --out prepared/log --engine polars",
         "mclrec prepare hdfs://cluster/log --out prepared/log --engine spark",
         "mclrec train prepared/log",
