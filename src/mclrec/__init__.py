@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mclrec.errors import MclrecError, MclrecWarning
     from mclrec.models.registry import summaries as models  # what calling the package does
     from mclrec.runs.final import finalize
-    from mclrec.runs.update import update
+    from mclrec.runs.nightly import update
 
 __version__ = "0.1.0"
 __all__ = [
@@ -84,7 +84,7 @@ _ALONE = {
     "datasets": "mclrec.data.datasets",
     "finalize": "mclrec.runs.final",
     "register_dataset": "mclrec.data.datasets",
-    "update": "mclrec.runs.update",
+    "update": "mclrec.runs.nightly",
 }
 """Names that are fetched from their own module; recommending and listing do not need the training stack."""
 

@@ -111,7 +111,7 @@ def test_sequence_column_goes_before_the_hash() -> None:
 
 def test_order_of_the_file(tmp_path: Path) -> None:
     draw = random.Random(5)
-    rows = [(draw.randrange(3), draw.randrange(40), draw.randrange(4)) for _ in range(200)]
+    rows = [(draw.randrange(3), draw.randrange(40), 1_400_000_000 + draw.randrange(4)) for _ in range(200)]
     expected = defaultdict(list)
     for user, item, _ in sorted(rows, key=lambda row: row[2]):
         expected[user].append(item)

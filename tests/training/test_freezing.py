@@ -12,7 +12,7 @@ from torch import nn
 
 from mclrec.errors import TrainingError
 from mclrec.models.phases import Update
-from mclrec.training.trainer import FitResult
+from mclrec.training.fit_result import FitResult
 
 STEPS = 4  # of an epoch of `marching`
 

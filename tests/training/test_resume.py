@@ -26,7 +26,8 @@ from torch import nn
 from mclrec.errors import ModelFileError, TrainingError
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.phases import Update
-from mclrec.training.trainer import FitResult, Trainer
+from mclrec.training.fit_result import FitResult
+from mclrec.training.trainer import Trainer
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("mclrec", {}),

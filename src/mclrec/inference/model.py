@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from mclrec.arguments import check_flag, path_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData, is_saved
-from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list, is_integer
-from mclrec.errors import DataError, EvaluationError, MclrecWarning, quoted
+from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list
+from mclrec.errors import EvaluationError
+from mclrec.inference.asked import check_history, check_k, warn_of
 from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommend_users
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Recommendations
@@ -166,8 +166,8 @@ class Model:
         waiting = iter(queries)
         while some := list(islice(waiting, _QUERIES)):
             for query in some:
-                _check_k(query.k, len(self.items))
-                _check_history(query.history)
+                check_k(query.k, len(self.items))
+                check_history(query.history)
             yield from self._runtime.answer(some)
 
     def similar(
@@ -190,7 +190,7 @@ class Model:
             EvaluationError: the item is unknown, the model has no item vectors, or k is not between 1 and the number of
                 items.
         """
-        _check_k(k, len(self.items))
+        check_k(k, len(self.items))
         dense = self.items.dense(item)
         if not dense:
             raise EvaluationError(self._runtime.catalogue.unknown_item(item))
@@ -216,7 +216,7 @@ class Model:
         Raises:
             EvaluationError: one of ``items`` is unknown.
         """
-        _check_history(history)
+        check_history(history)
         try:
             plan = LeaveOneOut.of(self._runtime, history, items, user)
         except KeyError as unknown:
@@ -239,7 +239,7 @@ class Model:
             EvaluationError: the model has no vectors, a history has no known item, or there is not one user a history.
         """
         decoded = self._runtime.decode(_queries(histories, users, 1, (), None, False))
-        _warn((one.unknown for one in decoded), empty=0, stacklevel=3)
+        warn_of((one.unknown for one in decoded), empty=0, stacklevel=3)
         for row, one in enumerate(decoded):
             if not len(one.query.history):
                 raise EvaluationError(f"history {row} has no known item, and so no vector")
@@ -299,7 +299,7 @@ class Model:
             DataError: the log cannot be read.
             EvaluationError: k is not between 1 and the number of items.
         """
-        _check_k(k, len(self.items))
+        check_k(k, len(self.items))
         check_flag("include_seen", include_seen)
         place = path_of("out", out)
         check_format(place)
@@ -309,7 +309,7 @@ class Model:
             int(k), tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow)), include_seen
         )
         empty, unknown = recommend_users(self._runtime, data, place, options)
-        _warn([list(data.item_ids.take(unknown))], empty, stacklevel=3)
+        warn_of([list(data.item_ids.take(unknown))], empty, stacklevel=3)
         return data.num_users
 
     def _answer(
@@ -322,10 +322,10 @@ class Model:
         include_seen: bool,
     ) -> RecommendationBatch:
         check_flag("include_seen", include_seen)
-        _check_k(k, len(self.items))
+        check_k(k, len(self.items))
         answers = self._runtime.answer(_queries(histories, users, k, exclude, allow, include_seen))
         empty = sum(answer.popular for answer in answers)
-        _warn((answer.unknown for answer in answers), empty, stacklevel=4)
+        warn_of((answer.unknown for answer in answers), empty, stacklevel=4)
         return RecommendationBatch(answers)
 
 
@@ -360,53 +360,5 @@ def _queries(
     elif len(users := list(id_list(users))) != len(histories):
         raise EvaluationError(f"{len(users)} users for {len(histories)} histories: give one each, or none")
     for history, user in zip(histories, users, strict=True):
-        _check_history(history)
+        check_history(history)
         yield Query(list(history), user, k, exclude, allow, include_seen)
-
-
-def _check_k(k: int, num_items: int) -> None:
-    """Refuse a length that is not an integer in 1..V.
-
-    Raises:
-        EvaluationError: it is not.
-    """
-    if not is_integer(k) or not 1 <= k <= num_items:
-        raise EvaluationError(
-            f"k = {quoted(k)}: a list has 1 place to {num_items}, as many as the catalogue has items"
-        )
-
-
-def _check_history(history: object) -> None:
-    """Refuse what is no list of ids; a text would be taken for one of letters.
-
-    Raises:
-        EvaluationError: it is none.
-    """
-    try:
-        id_list(history)
-    except DataError:
-        raise EvaluationError(f"a history is a list of item ids, not {quoted(history)}") from None
-
-
-def _warn(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int) -> None:
-    """Say which items are unknown, and how many histories get popular items.
-
-    Args:
-        unknown: unknown items, by history.
-        empty: histories without a known item.
-        stacklevel: at which the caller of the package is, seen from here.
-    """
-    names = list(dict.fromkeys(chain.from_iterable(unknown)))
-    if names:
-        shown = ", ".join(quoted(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
-        text = f"{len(names)} items are not in the model's catalogue and are skipped: {shown}"
-        if len(names) == 1:
-            text = f"item {shown} is not in the model's catalogue and is skipped"
-        warnings.warn(text, MclrecWarning, stacklevel=stacklevel)
-    if empty:
-        subject = (
-            "1 history without a known item gets"
-            if empty == 1
-            else f"{empty} histories without a known item get"
-        )
-        warnings.warn(f"{subject} the popular items", MclrecWarning, stacklevel=stacklevel)

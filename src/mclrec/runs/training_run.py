@@ -53,8 +53,9 @@ from mclrec.runs.run_directory import RunDirectory, discard_stale
 from mclrec.runs.thread_choice import kept_threads, take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
+from mclrec.training.fit_result import FitResult
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
-from mclrec.training.trainer import FitResult, Trainer
+from mclrec.training.trainer import Trainer
 
 __all__ = ["check_request", "resolve_device", "train"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -33,32 +33,13 @@ from mclrec.randomness import Stream, generator
 from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
 from mclrec.training.early_stopping import on_plateau
+from mclrec.training.fit_result import FitResult
 from mclrec.training.loader import EpochBatches
 from mclrec.training.loss_reader import LossReader, report_means
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
 from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history
 
-__all__ = ["FitResult", "Trainer"]
-
-
-@dataclass(frozen=True, slots=True)
-class FitResult:
-    """Result of a training.
-
-    Attributes:
-        history: one record for each epoch.
-        best_epoch: epoch of the last phase whose weights the model now has; 0 if none was validated. Without
-            validation targets it is the last.
-        best_value: validation metric of that epoch; None without validation targets.
-        interrupted: whether a signal ended the training; the model then has the best weights so far.
-        seconds_before: seconds that interrupted processes had spent on this training.
-    """
-
-    history: Sequence[EpochRecord]
-    best_epoch: int
-    best_value: float | None
-    interrupted: bool
-    seconds_before: float
+__all__ = ["Trainer"]
 
 
 class _Interrupted(Exception):

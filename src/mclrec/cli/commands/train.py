@@ -131,7 +131,7 @@ def train(
         raise ConfigError("--minutes does not go with --processes: a search is one process")
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
-    command = shlex.join(["mclrec", *_without_resume(words)])
+    command = shlex.join(["mclrec", *_deciding(words)])
     if final is not None:
         _refuse_beside_final(context)
         from mclrec.runs.final import final_request
@@ -191,9 +191,9 @@ def _train_within(request: TrainRequest, minutes: float, began: float, *, quiet:
     return 0
 
 
-def _without_resume(words: list[str]) -> list[str]:
-    """The words of the command without ``--resume``."""
-    return [word for word in words if word != "--resume"]
+def _deciding(words: list[str]) -> list[str]:
+    """The words of the command but for those that change nothing about the run."""
+    return [word for word in words if word not in ("--resume", "--quiet", "-q")]
 
 
 def _train(request: TrainRequest, *, quiet: bool) -> int:

@@ -17,7 +17,7 @@ from mclrec.errors import ConfigError
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
     from mclrec.runs.judgement import Judgement
-    from mclrec.runs.update import Update
+    from mclrec.runs.nightly import Update
 
 REFUSED = 4
 """Exit status where the new model is refused, and the earlier one stays."""
@@ -66,8 +66,8 @@ def update(
     Both, and popularity, are compared on the same held-out items of the newer log. The exit status is 0 where the new
     model is accepted, and 4 where it is refused and nothing changes.
     """
+    from mclrec.runs.nightly import UpdateRequest, floors, run_update
     from mclrec.runs.run import open_run
-    from mclrec.runs.update import UpdateRequest, floors, run_update
     from mclrec.training.reporting import ProgressReporter, WarningReporter
 
     words: list[str] = context.obj["words"]

@@ -19,12 +19,12 @@ from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, InUseError, MclrecError
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.locks import lock_in
-from mclrec.runs import update as update_module
+from mclrec.runs import nightly as update_module
 from mclrec.runs.final import finalize
+from mclrec.runs.nightly import Update, update
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
-from mclrec.runs.update import Update, update
 
 __all__ = ["cli"]
 
