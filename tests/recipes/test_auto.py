@@ -33,6 +33,15 @@ def test_a_small_log() -> None:
     assert (found["stopping"], found["patience"]) == ("plateau", 7)  # 133 steps
 
 
+def test_steps_of_an_epoch_are_told() -> None:
+    reasons = {key: choice.reason for choice in choose(ML_100K, ["batch_size"]) for key in choice.settings}
+    assert reasons == {"batch_size": "19 steps an epoch of 2,412 pieces of histories"}
+    short = DataSizes(200_000, 5000, 20, 200_000, 10**6, 0.0)
+    assert [choice.reason for choice in choose(short, ["batch_size"])] == [
+        "782 steps an epoch of 200,000 users"
+    ]
+
+
 def test_returns_decide_the_protocol_of_validation() -> None:
     for share, seen in ((None, "drop"), (0.02, "drop"), (0.4, "keep")):
         assert settings(DataSizes(943, 1349, 646, 2412, 97_401, share))["seen"] == seen

@@ -119,10 +119,11 @@ def _length(sizes: DataSizes) -> Choice:
 
 
 def _batch(sizes: DataSizes) -> Choice:
-    size = batch_size(sizes.users)
-    return Choice(
-        {"batch_size": size}, f"{-(-sizes.users // size):,} steps an epoch of {sizes.users:,} users"
+    size = batch_size(sizes.windows)
+    what = (
+        f"{sizes.windows:,} pieces of histories" if sizes.windows > sizes.users else f"{sizes.users:,} users"
     )
+    return Choice({"batch_size": size}, f"{-(-sizes.windows // size):,} steps an epoch of {what}")
 
 
 def _patience(sizes: DataSizes) -> Choice:
