@@ -40,6 +40,7 @@ _SIGNS = {
     "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
 }
 _CALLED = {"position": "instr"}
+_SCHEMAS = (None, "", "main", "pg_catalog", "system")  # DuckDB puts some before its own functions
 _ORDERS = ("<", ">", "<=", ">=")
 _WORDS = {"AND", "OR"}
 
@@ -321,7 +322,7 @@ class _Writer:
     def _function(self, node: Node) -> Value:
         name = node["function_name"].lower()
         plain = not (node.get("filter") or node.get("distinct") or node["order_bys"]["orders"])
-        if node.get("schema") or node.get("catalog") or not plain:
+        if node.get("schema") not in _SCHEMAS or node.get("catalog") not in _SCHEMAS or not plain:
             raise self._refused(f"{name}(...) with more than arguments is not allowed")
         values = [self.value(child) for child in node["children"]]
         if name == "nullif" and len(values) == 2:
