@@ -118,7 +118,7 @@ def put_log(folder: Path, walk: Walk) -> tuple[str, list[str]]:
     code = "import mclrec, pathlib; print(pathlib.Path(mclrec.__file__).parent)"
     package = walk.run(["python", "-c", code], quiet=True).strip()
     shutil.copy(Path(package) / "data" / "bundled" / "complete-journey.parquet", folder)
-    return "complete-journey.parquet", ["--item-column", "product_type", "--sequence-column", "position"]
+    return "complete-journey.parquet", ["--item-column", "product_type"]
 
 
 def quoted(item: str) -> str:

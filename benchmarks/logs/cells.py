@@ -102,7 +102,7 @@ LOGS = {
     "ml-100k": Log("ml-100k.inter", seconds=180, least=0.098),
     "lastfm": Log("lastfm.txt", seconds=180, least=0.040),
     "beauty": Log("beauty.txt", seconds=360, metric=("U", "NDCG@20"), least=0.0540),
-    "complete-journey": Log("complete-journey.parquet", {"item": "product_type", "sequence": "position"}),
+    "complete-journey": Log("complete-journey.parquet", {"item": "product_type"}),
 }
 """The logs. Each is given as a path, so that no recipe of a named data set is taken."""
 

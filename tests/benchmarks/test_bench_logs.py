@@ -130,7 +130,7 @@ def test_peers_get_the_prepared_rows(
     monkeypatch.setattr(log_cells.Log, "path", lambda log: tmp_path / log.file)
     answer = Laboratory(session, Limits(box_minutes=2)).measure(Cell("complete-journey", system, 1))
     rows_child, peer, ranking = children
-    assert rows_child.request["columns"] == {"item": "product_type", "sequence": "position"}
+    assert rows_child.request["columns"] == {"item": "product_type"}
     assert peer.request["inter"] == ranking.request["inter"] == rows_child.request["path"]
     # RecBole has data sets of its own called ml-100k and lastfm, and would read those.
     assert Path(peer.request["inter"]).stem == "complete-journey-rows"
