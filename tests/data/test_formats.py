@@ -201,3 +201,17 @@ def test_dates_of_two_readings(tmp_path: Path) -> None:
     assert sequences(path, time_format="%m/%d/%Y") == {1: ["a", "b"]}
     log(tmp_path, "user,item,time\n1,a,01/02/2024\n1,b,22/01/2024\n")
     refused(path, r"neither a number nor an ISO date; --time-format '%d/%m/%Y' would read it")
+
+
+def test_quoted_rows_between_tabs_are_no_lines_of_users(tmp_path: Path) -> None:
+    made = [
+        ("u3", "i1", 1400000000),
+        ("u2", "i2", 1400000060),
+        ("u1", "i3", 1400000120),
+        ("u2", "i4", 1400000180),
+    ]
+    path = tmp_path / "log.txt"
+    path.write_text("".join(f' "{time}" \t "4.5" \t "{item}" \t "{user}" \n' for user, item, time in made))
+    with pytest.warns(MclrecWarning):  # of the choice of user and item
+        found = sequences(path)
+    assert found == {"u1": ["i3"], "u2": ["i2", "i4"], "u3": ["i1"]}

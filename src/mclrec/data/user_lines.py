@@ -54,7 +54,12 @@ def are_user_lines(file: TextFile, reading: Reading) -> bool:
     users = [row[0] for row in rows]
     if widths == {2} or len(set(users)) < len(users):
         return False
-    return not any(all(map(is_time, column)) for column in zip(*rows, strict=True))
+    return not any(all(is_time(_bare(word)) for word in column) for column in zip(*rows, strict=True))
+
+
+def _bare(word: str) -> str:
+    """A word without the quotes that enclose it."""
+    return word[1:-1] if len(word) > 1 and word[0] == word[-1] == '"' else word
 
 
 def _is_pair(words: list[str]) -> bool:
