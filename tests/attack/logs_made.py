@@ -6,8 +6,9 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def sequences(made: Made) -> dict[str, list[str]]:
         when = place if made.ordered else time
         found.setdefault(str(user), []).append((when, hash_of(user, item, int(when)), str(item)))
     return {user: [item for *_, item in sorted(rows)] for user, rows in found.items()}
+
+
+def typed(made: Made) -> Made:
+    """A log of text whose users or items are all written as `1.0`: these are integers."""
+    columns = list(zip(*made.rows, strict=True))
+    for place, values in enumerate(columns[:2]):
+        if all(re.fullmatch(r"(0|-?[1-9]\d{0,14})\.0", str(value)) for value in values):
+            columns[place] = tuple(str(value).removesuffix(".0") for value in values)
+    return replace(made, rows=list(zip(*columns, strict=True)))
 
 
 def contents(data: SequenceData) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from tests.attack.logs_made import (
     random_parquet,
     read_or_refused,
     sequences,
+    typed,
 )
 
 from mclrec.data import delimited, json_logs, user_lines
@@ -39,7 +40,9 @@ def test_whole_text(attack: Attack, tmp_path: Path) -> None:
         made = random_file(tmp_path, rng)
         engine = str(rng.choice(["duckdb", "polars", "pandas"]))
         found = outcome(made, engine)
-        assert found[0] == sequences(made), (made, found)
+        # Values of some kinds do not tell; the message names the option then.
+        unclear = isinstance(found, str) and "no column looks like" in found and made.columns is None
+        assert unclear or found[0] == sequences(typed(made)), (made, found)
         _clear(tmp_path)
 
 

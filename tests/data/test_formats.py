@@ -215,3 +215,11 @@ def test_quoted_rows_between_tabs_are_no_lines_of_users(tmp_path: Path) -> None:
     with pytest.warns(MclrecWarning):  # of the choice of user and item
         found = sequences(path)
     assert found == {"u1": ["i3"], "u2": ["i2", "i4"], "u3": ["i1"]}
+
+
+def test_a_column_whose_quoted_values_all_hold_the_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "log.dat"
+    path.write_text(
+        "time|x|user|item\n" + "".join(f'140000000{time}||"a|[1]"|{time + 5}\n' for time in range(4))
+    )
+    assert sequences(path) == {"a|[1]": [5, 6, 7, 8]}

@@ -56,6 +56,9 @@ def quoting(file: TextFile, delimiter: str, lines: Sequence[str]) -> str | None:
     quoted = list(islice(_with_quotes(file), _QUOTED))
     width = Counter(line.count(delimiter) for line in [*lines[1:_LOOKED_AT], *quoted[1:]]).most_common(1)
     usual = width[0][0] + 1 if width else lines[0].count(delimiter) + 1
+    first = _bare(lines[0], delimiter).count(delimiter) + 1
+    if quoted and first != usual and _quoted_rows(file, delimiter, first) is not None:
+        return '"'  # each value of a column holds the delimiter, and its name does not
     as_text = all(line.count(delimiter) + 1 == usual for line in quoted)
     rows = _quoted_rows(file, delimiter, usual)
     if rows is None:

@@ -43,7 +43,7 @@ def are_user_lines(file: TextFile, reading: Reading) -> bool:
     sign, share = separator(lines)
     if sign not in (BLANKS, "\t") or (sign == "\t" and share == 1 and suffix_of(file.path) != ".txt"):
         return False
-    rows = [_BLANKS.split(line.strip(" \t")) for line in lines]
+    rows = [[_bare(word) for word in _BLANKS.split(line.strip(" \t"))] for line in lines]
     widths = {len(row) for row in rows}
     if widths == {1} or has_known_name(rows[0]):
         return False
@@ -54,7 +54,7 @@ def are_user_lines(file: TextFile, reading: Reading) -> bool:
     users = [row[0] for row in rows]
     if widths == {2} or len(set(users)) < len(users):
         return False
-    return not any(all(is_time(_bare(word)) for word in column) for column in zip(*rows, strict=True))
+    return not any(all(map(is_time, column)) for column in zip(*rows, strict=True))
 
 
 def _bare(word: str) -> str:

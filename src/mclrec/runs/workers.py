@@ -135,18 +135,18 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
         stopped.set()
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    torch.set_num_threads(threads)
     words = ["worker", target.__qualname__]
-    with others_quiet(words):
-        try:
+    try:
+        signal.signal(signal.SIGTERM, stop)  # it may come while the next lines are run
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        torch.set_num_threads(threads)
+        with others_quiet(words):
             target(*arguments)
-        except KeyboardInterrupt:  # between two runs
-            return
-        except Exception as problem:
-            if not stopped.is_set():  # another library may make its own exception of the signal
-                sys.exit(failed(problem, words))
+    except KeyboardInterrupt:  # between two runs
+        return
+    except Exception as problem:
+        if not stopped.is_set():  # another library may make its own exception of the signal
+            sys.exit(failed(problem, words))
 
 
 def _end_with(parent: int) -> None:
