@@ -88,6 +88,10 @@ def read_by_duckdb(
         connection.execute(f"CREATE TABLE log AS {query(sql_text(_literal(link)))}")
     except (duckdb.InvalidInputException, duckdb.ConversionException, UnicodeDecodeError):
         return False  # the last is raised for a message that cuts a character
+    except duckdb.IOException as problem:
+        if "GZIP" not in str(problem):
+            raise
+        return False  # Python reads some headers that DuckDB does not
     finally:
         link.unlink()
     return True
