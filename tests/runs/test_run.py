@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tests.helpers import edit_sealed
 from tests.runs.conftest import start
 
+import mclrec
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.files import write_json
 from mclrec.models.directory import weights_checksum
@@ -101,6 +102,14 @@ def test_what_is_no_table_is_told(run: Run) -> None:
     (run.directory / "metrics.json").unlink()
     with pytest.raises(ModelFileError, match=r"metrics\.json: no such file"):
         _ = run.record
+
+
+def test_another_file_of_the_run_is_no_record(run: Run, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run.directory, tmp_path / "copy"))
+    shutil.copy(copy / "config.json", copy / "metrics.json")
+    for read in (mclrec.Model.load, lambda place: Run(place).record):
+        with pytest.raises(ModelFileError, match=r"metrics\.json: is no record of a training"):
+            read(copy)
 
 
 def test_numbers_are_of_the_weights_beside_them(run: Run, log: Path, tmp_path: Path) -> None:

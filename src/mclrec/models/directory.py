@@ -154,6 +154,8 @@ def read_metrics(directory: Path) -> dict[str, Any]:
     """
     path = directory / METRICS
     record = read_sealed(path, ModelFileError)
+    if "results" not in record:  # whole, and another file of the same run
+        raise ModelFileError(f"{path}: is no record of a training; take it from a backup or train again")
     check_weights(directory, record.get("weights"), path)
     return record
 
