@@ -28,13 +28,24 @@ from mclrec.errors import DataError
 from mclrec.files import parse_json
 from mclrec.sealed_json import sealed, unsealed
 
-__all__ = ["SEEN_OF", "Protocol", "RankTable", "Result", "Seen", "library_versions", "load_ranks", "repeats"]
+__all__ = [
+    "LABEL_OF",
+    "SEEN_OF",
+    "Protocol",
+    "RankTable",
+    "Result",
+    "Seen",
+    "library_versions",
+    "load_ranks",
+    "repeats",
+]
 
 Seen = Literal["keep", "drop"]
 
-_LABELS: dict[Seen, Literal["U", "F"]] = {"keep": "U", "drop": "F"}
+LABEL_OF: Mapping[Seen, Literal["U", "F"]] = {"keep": "U", "drop": "F"}
+"""Label of each protocol, by what it does with items of the history."""
 
-SEEN_OF: Mapping[str, Seen] = {label: seen for seen, label in _LABELS.items()}
+SEEN_OF: Mapping[str, Seen] = {label: seen for seen, label in LABEL_OF.items()}
 """What each protocol, by its label, does with items of the history."""
 
 _METADATA = b"mclrec"
@@ -59,7 +70,7 @@ class Protocol:
     @property
     def label(self) -> Literal["U", "F"]:
         """U or F."""
-        return _LABELS[self.seen]
+        return LABEL_OF[self.seen]
 
     @property
     def description(self) -> str:

@@ -118,18 +118,21 @@ def _length(sizes: DataSizes) -> Choice:
     return Choice({"max_length": length}, why)
 
 
+def _steps(sizes: DataSizes) -> int:
+    """Steps of an epoch."""
+    return -(-sizes.windows // batch_size(sizes.windows))
+
+
 def _batch(sizes: DataSizes) -> Choice:
-    size = batch_size(sizes.windows)
     what = (
         f"{sizes.windows:,} pieces of histories" if sizes.windows > sizes.users else f"{sizes.users:,} users"
     )
-    return Choice({"batch_size": size}, f"{-(-sizes.windows // size):,} steps an epoch of {what}")
+    return Choice({"batch_size": batch_size(sizes.windows)}, f"{_steps(sizes):,} steps an epoch of {what}")
 
 
 def _patience(sizes: DataSizes) -> Choice:
     """Patience counts in steps: an epoch of few users is a short way."""
-    steps = -(-sizes.windows // batch_size(sizes.windows)) or 1
-    patience = max(_LEAST_PATIENCE, -(-_PATIENCE_STEPS // steps))
+    patience = max(_LEAST_PATIENCE, -(-_PATIENCE_STEPS // max(_steps(sizes), 1)))
     return Choice(
         {"stopping": "plateau", "patience": patience},
         f"stops when {patience} epochs are on average hardly better than the {patience} before",

@@ -13,7 +13,7 @@ from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.models.model_config import STORED
 from mclrec.recipes import Recipe, default_recipe, resolve
-from mclrec.recipes.auto import DataSizes
+from mclrec.recipes.auto import AUTO, DataSizes
 from mclrec.runs.run import Run
 from mclrec.training.config import TrainingConfig
 
@@ -37,7 +37,8 @@ def recipe_for(
     """
     if recipe is None:
         recipe = default_recipe(model, asked_as(data))
-    return resolve(model, known_as(data), recipe, settings, DataSizes.of(split))
+    sizes = DataSizes.of(split) if recipe == AUTO else None  # counts returns, which no other recipe needs
+    return resolve(model, known_as(data), recipe, settings, sizes)
 
 
 def possible_recipes(

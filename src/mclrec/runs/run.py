@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -16,7 +15,7 @@ from mclrec.data.intake import Intake
 from mclrec.data.origin import Origin
 from mclrec.data.split import EVERYTHING
 from mclrec.errors import ConfigError, DataError, EvaluationError, ModelFileError
-from mclrec.evaluation.protocol import RankTable, Seen, load_ranks
+from mclrec.evaluation.protocol import LABEL_OF, RankTable, Seen, load_ranks
 from mclrec.files import read_json
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
 from mclrec.sealed_json import validated
@@ -46,7 +45,6 @@ INTAKE = "intake.json"
 LABELS = ("U", "F")
 """Protocols that every run is measured under."""
 
-_LABEL_OF: Mapping[str, Literal["U", "F"]] = {"keep": "U", "drop": "F"}
 _OF_THE_FORMAT = {"format", "model", "config", "num_items", "num_users"}
 
 Stored = TypeVar("Stored", bound=BaseModel)
@@ -366,8 +364,8 @@ def check_seen(seen: str) -> Literal["U", "F"]:
     Raises:
         ConfigError: it is neither; the nearest is suggested.
     """
-    check_choice("rule for seen items", seen, _LABEL_OF)
-    return _LABEL_OF[seen]
+    check_choice("rule for seen items", seen, LABEL_OF)
+    return LABEL_OF[cast("Seen", seen)]
 
 
 def _validated(kind: type[Stored], found: Any, path: Path) -> Stored:

@@ -23,7 +23,7 @@ from mclrec.distributed.group import process_group
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
-from mclrec.evaluation.protocol import Seen, library_versions, load_ranks
+from mclrec.evaluation.protocol import SEEN_OF, library_versions, load_ranks
 from mclrec.evaluation.ranking import evaluate
 from mclrec.files import write_json, write_text
 from mclrec.locks import Lock
@@ -61,8 +61,6 @@ __all__ = ["check_request", "resolve_device", "train"]
 
 _FREE = {"epochs", "patience", "checkpoint_minutes"}
 """Settings of training that may change between a run and its resumption."""
-
-_PROTOCOLS: tuple[tuple[str, Seen], ...] = (("U", "keep"), ("F", "drop"))
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | None = None) -> Run:
@@ -156,7 +154,7 @@ def _train(
         record = _record(fit, results, seconds, device, processes.size, weights)
         baselines = None
         if results:
-            ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label, _ in _PROTOCOLS}
+            ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label in SEEN_OF}
             baselines = measure_baselines(split, recipe.model, ranks, request.seed)
             write_json(directory / BASELINES, baselines.to_json())
         write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
@@ -179,7 +177,7 @@ def measure(
 ) -> dict[str, Any]:
     """Measure test metrics under both protocols; writes the exact ranks beside the model."""
     results = {}
-    for label, seen in _PROTOCOLS:
+    for label, seen in SEEN_OF.items():
         result = evaluate(
             model, split, name=recipe.model, seen=seen, seed=seed, device=device, processes=processes
         )
