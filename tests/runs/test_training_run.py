@@ -245,7 +245,9 @@ def test_the_time_of_what_was_interrupted_counts(
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: clock() + sum(late))
         train(TrainRequest(log_source(log), "sasrec", settings=SASREC, out=out), Late(after=3))
-    assert 3000 < start(log, out, resume=True).record.seconds < 4000
+    assert (
+        3000 <= start(log, out, resume=True).record.seconds < 4000
+    )  # what follows may take no tenth of a second
 
 
 def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path) -> None:
