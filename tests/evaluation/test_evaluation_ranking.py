@@ -18,6 +18,7 @@ from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.shards import sharded
 from mclrec.errors import EvaluationError
 from mclrec.evaluation import ranking
+from mclrec.evaluation.metrics import MISS, per_user
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import evaluate, rank_targets, top_items
 from mclrec.models.base import ModelConfig, Recommender, VectorRecommender
@@ -67,15 +68,13 @@ class Scripted(Recommender):
 
 def naive_rank(scores: list[float], target: int, history: list[int], seen: Seen) -> int:
     """Place of the target in a list that puts it after everything that is not certainly below it."""
-    if seen == "drop" and target in history:
-        return len(scores)  # V + 1
+    if (seen == "drop" and target in history) or not scores[target] > -np.inf:
+        return MISS  # no list holds it
     rank = 1
     for item in range(1, len(scores)):
         dropped = seen == "drop" and item in history
         if item != target and not dropped and not scores[item] < scores[target]:
             rank += 1
-    if np.isnan(scores[target]):
-        rank = len(scores) - 1
     return rank
 
 
@@ -84,7 +83,7 @@ def cases(draw: st.DrawFn) -> tuple[Targets, Tensor]:
     num_items = draw(st.integers(2, 7))
     rows = draw(st.lists(st.lists(st.integers(1, num_items), min_size=3, max_size=8), min_size=1, max_size=6))
     # Few values, so that ties are common; column 0 would win if it were a candidate.
-    value = st.sampled_from([-1.0, 0.0, 0.5, 2.0, float("nan"), float("inf")])
+    value = st.sampled_from([-1.0, 0.0, 0.5, 2.0, float("nan"), float("inf"), -float("inf")])
     line = st.lists(value, min_size=num_items, max_size=num_items)
     table = [[9.0, *draw(line)] for _ in rows]
     return leave_one_out(sequence_data(rows, num_items)).test, torch.tensor(table)
@@ -107,15 +106,47 @@ def test_ranks_equal_naive_loop(case: tuple[Targets, Tensor], seen: Seen, batch_
     np.testing.assert_array_equal(model.table, table)  # the model's own scores are left alone
 
 
-@pytest.mark.parametrize(("value", "seen"), [(0.0, "keep"), (float("nan"), "keep"), (float("nan"), "drop")])
-def test_constant_scorer_gets_nothing(value: float, seen: Seen) -> None:
+def listed(scores: list[float], history: list[int], k: int, seen: Seen, target: int) -> bool:
+    """Whether a list of k items holds the target, with all that scores as it does before it."""
+    candidates = [
+        item
+        for item in range(1, len(scores))
+        if scores[item] > -np.inf and not (seen == "drop" and item in history)
+    ]
+    best = sorted(candidates, key=lambda item: (-scores[item], item == target))
+    return target in best[:k]
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.sampled_from(["keep", "drop"]), st.integers(1, 50))
+def test_a_hit_is_what_a_list_holds(case: tuple[Targets, Tensor], seen: Seen, k: int) -> None:
+    """Also where the list is longer than the catalogue: what is excluded or has no score is no hit."""
+    targets, table = case
+    table = torch.where(table.isnan() & (torch.arange(table.shape[1]) != 0), -torch.inf, table)
+    hits = per_user(rank_targets(Scripted(table), targets, seen=seen), "hr", k)
+    sequences = [targets.data.sequence(user).tolist() for user in targets.users]
+    assert hits.tolist() == [
+        listed(scores, row[:-1], k, seen, row[-1])
+        for scores, row in zip(table.tolist(), sequences, strict=True)
+    ]
+
+
+def test_constant_scorer_gets_nothing() -> None:
     targets = leave_one_out(sequence_data([[1, 2, 3, 4], [5, 6, 7]], 9)).test
-    assert rank_targets(Scripted(torch.full((2, 10), value)), targets, seen=seen).tolist() == [9, 9]
+    assert rank_targets(Scripted(torch.zeros(2, 10)), targets, seen="keep").tolist() == [9, 9]
+
+
+@pytest.mark.parametrize("seen", ["keep", "drop"])
+@pytest.mark.parametrize("value", [float("nan"), -float("inf")])
+def test_an_item_without_a_score_is_in_no_list(value: float, seen: Seen) -> None:
+    targets = leave_one_out(sequence_data([[1, 2, 3, 4], [5, 6, 7]], 9)).test
+    ranks = rank_targets(Scripted(torch.full((2, 10), value)), targets, seen=seen)
+    assert per_user(ranks, "hr", 10**9 - 1).tolist() == [0, 0]
 
 
 def test_constant_scorer_is_last_among_what_is_not_dropped() -> None:
     targets = leave_one_out(sequence_data([[1, 2, 2, 4], [5, 6, 5]], 9)).test
-    assert rank_targets(Scripted(torch.zeros(2, 10)), targets, seen="drop").tolist() == [7, 10]
+    assert rank_targets(Scripted(torch.zeros(2, 10)), targets, seen="drop").tolist() == [7, MISS]
 
 
 def test_batches_hold_histories_of_like_length_and_report_progress() -> None:

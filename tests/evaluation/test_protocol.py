@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
 from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import DataError
+from mclrec.evaluation.metrics import MISS
 from mclrec.evaluation.protocol import Protocol, Result, library_versions, load_ranks
 
 
@@ -28,7 +30,7 @@ def result(user_ids: list[OutsideId]) -> Result:
         model="markov",
         protocol=Protocol(seen="drop"),
         metrics={"HR@1": 0.5},
-        ranks=np.array([4, 1]),
+        ranks=np.array([MISS, 1]),
         targets=split.test,
         popularity=split.training.popularity,
         seed=7,
@@ -68,13 +70,20 @@ def test_ranks_survive_the_file(tmp_path: Path, user_ids: list[OutsideId]) -> No
     table = load_ranks(path)
     assert table.users == user_ids
     assert table.items == ["ä", "b"]
-    assert table.ranks.tolist() == [4, 1]
+    assert table.ranks.tolist() == [MISS, 1]
     assert table.history_lengths.tolist() == [2, 3]
     assert table.in_history.tolist() == [True, False]
     assert table.popularity.tolist() == [2, 0]  # in training: user 1 has item 1, user 2 items 3 and 1
     assert table.about == json.loads(json.dumps(result(user_ids).to_json() | {"weights": "abc"}))
     assert len(table) == 2
     assert [file.name for file in path.parent.iterdir()] == ["ranks.parquet"]
+
+
+def test_a_miss_of_an_earlier_version_is_beyond_every_cut(tmp_path: Path) -> None:
+    """It was written as rank V + 1, which a longer list would have counted as a hit."""
+    old = replace(result([10, 20]), ranks=np.array([4, 3]))
+    old.save_ranks(tmp_path / "ranks.parquet", "abc")
+    assert load_ranks(tmp_path / "ranks.parquet").ranks.tolist() == [MISS, 3]
 
 
 def test_same_targets() -> None:

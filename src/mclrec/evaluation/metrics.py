@@ -19,6 +19,7 @@ from mclrec.errors import ConfigError, EvaluationError, quoted, unknown_name
 __all__ = [
     "CUTS",
     "METRICS",
+    "MISS",
     "FloatArray",
     "Metric",
     "check_cut",
@@ -37,8 +38,11 @@ FloatArray = npt.NDArray[np.float64]
 CUTS = (5, 10, 20)
 """The cuts that the paper reports."""
 
-_DIGITS = 10
-"""A cut has fewer digits than this."""
+MISS = 2**31 - 1
+"""Rank of a target that no list holds, however long: it is beyond every cut."""
+
+_DIGITS = 9
+"""Digits that a cut has at most, so that `MISS` is beyond it."""
 
 _GAINS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "hr": np.ones_like,
@@ -75,7 +79,7 @@ def parse_metric(text: str) -> Metric:
     name, at, cut = text.strip().lower().partition("@")
     if name not in _GAINS:
         raise ConfigError(unknown_name("metric", name, _GAINS))
-    if not (at and cut.isdecimal() and len(cut) < _DIGITS and int(cut) >= 1):
+    if not (at and cut.isdecimal() and len(cut) <= _DIGITS and int(cut) >= 1):
         raise ConfigError(
             f"metric {quoted(text)}: write the cut as a whole number of at least 1, as in {name}@10"
         )
@@ -113,7 +117,7 @@ def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:
     """Compute a metric for each target.
 
     Args:
-        ranks: (M,) ranks of the targets, 1 = best.
+        ranks: (M,) ranks of the targets, 1 = best, `MISS` = in no list.
         metric: ``hr`` (1 inside the cut), ``ndcg`` (1 / log2(rank + 1)) or ``mrr`` (1 / rank); 0 outside.
         k: the cut.
 

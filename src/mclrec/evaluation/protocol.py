@@ -25,6 +25,7 @@ from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.split import Part, Targets
 from mclrec.data.vocabulary import OutsideId
 from mclrec.errors import DataError
+from mclrec.evaluation.metrics import MISS
 from mclrec.files import parse_json
 from mclrec.sealed_json import sealed, unsealed
 
@@ -89,7 +90,7 @@ class RankTable:
     Attributes:
         users: (M,) outside ids of the users.
         items: (M,) outside ids of the targets.
-        ranks: (M,) int64, 1 = best.
+        ranks: (M,) int64, 1 = best, `MISS` = in no list.
         history_lengths: (M,) items that the user had before the target.
         in_history: (M,) whether the target is one of them.
         popularity: (M,) the target's interactions in the training data.
@@ -136,14 +137,16 @@ def load_ranks(path: Path) -> RankTable:
     cure = "measure again with mclrec evaluate"
     table = read_parquet(path, DataError, cure)
     try:
+        about = unsealed(parse_json(table.schema.metadata[_METADATA], str(path)), str(path))
+        ranks = table["rank"].to_numpy()
         return RankTable(
             users=table["user"].to_pylist(),
             items=table["item"].to_pylist(),
-            ranks=table["rank"].to_numpy(),
+            ranks=np.where(ranks > about["num_items"], MISS, ranks),  # earlier versions wrote V + 1
             history_lengths=table["history_length"].to_numpy(),
             in_history=table["in_history"].to_numpy(),
             popularity=table["popularity"].to_numpy(),
-            about=unsealed(parse_json(table.schema.metadata[_METADATA], str(path)), str(path)),
+            about=about,
         )
     except (pa.ArrowException, KeyError, TypeError, ValueError) as problem:
         raise DataError(f"{path}: not a file of ranks ({problem}); {cure}") from None
@@ -157,7 +160,7 @@ class Result:
         model: name of the model in the registry.
         protocol: the rules.
         metrics: as `mclrec.evaluation.metrics.summarise` returns them.
-        ranks: (M,) int64, 1 = best.
+        ranks: (M,) int64, 1 = best, `MISS` = in no list.
         targets: the M targets.
         popularity: (V + 1,) interactions of each item in the training data.
         seed: seed of the training.

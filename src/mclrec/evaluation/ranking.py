@@ -14,7 +14,7 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.split import Part, Split, Targets
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
-from mclrec.evaluation.metrics import check_cut, default_cuts, summarise
+from mclrec.evaluation.metrics import MISS, check_cut, default_cuts, summarise
 from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions, repeats
 from mclrec.models.base import Recommender
 from mclrec.models.item_table import exclude
@@ -101,21 +101,22 @@ def rank_targets(
 ) -> IntArray:
     """Rank each target among all V items: 1 + the number of other candidates that do not score below it.
 
-    Ties count against the target, and so does NaN: a constant scorer ranks every target last, and a target
-    whose score is NaN has rank V. The model sees the last ``model.reads`` items of a history.
+    Ties count against the target, and so does NaN: a constant scorer ranks every target last. A target that no list
+    would hold, because its score is NaN or -inf (see `top_items`), is a miss at every cut. The model sees the last
+    ``model.reads`` items of a history.
 
     Args:
         model: scores histories, in fp32; its training modes are restored afterwards.
         targets: M targets.
         seen: ``keep`` ranks among all items. ``drop`` ranks among the items that are not in the user's
-            history (all of it, not only what the model sees); a target that is in it is a miss, rank V + 1.
+            history (all of it, not only what the model sees); a target that is in it is a miss.
         device: where the model is; default CPU.
         batch_size: users encoded at once; they are scored and ranked in chunks that fit into `SCORE_BYTES`.
         progress: called after each batch with the number of targets in it.
         processes: each ranks its own part of the targets, and gets all ranks.
 
     Returns:
-        (M,) int64 ranks, in the order of the targets.
+        (M,) int64 ranks within 1..V, or `MISS`, in the order of the targets.
     """
     place, total = device or torch.device("cpu"), len(targets)
     targets = targets.take(np.arange(total)[processes.part(total)])
@@ -179,7 +180,10 @@ def _rank_rows(
     excluded = None if seen == "keep" else chunk.histories(everyone)
     items = torch.from_numpy(chunk.items)
     ranks: IntArray = model.ranks(histories, items, excluded, rows_per_chunk(model.num_items)).numpy()
-    return ranks if excluded is None else np.where(repeats(excluded, chunk.items), model.num_items + 1, ranks)
+    missed = ranks > model.num_items
+    if excluded is not None:
+        missed |= repeats(excluded, chunk.items)
+    return np.where(missed, MISS, ranks)
 
 
 @contextmanager

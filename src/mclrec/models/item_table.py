@@ -109,7 +109,8 @@ def ranks_among(
 ) -> Tensor:
     """(B,) 1 + the number of other candidates that do not score below the item of the row.
 
-    Ties count against the item. No comparison with NaN is true, so NaN never helps.
+    Ties count against the item. No comparison with NaN is true, so NaN never helps. An item whose own score is NaN or
+    -inf is in no list, and comes after all candidates.
 
     Args:
         scores: (B, C) of the ids from ``first`` on; id 0 is no candidate.
@@ -129,7 +130,8 @@ def ranks_among(
     kind = torch.float32 if candidates.shape[1] < _EXACT else torch.int64
     own = processes.all_reduce_sum(own)[:, None]
     below = torch.lt(candidates, own, out=torch.empty_like(candidates, dtype=kind)).sum(1).to(torch.int64)
-    return processes.all_reduce_sum(candidates.shape[1] - below).cpu()
+    unlisted = ~(own > -torch.inf).squeeze(1)
+    return (processes.all_reduce_sum(candidates.shape[1] - below) + unlisted).cpu()
 
 
 def exclude(scores: Tensor, lists: Packed, first: int = 0) -> Tensor:

@@ -12,6 +12,7 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Targets
+from mclrec.evaluation.metrics import MISS
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
@@ -20,16 +21,12 @@ from mclrec.models.storage import LoadedModel
 
 __all__ = ["earlier_ranks"]
 
-_MISS = 2**31 - 1
-"""Rank of a target that the model does not know."""
-
 
 def earlier_ranks(earlier: LoadedModel, targets: Targets, seen: Seen, device: torch.device) -> IntArray:
     """(M,) ranks of targets of newer data among the items of an earlier model.
 
     It is asked as the service asks: items that it does not know are left out of a history, and a history without an
-    item that it knows has the popular items for an answer. A target that it does not know is a miss, with a rank
-    beyond every cut.
+    item that it knows has the popular items for an answer. A target that it does not know is a miss.
 
     Args:
         earlier: the model, on ``device``.
@@ -73,7 +70,7 @@ class _InNewerIds(Recommender):
         """Rank one item a history among the earlier model's items; overrides `Recommender.ranks`."""
         known = self._translated(histories)
         own = self._items[items.numpy()]
-        ranks = np.full(len(own), _MISS, dtype=np.int64)
+        ranks = np.full(len(own), MISS, dtype=np.int64)
         lengths = known.lengths.numpy()
         popular, asked = (np.flatnonzero((own > 0) & empty) for empty in (lengths == 0, lengths > 0))
         ranks[popular] = self.num_items - np.searchsorted(self._ordered, self._counts[own[popular]])
