@@ -16,7 +16,7 @@ from tests.runs.conftest import READING, SASREC
 from tests.runs.test_training_run import Stopper
 
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError, InUseError, MclrecError
+from mclrec.errors import ConfigError, InUseError, MclrecError, MclrecWarning
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.locks import lock_in
 from mclrec.runs import nightly as update_module
@@ -149,6 +149,37 @@ def test_floors(good: Run, today: Path, tmp_path: Path) -> None:
     before = (tmp_path / "out/measured/model.safetensors").read_bytes()
     assert run_update(good, today, tmp_path / "out", floor={"hr@10": 0.0}).accepted
     assert (tmp_path / "out/measured/model.safetensors").read_bytes() == before
+
+
+def test_moments_that_hide_what_is_newer_are_refused(log: Path, today: Path, tmp_path: Path) -> None:
+    """By yesterday's moments nothing newer is learnt from, by earlier ones what was learnt is held out."""
+    split = "time(6000, 8000)"
+    request = TrainRequest(
+        log, "sasrec", reading=READING, settings=LEARNING, split=split, out=tmp_path / "run", measured=False
+    )
+    earlier = train(request)
+    with pytest.raises(ConfigError, match=r"held out from 6000 on, .* nothing newer of today"):
+        run_update(earlier, today, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"has learnt from rows up to 6000.* held out from 5000 on"):
+        run_update(earlier, today, tmp_path / "out", valid_from=5000, test_from=8000)
+    with pytest.raises(ConfigError, match="both moments"):
+        run_update(earlier, today, tmp_path / "out", valid_from=7000)
+    assert not (tmp_path / "out" / "measured").exists()
+    moved = run_update(earlier, today, tmp_path / "out", valid_from=7000, test_from="8500")
+    assert Run(tmp_path / "out/measured").info.split == "time(7000, 8500)"
+    assert run_update(earlier, today, tmp_path / "out", valid_from=7000, test_from=8500) == moved
+    with pytest.raises(ConfigError, match="another --valid-from"):
+        run_update(earlier, today, tmp_path / "out", valid_from=7500, test_from=8500)
+    again = replace(request, data=today, warm_start=earlier, out=tmp_path / "again")
+    with pytest.warns(MclrecWarning, match=r"held out from 6000 on, .*nothing newer is learnt from"):
+        train(again)
+    with pytest.raises(ConfigError, match="has learnt from rows up to 6000"):
+        train(replace(again, split="time(5000, 8000)", out=tmp_path / "leak"))
+
+
+def test_moments_go_with_a_split_by_time(good: Run, today: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds out by leave-one-out, which has no moments"):
+        run_update(good, today, tmp_path / "out", valid_from=7000, test_from=8500)
 
 
 def test_unknown_items_are_told(good: Run, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_hardly_any_item_in_common_is_warned_of(trained: Run, monkeypatch: pytes
     newer = renamed(tiny_data(items=100, users=5), 15)  # one of the fifteen is known
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_earlier(trained, newer)
+        check_earlier(trained, newer, "leave-one-out")
     monkeypatch.setattr("mclrec.runs.warm_start._FEW", 0.1)
     with pytest.warns(MclrecWarning, match=r"hardly any item in common .*: 1 of 15;"):
-        check_earlier(trained, newer)
+        check_earlier(trained, newer, "leave-one-out")

@@ -9,79 +9,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from mclrec.arguments import check_choice, check_flag, path_of, text_of
+from mclrec.arguments import check_flag, path_of, text_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.loading import load
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import make_split
-from mclrec.errors import ConfigError, ModelFileError, quoted
-from mclrec.evaluation.metrics import parse_metric
-from mclrec.extras import require
-from mclrec.files import check_writable, write_json
+from mclrec.data.split import looks_at_times, make_split
+from mclrec.data.split_rules import SplitRule
+from mclrec.errors import ConfigError, ModelFileError
+from mclrec.files import write_json
 from mclrec.inference.exporter import export_onnx
 from mclrec.locks import is_empty, lock_in
 from mclrec.models import registry
-from mclrec.models.base import VectorRecommender
 from mclrec.runs.final import final_request, measured_run, reading_like
 from mclrec.runs.judgement import Judgement, judge
-from mclrec.runs.live_link import check_link, point
+from mclrec.runs.live_link import point
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
 from mclrec.runs.run_directory import begin_or_resume
 from mclrec.runs.training_run import resolve_device, train
-from mclrec.runs.warm_start import check_earlier
+from mclrec.runs.update_request import UpdateRequest, check_update, floors, split_of
+from mclrec.runs.warm_start import check_earlier, learns_nothing_newer
 from mclrec.sealed_json import read_sealed, sealed, validated
 from mclrec.training.reporting import ProgressReporter, Reporter
 
-__all__ = ["Update", "UpdateRequest", "floors", "run_update", "update"]
+__all__ = ["Update", "run_update", "update"]
 
 Reporting = Callable[[], AbstractContextManager[Reporter | None]]
 
 _RECORD = "update.json"
 _MEASURED, _FINAL = "measured", "final"
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateRequest:
-    """Request for an update: everything that decides it.
-
-    Attributes:
-        run: the earlier model: a measured run, a final model (its measured run is meant), or a link to one.
-        data: the newer log, as `mclrec.train` takes it.
-        out: directory of the update.
-        floor: value that each of these metrics of the new model must reach, under the protocol that suits the data.
-        final: whether the model that goes live is trained on everything.
-        export: ``onnx`` to export it; None for no export.
-        into: the link that the service reads its model from; None for none.
-        device: auto, cpu or cuda.
-        reading: how the log is read; as the earlier run's own was where nothing is said.
-        command: for the record of the runs; made up from the rest if None.
-    """
-
-    run: Run
-    data: Any
-    out: Path
-    floor: Mapping[str, float] = field(default_factory=dict)
-    final: bool = False
-    export: Literal["onnx"] | None = None
-    into: Path | None = None
-    device: str = "auto"
-    reading: Reading = field(default_factory=Reading)
-    command: str | None = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What else decides the outcome, beside the models and the data."""
-        into = None if self.into is None else str(self.into.absolute())
-        return {"floor": dict(self.floor), "final": self.final, "export": self.export, "into": into}
 
 
 class Update(BaseModel):
@@ -128,6 +93,8 @@ def update(
     export: Literal["onnx"] | None = None,
     into: str | Path | None = None,
     device: str = "auto",
+    valid_from: int | str | date | None = None,
+    test_from: int | str | date | None = None,
     reading: Reading | None = None,
     progress: bool = True,
 ) -> Update:
@@ -142,6 +109,9 @@ def update(
         export: ``onnx`` to export it.
         into: a symbolic link, which leads to the new model afterwards; made if it is not there.
         device: auto, cpu or cuda.
+        valid_from: moment from which validation targets are held out, later than the earlier run's; needed where that
+            has such moments, by which nothing newer would be learnt.
+        test_from: likewise for the test.
         reading: how the log is read; as the earlier run's own was where nothing is said.
         progress: whether to show progress bars.
 
@@ -163,6 +133,7 @@ def update(
         None if into is None else path_of("into", into),
         text_of("device", device),
         Reading.of(reading),
+        split_of(valid_from, test_from),
     )
     return run_update(request, (lambda: ProgressReporter(Console(stderr=True))) if progress else nullcontext)
 
@@ -178,7 +149,7 @@ def run_update(request: UpdateRequest, reporting: Reporting = nullcontext) -> Up
         MclrecError: of any kind that the data, the runs or the training can cause.
     """
     earlier = measured_run(request.run)
-    _check_words(request, earlier)
+    check_update(request, earlier)
     with lock_in(request.out, "wait until it has ended, or give another --out"):
         return _Steps(request, reporting).run(earlier)
 
@@ -259,10 +230,14 @@ class _Steps:
             raise ConfigError(
                 f"{request.out}: holds the update by another log than {data.name}; give another --out"
             )
+        if kept is not None and kept.options.get("split") != request.split:
+            raise ConfigError(
+                f"{request.out}: holds an update with another --valid-from and --test-from; give another --out"
+            )
         if kept is not None and kept.options == request.options:
             return kept
         if kept is None:
-            check_earlier(earlier, data)
+            self._check_split(earlier, data)
         begun = Update(
             directory=request.out,
             status="begun",
@@ -271,6 +246,25 @@ class _Steps:
             options=request.options,
         )
         return self._keep(begun)
+
+    def _check_split(self, earlier: Run, data: SequenceData) -> None:
+        """Refuse what would be an update without anything new.
+
+        Raises:
+            ConfigError: it learns from nothing newer than the earlier model, or is no model to go on from.
+        """
+        split = self._request.split or earlier.info.split
+        if self._request.split is not None and not looks_at_times(earlier.info.split):
+            raise ConfigError(
+                f"{earlier.directory}: holds out by {earlier.info.split}, which has no moments; leave --valid-from and "
+                "--test-from out"
+            )
+        if learns_nothing_newer(earlier, data, split):
+            raise ConfigError(
+                f"{earlier.directory}: held out from {SplitRule.of(split).valid_from} on, and by the same moments "
+                f"nothing newer of {data.name} would be learnt from; give a later --valid-from and --test-from"
+            )
+        check_earlier(earlier, data, split)
 
     def _measured(self, earlier: Run, data: SequenceData) -> Run:
         """The run that goes on from the earlier one, or is trained anew where a model only counts, and is measured."""
@@ -281,7 +275,7 @@ class _Steps:
             info.model,
             seed=info.seed,
             warm_start=None if counts else earlier,
-            split=info.split,
+            split=self._request.split or info.split,
             like=earlier,
         )
         return self._train(request, _MEASURED)
@@ -318,41 +312,3 @@ class _Steps:
 def _changed(outcome: Update, **changes: Any) -> Update:
     """A copy with some fields changed."""
     return outcome.model_copy(update=changes)
-
-
-def _check_words(request: UpdateRequest, earlier: Run) -> None:
-    """Find the mistakes that can be found before data are read.
-
-    Raises:
-        ConfigError: no such export, or none of this model, or the link cannot be one.
-        OutputError: a place cannot be written.
-    """
-    check_writable(request.out, "folder")
-    if request.into is not None:
-        check_link(request.into)
-    if request.export is None:
-        return
-    check_choice("export", request.export, ("onnx",))
-    require("an export to ONNX")
-    model = earlier.info.model
-    if not issubclass(registry.model_class(model), VectorRecommender):
-        raise ConfigError(f"--export onnx: {model} has no item vectors and cannot be exported; leave it out")
-
-
-def floors(given: Any) -> dict[str, float]:
-    """Floors by metric.
-
-    Raises:
-        ConfigError: a metric is unknown, or its value is no number within 0 and 1.
-    """
-    if given is not None and not isinstance(given, Mapping):
-        raise ConfigError(
-            f"floor = {quoted(given)}: should be a value by metric, such as {{'ndcg@10': 0.05}}"
-        )
-    found = {}
-    for name, value in (given or {}).items():
-        metric = parse_metric(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ConfigError(f"floor of {metric} = {quoted(value)}: should be a number within 0 and 1")
-        found[str(metric)] = float(value)
-    return found

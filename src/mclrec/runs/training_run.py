@@ -112,7 +112,7 @@ def _train(
         model = build(recipe, split.training, request.seed)
     if request.warm_start is not None:
         earlier = open_run(request.warm_start)
-        check_earlier(earlier, data)
+        check_earlier(earlier, data, request.split)
         warm_start(model, data.item_ids, data.user_ids, load_model(earlier.directory))
     started = time.perf_counter()
     info = _info(request, model, recipe, split)

@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mclrec.data.moments import time_of
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import SequenceData
+from mclrec.data.split import EVERYTHING
+from mclrec.data.split_rules import SplitRule
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ConfigError, MclrecWarning, quoted
 from mclrec.models.base import Recommender
@@ -17,7 +20,7 @@ from mclrec.models.directory import ITEMS, read_items
 from mclrec.models.storage import LoadedModel
 from mclrec.runs.run import Run
 
-__all__ = ["check_earlier", "warm_start"]
+__all__ = ["check_earlier", "learns_nothing_newer", "warm_start"]
 
 _FEW = 0.01
 """Share of the smaller catalogue below which two models have hardly any item in common."""
@@ -25,8 +28,13 @@ _FEW = 0.01
 _EXAMPLES = 3
 
 
-def check_earlier(earlier: Run, data: SequenceData) -> None:
-    """Check that a model is one to go on from, on these data; warns where it knows hardly any of their items.
+def check_earlier(earlier: Run, data: SequenceData, split: str) -> None:
+    """Check that a model is one to go on from, on these data; warns where there is little for it to learn, or to keep.
+
+    Args:
+        earlier: run of the model.
+        data: that training goes on with.
+        split: rule by which their targets are held out.
 
     Raises:
         ConfigError: it has learnt from what would be held out, or knows no item of the data.
@@ -52,6 +60,41 @@ def check_earlier(earlier: Run, data: SequenceData) -> None:
             MclrecWarning,
             stacklevel=2,
         )
+    if learns_nothing_newer(earlier, data, split):
+        warnings.warn(
+            f"{data.name}: held out from {SplitRule.of(split).valid_from} on, as with {earlier.directory}, so that "
+            "nothing newer is learnt from; give a later --valid-from and --test-from",
+            MclrecWarning,
+            stacklevel=2,
+        )
+
+
+def learns_nothing_newer(earlier: Run, data: SequenceData, split: str) -> bool:
+    """Whether both hold out from one fixed moment on, so that training has no row that is newer than the earlier run's.
+
+    Args:
+        earlier: run that training goes on from.
+        data: that it goes on with.
+        split: rule by which their targets are held out.
+
+    Raises:
+        ConfigError: data are held out from an earlier moment than with the earlier run, which has learnt from them.
+    """
+    before, now = (_held_out_from(data, rule) for rule in (earlier.info.split, split))
+    if before is None or now is None:
+        return False
+    if now < before:
+        raise ConfigError(
+            f"{earlier.directory}: has learnt from rows up to {SplitRule.of(earlier.info.split).valid_from}, some of "
+            f"which would be held out from {SplitRule.of(split).valid_from} on; give a later --valid-from"
+        )
+    return now == before
+
+
+def _held_out_from(data: SequenceData, split: str) -> int | None:
+    """The fixed moment from which a rule holds out, as a time of some data; None where it has none."""
+    fixed = None if split == EVERYTHING else SplitRule.of(split).valid_from
+    return None if fixed is None or data.times is None else time_of(fixed, data.times, data.name)
 
 
 def _some(ids: Vocabulary) -> str:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mclrec.cli.app import DataArgument, DeviceOption, JsonOption, app, examples
+from mclrec.cli.app import (
+    DataArgument,
+    DeviceOption,
+    JsonOption,
+    TestFromOption,
+    ValidFromOption,
+    app,
+    examples,
+)
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, output, plain_table, print_json
 from mclrec.errors import ConfigError
@@ -56,6 +64,8 @@ def update(
         typer.Option(metavar="LINK", help="Then let this symbolic link lead to it; the service reads it."),
     ] = None,
     device: DeviceOption = "auto",
+    valid_from: ValidFromOption = None,
+    test_from: TestFromOption = None,
     *,
     reading: Reading,
     as_json: JsonOption = False,
@@ -66,8 +76,9 @@ def update(
     Both, and popularity, are compared on the same held-out items of the newer log. The exit status is 0 where the new
     model is accepted, and 4 where it is refused and nothing changes.
     """
-    from mclrec.runs.nightly import UpdateRequest, floors, run_update
+    from mclrec.runs.nightly import run_update
     from mclrec.runs.run import open_run
+    from mclrec.runs.update_request import UpdateRequest, floors, split_of
     from mclrec.training.reporting import ProgressReporter, WarningReporter
 
     words: list[str] = context.obj["words"]
@@ -81,6 +92,7 @@ def update(
         into,
         device,
         reading,
+        split_of(valid_from, test_from),
         shlex.join(["mclrec", *words]),
     )
     console = PlainConsole(stderr=True)

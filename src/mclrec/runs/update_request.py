@@ -1,0 +1,108 @@
+"""Requests for updates: what decides one, and the mistakes in it that can be found before data are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mclrec.arguments import check_choice
+from mclrec.data.origin import Reading
+from mclrec.data.split_rules import SplitRule
+from mclrec.errors import ConfigError, quoted
+from mclrec.evaluation.metrics import parse_metric
+from mclrec.extras import require
+from mclrec.files import check_writable
+from mclrec.models import registry
+from mclrec.models.base import VectorRecommender
+from mclrec.runs.live_link import check_link
+from mclrec.runs.run import Run
+
+__all__ = ["UpdateRequest", "check_update", "floors", "split_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRequest:
+    """Request for an update: everything that decides it.
+
+    Attributes:
+        run: the earlier model: a measured run, a final model (its measured run is meant), or a link to one.
+        data: the newer log, as `mclrec.train` takes it.
+        out: directory of the update.
+        floor: value that each of these metrics of the new model must reach, under the protocol that suits the data.
+        final: whether the model that goes live is trained on everything.
+        export: ``onnx`` to export it; None for no export.
+        into: the link that the service reads its model from; None for none.
+        device: auto, cpu or cuda.
+        reading: how the log is read; as the earlier run's own was where nothing is said.
+        split: rule by which targets are held out; the earlier run's if None.
+        command: for the record of the runs; made up from the rest if None.
+    """
+
+    run: Run
+    data: Any
+    out: Path
+    floor: Mapping[str, float] = field(default_factory=dict)
+    final: bool = False
+    export: Literal["onnx"] | None = None
+    into: Path | None = None
+    device: str = "auto"
+    reading: Reading = field(default_factory=Reading)
+    split: str | None = None
+    command: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What else decides the outcome, beside the models and the data."""
+        into = None if self.into is None else str(self.into.absolute())
+        split = {} if self.split is None else {"split": self.split}
+        return {"floor": dict(self.floor), "final": self.final, "export": self.export, "into": into, **split}
+
+
+def check_update(request: UpdateRequest, earlier: Run) -> None:
+    """Find the mistakes that can be found before data are read.
+
+    Raises:
+        ConfigError: no such export, or none of this model, or the link cannot be one.
+        OutputError: a place cannot be written.
+    """
+    check_writable(request.out, "folder")
+    if request.into is not None:
+        check_link(request.into)
+    if request.export is None:
+        return
+    check_choice("export", request.export, ("onnx",))
+    require("an export to ONNX")
+    model = earlier.info.model
+    if not issubclass(registry.model_class(model), VectorRecommender):
+        raise ConfigError(f"--export onnx: {model} has no item vectors and cannot be exported; leave it out")
+
+
+def split_of(valid_from: object, test_from: object) -> str | None:
+    """The rule of a split by given moments; None where there are none.
+
+    Raises:
+        ConfigError: one is none, or is not given.
+    """
+    given = (valid_from, test_from) != (None, None)
+    return str(SplitRule.of("time", valid_from, test_from)) if given else None
+
+
+def floors(given: Any) -> dict[str, float]:
+    """Floors by metric.
+
+    Raises:
+        ConfigError: a metric is unknown, or its value is no number within 0 and 1.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigError(
+            f"floor = {quoted(given)}: should be a value by metric, such as {{'ndcg@10': 0.05}}"
+        )
+    found = {}
+    for name, value in (given or {}).items():
+        metric = parse_metric(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ConfigError(f"floor of {metric} = {quoted(value)}: should be a number within 0 and 1")
+        found[str(metric)] = float(value)
+    return found
