@@ -9,7 +9,7 @@ from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, Targets, by_time, by_time_quantiles, leave_one_out
 from mclrec.data.vocabulary import Vocabulary
-from mclrec.errors import DataError
+from mclrec.errors import ConfigError, DataError
 
 
 def make(times: list[list[int]]) -> SequenceData:
@@ -103,6 +103,11 @@ def test_by_time_says_what_is_wrong() -> None:
     timeless = SequenceData(data.items, data.offsets, data.item_ids, data.user_ids)
     with pytest.raises(DataError, match="has no times"):
         by_time(timeless, 1, 2)
+
+
+def test_a_part_that_is_none_is_not_taken_for_the_test() -> None:
+    with pytest.raises(ConfigError, match="'validation'"):
+        leave_one_out(make([[1, 2, 3]])).targets("valid")  # type: ignore[arg-type]
 
 
 def test_quantiles_count_rows() -> None:

@@ -92,7 +92,12 @@ class Split:
     test: Targets
 
     def targets(self, part: Part) -> Targets:
-        """The targets of one part."""
+        """The targets of one part.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        check_part(part)
         return self.validation if part == "validation" else self.test
 
 
