@@ -23,6 +23,7 @@ from pathlib import Path
 
 from mclrec.errors import DataError, MclrecError, OutputError, ResourceError, quoted
 from mclrec.files import cache_folder, disk_is_full, system_reason, without_temporary
+from mclrec.wording import for_caller
 
 __all__ = ["crash_message", "machine_failure", "refusals_as_ours"]
 
@@ -51,16 +52,20 @@ _SECRETS = re.compile(
 
 @contextmanager
 def refusals_as_ours() -> Iterator[None]:
-    """Raise what the machine refuses in the block, such as memory or room on a disk, as an `MclrecError`."""
+    """Raise what the machine refuses in the block, such as memory or room on a disk, as an `MclrecError`.
+
+    It is the door of the Python interface: messages that leave it name options as arguments.
+    """
     try:
         yield
-    except MclrecError:
+    except MclrecError as problem:
+        problem.args = tuple(for_caller(part) if isinstance(part, str) else part for part in problem.args)
         raise
     except Exception as problem:
         ours = machine_failure(problem)
         if ours is None:
             raise
-        raise ours from problem
+        raise type(ours)(for_caller(str(ours))) from problem
 
 
 def machine_failure(problem: BaseException) -> MclrecError | None:

@@ -150,8 +150,13 @@ def _listed(names: list[str]) -> str:
     return f"{text[:_LONGEST_LIST].rpartition(', ')[0]}, ... {len(names)} in all"
 
 
-def invalid_value(problem: ValidationError) -> str:
-    """First complaint of pydantic in one line: the key, its value, what is allowed, and how many more."""
+def invalid_value(problem: ValidationError, *, options: bool = False) -> str:
+    """First complaint of pydantic in one line: the key, its value, what is allowed, and how many more.
+
+    Args:
+        problem: the complaints.
+        options: whether keys are options of the command line, which messages call so.
+    """
     complaints = problem.errors(include_url=False, include_context=False)
     first = complaints[0]
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
@@ -161,6 +166,7 @@ def invalid_value(problem: ValidationError) -> str:
     elif first["type"] == "missing":
         message = f"{key} is missing"
     elif key:
+        key = f"--{key.replace('_', '-')}" if options else key
         message = f"{key} = {quoted(first['input'])}: {message}"
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
     return " ".join(message.split()) + more

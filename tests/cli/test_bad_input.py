@@ -109,7 +109,10 @@ CASES = {
     "not a log": Case(
         "train bad.exe --out new", ("bad.exe", "cannot read files of type '.exe'"), text("bad.exe", "x")
     ),
-    "k-core leaves nothing": Case(f"{TRAIN} --min-count 99", ("log.csv: nothing is left", "min_count")),
+    "k-core leaves nothing": Case(
+        f"{TRAIN} --min-count 99",
+        ("log.csv: nothing is left", "--min-count 99 none"),
+    ),
     "too short to split": Case(
         "train bad.csv --min-count 1 --out new",
         ("no user has 3 interactions",),

@@ -75,11 +75,11 @@ def test_latin_1() -> None:
     venues = {user: [f"49bb{item:02}" for item in items] for user, items in SIX.items()}
     check("foursquare_latin1.txt", venues, encoding="latin-1", time_format=CLICKS)
     with pytest.raises(
-        DataError, match=r"latin1\.txt:1: is not UTF-8 text \(byte 0xe9\).*--encoding latin-1"
+        DataError, match=r"latin1\.txt:1: is not UTF-8 text \(byte 0xe9\).*encoding='latin-1'"
     ):
         prepare(CASES / "foursquare_latin1.txt", time_format=CLICKS)
     with pytest.raises(
-        DataError, match=r":1: time 'Tue Apr .*--time-format '%a %b %d %H:%M:%S %z %Y' would read it"
+        DataError, match=r":1: time 'Tue Apr .*time_format='%a %b %d %H:%M:%S %z %Y' would read it"
     ):
         prepare(CASES / "foursquare_latin1.txt", encoding="latin-1")
 
@@ -109,7 +109,7 @@ def test_long_times() -> None:
     books = {f"{user:08}": items for user, items in SIX.items()}
     check("goodreads_time.jsonl", books, time_format=CLICKS)
     with pytest.raises(
-        DataError, match=r"jsonl:1: time 'Tue Apr .*--time-format '%a %b %d %H:%M:%S %z %Y' would"
+        DataError, match=r"jsonl:1: time 'Tue Apr .*time_format='%a %b %d %H:%M:%S %z %Y' would"
     ):
         prepare(CASES / "goodreads_time.jsonl")
 
@@ -125,7 +125,7 @@ def test_days_are_times(name: str, user: str) -> None:
 
 def test_words_for_nothing() -> None:
     with pytest.raises(
-        DataError, match=r"rows 6 without item; the first is line 2: mend them, or --drop-missing"
+        DataError, match=r"rows 6 without item; the first is line 2: mend them, or drop_missing"
     ):
         prepare(CASES / "null_words.csv")
     left = {user: items[1:] for user, items in SIX.items()}

@@ -207,7 +207,7 @@ def test_files_of_one_log_and_lists(tmp_path: Path) -> None:
         ("event = ''", "IS NULL"),
         ("event > day", "say as what"),
         ("event = 'never'", "true for none of the 5 rows"),
-        ("regexp_matches(event, '(')", "--where: "),
+        ("regexp_matches(event, '(')", "where: "),
         ("CAST(event AS INTEGER) = 3", "Could not convert"),
         ("rating.x > 3", "unknown column 'rating.x'"),
         ("round(rating, event) = 3", "no number"),
@@ -244,7 +244,7 @@ def test_a_condition_travels() -> None:
 def test_one_user_a_line_has_no_columns(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text("1 2 3 4\n2 3 4\n")
-    with pytest.raises(DataError, match="--where cannot apply"):
+    with pytest.raises(DataError, match="where cannot apply"):
         prepare(path, min_count=1, where="a = 1")
 
 

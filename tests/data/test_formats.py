@@ -71,15 +71,15 @@ def test_quotes(tmp_path: Path, text: str, options: dict[str, Any]) -> None:
 
 def test_options_that_cannot_apply(tmp_path: Path) -> None:
     rows_ = log(tmp_path, "user,item,time\n1,a,1\n")
-    refused(rows_, "the time is no text|not written as --time-format", time_format="%Y-%m")
+    refused(rows_, "the time is no text|not written as time_format", time_format="%Y-%m")
     refused(
         log(tmp_path, '{"user": 1, "item": 2, "time": 3}', "a.jsonl"),
-        "is JSON, where --header cannot",
+        "is JSON, where header cannot",
         header=True,
     )
-    refused(log(tmp_path, "1 2 3\n2 3\n", "a.txt"), "one user a line, where --quote cannot", quote='"')
-    refused(log(tmp_path, "1::2::5::3\n", "a.dat"), 'where --quote " cannot apply', quote='"')
-    with pytest.raises(ConfigError, match="--time-format %Q"):
+    refused(log(tmp_path, "1 2 3\n2 3\n", "a.txt"), "one user a line, where quote cannot", quote='"')
+    refused(log(tmp_path, "1::2::5::3\n", "a.dat"), 'where quote " cannot apply', quote='"')
+    with pytest.raises(ConfigError, match="time_format %Q"):
         prepare(rows_, time_format="%Q")
 
 
@@ -165,7 +165,7 @@ def test_lists_of_a_user_continue_each_other(tmp_path: Path) -> None:
     refused(path, r"a\.tsv:3: user '1' has another list in .*a\.tsv:2", columns=Columns(history="items"))
     refused(
         path,
-        "lists of items are in order, where --time-column",
+        r"lists of items are in order, where columns=Columns\(time=...\)",
         columns=Columns(history="items", time="user"),
     )
 
@@ -200,7 +200,7 @@ def test_dates_of_two_readings(tmp_path: Path) -> None:
     assert sequences(path, time_format="%d/%m/%Y") == {1: ["b", "a"]}
     assert sequences(path, time_format="%m/%d/%Y") == {1: ["a", "b"]}
     log(tmp_path, "user,item,time\n1,a,01/02/2024\n1,b,22/01/2024\n")
-    refused(path, r"neither a number nor an ISO date; --time-format '%d/%m/%Y' would read it")
+    refused(path, r"neither a number nor an ISO date; time_format='%d/%m/%Y' would read it")
 
 
 def test_quoted_rows_between_tabs_are_no_lines_of_users(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_sequence_column_breaks_ties(tmp_path: Path) -> None:
         (
             "a.csv",
             "user,item,time\n1,2,3\n1,3,soon\n",
-            r"a\.csv:3: time 'soon' is neither a number nor an ISO date; --time-format says how",
+            r"a\.csv:3: time 'soon' is neither a number nor an ISO date; time_format says how",
         ),
         ("a.csv", "1,2,3\n1,3,soon\n", r"a\.csv:2: time 'soon'"),
         ("a.csv", "user,item,time\n1,,3\n,2,3\n,2,3\n", r"a\.csv: rows 2 without user, 1 without item;"),
@@ -194,14 +194,14 @@ def test_other_bad_files(tmp_path: Path) -> None:
     latin.write_bytes(b"user,item,time\n1,a,3\n1,b,4\n1,caf\xe9,3\n")
     with pytest.raises(
         DataError,
-        match=r"latin\.csv:4: is not UTF-8 text \(byte 0xe9\); say what it is, such as --encoding latin-1",
+        match=r"latin\.csv:4: is not UTF-8 text \(byte 0xe9\); say what it is, such as encoding='latin-1'",
     ):
         prepare(latin)
     whole = gzip.compress(delimited(",").encode() * 1000)
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.csv\.gz: cannot be read"):
         prepare(tmp_path / "cut.csv.gz")
-    with pytest.raises(DataError, match=r"hdfs://a/log\.csv: is not read from there.*engine spark"):
+    with pytest.raises(DataError, match=r"hdfs://a/log\.csv: is not read from there.*engine='spark'"):
         prepare("hdfs://a/log.csv")
     with pytest.raises(DataError, match=r"none\.csv: no such file$"):
         prepare(tmp_path / "none.csv")

@@ -143,7 +143,7 @@ def test_blank_lines_and_line_endings(tmp_path: Path, text: str) -> None:
         ('user,item,time\n1,"a\nb",1\n\n1,b,soon\n', r"a\.csv:5: time 'soon' is neither"),
         (
             'user,item,time\n1,"a",1\n1,"b,2\n1,c,3\n',
-            r"a\.csv:3: line opens a quote that is not closed; --quote none reads quotes as text$",
+            r"a\.csv:3: line opens a quote that is not closed; quote='none' reads quotes as text$",
         ),
         ('user,item,time\n1,"a"b,1\n', r"a\.csv:2: line has text behind a closing quote$"),
         (
@@ -153,11 +153,11 @@ def test_blank_lines_and_line_endings(tmp_path: Path, text: str) -> None:
         ("user,item,time\n1,a\0,1\n", r"a\.csv:2: holds a NUL byte"),
         (
             "user,item,time\n1,NULL,1\n1,NA,1\n1,\\N,1\n",
-            r"a\.csv: rows 3 without item; the first is line 2: mend them, or --drop-missing",
+            r"a\.csv: rows 3 without item; the first is line 2: mend them, or drop_missing",
         ),
         (
             "user,item,time\n\n1,,1\n",
-            r"a\.csv: rows 1 without item; the first is line 3: mend them, or --drop-missing",
+            r"a\.csv: rows 1 without item; the first is line 3: mend them, or drop_missing",
         ),
         (f"user,item,time\n1,a,{10**30}\n1,a,1.5\n", r"a\.csv:2: time '10+\.*0+' has more digits"),
         ("user,item,time\n1,a,1e30\n", r"a\.csv:2: time '1e30' is beyond 64 bits"),
@@ -171,7 +171,7 @@ def test_the_right_line_is_told(tmp_path: Path, text: str, message: str) -> None
 
 def test_utf_16_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(LOG.encode("utf-16"))
-    refused(tmp_path / "a.csv", "is UTF-16; add --encoding utf-16")
+    refused(tmp_path / "a.csv", "is UTF-16; add encoding='utf-16'")
 
 
 def test_long_fields_and_lines(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_nanoseconds_and_decimals_keep_their_order(tmp_path: Path) -> None:
         ({"item": pa.array([1, 2**63], pa.uint64())}, "row 2: item 9223372036854775808 is beyond 64 bits"),
         ({"item": [True, False]}, "the item column holds bool; ids are integers or strings"),
         ({"item": [decimal.Decimal("1.5")] * 2}, "row 1: item 1.5 is no whole number"),
-        ({"item": [[1], [2]]}, "the item column holds (large_)?list; a list is named with --history-column"),
+        ({"item": [[1], [2]]}, "the item column holds (large_)?list; a list is named with history_column"),
         ({"time": [1.0, 1e30]}, "row 2: time 1e.30 is beyond 64 bits"),
         ({"time": [1.0, float("nan")]}, "rows 1 without time; the first is row 2"),
         ({"time": pa.array([1, 2**63], pa.uint64())}, "row 2: time 9223372036854775808 is beyond 64 bits"),

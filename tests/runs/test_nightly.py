@@ -168,7 +168,7 @@ def test_moments_that_hide_what_is_newer_are_refused(log: Path, today: Path, tmp
     moved = run_update(earlier, today, tmp_path / "out", valid_from=7000, test_from="8500")
     assert Run(tmp_path / "out/measured").info.split == "time(7000, 8500)"
     assert run_update(earlier, today, tmp_path / "out", valid_from=7000, test_from=8500) == moved
-    with pytest.raises(ConfigError, match="another --valid-from"):
+    with pytest.raises(ConfigError, match="another valid_from"):
         run_update(earlier, today, tmp_path / "out", valid_from=7500, test_from=8500)
     again = replace(request, data=today, warm_start=earlier, out=tmp_path / "again")
     with pytest.warns(MclrecWarning, match=r"held out from 6000 on, .*nothing newer is learnt from"):
@@ -240,7 +240,7 @@ def test_what_does_not_belong_together_is_refused(
 ) -> None:
     out = tmp_path / "out"
     run_update(good, today, out)
-    with pytest.raises(ConfigError, match=r"holds the update of .*, not of .*; give another --out"):
+    with pytest.raises(ConfigError, match=r"holds the update of .*, not of .*; give another out"):
         run_update(poor, today, out)
     with pytest.raises(ConfigError, match="holds the update by another log than small"):
         run_update(good, log, out)

@@ -71,7 +71,7 @@ def test_other_times_are_another_split_by_time(
 def test_data_that_moved_are_named(run: Run, tmp_path: Path) -> None:
     moved = tmp_path / "moved.csv"
     (tmp_path / "small.csv").rename(moved)
-    with pytest.raises(DataError, match=r"small\.csv.*was trained on it: .*say where with --data"):
+    with pytest.raises(DataError, match=r"small\.csv.*was trained on it: .*say where with data"):
         evaluate_run(run.directory)
     assert evaluate_run(run.directory, data=str(moved)).metrics == run.metrics["U"]
 

@@ -334,5 +334,5 @@ def test_memory_and_file_give_the_same_data(log: Path) -> None:
 def test_data_from_memory_cannot_be_evaluated_again_without_them(log: Path, tmp_path: Path) -> None:
     run = train(TrainRequest(tiny_data(), "popularity", out=tmp_path / "run"))
     assert run.info.data.kind == "memory"
-    with pytest.raises(DataError, match=r"tiny: came from memory .*say where with --data"):
+    with pytest.raises(DataError, match=r"tiny: came from memory .*say where with data"):
         evaluate_run(run.directory)

@@ -229,7 +229,8 @@ def test_what_does_not_go_with_it(
     tmp_path: Path, data: SequenceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for option in ({"track": "tensorboard"}, {"warm_start": tmp_path}, {"shard_items": True}):
-        with pytest.raises(ConfigError, match=f"minutes does not go with {next(iter(option))}"):
+        name = next(iter(option)).replace("_", "-")
+        with pytest.raises(ConfigError, match=f"--minutes does not go with --{name}:"):
             train_within(request(data, tmp_path / "run", **option), 1)
     for minutes in (0, float("nan"), float("inf"), -1):
         with pytest.raises(ConfigError, match="minutes"):

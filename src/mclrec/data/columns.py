@@ -166,7 +166,7 @@ class Columns:
         if found is None and not optional:
             raise DataError(
                 f"{place}: no column looks like the time; name it, or say that rows stand in order with "
-                f"file_order (columns there are: {_listed(names)})"
+                f"--file-order (columns there are: {_listed(names)})"
             )
         return found
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.intake import HASHED, Counts, Intake, Step
 from mclrec.data.measures import measure, ties_of
+from mclrec.data.nothing_left import largest_core, nothing_left
 from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, run_blocks, selected
 from mclrec.data.readers import Log
 from mclrec.data.sequences import SequenceData
@@ -58,14 +59,12 @@ def prepare_log(
     if drop_repeats:
         rows = rows.take(_first_of_pairs(rows))
         steps.append(Step(rule="repeats", option="--drop-repeats", left=rows.counts))
-    rows = _core(rows, min_count)
+    before, rows = rows, _core(rows, min_count)
     if min_count > 1:
         steps.append(Step(rule="k-core", option=f"--min-count {min_count}", left=rows.counts))
     if not len(rows.items):
-        raise DataError(
-            f"{log.place}: nothing is left of {read.users} users, {read.items} items and {read.rows} rows after "
-            f"removing users and items with fewer than {min_count} interactions; use a smaller min_count"
-        )
+        most = largest_core(before.users, before.items, min_count)
+        raise nothing_left(log.place, read, steps, min_count, most)
     return _with_intake(_sequences(rows, log), rows, log, read, steps)
 
 
@@ -229,8 +228,8 @@ def _first_of_events(rows: _Rows, place: str) -> npt.NDArray[np.bool_]:
     times = rows.times
     if times is None:
         raise DataError(
-            f"{place}: drop_duplicates compares user, item and time, and the log is read without times; "
-            "drop_repeats compares user and item"
+            f"{place}: --drop-duplicates compares user, item and time, and the log is read without times; "
+            "--drop-repeats compares user and item"
         )
     same = np.zeros(len(times), dtype=np.bool_)
     same[1:] = (rows.users[1:] == rows.users[:-1]) & (times[1:] == times[:-1])

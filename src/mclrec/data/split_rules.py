@@ -55,11 +55,11 @@ class SplitRule:
             return cls(name=_name(text))
         if text != "time":
             raise ConfigError(
-                f"split: {text} takes no moments; leave out valid-from and test-from, or say time"
+                f"split: {text} takes no moments; leave out --valid-from and --test-from, or say time"
             )
         if valid_from is None or test_from is None:
-            raise ConfigError("split: give both moments, valid-from and test-from, or neither")
-        return cls("time", check_moment("valid-from", valid_from), check_moment("test-from", test_from))
+            raise ConfigError("split: give both moments, --valid-from and --test-from, or neither")
+        return cls("time", check_moment("--valid-from", valid_from), check_moment("--test-from", test_from))
 
     def __str__(self) -> str:
         """The rule as `of` takes it."""

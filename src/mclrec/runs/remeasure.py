@@ -109,9 +109,7 @@ def _keep_ranks(run: Run, result: Result, weights: str) -> None:
         warnings.warn(f"the ranks are not kept: {problem}", MclrecWarning, stacklevel=3)
 
 
-def run_data(
-    run: Run, data: Any = None, hint: str = "say where with --data (data=... in Python)"
-) -> SequenceData:
+def run_data(run: Run, data: Any = None, hint: str = "say where with --data") -> SequenceData:
     """Return the data of a run as they were prepared for training, nothing of them held out.
 
     Args:

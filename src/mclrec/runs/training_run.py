@@ -201,7 +201,7 @@ def check_request(request: TrainRequest) -> None:
     if request.shard_items and not registry.model_class(request.model).supports_sharding:
         able = [name for name in registry.names() if registry.model_class(name).supports_sharding]
         raise ConfigError(
-            f"shard-items: {request.model} needs its whole item table in each process; leave it out, "
+            f"--shard-items: {request.model} needs its whole item table in each process; leave it out, "
             f"or train {', '.join(able[:-1])} or {able[-1]}"
         )
     if request.track is not None:

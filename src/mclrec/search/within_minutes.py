@@ -90,14 +90,14 @@ def _check(request: TrainRequest) -> None:
         ConfigError: there is such a thing.
     """
     reasons = {
-        "warm_start": (request.warm_start is not None, "candidates begin anew"),
-        "track": (request.track is not None, "candidates are not tracked; repeat the run by its command"),
-        "shard_items": (request.shard_items, "a search is one process"),
-        "processes": (os.environ.get("WORLD_SIZE", "1") != "1", "a search is one process"),
+        "--warm-start": (request.warm_start is not None, "candidates begin anew"),
+        "--track": (request.track is not None, "candidates are not tracked; repeat the run by its command"),
+        "--shard-items": (request.shard_items, "a search is one process"),
+        "--processes": (os.environ.get("WORLD_SIZE", "1") != "1", "a search is one process"),
     }
     for name, (given, reason) in reasons.items():
         if given:
-            raise ConfigError(f"minutes does not go with {name}: {reason}; leave one of them out")
+            raise ConfigError(f"--minutes does not go with {name}: {reason}; leave one of them out")
     if not registry.entry(request.model).regimes:
         raise ConfigError(f"{request.model} only counts: leave --minutes out")
     check_request(request)

@@ -193,7 +193,7 @@ def test_an_occupied_port_is_refused_in_one_line(model_directory: Path) -> None:
 
 
 def test_limits_and_keys_are_checked_at_the_start(model_directory: Path, tmp_path: Path) -> None:
-    _assert_refused(model_directory, "--max-queue", "5", reason="max_queue = 5")
+    _assert_refused(model_directory, "--max-queue", "5", reason="--max-queue 5 is too short")
     keys = tmp_path / "keys"
     keys.write_text("# none\n")
     _assert_refused(model_directory, "--api-key-file", str(keys), reason="no keys")

@@ -54,8 +54,8 @@ class Settings(BaseModel):
     def _fits(self) -> Settings:
         if max(self.max_batch, self.max_history + 1) > self.max_queue:
             raise ValueError(
-                f"max_queue = {self.max_queue} is too short for one request: "
-                f"max_batch = {self.max_batch}, max_history = {self.max_history}"
+                f"--max-queue {self.max_queue} is too short for one request: "
+                f"--max-batch {self.max_batch}, --max-history {self.max_history}"
             )
         return self
 
@@ -69,4 +69,4 @@ class Settings(BaseModel):
         try:
             return cls.model_validate({name: value for name, value in given.items() if value is not None})
         except ValidationError as problem:
-            raise ConfigError(invalid_value(problem)) from None
+            raise ConfigError(invalid_value(problem, options=True)) from None

@@ -1,0 +1,81 @@
+"""Options in messages: written as on the command line, and told as arguments where Python asked.
+
+The library writes ``--min-count`` everywhere. Errors that leave a function of the Python interface are reworded at that
+one door (`mclrec.crashes.refusals_as_ours`), unless a command called it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["as_arguments", "by_command", "for_caller"]
+
+_COMMAND = re.compile(r"`?mclrec [a-z]+[^;,)`]*")
+"""A command line in a message stays one."""
+
+_OPTION = re.compile(
+    r"(?<![\w-])--(?P<name>[a-z]+(?:-[a-z]+)*)"
+    r"(?:[ =](?P<value>'[^']*'|\"[^\"]*\"|-?\d[\w.]*(?<!\.)|[A-Z]+\b|\w+=[A-Z]+\b))?"
+)
+_CHOICE = re.compile(r"--(device|encoding|engine|export|format|index|model|quote|recipe|ties) ([a-z][\w-]*)")
+"""Options with a word for a value."""
+
+_PROSE = {"says", "reads", "that", "is", "and", "or", "out", "takes", "cannot", "to"}
+
+_ROLES = ("user", "item", "time", "sequence")
+
+_commanded = False
+
+
+@contextmanager
+def by_command() -> Iterator[None]:
+    """Let messages of the block name options as the command line does."""
+    global _commanded
+    before, _commanded = _commanded, True
+    try:
+        yield
+    finally:
+        _commanded = before
+
+
+def for_caller(message: str) -> str:
+    """A message as its reader knows the options: of the command line in a command, as arguments in Python."""
+    return message if _commanded else as_arguments(message)
+
+
+def as_arguments(message: str) -> str:
+    """A message with options as arguments of Python; command lines in it stay as they are.
+
+    >>> as_arguments("--min-count 2 keeps 8 rows, --no-header none; say --ties file, or mclrec train --resume")
+    "min_count=2 keeps 8 rows, header=False none; say ties='file', or mclrec train --resume"
+    """
+    parts, end = [], 0
+    for command in _COMMAND.finditer(message):
+        parts += [_reworded(message[end : command.start()]), command[0]]
+        end = command.end()
+    return "".join([*parts, _reworded(message[end:])])
+
+
+def _reworded(text: str) -> str:
+    text = _CHOICE.sub(
+        lambda found: found[0] if found[2] in _PROSE else f"--{found[1]} '{found[2]}'",
+        text,
+    )
+    return _OPTION.sub(_argument, text)
+
+
+def _argument(found: re.Match[str]) -> str:
+    name, value = found["name"], found["value"]
+    role = name.removesuffix("-column")
+    if role != name and role in _ROLES:
+        return f"columns=Columns({role}={value or '...'})"
+    if name == "file-order":
+        return "columns=Columns(file_order=True)"
+    if name.startswith("no-"):
+        return f"{name.removeprefix('no-').replace('-', '_')}=False"
+    if name == "set":
+        return value or "an argument"
+    argument = name.replace("-", "_")
+    return argument if value is None else f"{argument}={value}"
