@@ -92,15 +92,15 @@ def test_settings_that_a_model_lacks_are_not_chosen() -> None:
 
 def test_windows_are_the_examples_of_an_epoch() -> None:
     split = leave_one_out(tiny_data(users=30, longest=200))
-    assert DataSizes.of(split).windows == len(windows(split.training, 50))
+    assert DataSizes.of(split, None).windows == len(windows(split.training, 50))
 
 
 def test_a_log_has_it_and_a_named_data_set_its_own_section(tmp_path: Path) -> None:
     named = load("complete-journey")
-    assert recipe_for("mclrec", named, leave_one_out(named)).section == "complete-journey"
+    assert recipe_for("mclrec", named, DataSizes.of(leave_one_out(named), None)).section == "complete-journey"
     data = load(write_log(tmp_path / "log.csv", tiny_data()), min_count=1)
-    assert recipe_for("mclrec", data, leave_one_out(data)).section == AUTO
-    assert recipe_for("bpr", data, leave_one_out(data)).section == "default"
+    assert recipe_for("mclrec", data, DataSizes.of(leave_one_out(data), None)).section == AUTO
+    assert recipe_for("bpr", data, DataSizes.of(leave_one_out(data), None)).section == "default"
 
 
 def test_a_run_says_what_was_chosen_and_how_long_it_takes(

@@ -16,7 +16,8 @@ from tests.runs.conftest import READING, SASREC, log_source, start
 
 from mclrec import __version__
 from mclrec.data.loading import prepare
-from mclrec.data.returns import PROTOCOLS
+from mclrec.data.returns import PROTOCOLS, share_of_returns
+from mclrec.data.split import Targets, make_split
 from mclrec.errors import ConfigError, DataError, MclrecError, OutputError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
 from mclrec.inference.model import Model
@@ -336,3 +337,26 @@ def test_data_from_memory_cannot_be_evaluated_again_without_them(log: Path, tmp_
     assert run.info.data.kind == "memory"
     with pytest.raises(DataError, match=r"tiny: came from memory .*say where with data"):
         evaluate_run(run.directory)
+
+
+@pytest.mark.parametrize(("split", "counts"), [("leave-one-out", 1), ("time", 2)])
+def test_returns_are_counted_once(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, counts: int
+) -> None:
+    """By preparation for leave-one-out, and once more for another split; no recipe or plan counts again."""
+    counted = []
+
+    def counting(targets: Targets) -> float | None:
+        counted.append(len(targets))
+        return share_of_returns(targets)
+
+    for name in ("mclrec.data.returns.share_of_returns", "mclrec.data.measures.share_of_returns"):
+        monkeypatch.setattr(name, counting)
+    settings = SASREC | {"epochs": 1}
+    run = train(
+        TrainRequest(log, "sasrec", "auto", settings, split=split, reading=READING, out=tmp_path / "run")
+    )
+    assert len(counted) == counts
+    intake = run.intake
+    assert intake is not None
+    assert intake.left.returns == share_of_returns(make_split(log_source(log), split).validation)

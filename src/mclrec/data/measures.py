@@ -10,10 +10,11 @@ import numpy.typing as npt
 from mclrec.data.intake import Counts, Intake, Measures, Quantiles, shortened
 from mclrec.data.moments import moment, units_per_second
 from mclrec.data.packed import IntArray, spans
-from mclrec.data.returns import validation_returns
+from mclrec.data.returns import share_of_returns, validation_returns
 from mclrec.data.sequences import SequenceData
+from mclrec.data.split import Split
 
-__all__ = ["Ties", "gini", "intake_of", "measure", "seconds_of", "ties_of"]
+__all__ = ["Ties", "gini", "intake_of", "measure", "seconds_of", "split_intake", "ties_of"]
 
 _HELD_OUT = 3
 """Interactions from which a user has held-out items."""
@@ -112,6 +113,17 @@ def intake_of(data: SequenceData, returns: float | None = None) -> Intake:
     if returns is None:
         return found
     return found.model_copy(update={"left": found.left.model_copy(update={"returns": returns})})
+
+
+def split_intake(split: Split) -> Intake:
+    """What was taken of the log of a split, with the returns among the split's own validation targets.
+
+    They are counted once: by preparation for leave-one-out, and here for other splits. Whoever needs them takes them
+    from the intake.
+    """
+    if split.name == "leave-one-out":
+        return intake_of(split.data)
+    return intake_of(split.data, share_of_returns(split.validation))
 
 
 def gini(counts: IntArray) -> float:

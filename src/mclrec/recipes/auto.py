@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mclrec.data.returns import share_of_returns, suited_protocol
+from mclrec.data.returns import suited_protocol
 from mclrec.data.split import Split
 
 __all__ = ["AUTO", "Choice", "DataSizes", "choose"]
@@ -63,8 +63,14 @@ class DataSizes:
     returns: float | None
 
     @classmethod
-    def of(cls, split: Split) -> DataSizes:
-        """Measure the training part, and what the validation targets tell about returns."""
+    def of(cls, split: Split, returns: float | None) -> DataSizes:
+        """Measure the training part.
+
+        Args:
+            split: of the data.
+            returns: share of its validation targets that are in their user's history, from the intake, where they
+                are counted once; None without targets.
+        """
         lengths = split.training.lengths
         return cls(
             int(np.count_nonzero(lengths >= 2)),
@@ -72,7 +78,7 @@ class DataSizes:
             int(lengths.max(initial=0)),
             int((-(-np.maximum(lengths - 1, 0) // _MAX_LENGTH)).sum()),
             int(lengths.sum()),
-            share_of_returns(split.validation),
+            returns,
         )
 
 

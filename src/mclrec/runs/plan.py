@@ -23,12 +23,15 @@ _LONG = 600.0
 """Seconds from which a training has to say that there is a quicker way."""
 
 
-def plan_lines(recipe: Recipe, split: Split, device: torch.device, *, timed: bool = True) -> list[str]:
+def plan_lines(
+    recipe: Recipe, split: Split, sizes: DataSizes, device: torch.device, *, timed: bool = True
+) -> list[str]:
     """Lines on what is going to be trained.
 
     Args:
         recipe: that is trained by.
         split: of the data.
+        sizes: of the data.
         device: where.
         timed: whether a few batches are timed for it, by a model that is thrown away.
     """
@@ -41,7 +44,11 @@ def plan_lines(recipe: Recipe, split: Split, device: torch.device, *, timed: boo
             *lines,
             f"time: {recipe.training.epochs} epochs, about {duration(seconds)}; nothing is held out",
         ]
-    return [*lines, *_times(recipe, seconds), *_quicker(recipe, split, device, seconds)] if seconds else lines
+    return (
+        [*lines, *_times(recipe, seconds), *_quicker(recipe, split, sizes, device, seconds)]
+        if seconds
+        else lines
+    )
 
 
 def duration(seconds: float) -> str:
@@ -72,12 +79,14 @@ def _times(recipe: Recipe, seconds: float) -> list[str]:
     return [f"{line}, at most {epochs} epochs: {duration(seconds)}, less where validation stops rising"]
 
 
-def _quicker(recipe: Recipe, split: Split, device: torch.device, seconds: float) -> list[str]:
+def _quicker(
+    recipe: Recipe, split: Split, sizes: DataSizes, device: torch.device, seconds: float
+) -> list[str]:
     """The way by `auto`, where the training takes long because each prefix is an example."""
     long = seconds > _LONG and getattr(recipe.config, "unit", None) == "prefixes"
     if not long or AUTO not in section_names(recipe.model):
         return []
-    auto = resolve(recipe.model, None, AUTO, sizes=DataSizes.of(split))
+    auto = resolve(recipe.model, None, AUTO, sizes=sizes)
     auto = replace(auto, training=auto.training.on(device))
     usual = longest_time(split, auto, device, _TIMED) / auto.training.epochs * _USUAL[1]
     return [

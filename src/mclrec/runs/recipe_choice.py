@@ -8,12 +8,12 @@ from typing import Any
 
 from mclrec.data.datasets import asked_as, is_dataset, known_as
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import EVERYTHING, Split
+from mclrec.data.split import EVERYTHING
 from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.models.model_config import STORED
 from mclrec.recipes import Recipe, default_recipe, resolve
-from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.recipes.auto import DataSizes
 from mclrec.runs.run import Run
 from mclrec.training.config import TrainingConfig
 
@@ -23,7 +23,7 @@ __all__ = ["possible_recipes", "recipe_for", "recipe_of"]
 def recipe_for(
     model: str,
     data: SequenceData,
-    split: Split,
+    sizes: DataSizes,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
@@ -37,7 +37,6 @@ def recipe_for(
     """
     if recipe is None:
         recipe = default_recipe(model, asked_as(data))
-    sizes = DataSizes.of(split) if recipe == AUTO else None  # counts returns, which no other recipe needs
     return resolve(model, known_as(data), recipe, settings, sizes)
 
 

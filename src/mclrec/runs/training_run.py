@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from mclrec.data.loading import load
-from mclrec.data.measures import intake_of
-from mclrec.data.returns import share_of_returns
+from mclrec.data.measures import split_intake
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import EVERYTHING, Split, looks_at_times, make_split
 from mclrec.data.split_rules import SplitRule
@@ -32,6 +31,7 @@ from mclrec.models.base import Recommender
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
 from mclrec.recipes import Recipe
+from mclrec.recipes.auto import DataSizes
 from mclrec.runs.baselines import BASELINES, measure_baselines
 from mclrec.runs.construction import build
 from mclrec.runs.model_card import model_card
@@ -97,10 +97,11 @@ def _train(
     processes.broadcast_text(place.claim_given)
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
-    intake = intake_of(data, share_of_returns(split.validation))
+    intake = split_intake(split)
     if reporter is not None:
         reporter.data_taken(intake)
-    recipe = _recipe(request, data, split)
+    sizes = DataSizes.of(split, intake.left.returns)
+    recipe = _recipe(request, data, sizes)
     recipe = replace(recipe, training=recipe.training.on(device))
     stem = run_name(data.name, request.model, request.seed)
     stem += "-final" if request.split == EVERYTHING else ""
@@ -118,7 +119,7 @@ def _train(
     info = _info(request, model, recipe, split)
     with _tracked(request, recipe, directory, reporter, resume=resume) as told:
         if reporter is not None:
-            told.planned(plan_lines(recipe, split, device, timed=timed))
+            told.planned(plan_lines(recipe, split, sizes, device, timed=timed))
             if timed:
                 told.planned([threads])
         trainer = Trainer(
@@ -208,11 +209,11 @@ def check_request(request: TrainRequest) -> None:
         check_tracker(request.track)
 
 
-def _recipe(request: TrainRequest, data: SequenceData, split: Split) -> Recipe:
+def _recipe(request: TrainRequest, data: SequenceData, sizes: DataSizes) -> Recipe:
     """The settings of the run: those of another run, or those of a recipe."""
     if request.like is not None:
         return recipe_of(request.like, request.split)
-    return recipe_for(request.model, data, split, request.recipe, request.settings)
+    return recipe_for(request.model, data, sizes, request.recipe, request.settings)
 
 
 @contextmanager

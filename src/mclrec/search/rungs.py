@@ -8,7 +8,6 @@ from dataclasses import replace
 from mclrec.crashes import machine_failure
 from mclrec.data.datasets import known_as
 from mclrec.errors import OutputError, TrainingError
-from mclrec.recipes.auto import DataSizes
 from mclrec.runs.plan import duration
 from mclrec.runs.run_directory import begin_or_resume
 from mclrec.runs.training_run import train
@@ -49,7 +48,7 @@ def _plan(job: Job, record: SearchRecord, budget: Budget) -> None:
     """Decide how many candidates the time allows, by the seconds that epochs of the recipe have taken."""
     training = job.base.training
     settings = candidate_settings(
-        job.base, known_as(job.split.data), job.request.recipe, job.settings, DataSizes.of(job.split)
+        job.base, known_as(job.split.data), job.request.recipe, job.settings, job.sizes
     )
     own = record.recipe
     others = [Candidate(number, one) for number, one in enumerate(settings[1:], start=RECIPE + 1)]

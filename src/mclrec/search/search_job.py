@@ -37,6 +37,7 @@ class Job:
         request: of the run, with the data loaded and the recipe decided.
         base: the recipe.
         split: of the data.
+        sizes: of the data.
         device: where to train.
         directory: of the run.
         lock: of the directory, which this process holds.
@@ -46,6 +47,7 @@ class Job:
     request: TrainRequest
     base: Recipe
     split: Split
+    sizes: DataSizes
     device: torch.device
     directory: Path
     lock: Lock | None
@@ -72,7 +74,7 @@ class Job:
             known_as(self.split.data),
             self.request.recipe,
             {**self.settings, **change},
-            DataSizes.of(self.split),
+            self.sizes,
         )
         return replace(recipe, training=recipe.training.on(self.device))
 

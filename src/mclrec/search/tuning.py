@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mclrec.data.datasets import asked_as, known_as
 from mclrec.data.loading import load
+from mclrec.data.measures import split_intake
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split import make_split
@@ -23,13 +24,14 @@ from mclrec.models import registry
 from mclrec.recipes import default_recipe, write_recipe
 from mclrec.recipes.auto import DataSizes
 from mclrec.recipes.space import Dimension, value_of
+from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import possible_recipes
 from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers
 from mclrec.search.study import Plan, Search, folder_of
 from mclrec.search.worker import Job, command, do_trials
 from mclrec.training.checkpoint import StopRequest
-from mclrec.training.reporting import check_tracker
+from mclrec.training.reporting import Reporter, check_tracker
 
 __all__ = ["Outcome", "Progress", "TrialView", "TuneRequest", "default_storage", "look_at_space", "tune"]
 
@@ -159,7 +161,8 @@ def look_at_space(request: TuneRequest) -> dict[str, tuple[Dimension, Any]]:
         MclrecError: as `tune`.
     """
     data = load(request.data, **request.reading.options())
-    plan = _plan(request, data)
+    split = make_split(data, request.split)
+    plan = _plan(request, data, DataSizes.of(split, split_intake(split).left.returns))
     base = plan.base
     return {key: (dimension, value_of(base, key)) for key, dimension in plan.space.items()}
 
@@ -171,6 +174,7 @@ def tune(
     workers: int = 1,
     minutes: float | None = None,
     show: Callable[[Progress], None] | None = None,
+    reporter: Reporter | None = None,
 ) -> Outcome:
     """Search until there are ``trials`` trials, counted over all calls with the same journal.
 
@@ -184,6 +188,7 @@ def tune(
         workers: processes of this call; they share the processor's cores, and the journal with any other call.
         minutes: time after which it stops.
         show: called with the progress twice a second.
+        reporter: receives what was taken of the log, and the recipe that the search begins with.
 
     Raises:
         MclrecError: the request, the data or the journal cannot be used.
@@ -191,7 +196,15 @@ def tune(
     started = time.monotonic()
     _check_request(request)
     data = load(request.data, **request.reading.options())
-    plan = _plan(request, data)
+    split = make_split(data, request.split)
+    intake = split_intake(split)
+    sizes = DataSizes.of(split, intake.left.returns)
+    plan = _plan(request, data, sizes)
+    if reporter is not None:
+        reporter.data_taken(intake)
+        device = resolve_device(request.device)
+        recipe = replace(plan.base, training=plan.base.training.on(device))
+        reporter.planned(plan_lines(recipe, split, sizes, device, timed=False))
     storage = request.storage or default_storage(data.name, request.model)
     search = Search(storage, plan)
     prepared = _prepared(data, folder_of(storage) / "data")
@@ -240,7 +253,7 @@ def _check_place(storage: Path | None) -> None:
         check_writable(folder_of(storage), "folder")
 
 
-def _plan(request: TuneRequest, data: SequenceData) -> Plan:
+def _plan(request: TuneRequest, data: SequenceData, sizes: DataSizes) -> Plan:
     recipe = request.recipe
     return Plan(
         request.model,
@@ -251,7 +264,7 @@ def _plan(request: TuneRequest, data: SequenceData) -> Plan:
         data.name,
         known_as(data),
         data.fingerprint,
-        DataSizes.of(make_split(data, request.split)),
+        sizes,
     )
 
 

@@ -19,14 +19,14 @@ from typing import Any
 import torch
 
 from mclrec.data.loading import load
-from mclrec.data.measures import intake_of
+from mclrec.data.measures import split_intake
 from mclrec.data.origin import Reading
-from mclrec.data.returns import share_of_returns
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import looks_at_times, make_split
 from mclrec.errors import ConfigError
 from mclrec.locks import Lock
 from mclrec.models import registry
+from mclrec.recipes.auto import DataSizes
 from mclrec.runs.construction import build
 from mclrec.runs.plan import duration, plan_lines
 from mclrec.runs.recipe_choice import recipe_for
@@ -112,15 +112,17 @@ def _job(
     reporter: Reporter,
 ) -> Job:
     split = make_split(data, request.split)
-    reporter.data_taken(intake_of(data, share_of_returns(split.validation)))
-    base = recipe_for(request.model, data, split, request.recipe, request.settings)
+    intake = split_intake(split)
+    reporter.data_taken(intake)
+    sizes = DataSizes.of(split, intake.left.returns)
+    base = recipe_for(request.model, data, sizes, request.recipe, request.settings)
     base = replace(base, training=base.training.on(device))
     if len(build(base, split.training, request.seed).phases()) > 1:
         raise ConfigError(
             f"{request.model} is trained in several phases, which --minutes cannot do; use mclrec tune"
         )
     request = replace(request, data=data, reading=Reading(), recipe=base.section)
-    return Job(request, base, split, device, directory, lock, reporter)
+    return Job(request, base, split, sizes, device, directory, lock, reporter)
 
 
 def _record(job: Job, budget: Budget, *, resume: bool) -> SearchRecord:
@@ -132,7 +134,7 @@ def _record(job: Job, budget: Budget, *, resume: bool) -> SearchRecord:
         budget.before = record.spent
         return record
     rung = first_rung(training.patience, training.epochs)
-    for line in plan_lines(job.base, job.split, job.device, timed=False):
+    for line in plan_lines(job.base, job.split, job.sizes, job.device, timed=False):
         job.say(line)
     job.say(take_threads(job.split, job.base, job.device, measure=True))
     record = SearchRecord(identity, training.metric, rung, [Candidate(RECIPE, {})], torch.get_num_threads())

@@ -28,7 +28,7 @@ from mclrec.cli.app import (
     examples,
 )
 from mclrec.cli.reading_options import reads_log
-from mclrec.cli.terminal import live, output, plain_table
+from mclrec.cli.terminal import PlainConsole, live, output, plain_table
 from mclrec.errors import ConfigError
 from mclrec.extras import missing
 from mclrec.notices import tell
@@ -120,6 +120,7 @@ def tune(
 def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None) -> int:
     """Search and print the result; the exit status is 1 if no trial succeeded, 130 if the search is not complete."""
     from mclrec.search.tuning import tune
+    from mclrec.training.reporting import ProgressReporter
 
     if without_report := missing("a report"):
         tell("warning", f"the search ends without a report: {without_report}")
@@ -130,6 +131,7 @@ def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None
             workers=workers,
             minutes=minutes,
             show=show,
+            reporter=ProgressReporter(PlainConsole(stderr=True)),  # speaks before there is a view
         )
     console = output()
     console.print(_table(outcome.progress, _ranked(outcome.progress)[:_SHOWN]))
