@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from rich.console import Console
 
 from mclrec.arguments import (
     LARGEST_SEED,
@@ -38,8 +35,8 @@ from mclrec.runs.comparison import compare_runs as compare
 from mclrec.runs.remeasure import evaluate_run as evaluate
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
+from mclrec.runs.shown_progress import shown
 from mclrec.runs.training_run import train as run_request
-from mclrec.training.reporting import ProgressReporter
 
 if TYPE_CHECKING:
     from mclrec.experiments.campaign import Progress
@@ -120,7 +117,7 @@ def train(
         MclrecError: of the kind that says what is wrong.
     """
     check_flag("resume", resume)
-    check_flag("progress", progress)
+    bars = shown(progress)
     check_flag("shard_items", shard_items)
     request = TrainRequest(
         data,
@@ -138,7 +135,7 @@ def train(
         reading=Reading.of(reading),
     )
     limit = minutes_of(minutes)
-    with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
+    with bars as reporter:
         if limit is None:
             return run_request(request, reporter)
         from mclrec.search.within_minutes import train_within

@@ -8,11 +8,8 @@ instead would be to pass less often over more data, which nothing has measured.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from mclrec.arguments import check_flag, path_of, text_of
 from mclrec.crashes import refusals_as_ours
@@ -25,8 +22,8 @@ from mclrec.models.directory import TENSORS, weights_checksum
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
+from mclrec.runs.shown_progress import shown
 from mclrec.runs.training_run import train
-from mclrec.training.reporting import ProgressReporter
 
 __all__ = ["final_request", "finalize", "measured_run", "reading_like"]
 
@@ -63,7 +60,7 @@ def finalize(
         MclrecError: of the kind that says what is wrong.
     """
     check_flag("resume", resume)
-    check_flag("progress", progress)
+    bars = shown(progress)
     request = final_request(
         open_run(run),
         data,
@@ -72,7 +69,7 @@ def finalize(
         device=text_of("device", device),
         resume=resume,
     )
-    with ProgressReporter(Console(stderr=True)) if progress else nullcontext() as reporter:
+    with bars as reporter:
         return train(request, reporter)
 
 

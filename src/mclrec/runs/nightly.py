@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
 
 from mclrec.arguments import check_flag, path_of, text_of
 from mclrec.crashes import refusals_as_ours
@@ -35,11 +34,12 @@ from mclrec.runs.live_link import point
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
 from mclrec.runs.run_directory import begin_or_resume
+from mclrec.runs.shown_progress import shown
 from mclrec.runs.training_run import resolve_device, train
 from mclrec.runs.update_request import UpdateRequest, check_update, floors, split_of
 from mclrec.runs.warm_start import check_earlier, learns_nothing_newer
 from mclrec.sealed_json import read_sealed, sealed, validated
-from mclrec.training.reporting import ProgressReporter, Reporter
+from mclrec.training.reporting import Reporter
 
 __all__ = ["Update", "run_update", "update"]
 
@@ -122,7 +122,7 @@ def update(
         MclrecError: of the kind that says what is wrong.
     """
     check_flag("final", final)
-    check_flag("progress", progress)
+    shown(progress)  # is checked before anything is read
     request = UpdateRequest(
         open_run(run),
         data,
@@ -135,7 +135,7 @@ def update(
         Reading.of(reading),
         split_of(valid_from, test_from),
     )
-    return run_update(request, (lambda: ProgressReporter(Console(stderr=True))) if progress else nullcontext)
+    return run_update(request, lambda: shown(progress))
 
 
 def run_update(request: UpdateRequest, reporting: Reporting = nullcontext) -> Update:
