@@ -24,7 +24,7 @@ from mclrec.data.datasets import datasets, register_dataset
 from mclrec.data.loading import load, prepare
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
-from mclrec.data.split_rules import SplitRule
+from mclrec.data.split_choice import chosen_split
 from mclrec.errors import ConfigError
 from mclrec.extras import require
 from mclrec.inference.model import Model
@@ -78,7 +78,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     warm_start: Run | str | Path | None = None,
-    split: str = "leave-one-out",
+    split: str | None = None,
     valid_from: int | str | date | None = None,
     test_from: int | str | date | None = None,
     reading: Reading | None = None,
@@ -99,7 +99,7 @@ def train(
         device: auto, cpu or cuda.
         resume: go on with an interrupted run.
         warm_start: earlier run (or its directory) whose weights training starts from, on a newer log.
-        split: ``leave-one-out`` or ``time``.
+        split: ``leave-one-out``, ``time``, or ``files``: those of ``reading``, whose default it is.
         valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer of the
             log's unit; by default the one before which 80 % of all rows lie.
         test_from: likewise for the test; 90 % by default.
@@ -129,7 +129,7 @@ def train(
         text_of("device", device),
         resume,
         warm_start,
-        str(SplitRule.of(split, valid_from, test_from)),
+        chosen_split(data, Reading.of(reading), split, valid_from, test_from),
         track=None if track is None else text_of("track", track),
         shard_items=shard_items,
         reading=Reading.of(reading),
@@ -155,7 +155,7 @@ def tune(
     seed: int = 1,
     minutes: float | None = None,
     device: str = "auto",
-    split: str = "leave-one-out",
+    split: str | None = None,
     valid_from: int | str | date | None = None,
     test_from: int | str | date | None = None,
     reading: Reading | None = None,
@@ -176,7 +176,7 @@ def tune(
         seed: of everything random.
         minutes: time after which it stops.
         device: auto, cpu or cuda.
-        split: ``leave-one-out`` or ``time``.
+        split: ``leave-one-out``, ``time``, or ``files``: those of ``reading``, whose default it is.
         valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer of the
             log's unit; by default the one before which 80 % of all rows lie.
         test_from: likewise for the test; 90 % by default.
@@ -204,7 +204,7 @@ def tune(
         whole_number("seed", seed, 0, LARGEST_SEED),
         None if storage is None else path_of("storage", storage),
         text_of("device", device),
-        str(SplitRule.of(split, valid_from, test_from)),
+        chosen_split(data, Reading.of(reading), split, valid_from, test_from),
         None if track is None else text_of("track", track),
         reading=Reading.of(reading),
     )

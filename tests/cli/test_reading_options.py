@@ -27,6 +27,8 @@ READING = Reading(
     ties="file",
     drop_duplicates=True,
     where="event = 'purchase' AND rating >= 4",
+    valid="valid.csv",
+    test="test.csv",
 )
 
 

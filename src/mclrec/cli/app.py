@@ -142,8 +142,12 @@ SettingOption = Annotated[
     ),
 ]
 SplitOption = Annotated[
-    Literal["leave-one-out", "time"],
-    typer.Option("--split", help="Hold out each user's last items, or the latest interactions of all users."),
+    Literal["leave-one-out", "time", "files"] | None,
+    typer.Option(
+        "--split",
+        help="Hold out each user's last items, the latest interactions of all users, or what --valid and --test name; "
+        "leave-one-out if neither is given.",
+    ),
 ]
 ValidFromOption = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mclrec.cli.terminal import output, plain_table
-from mclrec.data.intake import Counts, Intake
+from mclrec.data.intake import PART_NAMES, Counts, Intake, shortened
 from mclrec.data.intake_text import intake_warnings, measure_lines, percent
 from mclrec.data.packed import IntArray
 from mclrec.data.returns import PROTOCOLS, suited_protocol
@@ -58,11 +58,19 @@ def _columns(intake: Intake) -> Table:
 
 
 def _sizes(intake: Intake) -> Table:
+    parts = intake.parts
     table = plain_table("", "rows", "", "users", "items", "option")
     table.columns[-1].justify = "left"
     _add(table, "read", intake.read, intake.read, "")
     for step in intake.steps:
         _add(table, f"after {step.rule}", step.left, intake.read, step.option)
+    if parts is not None:
+        options = (
+            shortened(parts.places[0]),
+            *(f"--{name} {shortened(place)}" for name, place in parts.given),
+        )
+        for part, rows, option in zip(PART_NAMES, parts.rows, options, strict=True):
+            _add(table, part, Counts(users=None, items=None, rows=rows), intake.read, option)
     return table
 
 

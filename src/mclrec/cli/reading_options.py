@@ -59,6 +59,24 @@ _RULES: dict[str, tuple[Any, Any]] = {
 }
 """What is kept of a log: default and type of each option."""
 
+_PARTS: dict[str, tuple[Any, Any]] = {
+    "valid": (
+        None,
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="FILE",
+                help="Validation set, where the log is a training set that was split off already.",
+            ),
+        ],
+    ),
+    "test": (
+        None,
+        Annotated[str | None, typer.Option(metavar="FILE", help="Test set; goes with --valid.")],
+    ),
+}
+"""Files of a split that somebody made."""
+
 _FILTER: dict[str, tuple[Any, Any]] = {
     "where": (
         None,
@@ -157,7 +175,7 @@ def reads_log(*, rules: bool = True) -> Callable[[Callable[..., Any]], Callable[
     Args:
         rules: whether the command also says what is kept of the log; one that reads users' histories keeps all.
     """
-    options = (_RULES if rules else {}) | _FILTER | _NAMES | _TEXT
+    options = (_RULES | _PARTS if rules else {}) | _FILTER | _NAMES | _TEXT
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def read(**values: Any) -> Any:

@@ -12,15 +12,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from mclrec.data.columns import Columns
 from mclrec.errors import DataError, MclrecError, visible
 from mclrec.sealed_json import sealed, unsealed, validated
 
 __all__ = [
     "HASHED",
+    "PART_NAMES",
     "Counts",
     "Found",
     "Intake",
     "Measures",
+    "PartsTaken",
     "Quantiles",
     "Rule",
     "Step",
@@ -35,6 +38,9 @@ Rule = Literal["missing", "where", "duplicates", "repeats", "k-core"]
 
 HASHED = "a hash"
 """What orders tied rows if nothing else is said."""
+
+PART_NAMES = ("training", "validation", "test")
+"""What the files of a split are called."""
 
 _LONGEST = 60  # characters of a sample value
 
@@ -99,7 +105,8 @@ class Measures(_Part):
         repeats: share of rows whose item is in their user's history already.
         returns: share of validation targets that are in their user's history, by which `mclrec.data.returns` says
             which protocol suits; None where nobody has three interactions.
-        unmeasured: users with fewer than three interactions, whose items are trained on and never held out.
+        unmeasured: users with fewer than three interactions, whose items are trained on and never held out; of a log in
+            three files those without a test target.
         lengths: of the histories.
         mean_length: interactions a user.
         gini: Gini coefficient of the items' popularity, 0 for items that are all alike.
@@ -126,6 +133,31 @@ class Measures(_Part):
     top_tenth: float
 
 
+class PartsTaken(_Part):
+    """What was taken of a log that came in files for training, validation and test.
+
+    Attributes:
+        places: the three files.
+        rows: that are left of each.
+        repeated: rows of lists in the last two files that only say again what came before.
+        leaked: rows of the last two files that an earlier file has too, with the same user, item and time.
+        disordered: users with a row that is older than one of an earlier file.
+        untrained: users without a row in the first file.
+    """
+
+    places: tuple[str, str, str]
+    rows: tuple[int, int, int]
+    repeated: int
+    leaked: int
+    disordered: int
+    untrained: int
+
+    @property
+    def given(self) -> tuple[tuple[str, str], ...]:
+        """The second and third place, with the name of the option that gave it."""
+        return (("valid", self.places[1]), ("test", self.places[2]))
+
+
 class Intake(_Part):
     """What was taken of a log.
 
@@ -138,6 +170,7 @@ class Intake(_Part):
         steps: rules that were applied, in order.
         left: what the sequences are like.
         fingerprint: of the sequences.
+        parts: of a log that came in three files; None for one log.
     """
 
     place: str
@@ -148,6 +181,7 @@ class Intake(_Part):
     steps: tuple[Step, ...]
     left: Measures
     fingerprint: str
+    parts: PartsTaken | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object with a checksum of what it says."""
@@ -183,12 +217,20 @@ class Found:
         columns: those that were read.
         read: rows of the log, where some of them were dropped while it was read; None if none was.
         steps: the rules that dropped them.
+        columns_again: the columns, as a further file of the log is to be read; None where it is read by its own.
+        lists: whether a row was a list of items.
+        followed: whether an item of its own followed each list.
+        text_ids: whether ids are those of text, which are integers where all look like it.
     """
 
     format: str = ""
     columns: tuple[TakenColumn, ...] = ()
     read: int | None = None
     steps: tuple[Step, ...] = ()
+    columns_again: Columns | None = None
+    lists: bool = False
+    followed: bool = False
+    text_ids: bool = False
 
 
 def dropped_missing(rows: int, dropped: int) -> Found:

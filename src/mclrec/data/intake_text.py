@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mclrec.data.intake import HASHED, Counts, Intake, Measures, Rule
+from mclrec.data.intake import HASHED, Counts, Intake, Measures, PartsTaken, Rule, shortened
 from mclrec.data.returns import PROTOCOLS, suited_protocol
 
 __all__ = ["Warned", "intake_lines", "intake_warnings", "measure_lines", "percent", "summary"]
@@ -58,6 +58,8 @@ def intake_lines(intake: Intake) -> list[tuple[str, str]]:
     read = ": ".join(text for text in (intake.format, columns) if text)
     lines = [("log", read)] if read else []
     lines.append(("read", _sizes(intake.read)))
+    if intake.parts is not None:
+        lines.append(("split", _parts(intake.parts)))
     before = intake.read
     for step in intake.steps:
         if step.left != before:
@@ -97,7 +99,8 @@ def measure_lines(left: Measures, tie_order: str | None) -> list[tuple[str, str]
 
 def intake_warnings(intake: Intake) -> list[Warned]:
     """What a person should know before trusting numbers from this log, most important first."""
-    found = [_core(intake), _order(intake), *_suspects(intake), _few_users(intake.left), _short(intake.left)]
+    found = [_core(intake), _order(intake), *_suspects(intake), _few_users(intake.left)]
+    found += [_short(intake.left)] if intake.parts is None else _of_parts(intake.parts, intake.left)
     return [warned for warned in found if warned is not None]
 
 
@@ -174,6 +177,42 @@ def _short(left: Measures) -> Warned | None:
         f"{left.unmeasured:,} of {left.users:,} users have fewer than {_HELD_OUT} interactions: they are trained on "
         f"and never measured; --min-count {_HELD_OUT} leaves them out",
     )
+
+
+def _parts(parts: PartsTaken) -> str:
+    """How many rows are left of each file."""
+    names = ("to train on", "for validation", "for the test")
+    sizes = ", ".join(
+        f"{rows:,} {name} ({shortened(place)})"
+        for rows, name, place in zip(parts.rows, names, parts.places, strict=True)
+    )
+    repeated = f"; {parts.repeated:,} items of lists repeat what came before" if parts.repeated else ""
+    return f"by files, no k-core: {sizes}{repeated}"
+
+
+def _of_parts(parts: PartsTaken, left: Measures) -> list[Warned | None]:
+    """What may be wrong with a split that came in files."""
+    leak = order = unmeasured = None
+    if parts.leaked:
+        cure = "remove them" if left.first is None else "leave them out with --drop-duplicates"
+        leak = Warned(
+            "leak",
+            f"{parts.leaked:,} rows of the validation and test files stand in an earlier file too, so that what is "
+            f"learnt there is asked for again; unless they are returns, {cure}",
+        )
+    if parts.disordered:
+        order = Warned(
+            "parts",
+            f"{parts.disordered:,} of {left.users:,} users have rows that are older than rows of an earlier file; the "
+            "files' order goes before the times, so histories hold what came later: check how the log was split",
+        )
+    if left.unmeasured > _SHORT * left.users:
+        unmeasured = Warned(
+            "unmeasured",
+            f"{left.unmeasured:,} of {left.users:,} users have no row in the test file with a row before it: metrics "
+            "are means over the others",
+        )
+    return [leak, order, unmeasured]
 
 
 def percent(share: float) -> str:

@@ -12,6 +12,8 @@ from mclrec.crashes import refusals_as_ours
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset, dataset_names, is_dataset, locate, looks_like_path
 from mclrec.data.origin import Origin, Reading, ReadingOptions
+from mclrec.data.part_sources import FramePart
+from mclrec.data.parts import read_parts
 from mclrec.data.places import path_exists
 from mclrec.data.preparation import prepare_log
 from mclrec.data.readers import read_log
@@ -89,6 +91,8 @@ def prepare(
             where: keep rows for which a condition over the columns of the log is true, such as ``rating >= 4``.
             ties: ``file`` where rows at one time are in order in the log; a hash, which tells nothing, if not given.
             header, quote, encoding, time_format, drop_missing: as `Reading` says.
+            valid, test: validation and test set, if ``source`` is a training set that somebody split off: paths beside
+            a path, frames beside a frame. That is then the split, and nothing is removed by the k-core.
 
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
@@ -100,7 +104,8 @@ def prepare(
         check_place(place)
     found = _open(source, Reading.of(reading, **options))
     reading = found.reading
-    with read_log(found.log, _numbered(reading), engine=engine) as log:
+    read = read_parts if reading.in_parts else read_log
+    with read(found.log, _numbered(reading), engine=engine) as log:
         data = prepare_log(
             log,
             min_count=reading.min_count or 1,
@@ -174,6 +179,8 @@ def _places(origin: Origin) -> list[tuple[str, Origin]]:
 def _options(place: Any, log: Origin) -> dict[str, Any]:
     """The options that read a log in another place: there a data set's own are not taken by its name."""
     options = log.reading.options()
+    if log.parts is not None and place == log.path:
+        options |= log.parts
     if log.kind != "dataset" or (isinstance(place, str) and is_dataset(place)):
         return options
     return log.reading.filled(dataset(log.place).reading).options()
@@ -209,12 +216,14 @@ class _Source:
 def _open(source: Any, given: Reading) -> _Source:
     if isinstance(source, SequenceData):
         raise DataError(f"{source.name}: is prepared already; give the log itself to prepare it otherwise")
+    if given.in_parts:
+        _check_parts(source, given)
     if isinstance(source, str) and is_dataset(source):
         _warn_of_shadowed(source)
         own = dataset(source).reading
         origin = Origin(kind="dataset", place=source, reading=given.beside(own), fingerprint="")
         return _Source(locate(source), given.filled(own), origin, source)
-    reading = given.filled(Reading(min_count=_MIN_COUNT))
+    reading = given.filled(Reading(min_count=1 if given.in_parts else _MIN_COUNT))
     if not isinstance(source, str | Path):
         return _Source(source, reading, Origin(kind="memory", place="", reading=given, fingerprint=""))
     path = None
@@ -222,8 +231,33 @@ def _open(source: Any, given: Reading) -> _Source:
         if not path_exists(Path(source)) and isinstance(source, str) and not looks_like_path(source):
             raise DataError(f"{unknown_name('data set', source, dataset_names())}; nor is there such a file")
         path = str(Path(source).absolute())
-    origin = Origin(kind="file", place=str(source), path=path, reading=given, fingerprint="")
+    parts = {name: _from_root(getattr(given, name)) for name in ("valid", "test")} if given.in_parts else None
+    origin = Origin(kind="file", place=str(source), path=path, reading=given, fingerprint="", parts=parts)
     return _Source(source, reading, origin)
+
+
+def _check_parts(source: Any, given: Reading) -> None:
+    """Refuse what does not go with a split in files.
+
+    Raises:
+        ConfigError: a k-core, which would be another split; or a data set with a name, which is whole.
+    """
+    if given.min_count not in (None, 1):
+        raise ConfigError(
+            f"--min-count {given.min_count}: removing rare users and items would change the split that comes in files; "
+            "leave it out, or filter the log before it is split"
+        )
+    if isinstance(source, str) and is_dataset(source):
+        raise ConfigError(
+            f"--valid, --test: {source} is a data set with a name, which comes in one log; name the file of a "
+            "training set instead, or use --split"
+        )
+
+
+def _from_root(part: str | FramePart) -> str:
+    """The path of a part from the root of the file system; an address as it is."""
+    text = str(part)
+    return text if isinstance(part, FramePart) or "://" in text else str(Path(text).absolute())
 
 
 def _numbered(reading: Reading) -> Reading:

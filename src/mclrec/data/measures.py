@@ -12,7 +12,7 @@ from mclrec.data.moments import moment, units_per_second
 from mclrec.data.packed import IntArray, spans
 from mclrec.data.returns import share_of_returns, validation_returns
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Split
+from mclrec.data.split import Split, by_files
 
 __all__ = ["Ties", "gini", "intake_of", "measure", "seconds_of", "split_intake", "ties_of"]
 
@@ -78,7 +78,7 @@ def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
         duplicates=None if ties is None else ties.duplicates / rows,
         repeats=_repeats(data) / rows,
         returns=validation_returns(data),
-        unmeasured=int(np.count_nonzero(lengths < _HELD_OUT)),
+        unmeasured=_unmeasured(data),
         lengths=_quantiles(lengths),
         mean_length=rows / data.num_users,
         gini=gini(popularity),
@@ -118,12 +118,19 @@ def intake_of(data: SequenceData, returns: float | None = None) -> Intake:
 def split_intake(split: Split) -> Intake:
     """What was taken of the log of a split, with the returns among the split's own validation targets.
 
-    They are counted once: by preparation for leave-one-out, and here for other splits. Whoever needs them takes them
-    from the intake.
+    They are counted once: by preparation for leave-one-out and for files of a split, and here for other splits.
+    Whoever needs them takes them from the intake.
     """
-    if split.name == "leave-one-out":
+    if split.name in ("leave-one-out", "files"):
         return intake_of(split.data)
     return intake_of(split.data, share_of_returns(split.validation))
+
+
+def _unmeasured(data: SequenceData) -> int:
+    """Users without a test target."""
+    if data.cuts is not None:
+        return data.num_users - len(by_files(data).test)
+    return int(np.count_nonzero(data.lengths < _HELD_OUT))
 
 
 def gini(counts: IntArray) -> float:

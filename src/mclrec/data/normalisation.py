@@ -39,6 +39,7 @@ class Normalised:
         first: values of the first row by role, once it was read.
         rows: where its rows are from, and which were left out.
         lists: whether it was one of lists, whose rows have yet to be settled (`mclrec.data.histories.settle`).
+        followed: whether an item of its own follows each list.
         wanted: the rows of the raw table that a condition kept; None without one.
     """
 
@@ -51,14 +52,24 @@ class Normalised:
     first: dict[str, Any]
     rows: _Conversion
     lists: bool = False
+    followed: bool = False
     wanted: WantedRows | None = None
 
     def found(self) -> Found:
         """What the log has in it, once its rows were read."""
         found = replace(
-            self.rows.dropped(), format=self.raw.format, columns=taken_columns(self.named, self.first)
+            self.rows.dropped(),
+            format=self.raw.format,
+            columns=taken_columns(self.named, self.first),
+            columns_again=None if self.lists else self._columns(),
+            lists=self.lists,
+            followed=self.followed,
         )
         return found if self.wanted is None else self.wanted.add_to(found)
+
+    def _columns(self) -> Columns:
+        named = self.named.get
+        return Columns(user=named("user"), item=named("item"), time=named("time"), sequence=named("sequence"))
 
 
 def normalised(raw: RawTable, reading: Reading) -> Normalised:
@@ -116,7 +127,7 @@ def _of_lists(raw: RawTable, columns: Columns, reading: Reading) -> Normalised:
     lists = ListTable(raw, places, inner, selection)
     shown = {"user": named["user"], "item": f"items of {named['history']}"}
     conversion = _Conversion(lists, lists.names, lists.read(range(len(lists.names))), reading, False)
-    return replace(conversion.result(shown), lists=True)
+    return replace(conversion.result(shown), lists=True, followed="item" in places)
 
 
 class _Conversion:

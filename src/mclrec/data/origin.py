@@ -14,9 +14,11 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
 from mclrec.data.columns import Columns
+from mclrec.data.part_sources import PartSource
 from mclrec.data.ties import TieRule
 from mclrec.errors import ConfigError, invalid_value
 
@@ -61,6 +63,8 @@ class ReadingOptions(TypedDict, total=False):
     ties: TieRule | None
     drop_duplicates: bool
     where: str | None
+    valid: Any
+    test: Any
 
 
 class Reading(BaseModel):
@@ -82,6 +86,8 @@ class Reading(BaseModel):
             order in which the log has them. None for the hash, of which a warning speaks where many rows are tied.
         drop_duplicates: whether of rows with the same user, item and time only the first is kept.
         where: a condition over the columns of the log, in DuckDB's SQL; rows for which it is not true are left out.
+        valid: the validation set, where the log is a training set that somebody split off; a path or frame as it is.
+        test: likewise the test set; both are given, or neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +103,20 @@ class Reading(BaseModel):
     ties: TieRule | None = None
     drop_duplicates: bool = False
     where: Annotated[str, AfterValidator(_condition)] | None = None
+    valid: PartSource | None = None
+    test: PartSource | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Reading:
+        if (self.valid is None) != (self.test is None):
+            given, lacking = ("valid", "test") if self.test is None else ("test", "valid")
+            raise ValueError(f"{given} is given without {lacking}; a split in files needs both")
+        return self
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether validation and test set are read from places of their own."""
+        return self.test is not None
 
     @model_serializer(mode="wrap")
     def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -169,6 +189,7 @@ class Origin(BaseModel):
         fingerprint: of the sequences that came out.
         times: checksum of their times; None where they have none, and in what earlier versions wrote.
         log: of a prepared folder: where its sequences came from, if that is known.
+        parts: paths of the validation and test set from the root of the file system, by their names in ``reading``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -180,6 +201,7 @@ class Origin(BaseModel):
     fingerprint: str
     times: str | None = None
     log: Origin | None = None
+    parts: dict[str, str] | None = None
 
     @property
     def source(self) -> Origin:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mclrec.data.coded_rows import CodedRows
 from mclrec.data.foreign_errors import foreign_errors
-from mclrec.data.intake import HASHED, Counts, Intake, Step
+from mclrec.data.intake import HASHED, Counts, Intake, PartsTaken, Step
 from mclrec.data.measures import measure, ties_of
 from mclrec.data.nothing_left import largest_core, nothing_left
-from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, run_blocks, selected
+from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, run_blocks
+from mclrec.data.part_rows import check_parts, cuts_of, first_in_parts, in_order
 from mclrec.data.readers import Log
 from mclrec.data.sequences import SequenceData
 from mclrec.data.ties import TieRule, break_ties, whole_times
@@ -34,7 +36,6 @@ from mclrec.errors import DataError
 __all__ = ["prepare_log"]
 
 _BATCH = 1 << 20  # rows streamed at a time
-Codes = npt.NDArray[np.int32]
 
 
 def prepare_log(
@@ -52,6 +53,9 @@ def prepare_log(
     """
     with foreign_errors(log.place, "cannot be ordered"):
         rows = _coded(log, ties)
+    repeated = 0
+    if log.parts:
+        rows, repeated = in_order(rows, log.parts)
     read, steps = rows.counts, list(log.found.steps)
     if drop_duplicates:
         rows = rows.take(_first_of_events(rows, log.place))
@@ -65,10 +69,19 @@ def prepare_log(
     if not len(rows.items):
         most = largest_core(before.users, before.items, min_count)
         raise nothing_left(log.place, read, steps, min_count, most)
-    return _with_intake(_sequences(rows, log), rows, log, read, steps)
+    data = _sequences(rows, log)
+    parts = check_parts(rows, log.parts, repeated, log.ticks) if log.parts else None
+    return _with_intake(data, rows, log, read, steps, parts)
 
 
-def _with_intake(data: SequenceData, rows: _Rows, log: Log, read: Counts, steps: list[Step]) -> SequenceData:
+def _with_intake(
+    data: SequenceData,
+    rows: CodedRows,
+    log: Log,
+    read: Counts,
+    steps: list[Step],
+    parts: PartsTaken | None,
+) -> SequenceData:
     """The sequences with the record of what was taken."""
     if log.found.read is not None:
         read = Counts(users=None, items=None, rows=log.found.read)
@@ -81,53 +94,19 @@ def _with_intake(data: SequenceData, rows: _Rows, log: Log, read: Counts, steps:
         steps=tuple(steps),
         left=measure(data, None if rows.times is None else ties_of(rows.users, rows.items, rows.times)),
         fingerprint=data.fingerprint,
+        parts=parts,
     )
     return replace(data, intake=intake)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The log in codes from 0, ordered by user and then in time.
-
-    Attributes:
-        users: (N,) places in ``user_ids``.
-        items: (N,) places in ``item_ids``.
-        times: (N,) in ticks, or None.
-        tie_order: what orders rows of a user at one time; None without times.
-        user_ids: all users of the log, also those whose rows were removed.
-        item_ids: all items of the log, in the same way.
-    """
-
-    users: Codes
-    items: Codes
-    times: npt.NDArray[Any] | None
-    tie_order: str | None
-    user_ids: Vocabulary
-    item_ids: Vocabulary
-
-    @property
-    def counts(self) -> Counts:
-        """Sizes, users and items without rows left out."""
-        users, items = counted(self.users, len(self.user_ids)), counted(self.items, len(self.item_ids))
-        return Counts(
-            users=int(np.count_nonzero(users)), items=int(np.count_nonzero(items)), rows=len(self.items)
-        )
-
-    def take(self, kept: npt.NDArray[np.bool_]) -> _Rows:
-        """Some of the rows, by mask."""
-        times = None if self.times is None else selected(self.times, kept)
-        users, items = selected(self.users, kept), selected(self.items, kept)
-        return _Rows(users, items, times, self.tie_order, self.user_ids, self.item_ids)
 
 
 # -------------------------------------------------------------------------------- on the engine
 
 
-def _coded(log: Log, ties: TieRule | None) -> _Rows:
+def _coded(log: Log, ties: TieRule | None) -> CodedRows:
     """Codes by outside id, and the rows in order."""
     users, items = _codes(log.frame, "user"), _codes(log.frame, "item")
     present = log.frame.collect_schema().names()
-    moment = ["user_code", *(column for column in ("time", "sequence") if column in present)]
+    moment = ["user_code", *(column for column in ("part", "time", "sequence") if column in present)]
     # By item last, so that what is hashed stands in the same order on every engine.
     order = [*moment, "item_code"]
     ordered = log.frame.join(users, on="user").join(items, on="item").sort(order).select(order)
@@ -135,10 +114,11 @@ def _coded(log: Log, ties: TieRule | None) -> _Rows:
         path = Path(folder) / "rows.parquet"
         ordered.sink_parquet(str(path))
         columns = _stream(_parts(path), moment)
-    rows = _Rows(
+    rows = CodedRows(
         columns["user_code"],
         columns["item_code"],
         columns.get("time"),
+        columns.get("part"),
         _tie_order(present, ties),
         _vocabulary(users, "user"),
         _vocabulary(items, "item"),
@@ -184,6 +164,8 @@ def _stream(paths: Sequence[Path], moment: Sequence[str]) -> dict[str, npt.NDArr
     kinds: dict[str, npt.DTypeLike] = {"user_code": np.int32, "item_code": np.int32}
     if "time" in moment:
         kinds["time"] = pq.read_schema(paths[0]).field("time").type.to_pandas_dtype()
+    if "part" in moment:
+        kinds["part"] = np.int8
     columns = {name: empty(count, kind) for name, kind in {**kinds, "same": np.bool_}.items()}
     start, before = 0, None
     for path in paths:
@@ -211,7 +193,7 @@ def _repeated(
 # -------------------------------------------------------------------------------- on the arrays
 
 
-def _first_of_pairs(rows: _Rows) -> npt.NDArray[np.bool_]:
+def _first_of_pairs(rows: CodedRows) -> npt.NDArray[np.bool_]:
     """Whether a row is the first of its user and item."""
     pairs = rows.users.astype(np.int64) * len(rows.item_ids) + rows.items
     first = np.zeros(len(pairs), dtype=np.bool_)
@@ -219,7 +201,7 @@ def _first_of_pairs(rows: _Rows) -> npt.NDArray[np.bool_]:
     return first
 
 
-def _first_of_events(rows: _Rows, place: str) -> npt.NDArray[np.bool_]:
+def _first_of_events(rows: CodedRows, place: str) -> npt.NDArray[np.bool_]:
     """Whether a row is the first of its user, item and time.
 
     Raises:
@@ -231,6 +213,8 @@ def _first_of_events(rows: _Rows, place: str) -> npt.NDArray[np.bool_]:
             f"{place}: --drop-duplicates compares user, item and time, and the log is read without times; "
             "--drop-repeats compares user and item"
         )
+    if rows.parts is not None:
+        return first_in_parts(rows)
     same = np.zeros(len(times), dtype=np.bool_)
     same[1:] = (rows.users[1:] == rows.users[:-1]) & (times[1:] == times[:-1])
     first = np.zeros(len(times), dtype=np.bool_)
@@ -240,7 +224,7 @@ def _first_of_events(rows: _Rows, place: str) -> npt.NDArray[np.bool_]:
     return first
 
 
-def _core(rows: _Rows, min_count: int) -> _Rows:
+def _core(rows: CodedRows, min_count: int) -> CodedRows:
     """Remove users and items with fewer than ``min_count`` rows, until none is left."""
     while True:
         kept = gathered(counted(rows.users, len(rows.user_ids)) >= min_count, rows.users)
@@ -250,7 +234,7 @@ def _core(rows: _Rows, min_count: int) -> _Rows:
         rows = rows.take(kept)
 
 
-def _sequences(rows: _Rows, log: Log) -> SequenceData:
+def _sequences(rows: CodedRows, log: Log) -> SequenceData:
     """Number the users and items that are left, in the order of their codes."""
     lengths = counted(rows.users, len(rows.user_ids))
     item_counts = counted(rows.items, len(rows.item_ids))
@@ -263,6 +247,7 @@ def _sequences(rows: _Rows, log: Log) -> SequenceData:
         user_ids=rows.user_ids.take(users),
         times=None if rows.times is None else _whole(rows.times, log.ticks),
         name=log.name,
+        cuts=None if rows.parts is None else cuts_of(rows)[:, users],
     )
 
 

@@ -28,7 +28,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import narwhals as nw
@@ -53,9 +53,16 @@ from mclrec.data.typed_text import typed
 from mclrec.data.unpacking import unpacked
 from mclrec.errors import ConfigError, DataError, MclrecWarning
 
-__all__ = ["Log", "read_log"]
+__all__ = ["Log", "PartRead", "read_log", "temporary_database"]
 
 _MEMORY = "2GB"  # of DuckDB; sorts and joins that need more spill to the temporary directory
+
+
+class PartRead(NamedTuple):
+    """A file of a log that comes in several: its place, and what was found in it."""
+
+    place: str
+    found: Found
 
 
 @dataclass
@@ -69,6 +76,8 @@ class Log:
         name: how reports call the log.
         ticks: units of ``time`` in a second, or in one of the units that the log has.
         found: its format and columns, and the rows that were dropped while it was read.
+        parts: what was found in the files for training, validation and test, if it came in these; ``frame`` then has
+            the number of each row's file, from 0, as ``part``.
     """
 
     frame: nw.LazyFrame[Any]
@@ -77,6 +86,7 @@ class Log:
     ticks: int = 1
     found: Found = field(default_factory=Found)
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
+    parts: tuple[PartRead, ...] = ()
 
     def __enter__(self) -> Log:
         return self
@@ -137,7 +147,7 @@ def _read_path(
     path = fetched(place, folder) if "://" in place else Path(source)
     files = [part for file in log_files(path) for part in unpacked(file, folder)]
     if files[0].suffix not in PARQUET:
-        connection, links = _connect(stack)
+        connection, links = temporary_database(stack)
         with foreign_errors(place, "cannot be read"):
             found = load_text(connection, files, place, links, reading)
         for doubt in found.doubts:
@@ -178,7 +188,7 @@ def _stored(
             raise DataError(f"{place}: has no time in text, where --time-format cannot apply")
         with foreign_errors(place, "cannot be read"):
             return move_table(pa.Table.from_batches(log.batches, log.schema), engine, stack), log.ticks
-    connection, _ = _connect(stack)
+    connection, _ = temporary_database(stack)
     with foreign_errors(place, "cannot be read"):
         store(connection, log.schema, log.batches)
         row_place = log.rows.row_place
@@ -194,7 +204,7 @@ def _folder(stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mclrec-")))
 
 
-def _connect(stack: ExitStack) -> tuple[duckdb.DuckDBPyConnection, Path]:
+def temporary_database(stack: ExitStack) -> tuple[duckdb.DuckDBPyConnection, Path]:
     """A database in a temporary folder, and that folder."""
     folder = _folder(stack)
     connection = duckdb.connect(str(folder / "log.duckdb"))

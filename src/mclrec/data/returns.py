@@ -12,7 +12,7 @@ import numpy as np
 
 from mclrec.data.packed import IntArray, spans
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Targets
+from mclrec.data.split import Targets, by_files
 
 __all__ = [
     "MANY",
@@ -80,6 +80,8 @@ def share_of_returns(targets: Targets) -> float | None:
 
 
 def validation_returns(data: SequenceData) -> float | None:
-    """Share of the validation targets of leave-one-out that are in their user's history."""
+    """Share of validation targets in their user's history: by the data's own files, or else by leave-one-out."""
+    if data.cuts is not None:
+        return share_of_returns(by_files(data).validation)
     users: IntArray = np.flatnonzero(data.lengths >= 3)
     return share_of_returns(Targets(data, users, data.offsets[1:][users] - 2))

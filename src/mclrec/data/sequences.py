@@ -28,7 +28,7 @@ from mclrec.files import (
     write_json,
 )
 
-__all__ = ["SequenceData", "check_place", "is_saved"]
+__all__ = ["SequenceData", "check_place", "comes_in_parts", "is_saved"]
 
 _KIND, _FORMAT = "mclrec sequences", 2
 _ID_FILES = ("items.parquet", "users.parquet")
@@ -48,6 +48,10 @@ class SequenceData:
         name: how reports call this data.
         origin: where they were read from; None for arrays that were given.
         intake: what was taken of the log; None for arrays, and for data that earlier versions prepared.
+        cuts: (4, U) int64 where the log came in files for training, validation and test: interactions of each user that
+            are training data, that stand before the validation file's targets, before the end of that file, and before
+            the test file's targets. The first two differ where the file itself says what came before its targets,
+            and so do the others. None for one log.
     """
 
     items: npt.NDArray[np.int32]
@@ -58,6 +62,7 @@ class SequenceData:
     name: str = "data"
     origin: Origin | None = None
     intake: Intake | None = None
+    cuts: IntArray | None = None
 
     @property
     def num_users(self) -> int:
@@ -94,6 +99,9 @@ class SequenceData:
         digest = hashlib.sha256(f"{self.num_users} {self.num_items} {self.num_interactions}\n".encode())
         digest.update(np.ascontiguousarray(self.offsets, dtype="<i8").data)
         digest.update(np.ascontiguousarray(self.items, dtype="<i4").data)
+        if self.cuts is not None:
+            digest.update(b"cuts")
+            digest.update(np.ascontiguousarray(self.cuts, dtype="<i8").data)
         return digest.hexdigest()
 
     @cached_property
@@ -134,6 +142,8 @@ class SequenceData:
             np.save(folder / "offsets.npy", self.offsets, allow_pickle=False)
             if self.times is not None:
                 np.save(folder / "times.npy", self.times, allow_pickle=False)
+            if self.cuts is not None:
+                np.save(folder / "cuts.npy", self.cuts.ravel(), allow_pickle=False)
             self.item_ids.save(folder / "items.parquet")
             self.user_ids.save(folder / "users.parquet")
             write_json(folder / "meta.json", self._meta(folder).model_dump(mode="json"))
@@ -144,6 +154,7 @@ class SequenceData:
             format=_FORMAT,
             name=self.name,
             times=self.times_checksum,
+            cuts=self.cuts is not None,
             users=self.num_users,
             items=self.num_items,
             interactions=self.num_interactions,
@@ -168,6 +179,7 @@ class SequenceData:
             item_ids=Vocabulary.load(path / "items.parquet"),
             user_ids=Vocabulary.load(path / "users.parquet"),
             times=_map(path / "times.npy", np.int64) if meta.times is not None else None,
+            cuts=_cuts(path / "cuts.npy") if meta.cuts else None,
             name=meta.name,
             origin=Origin(
                 kind="prepared",
@@ -185,9 +197,11 @@ class SequenceData:
         lengths_fit = len(data.user_ids) == data.num_users and (
             data.times is None or len(data.times) == len(data.items)
         )
+        lengths_fit = lengths_fit and (data.cuts is None or data.cuts.shape[1] == data.num_users)
         if (
             not lengths_fit
             or (path / "times.npy").exists() != (meta.times is not None)
+            or (path / "cuts.npy").exists() != meta.cuts
             or sizes != (meta.users, meta.items, meta.interactions)
             or (data.fingerprint, data.times_checksum) != (meta.fingerprint, meta.times)
             or meta.ids != {name: sha256_file(path / name) for name in _ID_FILES}
@@ -207,6 +221,7 @@ class _Meta(BaseModel):
     format: int
     name: str
     times: str | None
+    cuts: bool = False
     users: int
     items: int
     interactions: int
@@ -237,6 +252,11 @@ def is_saved(directory: Path) -> bool:
     return isinstance(meta, dict) and meta.get("kind") == _KIND
 
 
+def comes_in_parts(directory: Path) -> bool:
+    """Whether ``directory`` holds prepared data of a log that came in files for training, validation and test."""
+    return is_saved(directory) and bool(read_json(directory / "meta.json").get("cuts"))
+
+
 def _read_meta(path: Path) -> _Meta:
     meta = read_json(path / "meta.json")
     if not isinstance(meta, dict) or meta.get("kind") != _KIND:
@@ -260,3 +280,11 @@ def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:
     if array.dtype != dtype or array.ndim != 1:
         raise DataError(f"{path}: damaged: holds {array.dtype} of {array.ndim} dimensions")
     return array
+
+
+def _cuts(path: Path) -> IntArray:
+    """The cuts on disk, four for each user."""
+    flat: IntArray = _map(path, np.int64)
+    if len(flat) % 4:
+        raise DataError(f"{path}: damaged: holds {len(flat)} numbers, and no four for each user")
+    return flat.reshape(4, -1)

@@ -22,9 +22,11 @@ __all__ = [
     "Part",
     "Split",
     "Targets",
+    "by_files",
     "by_time",
     "by_time_quantiles",
     "check_part",
+    "check_rule",
     "everything",
     "leave_one_out",
     "looks_at_times",
@@ -185,6 +187,35 @@ def by_time_quantiles(data: SequenceData, validation: float = 0.8, test: float =
     return by_time(data, first, second)
 
 
+def by_files(data: SequenceData) -> Split:
+    """Split as the log came in files: training data, and the first row of each user in those of validation and of test.
+
+    Histories hold all that stands before the target: rows of training, then of validation, then of the test. A target
+    has at least one item before it, and may be an item that training never shows.
+
+    Raises:
+        DataError: the log did not come in parts, or one of them has no target.
+    """
+    if data.cuts is None:
+        raise _one_log(data)
+    starts, ends = data.offsets[:-1], data.offsets[1:]
+    in_training, validation, before_test, test = data.cuts
+    split = Split(
+        "files",
+        data,
+        _head(data, in_training),
+        _first(data, starts + validation, starts + before_test),
+        _first(data, starts + test, ends),
+    )
+    for part in PARTS:
+        if not len(split.targets(part)):
+            raise DataError(
+                f"{data.name}: no row of the {part} file has a row of its user before it, so nothing is to be "
+                "predicted; are users written alike in all files?"
+            )
+    return split
+
+
 def everything(data: SequenceData) -> Split:
     """Split that holds nothing out: all data are training data, and there is no target of either part."""
     none: IntArray = np.empty(0, dtype=np.int64)
@@ -201,11 +232,14 @@ def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
 
     Raises:
         ConfigError: no such rule.
-        DataError: the histories are too short, or have no times, or none in a part.
+        DataError: the data do not go with it (`check_rule`); or a part would have no target.
     """
+    check_rule(data, str(rule))
     if rule == EVERYTHING:
         return everything(data)
     rule = SplitRule.of(rule) if isinstance(rule, str) else rule
+    if rule.name == "files":
+        return by_files(data)
     if rule.name == "leave-one-out":
         return leave_one_out(data)
     if rule.valid_from is None or rule.test_from is None:
@@ -213,6 +247,29 @@ def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
     times = _times(data)
     return by_time(
         data, time_of(rule.valid_from, times, data.name), time_of(rule.test_from, times, data.name)
+    )
+
+
+def check_rule(data: SequenceData, rule: str) -> None:
+    """Check that data can be split by a rule, as a run has it: in files by those, one log by any other.
+
+    Raises:
+        ConfigError: no such rule.
+        DataError: the data do not go with it.
+    """
+    by_own_files = rule != EVERYTHING and SplitRule.of(rule).name == "files"
+    if by_own_files and data.cuts is None:
+        raise _one_log(data)
+    if data.cuts is not None and not by_own_files and rule != EVERYTHING:
+        raise DataError(
+            f"{data.name}: comes in files for training, validation and test, which are its split; it cannot be split "
+            f"by {rule}: give one log"
+        )
+
+
+def _one_log(data: SequenceData) -> DataError:
+    return DataError(
+        f"{data.name}: is one log, with no files for validation and test; name them with --valid and --test"
     )
 
 
@@ -266,4 +323,4 @@ def _head(data: SequenceData, lengths: IntArray) -> SequenceData:
         return kept
 
     times = None if data.times is None else copied(data.times)
-    return replace(data, items=copied(data.items), offsets=offsets, times=times)
+    return replace(data, items=copied(data.items), offsets=offsets, times=times, cuts=None)

@@ -12,8 +12,8 @@ from mclrec.errors import ConfigError
 
 __all__ = ["SPLIT_NAMES", "SplitName", "SplitRule"]
 
-SplitName = Literal["leave-one-out", "time"]
-"""A user's last items, or what happened after moments that are the same for all users."""
+SplitName = Literal["leave-one-out", "time", "files"]
+"""A user's last items, what happened after moments that are the same for all users, or what own files hold."""
 
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
@@ -40,7 +40,7 @@ class SplitRule:
         """The rule of a name, or of what `str` made of a rule.
 
         Args:
-            text: ``leave-one-out``, ``time``, or ``time(FROM, FROM)``.
+            text: ``leave-one-out``, ``time``, ``time(FROM, FROM)``, or ``files``.
             valid_from: date, datetime, integer, or text.
             test_from: likewise.
 
@@ -66,8 +66,8 @@ class SplitRule:
         return self.name if self.valid_from is None else f"{self.name}({self.valid_from}, {self.test_from})"
 
     def words(self) -> list[str]:
-        """The options of the command line; none for the default."""
-        if self.name == "leave-one-out":
+        """The options of the command line; none for the default, which is ``files`` for a log that comes in parts."""
+        if self.name != "time":
             return []
         words = ["--split", self.name]
         if self.valid_from is not None and self.test_from is not None:

@@ -75,6 +75,7 @@ def of_length(data: SequenceData, shortest: int, longest: int | None = None) -> 
         offsets=np.concatenate([[0], np.cumsum(lengths[chosen])]),
         user_ids=data.user_ids.take(chosen),
         times=None if data.times is None else data.times[places],
+        cuts=None if data.cuts is None else data.cuts[:, chosen],
         name=f"{data.name}-{label}",
     )
 

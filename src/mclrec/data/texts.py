@@ -68,7 +68,15 @@ def load_text(
         )
     found = typed(connection, roles, place, row_place, reading, file_order=first.file_order)
     columns = taken_columns(_shown(first), _first_row(connection))
-    told = replace(found.found, format=first.format + several, columns=columns)
+    told = replace(
+        found.found,
+        format=first.format + several,
+        columns=columns,
+        columns_again=_columns(first),
+        lists="history" in first.columns or isinstance(first, UserLines),
+        text_ids=True,
+        followed="history" in first.columns and "item" in first.columns,
+    )
     if step is not None:
         told = after_condition(told, step, read)
     doubts = [*map(str, first.doubts), *([] if first.events is None else [first.events])]

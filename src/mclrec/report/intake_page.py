@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mclrec.data.intake import Intake, Measures
+from mclrec.data.intake import PART_NAMES, Counts, Intake, Measures
 from mclrec.data.intake_text import intake_warnings, measure_lines, percent
 from mclrec.data.measures import seconds_of
 from mclrec.data.packed import blocks
@@ -79,6 +79,11 @@ def _rules(intake: Intake) -> ResultTable:
     """Sizes after each rule."""
     stages = [("read", "", intake.read)]
     stages += [(step.rule, step.option, step.left) for step in intake.steps]
+    if intake.parts is not None:
+        stages += [
+            (part, place, Counts(users=None, items=None, rows=rows))
+            for part, place, rows in zip(PART_NAMES, intake.parts.places, intake.parts.rows, strict=True)
+        ]
     rows = []
     for name, option, counts in stages:
         numbers = [counts.rows, counts.users, counts.items]

@@ -109,12 +109,24 @@ def rank_tables(runs: Sequence[Run], part: str, label: str) -> list[RankTable]:
                 f"{run.directory}: holds out by the split {split}, {runs[0].directory} by {splits[0]}; compare runs of "
                 "one split"
             )
+    if splits[0] == "files":
+        _check_same_files(runs)
     for run, table in zip(runs, tables, strict=True):
         if not tables[0].same_targets(table):
             raise EvaluationError(
                 f"{run.directory}: ranks other targets than {runs[0].directory}; compare runs on one data set"
             )
     return tables
+
+
+def _check_same_files(runs: Sequence[Run]) -> None:
+    """Refuse runs on splits of one log that were made in other ways, which may have some targets in common."""
+    for run in runs:
+        if run.info.data.fingerprint != runs[0].info.data.fingerprint:
+            raise EvaluationError(
+                f"{run.directory}: has other files for training, validation or test than {runs[0].directory}; "
+                "compare runs of one split"
+            )
 
 
 def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:

@@ -14,7 +14,7 @@ from typing import Any
 from mclrec.arguments import check_flag, path_of, text_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.datasets import is_dataset
-from mclrec.data.origin import Reading
+from mclrec.data.origin import Origin, Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split import EVERYTHING
 from mclrec.errors import ConfigError, ModelFileError
@@ -112,7 +112,8 @@ def final_request(run: Run, data: Any, reading: Reading, **options: Any) -> Trai
 def reading_like(run: Run, data: Any, reading: Reading) -> Reading:
     """How data are read that take the place of a run's: as the run's own log was, but for what is said otherwise.
 
-    Data sets with a name have readings of their own, and prepared data are read already.
+    A log in files for training, validation and test is one where its training file is named; another log takes the
+    files that are said with it. Data sets with a name have readings of their own, and prepared data are read already.
 
     Args:
         run: the other one.
@@ -122,7 +123,19 @@ def reading_like(run: Run, data: Any, reading: Reading) -> Reading:
     prepared = isinstance(data, SequenceData) or (isinstance(data, str | Path) and is_saved(Path(data)))
     named = isinstance(data, str) and is_dataset(data)
     source = run.info.data.source
-    return reading if prepared or named or source.kind == "dataset" else reading.filled(source.reading)
+    if prepared or named or source.kind == "dataset":
+        return reading
+    usual = source.reading
+    if usual.in_parts and not _is_place(data, source):
+        # Of another log neither the files nor their rule that no row is rare.
+        usual = usual.model_copy(update={"valid": None, "test": None, "min_count": 1})
+        usual = usual.model_copy(update={"min_count": None} if reading.in_parts else {})
+    return reading.filled(usual)
+
+
+def _is_place(data: Any, source: Origin) -> bool:
+    """Whether data are given by the path where a run's own log was."""
+    return isinstance(data, str | Path) and source.path == str(Path(data).absolute())
 
 
 def measured_run(run: Run) -> Run:

@@ -21,7 +21,7 @@ from mclrec.crashes import refusals_as_ours
 from mclrec.data.loading import load
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import looks_at_times, make_split
+from mclrec.data.split import check_rule, looks_at_times, make_split
 from mclrec.data.split_rules import SplitRule
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.files import write_json
@@ -166,6 +166,7 @@ class _Steps:
         earlier = self._compared_with(earlier)
         reading = reading_like(earlier, request.data, request.reading)
         data = load(request.data, **reading.options())
+        check_rule(data, earlier.info.split)
         done = self._begin(earlier, data)
         if done.status in ("refused", "done"):
             return self._again(done)

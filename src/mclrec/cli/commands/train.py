@@ -53,6 +53,7 @@ _OF_THE_MEASURED_RUN = {
         "mclrec train complete-journey --model sasrec --seed 2",
         "mclrec train log.csv --item-column sku --set beta=0.1 --set epochs=20",
         "mclrec train log.csv --split time --valid-from 2026-05-01 --test-from 2026-06-01",
+        "mclrec train train.csv --valid valid.csv --test test.csv  (a split that was made before)",
         "mclrec train log.csv --minutes 10  (tries other settings too, and trains the best)",
         "mclrec train newer.csv --warm-start runs/log-mclrec-seed1",
         "mclrec train newer.csv --final runs/log-mclrec-seed1  (the same on everything, to go live)",
@@ -97,7 +98,7 @@ def train(
             "--warm-start", metavar="RUN", help="Start from the weights of an earlier run, on a newer log."
         ),
     ] = None,
-    split: SplitOption = "leave-one-out",
+    split: SplitOption = None,
     valid_from: ValidFromOption = None,
     test_from: TestFromOption = None,
     final: Annotated[
@@ -139,7 +140,7 @@ def train(
 
         options = {"out": out, "device": device, "resume": resume, "shard_items": shard_items, "track": track}
         return _train(final_request(open_run(final), data, reading, command=command, **options), quiet=quiet)
-    from mclrec.data.split_rules import SplitRule
+    from mclrec.data.split_choice import chosen_split
     from mclrec.recipes import parse_setting
     from mclrec.runs.request import TrainRequest
 
@@ -153,7 +154,7 @@ def train(
         device,
         resume,
         warm_start,
-        str(SplitRule.of(split, valid_from, test_from)),
+        chosen_split(data, reading, split, valid_from, test_from),
         command=command,
         track=track,
         shard_items=shard_items,

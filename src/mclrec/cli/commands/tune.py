@@ -82,7 +82,7 @@ def tune(
     minutes: MinutesOption = None,
     track: TrackOption = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only print the search space.")] = False,
-    split: SplitOption = "leave-one-out",
+    split: SplitOption = None,
     valid_from: ValidFromOption = None,
     test_from: TestFromOption = None,
     *,
@@ -96,7 +96,7 @@ def tune(
     from mclrec.search import check_installed
 
     check_installed()
-    from mclrec.data.split_rules import SplitRule
+    from mclrec.data.split_choice import chosen_split
     from mclrec.search.tuning import TuneRequest
 
     request = TuneRequest(
@@ -107,7 +107,7 @@ def tune(
         seed,
         storage,
         device,
-        str(SplitRule.of(split, valid_from, test_from)),
+        chosen_split(data, reading, split, valid_from, test_from),
         track,
         reading=reading,
     )

@@ -1,0 +1,205 @@
+"""Rows of a log that came in files for training, validation and test: their order, what they repeat, where parts end.
+
+Rows of a user stand in the order of the files, whatever their times say. Where a file holds lists, a list may say again
+what came before, as RecBole's files do, whose rows are a history and the item that follows it: the history is known
+already, or becomes it, and the item alone is a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.coded_rows import CodedRows, Codes
+from mclrec.data.intake import PartsTaken
+from mclrec.data.moments import units_per_second
+from mclrec.data.packed import IntArray, counted
+from mclrec.data.readers import PartRead
+from mclrec.data.ties import whole_times
+from mclrec.errors import DataError, quoted
+
+__all__ = ["check_parts", "cuts_of", "first_in_parts", "in_order"]
+
+_TRAINING, _TEST = 0, 4
+"""Where a row belongs; what lists of validation or test say of the time before their targets is one less."""
+
+Parts = npt.NDArray[np.int8]
+
+
+def in_order(rows: CodedRows, reads: Sequence[PartRead]) -> tuple[CodedRows, int]:
+    """Rows with the part that each belongs to, and how many that lists only repeat were left out.
+
+    Args:
+        rows: whose parts are the numbers of their files.
+        reads: what was found in each file.
+
+    Raises:
+        DataError: the lists of a user contradict each other.
+    """
+    parts = _parts_of(rows) * np.int8(2)
+    rows = replace(rows, parts=parts)
+    if not any(read.found.lists for read in reads):
+        return rows, 0
+    kept = _Lists(rows, reads).settled()
+    return rows.take(kept), int(len(kept) - np.count_nonzero(kept))
+
+
+def cuts_of(rows: CodedRows) -> IntArray:
+    """(4, users) rows of each user up to each part but the last; see `mclrec.data.sequences.SequenceData`."""
+    parts, users = _parts_of(rows), len(rows.user_ids)
+    return np.stack([counted(rows.users[parts <= part], users) for part in range(_TEST)])
+
+
+def check_parts(rows: CodedRows, reads: Sequence[PartRead], repeated: int, ticks: int) -> PartsTaken:
+    """What was taken of each file.
+
+    Raises:
+        DataError: nothing is left of a file, no user of the last two is in the first, or times have other units.
+    """
+    parts = _parts_of(rows)
+    sizes = [int(np.count_nonzero((parts + 1) // 2 == number)) for number in range(len(reads))]
+    for size, read in zip(sizes, reads, strict=True):
+        if not size:
+            raise DataError(
+                f"{read.place}: nothing is left of it, so there is no such part; drop less, or give one log"
+            )
+    trained = counted(rows.users[parts == _TRAINING], len(rows.user_ids)) > 0
+    for number, read in enumerate(reads[1:], start=1):
+        users = rows.users[(parts + 1) // 2 == number]
+        if not read.found.followed and not trained[users].any():
+            raise DataError(
+                f"{read.place}: has no user of {reads[0].place}; are users written alike in both files?"
+            )
+    _check_units(rows, reads, ticks)
+    present = counted(rows.users, len(rows.user_ids)) > 0
+    return PartsTaken(
+        places=(reads[0].place, reads[1].place, reads[2].place),
+        rows=(sizes[0], sizes[1], sizes[2]),
+        repeated=repeated,
+        leaked=_leaked(rows),
+        disordered=_disordered(rows),
+        untrained=int(np.count_nonzero(present & ~trained)),
+    )
+
+
+def _check_units(rows: CodedRows, reads: Sequence[PartRead], ticks: int) -> None:
+    """Refuse times that count seconds in one file, and milliseconds or so in another."""
+    if rows.times is None:
+        return
+    files = (_parts_of(rows) + 1) // 2
+    units = [
+        units_per_second(int(whole_times(rows.times[files == number].max(keepdims=True), ticks)[0]))
+        for number in range(len(reads))
+    ]
+    for read, unit in zip(reads, units, strict=True):
+        if None not in (unit, units[0]) and unit != units[0]:
+            raise DataError(
+                f"{read.place}: has times in other units than {reads[0].place}, such as milliseconds and seconds; "
+                "write times alike in all files"
+            )
+
+
+def first_in_parts(rows: CodedRows) -> npt.NDArray[np.bool_]:
+    """Whether a row is the first of its user, item and time in any file."""
+    order, same = _alike(rows)
+    first = np.ones(len(order), np.bool_)
+    first[order[same]] = False
+    return first
+
+
+def _parts_of(rows: CodedRows) -> Parts:
+    if rows.parts is None:
+        raise ValueError("rows of one log have no parts")
+    return rows.parts
+
+
+def _alike(rows: CodedRows) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    """Places of the rows, alike ones side by side in order, and whether one is like that before it."""
+    keys = [rows.items, rows.users] if rows.times is None else [rows.times, rows.items, rows.users]
+    order = np.lexsort(keys)
+    same = np.zeros(len(order), np.bool_)
+    same[1:] = np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)
+    return order, same
+
+
+def _leaked(rows: CodedRows) -> int:
+    """Rows that an earlier file has too."""
+    order, same = _alike(rows)
+    files = (_parts_of(rows)[order] + 1) // 2
+    starts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
+    return int(np.count_nonzero(files > files[starts]))
+
+
+def _disordered(rows: CodedRows) -> int:
+    """Users with a row that is older than one of an earlier file."""
+    if rows.times is None or len(rows.users) < 2:
+        return 0
+    parts = _parts_of(rows)
+    # Rows of a file are in order, so that only its first can be older than the last before it.
+    border = (rows.users[1:] == rows.users[:-1]) & (parts[1:] != parts[:-1])
+    older = border & (rows.times[1:] < rows.times[:-1])
+    return len(np.unique(rows.users[1:][older]))
+
+
+class _Lists:
+    """Lists of each user in three files, of which later ones may repeat what earlier ones say.
+
+    A list that an item follows is a history: it is what stands before, whole or its end, and the item alone is new. A
+    list alone repeats what came before if those of all users of its file begin with that, as snapshots do; else all of
+    it is new.
+    """
+
+    def __init__(self, rows: CodedRows, reads: Sequence[PartRead]) -> None:
+        self._rows, self._reads = rows, reads
+        self._parts = _parts_of(rows)
+        self._kept = np.ones(len(rows.items), np.bool_)
+        starts = np.flatnonzero(np.diff(rows.users, prepend=-1))
+        self._users = list(zip(starts.tolist(), [*starts[1:].tolist(), len(rows.items)], strict=True))
+
+    def settled(self) -> npt.NDArray[np.bool_]:
+        """Which rows are new; the parts of rows that are a history are set."""
+        for number in (1, 2):
+            if not self._reads[number].found.lists:
+                continue
+            lists = [found for user in self._users if (found := self._list(number, *user)) is not None]
+            if self._reads[number].found.followed:
+                for earlier, place, items in lists:
+                    self._follow(number, earlier, place, items)
+                continue
+            known = [(earlier, place, items) for earlier, place, items in lists if len(earlier)]
+            if all(np.array_equal(earlier, items[: len(earlier)]) for earlier, _, items in known):
+                for earlier, place, _ in known:
+                    self._kept[place : place + len(earlier)] = False
+        return self._kept
+
+    def _list(self, number: int, start: int, end: int) -> tuple[Codes, int, Codes] | None:
+        """A user's items before a file, where its list begins, and its items; None without one."""
+        parts = self._parts[start:end]
+        first, last = start + np.searchsorted(parts, [2 * number, 2 * number + 1])
+        if first == last:
+            return None
+        earlier = self._rows.items[start:first][self._kept[start:first]]
+        return earlier, int(first), self._rows.items[first:last]
+
+    def _follow(self, number: int, earlier: Codes, place: int, items: Codes) -> None:
+        """Take the last item of a list as the target, and those before it as its history."""
+        history = items[:-1]
+        known = next(
+            (
+                size
+                for size in range(min(len(earlier), len(history)), 0, -1)
+                if np.array_equal(earlier[-size:], history[:size])
+            ),
+            0,
+        )
+        if len(earlier) and len(history) and not known:
+            user = self._rows.user_ids[int(self._rows.users[place]) + 1]
+            raise DataError(
+                f"{self._reads[number].place}: the list of user {quoted(user)} does not continue what earlier files "
+                "say; give one row a user, whose list is the history"
+            )
+        self._kept[place : place + known] = False
+        self._parts[place : place + len(history)] = 2 * number - 1
