@@ -83,6 +83,7 @@ def test_config_tells_where_the_model_comes_from(trained: Run, log: Path) -> Non
         "path": str(log),
         "reading": READING.model_dump(),
         "log": None,
+        "parts": None,
     }
     assert info.recipe.section == "auto"
     assert info.recipe.source
