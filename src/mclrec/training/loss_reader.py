@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -16,52 +18,103 @@ from mclrec.models.phases import Phase, Update
 __all__ = ["LossReader", "report_means"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Unread:
-    """A copy on its way to the host, and what is done with it when it is there."""
+_INTERVAL = 0.1
+"""Seconds between two copies; a progress bar is drawn no more often."""
 
-    copy: Tensor
+_Use = Callable[[list[float]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """The values of one batch on the device, and what is done with each, and after the last, once they are known."""
+
+    values: list[tuple[Tensor, _Use]]
+    then: Callable[[], None]
+
+    def pass_on(self, numbers: Iterator[float]) -> None:
+        """Give each use its numbers."""
+        for values, use in self.values:
+            use(list(islice(numbers, len(values))))
+        self.then()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Copy:
+    """The values of some batches on their way to the host."""
+
+    batches: list[_Batch]
+    numbers: Tensor
     arrived: torch.cuda.Event
-    use: Callable[[list[float]], None]
+
+    @classmethod
+    def of(cls, batches: list[_Batch]) -> _Copy:
+        """Queue one copy behind the work that computes the values."""
+        values = torch.cat([values for batch in batches for values, _ in batch.values])
+        numbers = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        return cls(batches, numbers, arrived)
+
+    def pass_on(self) -> None:
+        """Wait until the values are there, and give them to their batches, in order."""
+        self.arrived.synchronize()
+        numbers = iter(self.numbers.tolist())
+        for batch in self.batches:
+            batch.pass_on(numbers)
 
 
 class LossReader:
-    """Passes the values of small tensors on, in the order in which they were given.
+    """Passes the values of small vectors on, in the order in which they were given.
 
-    On the CPU a value is there at once. From a CUDA device it is copied behind the work that computes it, and passed on
-    by `catch_up`: the host prepares the next batch meanwhile, and the device never runs out of work.
+    On the CPU a value is there at once. On a CUDA device the values of all batches stay where they are for ``interval``
+    seconds. Then one copy is queued behind the work that computes them, and it is read when the next one is queued: the
+    host prepares batches meanwhile, and the device never runs out of work.
+
+    Args:
+        interval: seconds between two copies; by default a tenth.
     """
 
-    def __init__(self) -> None:
-        self._of_batch: list[_Unread] = []
-        self._batches: deque[tuple[list[_Unread], Callable[[], None]]] = deque()
+    def __init__(self, interval: float | None = None) -> None:
+        self._interval = _INTERVAL if interval is None else interval
+        self._copied = time.monotonic()
+        self._of_batch: list[tuple[Tensor, _Use]] = []
+        self._batches: list[_Batch] = []
+        self._copies: deque[_Copy] = deque()
 
-    def add(self, values: Tensor, use: Callable[[list[float]], None]) -> None:
-        """Pass ``values`` to ``use``: now, or in a later `catch_up`."""
+    def add(self, values: Tensor, use: _Use) -> None:
+        """Pass ``values``, a vector, to ``use``: now, or later."""
         if not values.is_cuda:
             use(values.tolist())
             return
-        copy = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
-        arrived = torch.cuda.Event()
-        arrived.record()
-        self._of_batch.append(_Unread(copy, arrived, use))
+        self._of_batch.append((values, use))
 
     def end_batch(self, then: Callable[[], None]) -> None:
         """Call ``then`` once all values of the batch have been passed on."""
         if not self._of_batch:
             then()
             return
-        self._batches.append((self._of_batch, then))
+        self._batches.append(_Batch(self._of_batch, then))
         self._of_batch = []
 
-    def catch_up(self, leave: int = 0) -> None:
-        """Wait for the values of all batches but the ``leave`` latest, and pass them on."""
-        while len(self._batches) > leave:
-            values, then = self._batches.popleft()
-            for unread in values:
-                unread.arrived.synchronize()
-                unread.use(unread.copy.tolist())
-            then()
+    def keep_up(self) -> None:
+        """Once an interval, queue a copy of all values that there are, and pass on those of the copies before it."""
+        if time.monotonic() - self._copied < self._interval:
+            return
+        self._copy()
+        while len(self._copies) > 1:
+            self._copies.popleft().pass_on()
+
+    def catch_up(self) -> None:
+        """Wait for the values of all batches, and pass them on."""
+        self._copy()
+        while self._copies:
+            self._copies.popleft().pass_on()
+
+    def _copy(self) -> None:
+        self._copied = time.monotonic()
+        if self._batches:
+            self._copies.append(_Copy.of(self._batches))
+            self._batches = []
 
 
 def report_means(

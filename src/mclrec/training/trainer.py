@@ -239,7 +239,7 @@ class Trainer:
         for step, batch in batches.starting_at(position.step):
             self._run_updates(phase, batch, batches.size(step), optimisers, (*key, step), finished)
             self._average.add()
-            self._losses.catch_up(leave=1)  # the device computes it now
+            self._losses.keep_up()
             due = time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes
             stopping, saving = self._processes.any(stop.requested, due)
             if stopping or saving:
@@ -272,7 +272,7 @@ class Trainer:
                 updated twice.
 
         Raises:
-            TrainingError: a loss is not finite; from a CUDA device this is known one batch later.
+            TrainingError: a loss is not finite; from a CUDA device this is known some batches later.
         """
         reported: dict[str, float] = {}
         context = StepContext(lambda rows: self._processes.gather(rows, size))
