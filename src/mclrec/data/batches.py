@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mclrec.data.packed import IntArray, Packed
 
-__all__ = ["Batch", "Histories", "to_device"]
+__all__ = ["Batch", "Histories", "target_places", "to_device"]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -115,6 +115,7 @@ class Batch:
         shared: (N,) ids drawn once for all targets.
         shared_log_counts: (N,) logarithm of how often each was to be expected among them.
         targets_per_row: targets that a history of the epoch has, on average.
+        places: (P,) places in the flattened ``targets`` of those that are not 0, where some are; None where all count.
     """
 
     histories: Histories
@@ -125,6 +126,7 @@ class Batch:
     shared: Tensor | None = None
     shared_log_counts: Tensor | None = None
     targets_per_row: float = 1.0
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -135,10 +137,12 @@ class Batch:
         bounds = self.histories.offsets
         # A target a row, or one a token: where each row has one token, both are the same.
         own = rows if len(self.targets) == len(self) else slice(int(bounds[start]), int(bounds[stop]))
+        targets = self.targets[own]
         return replace(
             self,
             histories=self.histories.part(start, stop),
-            targets=self.targets[own],
+            targets=targets,
+            places=None if self.places is None else target_places(targets),
             views=tuple(view.part(start, stop) for view in self.views),
             negatives=None if self.negatives is None else self.negatives[own],
         )
@@ -153,7 +157,13 @@ class Batch:
             negatives=_moved(self.negatives, device),
             shared=_moved(self.shared, device),
             shared_log_counts=_moved(self.shared_log_counts, device),
+            places=_moved(self.places, device),
         )
+
+
+def target_places(targets: Tensor) -> Tensor:
+    """(P,) places in the flattened ``targets`` of those that are not 0; on the host, where nobody waits for them."""
+    return targets.flatten().nonzero().squeeze(1)
 
 
 def _moved(tensor: Tensor | None, device: torch.device) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from time import perf_counter
 
 import numpy as np
@@ -24,6 +25,9 @@ __all__ = ["SCORE_BYTES", "evaluate", "rank_targets", "rows_per_chunk", "top_ite
 SCORE_BYTES = 3 * 2**20
 """Memory for one chunk of fp32 scores: they stay in a processor's cache until they are counted. Much larger chunks
 have their memory mapped afresh each time, and take twice as long."""
+
+DEVICE_SCORE_BYTES = 2**28
+"""Memory for one chunk of scores on a GPU, which has no such cache, and is waited for once a chunk."""
 
 _MIN_ROWS = 32  # fewer would read the item table more often than the scores are worth
 _MAX_ROWS = 1024  # encoding takes memory too, and gains nothing by more
@@ -53,7 +57,7 @@ def evaluate(
         seen: whether items of the history stay candidates; see `Protocol`.
         ks: cuts of the metrics; by default those of the paper that the catalogue allows.
         seed: seed of the training, for the record.
-        device: where the model is; default CPU.
+        device: where the model is; by default, where its weights are.
         batch_size: see `rank_targets`.
         progress: see `rank_targets`.
         processes: see `rank_targets`.
@@ -110,7 +114,7 @@ def rank_targets(
         targets: M targets.
         seen: ``keep`` ranks among all items. ``drop`` ranks among the items that are not in the user's
             history (all of it, not only what the model sees); a target that is in it is a miss.
-        device: where the model is; default CPU.
+        device: where the model is; by default, where its weights are.
         batch_size: users encoded at once; they are scored and ranked in chunks that fit into `SCORE_BYTES`.
         progress: called after each batch with the number of targets in it.
         processes: each ranks its own part of the targets, and gets all ranks.
@@ -118,7 +122,7 @@ def rank_targets(
     Returns:
         (M,) int64 ranks within 1..V, or `MISS`, in the order of the targets.
     """
-    place, total = device or torch.device("cpu"), len(targets)
+    place, total = device or _device_of(model), len(targets)
     targets = targets.take(np.arange(total)[processes.part(total)])
     ranks = np.empty(len(targets), dtype=np.int64)
     # Histories of like length together: models that pad have little to pad.
@@ -166,9 +170,19 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
     return torch.where(values > -torch.inf, best.gather(1, order) + 1, 0), values
 
 
-def rows_per_chunk(num_items: int) -> int:
-    """Number of rows of V + 1 fp32 scores that fit into `SCORE_BYTES`; at least 32, at most 1024."""
-    return min(_MAX_ROWS, max(_MIN_ROWS, SCORE_BYTES // (4 * (num_items + 1))))
+def rows_per_chunk(num_items: int, device: torch.device | None = None) -> int:
+    """Number of rows of V + 1 fp32 scores that fit into `SCORE_BYTES`; at least 32, at most 1024.
+
+    On another device than the host they may take `DEVICE_SCORE_BYTES`.
+    """
+    room = SCORE_BYTES if device is None or device.type == "cpu" else DEVICE_SCORE_BYTES
+    return min(_MAX_ROWS, max(_MIN_ROWS, room // (4 * (num_items + 1))))
+
+
+def _device_of(model: Recommender) -> torch.device:
+    """Device of the first weight, or of the first count where there are no weights."""
+    tensors = chain(model.parameters(), model.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def _rank_rows(
@@ -179,7 +193,7 @@ def _rank_rows(
     histories = Histories.of(chunk.histories(everyone, model.reads), chunk.users + 1).to(device)
     excluded = None if seen == "keep" else chunk.histories(everyone)
     items = torch.from_numpy(chunk.items)
-    ranks: IntArray = model.ranks(histories, items, excluded, rows_per_chunk(model.num_items)).numpy()
+    ranks: IntArray = model.ranks(histories, items, excluded, rows_per_chunk(model.num_items, device)).numpy()
     missed = ranks > model.num_items
     if excluded is not None:
         missed |= repeats(excluded, chunk.items)

@@ -39,9 +39,10 @@ def measure_with_noise(directory: Path, split: Split, share: float, seed: int) -
     The noise of a share is the same for every model and seed.
     """
     noisy = with_noise(split, share, generator(0, Stream.NOISE, round(1000 * share)))
-    loaded = load_model(directory, resolve_device("auto"))
+    device = resolve_device("auto")
+    loaded = load_model(directory, device)
     for seen in _SEEN:
-        result = evaluate(loaded.model, noisy, name=loaded.name, seen=seen, seed=seed)
+        result = evaluate(loaded.model, noisy, name=loaded.name, seen=seen, seed=seed, device=device)
         path = ranks_path(directory, noisy_part(share), result.protocol.label)
         result.save_ranks(path, loaded.checksum)
 

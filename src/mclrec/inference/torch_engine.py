@@ -59,11 +59,12 @@ class DeviceRanker:
         """Score and select on the device, some queries at a time; implements `Ranker.rank`."""
         lists: dict[int, Ranked] = {}
         rows = [row for row, query in enumerate(queries) if query.allowed is None]
-        size = rows_per_chunk(self._exact.num_items)
+        device = self._table.weight.device
+        size = rows_per_chunk(self._exact.num_items, device)
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             asked = [queries[row] for row in some]
-            scores = self._table.scores(torch.from_numpy(vectors[some]).to(self._table.weight.device))
+            scores = self._table.scores(torch.from_numpy(vectors[some]).to(device))
             left_out = Packed.of([query.left_out for query in asked])
             ids, values = top_items(scores, max(query.k for query in asked), left_out)
             for row, query, items, found in zip(

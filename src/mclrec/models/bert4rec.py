@@ -80,8 +80,9 @@ class BERT4Rec(VectorRecommender):
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """Cross-entropy of the hidden items over the catalogue."""
+        assert batch.places is not None
         states = self.encoder.encode(batch.histories.items, batch.histories.offsets, "all")
-        places = batch.targets.nonzero().squeeze(1)
+        places = batch.places
         queries = self._project(states.index_select(0, places))
         return {"rec": Term(self.items().cross_entropy(queries, batch.targets[places]), batch.count)}
 

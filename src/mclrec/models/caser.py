@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch, Histories, target_places
 from mclrec.data.examples import Examples
 from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import IntArray
@@ -63,7 +63,8 @@ class _Windows:
         places = spans.ends[:, None] + np.arange(self.targets)
         there = places < data.offsets[spans.users + 1][:, None]
         items = np.where(there, data.items[np.minimum(places, len(data.items) - 1)], 0).astype(np.int64)
-        return replace(batch, targets=torch.from_numpy(items), count=float(np.count_nonzero(there)))
+        targets, count = torch.from_numpy(items), float(np.count_nonzero(there))
+        return replace(batch, targets=targets, count=count, places=target_places(targets))
 
 
 class Caser(VectorRecommender):
@@ -114,14 +115,16 @@ class Caser(VectorRecommender):
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
         """Binary cross-entropy of all targets that exist, each with its own negatives."""
         assert batch.negatives is not None
+        assert batch.places is not None
         queries, table = self.query_vectors(batch.histories).unsqueeze(1), self.items()
-        there = batch.targets > 0  # (B, T)
         positive = table.pair_scores(queries, batch.targets)
         negative = table.pair_scores(queries, batch.negatives.view(len(batch), -1)).unflatten(
-            1, (there.shape[1], -1)
+            1, (batch.targets.shape[1], -1)
         )
-        places = there.flatten().nonzero().squeeze(1)
-        pairs = positive.flatten().index_select(0, places), negative.flatten(0, 1).index_select(0, places)
+        pairs = (
+            positive.flatten().index_select(0, batch.places),
+            negative.flatten(0, 1).index_select(0, batch.places),
+        )
         return {"rec": Term(binary_cross_entropy(*pairs), batch.count)}
 
     def query_vectors(self, histories: Histories) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mclrec.data.batches import to_device
 from mclrec.data.packed import Packed
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import Shard, lookup
@@ -121,10 +122,12 @@ def ranks_among(
     Returns:
         int64, on the host.
     """
-    places = items.to(scores.device) - first
-    here = ((places >= 0) & (places < scores.shape[1])).nonzero().squeeze(1)
+    places = to_device(items, scores.device) - first
+    here = (places >= 0) & (places < scores.shape[1])
     own = scores.new_zeros(len(scores))
-    own[here] = scores[here, places[here]]
+    if scores.shape[1]:  # a process may have no ids
+        found = scores.gather(1, places.clamp(0, scores.shape[1] - 1).unsqueeze(1)).squeeze(1)
+        own = torch.where(here, found, own)
     candidates = scores if first else scores[:, 1:]
     # Adding up floats is several times faster than booleans, and exact for so few ones.
     kind = torch.float32 if candidates.shape[1] < _EXACT else torch.int64
@@ -138,8 +141,8 @@ def exclude(scores: Tensor, lists: Packed, first: int = 0) -> Tensor:
     """Copy of ``scores`` (B, ids from ``first`` on) with -inf at the items of each row's list."""
     places = lists.items - first
     there = (places >= 0) & (places < scores.shape[1])
-    rows, items = (torch.from_numpy(array[there]).to(scores.device) for array in (lists.rows, places))
-    return scores.index_put((rows, items), scores.new_tensor(-torch.inf))
+    rows, items = (to_device(torch.from_numpy(array[there]), scores.device) for array in (lists.rows, places))
+    return scores.index_put((rows, items), scores.new_full((), -torch.inf))
 
 
 def _gather_lists(lists: Packed, processes: Processes) -> Packed:

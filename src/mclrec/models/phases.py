@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mclrec.data.batches import Batch, Histories
+from mclrec.data.batches import Batch, Histories, target_places
 from mclrec.data.cloze import cloze
 from mclrec.data.examples import Examples, prefixes, sequences, windows
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
@@ -175,7 +175,9 @@ class MaskedItems:
             drawn = self.negatives.for_users(data, np.repeat(users, inputs.lengths), rng.spawn(1)[0])
             negatives = torch.from_numpy(drawn)
         count = float(np.count_nonzero(hidden))
-        return Batch(Histories.of(inputs, users + 1), torch.from_numpy(hidden), count, negatives=negatives)
+        targets = torch.from_numpy(hidden)
+        histories, places = Histories.of(inputs, users + 1), target_places(targets)
+        return Batch(histories, targets, count, negatives=negatives, places=places)
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,10 @@ class S3Rec(SequentialRecommender):
     def pretraining_loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002
         """Pairwise logistic loss of masked items, with one drawn item for each."""
         assert batch.negatives is not None
+        assert batch.places is not None
         with self._both_sides():
             states = self.encoder.encode(batch.histories.items, batch.histories.offsets, "all")
-        places = batch.targets.nonzero().squeeze(1)
+        places = batch.places
         queries = self.as_queries(self.comparison(states.index_select(0, places)))
         table = self.items()
         positive = table.pair_scores(queries, batch.targets[places])

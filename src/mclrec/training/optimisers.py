@@ -179,8 +179,8 @@ def check_weights(model: Recommender, processes: Processes, epoch: int) -> None:
     Raises:
         TrainingError: they are not finite.
     """
-    finite = all(bool(torch.isfinite(weights).all()) for weights in model.parameters())
-    if any(processes.any(not finite)):
+    finite = [torch.isfinite(weights).all() for weights in model.parameters()]  # read back together
+    if any(processes.any(bool(finite) and not bool(torch.stack(finite).all()))):
         raise TrainingError(
             f"the weights are not finite after epoch {epoch}: lower the learning rate, or train in fp32"
         )

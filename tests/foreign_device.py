@@ -1,0 +1,419 @@
+"""A device that is not the host's, made of the host's memory: what would fail or wait on CUDA does so here.
+
+A `ForeignTensor` says that it is on ``cuda:0`` and holds a tensor of the host, by which the operations compute. Inside
+`foreign_device()` the rules of CUDA hold:
+
+- an operation that mixes both devices is refused, but for tensors of no dimension in pointwise operations, for indices
+  of the host into a tensor of the device, and for copies;
+- where the host would wait for the device, `ForeignDevice.waits` has the operation and the nearest line of ours;
+- a copy to the host that does not block has arrived only when an event recorded after it has been waited for. Until
+  then the host's tensor holds nonsense.
+
+What is not modelled: kernels that exist on one device alone, autocast, and orders in which CUDA adds up.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import mclrec
+import mclrec.training.loader
+from mclrec.losses.contrastive import _index
+
+__all__ = ["ForeignDevice", "ForeignTensor", "MixedDevicesError", "foreign_device"]
+
+CUDA = torch.device("cuda:0")
+_INSIDE = torch.device("meta")
+"""The device that torch's own code sees: neither the host's, nor one that a build without CUDA refuses."""
+
+_SOURCE = str(Path(mclrec.__file__).parent)
+aten = torch.ops.aten
+_INDEXING = (
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+)
+_SCALAR_VALUE = {
+    aten.fill.Tensor,
+    aten.fill_.Tensor,
+    aten.masked_fill.Tensor,
+    aten.masked_fill_.Tensor,
+    aten.where.self,
+}
+"""Operations that take a value of no dimension from the host and are not marked as pointwise."""
+_WAITING = {aten.multinomial.default, aten.linalg_solve.default, aten.linalg_inv_ex.default}
+"""Operations that check values on the host, which torch's tags do not tell."""
+
+
+class MixedDevicesError(RuntimeError):
+    """An operation got tensors of both devices: CUDA refuses it."""
+
+
+class ForeignTensor(Tensor):
+    """A tensor on the device: the host's tensor ``held``, which nothing but the device reaches."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> ForeignTensor:
+        made: ForeignTensor = torch.Tensor._make_wrapper_subclass(
+            cls,
+            held.shape,
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            layout=held.layout,
+            device=_INSIDE,
+        )
+        made.held = held
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        raise MixedDevicesError(f"{function} on the device outside of `foreign_device()`")
+
+    device = property(lambda _: CUDA)
+    is_cuda = property(lambda _: True)
+    is_meta = property(lambda _: False)
+    is_cpu = property(lambda _: False)
+
+    def numpy(self, *_: Any, **__: Any) -> Any:
+        """Refuse, as CUDA does."""
+        raise TypeError("can't convert cuda:0 device type tensor to numpy: use Tensor.cpu() first")
+
+    __array__ = numpy
+
+    def tolist(self) -> Any:
+        """Values, for which the host waits."""
+        return self.to("cpu").tolist()
+
+    def new_tensor(  # type: ignore[override]
+        self, data: Any, *, dtype: torch.dtype | None = None, **_: Any
+    ) -> Tensor:
+        """A copy of values of the host."""
+        return torch.tensor(data, dtype=dtype or self.dtype, device=CUDA)
+
+    def data_ptr(self) -> int:
+        """Address on the device, which tells tensors apart."""
+        return self.held.data_ptr()
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"ForeignTensor({self.held!r})"
+
+
+class ForeignDevice:
+    """The device while it is there: what the host waited for, and copies that are on their way to the host.
+
+    Attributes:
+        waits: operation and place of each wait, in order.
+    """
+
+    def __init__(self) -> None:
+        self.waits: list[str] = []
+        self._on_their_way: list[tuple[Tensor, Tensor]] = []
+        self._pinned: dict[int, Tensor] = {}  # kept, or other tensors could get the memory
+
+    def wait(self, why: object) -> None:
+        """Note that the host waits until the device has done all its work."""
+        self.waits.append(f"{why} at {_place()}")
+        self.arrive(len(self._on_their_way))
+
+    def arrive(self, count: int) -> None:
+        """Let the first ``count`` copies arrive."""
+        for host, value in self._on_their_way[:count]:
+            host.copy_(value)
+        del self._on_their_way[:count]
+
+    @property
+    def queued(self) -> int:
+        """How many copies are on their way."""
+        return len(self._on_their_way)
+
+    def pinned(self, tensor: Tensor) -> Tensor:
+        """A copy in memory from which the device copies by itself."""
+        if isinstance(tensor, ForeignTensor):
+            raise RuntimeError("cannot pin 'torch.cuda.FloatTensor': only dense CPU tensors can be pinned")
+        copy = tensor.clone()
+        self._pinned[_memory(copy)] = copy
+        return copy
+
+    def run(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operation by the rules of the device."""
+        leaves = [*_tensors(args), *_tensors(kwargs.values())]
+        foreign = any(isinstance(leaf, ForeignTensor) for leaf in leaves)
+        target = kwargs.get("device")
+        if target is not None:
+            made_on_device = torch.device(target).type == _INSIDE.type
+            if function is aten._to_copy.default and made_on_device != foreign:
+                return self._transferred(args[0], made_on_device, kwargs)
+            return self._computed(function, args, {**kwargs, "device": "cpu"}, made_on_device)
+        if function in (aten.copy_.default, aten.copy.default) and foreign:
+            return self._copied(function, args, kwargs)
+        if not foreign:
+            return self._computed(function, args, kwargs, False)
+        _refuse_mixed(function, args, kwargs, leaves)
+        if waits := _waits(function, args, kwargs):
+            self.wait(waits)
+        return self._computed(function, args, kwargs, True)
+
+    def _computed(self, function: Any, args: Any, kwargs: Any, foreign: bool) -> Any:
+        pin = bool(kwargs.get("pin_memory"))
+        kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
+        out = function(*_held(args), **_held(kwargs))
+        if changed := _changed(function, args, kwargs):
+            returned = function._schema.returns
+            return changed[0] if len(returned) == 1 else (tuple(changed) if returned else None)
+        if pin:
+            out = self.pinned(out)
+        if not foreign:
+            return out
+        # A view is made in inference mode only if what it shows was.
+        inference = args[0].is_inference() if function.is_view else torch.is_inference_mode_enabled()
+        with torch.inference_mode(inference):
+            return _each(Tensor, ForeignTensor, out)
+
+    def _transferred(self, tensor: Tensor, there: bool, kwargs: dict[str, Any]) -> Tensor:
+        """Copy on the other device."""
+        rest = {**kwargs, "device": "cpu", "pin_memory": None, "non_blocking": False}
+        if not there:
+            self.wait("a copy to the host")
+            return aten._to_copy.default(_held(tensor), **rest)  # type: ignore[no-any-return]
+        if not kwargs.get("non_blocking") or _memory(tensor) not in self._pinned:
+            self.wait("a copy from memory that is not pinned, or one that blocks")
+        return ForeignTensor(aten._to_copy.default(tensor, **rest))
+
+    def _copied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Copy into a tensor, of the same device or of the other."""
+        into, source = args[0], args[1]
+        non_blocking = bool(kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
+        here, there = isinstance(into, ForeignTensor), isinstance(source, ForeignTensor)
+        if there and not here and non_blocking and _memory(into) in self._pinned:
+            into.fill_(-77)
+            self._on_their_way.append((into, source.held.clone()))
+            return into
+        queued = not there and non_blocking and _memory(source) in self._pinned
+        number = here and source.dim() == 0  # of the host: an argument of the kernel
+        if here != there and not queued and not number:
+            self.wait("a copy between the devices that blocks")
+        return self._computed(function, args, kwargs, here)
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _each(kind: type[Tensor], change: Callable[[Any], Any], value: Any) -> Any:
+    """Change the tensors of a kind in lists, tuples and dicts."""
+    if isinstance(value, kind):
+        return change(value)
+    if type(value) in (list, tuple):
+        return type(value)([_each(kind, change, one) for one in value])
+    if type(value) is dict:
+        return {key: _each(kind, change, one) for key, one in value.items()}
+    return value
+
+
+def _held(value: Any) -> Any:
+    return _each(ForeignTensor, attrgetter("held"), value)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif type(value) in (list, tuple):
+            yield from _tensors(value)
+
+
+@cache
+def _written(function: Any) -> list[tuple[int, str]]:
+    """Places and names of the arguments that an operation writes to and returns."""
+    return [
+        (place, argument.name)
+        for place, argument in enumerate(function._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+
+
+def _changed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Arguments that the operation writes to and returns."""
+    return [args[place] if place < len(args) else kwargs.get(name) for place, name in _written(function)]
+
+
+def _refuse_mixed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Tensor]) -> None:
+    """Refuse tensors of the host beside those of the device, where CUDA refuses them."""
+    here = [leaf for leaf in leaves if not isinstance(leaf, ForeignTensor)]
+    if not here:
+        return
+    if function in _INDEXING and isinstance(args[0], ForeignTensor):
+        values = [args[2]] if len(args) > 2 else []
+        if all(isinstance(value, ForeignTensor) or value.dim() == 0 for value in values):
+            return  # indices may be the host's; the waiting is counted
+    numbers = torch.Tag.pointwise in function.tags or function in _SCALAR_VALUE
+    written = list(_tensors(_changed(function, args, kwargs)))
+    if (
+        numbers
+        and all(leaf.dim() == 0 for leaf in here)
+        and all(isinstance(leaf, ForeignTensor) for leaf in written)
+    ):
+        return
+    sizes = ", ".join(str(tuple(leaf.shape)) for leaf in here)
+    raise MixedDevicesError(f"{function} of cuda:0 got tensors of the host of sizes {sizes} at {_place()}")
+
+
+def _waits(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Why the host waits for this operation; empty if it does not."""
+    name = str(function)
+    if function in _INDEXING:
+        indices = [index for index in args[1] if index is not None]
+        if any(not isinstance(index, ForeignTensor) for index in indices):
+            return f"{name} by indices of the host"
+        masks = any(index.dtype in (torch.bool, torch.uint8) for index in indices)
+        filled = function is not aten.index.Tensor and args[2].numel() == 1 and not _accumulates(args, kwargs)
+        return f"{name} by a mask" if masks and not filled else ""
+    if function is aten.repeat_interleave.Tensor:
+        return "" if kwargs.get("output_size") is not None else f"{name} without output_size"
+    if {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags):
+        return name
+    return name if function in _WAITING else ""
+
+
+def _accumulates(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return bool(kwargs.get("accumulate", args[3] if len(args) > 3 else False))
+
+
+def _place() -> str:
+    """The nearest line of ours."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_SOURCE):
+            return f"{Path(frame.f_code.co_filename).relative_to(_SOURCE)}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "no line of ours"
+
+
+class _Names(TorchFunctionMode):
+    """Puts the device that torch's code sees in place of CUDA, which a build without CUDA refuses."""
+
+    def __init__(self, device: ForeignDevice) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is Tensor.pin_memory:
+            return self._device.pinned(args[0])
+        if function is Tensor.cuda:
+            return args[0].to(_INSIDE)
+        name = getattr(function, "__name__", "")
+        kwargs = dict(kwargs or {})
+        if function is Tensor.to:
+            args = tuple(_inside(value) for value in args)
+        if "device" in kwargs:
+            kwargs["device"] = _inside(kwargs["device"])
+        if name in ("tensor", "as_tensor") and kwargs.get("device") == _INSIDE:
+            kwargs = {key: value for key, value in kwargs.items() if key != "device"}
+            return function(*args, **kwargs).to(_INSIDE)
+        return function(*args, **kwargs)
+
+
+def _inside(value: Any) -> Any:
+    if isinstance(value, torch.device) and value.type == "cuda":
+        return _INSIDE
+    return _INSIDE if isinstance(value, str) and value in ("cuda", "cuda:0") else value
+
+
+@cache
+def _is_composite(function: Any) -> bool:
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), "CompositeImplicitAutograd"))
+
+
+class _Operations(TorchDispatchMode):
+    def __init__(self, device: ForeignDevice) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._device = device
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if torch.is_inference_mode_enabled() and _is_composite(function):
+            with self:  # inference mode does not take such operations apart before they come here
+                out = function.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        return self._device.run(function, args, kwargs)
+
+
+class _Event:
+    """Stands for `torch.cuda.Event`."""
+
+    def __init__(self, device: ForeignDevice) -> None:
+        self._device, self._count = device, 0
+
+    def record(self) -> None:
+        """Remember which copies are on their way."""
+        self._count = self._device.queued
+
+    def synchronize(self) -> None:
+        """Wait until these have arrived."""
+        self._device.waits.append(f"an event at {_place()}")
+        self._device.arrive(min(self._count, self._device.queued))
+
+
+@contextmanager
+def foreign_device() -> Iterator[ForeignDevice]:
+    """A device ``cuda`` for this thread and for the threads that prepare batches."""
+    device = ForeignDevice()
+
+    def enter() -> None:
+        _Names(device).__enter__()  # type: ignore[no-untyped-call]
+        _Operations(device).__enter__()  # type: ignore[no-untyped-call]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+        patch.setattr(torch.cuda, "manual_seed_all", torch.default_generator.manual_seed)
+        patch.setattr(torch.cuda, "Event", partial(_Event, device))
+        patch.setattr(nn.Module, "to", _moved(nn.Module.to))
+        patch.setattr(
+            mclrec.training.loader, "ThreadPoolExecutor", partial(ThreadPoolExecutor, initializer=enter)
+        )
+        try:
+            with _Names(device), _Operations(device):
+                yield device
+        finally:
+            _index.cache_clear()  # of tensors on this device
+
+
+def _moved(plain: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """`Module.to` that keeps the parameters the objects that they are, as it does between the host and CUDA."""
+
+    def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        before = torch.__future__.get_swap_module_params_on_conversion()
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        try:
+            return plain(module, *(_inside(value) for value in args), **kwargs)
+        finally:
+            torch.__future__.set_swap_module_params_on_conversion(before)
+
+    return to
