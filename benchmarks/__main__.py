@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +23,8 @@ from benchmarks.machine import available_cores
 from benchmarks.outcome import FULL_FOLDER, QUICK_FOLDER, read_results, write_result
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import print_findings, write_report
-from benchmarks.rows import ROWS
+from benchmarks.rows import ROWS, Part
+from benchmarks.rows.cuda import require_cuda
 from benchmarks.session import FULL, QUICK, Budget, Session
 
 app = typer.Typer(
@@ -42,6 +46,7 @@ def list_rows() -> None:
 def run(
     rows: Annotated[list[str] | None, typer.Argument(help="Rows to run.", show_default=False)] = None,
     *,
+    part: Annotated[Part, typer.Option(help="Part whose rows are run where none is named.")] = "bench",
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure less, in minutes; results go to a folder of their own.")
     ] = False,
@@ -53,13 +58,17 @@ def run(
     ] = None,
     scratch: Annotated[Path | None, typer.Option(help="Directory for large temporary files.")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe of MCLRec in the rows accuracy and cuda.")
+        str | None, typer.Option(help="Recipe of MCLRec in the rows accuracy and cuda-accuracy.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Rows that have not begun after so many minutes are left out, and told."),
     ] = None,
     rounds: Annotated[int | None, typer.Option(hidden=True)] = None,
     batches: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Measure rows, by default all of the part `bench`, and write their results."""
-    names = rows or [name for name, row in ROWS.items() if row.part == "bench"]
+    """Measure rows, by default all of the part `bench`, and write the results of each as soon as it ends."""
+    names = rows or [name for name, row in ROWS.items() if row.part == part]
     for name in names:
         if name not in ROWS:
             raise typer.BadParameter(f"no row {name!r}: {', '.join(ROWS)}")
@@ -67,7 +76,9 @@ def run(
     shortened = quick or rounds is not None or batches is not None
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=scratch) as directory:
         session = Session(budget, threads or available_cores(), Path(directory), _console, recipe)
-        failed = [name for name in names if not _measure(name, session, quick=shortened)]
+        _check_device(names, session)
+        until = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        failed = [name for name in names if not _measure(name, session, until, quick=shortened)]
     folder = QUICK_FOLDER if shortened else FULL_FOLDER
     results = read_results(folder)
     print_findings(_console, [results[name] for name in names if name not in failed])
@@ -131,14 +142,30 @@ def _budget(budget: Budget, rounds: int | None, batches: int | None, without_spi
     return replace(budget, spilled_rows=None) if without_spill else budget
 
 
-def _measure(name: str, session: Session, *, quick: bool) -> bool:
-    """Run one row and write its result file; returns whether that succeeded."""
+def _check_device(names: Sequence[str], session: Session) -> None:
+    """End at once where rows need a CUDA device and there is none."""
+    if any(ROWS[name].part == "cuda" for name in names):
+        try:
+            _console.print(require_cuda(session), markup=False)
+        except BenchmarkError as problem:
+            _console.print(str(problem), style="red", markup=False)
+            raise typer.Exit(1) from None
+
+
+def _measure(name: str, session: Session, until: float, *, quick: bool) -> bool:
+    """Run one row, if there is time, and write its result file; returns whether that succeeded."""
     row = ROWS[name]
+    if time.monotonic() > until:
+        _console.print(f"{name}: left out, the time is up", style="red")
+        return False
     _console.rule(f"{name}: {row.title}", align="left")
     try:
         outcome = row.measure(session)
     except BenchmarkError as problem:
         _console.print(str(problem), style="red", markup=False)
+        return False
+    except Exception as problem:  # one row must not end the others
+        _console.print(f"{type(problem).__name__}: {problem}", style="red", markup=False)
         return False
     write_result(name, row.title, outcome, session, quick=quick)
     return True

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,11 +38,13 @@ class Child:
         module: name of a module that calls `benchmarks.child.answer`.
         request: passed as JSON.
         python: interpreter of the environment that the module needs.
+        limit: seconds after which it is ended as a failure; None for no limit.
     """
 
     module: str
     request: Mapping[str, Any] = field(default_factory=dict)
     python: Path = Path(sys.executable)
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
         BenchmarkError: it failed; the message ends with its last output.
     """
     words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
-    output, seconds, peak = _run(words, f"{child.module} {_short(child.request)}", threads, scratch)
+    name = f"{child.module} {_short(child.request)}"
+    output, seconds, peak = _run(words, name, threads, scratch, child.limit)
     return Measurement(json.loads(output), seconds, peak)
 
 
@@ -96,24 +101,33 @@ def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> li
     return [Measurement(json.loads(output), seconds, peak) for output, seconds, peak in ended]
 
 
-def run_command(words: Sequence[str], *, threads: int, scratch: Path) -> Measurement:
-    """Run and measure any command; its output is discarded.
+def run_command(
+    words: Sequence[str], *, threads: int, scratch: Path, limit: float | None = None
+) -> Measurement:
+    """Run and measure any command; its output is discarded. It is ended after ``limit`` seconds.
 
     Raises:
         BenchmarkError: it failed.
     """
-    _, seconds, peak = _run(words, " ".join(words), threads, scratch)
+    _, seconds, peak = _run(words, " ".join(words), threads, scratch, limit)
     return Measurement({}, seconds, peak)
 
 
-def _run(words: Sequence[str], name: str, threads: int, scratch: Path) -> tuple[bytes, float, int]:
-    with _started(words, name, threads, scratch) as finish:
+def _run(
+    words: Sequence[str], name: str, threads: int, scratch: Path, limit: float | None
+) -> tuple[bytes, float, int]:
+    with _started(words, name, threads, scratch, limit=limit) as finish:
         return finish()
 
 
 @contextmanager
 def _started(
-    words: Sequence[str], name: str, threads: int, scratch: Path, more: Mapping[str, str] | None = None
+    words: Sequence[str],
+    name: str,
+    threads: int,
+    scratch: Path,
+    more: Mapping[str, str] | None = None,
+    limit: float | None = None,
 ) -> Iterator[Callable[[], tuple[bytes, float, int]]]:
     """Start a process; yields a function that waits for its output, wall time and peak memory."""
     environment = _environment(threads, scratch) | dict(more or {})
@@ -122,11 +136,17 @@ def _started(
         with subprocess.Popen(words, stdout=output, stderr=errors, cwd=ROOT, env=environment) as process:
 
             def finish() -> tuple[bytes, float, int]:
+                timer = threading.Timer(limit or 0, os.kill, (process.pid, signal.SIGKILL))
+                if limit is not None:
+                    timer.start()
                 _, status, usage = os.wait4(process.pid, 0)
+                timer.cancel()
                 process.returncode = os.waitstatus_to_exitcode(
                     status
                 )  # otherwise Popen would wait for it again
                 seconds = time.perf_counter() - started
+                if process.returncode and limit is not None and seconds >= limit:
+                    raise BenchmarkError(f"{name} was ended after {limit:.0f} s:\n{_tail(errors)}")
                 if process.returncode:
                     raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
                 output.seek(0)

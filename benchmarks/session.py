@@ -127,10 +127,10 @@ class Session:
         self._print(name, max(measured, key=lambda process: process.peak_bytes))
         return measured
 
-    def run_command(self, name: str, words: list[str]) -> Measurement:
-        """Run one command and print what it took."""
+    def run_command(self, name: str, words: list[str], limit: float | None = None) -> Measurement:
+        """Run one command and print what it took; it is ended after ``limit`` seconds."""
         with self.console.status(name):
-            measured = run_command(words, threads=self.threads, scratch=self.scratch)
+            measured = run_command(words, threads=self.threads, scratch=self.scratch, limit=limit)
         self._print(name, measured)
         return measured
 

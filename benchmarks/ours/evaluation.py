@@ -1,4 +1,4 @@
-"""Rank every test target among the whole catalogue. Request: ``data``, ``model``, ``seed``, ``cuts``, ``passes``."""
+"""Rank all test targets in the whole catalogue. Request: ``data model seed cuts passes``, and ``device`` if not cpu."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     split = open_split(request["data"])
     recipe = resolve(request["model"], known_as(split.data))
-    model = build(recipe, split.training, request["seed"])
+    device = torch.device(request.get("device", "cpu"))
+    model = build(recipe, split.training, request["seed"]).to(device)
     seconds = []
     for _ in range(request["passes"]):
         started = time.perf_counter()
-        result = evaluate(model, split, name=recipe.model, part="test", seen="keep", ks=request["cuts"])
+        result = evaluate(
+            model, split, name=recipe.model, part="test", seen="keep", ks=request["cuts"], device=device
+        )
         seconds.append(round(time.perf_counter() - started, 6))
     config = recipe.config.model_dump()
     return {

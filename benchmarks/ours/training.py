@@ -1,8 +1,9 @@
 """Train for some batches with the real trainer, and report the time of each.
 
 Request: ``data`` and ``newest`` (see `benchmarks.ours.sources`), ``model``, ``recipe``, ``settings``, ``seed``,
-``device``, ``batches`` (timed) after ``warmup``, ``validate`` (also rank the validation targets), ``shard`` (shard
-the item table over the processes, if there are several), ``save`` (also write the weights).
+``device``, ``batches`` (timed) after ``warmup``, ``compile`` (mode of `torch.compile` for parts of the encoder),
+``validate`` (also rank the validation targets), ``shard`` (shard the item table over the processes, if there are
+several), ``save`` (also write the weights).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mclrec.distributed.shards import sharded
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.models.tensors import save_tensors
+from mclrec.nn.transformer import TransformerEncoder
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.construction import build
 from mclrec.training.reporting import SilentReporter
@@ -72,6 +74,8 @@ def fit_some(request: Request, processes: Processes = SINGLE_PROCESS) -> tuple[R
     recipe = _recipe(request, split)
     with sharded(processes if request.get("shard") else SINGLE_PROCESS):
         model = build(recipe, split.training, request["seed"])
+    if request.get("compile"):
+        _compile(model, request["compile"])
     watch = StopWatch(request["warmup"] + request["batches"])
     with tempfile.TemporaryDirectory() as directory:
         trainer = Trainer(
@@ -127,10 +131,20 @@ def _measure(request: Request, processes: Processes) -> Document:
         "versions": versions(["mclrec", "torch", "numpy"]),
         "classes": split.training.num_items + 1,  # the padding id is one
         "first_loss": next(value for name, value in watch.first_losses.items() if name.endswith("rec")),
+        "device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         "parameter_bytes": sum(parameter.nbytes for parameter in model.parameters()),
         **timings(request, watch),
         **saving,
     }
+
+
+def _compile(model: Recommender, mode: str) -> None:
+    """Compile the feed-forward part of each transformer block; ``reduce-overhead`` captures a CUDA graph a shape."""
+    block: Any
+    for module in model.modules():
+        if isinstance(module, TransformerEncoder):
+            for block in module.blocks:
+                block._finish = torch.compile(block._finish, dynamic=True, mode=mode)
 
 
 def _save(model: Recommender, processes: Processes) -> Document:

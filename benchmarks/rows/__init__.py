@@ -9,7 +9,7 @@ from typing import Literal
 from benchmarks.outcome import Outcome
 from benchmarks.rows.accuracy import measure_accuracy
 from benchmarks.rows.catalogue import measure_catalogue
-from benchmarks.rows.cuda import measure_cuda
+from benchmarks.rows.cuda import CUDA_ROWS
 from benchmarks.rows.epochs import measure_prefixes, measure_sequences
 from benchmarks.rows.evaluation import measure_evaluation
 from benchmarks.rows.growth import measure_growth
@@ -21,7 +21,7 @@ from benchmarks.rows.start import measure_start
 from benchmarks.rows.streaming import measure_streaming
 from benchmarks.session import Session
 
-__all__ = ["ROWS", "Row"]
+__all__ = ["ROWS", "Part", "Row"]
 
 Part = Literal["bench", "accuracy", "cuda", "serving", "shards"]
 
@@ -64,6 +64,6 @@ ROWS = {
     "accuracy": Row(
         "MCLRec on Beauty until early stopping ends it, three seeds", measure_accuracy, "accuracy"
     ),
-    "cuda": Row("MCLRec on Beauty on a CUDA device", measure_cuda, "cuda"),
+    **{name: Row(title, measure, "cuda") for name, (title, measure) in CUDA_ROWS.items()},
 }
 """All rows by name, in the order in which they are run."""

@@ -28,10 +28,15 @@ def measure_accuracy(session: Session) -> Outcome:
 
 
 def accuracy_outcome(
-    session: Session, device: str, seeds: tuple[int, ...], minutes: float, recipe: str
+    session: Session,
+    device: str,
+    seeds: tuple[int, ...],
+    minutes: float,
+    recipe: str,
+    limit: float | None = None,
 ) -> Outcome:
-    """Measure time and accuracy for a device and a recipe, with one run per seed."""
-    runs = [_train(session, seed, device, recipe) for seed in seeds]
+    """Measure time and accuracy for a device and a recipe, with one run per seed, ended after ``limit`` seconds."""
+    runs = [_train(session, seed, device, recipe, limit) for seed in seeds]
     tests = [run.document["metrics"]["results"]["test"]["U"]["metrics"] for run in runs]
     wall = Spread(tuple(run.seconds / 60 for run in runs), "min")
     precision = runs[0].document["training"]["precision"]
@@ -53,12 +58,12 @@ def accuracy_outcome(
     return Outcome(findings=findings, sides={label: wall}, runs={label: runs})
 
 
-def _train(session: Session, seed: int, device: str, recipe: str) -> Measurement:
+def _train(session: Session, seed: int, device: str, recipe: str, limit: float | None) -> Measurement:
     """Train once, and keep what the run recorded."""
     directory = session.scratch / f"accuracy-{device}-{seed}"
     words = [sys.executable, "-m", "mclrec", "train", "beauty", "--model", "mclrec"]
     words += ["--recipe", recipe, "--seed", str(seed), "--device", device, "--out", str(directory)]
-    measured = session.run_command(f"mclrec train, seed {seed}", words)
+    measured = session.run_command(f"mclrec train, seed {seed}", words, limit)
     info, record = (_read(directory / name) for name in ("config.json", "metrics.json"))
     kept = {key: info[key] for key in ("recipe", "config", "training", "data", "seed", "versions")}
     return replace(measured, document={"command": ["mclrec", *words[3:-2]], **kept, "metrics": record})

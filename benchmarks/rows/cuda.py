@@ -1,76 +1,153 @@
-"""MCLRec on Beauty on a CUDA device: an epoch, a whole training, and how busy the device is."""
+"""MCLRec and SASRec on Beauty on a CUDA device: epochs, evaluation, a whole training, and how busy the device is."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import fmean
+from dataclasses import dataclass, field, replace
+from functools import partial
+from statistics import fmean, median
+from typing import Any
 
 from benchmarks.outcome import Outcome
 from benchmarks.processes import BenchmarkError, Child
 from benchmarks.rows.accuracy import accuracy_outcome
-from benchmarks.rows.epochs import training_child
+from benchmarks.rows.epochs import epoch_seconds, training_child
 from benchmarks.session import Session
 from benchmarks.summary import Finding, Spread
 
-__all__ = ["measure_cuda"]
+__all__ = ["CUDA_ROWS", "require_cuda"]
 
 _EPOCH_SECONDS, _TRAINING_MINUTES, _BUSY = 2.0, 3.0, 70.0
-_BATCHES = 514  # of an epoch on Beauty: 131,413 prefixes, 256 a batch
-_EPOCHS = 4  # timed, after one that compiles and warms up
-_QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=200"]
+_LIMIT, _COMPILED_LIMIT, _TRAINING_LIMIT = 45.0, 60.0, 180.0
+"""Seconds after which a row is ended: one that hangs must not cost the others their time."""
+_WARMUP = 60  # batches: kernels are chosen, memory is reserved, and what is compiled is
+_CUTS = (5, 10, 20)
+_QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100"]
 
 
-def measure_cuda(session: Session) -> Outcome:
-    """Measure the seconds per epoch, the utilisation of the device, and a whole training.
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Training that is timed.
+
+    Attributes:
+        name: of the row, after ``cuda-``.
+        title: of the side.
+        model: name in the registry.
+        precision: fp32 or bf16.
+        compile: mode of `torch.compile`; None for none.
+        request: further keys of the request.
+        target: seconds an epoch; None without one.
+    """
+
+    name: str
+    title: str
+    model: str
+    precision: str
+    compile: str | None = None
+    request: dict[str, Any] = field(default_factory=dict)
+    target: float | None = None
+
+
+_PLAIN = (
+    _Case("mclrec-prefixes", "MCLRec, prefixes", "mclrec", "fp32", target=_EPOCH_SECONDS),
+    _Case("mclrec-sequences", "MCLRec, sequences", "mclrec", "fp32", request={"recipe": "sequences"}),
+    _Case("sasrec-prefixes", "SASRec, prefixes", "sasrec", "fp32"),
+)
+_CASES = [
+    replace(case, name=f"{case.name}-{precision}", precision=precision)
+    for case in _PLAIN
+    for precision in ("fp32", "bf16")
+]
+_COMPILED = [
+    replace(_PLAIN[0], name=f"mclrec-prefixes-{name}", title=f"{_PLAIN[0].title}, {name}", compile=mode)
+    for name, mode in (("compiled", "default"), ("graphs", "reduce-overhead"))
+]
+
+
+def _title(case: _Case) -> str:
+    return f"an epoch of {case.title}, {case.precision}, on a CUDA device"
+
+
+def require_cuda(session: Session) -> str:
+    """Name of the device.
 
     Raises:
-        BenchmarkError: there is no CUDA device.
+        BenchmarkError: there is none that torch can use.
     """
     found = session.run("which device", Child("benchmarks.ours.accelerator")).document
     if found["device"] is None:
         raise BenchmarkError("this machine has no CUDA device that torch can use: nothing was measured")
-    child = training_child(
-        session, "mclrec", "bf16", device="cuda", batches=_EPOCHS * _BATCHES, warmup=_BATCHES
+    return f"{found['device']}, CUDA {found['cuda']}, torch {found['versions']['torch']}"
+
+
+def _measure_epoch(case: _Case, session: Session) -> Outcome:
+    """Measure the seconds of an epoch, the memory on the device, and how busy that was."""
+    more = {"device": "cuda", "warmup": _WARMUP, "compile": case.compile, **case.request}
+    child = replace(
+        training_child(session, case.model, case.precision, **more),
+        limit=_COMPILED_LIMIT if case.compile else _LIMIT,
     )
+    label = f"{case.title}, {case.precision}, cuda"
     with _utilisation() as busy:
-        run = session.run("MCLRec, bf16, cuda", child)
-    seconds = run.document["batch_seconds"]
-    # Single steps are not timed well while work is queued; an epoch ends when its last step is done.
-    epochs = Spread(
-        tuple(sum(seconds[start : start + _BATCHES]) for start in range(0, len(seconds), _BATCHES)), "s"
-    )
-    whole = accuracy_outcome(session, "cuda", (1,), _TRAINING_MINUTES, session.recipe or "beauty")
-    name = found["device"]
+        run = session.run(label, child)
+    epoch = epoch_seconds([run])
+    findings = [
+        Finding(f"epoch, {label}", epoch.median, "s", case.target),
+        Finding(f"batch, {label}", 1000 * fmean(run.document["batch_seconds"]), "ms"),
+        Finding(f"peak memory on the device, {label}", run.document["device_bytes"] / 1e6, "MB"),
+    ]
+    if steady := _steady(busy):
+        findings.append(Finding(f"device busy, {label}", fmean(steady), "%", _BUSY, "at least"))
+    return Outcome(findings, run.document["work"], {label: epoch}, {label: [run]})
+
+
+def _measure_evaluation(session: Session) -> Outcome:
+    """Measure users per second of full-ranking evaluation."""
+    request = {"seed": 1, "cuts": _CUTS, "passes": 5, "data": "beauty", "model": "sasrec", "device": "cuda"}
+    run = session.run("evaluation, cuda", Child("benchmarks.ours.evaluation", request, limit=_LIMIT))
+    users, seconds = run.document["work"]["users"], run.document["pass_seconds"]
+    label = "full-ranking evaluation, SASRec, fp32, cuda"
+    speed = Spread((users / median(seconds),), "users/s")
     return Outcome(
-        findings=[
-            Finding(f"epoch, MCLRec, bf16, {name}", epochs.median, "s", _EPOCH_SECONDS),
-            Finding(
-                f"epoch, MCLRec, bf16, {name}: device busy", fmean(_steady(busy)), "%", _BUSY, "at least"
-            ),
-            *whole.findings,
-        ],
-        work=run.document["work"],
-        sides={"MCLRec, bf16": epochs, **whole.sides},
-        runs={"MCLRec, bf16": [run], **whole.runs},
-        notes=[f"{name}, CUDA {found['cuda']}"],
+        [Finding(label, speed.median, "users/s")], run.document["work"], {label: speed}, {label: [run]}
     )
+
+
+def _measure_training(session: Session) -> Outcome:
+    """Measure a whole training until early stopping ends it, and the accuracy that it reaches."""
+    recipe = session.recipe or "sequences"
+    return accuracy_outcome(session, "cuda", (1,), _TRAINING_MINUTES, recipe, _TRAINING_LIMIT)
+
+
+CUDA_ROWS: dict[str, tuple[str, Callable[[Session], Outcome]]] = {
+    **{f"cuda-{case.name}": (_title(case), partial(_measure_epoch, case)) for case in _CASES},
+    "cuda-evaluation": ("full-ranking evaluation on a CUDA device", _measure_evaluation),
+    "cuda-accuracy": ("MCLRec on Beauty until early stopping ends it, on a CUDA device", _measure_training),
+    **{f"cuda-{case.name}": (_title(case), partial(_measure_epoch, case)) for case in _COMPILED},
+}
+"""Title and measurement of each row on a CUDA device. Each is a process of its own."""
 
 
 def _steady(samples: list[float]) -> list[float]:
     """The samples from the first to the last in which the device was busy, which leaves out start and end."""
     working = [place for place, value in enumerate(samples) if value > 0]
-    if not working:
-        raise BenchmarkError("the device was never busy while the child ran: did the child use another one?")
-    return samples[working[0] : working[-1] + 1]
+    return samples[working[0] : working[-1] + 1] if working else []
 
 
 @contextmanager
 def _utilisation() -> Iterator[list[float]]:
-    """Sample the utilisation of the device, in percent, while the block runs; the list is filled at its end."""
+    """Sample the utilisation of the device, in percent, while the block runs; the list is filled at its end.
+
+    Without ``nvidia-smi`` it stays empty.
+    """
     samples: list[float] = []
+    if shutil.which(_QUERY[0]) is None:
+        yield samples
+        return
     with tempfile.TemporaryFile("w+") as output, subprocess.Popen(_QUERY, stdout=output) as process:
         try:
             yield samples
@@ -78,4 +155,4 @@ def _utilisation() -> Iterator[list[float]]:
             process.terminate()
             process.wait()
         output.seek(0)
-        samples += [float(line) for line in output.read().split()]
+        samples += [float(value) for value in output.read().split() if value.replace(".", "").isdigit()]

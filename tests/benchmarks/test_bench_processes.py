@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.environments import peer_python
 from benchmarks.machine import describe_machine
-from benchmarks.processes import ROOT, BenchmarkError, Child, run_child
-from benchmarks.rows import ROWS
+from benchmarks.outcome import Outcome
+from benchmarks.processes import ROOT, BenchmarkError, Child, run_child, run_command
+from benchmarks.rows import ROWS, Row
 from benchmarks.rows.preparation import synthetic_log
 from benchmarks.session import FULL, Session
+from benchmarks.summary import Finding
 
 PEERS = sorted((ROOT / "benchmarks" / "peers").glob("*.txt"))
 
@@ -111,6 +113,32 @@ def test_unknown_row() -> None:
 @pytest.mark.usefixtures("started")
 def test_no_cuda_device_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.__main__.QUICK_FOLDER", tmp_path)
-    result = CliRunner().invoke(app, ["run", "cuda", "--quick", "--scratch", str(tmp_path)])
+    result = CliRunner().invoke(app, ["run", "--part", "cuda", "--quick", "--scratch", str(tmp_path)])
     assert result.exit_code == 1
     assert "has no CUDA device" in result.output
+
+
+def test_cuda_rows_go_on_after_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(session: Session) -> Outcome:
+        raise KeyError("device_bytes")
+
+    done = Outcome([Finding("epoch", 1.0, "s")])
+    rows = {"cuda-a": Row("fails", fails, "cuda"), "cuda-b": Row("works", lambda _: done, "cuda")}
+    monkeypatch.setattr("benchmarks.__main__.ROWS", rows)
+    monkeypatch.setattr("benchmarks.__main__.require_cuda", lambda _: "a device")
+    monkeypatch.setattr("benchmarks.__main__.QUICK_FOLDER", tmp_path)
+    monkeypatch.setattr("benchmarks.outcome.QUICK_FOLDER", tmp_path)
+    result = CliRunner().invoke(app, ["run", "--part", "cuda", "--quick", "--scratch", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "KeyError: 'device_bytes'" in result.output
+    assert "failed: cuda-a" in result.output
+    assert [path.stem for path in tmp_path.glob("*.json")] == ["cuda-b"]
+    result = CliRunner().invoke(app, ["run", "cuda-b", "--quick", "--minutes", "-1"])
+    assert result.exit_code == 1
+    assert "cuda-b: left out" in result.output
+
+
+def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(BenchmarkError, match="was ended after"):
+        run_command(words, threads=1, scratch=tmp_path, limit=0.2)

@@ -43,7 +43,7 @@ class Dropout(Seeded):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``."""
-        if self.generator is None or x.device.type != "cpu":
+        if x.device.type != "cpu" or self.generator is None:
             return F.dropout(x, self.p, self.training)
         mask = self.mask(x.shape, x)
         return x if mask is None else x * mask
@@ -52,7 +52,7 @@ class Dropout(Seeded):
         """Mask that a tensor of this shape is multiplied by; None if nothing is dropped."""
         if not self.training or self.p == 0:
             return None
-        if self.generator is None or like.device.type != "cpu":
+        if like.device.type != "cpu" or self.generator is None:
             return F.dropout(like.new_ones(shape), self.p)
         return _mask(torch.Size(shape), self.p, like.dtype, self.generator)
 
