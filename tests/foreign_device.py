@@ -393,6 +393,7 @@ def foreign_device() -> Iterator[ForeignDevice]:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
         patch.setattr(torch.cuda, "manual_seed_all", torch.default_generator.manual_seed)
+        patch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
         patch.setattr(torch.cuda, "Event", partial(_Event, device))
         patch.setattr(nn.Module, "to", _moved(nn.Module.to))
         patch.setattr(

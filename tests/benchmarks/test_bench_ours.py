@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.foreign_device import foreign_device
 
-from benchmarks.ours import preparation, prepared, streaming, training
+from benchmarks.ours import evaluation, preparation, prepared, streaming, training
 from benchmarks.ours.sources import drawn, open_split
 from benchmarks.ours.synthetic_log import write_log
 from mclrec.data.loading import prepare
@@ -98,3 +99,18 @@ def test_training_times_every_batch_and_reports_its_work() -> None:
     assert abs(document["first_loss"] - math.log(31)) < 0.1
     expected = {"examples": 160, "targets": 160, "tokens": 400, "items": 30, "batch": 64, "hidden_size": 8}
     assert {key: document["work"][key] for key in expected} == expected
+
+
+def test_training_and_evaluation_are_measured_on_a_device() -> None:
+    request = {"model": "sasrec", "seed": 1, "device": "cuda"}
+    data = {"users": 40, "items": 30, "length": 5}
+    settings = {"precision": "fp32", "batch_size": 64, "hidden_size": 8, "inner_size": 16}
+    more = {"recipe": "default", "settings": settings, "batches": 4, "warmup": 2}
+    with foreign_device() as device:
+        document = training.measure({**request, **more, "data": data})
+        assert len(document["batch_seconds"]) == 4
+        assert document["device_bytes"] == 0
+        device.waits.clear()
+        evaluated = evaluation.measure({**request, "data": data, "cuts": [5], "passes": 2})
+        assert len(evaluated["pass_seconds"]) == 2
+        assert device.waits  # it was there
