@@ -7,10 +7,11 @@ one door (`mclrec.crashes.refusals_as_ours`), unless a command called it.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["as_arguments", "by_command", "for_caller"]
+__all__ = ["as_arguments", "by_command", "commanded", "counted", "for_caller", "in_quotes", "percent"]
 
 _COMMAND = re.compile(r"`?mclrec [a-z]+[^;,)`]*")
 """A command line in a message stays one."""
@@ -38,6 +39,11 @@ def by_command() -> Iterator[None]:
         yield
     finally:
         _commanded = before
+
+
+def commanded() -> bool:
+    """Whether a command of the command line is running, and not a program in Python."""
+    return _commanded
 
 
 def for_caller(message: str) -> str:
@@ -79,3 +85,36 @@ def _argument(found: re.Match[str]) -> str:
         return value or "an argument"
     argument = name.replace("-", "_")
     return argument if value is None else f"{argument}={value}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent: whole ones from ten on, and no rounding to 0 or 100 of what is neither.
+
+    >>> percent(0.4567), percent(0.0123), percent(0.00001), percent(0.99999)
+    ('46 %', '1.2 %', '< 0.1 %', '> 99.9 %')
+    """
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if 0.999 < share < 1:
+        return "> 99.9 %"
+    value = 100 * share
+    return f"{value:.0f} %" if value in (0, 100) or 10 <= value < 99 else f"{value:.1f} %"
+
+
+def in_quotes(text: str) -> str:
+    """Text as one word of a command line, in double quotes where a shell takes nothing in it for its own."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+
+
+def counted(count: int, noun: str, nouns: str | None = None) -> str:
+    """A number with what it counts, in the singular for one.
+
+    Args:
+        count: the number.
+        noun: of one.
+        nouns: of several; ``noun`` with an s if None.
+
+    >>> counted(1, "row"), counted(1200, "row"), counted(0, "history", "histories")
+    ('1 row', '1,200 rows', '0 histories')
+    """
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"

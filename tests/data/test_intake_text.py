@@ -13,8 +13,9 @@ import typer
 from mclrec.cli.commands import app
 from mclrec.data import intake_text
 from mclrec.data.intake import Intake
-from mclrec.data.intake_text import intake_lines, intake_warnings, percent, summary
+from mclrec.data.intake_text import intake_lines, intake_warnings, summary
 from mclrec.data.loading import prepare
+from mclrec.wording import percent
 
 
 def taken(rows: Sequence[tuple[Any, Any, int]], **options: Any) -> Intake:

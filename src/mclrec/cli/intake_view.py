@@ -9,9 +9,11 @@ from rich.text import Text
 
 from mclrec.cli.terminal import output, plain_table
 from mclrec.data.intake import PART_NAMES, Counts, Intake, shortened
-from mclrec.data.intake_text import intake_warnings, measure_lines, percent
+from mclrec.data.intake_text import intake_warnings, measure_lines
 from mclrec.data.packed import IntArray
 from mclrec.data.returns import PROTOCOLS, suited_protocol
+from mclrec.data.watched_text import watched_lines
+from mclrec.wording import percent
 
 __all__ = ["intake_json", "print_view"]
 
@@ -89,7 +91,7 @@ def _measures(intake: Intake, lengths: IntArray) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in rows.items():
+    for label, text in [*watched_lines(intake.watched), *rows.items()]:
         table.add_row(label, text)
     return table
 

@@ -17,6 +17,7 @@ __all__ = [
     "column_type",
     "common_type",
     "converted",
+    "countable",
     "is_text",
     "missing_values",
     "plain",
@@ -177,6 +178,14 @@ def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds text, UUIDs among it."""
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, _is_uuid)
     return any(test(kind) for test in tests)
+
+
+def countable(kind: pa.DataType) -> bool:
+    """Whether values of a column can be counted: numbers, text, truth values."""
+    kind = _values_of(kind)
+    types = pa.types
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return numbers or types.is_boolean(kind) or (is_text(kind) and not _is_uuid(kind))
 
 
 def _shown(kind: pa.DataType) -> str:

@@ -13,13 +13,13 @@ from mclrec.data.column_values import Doubt, placed
 from mclrec.data.columns import Columns, token_list
 from mclrec.data.conditions import condition_roles
 from mclrec.data.dialects import has_header, quoting, separator
-from mclrec.data.event_columns import doubtful_events
 from mclrec.data.origin import Reading
 from mclrec.data.places import suffix_of
 from mclrec.data.quoting import MalformedError
 from mclrec.data.text_files import TextFile
 from mclrec.data.text_records import BLANKS, records, split_plain
 from mclrec.data.text_tables import csv_options, fill, read_by_duckdb, sql_name, sql_text
+from mclrec.data.watched_columns import is_watched_role, watched_columns, watched_roles
 from mclrec.errors import DataError
 
 __all__ = ["DelimitedLog"]
@@ -74,16 +74,13 @@ class DelimitedLog:
         roles = columns.resolve(self.names, str(self.path))
         self.file_order = roles.file_order
         self.wanted = condition_roles(reading.where, self.names, str(self.path))
-        self._places = {
-            role: self.names.index(column) for role, column in (roles.named | self.wanted).items()
-        }
-        self.events: str | None = None
-        if self._header and reading.where is None:
-            self.events = doubtful_events(
-                self.names,
-                list(roles.named.values()),
-                lambda name: [row[self.names.index(name)] for row in below[1:]],
-            )
+        self.watched = watched_columns(
+            self.names if self._header and roles.history is None else [],
+            (roles.named | self.wanted).values(),
+            lambda name: [row[self.names.index(name)] for row in below[1:]],
+        )
+        both = roles.named | self.wanted | watched_roles(self.watched)
+        self._places = {role: self.names.index(column) for role, column in both.items()}
         self.columns = roles.named
         heading = "with header" if self._header else "no header"
         self.format = f"{_NAMES[self._delimiter]}-separated, {heading}{file.packing}"
@@ -128,7 +125,11 @@ class DelimitedLog:
             return False
         if not (self._file.blanks and self._quote is not None):
             return True
-        edges = " OR ".join(f"{sql_name(role)} != {_TRIM.format(sql_name(role))}" for role in self._places)
+        edges = " OR ".join(
+            f"{sql_name(role)} != {_TRIM.format(sql_name(role))}"
+            for role in self._places
+            if not is_watched_role(role)
+        )
         [(edged,)] = connection.execute(f"SELECT count(*) FROM log WHERE {edges}").fetchall()  # noqa: S608 - ours
         if edged:
             connection.execute("DROP TABLE log")

@@ -28,6 +28,8 @@ __all__ = [
     "Rule",
     "Step",
     "TakenColumn",
+    "Watched",
+    "WatchedKind",
     "dropped_missing",
     "shortened",
     "taken_columns",
@@ -35,6 +37,9 @@ __all__ = [
 
 Rule = Literal["missing", "where", "duplicates", "repeats", "k-core"]
 """A rule by which rows are dropped: without an id, not wanted, the same event twice, a later return, too rare."""
+
+WatchedKind = Literal["amounts", "events", "ratings"]
+"""What a column that nobody reads may hold: how many or how much, kinds of events, how much somebody liked it."""
 
 HASHED = "a hash"
 """What orders tied rows if nothing else is said."""
@@ -133,6 +138,25 @@ class Measures(_Part):
     top_tenth: float
 
 
+class Watched(_Part):
+    """What was counted in a column that was read for nothing else.
+
+    Attributes:
+        kind: what it holds.
+        name: of the column in the log.
+        rows: that were looked at, before those without a value were left out.
+        below: of amounts: rows with less than zero; likewise ``zero``.
+        values: of events and ratings: each value with its rows, the most frequent first.
+    """
+
+    kind: WatchedKind
+    name: str
+    rows: int
+    below: int = 0
+    zero: int = 0
+    values: tuple[tuple[str, int], ...] = ()
+
+
 class PartsTaken(_Part):
     """What was taken of a log that came in files for training, validation and test.
 
@@ -171,6 +195,7 @@ class Intake(_Part):
         left: what the sequences are like.
         fingerprint: of the sequences.
         parts: of a log that came in three files; None for one log.
+        watched: columns that may say that rows are no interactions like the others.
     """
 
     place: str
@@ -182,6 +207,7 @@ class Intake(_Part):
     left: Measures
     fingerprint: str
     parts: PartsTaken | None = None
+    watched: tuple[Watched, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object with a checksum of what it says."""
@@ -221,6 +247,7 @@ class Found:
         lists: whether a row was a list of items.
         followed: whether an item of its own followed each list.
         text_ids: whether ids are those of text, which are integers where all look like it.
+        watched: what was counted in columns that were read for nothing else.
     """
 
     format: str = ""
@@ -231,6 +258,7 @@ class Found:
     lists: bool = False
     followed: bool = False
     text_ids: bool = False
+    watched: tuple[Watched, ...] = ()
 
 
 def dropped_missing(rows: int, dropped: int) -> Found:

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from mclrec.data.intake import HASHED, Counts, Intake, Measures, PartsTaken, Rule, shortened
 from mclrec.data.returns import PROTOCOLS, suited_protocol
+from mclrec.data.watched_text import watched_lines, watched_warnings
+from mclrec.wording import percent
 
-__all__ = ["Warned", "intake_lines", "intake_warnings", "measure_lines", "percent", "summary"]
+__all__ = ["Warned", "intake_lines", "intake_warnings", "measure_lines", "summary"]
 
 _FEW_LEFT = 0.5
 """Share of rows or users below which it is told how little the k-core left."""
@@ -65,7 +67,7 @@ def intake_lines(intake: Intake) -> list[tuple[str, str]]:
         if step.left != before:
             lines.append(("dropped", f"{_lost(before, step.left)}: {_DROPPED[step.rule]} ({step.option})"))
         before = step.left
-    return [*lines, *measure_lines(intake.left, intake.tie_order)]
+    return [*lines, *watched_lines(intake.watched), *measure_lines(intake.left, intake.tie_order)]
 
 
 def measure_lines(left: Measures, tie_order: str | None) -> list[tuple[str, str]]:
@@ -99,7 +101,13 @@ def measure_lines(left: Measures, tie_order: str | None) -> list[tuple[str, str]
 
 def intake_warnings(intake: Intake) -> list[Warned]:
     """What a person should know before trusting numbers from this log, most important first."""
-    found = [_core(intake), _order(intake), *_suspects(intake), _few_users(intake.left)]
+    found = [
+        *(Warned(*warning) for warning in watched_warnings(intake.watched)),
+        _core(intake),
+        _order(intake),
+        *_suspects(intake),
+        _few_users(intake.left),
+    ]
     found += [_short(intake.left)] if intake.parts is None else _of_parts(intake.parts, intake.left)
     return [warned for warned in found if warned is not None]
 
@@ -213,20 +221,6 @@ def _of_parts(parts: PartsTaken, left: Measures) -> list[Warned | None]:
             "are means over the others",
         )
     return [leak, order, unmeasured]
-
-
-def percent(share: float) -> str:
-    """A share in per cent: whole ones from ten on, and no rounding to 0 or 100 of what is neither.
-
-    >>> percent(0.4567), percent(0.0123), percent(0.00001), percent(0.99999)
-    ('46 %', '1.2 %', '< 0.1 %', '> 99.9 %')
-    """
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    if 0.999 < share < 1:
-        return "> 99.9 %"
-    value = 100 * share
-    return f"{value:.0f} %" if value in (0, 100) or 10 <= value < 99 else f"{value:.1f} %"
 
 
 def _sizes(counts: Counts) -> str:

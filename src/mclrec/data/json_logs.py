@@ -17,11 +17,11 @@ import pyarrow as pa
 from mclrec.data.column_values import Doubt
 from mclrec.data.columns import Columns, Roles, has_item
 from mclrec.data.conditions import condition_roles, is_condition_role
-from mclrec.data.event_columns import doubtful_events
 from mclrec.data.origin import Reading
 from mclrec.data.places import JSON, suffix_of
 from mclrec.data.text_files import TextFile
 from mclrec.data.text_tables import compression, fill, read_by_duckdb, sql_name, sql_text
+from mclrec.data.watched_columns import is_watched_role, watched_columns, watched_roles
 from mclrec.errors import DataError, quoted
 from mclrec.files import parse_json
 
@@ -111,10 +111,12 @@ class JsonLog:
         some = [row for _, row in islice(self._objects(), _LOOKED_AT)]
         keys = list(dict.fromkeys(key for row in some for key in row))
         self.wanted = condition_roles(reading.where, keys, str(self.path))
-        self._named = roles.named | self.wanted
-        self.events: str | None = None
-        if reading.where is None:
-            self.events = doubtful_events(keys, self.names, lambda name: [row.get(name) for row in some])
+        self.watched = watched_columns(
+            keys if roles.history is None else [],
+            (roles.named | self.wanted).values(),
+            lambda name: [row.get(name) for row in some],
+        )
+        self._named = roles.named | self.wanted | watched_roles(self.watched)
         self.inner = dict(roles.inner)
         self.doubts: list[Doubt] = []
 
@@ -178,7 +180,7 @@ class JsonLog:
     def _text(self, line: int, role: str, value: Any) -> str | None:
         if value is None or value == "":
             return None
-        if is_condition_role(role):
+        if is_condition_role(role) or is_watched_role(role):
             return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if role == "history":
             return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)

@@ -71,6 +71,10 @@ class ListTable:
         ]
         return Selection(types, self._batches(names))
 
+    def can_watch(self, place: int) -> bool:  # noqa: ARG002 - the interface of raw tables
+        """No column beside the lists is counted."""
+        return False
+
     def row_place(self, row: int) -> str:
         """The row of the list that an item is in."""
         number = bisect_right(self._starts, row) - 1

@@ -18,7 +18,9 @@ from mclrec.data.places import path_exists
 from mclrec.data.preparation import prepare_log
 from mclrec.data.readers import read_log
 from mclrec.data.sequences import SequenceData, check_place, is_saved
+from mclrec.data.watched_text import watched_warnings
 from mclrec.errors import ConfigError, DataError, MclrecWarning, quoted, unknown_name
+from mclrec.wording import commanded, for_caller
 
 __all__ = ["load", "prepare", "read_again"]
 
@@ -113,6 +115,8 @@ def prepare(
             drop_duplicates=reading.drop_duplicates,
             ties=reading.ties,
         )
+    if not commanded():
+        _warn_of_rows(data, log.place)
     kept = {
         "place": found.origin.place or log.place,
         "fingerprint": data.fingerprint,
@@ -271,6 +275,12 @@ def _numbered(reading: Reading) -> Reading:
             "leave out one of the two"
         )
     return reading.model_copy(update={"columns": replace(columns, numbered=True)})
+
+
+def _warn_of_rows(data: SequenceData, place: str) -> None:
+    """Say that rows may be no interactions, where no command prints all warnings about what was taken."""
+    for _, text in watched_warnings(() if data.intake is None else data.intake.watched):
+        warnings.warn(for_caller(f"{place}: {text}"), MclrecWarning, stacklevel=4)
 
 
 def _warn_of_shadowed(name: str) -> None:

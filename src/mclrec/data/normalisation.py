@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +13,15 @@ import pyarrow.compute as pc
 
 from mclrec.data.column_types import UnfitError, common_type, converted, missing_values, plain
 from mclrec.data.columns import Columns, has_item
-from mclrec.data.intake import Found, dropped_missing, taken_columns
+from mclrec.data.conditions import condition_roles
+from mclrec.data.intake import Found, WatchedKind, dropped_missing, taken_columns
 from mclrec.data.list_columns import ListTable, fields_of, is_list
 from mclrec.data.origin import Reading
 from mclrec.data.packed import IntArray
 from mclrec.data.raw_tables import ParquetTable, RawTable, Selection
 from mclrec.data.typed_text import missing
 from mclrec.data.wanted_rows import WantedRows
+from mclrec.data.watched_columns import Watching, watched_columns
 from mclrec.errors import DataError
 
 __all__ = ["Normalised", "normalised"]
@@ -100,8 +102,14 @@ def _with_roles(raw: RawTable, columns: Columns, reading: Reading) -> Normalised
             f"{raw.place}: a lazy frame has no order of rows; name a column that has it, of time or sequence"
         )
     named = roles.named
-    selection = raw.read([raw.names.index(column) for column in named.values()])
-    return _Conversion(raw, list(named), selection, reading, numbered).result(named)
+    taken = named | condition_roles(reading.where, raw.names, raw.place)
+    watched = {
+        name: kind
+        for name, kind in watched_columns(raw.names, taken.values()).items()
+        if raw.can_watch(raw.names.index(name))
+    }
+    selection = raw.read([raw.names.index(column) for column in [*named.values(), *watched]])
+    return _Conversion(raw, list(named), selection, reading, numbered, watched).result(named)
 
 
 def _only_list(raw: ParquetTable, columns: Columns) -> str | None:
@@ -134,7 +142,13 @@ class _Conversion:
     """The rows of a table on their way to a log."""
 
     def __init__(
-        self, raw: RawTable, roles: list[str], selection: Selection, reading: Reading, numbered: bool
+        self,
+        raw: RawTable,
+        roles: list[str],
+        selection: Selection,
+        reading: Reading,
+        numbered: bool,
+        watched: Mapping[str, WatchedKind] | None = None,
     ) -> None:
         self._raw, self._selection = raw, selection
         self._drop = reading.drop_missing
@@ -144,6 +158,7 @@ class _Conversion:
             for number, role in enumerate(roles)
         }
         self._numbered = numbered
+        self._watching = Watching(watched or {})
         self._first: dict[str, Any] = {}
         self._kept: list[IntArray] = []
         self._starts = [0]
@@ -176,14 +191,16 @@ class _Conversion:
         return self._raw.row_place(int(self._kept[number][row - self._starts[number]]))
 
     def dropped(self) -> Found:
-        """Rows that were left out."""
-        if not self._drop:
-            return Found()
-        return dropped_missing(self._read, self._read - self._starts[-1])
+        """Rows that were left out, and what watched columns hold."""
+        found = Found()
+        if self._drop:
+            found = dropped_missing(self._read, self._read - self._starts[-1])
+        return replace(found, watched=self._watching.found())
 
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for arrays in self._selection.batches:
-            present = {role: plain(values) for role, values in zip(self._roles, arrays, strict=True)}
+            self._watching.add(arrays[len(self._roles) :])
+            present = {role: plain(values) for role, values in zip(self._roles, arrays, strict=False)}
             start, rows = self._read, len(arrays[0])
             numbers = np.arange(start, start + rows)
             if self._drop:
@@ -241,6 +258,6 @@ def _refuse_missing(
         return
     counts = {role: pc.sum(mask).as_py() for role, mask in masks.items()}
     for arrays in rest:
-        for role, values in zip(present, arrays, strict=True):
+        for role, values in zip(present, arrays, strict=False):  # watched columns follow
             counts[role] += pc.sum(missing_values(role, plain(values))).as_py() or 0
     raise missing(raw.place, counts, raw.row_place(start + min(rows)))

@@ -24,6 +24,7 @@ from mclrec.data.part_sources import source_of
 from mclrec.data.places import log_files
 from mclrec.data.readers import Log, PartRead, read_log, temporary_database
 from mclrec.data.text_tables import sql_text
+from mclrec.data.watched_columns import watched_in_all
 from mclrec.errors import ConfigError, DataError
 
 __all__ = ["read_parts"]
@@ -222,6 +223,7 @@ def _found(parts: Sequence[_Copied]) -> Found:
     read = None
     if any(found.read is not None for found in founds):
         read = sum(part.rows if part.log.found.read is None else part.log.found.read for part in parts)
+    watched = watched_in_all([found.watched for found in founds])
     steps: list[Step] = []
     for place, step in enumerate(founds[0].steps):
         left = [
@@ -229,4 +231,10 @@ def _found(parts: Sequence[_Copied]) -> Found:
             for part, found in zip(parts, founds, strict=True)
         ]
         steps.append(step.model_copy(update={"left": Counts(users=None, items=None, rows=sum(left))}))
-    return replace(founds[0], format=f"{founds[0].format}, in three files", read=read, steps=tuple(steps))
+    return replace(
+        founds[0],
+        format=f"{founds[0].format}, in three files",
+        read=read,
+        steps=tuple(steps),
+        watched=watched,
+    )

@@ -95,6 +95,7 @@ def _with_intake(
         left=measure(data, None if rows.times is None else ties_of(rows.users, rows.items, rows.times)),
         fingerprint=data.fingerprint,
         parts=parts,
+        watched=log.found.watched,
     )
     return replace(data, intake=intake)
 

@@ -19,12 +19,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mclrec.data.column_types import countable
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.errors import DataError, quoted
 
 __all__ = ["ParquetTable", "RawTable", "Selection", "SparkTable", "frame_table", "kind_of"]
 
 _ROWS = 1 << 17  # of a batch
+_COUNTED = {
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
+    *("FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "ENUM", "BOOLEAN"),
+}
+"""DuckDB's types whose values can be counted."""
 
 
 Types = list[tuple[str, list[pa.DataType]]]
@@ -63,6 +69,9 @@ class RawTable(Protocol):
 
     def read(self, wanted: Sequence[int]) -> Selection:
         """Some of the columns, by their places; what is read once can be asked for once."""
+
+    def can_watch(self, place: int) -> bool:
+        """Whether the values of a column can be read and counted beside others, whatever it is called."""
 
     def row_place(self, row: int) -> str:
         """A row, for messages."""
@@ -127,6 +136,14 @@ class ParquetTable:
                     for column in columns:
                         column.validate(full=True)  # a damaged file has text that is no UTF-8
                     yield columns
+
+    def can_watch(self, place: int) -> bool:
+        """Whether the values of a column can be counted in all files."""
+        name = self.names[place]
+        return all(
+            schema.names.count(name) == 1 and countable(schema.types[schema.names.index(name)])
+            for schema in self._schemas
+        )
 
     def row_place(self, row: int) -> str:
         """The file, and its row from 1."""
@@ -212,6 +229,13 @@ class _EagerTable:
         columns = [self._values(place) for place in wanted]
         return Selection([(self.place, [column.type for column in columns])], _parts(columns))
 
+    def can_watch(self, place: int) -> bool:
+        """Whether the values of a column can be converted and counted."""
+        try:
+            return countable(self._values(place).type)
+        except DataError:
+            return False
+
     def row_place(self, row: int) -> str:
         """The row, from 1."""
         return f"{self.place}: row {row + 1}"
@@ -258,6 +282,7 @@ class _Relation:
         self._relation = relation
         with foreign_errors(self.place, "cannot be read"):
             self.names = list(relation.columns)
+            self._kinds = [str(kind).partition("(")[0] for kind in relation.types]
         self._reader: pa.RecordBatchReader | None = None
 
     def read(self, wanted: Sequence[int]) -> Selection:
@@ -271,6 +296,10 @@ class _Relation:
         with foreign_errors(self.place, "the query failed"):
             for batch in reader:
                 yield batch.columns
+
+    def can_watch(self, place: int) -> bool:
+        """Whether the values of a column can be counted."""
+        return self._kinds[place] in _COUNTED
 
     def row_place(self, row: int) -> str:
         """The row of the result, from 1."""
@@ -287,7 +316,9 @@ class _LazyTable:
         self.engine = _engine_of(self.place)
         self._frame = frame
         with foreign_errors(self.place, "cannot be read"):
-            self.names = [str(name) for name in frame.collect_schema().names()]
+            schema = frame.collect_schema()
+            self.names = [str(name) for name in schema.names()]
+            self._kinds = list(schema.dtypes())
 
     def read(self, wanted: Sequence[int]) -> Selection:
         """Some of the columns, by their places; the frame is collected."""
@@ -297,6 +328,11 @@ class _LazyTable:
             frame = self._frame.select(chosen).collect()
         table = _EagerTable(self.place, frame.columns, lambda place: frame.get_column(str(place)).to_arrow())
         return table.read(range(len(wanted)))
+
+    def can_watch(self, place: int) -> bool:
+        """Whether the values of a column can be counted."""
+        kind = self._kinds[place]
+        return kind.is_numeric() or kind in (nw.String, nw.Boolean, nw.Categorical, nw.Enum)
 
     def row_place(self, row: int) -> str:
         """The row of what was collected, from 1."""
@@ -321,6 +357,11 @@ class SparkTable:
             renamed = self._native.toDF(*[f"c{number}" for number in range(len(self.names))])
             table = renamed.select([f"c{place}" for place in wanted]).toArrow()
         return Selection([(self.place, list(table.schema.types))], _parts(table.columns))
+
+    def can_watch(self, place: int) -> bool:
+        """Whether the values of a column can be counted."""
+        kind = self._native.schema.fields[place].dataType.typeName()
+        return kind in ("byte", "short", "integer", "long", "float", "double", "decimal", "string", "boolean")
 
     def row_place(self, row: int) -> str:
         """The row of what was collected, from 1."""

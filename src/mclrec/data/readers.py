@@ -36,7 +36,6 @@ import pyarrow as pa
 
 from mclrec.data.backends import check_engine, move_table, on_engine, scan_spark
 from mclrec.data.columns import Columns
-from mclrec.data.event_columns import events_of_table
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.histories import settle
 from mclrec.data.intake import Found
@@ -44,7 +43,7 @@ from mclrec.data.list_columns import SOURCE_ROW
 from mclrec.data.normalisation import Normalised, normalised
 from mclrec.data.origin import Reading
 from mclrec.data.places import PARQUET, linked, log_files
-from mclrec.data.raw_tables import ParquetTable, RawTable, frame_table
+from mclrec.data.raw_tables import ParquetTable, frame_table
 from mclrec.data.remote import fetched
 from mclrec.data.spark_logs import is_spark, of_spark, spark_holds, spark_reads, spark_table
 from mclrec.data.text_tables import sql_text, store
@@ -129,7 +128,6 @@ def read_log(source: Any, reading: Reading | None = None, *, engine: str | None 
             return Log(frame, "pyspark frame", "data", ticks, found, stack.pop_all())
         raw = frame_table(source)
         log = normalised(raw, reading)
-        _warn_of_events(raw, log, reading)
         frame, ticks = _stored(log, raw.engine, reading, stack)
         return Log(frame, raw.place, "data", ticks, log.found(), stack.pop_all())
 
@@ -159,13 +157,7 @@ def _read_path(
         parts = linked(contents, _folder(stack), ".parquet")
         return _of_spark(scan_spark([str(part) for part in parts], place), reading, place, stack)
     log = normalised(raw, reading)
-    _warn_of_events(raw, log, reading)
     return *_stored(log, engine, reading, stack), log.found()
-
-
-def _warn_of_events(raw: RawTable, log: Normalised, reading: Reading) -> None:
-    if reading.where is None and (doubt := events_of_table(raw, list(log.named.values()))) is not None:
-        warnings.warn(f"{raw.place}: {doubt}", MclrecWarning, stacklevel=5)
 
 
 def _of_spark(

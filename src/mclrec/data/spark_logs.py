@@ -7,12 +7,13 @@ from typing import Any
 import narwhals as nw
 import pyarrow as pa
 
-from mclrec.data.columns import Columns
+from mclrec.data.columns import Columns, Roles
 from mclrec.data.foreign_errors import foreign_errors
-from mclrec.data.intake import Found, taken_columns
+from mclrec.data.intake import Found, Watched, taken_columns
 from mclrec.data.origin import Reading
 from mclrec.data.raw_tables import ParquetTable, RawTable, SparkTable
 from mclrec.data.typed_text import missing
+from mclrec.data.watched_columns import watched_columns, watched_in_frame
 from mclrec.errors import DataError
 
 __all__ = ["is_spark", "of_spark", "spark_holds", "spark_reads", "spark_table"]
@@ -110,10 +111,24 @@ def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[An
         schema = frame.collect_schema()
         kinds = {role: _kind(role, schema[role], place) for role in schema.names()}
         _refuse_values(frame, kinds, place)
+        first = frame.head(1).collect("pyarrow").rows(named=True)[0]
         found = Found(
-            "read by Spark", taken_columns(roles.named, frame.head(1).collect("pyarrow").rows(named=True)[0])
+            "read by Spark", taken_columns(roles.named, first), watched=_watched(native, roles, place)
         )
         return frame.select(_value(role, kind) for role, kind in kinds.items()), _ticks(kinds), found
+
+
+def _watched(native: Any, roles: Roles, place: str) -> tuple[Watched, ...]:
+    """What is in columns that are watched, counted by Spark."""
+    table = spark_table(native, place)
+    watched = {
+        name: kind
+        for name, kind in watched_columns(table.names, roles.named.values()).items()
+        if table.can_watch(table.names.index(name))
+    }
+    renamed = nw.from_native(native.toDF(*[f"c{number}" for number in range(len(table.names))])).lazy()
+    chosen = [nw.col(f"c{table.names.index(name)}").alias(str(number)) for number, name in enumerate(watched)]
+    return watched_in_frame(renamed.select(chosen), watched) if watched else ()
 
 
 def _kind(role: str, kind: nw.dtypes.DType, place: str) -> nw.dtypes.DType:

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from mclrec.data.column_values import Doubt
+from mclrec.data.intake import WatchedKind
 from mclrec.data.places import linked
 from mclrec.data.text_files import TextFile
 from mclrec.errors import DataError
@@ -39,7 +40,7 @@ class TextLog(Protocol):
         doubts: choices of columns that could have been others.
         inner: fields of the objects in lists, by their roles.
         wanted: columns that the condition needs, by the roles that they have for it.
-        events: a warning of kinds of events that are read alike; None where there is nothing to warn of.
+        watched: columns whose values are counted, with what they hold.
     """
 
     path: Path
@@ -50,10 +51,10 @@ class TextLog(Protocol):
     doubts: list[Doubt]
     inner: dict[str, str]
     wanted: dict[str, str]
-    events: str | None
+    watched: dict[str, WatchedKind]
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-        """Make the table ``log``, whose columns are roles, and those of a condition; return which."""
+        """Make the table ``log``, whose columns are roles, of a condition and of what is watched too; return which."""
 
     def line_of(self, row: int) -> int:
         """The number of the line in which a row of the table begins."""

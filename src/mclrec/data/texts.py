@@ -17,11 +17,12 @@ from mclrec.data.intake import taken_columns
 from mclrec.data.json_logs import JsonLog, are_objects
 from mclrec.data.origin import Reading
 from mclrec.data.text_files import open_text
-from mclrec.data.text_tables import TextLog
+from mclrec.data.text_tables import TextLog, sql_name
 from mclrec.data.typed_text import Typed, typed
 from mclrec.data.unpacking import Unpacked, recoded
 from mclrec.data.user_lines import UserLines, are_user_lines
 from mclrec.data.wanted_rows import after_condition, keep_wanted
+from mclrec.data.watched_columns import is_watched_role, watched_in_table
 from mclrec.errors import DataError, quoted
 
 __all__ = ["load_text"]
@@ -58,6 +59,8 @@ def load_text(
         step, read, row_place = keep_wanted(connection, reading.where, first.wanted, roles, place, row_place)
         roles = [role for role in roles if not is_condition_role(role)]
     several = f", {len(logs)} files" if len(logs) > 1 else ""
+    watched = watched_in_table(connection, first.watched)
+    roles = [role for role in roles if not is_watched_role(role)]
     if "history" in roles:
         unrolled = unroll(connection, roles, first.inner, row_place)
         roles, row_place = unrolled.roles, _from_lists(connection, row_place)
@@ -76,11 +79,11 @@ def load_text(
         lists="history" in first.columns or isinstance(first, UserLines),
         text_ids=True,
         followed="history" in first.columns and "item" in first.columns,
+        watched=watched,
     )
     if step is not None:
         told = after_condition(told, step, read)
-    doubts = [*map(str, first.doubts), *([] if first.events is None else [first.events])]
-    return replace(found, found=told, doubts=[f"{first.path}: {doubt}" for doubt in doubts])
+    return replace(found, found=told, doubts=[f"{first.path}: {doubt}" for doubt in first.doubts])
 
 
 def _opened(source: Unpacked, reading: Reading, folder: Path) -> TextLog:
@@ -167,13 +170,17 @@ def _load_all(
     """Make the table ``log`` of all files, in order; return at which of its rows each begins, and its roles."""
     starts, roles = [0], list[str]()
     for number, log in enumerate(logs):
-        roles = log.load(connection, folder)
+        here = log.load(connection, folder)
+        roles = roles or here
         if len(logs) == 1:
             break
         if not number:
             connection.execute("ALTER TABLE log RENAME TO whole")
         else:
-            connection.execute("INSERT INTO whole SELECT * FROM log")
+            shared = ", ".join(
+                sql_name(role) for role in roles if role in here
+            )  # columns to watch may differ
+            connection.execute(f"INSERT INTO whole BY NAME SELECT {shared} FROM log")  # noqa: S608 - quoted
             connection.execute("DROP TABLE log")
         [(rows,)] = connection.execute("SELECT count(*) FROM whole").fetchall()
         starts.append(rows)

@@ -13,7 +13,7 @@ from mclrec.data.text_tables import sql_name, sql_text
 from mclrec.data.time_forms import FORMS, ISO, sampled_meaning
 from mclrec.errors import ConfigError, DataError, quoted
 
-__all__ = ["Typed", "missing", "typed"]
+__all__ = ["WORDS_FOR_NOTHING", "Typed", "missing", "typed"]
 
 # Canonical integers only: try_cast alone rounds '1.5' and reads '007'.
 _INTEGER = "try_cast({0} AS BIGINT)::VARCHAR = {0}"
@@ -26,10 +26,12 @@ _MOMENT = "isfinite(try_cast({0} AS TIMESTAMPTZ))"
 _NANOSECONDS = r"regexp_matches({0}, '[.]\d{{6}}0{{0,2}}[1-9]')"
 _LOST = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
 _TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
-_WORDS = ("NULL", "Null", "null", "NA", "N/A", "n/a", "<NA>", r"\N", "NaN", "nan", "None")
+WORDS_FOR_NOTHING = ("NULL", "Null", "null", "NA", "N/A", "n/a", "<NA>", r"\N", "NaN", "nan", "None")
 """What databases, R, pandas and Python write for nothing."""
 
-_NOTHING = "({0} IS NULL OR ({0} >= '<' AND {0} IN (" + ", ".join(f"'{word}'" for word in _WORDS) + ")))"
+_NOTHING = (
+    "({0} IS NULL OR ({0} >= '<' AND {0} IN (" + ", ".join(f"'{word}'" for word in WORDS_FOR_NOTHING) + ")))"
+)
 _FLOAT_IDS = r"regexp_full_match({0}, '(0|-?[1-9]\d{{0,14}})\.0')"
 _FINITE = "isfinite(CAST({0} AS DOUBLE))"
 

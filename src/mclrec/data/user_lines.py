@@ -13,6 +13,7 @@ import pyarrow as pa
 from mclrec.data.column_values import Doubt, is_time
 from mclrec.data.columns import Columns, has_known_name
 from mclrec.data.dialects import separator
+from mclrec.data.intake import WatchedKind
 from mclrec.data.origin import Reading
 from mclrec.data.places import suffix_of
 from mclrec.data.text_files import TextFile
@@ -96,7 +97,7 @@ class UserLines:
         self.doubts: list[Doubt] = []
         self.inner: dict[str, str] = {}
         self.wanted: dict[str, str] = {}
-        self.events: str | None = None
+        self.watched: dict[str, WatchedKind] = {}
         self.columns = {"user": "first word", "item": "words after it, in order"}
         if _names_columns(columns) or header:
             raise DataError(

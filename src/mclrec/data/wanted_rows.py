@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from mclrec.data.packed import IntArray
 from mclrec.data.raw_tables import RawTable, Selection
 from mclrec.data.text_tables import sql_name
 from mclrec.errors import DataError, quoted
+from mclrec.wording import in_quotes
 
 __all__ = ["WantedRows", "after_condition", "keep_wanted"]
 
@@ -110,6 +110,10 @@ class WantedRows:
         shown, used = ([both.index(place) for place in places] for places in (wanted, tested))
         types = [(part, [kinds[number] for number in shown]) for part, kinds in found.types]
         return Selection(types, self._batches(found.batches, shown, used))
+
+    def can_watch(self, place: int) -> bool:
+        """Whether the values of a column can be counted."""
+        return self._raw.can_watch(place)
 
     def row_place(self, row: int) -> str:
         """Where a row that was kept is from."""
@@ -204,11 +208,7 @@ def _column(role: str, kind: Kind, column: str, *, floating: bool = False) -> Va
 
 def _step(where: str, left: int) -> Step:
     counts = Counts(users=None, items=None, rows=left)
-    return Step(rule="where", option=f"--where {_in_quotes(shortened(where))}", left=counts)
-
-
-def _in_quotes(text: str) -> str:
-    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+    return Step(rule="where", option=f"--where {in_quotes(shortened(where))}", left=counts)
 
 
 def _check_left(place: str, where: str, read: int, left: int) -> None:

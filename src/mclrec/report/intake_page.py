@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from mclrec.data.intake import PART_NAMES, Counts, Intake, Measures
-from mclrec.data.intake_text import intake_warnings, measure_lines, percent
+from mclrec.data.intake_text import intake_warnings, measure_lines
 from mclrec.data.measures import seconds_of
 from mclrec.data.packed import blocks
 from mclrec.data.returns import PROTOCOLS, suited_protocol
 from mclrec.data.sequences import SequenceData
+from mclrec.data.watched_text import watched_lines
 from mclrec.experiments.results_table import ResultTable, TableCell
 from mclrec.extras import require
 from mclrec.files import check_writable
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import curve, histogram, ranked_bars, to_svg
+from mclrec.wording import percent
 
 __all__ = ["intake_section", "write_intake_page"]
 
@@ -53,6 +55,7 @@ def write_intake_page(intake: Intake, data: SequenceData, path: Path) -> Path:
 def intake_section(intake: Intake) -> Section:
     """What was read, dropped and left, as tables."""
     tables = [_columns(intake)] if intake.columns else []
+    tables += [_watched(intake)] if watched_lines(intake.watched) else []
     return Section(
         "What was taken",
         [f"{intake.place}: {intake.format}." if intake.format else f"{intake.place}."],
@@ -73,6 +76,11 @@ def _columns(intake: Intake) -> ResultTable:
         for column in intake.columns
     ]
     return ResultTable("Columns", ["role", "column", "a value"], rows)
+
+
+def _watched(intake: Intake) -> ResultTable:
+    rows = [(label, [TableCell(text)]) for label, text in watched_lines(intake.watched)]
+    return ResultTable("Columns that were read for nothing", ["it holds", "what is in it"], rows)
 
 
 def _rules(intake: Intake) -> ResultTable:

@@ -1,0 +1,269 @@
+"""Watched columns: those that nobody reads, and whose values may say that a row is no interaction like the others.
+
+They are amounts (a return is a row of -1 piece), kinds of events (a view beside a purchase) and ratings, known by their
+usual names. While a log is read, their values are counted; `mclrec.data.watched_text` says what that means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mclrec.data.column_types import is_text, plain
+from mclrec.data.columns import untyped
+from mclrec.data.intake import Watched, WatchedKind, shortened
+from mclrec.data.text_tables import sql_name, sql_text
+from mclrec.data.typed_text import WORDS_FOR_NOTHING
+
+__all__ = [
+    "Watching",
+    "is_watched_role",
+    "watched_columns",
+    "watched_in_all",
+    "watched_in_frame",
+    "watched_in_table",
+    "watched_roles",
+]
+
+_AMOUNTS = (
+    re.compile("(quantity|qty|amount|units).*|.*(quantity|qty|amount|units)"),
+    re.compile(
+        "count|cnt|plays|playcount|playtime|msplayed|playduration|watchtime|dwelltime|hours|hoursplayed"
+    ),
+    re.compile("salesvalue|totalvalue|ordervalue|sales|total|spend|paid|cost|unitcost|.*(price|revenue)"),
+)
+"""Names of amounts, the most telling first."""
+
+_EVENTS = re.compile(
+    "(event|action|interaction|behaviou?r|feedback|activity)(type|name|kind)?|type|operation|transactiontype|"
+    "(is)?(click(ed)?|like[ds]?|dislike[ds]?|skip(ped)?|buy|bought|purchased|converted)"
+)
+_UNDONE = re.compile("(order|payment)?status|(is)?(returned|refunded|cancell?ed|return|refund|deleted)")
+_RATINGS = re.compile(
+    "(star|user|movie|book|item)?ratings?|stars|score|reviewscore|overall|grade|ratingvalue"
+)
+
+_MOST_AMOUNTS, _MOST_EVENTS = 3, 2  # columns of a log that are watched
+_MOST: Mapping[WatchedKind, int] = {"events": 12, "ratings": 50}
+"""Values that a column has at most, if it holds kinds of events or ratings."""
+
+_PREFIX = "watched "
+_NUMBER = r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?"
+
+
+# -------------------------------------------------------------------------------- which
+
+
+def watched_columns(
+    names: Sequence[str],
+    taken: Iterable[str],
+    values: Callable[[str], Sequence[object]] | None = None,
+) -> dict[str, WatchedKind]:
+    """The columns of a log to watch, with what each holds by its name.
+
+    Args:
+        names: of all columns.
+        taken: those that are read for something, or are in the condition, whose values were thought of.
+        values: some of the values of a column; None where they are not known.
+    """
+    passed = set(taken)
+    folded = Counter(name.casefold() for name in names)
+    free = [name for name in names if name not in passed and folded[name.casefold()] == 1]
+    compact = {name: re.sub(r"[\W_]", "", untyped(name)).lower() for name in free}
+    fits: Callable[[str, re.Pattern[str]], bool] = lambda name, form: bool(form.fullmatch(compact[name]))  # noqa: E731
+    amounts = [name for form in _AMOUNTS for name in free if fits(name, form)]
+    events = [name for form in (_EVENTS, _UNDONE) for name in free if fits(name, form)]
+    ratings = [name for name in free if fits(name, _RATINGS)]
+    found: dict[str, WatchedKind] = dict.fromkeys(list(dict.fromkeys(amounts))[:_MOST_AMOUNTS], "amounts")
+    found |= dict.fromkeys(events[:_MOST_EVENTS], "events")
+    found |= dict.fromkeys(ratings[:1], "ratings")
+    if values is None:
+        return found
+    return {name: kind for name, kind in found.items() if _may_be(kind, values(name))}
+
+
+def _may_be(kind: WatchedKind, values: Sequence[object]) -> bool:
+    """Whether some values of a column do not speak against it."""
+    if any(isinstance(value, list | dict) for value in values):
+        return False
+    return kind not in _MOST or len({str(value) for value in values}) <= _MOST[kind]
+
+
+def watched_roles(columns: Iterable[str]) -> dict[str, str]:
+    """The columns by the names that they have in tables while they are counted."""
+    return {f"{_PREFIX}{column}": column for column in columns}
+
+
+def is_watched_role(role: str) -> bool:
+    """Whether a column of a table is there to be watched alone."""
+    return role.startswith(_PREFIX)
+
+
+# -------------------------------------------------------------------------------- counting
+
+
+class Watching:
+    """Counts of watched columns of Arrow arrays, a part of the rows at a time.
+
+    Args:
+        columns: with what they hold, as `watched_columns` finds them.
+    """
+
+    def __init__(self, columns: Mapping[str, WatchedKind]) -> None:
+        self._columns = dict(columns)
+        self._rows = 0
+        self._values = {name: Counter[str]() for name, kind in columns.items() if kind in _MOST}
+        self._signs = {name: Counter[str]() for name, kind in columns.items() if kind not in _MOST}
+
+    def add(self, arrays: Sequence[pa.Array]) -> None:
+        """Count the values of some rows, of all columns in their order."""
+        self._rows += len(arrays[0]) if arrays else 0
+        for (name, kind), array in zip(self._columns.items(), arrays, strict=True):
+            values = plain(array)
+            if kind not in _MOST:
+                numbers = _numbers(values)
+                self._signs[name]["below"] += pc.sum(pc.less(numbers, 0)).as_py() or 0
+                self._signs[name]["zero"] += pc.sum(pc.equal(numbers, 0)).as_py() or 0
+            elif len(self._values[name]) <= _MOST[kind] + len(WORDS_FOR_NOTHING):
+                for pair in pc.value_counts(values):
+                    if (value := pair["values"]).is_valid:
+                        text = (
+                            str(value.as_py()).lower() if pa.types.is_boolean(value.type) else value.as_py()
+                        )
+                        self._values[name][_written(text)] += pair["counts"].as_py()
+
+    def found(self) -> tuple[Watched, ...]:
+        """What was counted of the columns that hold what their names say."""
+        both = [
+            _of_signs(name, self._rows, self._signs[name]["below"], self._signs[name]["zero"])
+            if kind not in _MOST
+            else _of_values(name, kind, self._rows, self._values[name])
+            for name, kind in self._columns.items()
+        ]
+        return tuple(watched for watched in both if watched is not None)
+
+
+def _numbers(values: pa.Array) -> pa.Array:
+    """The numbers in a column; of text those that look like it."""
+    if pa.types.is_boolean(values.type):
+        return pa.array([], pa.int64())
+    if not is_text(values.type):
+        return values.cast(pa.float64()) if pa.types.is_decimal(values.type) else values
+    texts = pc.replace_substring(pc.utf8_trim_whitespace(values.cast(pa.large_string())), ",", ".")
+    return texts.filter(pc.match_substring_regex(texts, f"^(?:{_NUMBER})$")).cast(pa.float64())
+
+
+def _written(value: object) -> str:
+    """A value as all engines write it: numbers without a fraction that is zero."""
+    text = str(value).strip()
+    return f"{float(text):.15g}" if re.fullmatch(r"[+-]?\d{1,15}(\.\d*)?", text) else text
+
+
+def _of_signs(name: str, rows: int, below: int, zero: int) -> Watched | None:
+    return Watched(kind="amounts", name=shortened(name), rows=rows, below=below, zero=zero)
+
+
+def _of_values(name: str, kind: WatchedKind, rows: int, counts: Mapping[str, int]) -> Watched | None:
+    """The record of a column's values; None if they are too many for kinds of events, or no ratings."""
+    kept = Counter({value: count for value, count in counts.items() if value not in ("", *WORDS_FOR_NOTHING)})
+    if not 0 < len(kept) <= _MOST[kind]:
+        return None
+    if kind == "ratings" and not all(re.fullmatch(_NUMBER, value) for value in kept):
+        return None
+    ordered = sorted(kept.items(), key=lambda pair: (-pair[1], pair[0]))
+    values = tuple((shortened(value), count) for value, count in ordered)
+    return Watched(kind=kind, name=shortened(name), rows=rows, values=values)
+
+
+def watched_in_table(
+    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, WatchedKind]
+) -> tuple[Watched, ...]:
+    """What the table ``log`` of text has in its watched columns."""
+    if not columns:
+        return ()
+    [(rows,)] = connection.execute("SELECT count(*) FROM log").fetchall()
+    both = [
+        _signs_in_table(connection, name, rows)
+        if kind not in _MOST
+        else _of_values(name, kind, rows, _values_in_table(connection, name, kind))
+        for name, kind in columns.items()
+    ]
+    return tuple(watched for watched in both if watched is not None)
+
+
+def _signs_in_table(connection: duckdb.DuckDBPyConnection, name: str, rows: int) -> Watched | None:
+    column = sql_name(f"{_PREFIX}{name}")
+    value = f"replace(trim({column}), ',', '.')"
+    number = f"CASE WHEN regexp_full_match({value}, {sql_text(_NUMBER)}) THEN try_cast({value} AS DOUBLE) END"
+    # By value first: there are few of them, and reading text as numbers takes longest.
+    query = (
+        "SELECT sum(n) FILTER (number < 0), sum(n) FILTER (number = 0) FROM "  # noqa: S608 - names are quoted
+        f"(SELECT {number} AS number, n FROM (SELECT {column}, count(*) AS n FROM log GROUP BY {column}))"
+    )
+    [(below, zero)] = connection.execute(query).fetchall()
+    return _of_signs(name, rows, int(below or 0), int(zero or 0))
+
+
+def _values_in_table(
+    connection: duckdb.DuckDBPyConnection, name: str, kind: WatchedKind
+) -> Mapping[str, int]:
+    column, most = sql_name(f"{_PREFIX}{name}"), _MOST[kind] + len(WORDS_FOR_NOTHING) + 2
+    query = f"SELECT {column}, count(*) FROM log WHERE {column} IS NOT NULL GROUP BY {column} LIMIT {most}"  # noqa: S608 - quoted
+    counts = Counter[str]()
+    for value, count in connection.execute(query).fetchall():
+        counts[_written(value)] += count
+    return counts
+
+
+def watched_in_frame(frame: nw.LazyFrame[Any], columns: Mapping[str, WatchedKind]) -> tuple[Watched, ...]:
+    """What a lazy frame has in its watched columns, counted by its own engine.
+
+    Args:
+        frame: the rows, whose watched columns are called by their number.
+        columns: the columns in that order.
+    """
+    both: list[Watched | None] = []
+    for number, (name, kind) in enumerate(columns.items()):
+        column = str(number)
+        counted = frame.group_by(column).agg(nw.len().alias("rows")).collect("pyarrow").to_native()
+        pairs = list(zip(counted[column].to_pylist(), counted["rows"].to_pylist(), strict=True))
+        rows = sum(count for _, count in pairs)
+        if kind in _MOST:
+            counts = Counter[str]()
+            for value, count in pairs:
+                if value is not None:
+                    counts[_written(str(value).lower() if isinstance(value, bool) else value)] += count
+            both.append(_of_values(name, kind, rows, counts))
+        else:
+            signs = Counter[bool]()
+            for value, count in pairs:
+                if isinstance(value, int | float | Decimal) and value <= 0:
+                    signs[value == 0] += count
+            both.append(_of_signs(name, rows, signs[False], signs[True]))
+    return tuple(watched for watched in both if watched is not None)
+
+
+def watched_in_all(parts: Sequence[Sequence[Watched]]) -> tuple[Watched, ...]:
+    """What several files of one log have in the columns that are watched in each."""
+    by_name: dict[tuple[WatchedKind, str], list[Watched]] = {}
+    for part in parts:
+        for watched in part:
+            by_name.setdefault((watched.kind, watched.name), []).append(watched)
+    return tuple(_sum(found) for found in by_name.values())
+
+
+def _sum(parts: Sequence[Watched]) -> Watched:
+    counts = Counter[str]()
+    for part in parts:
+        counts.update(dict(part.values))
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    rows, below, zero = (sum(getattr(part, name) for part in parts) for name in ("rows", "below", "zero"))
+    return parts[0].model_copy(update={"rows": rows, "below": below, "zero": zero, "values": tuple(ordered)})
