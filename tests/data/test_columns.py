@@ -15,6 +15,7 @@ from mclrec.errors import DataError
             "user_id:token item_id:token timestamp:float",
             ("user_id:token", "item_id:token", "timestamp:float"),
         ),
+        ("customer_id sku order_date", ("customer_id", "sku", "order_date")),
         ("Visitor-ID Item_ID Event Time", ("Visitor-ID", "Item_ID", "Time")),
     ],
 )
@@ -35,6 +36,30 @@ def test_time_is_needed_unless_rows_are_in_order() -> None:
         Columns().resolve(names, "log.csv")
     assert Columns(file_order=True).resolve(names, "log.csv").time is None
     assert Columns(sequence="place").resolve(names, "log.csv").sequence == "place"
+
+
+def test_all_columns_that_are_lacking_are_told_with_their_options() -> None:
+    with pytest.raises(DataError) as caught:
+        Columns().resolve(["сессия", "товар", "день"], "журнал.csv")
+    assert str(caught.value) == (
+        "журнал.csv: no column looks like the user, the item or the time; name them with --user-column, --item-column, "
+        "--time-column, or a list of items with --history-column, or say that rows stand in order with --file-order "
+        "(columns there are: сессия, товар, день)"
+    )
+    with pytest.raises(
+        DataError, match=r"the user or the time; name them with --user-column, --time-column, or say"
+    ):
+        Columns(item="товар").resolve(["сессия", "товар", "день"], "журнал.csv")
+    with pytest.raises(
+        DataError, match=r"like the user; name it with --user-column \(columns there are: сессия, товар"
+    ):
+        Columns(item="товар", time="день").resolve(["сессия", "товар", "день"], "журнал.csv")
+    with pytest.raises(DataError, match=r"like the user; name it with --user-column \(columns"):
+        Columns(history="товары").resolve(["сессия", "товары"], "журнал.csv")
+    found = Columns(user="сессия", item="товар", time="день").resolve(
+        ["сессия", "товар", "день"], "журнал.csv"
+    )
+    assert (found.user, found.item, found.time) == ("сессия", "товар", "день")
 
 
 def test_unknown_column_suggests_the_nearest() -> None:

@@ -20,6 +20,13 @@ _USUAL = {
     "transactiontimestamp dateadded",
 }
 
+# Taken where there is none of the usual names; of a word in the first line they do not say that it is a header.
+_LESS_USUAL = {
+    "user": "buyerid personid member account player client buyer person shopper",
+    "item": "locationid stockcode productcode itemcode movie track song artist book article video game venue location",
+    "time": "orderdate invoicedate purchasedate transactiondate eventdate visitdate checkintime starttime day",
+}
+
 _RECBOLE_TYPES = {"token", "token_seq", "float", "float_seq"}
 _LISTED = 120  # characters of a list of names
 
@@ -97,10 +104,11 @@ class Columns:
             return self._of_histories(names, place, fields)
         sequence = None if self.sequence is None else _find(self.sequence, names, place)
         timeless = self.file_order or sequence is not None
+        needed = ("user", "item") if timeless else ("user", "item", "time")
         roles = Roles(
-            user=self._role("user", names, place),
-            item=self._role("item", names, place),
-            time=None if self.file_order and self.time is None else self._time(names, place, timeless),
+            user=self._role("user", names, place, needed),
+            item=self._role("item", names, place, needed),
+            time=None if self.file_order and self.time is None else self._time(names, place, needed),
             sequence=sequence,
             file_order=self.file_order or self.numbered,
         )
@@ -120,7 +128,7 @@ class Columns:
         if self.item is None and not fields:
             follows = _target(history, names)
         roles = Roles(
-            self._role("user", names, place),
+            self._role("user", names, place, ("user",)),
             follows,
             None,
             None,
@@ -135,7 +143,9 @@ class Columns:
         wanted: str | None = getattr(self, role)
         found = _guess(role, fields, place) if wanted is None else _find(wanted, fields, place)
         if found is None and role == "item":
-            raise DataError(f"{place}: no field looks like the item; name it (fields: {_listed(fields)})")
+            raise DataError(
+                f"{place}: no field looks like the item; name it with --item-column (fields: {_listed(fields)})"
+            )
         return found
 
     @staticmethod
@@ -147,28 +157,37 @@ class Columns:
                     f"{place}: the column {quoted(column)} cannot be user, item and time at once; name others"
                 )
 
-    def _role(self, role: str, names: Sequence[str], place: str) -> str:
+    def _role(self, role: str, names: Sequence[str], place: str, needed: Sequence[str]) -> str:
         wanted: str | None = getattr(self, role)
         if wanted is not None:
             return _find(wanted, names, place)
         found = _guess(role, names, place)
         if found is None:
-            lists = ", or a list of items with --history-column" if role == "item" else ""
-            raise DataError(
-                f"{place}: no column looks like the {role}; name it{lists} (columns there are: {_listed(names)})"
-            )
+            raise self._lacking(needed, names, place)
         return found
 
-    def _time(self, names: Sequence[str], place: str, optional: bool) -> str | None:
+    def _time(self, names: Sequence[str], place: str, needed: Sequence[str]) -> str | None:
         if self.time is not None:
             return _find(self.time, names, place)
         found = _guess("time", names, place)
-        if found is None and not optional:
-            raise DataError(
-                f"{place}: no column looks like the time; name it, or say that rows stand in order with "
-                f"--file-order (columns there are: {_listed(names)})"
-            )
+        if found is None and "time" in needed:
+            raise self._lacking(needed, names, place)
         return found
+
+    def _lacking(self, needed: Sequence[str], names: Sequence[str], place: str) -> DataError:
+        """The error for all columns at once that are neither named nor guessed."""
+        lacking = [
+            role for role in needed if getattr(self, role) is None and _guess(role, names, place) is None
+        ]
+        what = " or the ".join(filter(None, [", the ".join(lacking[:-1]), lacking[-1]]))
+        cures = [
+            f"name {'it' if len(lacking) == 1 else 'them'} with {', '.join(f'--{role}-column' for role in lacking)}"
+        ]
+        cures += ["or a list of items with --history-column"] if "item" in lacking else []
+        cures += ["or say that rows stand in order with --file-order"] if "time" in lacking else []
+        return DataError(
+            f"{place}: no column looks like the {what}; {', '.join(cures)} (columns there are: {_listed(names)})"
+        )
 
 
 def has_item(names: Sequence[str]) -> bool:
@@ -215,7 +234,7 @@ def _listed(names: Sequence[str]) -> str:
 def _guess(role: str, names: Sequence[str], place: str) -> str | None:
     """The column with the most usual name of a role; None if none has one."""
     compact = [_compact(name) for name in names]
-    for usual in _USUAL[role].split():
+    for usual in f"{_USUAL[role]} {_LESS_USUAL[role]}".split():
         found = [name for name, short in zip(names, compact, strict=True) if short == usual]
         if len(found) > 1:
             shown = " and ".join(map(quoted, found[:2]))
