@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers import tiny_data
-from tests.runs.conftest import SASREC
+from tests.runs.conftest import SASREC, log_source, start
 from tests.threads import members, together
 from tests.training.stub import same, weights
 
@@ -146,3 +146,62 @@ def test_hardly_any_item_in_common_is_warned_of(trained: Run, monkeypatch: pytes
     monkeypatch.setattr("mclrec.runs.warm_start._FEW", 0.1)
     with pytest.warns(MclrecWarning, match=r"hardly any item in common .*: 1 of 15;"):
         check_earlier(trained, newer, "leave-one-out")
+
+
+# ------------------------------------------------------------------------------ what is held out
+
+
+def later(data: SequenceData, start: int) -> SequenceData:
+    """The data, and a later half that begins with time ``start``: each user goes on with the first items again."""
+    lengths = np.repeat(data.lengths, 2)
+    rows = [part for user in range(data.num_users) for part in (data.sequence(user), data.sequence(user))]
+    times = [np.arange(len(row)) + (start if place % 2 else 0) for place, row in enumerate(rows)]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])[::2]
+    return replace(
+        data, items=np.concatenate(rows).astype(np.int32), offsets=offsets, times=np.concatenate(times)
+    )
+
+
+def test_another_rule_must_not_hold_out_what_was_learnt(trained: Run, log: Path, tmp_path: Path) -> None:
+    """By leave-one-out a model learns up to the end of the log, so that only what is newer can be held out by time."""
+    last = int((trained.intake.left.last if trained.intake else None) or 0)
+    newer = later(log_source(log), last + 1)
+    check_earlier(trained, newer, f"time({last + 2}, {last + 5})")
+    check_earlier(trained, newer, "leave-one-out")
+    with pytest.raises(
+        ConfigError, match=rf"has learnt from rows before {last + 1}, held out by leave-one-out; [0-9]+ of "
+    ):
+        check_earlier(trained, newer, f"time(5, {last + 5})")
+    with pytest.raises(
+        ConfigError, match=r"targets that time holds out are no newer: hold out by leave-one-out again"
+    ):
+        check_earlier(trained, log_source(log), "time")
+    with pytest.raises(ConfigError, match="no newer"):
+        start(log, tmp_path / "run", warm_start=trained, split="time")
+    with pytest.warns(MclrecWarning, match="without times it is not known whether it has learnt"):
+        check_earlier(trained, replace(newer, times=None, cuts=halves(newer)), "files")
+
+
+def halves(data: SequenceData) -> np.ndarray:
+    """Cuts of files: the last two rows of each user are the validation and the test set."""
+    ends = data.lengths
+    return np.stack([ends - 2, ends - 2, ends - 1, ends - 1])
+
+
+def test_the_reverse(log: Path, tmp_path: Path) -> None:
+    """By time nothing newer was learnt; leave-one-out holds out older rows of users who did not return."""
+    moments = start(log, tmp_path / "fixed", split="time(6000, 8000)", measured=False)
+    with pytest.raises(
+        ConfigError, match=r"has learnt from rows before 6000, held out by time; .* by time\(6000, 8000\)"
+    ):
+        check_earlier(moments, log_source(log), "leave-one-out")
+    newer = later(log_source(log), 6000)
+    check_earlier(moments, newer, "leave-one-out")
+    shares = start(log, tmp_path / "shares", split="time", measured=False)
+    with pytest.warns(
+        MclrecWarning, match=r"may have learnt from rows before [0-9]+, held out by time; .* no newer"
+    ):
+        check_earlier(shares, log_source(log), "leave-one-out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_earlier(shares, log_source(log), "time")

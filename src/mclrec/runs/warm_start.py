@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mclrec.data.moments import time_of
+from mclrec.data.moments import moment, time_of, units_per_second
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import EVERYTHING
+from mclrec.data.split import EVERYTHING, make_split
 from mclrec.data.split_rules import SplitRule
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ConfigError, MclrecWarning, quoted
@@ -19,6 +19,7 @@ from mclrec.models.base import Recommender
 from mclrec.models.directory import ITEMS, read_items
 from mclrec.models.storage import LoadedModel
 from mclrec.runs.run import Run
+from mclrec.wording import counted
 
 __all__ = ["check_earlier", "learns_nothing_newer", "warm_start"]
 
@@ -60,6 +61,7 @@ def check_earlier(earlier: Run, data: SequenceData, split: str) -> None:
             MclrecWarning,
             stacklevel=2,
         )
+    _check_rules(earlier, data, split)
     if learns_nothing_newer(earlier, data, split):
         warnings.warn(
             f"{data.name}: held out from {SplitRule.of(split).valid_from} on, as with {earlier.directory}, so that "
@@ -89,6 +91,57 @@ def learns_nothing_newer(earlier: Run, data: SequenceData, split: str) -> bool:
             f"which would be held out from {SplitRule.of(split).valid_from} on; give a later --valid-from"
         )
     return now == before
+
+
+def _check_rules(earlier: Run, data: SequenceData, split: str) -> None:
+    """Check that what a rule holds out is newer than what a model has learnt whose targets another rule held out.
+
+    Two fixed moments are compared by `learns_nothing_newer`; the same rule on a log that has grown holds out anew.
+
+    Raises:
+        ConfigError: it is not newer. Where nobody knows how far the model has learnt, that is a warning.
+    """
+    if EVERYTHING in (earlier.info.split, split):
+        return
+    before, now = SplitRule.of(earlier.info.split), SplitRule.of(split)
+    if before.name == now.name and (before.valid_from is None) == (now.valid_from is None):
+        return
+    again = f"hold out by {earlier.info.split} again, or by --split time from a later moment on"
+    until = _learnt_until(earlier, data)
+    if until is None or data.times is None:
+        _warn(
+            f"{earlier.directory}: held out by {before.name}, and here {now.name} does; without times it is not known "
+            f"whether it has learnt from what is held out now: {again}"
+        )
+        return
+    held_out = make_split(data, split)
+    places = np.concatenate([held_out.validation.places, held_out.test.places])
+    learnt = int(np.count_nonzero(data.times[places] < until))
+    sure = before.name == "leave-one-out" or before.valid_from is not None
+    text = (
+        f"{earlier.directory}: {'has' if sure else 'may have'} learnt from rows before {moment(until)}, held out by "
+        f"{before.name}; {learnt:,} of {counted(len(places), 'target')} that {now.name} holds out are no newer: {again}"
+    )
+    if learnt and sure:
+        raise ConfigError(text)
+    if learnt:
+        _warn(text)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, MclrecWarning, stacklevel=4)
+
+
+def _learnt_until(earlier: Run, data: SequenceData) -> int | None:
+    """The time, in units of some data, before which a run may have learnt from any row; None if it is not known."""
+    fixed = SplitRule.of(earlier.info.split).valid_from
+    last = None if earlier.intake is None else earlier.intake.left.last
+    if data.times is None or (fixed is None and last is None):
+        return None
+    if fixed is not None:
+        return time_of(fixed, data.times, data.name)
+    per_second = units_per_second(int(data.times.max(initial=0))) or 1
+    return time_of(str(last), data.times, data.name) + per_second
 
 
 def _held_out_from(data: SequenceData, split: str) -> int | None:
