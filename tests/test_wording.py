@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,45 @@ def test_the_door_rewords_and_a_command_does_not() -> None:
         refused()
     with by_command(), pytest.raises(ConfigError, match="give another --out"):
         refused()
+
+
+_NOUNS = re.compile(
+    r" (rows|users|items|interactions|targets|histories|epochs|steps|files|runs|trials|candidates|seeds|columns|"
+    r"threads|lines|ids|values|examples)\b"
+)
+_NEVER_ONE = {
+    *(
+        "len(plan.runs)",
+        "len(progress.runs)",
+        "len(found)",
+        "len(files)",
+        "count",
+        "len(examples)",
+        "kinds.get('seeds')",
+    ),
+    *("before.rows", "before.users", "left.users", "found.rows", "num_items", "len(split.test)", "each"),
+    "longest or 'any number of'",
+    *(
+        "index.ntotal",
+        "len(self.weight)",
+        "np.median(targets.history_lengths)",
+        "_HELD_OUT",
+        "_USUAL[1]",
+        "label",
+    ),
+    *("self.part", "part", "len(names)", "empty"),
+}
+"""Values before a plural that are more than one wherever the text is used, follow "of", or are words."""
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    """A number before a plural is written by `count_of`, which knows one from several."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                for value, text in pairwise(node.values):
+                    if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant):
+                        found = _NOUNS.match(str(text.value))
+                        assert not found or ast.unparse(value.value) in _NEVER_ONE, (
+                            f"{path}: {ast.unparse(node)}"
+                        )

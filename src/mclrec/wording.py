@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["as_arguments", "by_command", "commanded", "counted", "for_caller", "in_quotes", "percent"]
+__all__ = ["as_arguments", "by_command", "commanded", "count_of", "for_caller", "in_quotes", "percent"]
 
 _COMMAND = re.compile(r"`?mclrec [a-z]+[^;,)`]*")
 """A command line in a message stays one."""
@@ -106,7 +106,7 @@ def in_quotes(text: str) -> str:
     return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
-def counted(count: int, noun: str, nouns: str | None = None) -> str:
+def count_of(count: int, noun: str, nouns: str | None = None) -> str:
     """A number with what it counts, in the singular for one.
 
     Args:
@@ -114,7 +114,7 @@ def counted(count: int, noun: str, nouns: str | None = None) -> str:
         noun: of one.
         nouns: of several; ``noun`` with an s if None.
 
-    >>> counted(1, "row"), counted(1200, "row"), counted(0, "history", "histories")
+    >>> count_of(1, "row"), count_of(1200, "row"), count_of(0, "history", "histories")
     ('1 row', '1,200 rows', '0 histories')
     """
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"

@@ -205,7 +205,7 @@ def test_lists_that_cannot_be_made() -> None:
         MODEL.recommend("item 1", 2)
     with pytest.raises(EvaluationError, match=r"a history is a list of item ids, not 'item 1'"):
         MODEL.recommend_batch(["item 1"], 2)
-    with pytest.raises(EvaluationError, match="1 users for 2 histories"):
+    with pytest.raises(EvaluationError, match="1 user for 2 histories"):
         MODEL.recommend_batch([["item 1"], ["item 2"]], 2, users=["ann"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,20 @@ def test_advice_is_as_sure_as_the_ranks(by_time: dict[str, Run]) -> None:
     assert "its lead over bpr may be chance: take any of them" in with_ranks([1, 2, 3, 4], [2, 1, 4, 3])
     alone = replace(study, systems=[one])
     assert "there is no other system to compare it with" in advice(alone, [], "F")
+
+
+def test_baselines_above_the_best_system_are_named(by_time: dict[str, Run]) -> None:
+    study = open_study([by_time["bpr"].directory])
+    [system] = study.systems
+    tables = [replace(table, ranks=np.full(len(table), 99)) for table in system.ranks["F"]]
+    behind = replace(study, systems=[replace(system, ranks={"F": tables})])
+    assert re.search(
+        r"compare it with\. But .*markov \(0\.\d+\).*, which only counts?, (is|are) above",
+        advice(behind, [], "F"),
+    )
+    tables = [replace(table, ranks=np.ones(len(table), np.int64)) for table in system.ranks["F"]]
+    ahead = replace(study, systems=[replace(system, ranks={"F": tables})])
+    assert advice(ahead, [], "F").endswith("there is no other system to compare it with.")
 
 
 @pytest.mark.browser

@@ -146,7 +146,7 @@ def test_a_damaged_history_is_told(run: Run, line: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ([0], r"has 1 epochs, and metrics\.json says 2"),
+        ([0], r"has 1 epoch, and metrics\.json says 2"),
         ([], "has 0 epochs"),
         ([1, 0], "epoch 1 follows epoch 2: lines"),
     ],

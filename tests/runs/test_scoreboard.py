@@ -13,11 +13,11 @@ from mclrec.evaluation.metrics import main_metric, per_user
 from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.randomness import Stream, generator
 from mclrec.runs import baselines
-from mclrec.runs.baselines import BASELINES, measure_baselines, read_baselines
+from mclrec.runs.baselines import BASELINES, Score, measure_baselines, read_baselines
 from mclrec.runs.remeasure import evaluate_run, run_data
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import INTAKE, Run
-from mclrec.runs.scoreboard import scoreboard, scoreboards, skipped_baselines
+from mclrec.runs.scoreboard import Scoreboard, scoreboard, scoreboards, skipped_baselines
 from mclrec.runs.training_run import train
 
 
@@ -97,3 +97,17 @@ def test_runs_of_earlier_versions_and_damaged_ones(runs: dict[str, Run], tmp_pat
 )
 def test_main_metric(items: int, metric: str) -> None:
     assert str(main_metric(items)) == metric
+
+
+def test_who_is_surely_ahead_is_said() -> None:
+    def one(model: str, value: float, p: float | None = None) -> Score:
+        return Score(model=model, metrics={"NDCG@10": value}, low=value, high=value, p=p)
+
+    def verdict(*scores: Score) -> str | None:
+        return Scoreboard("U", "test", "NDCG@10", list(scores)).verdict
+
+    assert verdict(one("mclrec", 0.1)) is None
+    told = "p: of the difference in NDCG@10 from mclrec, paired over users."
+    assert verdict(one("mclrec", 0.1), one("markov", 0.2, 0.3), one("popularity", 0.05, 0.001)) == told
+    ahead = verdict(one("mclrec", 0.1), one("markov", 0.2, 0.01), one("popularity", 0.3, 0.001))
+    assert ahead == f"{told} markov and popularity are surely ahead of mclrec."

@@ -12,6 +12,7 @@ from mclrec.evaluation.protocol import SEEN_OF, Result, Seen
 from mclrec.runs.baselines import Score, read_baselines
 from mclrec.runs.run import Run, open_run
 from mclrec.runs.scoreboard import returns_of, scoreboard, scoreboards, skipped_baselines
+from mclrec.wording import count_of
 
 __all__ = ["baselines_of", "print_result", "print_scores", "rules_of"]
 
@@ -50,4 +51,6 @@ def print_scores(run: Run) -> None:
 def print_result(run: Path, result: Result) -> None:
     """Print the metrics of an evaluation of a run, beside its baselines, and the rules."""
     print_scoreboard(scoreboard(open_run(run), result))
-    output().print(f"{result.protocol.description}; {result.num_targets} targets\n", soft_wrap=True)
+    output().print(
+        f"{result.protocol.description}; {count_of(result.num_targets, 'target')}\n", soft_wrap=True
+    )

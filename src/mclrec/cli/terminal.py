@@ -138,6 +138,8 @@ def print_scoreboard(board: Scoreboard) -> None:
     console = output()
     console.print(table)
     console.print(board.note, style="dim")
+    if board.verdict is not None:
+        console.print(board.verdict, style="dim")
 
 
 def print_comparison(rows: Sequence[Row], label: str, metric: str, baselines: Sequence[Score] = ()) -> None:

@@ -21,6 +21,7 @@ from mclrec.data.text_records import BLANKS, records, split_plain
 from mclrec.data.text_tables import csv_options, fill, read_by_duckdb, sql_name, sql_text
 from mclrec.data.watched_columns import is_watched_role, watched_columns, watched_roles
 from mclrec.errors import DataError
+from mclrec.wording import count_of
 
 __all__ = ["DelimitedLog"]
 
@@ -162,7 +163,7 @@ class DelimitedLog:
         """The values of each row that have a role; None for an empty one."""
         for line, fields in self._rows():
             if len(fields) != self._width and not (len(fields) == self._width + 1 and not fields[-1]):
-                raise self._malformed(line, f"has {len(fields)} columns instead of {self._width}")
+                raise self._malformed(line, f"has {count_of(len(fields), 'column')} instead of {self._width}")
             yield [fields[place] or None for place in self._places.values()]
 
     def _malformed(self, line: int, what: str) -> DataError:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mclrec.data.intake import HASHED, Counts, Intake, Measures, PartsTaken, Rule, shortened
 from mclrec.data.returns import PROTOCOLS, suited_protocol
 from mclrec.data.watched_text import watched_lines, watched_warnings
-from mclrec.wording import percent
+from mclrec.wording import count_of, percent
 
 __all__ = ["Warned", "intake_lines", "intake_warnings", "measure_lines", "summary"]
 
@@ -83,7 +83,10 @@ def measure_lines(left: Measures, tie_order: str | None) -> list[tuple[str, str]
         ("left", f"{sizes}; {span}"),
         (
             "histories",
-            f"{lengths.least} to {lengths.most} items, median {lengths.median}, mean {left.mean_length:.1f}{ties}",
+            (
+                f"{lengths.least} to {count_of(lengths.most, 'item')}, median {lengths.median}, "
+                f"mean {left.mean_length:.1f}{ties}"
+            ),
         ),
         (
             "popularity",
@@ -172,7 +175,7 @@ def _few_users(left: Measures) -> Warned | None:
         return None
     return Warned(
         "users",
-        f"metrics are means over {measured:,} users, which is few: a hit rate is uncertain by up to "
+        f"metrics are means over {count_of(measured, 'user')}, which is few: a hit rate is uncertain by up to "
         f"{0.98 / max(measured, 1) ** 0.5:.2f}; go by the intervals",
     )
 
@@ -194,7 +197,9 @@ def _parts(parts: PartsTaken) -> str:
         f"{rows:,} {name} ({shortened(place)})"
         for rows, name, place in zip(parts.rows, names, parts.places, strict=True)
     )
-    repeated = f"; {parts.repeated:,} items of lists repeat what came before" if parts.repeated else ""
+    repeated = (
+        f"; {count_of(parts.repeated, 'item')} of lists repeat what came before" if parts.repeated else ""
+    )
     return f"by files, no k-core: {sizes}{repeated}"
 
 
@@ -205,8 +210,8 @@ def _of_parts(parts: PartsTaken, left: Measures) -> list[Warned | None]:
         cure = "remove them" if left.first is None else "leave them out with --drop-duplicates"
         leak = Warned(
             "leak",
-            f"{parts.leaked:,} rows of the validation and test files stand in an earlier file too, so that what is "
-            f"learnt there is asked for again; unless they are returns, {cure}",
+            f"of the validation and test files {count_of(parts.leaked, 'row')} can be found in an earlier file too, so "
+            f"that what is learnt there is asked for again; unless they are returns, {cure}",
         )
     if parts.disordered:
         order = Warned(
@@ -224,9 +229,9 @@ def _of_parts(parts: PartsTaken, left: Measures) -> list[Warned | None]:
 
 
 def _sizes(counts: Counts) -> str:
-    parts = [f"{counts.rows:,} rows"]
-    parts += [] if counts.users is None else [f"{counts.users:,} users"]
-    parts += [] if counts.items is None else [f"{counts.items:,} items"]
+    parts = [count_of(counts.rows, "row")]
+    parts += [] if counts.users is None else [count_of(counts.users, "user")]
+    parts += [] if counts.items is None else [count_of(counts.items, "item")]
     return ", ".join(parts)
 
 
@@ -236,5 +241,6 @@ def _lost(before: Counts, left: Counts) -> str:
     for name in ("rows", "users", "items"):
         earlier, later = getattr(before, name), getattr(left, name)
         if earlier is not None and later is not None and later < earlier:
-            parts.append(f"{earlier - later:,} {name} ({percent((earlier - later) / earlier)})")
+            lost = earlier - later
+            parts.append(f"{count_of(lost, name.removesuffix('s'))} ({percent(lost / earlier)})")
     return ", ".join(parts)

@@ -23,6 +23,7 @@ from mclrec.data.typed_text import missing
 from mclrec.data.wanted_rows import WantedRows
 from mclrec.data.watched_columns import Watching, watched_columns
 from mclrec.errors import DataError
+from mclrec.wording import count_of
 
 __all__ = ["Normalised", "normalised"]
 
@@ -221,7 +222,7 @@ class _Conversion:
             raise DataError(f"{self._raw.place}: has no rows")
         if self._drop and not self._starts[-1]:
             raise DataError(
-                f"{self._raw.place}: nothing is left without the {self._read} rows that lack a value"
+                f"{self._raw.place}: nothing is left without the {count_of(self._read, 'row')} that lack a value"
             )
 
     def _whole(self, present: dict[str, pa.Array], numbers: IntArray) -> tuple[dict[str, pa.Array], IntArray]:

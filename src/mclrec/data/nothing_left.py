@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mclrec.data.intake import Counts, Step
 from mclrec.errors import DataError
+from mclrec.wording import count_of
 
 __all__ = ["largest_core", "nothing_left"]
 
@@ -28,7 +29,7 @@ def nothing_left(place: str, read: Counts, steps: Sequence[Step], min_count: int
     """
     earlier = [f"{step.option.split(' ')[0]} left {step.left.rows:,}" for step in steps[:-1]]
     before = f"{', '.join(earlier)}, " if earlier else ""
-    sizes = f"{read.rows:,} rows, {read.users:,} users and {read.items:,} items"
+    sizes = f"{count_of(read.rows, 'row')}, {count_of(read.users or 0, 'user')} and {count_of(read.items or 0, 'item')}"
     cure = f"--min-count {most} is the most that leaves any" if most > 1 else "--min-count 1 keeps all"
     return DataError(
         f"{place}: nothing is left of {sizes}: {before}--min-count {min_count} none, for it removes users and items "

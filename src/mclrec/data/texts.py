@@ -24,6 +24,7 @@ from mclrec.data.user_lines import UserLines, are_user_lines
 from mclrec.data.wanted_rows import after_condition, keep_wanted
 from mclrec.data.watched_columns import is_watched_role, watched_in_table
 from mclrec.errors import DataError, quoted
+from mclrec.wording import count_of
 
 __all__ = ["load_text"]
 
@@ -58,14 +59,14 @@ def load_text(
     if reading.where is not None:
         step, read, row_place = keep_wanted(connection, reading.where, first.wanted, roles, place, row_place)
         roles = [role for role in roles if not is_condition_role(role)]
-    several = f", {len(logs)} files" if len(logs) > 1 else ""
+    several = f", {count_of(len(logs), 'file')}" if len(logs) > 1 else ""
     watched = watched_in_table(connection, first.watched)
     roles = [role for role in roles if not is_watched_role(role)]
     if "history" in roles:
         unrolled = unroll(connection, roles, first.inner, row_place)
         roles, row_place = unrolled.roles, _from_lists(connection, row_place)
         several += (
-            f", lists of items ({unrolled.repeated} rows repeat another)"
+            f", lists of items ({count_of(unrolled.repeated, 'row')} repeat another)"
             if unrolled.repeated
             else ", lists of items"
         )

@@ -12,6 +12,7 @@ from mclrec.data.origin import Reading
 from mclrec.data.text_tables import sql_name, sql_text
 from mclrec.data.time_forms import FORMS, ISO, sampled_meaning
 from mclrec.errors import ConfigError, DataError, quoted
+from mclrec.wording import count_of
 
 __all__ = ["WORDS_FOR_NOTHING", "Typed", "missing", "typed"]
 
@@ -142,7 +143,9 @@ class _Table:
         counted = f"SELECT count(*), count(*) FILTER ({bad}) FROM log"  # noqa: S608 - names are ours
         [(rows, dropped)] = self._connection.execute(counted).fetchall()
         if dropped == rows and rows:
-            raise DataError(f"{self._place}: nothing is left without the {rows} rows that lack a value")
+            raise DataError(
+                f"{self._place}: nothing is left without the {count_of(rows, 'row')} that lack a value"
+            )
         self._connection.execute(
             f"CREATE TABLE kept AS SELECT *, rowid AS origin FROM log WHERE NOT ({bad}) ORDER BY rowid"  # noqa: S608 - ours
         )

@@ -20,7 +20,7 @@ from mclrec.data.packed import IntArray
 from mclrec.data.raw_tables import RawTable, Selection
 from mclrec.data.text_tables import sql_name
 from mclrec.errors import DataError, quoted
-from mclrec.wording import in_quotes
+from mclrec.wording import count_of, in_quotes
 
 __all__ = ["WantedRows", "after_condition", "keep_wanted"]
 
@@ -213,7 +213,7 @@ def _step(where: str, left: int) -> Step:
 
 def _check_left(place: str, where: str, read: int, left: int) -> None:
     if read and not left:
-        raise DataError(f"{place}: --where {quoted(where)} is true for none of the {read} rows")
+        raise DataError(f"{place}: --where {quoted(where)} is true for none of the {count_of(read, 'row')}")
 
 
 def _unfit(place: str, check: Check, value: object) -> DataError:

@@ -16,6 +16,7 @@ import numpy as np
 
 from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import FloatArray
+from mclrec.wording import count_of
 
 __all__ = ["SAMPLES", "Comparison", "Interval", "confidence_interval", "holm", "p_text", "paired_bootstrap"]
 
@@ -72,7 +73,7 @@ def paired_bootstrap(
     first, second = _over_seeds(a), _over_seeds(b)
     if first.shape != second.shape:
         raise EvaluationError(
-            f"cannot pair {len(first)} users with {len(second)}: compare on the same targets"
+            f"cannot pair {count_of(len(first), 'user')} with {len(second)}: compare on the same targets"
         )
     differences = np.round(first - second, _DECIMALS)
     means = _resampled_means(differences, rng, samples)

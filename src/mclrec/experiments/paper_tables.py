@@ -20,6 +20,7 @@ from mclrec.experiments.target import Scope, Target
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import resolve
 from mclrec.runs.run import LABELS
+from mclrec.wording import count_of
 
 __all__ = ["SIZE_TABLES", "TABLES", "by_repeat", "improvement"]
 
@@ -160,7 +161,7 @@ def by_repeat(title: str, ranks: Ranks) -> ResultTable:
         for name, tables in ranks.items()
     ]
     columns = ["", *(f"{metric}, {kind}" for metric in _SPLIT_METRICS for kind in ("repeats", "others"))]
-    notes = [f"{repeated.mean():.2%} of {len(repeated):,} targets are repeats."]
+    notes = [f"{repeated.mean():.2%} of {count_of(len(repeated), 'target')} are repeats."]
     return ResultTable(title, columns, rows, notes)
 
 

@@ -34,6 +34,7 @@ from mclrec.recipes import resolve
 from mclrec.runs.run import LABELS
 from mclrec.sealed_json import read_sealed, sealed
 from mclrec.training.reporting import check_tracker
+from mclrec.wording import count_of
 
 __all__ = [
     "ALL",
@@ -218,7 +219,7 @@ def _notes(scope: Scope, missing: int) -> list[str]:
     """Notes on how the runs differ from the paper's."""
     settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items())
     return [
-        *([f"Partial: {missing} runs are not done."] if missing else []),
+        *([f"Partial: {count_of(missing, 'run')} not done."] if missing else []),
         *([f"Recipe: {_recipes(scope.recipe)}."] if scope.recipe else []),
         *([f"In all runs: {settings}."] if settings else []),
     ]

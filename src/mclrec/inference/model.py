@@ -22,6 +22,7 @@ from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Re
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
 from mclrec.inference.titles import read_titles
 from mclrec.inference.top_k import FloatArray
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.data.columns import Columns
@@ -358,7 +359,10 @@ def _queries(
     if users is None:
         users = [None] * len(histories)
     elif len(users := list(id_list(users))) != len(histories):
-        raise EvaluationError(f"{len(users)} users for {len(histories)} histories: give one each, or none")
+        raise EvaluationError(
+            f"{count_of(len(users), 'user')} for {count_of(len(histories), 'history', 'histories')}: give one each, or "
+            "none"
+        )
     for history, user in zip(histories, users, strict=True):
         check_history(history)
         yield Query(list(history), user, k, exclude, allow, include_seen)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, MclrecWarning, quoted
+from mclrec.wording import count_of
 
 __all__ = ["read_titles"]
 
@@ -57,7 +58,7 @@ def read_titles(path: Path, items: Vocabulary) -> tuple[str, ...]:
         )
     if known < len(items):
         warnings.warn(
-            MclrecWarning(f"{path}: {len(items) - known:,} of {len(items):,} items have no title"),
+            MclrecWarning(f"{path}: {len(items) - known:,} of {count_of(len(items), 'item')} have no title"),
             stacklevel=2,
         )
     return tuple(titles)

@@ -15,6 +15,7 @@ from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, ModelFileError
 from mclrec.files import parse_json, read_json, regular_file, system_reason
 from mclrec.sealed_json import read_sealed, unsealed
+from mclrec.wording import count_of
 
 __all__ = [
     "CONFIG",
@@ -180,5 +181,5 @@ def _read_ids(path: Path, size: int) -> tuple[Vocabulary, pa.Table]:
     except (KeyError, DataError) as problem:
         raise ModelFileError(f"{path}: not ours: {problem}") from None
     if len(vocabulary) != size:
-        raise ModelFileError(f"{path}: holds {len(vocabulary)} ids, {CONFIG} says {size}")
+        raise ModelFileError(f"{path}: holds {count_of(len(vocabulary), 'id')}, {CONFIG} says {size}")
     return vocabulary, table

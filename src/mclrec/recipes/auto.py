@@ -15,6 +15,7 @@ import numpy as np
 
 from mclrec.data.returns import suited_protocol
 from mclrec.data.split import Split
+from mclrec.wording import count_of
 
 __all__ = ["AUTO", "Choice", "DataSizes", "choose"]
 
@@ -119,7 +120,7 @@ def _length(sizes: DataSizes) -> Choice:
     why = (
         "the last items tell most of the next one"
         if length == _MAX_LENGTH
-        else f"the longest training history has {sizes.longest:,} items"
+        else f"the longest training history has {count_of(sizes.longest, 'item')}"
     )
     return Choice({"max_length": length}, why)
 
@@ -131,9 +132,13 @@ def _steps(sizes: DataSizes) -> int:
 
 def _batch(sizes: DataSizes) -> Choice:
     what = (
-        f"{sizes.windows:,} pieces of histories" if sizes.windows > sizes.users else f"{sizes.users:,} users"
+        f"{sizes.windows:,} pieces of histories"
+        if sizes.windows > sizes.users
+        else count_of(sizes.users, "user")
     )
-    return Choice({"batch_size": batch_size(sizes.windows)}, f"{_steps(sizes):,} steps an epoch of {what}")
+    return Choice(
+        {"batch_size": batch_size(sizes.windows)}, f"{count_of(_steps(sizes), 'step')} an epoch of {what}"
+    )
 
 
 def _patience(sizes: DataSizes) -> Choice:
@@ -141,7 +146,7 @@ def _patience(sizes: DataSizes) -> Choice:
     patience = max(_LEAST_PATIENCE, -(-_PATIENCE_STEPS // max(_steps(sizes), 1)))
     return Choice(
         {"stopping": "plateau", "patience": patience},
-        f"stops when {patience} epochs are on average hardly better than the {patience} before",
+        f"stops when {count_of(patience, 'epoch')} are on average hardly better than the {patience} before",
     )
 
 
@@ -156,10 +161,12 @@ def _dropout(sizes: DataSizes) -> Choice:
 
 def _loss(sizes: DataSizes) -> Choice:
     if sizes.items <= _FULL_SOFTMAX:
-        return Choice({"loss": "softmax"}, f"over all {sizes.items:,} items, which is the most accurate")
+        return Choice(
+            {"loss": "softmax"}, f"over all {count_of(sizes.items, 'item')}, which is the most accurate"
+        )
     return Choice(
         {"loss": "sampled", "samples": _SAMPLES},
-        f"a softmax over all {sizes.items:,} items would cost more than half of a step",
+        f"a softmax over all {count_of(sizes.items, 'item')} would cost more than half of a step",
     )
 
 

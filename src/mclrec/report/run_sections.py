@@ -28,6 +28,7 @@ from mclrec.report.verdict import Pair, advice, differences, pairs
 from mclrec.runs.baselines import read_baselines
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import LABELS
+from mclrec.wording import count_of
 
 __all__ = ["report_runs"]
 
@@ -90,10 +91,14 @@ def _data(study: Study) -> list[str]:
     try:
         data: SequenceData | None = run_data(study.first)
     except MclrecError as problem:
-        data, sizes = None, f"{info.num_items:,} items; the data cannot be read any more ({problem})"
+        data, sizes = (
+            None,
+            f"{count_of(info.num_items, 'item')}; the data cannot be read any more ({problem})",
+        )
     if data is not None:
         sizes = (
-            f"{data.num_users:,} users, {data.num_items:,} items, {data.num_interactions:,} interactions, "
+            f"{count_of(data.num_users, 'user')}, {count_of(data.num_items, 'item')}, "
+            f"{count_of(data.num_interactions, 'interaction')}, "
             f"{data.num_interactions / max(data.num_users, 1):.1f} a user"
         )
     ended = sorted(run.record.ended[:10] for run in study.runs.values())

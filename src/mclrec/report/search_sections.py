@@ -10,6 +10,7 @@ from mclrec.recipes.space import Range
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Scatter, best_so_far, parallel, ranked_bars, scatters, to_svg, value_curves
 from mclrec.search.tuning import Outcome, TrialView
+from mclrec.wording import count_of
 
 __all__ = ["report_search"]
 
@@ -39,7 +40,7 @@ def _result(outcome: Outcome) -> Section:
     progress, best = outcome.progress, outcome.progress.best
     counts = ", ".join(f"{progress.count(state)} {state}" for state in ("done", "pruned", "failed", "left"))
     texts = [
-        f"{len(progress.trials)} of {progress.total} trials: {counts}.",
+        f"{len(progress.trials)} of {count_of(progress.total, 'trial')}: {counts}.",
         f"Compared by validation {progress.metric}.",
     ]
     texts.append(

@@ -15,6 +15,7 @@ from mclrec.experiments.view_plots import ViewPlot
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Point, grouped_bars, lines, styles_of, to_svg, view_pairs
 from mclrec.runs.run import LABELS, Run
+from mclrec.wording import count_of
 
 __all__ = ["draw", "draw_views", "report_outcomes"]
 
@@ -104,7 +105,7 @@ def _section(outcome: Outcome) -> Section:
     ]
     text = [f"{target.title} (paper, {target.source})."]
     if outcome.missing:
-        text.append(f"Partial: {outcome.missing} runs are not done.")
+        text.append(f"Partial: {count_of(outcome.missing, 'run')} not done.")
     return Section(outcome.name, text, outcome.tables, pictures)
 
 

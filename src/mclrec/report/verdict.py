@@ -12,6 +12,7 @@ from mclrec.evaluation.significance import Comparison, holm, p_text, paired_boot
 from mclrec.experiments.results_table import ResultTable, TableCell
 from mclrec.randomness import Stream, generator
 from mclrec.report.systems import Study, System
+from mclrec.runs.baselines import read_baselines
 
 __all__ = ["Pair", "advice", "differences", "pairs"]
 
@@ -86,7 +87,28 @@ def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultT
 
 
 def advice(study: Study, found: Sequence[Pair], protocol: str) -> str:
-    """Which system to take under a protocol, and how surely."""
+    """Which system to take under a protocol, and how surely; and which baselines are above it."""
+    best = found[0].better if found else study.systems[0]
+    return f"{_choice(study, found, protocol)}{_above(study, best, protocol)}"
+
+
+def _above(study: Study, best: System, protocol: str) -> str:
+    """The baselines, beside the systems, that are above the best system."""
+    metric = study.main_metric
+    models = {system.first.info.model for system in study.systems}
+    baselines = read_baselines(study.first.directory)
+    above = [
+        f"{score.model} ({score.metrics[str(metric)]:.4f})"
+        for score in (baselines.scores.get(protocol, ()) if baselines else ())
+        if score.model not in models and score.metrics[str(metric)] > best.mean(protocol, metric)
+    ]
+    if not above:
+        return ""
+    counts, are = ("counts", "is") if len(above) == 1 else ("count", "are")
+    return f" But {' and '.join(above)}, which only {counts}, {are} above it."
+
+
+def _choice(study: Study, found: Sequence[Pair], protocol: str) -> str:
     metric, when = study.main_metric, _WHEN[protocol]
     best = found[0].better if found else study.systems[0]
     height = f"{best.mean(protocol, metric):.4f}"

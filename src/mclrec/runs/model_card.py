@@ -12,6 +12,7 @@ from mclrec.models import registry
 from mclrec.recipes import Recipe
 from mclrec.runs.baselines import Baselines
 from mclrec.runs.run import MeasuredBy, MeasuredPart, RunInfo, RunRecord
+from mclrec.wording import count_of
 
 __all__ = ["model_card"]
 
@@ -47,8 +48,8 @@ def model_card(
         "",
         f"- data: {data.name} ({data}), fingerprint `{data.fingerprint}`, split {info.split}",
         f"- recipe: {recipe.section}; {recipe.source}",
-        f"- seed {info.seed}, {record.epochs} epochs{chosen}",
-        f"- {record.status} after {record.seconds} s on {record.device} ({record.threads} threads)",
+        f"- seed {info.seed}, {count_of(record.epochs, 'epoch')}{chosen}",
+        f"- {record.status} after {record.seconds} s on {record.device} ({count_of(record.threads, 'thread')})",
         f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",
         *(
@@ -110,7 +111,7 @@ def _results(
 
 def _measured_elsewhere(by: MeasuredBy) -> list[str]:
     """What a final model's card says in the place of its results: which run was measured, and its numbers."""
-    passes = f" in {by.best_epoch} epochs, as many as validation chose" if by.best_epoch else ""
+    passes = f" in {count_of(by.best_epoch, 'epoch')}, as many as validation chose" if by.best_epoch else ""
     first = f"This model was not measured. It learnt from all interactions{passes}; nothing is left to measure it on."
     lines = [f"{first} The run that measured its settings is `{by.run}` (split {by.split}):", ""]
     if by.best_validation is not None:

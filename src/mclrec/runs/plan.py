@@ -10,6 +10,7 @@ from mclrec.data.split import Split
 from mclrec.recipes import Recipe, resolve, section_names
 from mclrec.recipes.auto import AUTO, DataSizes
 from mclrec.runs.construction import longest_time
+from mclrec.wording import count_of
 
 __all__ = ["duration", "plan_lines"]
 
@@ -42,7 +43,7 @@ def plan_lines(
     if not len(split.validation):
         return [
             *lines,
-            f"time: {recipe.training.epochs} epochs, about {duration(seconds)}; nothing is held out",
+            f"time: {count_of(recipe.training.epochs, 'epoch')}, about {duration(seconds)}; nothing is held out",
         ]
     return (
         [*lines, *_times(recipe, seconds), *_quicker(recipe, split, sizes, device, seconds)]
@@ -76,7 +77,9 @@ def _times(recipe: Recipe, seconds: float) -> list[str]:
         return [
             f"{line}, usually {_USUAL[0]} to {_USUAL[1]} epochs: {duration(usual[0])} to {duration(usual[1])}"
         ]
-    return [f"{line}, at most {epochs} epochs: {duration(seconds)}, less where validation stops rising"]
+    return [
+        f"{line}, at most {count_of(epochs, 'epoch')}: {duration(seconds)}, less where validation stops rising"
+    ]
 
 
 def _quicker(

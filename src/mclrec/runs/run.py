@@ -20,6 +20,7 @@ from mclrec.files import read_json
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
 from mclrec.sealed_json import validated
 from mclrec.training.reporting import read_history
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.inference.model import Model
@@ -288,7 +289,7 @@ class Run:
         found, trained = read_history(path), self._epochs()
         if len(found) < trained:
             raise ModelFileError(
-                f"{path}: has {len(found)} epochs, and {METRICS} says {trained}: it is damaged"
+                f"{path}: has {count_of(len(found), 'epoch')}, and {METRICS} says {trained}: it is damaged"
             )
         return [asdict(record) for record in found]
 

@@ -13,6 +13,10 @@ from mclrec.runs.run import Run
 __all__ = ["Scoreboard", "returns_of", "scoreboard", "scoreboards", "skipped_baselines"]
 
 
+_LEVEL = 0.05
+"""The p below which a difference counts as sure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
     """The scores under one protocol.
@@ -38,6 +42,25 @@ class Scoreboard:
     def note(self) -> str:
         """What the protocol means and where it suits, in a line."""
         return PROTOCOLS[self.label].note
+
+    @property
+    def verdict(self) -> str | None:
+        """What p is of, and which baselines are surely ahead, in a line; None without baselines."""
+        own, *others = self.scores
+        if not others:
+            return None
+        best = own.metrics[self.metric]
+        ahead = [
+            one.model
+            for one in others
+            if one.metrics[self.metric] > best and one.p is not None and one.p < _LEVEL
+        ]
+        text = f"p: of the difference in {self.metric} from {own.model}, paired over users."
+        if not ahead:
+            return text
+        return (
+            f"{text} {' and '.join(ahead)} {'is' if len(ahead) == 1 else 'are'} surely ahead of {own.model}."
+        )
 
 
 def scoreboards(run: Run) -> list[Scoreboard]:

@@ -19,7 +19,7 @@ from mclrec.models.base import Recommender
 from mclrec.models.directory import ITEMS, read_items
 from mclrec.models.storage import LoadedModel
 from mclrec.runs.run import Run
-from mclrec.wording import counted
+from mclrec.wording import count_of
 
 __all__ = ["check_earlier", "learns_nothing_newer", "warm_start"]
 
@@ -120,7 +120,8 @@ def _check_rules(earlier: Run, data: SequenceData, split: str) -> None:
     sure = before.name == "leave-one-out" or before.valid_from is not None
     text = (
         f"{earlier.directory}: {'has' if sure else 'may have'} learnt from rows before {moment(until)}, held out by "
-        f"{before.name}; {learnt:,} of {counted(len(places), 'target')} that {now.name} holds out are no newer: {again}"
+        f"{before.name}; {learnt:,} of {count_of(len(places), 'target')} that {now.name} holds out are no newer: "
+        f"{again}"
     )
     if learnt and sure:
         raise ConfigError(text)

@@ -17,6 +17,7 @@ from mclrec.search.halving import RECIPE, affordable, epochs_to_come, going_on, 
 from mclrec.search.search_job import Job
 from mclrec.search.search_record import Candidate, Rung, SearchRecord
 from mclrec.training.reporting import read_history
+from mclrec.wording import count_of
 
 __all__ = ["search_rungs"]
 
@@ -65,7 +66,8 @@ def _plan(job: Job, record: SearchRecord, budget: Budget) -> None:
     record.planned = True
     record.save(job.directory, budget.spent)
     job.say(
-        f"{own.seconds:.3g} s an epoch: {count} candidates, the better half goes on after {record.rung} epochs"
+        f"{own.seconds:.3g} s an epoch: {count} candidates, the better half goes on after "
+        f"{count_of(record.rung, 'epoch')}"
         if count > 1
         else f"{own.seconds:.3g} s an epoch: too little time to compare settings; training the recipe"
     )
@@ -89,7 +91,9 @@ def _next_rung(job: Job, record: SearchRecord, budget: Budget) -> bool:
     if cost + _rest(job, record, further) > budget.left:
         record.save(job.directory, budget.spent)
         return False
-    job.say(f"after {record.rung} epochs, candidates {', '.join(map(str, kept))} go on to {further}")
+    job.say(
+        f"after {count_of(record.rung, 'epoch')}, candidates {', '.join(map(str, kept))} go on to {further}"
+    )
     record.rung = further
     record.save(job.directory, budget.spent)
     return True
@@ -141,7 +145,8 @@ def _advance(job: Job, record: SearchRecord, candidate: Candidate, budget: Budge
     value = record.values(record.rung)[candidate.number]
     job.say(
         f"candidate {candidate.number} ({candidate.name}): validation {record.metric} {value:.4f} "
-        f"after {len(candidate.curve)} epochs; {max(budget.seconds - budget.spent, 0) / 60:.1f} minutes left"
+        f"after {count_of(len(candidate.curve), 'epoch')}; "
+        f"{max(budget.seconds - budget.spent, 0) / 60:.1f} minutes left"
     )
 
 

@@ -13,6 +13,7 @@ from mclrec.runs.request import setting_words
 from mclrec.runs.run_directory import CANDIDATES
 from mclrec.sealed_json import read_sealed, sealed, validated
 from mclrec.search.halving import RECIPE, smoothed
+from mclrec.wording import count_of
 
 __all__ = ["Candidate", "Rung", "SearchRecord"]
 
@@ -158,12 +159,12 @@ class SearchRecord:
         gain = f", {own / recipe - 1:+.1%}" if recipe > 0 else ""
         return (
             f"{winner.name} is better than the recipe: validation {self.metric} {own:.4f} against {recipe:.4f} "
-            f"after {last.epochs} epochs{gain}"
+            f"after {count_of(last.epochs, 'epoch')}{gain}"
         )
 
     def card_lines(self) -> list[str]:
         """The search, in lines of Markdown for the card of the run."""
-        heads = [f"{rung.epochs} epochs" for rung in self.rungs]
+        heads = [count_of(rung.epochs, "epoch") for rung in self.rungs]
         rows = [f"| {one.number} | {one.name} | {' | '.join(self._cells(one))} |" for one in self.candidates]
         table = [f"| | settings | {' | '.join(heads)} |", "| ---: | --- |" + " ---: |" * len(heads), *rows]
         return [

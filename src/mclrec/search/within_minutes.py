@@ -42,6 +42,7 @@ from mclrec.search.search_job import FOLDER, Job
 from mclrec.search.search_record import Candidate, SearchRecord
 from mclrec.training.checkpoint import CHECKPOINT, has_checkpoint
 from mclrec.training.reporting import Reporter, SilentReporter, read_history
+from mclrec.wording import count_of
 
 __all__ = ["train_within"]
 
@@ -196,7 +197,7 @@ def _finish(job: Job, record: SearchRecord, budget: Budget) -> Run:
         run = train(_final(job, record, settings), clock, job.lock)
     except OutOfTimeError:
         epochs = len(read_history(job.directory / _HISTORY))
-        job.say(f"the time is up after {epochs} epochs; measuring")
+        job.say(f"the time is up after {count_of(epochs, 'epoch')}; measuring")
         run = train(_final(job, record, {**settings, "epochs": epochs}), SilentReporter(), job.lock)
     if not run.record.finished:
         raise KeyboardInterrupt

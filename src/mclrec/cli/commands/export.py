@@ -15,6 +15,7 @@ from mclrec.cli.app import (
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import say
 from mclrec.errors import ConfigError
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
@@ -61,7 +62,7 @@ def export(
         report = export_onnx(run, out, index)
         say(
             f"{report.directory}: largest difference from torch {report.difference:.1e} "
-            f"on {report.histories} histories of every length"
+            f"on {count_of(report.histories, 'history', 'histories')} of every length"
         )
         if report.index is not None:
             say("index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index))

@@ -13,6 +13,7 @@ from mclrec.cli.app import (
 )
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import print_intake, say
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
@@ -59,6 +60,7 @@ def prepare(
     )
     print_intake(intake_of(found))
     say(
-        f"{out}: {found.num_users:,} users, {found.num_items:,} items, {found.num_interactions:,} interactions, "
+        f"{out}: {count_of(found.num_users, 'user')}, {count_of(found.num_items, 'item')}, "
+        f"{count_of(found.num_interactions, 'interaction')}, "
         f"fingerprint {found.fingerprint}"
     )

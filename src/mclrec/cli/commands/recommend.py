@@ -19,6 +19,7 @@ from mclrec.cli.app import (
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import print_json, print_recommendations, say
 from mclrec.errors import ConfigError, DataError
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
@@ -79,7 +80,11 @@ def recommend(
 ) -> None:
     """Recommend items after a history, or to every user of a log."""
     if (history is None) == (users is None) or (users is None) != (out is None):
-        raise ConfigError("give either --history, or both --users and --out")
+        alone = user is not None and history is None and users is None
+        cure = (
+            ": --user says whose --history it is; for users of a log, --users all --out FILE" if alone else ""
+        )
+        raise ConfigError(f"give either --history, or both --users and --out{cure}")
     if titles is not None and history is None:
         raise ConfigError("--titles goes with --history")
     if user is not None and history is None:
@@ -105,7 +110,7 @@ def recommend(
         count = model.recommend_file(
             log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, reading=reading
         )
-        say(f"{out}: {k} items for each of {count} users")
+        say(f"{out}: {count_of(k, 'item')} for each of {count_of(count, 'user')}")
         return
     items = _ids(history or "")
     found = model.recommend(items, k, user=user, exclude=excluded, allow=allowed, include_seen=include_seen)

@@ -20,6 +20,7 @@ from mclrec.cli.app import (
     names,
 )
 from mclrec.cli.terminal import PlainConsole, live, plain_table
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.experiments.campaign import Progress
@@ -183,14 +184,14 @@ def _dry_run(what: str, scope: Scope, out: Path) -> None:
     if without_runs:
         console.print(f"need no run: {', '.join(without_runs)}")
     console.print(
-        f"{len(plan.runs)} runs; {_duration(total)} on one worker if none stops early, without validation"
+        f"{count_of(len(plan.runs), 'run')}; {_duration(total)} on one worker if none stops early, without validation"
     )
 
 
 def _finished(progress: Progress) -> tuple[int, dict[int, str]]:
     """The number of runs, and a line for each that is done or has failed."""
     return len(progress.runs), {
-        number: f"{_name(run.planned)}: {run.state}, {run.epochs} epochs, {run.seconds:.0f} s"
+        number: f"{_name(run.planned)}: {run.state}, {count_of(run.epochs, 'epoch')}, {run.seconds:.0f} s"
         for number, run in enumerate(progress.runs)
         if run.state in ("done", "failed")
     }

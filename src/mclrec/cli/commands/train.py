@@ -27,6 +27,7 @@ from mclrec.cli.app import (
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, output
 from mclrec.errors import ConfigError
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
@@ -234,7 +235,7 @@ def _print_run(run: Run) -> None:
         print_scores(run)
     measured_by = run.info.measured_by
     chosen = f", best {record.best_epoch}" if record.best_epoch and measured_by is None else ""
-    epochs = f"{record.epochs} epochs{chosen}, " if record.epochs else ""
+    epochs = f"{count_of(record.epochs, 'epoch')}{chosen}, " if record.epochs else ""
     output().print(f"{run.directory}: {epochs}{record.seconds} s", soft_wrap=True)
     if measured_by is not None:
         output().print(

@@ -32,6 +32,7 @@ from mclrec.cli.terminal import PlainConsole, live, output, plain_table
 from mclrec.errors import ConfigError
 from mclrec.extras import missing
 from mclrec.notices import tell
+from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
@@ -155,7 +156,7 @@ def _dry_run(request: TuneRequest) -> None:
 def _finished(progress: Progress) -> tuple[int, dict[int, str]]:
     """The number of trials, and a line for each that has ended."""
     return progress.total, {
-        trial.number: f"trial {trial.number}: {trial.state}, {len(trial.by_epoch)} epochs, "
+        trial.number: f"trial {trial.number}: {trial.state}, {count_of(len(trial.by_epoch), 'epoch')}, "
         f"{progress.metric} {_value(trial)}, {_settings(trial.settings)}"
         for trial in progress.trials
         if trial.state in ("done", "pruned", "failed")
@@ -164,7 +165,7 @@ def _finished(progress: Progress) -> tuple[int, dict[int, str]]:
 
 def _drawn(progress: Progress) -> RenderableType:
     head = Text(
-        f"{progress.count('done', 'pruned', 'failed')} of {progress.total} trials finished "
+        f"{progress.count('done', 'pruned', 'failed')} of {count_of(progress.total, 'trial')} finished "
         f"({progress.count('pruned')} pruned, {progress.count('failed')} failed), "
         f"{progress.count('running')} running; {timedelta(seconds=round(progress.elapsed))} elapsed",
         style="bold",
@@ -202,7 +203,9 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     progress = outcome.progress
     if not progress.complete:
         finished = progress.count("done", "pruned", "failed")
-        console.print(f"{finished} of {progress.total} trials are finished; the same command does the others")
+        console.print(
+            f"{finished} of {count_of(progress.total, 'trial')} are finished; the same command does the others"
+        )
     best, recipe = progress.best, outcome.recipe
     if best is None or recipe is None:
         console.print(f"no trial is done yet; the runs are in {outcome.folder}")

@@ -16,6 +16,7 @@ from mclrec.inference.runtime import Runtime
 from mclrec.serving.rest.batcher import Batcher
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics, log_event
+from mclrec.wording import count_of
 
 __all__ = ["Busy", "Loaded", "ModelStore", "Reload", "check_overlap", "fetch", "try_out"]
 
@@ -142,7 +143,7 @@ def check_overlap(before: Runtime, after: Runtime, least: float) -> None:
     shared = small.shared_with(large)
     if shared < least * len(small):
         raise ModelFileError(
-            f"the model in the directory shares {shared:,} of {len(small):,} items with {before.version}, "
+            f"the model in the directory shares {shared:,} of {count_of(len(small), 'item')} with {before.version}, "
             f"which answers; if that is meant, start the service anew, or with --min-overlap 0"
         )
 
