@@ -3,6 +3,8 @@
 import shlex
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +23,7 @@ from mclrec.data.conditions import parsed
 from mclrec.data.intake import Intake, Watched
 from mclrec.data.intake_text import intake_lines, intake_warnings
 from mclrec.data.loading import prepare
+from mclrec.data.readers import read_log
 from mclrec.data.watched_columns import watched_columns, watched_in_frame
 from mclrec.data.watched_text import watched_warnings
 from mclrec.errors import MclrecWarning
@@ -227,3 +232,30 @@ def test_engines_count_alike(values: list[int | None], kind: Callable[[int], Any
         frame.select("quantity", "event", "rating").rename(dict(zip(chosen, "012", strict=True))).lazy()
     )
     assert watched_in_frame(lazy, chosen) == found  # type: ignore[arg-type]
+
+
+def test_no_type_of_a_watched_column_stops_the_reading(tmp_path: Path) -> None:
+    """What nobody asked to read is counted or passed over, whatever it holds."""
+    when = datetime(2024, 1, 1, tzinfo=UTC)
+    kinds = [
+        pa.array([[1], [2], None, [3]]),
+        pa.array([{"a": 1}, None, {"a": 2}, {"a": 3}]),
+        pa.array([b"\xff", b"a", None, b"c"]),
+        pa.array([when, when, None, when]),
+        pa.array([Decimal("-1.50"), Decimal("0.00"), None, Decimal("2.25")]),
+        pa.array(["a", "b", None, "a"]).dictionary_encode(),
+        pa.array([None] * 4),
+        pa.array([float("nan"), float("-inf"), -0.0, None]),
+        pa.array([timedelta(1)] * 4),
+        pa.array([True, False, None, True]),
+        pa.array([2**64 - 1, 0, 1, None], pa.uint64()),
+    ]
+    base = {"user": [1, 1, 2, 2], "item": [1, 2, 1, 2], "time": [1, 2, 3, 4]}
+    for kind in kinds:
+        table = pa.table({**base, "quantity": kind, "event": kind, "rating": kind})
+        pq.write_table(table, tmp_path / "log.parquet")
+        found = []
+        for form in (table, tmp_path / "log.parquet", table.to_pandas(), pl.from_arrow(table)):
+            with read_log(form) as log:
+                found.append(log.found.watched)
+        assert found[0] == found[1], kind.type

@@ -156,7 +156,7 @@ def _numbers(values: pa.Array) -> pa.Array:
     if pa.types.is_boolean(values.type):
         return pa.array([], pa.int64())
     if not is_text(values.type):
-        return values.cast(pa.float64()) if pa.types.is_decimal(values.type) else values
+        return values.cast(pa.float64(), safe=False)  # rounding keeps the sign
     texts = pc.replace_substring(pc.utf8_trim_whitespace(values.cast(pa.large_string())), ",", ".")
     return texts.filter(pc.match_substring_regex(texts, f"^(?:{_NUMBER})$")).cast(pa.float64())
 
