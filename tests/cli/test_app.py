@@ -251,7 +251,7 @@ def test_recommend_to_every_user_of_the_run(cli: Cli, world: Path) -> None:
 
 def test_users_of_a_named_data_set_are_read_by_its_own_columns(cli: Cli, world: Path) -> None:
     found = cli("recommend", "markov", "--users", "complete-journey", "--out", "recs.csv", "--k", 3)
-    assert (found.status, found.out) == (0, "recs.csv: 3 items for each of 2447 users\n")
+    assert (found.status, found.out) == (0, "recs.csv: 3 items for each of 2,447 users\n")
 
 
 def test_export_vectors(cli: Cli, world: Path) -> None:
