@@ -17,7 +17,7 @@ __all__ = ["duration", "plan_lines"]
 _TIMED = 4
 """Batches that are timed."""
 
-_USUAL = (30, 60)
+_USUAL = (20, 40)
 """Epochs after which most trainings by `auto` end."""
 
 _LONG = 600.0
