@@ -29,12 +29,13 @@ def chosen_split(
         ConfigError: no such rule, or none that goes with the data.
     """
     if not _in_parts(data, reading):
-        if split == "files":
+        rule = SplitRule.of("leave-one-out" if split is None else split, valid_from, test_from)
+        if rule.name == "files":
             raise ConfigError(
                 "--split files needs --valid and --test, which name the validation and the test set"
             )
-        return str(SplitRule.of(split or "leave-one-out", valid_from, test_from))
-    rule = SplitRule.of(split or "files", valid_from, test_from)
+        return str(rule)
+    rule = SplitRule.of("files" if split is None else split, valid_from, test_from)
     if rule.name != "files":
         raise ConfigError(
             f"--split {rule.name} does not go with a log that comes in files for training, validation and test, which "
