@@ -131,7 +131,7 @@ def test_missing_runs_are_noted(tmp_path: Path) -> None:
     [outcome], progress = reproduce("table3", scope, tmp_path, minutes=0)
     assert not progress.complete
     assert outcome.missing == 1
-    assert "Partial: 1 runs are not done." in (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
+    assert "Partial: 1 run not done." in (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(SIZE_TABLES))
