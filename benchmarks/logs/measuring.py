@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.logs.cells import LOGS, SYSTEMS, Cell, System
-from benchmarks.processes import BenchmarkError, Child, Measurement
+from benchmarks.processes import ROOT, BenchmarkError, Child, Measurement
 from benchmarks.session import Session
 
 __all__ = ["Laboratory", "Limits"]
 
 _CUTS = (5, 10, 20)
+_RECIPES = ROOT / "src" / "mclrec" / "recipes"
 _LISTED = 100
 """Items that a peer gives each user, far more than the cuts, so that ties across the end of a list do not matter."""
 
@@ -67,6 +68,7 @@ class Laboratory:
             "system": cell.system,
             "seed": cell.seed,
             "command": " ".join(self._words(cell, log.file)) if system.kind == "ours" else self._asked(cell),
+            "recipes": _recipes() if system.kind == "ours" else None,
             "threads": self.session.threads,
             "box_minutes": self.limits.box_minutes if system.boxed else None,
         }
@@ -153,6 +155,15 @@ class Laboratory:
             document = self.session.run(f"{name} as rows", Child("benchmarks.ours.export", request)).document
             self._rows[name] = {**document, "path": str(path)}
         return self._rows[name]
+
+
+def _recipes() -> str:
+    """Checksum of our recipes and their rules: the same command trains otherwise when they change."""
+    files = sorted(path for path in _RECIPES.iterdir() if path.suffix in {".py", ".toml"})
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -95,6 +95,17 @@ def test_a_campaign_goes_on_where_it_was(
     measure_cells(wanted[:2], other, folder)
     assert other.measured == wanted[:2]  # what was asked is another thing now
 
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    monkeypatch.setattr("benchmarks.logs.measuring._RECIPES", recipes)
+    measure_cells(wanted[:2], other, folder)
+    other.measured.clear()
+    measure_cells(wanted[:2], other, folder)
+    assert not other.measured
+    (recipes / "mclrec.toml").write_text("learning_rate = 1", encoding="utf-8")
+    measure_cells(wanted[:2], other, folder)
+    assert other.measured == wanted[:1]  # the same command trains by another recipe; a peer knows of none
+
 
 class _CountingLaboratory(_Laboratory):
     measured: list[Cell]
