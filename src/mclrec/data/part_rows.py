@@ -59,16 +59,16 @@ def check_parts(rows: CodedRows, reads: Sequence[PartRead], repeated: int, ticks
     Raises:
         DataError: nothing is left of a file, no user of the last two is in the first, or times have other units.
     """
-    parts = _parts_of(rows)
-    sizes = [int(np.count_nonzero((parts + 1) // 2 == number)) for number in range(len(reads))]
+    files = _files_of(rows)
+    sizes = [int(np.count_nonzero(files == number)) for number in range(len(reads))]
     for size, read in zip(sizes, reads, strict=True):
         if not size:
             raise DataError(
                 f"{read.place}: nothing is left of it, so there is no such part; drop less, or give one log"
             )
-    trained = counted(rows.users[parts == _TRAINING], len(rows.user_ids)) > 0
+    trained = counted(rows.users[_parts_of(rows) == _TRAINING], len(rows.user_ids)) > 0
     for number, read in enumerate(reads[1:], start=1):
-        users = rows.users[(parts + 1) // 2 == number]
+        users = rows.users[files == number]
         if not read.found.followed and not trained[users].any():
             raise DataError(
                 f"{read.place}: has no user of {reads[0].place}; are users written alike in both files?"
@@ -89,7 +89,7 @@ def _check_units(rows: CodedRows, reads: Sequence[PartRead], ticks: int) -> None
     """Refuse times that count seconds in one file, and milliseconds or so in another."""
     if rows.times is None:
         return
-    files = (_parts_of(rows) + 1) // 2
+    files = _files_of(rows)
     units = [
         units_per_second(int(whole_times(rows.times[files == number].max(keepdims=True), ticks)[0]))
         for number in range(len(reads))
@@ -116,6 +116,12 @@ def _parts_of(rows: CodedRows) -> Parts:
     return rows.parts
 
 
+def _files_of(rows: CodedRows) -> Parts:
+    """(N,) the file of each row: 0, 1 or 2."""
+    files: Parts = (_parts_of(rows) + 1) // 2
+    return files
+
+
 def _alike(rows: CodedRows) -> tuple[IntArray, npt.NDArray[np.bool_]]:
     """Places of the rows, alike ones side by side in order, and whether one is like that before it."""
     keys = [rows.items, rows.users] if rows.times is None else [rows.times, rows.items, rows.users]
@@ -128,7 +134,7 @@ def _alike(rows: CodedRows) -> tuple[IntArray, npt.NDArray[np.bool_]]:
 def _leaked(rows: CodedRows) -> int:
     """Rows that an earlier file has too."""
     order, same = _alike(rows)
-    files = (_parts_of(rows)[order] + 1) // 2
+    files = _files_of(rows)[order]
     starts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
     return int(np.count_nonzero(files > files[starts]))
 

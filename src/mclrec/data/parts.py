@@ -166,8 +166,7 @@ def _check_alike(first: _Copied, other: _Copied) -> None:
 def _query(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number: int, ticks: int) -> str:
     """The rows of a file as all files have them."""
     part = parts[number]
-    chosen = [f"{_id(connection, parts, number, role)} AS {role}" for role in ("item",)]
-    chosen.insert(0, f'{_id(connection, parts, number, "user")} AS "user"')
+    chosen = [f'{_id(connection, parts, number, role)} AS "{role}"' for role in ("user", "item")]
     if "time" in part.kinds:
         chosen.append(f"{_time(connection, parts, number, ticks)} AS time")
     if "sequence" in part.kinds:

@@ -78,10 +78,11 @@ def watched_columns(
     folded = Counter(name.casefold() for name in names)
     free = [name for name in names if name not in passed and folded[name.casefold()] == 1]
     compact = {name: re.sub(r"[\W_]", "", untyped(name)).lower() for name in free}
-    fits: Callable[[str, re.Pattern[str]], bool] = lambda name, form: bool(form.fullmatch(compact[name]))  # noqa: E731
-    amounts = [name for form in _AMOUNTS for name in free if fits(name, form)]
-    events = [name for form in (_EVENTS, _UNDONE) for name in free if fits(name, form)]
-    ratings = [name for name in free if fits(name, _RATINGS)]
+
+    def called(*forms: re.Pattern[str]) -> list[str]:
+        return [name for form in forms for name in free if form.fullmatch(compact[name])]
+
+    amounts, events, ratings = called(*_AMOUNTS), called(_EVENTS, _UNDONE), called(_RATINGS)
     found: dict[str, WatchedKind] = dict.fromkeys(list(dict.fromkeys(amounts))[:_MOST_AMOUNTS], "amounts")
     found |= dict.fromkeys(events[:_MOST_EVENTS], "events")
     found |= dict.fromkeys(ratings[:1], "ratings")
@@ -135,10 +136,7 @@ class Watching:
             elif len(self._values[name]) <= _MOST[kind] + len(WORDS_FOR_NOTHING):
                 for pair in pc.value_counts(values):
                     if (value := pair["values"]).is_valid:
-                        text = (
-                            str(value.as_py()).lower() if pa.types.is_boolean(value.type) else value.as_py()
-                        )
-                        self._values[name][_written(text)] += pair["counts"].as_py()
+                        self._values[name][_written(value.as_py())] += pair["counts"].as_py()
 
     def found(self) -> tuple[Watched, ...]:
         """What was counted of the columns that hold what their names say."""
@@ -162,8 +160,8 @@ def _numbers(values: pa.Array) -> pa.Array:
 
 
 def _written(value: object) -> str:
-    """A value as all engines write it: numbers without a fraction that is zero."""
-    text = str(value).strip()
+    """A value as all engines write it: ``true`` or ``false``, and numbers without a fraction that is zero."""
+    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
     return f"{float(text):.15g}" if re.fullmatch(r"[+-]?\d{1,15}(\.\d*)?", text) else text
 
 
@@ -178,8 +176,7 @@ def _of_values(name: str, kind: WatchedKind, rows: int, counts: Mapping[str, int
         return None
     if kind == "ratings" and not all(re.fullmatch(_NUMBER, value) for value in kept):
         return None
-    ordered = sorted(kept.items(), key=lambda pair: (-pair[1], pair[0]))
-    values = tuple((shortened(value), count) for value, count in ordered)
+    values = tuple((shortened(value), count) for value, count in _most_frequent_first(kept))
     return Watched(kind=kind, name=shortened(name), rows=rows, values=values)
 
 
@@ -240,7 +237,7 @@ def watched_in_frame(frame: nw.LazyFrame[Any], columns: Mapping[str, WatchedKind
             counts = Counter[str]()
             for value, count in pairs:
                 if value is not None:
-                    counts[_written(str(value).lower() if isinstance(value, bool) else value)] += count
+                    counts[_written(value)] += count
             both.append(_of_values(name, kind, rows, counts))
         else:
             signs = Counter[bool]()
@@ -264,6 +261,11 @@ def _sum(parts: Sequence[Watched]) -> Watched:
     counts = Counter[str]()
     for part in parts:
         counts.update(dict(part.values))
-    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     rows, below, zero = (sum(getattr(part, name) for part in parts) for name in ("rows", "below", "zero"))
-    return parts[0].model_copy(update={"rows": rows, "below": below, "zero": zero, "values": tuple(ordered)})
+    return parts[0].model_copy(
+        update={"rows": rows, "below": below, "zero": zero, "values": tuple(_most_frequent_first(counts))}
+    )
+
+
+def _most_frequent_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
