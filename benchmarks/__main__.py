@@ -96,7 +96,10 @@ def logs(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each system that draws.")] = 3,
     box: Annotated[
-        float, typer.Option(metavar="MINUTES", help="Time of a training that would take hours.")
+        float,
+        typer.Option(
+            metavar="MINUTES", help="Processor time, for each thread, of a training that would take hours."
+        ),
     ] = 30.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of every process.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Measure too what has a result.")] = False,

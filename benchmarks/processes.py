@@ -1,4 +1,4 @@
-"""Run measurements as child processes, and take their wall time and peak memory.
+"""Run measurements as child processes, and take their wall time, processor time and peak memory.
 
 The parent imports neither torch nor numpy, because the kernel counts a child's peak memory from what the parent
 occupied when it started the child.
@@ -24,6 +24,9 @@ __all__ = ["ROOT", "BenchmarkError", "Child", "Measurement", "run_child", "run_c
 
 ROOT = Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
+
+_Ended = tuple[bytes, float, float, int]
+"""Output, wall time, processor time and peak memory of a process."""
 
 
 class BenchmarkError(Exception):
@@ -54,11 +57,13 @@ class Measurement:
     Attributes:
         document: the JSON that it printed; empty for other commands.
         seconds: wall time from its start to its end.
+        processor_seconds: time that processors spent on it, in all of its threads: other work hardly changes it.
         peak_bytes: its largest resident set.
     """
 
     document: dict[str, Any]
     seconds: float
+    processor_seconds: float
     peak_bytes: int
 
 
@@ -70,8 +75,7 @@ def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
     """
     words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
     name = f"{child.module} {_short(child.request)}"
-    output, seconds, peak = _run(words, name, threads, scratch, child.limit)
-    return Measurement(json.loads(output), seconds, peak)
+    return _measurement(*_run(words, name, threads, scratch, child.limit))
 
 
 def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> list[Measurement]:
@@ -98,7 +102,7 @@ def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> li
             for rank in range(count)
         ]
         ended = [finish() for finish in started]
-    return [Measurement(json.loads(output), seconds, peak) for output, seconds, peak in ended]
+    return [_measurement(*found) for found in ended]
 
 
 def run_command(
@@ -109,13 +113,15 @@ def run_command(
     Raises:
         BenchmarkError: it failed.
     """
-    _, seconds, peak = _run(words, " ".join(words), threads, scratch, limit)
-    return Measurement({}, seconds, peak)
+    _, seconds, processor, peak = _run(words, " ".join(words), threads, scratch, limit)
+    return Measurement({}, seconds, processor, peak)
 
 
-def _run(
-    words: Sequence[str], name: str, threads: int, scratch: Path, limit: float | None
-) -> tuple[bytes, float, int]:
+def _measurement(output: bytes, seconds: float, processor: float, peak: int) -> Measurement:
+    return Measurement(json.loads(output), seconds, processor, peak)
+
+
+def _run(words: Sequence[str], name: str, threads: int, scratch: Path, limit: float | None) -> _Ended:
     with _started(words, name, threads, scratch, limit=limit) as finish:
         return finish()
 
@@ -128,14 +134,14 @@ def _started(
     scratch: Path,
     more: Mapping[str, str] | None = None,
     limit: float | None = None,
-) -> Iterator[Callable[[], tuple[bytes, float, int]]]:
-    """Start a process; yields a function that waits for its output, wall time and peak memory."""
+) -> Iterator[Callable[[], _Ended]]:
+    """Start a process; yields a function that waits for its output and costs."""
     environment = _environment(threads, scratch) | dict(more or {})
     with tempfile.TemporaryFile(dir=scratch) as output, tempfile.TemporaryFile(dir=scratch) as errors:
         started = time.perf_counter()
         with subprocess.Popen(words, stdout=output, stderr=errors, cwd=ROOT, env=environment) as process:
 
-            def finish() -> tuple[bytes, float, int]:
+            def finish() -> _Ended:
                 timer = threading.Timer(limit or 0, os.kill, (process.pid, signal.SIGKILL))
                 if limit is not None:
                     timer.start()
@@ -150,7 +156,8 @@ def _started(
                 if process.returncode:
                     raise BenchmarkError(f"{name} failed with status {process.returncode}:\n{_tail(errors)}")
                 output.seek(0)
-                return output.read(), seconds, usage.ru_maxrss * _UNIT
+                processor = usage.ru_utime + usage.ru_stime
+                return output.read(), seconds, processor, usage.ru_maxrss * _UNIT
 
             try:
                 yield finish

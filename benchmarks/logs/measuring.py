@@ -31,7 +31,7 @@ class Limits:
     """How long systems train.
 
     Attributes:
-        box_minutes: after which a boxed system is measured as it is.
+        box_minutes: of processor time and a thread, after which a boxed system is measured as it is.
         epochs: of all systems, for a quick try; None leaves each at its default.
     """
 
@@ -100,6 +100,7 @@ class Laboratory:
             raise BenchmarkError(f"{cell}: trained on other sequences than the peers get")
         return {
             "seconds": measured.seconds,
+            "processor_seconds": round(measured.processor_seconds, 3),
             "peak_bytes": measured.peak_bytes,
             "metrics": {name: found["metrics"] for name, found in record["results"]["test"].items()},
             "epochs": record["epochs"],

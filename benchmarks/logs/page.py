@@ -22,7 +22,8 @@ _NOTES = """\
   (protocol F; ties count against the target). `LOG` also stands for the options that name its columns.
 - Time and memory of ours are those of the whole command, with reading, test and saving. Those of the peers begin when
   the prepared rows are opened, and end with the training. Metrics are means over the seeds, times medians, memory the
-  highest.
+  highest. Processor time is what a process itself worked: on a machine with other work, times are compared by it, and
+  the time box counts it.
 - RecTools' defaults hold nothing out for validation, so it also learns from the items by which we choose the epoch.
   `FlatSASRecNet` is its fastest SASRec, a network without a trainer: it gets the sizes, loss, initial weights,
   optimiser and epochs of `SASRecModel()`.
@@ -48,6 +49,12 @@ class Row:
     def seconds(self) -> float:
         """Median time."""
         value: float = median(document["seconds"] for document in self.documents)
+        return value
+
+    @property
+    def processor_seconds(self) -> float:
+        """Median processor time, of all threads together."""
+        value: float = median(document["processor_seconds"] for document in self.documents)
         return value
 
     @property
@@ -130,9 +137,9 @@ def _of_log(ours: Row, peer: Row | None) -> Iterator[Finding]:
         "at least",
         *(quantity(value, "") for value in pair),
     )
-    times = (ours.seconds, peer.seconds)
+    times = (ours.processor_seconds, peer.processor_seconds)
     yield Finding(
-        f"{ours.log}: time against it",
+        f"{ours.log}: processor time against it",
         times[0] / times[1],
         "x",
         1.0,
@@ -150,7 +157,17 @@ def _best_peer(found: Sequence[Row], log: str) -> Row | None:
 
 def _table(found: Sequence[Row]) -> Iterator[str]:
     yield from table(
-        ("log", "system", "time", "peak memory", "HR@10 F", "NDCG@10 F", "NDCG@10 / best peer", "seeds"),
+        (
+            "log",
+            "system",
+            "time",
+            "processor time",
+            "peak memory",
+            "HR@10 F",
+            "NDCG@10 F",
+            "NDCG@10 / best peer",
+            "seeds",
+        ),
         (_cells(row, _best_peer(found, row.log)) for row in found),
     )
 
@@ -162,6 +179,7 @@ def _cells(row: Row, peer: Row | None) -> tuple[str, ...]:
         row.log,
         SYSTEMS[row.system].title,
         quantity(row.seconds, "s") + boxed,
+        quantity(row.processor_seconds, "s"),
         quantity(row.peak_bytes / 1e9, "GB"),
         quantity(row.metric("HR@10"), ""),
         quantity(row.metric("NDCG@10"), ""),

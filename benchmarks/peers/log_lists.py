@@ -1,9 +1,10 @@
-"""What peers read and give in the comparison on logs: histories as rows, and a list of items for each user."""
+"""What peers read and give in the comparison on logs: histories as rows, a list of items for each user, and costs."""
 
 from __future__ import annotations
 
 import resource
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Histories", "peak_bytes", "read_histories", "top_lists", "write_lists"]
+__all__ = ["Costs", "Histories", "read_histories", "top_lists", "write_lists"]
 
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
@@ -82,6 +83,21 @@ def write_lists(path: Path, items: Any, scores: Any) -> None:
     np.savez(path, items=np.asarray(items, dtype=np.int64), scores=np.asarray(scores, dtype=np.float32))
 
 
-def peak_bytes() -> int:
-    """Largest resident set of this process until now."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
+class Costs:
+    """Time from when it is made until `stop`, and the largest resident set until then, of this process."""
+
+    def __init__(self) -> None:
+        self.processor, self._wall = time.process_time(), time.perf_counter()
+        self._found: dict[str, Any] = {}
+
+    def stop(self) -> None:
+        """Take the costs."""
+        self._found = {
+            "seconds": round(time.perf_counter() - self._wall, 3),
+            "processor_seconds": round(time.process_time() - self.processor, 3),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT,
+        }
+
+    def document(self) -> dict[str, Any]:
+        """The costs, for the result."""
+        return self._found

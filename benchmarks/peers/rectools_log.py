@@ -10,7 +10,6 @@ of a list), and optionally ``epochs``.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from rectools.fast_transformers import FlatSASRecNet, SequenceBatchDataset, buil
 from rectools.models import SASRecModel
 
 from benchmarks.child import Document, Request, answer, versions
-from benchmarks.peers.log_lists import Histories, peak_bytes, read_histories, top_lists, write_lists
+from benchmarks.peers.log_lists import Costs, Histories, read_histories, top_lists, write_lists
 
 __all__ = ["measure"]
 
@@ -35,15 +34,14 @@ _BATCH = 256
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     lightning.seed_everything(request["seed"])
-    started = time.perf_counter()
+    costs = Costs()
     frame = _training_rows(Path(request["inter"]))
     fit = {"SASRecModel": _fit_model, "FlatSASRecNet": _fit_network}[request["network"]]
     model, epochs, lists = fit(frame, request)
-    seconds, peak = time.perf_counter() - started, peak_bytes()
+    costs.stop()
     write_lists(Path(request["lists"]), *lists(model, frame, request))
     return {
-        "seconds": round(seconds, 3),
-        "peak_bytes": peak,
+        **costs.document(),
         "epochs": epochs,
         "ended": "epochs",
         "threads": torch.get_num_threads(),

@@ -26,7 +26,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
 
     def run(child: Child, **_: Any) -> Measurement:
         children.append(child)
-        return Measurement({"device": None}, 1.0, 10**9)
+        return Measurement({"device": None}, 1.0, 1.0, 10**9)
 
     monkeypatch.setattr("benchmarks.session.run_child", run)
     return children
@@ -35,6 +35,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
 @pytest.fixture
 def measured() -> Callable[..., Measurement]:
     def make(seconds: float = 1.0, **document: Any) -> Measurement:
-        return Measurement(document, seconds, 10**9)
+        return Measurement(document, seconds, seconds, 10**9)
 
     return make
