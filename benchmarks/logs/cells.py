@@ -75,6 +75,11 @@ class System:
     seeds: int = _SEEDS
     boxed: bool = False
 
+    @property
+    def model(self) -> str:
+        """Model of one of ours, by its name in the registry."""
+        return self.words[1] if self.words else "mclrec"
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:

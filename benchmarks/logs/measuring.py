@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ class Laboratory:
             "system": cell.system,
             "seed": cell.seed,
             "command": " ".join(self._words(cell, log.file)) if system.kind == "ours" else self._asked(cell),
-            "recipes": _recipes() if system.kind == "ours" else None,
+            "recipe": _recipe(system.model) if system.kind == "ours" else None,
             "threads": self.session.threads,
             "box_minutes": self.limits.box_minutes if system.boxed else None,
         }
@@ -103,6 +104,7 @@ class Laboratory:
             "processor_seconds": round(measured.processor_seconds, 3),
             "peak_bytes": measured.peak_bytes,
             "metrics": {name: found["metrics"] for name, found in record["results"]["test"].items()},
+            "validation": record["best_validation"],
             "epochs": record["epochs"],
             "ended": record["ended"],
             "fingerprint": wanted,
@@ -158,12 +160,12 @@ class Laboratory:
         return self._rows[name]
 
 
-def _recipes() -> str:
-    """Checksum of our recipes and their rules: the same command trains otherwise when they change."""
-    files = sorted(path for path in _RECIPES.iterdir() if path.suffix in {".py", ".toml"})
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+def _recipe(model: str) -> str:
+    """Checksum of all that the settings of a model on a log follow from: its sections, and the rules of `auto`."""
+    sections = tomllib.loads((_RECIPES / f"{model}.toml").read_text(encoding="utf-8"))
+    taken = {name: sections[name] for name in ("default", "auto") if name in sections}
+    digest = hashlib.sha256(json.dumps(taken, sort_keys=True).encode())
+    digest.update((_RECIPES / "auto.py").read_bytes())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from benchmarks.markdown import insert
 from benchmarks.ours import export
 from benchmarks.ours.log_ranking import list_ranks
 from benchmarks.peers.log_lists import Histories, read_histories, top_lists
-from benchmarks.processes import BenchmarkError, Child, Measurement
+from benchmarks.processes import ROOT, BenchmarkError, Child, Measurement
 from benchmarks.report import PAGE, README
 from benchmarks.session import Session
 
@@ -97,15 +98,22 @@ def test_a_campaign_goes_on_where_it_was(
     assert other.measured == wanted[:2]  # what was asked is another thing now
 
     recipes = tmp_path / "recipes"
-    recipes.mkdir()
+    shutil.copytree(ROOT / "src" / "mclrec" / "recipes", recipes)
     monkeypatch.setattr("benchmarks.logs.measuring._RECIPES", recipes)
-    measure_cells(wanted[:2], other, folder)
     other.measured.clear()
-    measure_cells(wanted[:2], other, folder)
-    assert not other.measured
-    (recipes / "mclrec.toml").write_text("learning_rate = 1", encoding="utf-8")
-    measure_cells(wanted[:2], other, folder)
-    assert other.measured == wanted[:1]  # the same command trains by another recipe; a peer knows of none
+    for file, more in (("mclrec.toml", "[another]"), ("bpr.toml", "[another]")):
+        _append(recipes / file, more)
+        measure_cells(wanted[:2], other, folder)
+        assert not other.measured  # no log is trained by that section
+    for file, more in (("mclrec.toml", "[auto.search]\nbeta = 1"), ("auto.py", "# another rule")):
+        _append(recipes / file, more)
+        measure_cells(wanted[:2], other, folder)
+        assert other.measured == wanted[:1]  # the same command trains by another recipe; a peer knows of none
+        other.measured.clear()
+
+
+def _append(path: Path, line: str) -> None:
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
 
 
 class _CountingLaboratory(_Laboratory):
