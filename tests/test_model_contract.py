@@ -37,6 +37,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"temperature": 0.1},
         {"norm": "pre"},
         {"norm": "pre", "positions": "relative"},
+        {"repeat_bias": True, "positions": "newest"},
+        {"repeat_bias": True, "loss": "sampled", "samples": 9, "unit": "sequences"},
+        {"repeat_bias": True, "loss": "gbce", "negatives": 3},
     ],
     "mclrec": [
         {},
@@ -54,6 +57,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"loss": "sampled", "samples": 9, "unit": "sequences"},
         {"loss": "gbce", "negatives": 3},
         {"temperature": 0.1, "unit": "sequences"},
+        {"repeat_bias": True, "unit": "sequences", "updates": "two"},
     ],
     "bpr": [{}, {"negatives": 3}],
     "gru4rec": [
@@ -62,6 +66,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"unit": "sequences", "loss": "bpr-max", "samples": 9},
         {"loss": "top1-max", "samples": 9, "layers": 2},
         {"loss": "gbce", "negatives": 3, "temperature": 0.1},
+        {"repeat_bias": True, "unit": "windows"},
     ],
     "caser": [{"max_length": 5}, {"targets": 1, "negatives": 1}],
     "bert4rec": [{}, {"last_only": 1.0, "positions": "newest"}],

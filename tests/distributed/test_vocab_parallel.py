@@ -12,6 +12,7 @@ from tests.threads import Member, members, together
 from torch import Tensor
 
 from mclrec.distributed.vocab_parallel import vocab_parallel_cross_entropy
+from mclrec.losses.additions import Additions
 from mclrec.losses.softmax import chunked_linear_cross_entropy
 
 CLASSES, WIDTH = 11, 3
@@ -29,8 +30,10 @@ def inputs(with_bias: bool, scale: float = 1.0) -> list[Tensor]:
     return [(tensor * (scale if number == 0 else 1)).requires_grad_() for number, tensor in enumerate(made)]
 
 
-def by_parts(whole: list[Tensor], chunk: int | None, factor: float = 1.0) -> tuple[Tensor, list[Tensor]]:
-    """The loss of all processes, and gradients put together."""
+def by_parts(
+    whole: list[Tensor], chunk: int | None, factor: float = 1.0, additions: Additions | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """The loss of all processes, and gradients put together, that of the additions last."""
 
     def work(member: Member) -> tuple[Tensor, ...]:
         (start, stop), (first, last) = QUERIES[member.rank], ROWS[member.rank]
@@ -41,6 +44,7 @@ def by_parts(whole: list[Tensor], chunk: int | None, factor: float = 1.0) -> tup
             )
         ]
         queries, weight, *bias = parts
+        own = None if additions is None else _of_queries(additions, start, stop)
         loss = vocab_parallel_cross_entropy(
             queries,
             weight,
@@ -50,12 +54,36 @@ def by_parts(whole: list[Tensor], chunk: int | None, factor: float = 1.0) -> tup
             classes=min(last, CLASSES) - first,
             processes=member,
             chunk=chunk,
+            additions=own,
         )
-        return loss.detach(), *torch.autograd.grad(factor * loss, parts)
+        wanted = parts if own is None else [*parts, own.values]
+        return loss.detach(), *torch.autograd.grad(factor * loss, wanted)
 
     found = together(members(3), work)
     gradients = [torch.cat(list(parts)) for parts in zip(*(rest for _, *rest in found), strict=True)]
     return torch.stack([loss for loss, *_ in found]).sum(), gradients
+
+
+def _of_queries(additions: Additions, start: int, stop: int) -> Additions:
+    here = (additions.rows >= start) & (additions.rows < stop)
+    values = additions.values.detach()[here].clone().requires_grad_()
+    return Additions(additions.rows[here] - start, additions.items[here], values)
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+@pytest.mark.parametrize("chunk", [1, 3, None])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 200.0])
+def test_adds_to_scores_as_in_one_place(scale: float, chunk: int | None, count: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randint(len(TARGETS), (count,), generator=generator).sort().values
+    items = torch.randint(CLASSES, (count,), generator=generator)
+    values = torch.randn(count, dtype=torch.float64, generator=generator).mul_(scale).requires_grad_()
+    queries, weight, bias = whole = inputs(with_bias=True)
+    loss, gradients = by_parts(whole, chunk, 0.5, Additions(rows, items, values))
+    logits = F.linear(queries, weight[:CLASSES], bias).index_put((rows, items), values, accumulate=True)
+    expected = F.cross_entropy(logits, TARGETS, reduction="sum")
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradients, list(torch.autograd.grad(0.5 * expected, [*whole, values])))
 
 
 @pytest.mark.parametrize("with_bias", [True, False])

@@ -62,7 +62,7 @@ class Answer:
     popular: bool
 
 
-@pytest.fixture(scope="module", params=registry.names())
+@pytest.fixture(scope="module", params=[*registry.names(), "sasrec with repeats"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model, with an export where it has vectors; made once, whichever processes run the tests."""
     folder = tmp_path_factory.getbasetemp()
@@ -72,10 +72,12 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     directory.parent.mkdir(exist_ok=True)
     with FileLock(directory.with_suffix(".lock")):
         if not directory.exists():
+            name, *more = request.param.split(" with ")
             # A layer is enough here, and quicker to export; test_exporter has more of them.
-            config = registry.model_class(request.param).config_type
-            save_run(directory, request.param, {"layers": 1} if "layers" in config.model_fields else {})
-            if request.param in VECTORS:
+            config = registry.model_class(name).config_type
+            settings = {"layers": 1} if "layers" in config.model_fields else {}
+            save_run(directory, name, settings | ({"repeat_bias": True} if more else {}))
+            if name in VECTORS:
                 export_onnx(directory)
     return directory
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mclrec.distributed.processes import Processes
+from mclrec.losses.additions import Additions
 from mclrec.losses.softmax import LOG2_E, SAFE, highest_score
 
-__all__ = ["vocab_parallel_cross_entropy"]
+__all__ = ["gather_additions", "vocab_parallel_cross_entropy"]
 
 _SCORES = 1 << 23
 """Scores held at a time, at most: 32 MB in fp32."""
@@ -28,6 +29,7 @@ def vocab_parallel_cross_entropy(
     classes: int,
     processes: Processes,
     chunk: int | None = None,
+    additions: Additions | None = None,
 ) -> Tensor:
     """Softmax cross-entropy, summed over queries, where each process has some queries and some classes.
 
@@ -47,6 +49,7 @@ def vocab_parallel_cross_entropy(
         classes: how many classes it has; further rows are none.
         processes: the processes.
         chunk: classes at a time; None for as many as memory suggests.
+        additions: to the scores of its queries with some classes, anybody's.
 
     Returns:
         Scalar: the sum over this process's queries.
@@ -60,11 +63,23 @@ def vocab_parallel_cross_entropy(
             weight.to(full),
             None if bias is None else bias.to(full),
             targets,
+            None if additions is None else additions.values.to(full),
+            additions,
             (first, classes, chunk),
             narrow,
             processes,
         )
     return total
+
+
+def gather_additions(additions: Additions, start: int, processes: Processes) -> Additions:
+    """Additions of all processes to the queries of all processes, where those of this one begin at ``start``."""
+    if processes.size == 1:
+        return additions
+    rows, places = processes.all_gather(additions.rows + start)
+    items, _ = processes.all_gather(additions.items)
+    values, _ = processes.all_gather(additions.values.detach())
+    return Additions(rows, items, values, places)
 
 
 class _VocabParallelCrossEntropy(torch.autograd.Function):
@@ -81,6 +96,8 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
+        added: Tensor | None,
+        additions: Additions | None,
         place: tuple[int, int, int | None],
         narrow: torch.dtype,
         processes: Processes,
@@ -88,13 +105,19 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
         first, count, chunk = place
         (everyone, own), (labels, _) = processes.all_gather(queries), processes.all_gather(targets)
         chunk = chunk or max(1, _SCORES // max(len(everyone), 1))
-        scores = _Exponentials(
-            everyone, weight[:count], None if bias is None else bias[:count], chunk, narrow, processes
-        )
+        together, here = None, None
+        if additions is not None:
+            together = gather_additions(additions, own.start, processes)
+            here = together.of_items(first, first + count)
+        classes = (weight[:count], None if bias is None else bias[:count])
+        scores = _Exponentials(everyone, *classes, here, chunk, narrow, processes)
         rows = ((labels >= first) & (labels < first + count)).nonzero().squeeze(1)
         targeted = (rows, labels[rows] - first)
         picked, sums = everyone.new_zeros(2, len(everyone))
         picked[rows] = _pair_scores(everyone, weight, bias, *targeted)
+        if here is not None:
+            own_targets = here.items + first == labels[here.rows]
+            picked.index_add_(0, here.rows, here.values * own_targets)
         for _, _, exponentials in scores:
             sums += exponentials.sum(1)
         processes.all_reduce_sum(picked)
@@ -106,6 +129,8 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
         _differentiate(gradients, scores, sums, (everyone, weight), targeted)
         if gradients[0] is not None:
             gradients[0] = processes.all_reduce_sum(gradients[0])[own].clone()
+        wanted = None if added is None or not ctx.needs_input_grad[4] else together
+        gradients += [None, _of_additions(wanted, here, scores, sums, labels - first, processes)]
         losses: Tensor = (sums.log2() + scores.shift) / LOG2_E - picked
         return losses[own].sum()
 
@@ -130,16 +155,20 @@ class _Exponentials:
         queries: Tensor,
         classes: Tensor,
         bias: Tensor | None,
+        additions: Additions | None,
         chunk: int,
         narrow: torch.dtype,
         processes: Processes,
     ) -> None:
         self._queries, self._classes, self._bias = (queries * LOG2_E).to(narrow), classes, bias
+        self._additions = additions
         self._narrow, self._chunk = narrow, chunk
         self._kept: tuple[slice, Tensor, Tensor] | None = None
         self.shift = queries.new_zeros(len(queries))
         # All processes must come to the same answer, so NaN, of which a maximum may make anything, is no number here.
-        bound = queries.new_tensor(highest_score(queries, classes, bias)).nan_to_num(torch.inf, torch.inf)
+        bound = queries.new_tensor(highest_score(queries, classes, bias, additions)).nan_to_num(
+            torch.inf, torch.inf
+        )
         self._shifted = not processes.all_reduce_max(bound) <= SAFE
         if self._shifted:
             tops = queries.new_full((len(queries),), -torch.inf)
@@ -167,6 +196,8 @@ class _Exponentials:
             scores = self._queries @ classes.T
             if self._bias is not None:
                 scores += self._bias[columns] * LOG2_E
+            if self._additions is not None:
+                self._additions.of_items(columns.start, columns.stop).add_to(scores, LOG2_E)
             yield columns, classes, scores
 
 
@@ -176,6 +207,34 @@ def _pair_scores(
     """Scores of the queries number ``rows`` with the classes at ``places``."""
     scores = (queries[rows] * weight[places]).sum(1)
     return scores if bias is None else scores + bias[places]
+
+
+def _of_additions(
+    together: Additions | None,
+    here: Additions | None,
+    scores: _Exponentials,
+    sums: Tensor,
+    places: Tensor,
+    processes: Processes,
+) -> Tensor | None:
+    """Gradient of this process's additions; each process computes that of the classes it has.
+
+    Args:
+        together: everybody's, to all classes; None if the gradient is not wanted.
+        here: those to this process's classes.
+        scores: of these classes.
+        sums: of the exponentials of all classes, for each query.
+        places: of the targets among these classes.
+        processes: the processes.
+    """
+    if together is None or here is None:
+        return None
+    gradient, of_here = torch.zeros_like(together.values), torch.zeros_like(here.values)
+    for columns, _, exponentials in scores:
+        part = here.of_items(columns.start, columns.stop)
+        of_here[part.places] = exponentials[part.rows, part.items].to(sums.dtype) / sums[part.rows]
+    gradient[here.places] = of_here.sub_((here.items == places[here.rows]).to(of_here.dtype))
+    return processes.all_reduce_sum(gradient)[together.places].clone()
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:

@@ -24,16 +24,24 @@ _FEWEST_ITEMS = 4096
 
 
 class ExactRanker:
-    """Compares query vectors with all items: the score is query . item + bias.
+    """Compares query vectors with all items: the score is query . item + bias, and what repetition adds.
 
     Args:
         vectors: (V + 1, d) fp32, row i for item i; row 0 is never listed. May be memory-mapped.
         biases: (V + 1,) fp32, or None for none.
+        repeats: (n,) fp32, added to the score of an item of the history by its distance from the end, first that of the
+            newest item; None for nothing.
     """
 
-    def __init__(self, vectors: FloatArray, biases: FloatArray | None = None) -> None:
-        self.vectors, self.biases = vectors, biases
+    def __init__(
+        self, vectors: FloatArray, biases: FloatArray | None = None, repeats: FloatArray | None = None
+    ) -> None:
+        self.vectors, self.biases, self.repeats = vectors, biases, repeats
         self.num_items = len(vectors) - 1
+
+    def adds_to(self, query: DenseQuery) -> bool:
+        """Whether repetition changes what a query lists: items of the history are listed only where it says so."""
+        return self.repeats is not None and query.include_seen and len(query.history) > 0
 
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
         """Find the best items, some queries and some of the catalogue at a time; implements `Ranker.rank`."""
@@ -41,7 +49,8 @@ class ExactRanker:
         for rows, candidates in _by_candidates(queries, self.num_items):
             group = [queries[row] for row in rows]
             chunks = self._products(vectors[rows], candidates)
-            lists.update(zip(rows, _select(chunks, group, candidates), strict=True))
+            added = None if self.repeats is None else _repeated(group, self.repeats, candidates)
+            lists.update(zip(rows, _select(chunks, group, candidates, added), strict=True))
         return [lists[row] for row in range(len(queries))]
 
     def similar(self, item: int, query: DenseQuery) -> Ranked:
@@ -102,7 +111,10 @@ def _by_candidates(
 
 
 def _select(
-    chunks: Iterable[FloatArray], queries: Sequence[DenseQuery], candidates: IntArray | None
+    chunks: Iterable[FloatArray],
+    queries: Sequence[DenseQuery],
+    candidates: IntArray | None,
+    added: tuple[IntArray, IntArray, FloatArray] | None = None,
 ) -> list[Ranked]:
     """The best items by scores of the candidates, which come in chunks (B, some) and may be overwritten.
 
@@ -110,12 +122,16 @@ def _select(
         chunks: scores of one part of the candidates after the other.
         queries: B.
         candidates: dense ids in order; None for 1..V.
+        added: rows and columns of scores, and what is added to each; None for nothing.
     """
     k = max(query.k for query in queries)
     everywhere, rows, columns = _left_out(queries, candidates)
     parts, start = [], 0
     for scores in chunks:
         stop = start + scores.shape[1]
+        if added is not None:
+            some = (added[1] >= start) & (added[1] < stop)
+            np.add.at(scores, (added[0][some], added[1][some] - start), added[2][some])
         here = (columns >= start) & (columns < stop)
         scores[rows[here], columns[here] - start] = -np.inf
         if len(everywhere):
@@ -132,6 +148,17 @@ def _select(
         Ranked(items[row, : min(query.k, count)], scores[row, : min(query.k, count)])
         for row, (query, count) in enumerate(zip(queries, counts, strict=True))
     ]
+
+
+def _repeated(
+    queries: Sequence[DenseQuery], repeats: FloatArray, candidates: IntArray | None
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Rows and columns of the scores of items of the histories that may be listed, and what each gains."""
+    lists = [query.history[-len(repeats) :] if query.include_seen else NO_ITEMS for query in queries]
+    rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
+    values = np.concatenate([repeats[: len(items)][::-1] for items in lists])
+    which, columns = _columns(np.concatenate(lists), candidates)
+    return rows[which], columns, values[which]
 
 
 def _left_out(

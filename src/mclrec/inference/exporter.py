@@ -27,16 +27,18 @@ from mclrec.inference.onnx_engine import (
     BIASES,
     ENCODER,
     EXPORT_FORMAT,
+    FORMAT_WITH_REPEATS,
     KIND,
     MANIFEST,
     RANKING,
+    REPEATS,
     VECTORS,
     onnx_encoder,
     open_session,
 )
 from mclrec.inference.runtime import model_card, model_version
 from mclrec.inference.top_k import FloatArray, top_k
-from mclrec.inference.torch_engine import item_vectors
+from mclrec.inference.torch_engine import item_vectors, repeat_numbers
 from mclrec.locks import lock_in
 from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import (
@@ -110,9 +112,9 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
         _check_free(directory, MANIFEST)
         _write_encoder(folder / ENCODER, model)
         vectors, biases = item_vectors(model)
-        np.save(folder / VECTORS, vectors, allow_pickle=False)
-        if biases is not None:
-            np.save(folder / BIASES, biases, allow_pickle=False)
+        for name, array in ((VECTORS, vectors), (BIASES, biases), (REPEATS, repeat_numbers(model))):
+            if array is not None:
+                np.save(folder / name, array, allow_pickle=False)
         _write_ranking(folder / RANKING, vectors, biases)
         write_ids(folder / ITEMS, loaded.items, count=pa.array(loaded.counts[1:], pa.int64()))
         if loaded.users is not None:
@@ -162,7 +164,10 @@ def export_vectors(
         write_ids(folder / ITEMS, loaded.items, vector=_lists(vectors[1:]), count=counts, **further)
         if users is not None:
             _write_users(folder / "users.parquet", loaded, model, users, reading)
-        record = {"kind": "mclrec vectors", "weights": loaded.checksum, "files": _checksums(folder)}
+        record: dict[str, Any] = {"kind": "mclrec vectors", "weights": loaded.checksum}
+        record["files"], repeats = _checksums(folder), repeat_numbers(model)
+        if repeats is not None:
+            record["repeats"] = repeats.tolist()  # who lists items of the history adds them
         write_json(folder / VECTORS_RECORD, sealed(record))
     return directory
 
@@ -200,7 +205,7 @@ def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -
     weights = sha256_file(run / TENSORS, ModelFileError)
     return {
         "kind": KIND,
-        "format": EXPORT_FORMAT,
+        "format": FORMAT_WITH_REPEATS if (folder / REPEATS).exists() else EXPORT_FORMAT,
         "weights": weights,
         "max_length": loaded.model.reads,
         "num_items": loaded.model.num_items,

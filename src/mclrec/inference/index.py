@@ -42,7 +42,7 @@ class IndexRanker:
 
     Args:
         index: over the vectors of items 1..V with their biases.
-        exact: for allow-lists, for long lists, and where the index finds too few.
+        exact: for allow-lists, for what repetition adds to, for long lists, and where the index finds too few.
     """
 
     def __init__(self, index: faiss.Index, exact: ExactRanker) -> None:
@@ -51,7 +51,11 @@ class IndexRanker:
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
         """Ask the index for candidates, and sort them; implements `Ranker.rank`."""
         wanted = [query.k + len(query.left_out) for query in queries]
-        rows = [row for row, query in enumerate(queries) if query.allowed is None and wanted[row] <= _WIDE]
+        rows = [
+            row
+            for row, query in enumerate(queries)
+            if query.allowed is None and wanted[row] <= _WIDE and not self._exact.adds_to(query)
+        ]
         lists: dict[int, Ranked] = {}
         if rows:
             width = min(max(wanted[row] for row in rows), self._exact.num_items)

@@ -4,6 +4,7 @@
   vectors ``users`` (B,), to query vectors;
 - ``ranking.onnx``: ``queries`` (B, d), ``k`` (1,) to ``scores`` (B, V) of items 1..V, ``items`` and ``values`` (B, k);
 - ``vectors.npy`` (V + 1, d), ``biases.npy`` (V + 1,) where there are any: for allow-lists, and to find items like one;
+- ``repeats.npy`` (n,) where the model has them: what an item of the history gains by its distance from the end;
 - ``items.parquet``: outside ids and training counts; ``users.parquet``: outside ids of users that have vectors;
 - ``manifest.json``: sizes, the model's card, the weights that were exported, a checksum for each file.
 """
@@ -36,9 +37,11 @@ __all__ = [
     "BIASES",
     "ENCODER",
     "EXPORT_FORMAT",
+    "FORMAT_WITH_REPEATS",
     "KIND",
     "MANIFEST",
     "RANKING",
+    "REPEATS",
     "VECTORS",
     "Export",
     "OnnxRanker",
@@ -50,8 +53,11 @@ __all__ = [
 ]
 
 KIND, EXPORT_FORMAT = "mclrec export", 3
+FORMAT_WITH_REPEATS = 4
+"""Format of an export with `REPEATS`, which a reader of format 3 would overlook."""
+
 MANIFEST, ENCODER, RANKING = "manifest.json", "encoder.onnx", "ranking.onnx"
-VECTORS, BIASES = "vectors.npy", "biases.npy"
+VECTORS, BIASES, REPEATS = "vectors.npy", "biases.npy", "repeats.npy"
 
 _SCORE_BYTES = 64 * 2**20
 """Scores that onnxruntime holds at once: all items for some of the queries."""
@@ -113,8 +119,10 @@ def read_export(directory: Path) -> Export:
         if sha256_file(path) != checksum:
             raise ModelFileError(f"{path}: damaged: its checksum differs; export the model again")
     items, counts = read_items(directory / ITEMS, manifest["num_items"])
-    biases = _array(directory / BIASES) if BIASES in manifest["files"] else None
-    exact = ExactRanker(_array(directory / VECTORS), biases)
+    biases, repeats = (
+        _array(directory / name) if name in manifest["files"] else None for name in (BIASES, REPEATS)
+    )
+    exact = ExactRanker(_array(directory / VECTORS), biases, repeats)
     users, strangers = None, frozenset[int]()
     if USERS in manifest["files"]:
         users, trained = read_users(directory / USERS, manifest["num_users"])
@@ -139,7 +147,8 @@ class OnnxRanker:
 
     Args:
         session: of ``ranking.onnx``.
-        exact: for allow-lists, and for queries that leave out so many items that asking for as many more costs more.
+        exact: for allow-lists, for what repetition adds to, and for queries that leave out so many items that asking
+            for as many more costs more.
     """
 
     def __init__(self, session: InferenceSession, exact: ExactRanker) -> None:
@@ -153,7 +162,11 @@ class OnnxRanker:
         widths = [
             query.k + len(query.history) * (not query.include_seen) + len(query.excluded) for query in queries
         ]
-        rows = [row for row, query in enumerate(queries) if query.allowed is None and widths[row] <= _WIDEST]
+        rows = [
+            row
+            for row, query in enumerate(queries)
+            if query.allowed is None and widths[row] <= _WIDEST and not self._exact.adds_to(query)
+        ]
         for start in range(0, len(rows), self._rows):
             some = rows[start : start + self._rows]
             width = min(max(widths[row] for row in some), self._exact.num_items)
@@ -237,9 +250,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     manifest = read_json(path, ModelFileError)
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise ModelFileError(f"{path}: not the manifest of an export")
-    if manifest.get("format") != EXPORT_FORMAT:
+    if manifest.get("format") not in {EXPORT_FORMAT, FORMAT_WITH_REPEATS}:
+        known = f"{EXPORT_FORMAT} and {FORMAT_WITH_REPEATS} are"
         raise ModelFileError(
-            f"{path}: format {manifest.get('format')!r}, but {EXPORT_FORMAT} is read; export the model again"
+            f"{path}: format {manifest.get('format')!r}, but {known} read; export the model again"
         )
     manifest = unsealed(manifest, str(path), ModelFileError)
     kinds = {

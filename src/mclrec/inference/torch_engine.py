@@ -19,7 +19,7 @@ from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.storage import LoadedModel
 
-__all__ = ["DeviceRanker", "item_vectors", "torch_engine"]
+__all__ = ["DeviceRanker", "item_vectors", "repeat_numbers", "torch_engine"]
 
 
 def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Engine:
@@ -32,7 +32,7 @@ def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Eng
     model, place = loaded.model, torch.device(device)
     if not isinstance(model, VectorRecommender):
         return ScoringEngine(_calling(model.scores, place), loaded.counts, model.reads, loaded.name)
-    exact = ExactRanker(*item_vectors(model))
+    exact = ExactRanker(*item_vectors(model), repeat_numbers(model))
     ranker: Ranker = exact if place.type == "cpu" else DeviceRanker(model.items(), exact)
     return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.reads, ranker)
 
@@ -43,12 +43,17 @@ def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | Non
     return _array(table.weight[:rows]), None if table.bias is None else _array(table.bias[:rows])
 
 
+def repeat_numbers(model: VectorRecommender) -> FloatArray | None:
+    """What the score of an item of the history gains by distance from the end, fp32 on the host; None for nothing."""
+    return None if model.repeats is None else _array(model.repeats.values()[: model.reads])
+
+
 class DeviceRanker:
     """Compares query vectors with all items on the device where they are, by the same rule as NumPy.
 
     Args:
         table: the catalogue, on its device.
-        exact: for allow-lists, which the host scores alone.
+        exact: for allow-lists, and for what repetition adds to, which the host scores alone.
     """
 
     def __init__(self, table: ItemTable, exact: ExactRanker) -> None:
@@ -58,7 +63,11 @@ class DeviceRanker:
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
         """Score and select on the device, some queries at a time; implements `Ranker.rank`."""
         lists: dict[int, Ranked] = {}
-        rows = [row for row, query in enumerate(queries) if query.allowed is None]
+        rows = [
+            row
+            for row, query in enumerate(queries)
+            if query.allowed is None and not self._exact.adds_to(query)
+        ]
         device = self._table.weight.device
         size = rows_per_chunk(self._exact.num_items, device)
         for start in range(0, len(rows), size):
@@ -72,7 +81,7 @@ class DeviceRanker:
             ):
                 count = min(query.k, int(np.count_nonzero(items)))
                 lists[row] = Ranked(items[:count], found[:count])
-        left = [row for row, query in enumerate(queries) if query.allowed is not None]
+        left = [row for row in range(len(queries)) if row not in lists]
         exact = self._exact.rank(vectors[left], [queries[row] for row in left])
         lists.update(zip(left, exact, strict=True))
         return [lists[row] for row in range(len(queries))]

@@ -18,9 +18,11 @@ from mclrec.distributed.layout import ParameterLayout
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import Shard
 from mclrec.errors import ConfigError, EvaluationError
+from mclrec.losses.additions import Additions
 from mclrec.models.item_table import ItemTable, exclude, ranks_among
 from mclrec.models.model_config import ModelConfig
 from mclrec.models.phases import FitContext, Phase
+from mclrec.nn.repeats import RepeatBias
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
 
@@ -123,7 +125,15 @@ class Recommender(nn.Module, ABC):
 
 
 class VectorRecommender(Recommender):
-    """Base of models whose score is query vector . item vector + item bias."""
+    """Base of models whose score is query vector . item vector + item bias.
+
+    Attributes:
+        repeats: what is added to the scores of items of the history; None for nothing.
+    """
+
+    def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.repeats: RepeatBias | None = None
 
     @abstractmethod
     def query_vectors(self, histories: Histories) -> Tensor:
@@ -160,12 +170,17 @@ class VectorRecommender(Recommender):
             f"{type(self).__name__} cannot be exported: it defines no padded_user_query_vectors"
         )
 
+    def additions(self, histories: Histories) -> Additions | None:
+        """What repetition adds to the scores of items of the histories; None for nothing."""
+        return None if self.repeats is None else self.repeats(histories.items, histories.offsets)
+
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""
-        return self.items().scores(self.query_vectors(histories))
+        return self.items().adding(self.additions(histories)).scores(self.query_vectors(histories))
 
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
         """Rank one item a history through the item table; overrides `Recommender.ranks`."""
         if not len(histories) and not self.supports_sharding:
             return torch.empty(0, dtype=torch.int64)
-        return self.items().ranks(self.query_vectors(histories), items, excluded, rows)
+        table = self.items().adding(self.additions(histories))
+        return table.ranks(self.query_vectors(histories), items, excluded, rows)

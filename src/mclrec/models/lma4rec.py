@@ -106,7 +106,7 @@ class LMA4Rec(SimilarityAugmentedRecommender):
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """The encoder, and the logits of the masks."""
-        return {"encoder": list(self.encoder.parameters()), "masks": [self.bernoulli.logits]}
+        return {"encoder": self.main_parameters(), "masks": [self.bernoulli.logits]}
 
     def learning_rates(self) -> Mapping[str, float]:
         """A learning rate of their own for the logits."""

@@ -191,7 +191,7 @@ class MCLRec(SequentialRecommender):
         """Encoder (theta), augmenters (phi1, phi2), and all of them."""
         augmenters = list(nn.ModuleList([self.augmenter1, self.augmenter2]).parameters())
         return {
-            "encoder": list(self.encoder.parameters()),
+            "encoder": self.main_parameters(),
             "augmenters": augmenters,
             "all": list(self.parameters()),
         }

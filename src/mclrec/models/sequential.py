@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
@@ -30,6 +30,7 @@ from mclrec.models.phases import (
 )
 from mclrec.nn.encoders import ConvolutionEncoder, Encoder, GRUEncoder
 from mclrec.nn.packing import take
+from mclrec.nn.repeats import RepeatBias
 from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = [
@@ -108,6 +109,10 @@ class RegimeConfig(SizeConfig):
     temperature: float | None = Field(
         None, gt=0, description="scores are cosines divided by it; inner products if none"
     )
+    repeat_bias: bool = Field(
+        False,
+        description="whether the score of an item of the history gains a learned number for its distance from the end",
+    )
 
 
 class SequentialConfig(RegimeConfig, EncoderConfig):
@@ -133,6 +138,8 @@ class SequentialRecommender(VectorRecommender):
         super().__init__(config, num_items, num_users)
         self.max_length = config.max_length
         self.encoder = self.make_encoder()
+        if config.repeat_bias:
+            self.repeats = RepeatBias(config.max_length)
         self.objective = make_loss(config.loss, dict(config))
 
     def make_encoder(self) -> Encoder:
@@ -174,6 +181,10 @@ class SequentialRecommender(VectorRecommender):
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Query vectors of padded histories, for export."""
         return self.as_queries(self.encoder(items, lengths))
+
+    def main_parameters(self) -> list[nn.Parameter]:
+        """All that scores depend on: the encoder's parameters, and those of what is added to scores."""
+        return [*self.encoder.parameters(), *([] if self.repeats is None else self.repeats.parameters())]
 
     def items(self) -> ItemTable:
         """The encoder's embedding, to which scores are tied."""
@@ -240,4 +251,8 @@ class SequentialRecommender(VectorRecommender):
             batch: targets, and what the loss draws beside them.
             table: the catalogue; the model's own by default.
         """
-        return Term(self.objective(table or self.items(), self.as_queries(states), batch), batch.count)
+        if table is None:
+            histories, outputs = batch.histories, self.outputs()
+            repeats = self.repeats and self.repeats(histories.items, histories.offsets, outputs)
+            table = self.items().adding(repeats or None)
+        return Term(self.objective(table, self.as_queries(states), batch), batch.count)

@@ -151,7 +151,7 @@ class SRMA(SequentialRecommender):
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """The second encoder, if there is one, and everything else."""
-        main = [*self.encoder.parameters(), *self.further.parameters()]
+        main = [*self.main_parameters(), *self.further.parameters()]
         if self.complement is None:
             return {"main": main}
         return {"complement": list(self.complement.parameters()), "main": main}

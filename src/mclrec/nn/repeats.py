@@ -1,0 +1,56 @@
+"""Repetition: what being in the history already does to an item's score."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mclrec.data.batches import to_device
+from mclrec.losses.additions import Additions
+
+__all__ = ["RepeatBias"]
+
+
+class RepeatBias(nn.Module):
+    """A learned number for each distance from the end of a history, added to the score of the item there.
+
+    Whether people come back to an item depends on the log, and on how long ago they had it. From item vectors alone an
+    encoder hardly learns it: what is near in a history is near in its vectors, bought again or not. An item that occurs
+    several times gains the number of each place. All distances share one further number, which is what those have
+    that no training history reaches.
+
+    Args:
+        max_length: n, the longest history.
+    """
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__()
+        self.common = nn.Parameter(torch.zeros(()))
+        self.by_distance = nn.Parameter(torch.zeros(max_length))
+
+    def forward(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Additions:
+        """What is added after whole histories, or after each of their tokens.
+
+        Args:
+            items: (T,) packed histories of at most n items, oldest item first.
+            offsets: (B + 1,) their bounds, on the host.
+            outputs: whether a query stands for a history (``last``) or for each token of it and those before (``all``).
+        """
+        lengths = offsets.diff()
+        if outputs == "last":
+            starts, counts = offsets[:-1], lengths
+        else:
+            starts = offsets[:-1].repeat_interleave(lengths)
+            counts = torch.arange(1, len(items) + 1) - starts
+        rows = torch.arange(len(counts)).repeat_interleave(counts)
+        ends = counts.cumsum(0)
+        distances = (ends[rows] - 1) - torch.arange(len(rows))  # 0 for the newest item
+        places = (starts + counts - 1)[rows] - distances
+        rows, places, distances = (to_device(part, items.device) for part in (rows, places, distances))
+        return Additions(rows, items.index_select(0, places), self.values().index_select(0, distances))
+
+    def values(self) -> Tensor:
+        """(n,) what is added by distance from the end, first that of the newest item."""
+        return self.common + self.by_distance
