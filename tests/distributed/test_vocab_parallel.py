@@ -67,7 +67,11 @@ def by_parts(
 def _of_queries(additions: Additions, start: int, stop: int) -> Additions:
     here = (additions.rows >= start) & (additions.rows < stop)
     values = additions.values.detach()[here].clone().requires_grad_()
-    return Additions(additions.rows[here] - start, additions.items[here], values)
+    return with_bounds(additions.rows[here] - start, additions.items[here], values, stop - start)
+
+
+def with_bounds(rows: Tensor, items: Tensor, values: Tensor, queries: int) -> Additions:
+    return Additions(torch.searchsorted(rows, torch.arange(queries + 1)), rows, items, values)
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
@@ -79,7 +83,7 @@ def test_adds_to_scores_as_in_one_place(scale: float, chunk: int | None, count: 
     items = torch.randint(CLASSES, (count,), generator=generator)
     values = torch.randn(count, dtype=torch.float64, generator=generator).mul_(scale).requires_grad_()
     queries, weight, bias = whole = inputs(with_bias=True)
-    loss, gradients = by_parts(whole, chunk, 0.5, Additions(rows, items, values))
+    loss, gradients = by_parts(whole, chunk, 0.5, with_bounds(rows, items, values, len(TARGETS)))
     logits = F.linear(queries, weight[:CLASSES], bias).index_put((rows, items), values, accumulate=True)
     expected = F.cross_entropy(logits, TARGETS, reduction="sum")
     torch.testing.assert_close(loss, expected.detach())

@@ -19,6 +19,7 @@ from mclrec.recipes.auto import AUTO, DataSizes, batch_size, choose
 from mclrec.runs.recipe_choice import recipe_for
 
 ML_100K = DataSizes(users=943, items=1349, longest=646, windows=2412, interactions=97_401, returns=0.0)
+BEAUTY = DataSizes(users=22363, items=12101, longest=202, windows=22512, interactions=153_776, returns=0.0)
 
 
 def settings(sizes: DataSizes) -> dict[str, Any]:
@@ -44,13 +45,21 @@ def test_steps_of_an_epoch_are_told() -> None:
 
 def test_returns_decide_the_protocol_of_validation() -> None:
     for share, seen in ((None, "drop"), (0.02, "drop"), (0.4, "keep")):
-        assert settings(DataSizes(943, 1349, 646, 2412, 97_401, share))["seen"] == seen
+        found = settings(DataSizes(943, 1349, 646, 2412, 97_401, share))
+        assert (found["seen"], found["repeat_bias"]) == (seen, seen == "keep")
 
 
 def test_items_that_are_seen_often_have_less_dropout() -> None:
-    beauty = DataSizes(22363, 12101, 202, 22512, 153_776, 0.0)
-    for sizes, rate in ((ML_100K, 0.3), (beauty, 0.5)):
+    for sizes, rate in ((ML_100K, 0.3), (BEAUTY, 0.5)):
         assert (settings(sizes)["dropout"], settings(sizes)["attention_dropout"]) == (rate, rate)
+
+
+def test_long_epochs_have_two_updates_a_batch() -> None:
+    for sizes, updates, rate in ((ML_100K, "three", 4e-3), (BEAUTY, "two", 6e-3)):
+        found = settings(sizes)
+        assert (found["updates"], found["learning_rate"]) == (updates, rate)
+    assert resolve("sasrec", None, AUTO, sizes=BEAUTY).training.learning_rate == 2e-3
+    assert resolve("mclrec", None, AUTO, {"updates": "three"}, BEAUTY).training.learning_rate == 4e-3
 
 
 def test_a_large_catalogue_has_a_sampled_softmax() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -79,7 +80,8 @@ def gather_additions(additions: Additions, start: int, processes: Processes) -> 
     rows, places = processes.all_gather(additions.rows + start)
     items, _ = processes.all_gather(additions.items)
     values, _ = processes.all_gather(additions.values.detach())
-    return Additions(rows, items, values, places)
+    lengths, _ = processes.all_gather(additions.offsets.diff().to(rows.device))
+    return Additions(F.pad(lengths.cpu().cumsum(0), (1, 0)), rows, items, values, places)
 
 
 class _VocabParallelCrossEntropy(torch.autograd.Function):

@@ -121,7 +121,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         shifted = queries.device.type != "cpu" or not (
             highest_score(queries, weight[:classes], bias, additions) <= SAFE
         )
-        parts = additions.split(len(queries), chunk) if additions is not None else repeat(None)
+        parts = additions.split(chunk) if additions is not None else repeat(None)
         total, classes_bias = queries.new_zeros(()), None if bias is None else bias[:classes] * LOG2_E
         for start, part in zip(range(0, len(queries), chunk), parts, strict=False):
             rows, places = queries[start : start + chunk], targets[start : start + chunk]
@@ -166,7 +166,7 @@ def highest_score(
     if bias is not None:
         highest += bias.abs().max()
     if additions is not None:
-        highest += additions.most(len(queries))
+        highest += additions.most()
     return float(highest)
 
 

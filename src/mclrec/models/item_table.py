@@ -69,7 +69,7 @@ class ItemTable:
         count = len(queries)
         rows = F.pad(queries, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
         scores = F.linear(rows, self.lookup(ids), bias)[:count].float()
-        return scores if self._additions is None else self._additions.to_columns(ids).add_to(scores)
+        return scores if self._additions is None else scores + self._additions.to_columns(ids)
 
     def scores(self, queries: Tensor) -> Tensor:
         """(B, V + 1) scores in fp32 of all ids, the padding id included; of this process's ids if they are sharded."""
@@ -109,7 +109,7 @@ class ItemTable:
             excluded = _gather_lists(excluded, processes)
         rows, columns = rows * processes.size, self._shard.count(self.num_items + 1)
         ranks = torch.empty(len(queries), dtype=torch.int64)
-        parts = self._parts(own.start, len(queries), rows)
+        parts = self._parts(own.start, rows)
         for number, start in enumerate(range(0, len(queries), rows)):
             part = slice(start, start + rows)
             scores = self._products(queries[part])
@@ -124,12 +124,12 @@ class ItemTable:
             ranks[part] = ranks_among(scores, items[part], first, processes)
         return ranks[own]
 
-    def _parts(self, start: int, count: int, size: int) -> list[Additions]:
-        """Everybody's additions to this process's ids, for each ``size`` of ``count`` queries; empty without any."""
+    def _parts(self, start: int, size: int) -> list[Additions]:
+        """Everybody's additions to this process's ids, for each ``size`` queries; empty without any."""
         if self._additions is None:
             return []
         together = gather_additions(self._additions, start, self._shard.processes)
-        return self._of_own_items(together).split(count, size)
+        return self._of_own_items(together).split(size)
 
     def _of_own_items(self, additions: Additions) -> Additions:
         """Those of the ids whose rows this process has."""

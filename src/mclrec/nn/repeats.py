@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mclrec.data.batches import to_device
@@ -48,8 +49,11 @@ class RepeatBias(nn.Module):
         ends = counts.cumsum(0)
         distances = (ends[rows] - 1) - torch.arange(len(rows))  # 0 for the newest item
         places = (starts + counts - 1)[rows] - distances
+        bounds = F.pad(ends, (1, 0))
         rows, places, distances = (to_device(part, items.device) for part in (rows, places, distances))
-        return Additions(rows, items.index_select(0, places), self.values().index_select(0, distances))
+        return Additions(
+            bounds, rows, items.index_select(0, places), self.values().index_select(0, distances)
+        )
 
     def values(self) -> Tensor:
         """(n,) what is added by distance from the end, first that of the newest item."""

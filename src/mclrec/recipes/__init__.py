@@ -277,10 +277,10 @@ def _by_size(
     """What the rules choose, but for what the user chose otherwise."""
     if chosen.name != AUTO or sizes is None:
         return ()
-    choices = choose(sizes, setting_keys(model).values())
     kept = [
         Choice({key: value for key, value in choice.settings.items() if key not in overrides}, choice.reason)
-        for choice in choices
+        for choice in choose(sizes, setting_keys(model).values())
+        if choice.unless not in overrides
     ]
     return [choice for choice in kept if choice.settings]
 
