@@ -88,6 +88,17 @@ def test_two_ids_that_are_the_same_as_text_are_refused() -> None:
 def test_padding_and_mask_have_no_outside_id(dense: int) -> None:
     with pytest.raises(IndexError, match=rf"dense id {dense} is not in 1\.\.3"):
         Vocabulary([5, 6, 7])[dense]
+    with pytest.raises(IndexError):
+        Vocabulary([5, 6, 7]).outside_all(np.array([1, dense]))
+
+
+@pytest.mark.parametrize("ids", [[5, -7, 2**62], ["a", "ü", "5", ""], ["a", 5], []])
+def test_outside_ids_of_many_are_those_of_each(ids: list[OutsideId]) -> None:
+    items, rng = Vocabulary(ids), np.random.default_rng(0)
+    dense = rng.integers(1, len(ids) + 1, size=50) if ids else np.empty(0, dtype=np.int64)
+    found = items.outside_all(dense)
+    assert found == [items[one] for one in dense.tolist()]
+    assert list(map(type, found)) == [type(items[one]) for one in dense.tolist()]
 
 
 def test_take() -> None:

@@ -137,6 +137,19 @@ def test_candidates_of_an_index() -> None:
     assert (items.tolist(), values.tolist()) == ([2, 7], [1, 1])
 
 
+@pytest.mark.parametrize(("many", "left_out"), [(1, 0), (15, 5), (64, 64), (65, 64), (500, 300)])
+def test_candidates_leave_out_few_and_many_alike(many: int, left_out: int) -> None:
+    rng = np.random.default_rng(many)
+    for _ in range(20):
+        ids = rng.permutation(2 * many)[:many]
+        scores = rng.integers(0, 5, size=many).astype(np.float32)
+        excluded = rng.integers(0, 2 * many, size=left_out)
+        items, values = best_first(ids, scores, excluded, 10)
+        pairs = zip(ids.tolist(), scores.tolist(), strict=True)
+        kept = sorted((-score, item) for item, score in pairs if item and item not in set(excluded.tolist()))
+        assert [(-value, item) for item, value in zip(items, values, strict=True)] == kept[:10]
+
+
 def test_similar_items_by_cosine() -> None:
     vectors = np.array([[9, 9], [1, 0], [2, 0], [1, 1], [-1, 0], [0, 0]], dtype=np.float32)
     exact = ExactRanker(vectors)

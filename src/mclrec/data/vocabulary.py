@@ -64,6 +64,18 @@ class Vocabulary:
         value: OutsideId = self._ids[int(dense) - 1].as_py()
         return value
 
+    def outside_all(self, dense: IntArray) -> list[OutsideId]:
+        """Outside ids of many dense ids in 1..V: `__getitem__` of each, from a list that the first call builds."""
+        listed, given = self._listed, dense.tolist()
+        if given and min(given) < 1:
+            raise IndexError(f"dense id {min(given)} is not in 1..{len(self)}")
+        return [listed[item - 1] for item in given]
+
+    @cached_property
+    def _listed(self) -> list[OutsideId]:
+        """The ids themselves, which the table for look-ups holds anyway."""
+        return list(self._places)
+
     @cached_property
     def _places(self) -> dict[OutsideId, int]:
         places = {value: place for place, value in enumerate(self, start=1)}

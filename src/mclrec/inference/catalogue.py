@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 
 from mclrec.data.packed import IntArray
 from mclrec.data.vocabulary import OutsideId, Vocabulary, as_text
@@ -15,9 +14,6 @@ from mclrec.errors import quoted
 from mclrec.inference.name_index import Found, NameIndex
 
 __all__ = ["Catalogue"]
-
-_FEW = 32
-"""Ids that are looked up one by one: for so few, a call of Arrow takes longer."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,7 @@ class Catalogue:
     def prepare(self) -> None:
         """Build now what the first look-up and the first search would build."""
         self.items.dense_all(())
+        self.items.outside_all(np.empty(0, dtype=np.int64))
         self._names  # noqa: B018 - cached
 
     def dense(self, outside: OutsideId) -> int:
@@ -52,12 +49,7 @@ class Catalogue:
 
     def outside_all(self, dense: IntArray) -> list[OutsideId]:
         """Outside ids of dense ids in 1..V."""
-        if len(dense) <= _FEW:
-            return [self.items[item] for item in dense.tolist()]
-        # From a buffer: pa.array of an ndarray imports pandas where that is installed.
-        places = pa.Array.from_buffers(pa.int64(), len(dense), [None, pa.py_buffer(dense - 1)])
-        found: list[OutsideId] = self.items.to_arrow().take(places).to_pylist()
-        return found
+        return self.items.outside_all(dense)
 
     def titles_of(self, dense: Iterable[int]) -> dict[str, str]:
         """Titles of dense ids by their outside ids as text; only of those that have one."""

@@ -92,6 +92,8 @@ class Runtime:
         lists: dict[int, tuple[Sequence[OutsideId], IntArray]] = {}
 
         def known(items: Sequence[OutsideId]) -> IntArray:
+            if isinstance(items, list | tuple) and not items:
+                return NO_ITEMS
             if id(items) not in lists:
                 lists[id(items)] = items, self.catalogue.items.dense_known(items)
             return lists[id(items)][1]

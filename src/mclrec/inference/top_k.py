@@ -24,7 +24,7 @@ _BLOCKS = 8
 """Blocks for each place of a list: with fewer, their maxima exclude little."""
 
 _FEW = 4096
-"""Scores that are looked at all at once: for fewer, each further call costs more than it saves."""
+"""Scores, or comparisons, that are made all at once: for fewer, each further call costs more than it saves."""
 
 _Indices = npt.NDArray[np.intp]
 
@@ -83,10 +83,17 @@ def best_first(ids: IntArray, scores: FloatArray, excluded: IntArray, k: int) ->
         excluded: dense ids that are left out.
         k: at least 1.
     """
-    kept = (ids > 0) & (scores > -np.inf) & np.isin(ids, excluded, invert=True)
+    kept = (ids > 0) & (scores > -np.inf) & _absent(ids, excluded)
     ids, scores = ids[kept], scores[kept]
     order = np.lexsort((ids, -scores))[:k]
     return ids[order], scores[order]
+
+
+def _absent(ids: IntArray, others: IntArray) -> npt.NDArray[np.bool_]:
+    """Which ids are not among others: each is compared with each while that is faster than NumPy's way to sort them."""
+    if len(ids) * len(others) > _FEW:
+        return np.isin(ids, others, invert=True)
+    return np.asarray((ids != others[:, None]).all(0))
 
 
 def _find(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
