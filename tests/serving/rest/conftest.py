@@ -11,9 +11,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -29,12 +30,15 @@ from mclrec.inference.runtime import Runtime
 from mclrec.inference.top_k import FloatArray
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.storage import save_model
+from mclrec.serving.rest.connection_limits import BoundedProtocol, Connections
 from mclrec.serving.rest.keys import KeyRing
 from mclrec.serving.rest.middleware import Middleware
 from mclrec.serving.rest.model_store import ModelStore
 from mclrec.serving.rest.routes import make_app
+from mclrec.serving.rest.server import Server, listen
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites
+from mclrec.serving.rest.supervision import Hangup
 from mclrec.serving.rest.telemetry import Metrics
 
 ITEMS = 40
@@ -200,3 +204,69 @@ def use(work: Use, **options: Any) -> None:
             await work(http)
 
     asyncio.run(run())
+
+
+class Service:
+    """A service in this process, and connections to it."""
+
+    def __init__(
+        self, port: int, server: Server, middleware: Middleware, connections: Connections, metrics: Metrics
+    ) -> None:
+        self.port, self.server, self.middleware = port, server, middleware
+        self.connections, self.metrics = connections, metrics
+
+    def open(self) -> list[BoundedProtocol]:
+        """The server's side of the connections."""
+        return cast("list[BoundedProtocol]", list(self.server.server_state.connections))
+
+    def held(self) -> int:
+        """Bytes that clients have not read."""
+        return sum(one.transport.get_write_buffer_size() for one in self.open())
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def all_of(self, sent: bytes) -> bytes:
+        """What comes until the service closes the connection."""
+        reader, writer = await self.connect()
+        writer.write(sent)
+        try:
+            return await asyncio.wait_for(reader.read(), 20)
+        except ConnectionResetError:
+            return b""
+        finally:
+            writer.close()
+
+    async def first_of(self, sent: bytes) -> tuple[int, bytes]:
+        """Status and body of the first answer."""
+        reader, writer = await self.connect()
+        writer.write(sent)
+        try:
+            return await answer_of(reader)
+        finally:
+            writer.close()
+
+
+async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+    return int(head.split()[1]), await reader.readexactly(int(lines[b"content-length"]))
+
+
+@asynccontextmanager
+async def started(**limits: Any) -> AsyncIterator[Service]:
+    settings, metrics = Settings.of(**limits), Metrics()
+    models = ModelStore(make_service, make_service(), settings, metrics)
+    middleware = make_app(models, settings, metrics)
+    connections = Connections(settings, middleware.refused)
+    middleware.connections = partial(len, connections)
+    server = Server(middleware, models, connections, Hangup())
+    bound = listen("127.0.0.1", 0)
+    serving = asyncio.create_task(server.serve([bound]))
+    while not server.started:
+        await asyncio.sleep(0.001)
+    try:
+        yield Service(bound.getsockname()[1], server, middleware, connections, metrics)
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving

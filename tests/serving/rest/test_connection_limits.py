@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 import uvloop
-from tests.serving.rest.conftest import make_service
+from tests.serving.rest.conftest import Service, answer_of, started
 
-from mclrec.serving.rest.connection_limits import SPARE_CONNECTIONS, BoundedProtocol, Connections
-from mclrec.serving.rest.model_store import ModelStore
-from mclrec.serving.rest.routes import make_app
-from mclrec.serving.rest.server import Server, listen
-from mclrec.serving.rest.settings import Settings
-from mclrec.serving.rest.supervision import Hangup
-from mclrec.serving.rest.telemetry import Metrics
+from mclrec.serving.rest.connection_limits import SPARE_CONNECTIONS, BoundedProtocol
 
 Talk = Callable[["Service"], Awaitable[None]]
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -36,69 +29,6 @@ CHUNKED = (
 def post(headers: bytes = b"") -> bytes:
     head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return head + headers + b"Content-Length: %d\r\n\r\n%b" % (len(ASK), ASK)
-
-
-class Service:
-    """A service in this process, and connections to it."""
-
-    def __init__(self, port: int, server: Server, connections: Connections, metrics: Metrics) -> None:
-        self.port, self.server, self.connections, self.metrics = port, server, connections, metrics
-
-    def open(self) -> list[BoundedProtocol]:
-        """The server's side of the connections."""
-        return cast("list[BoundedProtocol]", list(self.server.server_state.connections))
-
-    def held(self) -> int:
-        """Bytes that clients have not read."""
-        return sum(one.transport.get_write_buffer_size() for one in self.open())
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def all_of(self, sent: bytes) -> bytes:
-        """What comes until the service closes the connection."""
-        reader, writer = await self.connect()
-        writer.write(sent)
-        try:
-            return await asyncio.wait_for(reader.read(), 20)
-        except ConnectionResetError:
-            return b""
-        finally:
-            writer.close()
-
-    async def first_of(self, sent: bytes) -> tuple[int, bytes]:
-        """Status and body of the first answer."""
-        reader, writer = await self.connect()
-        writer.write(sent)
-        try:
-            return await answer_of(reader)
-        finally:
-            writer.close()
-
-
-async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
-    lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-    return int(head.split()[1]), await reader.readexactly(int(lines[b"content-length"]))
-
-
-@asynccontextmanager
-async def started(**limits: Any) -> AsyncIterator[Service]:
-    settings, metrics = Settings.of(**limits), Metrics()
-    models = ModelStore(make_service, make_service(), settings, metrics)
-    middleware = make_app(models, settings, metrics)
-    connections = Connections(settings, middleware.refused)
-    middleware.connections = partial(len, connections)
-    server = Server(middleware, models, connections, Hangup())
-    bound = listen("127.0.0.1", 0)
-    serving = asyncio.create_task(server.serve([bound]))
-    while not server.started:
-        await asyncio.sleep(0.001)
-    try:
-        yield Service(bound.getsockname()[1], server, connections, metrics)
-    finally:
-        server.should_exit = server.force_exit = True
-        await serving
 
 
 def use(talk: Talk, **limits: Any) -> None:
@@ -285,3 +215,51 @@ def test_blank_lines_keep_no_connection_open() -> None:
         writer.close()
 
     use(talk, header_timeout=0.1)
+
+
+class Calls:
+    """A transport that only notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, bytes]] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.made.append(("write", data))
+
+    def writelines(self, parts: tuple[bytes, ...]) -> None:
+        self.made.append(("writelines", b"".join(parts)))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def get_extra_info(self, _: str, default: object = None) -> object:
+        return default
+
+    def pause_reading(self) -> None: ...
+
+    resume_reading = pause_reading
+
+
+def test_head_and_body_of_an_answer_are_sent_together() -> None:
+    async def talk(service: Service) -> None:
+        transport = Calls()
+        server, loop = service.server, asyncio.get_running_loop()
+        protocol = BoundedProtocol(service.connections, server.config, server.server_state, {}, loop)
+        protocol.connection_made(cast("asyncio.Transport", transport))
+        for sent in (post() * 3, GET, GET.replace(b"GET", b"HEAD"), GET_CLOSE):
+            transport.made.clear()
+            protocol.data_received(sent)
+            answers = sent.count(b"HTTP/1.1")
+            while len(transport.made) < answers:
+                await asyncio.sleep(0.001)
+            kind = "write" if sent.startswith(b"HEAD") else "writelines"
+            assert [call for call, _ in transport.made] == [kind] * answers
+            assert all(data.startswith(b"HTTP/1.1 ") for _, data in transport.made)
+        assert transport.closed
+        protocol.connection_lost(None)
+
+    use(talk)

@@ -120,17 +120,37 @@ class _Flow(FlowControl):
 
 
 class _Lingering:
-    """A transport that, while a client still sends, closes its own direction first and the other one a little later.
+    """A transport that sends the head and the body of an answer together, and lets clients read why they are refused.
 
-    Closing at once with data unread would reset the connection, and the client lose the answer.
+    The server writes head and body one after the other, and each would be a call of the system and a packet: what is
+    written waits for the next part, at most until the event loop's turn ends.
+
+    While a client still sends, its own direction is closed first and the other one a little later: closing at once with
+    data unread would reset the connection, and the client lose the answer.
     """
 
     def __init__(self, transport: Transport, loop: AbstractEventLoop, sending: Callable[[], bool]) -> None:
         self._transport, self._loop, self._sending = transport, loop, sending
         self._closing = False
-        self.write = transport.write  # asked for at each request: found without `__getattr__`
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data))
+        else:
+            self._held = data
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self.is_closing():
+            self._transport.write(held)
 
     def close(self) -> None:
+        self._send()
         if self.is_closing():
             return
         if self._sending() and self._transport.can_write_eof():
