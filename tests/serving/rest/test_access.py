@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -220,6 +221,7 @@ def test_each_request_has_an_id() -> None:
         assert len(made) == 9
         assert all(re.fullmatch("[0-9a-f]{16}", one) for one in made)
         refused = await http.get("/similar/x", headers={"Host": "evil.example", "X-Request-Id": "<script>"})
+        await asyncio.sleep(0)  # lines of requests are written when the loop's turn ends
         last = json.loads(log.getvalue().splitlines()[-1])
         assert (last["route"], last["status"]) == ("/similar/{item}", 421)
         assert last["id"] == refused.headers["x-request-id"]

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mclrec.serving.rest.keys import KeyRing
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites
-from mclrec.serving.rest.telemetry import Metrics, log_event
+from mclrec.serving.rest.telemetry import Metrics, log_event, log_request
 
 __all__ = ["Middleware", "Notes", "notes_of", "request_id"]
 
@@ -136,9 +136,7 @@ class Middleware:
     def refused(self, status: int) -> None:
         """Count and log a request that the server has refused before there was one to pass on."""
         self.metrics.observe("none", status, 0.0)
-        log_event(
-            "request", {"route": "none", "method": None, "status": status, "id": request_id(b"").decode()}
-        )
+        log_request({"route": "none", "method": None, "status": status, "id": request_id(b"").decode()})
 
     def _record(self, scope: Scope, sender: _Sender, notes: Notes, seconds: float) -> None:
         route, status = self._route(scope), sender.status or 499  # 499: the client went away
@@ -154,7 +152,7 @@ class Middleware:
         fields["id"] = sender.request_id.decode()
         if notes.histories is not None:
             fields["histories"] = notes.histories
-        log_event("request", fields)
+        log_request(fields)
 
 
 @dataclass(slots=True, eq=False)

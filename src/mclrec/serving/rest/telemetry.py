@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from time import time
+from typing import TextIO
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,7 +23,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-__all__ = ["Metrics", "configure_logs", "log_event"]
+__all__ = ["Metrics", "configure_logs", "log_event", "log_request"]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each number doubles the text
 
@@ -67,6 +70,7 @@ class Metrics:
         )
         self.reloads = Counter("mclrec_reloads", "Reloads by outcome.", ["outcome"], registry=self.registry)
         self._model = Info("mclrec_model", "The model that answers.", registry=self.registry)
+        self._told: dict[tuple[str, int], tuple[Histogram, list[Counter]]] = {}
         ProcessCollector(registry=self.registry)
 
     def watch(
@@ -83,10 +87,16 @@ class Metrics:
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self.seconds.labels(route).observe(seconds)
-        self.requests.labels(route, str(status)).inc()
-        if status >= 400:
-            self.errors.labels(str(status)).inc()
+        if (told := self._told.get((route, status))) is None:
+            told = self._told[route, status] = self._children(route, str(status))
+        told[0].observe(seconds)
+        for counter in told[1]:
+            counter.inc()
+
+    def _children(self, route: str, status: str) -> tuple[Histogram, list[Counter]]:
+        """What is told of requests of a route and status; each look-up by labels takes a microsecond."""
+        errors = [self.errors.labels(status)] if int(status) >= 400 else []
+        return self.seconds.labels(route), [self.requests.labels(route, status), *errors]
 
     def text(self) -> bytes:
         """All metrics in Prometheus' exposition format."""
@@ -96,22 +106,60 @@ class Metrics:
 _LOGGER = logging.getLogger("mclrec.serving")
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _line(created: float, level: str, fields: Mapping[str, object]) -> str:
+    """An event as a JSON object."""
+    moment = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
+    return _ENCODE({"time": moment, "level": level, **fields})
+
+
 class _Lines(logging.Formatter):
     """A record as a JSON object; events carry their fields, other libraries' records their message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        fields: dict[str, Any] = {"time": time, "level": record.levelname.lower()}
-        fields |= getattr(record, "fields", None) or {"event": record.name, "message": record.getMessage()}
+        fields = getattr(record, "fields", None) or {"event": record.name, "message": record.getMessage()}
         if record.exc_info:
-            fields["trace"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+            fields = {**fields, "trace": self.formatException(record.exc_info)}
+        return _line(record.created, record.levelname.lower(), fields)
+
+
+class _Log(logging.StreamHandler[TextIO]):
+    """Writes records at once, and the lines of requests of one turn of the event loop together: a call a batch."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setFormatter(_Lines())
+        self._requests: list[str] = []
+
+    def add(self, fields: Mapping[str, object]) -> None:
+        """Write the line of a request before the event loop waits for anything."""
+        if not self._requests:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._requests.append(_line(time(), "info", fields))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, after the requests that came before it."""
+        self.flush()
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Write what waits; where that fails it is lost, as a record is."""
+        self.acquire()
+        try:
+            lines, self._requests = self._requests, []
+            with suppress(OSError, ValueError):
+                if lines:
+                    self.stream.write("\n".join([*lines, ""]))
+                super().flush()
+        finally:
+            self.release()
 
 
 def configure_logs(stream: TextIO | None = None) -> None:
     """Send our events and the server's errors to ``stream``, the error stream by default."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_Lines())
+    handler = _Log(stream or sys.stderr)
     # The server warns of each malformed request; these are in the metrics.
     for name, level in (
         ("mclrec.serving", logging.INFO),
@@ -129,3 +177,14 @@ def log_event(event: str, fields: Mapping[str, object], error: BaseException | N
     level = logging.INFO if error is None else logging.ERROR
     if _LOGGER.isEnabledFor(level):
         _LOGGER.log(level, event, exc_info=error, extra={"fields": {"event": event, **fields}})
+
+
+def log_request(fields: Mapping[str, object]) -> None:
+    """Write the event of a request: `log_event` without a record, which costs more than the rest of the line."""
+    if not _LOGGER.isEnabledFor(logging.INFO):
+        return
+    match _LOGGER.handlers:
+        case [_Log() as log]:
+            log.add({"event": "request", **fields})
+        case _:
+            log_event("request", fields)
