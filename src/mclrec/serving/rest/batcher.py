@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -126,9 +126,8 @@ class Batcher:
         while self._idle and (batch := self._take()):
             self._idle -= 1
             self._observe(batch[0].batch)
-            work = partial(_answer, self._ask, [entry.queries for entry in batch])
-            task = asyncio.get_running_loop().run_in_executor(self._threads, work)
-            task.add_done_callback(partial(self._deliver, batch))
+            done = self._threads.submit(_answer, self._ask, [entry.queries for entry in batch])
+            done.add_done_callback(partial(_call_in, asyncio.get_running_loop(), self._deliver, batch))
 
     def _take(self) -> list[_Entry]:
         """The oldest entries that fit into one batch."""
@@ -146,9 +145,9 @@ class Batcher:
             entry.batch = size
         return batch
 
-    def _deliver(self, batch: Sequence[_Entry], task: asyncio.Future[list[list[Ranked] | Exception]]) -> None:
+    def _deliver(self, batch: Sequence[_Entry], done: Future[list[list[Ranked] | Exception]]) -> None:
         self._idle += 1
-        for entry, result in zip(batch, task.result(), strict=True):
+        for entry, result in zip(batch, done.result(), strict=True):
             if entry.answers.done():
                 continue
             if isinstance(result, Exception):
@@ -156,6 +155,12 @@ class Batcher:
             else:
                 entry.answers.set_result(result)
         self._send()
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *given: object) -> None:
+    """Call a function in a loop, from a thread; unless the loop has ended, where nobody waits any more."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(call, *given)
 
 
 def _expire(entries: Sequence[_Entry]) -> None:

@@ -11,17 +11,14 @@ from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import from_json
-from starlette.requests import ClientDisconnect
 
+from mclrec.serving.rest.attention import LEFT
 from mclrec.serving.rest.pool import WorkPool
 from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.translation import LimitExceeded, check, limits_of
 
-__all__ = ["LEFT", "BodyReader", "check_type", "complaints_of"]
-
-LEFT = 499
-"""Status of a request whose client went away before it was answered; nobody gets it, but the log."""
+__all__ = ["BodyReader", "check_type", "complaints_of"]
 
 _Body = TypeVar("_Body", RecommendRequest, BatchRequest, ExplainRequest)
 
@@ -76,7 +73,12 @@ class BodyReader:
         length = 0
         try:
             async with asyncio.timeout(self._settings.body_timeout):
-                async for part in request.stream():
+                more = True
+                while more:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise HTTPException(LEFT, "the client went away")
+                    part, more = message.get("body", b""), message.get("more_body", False)
                     length += len(part)
                     if length > limit:
                         raise HTTPException(413, f"the body is too large: at most {limit} bytes", _CLOSE)
@@ -84,8 +86,6 @@ class BodyReader:
                     parts.append(part)
         except TimeoutError:
             raise HTTPException(408, "the body came too slowly", _CLOSE) from None
-        except ClientDisconnect:
-            raise HTTPException(LEFT, "the client went away") from None
         return b"".join(parts)
 
     def _parsed(self, raw: bytes, schema: type[_Body]) -> _Body:
@@ -131,7 +131,8 @@ def check_type(request: Request) -> None:
     Raises:
         HTTPException: the type is another one.
     """
-    given = request.headers.get("content-type", "")
+    types = (value for name, value in request.scope["headers"] if name == b"content-type")
+    given = next(types, b"").decode("latin-1")
     if given.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, f"Content-Type must be application/json, not {given[:_CUT]!r}")
 

@@ -14,8 +14,8 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from pydantic_core import to_json
-from starlette.routing import Match
-from starlette.types import Scope
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope
 
 from mclrec.errors import EvaluationError, MclrecError
 from mclrec.inference import queries
@@ -24,8 +24,10 @@ from mclrec.inference.name_index import MOST_WORDS, words_of
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
+from mclrec.serving.rest.attention import while_attended
 from mclrec.serving.rest.batcher import Expired, QueueFull
-from mclrec.serving.rest.bodies import LEFT, BodyReader, check_type, complaints_of
+from mclrec.serving.rest.bodies import BodyReader, check_type, complaints_of
+from mclrec.serving.rest.direct import Direct, raise_failure_of
 from mclrec.serving.rest.documentation import documentation
 from mclrec.serving.rest.keys import KeyRing
 from mclrec.serving.rest.middleware import Middleware, notes_of
@@ -101,7 +103,9 @@ def make_app(
     metrics.watch(
         lambda: models.current.batcher.waiting, lambda: middleware.connections(), lambda: middleware.in_flight
     )
-    _Routes(models, settings, metrics, middleware).register(app)
+    routes = _Routes(models, settings, metrics, middleware)
+    routes.register(app)
+    middleware.app = Direct(app, _route(app, "/recommend"), routes.recommended)
     _add_page(app, page)
     return middleware
 
@@ -155,13 +159,19 @@ class _Routes:
 
     async def recommend(self, request: Request) -> Response:
         """The items that come next after a history."""
+        raise_failure_of(request.scope)
+        return _reply(await self.recommended(request.scope, request.receive))
+
+    async def recommended(self, scope: Scope, receive: Receive) -> bytes:
+        """JSON of the answer of `recommend`."""
+        request = Request(scope, receive)
         asked = await self._bodies.read(request, RecommendRequest)
         return await self._recommend(request, [asked], lambda replies: replies[0])
 
     async def recommend_batch(self, request: Request) -> Response:
         """Several requests at once, answered in their order."""
         asked = (await self._bodies.read(request, BatchRequest)).requests
-        return await self._recommend(request, asked, lambda replies: {"answers": replies})
+        return _reply(await self._recommend(request, asked, lambda replies: {"answers": replies}))
 
     async def explain(self, request: Request) -> Response:
         """Which items of the history move the scores of some items: the difference that leaving each out makes."""
@@ -267,8 +277,8 @@ class _Routes:
         request: Request,
         asked: Sequence[RecommendRequest],
         shape: Callable[[list[dict[str, Any]]], dict[str, Any]],
-    ) -> Response:
-        """The reply to requests for recommendations, which are answered in their order."""
+    ) -> bytes:
+        """JSON of the answers to requests for recommendations, in their order."""
         loaded, until = self._models.current, self._deadline()
         runtime = loaded.runtime
         decoded = await self._do(
@@ -278,10 +288,8 @@ class _Routes:
         answers = await self._answers(request, loaded, until, [one.query for one in decoded])
         self._count(decoded, answers)
         listed = sum(len(answer.items) for answer in answers) + sum(len(one.unknown) for one in decoded)
-        return _reply(
-            await self._do(
-                request, until, listed, lambda: _json(shape(recommend_replies(runtime, decoded, answers)))
-            )
+        return await self._do(
+            request, until, listed, lambda: _json(shape(recommend_replies(runtime, decoded, answers)))
         )
 
     def _deadline(self) -> float:
@@ -294,32 +302,18 @@ class _Routes:
 
     async def _work(self, request: Request, until: float, work: Callable[[], _T]) -> _T:
         """The result of ``work``, done in a thread."""
-        return await self._within(request, self._pool.run(self._left(until), work))
+        return await while_attended(request.receive, self._pool.run(self._left(until), work))
 
     async def _answers(
         self, request: Request, loaded: Loaded, until: float, asked: Sequence[DenseQuery]
     ) -> list[Ranked]:
         """The model's answers."""
         asking = loaded.batcher.ask(asked, self._left(until))
-        answers, notes_of(request.scope).batch = await self._within(request, asking)
+        answers, notes_of(request.scope).batch = await while_attended(request.receive, asking)
         return answers
 
     def _left(self, until: float) -> float:
         return max(0.0, until - asyncio.get_running_loop().time())
-
-    async def _within(self, request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-        """The result of what waits in a queue; a client that goes away takes it out of there."""
-        working = asyncio.ensure_future(work)
-        working.add_done_callback(_see)
-        leaving = asyncio.ensure_future(request.receive())
-        try:
-            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise HTTPException(LEFT, "the client went away")
-            return working.result()
-        finally:
-            working.cancel()
-            leaving.cancel()
 
     def _note(self, request: Request, histories: list[Any]) -> None:
         if self._settings.log_histories:
@@ -330,10 +324,8 @@ class _Routes:
         self._metrics.popular.inc(sum(answer.popular for answer in answers))
 
 
-def _see(done: asyncio.Future[Any]) -> None:
-    """Look at the outcome of what perhaps nobody waits for any more: else a failure would be reported as lost."""
-    if not done.cancelled():
-        done.exception()
+def _route(app: FastAPI, path: str) -> Route:
+    return next(route for route in app.routes if isinstance(route, Route) and route.path == path)
 
 
 def _route_of(app: FastAPI, scope: Scope) -> str:

@@ -69,7 +69,11 @@ class RecommendRequest(_Request):
         "answered from the history alone.",
     )
     k: StrictInt = Field(10, ge=1, description="How many items; fewer come where no more are left.")
-    exclude: _Ids = Field([], description="Items that must not be in the answer.")
+    exclude: _Ids = Field(
+        default_factory=list,  # pydantic copies a list that is the default, in microseconds
+        description="Items that must not be in the answer.",
+        json_schema_extra={"default": []},
+    )
     include_seen: bool = Field(
         False, strict=True, description="Whether items of the history may be in the answer."
     )

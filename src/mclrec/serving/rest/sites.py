@@ -38,7 +38,8 @@ class Sites:
         host = headers.get(b"host")
         if host is None:
             return None if scope["http_version"] == "1.0" else "a Host is needed"
-        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+        given = scope["headers"]
+        if len(given) > len(headers) and sum(name == b"host" for name, _ in given) > 1:
             return "one Host is needed"
         if host in self._known:
             return None
