@@ -1,6 +1,7 @@
 """A drawn model is saved, exported and served by ``mclrec serve``; wrk asks it at a fixed rate, open loop.
 
-Request: ``items``, ``hidden_size``, ``rate`` (a second), ``seconds``, ``index`` (a kind or null), ``seed``.
+Request: ``items``, ``hidden_size``, ``rate`` (a second), ``seconds``, ``index`` (a kind or null), ``processes`` (if
+several, behind nginx), ``seed``.
 Histories are drawn like Beauty's: log-normal with the median 5, at most 50; no two are meant to be the same.
 """
 
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.child import Document, Request, answer, versions
+from benchmarks.ours.proxy import proxied
 from benchmarks.processes import ROOT, BenchmarkError
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.inference.exporter import export_onnx
@@ -53,10 +55,10 @@ def measure(request: Request) -> Document:
         report = export_onnx(run, index=request["index"])
         _draw_bodies(bodies, request["items"], int(request["rate"] * request["seconds"]), request["seed"])
         index = [] if request["index"] is None else ["--index", request["index"]]
-        with _serving(run, Path(folder) / "log", index) as (url, process):
+        with _services(run, Path(folder), index, request["processes"]) as (url, processes):
             _load(url, bodies, request["rate"], _WARM_SECONDS)
             found = _load(url, bodies, request["rate"], request["seconds"])
-            resident = _resident(process.pid)
+            resident = sum(_resident(process.pid) for process in processes)
     return {
         **found,
         "rate": found["requests"] / found["seconds"],
@@ -98,9 +100,32 @@ def _draw_bodies(path: Path, items: int, count: int, seed: int) -> None:
 
 
 @contextmanager
-def _serving(run: Path, log: Path, options: list[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def _services(
+    run: Path, folder: Path, options: list[str], count: int
+) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """One service, or several behind a proxy: where to ask, and the processes that answer."""
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(_serving(run, folder / f"log-{number}", options)) for number in range(count)
+        ]
+        processes = [process for _, process in started]
+        if count == 1:
+            yield started[0][0], processes
+            return
+        addresses = [url.removeprefix("http://") for url, _ in started]
+        url = stack.enter_context(proxied(addresses, _free_port(), folder))
+        _wait(url, processes[0], folder / "errors")
+        yield url, processes
+
+
+def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _serving(run: Path, log: Path, options: list[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    port = _free_port()
     words = [sys.executable, "-m", "mclrec", "serve", str(run), "--port", str(port), *options]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.outcome import Outcome
-from benchmarks.processes import BenchmarkError, Child, Measurement
+from benchmarks.processes import Child, Measurement
 from benchmarks.session import Session
 from benchmarks.summary import Finding, Spread
 
 __all__ = ["measure_serving"]
 
 _WIDTH = 64
-_SHARE_SENT = 0.97  # of the asked rate: below, the generator itself was too slow
+_SHARE_ANSWERED = 0.97
+"""Of the asked rate; below, the service or the generator fell behind, and the latencies are those of a queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,19 @@ class _Case:
     rate: int
     p99: float
     index: str | None = None
+    processes: int = 1
 
     @property
     def name(self) -> str:
         how = "exact" if self.index is None else f"index {self.index}"
-        return f"{self.items:,} items, {how}, {self.rate} requests/s"
+        several = "" if self.processes == 1 else f", {self.processes} processes behind nginx"
+        return f"{self.items:,} items, {how}, {self.rate} requests/s{several}"
 
 
 _CASES = (
     _Case(12_101, 800, p99=30),  # the size of Beauty
+    _Case(12_101, 2000, p99=20),
+    _Case(12_101, 2000, p99=20, processes=2),
     _Case(100_000, 200, p99=50),
     _Case(1_000_000, 20, p99=250),
     _Case(1_000_000, 100, p99=50, index="faiss"),
@@ -47,14 +52,19 @@ def measure_serving(session: Session) -> Outcome:
     for case in _CASES:
         run = session.run(case.name, _child(case, session.budget.load_seconds))
         document = run.document
-        if document["rate"] < _SHARE_SENT * case.rate:
-            raise BenchmarkError(f"{case.name}: only {document['rate']:.0f} requests a second came through")
         runs[case.name] = [run]
         sides[f"{case.name}: p50"] = Spread((document["p50"],), "ms")
         sides[f"{case.name}: p90"] = Spread((document["p90"],), "ms")
         sides[f"{case.name}: max"] = Spread((document["max"],), "ms")
         findings += [
             Finding(f"{case.name}: p99", document["p99"], "ms", case.p99),
+            Finding(
+                f"{case.name}: answered",
+                document["rate"],
+                "requests/s",
+                _SHARE_ANSWERED * case.rate,
+                "at least",
+            ),
             Finding(f"{case.name}: errors", document["errors"], "errors", 0),
             Finding(f"{case.name}: memory", document["resident_bytes"] / 1e6, "MB"),
         ]
@@ -63,7 +73,7 @@ def measure_serving(session: Session) -> Outcome:
     note = (
         "Serving: SASRec with drawn weights (width 64, two layers) by onnxruntime; wrk on the same machine sends "
         "distinct histories (median 5 items, at most 50) at Poisson times; a latency counts from the time at which "
-        "its request was due."
+        "its request was due. The processes, nginx and wrk share the cores."
     )
     return Outcome(findings, sides=sides, runs=runs, notes=[note])
 
@@ -75,6 +85,7 @@ def _child(case: _Case, seconds: int) -> Child:
         "rate": case.rate,
         "seconds": seconds,
         "index": case.index,
+        "processes": case.processes,
         "seed": 1,
     }
     return Child("benchmarks.ours.serving", request)
