@@ -256,6 +256,17 @@ def test_a_config_that_does_not_fit(tmp_path: Path, change: dict[str, Any], mess
     refused(tmp_path, message)
 
 
+def test_a_setting_that_came_later_has_the_value_that_was_trained() -> None:
+    config_type = registry.model_class("sasrec").config_type
+    config = config_type.of_layers({"hidden_size": 8})
+    stored = config.model_dump(by_alias=True)
+    del stored["repeat_bias"]
+    assert config_type.of_stored(stored) == config
+    del stored["hidden_size"]
+    with pytest.raises(ValueError, match=r"config\.hidden_size is missing"):
+        config_type.of_stored(stored)
+
+
 def test_a_config_that_was_edited(tmp_path: Path) -> None:
     path = saved(tmp_path) / "config.json"
     path.write_text(path.read_text().replace("0.25", "0.5"))

@@ -16,7 +16,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
-from mclrec.models.model_config import ModelConfig, OnlyWith
+from mclrec.models.model_config import Before, ModelConfig, OnlyWith
 from mclrec.models.phases import (
     Losses,
     NextItem,
@@ -109,7 +109,7 @@ class RegimeConfig(SizeConfig):
     temperature: float | None = Field(
         None, gt=0, description="scores are cosines divided by it; inner products if none"
     )
-    repeat_bias: bool = Field(
+    repeat_bias: Annotated[bool, Before(False)] = Field(
         False,
         description="whether the score of an item of the history gains a learned number for its distance from the end",
     )

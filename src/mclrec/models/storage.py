@@ -38,7 +38,6 @@ from mclrec.models.directory import (
     write_ids,
     write_users,
 )
-from mclrec.models.model_config import STORED
 from mclrec.models.sizes import check_memory
 from mclrec.models.tensors import read_tensors, save_tensors
 from mclrec.sealed_json import sealed
@@ -160,10 +159,7 @@ def _build(path: Path, info: Mapping[str, Any]) -> Recommender:
     """Build the model that a configuration describes, before its weights are loaded."""
     try:
         model_type = registry.model_class(info["model"])
-        config = model_type.config_type.model_validate(info["config"], context=STORED)
-        in_effect = config.model_dump(by_alias=True).keys()
-        if missing := in_effect - info["config"].keys():  # a default might not be what was trained
-            raise ModelFileError(f"config.{min(missing)} is missing")
+        config = model_type.config_type.of_stored(info["config"])
         check_memory(model_type, config, info["num_items"], info["num_users"])
         return model_type(config, info["num_items"], info["num_users"])
     except ValidationError as problem:

@@ -11,7 +11,6 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import EVERYTHING
 from mclrec.errors import ConfigError
 from mclrec.models import registry
-from mclrec.models.model_config import STORED
 from mclrec.recipes import Recipe, default_recipe, resolve
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.run import Run
@@ -86,5 +85,5 @@ def recipe_of(run: Run, split: str) -> Recipe:
     if split == EVERYTHING and chosen:
         training = training.model_copy(update={"epochs": chosen})
     config_type = registry.model_class(info.model).config_type
-    config = config_type.model_validate(info.config, context=STORED)
+    config = config_type.of_stored(info.config)
     return Recipe(info.model, info.recipe.section, info.recipe.source, config, training, None)
