@@ -19,11 +19,12 @@ import pytorch_lightning as lightning
 import torch
 from rectools import Columns
 from rectools.dataset import Dataset
-from rectools.fast_transformers import FlatSASRecNet, SequenceBatchDataset, build_sequences
+from rectools.fast_transformers import SequenceBatchDataset, build_sequences
 from rectools.models import SASRecModel
 
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.peers.log_lists import Costs, Histories, read_histories, top_lists, write_lists
+from benchmarks.peers.rectools_setup import flat_network, flat_optimiser, interactions, tensors
 
 __all__ = ["measure"]
 
@@ -35,7 +36,8 @@ def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     lightning.seed_everything(request["seed"])
     costs = Costs()
-    frame = _training_rows(Path(request["inter"]))
+    # All rows but each user's last: nothing is held out for validation, because no default looks at it.
+    frame = interactions(Path(request["inter"]), held_out=1)
     fit = {"SASRecModel": _fit_model, "FlatSASRecNet": _fit_network}[request["network"]]
     model, epochs, lists = fit(frame, request)
     costs.stop()
@@ -47,15 +49,6 @@ def measure(request: Request) -> Document:
         "threads": torch.get_num_threads(),
         "versions": versions(["rectools", "pytorch-lightning", "torch", "numpy", "pandas"]),
     }
-
-
-def _training_rows(inter: Path) -> pd.DataFrame:
-    """All rows but each user's last: nothing is held out for validation, because no default looks at it."""
-    frame = pd.read_csv(inter, sep="\t", header=0, names=[Columns.User, Columns.Item, "place"])
-    frame = frame[frame.groupby(Columns.User).cumcount(ascending=False) >= 1].copy()
-    frame[Columns.Weight] = 1.0
-    frame[Columns.Datetime] = pd.to_datetime(frame.pop("place"), unit="s")
-    return frame
 
 
 def _fit_model(frame: pd.DataFrame, request: Request) -> tuple[Any, int, Any]:
@@ -80,14 +73,11 @@ def _lists_of_model(model: Any, frame: pd.DataFrame, request: Request) -> tuple[
 
 def _fit_network(frame: pd.DataFrame, request: Request) -> tuple[Any, int, Any]:
     model = SASRecModel()  # for its defaults
-    x, y, known, _ = build_sequences(*_columns(frame), max_len=model.session_max_len)
-    net = FlatSASRecNet(
+    x, y, known, _ = build_sequences(*tensors(frame), max_len=model.session_max_len)
+    net = flat_network(
         len(known), model.n_factors, model.n_blocks, model.n_heads, model.session_max_len, model.dropout_rate
     )
-    for weights in net.parameters():
-        if weights.dim() > 1:
-            torch.nn.init.xavier_normal_(weights)
-    optimiser = torch.optim.Adam(net.parameters(), lr=model.lr, betas=(0.9, 0.98))
+    optimiser = flat_optimiser(net, model.lr)
     batches = torch.utils.data.DataLoader(SequenceBatchDataset(x, y), model.batch_size, shuffle=True)
     epochs = request.get("epochs", model.epochs)
     for _ in range(epochs):
@@ -126,12 +116,6 @@ def _lists_of_network(net: Any, frame: pd.DataFrame, request: Request) -> tuple[
         lists.append(top_lists(scores, histories, first, request["listed"]))
     items, values = zip(*lists, strict=True)
     return np.concatenate(items), np.concatenate(values)
-
-
-def _columns(frame: pd.DataFrame) -> tuple[Any, Any, Any]:
-    """Users, items and times as tensors."""
-    users, items = (torch.from_numpy(frame[name].to_numpy()) for name in (Columns.User, Columns.Item))
-    return users, items, torch.from_numpy(frame[Columns.Datetime].astype("int64").to_numpy())
 
 
 if __name__ == "__main__":

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as lightning
 import torch
-from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 from rectools.models.nn.transformers.net_blocks import PreLNTransformerLayers
 from rectools.models.nn.transformers.sasrec import SASRecTransformerLayers
 
 from benchmarks.child import Document, Request, answer, versions
+from benchmarks.peers.rectools_setup import interactions
 
 __all__ = ["measure"]
 
@@ -60,7 +59,7 @@ def measure(request: Request) -> Document:
         get_trainer_func=_trainer,
         get_trainer_func_kwargs={"steps": warmup + request["batches"]},
     )
-    model.fit(Dataset.construct(_training_interactions(Path(request["inter"]))))
+    model.fit(Dataset.construct(interactions(Path(request["inter"]), held_out=2)))
     [watch] = [found for found in model.fit_trainer.callbacks if isinstance(found, _StopWatch)]
     return {
         "work": _work(model),
@@ -90,16 +89,6 @@ def _trainer(steps: int) -> Any:
         logger=False,
         callbacks=[_StopWatch()],
     )
-
-
-def _training_interactions(path: Path) -> pd.DataFrame:
-    """All but each user's last two interactions, as a RecTools data set."""
-    frame = pd.read_csv(path, sep="\t", header=0, names=[Columns.User, Columns.Item, "place"])
-    from_end = frame.sort_values("place").groupby(Columns.User).cumcount(ascending=False)
-    frame = frame[from_end.reindex(frame.index) >= 2].copy()
-    frame[Columns.Weight] = 1.0
-    frame[Columns.Datetime] = pd.to_datetime(frame.pop("place"), unit="s")
-    return frame
 
 
 def _work(model: Any) -> dict[str, Any]:
