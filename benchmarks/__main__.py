@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks list | run [ROW ...] [--quick] | logs [--only NAME] | report``."""
+"""The command line: ``python -m benchmarks list | run [ROW ...] [--quick] | logs [--only NAME] | report [--check]``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from benchmarks.logs.campaign import LOGS_FOLDER, QUICK_LOGS_FOLDER, measure_cel
 from benchmarks.logs.cells import plan
 from benchmarks.logs.measuring import Laboratory, Limits
 from benchmarks.logs.page import logs_page
-from benchmarks.machine import available_cores
+from benchmarks.machine import available_cores, first_cores
 from benchmarks.outcome import FULL_FOLDER, QUICK_FOLDER, read_results, write_result
 from benchmarks.processes import BenchmarkError
-from benchmarks.report import print_findings, write_report
+from benchmarks.report import check_report, print_findings, write_report
 from benchmarks.rows import ROWS, Part
 from benchmarks.rows.cuda import require_cuda
 from benchmarks.session import FULL, QUICK, Budget, Session
@@ -75,7 +75,8 @@ def run(
     budget = _budget(QUICK if quick else FULL, rounds, batches, without_spill)
     shortened = quick or rounds is not None or batches is not None
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=scratch) as directory:
-        session = Session(budget, threads or available_cores(), Path(directory), _console, recipe)
+        count = threads or available_cores()
+        session = Session(budget, count, Path(directory), _console, recipe, first_cores(count))
         _check_device(names, session)
         until = math.inf if minutes is None else time.monotonic() + 60 * minutes
         failed = [name for name in names if not _measure(name, session, until, quick=shortened)]
@@ -128,10 +129,18 @@ def logs(
 
 
 @app.command()
-def report() -> None:
+def report(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail where a page is not what the results say.")
+    ] = False,
+) -> None:
     """Make the tables and plots of docs/performance.md and README.md from the full results."""
     try:
-        write_report()
+        if check:
+            check_report()
+        else:
+            write_report()
     except BenchmarkError as problem:
         _console.print(str(problem), style="red", markup=False)
         raise typer.Exit(1) from None

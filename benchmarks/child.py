@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-__all__ = ["Document", "Request", "answer", "versions"]
+__all__ = ["Document", "Request", "answer", "turns", "versions"]
 
 Request = Mapping[str, Any]
 Document = dict[str, Any]
@@ -24,6 +25,24 @@ def answer(measure: Callable[[Request], Document]) -> None:
     document = measure(request)
     with os.fdopen(output, "w", encoding="utf-8") as stream:
         json.dump(document, stream, allow_nan=False)
+
+
+def turns(request: Request) -> Iterator[int]:
+    """Numbers of passes, each when it is this process's turn.
+
+    Request: ``turns``, descriptor of a socket on which a byte comes for each turn and goes when its pass is done
+    (see `benchmarks.turns`), or without it ``passes``, which are then done at once.
+    """
+    if "turns" not in request:
+        yield from range(request["passes"])
+        return
+    with socket.socket(fileno=request["turns"]) as line:
+        line.sendall(b".")  # ready
+        number = 0
+        while line.recv(1):
+            yield number
+            line.sendall(b".")
+            number += 1
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:

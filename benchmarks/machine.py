@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["available_cores", "describe_machine", "native_bf16"]
+__all__ = ["available_cores", "describe_machine", "first_cores", "native_bf16"]
 
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "sve", "bf16")
 """Instruction sets that decide how fast a model trains."""
@@ -19,6 +19,13 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def first_cores(count: int) -> tuple[int, ...] | None:
+    """The first cores that this process may use, for all measured processes alike; None without affinity."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0))[:count])
+    return None
 
 
 def describe_machine() -> dict[str, Any]:

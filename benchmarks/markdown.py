@@ -31,14 +31,16 @@ def insert(page: str, text: str, part: str = "benchmarks") -> str:
 
 
 def finding_cells(finding: Mapping[str, Any]) -> tuple[str, ...]:
-    """Cells of a finding: what, ours, other, measured, target, met."""
-    target = finding["target"]
+    """Cells of a finding: what, ours, other, measured (with the lowest and highest round), target, met."""
+    target, rounds = finding["target"], finding.get("rounds")
+    lowest, highest = (quantity(value, finding["unit"]) for value in rounds) if rounds else ("", "")
+    spread = f" ({lowest} to {highest})" if rounds and lowest != highest else ""
     wanted = "" if target is None else f"{finding['sense']} {quantity(target, finding['unit'])}"
     return (
         finding["what"],
         finding["ours"],
         finding["theirs"],
-        quantity(finding["value"], finding["unit"]),
+        quantity(finding["value"], finding["unit"]) + spread,
         wanted,
         _WORDS[finding["met"]],
     )

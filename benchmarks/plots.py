@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from benchmarks.comparison import is_peer
 from benchmarks.summary import quantity
 
 __all__ = ["draw_epochs", "draw_growth"]
@@ -62,7 +63,7 @@ def _bars(axes: Axes, result: Result) -> None:
     sides = result["sides"]
     names = list(sides)
     medians = [sides[name]["median"] for name in names]
-    colours = [_THEIRS if name.startswith("Rec") else _OURS for name in names]
+    colours = [_THEIRS if is_peer(name) else _OURS for name in names]
     bars = axes.barh(names, medians, color=colours)
     axes.bar_label(bars, [quantity(median, "s") for median in medians], padding=3, fontsize=8)
     axes.set_xlim(right=max(medians) * 1.12)

@@ -20,12 +20,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["ROOT", "BenchmarkError", "Child", "Measurement", "run_child", "run_children", "run_command"]
+__all__ = [
+    "ROOT",
+    "BenchmarkError",
+    "Child",
+    "Measurement",
+    "Place",
+    "measurement",
+    "run_child",
+    "run_children",
+    "run_command",
+    "started",
+]
 
 ROOT = Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
-_Ended = tuple[bytes, float, float, int]
+_TUNING = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "LD_PRELOAD")
+"""Beginnings of the variables by which a user tunes threads and allocators: both sides have what libraries choose."""
+
+Ended = tuple[bytes, float, float, int]
 """Output, wall time, processor time and peak memory of a process."""
 
 
@@ -42,12 +56,38 @@ class Child:
         request: passed as JSON.
         python: interpreter of the environment that the module needs.
         limit: seconds after which it is ended as a failure; None for no limit.
+        environment: variables that it gets beside ours.
     """
 
     module: str
     request: Mapping[str, Any] = field(default_factory=dict)
     python: Path = Path(sys.executable)
     limit: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Module and request in a line, for messages."""
+        return f"{self.module} {_short(self.request)}"
+
+    def words(self, **more: Any) -> list[str]:
+        """The command that runs it; ``more`` are further keys of the request."""
+        return [str(self.python), "-m", self.module, json.dumps({**self.request, **more})]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where children run.
+
+    Attributes:
+        threads: of each child.
+        scratch: directory for temporary files.
+        cores: on which each child runs, by affinity; None for all that this process may use.
+    """
+
+    threads: int
+    scratch: Path
+    cores: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +107,17 @@ class Measurement:
     peak_bytes: int
 
 
-def run_child(child: Child, *, threads: int, scratch: Path) -> Measurement:
+def run_child(child: Child, place: Place) -> Measurement:
     """Run a child and read the document that it prints.
 
     Raises:
         BenchmarkError: it failed; the message ends with its last output.
     """
-    words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
-    name = f"{child.module} {_short(child.request)}"
-    return _measurement(*_run(words, name, threads, scratch, child.limit))
+    with started(child.words(), child.name, place, child.environment, child.limit) as finish:
+        return measurement(finish())
 
 
-def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> list[Measurement]:
+def run_children(child: Child, count: int, place: Place) -> list[Measurement]:
     """Run a child as ``count`` processes that find each other by torchrun's variables, and measure each.
 
     Raises:
@@ -92,56 +131,66 @@ def run_children(child: Child, count: int, *, threads: int, scratch: Path) -> li
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(probe.getsockname()[1]),
             "WORLD_SIZE": str(count),
+            **child.environment,
         }
-
-    words = [str(child.python), "-m", child.module, json.dumps(dict(child.request))]
-    name = f"{child.module} {_short(child.request)}"
     with ExitStack() as stack:
-        started = [
-            stack.enter_context(_started(words, name, threads, scratch, {**common, "RANK": str(rank)}))
+        finishes = [
+            stack.enter_context(started(child.words(), child.name, place, {**common, "RANK": str(rank)}))
             for rank in range(count)
         ]
-        ended = [finish() for finish in started]
-    return [_measurement(*found) for found in ended]
+        ended = [finish() for finish in finishes]
+    return [measurement(found) for found in ended]
 
 
-def run_command(
-    words: Sequence[str], *, threads: int, scratch: Path, limit: float | None = None
-) -> Measurement:
+def run_command(words: Sequence[str], place: Place, limit: float | None = None) -> Measurement:
     """Run and measure any command; its output is discarded. It is ended after ``limit`` seconds.
 
     Raises:
         BenchmarkError: it failed.
     """
-    _, seconds, processor, peak = _run(words, " ".join(words), threads, scratch, limit)
+    with started(words, " ".join(words), place, limit=limit) as finish:
+        _, seconds, processor, peak = finish()
     return Measurement({}, seconds, processor, peak)
 
 
-def _measurement(output: bytes, seconds: float, processor: float, peak: int) -> Measurement:
+def measurement(ended: Ended) -> Measurement:
+    """The document and the costs of a child that has ended."""
+    output, seconds, processor, peak = ended
     return Measurement(json.loads(output), seconds, processor, peak)
 
 
-def _run(words: Sequence[str], name: str, threads: int, scratch: Path, limit: float | None) -> _Ended:
-    with _started(words, name, threads, scratch, limit=limit) as finish:
-        return finish()
-
-
 @contextmanager
-def _started(
+def started(
     words: Sequence[str],
     name: str,
-    threads: int,
-    scratch: Path,
+    place: Place,
     more: Mapping[str, str] | None = None,
     limit: float | None = None,
-) -> Iterator[Callable[[], _Ended]]:
-    """Start a process; yields a function that waits for its output and costs."""
-    environment = _environment(threads, scratch) | dict(more or {})
-    with tempfile.TemporaryFile(dir=scratch) as output, tempfile.TemporaryFile(dir=scratch) as errors:
-        started = time.perf_counter()
-        with subprocess.Popen(words, stdout=output, stderr=errors, cwd=ROOT, env=environment) as process:
+    files: Sequence[int] = (),
+) -> Iterator[Callable[[], Ended]]:
+    """Start a process; yields a function that waits for its output and costs.
 
-            def finish() -> _Ended:
+    Args:
+        words: the command.
+        name: for messages.
+        place: where it runs.
+        more: environment variables beside ours.
+        limit: seconds after which it is ended as a failure.
+        files: descriptors that it inherits.
+    """
+    environment = _environment(place) | dict(more or {})
+    with (
+        tempfile.TemporaryFile(dir=place.scratch) as output,
+        tempfile.TemporaryFile(dir=place.scratch) as errors,
+    ):
+        begun = time.perf_counter()
+        with _on_cores(place.cores):  # a child has the affinity of the thread that starts it
+            process = subprocess.Popen(
+                words, stdout=output, stderr=errors, cwd=ROOT, env=environment, pass_fds=files
+            )
+        with process:
+
+            def finish() -> Ended:
                 timer = threading.Timer(limit or 0, os.kill, (process.pid, signal.SIGKILL))
                 if limit is not None:
                     timer.start()
@@ -150,7 +199,7 @@ def _started(
                 process.returncode = os.waitstatus_to_exitcode(
                     status
                 )  # otherwise Popen would wait for it again
-                seconds = time.perf_counter() - started
+                seconds = time.perf_counter() - begun
                 if process.returncode and limit is not None and seconds >= limit:
                     raise BenchmarkError(f"{name} was ended after {limit:.0f} s:\n{_tail(errors)}")
                 if process.returncode:
@@ -166,15 +215,30 @@ def _started(
                 raise
 
 
-def _environment(threads: int, scratch: Path) -> dict[str, str]:
-    """Our environment variables, with a fixed number of threads and temporary files in the scratch directory."""
-    count = str(threads)
-    return os.environ | {
+@contextmanager
+def _on_cores(cores: Sequence[int] | None) -> Iterator[None]:
+    """Let this thread, and what it starts, run on some cores alone; where the platform has no affinity, on all."""
+    if cores is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _environment(place: Place) -> dict[str, str]:
+    """Variables of a child: a fixed number of threads, and of threads and allocators else what libraries choose."""
+    count = str(place.threads)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_TUNING)}
+    return kept | {
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "PYTHONHASHSEED": "0",
-        "TMPDIR": str(scratch),
+        "TMPDIR": str(place.scratch),
     }
 
 

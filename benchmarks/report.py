@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.headlines import headlines, unmeasured
 from benchmarks.logs.campaign import LOGS_FOLDER, read_cells
 from benchmarks.logs.page import logs_page, logs_summary
 from benchmarks.markdown import Result, conditions, finding_cells, findings_table, insert, table
@@ -17,12 +18,21 @@ from benchmarks.processes import ROOT, BenchmarkError
 from benchmarks.rows import ROWS
 from benchmarks.summary import quantity
 
-__all__ = ["PAGE", "README", "generated", "print_findings", "serving_table", "write_report"]
+__all__ = [
+    "PAGE",
+    "README",
+    "check_report",
+    "generated",
+    "pages",
+    "print_findings",
+    "serving_table",
+    "write_report",
+]
 
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
 SERVING_PAGE = ROOT / "docs" / "serving.md"
-PICTURES = ROOT / "docs" / "images"
+_EPOCHS, _GROWTH = (ROOT / "docs" / "images" / f"performance-{name}.svg" for name in ("epochs", "growth"))
 
 
 def write_report() -> None:
@@ -31,27 +41,52 @@ def write_report() -> None:
     Raises:
         BenchmarkError: there are no results yet, or the page has no markers.
     """
+    results = _full_results()
+    from benchmarks.plots import draw_epochs, draw_growth
+
+    draw_epochs(results, _EPOCHS)
+    draw_growth(results, _GROWTH)
+    for page, text in pages(results).items():
+        page.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_report() -> None:
+    """Check that the pages are what the results say; plots are not looked at.
+
+    Raises:
+        BenchmarkError: one is not, or has no markers.
+    """
+    made = pages(_full_results())
+    old = [page for page, text in made.items() if page.read_text(encoding="utf-8") != text]
+    if old:
+        names = ", ".join(page.relative_to(ROOT).as_posix() for page in old)
+        raise BenchmarkError(f"{names}: not what benchmarks/results says; run python -m benchmarks report")
+
+
+def pages(results: Mapping[str, Result]) -> dict[Path, str]:
+    """The text of every page that states results."""
+    cells = read_cells(LOGS_FOLDER)
+    pictures = {"Seconds an epoch": _EPOCHS, "Growth": _GROWTH}
+    links = {
+        title: path.relative_to(PAGE.parent).as_posix() for title, path in pictures.items() if path.exists()
+    }
+    text = insert(PAGE.read_text(encoding="utf-8"), generated(results, links))
+    front = insert(README.read_text(encoding="utf-8"), logs_summary(cells), "logs")
+    made = {
+        PAGE: insert(text, logs_page(cells), "logs"),
+        README: insert(front, headlines(results), "headlines"),
+    }
+    if "serving" in results:
+        text = "\n".join(serving_table(results["serving"]))
+        made[SERVING_PAGE] = insert(SERVING_PAGE.read_text(encoding="utf-8"), text, "serving")
+    return made
+
+
+def _full_results() -> dict[str, dict[str, Any]]:
     results = read_results(FULL_FOLDER)
     if not results:
         raise BenchmarkError(f"{FULL_FOLDER.relative_to(ROOT)} has no results: run `make bench` first")
-    from benchmarks.plots import draw_epochs, draw_growth
-
-    pictures = {
-        "Seconds an epoch": draw_epochs(results, PICTURES / "performance-epochs.svg"),
-        "Growth": draw_growth(results, PICTURES / "performance-growth.svg"),
-    }
-    links = {title: path.relative_to(PAGE.parent).as_posix() for title, path in pictures.items() if path}
-    text = insert(PAGE.read_text(encoding="utf-8"), generated(results, links))
-    cells = read_cells(LOGS_FOLDER)
-    _write(PAGE, insert(text, logs_page(cells), "logs"))
-    _write(README, insert(README.read_text(encoding="utf-8"), logs_summary(cells), "logs"))
-    if "serving" in results:
-        text = "\n".join(serving_table(results["serving"]))
-        _write(SERVING_PAGE, insert(SERVING_PAGE.read_text(encoding="utf-8"), text, "serving"))
-
-
-def _write(page: Path, text: str) -> None:
-    page.write_text(text, encoding="utf-8", newline="\n")
+    return results
 
 
 def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str:
@@ -71,7 +106,7 @@ def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str
     curves = [curve for result in ordered for curve in result["curves"]]
     if curves:
         parts.append("\n".join(_growth_table(curves)))
-    notes = [note for result in ordered for note in result["notes"]]
+    notes = [*unmeasured(results), *(note for result in ordered for note in result["notes"])]
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes))
     parts.append("\n".join(conditions(ordered)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.environments import peer_python
-from benchmarks.processes import Child, Measurement, run_child, run_children, run_command
+from benchmarks.processes import Child, Measurement, Place, run_child, run_children, run_command
+from benchmarks.turns import run_in_turns
 
 __all__ = ["FULL", "QUICK", "Budget", "Session"]
 
@@ -34,6 +35,8 @@ class Budget:
         growth_batches: timed batches at each size.
         streamed: interactions of the prepared data that are trained on from the disk.
         load_seconds: duration of the load on a service.
+        passes: passes of an evaluation, in turns with the other sides' and after one that does not count.
+        thread_rounds: times that each number of threads is timed, in turns with the others.
     """
 
     rounds: int
@@ -51,6 +54,8 @@ class Budget:
     growth_batches: int
     streamed: int
     load_seconds: int
+    passes: int
+    thread_rounds: int
 
 
 FULL = Budget(
@@ -69,6 +74,8 @@ FULL = Budget(
     growth_batches=30,
     streamed=100_000_000,
     load_seconds=60,
+    passes=7,
+    thread_rounds=7,
 )
 
 QUICK = Budget(
@@ -87,6 +94,8 @@ QUICK = Budget(
     growth_batches=5,
     streamed=1_000_000,
     load_seconds=10,
+    passes=1,
+    thread_rounds=2,
 )
 
 
@@ -100,6 +109,7 @@ class Session:
         scratch: directory for logs, exported data and temporary files, removed at the end.
         console: shows progress.
         recipe: of MCLRec in rows that measure accuracy; None for the row's own.
+        cores: on which every child process runs; None for all, and for the system to choose.
     """
 
     budget: Budget
@@ -107,6 +117,12 @@ class Session:
     scratch: Path
     console: Console
     recipe: str | None = None
+    cores: tuple[int, ...] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where child processes run."""
+        return Place(self.threads, self.scratch, self.cores)
 
     def python_of(self, peer: str) -> Path:
         """Python interpreter of a peer's environment, which is installed if necessary."""
@@ -115,22 +131,22 @@ class Session:
     def run(self, name: str, child: Child) -> Measurement:
         """Run one child and print what it took."""
         with self.console.status(name):
-            measured = run_child(child, threads=self.threads, scratch=self.scratch)
+            measured = run_child(child, place=self.place)
         self._print(name, measured)
         return measured
 
     def run_together(self, name: str, child: Child, count: int) -> list[Measurement]:
         """Run one child as several processes that divide the threads between them."""
-        threads = max(1, self.threads // count)
+        place = replace(self.place, threads=max(1, self.threads // count))
         with self.console.status(name):
-            measured = run_children(child, count, threads=threads, scratch=self.scratch)
+            measured = run_children(child, count, place=place)
         self._print(name, max(measured, key=lambda process: process.peak_bytes))
         return measured
 
     def run_command(self, name: str, words: list[str], limit: float | None = None) -> Measurement:
         """Run one command and print what it took; it is ended after ``limit`` seconds."""
         with self.console.status(name):
-            measured = run_command(words, threads=self.threads, scratch=self.scratch, limit=limit)
+            measured = run_command(words, place=self.place, limit=limit)
         self._print(name, measured)
         return measured
 
@@ -140,6 +156,19 @@ class Session:
         for number in range(1, self.budget.rounds + 1):
             for side, child in sides.items():
                 measured[side].append(self.run(f"round {number}/{self.budget.rounds}  {side}", child))
+        return measured
+
+    def interleave(self, sides: Mapping[str, Child], passes: int) -> dict[str, Measurement]:
+        """Start all sides, and let each do a pass after the other: what is compared is then seconds apart.
+
+        Args:
+            sides: children that ask for their turns (`benchmarks.child.turns`).
+            passes: of each.
+        """
+        with self.console.status(f"{passes} passes of {', '.join(sides)}"):
+            measured = run_in_turns(sides, passes, self.place)
+        for side, run in measured.items():
+            self._print(side, run)
         return measured
 
     def _print(self, name: str, measured: Measurement) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Literal
 
@@ -56,6 +56,7 @@ class Finding:
         sense: whether the number must be at most or at least the target.
         ours: our quantity from which the number was computed, with its unit; "" if it is the number itself.
         theirs: the peer's quantity, likewise.
+        rounds: lowest and highest value of a round; None where there is one round or none.
     """
 
     what: str
@@ -65,6 +66,7 @@ class Finding:
     sense: Literal["at most", "at least"] = "at most"
     ours: str = ""
     theirs: str = ""
+    rounds: tuple[float, float] | None = field(default=None, kw_only=True)
 
     @property
     def met(self) -> bool | None:
@@ -75,7 +77,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, and whether the target is met."""
-        return {**asdict(self), "value": _rounded(self.value), "met": self.met}
+        rounds = None if self.rounds is None else [_rounded(value) for value in self.rounds]
+        return {**asdict(self), "value": _rounded(self.value), "rounds": rounds, "met": self.met}
 
 
 @dataclass(frozen=True, slots=True)

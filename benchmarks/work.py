@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.processes import BenchmarkError, Measurement
 
-__all__ = ["check_initial_loss", "check_same_work"]
+__all__ = ["check_initial_loss", "check_same_work", "checked"]
 
 _TOLERANCE = (
     0.1  # of the first loss from ln(classes): initial weights are small, so that all scores are nearly equal
@@ -52,3 +52,15 @@ def check_initial_loss(side: str, document: Mapping[str, Any]) -> None:
             f"{side}: the loss of the first batch is {document['first_loss']:.3f}, "
             f"not near ln({document['classes']}) = {expected:.3f}: it is not a full softmax over the catalogue"
         )
+
+
+def checked(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:
+    """The work of all sides, after checking that it was the same and a full softmax.
+
+    Raises:
+        BenchmarkError: it was not.
+    """
+    for side, of_side in runs.items():
+        for run in of_side:
+            check_initial_loss(side, run.document)
+    return check_same_work(runs)

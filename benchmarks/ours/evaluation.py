@@ -1,4 +1,7 @@
-"""Rank all test targets in the whole catalogue. Request: ``data model seed cuts passes``, and ``device`` if not cpu."""
+"""Rank all test targets in the whole catalogue.
+
+Request: ``data model seed cuts``, passes as in `benchmarks.child.turns`, and ``device`` if not cpu.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 
 import torch
 
-from benchmarks.child import Document, Request, answer, versions
+from benchmarks.child import Document, Request, answer, turns, versions
 from benchmarks.ours.sources import open_split
 from mclrec.data.datasets import known_as
 from mclrec.evaluation.ranking import evaluate
@@ -23,7 +26,7 @@ def measure(request: Request) -> Document:
     device = torch.device(request.get("device", "cpu"))
     model = build(recipe, split.training, request["seed"]).to(device)
     seconds = []
-    for _ in range(request["passes"]):
+    for _ in turns(request):
         started = time.perf_counter()
         result = evaluate(
             model, split, name=recipe.model, part="test", seen="keep", ks=request["cuts"], device=device

@@ -1,4 +1,4 @@
-"""RecBole's full-sort evaluation of the test part. Request: as `recbole_setup.build`, ``passes``."""
+"""RecBole's full-sort evaluation of the test part. Request: as `recbole_setup.build`, and as `child.turns`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from benchmarks.child import Document, Request, answer, versions
+from benchmarks.child import Document, Request, answer, turns, versions
 from benchmarks.peers.recbole_setup import build
 
 __all__ = ["measure"]
@@ -19,7 +19,7 @@ def measure(request: Request) -> Document:
     config, _, _, test, model = build(request)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     seconds = []
-    for _ in range(request["passes"]):
+    for _ in turns(request):
         started = time.perf_counter()
         metrics = trainer.evaluate(test, load_best_model=False, show_progress=False)
         seconds.append(round(time.perf_counter() - started, 6))

@@ -10,15 +10,17 @@ from benchmarks.outcome import Outcome
 from benchmarks.rows.accuracy import measure_accuracy
 from benchmarks.rows.catalogue import measure_catalogue
 from benchmarks.rows.cuda import CUDA_ROWS
-from benchmarks.rows.epochs import measure_prefixes, measure_sequences
-from benchmarks.rows.evaluation import measure_evaluation
+from benchmarks.rows.epochs import PREFIX_SIDES, measure_prefixes
+from benchmarks.rows.evaluation import EVALUATION_SIDES, measure_evaluation
 from benchmarks.rows.growth import measure_growth
 from benchmarks.rows.memory import measure_memory
 from benchmarks.rows.preparation import measure_preparation
+from benchmarks.rows.sequence_epochs import SEQUENCE_SIDES, measure_sequences
 from benchmarks.rows.serving import measure_serving
 from benchmarks.rows.shards import measure_shards
 from benchmarks.rows.start import measure_start
 from benchmarks.rows.streaming import measure_streaming
+from benchmarks.rows.threads import measure_threads
 from benchmarks.session import Session
 
 __all__ = ["ROWS", "Part", "Row"]
@@ -34,19 +36,32 @@ class Row:
         title: what it measures, in one line.
         measure: runs it.
         part: rows of ``bench`` run by default.
+        sides: what a comparison compares; a result that lacks one was measured before there was that side.
     """
 
     title: str
     measure: Callable[[Session], Outcome]
     part: Part = "bench"
+    sides: tuple[str, ...] = ()
 
 
 ROWS = {
     "epoch-prefixes": Row(
-        "an epoch of MCLRec and of SASRec on prefixes, against RecBole's", measure_prefixes
+        "an epoch of MCLRec and of SASRec on prefixes, against RecBole's",
+        measure_prefixes,
+        sides=PREFIX_SIDES,
     ),
-    "epoch-sequences": Row("an epoch of SASRec on sequences, against RecTools'", measure_sequences),
-    "evaluation": Row("full-ranking evaluation, against RecBole's", measure_evaluation),
+    "epoch-sequences": Row(
+        "an epoch of SASRec on sequences, against RecTools', RePlay's and Transformers4Rec's",
+        measure_sequences,
+        sides=SEQUENCE_SIDES,
+    ),
+    "evaluation": Row(
+        "full-ranking evaluation, against RecBole's", measure_evaluation, sides=EVALUATION_SIDES
+    ),
+    "threads": Row(
+        "a training step by one thread and by all, on a free and on a busy machine", measure_threads
+    ),
     "preparation": Row(
         "a log of 20 million rows becomes sequences; one of 100 million too", measure_preparation
     ),

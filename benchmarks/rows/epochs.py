@@ -1,4 +1,4 @@
-"""Time of a training epoch, ours and the peers', on the same examples, batches and sizes (see `benchmarks.work`)."""
+"""Time of a training epoch on prefixes, ours and RecBole's: the same examples, batches and sizes (see `work`)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.comparison import fastest, finding
 from benchmarks.machine import native_bf16
 from benchmarks.outcome import Outcome
 from benchmarks.processes import Child, Measurement
 from benchmarks.session import Session
-from benchmarks.summary import Finding, Spread, quantity
-from benchmarks.work import check_initial_loss, check_same_work
+from benchmarks.summary import Spread
+from benchmarks.work import checked
 
-__all__ = ["epoch_seconds", "export_beauty", "measure_prefixes", "measure_sequences", "training_child"]
+__all__ = [
+    "COMPILING",
+    "PREFIX_SIDES",
+    "epoch_seconds",
+    "export_beauty",
+    "measure_prefixes",
+    "training_child",
+]
 
 _RECBOLE = "RecBole 1.2.1 SASRec, fp32"
-_RECTOOLS = "RecTools 0.19 SASRec, fp32"
-_RECTOOLS_OWN = "RecTools 0.19 SASRec with inner width 64, fp32"
-_RECTOOLS_SHARE = (
-    0.35  # of the batches, in each round: three make a hundred, and each takes more than a second
-)
-_COMPILING = 4
+COMPILING = 4
 """Factor on our warm-up batches: in bf16, kernels are compiled for the shapes of the first batches."""
-_DEEP = {"max_length": 50, "batch": 128, "hidden_size": 64, "blocks": 2, "heads": 2, "dropout": 0.5}
+
+PREFIX_SIDES = (_RECBOLE, "MCLRec, fp32", "SASRec, fp32", "MCLRec, bf16", "SASRec, bf16")
+"""What the row compares."""
 
 
 def training_child(
@@ -37,7 +42,7 @@ def training_child(
         "settings": {"precision": precision, **(settings or {})},
         "seed": 1,
         "batches": session.budget.batches,
-        "warmup": _COMPILING * session.budget.warmup,
+        "warmup": COMPILING * session.budget.warmup,
     }
     return Child("benchmarks.ours.training", {**request, **more})
 
@@ -83,14 +88,19 @@ def measure_prefixes(session: Session) -> Outcome:
         for model, label in (("mclrec", "MCLRec"), ("sasrec", "SASRec"))
     }
     runs = session.take_turns(sides)
-    work = _checked(runs)
+    work = checked(runs)
     epochs = {side: epoch_seconds(of_side) for side, of_side in runs.items()}
+    shares = {"fp32": 0.25, "bf16": 0.17 if native_bf16() else None}
     return Outcome(
         findings=[
-            _share(epochs, "MCLRec, fp32", _RECBOLE, 0.25),
-            _share(epochs, "MCLRec, bf16", _RECBOLE, 0.17 if native_bf16() else None),
-            _times_faster(epochs, "SASRec, fp32", _RECBOLE, 15),
-            _times_faster(epochs, "SASRec, bf16", _RECBOLE, 15),
+            *(
+                finding("epoch", epochs, side, fastest(epochs, side), target, "at most")
+                for side, target in ((f"MCLRec, {precision}", target) for precision, target in shares.items())
+            ),
+            *(
+                finding("epoch", epochs, fastest(epochs, side), side, 15, "at least")
+                for side in ("SASRec, fp32", "SASRec, bf16")
+            ),
         ],
         work=work,
         sides=epochs,
@@ -99,64 +109,3 @@ def measure_prefixes(session: Session) -> Outcome:
             "MCLRec makes three updates a batch and encodes two further views; RecBole's SASRec makes one update."
         ],
     )
-
-
-def measure_sequences(session: Session) -> Outcome:
-    """Measure an epoch of SASRec with a target at every position, against RecTools' SASRec."""
-    request = {
-        **_DEEP,
-        "inter": str(export_beauty(session)),
-        "seed": 1,
-        "batches": max(2, round(_RECTOOLS_SHARE * session.budget.batches)),
-        "warmup": session.budget.warmup,
-    }
-    python = session.python_of("rectools")
-    settings = {"unit": "sequences", "loss": "softmax", "batch_size": _DEEP["batch"]}
-    sides = {
-        side: Child("benchmarks.peers.rectools_training", {**request, "layers": layers}, python)
-        for side, layers in ((_RECTOOLS, "preln"), (_RECTOOLS_OWN, "own"))
-    } | {
-        f"SASRec, {precision}": training_child(
-            session, "sasrec", precision, settings, recipe="default", newest=_DEEP["max_length"] + 1
-        )
-        for precision in ("fp32", "bf16")
-    }
-    runs = session.take_turns(sides)
-    work = _checked({side: of_side for side, of_side in runs.items() if side != _RECTOOLS_OWN})
-    epochs = {side: epoch_seconds(of_side) for side, of_side in runs.items()}
-    return Outcome(
-        findings=[
-            _times_faster(epochs, "SASRec, fp32", _RECTOOLS, 25),
-            _times_faster(epochs, "SASRec, bf16", _RECTOOLS, 25),
-            _times_faster(epochs, "SASRec, fp32", _RECTOOLS_OWN, None),
-        ],
-        work=work,
-        sides=epochs,
-        runs=runs,
-        notes=[
-            "RecTools' SASRec layers have an inner width of 64; compared are its pre-norm ones, which have ours.",
-            "RecTools leaves out items that no training sequence shows; so does our side here.",
-        ],
-    )
-
-
-def _checked(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:
-    """The work of all sides, after checking that it was the same and a full softmax."""
-    for side, of_side in runs.items():
-        for run in of_side:
-            check_initial_loss(side, run.document)
-    return check_same_work(runs)
-
-
-def _share(epochs: Mapping[str, Spread], ours: str, theirs: str, target: float | None) -> Finding:
-    value = epochs[ours].median / epochs[theirs].median
-    return Finding(f"epoch: {ours} / {theirs}", value, "x", target, "at most", *_cells(epochs, ours, theirs))
-
-
-def _times_faster(epochs: Mapping[str, Spread], ours: str, theirs: str, target: float | None) -> Finding:
-    value = epochs[theirs].median / epochs[ours].median
-    return Finding(f"epoch: {theirs} / {ours}", value, "x", target, "at least", *_cells(epochs, ours, theirs))
-
-
-def _cells(epochs: Mapping[str, Spread], ours: str, theirs: str) -> tuple[str, str]:
-    return quantity(epochs[ours].median, "s"), quantity(epochs[theirs].median, "s")

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from statistics import median
-
+from benchmarks.comparison import fastest, finding
 from benchmarks.outcome import Outcome
 from benchmarks.processes import Child
 from benchmarks.rows.epochs import export_beauty
 from benchmarks.session import Session
-from benchmarks.summary import Finding, Spread, quantity
+from benchmarks.summary import Spread
 from benchmarks.work import check_same_work
 
-__all__ = ["measure_evaluation"]
+__all__ = ["EVALUATION_SIDES", "measure_evaluation"]
 
 _OURS = "ours, fp32"
 _CUTS = (5, 10, 20)
-_BATCHES = (4096, 256)  # RecBole's own, and ours in training: the faster counts
+_THEIRS = {size: f"RecBole 1.2.1, batches of {size}, fp32" for size in (4096, 256)}
+"""RecBole's own batch, and ours in training: the faster counts."""
+
+EVALUATION_SIDES = (_OURS, *_THEIRS.values())
+"""What the row compares."""
 
 
 def measure_evaluation(session: Session) -> Outcome:
-    """Measure users per second, against RecBole's evaluation."""
-    common = {"seed": 1, "cuts": _CUTS, "passes": 3}
+    """Measure users per second, against RecBole's evaluation; after a first pass, sides take turns pass by pass."""
+    passes = session.budget.passes + 1
+    common = {"seed": 1, "cuts": _CUTS}
     python = session.python_of("recbole")
     recbole = {
         "inter": str(export_beauty(session)),
@@ -30,28 +34,18 @@ def measure_evaluation(session: Session) -> Outcome:
         **common,
     }
     theirs = {
-        f"RecBole 1.2.1, batches of {size}, fp32": Child(
-            "benchmarks.peers.recbole_evaluation", {**recbole, "evaluation_batch": size}, python
-        )
-        for size in _BATCHES
+        side: Child("benchmarks.peers.recbole_evaluation", {**recbole, "evaluation_batch": size}, python)
+        for size, side in _THEIRS.items()
     }
     ours = Child("benchmarks.ours.evaluation", {**common, "data": "beauty", "model": "sasrec"})
-    runs = session.take_turns({_OURS: ours, **theirs})
+    runs = {side: [run] for side, run in session.interleave({_OURS: ours, **theirs}, passes).items()}
     work = check_same_work(runs)
     speeds = {
         side: Spread(
-            tuple(work["users"] / median(run.document["pass_seconds"]) for run in of_side), "users/s"
+            tuple(work["users"] / seconds for seconds in run.document["pass_seconds"][1:]), "users/s"
         )
-        for side, of_side in runs.items()
+        for side, (run,) in runs.items()
     }
-    best = max(theirs, key=lambda side: speeds[side].median)
-    finding = Finding(
-        f"full-ranking evaluation, users a second: {_OURS} / {best}",
-        speeds[_OURS].median / speeds[best].median,
-        "x",
-        10,
-        "at least",
-        quantity(speeds[_OURS].median, "users/s"),
-        quantity(speeds[best].median, "users/s"),
-    )
-    return Outcome(findings=[finding], work=work, sides=speeds, runs=runs)
+    best = fastest(speeds, _OURS)
+    compared = finding("full-ranking evaluation, users a second", speeds, _OURS, best, 10, "at least")
+    return Outcome(findings=[compared], work=work, sides=speeds, runs=runs)

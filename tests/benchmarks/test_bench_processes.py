@@ -15,7 +15,7 @@ from benchmarks.__main__ import app
 from benchmarks.environments import peer_python
 from benchmarks.machine import describe_machine
 from benchmarks.outcome import Outcome
-from benchmarks.processes import ROOT, BenchmarkError, Child, run_child, run_command
+from benchmarks.processes import ROOT, BenchmarkError, Child, Place, run_child, run_command
 from benchmarks.rows import ROWS, Row
 from benchmarks.rows.preparation import synthetic_log
 from benchmarks.session import FULL, Session
@@ -29,7 +29,7 @@ def idle(*modules: str) -> Child:
 
 
 def test_a_child_answers(tmp_path: Path) -> None:
-    measured = run_child(idle("json"), threads=1, scratch=tmp_path)
+    measured = run_child(idle("json"), place=Place(1, tmp_path))
     assert measured.document == {}
     assert measured.seconds > 0
 
@@ -40,10 +40,10 @@ def test_the_parent_is_so_small_that_memory_is_that_of_the_child(tmp_path: Path)
 import sys
 from pathlib import Path
 import benchmarks.__main__
-from benchmarks.processes import Child, run_child
+from benchmarks.processes import Child, Place, run_child
 for module in ("json", "pyarrow"):
     child = Child("benchmarks.ours.idle", {{"modules": [module]}})
-    print(run_child(child, threads=1, scratch=Path({str(tmp_path)!r})).peak_bytes)
+    print(run_child(child, Place(1, Path({str(tmp_path)!r}))).peak_bytes)
 print([name for name in ("torch", "numpy", "duckdb", "pyarrow", "matplotlib") if name in sys.modules])
 """
     words = [sys.executable, "-c", program]
@@ -55,7 +55,7 @@ print([name for name in ("torch", "numpy", "duckdb", "pyarrow", "matplotlib") if
 
 def test_the_output_of_a_failed_child_is_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="No module named 'no_such_module'"):
-        run_child(idle("no_such_module"), threads=1, scratch=tmp_path)
+        run_child(idle("no_such_module"), place=Place(1, tmp_path))
 
 
 def test_sides_take_turns(session: Session, started: list[Child]) -> None:
@@ -141,4 +141,4 @@ def test_cuda_rows_go_on_after_one_that_fails(tmp_path: Path, monkeypatch: pytes
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(BenchmarkError, match="was ended after"):
-        run_command(words, threads=1, scratch=tmp_path, limit=0.2)
+        run_command(words, Place(1, tmp_path), limit=0.2)

@@ -103,6 +103,13 @@ def test_pictures_are_the_same_for_the_same_results(folder: Path, tmp_path: Path
     assert not (tmp_path / "none.svg").exists()
 
 
+def test_the_pages_are_what_the_result_files_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    report.check_report()
+    monkeypatch.setattr(report, "headlines", lambda _: "other")
+    with pytest.raises(BenchmarkError, match=r"README\.md: not what benchmarks/results says"):
+        report.check_report()
+
+
 def test_report_needs_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "FULL_FOLDER", ROOT / "no-such-folder")
     with pytest.raises(BenchmarkError, match="run `make bench` first"):

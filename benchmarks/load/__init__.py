@@ -1,0 +1,1 @@
+"""Load on a machine or a service, made for a measurement."""

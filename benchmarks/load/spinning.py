@@ -1,0 +1,41 @@
+"""Processes that keep cores busy while something is measured; `busy` starts and ends them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from benchmarks.processes import ROOT
+
+__all__ = ["busy"]
+
+_LOOK = 0.2  # seconds after which a process looks whether it is still wanted
+
+
+@contextmanager
+def busy(cores: Sequence[int]) -> Iterator[None]:
+    """Keep each core busy by a process of its own until the block ends."""
+    with ExitStack() as stack:
+        for core in cores:
+            words = [sys.executable, "-m", __name__, str(core), str(os.getpid())]
+            process = stack.enter_context(subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL))
+            stack.callback(process.kill)  # before it is waited for
+        yield
+
+
+def spin(core: int, parent: int) -> None:
+    """Compute on a core for as long as the process that wants it is there."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    while os.getppid() == parent:
+        until = time.perf_counter() + _LOOK
+        while time.perf_counter() < until:
+            pass
+
+
+if __name__ == "__main__":
+    spin(int(sys.argv[1]), int(sys.argv[2]))

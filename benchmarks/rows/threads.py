@@ -1,0 +1,126 @@
+"""Seconds of a training step by one thread and by all, on a free and on a busy machine, and what our rule chooses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from benchmarks.load.spinning import busy
+from benchmarks.machine import first_cores
+from benchmarks.outcome import Outcome
+from benchmarks.processes import BenchmarkError, Child, Measurement
+from benchmarks.session import Session
+from benchmarks.summary import Finding, Spread, quantity
+from mclrec.threads import prepare_environment
+
+__all__ = ["measure_threads"]
+
+_MODELS = {"sasrec": "SASRec", "mclrec": "MCLRec"}
+_BATCHES = (16, 128)
+_STEPS = 5
+_CHOICES = 3
+_NOTE = (
+    "Threads: steps on prefixes of Beauty, fp32; a core is kept busy by a process that spins; the rule is asked "
+    "several times, and what it chooses most often counts."
+)
+_REGRET = 1.2
+"""How much slower than the best number of threads the chosen one may be: the margin of the rule itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A training under a load.
+
+    Attributes:
+        model: name in the registry.
+        batch: prefixes in a batch.
+        spinning: cores that other processes keep busy.
+        cores: that there are.
+    """
+
+    model: str
+    batch: int
+    spinning: int
+    cores: int
+
+    @property
+    def name(self) -> str:
+        load = {0: "free", self.cores: "all cores busy"}.get(self.spinning, "one core busy")
+        return f"{_MODELS[self.model]}, batch {self.batch}, {load}"
+
+
+def measure_threads(session: Session) -> Outcome:
+    """Measure a step of SASRec and of MCLRec on prefixes of Beauty, small and large batches, free and busy."""
+    cores = session.cores or first_cores(session.threads) or tuple(range(session.threads))
+    if session.threads == 1:
+        raise BenchmarkError("one thread is all there is: nothing to choose")
+    loads = sorted({0, 1, len(cores)})
+    findings: list[Finding] = []
+    sides: dict[str, Spread] = {}
+    runs: dict[str, list[Measurement]] = {}
+    for model, batch, spinning in product(_MODELS, _BATCHES, loads):
+        cell = _Cell(model, batch, spinning, len(cores))
+        with busy(cores[:spinning]):
+            run = session.run(cell.name, _child(session, cell))
+        steps = {
+            int(count): Spread(tuple(found), "s") for count, found in run.document["step_seconds"].items()
+        }
+        runs[cell.name] = [run]
+        sides |= {
+            f"{cell.name}: {_words(count)}": _in_milliseconds(spread) for count, spread in steps.items()
+        }
+        findings += _findings(cell, steps, run.document["chosen"])
+    return Outcome(
+        findings=findings,
+        sides=sides,
+        runs=runs,
+        notes=[_NOTE],
+    )
+
+
+def _child(session: Session, cell: _Cell) -> Child:
+    """A child in the environment that the command line makes for itself."""
+    environment: dict[str, str] = {}
+    prepare_environment(environment)
+    threads = {name: str(session.threads) for name in environment if name.endswith("NUM_THREADS")}
+    request = {
+        "data": "beauty",
+        "model": cell.model,
+        "recipe": "default",
+        "settings": {"precision": "fp32", "batch_size": cell.batch},
+        "seed": 1,
+        "counts": [1, session.threads],
+        "rounds": session.budget.thread_rounds,
+        "steps": _STEPS,
+        "choices": min(_CHOICES, session.budget.thread_rounds),
+    }
+    return Child("benchmarks.ours.thread_steps", request, environment=environment | threads)
+
+
+def _findings(cell: _Cell, steps: dict[int, Spread], chosen: list[int]) -> Iterator[Finding]:
+    """How much slower than the best number of threads the chosen one is."""
+    [(taken, times)] = Counter(chosen).most_common(1)
+    best = min(steps, key=lambda count: steps[count].median)
+    yield Finding(
+        f"a step, {cell.name}: the rule's choice / the best number of threads",
+        steps[taken].median / steps[best].median,
+        "x",
+        _REGRET,
+        "at most",
+        f"{_milliseconds(steps[taken])} by {_words(taken)}, {times} of {len(chosen)} times",
+        f"{_milliseconds(steps[best])} by {_words(best)}",
+    )
+
+
+def _words(count: int) -> str:
+    return f"{count} thread{'s' if count != 1 else ''}"
+
+
+def _in_milliseconds(spread: Spread) -> Spread:
+    return Spread(tuple(1000 * value for value in spread.values), "ms")
+
+
+def _milliseconds(spread: Spread) -> str:
+    return quantity(_in_milliseconds(spread).median, "ms")
