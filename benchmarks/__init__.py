@@ -15,7 +15,7 @@ docs/performance.md says how it is measured.
 | `work` | checks that both sides did the same work |
 | `summary` `comparison` | medians, slopes, targets; ratios to the fastest peer |
 | `outcome` `machine` | the files in results/; the machine |
-| `report` `headlines` `plots` `markdown` | tables and pictures of docs/performance.md, the table of README.md |
+| `report` `headlines` `thread_table` `plots` `markdown` | tables and pictures of docs/performance.md and README.md |
 
 This file imports nothing, because the peers' environments have none of our libraries.
 """

@@ -17,6 +17,7 @@ from benchmarks.outcome import FULL_FOLDER, read_results
 from benchmarks.processes import ROOT, BenchmarkError
 from benchmarks.rows import ROWS
 from benchmarks.summary import quantity
+from benchmarks.thread_table import thread_table
 
 __all__ = [
     "PAGE",
@@ -71,6 +72,7 @@ def pages(results: Mapping[str, Result]) -> dict[Path, str]:
         title: path.relative_to(PAGE.parent).as_posix() for title, path in pictures.items() if path.exists()
     }
     text = insert(PAGE.read_text(encoding="utf-8"), generated(results, links))
+    text = insert(text, thread_table(results.get("threads")), "threads")
     front = insert(README.read_text(encoding="utf-8"), logs_summary(cells), "logs")
     made = {
         PAGE: insert(text, logs_page(cells), "logs"),

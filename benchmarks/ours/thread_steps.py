@@ -3,14 +3,15 @@
 The rule is that of `mclrec.runs.thread_choice`. It runs in the environment of the command line, where threads that
 wait sleep (`mclrec.threads.prepare_environment`).
 
-Request: ``data``, ``model``, ``recipe``, ``settings``, ``seed``, ``counts`` (of threads), ``rounds``, ``steps`` (of
-each count in a round, after one that does not count), ``choices`` (times that the rule is asked).
+Request: ``data``, ``model``, ``recipe``, ``settings``, ``seed``, ``counts`` (of threads, beside those that the rule
+chooses), ``rounds``, ``steps`` (of each count in a round, after one that does not count), ``choices`` (times that the
+rule is asked).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -36,8 +37,9 @@ def measure(request: Request) -> Document:
     recipe = resolve(request["model"], known_as(split.data), request.get("recipe"), request["settings"])
     load = os.getloadavg()[0]
     chosen = [_choice(split, recipe) for _ in range(request["choices"])]
+    counts = sorted({*request["counts"], *chosen})
     with kept_threads():
-        seconds = _seconds(_steps(split, recipe, request["seed"]), request)
+        seconds = _seconds(_steps(split, recipe, request["seed"]), counts, request)
     return {
         "settings": {
             "model": recipe.model,
@@ -75,9 +77,9 @@ def _steps(split: Split, recipe: Recipe, seed: int) -> Iterator[float]:
     return steps
 
 
-def _seconds(steps: Iterator[float], request: Request) -> dict[int, list[float]]:
+def _seconds(steps: Iterator[float], counts: Sequence[int], request: Request) -> dict[int, list[float]]:
     """Mean seconds of a step in each round, by the number of threads."""
-    found: dict[int, list[float]] = {count: [] for count in request["counts"]}
+    found: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(request["rounds"]):
         for count, means in found.items():
             torch.set_num_threads(count)

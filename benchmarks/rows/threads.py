@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from benchmarks.child import Document
 from benchmarks.load.spinning import busy
 from benchmarks.machine import first_cores
 from benchmarks.outcome import Outcome
@@ -15,16 +15,12 @@ from benchmarks.session import Session
 from benchmarks.summary import Finding, Spread, quantity
 from mclrec.threads import prepare_environment
 
-__all__ = ["measure_threads"]
+__all__ = ["measure_threads", "step_milliseconds", "taken_threads", "thread_words"]
 
 _MODELS = {"sasrec": "SASRec", "mclrec": "MCLRec"}
 _BATCHES = (16, 128)
 _STEPS = 5
 _CHOICES = 3
-_NOTE = (
-    "Threads: steps on prefixes of Beauty, fp32; a core is kept busy by a process that spins; the rule is asked "
-    "several times, and what it chooses most often counts."
-)
 _REGRET = 1.2
 """How much slower than the best number of threads the chosen one may be: the margin of the rule itself."""
 
@@ -58,26 +54,14 @@ def measure_threads(session: Session) -> Outcome:
         raise BenchmarkError("one thread is all there is: nothing to choose")
     loads = sorted({0, 1, len(cores)})
     findings: list[Finding] = []
-    sides: dict[str, Spread] = {}
     runs: dict[str, list[Measurement]] = {}
     for model, batch, spinning in product(_MODELS, _BATCHES, loads):
         cell = _Cell(model, batch, spinning, len(cores))
         with busy(cores[:spinning]):
             run = session.run(cell.name, _child(session, cell))
-        steps = {
-            int(count): Spread(tuple(found), "s") for count, found in run.document["step_seconds"].items()
-        }
         runs[cell.name] = [run]
-        sides |= {
-            f"{cell.name}: {_words(count)}": _in_milliseconds(spread) for count, spread in steps.items()
-        }
-        findings += _findings(cell, steps, run.document["chosen"])
-    return Outcome(
-        findings=findings,
-        sides=sides,
-        runs=runs,
-        notes=[_NOTE],
-    )
+        findings.append(_finding(cell, run.document))
+    return Outcome(findings=findings, runs=runs)
 
 
 def _child(session: Session, cell: _Cell) -> Child:
@@ -99,28 +83,35 @@ def _child(session: Session, cell: _Cell) -> Child:
     return Child("benchmarks.ours.thread_steps", request, environment=environment | threads)
 
 
-def _findings(cell: _Cell, steps: dict[int, Spread], chosen: list[int]) -> Iterator[Finding]:
+def _finding(cell: _Cell, document: Document) -> Finding:
     """How much slower than the best number of threads the chosen one is."""
-    [(taken, times)] = Counter(chosen).most_common(1)
+    steps, taken = step_milliseconds(document), taken_threads(document)
     best = min(steps, key=lambda count: steps[count].median)
-    yield Finding(
-        f"a step, {cell.name}: the rule's choice / the best number of threads",
+    return Finding(
+        f"a step, {cell.name}: the number of threads that the rule takes / the best",
         steps[taken].median / steps[best].median,
         "x",
         _REGRET,
         "at most",
-        f"{_milliseconds(steps[taken])} by {_words(taken)}, {times} of {len(chosen)} times",
-        f"{_milliseconds(steps[best])} by {_words(best)}",
+        f"{quantity(steps[taken].median, 'ms')} by {thread_words(taken)}",
+        f"{quantity(steps[best].median, 'ms')} by {thread_words(best)}",
     )
 
 
-def _words(count: int) -> str:
+def step_milliseconds(document: Document) -> dict[int, Spread]:
+    """Milliseconds of a step by the number of threads, from the document of a cell."""
+    return {
+        int(count): Spread(tuple(1000 * value for value in seconds), "ms")
+        for count, seconds in document["step_seconds"].items()
+    }
+
+
+def taken_threads(document: Document) -> int:
+    """The number of threads that the rule chose most often."""
+    chosen: list[int] = document["chosen"]
+    return Counter(chosen).most_common(1)[0][0]
+
+
+def thread_words(count: int) -> str:
+    """A number of threads in words."""
     return f"{count} thread{'s' if count != 1 else ''}"
-
-
-def _in_milliseconds(spread: Spread) -> Spread:
-    return Spread(tuple(1000 * value for value in spread.values), "ms")
-
-
-def _milliseconds(spread: Spread) -> str:
-    return quantity(_in_milliseconds(spread).median, "ms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ours import thread_steps
+from benchmarks.outcome import write_result
 from benchmarks.peers.log_lists import read_histories
 from benchmarks.peers.stop_watch import Enough, StopWatch
 from benchmarks.peers.training_part import training_part
@@ -21,6 +23,7 @@ from benchmarks.rows.evaluation import measure_evaluation
 from benchmarks.rows.sequence_epochs import SEQUENCE_SIDES, measure_sequences
 from benchmarks.rows.threads import measure_threads
 from benchmarks.session import Session
+from benchmarks.thread_table import thread_table
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +115,9 @@ def test_the_first_pass_of_an_evaluation_does_not_count(
     assert [child.module for child in started] == ["benchmarks.ours.export"]
 
 
-def test_threads_on_a_free_and_on_a_busy_machine(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_on_a_free_and_on_a_busy_machine(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loads: list[int] = []
 
     @contextmanager
@@ -132,10 +137,18 @@ def test_threads_on_a_free_and_on_a_busy_machine(session: Session, monkeypatch: 
     outcome = measure_threads(replace(session, threads=2, cores=(0, 1)))
     assert loads == [0, 1, 2] * 4
     free, one_busy = outcome.findings[:2]
-    assert free.what == "a step, SASRec, batch 16, free: the rule's choice / the best number of threads"
-    assert (free.value, free.met, free.ours) == (1.0, True, "500 ms by 2 threads, 2 of 3 times")
+    assert free.what == "a step, SASRec, batch 16, free: the number of threads that the rule takes / the best"
+    assert (free.value, free.met, free.ours) == (1.0, True, "500 ms by 2 threads")
     assert (one_busy.value, one_busy.met, one_busy.theirs) == (3.0, False, "1,000 ms by 1 thread")
-    assert outcome.sides["SASRec, batch 16, free: 1 thread"].values == (1000.0, 1100.0, 900.0)
+    monkeypatch.setattr("benchmarks.outcome.FULL_FOLDER", tmp_path)
+    written = json.loads(
+        write_result("threads", "t", outcome, session, quick=False).read_text(encoding="utf-8")
+    )
+    text = thread_table(written)
+    assert "| a step of | 1 thread | 2 threads | the rule takes | its choice / the best |" in text
+    cell = "| SASRec, batch 16, one core busy | 1,000 ms (900 to 1,100) | 3,000 ms (3,000 to 3,000) "
+    assert f"{cell}| 2 threads, 2 of 3 times | 3x |" in text
+    assert thread_table(None).startswith("Not measured yet")
     with pytest.raises(BenchmarkError, match="nothing to choose"):
         measure_threads(session)
 
