@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from tests.foreign_device import foreign_device
 
 from benchmarks.ours import evaluation, preparation, prepared, streaming, training
+from benchmarks.ours.proxy import configuration
 from benchmarks.ours.sources import drawn, open_split
 from benchmarks.ours.synthetic_log import write_log
+from benchmarks.processes import ROOT
 from mclrec.data.loading import prepare
 from mclrec.data.split import leave_one_out
 
@@ -31,6 +34,23 @@ def test_a_log_is_skewed_in_no_order_and_the_same_for_a_seed(tmp_path: Path) -> 
     assert data.times is not None
     times = [int(line.rpartition(",")[2]) for line in first.read_text(encoding="utf-8").splitlines()[1:100]]
     assert times != sorted(times)
+
+
+def test_the_proxy_before_services_is_the_documented_one(tmp_path: Path) -> None:
+    documented = (ROOT / "docs" / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+    text = configuration(documented, ["127.0.0.1:7001", "127.0.0.1:7002"], 7000, tmp_path)
+    servers = re.findall(r"server (127\.0\.0\.1:\d+) max_fails=0;", text)
+    assert servers == ["127.0.0.1:7001", "127.0.0.1:7002"]
+    assert "listen 127.0.0.1:7000;" in text
+    assert "ssl" not in text
+    assert "X-Request-Id $http_x_request_id;" in text
+    kept = [
+        line
+        for line in documented.splitlines()
+        if re.search("keepalive|least_conn|proxy_(?!set_header X)", line)
+    ]
+    assert all(line in text for line in kept)
+    assert len(kept) > 6
 
 
 def test_preparation_reports_what_it_made(tmp_path: Path) -> None:
