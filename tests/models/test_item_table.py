@@ -6,7 +6,8 @@ from torch import Tensor
 
 from mclrec.data.packed import Packed
 from mclrec.errors import EvaluationError
-from mclrec.models.item_table import ItemTable
+from mclrec.losses.additions import Additions
+from mclrec.models.item_table import ItemTable, ranks_among
 
 ITEMS = 7
 
@@ -80,6 +81,23 @@ def test_ranks_are_of_all_items_that_are_not_excluded() -> None:
             out = set(lists[row].tolist()) if excluded else set()
             others = [other for other in range(1, ITEMS + 1) if other != item and other not in out]
             assert found[row] == 1 + sum(not bool(scores[other] < scores[item]) for other in others)
+
+
+def test_additions_are_part_of_scores_ranks_and_cross_entropy() -> None:
+    items, weight, _ = table(False)
+    queries, asked = torch.randn(5, 4, dtype=torch.float64), torch.tensor([1, 7, 3, 2, 2])
+    rows, ids = torch.tensor([0, 2, 2, 2, 4]), torch.tensor([1, 3, 3, 6, 5])
+    values = torch.tensor([9.0, -2.0, -3.0, 4.0, 1.0], dtype=torch.float64, requires_grad=True)
+    additions = Additions(torch.tensor([0, 1, 1, 4, 4, 5]), rows, ids, values)
+    wanted = (queries @ weight[: ITEMS + 1].T).index_put((rows, ids), values, accumulate=True)
+    torch.testing.assert_close(items.scores(queries, additions), wanted.float())
+    for size in (1, 2, 9):
+        ranks = items.ranks(queries, asked, None, size, additions)
+        assert torch.equal(ranks, ranks_among(wanted.float(), asked))
+    found = items.detach().cross_entropy(queries, asked, additions)
+    expected = F.cross_entropy(wanted, asked, reduction="sum")
+    torch.testing.assert_close(found, expected.float())
+    torch.testing.assert_close(torch.autograd.grad(found, values), torch.autograd.grad(expected, values))
 
 
 def test_a_table_without_a_row_for_padding_is_refused() -> None:

@@ -153,3 +153,20 @@ def test_with_a_temperature_lengths_do_not_count(loss: str, monkeypatch: pytest.
     torch.testing.assert_close(made.loss(batch, StepContext())["rec"].sum, expected)
     tables = [made.table_of(weight * factor).weight for factor in (1.0, 3.0)]
     torch.testing.assert_close(*tables)
+
+
+@pytest.mark.parametrize("unit", ["prefixes", "sequences", "windows"])
+@pytest.mark.parametrize("loss", ["softmax", "sampled", "bce"])
+def test_repetition_is_learned_apart(unit: str, loss: str) -> None:
+    plain, apart = (model(unit=unit, loss=loss, repeat_bias=repeats) for repeats in (False, True))
+    apart.load_state_dict(plain.state_dict(), strict=False)
+    batch, gradients = batch_of(plain), []
+    for made in (plain, apart):
+        losses = made.loss(batch, StepContext())
+        torch.stack([term.sum / term.count for term in losses.values()]).sum().backward()
+        gradients.append(
+            {name: value.grad.clone() for name, value in made.named_parameters() if value.grad is not None}
+        )
+    assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
+    assert apart.repeats is not None
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in apart.repeats.parameters())

@@ -16,9 +16,10 @@ LONGEST, ITEMS = 5, 9
 
 
 @given(st.lists(st.lists(st.integers(1, ITEMS), min_size=1, max_size=LONGEST), min_size=1, max_size=6))
+@pytest.mark.parametrize("step", [1, 3])
 @pytest.mark.parametrize("outputs", ["last", "all"])
 def test_every_item_gains_the_numbers_of_its_places(
-    outputs: Literal["last", "all"], lists: list[list[int]]
+    outputs: Literal["last", "all"], step: int, lists: list[list[int]]
 ) -> None:
     module = RepeatBias(LONGEST)
     torch.nn.init.normal_(module.by_distance)
@@ -26,10 +27,11 @@ def test_every_item_gains_the_numbers_of_its_places(
     items = torch.tensor([item for history in lists for item in history])
     offsets = torch.from_numpy(np.cumsum([0, *map(len, lists)]))
     seen = lists if outputs == "last" else [row[: place + 1] for row in lists for place in range(len(row))]
+    seen = seen[::step]
     wanted = torch.zeros(len(seen), ITEMS + 1)
     for row, history in enumerate(seen):
         for distance, item in enumerate(reversed(history)):
             wanted[row, item] += module.values()[distance].detach()
-    found = module(items, offsets, outputs)
+    found = module(items, offsets, outputs, step)
     assert torch.equal(found.rows, found.rows.sort().values)
     torch.testing.assert_close(found.add_to(torch.zeros_like(wanted)).detach(), wanted)

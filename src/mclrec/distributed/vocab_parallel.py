@@ -168,9 +168,10 @@ class _Exponentials:
         self._kept: tuple[slice, Tensor, Tensor] | None = None
         self.shift = queries.new_zeros(len(queries))
         # All processes must come to the same answer, so NaN, of which a maximum may make anything, is no number here.
-        bound = queries.new_tensor(highest_score(queries, classes, bias, additions)).nan_to_num(
-            torch.inf, torch.inf
+        highest = highest_score(queries, classes, bias) + (
+            0.0 if additions is None else float(additions.most())
         )
+        bound = queries.new_tensor(highest).nan_to_num(torch.inf, torch.inf)
         self._shifted = not processes.all_reduce_max(bound) <= SAFE
         if self._shifted:
             tops = queries.new_full((len(queries),), -torch.inf)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["Additions"]
-
-_ROW = 1 << 32
-"""Rows are so far apart where a row and an id are one number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,26 +44,6 @@ class Additions:
         rows = self.rows[places]
         bounds = torch.searchsorted(rows.cpu(), torch.arange(len(self.offsets)))
         return Additions(bounds, rows, self.items[places] - first, self.values[places], places)
-
-    def to_pairs(self, ids: Tensor) -> Tensor:
-        """What is added to the scores of each query with ids of its own row, ids (B, ...): shape (B, ...)."""
-        keys, order = (self.rows * _ROW + self.items).sort()
-        # Sums of all values up to a place, whose differences are what one score gains: exact enough in fp64 alone.
-        sums = F.pad(self.values[order].double().cumsum(0), (1, 0))
-        rows = torch.arange(len(ids), device=ids.device).view(-1, *[1] * (ids.dim() - 1))
-        first, last = (torch.searchsorted(keys, rows * _ROW + ids, right=right) for right in (False, True))
-        return (sums[last] - sums[first]).to(self.values.dtype)
-
-    def to_columns(self, ids: Tensor) -> Tensor:
-        """What is added to the scores of every query with the same ids (N,), which may be equal: (B, N)."""
-        known, count = ids.sort().values, len(self.offsets) - 1
-        columns = torch.searchsorted(known, self.items).clamp(max=max(len(ids) - 1, 0))
-        if not len(ids):
-            return self.values.new_zeros(count, 0)
-        # An id that is not asked for adds 0 to its neighbour. No shape depends on how many are: nobody waits for it.
-        values = self.values * (known[columns] == self.items)
-        found = values.new_zeros(count, len(ids)).index_put((self.rows, columns), values, accumulate=True)
-        return found.index_select(1, torch.searchsorted(known, ids))
 
     def add_to(self, scores: Tensor, factor: float = 1.0) -> Tensor:
         """Add ``factor`` times the additions to (B, V + 1) scores, which are overwritten and returned."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import repeat
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mclrec.losses.additions import Additions
 from mclrec.shapes import round_up
 
 __all__ = ["LOG2_E", "SAFE", "chunked_linear_cross_entropy", "highest_score"]
@@ -37,7 +35,6 @@ def chunked_linear_cross_entropy(
     *,
     classes: int | None = None,
     chunk: int | None = None,
-    additions: Additions | None = None,
 ) -> Tensor:
     """Sum of ``-y[g] + log sum_i exp(y[i])``, ``y = weight @ query + bias`` (paper, eq. 3, y-hat as logits).
 
@@ -54,7 +51,6 @@ def chunked_linear_cross_entropy(
         targets: (B,) int64 in 0..V-1.
         classes: V, if rows after it are no classes.
         chunk: rows at a time; None for as many as cache and memory suggest.
-        additions: to the scores of some classes.
 
     Returns:
         Scalar: the sum over rows; the caller divides by its number of targets.
@@ -72,8 +68,6 @@ def chunked_linear_cross_entropy(
             weight.to(full),
             None if bias is None else bias.to(full),
             targets,
-            None if additions is None else additions.values.to(full),
-            additions,
             classes,
             chunk,
             narrow,
@@ -104,37 +98,31 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
-        added: Tensor | None,
-        additions: Additions | None,
         classes: int,
         chunk: int,
         narrow: torch.dtype,
     ) -> Tensor:
-        grad_queries, grad_weight, grad_bias, _, grad_added = gradients = [
+        grad_queries, grad_weight, grad_bias = gradients = [
             torch.zeros_like(tensor) if tensor is not None and needed else None
-            for tensor, needed in zip(
-                (queries, weight, bias, None, added), ctx.needs_input_grad, strict=False
-            )
+            for tensor, needed in zip((queries, weight, bias), ctx.needs_input_grad, strict=False)
         ]
         table = weight[:classes].to(narrow)
         # On another device the host would wait for the norms, which costs more than the shift.
-        shifted = queries.device.type != "cpu" or not (
-            highest_score(queries, weight[:classes], bias, additions) <= SAFE
-        )
-        parts = additions.split(chunk) if additions is not None else repeat(None)
-        total, classes_bias = queries.new_zeros(()), None if bias is None else bias[:classes] * LOG2_E
-        for start, part in zip(range(0, len(queries), chunk), parts, strict=False):
+        shifted = queries.device.type != "cpu" or not highest_score(queries, weight[:classes], bias) <= SAFE
+        total = queries.new_zeros(())
+        for start in range(0, len(queries), chunk):
             rows, places = queries[start : start + chunk], targets[start : start + chunk]
             count = len(rows)
             rows = F.pad(rows, (0, 0, 0, chunk - count))
-            scores = _scores((rows * LOG2_E).to(narrow), table, classes_bias, part, shifted)
+            scores = (rows * LOG2_E).to(narrow) @ table.T  # (chunk, V)
+            if bias is not None:
+                scores += bias[:classes] * LOG2_E
+            if shifted:
+                scores -= scores.amax(1, keepdim=True)
             picked = scores[:count].gather(1, places.unsqueeze(1)).to(rows.dtype)
             exponentials = scores.exp2_()
             sums = exponentials.sum(1, keepdim=True).to(rows.dtype)  # torch adds up in fp32 at least
             total += (sums[:count].log2() - picked).sum() / LOG2_E
-            if part is not None and grad_added is not None:
-                probabilities = exponentials[part.rows, part.items].to(rows.dtype) / sums[part.rows, 0]
-                grad_added[part.places] = probabilities
             if grad_queries is not None:
                 grad_scores = (exponentials @ table).to(rows.dtype).div_(sums)[:count]
                 grad_queries[start : start + chunk] = grad_scores.sub_(weight[places])
@@ -142,7 +130,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 _add(grad_weight[:classes], exponentials.T @ (rows / sums).to(narrow), first=not start)
             if grad_bias is not None:
                 grad_bias[:classes] += ((1 / sums[:count]).T.to(narrow) @ exponentials[:count])[0]
-        _subtract_targets(gradients, queries, targets, additions)
+        if grad_weight is not None:
+            grad_weight.index_add_(0, targets, queries, alpha=-1)
+        if grad_bias is not None:
+            ones = grad_bias.new_ones(()).expand(len(targets))
+            grad_bias -= torch.zeros_like(grad_bias).index_add_(
+                0, targets, ones
+            )  # bincount would wait for CUDA
         ctx.gradients = gradients
         return total
 
@@ -156,46 +150,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return *scaled, None, None, None, None
 
 
-def highest_score(
-    queries: Tensor, weight: Tensor, bias: Tensor | None, additions: Additions | None = None
-) -> float:
+def highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float:
     """Upper bound of the scores' absolute values (Cauchy and Schwarz); NaN where a score is."""
     if not len(queries) or not len(weight):
         return 0.0
     highest = torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(weight, dim=1).max()
-    if bias is not None:
-        highest += bias.abs().max()
-    if additions is not None:
-        highest += additions.most()
-    return float(highest)
-
-
-def _scores(
-    rows: Tensor, table: Tensor, bias: Tensor | None, additions: Additions | None, shifted: bool
-) -> Tensor:
-    """(chunk, V) scores to base 2; with the highest of each row taken off where they are to be ``shifted``."""
-    scores = rows @ table.T
-    if bias is not None:
-        scores += bias
-    if additions is not None:
-        additions.add_to(scores, LOG2_E)
-    if shifted:
-        scores -= scores.amax(1, keepdim=True)
-    return scores
-
-
-def _subtract_targets(
-    gradients: list[Tensor | None], queries: Tensor, targets: Tensor, additions: Additions | None
-) -> None:
-    """Take the targets' share, 1[target], off the gradients of classes, biases and additions."""
-    _, grad_weight, grad_bias, _, grad_added = gradients
-    if grad_weight is not None:
-        grad_weight.index_add_(0, targets, queries, alpha=-1)
-    if grad_bias is not None:
-        ones = grad_bias.new_ones(()).expand(len(targets))
-        grad_bias -= torch.zeros_like(grad_bias).index_add_(0, targets, ones)  # bincount would wait for CUDA
-    if grad_added is not None and additions is not None:
-        grad_added -= (additions.items == targets[additions.rows]).to(grad_added.dtype)
+    return float(highest if bias is None else highest + bias.abs().max())
 
 
 def _add(total: Tensor, part: Tensor, *, first: bool) -> None:

@@ -176,11 +176,11 @@ class VectorRecommender(Recommender):
 
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""
-        return self.items().adding(self.additions(histories)).scores(self.query_vectors(histories))
+        return self.items().scores(self.query_vectors(histories), self.additions(histories))
 
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
         """Rank one item a history through the item table; overrides `Recommender.ranks`."""
         if not len(histories) and not self.supports_sharding:
             return torch.empty(0, dtype=torch.int64)
-        table = self.items().adding(self.additions(histories))
-        return table.ranks(self.query_vectors(histories), items, excluded, rows)
+        queries, additions = self.query_vectors(histories), self.additions(histories)
+        return self.items().ranks(queries, items, excluded, rows, additions)

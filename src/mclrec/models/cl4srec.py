@@ -76,7 +76,7 @@ class CL4SRec(SequentialRecommender):
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_main + lambda L_cl."""
         states, views = self._states_and_views(batch)
-        losses: Losses = {"rec": self.recommendation_loss(states, batch)}
+        losses = self.recommendation_losses(states, batch)
         if views:
             view1, view2 = (context.gather(view) for view in views)
             pairs = ViewPairs.of((view1, view2), ((0, 1),), self.config.contrast_temperature)

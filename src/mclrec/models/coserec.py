@@ -46,7 +46,5 @@ class CoSeRec(SimilarityAugmentedRecommender):
             context.gather(flatten_newest(states, view.offsets, self.max_length))
             for states, view in zip(self.encode(batch.views, "all"), batch.views, strict=True)
         )
-        return {
-            "rec": self.recommendation_loss(self.target_states(batch), batch),
-            "cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True),
-        }
+        losses = self.recommendation_losses(self.target_states(batch), batch)
+        return losses | {"cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True)}

@@ -112,7 +112,7 @@ class DuoRec(SequentialRecommender):
         """L_rec and the contrasts."""
         states, views = self.states_with_views(batch)
         again, twin = (context.gather(view) for view in views)
-        losses: Losses = {"rec": self.recommendation_loss(states, batch)}
+        losses = self.recommendation_losses(states, batch)
         config = self.config
         if config.contrast == "crossed":
             return losses | self._contrast("cl", again, twin, config.lambda_supervised)

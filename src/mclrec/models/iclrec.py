@@ -108,7 +108,7 @@ class ICLRec(SequentialRecommender):
         asked = states
         if self.config.unit == "prefixes":
             asked = take(states, to_device(batch.histories.offsets[1:] - 1, states.device))
-        losses: Losses = {"rec": self.recommendation_loss(asked, batch)}
+        losses = self.recommendation_losses(asked, batch)
         together = Histories.concatenate(list(batch.views))
         viewed = self._every(together)
         if self.config.beta:

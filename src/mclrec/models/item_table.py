@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -34,23 +36,18 @@ class ItemTable:
         num_items: V.
         bias: (V + 1 or more,) or None.
         shard: the rows that this process holds of both; all if None.
-        additions: to the scores of the queries that will be given, in their order; None for none.
     """
 
     def __init__(
-        self,
-        weight: Tensor,
-        num_items: int,
-        bias: Tensor | None = None,
-        shard: Shard | None = None,
-        additions: Additions | None = None,
+        self, weight: Tensor, num_items: int, bias: Tensor | None = None, shard: Shard | None = None
     ) -> None:
         self.weight, self.bias, self.num_items = weight, bias, num_items
-        self._shard, self._additions = shard or Shard(num_items + 2), additions
+        self._shard = shard or Shard(num_items + 2)
 
-    def adding(self, additions: Additions | None) -> ItemTable:
-        """The table for certain queries, to whose scores something is added."""
-        return ItemTable(self.weight, self.num_items, self.bias, self._shard, additions)
+    def detach(self) -> ItemTable:
+        """The same vectors and biases, which no gradient reaches."""
+        bias = None if self.bias is None else self.bias.detach()
+        return ItemTable(self.weight.detach(), self.num_items, bias, self._shard)
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids``: shape (*ids.shape, d)."""
@@ -59,30 +56,33 @@ class ItemTable:
     def pair_scores(self, queries: Tensor, ids: Tensor) -> Tensor:
         """Score of each query (..., d) with the item of its own row, ids (...): shape (...)."""
         scores = (queries * self.lookup(ids)).sum(-1)
-        if self.bias is not None:
-            scores = scores + lookup(self.bias, ids, self._shard)
-        return scores if self._additions is None else scores + self._additions.to_pairs(ids)
+        return scores if self.bias is None else scores + lookup(self.bias, ids, self._shard)
 
     def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
         """(B, N) scores in fp32 of the same items ``ids`` (N,) for every query."""
         bias = None if self.bias is None else lookup(self.bias, ids, self._shard)
         count = len(queries)
         rows = F.pad(queries, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
-        scores = F.linear(rows, self.lookup(ids), bias)[:count].float()
-        return scores if self._additions is None else scores + self._additions.to_columns(ids)
+        return F.linear(rows, self.lookup(ids), bias)[:count].float()
 
-    def scores(self, queries: Tensor) -> Tensor:
+    def scores(self, queries: Tensor, additions: Additions | None = None) -> Tensor:
         """(B, V + 1) scores in fp32 of all ids, the padding id included; of this process's ids if they are sharded."""
-        scores, additions = self._products(queries), self._additions
-        return scores if additions is None else self._of_own_items(additions).add_to(scores)
+        rows = self._shard.count(self.num_items + 1)
+        scores = F.linear(
+            queries, self.weight[:rows], None if self.bias is None else self.bias[:rows]
+        ).float()
+        return scores if additions is None else self._own(additions).add_to(scores)
 
-    def cross_entropy(self, queries: Tensor, targets: Tensor) -> Tensor:
-        """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits)."""
+    def cross_entropy(self, queries: Tensor, targets: Tensor, additions: Additions | None = None) -> Tensor:
+        """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits).
+
+        With ``additions`` to the scores, all scores of the queries are held at once, which are to be few.
+        """
         classes = self.num_items + 1
+        if self._shard.whole and additions is not None:
+            return F.cross_entropy(self.scores(queries, additions), targets, reduction="sum")
         if self._shard.whole:
-            return chunked_linear_cross_entropy(
-                queries, self.weight, self.bias, targets, classes=classes, additions=self._additions
-            )
+            return chunked_linear_cross_entropy(queries, self.weight, self.bias, targets, classes=classes)
         return vocab_parallel_cross_entropy(
             queries,
             self.weight,
@@ -91,10 +91,17 @@ class ItemTable:
             first=self._shard.first,
             classes=self._shard.count(classes),
             processes=self._shard.processes,
-            additions=self._additions,
+            additions=additions,
         )
 
-    def ranks(self, queries: Tensor, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
+    def ranks(
+        self,
+        queries: Tensor,
+        items: Tensor,
+        excluded: Packed | None,
+        rows: int,
+        additions: Additions | None = None,
+    ) -> Tensor:
         """(B,) rank of one item a query among all items; see `ranks_among`.
 
         Args:
@@ -102,6 +109,7 @@ class ItemTable:
             items: (B,) int64 on the host.
             excluded: B lists of items that are no candidates; None if all are.
             rows: queries that are scored at a time.
+            additions: to scores of the queries.
         """
         processes, first = self._shard.processes, self._shard.first
         (queries, own), (items, _) = processes.all_gather(queries), processes.all_gather(items)
@@ -109,39 +117,26 @@ class ItemTable:
             excluded = _gather_lists(excluded, processes)
         rows, columns = rows * processes.size, self._shard.count(self.num_items + 1)
         ranks = torch.empty(len(queries), dtype=torch.int64)
-        parts = self._parts(own.start, rows)
-        for number, start in enumerate(range(0, len(queries), rows)):
+        together = None if additions is None else gather_additions(additions, own.start, processes)
+        parts = repeat(None) if together is None else together.split(rows)
+        for start, added in zip(range(0, len(queries), rows), parts, strict=False):
             part = slice(start, start + rows)
-            scores = self._products(queries[part])
+            scores = self.scores(queries[part], added)
             if scores.shape[1] != columns:
                 raise EvaluationError(
                     f"the item table has {len(self.weight)} rows, not V + 1 = {self.num_items + 1} or more"
                 )
-            if parts:
-                parts[number].add_to(scores)
             if excluded is not None:
                 scores = exclude(scores, excluded.take(np.arange(start, start + len(scores))), first)
             ranks[part] = ranks_among(scores, items[part], first, processes)
         return ranks[own]
 
-    def _parts(self, start: int, size: int) -> list[Additions]:
-        """Everybody's additions to this process's ids, for each ``size`` queries; empty without any."""
-        if self._additions is None:
-            return []
-        together = gather_additions(self._additions, start, self._shard.processes)
-        return self._of_own_items(together).split(size)
-
-    def _of_own_items(self, additions: Additions) -> Additions:
-        """Those of the ids whose rows this process has."""
+    def _own(self, additions: Additions) -> Additions:
+        """Those to the ids whose rows this process has."""
         if self._shard.whole:
             return additions
         first = self._shard.first
         return additions.of_items(first, first + self._shard.count(self.num_items + 1))
-
-    def _products(self, queries: Tensor) -> Tensor:
-        """(B, V + 1) query . item + bias in fp32, or (B, C) of this process's ids."""
-        rows = self._shard.count(self.num_items + 1)
-        return F.linear(queries, self.weight[:rows], None if self.bias is None else self.bias[:rows]).float()
 
 
 def ranks_among(

@@ -114,7 +114,7 @@ class LMA4Rec(SimilarityAugmentedRecommender):
 
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec, and the contrast under drawn masks."""
-        losses: Losses = {"rec": self.recommendation_loss(self.target_states(batch), batch)}
+        losses = self.recommendation_losses(self.target_states(batch), batch)
         masks = self.bernoulli.masks(self.bernoulli.uniforms(2))
         contrast = self._contrast(self.encode(batch.views, "all"), batch, masks, context)
         return losses | {"cl": Term(contrast, weight=self.config.lambda_, whole=True)}

@@ -203,7 +203,7 @@ class MCLRec(SequentialRecommender):
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_0, eq. 14. One pass encodes the histories and both views where it can."""
         states, views = self.states_with_views(batch)
-        losses: Losses = {"rec": self.recommendation_loss(states, batch)}
+        losses = self.recommendation_losses(states, batch)
         if not views:
             return losses
         h1, h2 = views

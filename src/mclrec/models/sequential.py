@@ -41,6 +41,9 @@ __all__ = [
     "SequentialRecommender",
 ]
 
+_SCORES, _FEWEST_QUERIES, _MOST_QUERIES = 2**19, 8, 128
+"""Scores that repetition is learned from in an update, and how many queries these are at least and at most."""
+
 _TransformerAlone = OnlyWith(encoder="transformer")
 
 
@@ -172,7 +175,7 @@ class SequentialRecommender(VectorRecommender):
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - contrasts need it
         """The recommendation loss alone; models with more to minimise override it."""
-        return {"rec": self.recommendation_loss(self.target_states(batch), batch)}
+        return self.recommendation_losses(self.target_states(batch), batch)
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states."""
@@ -243,16 +246,28 @@ class SequentialRecommender(VectorRecommender):
         states = self.encoder.encode(together.items, together.offsets, outputs)
         return torch.split(states, [len(part) if outputs == "last" else len(part.items) for part in parts])
 
-    def recommendation_loss(self, states: Tensor, batch: Batch, table: ItemTable | None = None) -> Term:
-        """L_rec: the configured loss of all targets of a batch.
+    def recommendation_losses(self, states: Tensor, batch: Batch, table: ItemTable | None = None) -> Losses:
+        """L_rec, the configured loss of all targets of a batch, and what repetition is learned by.
 
         Args:
             states: hidden state before each target, as `target_states` gives them.
             batch: targets, and what the loss draws beside them.
-            table: the catalogue; the model's own by default.
+            table: another catalogue than the model's own, without repetition.
         """
-        if table is None:
-            histories, outputs = batch.histories, self.outputs()
-            repeats = self.repeats and self.repeats(histories.items, histories.offsets, outputs)
-            table = self.items().adding(repeats or None)
-        return Term(self.objective(table, self.as_queries(states), batch), batch.count)
+        queries = self.as_queries(states)
+        losses: Losses = {"rec": Term(self.objective(table or self.items(), queries, batch), batch.count)}
+        if self.repeats is None or table is not None:
+            return losses
+        return losses | {"repeats": self._repeat_loss(self.repeats, queries, batch)}
+
+    def _repeat_loss(self, repeats: RepeatBias, queries: Tensor, batch: Batch) -> Term:
+        """The softmax loss with what repetition adds, of some of the targets: it has a few numbers to learn.
+
+        Queries and items are taken as they are, so that they train as if nothing were added.
+        """
+        most = max(_FEWEST_QUERIES, min(_MOST_QUERIES, _SCORES // self.num_items))
+        step = max(1, -(-len(queries) // most))
+        histories = batch.histories
+        additions = repeats(histories.items, histories.offsets, self.outputs(), step)
+        loss = self.items().detach().cross_entropy(queries[::step].detach(), batch.targets[::step], additions)
+        return Term(loss, batch.count / step)

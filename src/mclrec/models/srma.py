@@ -161,17 +161,15 @@ class SRMA(SequentialRecommender):
         assert self.complement is not None
         states = self.complement.encode(batch.histories.items, batch.histories.offsets, self.outputs())
         table = self.table_of(self.complement.items.weight)
-        return {"rec": self.recommendation_loss(states, batch, table)}
+        return self.recommendation_losses(states, batch, table)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and the contrast of the two views."""
         histories = batch.histories
         states = self.further(self.encoder.encode(histories.items, histories.offsets, self.outputs()))
         one, other = (context.gather(view) for view in self._views(batch.views))
-        return {
-            "rec": self.recommendation_loss(states, batch),
-            "cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True),
-        }
+        losses = self.recommendation_losses(states, batch)
+        return losses | {"cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states after all layers."""

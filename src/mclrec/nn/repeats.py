@@ -13,6 +13,9 @@ from mclrec.losses.additions import Additions
 
 __all__ = ["RepeatBias"]
 
+_UNIT = 10.0
+"""What the parameters count in. Never is some -10, which would take an optimiser thousands of steps."""
+
 
 class RepeatBias(nn.Module):
     """A learned number for each distance from the end of a history, added to the score of the item there.
@@ -21,6 +24,8 @@ class RepeatBias(nn.Module):
     encoder hardly learns it: what is near in a history is near in its vectors, bought again or not. An item that occurs
     several times gains the number of each place. All distances share one further number, which is what those have
     that no training history reaches.
+
+    It is learned apart, from scores that are taken as they are: the encoder trains as if it were not there.
 
     Args:
         max_length: n, the longest history.
@@ -31,13 +36,16 @@ class RepeatBias(nn.Module):
         self.common = nn.Parameter(torch.zeros(()))
         self.by_distance = nn.Parameter(torch.zeros(max_length))
 
-    def forward(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Additions:
+    def forward(
+        self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last", step: int = 1
+    ) -> Additions:
         """What is added after whole histories, or after each of their tokens.
 
         Args:
             items: (T,) packed histories of at most n items, oldest item first.
             offsets: (B + 1,) their bounds, on the host.
             outputs: whether a query stands for a history (``last``) or for each token of it and those before (``all``).
+            step: take every so many queries only, from the first on.
         """
         lengths = offsets.diff()
         if outputs == "last":
@@ -45,6 +53,7 @@ class RepeatBias(nn.Module):
         else:
             starts = offsets[:-1].repeat_interleave(lengths)
             counts = torch.arange(1, len(items) + 1) - starts
+        starts, counts = starts[::step], counts[::step]
         rows = torch.arange(len(counts)).repeat_interleave(counts)
         ends = counts.cumsum(0)
         distances = (ends[rows] - 1) - torch.arange(len(rows))  # 0 for the newest item
@@ -57,4 +66,4 @@ class RepeatBias(nn.Module):
 
     def values(self) -> Tensor:
         """(n,) what is added by distance from the end, first that of the newest item."""
-        return self.common + self.by_distance
+        return _UNIT * (self.common + self.by_distance)

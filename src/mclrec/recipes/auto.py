@@ -197,20 +197,12 @@ def _protocol(sizes: DataSizes) -> Choice:
     return Choice({"seen": "drop"}, f"hardly anybody returns to an item ({share:.1%} of held-out items)")
 
 
-def _repeats(sizes: DataSizes) -> Choice:
-    """Only where people return are items of the history listed, and scores of them wanted."""
-    if suited_protocol(sizes.returns) != "U":
-        return _NOTHING
-    return Choice({"repeat_bias": True}, "how much a return is worth after how many items is learnt apart")
-
-
 _RULES: Sequence[Callable[[DataSizes], Choice]] = (
     _length,
     _batch,
     _dropout,
     _loss,
     _protocol,
-    _repeats,
     _updates,
     _patience,
 )
