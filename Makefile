@@ -90,7 +90,7 @@ format: $(VENV)/.has-check ## format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: $(VENV)/.has-bench ## measure speed and memory beside the peers (45 minutes); writes docs/performance.md and README.md
+bench: $(VENV)/.has-bench ## measure speed and memory beside the peers (an hour); writes docs/performance.md and README.md
 	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m benchmarks run $(ARGS)
 	$(BIN)/python -m benchmarks report
 

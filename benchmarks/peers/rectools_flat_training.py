@@ -4,7 +4,8 @@ RecTools has the network, its sequences and their data set, but no trainer for i
 of its `SASRecModel`. ``places`` of the request is ``all`` (the network's own forward pass, which scores padded places
 too) or ``real`` (its `encode` and `all_item_embeddings`: scores at the places that have a target alone).
 
-Request: as `rectools_training`, without ``layers``, with ``places`` and ``precision`` (fp32, or bf16 by autocast).
+Request: as `rectools_training`, without ``layers``, with ``unit`` (see `training_part`), ``places`` and ``precision``
+(fp32, or bf16 by autocast).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rectools.fast_transformers import SequenceBatchDataset, build_sequences
 from torch.nn.functional import cross_entropy
@@ -22,6 +24,7 @@ from torch.utils.data import DataLoader
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.peers.rectools_setup import flat_network, flat_optimiser, interactions, tensors
 from benchmarks.peers.stop_watch import Enough, StopWatch
+from benchmarks.peers.training_part import on_prefixes, training_rows
 
 __all__ = ["measure"]
 
@@ -29,11 +32,9 @@ __all__ = ["measure"]
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     torch.manual_seed(request["seed"])
-    length = request["max_length"]
-    rows = interactions(Path(request["inter"]), held_out=2, newest=length + 1)
-    x, y, known, _ = build_sequences(*tensors(rows), max_len=length)
-    sizes = (request["hidden_size"], request["blocks"], request["heads"], length, request["dropout"])
-    net = flat_network(len(known), *sizes)
+    x, y, items = (_prefixes if on_prefixes(request) else _sequences)(request)
+    width, blocks, heads = (request[key] for key in ("hidden_size", "blocks", "heads"))
+    net = flat_network(items, width, blocks, heads, request["max_length"], request["dropout"])
     loader = DataLoader(SequenceBatchDataset(x, y), request["batch"], shuffle=True)
     watch = StopWatch(request["warmup"], request["batches"])
     loss = {"all": _loss_at_all_places, "real": _loss_at_real_places}[request["places"]]
@@ -48,6 +49,28 @@ def measure(request: Request) -> Document:
         "classes": len(net.all_item_embeddings()),
         **watch.timings(len(loader)),
     }
+
+
+def _sequences(request: Request) -> tuple[Any, Any, int]:
+    """Inputs and targets by RecTools' own function, and the number of items."""
+    length = request["max_length"]
+    rows = interactions(Path(request["inter"]), held_out=2, newest=length + 1)
+    x, y, known, _ = build_sequences(*tensors(rows), max_len=length)
+    return x, y, len(known)
+
+
+def _prefixes(request: Request) -> tuple[Any, Any, int]:
+    """Inputs and targets of the same form, with a target at the last place alone."""
+    rows, items = training_rows(request)
+    length, sizes = request["max_length"], np.diff(rows.offsets) - 1
+    last = np.zeros(len(rows.items), dtype=bool)
+    last[rows.offsets[1:] - 1] = True
+    x, y = (torch.zeros(len(sizes), length, dtype=torch.long) for _ in range(2))
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    place = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes), sizes) + length
+    x[row, place] = torch.from_numpy(rows.items[~last])
+    y[:, -1] = torch.from_numpy(rows.items[last])
+    return x, y, items
 
 
 def _train(

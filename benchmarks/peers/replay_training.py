@@ -7,7 +7,7 @@ catalogue, so that it is the full softmax). All is in fp32: the buckets fail whe
 
 RePlay also predicts each user's first item from no item at all. Here a copy of the mask leaves that target out.
 
-Request: ``inter`` (file, see `benchmarks.ours.export`), ``scratch``, ``parts``, ``batch``, ``max_length``,
+Request: ``inter`` (file, see `benchmarks.ours.export`), ``unit``, ``scratch``, ``parts``, ``batch``, ``max_length``,
 ``hidden_size``, ``blocks``, ``heads``, ``dropout``, ``seed``, ``batches``, ``warmup``.
 """
 
@@ -48,7 +48,7 @@ from replay.nn.transform import (
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.peers.log_lists import Histories
 from benchmarks.peers.stop_watch import Enough, StopWatch
-from benchmarks.peers.training_part import training_part
+from benchmarks.peers.training_part import on_prefixes, training_rows
 
 __all__ = ["measure"]
 
@@ -81,14 +81,24 @@ class _Catalogue(torch.nn.Module):
         return {**batch, "negative_labels": self._items}
 
 
+class _LastPlace(torch.nn.Module):
+    """Makes the item of the last place a row's only target."""
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Add the mask of targets."""
+        targets = torch.zeros_like(batch["padding_mask"])
+        targets[:, -1] = True
+        return {**batch, "target_padding_mask": targets}
+
+
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     lightning.seed_everything(request["seed"])
-    histories = training_part(Path(request["inter"]), newest=request["max_length"] + 1)
-    model = _model(request, histories.num_items)
+    histories, items = training_rows(request)
+    model = _model(request, items)
     watch = StopWatch(request["warmup"], request["batches"])
     with tempfile.TemporaryDirectory(dir=request["scratch"]) as folder:
-        data = _data(request, histories, Path(folder) / "train.parquet")
+        data = _data(request, histories, items, Path(folder) / "train.parquet")
         trainer = lightning.Trainer(
             max_steps=request["warmup"] + request["batches"],
             max_epochs=-1,
@@ -114,18 +124,17 @@ def measure(request: Request) -> Document:
     }
 
 
-def _data(request: Request, histories: Histories, path: Path) -> Any:
+def _data(request: Request, histories: Histories, items: int, path: Path) -> Any:
     """RePlay's data module over a file with a history a row; items are counted from 0, and V is padding."""
     rows = pa.ListArray.from_arrays(pa.array(histories.offsets, pa.int32()), pa.array(histories.items - 1))
     pq.write_table(pa.table({_ITEM: rows}), path)
-    items = histories.num_items
     trim, negatives = [], []
     if request["parts"] == "fast":
         trim, negatives = [TargetAwareAdaptiveTrimTransform([_ITEM, "positive_labels"])], [_Catalogue(items)]
     transforms = [
         NextTokenTransform(label_name=_ITEM, shift=1),
         RenameTransform({f"{_ITEM}_mask": "padding_mask"}),
-        CopyTransform({"padding_mask": "target_padding_mask"}),
+        _LastPlace() if on_prefixes(request) else CopyTransform({"padding_mask": "target_padding_mask"}),
         *trim,
         UnsqueezeTransform("target_padding_mask", -1),
         UnsqueezeTransform("positive_labels", -1),

@@ -21,12 +21,13 @@ import torch
 import transformers4rec.torch as t4rec
 from merlin.schema import ColumnSchema, Schema, Tags
 from transformers4rec.config.transformer import GPT2Config
+from transformers4rec.torch.masking import CausalLanguageModeling
 from transformers4rec.torch.utils.data_utils import MerlinDataLoader
 
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.peers.log_lists import Histories
 from benchmarks.peers.stop_watch import Enough, StopWatch
-from benchmarks.peers.training_part import training_part
+from benchmarks.peers.training_part import on_prefixes, training_rows
 
 __all__ = ["measure"]
 
@@ -38,8 +39,8 @@ def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     torch.manual_seed(request["seed"])
     np.random.seed(request["seed"])  # noqa: NPY002 # the loader shuffles by it
-    histories = training_part(Path(request["inter"]), newest=request["max_length"] + 1)
-    schema = _schema(histories.num_items, request["max_length"] + 1)
+    histories, items = training_rows(request)
+    schema = _schema(items, request["max_length"] + 1)
     model = _model(request, schema)
     watch = StopWatch(request["warmup"], request["batches"])
     with tempfile.TemporaryDirectory(dir=request["scratch"]) as folder:
@@ -86,11 +87,11 @@ def _model(request: Request, schema: Any) -> Any:
     features = t4rec.TabularSequenceFeatures.from_schema(
         schema,
         max_sequence_length=places,
-        masking="clm",
         aggregation="concat",
         embedding_dim_default=width,
         embeddings_initializers={_ITEM: partial(torch.nn.init.normal_, std=0.02)},
     )
+    features.set_masking(CausalLanguageModeling(width, train_on_last_item_seq_only=on_prefixes(request)))
     config = GPT2Config.build(
         width, request["heads"], request["blocks"], places, dropout=request["dropout"], layer_norm_eps=1e-8
     )
@@ -121,12 +122,13 @@ def _item_table(model: Any) -> Any:
 def _work(model: Any, loader: Any) -> dict[str, Any]:
     """The work of an epoch, read from the objects that do it."""
     lengths, targets = [], []
+    last_alone = model.heads[0].body.inputs.masking.train_on_last_item_seq_only
     for batch, _ in loader.dataset:
         offsets, values = batch[f"{_ITEM}__offsets"], batch[f"{_ITEM}__values"]
         lengths.append(offsets.diff())
-        first = torch.zeros(len(values), dtype=torch.bool)
-        first[offsets[:-1]] = True
-        targets.append(values[~first])
+        ends = torch.zeros(len(values), dtype=torch.bool)
+        ends[offsets[1:] - 1 if last_alone else offsets[:-1]] = True
+        targets.append(values[ends if last_alone else ~ends])
     transformer = next(module for module in model.modules() if type(module).__name__ == "GPT2Model")
     block = transformer.h[0]
     return {

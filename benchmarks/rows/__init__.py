@@ -47,7 +47,7 @@ class Row:
 
 ROWS = {
     "epoch-prefixes": Row(
-        "an epoch of MCLRec and of SASRec on prefixes, against RecBole's",
+        "an epoch of MCLRec and of SASRec on prefixes, against the peers' SASRec",
         measure_prefixes,
         sides=PREFIX_SIDES,
     ),

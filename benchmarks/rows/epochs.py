@@ -1,4 +1,4 @@
-"""Time of a training epoch on prefixes, ours and RecBole's: the same examples, batches and sizes (see `work`)."""
+"""Time of a training epoch on prefixes, ours and the peers': the same examples, batches and sizes (see `work`)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.comparison import fastest, finding
 from benchmarks.machine import native_bf16
 from benchmarks.outcome import Outcome
 from benchmarks.processes import Child, Measurement
+from benchmarks.rows.epoch_peers import COMPILING, Peer, beside_fastest, beside_others, peer_child
 from benchmarks.session import Session
 from benchmarks.summary import Spread
 from benchmarks.work import checked
 
-__all__ = [
-    "COMPILING",
-    "PREFIX_SIDES",
-    "epoch_seconds",
-    "export_beauty",
-    "measure_prefixes",
-    "training_child",
-]
+__all__ = ["PREFIX_SIDES", "epoch_seconds", "export_beauty", "measure_prefixes", "training_child"]
 
 _RECBOLE = "RecBole 1.2.1 SASRec, fp32"
-COMPILING = 4
-"""Factor on our warm-up batches: in bf16, kernels are compiled for the shapes of the first batches."""
+_FLAT = "rectools_flat_training"
+_PEERS = {
+    _RECBOLE: Peer("recbole", "recbole_training", {"cuts": [5, 10, 20]}),
+    "RecTools 0.19 FlatSASRecNet, fp32": Peer("rectools", _FLAT, {"places": "real", "precision": "fp32"}),
+    "RecTools 0.19 FlatSASRecNet, bf16": Peer("rectools", _FLAT, {"places": "real", "precision": "bf16"}),
+    "RePlay 0.22 SasRec, length buckets, fp32": Peer("replay-rec", "replay_training", {"parts": "fast"}),
+    "Transformers4Rec 23.12 GPT-2, fp32": Peer("transformers4rec", "transformers4rec_training"),
+}
+_MCLREC, _SASREC = (
+    tuple(f"{name}, {precision}" for precision in ("fp32", "bf16")) for name in ("MCLRec", "SASRec")
+)
+_TIMES = {_RECBOLE: 15.0}
+_BATCH = 256
 
-PREFIX_SIDES = (_RECBOLE, "MCLRec, fp32", "SASRec, fp32", "MCLRec, bf16", "SASRec, bf16")
+PREFIX_SIDES = (*_PEERS, *_MCLREC, *_SASREC)
 """What the row compares."""
 
 
@@ -67,45 +71,30 @@ def epoch_seconds(runs: Sequence[Measurement]) -> Spread:
 
 
 def measure_prefixes(session: Session) -> Outcome:
-    """Measure an epoch of MCLRec and of SASRec on prefixes, against RecBole's SASRec."""
-    recbole = Child(
-        "benchmarks.peers.recbole_training",
-        {
-            "inter": str(export_beauty(session)),
-            "scratch": str(session.scratch),
-            "batch": 256,
-            "max_length": 50,
-            "cuts": [5, 10, 20],
-            "seed": 1,
-            "batches": session.budget.batches,
-            "warmup": session.budget.warmup,
-        },
-        session.python_of("recbole"),
-    )
-    sides = {_RECBOLE: recbole} | {
-        f"{label}, {precision}": training_child(session, model, precision)
-        for precision in ("fp32", "bf16")
-        for model, label in (("mclrec", "MCLRec"), ("sasrec", "SASRec"))
+    """Measure an epoch of MCLRec and of SASRec on prefixes, against the peers' SASRec."""
+    inter = export_beauty(session)
+    sides = {
+        side: peer_child(session, peer, inter, unit="prefixes", batch=_BATCH) for side, peer in _PEERS.items()
+    } | {
+        side: training_child(session, side.partition(",")[0].lower(), side.rpartition(" ")[2])
+        for side in (*_MCLREC, *_SASREC)
     }
     runs = session.take_turns(sides)
     work = checked(runs)
     epochs = {side: epoch_seconds(of_side) for side, of_side in runs.items()}
-    shares = {"fp32": 0.25, "bf16": 0.17 if native_bf16() else None}
+    shares = dict(zip(_MCLREC, ({_RECBOLE: 0.25}, {_RECBOLE: 0.17} if native_bf16() else {}), strict=True))
     return Outcome(
         findings=[
-            *(
-                finding("epoch", epochs, side, fastest(epochs, side), target, "at most")
-                for side, target in ((f"MCLRec, {precision}", target) for precision, target in shares.items())
-            ),
-            *(
-                finding("epoch", epochs, fastest(epochs, side), side, 15, "at least")
-                for side in ("SASRec, fp32", "SASRec, bf16")
-            ),
+            *(beside_fastest(epochs, side, "at most", shares[side]) for side in _MCLREC),
+            *(beside_fastest(epochs, side, "at least", _TIMES) for side in _SASREC),
+            *(found for side in _MCLREC for found in beside_others(epochs, side, "at most", shares[side])),
+            *(found for side in _SASREC for found in beside_others(epochs, side, "at least", _TIMES)),
         ],
         work=work,
         sides=epochs,
         runs=runs,
         notes=[
-            "MCLRec makes three updates a batch and encodes two further views; RecBole's SASRec makes one update."
+            "MCLRec makes three updates a batch and encodes two further views; the peers' SASRec makes one update.",
+            "On prefixes, peers but RecBole are as they are fastest: loss at targets alone, RePlay's length buckets.",
         ],
     )

@@ -16,9 +16,10 @@ from benchmarks.ours import thread_steps
 from benchmarks.outcome import write_result
 from benchmarks.peers.log_lists import read_histories
 from benchmarks.peers.stop_watch import Enough, StopWatch
-from benchmarks.peers.training_part import training_part
+from benchmarks.peers.training_part import training_part, training_prefixes
 from benchmarks.processes import BenchmarkError, Child, Measurement, Place
 from benchmarks.rows import ROWS
+from benchmarks.rows.epochs import PREFIX_SIDES, measure_prefixes
 from benchmarks.rows.evaluation import measure_evaluation
 from benchmarks.rows.sequence_epochs import SEQUENCE_SIDES, measure_sequences
 from benchmarks.rows.threads import measure_threads
@@ -45,7 +46,7 @@ def _answer_training(child: Child, **_: Any) -> Measurement:
     if "export" in child.module:
         return Measurement({}, 1.0, 1.0, 1)
     document = {
-        "work": {"batch": child.request.get("batch", 128)},
+        "work": {"batch": 128},
         "threads": 1,
         "classes": 100,
         "first_loss": math.log(100),
@@ -68,7 +69,23 @@ def test_sequences_are_compared_with_the_fastest_peer(
         == "epoch, fastest peer: RecTools 0.19 FlatSASRecNet, loss at targets alone, bf16 / SASRec, bf16"
     )
     assert [finding.value for finding in outcome.findings[:2]] == [3.0, 4.0]
-    assert len(others) == 5  # every other peer beside ours in its precision
+    assert (
+        len(others) == 6
+    )  # the other peers in the precision of ours, and for bf16 the one that has a target
+
+
+def test_prefixes_are_compared_with_the_fastest_peer_and_recbole(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.session.run_child", _answer_training)
+    outcome = measure_prefixes(session)
+    assert tuple(outcome.sides) == PREFIX_SIDES == ROWS["epoch-prefixes"].sides
+    first, *_ = outcome.findings
+    assert first.what == "epoch, fastest peer: MCLRec, fp32 / Transformers4Rec 23.12 GPT-2, fp32"
+    assert (round(first.value, 3), first.sense, first.target) == (0.333, "at most", None)
+    targets = {finding.what: finding.target for finding in outcome.findings if finding.target}
+    assert targets["epoch: MCLRec, fp32 / RecBole 1.2.1 SASRec, fp32"] == 0.25
+    assert targets["epoch: RecBole 1.2.1 SASRec, fp32 / SASRec, bf16"] == 15
 
 
 def test_a_peer_that_does_other_work_is_no_peer(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +205,9 @@ def test_peers_train_on_the_newest_items(tmp_path: Path, newest: int) -> None:
     assert np.diff(found.offsets).tolist() == [len(items) for items in kept]
     assert [known[item - 1] for item in found.items.tolist()] == np.concatenate(kept).tolist()
     assert found.num_items == len(known)
+    prefixes = training_prefixes(path, newest)
+    expected = [items[: place + 1][-newest:] for items in histories for place in range(1, len(items) - 2)]
+    assert np.split(prefixes.items, prefixes.offsets[1:-1]) == [pytest.approx(items) for items in expected]
 
 
 def test_a_stop_watch_counts_batches_after_the_warm_up() -> None:
