@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -28,3 +31,19 @@ def test_the_largest_sizes_do_not_fit(setting: str) -> None:
     config = resolve("sasrec", None, None, {"hidden_size": 65_536, setting: largest[setting]}).config
     with pytest.raises(ResourceError, match="the weights need"):
         sizes.check_memory(registry.model_class("sasrec"), config, 10**7, 0)
+
+
+@pytest.mark.slow
+def test_asking_for_a_size_does_not_import_the_compiler() -> None:
+    code = """
+import sys
+from mclrec.models import registry
+from mclrec.models.sizes import check_memory
+from mclrec.recipes import resolve
+for name in registry.names():
+    config = resolve(name, None).config
+    for changed in (config, config.model_copy(update={"repeat_bias": True})):
+        check_memory(registry.model_class(name), changed, 50, 20)
+        assert "torch._dynamo" not in sys.modules, name
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from mclrec.errors import ResourceError
 from mclrec.models.base import ModelConfig, Recommender
@@ -17,6 +20,25 @@ IN_TRAINING = 4
 
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where the system says how much a container may use."""
+
+
+_SAME_SIZE = frozenset({"normal_", "uniform_", "trunc_normal_", "xavier_normal_", "xavier_uniform_", "logit"})
+"""Functions of initial weights whose result is as large as what they are given."""
+
+
+class _Sizes(TorchFunctionMode):
+    """Computes no values of initial weights: without memory there are none.
+
+    Torch itself imports its compiler for some of them, which takes 1.4 seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in _SAME_SIZE:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def check_memory(
@@ -35,7 +57,7 @@ def check_memory(
         ResourceError: they do not fit.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Sizes():
             state = model_class(config, num_items, num_users).state_dict()
         needed = copies * sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     except RuntimeError as problem:

@@ -225,8 +225,9 @@ class _Distances(nn.Module):
 
     def __init__(self, heads: int, farthest: int) -> None:
         super().__init__()
-        slopes = 0.5 ** torch.arange(1, heads + 1)
-        self.weight = nn.Parameter(-torch.outer(slopes, torch.arange(float(farthest))))  # (heads, n)
+        # In Python: where only the size is asked for (`models.sizes`), torch's powers import its compiler.
+        lines = [[-(distance * 0.5**head) for distance in range(farthest)] for head in range(1, heads + 1)]
+        self.weight = nn.Parameter(torch.tensor(lines))  # (heads, n)
 
     def forward(self, length: int) -> Tensor:
         """Biases (heads, L, L) between the places of a block, some of which belong to different histories."""
