@@ -113,6 +113,11 @@ bench-serve: $(VENV)/.has-serve ## load on mclrec serve, open loop (10 minutes; 
 	$(BIN)/python -m benchmarks run serving $(ARGS)
 	$(BIN)/python -m benchmarks report
 
+.PHONY: bench-train
+bench-train: $(VENV)/.has-bench ## where the time of mclrec train on 100 million rows goes (20 GB of disk; ARGS=--quick for a million)
+	$(BIN)/python -m benchmarks run train-100m $(ARGS)
+	$(BIN)/python -m benchmarks report
+
 .PHONY: bench-logs
 bench-logs: $(VENV)/.has-bench ## every system at its defaults on four logs (hours; goes on if interrupted; ARGS=--quick); writes the pages
 	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m benchmarks logs $(ARGS)

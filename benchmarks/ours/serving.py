@@ -57,11 +57,14 @@ def measure(request: Request) -> Document:
         index = [] if request["index"] is None else ["--index", request["index"]]
         with _services(run, Path(folder), index, request["processes"]) as (url, processes):
             _load(url, bodies, request["rate"], _WARM_SECONDS)
+            before = sum(_processor_seconds(process.pid) for process in processes)
             found = _load(url, bodies, request["rate"], request["seconds"])
+            used = sum(_processor_seconds(process.pid) for process in processes) - before
             resident = sum(_resident(process.pid) for process in processes)
     return {
         **found,
         "rate": found["requests"] / found["seconds"],
+        "processor_ms": 1000 * used / max(1, found["requests"]),
         "resident_bytes": resident,
         "recall": None if request["index"] is None else _recall(report),
         "versions": versions(("mclrec", "onnxruntime", "uvicorn", "fastapi")),
@@ -161,6 +164,12 @@ def _load(url: str, bodies: Path, rate: float, seconds: int) -> dict[str, Any]:
     output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process has used of processors, in its own code and in the system's."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(pid: int) -> int:

@@ -21,11 +21,12 @@ from benchmarks.rows.shards import measure_shards
 from benchmarks.rows.start import measure_start
 from benchmarks.rows.streaming import measure_streaming
 from benchmarks.rows.threads import measure_threads
+from benchmarks.rows.train_command import measure_train_command
 from benchmarks.session import Session
 
 __all__ = ["ROWS", "Part", "Row"]
 
-Part = Literal["bench", "accuracy", "cuda", "serving", "shards"]
+Part = Literal["bench", "accuracy", "cuda", "serving", "shards", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,9 @@ ROWS = {
         "memory of a process where 1, 2 and 4 processes shard 5 million items", measure_shards, "shards"
     ),
     "serving": Row("`mclrec serve` under load, open loop", measure_serving, "serving"),
+    "train-100m": Row(
+        "where the time of `mclrec train` on a log of 100 million rows goes", measure_train_command, "train"
+    ),
     "accuracy": Row(
         "MCLRec on Beauty until early stopping ends it, three seeds", measure_accuracy, "accuracy"
     ),

@@ -66,6 +66,7 @@ def measure_serving(session: Session) -> Outcome:
                 "at least",
             ),
             Finding(f"{case.name}: errors", document["errors"], "errors", 0),
+            Finding(f"{case.name}: processor time of a request", document["processor_ms"], "ms"),
             Finding(f"{case.name}: memory", document["resident_bytes"] / 1e6, "MB"),
         ]
         if document["recall"] is not None:

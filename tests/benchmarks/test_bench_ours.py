@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 from tests.foreign_device import foreign_device
 
-from benchmarks.ours import evaluation, preparation, prepared, streaming, training
+from benchmarks.ours import evaluation, preparation, prepared, streaming, train_command, training
+from benchmarks.ours.proxy import configuration
 from benchmarks.ours.sources import drawn, open_split
 from benchmarks.ours.synthetic_log import write_log
+from benchmarks.processes import ROOT
+from benchmarks.rows.train_command import findings_of
 from mclrec.data.loading import prepare
 from mclrec.data.split import leave_one_out
 
@@ -31,6 +35,48 @@ def test_a_log_is_skewed_in_no_order_and_the_same_for_a_seed(tmp_path: Path) -> 
     assert data.times is not None
     times = [int(line.rpartition(",")[2]) for line in first.read_text(encoding="utf-8").splitlines()[1:100]]
     assert times != sorted(times)
+
+
+def test_the_stages_of_a_training_are_timed_and_what_is_cut_is_counted(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    write_log(log, 20_000, seed=1)
+    settings = ["hidden_size=8", "layers=1", "batch_size=64"]
+    request = {
+        "path": str(log),
+        "model": "sasrec",
+        "settings": settings,
+        "batches": 3,
+        "targets": 50,
+        "seed": 1,
+    }
+    document = train_command.measure(request)
+    assert set(document["seconds"]) == {*train_command.STAGES, "the rest"}
+    assert all(seconds > 0 for seconds in document["seconds"].values())
+    assert document["cut"] == {"batches": 3, "validation": 50, "test": 50}
+    assert document["whole"]["batches"] > 3
+    assert document["whole"]["test"] > 500
+    lines = findings_of("a log", document)
+    epoch = next(line for line in lines if "steps of an epoch" in line.what)
+    assert epoch.value == pytest.approx(document["seconds"]["steps"] * document["whole"]["batches"] / 3)
+    assert epoch.ours.endswith(f"s for 3 of {document['whole']['batches']:,} batches")
+    assert len({line.what for line in lines}) == len(lines)
+
+
+def test_the_proxy_before_services_is_the_documented_one(tmp_path: Path) -> None:
+    documented = (ROOT / "docs" / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+    text = configuration(documented, ["127.0.0.1:7001", "127.0.0.1:7002"], 7000, tmp_path)
+    servers = re.findall(r"server (127\.0\.0\.1:\d+) max_fails=0;", text)
+    assert servers == ["127.0.0.1:7001", "127.0.0.1:7002"]
+    assert "listen 127.0.0.1:7000;" in text
+    assert "ssl" not in text
+    assert "X-Request-Id $http_x_request_id;" in text
+    kept = [
+        line
+        for line in documented.splitlines()
+        if re.search("keepalive|least_conn|proxy_(?!set_header X)", line)
+    ]
+    assert all(line in text for line in kept)
+    assert len(kept) > 6
 
 
 def test_preparation_reports_what_it_made(tmp_path: Path) -> None:
