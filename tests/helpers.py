@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.files import write_json
@@ -41,6 +42,17 @@ def tiny_data(
         user_ids=Vocabulary([f"user {number:03d}" for number in range(1, users + 1)]),
         times=np.arange(offsets[-1]),
         name="tiny",
+    )
+
+
+def sequences_of(rows: Sequence[Sequence[int]], num_items: int) -> SequenceData:
+    """One user a row; item i has the outside id i."""
+    packed = Packed.of(rows)
+    return SequenceData(
+        packed.items.astype(np.int32),
+        packed.offsets,
+        Vocabulary(np.arange(1, num_items + 1)),
+        Vocabulary(np.arange(1, len(rows) + 1)),
     )
 
 

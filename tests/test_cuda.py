@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_is_named_with_its_batch(split: Split, tmp_pat
         fit(model, split, tmp_path, "cuda")
 
 
-@pytest.mark.parametrize("name", ["mclrec", "bpr", "caser", "bert4rec", "markov"])
+@pytest.mark.parametrize("name", ["mclrec", "bpr", "caser", "bert4rec", "markov", "itemknn", "ease"])
 def test_a_model_loaded_on_the_device_recommends_what_it_does_on_the_cpu(
     name: str, data: SequenceData, tmp_path: Path
 ) -> None:

@@ -60,6 +60,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"repeat_bias": True, "unit": "sequences", "updates": "two"},
     ],
     "bpr": [{}, {"negatives": 3}],
+    "ease": [{}, {"neighbours": 3}],
+    "itemknn": [{}, {"neighbours": 3, "shrink": 2.0}, {"repeats": True}],
     "gru4rec": [
         {"inner_size": 16},
         {"unit": "sequences"},

@@ -49,7 +49,7 @@ SHARDED: list[Case] = [
     ("sasrec", PREFIXES),
     ("sasrec", {"unit": "sequences", "loss": "gbce", "negatives": 3}),
 ]
-OTHERS: list[Case] = [case for case in CASES if case[0] not in ("popularity", "recency", "markov")]
+OTHERS: list[Case] = [case for case in CASES if not registry.entry(case[0]).only_counts]
 
 SHARDABLE = SHARDED + [case for case in OTHERS if registry.model_class(case[0]).supports_sharding]
 

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
+from tests.helpers import sequences_of
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData
-from mclrec.data.vocabulary import Vocabulary
 from mclrec.evaluation.ranking import top_items
 from mclrec.models.base import Recommender
 from mclrec.models.registry import model_class
@@ -32,16 +31,6 @@ NUM_ITEMS = 6
 sequences = st.lists(st.lists(st.integers(1, NUM_ITEMS), max_size=7), min_size=1, max_size=8)
 
 
-def training(rows: Sequence[Sequence[int]]) -> SequenceData:
-    packed = Packed.of(rows)
-    return SequenceData(
-        packed.items.astype(np.int32),
-        packed.offsets,
-        Vocabulary(np.arange(1, NUM_ITEMS + 1)),
-        Vocabulary(np.arange(1, len(rows) + 1)),
-    )
-
-
 def order(model: Recommender, history: Sequence[int]) -> list[int]:
     """All items, best first."""
     scores = model.scores(Histories.of(Packed.of([history])))
@@ -56,7 +45,7 @@ def popularity(rows: Sequence[Sequence[int]], item: int) -> int:
 @given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=5))
 def test_popularity(rows: list[list[int]], history: list[int]) -> None:
     model = Popularity(PopularityConfig(), NUM_ITEMS)
-    model.on_fit_start(training(rows))
+    model.on_fit_start(sequences_of(rows, NUM_ITEMS))
     scores = model.scores(Histories.of(Packed.of([history, []])))
     assert scores.dtype == torch.float32
     assert scores[:, 1:].tolist() == [[popularity(rows, item) for item in range(1, NUM_ITEMS + 1)]] * 2
@@ -66,7 +55,7 @@ def test_popularity(rows: list[list[int]], history: list[int]) -> None:
 @given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=8), st.integers(1, 4))
 def test_recency(rows: list[list[int]], history: list[int], max_length: int) -> None:
     model = Recency(RecencyConfig(max_length=max_length), NUM_ITEMS)
-    model.on_fit_start(training(rows))
+    model.on_fit_start(sequences_of(rows, NUM_ITEMS))
     own = list(dict.fromkeys(history[::-1][:max_length]))
     others = [item for item in range(1, NUM_ITEMS + 1) if item not in own]
     assert order(model, history) == own + sorted(others, key=lambda item: (-popularity(rows, item), item))
@@ -76,7 +65,7 @@ def test_recency(rows: list[list[int]], history: list[int], max_length: int) -> 
 @given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=5), st.integers(1, 3))
 def test_markov(rows: list[list[int]], history: list[int], window: int) -> None:
     model = Markov(MarkovConfig(window=window), NUM_ITEMS)
-    model.on_fit_start(training(rows))
+    model.on_fit_start(sequences_of(rows, NUM_ITEMS))
 
     def votes(item: int) -> int:
         return sum(
@@ -112,7 +101,7 @@ def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
     histories = Histories.of(Packed.of([[1, 2], [4], []]))
     empty = model.scores(histories)  # untrained: all equal but a user's own items, no error
     assert torch.isfinite(empty).all()
-    model.on_fit_start(training([[1, 2, 3, 1, 2, 4], [4, 4, 5], [6]]))
+    model.on_fit_start(sequences_of([[1, 2, 3, 1, 2, 4], [4, 4, 5], [6]], NUM_ITEMS))
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     loaded = kind(kind.config_type(), NUM_ITEMS)
     loaded.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)

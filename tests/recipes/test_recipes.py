@@ -16,7 +16,7 @@ from mclrec.models.base import ModelConfig
 from mclrec.recipes import Recipe, combine_settings, parse_setting, resolve, section_names
 from mclrec.training.config import TrainingConfig
 
-BUILT_IN = ("mclrec", "sasrec", "popularity", "recency", "markov")
+BUILT_IN = ("mclrec", "sasrec", "popularity", "recency", "markov", "itemknn", "ease")
 
 
 class PlainConfig(ModelConfig):

@@ -73,6 +73,8 @@ _SYSTEMS = (
     "popularity",
     "recency",
     "markov",
+    "itemknn",
+    "ease",
     "bpr",
     "gru4rec",
     "caser",

@@ -44,6 +44,8 @@ class Recommender(nn.Module, ABC):
     """Whether all of `item_tensors` can be sharded by rows among processes; batches without rows must work then."""
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names of tensors in the state dict whose row u belongs to user u, row 0 to unknown users."""
+    memory_advice: ClassVar[str] = "make hidden_size, inner_size, layers or max_length smaller"
+    """What to do where the weights do not fit into memory."""
     max_length: int
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:

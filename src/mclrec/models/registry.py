@@ -41,7 +41,8 @@ class Entry:
         title: as papers write it.
         year: of publication.
         paper: authors, title, venue.
-        family: "U" (prefixes, softmax), "F" (sequences, one negative) or "trivial".
+        family: "U" (prefixes, softmax), "F" (sequences, one negative), "closed form" (a paper's, without training in
+            epochs) or "trivial".
         regimes: training examples and losses that it can be trained by.
     """
 
@@ -49,8 +50,13 @@ class Entry:
     title: str
     year: int
     paper: str
-    family: Literal["U", "F", "trivial"]
+    family: Literal["U", "F", "closed form", "trivial"]
     regimes: tuple[str, ...]
+
+    @property
+    def only_counts(self) -> bool:
+        """Whether it is not trained in epochs: everything is counted, or solved for, once."""
+        return self.family in ("closed form", "trivial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,5 +303,27 @@ register(
     "markov",
     Entry(
         "mclrec.models.trivial:Markov", "Markov", 0, "what followed the last item most often", "trivial", ()
+    ),
+)
+register(
+    "itemknn",
+    Entry(
+        "mclrec.models.itemknn:ItemKNN",
+        "ItemKNN",
+        2004,
+        "Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms, ACM TOIS 2004",
+        "closed form",
+        (),
+    ),
+)
+register(
+    "ease",
+    Entry(
+        "mclrec.models.ease:EASE",
+        "EASE",
+        2019,
+        "Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019",
+        "closed form",
+        (),
     ),
 )

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from mclrec.errors import ResourceError
 from mclrec.models.base import ModelConfig, Recommender
 
-__all__ = ["IN_TRAINING", "check_memory"]
+__all__ = ["IN_TRAINING", "check_memory", "check_room"]
 
 IN_TRAINING = 4
 """Copies of the weights that training needs: themselves, their gradient, and Adam's two moments."""
@@ -64,11 +64,24 @@ def check_memory(
         if "overflow" not in str(problem):
             raise
         needed = 1 << 63  # a size that torch cannot count
+    check_room(needed, f"with {num_items:,} items the weights need", model_class.memory_advice)
+
+
+def check_room(needed: int, what: str, advice: str) -> None:
+    """Check that so many bytes fit into the memory of this machine.
+
+    Args:
+        needed: bytes.
+        what: needs them, up to a verb, for the message.
+        advice: what to do where they do not fit.
+
+    Raises:
+        ResourceError: they do not fit.
+    """
     available = _memory()
     if needed > available:
         raise ResourceError(
-            f"not enough memory: with {num_items:,} items the weights need {needed / 1e9:,.1f} GB and this machine has "
-            f"{available / 1e9:,.1f} GB; make hidden_size, inner_size, layers or max_length smaller"
+            f"not enough memory: {what} {needed / 1e9:,.1f} GB and this machine has {available / 1e9:,.1f} GB; {advice}"
         )
 
 

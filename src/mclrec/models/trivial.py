@@ -1,12 +1,9 @@
 """Counting models without learned parameters, as baselines: popularity, recency, Markov chain.
 
-Nothing here is learnt by gradient: counts are kept in integer buffers, saved and loaded with the model.
 Ties are broken by popularity; what still ties is ranked last among its equals by the evaluation.
 """
 
 from __future__ import annotations
-
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,8 +12,8 @@ from torch import Tensor
 
 from mclrec.data.batches import Histories
 from mclrec.data.sequences import SequenceData
-from mclrec.models.base import ModelConfig, Recommender
-from mclrec.models.phases import Phase
+from mclrec.models.base import ModelConfig
+from mclrec.models.counting import Counting, cells_of_rows
 
 __all__ = ["Markov", "MarkovConfig", "Popularity", "PopularityConfig", "Recency", "RecencyConfig"]
 
@@ -41,33 +38,7 @@ class MarkovConfig(ModelConfig):
     )
 
 
-class _Counting(Recommender):
-    """Base of the counting models: item counts, and no training."""
-
-    popularity: Tensor
-
-    def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
-        super().__init__(config, num_items, num_users)
-        self.register_buffer("popularity", torch.zeros(num_items + 1, dtype=torch.int64))
-
-    def phases(self) -> tuple[Phase, ...]:
-        """No phases: `on_fit_start` counts everything."""
-        return ()
-
-    def on_fit_start(self, data: SequenceData) -> None:
-        """Count the items."""
-        self.popularity.copy_(torch.from_numpy(data.popularity))
-
-    def tie_breaks(self) -> Tensor:
-        """(V + 1,) fp32 in 0..1/2, rising with popularity.
-
-        Added to a whole number below 2^22 it never reaches the next one, rounding included.
-        """
-        most = self.popularity.max().clamp(min=1)
-        return (self.popularity.double() / (2 * most)).float()
-
-
-class Popularity(_Counting):
+class Popularity(Counting):
     """Ranks items by their interactions in training, the same for everyone."""
 
     config_type = PopularityConfig
@@ -78,7 +49,7 @@ class Popularity(_Counting):
         return self.popularity.float().expand(len(histories), -1)
 
 
-class Recency(_Counting):
+class Recency(Counting):
     """Ranks the user's own items first, the newest foremost, then the others by popularity.
 
     Score of an item of the history: the place of its last occurrence, ``max_length`` for the newest. Strong where
@@ -100,7 +71,7 @@ class Recency(_Counting):
         return start.scatter_reduce(1, items, places.expand(len(histories), -1), "amax")
 
 
-class Markov(_Counting):
+class Markov(Counting):
     """Ranks items by how often they followed the latest items in training (first-order Markov chain).
 
     Score of item j after the latest items i: the number of times that j came directly after i in a training
@@ -111,7 +82,7 @@ class Markov(_Counting):
     """
 
     config_type = MarkovConfig
-    _sparse: ClassVar[tuple[str, ...]] = ("successors", "counts")
+    sized_by_data = ("successors", "counts")
     offsets: Tensor
     successors: Tensor
     counts: Tensor
@@ -120,7 +91,7 @@ class Markov(_Counting):
         super().__init__(config, num_items, num_users)
         self.max_length = config.window
         self.register_buffer("offsets", torch.zeros(num_items + 2, dtype=torch.int64))
-        for name in self._sparse:
+        for name in self.sized_by_data:
             self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
 
     def on_fit_start(self, data: SequenceData) -> None:
@@ -141,22 +112,9 @@ class Markov(_Counting):
         """Scores of all items; implements `Recommender.scores`."""
         latest = histories.padded("right")[0][:, -self.max_length :]  # (B, W), 0 where a history is shorter
         rows = torch.arange(len(latest), device=latest.device)[:, None].expand_as(latest).reshape(-1)
-        voters = latest.reshape(-1)
-        starts = self.offsets[voters]
-        lengths = self.offsets[voters + 1] - starts
-        ends = lengths.cumsum(0)
-        cells = torch.arange(int(lengths.sum()), device=latest.device)
-        cells += (starts - (ends - lengths)).repeat_interleave(lengths)
-        where = (rows.repeat_interleave(lengths), self.successors[cells].long())
+        places, cells = cells_of_rows(self.offsets, latest.reshape(-1))
+        where = (rows[places], self.successors[cells].long())
         # Whole numbers add up exactly in any order; the tie-breaks come last, or CUDA's order would show.
         votes = torch.zeros(len(latest), self.num_items + 1, device=latest.device)
         votes.index_put_(where, self.counts[cells].float(), accumulate=True)
         return votes + self.tie_breaks()
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load counts of any number of pairs: how many there are is known only after fitting."""
-        for name in self._sparse:
-            stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if isinstance(stored, Tensor) and stored.dim() == 1:
-                setattr(self, name, own.new_empty(stored.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -189,7 +189,7 @@ def combine_settings(
     layers = (sections[_DEFAULT], _choose(model, sections, dataset, recipe))
     keys = setting_keys(model)  # of a key that is not among them `resolve` will complain
     first = {keys.get(key, key): value for key, value in shared.items()}
-    if registry.entry(model).family == "trivial":  # it only counts
+    if registry.entry(model).only_counts:
         first = {key: value for key, value in first.items() if key not in TrainingConfig.model_fields}
     rest = {key: value for key, value in own.items() if keys.get(key, key) not in first}
     known = {key: value for key, value in first.items() if key in _keys(config_type)}
@@ -372,7 +372,7 @@ def _refuse_training(model: str, changes: Table, chosen: _Section) -> None:
         ConfigError: there is one.
     """
     given = next(iter(changes or chosen.training), None)
-    if given is not None and registry.entry(model).family == "trivial":
+    if given is not None and registry.entry(model).only_counts:
         where = "" if changes else f"{chosen.where}.training: "
         raise ConfigError(
             f"{where}{given} has no effect: {model} only counts and is not trained; leave it out"

@@ -270,7 +270,7 @@ class _Steps:
     def _measured(self, earlier: Run, data: SequenceData) -> Run:
         """The run that goes on from the earlier one, or is trained anew where a model only counts, and is measured."""
         info = earlier.info
-        counts = registry.entry(info.model).family == "trivial"
+        counts = registry.entry(info.model).only_counts
         request = TrainRequest(
             data,
             info.model,
