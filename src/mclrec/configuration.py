@@ -7,21 +7,44 @@ of them pass here before anything is allocated.
 from __future__ import annotations
 
 import types
+from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-__all__ = ["LARGEST", "Configuration", "kinds_of"]
+__all__ = ["LARGEST", "Before", "Configuration", "kinds_of"]
 
 LARGEST = 1_000_000
 """The largest number that a setting can have, unless its own field allows less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Annotation of a setting that came later: the value by which runs do that were made before it existed."""
+
+    value: Any
 
 
 class Configuration(BaseModel):
     """Base of configurations. NumPy's numbers are taken as Python's; true and false are no numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    @classmethod
+    def before(cls) -> dict[str, Any]:
+        """Values of settings that came later, by key, as runs have them that were made before these existed."""
+        return {
+            info.alias or name: part.value
+            for name, info in cls.model_fields.items()
+            for part in info.metadata
+            if isinstance(part, Before)
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """The settings by key, without later ones that change nothing: an old run is the same by a new version."""
+        before, settings = self.before(), self.model_dump(mode="json", by_alias=True)
+        return {key: value for key, value in settings.items() if key not in before or value != before[key]}
 
     @field_validator("*", mode="before")
     @classmethod

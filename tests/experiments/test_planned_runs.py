@@ -33,6 +33,16 @@ def test_settings_that_resolve_alike_are_the_same_run(log: str, tmp_path: Path) 
     assert distinct(store, [said, plain, replace(plain, seed=2)]) == [said, replace(plain, seed=2)]
 
 
+def test_a_setting_that_came_later_makes_no_other_run(log: str, tmp_path: Path) -> None:
+    store, plain = RunStore(tmp_path), PlannedRun(log, "sasrec")
+    config = store.recipe(plain).config
+    assert config.identity().keys() == config.model_dump(by_alias=True).keys() - config.before().keys()
+    assert {"repeat_bias": False}.items() <= config.before().items()
+    asked = replace(plain, settings={"repeat_bias": True})
+    assert store.recipe(asked).config.identity()["repeat_bias"] is True
+    assert store.key(asked) != store.key(plain)
+
+
 def test_other_data_are_another_run(tmp_path: Path) -> None:
     logs = [str(write_log(tmp_path / f"{seed}.csv", tiny_data(shortest=5, seed=seed))) for seed in (1, 2)]
     store = RunStore(tmp_path)

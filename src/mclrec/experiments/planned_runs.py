@@ -120,10 +120,10 @@ class RunStore:
     def key(self, planned: PlannedRun) -> str:
         """Hash of everything that decides the result: twelve hexadecimal digits."""
         recipe = self.recipe(planned)
-        training = recipe.training.model_dump(mode="json")
+        training = recipe.training.identity()
         identity = {
             "model": recipe.model,
-            "config": recipe.config.model_dump(mode="json", by_alias=True),
+            "config": recipe.config.identity(),
             "training": {name: value for name, value in training.items() if name not in _WITHOUT_EFFECT},
             "data": self.datasets[planned.data].fingerprint,
             "lengths": planned.lengths,

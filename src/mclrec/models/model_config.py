@@ -19,7 +19,7 @@ from pydantic import SerializerFunctionWrapHandler, ValidationInfo, model_serial
 
 from mclrec.configuration import Configuration
 
-__all__ = ["NONZERO", "STORED", "Before", "ModelConfig", "NoEffect", "NoEffectError", "OnlyWith", "OtherThan"]
+__all__ = ["NONZERO", "STORED", "ModelConfig", "NoEffect", "NoEffectError", "OnlyWith", "OtherThan"]
 
 STORED: Mapping[str, bool] = {"stored": True}
 """Context of `ModelConfig.model_validate` for values that were checked when they were saved."""
@@ -55,13 +55,6 @@ class _OneOf:
 Needed = OtherThan | _OneOf
 NONZERO = OtherThan(0)
 """What a weight, a number or a rate has to be for something to happen; None, which stands for a default, is too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """Annotation of a setting that came later: the value by which models do that were saved before it existed."""
-
-    value: Any
 
 
 class OnlyWith:
@@ -149,12 +142,7 @@ class ModelConfig(Configuration):
             pydantic.ValidationError: a key or value that is not allowed.
             ValueError: a setting is missing: its default might not be what was trained.
         """
-        before = {
-            info.alias or name: part.value
-            for name, info in cls.model_fields.items()
-            for part in info.metadata
-            if isinstance(part, Before)
-        }
+        before = cls.before()
         config = cls.model_validate({**before, **settings}, context=STORED)
         if missing := config.model_dump(by_alias=True).keys() - settings.keys() - before.keys():
             raise ValueError(f"config.{min(missing)} is missing")

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from mclrec.configuration import Before
 from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.data.sequences import SequenceData
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
-from mclrec.models.model_config import Before, ModelConfig, OnlyWith
+from mclrec.models.model_config import ModelConfig, OnlyWith
 from mclrec.models.phases import (
     Losses,
     NextItem,

@@ -276,9 +276,10 @@ def _measured_by(request: TrainRequest) -> MeasuredBy | None:
 def _identity(info: RunInfo) -> dict[str, Any]:
     """What a resumed run must share with its checkpoint, flat so that a difference can be named."""
     training = {key: value for key, value in info.training.items() if key not in _FREE}
+    config = registry.model_class(info.model).config_type.of_stored(info.config)
     return {
         "model": info.model,
-        **{f"setting {key}": value for key, value in info.config.items()},
+        **{f"setting {key}": value for key, value in config.identity().items()},
         **{f"setting {key}": value for key, value in training.items()},
         "seed": info.seed,
         "split": info.split,

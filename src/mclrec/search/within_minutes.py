@@ -152,7 +152,7 @@ def _record(job: Job, budget: Budget, *, resume: bool) -> SearchRecord:
 def _identity(job: Job) -> dict[str, Any]:
     """What a resumed search must have in common with the one that it goes on with."""
     training = job.base.training.model_dump(mode="json", exclude={"checkpoint_minutes"})
-    data, settings = job.split.data, training | job.base.config.model_dump(mode="json", by_alias=True)
+    data, settings = job.split.data, training | job.base.config.identity()
     return {
         "model": job.base.model,
         "data": data.fingerprint,
