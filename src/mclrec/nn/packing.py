@@ -19,7 +19,17 @@ from mclrec.data.batches import to_device
 from mclrec.data.packed import IntArray
 from mclrec.shapes import round_up
 
-__all__ = ["ABSENT", "Group", "Layout", "flatten_newest", "last_of_padded", "layout", "mean_pool", "take"]
+__all__ = [
+    "ABSENT",
+    "Group",
+    "Layout",
+    "distances_to_last",
+    "flatten_newest",
+    "last_of_padded",
+    "layout",
+    "mean_pool",
+    "take",
+]
 
 _SHORTEST = 16
 """Histories up to this length have blocks of this length; each longer kind of block reaches four times as far."""
@@ -164,6 +174,13 @@ def take(rows: Tensor, places: Tensor) -> Tensor:
     """Select rows at distinct places, as ``index_select``; the backward pass copies instead of adding."""
     taken: Tensor = _Gather.apply(rows, places)  # type: ignore[no-untyped-call]
     return taken
+
+
+def distances_to_last(plan: Layout) -> Tensor:
+    """How far each token of the packed input (T,) is from the last one of its history."""
+    tokens, lengths = len(plan.inverse), plan.offsets.diff()
+    last = (plan.offsets[1:] - 1).repeat_interleave(lengths, output_size=tokens)
+    return last - torch.arange(tokens, device=last.device)
 
 
 def last_of_padded(states: Tensor, lengths: Tensor) -> Tensor:

@@ -12,15 +12,13 @@ from typing import Literal, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mclrec.data.batches import to_device
-from mclrec.nn.attention import attend, causal_attention, last_attention
-from mclrec.nn.dropout import Dropout
+from mclrec.nn.blocks import Block, PreNormBlock
 from mclrec.nn.encoders import Encoder
 from mclrec.nn.items import ItemEmbedding
-from mclrec.nn.packing import Layout, last_of_padded, layout, take
+from mclrec.nn.packing import last_of_padded, layout, take
 from mclrec.nn.trained_rows import TrainedPositions
 
 __all__ = ["TransformerEncoder"]
@@ -42,7 +40,7 @@ class TransformerEncoder(Encoder):
         attention_dropout: rate on attention weights.
         positions: whether position ids count from the oldest kept item or back from the newest, which then
             always has the id n - 1; or ``relative``: no position ids, attention knows how far apart two items are, see
-            `_Distances`.
+            `Distances`.
         causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
             it.
         norm: where LayerNorm stands: behind each residual sum (``post``), or before each part of a block and behind the
@@ -70,7 +68,7 @@ class TransformerEncoder(Encoder):
         relative = positions == "relative"
         self.positions = None if relative else TrainedPositions(max_length, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        block = _Block if norm == "post" else _PreNormBlock
+        block = Block if norm == "post" else PreNormBlock
         self.blocks = nn.ModuleList(
             block(
                 hidden_size, heads, inner_size, dropout, attention_dropout, max_length if relative else None
@@ -108,7 +106,7 @@ class TransformerEncoder(Encoder):
         x = self._embed(items, positions.clamp(max=self.max_length - 1).expand_as(items))
         hidden = items == 0
         future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
-        for block in cast("Iterable[_Block]", self.blocks):
+        for block in cast("Iterable[Block]", self.blocks):
             x = block.padded(x, future, hidden)
         return cast("Tensor", self.last_norm(last_of_padded(x, lengths)))
 
@@ -135,112 +133,6 @@ class TransformerEncoder(Encoder):
             vectors = vectors + self.positions(positions)
         out: Tensor = self.dropout(self.norm(vectors))
         return out
-
-
-class _Block(nn.Module):
-    """Transformer block: self-attention and feed-forward part, each followed by dropout, residual and LayerNorm."""
-
-    def __init__(
-        self,
-        hidden_size: int,
-        heads: int,
-        inner_size: int,
-        dropout: float,
-        attention_dropout: float,
-        farthest: int | None,
-    ) -> None:
-        super().__init__()
-        if hidden_size % heads:
-            raise ValueError(f"hidden_size {hidden_size} is not a multiple of {heads} heads")
-        self.hidden_size, self.heads = hidden_size, heads
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
-        self.out = nn.Linear(hidden_size, hidden_size)
-        self.attention_norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        self.up = nn.Linear(hidden_size, inner_size)
-        self.down = nn.Linear(inner_size, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        self.attention_dropout = Dropout(attention_dropout)
-        self.dropout = Dropout(dropout)
-        self.distances = None if farthest is None else _Distances(heads, farthest)
-
-    def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
-        """(S, d) to (S, d), or to (B, d)."""
-        seen, distances = self._before(x), self.distances
-        if not last_only:
-            between = [] if distances is None else [distances(group.length) for group in plan.groups]
-            attended = causal_attention(
-                self.qkv(seen), plan, hidden, self.heads, self.attention_dropout, between
-            )
-            return self._finish(x, attended)
-        newest = take(x, plan.last)  # (B, d)
-        d = self.hidden_size
-        queries = F.linear(self._before(newest), self.qkv.weight[:d], self.qkv.bias[:d])
-        keys_values = F.linear(seen, self.qkv.weight[d:], self.qkv.bias[d:])  # (T, 2 d)
-        to_last = None if distances is None else distances.to_last(plan)
-        attended = last_attention(
-            queries, keys_values, plan, hidden, self.heads, self.attention_dropout, to_last
-        )
-        return self._finish(newest, attended)
-
-    def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
-        """Apply the block to padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
-        q, k, v = self.qkv(self._before(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        between = None if self.distances is None else self.distances(x.shape[1])
-        return self._finish(x, attend(q, k, v, future, hidden, self.attention_dropout, between))
-
-    def _before(self, x: Tensor) -> Tensor:
-        """Input of attention."""
-        return x
-
-    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Output of the block from the output of attention, token by token."""
-        x = self.attention_norm(x + self.dropout(self.out(attended)))
-        out: Tensor = self.norm(x + self.dropout(self.down(F.gelu(self.up(x)))))
-        return out
-
-
-class _PreNormBlock(_Block):
-    """Transformer block with LayerNorm before each part, so that the residual sum is not normalised."""
-
-    def _before(self, x: Tensor) -> Tensor:
-        out: Tensor = self.attention_norm(x)
-        return out
-
-    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = x + self.dropout(self.out(attended))
-        out: Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm(x)))))
-        return out
-
-
-class _Distances(nn.Module):
-    """Relative position bias: added to the score of a key by its distance from the query, for each head.
-
-    They start as the lines of ALiBi (Press et al., ICLR 2022), head h with the slope -2^-h, steeper than there because
-    histories are short; then each distance is learned by itself, as in T5 (Raffel et al., JMLR 2020).
-
-    Args:
-        heads: number of heads.
-        farthest: n, no two tokens of a history are as far apart.
-    """
-
-    def __init__(self, heads: int, farthest: int) -> None:
-        super().__init__()
-        # In Python: where only the size is asked for (`models.sizes`), torch's powers import its compiler.
-        lines = [[-(distance * 0.5**head) for distance in range(farthest)] for head in range(1, heads + 1)]
-        self.weight = nn.Parameter(torch.tensor(lines))  # (heads, n)
-
-    def forward(self, length: int) -> Tensor:
-        """Biases (heads, L, L) between the places of a block, some of which belong to different histories."""
-        places = torch.arange(length, device=self.weight.device)
-        apart = (places - places[:, None]).abs().clamp(max=self.weight.shape[1] - 1)
-        between: Tensor = self.weight.index_select(1, apart.flatten())
-        return between.view(-1, length, length)
-
-    def to_last(self, plan: Layout) -> Tensor:
-        """Biases (heads, T) between each token of the packed input and the last one of its history."""
-        tokens, lengths = len(plan.inverse), plan.offsets.diff()
-        last = (plan.offsets[1:] - 1).repeat_interleave(lengths, output_size=tokens)
-        return self.weight.index_select(1, last - torch.arange(tokens, device=last.device))
 
 
 def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
