@@ -70,6 +70,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"loss": "gbce", "negatives": 3, "temperature": 0.1},
         {"repeat_bias": True, "unit": "windows"},
     ],
+    "bsarec": [
+        {"positions": "newest", "heads": 1},
+        {"unit": "sequences"},
+        {"filter": "causal", "positions": "relative", "frequencies": 3, "loss": "sampled", "samples": 9},
+        {"unit": "windows", "loss": "bce", "repeat_bias": True},
+    ],
     "caser": [{"max_length": 5}, {"targets": 1, "negatives": 1}],
     "bert4rec": [{}, {"last_only": 1.0, "positions": "newest"}],
     "s3rec": [

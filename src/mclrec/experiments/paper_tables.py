@@ -80,6 +80,7 @@ _SYSTEMS = (
     "caser",
     "sasrec",
     "bert4rec",
+    "bsarec",
     "s3rec",
     "cl4srec",
     "coserec",

@@ -290,6 +290,17 @@ register(
     ),
 )
 register(
+    "bsarec",
+    Entry(
+        "mclrec.models.bsarec:BSARec",
+        "BSARec",
+        2024,
+        "Shin et al., An Attentive Inductive Bias for Sequential Recommendation beyond the Self-Attention, AAAI 2024",
+        "U",
+        _SEQUENTIAL,
+    ),
+)
+register(
     "popularity",
     Entry(
         "mclrec.models.trivial:Popularity", "Popularity", 0, "items by how often they occur", "trivial", ()

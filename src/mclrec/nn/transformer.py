@@ -7,7 +7,8 @@ is wanted, the last block computes queries and everything after them for that to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from mclrec.data.batches import to_device
 from mclrec.nn.blocks import Block, PreNormBlock
 from mclrec.nn.encoders import Encoder
+from mclrec.nn.frequency import FilterBlock, Frequencies
 from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import last_of_padded, layout, take
 from mclrec.nn.trained_rows import TrainedPositions
@@ -45,6 +47,7 @@ class TransformerEncoder(Encoder):
             it.
         norm: where LayerNorm stands: behind each residual sum (``post``), or before each part of a block and behind the
             last one (``pre``; Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020).
+        frequencies: a frequency filter beside attention in each block, which has to be post-norm; None for none.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class TransformerEncoder(Encoder):
         positions: Literal["oldest", "newest", "relative"] = "oldest",
         causal: bool = True,
         norm: Literal["post", "pre"] = "post",
+        frequencies: Frequencies | None = None,
     ) -> None:
         super().__init__(num_items, max_length, hidden_size, dropout)
         self.causal = causal
@@ -68,13 +72,15 @@ class TransformerEncoder(Encoder):
         relative = positions == "relative"
         self.positions = None if relative else TrainedPositions(max_length, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        block = Block if norm == "post" else PreNormBlock
-        self.blocks = nn.ModuleList(
-            block(
-                hidden_size, heads, inner_size, dropout, attention_dropout, max_length if relative else None
-            )
-            for _ in range(layers)
-        )
+        block: Callable[..., Block] = Block if norm == "post" else PreNormBlock
+        if frequencies is not None:
+            if norm != "post":
+                raise ValueError(f"norm = {norm}: a frequency filter stands in post-norm blocks only")
+            block = partial(FilterBlock, window=max_length, frequencies=frequencies)
+        # Distances count hidden tokens too, so where there are any, none may be left out.
+        self.drops_hidden = not relative and frequencies is None
+        sizes = (hidden_size, heads, inner_size, dropout, attention_dropout)
+        self.blocks = nn.ModuleList(block(*sizes, max_length if relative else None) for _ in range(layers))
         self.last_norm = nn.Identity() if norm == "post" else nn.LayerNorm(hidden_size, eps=1e-12)
         self.apply(_initialise)
 
@@ -82,8 +88,8 @@ class TransformerEncoder(Encoder):
         """Hidden states of packed histories; implements `Encoder.encode`."""
         last_only = outputs == "last"
         positions = to_device(self._positions(offsets), items.device)
-        # Distances count hidden items too. How many are hidden is known on the host alone without waiting.
-        if last_only and self.positions is not None and items.device.type == "cpu":
+        # How many are hidden is known on the host alone without waiting.
+        if last_only and self.drops_hidden and items.device.type == "cpu":
             items, positions, offsets = _without_hidden(items, positions, offsets)
         plan = layout(offsets, items.device, self.max_length, causal=self.causal)
         inside = items.index_select(0, plan.order)

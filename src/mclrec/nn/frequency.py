@@ -1,0 +1,170 @@
+"""Frequency filter beside self-attention: the block of BSARec (Shin et al., AAAI 2024), on packed histories.
+
+The paper pads each history at its beginning to n places, keeps the lowest c frequencies of its Fourier transform (c is
+odd: the constant, and m = (c - 1) / 2 waves of both signs), and transforms back. All of it is linear and does not know
+where a history begins: a circular convolution. The output at place i is the sum over all places j of h(i - j) x_j with
+
+    h(k) = (1 + 2 sum_{f = 1..m} cos(2 pi f k / n)) / n = sin(pi c k / n) / (n sin(pi k / n)),    h(0) = c / n,
+
+which is even and repeats after n places. Where padding holds zeros, an item's output is therefore a sum over the items
+of its own history, by how far apart they are, and neither padding nor a transform is needed.
+
+The newest item stands at the last place and sees h(0), h(1), ... of the items before it. A causal convolution by these
+numbers hence gives every item of a history what the paper's filter gives it in the prefix that ends with it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mclrec.nn.blocks import Block
+from mclrec.nn.packing import Layout, distances_to_last, take
+
+__all__ = ["FilterBlock", "Frequencies", "FrequencyFilter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frequencies:
+    """Settings of a frequency filter beside attention.
+
+    Attributes:
+        kept: c, lowest frequencies that are kept, waves of both signs counted: an odd number below n.
+        alpha: share of the filter in its sum with attention.
+        causal: whether an item sees none after it, as it has to where it predicts the next one.
+    """
+
+    kept: int
+    alpha: float
+    causal: bool
+
+
+class FrequencyFilter(nn.Module):
+    """Low frequencies of a history, plus the others times beta, a learned square for each channel.
+
+    A hidden item counts as padding: its place holds zeros.
+
+    Args:
+        hidden_size: d.
+        window: n, the places that the transform goes over; no history is longer.
+        kept: c, odd and below n.
+        causal: whether an item sees none after it.
+    """
+
+    def __init__(self, hidden_size: int, window: int, kept: int, causal: bool) -> None:
+        super().__init__()
+        if kept % 2 == 0 or not 0 < kept < window:
+            raise ValueError(
+                f"{kept} frequencies: an odd number below the {window} places of a history is needed"
+            )
+        self.window, self.kept, self.causal = window, kept, causal
+        self.sqrt_beta = nn.Parameter(torch.randn(hidden_size))
+
+    def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
+        """Filter packed tokens.
+
+        Args:
+            x: (S, d) in the layout's order.
+            plan: the layout.
+            hidden: (S,) which tokens count as padding; None for none.
+            last_only: whether only the last token of each history is wanted.
+
+        Returns:
+            (S, d), or (B, d) of the last tokens.
+        """
+        seen = x if hidden is None else x.masked_fill(hidden[:, None], 0)
+        if last_only:
+            return self._emphasise(take(x, plan.last), self._low_of_last(seen, plan))
+        return self._emphasise(x, self._low(seen, plan))
+
+    def padded(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """Filter padded tokens (B, L, d), of which those that are hidden (B, L) count as padding."""
+        between = self._between(x.shape[1], self.taps(x))
+        return self._emphasise(x, between.mT @ x.masked_fill(hidden[..., None], 0))
+
+    def taps(self, like: Tensor) -> Tensor:
+        """(n,) h(0), h(1), ..., h(n - 1), on the device and in the precision of a tensor, but no less than fp32."""
+        distances = torch.arange(self.window, device=like.device)
+        nearest = torch.minimum(distances, self.window - distances)  # as h repeats; sines near pi are inexact
+        turn = math.pi / self.window
+        wide = torch.promote_types(like.dtype, torch.float32)
+        waves = (turn * (nearest * self.kept % (2 * self.window)).to(wide)).sin()
+        ratios = waves / (turn * nearest.clamp(min=1).to(wide)).sin()
+        return torch.where(nearest == 0, self.kept, ratios) / self.window
+
+    def _emphasise(self, x: Tensor, low: Tensor) -> Tensor:
+        """Low frequencies, and beta times the others."""
+        return low + self.sqrt_beta.square() * (x - low)
+
+    def _between(self, length: int, taps: Tensor) -> Tensor:
+        """(L, L) weight of each token of a block, the first dimension, in the output of another, the second."""
+        places = torch.arange(length, device=taps.device)
+        apart = (
+            (places - places[:, None]).abs().clamp(max=self.window - 1)
+        )  # those farther are of other histories
+        weights = taps.index_select(0, apart.flatten()).view(length, length)
+        return weights.triu() if self.causal else weights
+
+    def _low(self, x: Tensor, plan: Layout) -> Tensor:
+        """Low frequencies (S, d) of all tokens, block by block."""
+        taps, parts = self.taps(x), []
+        with torch.autocast(x.device.type, enabled=False):
+            for group in plan.groups:
+                earlier = group.bias == 0
+                weights = self._between(group.length, taps) * (earlier | earlier.mT)  # of the own history
+                block = x[group.start : group.stop].view(-1, group.length, x.shape[1])
+                parts.append(torch.bmm(weights.mT.to(x.dtype), block).flatten(0, 1))
+            return torch.cat([*parts, x.new_zeros(len(x) - sum(map(len, parts)), x.shape[1])])
+
+    def _low_of_last(self, x: Tensor, plan: Layout) -> Tensor:
+        """Low frequencies (B, d) of the last token of each history."""
+        weights = self.taps(x).index_select(0, distances_to_last(plan)).to(x.dtype)
+        weighted = take(x, plan.inverse) * weights[:, None]
+        owners = plan.owners.index_select(0, plan.inverse)
+        return x.new_zeros(len(plan.last), x.shape[1]).index_add(0, owners, weighted)
+
+
+class FilterBlock(Block):
+    """BSARec's block: a frequency filter and self-attention, each with residual and LayerNorm, mixed by a fixed share.
+
+    Args:
+        hidden_size, heads, inner_size, dropout, attention_dropout, farthest: as in `Block`.
+        window: n, the longest history.
+        frequencies: settings of the filter.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        heads: int,
+        inner_size: int,
+        dropout: float,
+        attention_dropout: float,
+        farthest: int | None,
+        *,
+        window: int,
+        frequencies: Frequencies,
+    ) -> None:
+        super().__init__(hidden_size, heads, inner_size, dropout, attention_dropout, farthest)
+        self.alpha = frequencies.alpha
+        self.filter = FrequencyFilter(hidden_size, window, frequencies.kept, frequencies.causal)
+        self.filter_norm = nn.LayerNorm(hidden_size, eps=1e-12)
+
+    def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
+        """(S, d) to (S, d), or to (B, d)."""
+        filtered = self.filter(x, plan, hidden, last_only)
+        wanted, attended = self._attend(x, plan, hidden, last_only)
+        return self._mix(wanted, filtered, attended)
+
+    def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
+        """Apply the block to padded tokens; see `Block.padded`."""
+        return self._mix(x, self.filter.padded(x, hidden), self._attend_padded(x, future, hidden))
+
+    def _mix(self, x: Tensor, filtered: Tensor, attended: Tensor) -> Tensor:
+        """Output of the block from those of filter and attention, token by token."""
+        by_filter = self.filter_norm(x + self.dropout(filtered))
+        by_attention = self.attention_norm(x + self.dropout(self.out(attended)))
+        return self._feed_forward(self.alpha * by_filter + (1 - self.alpha) * by_attention)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from tests.helpers import tiny_data
+
+from mclrec.errors import ConfigError
+from mclrec.models.bsarec import BSARec, BSARecConfig
+from mclrec.nn.frequency import FilterBlock
+from mclrec.recipes import resolve
+
+
+@pytest.mark.parametrize(
+    ("settings", "causal"),
+    [({}, False), ({"filter": "causal"}, True), ({"unit": "sequences"}, True), ({"unit": "windows"}, True)],
+)
+def test_no_position_with_a_target_of_its_own_sees_later_items(
+    settings: dict[str, Any], causal: bool
+) -> None:
+    config = BSARecConfig.model_validate({"alpha": 0.2, "frequencies": 7, "layers": 3, **settings})
+    made = BSARec(config, tiny_data().num_items)
+    blocks = list(made.encoder.blocks)
+    assert len(blocks) == 3
+    for block in blocks:
+        assert isinstance(block, FilterBlock)
+        assert (block.filter.causal, block.filter.kept, block.filter.window) == (causal, 7, 50)
+        assert block.alpha == 0.2
+
+
+@pytest.mark.parametrize("unit", ["sequences", "windows"])
+def test_the_papers_filter_is_refused_where_every_position_predicts(unit: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"the items after it, which unit = {unit} predicts: set filter = causal"
+    ):
+        resolve("bsarec", None, overrides={"unit": unit, "filter": "window"})
+
+
+@pytest.mark.parametrize(("frequencies", "max_length"), [(4, 50), (5, 5), (7, 5)])
+def test_frequencies_are_odd_and_below_the_places(frequencies: int, max_length: int) -> None:
+    with pytest.raises(
+        ValidationError, match=f"{frequencies} is not an odd number below max_length = {max_length}"
+    ):
+        BSARecConfig.model_validate({"frequencies": frequencies, "max_length": max_length})
+
+
+def test_blocks_are_post_norm() -> None:
+    with pytest.raises(ConfigError, match="norm = 'pre'"):
+        resolve("bsarec", None, overrides={"norm": "pre"})
+
+
+def test_data_sets_have_the_published_settings() -> None:
+    found = {name: resolve("bsarec", name).config for name in ("beauty", "sports", "yelp")}
+    settings = {name: (config.alpha, config.frequencies, config.heads) for name, config in found.items()}  # type: ignore[attr-defined]
+    assert settings == {"beauty": (0.7, 5, 1), "sports": (0.3, 5, 1), "yelp": (0.7, 3, 1)}
