@@ -211,6 +211,7 @@ def test_a_model_that_only_counts_takes_no_settings_of_training(tmp_path: Path) 
     fails(message, "popularity", None, None, {"epochs": 3})
     file = write(tmp_path, "[training]\nepochs = 3\n")
     fails(f"{file}.training: {message}", "popularity", None, file)
+    assert resolve("popularity", None, None, {"seen": "drop"}).training.seen == "drop"
     shared = {"epochs": 3, "max_length": 9}
     assert combine_settings("recency", None, None, {}, shared) == {"max_length": 9}
     assert combine_settings("sasrec", None, None, {}, shared) == shared

@@ -110,7 +110,7 @@ def test_what_is_fixed_is_not_searched(tmp_path: Path) -> None:
 
 
 def test_a_model_without_epochs_has_no_space() -> None:
-    with pytest.raises(ConfigError, match="markov: only counts"):
+    with pytest.raises(ConfigError, match=r"markov: only counts, and its recipe has no \[search\]"):
         search_space("markov", "")
 
 

@@ -37,10 +37,12 @@ def data(tmp_path: Path) -> SequenceData:
     return load(write_log(tmp_path / "tiny.csv", tiny_data(shortest=5)), min_count=1)
 
 
-def job_for(storage: Path, data: SequenceData, recipe: Path, trials: int, **settings: Any) -> Job:
+def job_for(
+    storage: Path, data: SequenceData, recipe: Path | str, trials: int, model: str = "sasrec", **settings: Any
+) -> Job:
     """A job as `mclrec.search.tuning.tune` gives it to its workers."""
     prepared = folder_of(storage) / "data"
     data.save(prepared)
-    fixed = {**SETTINGS, **settings}
-    plan = Plan("sasrec", recipe, fixed, 1, "leave-one-out", data.name, known_as(data), data.fingerprint)
+    fixed = {**(SETTINGS if model == "sasrec" else {}), **settings}
+    plan = Plan(model, recipe, fixed, 1, "leave-one-out", data.name, known_as(data), data.fingerprint)
     return Job(storage, plan, prepared, data.provenance, trials)

@@ -15,7 +15,13 @@ from optuna.trial import TrialState
 from tests.search.conftest import job_for
 
 from mclrec.data.sequences import SequenceData
+from mclrec.data.split import make_split
 from mclrec.errors import ConfigError, OutputError, TrainingError
+from mclrec.evaluation.metrics import parse_metric
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.models.storage import load_model
+from mclrec.recipes import write_recipe
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
 from mclrec.search import study as journal
@@ -44,6 +50,22 @@ def test_the_first_trial_is_the_recipe(tmp_path: Path, data: SequenceData, recip
         assert run.info.training["learning_rate"] == trial.params["learning_rate"]
         assert list(trial.intermediate_values) == [1, 2, 3]
         assert not (run.directory / "checkpoint").exists()
+
+
+def test_what_only_counts_is_compared_by_its_one_validation(tmp_path: Path, data: SequenceData) -> None:
+    job = job_for(tmp_path / "one.journal", data, "default", 4, "itemknn")
+    assert do_trials(job)
+    first, *others = trials(job)
+    assert first.params == {"neighbours": 100, "shrink": 0.0, "max_length": 100_000}
+    assert {trial.state for trial in others} == {TrialState.COMPLETE}
+    split = make_split(data, "leave-one-out")
+    for trial in trials(job):
+        run = Run(Search(job.storage, job.plan).directory(trial.number))
+        ranks = rank_targets(load_model(run.directory).model, split.validation, seen="drop")
+        assert trial.value == run.record.best_validation == parse_metric("ndcg@10").mean(ranks)
+    write_recipe(tmp_path / "best.toml", job.plan.recipe_with(first.params), "a search")
+    again = train(TrainRequest(data, "itemknn", tmp_path / "best.toml", out=tmp_path / "again"))
+    assert again.record.best_validation == first.value
 
 
 def test_a_continued_search_equals_one_without_a_stop(

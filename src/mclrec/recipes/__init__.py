@@ -28,6 +28,7 @@ from mclrec.recipes.toml_text import Table, lines_of, parse_setting, read_toml, 
 from mclrec.training.config import TrainingConfig
 
 __all__ = [
+    "VALIDATION",
     "Expectation",
     "Recipe",
     "combine_settings",
@@ -41,6 +42,9 @@ __all__ = [
 ]
 
 Config = TypeVar("Config", bound=BaseModel)
+VALIDATION = frozenset({"metric", "seen"})
+"""Settings of training that models which only count have: how a search compares them."""
+
 _DEFAULT = "default"
 _RENAMED = {
     "longest": "max_length",
@@ -261,7 +265,9 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
     lines = [
         f"source = {text_of_value(source)}",
         *lines_of("model", recipe.config),
-        *lines_of("training", recipe.training),
+        *lines_of(
+            "training", recipe.training, VALIDATION if registry.entry(recipe.model).only_counts else None
+        ),
     ]
     write_text(path, "\n".join(lines) + "\n")
     read = resolve(recipe.model, None, path)
@@ -366,12 +372,13 @@ def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Co
 
 
 def _refuse_training(model: str, changes: Table, chosen: _Section) -> None:
-    """Refuse settings of training for a model that only counts.
+    """Refuse settings of training for a model that only counts, but for those of its one validation.
 
     Raises:
         ConfigError: there is one.
     """
-    given = next(iter(changes or chosen.training), None)
+    without = (key for key in changes or chosen.training if key not in VALIDATION)
+    given = next(without, None)
     if given is not None and registry.entry(model).only_counts:
         where = "" if changes else f"{chosen.where}.training: "
         raise ConfigError(

@@ -109,11 +109,11 @@ def search_space(
         ConfigError: an unknown or unfit setting, a malformed range, a bound that the setting does not allow, a setting
             that would have no effect, a recipe whose own value is outside, or nothing to search.
     """
-    if not registry.entry(model).regimes:
-        raise ConfigError(f"{model}: only counts: without epochs there is no validation to search by")
     keys, changes = setting_keys(model), dict(overrides or {})
     base = resolve(model, dataset, recipe, changes)
     written, where = search_table(model, dataset, recipe)
+    if not written and registry.entry(model).only_counts:
+        raise ConfigError(f"{model}: only counts, and its recipe has no [search]: there is nothing to search")
     fixed = {keys[key] for key in changes}
     space: dict[str, Dimension] = {}
     for key, content in (written or _FALLBACK).items():

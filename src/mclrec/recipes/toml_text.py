@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Collection
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,13 @@ def parse_toml(text: str) -> Table:
         raise UnreadableError(str(problem).partition(";")[0]) from None
 
 
-def lines_of(name: str, config: BaseModel) -> list[str]:
-    """Lines of a table with every setting that has an effect; one that is none is left out."""
+def lines_of(name: str, config: BaseModel, only: Collection[str] | None = None) -> list[str]:
+    """Lines of a table with every setting that has an effect, or those of ``only``; one that is none is left out."""
     values = config.model_dump(mode="json", by_alias=True)
-    return [
-        "",
-        f"[{name}]",
-        *(f"{key} = {text_of_value(value)}" for key, value in values.items() if value is not None),
-    ]
+    kept = {
+        key: value for key, value in values.items() if value is not None and (only is None or key in only)
+    }
+    return ["", f"[{name}]", *(f"{key} = {text_of_value(value)}" for key, value in kept.items())]
 
 
 def text_of_value(value: Any) -> str:

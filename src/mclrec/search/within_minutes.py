@@ -99,7 +99,7 @@ def _check(request: TrainRequest) -> None:
     for name, (given, reason) in reasons.items():
         if given:
             raise ConfigError(f"--minutes does not go with {name}: {reason}; leave one of them out")
-    if not registry.entry(request.model).regimes:
+    if registry.entry(request.model).only_counts:
         raise ConfigError(f"{request.model} only counts: leave --minutes out")
     check_request(request)
 

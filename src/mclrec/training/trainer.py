@@ -118,6 +118,8 @@ class Trainer:
             self._unfreeze()
         measured = self._take_best(position)
         self.model.eval()
+        if not phases and self._validates:  # what only counts is validated once, for a search to compare
+            position.best_value, measured = self._validate(), True
         return FitResult(
             tuple(position.history),
             position.best_epoch if measured else 0,

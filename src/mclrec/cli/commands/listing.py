@@ -77,7 +77,7 @@ def describe_model(name: str) -> dict[str, Any]:
         ConfigError: no such model.
     """
     from mclrec.models import registry
-    from mclrec.recipes import resolve, section_names
+    from mclrec.recipes import VALIDATION, resolve, section_names
     from mclrec.training.config import TrainingConfig
 
     entry = _entry(name)
@@ -86,7 +86,11 @@ def describe_model(name: str) -> dict[str, Any]:
         "name": name,
         **entry,
         "settings": _settings(registry.model_class(name).config_type),
-        "training": _settings(TrainingConfig) if entry["regimes"] else {},
+        "training": {
+            key: about
+            for key, about in _settings(TrainingConfig).items()
+            if key in VALIDATION or not registry.entry(name).only_counts
+        },
         "recipes": {
             section: {"source": recipe.source, "settings": _changes([recipe.config, recipe.training])}
             for section, recipe in recipes.items()
