@@ -98,7 +98,9 @@ def test_saved_and_loaded(tmp_path: Path, neighbours: int | None) -> None:
 
 def test_a_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "_memory", lambda: 16 * NUM_ITEMS**2 - 1)
-    with pytest.raises(ResourceError, match="EASE inverts a matrix of 6 by 6 items, which takes"):
+    with pytest.raises(
+        ResourceError, match="EASE inverts a matrix whose rows and columns are 6 items, which takes"
+    ):
         fitted([[1, 2]], neighbours=2)
 
 

@@ -29,6 +29,7 @@ from mclrec.data.batches import Histories, to_device
 from mclrec.data.sequences import SequenceData
 from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users, distinct_items
 from mclrec.models.sizes import check_room
+from mclrec.wording import count_of
 
 __all__ = ["EASE", "EASEConfig"]
 
@@ -70,7 +71,7 @@ class EASE(ItemItem):
         super().on_fit_start(data)
         check_room(
             16 * self.num_items**2,
-            f"EASE inverts a matrix of {self.num_items:,} by {self.num_items:,} items, which takes",
+            f"EASE inverts a matrix whose rows and columns are {count_of(self.num_items, 'item')}, which takes",
             self.memory_advice,
         )
         if self.table is not None:
