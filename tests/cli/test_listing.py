@@ -45,6 +45,12 @@ def test_recipes_are_shown_as_settings_that_repeat_them(cli: Cli, name: str) -> 
         assert defaults | recipe["settings"] == defaults | in_effect
 
 
+def test_a_setting_of_one_value_names_it(cli: Cli) -> None:
+    settings = json.loads(cli("models", "bsarec", "--json").out)["settings"]
+    assert settings["norm"]["allowed"] == "post"
+    assert settings["filter"]["allowed"] == "window | causal | none"
+
+
 def test_allowed_values(cli: Cli) -> None:
     settings = json.loads(cli("models", "mclrec", "--json").out)["settings"]
     assert settings["updates"]["allowed"] == "three | two | joint"

@@ -36,7 +36,7 @@ class BSARecConfig(SequentialConfig):
     norm: Literal["post"] = Field("post", description="LayerNorm after each part of a block")
     alpha: float = Field(0.7, gt=0, lt=1, description="share of the filter beside attention")
     frequencies: int = Field(
-        5, ge=1, description="c, lowest frequencies that are kept as they are: odd, waves count twice"
+        5, ge=1, description="c, lowest frequencies that are kept: odd, as each wave counts twice"
     )
     filter: Literal["window", "causal"] | None = Field(
         None,

@@ -135,6 +135,8 @@ def _allowed(about: Mapping[str, Any]) -> str:
         return " | ".join(_allowed(option) for option in about["anyOf"])
     if "enum" in about:
         return " | ".join(about["enum"])
+    if "const" in about:
+        return str(about["const"])
     if about.get("type") == "null":
         return "none"
     bounds = ", ".join(f"{sign} {about[key]:g}" for key, sign in _BOUNDS.items() if key in about)
