@@ -30,6 +30,7 @@ class Stream(IntEnum):
     PICTURE = 9
     EXPORT = 10
     SEARCH = 11
+    AUDIENCES = 12
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

@@ -20,7 +20,7 @@ from mclrec.errors import EvaluationError
 from mclrec.evaluation import ranking
 from mclrec.evaluation.metrics import MISS, per_user
 from mclrec.evaluation.protocol import Seen
-from mclrec.evaluation.ranking import evaluate, rank_targets, top_items
+from mclrec.evaluation.ranking import evaluate, list_items, rank_targets, top_items
 from mclrec.models.base import ModelConfig, Recommender, VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.phases import Phase
@@ -129,6 +129,23 @@ def test_a_hit_is_what_a_list_holds(case: tuple[Targets, Tensor], seen: Seen, k:
         listed(scores, row[:-1], k, seen, row[-1])
         for scores, row in zip(table.tolist(), sequences, strict=True)
     ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.sampled_from(["keep", "drop"]), st.integers(1, 7), st.sampled_from([1, 2, 1024]))
+def test_lists_equal_sorting(case: tuple[Targets, Tensor], seen: Seen, k: int, batch_size: int) -> None:
+    targets, table = case
+    k = min(k, table.shape[1] - 1)
+    done: list[int] = []
+    lists = list_items(Scripted(table), targets, k, seen=seen, batch_size=batch_size, progress=done.append)
+    for row, user in zip(lists.tolist(), targets.users.tolist(), strict=True):
+        scores, history = table[user].tolist(), targets.data.sequence(user)[:-1].tolist()
+        best = sorted(
+            (item for item in range(1, len(scores)) if scores[item] > -np.inf), key=lambda i: (-scores[i], i)
+        )
+        kept = [item for item in best if seen == "keep" or item not in history]
+        assert row == (kept + k * [0])[:k]
+    assert sum(done) == len(targets)
 
 
 def test_constant_scorer_gets_nothing() -> None:

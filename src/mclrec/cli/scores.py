@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mclrec.cli.terminal import output, print_scoreboard
+from mclrec.cli.terminal import output, plain_table, print_scoreboard
 from mclrec.data.returns import protocol_order
 from mclrec.errors import MclrecError
-from mclrec.evaluation.protocol import SEEN_OF, Result, Seen
+from mclrec.evaluation.further_metrics import FurtherMetrics
+from mclrec.evaluation.protocol import SEEN_OF, Protocol, Result, Seen
 from mclrec.runs.baselines import Score, read_baselines
 from mclrec.runs.run import Run, open_run
 from mclrec.runs.scoreboard import returns_of, scoreboard, scoreboards, skipped_baselines
 from mclrec.wording import count_of
 
-__all__ = ["baselines_of", "print_result", "print_scores", "rules_of"]
+__all__ = ["baselines_of", "print_notes", "print_result", "print_scores", "rules_of"]
 
 
 def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
@@ -54,3 +55,29 @@ def print_result(run: Path, result: Result) -> None:
     output().print(
         f"{result.protocol.description}; {count_of(result.num_targets, 'target')}\n", soft_wrap=True
     )
+    if result.further is not None:
+        _print_further(result.further, result.protocol)
+
+
+def print_notes(further: FurtherMetrics) -> None:
+    """Print what each of the metrics beyond accuracy says, in a line."""
+    lines = [f"{measure.title}: {measure.note}" for measure in further.measures]
+    lines.append(
+        "targets: what users took next, where lists can be held against it; the unbiased HR is as sure as "
+        f"{further.effective_targets:,.0f} targets of equal weight"
+    )
+    for line in (*lines, *further.notes):
+        output().print(line, style="dim", soft_wrap=True)
+
+
+def _print_further(further: FurtherMetrics, protocol: Protocol) -> None:
+    """Print metrics beyond accuracy: a row each, a column for each system and one for what users took next."""
+    title = f"{protocol.part}, what is in lists of {further.k} ({protocol.label})"
+    table = plain_table("", *further.systems, "targets", title=title)
+    columns = [*further.systems.values(), further.targets]
+    for measure in further.measures:
+        values = (column.get(measure.key) for column in columns)
+        texts = ("" if value is None else format(value, measure.form) for value in values)
+        table.add_row(measure.title, *texts)
+    output().print(table)
+    output().print()

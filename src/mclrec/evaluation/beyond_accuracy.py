@@ -300,7 +300,8 @@ def _diversities(sums: FloatArray, counts: IntArray) -> FloatArray:
     """
     pairs = counts > 1
     cosines = np.square(sums[pairs]).sum(axis=1) - counts[pairs]
-    return np.maximum(1 - cosines / (counts[pairs] * (counts[pairs] - 1)), 0)
+    values: FloatArray = np.maximum(1 - cosines / (counts[pairs] * (counts[pairs] - 1)), 0)
+    return values
 
 
 def _kinds(categories: Packed) -> int:
@@ -316,13 +317,15 @@ def _category_sums(items: Packed, categories: Packed, kinds: int, power: float) 
     places = ranges(categories.offsets[:-1][items.items], lengths)
     cells = np.repeat(items.rows, lengths) * kinds + categories.items[places]
     weights = np.repeat(np.maximum(lengths, 1).astype(np.float64) ** -power, lengths)
-    return np.bincount(cells, weights=weights, minlength=len(items) * kinds).reshape(len(items), kinds)
+    sums: FloatArray = np.bincount(cells, weights=weights, minlength=len(items) * kinds).astype(np.float64)
+    return sums.reshape(len(items), kinds)
 
 
 def _shares(sums: FloatArray) -> FloatArray:
     """Rows divided by their sums; rows of zeros stay."""
     totals = sums.sum(axis=1, keepdims=True)
-    return sums / np.where(totals > 0, totals, 1)
+    shares: FloatArray = sums / np.where(totals > 0, totals, 1)
+    return shares
 
 
 def _mean(values: FloatArray) -> float:

@@ -25,6 +25,7 @@ from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.split import Part, Targets
 from mclrec.data.vocabulary import OutsideId
 from mclrec.errors import DataError
+from mclrec.evaluation.further_metrics import FurtherMetrics
 from mclrec.evaluation.metrics import MISS
 from mclrec.files import parse_json
 from mclrec.sealed_json import sealed, unsealed
@@ -167,6 +168,7 @@ class Result:
         config: configuration of the model, resolved.
         versions: versions of Python and of the libraries.
         seconds: seconds that the ranking took.
+        further: metrics beyond accuracy; None where they were not asked for.
     """
 
     model: str
@@ -179,6 +181,7 @@ class Result:
     config: dict[str, Any]
     versions: dict[str, str]
     seconds: float
+    further: FurtherMetrics | None = None
 
     @property
     def users(self) -> IntArray:
@@ -209,6 +212,7 @@ class Result:
             "config": self.config,
             "versions": self.versions,
             "seconds": round(self.seconds, 3),
+            **({} if self.further is None else {"further": self.further.to_json()}),
         }
 
     def table(self, weights: str) -> RankTable:

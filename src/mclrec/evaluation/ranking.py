@@ -1,4 +1,4 @@
-"""Full-catalogue evaluation: exact ranks of held-out items, and the top items of a score matrix."""
+"""Full-catalogue evaluation: exact ranks of held-out items, lists of the best items, and the top of a score matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions,
 from mclrec.models.base import Recommender
 from mclrec.models.item_table import exclude
 
-__all__ = ["SCORE_BYTES", "evaluate", "rank_targets", "rows_per_chunk", "top_items"]
+__all__ = ["SCORE_BYTES", "evaluate", "list_items", "rank_targets", "rows_per_chunk", "top_items"]
 
 SCORE_BYTES = 3 * 2**20
 """Memory for one chunk of fp32 scores: they stay in a processor's cache until they are counted. Much larger chunks
@@ -125,9 +125,7 @@ def rank_targets(
     place, total = device or _device_of(model), len(targets)
     targets = targets.take(np.arange(total)[processes.part(total)])
     ranks = np.empty(len(targets), dtype=np.int64)
-    # Histories of like length together: models that pad have little to pad.
-    lengths = targets.places - targets.data.offsets[targets.users]
-    order = np.argsort(np.minimum(lengths, model.reads), kind="stable")
+    order = _by_length(model, targets)
     with _inference(model, place):
         # All processes rank as many batches, so that they meet in each; the last may be empty in some.
         for start in range(0, -(-total // processes.size), batch_size):
@@ -137,6 +135,51 @@ def rank_targets(
                 progress(len(rows))
     everyone: IntArray = processes.gather(torch.from_numpy(ranks), total).numpy()
     return everyone
+
+
+def list_items(
+    model: Recommender,
+    targets: Targets,
+    k: int,
+    *,
+    seen: Seen,
+    device: torch.device | None = None,
+    batch_size: int = _MAX_ROWS,
+    progress: Callable[[int], None] | None = None,
+) -> IntArray:
+    """List the k best items for the history before each target, in the order of `top_items`.
+
+    Args:
+        model: scores histories, in fp32; its training modes are restored afterwards.
+        targets: M targets, which the lists do not depend on.
+        k: length of the lists.
+        seen: ``drop`` lists no item of the user's history (all of it, not only what the model sees).
+        device: where the model is; by default, where its weights are.
+        batch_size: users whose histories are taken at once; they are scored in chunks that fit into `SCORE_BYTES`.
+        progress: called after each batch with the number of lists in it.
+
+    Returns:
+        (M, k) int64 dense ids, best first; 0 where a list runs out of items.
+
+    Raises:
+        EvaluationError: k is not in 1..V.
+    """
+    check_cut(k, model.num_items)
+    place, order = device or _device_of(model), _by_length(model, targets)
+    step = min(batch_size, rows_per_chunk(model.num_items, place))
+    lists = np.zeros((len(targets), k), dtype=np.int64)
+    with _inference(model, place):
+        for start in range(0, len(targets), batch_size):
+            batch = order[start : start + batch_size]
+            for first in range(0, len(batch), step):
+                rows = batch[first : first + step]
+                chunk, everyone = targets.take(rows), np.arange(len(rows))
+                histories = Histories.of(chunk.histories(everyone, model.reads), chunk.users + 1).to(place)
+                excluded = None if seen == "keep" else chunk.histories(everyone)
+                lists[rows] = top_items(model.scores(histories).float(), k, excluded)[0].cpu().numpy()
+            if progress is not None:
+                progress(len(batch))
+    return lists
 
 
 def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tensor, Tensor]:
@@ -177,6 +220,12 @@ def rows_per_chunk(num_items: int, device: torch.device | None = None) -> int:
     """
     room = SCORE_BYTES if device is None or device.type == "cpu" else DEVICE_SCORE_BYTES
     return min(_MAX_ROWS, max(_MIN_ROWS, room // (4 * (num_items + 1))))
+
+
+def _by_length(model: Recommender, targets: Targets) -> IntArray:
+    """(M,) rows of the targets, those with histories of like length together: models that pad have little to pad."""
+    lengths = targets.places - targets.data.offsets[targets.users]
+    return np.argsort(np.minimum(lengths, model.reads), kind="stable")
 
 
 def _device_of(model: Recommender) -> torch.device:

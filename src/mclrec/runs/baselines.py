@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from mclrec.data.packed import IntArray
-from mclrec.data.split import Split
+from mclrec.data.split import Split, Targets
 from mclrec.errors import ModelFileError
 from mclrec.evaluation.metrics import Metric, main_metric, per_user
 from mclrec.evaluation.protocol import RankTable, Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.evaluation.significance import confidence_interval, paired_bootstrap
 from mclrec.models import registry
+from mclrec.models.base import Recommender
 from mclrec.randomness import Stream, generator
 from mclrec.sealed_json import read_sealed, sealed, validated
 
-__all__ = ["BASELINES", "Baselines", "Score", "measure_baselines", "read_baselines", "score"]
+__all__ = [
+    "BASELINES",
+    "Baselines",
+    "Score",
+    "baseline_names",
+    "measure_baselines",
+    "read_baselines",
+    "score",
+    "too_large",
+    "trained_baselines",
+]
 
 BASELINES = "baselines.json"
 """File of the baselines in a run's directory."""
@@ -80,27 +91,41 @@ def measure_baselines(split: Split, model: str, tables: Mapping[str, RankTable],
         tables: the run's exact ranks, by label of the protocol.
         seed: for the record.
     """
-    num_items = split.data.num_items
-    metric = main_metric(num_items)
-    cells = len(split.test) * num_items
-    if cells > _MOST_CELLS:
-        skipped = (
-            f"popularity and Markov were not measured: {len(split.test):,} targets among {num_items:,} items take more "
-            "than a few seconds; train them with --model markov"
-        )
+    metric = main_metric(split.data.num_items)
+    if skipped := too_large(split.test):
         return Baselines(metric=str(metric), scores={}, skipped=skipped)
     scores: dict[str, list[Score]] = {}
-    for name in _MODELS:
-        if name == model:
-            continue
-        kind = registry.model_class(name)
-        baseline = kind(kind.config_type(), num_items, split.data.num_users)
-        baseline.on_fit_start(split.training)
+    for name, baseline in trained_baselines(split, model):
         for seen in _PROTOCOLS:
             result = evaluate(baseline, split, name=name, seen=seen, seed=seed)
             label = result.protocol.label
             scores.setdefault(label, []).append(_compared(result, tables[label], metric))
     return Baselines(metric=str(metric), scores={label: tuple(found) for label, found in scores.items()})
+
+
+def baseline_names(model: str) -> list[str]:
+    """Names of the baselines of a model, which is none of its own."""
+    return [name for name in _MODELS if name != model]
+
+
+def trained_baselines(split: Split, model: str) -> Iterator[tuple[str, Recommender]]:
+    """The baselines of a model by name, each trained when it is its turn."""
+    for name in baseline_names(model):
+        kind = registry.model_class(name)
+        baseline = kind(kind.config_type(), split.data.num_items, split.data.num_users)
+        baseline.on_fit_start(split.training)
+        yield name, baseline
+
+
+def too_large(targets: Targets) -> str | None:
+    """Why baselines are not measured on targets, which would take more than a few seconds; None where they are."""
+    num_items = targets.data.num_items
+    if len(targets) * num_items <= _MOST_CELLS:
+        return None
+    return (
+        f"popularity and Markov were not measured: {len(targets):,} targets among {num_items:,} items take more "
+        "than a few seconds; train them with --model markov"
+    )
 
 
 def score(model: str, ranks: IntArray, metrics: dict[str, float], num_items: int) -> Score:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
-from mclrec.arguments import check_callable, list_of
+from mclrec.arguments import check_callable, check_choice, list_of
 from mclrec.crashes import refusals_as_ours
+from mclrec.data.item_categories import read_categories
 from mclrec.data.loading import read_again
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Part, check_part, looks_at_times, make_split
@@ -16,6 +18,7 @@ from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.locks import is_held, lock_in
 from mclrec.models.storage import load_model
+from mclrec.runs.further_systems import check_metrics, further_metrics, passes
 from mclrec.runs.run import Run, check_seen, open_run, ranks_path
 from mclrec.runs.training_run import resolve_device
 
@@ -35,6 +38,8 @@ def evaluate_run(
     data: Any = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
+    metrics: Literal["accuracy", "all"] = "accuracy",
+    categories: Any = None,
 ) -> Result:
     """Rank the held-out targets of the run's own data; the exact ranks are written into its directory.
 
@@ -45,17 +50,23 @@ def evaluate_run(
         ks: cutoffs of the metrics; if None, the paper's that the catalogue allows.
         data: the data, or where they are, if they are no longer where the run read them, or came from memory.
         device: auto, cpu or cuda.
-        progress: called with the number of targets that are done, and of all.
+        progress: called with the number of targets that are done, and of all; with ``metrics="all"`` each counts once
+            for every time that a system ranks it or lists items for it.
+        metrics: ``all`` measures lists of 10 (of the first of ``ks``, if 10 is none of them) beyond accuracy too,
+            beside popularity and Markov: coverage, novelty, diversity and others, in ``result.further``.
+        categories: table of the items' categories (csv, tsv or Parquet: item, category) for ``metrics="all"``.
 
     Raises:
         ModelFileError: the directory is damaged.
-        DataError: the data are missing, or not what the model was trained on.
+        DataError: the data are missing, or not what the model was trained on; or the categories cannot be read.
         EvaluationError: a cutoff is not in 1..V, or the run is a final model, which has learnt from its targets.
-        ConfigError: unknown part, rule or device.
+        ConfigError: unknown part, rule, metrics or device, or categories that nothing was asked of.
     """
     run = open_run(run)
     check_part(part)
     check_seen(seen)
+    check_choice("metrics", metrics, ("accuracy", "all"))
+    table = check_metrics(metrics, categories)
     cuts = None if ks is None else list_of("cutoffs", "ks", ks)
     if progress is not None:
         check_callable("progress", progress)
@@ -64,14 +75,16 @@ def evaluate_run(
     _check_unused(run)
     loaded, info = load_model(run.directory, place), run.info
     found = run_data(run, data)
+    known = None if table is None else read_categories(table, found.item_ids)
     split = make_split(found, info.split)
     targets, done = split.targets(part), 0
+    total = len(targets) * (1 + (passes(loaded.name, targets) if metrics == "all" else 0))
 
     def advance(rows: int) -> None:
         nonlocal done
         done += rows
         if progress is not None:
-            progress(done, len(targets))
+            progress(done, total)
 
     result = evaluate(
         loaded.model,
@@ -85,7 +98,12 @@ def evaluate_run(
         progress=advance,
     )
     _keep_ranks(run, result, loaded.checksum)
-    return result
+    if metrics == "accuracy":
+        return result
+    further = further_metrics(
+        loaded.model, split, result, ks=cuts, categories=known, device=place, progress=advance
+    )
+    return replace(result, further=further)
 
 
 def _check_unused(run: Run) -> None:

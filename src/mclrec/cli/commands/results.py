@@ -22,6 +22,7 @@ from mclrec.cli.terminal import print_comparison, print_json, say
     epilog=examples(
         "mclrec evaluate runs/beauty-mclrec-seed1",
         "mclrec evaluate runs/beauty-mclrec-seed1 --seen drop --part validation --k 50",
+        "mclrec evaluate runs/beauty-mclrec-seed1 --metrics all --categories items.csv",
     )
 )
 def evaluate(
@@ -43,14 +44,28 @@ def evaluate(
         str | None,
         typer.Option(metavar="DATA", help="The data, if they are no longer where the run read them."),
     ] = None,
+    metrics: Annotated[
+        Literal["accuracy", "all"],
+        typer.Option(
+            help="all: also what is in the lists (coverage, novelty, popularity, diversity, repeats)."
+        ),
+    ] = "accuracy",
+    categories: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Categories of items for --metrics all (csv, tsv or Parquet: item, category).",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run by ranking its held-out items among the whole catalogue."""
-    from mclrec.cli.scores import print_result, rules_of
+    from mclrec.cli.scores import print_notes, print_result, rules_of
     from mclrec.cli.terminal import counting
     from mclrec.runs.remeasure import evaluate_run
 
+    further = None
     for rule in rules_of(run, seen, as_json=as_json):
         with counting("targets") as advance:
             result = evaluate_run(
@@ -61,11 +76,16 @@ def evaluate(
                 data=data,
                 device=device,
                 progress=advance,
+                metrics=metrics,
+                categories=categories,
             )
         if as_json:
             print_json(result.to_json())
         else:
             print_result(run, result)
+            further = result.further
+    if further is not None:
+        print_notes(further)
 
 
 @app.command(

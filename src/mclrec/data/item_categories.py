@@ -1,0 +1,110 @@
+"""Categories of items, such as genres or departments, from a table of items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mclrec.data.item_columns import read_item_column
+from mclrec.data.packed import Packed
+from mclrec.data.vocabulary import Vocabulary
+from mclrec.errors import DataError, quoted
+from mclrec.wording import count_of
+
+__all__ = ["ItemCategories", "read_categories"]
+
+_NAMES = ("category", "categories", "genre", "genres", "department", "item_category", "product_category")
+"""Names of the column of categories; the second column if none of them is there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemCategories:
+    """Categories of the items of a vocabulary.
+
+    Attributes:
+        names: the categories, in order.
+        of_items: V + 1 lists of places in ``names``, by dense id; empty for an item without.
+        unknown: items of the table that are not in the vocabulary.
+    """
+
+    names: tuple[str, ...]
+    of_items: Packed
+    unknown: int
+
+    @property
+    def known(self) -> int:
+        """Items of the vocabulary that have a category."""
+        return int(np.count_nonzero(self.of_items.lengths))
+
+    @property
+    def description(self) -> str:
+        """What was taken of the table, in a sentence."""
+        total = len(self.of_items) - 1
+        text = f"{count_of(len(self.names), 'category', 'categories')} for {self.known:,} of {total:,} items"
+        if self.known < total:
+            text += "; the others count in no measure by categories"
+        if self.unknown:
+            verb = "is" if self.unknown == 1 else "are"
+            text += f"; {count_of(self.unknown, 'item')} of the table {verb} not in the data"
+        return text
+
+
+def read_categories(path: Path, items: Vocabulary) -> ItemCategories:
+    """Read the categories of items: the first column holds ids, the one called category or genre, or the second, them.
+
+    An item may have several: a row each, or a list in Parquet. A line with names is optional in text.
+
+    Args:
+        path: ``.csv``, ``.tsv`` or ``.parquet``.
+        items: outside ids of the items.
+
+    Raises:
+        DataError: it cannot be read, has fewer than two columns, or no category for any of the items.
+    """
+    ids, values = read_item_column(path, items, _NAMES, "categories", "the item's id and its category")
+    try:
+        dense = items.dense_all(ids).tolist()
+    except DataError as problem:
+        raise DataError(f"{path}: {problem}") from None
+    found: list[set[str]] = [set() for _ in range(len(items) + 1)]
+    for place, item in enumerate(dense):
+        if item:
+            found[item].update(_labels(values[place], path))
+    names = tuple(sorted(set().union(*found)))
+    if not names:
+        first = quoted(ids[0]) if len(ids) else "nothing"
+        raise DataError(
+            f"{path}: has no category for an item of the data; its first column begins with {first}, the items of the "
+            f"data with {quoted(items[1])}"
+        )
+    places = {name: place for place, name in enumerate(names)}
+    unknown = {value for value, item in zip(ids, dense, strict=True) if not item}
+    return ItemCategories(
+        names, Packed.of([sorted(map(places.__getitem__, own)) for own in found]), len(unknown)
+    )
+
+
+def _labels(value: Any, path: Path) -> Iterator[str]:
+    """The categories in a cell; none in an empty one.
+
+    Raises:
+        DataError: it holds something else than text, a number, a date or a list of these.
+    """
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _labels(one, path)
+    elif isinstance(value, dict | bytes):
+        raise DataError(
+            f"{path}: {quoted(value)}: no category, which is a text, a number, or a list of those"
+        )
+    elif (
+        value is not None
+        and not (isinstance(value, float) and math.isnan(value))
+        and (text := str(value).strip())
+    ):
+        yield text

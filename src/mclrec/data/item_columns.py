@@ -1,0 +1,72 @@
+"""Tables about items, a row an item: its id, and the column that is asked for, from a csv, tsv or Parquet file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mclrec.data.vocabulary import Vocabulary
+from mclrec.errors import DataError
+
+__all__ = ["read_item_column"]
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def read_item_column(
+    path: Path, items: Vocabulary, names: Sequence[str], what: str, needs: str
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Read ids and values, row by row. The first column holds ids; a line with names is optional in text.
+
+    Args:
+        path: ``.csv``, ``.tsv`` or ``.parquet``.
+        items: outside ids, by which a line with names is known.
+        names: of the column of values; the second column if none of them is there.
+        what: what is read, in the plural, for messages.
+        needs: what the two columns are, for messages.
+
+    Raises:
+        DataError: it cannot be read, or has fewer than two columns.
+    """
+    kind = path.suffix.lower()
+    try:
+        if kind == ".parquet":
+            table = pq.read_table(path)
+            _check(path, len(table.column_names), what, needs)
+            return table.column(0).to_pylist(), table.column(_place(table.column_names, names)).to_pylist()
+        if kind in _DELIMITERS:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                rows = [row for row in csv.reader(file, delimiter=_DELIMITERS[kind]) if row]
+            for number, row in enumerate(rows, start=1):
+                _check(path, len(row), what, needs, number)
+            return _of_text(rows, items, names)
+    except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem).partition("\n")[0]
+        raise DataError(f"{path}: {what} cannot be read: {reason}") from None
+    raise DataError(f"{path}: {what} are read from .csv, .tsv or .parquet")
+
+
+def _of_text(rows: list[list[str]], items: Vocabulary, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    if not rows:
+        return [], []
+    named = not items.dense(rows[0][0].strip())
+    place = _place(rows[0], names) if named else 1
+    rows = rows[named:]
+    return [row[0].strip() for row in rows], [row[place] if place < len(row) else "" for row in rows]
+
+
+def _place(found: Sequence[str], names: Sequence[str]) -> int:
+    """Which column has the values."""
+    plain = [name.strip().lower() for name in found]
+    return next((plain.index(name) for name in names if name in plain[1:]), 1)
+
+
+def _check(path: Path, columns: int, what: str, needs: str, row: int | None = None) -> None:
+    if columns < 2:
+        where = "" if row is None else f"row {row}: "
+        raise DataError(f"{path}: {where}has {columns} column; {what} need two, {needs}")

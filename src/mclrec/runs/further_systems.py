@@ -1,0 +1,103 @@
+"""Metrics beyond accuracy of a run, beside those of popularity and Markov on the same targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mclrec.arguments import path_of
+from mclrec.data.item_categories import ItemCategories
+from mclrec.data.split import Split, Targets
+from mclrec.errors import ConfigError
+from mclrec.evaluation.audience_vectors import audience_vectors
+from mclrec.evaluation.further_metrics import FurtherMetrics, Grounds, Values
+from mclrec.evaluation.metrics import main_metric
+from mclrec.evaluation.protocol import Result
+from mclrec.evaluation.ranking import list_items, rank_targets
+from mclrec.models.base import Recommender, VectorRecommender
+from mclrec.runs.baselines import baseline_names, too_large, trained_baselines
+
+__all__ = ["check_metrics", "further_metrics", "passes"]
+
+
+def check_metrics(metrics: str, categories: object) -> Path | None:
+    """Return the file of categories, if they go with the metrics.
+
+    Raises:
+        ConfigError: they do not: only metrics beyond accuracy look at categories.
+    """
+    if categories is None:
+        return None
+    if metrics != "all":
+        raise ConfigError("categories are of use for metrics beyond accuracy alone: add --metrics all")
+    return path_of("categories", categories)
+
+
+def passes(model: str, targets: Targets) -> int:
+    """How often `further_metrics` goes through the targets: lists of the run, lists and ranks of each baseline."""
+    return 1 + 2 * (0 if too_large(targets) else len(baseline_names(model)))
+
+
+def further_metrics(
+    model: Recommender,
+    split: Split,
+    result: Result,
+    *,
+    ks: tuple[int, ...] | None,
+    categories: ItemCategories | None,
+    device: torch.device,
+    progress: Callable[[int], None],
+) -> FurtherMetrics:
+    """Measure lists of a model, and of the baselines, for the targets of a result.
+
+    Args:
+        model: the evaluated model; it is on ``device``.
+        split: that its targets are of.
+        result: its exact ranks, under some protocol.
+        ks: cutoffs that were asked for: lists have the length of the main metric's, or of the first if it is not there.
+        categories: of the items.
+        device: where the model is.
+        progress: called with the number of targets that were done.
+
+    Raises:
+        EvaluationError: a cutoff is not in 1..V.
+    """
+    targets, seen = result.targets, result.protocol.seen
+    length = main_metric(model.num_items).k
+    if ks and length not in ks:
+        length = ks[0]
+    grounds = Grounds(
+        targets,
+        split.training.popularity,
+        audience_vectors(split.training),
+        _vectors_of(model),
+        None if categories is None else categories.of_items,
+    )
+    lists = list_items(model, targets, length, seen=seen, device=device, progress=progress)
+    systems: dict[str, Values] = {result.model: grounds.values(lists, result.ranks)}
+    skipped = too_large(targets)
+    for name, baseline in () if skipped else trained_baselines(split, result.model):
+        ranks = rank_targets(baseline, targets, seen=seen, progress=progress)
+        lists = list_items(baseline, targets, length, seen=seen, progress=progress)
+        systems[name] = grounds.values(lists, ranks)
+    notes = [] if categories is None else [categories.description]
+    return FurtherMetrics(
+        k=length,
+        systems=systems,
+        targets=grounds.of_targets(),
+        effective_targets=grounds.effective_targets,
+        notes=(*notes, skipped) if skipped else tuple(notes),
+    )
+
+
+def _vectors_of(model: Recommender) -> npt.NDArray[np.float32] | None:
+    """(V + 1, d) item vectors of a model that has any."""
+    if not isinstance(model, VectorRecommender):
+        return None
+    with torch.inference_mode():
+        vectors: npt.NDArray[np.float32] = model.items().weight[: model.num_items + 1].float().cpu().numpy()
+    return vectors
