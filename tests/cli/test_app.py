@@ -174,9 +174,13 @@ def test_compare(cli: Cli, world: Path) -> None:
     assert second["system"] == "sasrec"
     assert second["metrics"]["HR@5"] == kept["HR@5"]
     assert second["difference"] == pytest.approx(kept["HR@5"] - first["metrics"]["HR@5"])
-    assert 0 < second["p"] <= 1
+    assert 0 < second["p"] == second["p_holm"] <= 1
+    assert (second["baseline"], second["comparisons"], second["varies"]) == ("markov", 1, ["users"])
+    below, above = second["difference_interval"]
+    assert below <= second["difference"] <= above
+    assert second["detectable"] > 0
     text = cli("compare", "markov", "sasrec", "--seen", "drop", "--metric", "hr@5").out
-    title, header, _, row, baseline, note = text.splitlines()
+    title, header, _, row, baseline, claim, seeds, note = text.splitlines()
     assert title.rstrip() == "test, history items excluded (F)"
     assert "difference hr@5" in header
     assert row.split()[-1] == p_text(second["p"])
@@ -184,6 +188,8 @@ def test_compare(cli: Cli, world: Path) -> None:
     assert f"{low:.4f} to {high:.4f}" in row
     assert low <= second["metrics"]["HR@5"] <= high
     assert baseline.split()[0] == "popularity"  # Markov is compared itself
+    assert claim == f"{second['claim']}."
+    assert seeds == "One seed of sasrec: intervals and p know of users only, not of other trainings."
     assert note.startswith("Items that the user has had are not recommended")
     both = cli("compare", "markov", "sasrec").out
     assert both.index("(U)") < both.index("(F)")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mclrec.errors import EvaluationError
-from mclrec.evaluation import significance
+from mclrec.evaluation import resampling
 from mclrec.evaluation.metrics import FloatArray
 from mclrec.evaluation.significance import confidence_interval, paired_bootstrap
 
@@ -46,7 +46,7 @@ def test_drawn_resamples_equal_naive_loop() -> None:
 def test_both_ways_of_resampling_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = generator(1).random(100), generator(2).random(100)
     drawn = paired_bootstrap(a, b, generator(3), samples=4000)
-    monkeypatch.setattr(significance, "_BINOMIAL_COST", 0)
+    monkeypatch.setattr(resampling, "_BINOMIAL_COST", 0)
     counted = paired_bootstrap(a, b, generator(3), samples=4000)
     np.testing.assert_allclose(drawn[:3], counted[:3], atol=0.01)
     assert drawn.p == pytest.approx(counted.p, abs=0.05)
@@ -54,7 +54,7 @@ def test_both_ways_of_resampling_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_chunks_do_not_change_the_number_of_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(significance, "_CHUNK", 7)
+    monkeypatch.setattr(resampling, "_CHUNK", 7)
     a = np.repeat([0.0, 1.0], 50)
     found = paired_bootstrap(a, np.zeros(100), generator(), samples=100)
     assert found.p == pytest.approx(2 / 101)

@@ -10,10 +10,11 @@ from tests.helpers import tiny_data, write_log
 from tests.runs.conftest import start
 
 from mclrec.errors import EvaluationError, ModelFileError
+from mclrec.evaluation.effects import nested_bootstrap, nested_interval
 from mclrec.evaluation.metrics import per_user
-from mclrec.evaluation.significance import paired_bootstrap
+from mclrec.evaluation.significance import holm
 from mclrec.randomness import Stream, generator
-from mclrec.runs.comparison import compare_runs
+from mclrec.runs.comparison import compare_runs, seeds_note
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.run import Run
 
@@ -38,12 +39,22 @@ def test_seeds_are_one_system(folder: Path) -> None:
         ("sasrec", (1, 2)),
         ("markov", (1,)),
     ]
-    assert (rows[0].difference, rows[0].p) == (None, None)
+    assert (rows[0].difference, rows[0].p, rows[0].adjusted_p, rows[0].claim) == (None, None, None, None)
+    ps = [row.p for row in rows[1:] if row.p is not None]
+    assert [row.adjusted_p for row in rows[1:]] == holm(ps)
+    assert [row.trained for row in rows] == [False, True, False]
+    assert seeds_note(rows) == (
+        "Few seeds of sasrec (2): below 5, what seeds add to intervals is roughly known."
+    )
     values = [per_user(Run(run).ranks().ranks, "ndcg", 10) for run in runs]
     for row, members in ((rows[1], [1, 3]), (rows[2], [2])):
         own = np.stack([values[index] for index in members])
-        expected = paired_bootstrap(own, values[0], generator(0, Stream.BOOTSTRAP))
-        assert (row.difference, row.p) == (expected.difference, expected.p)
+        expected = nested_bootstrap(own, values[0], generator(0, Stream.BOOTSTRAP))
+        assert row.finding is not None
+        assert row.finding.effect == expected
+        assert (row.difference, row.p) == (expected.difference.mean, expected.p)
+        assert row.claim == row.finding.claim
+        assert row.interval == nested_interval(own, generator(0, Stream.BOOTSTRAP))
         assert row.difference == pytest.approx(own.mean() - values[0].mean())
         assert row.metrics["NDCG@10"] == pytest.approx(own.mean())
     assert rows[2].p is not None
@@ -83,4 +94,7 @@ def test_a_warm_start_is_a_system_of_its_own(log: Path, folder: Path, tmp_path: 
     rows = compare_runs([folder / "sasrec-1", folder / "sasrec-2", warm])
     assert [row.seeds for row in rows] == [(1, 2), (1,)]
     assert rows[0].label == "sasrec warm_start=None"
+    note = seeds_note(rows)
+    assert note is not None
+    assert note.startswith("One seed of sasrec warm_start=/")
     assert rows[1].label.startswith("sasrec warm_start=/")

@@ -1,10 +1,4 @@
-"""Statistical significance of differences: the bootstrap over users (Efron and Tibshirani 1993, chapters 13 and 16).
-
-A resample of M users draws M values with replacement from the observed ones. Only how often each *distinct*
-value is drawn matters, and these counts are multinomial. Metrics with a cut take few distinct values (NDCG@10
-eleven), so 10,000 resamples of 20,000 users take a fraction of a second, not two hundred million draws. Where
-nearly every value is distinct, drawing users one by one is the cheaper way to the same distribution.
-"""
+"""Statistical significance of differences: the paired bootstrap over users, and Holm's correction of several tests."""
 
 from __future__ import annotations
 
@@ -16,16 +10,22 @@ import numpy as np
 
 from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import FloatArray
+from mclrec.evaluation.resampling import SAMPLES, checked_rows, percentiles, resampled_means, two_sided_p
 from mclrec.wording import count_of
 
-__all__ = ["SAMPLES", "Comparison", "Interval", "confidence_interval", "holm", "p_text", "paired_bootstrap"]
+__all__ = [
+    "DECIMALS",
+    "SAMPLES",
+    "Comparison",
+    "Interval",
+    "confidence_interval",
+    "holm",
+    "p_text",
+    "paired_bootstrap",
+]
 
-SAMPLES = 10_000
-"""Resamples, unless others are asked for."""
-
-_CHUNK = 2**20  # counts or draws held at once: 8 MiB
-_BINOMIAL_COST = 10  # one count of a multinomial takes as long as so many draws
-_DECIMALS = 12  # differences below are rounding, not evidence
+DECIMALS = 12
+"""Decimals of a difference; what is below them is rounding, not evidence."""
 
 
 class Interval(NamedTuple):
@@ -64,23 +64,20 @@ def paired_bootstrap(
         confidence: of the percentile interval.
 
     Returns:
-        mean(a) - mean(b), its interval, and p: twice the smaller share of resampled differences on either
-        side of zero (zero included), with one added to both parts of the fraction so that p is never 0.
+        mean(a) - mean(b), its interval, and p, see `mclrec.evaluation.resampling.two_sided_p`.
 
     Raises:
         EvaluationError: the users differ in number, there are none, or a value is not finite.
     """
-    first, second = _over_seeds(a), _over_seeds(b)
+    first, second = checked_rows(a).mean(axis=0), checked_rows(b).mean(axis=0)
     if first.shape != second.shape:
         raise EvaluationError(
             f"cannot pair {count_of(len(first), 'user')} with {len(second)}: compare on the same targets"
         )
-    differences = np.round(first - second, _DECIMALS)
-    means = _resampled_means(differences, rng, samples)
-    low, high = _percentiles(means, confidence)
-    extreme = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    p = min(1.0, 2 * (extreme + 1) / (samples + 1))
-    return Comparison(float(differences.mean()), low, high, p)
+    differences = np.round(first - second, DECIMALS)
+    means = resampled_means(differences[None], rng, samples)[:, 0]
+    p = two_sided_p(means, int(np.count_nonzero(differences)))
+    return Comparison(float(differences.mean()), *percentiles(means, confidence), p)
 
 
 def confidence_interval(
@@ -91,8 +88,9 @@ def confidence_interval(
     Raises:
         EvaluationError: there are no users, or a value is not finite.
     """
-    users = _over_seeds(values)
-    return Interval(float(users.mean()), *_percentiles(_resampled_means(users, rng, samples), confidence))
+    users = checked_rows(values).mean(axis=0)
+    means = resampled_means(users[None], rng, samples)[:, 0]
+    return Interval(float(users.mean()), *percentiles(means, confidence))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -116,31 +114,3 @@ def p_text(p: float, smallest: float = 2 / (SAMPLES + 1)) -> str:
     """
     digits = f"{math.ceil(round(p * 1e4, 6)) / 1e4:.4f}"
     return f"\u2264 {digits}" if p <= smallest * (1 + 1e-9) else digits
-
-
-def _over_seeds(values: FloatArray) -> FloatArray:
-    rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    if rows.ndim != 2 or not rows.size:
-        raise EvaluationError(f"expected (users,) or (seeds, users) values, got shape {np.shape(values)}")
-    if not np.isfinite(rows).all():
-        raise EvaluationError("a metric value is not finite")
-    means: FloatArray = rows.mean(axis=0)
-    return means
-
-
-def _resampled_means(values: FloatArray, rng: np.random.Generator, samples: int) -> FloatArray:
-    """(samples,) bootstrap means: each of as many values as there are, drawn with replacement."""
-    size = len(values)
-    distinct, counts = np.unique(values, return_counts=True)
-    by_counts = len(distinct) * _BINOMIAL_COST <= size
-    chunk = max(1, _CHUNK // (len(distinct) if by_counts else size))
-    rows = [min(chunk, samples - start) for start in range(0, samples, chunk)]
-    if by_counts:
-        return np.concatenate([rng.multinomial(size, counts / size, row) @ distinct for row in rows]) / size
-    return np.concatenate([values[rng.integers(size, size=(row, size))].mean(axis=1) for row in rows])
-
-
-def _percentiles(means: FloatArray, confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Comparison of runs on the same targets, with paired-bootstrap p-values."""
+"""Comparison of runs on the same targets: differences to the first system, and what may be claimed of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from mclrec.arguments import list_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.split import check_part
 from mclrec.errors import ConfigError, EvaluationError
-from mclrec.evaluation.metrics import CUTS, parse_metric, per_user
+from mclrec.evaluation.claims import Finding, compare_with_baseline
+from mclrec.evaluation.effects import nested_interval
+from mclrec.evaluation.metrics import CUTS, Metric, parse_metric, per_user
 from mclrec.evaluation.protocol import RankTable
-from mclrec.evaluation.significance import Interval, confidence_interval, paired_bootstrap
+from mclrec.evaluation.significance import Interval
+from mclrec.models import registry
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import Run, check_seen, open_run
 
-__all__ = ["Row", "compare_runs", "group_runs", "rank_tables"]
+__all__ = ["Row", "compare_runs", "group_runs", "rank_tables", "seeds_note"]
+
+_ENOUGH = 5
+"""Seeds from which on what they vary is known well enough."""
 
 METRICS = tuple(f"{name}@{k}" for name in ("HR", "NDCG") for k in CUTS)
 
@@ -32,30 +38,53 @@ class Row:
         label: name of the model, with the settings in which it differs from others of the table.
         seeds: of its runs.
         metrics: mean over its runs.
-        difference: in the tested metric, to the first system; None for the first itself.
-        p: two-sided, of that difference.
-        interval: 95 % interval of the tested metric, by the bootstrap over users.
+        interval: 95 % interval of the tested metric, by the bootstrap over users and, if there are several, seeds.
+        trained: whether another seed would give another model, which it does not where a model only counts.
+        finding: comparison with the first system in the tested metric; None for the first itself.
     """
 
     label: str
     seeds: tuple[int, ...]
     metrics: dict[str, float]
-    difference: float | None
-    p: float | None
     interval: Interval
+    trained: bool
+    finding: Finding | None
+
+    @property
+    def difference(self) -> float | None:
+        """Difference to the first system in the tested metric; None for the first itself."""
+        return None if self.finding is None else self.finding.effect.difference.mean
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p-value of the difference, for this comparison alone."""
+        return None if self.finding is None else self.finding.effect.p
+
+    @property
+    def adjusted_p(self) -> float | None:
+        """The p-value after Holm's correction over all comparisons with the first system."""
+        return None if self.finding is None else self.finding.adjusted_p
+
+    @property
+    def claim(self) -> str | None:
+        """What may be claimed of the difference, in one sentence."""
+        return None if self.finding is None else self.finding.claim
 
 
 @refusals_as_ours()
 def compare_runs(
     runs: Iterable[Any], *, seen: str = "keep", metric: str = "ndcg@10", part: str = "test"
 ) -> list[Row]:
-    """Compare runs with the first of them; seeds of the same system are averaged.
+    """Compare runs with the first of them; runs of one system that differ in seed are taken together.
 
     Args:
         runs: runs on the same data, or their directories; the first is the baseline.
         seen: keep (U) or drop (F) items of the history.
         metric: what is tested.
         part: which targets.
+
+    Returns:
+        A row a system, whose ``claim`` says in words what may be claimed.
 
     Raises:
         EvaluationError: the runs rank different targets, or one seed of a system is given twice.
@@ -76,22 +105,35 @@ def compare_runs(
         system: np.stack([per_user(tables[index].ranks, name, k) for index in members])
         for system, members in systems.items()
     }
-    first, rows = next(iter(systems)), []
-    for system, members in systems.items():
-        test = None
-        if system != first:
-            test = paired_bootstrap(values[system], values[first], generator(0, Stream.BOOTSTRAP))
-        rows.append(
-            Row(
-                system,
-                tuple(runs[index].info.seed for index in members),
-                _means([tables[index] for index in members]),
-                test.difference if test else None,
-                test.p if test else None,
-                confidence_interval(values[system], generator(0, Stream.BOOTSTRAP)),
-            )
+    findings = compare_with_baseline(values, str(Metric(name, k)))
+    return [
+        Row(
+            system,
+            tuple(runs[index].info.seed for index in members),
+            _means([tables[index] for index in members]),
+            nested_interval(values[system], generator(0, Stream.BOOTSTRAP)),
+            registry.entry(runs[members[0]].info.model).family != "trivial",
+            finding,
         )
-    return rows
+        for (system, members), finding in zip(systems.items(), [None, *findings], strict=True)
+    ]
+
+
+def seeds_note(rows: Sequence[Row]) -> str | None:
+    """What intervals and p-values do not know of seeds; None if every system has enough of them."""
+    trained = [row for row in rows if row.trained]
+    one = [row.label for row in trained if len(row.seeds) == 1]
+    few = [f"{row.label} ({len(row.seeds)})" for row in trained if 1 < len(row.seeds) < _ENOUGH]
+    parts = []
+    if one:
+        parts.append(
+            f"One seed of {', '.join(one)}: intervals and p know of users only, not of other trainings."
+        )
+    if few:
+        parts.append(
+            f"Few seeds of {', '.join(few)}: below {_ENOUGH}, what seeds add to intervals is roughly known."
+        )
+    return " ".join(parts) or None
 
 
 def rank_tables(runs: Sequence[Run], part: str, label: str) -> list[RankTable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ from mclrec.cli.app import (
     examples,
 )
 from mclrec.cli.terminal import print_comparison, print_json, say
+
+if TYPE_CHECKING:
+    from mclrec.evaluation.claims import Finding
+    from mclrec.runs.comparison import Row
 
 
 @app.command(
@@ -104,9 +108,10 @@ def compare(
     seen: SeenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare runs with the first of them, by a paired bootstrap.
+    """Compare runs with the first of them, and say what may be claimed.
 
-    Seeds of one system are averaged.
+    Runs that differ in seed alone are one system. Intervals and p-values are of a paired bootstrap over users and over
+    the seeds of a system, where it has several. Claims go by p after Holm's correction for the number of comparisons.
     """
     from mclrec.cli.scores import baselines_of, rules_of
     from mclrec.runs.comparison import compare_runs
@@ -147,7 +152,7 @@ def report(
     say(str(write_report(places, out)))
 
 
-def _row_json(row: Any) -> dict[str, Any]:
+def _row_json(row: Row) -> dict[str, Any]:
     return {
         "system": row.label,
         "seeds": row.seeds,
@@ -155,4 +160,22 @@ def _row_json(row: Any) -> dict[str, Any]:
         "difference": row.difference,
         "p": row.p,
         "interval": [row.interval.low, row.interval.high],
+        **({} if row.finding is None else _finding_json(row.finding)),
+    }
+
+
+def _finding_json(found: Finding) -> dict[str, Any]:
+    effect = found.effect
+    return {
+        "baseline": found.baseline,
+        "p_holm": found.adjusted_p,
+        "comparisons": found.family,
+        "difference_interval": list(effect.difference[1:]),
+        "relative": effect.relative and effect.relative.mean,
+        "relative_interval": effect.relative and list(effect.relative[1:]),
+        "users": found.users,
+        "detectable": found.detectable,
+        "relative_detectable": found.relative_detectable,
+        "varies": ["users", "seeds"] if max(found.seeds) > 1 else ["users"],
+        "claim": found.claim,
     }

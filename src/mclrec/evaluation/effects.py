@@ -1,0 +1,151 @@
+"""How far two systems are apart, and how surely, where users and seeds are both a matter of chance.
+
+The nested bootstrap resamples the seeds of each system and the users, who are the same for both systems. As every seed
+meets every user it is conservative: what varies with both is counted more than once (Owen 2007, "The pigeonhole
+bootstrap").
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from mclrec.errors import EvaluationError
+from mclrec.evaluation.metrics import FloatArray
+from mclrec.evaluation.resampling import (
+    SAMPLES,
+    checked_rows,
+    percentiles,
+    resampled_means,
+    seed_weights,
+    two_sided_p,
+)
+from mclrec.evaluation.significance import DECIMALS, Interval
+from mclrec.wording import count_of
+
+__all__ = ["LEVEL", "POWER", "Effect", "detectable_difference", "nested_bootstrap", "nested_interval"]
+
+LEVEL = 0.05
+"""Chance of calling equal systems different, in all comparisons that are made at once."""
+
+POWER = 0.8
+"""Chance of seeing a difference as large as the smallest that a test set can show."""
+
+
+class Effect(NamedTuple):
+    """Difference between two systems, with 95 % intervals unless others were asked for.
+
+    Attributes:
+        difference: of the means.
+        relative: the difference as a share of the second system's mean; None where that mean may be 0.
+        p: two-sided, of the difference.
+    """
+
+    difference: Interval
+    relative: Interval | None
+    p: float
+
+
+def nested_bootstrap(
+    a: FloatArray,
+    b: FloatArray,
+    rng: np.random.Generator,
+    samples: int = SAMPLES,
+    confidence: float = 0.95,
+) -> Effect:
+    """Compare two systems on the same users, for new users and new seeds.
+
+    A system with one seed is taken as it is: the statement is then about new users only.
+
+    Args:
+        a: (users,) or (seeds, users) values of a metric, from `mclrec.evaluation.metrics.per_user`.
+        b: the same for the system that it is compared with, users in the same order; its seeds may be others.
+        rng: source of the resamples.
+        samples: how many resamples.
+        confidence: of the percentile intervals.
+
+    Raises:
+        EvaluationError: the users differ in number, there are none, or a value is not finite.
+    """
+    one, other = _paired(a, b)
+    users = resampled_means(np.concatenate([one, other]), rng, samples)
+    first = _over_drawn_seeds(users[:, : len(one)], rng)
+    second = _over_drawn_seeds(users[:, len(one) :], rng)
+    differences = np.round(first - second, DECIMALS)
+    mean = float(np.round(one.mean() - other.mean(), DECIMALS))
+    relative = None
+    if second.min() > 0:
+        shares = differences / second
+        relative = Interval(mean / float(other.mean()), *percentiles(shares, confidence))
+    p = two_sided_p(differences, _differing(one, other))
+    return Effect(Interval(mean, *percentiles(differences, confidence)), relative, p)
+
+
+def nested_interval(
+    values: FloatArray, rng: np.random.Generator, samples: int = SAMPLES, confidence: float = 0.95
+) -> Interval:
+    """Mean of (users,) or (seeds, users) values and its percentile interval over resampled users and seeds.
+
+    Raises:
+        EvaluationError: there are no users, or a value is not finite.
+    """
+    rows = checked_rows(values)
+    means = _over_drawn_seeds(resampled_means(rows, rng, samples), rng)
+    return Interval(float(rows.mean()), *percentiles(means, confidence))
+
+
+def detectable_difference(
+    a: FloatArray, b: FloatArray, level: float = LEVEL, power: float = POWER
+) -> float | None:
+    """Smallest true difference of means that a two-sided test of these users and seeds shows with the given power.
+
+    It is z(1 - level / 2) + z(power) standard errors of the paired difference, 2.80 of them by default (Cohen 1988): of
+    users the variance of their differences over their number, of each system's seeds that of their means over theirs.
+
+    Args:
+        a: (users,) or (seeds, users) values of a metric.
+        b: the same for the other system, users in the same order.
+        level: chance of calling equal systems different.
+        power: chance of calling systems different that are so far apart.
+
+    Returns:
+        The difference; None for a single user, whose variance is unknown.
+
+    Raises:
+        EvaluationError: the users differ in number, there are none, or a value is not finite.
+    """
+    one, other = _paired(a, b)
+    num_users = one.shape[1]
+    if num_users == 1:
+        return None
+    differences = np.round(one.mean(axis=0) - other.mean(axis=0), DECIMALS)
+    variance = float(differences.var(ddof=1)) / num_users
+    variance += sum(
+        float(rows.mean(axis=1).var(ddof=1)) / len(rows) for rows in (one, other) if len(rows) > 1
+    )
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * math.sqrt(variance)
+
+
+def _paired(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    one, other = checked_rows(a), checked_rows(b)
+    if one.shape[1] != other.shape[1]:
+        raise EvaluationError(
+            f"cannot pair {count_of(one.shape[1], 'user')} with {other.shape[1]}: compare on the same targets"
+        )
+    return one, other
+
+
+def _over_drawn_seeds(means: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """(samples,) means over resampled seeds of (samples, seeds) means over resampled users."""
+    samples, seeds = means.shape
+    drawn: FloatArray = (seed_weights(seeds, rng, samples) * means).sum(axis=1)
+    return drawn
+
+
+def _differing(one: FloatArray, other: FloatArray) -> int:
+    """Users for whom two systems differ, on the mean over their seeds."""
+    return int(np.count_nonzero(np.round(one.mean(axis=0) - other.mean(axis=0), DECIMALS)))

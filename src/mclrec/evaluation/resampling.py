@@ -1,0 +1,103 @@
+"""Bootstrap resamples of users and of seeds (Efron and Tibshirani 1993, chapters 13 and 16).
+
+A resample of M users draws M users with replacement from the observed ones. Only how often each *distinct* user is
+drawn matters, and these counts are multinomial. Metrics with a cut take few distinct values (NDCG@10 eleven), so 10,000
+resamples of 20,000 users take a fraction of a second, not two hundred million draws. Where nearly every user is
+distinct, drawing users one by one is the cheaper way to the same distribution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mclrec.data.packed import IntArray
+from mclrec.errors import EvaluationError
+from mclrec.evaluation.metrics import FloatArray
+
+__all__ = ["SAMPLES", "checked_rows", "percentiles", "resampled_means", "seed_weights", "two_sided_p"]
+
+SAMPLES = 10_000
+"""Resamples, unless others are asked for."""
+
+_CHUNK = 2**20  # counts or draws held at once: 8 MiB
+_BINOMIAL_COST = 10  # one count of a multinomial takes as long as so many draws
+
+
+def checked_rows(values: FloatArray) -> FloatArray:
+    """(seeds, users) values of (users,) or (seeds, users) ones.
+
+    Raises:
+        EvaluationError: another shape, no users, or a value that is not finite.
+    """
+    rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if rows.ndim != 2 or not rows.size:
+        raise EvaluationError(f"expected (users,) or (seeds, users) values, got shape {np.shape(values)}")
+    if not np.isfinite(rows).all():
+        raise EvaluationError("a metric value is not finite")
+    return rows
+
+
+def resampled_means(rows: FloatArray, rng: np.random.Generator, samples: int) -> FloatArray:
+    """(samples, R) means of R rows of values of the same users, who are drawn with replacement for all rows at once."""
+    size = rows.shape[1]
+    patterns, counts = _distinct_users(rows)
+    by_counts = len(counts) * _BINOMIAL_COST <= size
+    chunk = max(1, _CHUNK // (len(counts) if by_counts else size))
+    parts = []
+    for start in range(0, samples, chunk):
+        number = min(chunk, samples - start)
+        if by_counts:
+            drawn = rng.multinomial(size, counts / size, number)
+            parts.append(np.stack([drawn @ values / size for values in patterns], axis=1))
+        else:
+            users = rng.integers(size, size=(number, size))
+            parts.append(np.stack([values[users].mean(axis=1) for values in rows], axis=1))
+    return np.concatenate(parts)
+
+
+def seed_weights(seeds: int, rng: np.random.Generator, samples: int) -> FloatArray:
+    """(samples, seeds) weights of a system's seeds, which are drawn with replacement; each row adds up to 1.
+
+    Drawing S of S seeds gives their mean (S - 1) / S of the variance that it has, half of it for two seeds. Deviations
+    from equal weights are therefore stretched by the root of S / (S - 1), the rescaling of Rao and Wu (1988).
+    """
+    if seeds == 1:
+        return np.ones((samples, 1))
+    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), samples)
+    weights: FloatArray = (1 + (drawn - 1) * math.sqrt(seeds / (seeds - 1))) / seeds
+    return weights
+
+
+def percentiles(means: FloatArray, confidence: float) -> tuple[float, float]:
+    """Ends of the percentile interval of resampled means."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def two_sided_p(differences: FloatArray, differing: int) -> float:
+    """Two-sided p-value of resampled differences: twice the smaller share on either side of zero, zero included.
+
+    One is added to both parts of the fraction, so that p is never 0. All resamples of two users favour the system that
+    both users favour, which shows nothing: p is at least 2 / 2^N, the least that the signs of N differences can show.
+
+    Args:
+        differences: (samples,) resampled differences.
+        differing: N, users for whom the two systems differ.
+    """
+    extreme = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, max(2 * (extreme + 1) / (len(differences) + 1), 2.0 ** (1 - differing)))
+
+
+def _distinct_users(rows: FloatArray) -> tuple[FloatArray, IntArray]:
+    """(R, K) distinct columns of (R, M) rows, in order, and (K,) how many users have each."""
+    codes = np.zeros(rows.shape[1], dtype=np.int64)
+    first, counts = codes[:1], codes[:1]
+    for values in rows:
+        places = np.unique(values, return_inverse=True)[1]
+        _, first, codes, counts = np.unique(
+            codes * (places.max() + 1) + places, return_index=True, return_inverse=True, return_counts=True
+        )
+    return rows[:, first], counts
