@@ -30,8 +30,8 @@ def test_text_with_several_categories_an_item(tmp_path: Path) -> None:
     assert found.of_items.tolist() == [[], [0], [1, 2], []]
     assert (found.known, found.unknown) == (2, 1)
     assert found.description == (
-        "3 categories for 2 of 3 items; the others count in no measure by categories; 1 item of the table is not in "
-        "the data"
+        "3 categories for 2 of 3 items, from the column 'genre'; the others count in no measure by categories; "
+        "1 item of the table is not in the data"
     )
 
 
@@ -43,7 +43,20 @@ def test_parquet(values: list[Any], tmp_path: Path) -> None:
     pq.write_table(pa.table({"item": ["7", "50", "181"], "category": values}), tmp_path / "a.parquet")
     found = read_categories(tmp_path / "a.parquet", ITEMS)
     assert (found.names, found.of_items.tolist()) == (("a", "b"), [[], [0], [1], [1]])
-    assert found.description == "2 categories for 3 of 3 items"
+    assert found.description == "2 categories for 3 of 3 items, from the column 'category'"
+
+
+def test_a_column_that_tells_items_apart_is_asked_about(tmp_path: Path) -> None:
+    items = Vocabulary(range(1, 21))
+    rows = [f"{number},Item {number},{number % 3}\n" for number in range(1, 21)]
+    found = read_categories(write(tmp_path / "a.csv", "".join(["id,label,aisle\n", *rows])), items)
+    assert found.description == (
+        "20 categories for 20 of 20 items, from the column 'label'; hardly two items have the same: is it the right "
+        "column?"
+    )
+    found = read_categories(write(tmp_path / "b.csv", "".join(["id,label,category\n", *rows])), items)
+    assert found.description == "3 categories for 20 of 20 items, from the column 'category'"
+    assert read_categories(write(tmp_path / "c.csv", "".join(rows)), items).column is None
 
 
 def test_numbers_are_categories_and_empty_cells_are_none(tmp_path: Path) -> None:

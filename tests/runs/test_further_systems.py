@@ -86,7 +86,9 @@ def test_accuracy_alone_has_nothing_further_and_ranks_are_the_same(trained: Run)
 
 def test_categories_are_measured_and_told(trained: Run, categories: Path) -> None:
     found = further(trained, categories=categories)
-    assert found.notes == ("2 categories for 15 of 15 items; 1 item of the table is not in the data",)
+    assert found.notes == (
+        "2 categories for 15 of 15 items, from the column 'category'; 1 item of the table is not in the data",
+    )
     for values in found.systems.values():
         assert values["category_diversity"] is not None
         assert values["miscalibration"] is not None

@@ -22,6 +22,10 @@ _NAMES = ("category", "categories", "genre", "genres", "department", "item_categ
 """Names of the column of categories; the second column if none of them is there."""
 
 
+_FEW = 10
+"""Items up to which it means nothing that most have a category of their own."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemCategories:
     """Categories of the items of a vocabulary.
@@ -30,11 +34,13 @@ class ItemCategories:
         names: the categories, in order.
         of_items: V + 1 lists of places in ``names``, by dense id; empty for an item without.
         unknown: items of the table that are not in the vocabulary.
+        column: of the table that they were read from; None if it has no name.
     """
 
     names: tuple[str, ...]
     of_items: Packed
     unknown: int
+    column: str | None
 
     @property
     def known(self) -> int:
@@ -46,6 +52,10 @@ class ItemCategories:
         """What was taken of the table, in a sentence."""
         total = len(self.of_items) - 1
         text = f"{count_of(len(self.names), 'category', 'categories')} for {self.known:,} of {total:,} items"
+        if self.column is not None:
+            text += f", from the column {quoted(self.column)}"
+        if 2 * len(self.names) > self.known > _FEW:
+            text += "; hardly two items have the same: is it the right column?"
         if self.known < total:
             text += "; the others count in no measure by categories"
         if self.unknown:
@@ -66,7 +76,9 @@ def read_categories(path: Path, items: Vocabulary) -> ItemCategories:
     Raises:
         DataError: it cannot be read, has fewer than two columns, or no category for any of the items.
     """
-    ids, values = read_item_column(path, items, _NAMES, "categories", "the item's id and its category")
+    ids, values, column = read_item_column(
+        path, items, _NAMES, "categories", "the item's id and its category"
+    )
     try:
         dense = items.dense_all(ids).tolist()
     except DataError as problem:
@@ -84,9 +96,8 @@ def read_categories(path: Path, items: Vocabulary) -> ItemCategories:
         )
     places = {name: place for place, name in enumerate(names)}
     unknown = {value for value, item in zip(ids, dense, strict=True) if not item}
-    return ItemCategories(
-        names, Packed.of([sorted(map(places.__getitem__, own)) for own in found]), len(unknown)
-    )
+    of_items = Packed.of([sorted(map(places.__getitem__, own)) for own in found])
+    return ItemCategories(names, of_items, len(unknown), column)
 
 
 def _labels(value: Any, path: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,14 +13,28 @@ import pyarrow.parquet as pq
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError
 
-__all__ = ["read_item_column"]
+__all__ = ["ItemColumn", "read_item_column"]
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
+class ItemColumn(NamedTuple):
+    """A column of a table about items, row by row.
+
+    Attributes:
+        ids: outside ids of the items.
+        values: the column.
+        name: of the column; None where the file has no line with names.
+    """
+
+    ids: Sequence[Any]
+    values: Sequence[Any]
+    name: str | None
+
+
 def read_item_column(
     path: Path, items: Vocabulary, names: Sequence[str], what: str, needs: str
-) -> tuple[Sequence[Any], Sequence[Any]]:
+) -> ItemColumn:
     """Read ids and values, row by row. The first column holds ids; a line with names is optional in text.
 
     Args:
@@ -38,7 +52,9 @@ def read_item_column(
         if kind == ".parquet":
             table = pq.read_table(path)
             _check(path, len(table.column_names), what, needs)
-            return table.column(0).to_pylist(), table.column(_place(table.column_names, names)).to_pylist()
+            place = _place(table.column_names, names)
+            values = table.column(place).to_pylist()
+            return ItemColumn(table.column(0).to_pylist(), values, table.column_names[place])
         if kind in _DELIMITERS:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 rows = [row for row in csv.reader(file, delimiter=_DELIMITERS[kind]) if row]
@@ -51,13 +67,15 @@ def read_item_column(
     raise DataError(f"{path}: {what} are read from .csv, .tsv or .parquet")
 
 
-def _of_text(rows: list[list[str]], items: Vocabulary, names: Sequence[str]) -> tuple[list[str], list[str]]:
+def _of_text(rows: list[list[str]], items: Vocabulary, names: Sequence[str]) -> ItemColumn:
     if not rows:
-        return [], []
+        return ItemColumn([], [], None)
     named = not items.dense(rows[0][0].strip())
     place = _place(rows[0], names) if named else 1
+    name = rows[0][place].strip() if named else None
     rows = rows[named:]
-    return [row[0].strip() for row in rows], [row[place] if place < len(row) else "" for row in rows]
+    values = [row[place] if place < len(row) else "" for row in rows]
+    return ItemColumn([row[0].strip() for row in rows], values, name)
 
 
 def _place(found: Sequence[str], names: Sequence[str]) -> int:

@@ -34,7 +34,7 @@ def read_titles(path: Path, items: Vocabulary) -> tuple[str, ...]:
     Raises:
         DataError: it cannot be read, has fewer than two columns, names an item twice, or none of the model's.
     """
-    ids, texts = read_item_column(path, items, _TITLES, "titles", "the item's id and its title")
+    ids, texts, _ = read_item_column(path, items, _TITLES, "titles", "the item's id and its title")
     titles = [""] * (len(items) + 1)
     dense = items.dense_all(ids)
     for place in np.flatnonzero(dense).tolist():
