@@ -6,14 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import nan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.table import Table
-from rich.text import Text
 
 from mclrec.errors import CONTROLS, visible
 from mclrec.notices import tell
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
     from mclrec.data.intake import Intake
     from mclrec.inference.queries import Recommendation
-    from mclrec.runs.baselines import Score
-    from mclrec.runs.comparison import Row
     from mclrec.runs.scoreboard import Scoreboard
 
 __all__ = [
@@ -33,7 +29,6 @@ __all__ = [
     "live",
     "output",
     "plain_table",
-    "print_comparison",
     "print_intake",
     "print_json",
     "print_recommendations",
@@ -140,59 +135,6 @@ def print_scoreboard(board: Scoreboard) -> None:
     console.print(board.note, style="dim")
     if board.verdict is not None:
         console.print(board.verdict, style="dim")
-
-
-def print_comparison(rows: Sequence[Row], label: str, metric: str, baselines: Sequence[Score] = ()) -> None:
-    """Print one row per system, with its difference to the first, what may be claimed, and what the protocol means.
-
-    Args:
-        rows: the systems.
-        label: of the protocol.
-        metric: the one that is tested.
-        baselines: are listed below the systems, those that are no systems themselves.
-    """
-    from mclrec.data.returns import PROTOCOLS  # NumPy, which not every command needs
-    from mclrec.runs.comparison import seeds_note
-
-    console = output()
-    console.print(_comparison_table(rows, f"test, {PROTOCOLS[label].title}", metric, baselines))
-    for row in rows:
-        if row.claim is not None:
-            console.print(f"{row.claim}.")
-    for note in (seeds_note(rows), PROTOCOLS[label].note):
-        if note is not None:
-            console.print(note, style="dim")
-
-
-def _comparison_table(rows: Sequence[Row], title: str, metric: str, baselines: Sequence[Score]) -> Table:
-    """Metrics of systems and baselines, the best ones bold, with difference and p of the tested one."""
-    names = list(rows[0].metrics)
-    several = len(rows) > 2
-    columns = ["system", *names, "seeds", f"95 % of {metric}", f"difference {metric}", "p"]
-    table = plain_table(*columns, *(["p (Holm)"] if several else []), title=title)
-    best = {name: max(row.metrics[name] for row in rows) for name in names}
-    for row in rows:
-        values = [
-            Text(f"{row.metrics[name]:.4f}", style="bold" if row.metrics[name] == best[name] else "")
-            for name in names
-        ]
-        interval = f"{row.interval.low:.4f} to {row.interval.high:.4f}"
-        table.add_row(row.label, *values, str(len(row.seeds)), interval, *_tested(row, several))
-    for score in baselines:
-        if score.model not in {row.label for row in rows}:
-            table.add_row(score.model, *(f"{score.metrics.get(name, nan):.4f}" for name in names))
-    return table
-
-
-def _tested(row: Row, several: bool) -> list[str]:
-    """Difference and p of a row, and the corrected p where there are several comparisons."""
-    from mclrec.evaluation.significance import p_text
-
-    if row.finding is None:
-        return []
-    found = row.finding
-    cells = [f"{found.effect.difference.mean:+.4f}", p_text(found.effect.p)]
-    return [*cells, found.p_text] if several else cells
 
 
 @contextmanager

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from mclrec.data.returns import PROTOCOLS
+from mclrec.evaluation.effects import LEVEL, Effect, nested_bootstrap
 from mclrec.evaluation.metrics import Metric
-from mclrec.evaluation.significance import Comparison, holm, p_text, paired_bootstrap
+from mclrec.evaluation.significance import holm, p_text
 from mclrec.experiments.results_table import ResultTable, TableCell
 from mclrec.randomness import Stream, generator
 from mclrec.report.systems import Study, System
 from mclrec.runs.baselines import read_baselines
 
 __all__ = ["Pair", "advice", "differences", "pairs"]
-
-_LEVEL = 0.05
-"""Chance of calling any two equal systems different, over all pairs of one protocol."""
 
 _WHEN = {
     "U": "Where items of the history may be recommended again (U)",
@@ -38,7 +36,7 @@ class Pair:
 
     better: System
     worse: System
-    test: Comparison
+    test: Effect
     sure: bool
 
 
@@ -49,12 +47,12 @@ def pairs(study: Study, protocol: str) -> list[Pair]:
     values = {system.label: system.values(protocol, metric) for system in ordered}
     both = list(combinations(ordered, 2))
     tests = [
-        paired_bootstrap(values[one.label], values[other.label], generator(0, Stream.BOOTSTRAP))
+        nested_bootstrap(values[one.label], values[other.label], generator(0, Stream.BOOTSTRAP))
         for one, other in both
     ]
     corrected = holm([test.p for test in tests])
     return [
-        Pair(one, other, test, p < _LEVEL)
+        Pair(one, other, test, p < LEVEL)
         for (one, other), test, p in zip(both, tests, corrected, strict=True)
     ]
 
@@ -65,13 +63,14 @@ def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultT
         (
             f"{pair.better.label} \N{MINUS SIGN} {pair.worse.label}",
             [
-                TableCell(f"{pair.test.difference:+.4f}", value=pair.test.difference),
-                TableCell(f"{pair.test.low:+.4f} to {pair.test.high:+.4f}", value=pair.test.low),
+                TableCell(f"{mean:+.4f}", value=mean),
+                TableCell(f"{low:+.4f} to {high:+.4f}", value=low),
                 TableCell(p_text(pair.test.p), value=pair.test.p),
                 TableCell("yes" if pair.sure else "no", 1 if pair.sure else 0, float(pair.sure)),
             ],
         )
         for pair in found
+        for mean, low, high in [pair.test.difference]
     ]
     return ResultTable(
         f"Differences in {metric}, {PROTOCOLS[protocol].title}",
@@ -79,8 +78,9 @@ def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultT
         rows,
         [
             (
-                "Paired bootstrap over users, two-sided. \N{LESS-THAN OR EQUAL TO}: the least p that it can show. "
-                f"Sure: p below {_LEVEL:g} after Holm's correction for {len(rows)} pair{'s' if len(rows) > 1 else ''}."
+                "Paired bootstrap over users and over the seeds of a system, two-sided. "
+                "\N{LESS-THAN OR EQUAL TO}: the least p that it can show. "
+                f"Sure: p below {LEVEL:g} after Holm's correction for {len(rows)} pair{'s' if len(rows) > 1 else ''}."
             )
         ],
     )

@@ -11,7 +11,8 @@ import typer
 from rich.text import Text
 
 from mclrec.cli.app import SeedOption, app, examples
-from mclrec.cli.terminal import PlainConsole, print_comparison, print_recommendations
+from mclrec.cli.comparison_view import print_comparison
+from mclrec.cli.terminal import PlainConsole, print_recommendations
 from mclrec.errors import ConfigError
 from mclrec.extras import missing
 from mclrec.files import check_writable

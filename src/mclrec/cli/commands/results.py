@@ -15,7 +15,8 @@ from mclrec.cli.app import (
     app,
     examples,
 )
-from mclrec.cli.terminal import print_comparison, print_json, say
+from mclrec.cli.comparison_view import print_comparison
+from mclrec.cli.terminal import print_json, say
 
 if TYPE_CHECKING:
     from mclrec.evaluation.claims import Finding
