@@ -111,7 +111,7 @@ _NEVER_ONE = {
         "len(examples)",
         "kinds.get('seeds')",
     ),
-    *("before.rows", "before.users", "left.users", "found.rows", "num_items", "len(split.test)", "each"),
+    *("before.rows", "before.users", "left.users", "found.rows", "num_items", "each"),
     "longest or 'any number of'",
     *(
         "index.ntotal",

@@ -48,7 +48,7 @@ def test_recipes_are_shown_as_settings_that_repeat_them(cli: Cli, name: str) -> 
 def test_a_setting_of_one_value_names_it(cli: Cli) -> None:
     settings = json.loads(cli("models", "bsarec", "--json").out)["settings"]
     assert settings["norm"]["allowed"] == "post"
-    assert settings["filter"]["allowed"] == "window | causal | none"
+    assert settings["filter"]["allowed"] == "window | causal"
 
 
 def test_allowed_values(cli: Cli) -> None:

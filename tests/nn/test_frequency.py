@@ -187,7 +187,7 @@ def test_gradients_of_a_block_are_those_of_its_values() -> None:
 
 @pytest.mark.parametrize("kept", [-1, 0, 2, 20, 21])
 def test_frequencies_that_are_none(kept: int) -> None:
-    with pytest.raises(ValueError, match="an odd number below the 20 places"):
+    with pytest.raises(ValueError, match="20 places needs an odd number"):
         FrequencyFilter(SIZE, WINDOW, kept, causal=True)
 
 

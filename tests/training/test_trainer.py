@@ -175,7 +175,8 @@ def test_a_validated_phase_hands_its_best_weights_to_the_next(tmp_path: Path) ->
 
 def test_a_model_without_phases_is_only_fitted(tmp_path: Path) -> None:
     fit = real_trainer("popularity", tiny_data(), tmp_path).fit()
-    assert (list(fit.history), fit.best_epoch, fit.best_value) == ([], 0, None)
+    assert (list(fit.history), fit.best_epoch) == ([], 0)
+    assert fit.best_value is not None  # a search compares settings by it
     assert not list(tmp_path.iterdir())
 
 

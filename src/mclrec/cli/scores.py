@@ -64,7 +64,7 @@ def print_notes(further: FurtherMetrics) -> None:
     lines = [f"{measure.title}: {measure.note}" for measure in further.measures]
     lines.append(
         "targets: what users took next, where lists can be held against it; the unbiased HR is as sure as "
-        f"{further.effective_targets:,.0f} targets of equal weight"
+        f"{count_of(round(further.effective_targets), 'target')} of equal weight"
     )
     for line in (*lines, *further.notes):
         output().print(line, style="dim", soft_wrap=True)

@@ -51,7 +51,7 @@ class ItemCategories:
     def description(self) -> str:
         """What was taken of the table, in a sentence."""
         total = len(self.of_items) - 1
-        text = f"{count_of(len(self.names), 'category', 'categories')} for {self.known:,} of {total:,} items"
+        text = f"{count_of(len(self.names), 'category', 'categories')} for {self.known:,} of {count_of(total, 'item')}"
         if self.column is not None:
             text += f", from the column {quoted(self.column)}"
         if 2 * len(self.names) > self.known > _FEW:

@@ -32,7 +32,7 @@ class Frequencies:
     """Settings of a frequency filter beside attention.
 
     Attributes:
-        kept: c, lowest frequencies that are kept, waves of both signs counted: an odd number below n.
+        kept: c, lowest frequencies that are kept, waves of both signs counted: an odd number up to n.
         alpha: share of the filter in its sum with attention.
         causal: whether an item sees none after it, as it has to where it predicts the next one.
     """
@@ -50,15 +50,15 @@ class FrequencyFilter(nn.Module):
     Args:
         hidden_size: d.
         window: n, the places that the transform goes over; no history is longer.
-        kept: c, odd and below n.
+        kept: c, odd, n at most.
         causal: whether an item sees none after it.
     """
 
     def __init__(self, hidden_size: int, window: int, kept: int, causal: bool) -> None:
         super().__init__()
-        if kept % 2 == 0 or not 0 < kept < window:
+        if kept % 2 == 0 or not 0 < kept <= window:
             raise ValueError(
-                f"{kept} frequencies: an odd number below the {window} places of a history is needed"
+                f"{kept} frequencies: a history of {window} places needs an odd number up to that"
             )
         self.window, self.kept, self.causal = window, kept, causal
         self.sqrt_beta = nn.Parameter(torch.randn(hidden_size))

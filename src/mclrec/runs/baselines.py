@@ -19,6 +19,7 @@ from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.randomness import Stream, generator
 from mclrec.sealed_json import read_sealed, sealed, validated
+from mclrec.wording import count_of
 
 __all__ = [
     "BASELINES",
@@ -123,8 +124,8 @@ def too_large(targets: Targets) -> str | None:
     if len(targets) * num_items <= _MOST_CELLS:
         return None
     return (
-        f"popularity and Markov were not measured: {len(targets):,} targets among {num_items:,} items take more "
-        "than a few seconds; train them with --model markov"
+        f"popularity and Markov were not measured: {count_of(len(targets), 'target')} among {num_items:,} items "
+        "take more than a few seconds; train them with --model markov"
     )
 
 

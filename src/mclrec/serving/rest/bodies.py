@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from mclrec.serving.rest.attention import LEFT
+from mclrec.serving.rest.departures import LEFT
 from mclrec.serving.rest.pool import WorkPool
 from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest
 from mclrec.serving.rest.settings import Settings

@@ -24,9 +24,9 @@ from mclrec.inference.name_index import MOST_WORDS, words_of
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import DecodedQuery
 from mclrec.serving.rest import schemas
-from mclrec.serving.rest.attention import while_attended
 from mclrec.serving.rest.batcher import Expired, QueueFull
 from mclrec.serving.rest.bodies import BodyReader, check_type, complaints_of
+from mclrec.serving.rest.departures import while_attended
 from mclrec.serving.rest.direct import Direct, raise_failure_of
 from mclrec.serving.rest.documentation import documentation
 from mclrec.serving.rest.keys import KeyRing

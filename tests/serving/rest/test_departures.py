@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi import HTTPException
 
-from mclrec.serving.rest.attention import LEFT, while_attended
+from mclrec.serving.rest.departures import LEFT, while_attended
 
 
 async def never() -> Any:
