@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ from mclrec.models.storage import load_model
 from mclrec.runs import baselines
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.run import Run
+
+
+@pytest.fixture
+def trained(trained: Run, tmp_path: Path) -> Run:
+    """A copy: evaluating keeps the ranks in the run, and other tests look at what a training leaves."""
+    return Run(Path(shutil.copytree(trained.directory, tmp_path / "trained")))
 
 
 def further(run: Run, **options: object) -> FurtherMetrics:
