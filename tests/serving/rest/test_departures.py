@@ -97,3 +97,29 @@ def test_cancelling_from_without_stays_cancelling(receive: Any) -> None:
 
 async def _of(work: Awaitable[Any]) -> Any:
     return await work
+
+
+def test_a_client_that_leaves_as_the_work_ends_cancels_nothing() -> None:
+    async def run() -> str:
+        loop = asyncio.get_running_loop()
+        departure: asyncio.Future[None] = loop.create_future()
+        work: asyncio.Future[str] = loop.create_future()
+
+        async def receive() -> Any:
+            await departure
+            return {"type": "http.disconnect"}
+
+        async def request() -> str:
+            answer = await while_attended(receive, work)
+            for _ in range(3):
+                await asyncio.sleep(0)  # sends its answer
+            return answer
+
+        task = asyncio.ensure_future(request())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        departure.set_result(None)
+        work.set_result("answer")
+        return await task
+
+    assert asyncio.run(run()) == "answer"

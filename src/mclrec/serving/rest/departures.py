@@ -31,11 +31,11 @@ async def while_attended(receive: Receive, work: Awaitable[_T]) -> _T:
     """
     waiting = asyncio.current_task()
     assert waiting is not None
-    gone = False
+    gone = over = False
 
     def leave(leaving: asyncio.Future[Any]) -> None:
         nonlocal gone
-        if not leaving.cancelled():
+        if not (over or leaving.cancelled()):  # it may be on its way already when the work ends
             gone = True
             leaving.exception()  # seen, even if nobody asks
             waiting.cancel()
@@ -49,6 +49,7 @@ async def while_attended(receive: Receive, work: Awaitable[_T]) -> _T:
             raise HTTPException(LEFT, "the client went away") from None
         raise
     finally:
+        over = True
         if gone:
             waiting.uncancel()
         leaving.remove_done_callback(leave)
