@@ -323,7 +323,8 @@ def export(
     Raises:
         MclrecError: the model cannot be exported in this way, or an extra is not installed.
     """
-    from mclrec.inference.exporter import export_onnx, export_vectors
+    from mclrec.inference.exporter import export_onnx
+    from mclrec.inference.vector_exporter import export_vectors
 
     check_choice("format", format, ("onnx", "vectors"))
     directory, place = open_run(run).directory, None if out is None else path_of("out", out)

@@ -22,8 +22,9 @@ from mclrec.errors import MclrecError, MclrecWarning
 from mclrec.experiments.reproduction import Outcome, load_outcomes, write_outcome
 from mclrec.experiments.results_table import Measurement, pivot
 from mclrec.experiments.target import Scope
-from mclrec.inference.exporter import export_onnx, export_vectors
+from mclrec.inference.exporter import export_onnx
 from mclrec.inference.model import Model
+from mclrec.inference.vector_exporter import export_vectors
 from mclrec.locks import LOCK_FILE
 from mclrec.report.page import write_report
 from mclrec.runs.comparison import compare_runs

@@ -19,9 +19,10 @@ from tests.inference.onnx_export import DATA, make, queries, save_run, write_exp
 
 from mclrec.errors import ConfigError, EvaluationError, MclrecError, MclrecWarning, ModelFileError
 from mclrec.inference import exporter
-from mclrec.inference.exporter import export_onnx, export_vectors
+from mclrec.inference.exporter import export_onnx
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import EngineName, load_runtime
+from mclrec.inference.vector_exporter import export_vectors
 from mclrec.models.base import ModelConfig, VectorRecommender
 from mclrec.models.storage import load_model
 

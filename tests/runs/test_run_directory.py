@@ -12,7 +12,7 @@ from tests.helpers import edit_sealed
 from tests.runs.conftest import SASREC, log_source, start
 
 from mclrec.errors import ConfigError, InUseError, MclrecWarning, OutputError
-from mclrec.inference.exporter import export_vectors
+from mclrec.inference.vector_exporter import export_vectors
 from mclrec.locks import LOCK_FILE, Lock, is_held
 from mclrec.models.directory import VECTORS_RECORD
 from mclrec.runs.remeasure import evaluate_run

@@ -1,4 +1,4 @@
-"""Exports of a run's model for other programs: as ONNX, or as vectors in NumPy and Parquet files."""
+"""Exports of a run's model as ONNX, with which it answers without torch."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
-from mclrec.data.vocabulary import Vocabulary
-from mclrec.errors import ConfigError, ModelFileError
+from mclrec.errors import ModelFileError
 from mclrec.extras import require
-from mclrec.files import atomic_directory, atomic_file, check_writable, sha256_file, write_json
+from mclrec.files import atomic_directory, check_writable, sha256_file, write_json
 from mclrec.inference.exact_ranker import ExactRanker
+from mclrec.inference.export_folder import check_free, checksums, locked, vector_model
 from mclrec.inference.index import INDEX, build_index, check_kind
 from mclrec.inference.onnx_engine import (
     BIASES,
@@ -39,25 +38,19 @@ from mclrec.inference.onnx_engine import (
 from mclrec.inference.runtime import model_card, model_version
 from mclrec.inference.top_k import FloatArray, top_k
 from mclrec.inference.torch_engine import item_vectors, repeat_numbers
-from mclrec.locks import lock_in
 from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import (
     ITEMS,
     TENSORS,
     USERS,
-    VECTORS_FOLDER,
-    VECTORS_RECORD,
     write_ids,
     write_users,
 )
-from mclrec.models.storage import LoadedModel, load_model
+from mclrec.models.storage import LoadedModel
 from mclrec.randomness import Stream, generator
 from mclrec.sealed_json import sealed
 
-if TYPE_CHECKING:
-    from mclrec.data.origin import Reading
-
-__all__ = ["TOLERANCE", "OnnxReport", "export_onnx", "export_vectors"]
+__all__ = ["TOLERANCE", "OnnxReport", "export_onnx"]
 
 TOLERANCE = 1e-5
 """How far query vectors and scores of an export may be from torch's."""
@@ -68,7 +61,6 @@ _LARGEST = 1_800_000_000
 
 _ROWS = 4  # histories of each length that are compared
 _SAMPLE = 500  # queries that an index is measured on
-_USERS = 8192  # encoded at once for the users' vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +98,10 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
         require("an index")
     directory = out or run / "onnx"
     check_writable(directory, "whole folder")
-    _check_free(directory, MANIFEST)
-    loaded, model = _vector_model(run)
-    with _locked(run, directory), atomic_directory(directory) as folder:
-        _check_free(directory, MANIFEST)
+    check_free(directory, MANIFEST)
+    loaded, model = vector_model(run)
+    with locked(run, directory), atomic_directory(directory) as folder:
+        check_free(directory, MANIFEST)
         _write_encoder(folder / ENCODER, model)
         vectors, biases = item_vectors(model)
         for name, array in ((VECTORS, vectors), (BIASES, biases), (REPEATS, repeat_numbers(model))):
@@ -129,78 +121,6 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
     return OnnxReport(directory, difference, count, built)
 
 
-def export_vectors(
-    run: Path, out: Path | None = None, *, users: Path | None = None, reading: Reading | None = None
-) -> Path:
-    """Write ``items.parquet`` (id, vector, bias, count) and ``vectors.npy`` (V, d), and the users' likewise.
-
-    ``vectors.json`` says of which weights they are, as `mclrec.models.directory.weights_checksum` has it, with a sha256
-    of each file.
-
-    Args:
-        run: directory of a trained model.
-        out: where to; ``RUN/vectors`` if None. An earlier export there is replaced.
-        users: a log, whose users' query vectors are written to ``users.parquet`` (id, vector).
-        reading: how the log is read.
-
-    Returns:
-        The directory.
-
-    Raises:
-        ModelFileError: the run cannot be read.
-        ConfigError: the model has no vectors, or ``out`` holds something else.
-        DataError: the log cannot be read.
-    """
-    directory = out or run / VECTORS_FOLDER
-    check_writable(directory, "whole folder")
-    _check_free(directory, VECTORS)
-    loaded, model = _vector_model(run)
-    vectors, biases = item_vectors(model)
-    with _locked(run, directory), atomic_directory(directory) as folder:
-        _check_free(directory, VECTORS)
-        np.save(folder / VECTORS, vectors[1:], allow_pickle=False)
-        further = {} if biases is None else {"bias": pa.array(biases[1:])}
-        counts = pa.array(loaded.counts[1:], pa.int64())
-        write_ids(folder / ITEMS, loaded.items, vector=_lists(vectors[1:]), count=counts, **further)
-        if users is not None:
-            _write_users(folder / "users.parquet", loaded, model, users, reading)
-        record: dict[str, Any] = {"kind": "mclrec vectors", "weights": loaded.checksum}
-        record["files"], repeats = _checksums(folder), repeat_numbers(model)
-        if repeats is not None:
-            record["repeats"] = repeats.tolist()  # who lists items of the history adds them
-        write_json(folder / VECTORS_RECORD, sealed(record))
-    return directory
-
-
-def _vector_model(run: Path) -> tuple[LoadedModel, VectorRecommender]:
-    loaded = load_model(run)
-    if not isinstance(loaded.model, VectorRecommender):
-        raise ConfigError(f"{run}: {loaded.name} has no vectors, so that there is nothing to export")
-    return loaded, loaded.model
-
-
-@contextmanager
-def _locked(run: Path, directory: Path) -> Iterator[None]:
-    """The lock of the run where the export is to lie in it: a training may be about to replace its weights.
-
-    Raises:
-        InUseError: another process writes to the run.
-    """
-    if not directory.resolve().is_relative_to(run.resolve()):
-        yield
-        return
-    with lock_in(run):
-        yield
-
-
-def _check_free(directory: Path, own: str) -> None:
-    """An export may replace an export, and nothing else."""
-    if not directory.exists() or (directory / own).exists():
-        return
-    if not directory.is_dir() or any(directory.iterdir()):
-        raise ConfigError(f"{directory}: exists and holds no export; give another --out")
-
-
 def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -> dict[str, Any]:
     weights = sha256_file(run / TENSORS, ModelFileError)
     return {
@@ -212,16 +132,8 @@ def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -
         "num_users": loaded.model.num_users,
         "difference": difference,
         "card": model_card(run, model_version(loaded.name, weights)),
-        "files": _checksums(folder),
+        "files": checksums(folder),
     }
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    """Sha256 of each file of an export."""
-    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-
-
-# -------------------------------------------------------------------------------- ONNX
 
 
 class _Queries(nn.Module):
@@ -367,35 +279,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-# -------------------------------------------------------------------------------- vectors
-
-
-def _lists(vectors: FloatArray) -> pa.Array:
-    """Rows as Arrow lists of one size."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-
-
-@torch.inference_mode()
-def _write_users(
-    path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, reading: Reading | None
-) -> None:
-    """Query vectors of a log's users with a known item, some at a time."""
-    from mclrec.data.loading import prepare
-
-    data = prepare(log, reading=reading, min_count=1)
-    dense = np.concatenate([[0], loaded.items.dense_all(data.item_ids)])
-    known = loaded.users or Vocabulary([])
-    width = model.items().weight.shape[1]
-    schema = pa.schema({"id": data.user_ids.to_arrow().type, "vector": pa.list_(pa.float32(), width)})
-    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for start in range(0, data.num_users, _USERS):
-            rows = np.arange(start, min(start + _USERS, data.num_users))
-            histories = [dense[data.sequence(row)] for row in rows.tolist()]
-            kept = [place for place, history in enumerate(histories) if history.any()]
-            packed = Packed.of([histories[place][histories[place] > 0][-model.reads :] for place in kept])
-            names = data.user_ids.take(rows[kept])
-            if kept:
-                queries = model.query_vectors(Histories.of(packed, known.dense_all(names)))
-                writer.write_table(pa.table([names.to_arrow(), _lists(queries.numpy())], schema=schema))

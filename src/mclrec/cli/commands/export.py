@@ -56,7 +56,8 @@ def export(
         raise ConfigError("--index goes with --format onnx")
     if users is None and reading.words():
         raise ConfigError(f"{reading.words()[0]} goes with --users")
-    from mclrec.inference.exporter import export_onnx, export_vectors
+    from mclrec.inference.exporter import export_onnx
+    from mclrec.inference.vector_exporter import export_vectors
 
     if form == "onnx":
         report = export_onnx(run, out, index)

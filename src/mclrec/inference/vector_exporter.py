@@ -1,0 +1,103 @@
+"""Exports of a run's model as vectors in NumPy and Parquet files, for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from mclrec.data.batches import Histories
+from mclrec.data.packed import Packed
+from mclrec.data.vocabulary import Vocabulary
+from mclrec.files import atomic_directory, atomic_file, check_writable, write_json
+from mclrec.inference.export_folder import check_free, checksums, locked, vector_model
+from mclrec.inference.onnx_engine import VECTORS
+from mclrec.inference.top_k import FloatArray
+from mclrec.inference.torch_engine import item_vectors, repeat_numbers
+from mclrec.models.base import VectorRecommender
+from mclrec.models.directory import ITEMS, VECTORS_FOLDER, VECTORS_RECORD, write_ids
+from mclrec.models.storage import LoadedModel
+from mclrec.sealed_json import sealed
+
+if TYPE_CHECKING:
+    from mclrec.data.origin import Reading
+
+__all__ = ["export_vectors"]
+
+_USERS = 8192  # encoded at once for the users' vectors
+
+
+def export_vectors(
+    run: Path, out: Path | None = None, *, users: Path | None = None, reading: Reading | None = None
+) -> Path:
+    """Write ``items.parquet`` (id, vector, bias, count) and ``vectors.npy`` (V, d), and the users' likewise.
+
+    ``vectors.json`` says of which weights they are, as `mclrec.models.directory.weights_checksum` has it, with a sha256
+    of each file.
+
+    Args:
+        run: directory of a trained model.
+        out: where to; ``RUN/vectors`` if None. An earlier export there is replaced.
+        users: a log, whose users' query vectors are written to ``users.parquet`` (id, vector).
+        reading: how the log is read.
+
+    Returns:
+        The directory.
+
+    Raises:
+        ModelFileError: the run cannot be read.
+        ConfigError: the model has no vectors, or ``out`` holds something else.
+        DataError: the log cannot be read.
+    """
+    directory = out or run / VECTORS_FOLDER
+    check_writable(directory, "whole folder")
+    check_free(directory, VECTORS)
+    loaded, model = vector_model(run)
+    vectors, biases = item_vectors(model)
+    with locked(run, directory), atomic_directory(directory) as folder:
+        check_free(directory, VECTORS)
+        np.save(folder / VECTORS, vectors[1:], allow_pickle=False)
+        further = {} if biases is None else {"bias": pa.array(biases[1:])}
+        counts = pa.array(loaded.counts[1:], pa.int64())
+        write_ids(folder / ITEMS, loaded.items, vector=_lists(vectors[1:]), count=counts, **further)
+        if users is not None:
+            _write_users(folder / "users.parquet", loaded, model, users, reading)
+        record: dict[str, Any] = {"kind": "mclrec vectors", "weights": loaded.checksum}
+        record["files"], repeats = checksums(folder), repeat_numbers(model)
+        if repeats is not None:
+            record["repeats"] = repeats.tolist()  # who lists items of the history adds them
+        write_json(folder / VECTORS_RECORD, sealed(record))
+    return directory
+
+
+def _lists(vectors: FloatArray) -> pa.Array:
+    """Rows as Arrow lists of one size."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
+@torch.inference_mode()
+def _write_users(
+    path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, reading: Reading | None
+) -> None:
+    """Query vectors of a log's users with a known item, some at a time."""
+    from mclrec.data.loading import prepare
+
+    data = prepare(log, reading=reading, min_count=1)
+    dense = np.concatenate([[0], loaded.items.dense_all(data.item_ids)])
+    known = loaded.users or Vocabulary([])
+    width = model.items().weight.shape[1]
+    schema = pa.schema({"id": data.user_ids.to_arrow().type, "vector": pa.list_(pa.float32(), width)})
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start in range(0, data.num_users, _USERS):
+            rows = np.arange(start, min(start + _USERS, data.num_users))
+            histories = [dense[data.sequence(row)] for row in rows.tolist()]
+            kept = [place for place, history in enumerate(histories) if history.any()]
+            packed = Packed.of([histories[place][histories[place] > 0][-model.reads :] for place in kept])
+            names = data.user_ids.take(rows[kept])
+            if kept:
+                queries = model.query_vectors(Histories.of(packed, known.dense_all(names)))
+                writer.write_table(pa.table([names.to_arrow(), _lists(queries.numpy())], schema=schema))
