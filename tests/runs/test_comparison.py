@@ -31,6 +31,13 @@ def folder(log: Path, trained: Run, tmp_path_factory: pytest.TempPathFactory) ->
     return place
 
 
+@pytest.mark.parametrize("model", ["itemknn", "ease"])
+def test_a_closed_form_has_no_seeds_to_warn_of(log: Path, tmp_path: Path, model: str) -> None:
+    rows = compare_runs([start(log, tmp_path / name, name) for name in ("popularity", model)])
+    assert [row.trained for row in rows] == [False, False]
+    assert seeds_note(rows) is None
+
+
 def test_seeds_are_one_system(folder: Path) -> None:
     runs = [folder / name for name in ("popularity", "sasrec-1", "markov-1", "sasrec-2")]
     rows = compare_runs(runs)

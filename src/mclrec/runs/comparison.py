@@ -112,7 +112,7 @@ def compare_runs(
             tuple(runs[index].info.seed for index in members),
             _means([tables[index] for index in members]),
             nested_interval(values[system], generator(0, Stream.BOOTSTRAP)),
-            registry.entry(runs[members[0]].info.model).family != "trivial",
+            not registry.entry(runs[members[0]].info.model).only_counts,
             finding,
         )
         for (system, members), finding in zip(systems.items(), [None, *findings], strict=True)
