@@ -14,8 +14,9 @@ from tests.helpers import sequences_of
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
+from mclrec.data.sequences import distinct_items
 from mclrec.models import item_item
-from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users, distinct_items
+from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users
 
 NUM_ITEMS = 6
 sequences = st.lists(st.lists(st.integers(1, NUM_ITEMS), max_size=7), min_size=1, max_size=8)

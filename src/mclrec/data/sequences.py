@@ -16,7 +16,7 @@ from mclrec.arguments import path_of
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.intake import Intake
 from mclrec.data.origin import Origin
-from mclrec.data.packed import IntArray, counted
+from mclrec.data.packed import IntArray, Packed, counted
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, invalid_value, quoted
 from mclrec.files import (
@@ -28,7 +28,7 @@ from mclrec.files import (
     write_json,
 )
 
-__all__ = ["SequenceData", "check_place", "comes_in_parts", "is_saved"]
+__all__ = ["SequenceData", "check_place", "comes_in_parts", "distinct_items", "is_saved"]
 
 _KIND, _FORMAT = "mclrec sequences", 2
 _ID_FILES = ("items.parquet", "users.parquet")
@@ -288,3 +288,12 @@ def _cuts(path: Path) -> IntArray:
     if len(flat) % 4:
         raise DataError(f"{path}: damaged: holds {len(flat)} numbers, and no four for each user")
     return flat.reshape(4, -1)
+
+
+def distinct_items(data: SequenceData) -> Packed:
+    """The different items of each user in ascending order: the rows of the binary matrix X of users by items."""
+    base = data.num_items + 1
+    rows = np.repeat(np.arange(data.num_users), data.lengths)
+    users, items = np.divmod(np.unique(rows * base + data.items), base)
+    counts = np.bincount(users, minlength=data.num_users)
+    return Packed(items, np.concatenate([[0], np.cumsum(counts)]))

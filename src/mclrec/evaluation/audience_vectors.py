@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.sequences import SequenceData
+from mclrec.data.sequences import SequenceData, distinct_items
 from mclrec.randomness import Stream, generator
 
 __all__ = ["audience_vectors"]
@@ -27,8 +27,8 @@ def audience_vectors(training: SequenceData, size: int = _SIZE) -> npt.NDArray[n
     Returns:
         (V + 1, d); zero for an item that training never shows.
     """
-    rows, base = np.repeat(np.arange(training.num_users), training.lengths), training.num_items + 1
-    users, items = np.divmod(np.unique(rows * base + training.items), base)
+    had, base = distinct_items(training), training.num_items + 1
+    users, items = had.rows, had.items
     rng = generator(0, Stream.AUDIENCES)
     vectors = np.zeros((base, size), dtype=np.float32)
     for column in range(size):

@@ -13,18 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import FloatArray
 from mclrec.evaluation.resampling import (
+    DECIMALS,
     SAMPLES,
     checked_rows,
+    paired_differences,
+    paired_rows,
     percentiles,
     resampled_means,
     seed_weights,
     two_sided_p,
 )
-from mclrec.evaluation.significance import DECIMALS, Interval
-from mclrec.wording import count_of
+from mclrec.evaluation.significance import Interval
 
 __all__ = ["LEVEL", "POWER", "Effect", "detectable_difference", "nested_bootstrap", "nested_interval"]
 
@@ -70,7 +71,7 @@ def nested_bootstrap(
     Raises:
         EvaluationError: the users differ in number, there are none, or a value is not finite.
     """
-    one, other = _paired(a, b)
+    one, other = paired_rows(a, b)
     users = resampled_means(np.concatenate([one, other]), rng, samples)
     first = _over_drawn_seeds(users[:, : len(one)], rng)
     second = _over_drawn_seeds(users[:, len(one) :], rng)
@@ -80,7 +81,7 @@ def nested_bootstrap(
     if second.min() > 0:
         shares = differences / second
         relative = Interval(mean / float(other.mean()), *percentiles(shares, confidence))
-    p = two_sided_p(differences, _differing(one, other))
+    p = two_sided_p(differences, int(np.count_nonzero(paired_differences(one, other))))
     return Effect(Interval(mean, *percentiles(differences, confidence)), relative, p)
 
 
@@ -117,11 +118,11 @@ def detectable_difference(
     Raises:
         EvaluationError: the users differ in number, there are none, or a value is not finite.
     """
-    one, other = _paired(a, b)
+    one, other = paired_rows(a, b)
     num_users = one.shape[1]
     if num_users == 1:
         return None
-    differences = np.round(one.mean(axis=0) - other.mean(axis=0), DECIMALS)
+    differences = paired_differences(one, other)
     variance = float(differences.var(ddof=1)) / num_users
     variance += sum(
         float(rows.mean(axis=1).var(ddof=1)) / len(rows) for rows in (one, other) if len(rows) > 1
@@ -130,22 +131,8 @@ def detectable_difference(
     return (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * math.sqrt(variance)
 
 
-def _paired(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    one, other = checked_rows(a), checked_rows(b)
-    if one.shape[1] != other.shape[1]:
-        raise EvaluationError(
-            f"cannot pair {count_of(one.shape[1], 'user')} with {other.shape[1]}: compare on the same targets"
-        )
-    return one, other
-
-
 def _over_drawn_seeds(means: FloatArray, rng: np.random.Generator) -> FloatArray:
     """(samples,) means over resampled seeds of (samples, seeds) means over resampled users."""
     samples, seeds = means.shape
     drawn: FloatArray = (seed_weights(seeds, rng, samples) * means).sum(axis=1)
     return drawn
-
-
-def _differing(one: FloatArray, other: FloatArray) -> int:
-    """Users for whom two systems differ, on the mean over their seeds."""
-    return int(np.count_nonzero(np.round(one.mean(axis=0) - other.mean(axis=0), DECIMALS)))

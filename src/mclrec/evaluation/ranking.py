@@ -173,9 +173,7 @@ def list_items(
             batch = order[start : start + batch_size]
             for first in range(0, len(batch), step):
                 rows = batch[first : first + step]
-                chunk, everyone = targets.take(rows), np.arange(len(rows))
-                histories = Histories.of(chunk.histories(everyone, model.reads), chunk.users + 1).to(place)
-                excluded = None if seen == "keep" else chunk.histories(everyone)
+                histories, excluded = _asked(model, targets.take(rows), seen, place)
                 lists[rows] = top_items(model.scores(histories).float(), k, excluded)[0].cpu().numpy()
             if progress is not None:
                 progress(len(batch))
@@ -234,13 +232,20 @@ def _device_of(model: Recommender) -> torch.device:
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
+def _asked(
+    model: Recommender, targets: Targets, seen: Seen, device: torch.device
+) -> tuple[Histories, Packed | None]:
+    """What a model reads of the history before each target, and the items that are no candidates."""
+    everyone = np.arange(len(targets))
+    histories = Histories.of(targets.histories(everyone, model.reads), targets.users + 1).to(device)
+    return histories, None if seen == "keep" else targets.histories(everyone)
+
+
 def _rank_rows(
     model: Recommender, targets: Targets, rows: IntArray, seen: Seen, device: torch.device
 ) -> IntArray:
     chunk = targets.take(rows)
-    everyone = np.arange(len(chunk))
-    histories = Histories.of(chunk.histories(everyone, model.reads), chunk.users + 1).to(device)
-    excluded = None if seen == "keep" else chunk.histories(everyone)
+    histories, excluded = _asked(model, chunk, seen, device)
     items = torch.from_numpy(chunk.items)
     ranks: IntArray = model.ranks(histories, items, excluded, rows_per_chunk(model.num_items, device)).numpy()
     missed = ranks > model.num_items

@@ -15,8 +15,22 @@ import numpy as np
 from mclrec.data.packed import IntArray
 from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import FloatArray
+from mclrec.wording import count_of
 
-__all__ = ["SAMPLES", "checked_rows", "percentiles", "resampled_means", "seed_weights", "two_sided_p"]
+__all__ = [
+    "DECIMALS",
+    "SAMPLES",
+    "checked_rows",
+    "paired_differences",
+    "paired_rows",
+    "percentiles",
+    "resampled_means",
+    "seed_weights",
+    "two_sided_p",
+]
+
+DECIMALS = 12
+"""Decimals of a difference; what is below them is rounding, not evidence."""
 
 SAMPLES = 10_000
 """Resamples, unless others are asked for."""
@@ -37,6 +51,26 @@ def checked_rows(values: FloatArray) -> FloatArray:
     if not np.isfinite(rows).all():
         raise EvaluationError("a metric value is not finite")
     return rows
+
+
+def paired_rows(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """`checked_rows` of two systems on the same users.
+
+    Raises:
+        EvaluationError: as there, or the users differ in number.
+    """
+    one, other = checked_rows(a), checked_rows(b)
+    if one.shape[1] != other.shape[1]:
+        raise EvaluationError(
+            f"cannot pair {count_of(one.shape[1], 'user')} with {other.shape[1]}: compare on the same targets"
+        )
+    return one, other
+
+
+def paired_differences(one: FloatArray, other: FloatArray) -> FloatArray:
+    """(users,) differences of (seeds, users) rows on the mean over each system's seeds, without rounding errors."""
+    differences: FloatArray = np.round(one.mean(axis=0) - other.mean(axis=0), DECIMALS)
+    return differences
 
 
 def resampled_means(rows: FloatArray, rng: np.random.Generator, samples: int) -> FloatArray:

@@ -8,13 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mclrec.errors import EvaluationError
 from mclrec.evaluation.metrics import FloatArray
-from mclrec.evaluation.resampling import SAMPLES, checked_rows, percentiles, resampled_means, two_sided_p
-from mclrec.wording import count_of
+from mclrec.evaluation.resampling import (
+    SAMPLES,
+    checked_rows,
+    paired_differences,
+    paired_rows,
+    percentiles,
+    resampled_means,
+    two_sided_p,
+)
 
 __all__ = [
-    "DECIMALS",
     "SAMPLES",
     "Comparison",
     "Interval",
@@ -23,9 +28,6 @@ __all__ = [
     "p_text",
     "paired_bootstrap",
 ]
-
-DECIMALS = 12
-"""Decimals of a difference; what is below them is rounding, not evidence."""
 
 
 class Interval(NamedTuple):
@@ -69,12 +71,7 @@ def paired_bootstrap(
     Raises:
         EvaluationError: the users differ in number, there are none, or a value is not finite.
     """
-    first, second = checked_rows(a).mean(axis=0), checked_rows(b).mean(axis=0)
-    if first.shape != second.shape:
-        raise EvaluationError(
-            f"cannot pair {count_of(len(first), 'user')} with {len(second)}: compare on the same targets"
-        )
-    differences = np.round(first - second, DECIMALS)
+    differences = paired_differences(*paired_rows(a, b))
     means = resampled_means(differences[None], rng, samples)[:, 0]
     p = two_sided_p(means, int(np.count_nonzero(differences)))
     return Comparison(float(differences.mean()), *percentiles(means, confidence), p)

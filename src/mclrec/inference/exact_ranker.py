@@ -39,9 +39,13 @@ class ExactRanker:
         self.vectors, self.biases, self.repeats = vectors, biases, repeats
         self.num_items = len(vectors) - 1
 
-    def adds_to(self, query: DenseQuery) -> bool:
-        """Whether repetition changes what a query lists: items of the history are listed only where it says so."""
-        return self.repeats is not None and query.include_seen and len(query.history) > 0
+    def alone(self, query: DenseQuery) -> bool:
+        """Whether a query is for this ranker: it has an allow-list, or repetition changes what it lists.
+
+        Items of the history are listed only where a query says so.
+        """
+        repeated = self.repeats is not None and query.include_seen and len(query.history) > 0
+        return query.allowed is not None or repeated
 
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
         """Find the best items, some queries and some of the catalogue at a time; implements `Ranker.rank`."""

@@ -52,9 +52,7 @@ class IndexRanker:
         """Ask the index for candidates, and sort them; implements `Ranker.rank`."""
         wanted = [query.k + len(query.left_out) for query in queries]
         rows = [
-            row
-            for row, query in enumerate(queries)
-            if query.allowed is None and wanted[row] <= _WIDE and not self._exact.adds_to(query)
+            row for row, query in enumerate(queries) if wanted[row] <= _WIDE and not self._exact.alone(query)
         ]
         lists: dict[int, Ranked] = {}
         if rows:

@@ -165,7 +165,7 @@ class OnnxRanker:
         rows = [
             row
             for row, query in enumerate(queries)
-            if query.allowed is None and widths[row] <= _WIDEST and not self._exact.adds_to(query)
+            if widths[row] <= _WIDEST and not self._exact.alone(query)
         ]
         for start in range(0, len(rows), self._rows):
             some = rows[start : start + self._rows]

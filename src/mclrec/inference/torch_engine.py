@@ -63,11 +63,7 @@ class DeviceRanker:
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
         """Score and select on the device, some queries at a time; implements `Ranker.rank`."""
         lists: dict[int, Ranked] = {}
-        rows = [
-            row
-            for row, query in enumerate(queries)
-            if query.allowed is None and not self._exact.adds_to(query)
-        ]
+        rows = [row for row, query in enumerate(queries) if not self._exact.alone(query)]
         device = self._table.weight.device
         size = rows_per_chunk(self._exact.num_items, device)
         for start in range(0, len(rows), size):

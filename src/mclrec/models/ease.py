@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mclrec.data.batches import Histories, to_device
-from mclrec.data.sequences import SequenceData
-from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users, distinct_items
+from mclrec.data.sequences import SequenceData, distinct_items
+from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users
 from mclrec.models.sizes import check_room
 from mclrec.wording import count_of
 

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from mclrec.data.batches import Histories, to_device
 from mclrec.data.packed import IntArray, Packed, ranges
-from mclrec.data.sequences import SequenceData
 from mclrec.models.base import ModelConfig
 from mclrec.models.counting import Counting, cells_of_rows
 
-__all__ = ["Cells", "ItemItem", "ItemItemConfig", "common_users", "distinct_items"]
+__all__ = ["Cells", "ItemItem", "ItemItemConfig", "common_users"]
 
 _PAIRS = 1 << 21  # pairs of items of the same user, looked at together
 _CELLS = 1 << 21  # weights that are added up together
@@ -125,15 +124,6 @@ class ItemItem(Counting):
         bounds = torch.tensor(range(_CELLS, int(ends[-1:].sum()), _CELLS), dtype=torch.int64)
         cuts = [0, *torch.searchsorted(ends, to_device(bounds, ends.device)).tolist(), len(items)]
         yield from (slice(first, last) for first, last in pairwise(cuts))
-
-
-def distinct_items(data: SequenceData) -> Packed:
-    """The different items of each user in ascending order: the rows of the binary matrix X of users by items."""
-    base = data.num_items + 1
-    rows = np.repeat(np.arange(data.num_users), data.lengths)
-    users, items = np.divmod(np.unique(rows * base + data.items), base)
-    counts = np.bincount(users, minlength=data.num_users)
-    return Packed(items, np.concatenate([[0], np.cumsum(counts)]))
 
 
 def common_users(users: Packed, num_items: int, pairs: int = _PAIRS) -> Iterator[Cells]:

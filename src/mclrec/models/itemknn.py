@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor
 
 from mclrec.data.batches import Histories
-from mclrec.data.sequences import SequenceData
-from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users, distinct_items
+from mclrec.data.sequences import SequenceData, distinct_items
+from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users
 
 __all__ = ["ItemKNN", "ItemKNNConfig"]
 

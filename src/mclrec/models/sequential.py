@@ -255,13 +255,13 @@ class SequentialRecommender(VectorRecommender):
             batch: targets, and what the loss draws beside them.
             table: another catalogue than the model's own, without repetition.
         """
-        queries = self.as_queries(states)
-        losses: Losses = {"rec": Term(self.objective(table or self.items(), queries, batch), batch.count)}
+        queries, catalogue = self.as_queries(states), table or self.items()
+        losses: Losses = {"rec": Term(self.objective(catalogue, queries, batch), batch.count)}
         if self.repeats is None or table is not None:
             return losses
-        return losses | {"repeats": self._repeat_loss(self.repeats, queries, batch)}
+        return losses | {"repeats": self._repeat_loss(self.repeats, catalogue, queries, batch)}
 
-    def _repeat_loss(self, repeats: RepeatBias, queries: Tensor, batch: Batch) -> Term:
+    def _repeat_loss(self, repeats: RepeatBias, catalogue: ItemTable, queries: Tensor, batch: Batch) -> Term:
         """The softmax loss with what repetition adds, of some of the targets: it has a few numbers to learn.
 
         Queries and items are taken as they are, so that they train as if nothing were added.
@@ -270,5 +270,5 @@ class SequentialRecommender(VectorRecommender):
         step = max(1, -(-len(queries) // most))
         histories = batch.histories
         additions = repeats(histories.items, histories.offsets, self.outputs(), step)
-        loss = self.items().detach().cross_entropy(queries[::step].detach(), batch.targets[::step], additions)
+        loss = catalogue.detach().cross_entropy(queries[::step].detach(), batch.targets[::step], additions)
         return Term(loss, batch.count / step)

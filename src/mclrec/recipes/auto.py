@@ -101,9 +101,6 @@ class Choice:
     unless: str | None = None
 
 
-_NOTHING = Choice({}, "the recipe's own settings")
-
-
 def choose(sizes: DataSizes, keys: Collection[str]) -> Sequence[Choice]:
     """Choose settings for data of these sizes.
 
@@ -112,7 +109,7 @@ def choose(sizes: DataSizes, keys: Collection[str]) -> Sequence[Choice]:
         keys: settings that the model and its training have; others are left out.
     """
     choices = [rule(sizes) for rule in _RULES]
-    return [choice for choice in choices if choice.settings and choice.settings.keys() <= set(keys)]
+    return [choice for choice in choices if choice is not None and choice.settings.keys() <= set(keys)]
 
 
 def batch_size(windows: int) -> int:
@@ -149,14 +146,12 @@ def _batch(sizes: DataSizes) -> Choice:
     )
 
 
-def _updates(sizes: DataSizes) -> Choice:
+def _updates(sizes: DataSizes) -> Choice | None:
     """Two updates cost half as much as three, and need a higher rate; of three, short epochs make the more."""
-    if _steps(sizes) >= _TWO_UPDATES:
-        settings = {"updates": "two", "learning_rate": 6e-3}
-        return Choice(
-            settings, "algorithm 1, in half the time of the official code's three", unless="updates"
-        )
-    return _NOTHING
+    if _steps(sizes) < _TWO_UPDATES:
+        return None
+    settings = {"updates": "two", "learning_rate": 6e-3}
+    return Choice(settings, "algorithm 1, in half the time of the official code's three", unless="updates")
 
 
 def _patience(sizes: DataSizes) -> Choice:
@@ -197,7 +192,7 @@ def _protocol(sizes: DataSizes) -> Choice:
     return Choice({"seen": "drop"}, f"hardly anybody returns to an item ({share:.1%} of held-out items)")
 
 
-_RULES: Sequence[Callable[[DataSizes], Choice]] = (
+_RULES: Sequence[Callable[[DataSizes], Choice | None]] = (
     _length,
     _batch,
     _dropout,

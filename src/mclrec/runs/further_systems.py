@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from mclrec.arguments import path_of
@@ -18,6 +16,7 @@ from mclrec.evaluation.further_metrics import FurtherMetrics, Grounds, Values
 from mclrec.evaluation.metrics import main_metric
 from mclrec.evaluation.protocol import Result
 from mclrec.evaluation.ranking import list_items, rank_targets
+from mclrec.inference.torch_engine import item_vectors
 from mclrec.models.base import Recommender, VectorRecommender
 from mclrec.runs.baselines import baseline_names, too_large, trained_baselines
 
@@ -74,7 +73,7 @@ def further_metrics(
         targets,
         split.training.popularity,
         audience_vectors(split.training),
-        _vectors_of(model),
+        item_vectors(model)[0] if isinstance(model, VectorRecommender) else None,
         None if categories is None else categories.of_items,
     )
     lists = list_items(model, targets, length, seen=seen, device=device, progress=progress)
@@ -92,12 +91,3 @@ def further_metrics(
         effective_targets=grounds.effective_targets,
         notes=(*notes, skipped) if skipped else tuple(notes),
     )
-
-
-def _vectors_of(model: Recommender) -> npt.NDArray[np.float32] | None:
-    """(V + 1, d) item vectors of a model that has any."""
-    if not isinstance(model, VectorRecommender):
-        return None
-    with torch.inference_mode():
-        vectors: npt.NDArray[np.float32] = model.items().weight[: model.num_items + 1].float().cpu().numpy()
-    return vectors
