@@ -9,11 +9,10 @@ Request: ``inter`` (file, see `benchmarks.ours.export`), ``layers``, ``batch``, 
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as lightning
 import torch
 from rectools.dataset import Dataset
@@ -23,30 +22,28 @@ from rectools.models.nn.transformers.sasrec import SASRecTransformerLayers
 
 from benchmarks.child import Document, Request, answer, versions
 from benchmarks.peers.rectools_setup import interactions
+from benchmarks.peers.stop_watch import Enough, StopWatch
 
 __all__ = ["measure"]
 
 _LAYERS = {"preln": PreLNTransformerLayers, "own": SASRecTransformerLayers}
 
 
-class _StopWatch(lightning.Callback):  # type: ignore[misc] # it has no types
-    """Records when each batch ends, and the loss of the first."""
+class _Watching(lightning.Callback):  # type: ignore[misc] # it has no types
+    """Tells the watch of each batch."""
 
-    def __init__(self) -> None:
-        self.moments: list[float] = []
-        self.first_loss = 0.0
+    def __init__(self, watch: StopWatch) -> None:
+        self.watch = watch
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
         """Called by Lightning; the time until the next call includes the preparation of a batch."""
-        self.moments.append(time.perf_counter())
-        if len(self.moments) == 1:
-            self.first_loss = float(outputs["loss"])
+        with suppress(Enough):  # Lightning counts too
+            self.watch.batch_ended(outputs["loss"])
 
 
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     lightning.seed_everything(request["seed"])
-    warmup = request["warmup"]
     model = SASRecModel(
         loss="softmax",
         session_max_len=request["max_length"],
@@ -57,10 +54,10 @@ def measure(request: Request) -> Document:
         batch_size=request["batch"],
         transformer_layers_type=_LAYERS[request["layers"]],
         get_trainer_func=_trainer,
-        get_trainer_func_kwargs={"steps": warmup + request["batches"]},
+        get_trainer_func_kwargs={name: request[name] for name in ("warmup", "batches")},
     )
     model.fit(Dataset.construct(interactions(Path(request["inter"]), held_out=2)))
-    [watch] = [found for found in model.fit_trainer.callbacks if isinstance(found, _StopWatch)]
+    [watching] = [found for found in model.fit_trainer.callbacks if isinstance(found, _Watching)]
     return {
         "work": _work(model),
         "layers": request["layers"],
@@ -68,17 +65,14 @@ def measure(request: Request) -> Document:
         "threads": torch.get_num_threads(),
         "versions": versions(["rectools", "pytorch-lightning", "torch", "numpy", "pandas"]),
         "classes": model.torch_model.item_model.n_items,
-        "first_loss": watch.first_loss,
-        "warmup": warmup,
-        "batch_seconds": [round(float(value), 6) for value in np.diff(watch.moments)[warmup - 1 :]],
-        "batches_per_epoch": len(model.data_preparator.get_dataloader_train()),
+        **watching.watch.timings(len(model.data_preparator.get_dataloader_train())),
     }
 
 
-def _trainer(steps: int) -> Any:
+def _trainer(warmup: int, batches: int) -> Any:
     """RecTools' default trainer with a stop watch, ended after some steps."""
     return lightning.Trainer(
-        max_steps=steps,
+        max_steps=warmup + batches,
         max_epochs=-1,
         accelerator="cpu",
         devices=1,
@@ -87,7 +81,7 @@ def _trainer(steps: int) -> Any:
         enable_model_summary=False,
         enable_checkpointing=False,
         logger=False,
-        callbacks=[_StopWatch()],
+        callbacks=[_Watching(StopWatch(warmup, batches))],
     )
 
 
