@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
+from mclrec.errors import DataError
 from mclrec.files import write_json
 from mclrec.sealed_json import read_sealed, sealed
 
@@ -80,3 +82,13 @@ def at_random_times(data: SequenceData) -> SequenceData:
     rng = np.random.default_rng(3)
     times = np.concatenate([np.sort(rng.permutation(10_000)[:length]) for length in data.lengths])
     return replace(data, times=times)
+
+
+def assert_file_refused(read: Callable[[Path], object], path: Path, text: str | None, said: str) -> None:
+    """Check that a reader refuses a file of this text, or one that is not there, and says why in at most two lines."""
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as refused:
+        read(path)
+    assert said in str(refused.value)
+    assert str(refused.value).count("\n") <= 1

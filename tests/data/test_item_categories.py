@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.helpers import assert_file_refused
 
 from mclrec.data.item_categories import read_categories
 from mclrec.data.vocabulary import Vocabulary
@@ -80,13 +81,7 @@ def test_numbers_are_categories_and_empty_cells_are_none(tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_right_is_refused(name: str, text: str | None, said: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    if text is not None:
-        write(path, text)
-    with pytest.raises(DataError) as refused:
-        read_categories(path, ITEMS)
-    assert said in str(refused.value)
-    assert str(refused.value).count("\n") <= 1
+    assert_file_refused(lambda path: read_categories(path, ITEMS), tmp_path / name, text, said)
 
 
 @pytest.mark.parametrize(

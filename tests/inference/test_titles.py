@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.helpers import SMALL, tiny_data
+from tests.helpers import SMALL, assert_file_refused, tiny_data
 
 import mclrec
 from mclrec.cli import main
 from mclrec.data.vocabulary import OutsideId, Vocabulary
-from mclrec.errors import DataError, MclrecWarning
+from mclrec.errors import MclrecWarning
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.model import Model
 from mclrec.inference.titles import read_titles
@@ -65,13 +65,7 @@ def test_parquet(ids: list[OutsideId], tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_right_is_refused(name: str, text: str | None, said: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    if text is not None:
-        write(path, text)
-    with pytest.raises(DataError) as refused:
-        read_titles(path, NUMBERS)
-    assert said in str(refused.value)
-    assert str(refused.value).count("\n") <= 1
+    assert_file_refused(lambda path: read_titles(path, NUMBERS), tmp_path / name, text, said)
 
 
 def test_items_without_a_title_are_told(tmp_path: Path) -> None:

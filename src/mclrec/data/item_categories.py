@@ -76,9 +76,8 @@ def read_categories(path: Path, items: Vocabulary) -> ItemCategories:
     Raises:
         DataError: it cannot be read, has fewer than two columns, or no category for any of the items.
     """
-    ids, values, column = read_item_column(
-        path, items, _NAMES, "categories", "the item's id and its category"
-    )
+    table = read_item_column(path, items, _NAMES, "categories", "the item's id and its category")
+    ids, values, column = table
     try:
         dense = items.dense_all(ids).tolist()
     except DataError as problem:
@@ -89,11 +88,7 @@ def read_categories(path: Path, items: Vocabulary) -> ItemCategories:
             found[item].update(_labels(values[place], path))
     names = tuple(sorted(set().union(*found)))
     if not names:
-        first = quoted(ids[0]) if len(ids) else "nothing"
-        raise DataError(
-            f"{path}: has no category for an item of the data; its first column begins with {first}, the items of the "
-            f"data with {quoted(items[1])}"
-        )
+        raise table.none_known(path, "category", items, "the data", "the items of the data")
     places = {name: place for place, name in enumerate(names)}
     unknown = {value for value, item in zip(ids, dense, strict=True) if not item}
     of_items = Packed.of([sorted(map(places.__getitem__, own)) for own in found])

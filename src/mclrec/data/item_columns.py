@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mclrec.data.vocabulary import Vocabulary
-from mclrec.errors import DataError
+from mclrec.errors import DataError, quoted
 
 __all__ = ["ItemColumn", "read_item_column"]
 
@@ -30,6 +30,22 @@ class ItemColumn(NamedTuple):
     ids: Sequence[Any]
     values: Sequence[Any]
     name: str | None
+
+    def none_known(self, path: Path, what: str, items: Vocabulary, owner: str, theirs: str) -> DataError:
+        """The error of a table that says nothing of any item of a vocabulary.
+
+        Args:
+            path: of the table.
+            what: the column holds, in the singular.
+            items: the vocabulary.
+            owner: what the items are of, as in "an item of the model".
+            theirs: the items as the subject of a sentence, as in "the model's items".
+        """
+        first = quoted(self.ids[0]) if len(self.ids) else "nothing"
+        return DataError(
+            f"{path}: has no {what} for an item of {owner}; its first column begins with {first}, {theirs} with "
+            f"{quoted(items[1])}"
+        )
 
 
 def read_item_column(

@@ -34,7 +34,8 @@ def read_titles(path: Path, items: Vocabulary) -> tuple[str, ...]:
     Raises:
         DataError: it cannot be read, has fewer than two columns, names an item twice, or none of the model's.
     """
-    ids, texts, _ = read_item_column(path, items, _TITLES, "titles", "the item's id and its title")
+    table = read_item_column(path, items, _TITLES, "titles", "the item's id and its title")
+    ids, texts = table.ids, table.values
     titles = [""] * (len(items) + 1)
     dense = items.dense_all(ids)
     for place in np.flatnonzero(dense).tolist():
@@ -46,11 +47,7 @@ def read_titles(path: Path, items: Vocabulary) -> tuple[str, ...]:
         titles[item] = titles[item] or title
     known = sum(map(bool, titles))
     if not known:
-        first = quoted(ids[0]) if len(ids) else "nothing"
-        raise DataError(
-            f"{path}: has no title for an item of the model; its first column begins with {first}, the model's items "
-            f"with {quoted(items[1])}"
-        )
+        raise table.none_known(path, "title", items, "the model", "the model's items")
     if known < len(items):
         warnings.warn(
             MclrecWarning(f"{path}: {len(items) - known:,} of {count_of(len(items), 'item')} have no title"),
