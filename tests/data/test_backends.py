@@ -153,6 +153,16 @@ def test_what_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(ENGINES) == {"duckdb", "polars", "pandas", "spark"}
 
 
+@pytest.mark.parametrize("found", ["1.29.9", "1.9.0", "0.20.31"])
+def test_an_engine_that_is_too_old_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    pq.write_table(TABLES["text ids"], tmp_path / "log.parquet")
+    monkeypatch.setattr("mclrec.data.backends.version", lambda _: found)
+    with pytest.raises(ConfigError, match=f"needs polars 1.30 or newer, this is {found}: pip install"):
+        prepare(tmp_path / "log.parquet", engine="polars")
+
+
 def test_spark_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mclrec.extras.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r'needs pyspark: pip install "mclrec\[spark\]"'):

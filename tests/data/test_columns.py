@@ -16,12 +16,51 @@ from mclrec.errors import DataError
             ("user_id:token", "item_id:token", "timestamp:float"),
         ),
         ("customer_id sku order_date", ("customer_id", "sku", "order_date")),
+        ("t_dat customer_id article_id price", ("customer_id", "article_id", "t_dat")),
+        ("TRANSACTION_DT CUSTOMER_ID PIN_CODE PRODUCT_ID", ("CUSTOMER_ID", "PRODUCT_ID", "TRANSACTION_DT")),
+        ("uid anime_id last_played", ("uid", "anime_id", "last_played")),
         ("Visitor-ID Item_ID Event Time", ("Visitor-ID", "Item_ID", "Time")),
     ],
 )
 def test_usual_names_are_guessed(names: str, roles: tuple[str, str, str]) -> None:
     found = Columns().resolve(names.split(), "log.csv")
     assert (found.user, found.item, found.time) == roles
+
+
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [
+        ("anon_user_id product_id redemption_date", ("anon_user_id", "product_id", "redemption_date")),
+        ("customer_id parent_sku shipped_at", ("customer_id", "parent_sku", "shipped_at")),
+        (
+            "user main_product_id order_purchase_timestamp",
+            ("user", "main_product_id", "order_purchase_timestamp"),
+        ),
+        ("user item birth_date scan_date:float", ("user", "item", "scan_date:float")),
+        ("user item first_date date", ("user", "item", "date")),
+    ],
+)
+def test_names_that_end_like_a_usual_one_are_taken(names: str, roles: tuple[str, str, str]) -> None:
+    found = Columns().resolve(names.split(), "log.csv")
+    assert (found.user, found.item, found.time) == roles
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "user item first_date last_date",
+        "user item birth_date",
+        "user item updated_at",
+        "user item dwell_time",
+        "user item format",
+        "user item beats",
+        "old_user_id new_user_id item time",
+        "user task time",
+    ],
+)
+def test_names_that_could_be_something_else_are_not(names: str) -> None:
+    with pytest.raises(DataError, match="no column looks like"):
+        Columns().resolve(names.split(), "log.csv")
 
 
 def test_given_names_win_and_recbole_types_may_be_left_out() -> None:

@@ -6,6 +6,7 @@ import decimal
 import gzip
 import json
 import os
+import warnings
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.data.test_readers import sequences
 
 from mclrec.data.columns import Columns
 from mclrec.data.loading import prepare, read_again
-from mclrec.errors import DataError
+from mclrec.errors import DataError, MclrecWarning
 
 ENGINES = ("duckdb", "polars", "pandas")
 LOG = "user,item,time\n1,a,1\n1,b,2\n"
@@ -136,6 +137,38 @@ def test_blank_lines_and_line_endings(tmp_path: Path, text: str) -> None:
     assert alike(tmp_path / "a.csv") == {1: ["a", "b"]}
 
 
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_a_name_that_ends_like_a_usual_one_is_told(tmp_path: Path, ending: str) -> None:
+    frame = pd.DataFrame(
+        {"household": [1, 1], "main_sku": ["a", "b"], "scan_date": ["2026-01-02", "2026-01-01"]}
+    )
+    path = tmp_path / f"log{ending}"
+    if ending == ".parquet":
+        frame.to_parquet(path)
+    elif ending == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    for source in (path, frame):
+        with pytest.warns(MclrecWarning) as told:
+            assert sequences(source) == {1: ["b", "a"]}
+        texts = [str(one.message) for one in told]
+        assert any("took 'main_sku' as the item by how its name ends" in text for text in texts)
+        assert any("took 'scan_date' as the time" in text and "--time-column" in text for text in texts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sequences(path, columns=Columns(item="main_sku", time="scan_date")) == {1: ["b", "a"]}
+
+
+def test_a_column_of_one_value_is_taken_with_a_warning(tmp_path: Path) -> None:
+    rows = "".join(f"u{row % 4}\t{978_300_000 + row}\ta1\tA Song of {row}\n" for row in range(24))
+    (tmp_path / "a.tsv").write_text(rows, encoding="utf-8")
+    with pytest.warns(
+        MclrecWarning, match=r"took column 3 as the item \(all its values are alike\).*--item-column"
+    ):
+        prepare(tmp_path / "a.tsv", min_count=1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -180,6 +213,20 @@ def test_long_fields_and_lines(tmp_path: Path) -> None:
     assert sequences(tmp_path / "a.csv") == {1: ["a"]}
     (tmp_path / "a.txt").write_text(f"1 {' '.join(['77777777777'] * (size // 12))}\n2 5\n")
     assert prepare(tmp_path / "a.txt", min_count=1).num_interactions == size // 12 + 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_numbers_of_thousands_of_digits_are_ids_and_no_times(tmp_path: Path, place: int) -> None:
+    """Python refuses to read them as integers, which is no reason to end."""
+    rows = [["1", "2", "1000000001"], ["1", "3", "1000000002"], ["2", "3", "1000000003"]]
+    rows[1][place] = "9" * 5000
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(map(",".join, rows)), encoding="utf-8")
+    if place == 2:
+        with pytest.raises(DataError):
+            prepare(path, min_count=1)
+    else:
+        assert prepare(path, min_count=1).num_interactions == 3
 
 
 def test_a_line_without_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import ExitStack
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,13 @@ from mclrec.extras import require
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["ENGINES", "check_engine", "move_table", "on_engine", "scan_spark", "spark_session"]
+__all__ = ["ENGINES", "OLDEST", "check_engine", "move_table", "on_engine", "scan_spark", "spark_session"]
 
 ENGINES = ("duckdb", "polars", "pandas", "spark")
 """DuckDB, the default, spills what does not fit into memory; Spark runs on a cluster; all give the same result."""
+
+OLDEST = {"polars": "1.30"}
+"""Oldest versions of engines that are no requirements of the package."""
 
 _JAVA = 17
 """Oldest version that Spark 4 runs on."""
@@ -128,6 +132,16 @@ def scan_spark(places: list[str], shown: str) -> Any:
 def _check_installed(engine: str) -> None:
     if find_spec(engine) is None:
         raise ConfigError(f"the engine {engine} is not installed: pip install {engine}")
+    oldest = OLDEST.get(engine)
+    if oldest is not None and _numbers(found := version(engine)) < _numbers(oldest):
+        raise ConfigError(
+            f"the engine {engine} needs {engine} {oldest} or newer, this is {found}: pip install '{engine}>={oldest}'"
+        )
+
+
+def _numbers(text: str) -> list[int]:
+    """The leading numbers of a version."""
+    return [int(part) for part in re.findall(r"\d+", text)[:2]]
 
 
 # -------------------------------------------------------------------------------- Spark

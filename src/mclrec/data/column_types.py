@@ -61,6 +61,8 @@ def column_type(role: str, kind: pa.DataType, place: str) -> ColumnType:
         DataError: it cannot have this role.
     """
     kind = _values_of(kind)
+    if role == "label" and not pa.types.is_nested(kind) and not pa.types.is_binary(kind):
+        return ColumnType(pa.large_string())
     found = _id_type(kind) if role in ("user", "item") else _order_type(kind)
     if found is None:
         cure = (
@@ -104,6 +106,8 @@ def converted(role: str, values: pa.Array, target: ColumnType) -> pa.Array:
         UnfitError: a value does not fit.
     """
     values = plain(values)
+    if role == "label":
+        return _texts(values)
     if target.stored == pa.large_string():
         return values.cast(pa.large_string())
     if pa.types.is_floating(values.type):
@@ -120,6 +124,14 @@ def converted(role: str, values: pa.Array, target: ColumnType) -> pa.Array:
             _refuse(pc.greater_equal(pc.abs(values), 2.0**63), "is beyond 64 bits", values, role)
         return values
     return _integers(role, values)
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    """Values of any kind as text; null for what is none, such as NaN and empty text."""
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values.cast(pa.float64())), None, values)
+    texts = values.cast(pa.string()).cast(pa.large_string())
+    return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
 def _values_of(kind: pa.DataType) -> pa.DataType:

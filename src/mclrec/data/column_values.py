@@ -20,6 +20,7 @@ Rows = Sequence[Sequence[str]]
 
 _FROM, _TO = 631_152_000, 4_102_444_800  # 1990 and 2100
 _UNITS = (1, 10**3, 10**6, 10**9)
+_DIGITS = 19  # of the longest time, and of integers of 64 bits; Python refuses to read thousands
 _INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ISO = re.compile(r"\d{4}[-/.]?\d\d[-/.]?\d\d([T ]\d\d.*)?|\d{4}-\d{1,2}-\d{1,2}.*")
@@ -52,7 +53,7 @@ def is_time(text: str) -> bool:
     """Whether a value looks like a point of time."""
     if _NUMBER.fullmatch(text):
         whole = text.partition(".")[0]
-        if not whole.isdigit() or whole.startswith("0") or len(whole) < 9:
+        if not whole.isdigit() or whole.startswith("0") or not 9 <= len(whole) <= _DIGITS:
             return False
         return any(_FROM * unit <= int(whole) < _TO * unit for unit in _UNITS)
     return bool(_ISO.fullmatch(text) or _DATE.fullmatch(text))
@@ -84,7 +85,8 @@ class _Look:
         self.graded = self.numbers and len(self.distinct) <= _GRADES and max(map(float, values)) <= _BEST
         self.constant = len(self.distinct) <= 1
         self.spaced = sum(" " in value for value in values) * 2 > len(values)
-        whole = [int(value) for value in values] if self.integers and not self.negative else []
+        short = self.integers and not self.negative and max(map(len, values)) <= _DIGITS
+        whole = [int(value) for value in values] if short else []
         self.row_number = len(whole) > 2 and all(b > a for a, b in pairwise(whole))
 
     @property
@@ -218,6 +220,10 @@ def _finest(looks: list[_Look]) -> _Look:
 
 
 def _doubt_others(role: str, chosen: _Look, looks: list[_Look], doubts: list[Doubt]) -> None:
+    if chosen.constant and chosen.rows >= _FEW:
+        doubts.append(
+            Doubt(f"column {chosen.name} as the {role}", "all its values are alike", f"--{role}-column")
+        )
     if others := " and ".join(look.name for look in looks if look is not chosen):
         doubts.append(
             Doubt(f"column {chosen.name} as the {role}", f"{others} could be too", f"--{role}-column")

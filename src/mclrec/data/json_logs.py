@@ -180,7 +180,7 @@ class JsonLog:
     def _text(self, line: int, role: str, value: Any) -> str | None:
         if value is None or value == "":
             return None
-        if is_condition_role(role) or is_watched_role(role):
+        if role == "label" or is_condition_role(role) or is_watched_role(role):
             return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if role == "history":
             return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)

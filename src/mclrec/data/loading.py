@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -20,9 +21,10 @@ from mclrec.data.readers import read_log
 from mclrec.data.sequences import SequenceData, check_place, is_saved
 from mclrec.data.watched_text import watched_warnings
 from mclrec.errors import ConfigError, DataError, MclrecWarning, quoted, unknown_name
+from mclrec.progress import working
 from mclrec.wording import commanded, for_caller
 
-__all__ = ["load", "prepare", "read_again"]
+__all__ = ["is_prepared", "load", "prepare", "read_again"]
 
 _MIN_COUNT = 5
 """k-core of a log if nothing else is said."""
@@ -107,7 +109,10 @@ def prepare(
     found = _open(source, Reading.of(reading, **options))
     reading = found.reading
     read = read_parts if reading.in_parts else read_log
-    with read(found.log, _numbered(reading), engine=engine) as log:
+    with (
+        working(f"reading {found.origin.place or 'the log'}") if commanded() else nullcontext(),
+        read(found.log, _numbered(reading), engine=engine) as log,
+    ):
         data = prepare_log(
             log,
             min_count=reading.min_count or 1,
@@ -190,14 +195,18 @@ def _options(place: Any, log: Origin) -> dict[str, Any]:
     return log.reading.filled(dataset(log.place).reading).options()
 
 
+def is_prepared(source: Any) -> bool:
+    """Whether `load` takes data as they are: `SequenceData`, or a folder that it was saved in."""
+    named = isinstance(source, str) and is_dataset(source)
+    saved = isinstance(source, str | Path) and not named and is_saved(Path(source))
+    return saved or isinstance(source, SequenceData)
+
+
 def _prepared(source: Any) -> SequenceData | None:
     """The data, if they are prepared already: as they are, or from their folder."""
     if isinstance(source, SequenceData):
         return source
-    named = isinstance(source, str) and is_dataset(source)
-    if isinstance(source, str | Path) and not named and is_saved(Path(source)):
-        return SequenceData.load(source)
-    return None
+    return SequenceData.load(source) if is_prepared(source) else None
 
 
 @dataclass(frozen=True, slots=True)

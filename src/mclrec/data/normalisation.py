@@ -72,7 +72,13 @@ class Normalised:
 
     def _columns(self) -> Columns:
         named = self.named.get
-        return Columns(user=named("user"), item=named("item"), time=named("time"), sequence=named("sequence"))
+        return Columns(
+            user=named("user"),
+            item=named("item"),
+            time=named("time"),
+            sequence=named("sequence"),
+            label=named("label"),
+        )
 
 
 def normalised(raw: RawTable, reading: Reading) -> Normalised:
@@ -228,7 +234,7 @@ class _Conversion:
     def _whole(self, present: dict[str, pa.Array], numbers: IntArray) -> tuple[dict[str, pa.Array], IntArray]:
         """The rows in which no value is missing, and their numbers."""
         lacking = np.zeros(len(numbers), dtype=np.bool_)
-        for role, values in present.items():
+        for role, values in _needed(present):
             lacking |= missing_values(role, values).to_numpy(zero_copy_only=False)
         if lacking.any():
             kept = pa.array(~lacking)
@@ -249,16 +255,21 @@ def _value(cell: pa.Scalar) -> Any:
         return None
 
 
+def _needed(columns: Mapping[str, pa.Array]) -> Iterator[tuple[str, pa.Array]]:
+    """The columns whose values no row may lack, by role."""
+    return ((role, values) for role, values in columns.items() if role != "label")
+
+
 def _refuse_missing(
     raw: RawTable, present: dict[str, pa.Array], rest: Iterator[list[pa.Array]], start: int
 ) -> None:
     """Refuse a part with missing values, and count those of the parts that follow it."""
-    masks = {role: missing_values(role, values) for role, values in present.items()}
+    masks = {role: missing_values(role, values) for role, values in _needed(present)}
     rows = [row for mask in masks.values() if (row := pc.index(mask, True).as_py()) >= 0]
     if not rows:
         return
     counts = {role: pc.sum(mask).as_py() for role, mask in masks.items()}
     for arrays in rest:
-        for role, values in zip(present, arrays, strict=False):  # watched columns follow
+        for role, values in _needed(dict(zip(present, arrays, strict=False))):  # watched columns follow
             counts[role] += pc.sum(missing_values(role, plain(values))).as_py() or 0
     raise missing(raw.place, counts, raw.row_place(start + min(rows)))

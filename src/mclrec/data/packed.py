@@ -23,6 +23,7 @@ __all__ = [
     "Packed",
     "blocks",
     "counted",
+    "distinct_counts",
     "empty",
     "gathered",
     "ranges",
@@ -36,6 +37,7 @@ IntArray = npt.NDArray[np.int64]
 
 _MAPPED_FROM = 1 << 25  # bytes from which an array lies in a file
 _BLOCK = 1 << 20  # values worked on at a time
+_DENSE = 4  # possible keys for each key up to which counting in an array beats sorting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,6 +181,16 @@ def counted(values: npt.NDArray[np.integer[Any]], kinds: int) -> IntArray:
     for block in blocks(len(values)):
         counts += np.bincount(values[block], minlength=kinds)
     return counts
+
+
+def distinct_counts(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
+    """The different keys in ascending order, and how often each is there; keys are below ``size``."""
+    if size > _DENSE * len(keys):
+        found, times = np.unique(keys, return_counts=True)
+        return found, times
+    counts = np.bincount(keys, minlength=size)
+    places = np.flatnonzero(counts)
+    return places, counts[places]
 
 
 def gathered(table: npt.NDArray[Any], places: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:

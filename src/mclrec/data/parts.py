@@ -173,6 +173,8 @@ def _query(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], numb
         same = len({other.kinds["sequence"] for other in parts}) == 1
         # It orders rows of one file alone, so that its ranks say as much.
         chosen.append("sequence" if same else "dense_rank() OVER (ORDER BY sequence) AS sequence")
+    if "label" in part.kinds:
+        chosen.append("label")
     return f"SELECT {', '.join(chosen)}, CAST({number} AS TINYINT) AS part FROM read_parquet({part.files})"  # noqa: S608 - ours
 
 

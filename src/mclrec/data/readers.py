@@ -35,7 +35,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from mclrec.data.backends import check_engine, move_table, on_engine, scan_spark
-from mclrec.data.columns import Columns
+from mclrec.data.columns import Columns, has_ending
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.histories import settle
 from mclrec.data.intake import Found
@@ -50,7 +50,7 @@ from mclrec.data.text_tables import sql_text, store
 from mclrec.data.texts import load_text
 from mclrec.data.typed_text import typed
 from mclrec.data.unpacking import unpacked
-from mclrec.errors import ConfigError, DataError, MclrecWarning
+from mclrec.errors import ConfigError, DataError, MclrecWarning, quoted
 
 __all__ = ["Log", "PartRead", "read_log", "temporary_database"]
 
@@ -110,6 +110,27 @@ def read_log(source: Any, reading: Reading | None = None, *, engine: str | None 
     """
     reading = reading or Reading()
     check_engine("duckdb" if engine is None else engine)
+    log = _opened(source, reading, engine)
+    _tell_endings(log, reading.columns or Columns())
+    return log
+
+
+def _tell_endings(log: Log, asked: Columns) -> None:
+    """Warn of columns that nobody named, and that were taken by how their names end."""
+    for column in log.found.columns:
+        if log.found.followed and column.role == "item":
+            continue  # a list and the item behind it, which have one name
+        name = column.name.rpartition(": ")[2]  # of a field in lists
+        if getattr(asked, column.role, None) is None and has_ending(column.role, name):
+            warnings.warn(
+                f"{log.place}: took {quoted(name)} as the {column.role} by how its name ends; if that is wrong: "
+                f"--{column.role}-column",
+                MclrecWarning,
+                stacklevel=4,
+            )
+
+
+def _opened(source: Any, reading: Reading, engine: str | None) -> Log:
     with ExitStack() as stack:
         if isinstance(source, str | Path):
             if engine == "spark" and "://" in str(source):

@@ -21,12 +21,12 @@ from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, invalid_value, quoted
 from mclrec.files import (
     atomic_directory,
-    check_writable,
     read_json,
     regular_file,
     sha256_file,
     write_json,
 )
+from mclrec.sealed_json import check_folder, is_of_kind
 
 __all__ = ["SequenceData", "check_place", "comes_in_parts", "distinct_items", "is_saved"]
 
@@ -238,18 +238,12 @@ def check_place(directory: Path) -> None:
         DataError: it exists and holds something else.
         OutputError: it is a file or a link, or its parent cannot be written.
     """
-    check_writable(directory, "whole folder")
-    if directory.exists() and not is_saved(directory) and any(directory.iterdir()):
-        raise DataError(f"{directory}: exists and does not hold prepared data; name another directory")
+    check_folder(directory, "meta.json", _KIND, "prepared data; name another directory")
 
 
 def is_saved(directory: Path) -> bool:
     """Whether ``directory`` looks like one that `SequenceData.save` wrote."""
-    try:
-        meta = read_json(directory / "meta.json")
-    except DataError:
-        return False
-    return isinstance(meta, dict) and meta.get("kind") == _KIND
+    return is_of_kind(directory / "meta.json", _KIND)
 
 
 def comes_in_parts(directory: Path) -> bool:

@@ -53,7 +53,8 @@ def spark_reads(raw: ParquetTable, reading: Reading) -> bool:
 
 def _needs_arrow(reading: Reading) -> bool:
     """Whether something was said that Spark's own reading does not know."""
-    lists = reading.columns is not None and reading.columns.history is not None
+    columns = reading.columns
+    lists = columns is not None and (columns.history is not None or columns.label is not None)
     said = (reading.header, reading.quote, reading.encoding, reading.time_format, reading.where)
     return lists or reading.drop_missing or any(option is not None for option in said)
 

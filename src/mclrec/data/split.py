@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -14,6 +14,7 @@ from mclrec.data.moments import moment, time_of
 from mclrec.data.packed import IntArray, Packed, empty, ranges, spans
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split_rules import SplitRule
+from mclrec.data.target_choice import chosen_places
 from mclrec.errors import DataError
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "leave_one_out",
     "looks_at_times",
     "make_split",
+    "times_at",
 ]
 
 Part = Literal["validation", "test"]
@@ -60,6 +62,12 @@ class Targets:
     def items(self) -> IntArray:
         """(M,) the targets' dense ids."""
         return self.data.items[self.places].astype(np.int64)
+
+    @property
+    def gaps(self) -> IntArray | None:
+        """(M,) time since the user's interaction before each target, in the data's unit; None without times."""
+        times = self.data.times
+        return None if times is None else times[self.places] - times[self.places - 1]
 
     def histories(self, rows: IntArray, max_length: int | None = None) -> Packed:
         """Histories before the targets ``rows``: the last ``max_length`` items, or all of them."""
@@ -128,12 +136,26 @@ def leave_one_out(data: SequenceData) -> Split:
     )
 
 
-def by_time(data: SequenceData, validation_from: int, test_from: int) -> Split:
+def by_time(
+    data: SequenceData,
+    validation_from: int,
+    test_from: int,
+    test_until: int | None = None,
+    targets: str = "first",
+) -> Split:
     """Split at two moments, the same for all users, in the unit of ``data.times``.
 
     Training holds what happened before ``validation_from``. A user's validation target is the first interaction
-    from then on and before ``test_from`` that has a history, the test target the first from ``test_from`` on;
-    histories hold all that the user did before the target. Targets may be items that training never shows.
+    from then on and before ``test_from`` that has a history, the test target the first from ``test_from`` on, or other
+    ones of these by ``targets``; histories hold all that the user did before the target. Targets may be items that
+    training never shows.
+
+    Args:
+        data: with times.
+        validation_from: moment that ends training.
+        test_from: moment that ends validation.
+        test_until: moment from which on nothing is a target; None for no end.
+        targets: which interactions of a user in a part are targets; see `mclrec.data.target_choice`.
 
     Raises:
         DataError: the data have no times, or the moments are not in order or leave a part empty.
@@ -143,15 +165,23 @@ def by_time(data: SequenceData, validation_from: int, test_from: int) -> Split:
         raise DataError(
             f"{data.name}: validation must begin before the test, not at {validation_from} and {test_from}"
         )
+    if test_until is not None and test_until <= test_from:
+        raise DataError(
+            f"{data.name}: the test must end after {test_from}, where it begins, not at {test_until}"
+        )
     starts, ends = data.offsets[:-1], data.offsets[1:]
     in_training = _before(validation_from, times, data.offsets)
     before_test = _before(test_from, times, data.offsets)
+    if test_until is not None:
+        ends = starts + _before(test_until, times, data.offsets)
+    end = "" if test_until is None else f", until {test_until}"
+    kind = "" if targets == "first" else f", {targets}"
     split = Split(
-        f"by-time({validation_from}, {test_from})",
+        f"by-time({validation_from}, {test_from}{end}{kind})",
         data,
         _head(data, in_training),
-        _first(data, starts + in_training, starts + before_test),
-        _first(data, starts + before_test, ends),
+        _targets(data, starts + in_training, starts + before_test, targets),
+        _targets(data, starts + before_test, ends, targets),
     )
     parts: dict[str, Sized] = {
         "training": split.training.items,
@@ -168,23 +198,36 @@ def by_time(data: SequenceData, validation_from: int, test_from: int) -> Split:
     return split
 
 
-def by_time_quantiles(data: SequenceData, validation: float = 0.8, test: float = 0.9) -> Split:
+def by_time_quantiles(
+    data: SequenceData, validation: float = 0.8, test: float = 0.9, targets: str = "first"
+) -> Split:
     """`by_time` at the moments before which the fractions ``validation`` and ``test`` of all rows lie.
 
     Raises:
         DataError: as `by_time`; or the fractions are not in order within 0 and 1.
     """
-    times = _times(data)
     if not 0 < validation < test < 1:
         raise DataError(
             f"{data.name}: fractions must be 0 < validation < test < 1, not {validation} and {test}"
         )
+    first, second = times_at(data, (validation, test))
+    return by_time(data, first, second, targets=targets)
+
+
+def times_at(data: SequenceData, fractions: Sequence[float]) -> list[int]:
+    """Times before which some fractions of all rows lie, each at least 0 and below 1.
+
+    Raises:
+        DataError: the data have no times, or no rows.
+    """
+    times = _times(data)
+    if not len(times):
+        raise DataError(f"{data.name}: has no rows to split by time")
     # Not np.quantile: its floats cannot hold nanoseconds.
     ordered = empty(len(times), times.dtype)
     ordered[:] = times
     ordered.sort()
-    first, second = (int(ordered[int(len(ordered) * fraction)]) for fraction in (validation, test))
-    return by_time(data, first, second)
+    return [int(ordered[int(len(ordered) * fraction)]) for fraction in fractions]
 
 
 def by_files(data: SequenceData) -> Split:
@@ -243,11 +286,11 @@ def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
     if rule.name == "leave-one-out":
         return leave_one_out(data)
     if rule.valid_from is None or rule.test_from is None:
-        return by_time_quantiles(data)
+        return by_time_quantiles(data, targets=rule.targets)
     times = _times(data)
-    return by_time(
-        data, time_of(rule.valid_from, times, data.name), time_of(rule.test_from, times, data.name)
-    )
+    first, second = (time_of(moment, times, data.name) for moment in (rule.valid_from, rule.test_from))
+    until = None if rule.test_until is None else time_of(rule.test_until, times, data.name)
+    return by_time(data, first, second, until, rule.targets)
 
 
 def check_rule(data: SequenceData, rule: str) -> None:
@@ -306,9 +349,12 @@ def _before(moment: int, times: IntArray, offsets: IntArray) -> IntArray:
 
 def _first(data: SequenceData, starts: IntArray, ends: IntArray) -> Targets:
     """Each user's first place in ``starts[u]:ends[u]`` that is not the user's very first."""
-    places = np.maximum(starts, data.offsets[:-1] + 1)
-    users = np.flatnonzero(places < ends)
-    return Targets(data, users, places[users])
+    return _targets(data, starts, ends, "first")
+
+
+def _targets(data: SequenceData, starts: IntArray, ends: IntArray, choice: str) -> Targets:
+    """Each user's chosen places in ``starts[u]:ends[u]``, none of which is the user's very first."""
+    return Targets(data, *chosen_places(np.maximum(starts, data.offsets[:-1] + 1), ends, choice))
 
 
 def _head(data: SequenceData, lengths: IntArray) -> SequenceData:

@@ -15,7 +15,13 @@ __all__ = ["chosen_split"]
 
 
 def chosen_split(
-    data: Any, reading: Reading, split: str | None, valid_from: object = None, test_from: object = None
+    data: Any,
+    reading: Reading,
+    split: str | None,
+    valid_from: object = None,
+    test_from: object = None,
+    test_until: object = None,
+    targets: object = None,
 ) -> str:
     """The rule of a request, as `SplitRule` writes it.
 
@@ -23,19 +29,20 @@ def chosen_split(
         data: as `mclrec.data.loading.load` takes it.
         reading: likewise.
         split: name of the rule; None for ``files`` where the data come in parts, and for ``leave-one-out`` elsewhere.
-        valid_from: as `SplitRule.of` takes it; likewise ``test_from``.
+        valid_from: as `SplitRule.of` takes it; likewise ``test_from``, ``test_until`` and ``targets``.
 
     Raises:
         ConfigError: no such rule, or none that goes with the data.
     """
     if not _in_parts(data, reading):
-        rule = SplitRule.of("leave-one-out" if split is None else split, valid_from, test_from)
+        name = "leave-one-out" if split is None else split
+        rule = SplitRule.of(name, valid_from, test_from, test_until, targets)
         if rule.name == "files":
             raise ConfigError(
                 "--split files needs --valid and --test, which name the validation and the test set"
             )
         return str(rule)
-    rule = SplitRule.of("files" if split is None else split, valid_from, test_from)
+    rule = SplitRule.of("files" if split is None else split, valid_from, test_from, test_until, targets)
     if rule.name != "files":
         raise ConfigError(
             f"--split {rule.name} does not go with a log that comes in files for training, validation and test, which "

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 from mclrec.arguments import check_choice, text_of
 from mclrec.data.moments import check_moment
-from mclrec.errors import ConfigError
+from mclrec.data.target_choice import TARGET_CHOICES, check_targets
+from mclrec.errors import ConfigError, quoted
 
 __all__ = ["SPLIT_NAMES", "SplitName", "SplitRule"]
 
@@ -17,7 +18,9 @@ SplitName = Literal["leave-one-out", "time", "files"]
 
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
-_WITH_MOMENTS = re.compile(r"time\(([^,]+), ([^,]+)\)")
+_WITH_DETAILS = re.compile(r"time\((.+)\)")
+_UNTIL = "until "
+_MOMENTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,41 +32,69 @@ class SplitRule:
         valid_from: with ``time``: the moment from which interactions are held out for validation, an ISO date or time,
             or an integer of the log's unit; None for the one before which 80 % of all rows lie.
         test_from: the moment from which they are held out for the test; None for the one before which 90 % lie.
+        test_until: with both moments: the one from which on nothing is a target; None for no end.
+        targets: with ``time``: which interactions of a user in a part are targets: ``first``, ``last``, ``all``, or
+            ``random`` for one of them, ``random-7`` with another seed than 1.
     """
 
     name: SplitName = "leave-one-out"
     valid_from: str | None = None
     test_from: str | None = None
+    test_until: str | None = None
+    targets: str = "first"
 
     @classmethod
-    def of(cls, text: str, valid_from: object = None, test_from: object = None) -> SplitRule:
+    def of(
+        cls,
+        text: str,
+        valid_from: object = None,
+        test_from: object = None,
+        test_until: object = None,
+        targets: object = None,
+    ) -> SplitRule:
         """The rule of a name, or of what `str` made of a rule.
 
         Args:
-            text: ``leave-one-out``, ``time``, ``time(FROM, FROM)``, or ``files``.
+            text: ``leave-one-out``, ``time``, ``time(FROM, FROM)``, or ``files``; behind the moments may stand ``until
+                MOMENT`` and the choice of targets, which may also stand alone.
             valid_from: date, datetime, integer, or text.
             test_from: likewise.
+            test_until: likewise.
+            targets: which are targets; the first of each user if None.
 
         Raises:
             ConfigError: there is no such rule, or its moments are none, or only one is given.
         """
-        found = _WITH_MOMENTS.fullmatch(text_of("split", text))
-        if found and valid_from is None and test_from is None:
-            text, valid_from, test_from = "time", found[1], found[2]
+        found = _WITH_DETAILS.fullmatch(text_of("split", text))
+        if found and (valid_from, test_from, test_until, targets) == (None, None, None, None):
+            text = "time"
+            valid_from, test_from, test_until, targets = _details(found[1])
         check_choice("split", text, SPLIT_NAMES)
+        if text != "time" and targets is not None:
+            raise ConfigError(
+                f"split: {text} has one target a user and part; leave out --targets, or say time"
+            )
+        choice = "first" if targets is None else check_targets(targets)
         if valid_from is None and test_from is None:
-            return cls(name=_name(text))
+            if test_until is not None:
+                raise ConfigError("split: --test-until needs --valid-from and --test-from")
+            return cls(name=_name(text), targets=choice)
         if text != "time":
             raise ConfigError(
                 f"split: {text} takes no moments; leave out --valid-from and --test-from, or say time"
             )
         if valid_from is None or test_from is None:
             raise ConfigError("split: give both moments, --valid-from and --test-from, or neither")
-        return cls("time", check_moment("--valid-from", valid_from), check_moment("--test-from", test_from))
+        until = None if test_until is None else check_moment("--test-until", test_until)
+        first, second = check_moment("--valid-from", valid_from), check_moment("--test-from", test_from)
+        return cls("time", first, second, until, choice)
 
     def __str__(self) -> str:
         """The rule as `of` takes it."""
-        return self.name if self.valid_from is None else f"{self.name}({self.valid_from}, {self.test_from})"
+        details = [moment for moment in (self.valid_from, self.test_from) if moment is not None]
+        details += [] if self.test_until is None else [f"{_UNTIL}{self.test_until}"]
+        details += [] if self.targets == "first" else [self.targets]
+        return f"{self.name}({', '.join(details)})" if details else self.name
 
     def words(self) -> list[str]:
         """The options of the command line; none for the default, which is ``files`` for a log that comes in parts."""
@@ -72,7 +103,20 @@ class SplitRule:
         words = ["--split", self.name]
         if self.valid_from is not None and self.test_from is not None:
             words += ["--valid-from", self.valid_from, "--test-from", self.test_from]
-        return words
+        if self.test_until is not None:
+            words += ["--test-until", self.test_until]
+        return words if self.targets == "first" else [*words, "--targets", self.targets]
+
+
+def _details(text: str) -> tuple[object, object, object, object]:
+    """Both moments, the end of the test and the choice of targets, as `str` writes them; None where there is none."""
+    parts = text.split(", ")
+    targets = parts.pop() if parts[-1].partition("-")[0] in TARGET_CHOICES else None
+    until = parts.pop().removeprefix(_UNTIL) if parts and parts[-1].startswith(_UNTIL) else None
+    if len(parts) not in (0, _MOMENTS) or (until is not None and not parts):
+        raise ConfigError(f"split: {quoted(f'time({text})')}: write time(FROM, FROM), with the two moments")
+    first, second = parts or (None, None)
+    return first, second, until, targets
 
 
 def _name(text: str) -> SplitName:

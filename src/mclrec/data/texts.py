@@ -140,6 +140,7 @@ def _columns(log: TextLog) -> Columns | None:
         sequence=found("sequence"),
         file_order=log.file_order,
         history=found("history"),
+        label=found("label"),
     )
 
 

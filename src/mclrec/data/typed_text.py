@@ -83,10 +83,11 @@ def typed(
     Raises:
         DataError: values are missing, or no times, or too large.
     """
+    needed = [role for role in roles if role != "label"]
     table = _Table(connection, place, row_place)
     lacking = _NOTHING if text_ids else "{0} IS NULL"
-    found = table.without_missing(roles, lacking) if reading.drop_missing else Found()
-    table.refuse_missing(roles, lacking)
+    found = table.without_missing(needed, lacking) if reading.drop_missing else Found()
+    table.refuse_missing(needed, lacking)
     columns = {role: table.id_type(role) if text_ids else sql_name(role) for role in ("user", "item")}
     ticks = 1
     if "time" in roles:
@@ -97,6 +98,9 @@ def typed(
         columns["sequence"] = table.sequence_type()
     elif file_order:
         columns["sequence"] = table.row
+    if "label" in roles:
+        nothing = (_NOTHING if text_ids else "{0} IS NULL").format("label")
+        columns["label"] = f"CASE WHEN NOT {nothing} THEN label END"
     wanted = ", ".join(f"{expression} AS {sql_name(role)}" for role, expression in columns.items())
     return Typed(connection.sql(f"SELECT {wanted} FROM log"), ticks, found)  # noqa: S608 - names are ours
 

@@ -1,0 +1,60 @@
+"""Which of a user's interactions after a moment are targets: all of them, the first, the last, or one at random."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from mclrec.arguments import check_choice, text_of
+from mclrec.data.packed import IntArray, ranges
+from mclrec.errors import ConfigError
+from mclrec.randomness import Stream, generator
+
+__all__ = ["TARGET_CHOICES", "check_targets", "chosen_places"]
+
+TARGET_CHOICES = ("first", "last", "all", "random")
+"""Names of the choices; ``random-7`` draws with the seed 7, ``random`` with 1."""
+
+_SEEDED = re.compile(r"random-(\d{1,9})")
+
+
+def check_targets(value: object) -> str:
+    """A choice of targets, as rules of splitting write it.
+
+    Raises:
+        ConfigError: there is no such choice; the nearest is suggested.
+    """
+    text = text_of("targets", value)
+    if _SEEDED.fullmatch(text):
+        return "random" if int(text.removeprefix("random-")) == 1 else text
+    if text.startswith("random-"):
+        raise ConfigError(f"targets: {text!r}: the seed behind random- is a whole number, as in random-7")
+    check_choice("targets", text, TARGET_CHOICES)
+    return text
+
+
+def chosen_places(starts: IntArray, ends: IntArray, choice: str) -> tuple[IntArray, IntArray]:
+    """Targets among the places ``starts[u]`` up to ``ends[u]`` of each user u, who may have none there.
+
+    Args:
+        starts: (U,) first place of each user.
+        ends: (U,) place behind the last.
+        choice: as `check_targets` returns it.
+
+    Returns:
+        (M,) user rows in ascending order, and (M,) places, for each user in order.
+    """
+    lengths = np.maximum(ends - starts, 0)
+    users: IntArray = np.flatnonzero(lengths)
+    if choice == "all":
+        return np.repeat(users, lengths[users]), ranges(starts[users], lengths[users])
+    if choice == "first":
+        places = starts
+    elif choice == "last":
+        places = ends - 1
+    else:
+        seed = int(choice.removeprefix("random-")) if choice != "random" else 1
+        drawn = generator(seed, Stream.TARGETS).random(len(lengths))
+        places = starts + np.minimum((drawn * lengths).astype(np.int64), np.maximum(lengths - 1, 0))
+    return users, places[users]
