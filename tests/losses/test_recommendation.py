@@ -19,7 +19,14 @@ from mclrec.losses.recommendation import (
 )
 from mclrec.models.sequential import RegimeConfig
 
-SETTINGS = {"samples": 5, "sample_power": 0.5, "negatives": 3, "calibration": 0.4, "penalty": 0.7}
+SETTINGS = {
+    "label_smoothing": 0.3,
+    "samples": 5,
+    "sample_power": 0.5,
+    "negatives": 3,
+    "calibration": 0.4,
+    "penalty": 0.7,
+}
 
 
 class Scores:
@@ -36,6 +43,9 @@ class Scores:
 
     def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
         return self.scores[:, ids]
+
+    def mean_scores(self, queries: Tensor) -> Tensor:
+        return self.scores[:, 1:].mean(1)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,10 @@ def naive(name: str, scores: list[list[float]], drawn: Drawn, expected_counts: l
     for number, (row, target) in enumerate(zip(scores, drawn.targets.tolist(), strict=True)):
         own = row[target]
         if name == "softmax":
-            total -= math.log(math.exp(own) / sum(math.exp(score) for score in row))
+            wanted = [0.3 / (len(row) - 1) * (item > 0) + 0.7 * (item == target) for item in range(len(row))]
+            assert sum(wanted) == pytest.approx(1)
+            whole = sum(math.exp(score) for score in row)
+            total -= sum(q * math.log(math.exp(y) / whole) for q, y in zip(wanted, row, strict=True))
         elif drawn.negatives is not None:
             others = [row[item] for item in drawn.negatives.view(len(scores), -1)[number].tolist()]
             rate = len(others) / (len(row) - 2)
@@ -101,6 +114,16 @@ def test_each_equals_a_naive_loop_over_what_it_draws(name: str) -> None:
         drawn = Drawn(targets)
     found = loss(Scores(scores), torch.zeros(4, 1), drawn)
     assert found.item() == pytest.approx(naive(name, scores.tolist(), drawn, counts), rel=1e-6)
+
+
+def test_without_smoothing_nothing_else_is_asked() -> None:
+    class Bare(Scores):
+        def mean_scores(self, queries: Tensor) -> Tensor:
+            raise AssertionError
+
+    drawn, scores = Drawn(torch.tensor([3, 1])), torch.randn(2, 9)
+    found = make_loss("softmax", {"label_smoothing": 0.0})(Bare(scores), torch.zeros(2, 1), drawn)
+    assert torch.equal(found, torch.nn.functional.cross_entropy(scores, drawn.targets, reduction="sum"))
 
 
 def test_what_is_drawn_follows_the_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.helpers import sequences_of
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
-from mclrec.errors import ResourceError
+from mclrec.errors import ResourceError, TrainingError
 from mclrec.models import sizes
 from mclrec.models.ease import EASE, EASEConfig
 
@@ -102,6 +103,21 @@ def test_a_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) 
         ResourceError, match="EASE inverts a matrix whose rows and columns are 6 items, which takes"
     ):
         fitted([[1, 2]], neighbours=2)
+
+
+@pytest.mark.parametrize("penalty", [1e-320, 1e-310, 1e-300, 1e-20])
+def test_a_penalty_that_is_lost_in_rounding_is_refused(penalty: float) -> None:
+    rows = [[1, 2, 3], [1, 2], [1, 2, 3, 4]]  # 1 and 2 have the same users; 5 and 6 have none
+    with pytest.raises(TrainingError, match=r"^lambda = \S+: too small for EASE to invert"):
+        fitted(rows, **{"lambda": penalty})
+
+
+@given(sequences, st.floats(5e-324, 1e-3))
+def test_whatever_the_penalty_weights_are_numbers_or_it_is_refused(
+    rows: list[list[int]], penalty: float
+) -> None:
+    with suppress(TrainingError):
+        assert np.isfinite(weights(fitted(rows, **{"lambda": penalty}))).all()
 
 
 def test_settings_are_checked() -> None:

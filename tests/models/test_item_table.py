@@ -64,6 +64,18 @@ def test_scores_are_pair_scores_of_every_id_in_fp32(bias: bool) -> None:
         torch.testing.assert_close(scores[:, item], pairs.float())
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_mean_scores_are_over_items_alone(bias: bool) -> None:
+    items, weight, biases = table(bias, special=2)
+    queries = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    scores = torch.stack([items.pair_scores(queries, torch.full((3,), item)) for item in range(1, ITEMS + 1)])
+    found, expected = items.mean_scores(queries), scores.mean(0)
+    torch.testing.assert_close(found, expected)
+    leaves = [leaf for leaf in (queries, weight, biases) if leaf is not None]
+    gradients = [torch.autograd.grad(loss.square().sum(), leaves) for loss in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_lookup() -> None:
     items, weight, _ = table(False)
     ids = torch.tensor([[1, 2, 2], [7, 0, 3]])

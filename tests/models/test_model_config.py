@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, ValidationError
 from tests.helpers import tiny_data
 
+from mclrec.configuration import Before
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
 from mclrec.errors import ConfigError
@@ -151,14 +152,17 @@ def alternatives(config: ModelConfig, name: str) -> list[Any]:
 def context(config_type: type[ModelConfig], number: int) -> dict[str, Any]:
     """Small sizes; beside them, but for number 0, random choices and zeros."""
     values = {key: value for key, value in SMALL.items() if key in config_type.model_fields}
-    default, rng = config_type.model_validate(values, context=STORED), np.random.default_rng(number)
+    default = config_type.model_validate(values, context=STORED)
     for name, info in config_type.model_fields.items() if number else ():
         candidates = [getattr(default, name)]
         if get_origin(info.annotation) is Literal or isinstance(candidates[0], bool):
             candidates += alternatives(default, name)
+        elif any(isinstance(part, Before) for part in info.metadata):
+            candidates += alternatives(default, name)  # off by default, and so are those that depend on it
         elif any(getattr(bound, "ge", None) == 0 for bound in info.metadata):
             candidates.append(0)
-        if len(candidates) > 1:
+        if len(candidates) > 1:  # drawn for each setting by itself: a new one changes no other's
+            rng = np.random.default_rng([number, *name.encode()])
             values[info.alias or name] = candidates[rng.integers(len(candidates))]
     return settled(config_type, values)
 
@@ -183,7 +187,7 @@ def trace(name: str, config: ModelConfig, training: TrainingConfig | None = None
             for group, parameters in model.parameter_groups().items()
         }
         model.train()
-        for step in (1, 2):
+        for step in (1, 2, 3):
             model.on_epoch_start(FitContext(DATA, step, lambda: generator(1, Stream.CLUSTERING)))
             rows = generator(1, Stream.ORDER, step).permutation(len(examples))[: training.batch_size]
             batch = phase.collate(examples, rows, generator(1, Stream.VIEWS, step))

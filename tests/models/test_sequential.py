@@ -15,10 +15,14 @@ from mclrec.data.negatives import UniformNegatives
 from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
+from mclrec.errors import ConfigError
 from mclrec.losses.recommendation import LOSSES, losses_with
+from mclrec.models import registry
 from mclrec.models.phases import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig
 from mclrec.models.sequential import EncoderConfig
+from mclrec.nn.transformer import TransformerEncoder
+from mclrec.recipes import resolve
 
 ITEMS = 11
 ROWS = [[1, 2, 3, 4, 5, 6, 7], [8, 9], [10, 11, 1], [2, 4, 6, 8, 10, 1, 3, 5, 7, 9], [11]]
@@ -109,8 +113,9 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(positions: str) -> None:
 def test_configuration_reaches_the_encoder() -> None:
     settings = {"max_length": 9, "hidden_size": 12, "layers": 3, "heads": 3, "inner_size": 20}
     rates = {"dropout": 0.1, "attention_dropout": 0.2, "positions": "newest", "norm": "pre"}
-    assert set(settings | rates) == set(EncoderConfig.model_fields)
-    made = SASRec(SASRecConfig.model_validate(settings | rates), ITEMS)
+    later = {"alpha": 0.3, "frequencies": 4, "feed_forward": "swiglu"}
+    assert set(settings | rates | later) == set(EncoderConfig.model_fields)
+    made = SASRec(SASRecConfig.model_validate(settings | rates | later), ITEMS)
     encoder = made.encoder
     assert (made.max_length, encoder.max_length, encoder.positions_from) == (9, 9, "newest")
     assert encoder.items.weight.shape == (ITEMS + 2, 12)
@@ -119,8 +124,38 @@ def test_configuration_reaches_the_encoder() -> None:
     assert len(encoder.blocks) == 3
     assert isinstance(encoder.last_norm, nn.LayerNorm)
     for block in cast("list[Any]", encoder.blocks):
-        assert (block.heads, block.up.out_features) == (3, 20)
+        assert (block.heads, block.up.out_features, block.down.in_features) == (3, 40, 20)
         assert (block.attention_dropout.p, block.dropout.p, encoder.dropout.p) == (0.2, 0.1, 0.1)
+        assert (block.alpha, block.filter.kept, block.filter.window) == (0.3, 5, 9)
+
+
+@pytest.mark.parametrize("unit", ["prefixes", "sequences", "windows"])
+@pytest.mark.parametrize("name", ["sasrec", "mclrec", "duorec", "bsarec", "bert4rec"])
+def test_a_filter_shows_later_items_only_where_the_last_one_predicts(name: str, unit: str) -> None:
+    config_type = registry.model_class(name).config_type
+    given = {"unit": unit} if "unit" in config_type.model_fields else {}
+    made = registry.model_class(name)(config_type.of_layers(SMALL, given | {"alpha": 0.2}), ITEMS)
+    assert isinstance(made.encoder, TransformerEncoder)
+    blocks = cast("list[Any]", made.encoder.blocks)
+    assert [block.filter.causal for block in blocks] == 2 * [unit != "prefixes" or not given]
+
+
+@pytest.mark.parametrize("encoder", ["gru", "convolution"])
+def test_other_encoders_have_no_filter(encoder: str) -> None:
+    with pytest.raises(ConfigError, match=f"alpha has no effect with encoder = {encoder}, only with encoder"):
+        resolve("mclrec", None, overrides={"encoder": encoder, "alpha": 0.5})
+    with pytest.raises(
+        ConfigError, match=r"frequencies has no effect with alpha = 0\.0, only with alpha other"
+    ):
+        resolve("sasrec", None, overrides={"frequencies": 3})
+
+
+def test_rotary_positions_need_pairs_of_features() -> None:
+    sizes = {"hidden_size": 12, "heads": 4, "positions": "rotary"}
+    with pytest.raises(
+        ConfigError, match="positions = rotary needs heads of an even size: hidden_size = 12 with"
+    ):
+        resolve("sasrec", None, overrides=sizes)
 
 
 def test_scores_are_cosines_over_the_temperature() -> None:
@@ -170,3 +205,20 @@ def test_repetition_is_learned_apart(unit: str, loss: str) -> None:
     assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
     assert apart.repeats is not None
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in apart.repeats.parameters())
+
+
+@pytest.mark.parametrize("unit", ["prefixes", "windows"])
+def test_co_occurrence_is_added_to_scores_that_train_without_it(unit: str) -> None:
+    plain, counted = (model(unit=unit, co_occurrence=weight) for weight in (0.0, 2.0))
+    counted.load_state_dict(plain.state_dict(), strict=False)
+    counted.on_fit_start(data())
+    batch = batch_of(plain)
+    losses = [made.loss(batch, StepContext())["rec"].sum for made in (plain, counted)]
+    assert torch.equal(*losses)
+    histories = batch.histories
+    assert counted.co_occurrence is not None
+    added = counted.co_occurrence(histories.items, histories.offsets)
+    assert added.values.gt(0).any()
+    torch.testing.assert_close(
+        counted.scores(histories), added.add_to(plain.scores(histories)), rtol=1e-5, atol=1e-5
+    )

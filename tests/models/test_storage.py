@@ -256,15 +256,19 @@ def test_a_config_that_does_not_fit(tmp_path: Path, change: dict[str, Any], mess
     refused(tmp_path, message)
 
 
-def test_a_setting_that_came_later_has_the_value_that_was_trained() -> None:
-    config_type = registry.model_class("sasrec").config_type
-    config = config_type.of_layers({"hidden_size": 8})
+@pytest.mark.parametrize("name", registry.names())
+def test_settings_that_came_later_have_the_values_that_were_trained(name: str) -> None:
+    config_type = registry.model_class(name).config_type
+    earlier = config_type.before()
+    config = config_type.of_layers(earlier)
     stored = config.model_dump(by_alias=True)
-    del stored["repeat_bias"]
-    assert config_type.of_stored(stored) == config
-    del stored["hidden_size"]
-    with pytest.raises(ValueError, match=r"config\.hidden_size is missing"):
-        config_type.of_stored(stored)
+    assert earlier.keys() <= stored.keys()
+    older = {key: value for key, value in stored.items() if key not in earlier}
+    assert config_type.of_stored(older) == config
+    assert config.identity().keys() == older.keys()
+    for key in older:
+        with pytest.raises(ValueError, match=rf"config\.{key} is missing"):
+            config_type.of_stored({other: value for other, value in older.items() if other != key})
 
 
 def test_a_config_that_was_edited(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from mclrec.models.storage import LoadedModel
 from mclrec.training.config import TrainingConfig
 from mclrec.training.trainer import Trainer
 
-SMALL = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 4, "layers": 1, "frequencies": 3}
+SMALL = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 4, "layers": 1}
 ROWS = 40
 
 

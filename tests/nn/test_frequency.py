@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.nn.test_transformer import LENGTHS, histories, padded, tensors
 
 from mclrec.data.packed import Packed
-from mclrec.nn.frequency import FilterBlock, Frequencies, FrequencyFilter
+from mclrec.nn.blocks import Block
+from mclrec.nn.frequency import Frequencies, FrequencyFilter
 from mclrec.nn.packing import layout
 from mclrec.nn.transformer import TransformerEncoder
 
@@ -19,7 +20,13 @@ Positions = Literal["oldest", "newest", "relative"]
 
 
 def encoder(
-    positions: Positions = "oldest", *, layers: int = 2, causal: bool = False, kept: int = 5
+    positions: Positions = "oldest",
+    *,
+    layers: int = 2,
+    causal: bool = False,
+    kept: int = 5,
+    norm: Literal["post", "pre"] = "post",
+    both_sides: bool = False,
 ) -> TransformerEncoder:
     torch.manual_seed(3)
     made = TransformerEncoder(
@@ -30,6 +37,8 @@ def encoder(
         heads=2,
         inner_size=16,
         positions=positions,
+        norm=norm,
+        causal=not both_sides,
         frequencies=Frequencies(kept, alpha=0.7, causal=causal),
     )
     for parameter in made.parameters():  # the usual initialisation is too small to show a mistake
@@ -48,15 +57,16 @@ def by_transform(x: torch.Tensor, kept: int, sqrt_beta: torch.Tensor) -> torch.T
     return filtered[WINDOW - length :]
 
 
-def attend(block: Any, x: torch.Tensor, items: list[int]) -> torch.Tensor:
-    """Causal self-attention of one history, one item and one head at a time."""
+def attend(block: Any, x: torch.Tensor, items: list[int], both_sides: bool) -> torch.Tensor:
+    """Self-attention of one history, one item and one head at a time."""
     half, qkv = SIZE // 2, [block.qkv(row).chunk(3) for row in x]
     rows = []
     for t in range(len(x)):
         heads = []
         for head in range(2):
             cut = slice(half * head, half * (head + 1))
-            seen = [s for s in range(t + 1) if items[s]] or list(range(len(x)))
+            visible = range(len(x) if both_sides else t + 1)
+            seen = [s for s in visible if items[s]] or list(range(len(x)))
             scores = torch.stack([qkv[t][0][cut] @ qkv[s][1][cut] / half**0.5 for s in seen])
             if block.distances is not None:
                 scores = scores + torch.stack([block.distances.weight[head, abs(t - s)] for s in seen])
@@ -72,20 +82,29 @@ def naive(model: TransformerEncoder, items: list[int], causal: bool) -> torch.Te
     first = WINDOW - len(items) if model.positions_from == "newest" else 0
     x: torch.Tensor = model.norm(model.items.weight[items] + places[first : first + len(items)])
     visible = torch.tensor(items)[:, None] != 0
+    pre, both_sides = not isinstance(model.last_norm, torch.nn.Identity), not model.causal
     for block in cast("list[Any]", model.blocks):
-        kept, sqrt_beta, heard = block.filter.kept, block.filter.sqrt_beta, x * visible
-        if causal:
+        kept, sqrt_beta = block.filter.kept, block.filter.sqrt_beta
+        entering = block.filter_norm(x) if pre else x
+        heard = entering * visible
+        if causal and not both_sides:
             ends = range(1, len(items) + 1)
             filtered = torch.stack([by_transform(heard[:end], kept, sqrt_beta)[-1] for end in ends])
         else:
             filtered = by_transform(heard, kept, sqrt_beta)
         filtered = filtered + sqrt_beta**2 * (
-            x - heard
+            entering - heard
         )  # of a hidden item, all that differs from zero is high
-        mixed = 0.7 * block.filter_norm(x + filtered)
-        mixed = mixed + 0.3 * block.attention_norm(x + attend(block, x, items))
-        x = block.norm(mixed + block.down(torch.nn.functional.gelu(block.up(mixed))))
-    return x
+        if pre:
+            attended = attend(block, block.attention_norm(x), items, both_sides)
+            mixed = x + 0.7 * filtered + 0.3 * attended
+            x = mixed + block.down(torch.nn.functional.gelu(block.up(block.norm(mixed))))
+        else:
+            mixed = 0.7 * block.filter_norm(x + filtered)
+            mixed = mixed + 0.3 * block.attention_norm(x + attend(block, x, items, both_sides))
+            x = block.norm(mixed + block.down(torch.nn.functional.gelu(block.up(mixed))))
+    states: torch.Tensor = model.last_norm(x)
+    return states
 
 
 @given(window=st.integers(2, 60), half=st.integers(0, 29))
@@ -105,9 +124,11 @@ def test_taps_are_what_a_transform_makes_of_an_impulse(window: int, half: int) -
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("positions", ["oldest", "newest", "relative"])
-@pytest.mark.parametrize("kept", [1, 5, 19])
-def test_equals_the_transform_of_padded_histories(kept: int, positions: Positions, causal: bool) -> None:
-    model = encoder(positions, causal=causal, kept=kept)
+@pytest.mark.parametrize(("kept", "norm"), [(1, "post"), (5, "post"), (5, "pre"), (19, "post")])
+def test_equals_the_transform_of_padded_histories(
+    kept: int, norm: Literal["post", "pre"], positions: Positions, causal: bool
+) -> None:
+    model = encoder(positions, causal=causal, kept=kept, norm=norm)
     packed = histories([1, 5, 20, 3, 17, 5, 16], 0)
     expected = torch.cat([naive(model, row, causal) for row in packed.tolist()])
     torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
@@ -125,17 +146,34 @@ def test_hidden_items_are_padding_to_the_filter(causal: bool) -> None:
     torch.testing.assert_close(model(*padded(packed)), expected)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_where_attention_sees_both_sides_the_filter_does(norm: Literal["post", "pre"], causal: bool) -> None:
+    model, packed = encoder(causal=causal, norm=norm, both_sides=True), histories([1, 5, 20, 17], 3)
+    expected = torch.cat([naive(model, row, causal) for row in packed.tolist()])
+    torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
+    torch.testing.assert_close(model(*padded(packed)), expected[torch.from_numpy(packed.offsets[1:] - 1)])
+
+
 @given(
     lengths=LENGTHS,
     seed=st.integers(0, 99),
     positions=st.sampled_from(["oldest", "newest", "relative"]),
     causal=st.booleans(),
+    norm=st.sampled_from(["post", "pre"]),
+    both_sides=st.booleans(),
 )
 @settings(max_examples=25, deadline=None)
 def test_packed_equals_padded_in_value_and_gradient(
-    lengths: list[int], seed: int, positions: Positions, causal: bool
+    lengths: list[int],
+    seed: int,
+    positions: Positions,
+    causal: bool,
+    norm: Literal["post", "pre"],
+    both_sides: bool,
 ) -> None:
-    model, packed = encoder(positions, causal=causal), histories(lengths, seed, hidden=0.3)
+    model = encoder(positions, causal=causal, norm=norm, both_sides=both_sides)
+    packed = histories(lengths, seed, hidden=0.3)
     gradients = []
     for states in (model.encode(*tensors(packed)), model(*padded(packed))):
         model.zero_grad()
@@ -157,9 +195,12 @@ def test_the_first_causal_block_is_the_papers_at_each_prefix_and_no_later_one(la
     assert torch.allclose(states, expected, rtol=1e-9, atol=1e-9) == (layers == 1)
 
 
+@pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("positions", ["oldest", "relative"])
-def test_later_items_and_other_histories_do_not_matter(positions: Positions) -> None:
-    model = encoder(positions, causal=True)
+def test_later_items_and_other_histories_do_not_matter(
+    positions: Positions, norm: Literal["post", "pre"]
+) -> None:
+    model = encoder(positions, causal=True, norm=norm)
     short, long = Packed.of([[3, 4, 5]]), Packed.of([[9], [3, 4, 5, 6, 7], [2] * 12])
     alone = model.encode(*tensors(short), "all")
     torch.testing.assert_close(model.encode(*tensors(long), "all")[1:4], alone)
@@ -177,8 +218,9 @@ def test_a_history_of_hidden_items_only_stays_finite() -> None:
 
 def test_gradients_of_a_block_are_those_of_its_values() -> None:
     torch.manual_seed(0)
-    block = FilterBlock(4, 2, 8, 0.0, 0.0, None, window=9, frequencies=Frequencies(3, 0.4, causal=True))
-    block = block.double()
+    sizes: dict[str, Any] = {"hidden_size": 4, "heads": 2, "inner_size": 8, "max_length": 9}
+    frequencies = Frequencies(3, 0.4, causal=True)
+    block = Block(**sizes, dropout=0.0, attention_dropout=0.0, frequencies=frequencies).double()
     plan = layout(torch.tensor([0, 2, 5]), torch.device("cpu"), 9)
     for last_only in (False, True):
         x = torch.randn(len(plan.order), 4, dtype=torch.float64, requires_grad=True)
@@ -189,8 +231,3 @@ def test_gradients_of_a_block_are_those_of_its_values() -> None:
 def test_frequencies_that_are_none(kept: int) -> None:
     with pytest.raises(ValueError, match="20 places needs an odd number"):
         FrequencyFilter(SIZE, WINDOW, kept, causal=True)
-
-
-def test_pre_norm_blocks_have_no_filter() -> None:
-    with pytest.raises(ValueError, match="post-norm"):
-        TransformerEncoder(num_items=3, norm="pre", frequencies=Frequencies(5, 0.5, causal=True))

@@ -14,8 +14,15 @@ from mclrec.shapes import round_up
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 
 
+POSITIONS = ["oldest", "newest", "relative", "rotary"]
+
+
 def encoder(
-    positions: str = "oldest", layers: int = 2, causal: bool = True, norm: str = "post"
+    positions: str = "oldest",
+    layers: int = 2,
+    causal: bool = True,
+    norm: str = "post",
+    feed_forward: str = "gelu",
 ) -> TransformerEncoder:
     torch.manual_seed(3)
     made = TransformerEncoder(
@@ -28,6 +35,7 @@ def encoder(
         positions=positions,  # type: ignore[arg-type]
         causal=causal,
         norm=norm,  # type: ignore[arg-type]
+        feed_forward=feed_forward,  # type: ignore[arg-type]
     )
     for parameter in made.parameters():  # the usual initialisation is too small to show a mistake
         torch.nn.init.normal_(parameter, std=0.5)
@@ -52,6 +60,26 @@ def tensors(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(packed.items), torch.from_numpy(packed.offsets)
 
 
+def turned(vector: torch.Tensor, place: int) -> torch.Tensor:
+    """A head's query or key of RoFormer, eq. 13 with several planes: its features as complex numbers, turned."""
+    half = len(vector) // 2
+    points = torch.complex(vector[:half], vector[half:])
+    angles = place * torch.tensor([10_000.0 ** (-2 * i / len(vector)) for i in range(half)]).double()
+    points = points * torch.exp(1j * angles)
+    return torch.cat([points.real, points.imag])
+
+
+def feed(block: Any, x: torch.Tensor) -> torch.Tensor:
+    """Feed-forward part of one token; SwiGLU is eq. 6 of Shazeer, 2020."""
+    inside = block.up(x)
+    if len(inside) == 16:
+        inside = torch.nn.functional.gelu(inside)
+    else:
+        inside = inside[:16] * torch.sigmoid(inside[:16]) * inside[16:]
+    out: torch.Tensor = block.down(inside)
+    return out
+
+
 def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
     """One history, one token and one head at a time: post-norm blocks of section 2.2, or pre-norm."""
     pre = not isinstance(model.last_norm, torch.nn.Identity)
@@ -68,15 +96,16 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
                 cut = slice(4 * part, 4 * part + 4)
                 visible = range(t + 1 if model.causal else length)
                 seen = [s for s in visible if items[s] != 0] or list(range(length))
-                scores = torch.stack([qkv[t][0][cut] @ qkv[s][1][cut] / 2 for s in seen])
+                turn = turned if model.positions_from == "rotary" else lambda vector, _: vector
+                query = turn(qkv[t][0][cut], t)
+                scores = torch.stack([query @ turn(qkv[s][1][cut], s) / 2 for s in seen])
                 if block.distances is not None:
                     scores = scores + torch.stack([block.distances.weight[part, abs(t - s)] for s in seen])
                 weights = scores.softmax(0)
                 heads.append(sum(w * qkv[s][2][cut] for w, s in zip(weights, seen, strict=True)))
             attended = x[t] + block.out(torch.cat(heads))
             attended = attended if pre else block.attention_norm(attended)
-            inner_size = torch.nn.functional.gelu(block.up(block.norm(attended) if pre else attended))
-            whole = attended + block.down(inner_size)
+            whole = attended + feed(block, block.norm(attended) if pre else attended)
             out.append(whole if pre else block.norm(whole))
         x = out
     states: torch.Tensor = model.last_norm(torch.stack(x))
@@ -84,17 +113,18 @@ def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("positions", ["oldest", "newest", "relative"])
-@pytest.mark.parametrize("norm", ["post", "pre"])
-def test_equals_the_naive_loop(norm: str, positions: str, causal: bool) -> None:
-    model, packed = encoder(positions, causal=causal, norm=norm), histories([1, 5, 12, 3, 5], 0)
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize(("norm", "feed_forward"), [("post", "gelu"), ("pre", "gelu"), ("pre", "swiglu")])
+def test_equals_the_naive_loop(feed_forward: str, norm: str, positions: str, causal: bool) -> None:
+    model = encoder(positions, causal=causal, norm=norm, feed_forward=feed_forward)
+    packed = histories([1, 5, 12, 3, 5], 0)
     expected = torch.cat([naive(model, row) for row in packed.tolist()])
     torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
     last = torch.from_numpy(packed.offsets[1:] - 1)
     torch.testing.assert_close(model.encode(*tensors(packed), "last"), expected[last])
 
 
-@pytest.mark.parametrize("positions", ["oldest", "relative"])
+@pytest.mark.parametrize("positions", ["oldest", "relative", "rotary"])
 def test_hidden_items_are_seen_by_no_token(positions: str) -> None:
     model, packed = encoder(positions), histories([4, 9, 12, 2], 1, hidden=0.5)
     assert (packed.items == 0).any()
@@ -106,15 +136,17 @@ def test_hidden_items_are_seen_by_no_token(positions: str) -> None:
 @given(
     lengths=LENGTHS,
     seed=st.integers(0, 99),
-    positions=st.sampled_from(["oldest", "newest", "relative"]),
+    positions=st.sampled_from(POSITIONS),
     causal=st.booleans(),
     norm=st.sampled_from(["post", "pre"]),
+    feed_forward=st.sampled_from(["gelu", "swiglu"]),
 )
 @settings(max_examples=25, deadline=None)
 def test_packed_equals_padded_in_value_and_gradient(
-    lengths: list[int], seed: int, positions: str, causal: bool, norm: str
+    lengths: list[int], seed: int, positions: str, causal: bool, norm: str, feed_forward: str
 ) -> None:
-    model, packed = encoder(positions, causal=causal, norm=norm), histories(lengths, seed, hidden=0.3)
+    model = encoder(positions, causal=causal, norm=norm, feed_forward=feed_forward)
+    packed = histories(lengths, seed, hidden=0.3)
     gradients = []
     for states in (model.encode(*tensors(packed)), model(*padded(packed))):
         model.zero_grad()
@@ -126,11 +158,17 @@ def test_packed_equals_padded_in_value_and_gradient(
         torch.testing.assert_close(left, right)
 
 
-def test_later_items_and_other_histories_do_not_matter() -> None:
-    model = encoder()
+@pytest.mark.parametrize("positions", ["oldest", "relative", "rotary"])
+def test_later_items_and_other_histories_do_not_matter(positions: str) -> None:
+    model = encoder(positions)
     short, long = Packed.of([[3, 4, 5]]), Packed.of([[9], [3, 4, 5, 6, 7], [2] * 12])
     alone = model.encode(*tensors(short), "all")
     torch.testing.assert_close(model.encode(*tensors(long), "all")[1:4], alone)
+
+
+def test_a_head_of_an_odd_size_cannot_be_turned() -> None:
+    with pytest.raises(ValueError, match="heads of 3 features: rotary positions need an even number"):
+        TransformerEncoder(num_items=3, hidden_size=6, positions="rotary")
 
 
 def test_a_history_of_hidden_items_only_stays_finite() -> None:

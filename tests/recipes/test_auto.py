@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ def test_a_small_log() -> None:
     assert (found["stopping"], found["patience"]) == ("plateau", 7)  # 133 steps
 
 
+def test_short_epochs_have_one_cycle_of_the_rate() -> None:
+    found = settings(ML_100K)
+    assert (found["epochs"], found["cycle"], found["learning_rate"]) == (28, "whole", 1.6e-2)
+    assert (settings(BEAUTY)["epochs"], settings(BEAUTY)["cycle"]) == (200, None)
+    asked = resolve("sasrec", None, AUTO, {"epochs": 50}, ML_100K).training
+    assert (asked.epochs, asked.cycle, asked.learning_rate) == (50, "whole", 1.6e-2)
+    assert resolve("sasrec", None, AUTO, sizes=ML_100K).training.epochs == 56
+    assert resolve("mclrec", None, AUTO, {"updates": "two"}, ML_100K).training.epochs == 56
+    for model in ("mclrec", "sasrec"):  # each setting is told once
+        told = [key for one in resolve(model, None, AUTO, sizes=ML_100K).choices for key in one.settings]
+        assert len(told) == len(set(told))
+
+
 def test_steps_of_an_epoch_are_told() -> None:
     reasons = {key: choice.reason for choice in choose(ML_100K, ["batch_size"]) for key in choice.settings}
     assert reasons == {"batch_size": "19 steps an epoch of 2,412 pieces of histories"}
@@ -50,15 +64,26 @@ def test_returns_decide_the_protocol_of_validation() -> None:
 
 def test_items_that_are_seen_often_have_less_dropout() -> None:
     for sizes, rate in ((ML_100K, 0.3), (BEAUTY, 0.5)):
-        assert (settings(sizes)["dropout"], settings(sizes)["attention_dropout"]) == (rate, rate)
+        assert settings(sizes)["dropout"] == rate
+
+
+def test_attention_over_many_items_needs_little_dropout() -> None:
+    for sizes, rate in ((ML_100K, 0.2), (BEAUTY, 0.5)):
+        assert settings(sizes)["attention_dropout"] == rate
 
 
 def test_long_epochs_have_two_updates_a_batch() -> None:
-    for sizes, updates, rate in ((ML_100K, "three", 4e-3), (BEAUTY, "two", 6e-3)):
+    for sizes, updates, rate in ((ML_100K, "three", 1.6e-2), (BEAUTY, "two", 6e-3)):
         found = settings(sizes)
         assert (found["updates"], found["learning_rate"]) == (updates, rate)
     assert resolve("sasrec", None, AUTO, sizes=BEAUTY).training.learning_rate == 2e-3
     assert resolve("mclrec", None, AUTO, {"updates": "three"}, BEAUTY).training.learning_rate == 4e-3
+
+
+def test_co_occurrence_where_all_is_compared_and_hardly_anybody_returns() -> None:
+    assert settings(ML_100K)["co_occurrence"] == 4.0
+    assert not settings(DataSizes(200_000, 60_000, 300, 400_000, 9_000_000, 0.0))["co_occurrence"]
+    assert not settings(DataSizes(943, 1349, 646, 2412, 97_401, 0.4))["co_occurrence"]
 
 
 def test_a_large_catalogue_has_a_sampled_softmax() -> None:
@@ -83,6 +108,8 @@ def test_any_sizes_give_a_recipe(
         assert all(choice.reason for choice in recipe.choices)
         steps = -(-sizes.windows // recipe.training.batch_size)
         assert recipe.training.patience * steps >= 100
+        assert recipe.training.epochs * steps >= min(400, 200 * steps)
+        assert recipe.training.epochs <= 200
     assert 16 <= batch_size(users) <= 1024
 
 
@@ -125,3 +152,15 @@ def test_a_run_says_what_was_chosen_and_how_long_it_takes(
     assert "time: about " in told
     assert run.info.recipe.section == AUTO
     assert run.info.training["stopping"] == "plateau"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/auto.md"])
+def test_the_pages_show_what_the_rules_say_of_movielens(page: str) -> None:
+    sizes = replace(ML_100K, windows=2398)
+    recipe = resolve("mclrec", None, AUTO, sizes=sizes)
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    said = [f"recipe auto: {recipe.source}"]
+    for choice in recipe.choices:
+        chosen = ", ".join(f"{key} = {value}" for key, value in choice.settings.items())
+        said.append(f"  {chosen}: {choice.reason}")
+    assert "\n".join(said) in text

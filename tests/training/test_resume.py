@@ -31,7 +31,7 @@ from mclrec.training.trainer import Trainer
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("mclrec", {}),
-    ("sasrec", {"unit": "sequences", "loss": "bce", "batch_size": 4, "average": 3}),
+    ("sasrec", {"unit": "sequences", "loss": "bce", "batch_size": 4, "average": 3, "cycle": "whole"}),
 ]
 
 

@@ -28,6 +28,18 @@ class Additions:
     values: Tensor
     places: slice | Tensor = field(default_factory=lambda: slice(None))
 
+    @classmethod
+    def together(cls, first: Additions, second: Additions) -> Additions:
+        """Those of both, which are to the scores of the same queries."""
+        rows = torch.cat([first.rows, second.rows])
+        order = rows.argsort(stable=True)
+        return cls(
+            first.offsets + second.offsets,
+            rows[order],
+            torch.cat([first.items, second.items])[order],
+            torch.cat([first.values, second.values])[order],
+        )
+
     def split(self, size: int) -> list[Additions]:
         """Those of each ``size`` queries, counted from the first of these."""
         count, parts = len(self.offsets) - 1, []
@@ -48,7 +60,9 @@ class Additions:
     def add_to(self, scores: Tensor, factor: float = 1.0) -> Tensor:
         """Add ``factor`` times the additions to (B, V + 1) scores, which are overwritten and returned."""
         added = (self.values * factor).to(scores.dtype)
-        return scores.index_put_((self.rows, self.items), added, accumulate=True)
+        # By flat places, and not by rows and columns: on the CPU this adds in order, and is twice as fast.
+        scores.view(-1).index_add_(0, self.rows * scores.shape[1] + self.items, added)
+        return scores
 
     def most(self) -> Tensor:
         """Scalar: the most that a score changes by."""

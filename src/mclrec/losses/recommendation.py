@@ -49,6 +49,9 @@ class Catalogue(Protocol):
     def scores_of(self, queries: Tensor, ids: Tensor) -> Tensor:
         """(T, N) scores of the same items ``ids`` (N,) for every query."""
 
+    def mean_scores(self, queries: Tensor) -> Tensor:
+        """(T,) mean score of each query over all items."""
+
 
 class Sampled(Protocol):
     """The targets of a batch and the items drawn beside them; `mclrec.data.batches.Batch` is one."""
@@ -107,11 +110,23 @@ class RecommendationLoss(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Softmax(RecommendationLoss):
-    """Cross-entropy over the whole catalogue (paper, eq. 3, its y-hat read as logits)."""
+    """Cross-entropy over the whole catalogue (paper, eq. 3, its y-hat read as logits).
+
+    Attributes:
+        label_smoothing: share of a target's probability that all items have in equal parts, itself included (Szegedy et
+            al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, section 7).
+    """
+
+    label_smoothing: float
 
     def __call__(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> Tensor:
         """Sum over targets; implements `RecommendationLoss`."""
-        return catalogue.cross_entropy(queries, batch.targets)
+        loss, share = catalogue.cross_entropy(queries, batch.targets), self.label_smoothing
+        if not share:
+            return loss
+        # log sum exp y - (1 - share) y_target - share mean y
+        above = catalogue.pair_scores(queries, batch.targets) - catalogue.mean_scores(queries)
+        return loss + share * above.sum()
 
 
 @dataclass(frozen=True, slots=True)

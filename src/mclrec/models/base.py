@@ -22,6 +22,7 @@ from mclrec.losses.additions import Additions
 from mclrec.models.item_table import ItemTable, exclude, ranks_among
 from mclrec.models.model_config import ModelConfig
 from mclrec.models.phases import FitContext, Phase
+from mclrec.nn.co_occurrence import CoOccurrence
 from mclrec.nn.repeats import RepeatBias
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
@@ -44,6 +45,8 @@ class Recommender(nn.Module, ABC):
     """Whether all of `item_tensors` can be sharded by rows among processes; batches without rows must work then."""
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names of tensors in the state dict whose row u belongs to user u, row 0 to unknown users."""
+    counted_tensors: ClassVar[Sequence[str]] = ()
+    """Names of tensors in the state dict that `on_fit_start` counts anew, whatever they were before."""
     memory_advice: ClassVar[str] = "make hidden_size, inner_size, layers or max_length smaller"
     """What to do where the weights do not fit into memory."""
     max_length: int
@@ -131,11 +134,15 @@ class VectorRecommender(Recommender):
 
     Attributes:
         repeats: what is added to the scores of items of the history; None for nothing.
+        co_occurrence: what is added to the scores of items that others had near those of the history; None for nothing.
     """
+
+    counted_tensors = ("co_occurrence.near", "co_occurrence.similarities")
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self.repeats: RepeatBias | None = None
+        self.co_occurrence: CoOccurrence | None = None
 
     @abstractmethod
     def query_vectors(self, histories: Histories) -> Tensor:
@@ -173,8 +180,13 @@ class VectorRecommender(Recommender):
         )
 
     def additions(self, histories: Histories) -> Additions | None:
-        """What repetition adds to the scores of items of the histories; None for nothing."""
-        return None if self.repeats is None else self.repeats(histories.items, histories.offsets)
+        """What repetition and co-occurrence add to some scores of the histories; None for nothing."""
+        parts: list[Additions] = [
+            part(histories.items, histories.offsets)
+            for part in (self.repeats, self.co_occurrence)
+            if part is not None
+        ]
+        return Additions.together(*parts) if len(parts) > 1 else next(iter(parts), None)
 
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""

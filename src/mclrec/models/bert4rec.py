@@ -30,9 +30,8 @@ from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.model_config import OnlyWith, OtherThan
 from mclrec.models.phases import Losses, MaskedItems, Phase, StepContext, Term, Update
-from mclrec.models.sequential import EncoderConfig
+from mclrec.models.sequential import EncoderConfig, make_transformer
 from mclrec.nn.items import item_biases
-from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = ["BERT4Rec", "BERT4RecConfig"]
 
@@ -57,8 +56,7 @@ class BERT4Rec(VectorRecommender):
     def __init__(self, config: BERT4RecConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self.max_length = config.max_length
-        sizes = {name: getattr(config, name) for name in EncoderConfig.model_fields}
-        self.encoder = TransformerEncoder(num_items=num_items, causal=False, **sizes)
+        self.encoder = make_transformer(config, num_items, causal=False)
         self.projection = nn.Linear(config.hidden_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=1e-12)
         self.item_biases = item_biases(num_items)

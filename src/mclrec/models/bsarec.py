@@ -2,8 +2,9 @@
 
 A transformer with a frequency filter beside self-attention in each block. The filter keeps the lowest c frequencies of
 its input over the n places of a history and multiplies all others by beta, the square of a learned number for each
-channel; filter and attention have the shares alpha and 1 - alpha. The block is in `mclrec.nn.frequency`. The paper
-trains on prefixes, by softmax over the catalogue; the last hidden state is the query.
+channel; filter and attention have the shares alpha and 1 - alpha. The paper trains on prefixes, by softmax over the
+catalogue; the last hidden state is the query. The filter is in `mclrec.nn.frequency`; every model with a transformer
+can have it (`alpha`).
 
 - ``filter = "window"`` is the paper's: an item sees those after it too, round a circle of n places. This is right where
   only the last state of a history predicts, ``unit = "prefixes"``.
@@ -25,8 +26,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mclrec.models.model_config import OnlyWith, OtherThan
-from mclrec.models.sequential import EncoderConfig, SequentialConfig, SequentialRecommender
-from mclrec.nn.frequency import Frequencies
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.transformer import TransformerEncoder
 
 __all__ = ["BSARec", "BSARecConfig"]
@@ -36,20 +36,15 @@ class BSARecConfig(SequentialConfig):
     """Configuration of BSARec: an encoder, its filter, and a regime."""
 
     norm: Literal["post"] = Field("post", description="LayerNorm after each part of a block")
-    alpha: float = Field(0.7, gt=0, lt=1, description="share of the filter beside attention")
-    frequencies: int = Field(
-        5,
-        ge=1,
-        description="c, lowest frequencies that are kept; waves count twice, so an even c is the next odd one",
-    )
+    alpha: float = Field(0.7, ge=0, lt=1, description="share of the filter beside attention; 0 for none")
     filter: Annotated[
         Literal["window", "causal"], OnlyWith(unit="prefixes"), OnlyWith(layers=OtherThan(1))
     ] = Field("window", description="whether the filter sees the items after a place; causal in other units")
 
     @property
-    def causal(self) -> bool:
-        """Whether the filter sees none of the items after a position."""
-        return self.filter == "causal" or self.unit != "prefixes"
+    def filters_whole_histories(self) -> bool:
+        """Whether the filter shows an item those after it, too."""
+        return self.unit == "prefixes" and self.filter == "window"
 
 
 class BSARec(SequentialRecommender):
@@ -58,14 +53,3 @@ class BSARec(SequentialRecommender):
     config_type = BSARecConfig
     config: BSARecConfig
     encoder: TransformerEncoder
-
-    def make_encoder(self) -> TransformerEncoder:
-        """A transformer whose blocks have the filter."""
-        config = self.config
-        most = config.max_length - 1 + config.max_length % 2  # the last odd number that n places have
-        kept = min(config.frequencies | 1, most)
-        return TransformerEncoder(
-            num_items=self.num_items,
-            frequencies=Frequencies(kept, config.alpha, causal=config.causal),
-            **{name: getattr(config, name) for name in EncoderConfig.model_fields},
-        )

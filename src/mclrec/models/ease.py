@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from mclrec.data.batches import Histories, to_device
 from mclrec.data.sequences import SequenceData, distinct_items
+from mclrec.errors import TrainingError
 from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users
 from mclrec.models.sizes import check_room
 from mclrec.wording import count_of
@@ -66,6 +67,7 @@ class EASE(ItemItem):
         """Solve for B.
 
         Raises:
+            TrainingError: the penalty is too small for these data.
             ResourceError: the two V x V matrices of the solution do not fit into memory.
         """
         super().on_fit_start(data)
@@ -98,9 +100,16 @@ def _inverse(data: SequenceData, penalty: float) -> Tensor:
         cells[part.targets - 1, part.sources - 1] = part.values
     gram.diagonal().add_(penalty)
     # Column-major, as LAPACK wants it: a symmetric matrix is its own transpose, and no third copy is made.
-    root = torch.linalg.cholesky(gram.mT)
+    root, failed = torch.linalg.cholesky_ex(gram.mT)
     del gram, cells
-    return torch.cholesky_inverse(root)
+    if not failed:
+        inverse = torch.cholesky_inverse(root)
+        if torch.isfinite(inverse.diagonal()).all():
+            return inverse
+    # Items that the same users have, and a penalty that is lost in rounding, or whose inverse is beyond numbers.
+    raise TrainingError(
+        f"lambda = {penalty:g}: too small for EASE to invert the counts of these data; give a larger one"
+    )
 
 
 def _weights(inverse: Tensor) -> Tensor:

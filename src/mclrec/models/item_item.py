@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mclrec.data.batches import Histories, to_device
-from mclrec.data.packed import IntArray, Packed, ranges
+from mclrec.data.packed import IntArray, Packed, distinct_counts, ranges
 from mclrec.models.base import ModelConfig
 from mclrec.models.counting import Counting, cells_of_rows
 
@@ -21,7 +21,6 @@ __all__ = ["Cells", "ItemItem", "ItemItemConfig", "common_users"]
 
 _PAIRS = 1 << 21  # pairs of items of the same user, looked at together
 _CELLS = 1 << 21  # weights that are added up together
-_DENSE = 4  # cells a pair up to which counting in an array beats sorting
 _FAINT = 1e-30  # below any weight, and far above the smallest number of fp32
 
 
@@ -149,15 +148,5 @@ def common_users(users: Packed, num_items: int, pairs: int = _PAIRS) -> Iterator
         longest = lengths[rows[holders]]
         left = np.repeat(users.items[holders] - first, longest)
         right = users.items[ranges(users.offsets[rows[holders]], longest)]
-        found, counts = _counted(left * base + right, len(chosen) * base)
+        found, counts = distinct_counts(left * base + right, len(chosen) * base)
         yield Cells(found // base + first, found % base, counts.astype(np.float64))
-
-
-def _counted(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
-    """The different keys in ascending order, and how often each is there; keys are below ``size``."""
-    if size > _DENSE * len(keys):
-        found, times = np.unique(keys, return_counts=True)
-        return found, times
-    counts = np.bincount(keys, minlength=size)
-    places = np.flatnonzero(counts)
-    return places, counts[places]

@@ -12,7 +12,7 @@ from torch import Tensor
 from mclrec.data.batches import to_device
 from mclrec.data.packed import Packed
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
-from mclrec.distributed.shards import Shard, lookup
+from mclrec.distributed.shards import Shard, lookup, mean_of_items
 from mclrec.distributed.vocab_parallel import gather_additions, vocab_parallel_cross_entropy
 from mclrec.errors import EvaluationError
 from mclrec.losses.additions import Additions
@@ -64,6 +64,16 @@ class ItemTable:
         count = len(queries)
         rows = F.pad(queries, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
         return F.linear(rows, self.lookup(ids), bias)[:count].float()
+
+    def mean_scores(self, queries: Tensor) -> Tensor:
+        """(B,) mean score of each query over all items, in fp32 at least."""
+        with torch.autocast(queries.device.type, enabled=False):
+            scores = queries.to(self.weight.dtype) @ mean_of_items(self.weight, self.num_items, self._shard)
+            return (
+                scores
+                if self.bias is None
+                else scores + mean_of_items(self.bias, self.num_items, self._shard)
+            )
 
     def scores(self, queries: Tensor, additions: Additions | None = None) -> Tensor:
         """(B, V + 1) scores in fp32 of all ids, the padding id included; of this process's ids if they are sharded."""

@@ -301,6 +301,18 @@ register(
     ),
 )
 register(
+    "hstu",
+    Entry(
+        "mclrec.models.hstu:HSTU",
+        "HSTU",
+        2024,
+        "Zhai et al., Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative "
+        "Recommendations, ICML 2024 (items alone)",
+        "F",
+        _SEQUENTIAL,
+    ),
+)
+register(
     "popularity",
     Entry(
         "mclrec.models.trivial:Popularity", "Popularity", 0, "items by how often they occur", "trivial", ()

@@ -17,7 +17,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
-from mclrec.models.model_config import ModelConfig, OnlyWith
+from mclrec.models.model_config import NONZERO, ModelConfig, OnlyWith
 from mclrec.models.phases import (
     Losses,
     NextItem,
@@ -29,10 +29,13 @@ from mclrec.models.phases import (
     Viewer,
     next_item_examples,
 )
+from mclrec.nn.co_occurrence import CoOccurrence
 from mclrec.nn.encoders import ConvolutionEncoder, Encoder, GRUEncoder
+from mclrec.nn.frequency import Frequencies
 from mclrec.nn.packing import take
+from mclrec.nn.pointwise_attention import HSTUEncoder
 from mclrec.nn.repeats import RepeatBias
-from mclrec.nn.transformer import TransformerEncoder
+from mclrec.nn.transformer import BlockEncoder, TransformerEncoder
 
 __all__ = [
     "AnyEncoderConfig",
@@ -40,6 +43,7 @@ __all__ = [
     "RegimeConfig",
     "SequentialConfig",
     "SequentialRecommender",
+    "make_transformer",
 ]
 
 _SCORES, _FEWEST_QUERIES, _MOST_QUERIES = 2**19, 8, 128
@@ -59,7 +63,9 @@ class EncoderConfig(SizeConfig):
     """The encoder: SASRec's transformer in the sizes of the paper, section 4.1.4."""
 
     layers: int = Field(2, ge=1, le=100, description="blocks of the encoder")
-    heads: Annotated[int, _TransformerAlone] = Field(2, ge=1, description="attention heads")
+    heads: Annotated[int, OnlyWith(encoder=("transformer", "hstu"))] = Field(
+        2, ge=1, description="attention heads"
+    )
     inner_size: Annotated[int, OnlyWith(encoder=("transformer", "gru"))] = Field(
         256, ge=1, description="size inside the feed-forward part, or of a GRU's state"
     )
@@ -67,18 +73,40 @@ class EncoderConfig(SizeConfig):
     attention_dropout: Annotated[float, _TransformerAlone] = Field(
         0.5, ge=0, lt=1, description="dropout rate of attention weights"
     )
-    positions: Annotated[Literal["oldest", "newest", "relative"], _TransformerAlone] = Field(
+    positions: Annotated[Literal["oldest", "newest", "relative", "rotary"], _TransformerAlone] = Field(
         "oldest",
-        description="positions counted from the oldest or the newest item, or distances between items",
+        description="positions counted from the oldest or the newest item, or distances between items: a learned bias, "
+        "or turned queries and keys",
     )
     norm: Annotated[Literal["post", "pre"], _TransformerAlone] = Field(
         "post", description="LayerNorm after each part of a block, or before it"
     )
+    feed_forward: Annotated[Literal["gelu", "swiglu"], _TransformerAlone, Before("gelu")] = Field(
+        "gelu", description="feed-forward part with GELU, or with a gate and half as many weights again"
+    )
+    alpha: Annotated[float, _TransformerAlone, Before(0.0)] = Field(
+        0.0, ge=0, lt=1, description="share of BSARec's frequency filter beside attention; 0 for none"
+    )
+    frequencies: Annotated[int, OnlyWith(alpha=NONZERO)] = Field(
+        5,
+        ge=1,
+        description="c, lowest frequencies that the filter keeps; waves count twice, so an even c is the next odd one",
+    )
+
+    @property
+    def filters_whole_histories(self) -> bool:
+        """Whether the filter shows all items of a history to each of them, in place of those that attention shows."""
+        return False
 
     @model_validator(mode="after")
     def _heads_divide_hidden_size(self) -> Self:
         if self.has_effect("heads") and self.hidden_size % self.heads:
             raise ValueError(f"hidden_size = {self.hidden_size} is not a multiple of heads = {self.heads}")
+        if self.has_effect("positions") and self.positions == "rotary" and self.hidden_size // self.heads % 2:
+            raise ValueError(
+                f"positions = rotary needs heads of an even size: hidden_size = {self.hidden_size} with heads = "
+                f"{self.heads} makes {self.hidden_size // self.heads}"
+            )
         return self
 
 
@@ -94,6 +122,9 @@ class RegimeConfig(SizeConfig):
         "softmax",
         description="softmax over the catalogue or over drawn items, gSASRec's or binary cross-entropy with drawn "
         "negatives, or GRU4Rec's ranking losses",
+    )
+    label_smoothing: Annotated[float, OnlyWith(loss=losses_with("label_smoothing")), Before(0.0)] = Field(
+        0.0, ge=0, lt=1, description="share of a target's probability that goes to all items in equal parts"
     )
     samples: Annotated[int, OnlyWith(loss=losses_with("samples"))] = Field(
         2048, ge=1, description="items drawn once for a batch"
@@ -117,17 +148,39 @@ class RegimeConfig(SizeConfig):
         False,
         description="whether the score of an item of the history gains a learned number for its distance from the end",
     )
+    co_occurrence: Annotated[float, Before(0.0)] = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="weight of what items gain that other histories have near the items of this one; 0: nothing",
+    )
 
 
 class SequentialConfig(RegimeConfig, EncoderConfig):
     """A transformer encoder and a regime."""
 
+    @property
+    def filters_whole_histories(self) -> bool:
+        """Whether the filter is the paper's, which sees later items: only where the last item alone predicts."""
+        return self.unit == "prefixes"
+
 
 class AnyEncoderConfig(SequentialConfig):
     """Any of the encoders, for models whose idea does not depend on it."""
 
-    encoder: Literal["transformer", "gru", "convolution"] = Field(
+    encoder: Literal["transformer", "gru", "convolution", "hstu"] = Field(
         "transformer", description="the network that reads the history"
+    )
+
+
+def make_transformer(config: EncoderConfig, num_items: int, *, causal: bool = True) -> TransformerEncoder:
+    """Make the transformer of a configuration; see `TransformerEncoder` for ``causal``."""
+    settings = {name: getattr(config, name) for name in EncoderConfig.model_fields}
+    alpha, asked = settings.pop("alpha"), settings.pop("frequencies")
+    most = config.max_length - 1 + config.max_length % 2  # the last odd number that n places have
+    frequencies = Frequencies(min(asked | 1, most), alpha, causal=not config.filters_whole_histories)
+    return TransformerEncoder(
+        num_items=num_items, causal=causal, frequencies=frequencies if alpha else None, **settings
     )
 
 
@@ -144,6 +197,8 @@ class SequentialRecommender(VectorRecommender):
         self.encoder = self.make_encoder()
         if config.repeat_bias:
             self.repeats = RepeatBias(config.max_length)
+        if config.co_occurrence:
+            self.co_occurrence = CoOccurrence(num_items, config.max_length, config.co_occurrence)
         self.objective = make_loss(config.loss, dict(config))
 
     def make_encoder(self) -> Encoder:
@@ -156,18 +211,20 @@ class SequentialRecommender(VectorRecommender):
             return GRUEncoder(num_items=self.num_items, inner_size=config.inner_size, **sizes)
         if kind == "convolution":
             return ConvolutionEncoder(num_items=self.num_items, **sizes)
-        return TransformerEncoder(
-            num_items=self.num_items, **{name: getattr(config, name) for name in EncoderConfig.model_fields}
-        )
+        if kind == "hstu":
+            return HSTUEncoder(num_items=self.num_items, heads=config.heads, **sizes)
+        return make_transformer(config, self.num_items)
 
     @property
     def reads(self) -> int:
         """Newest items of a history that are read: as many as the encoder has trained positions for."""
-        return self.encoder.usable if isinstance(self.encoder, TransformerEncoder) else self.max_length
+        return self.encoder.usable if isinstance(self.encoder, BlockEncoder) else self.max_length
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Note the longest history that is trained: all of a user's items but the last, a mere target."""
-        if isinstance(self.encoder, TransformerEncoder):
+        """Count co-occurrence, and note the longest history that is trained: all items but the last, a mere target."""
+        if self.co_occurrence is not None:
+            self.co_occurrence.count(data)
+        if isinstance(self.encoder, BlockEncoder):
             self.encoder.mark(max(int(data.lengths.max(initial=0)) - 1, 1))
 
     def phases(self) -> Sequence[Phase]:

@@ -1,4 +1,4 @@
-"""Frequency filter beside self-attention: the block of BSARec (Shin et al., AAAI 2024), on packed histories.
+"""Frequency filter of BSARec (Shin et al., AAAI 2024), on packed histories; blocks have it beside self-attention.
 
 The paper pads each history at its beginning to n places, keeps the lowest c frequencies of its Fourier transform (c is
 odd: the constant, and m = (c - 1) / 2 waves of both signs), and transforms back. All of it is linear and does not know
@@ -21,10 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mclrec.nn.blocks import Block
 from mclrec.nn.packing import Layout, distances_to_last, take
 
-__all__ = ["FilterBlock", "Frequencies", "FrequencyFilter"]
+__all__ = ["Frequencies", "FrequencyFilter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,8 @@ class Frequencies:
     Attributes:
         kept: c, lowest frequencies that are kept, waves of both signs counted: an odd number up to n.
         alpha: share of the filter in its sum with attention.
-        causal: whether an item sees none after it, as it has to where it predicts the next one.
+        causal: whether an item sees in the filter what it sees in attention alone, as it has to where each predicts the
+            next one; else all of its history.
     """
 
     kept: int
@@ -51,7 +51,7 @@ class FrequencyFilter(nn.Module):
         hidden_size: d.
         window: n, the places that the transform goes over; no history is longer.
         kept: c, odd, n at most.
-        causal: whether an item sees none after it.
+        causal: whether an item sees what it sees in attention alone; else all of its history.
     """
 
     def __init__(self, hidden_size: int, window: int, kept: int, causal: bool) -> None:
@@ -80,9 +80,14 @@ class FrequencyFilter(nn.Module):
             return self._emphasise(take(x, plan.last), self._low_of_last(seen, plan))
         return self._emphasise(x, self._low(seen, plan))
 
-    def padded(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Filter padded tokens (B, L, d), of which those that are hidden (B, L) count as padding."""
+    def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
+        """Filter padded tokens (B, L, d), of which those that are hidden (B, L) count as padding.
+
+        ``future`` (L, L) says which tokens, the second dimension, attention shows to none of the first.
+        """
         between = self._between(x.shape[1], self.taps(x))
+        if self.causal:
+            between = between.masked_fill(future.mT, 0)
         return self._emphasise(x, between.mT @ x.masked_fill(hidden[..., None], 0))
 
     def taps(self, like: Tensor) -> Tensor:
@@ -105,16 +110,17 @@ class FrequencyFilter(nn.Module):
         apart = (
             (places - places[:, None]).abs().clamp(max=self.window - 1)
         )  # those farther are of other histories
-        weights = taps.index_select(0, apart.flatten()).view(length, length)
-        return weights.triu() if self.causal else weights
+        return taps.index_select(0, apart.flatten()).view(length, length)
 
     def _low(self, x: Tensor, plan: Layout) -> Tensor:
         """Low frequencies (S, d) of all tokens, block by block."""
         taps, parts = self.taps(x), []
         with torch.autocast(x.device.type, enabled=False):
             for group in plan.groups:
-                earlier = group.bias == 0
-                weights = self._between(group.length, taps) * (earlier | earlier.mT)  # of the own history
+                seen = group.bias == 0
+                if not self.causal:
+                    seen = seen | seen.mT  # all of the own history
+                weights = self._between(group.length, taps) * seen
                 block = x[group.start : group.stop].view(-1, group.length, x.shape[1])
                 parts.append(torch.bmm(weights.mT.to(x.dtype), block).flatten(0, 1))
             return torch.cat([*parts, x.new_zeros(len(x) - sum(map(len, parts)), x.shape[1])])
@@ -125,46 +131,3 @@ class FrequencyFilter(nn.Module):
         weighted = take(x, plan.inverse) * weights[:, None]
         owners = plan.owners.index_select(0, plan.inverse)
         return x.new_zeros(len(plan.last), x.shape[1]).index_add(0, owners, weighted)
-
-
-class FilterBlock(Block):
-    """BSARec's block: a frequency filter and self-attention, each with residual and LayerNorm, mixed by a fixed share.
-
-    Args:
-        hidden_size, heads, inner_size, dropout, attention_dropout, farthest: as in `Block`.
-        window: n, the longest history.
-        frequencies: settings of the filter.
-    """
-
-    def __init__(
-        self,
-        hidden_size: int,
-        heads: int,
-        inner_size: int,
-        dropout: float,
-        attention_dropout: float,
-        farthest: int | None,
-        *,
-        window: int,
-        frequencies: Frequencies,
-    ) -> None:
-        super().__init__(hidden_size, heads, inner_size, dropout, attention_dropout, farthest)
-        self.alpha = frequencies.alpha
-        self.filter = FrequencyFilter(hidden_size, window, frequencies.kept, frequencies.causal)
-        self.filter_norm = nn.LayerNorm(hidden_size, eps=1e-12)
-
-    def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
-        """(S, d) to (S, d), or to (B, d)."""
-        filtered = self.filter(x, plan, hidden, last_only)
-        wanted, attended = self._attend(x, plan, hidden, last_only)
-        return self._mix(wanted, filtered, attended)
-
-    def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
-        """Apply the block to padded tokens; see `Block.padded`."""
-        return self._mix(x, self.filter.padded(x, hidden), self._attend_padded(x, future, hidden))
-
-    def _mix(self, x: Tensor, filtered: Tensor, attended: Tensor) -> Tensor:
-        """Output of the block from those of filter and attention, token by token."""
-        by_filter = self.filter_norm(x + self.dropout(filtered))
-        by_attention = self.attention_norm(x + self.dropout(self.out(attended)))
-        return self._feed_forward(self.alpha * by_filter + (1 - self.alpha) * by_attention)

@@ -7,8 +7,8 @@ is wanted, the last block computes queries and everything after them for that to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from typing import Literal, cast
 
 import numpy as np
@@ -16,73 +16,63 @@ import torch
 from torch import Tensor, nn
 
 from mclrec.data.batches import to_device
-from mclrec.nn.blocks import Block, PreNormBlock
+from mclrec.nn.blocks import Block
 from mclrec.nn.encoders import Encoder
-from mclrec.nn.frequency import FilterBlock, Frequencies
+from mclrec.nn.frequency import Frequencies
 from mclrec.nn.items import ItemEmbedding
 from mclrec.nn.packing import last_of_padded, layout, take
 from mclrec.nn.trained_rows import TrainedPositions
 
-__all__ = ["TransformerEncoder"]
+__all__ = ["BlockEncoder", "TransformerEncoder"]
+
+_DISTANCES: Mapping[str, Literal["learned", "rotary"]] = {"relative": "learned", "rotary": "rotary"}
+"""How blocks know distances, by the positions that need it."""
 
 
-class TransformerEncoder(Encoder):
-    """Transformer encoder: item and position embedding, LayerNorm, dropout, then blocks.
+class BlockEncoder(Encoder):
+    """Base of encoders that are blocks over packed tokens, each an item at a position.
 
-    Items with id 0 are hidden: no other token attends to them.
+    Items with id 0 are hidden: no other token attends to them. A block takes (S, d) tokens, their layout, which of them
+    are hidden (None for none) and whether the last tokens alone are wanted; its `padded` takes (B, L, d) tokens, which
+    of them come later (L, L) and which are hidden (B, L).
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
         max_length: n, the longest history.
         hidden_size: d.
-        layers: number of blocks.
-        heads: attention heads.
-        inner_size: size inside the feed-forward part.
-        dropout: rate after embedding, attention output and feed-forward part.
-        attention_dropout: rate on attention weights.
+        dropout: rate after embedding, and in the blocks.
         positions: whether position ids count from the oldest kept item or back from the newest, which then
-            always has the id n - 1; or ``relative``: no position ids, attention knows how far apart two items are, see
-            `Distances`.
+            always has the id n - 1; any other value for none.
         causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
             it.
-        norm: where LayerNorm stands: behind each residual sum (``post``), or before each part of a block and behind the
-            last one (``pre``; Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020).
-        frequencies: a frequency filter beside attention in each block, which has to be post-norm; None for none.
     """
+
+    blocks: nn.ModuleList
+    drops_hidden: bool
+    """Whether blocks come to the same without the hidden tokens, but for the last one of a history."""
 
     def __init__(
         self,
-        *,
         num_items: int,
-        max_length: int = 50,
-        hidden_size: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        inner_size: int = 256,
-        dropout: float = 0.5,
-        attention_dropout: float = 0.5,
-        positions: Literal["oldest", "newest", "relative"] = "oldest",
-        causal: bool = True,
-        norm: Literal["post", "pre"] = "post",
-        frequencies: Frequencies | None = None,
+        max_length: int,
+        hidden_size: int,
+        dropout: float,
+        *,
+        positions: str,
+        causal: bool,
     ) -> None:
         super().__init__(num_items, max_length, hidden_size, dropout)
-        self.causal = causal
-        self.positions_from = positions
-        relative = positions == "relative"
-        self.positions = None if relative else TrainedPositions(max_length, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        block: Callable[..., Block] = Block if norm == "post" else PreNormBlock
-        if frequencies is not None:
-            if norm != "post":
-                raise ValueError(f"norm = {norm}: a frequency filter stands in post-norm blocks only")
-            block = partial(FilterBlock, window=max_length, frequencies=frequencies)
-        # Distances count hidden tokens too, so where there are any, none may be left out.
-        self.drops_hidden = not relative and frequencies is None
-        sizes = (hidden_size, heads, inner_size, dropout, attention_dropout)
-        self.blocks = nn.ModuleList(block(*sizes, max_length if relative else None) for _ in range(layers))
-        self.last_norm = nn.Identity() if norm == "post" else nn.LayerNorm(hidden_size, eps=1e-12)
-        self.apply(_initialise)
+        self.causal, self.positions_from = causal, positions
+        with_ids = positions in ("oldest", "newest")
+        self.positions = TrainedPositions(max_length, hidden_size) if with_ids else None
+
+    @abstractmethod
+    def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
+        """Input of the first block, of item and position ids of the same shape."""
+
+    def _leave(self, x: Tensor) -> Tensor:
+        """Hidden states of what the last block gives."""
+        return x
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """Hidden states of packed histories; implements `Encoder.encode`."""
@@ -99,7 +89,7 @@ class TransformerEncoder(Encoder):
         hidden_keys = hidden if hidden.device.type != "cpu" or bool(hidden.any()) else None
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, plan, hidden_keys, last_only and number == len(self.blocks))
-        x = self.last_norm(x)
+        x = self._leave(x)
         return x if last_only else take(x, plan.inverse)  # (B, d) or (T, d)
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
@@ -114,7 +104,7 @@ class TransformerEncoder(Encoder):
         future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
         for block in cast("Iterable[Block]", self.blocks):
             x = block.padded(x, future, hidden)
-        return cast("Tensor", self.last_norm(last_of_padded(x, lengths)))
+        return self._leave(last_of_padded(x, lengths))
 
     def mark(self, length: int) -> None:
         """Take positions in histories of ``length`` for trained; distances have a meaning from the start."""
@@ -132,12 +122,83 @@ class TransformerEncoder(Encoder):
         starts = bounds[:-1] if self.positions_from == "oldest" else bounds[1:] - self.max_length
         return torch.from_numpy(np.arange(bounds[-1]) - np.repeat(starts, np.diff(bounds)))
 
+
+class TransformerEncoder(BlockEncoder):
+    """Transformer encoder: item and position embedding, LayerNorm, dropout, then blocks.
+
+    Items with id 0 are hidden: no other token attends to them.
+
+    Args:
+        num_items: V; the embedding has V + 2 rows: padding, items, mask.
+        max_length: n, the longest history.
+        hidden_size: d.
+        layers: number of blocks.
+        heads: attention heads.
+        inner_size: size inside the feed-forward part.
+        dropout: rate after embedding, attention output and feed-forward part.
+        attention_dropout: rate on attention weights.
+        positions: whether position ids count from the oldest kept item or back from the newest, which then
+            always has the id n - 1; or no position ids, but attention knows how far apart two items are: by a learned
+            bias (``relative``, see `Distances`), or by turning queries and keys (``rotary``, see `Rotary`).
+        causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
+            it.
+        norm: where LayerNorm stands: behind each residual sum (``post``), or before each part of a block and behind the
+            last one (``pre``; Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020).
+        feed_forward: with GELU, or ``swiglu``, with a gate: then the part has three maps of ``inner_size`` in place of
+            two.
+        frequencies: a frequency filter beside attention in each block; None for none.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_items: int,
+        max_length: int = 50,
+        hidden_size: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        inner_size: int = 256,
+        dropout: float = 0.5,
+        attention_dropout: float = 0.5,
+        positions: Literal["oldest", "newest", "relative", "rotary"] = "oldest",
+        causal: bool = True,
+        norm: Literal["post", "pre"] = "post",
+        feed_forward: Literal["gelu", "swiglu"] = "gelu",
+        frequencies: Frequencies | None = None,
+    ) -> None:
+        super().__init__(num_items, max_length, hidden_size, dropout, positions=positions, causal=causal)
+        distances = _DISTANCES.get(positions)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
+        # Distances count hidden tokens too, so where there are any, none may be left out.
+        self.drops_hidden = distances is None and frequencies is None
+        self.blocks = nn.ModuleList(
+            Block(
+                hidden_size=hidden_size,
+                heads=heads,
+                inner_size=inner_size,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                max_length=max_length,
+                norm=norm,
+                distances=distances,
+                feed_forward=feed_forward,
+                frequencies=frequencies,
+            )
+            for _ in range(layers)
+        )
+        self.last_norm = nn.Identity() if norm == "post" else nn.LayerNorm(hidden_size, eps=1e-12)
+        self.apply(_initialise)
+
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
         """Embed items and positions."""
         vectors = self.items(items)
         if self.positions is not None:
             vectors = vectors + self.positions(positions)
         out: Tensor = self.dropout(self.norm(vectors))
+        return out
+
+    def _leave(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last_norm(x)
         return out
 
 

@@ -283,12 +283,16 @@ def _by_size(
     """What the rules choose, but for what the user chose otherwise."""
     if chosen.name != AUTO or sizes is None:
         return ()
-    kept = [
-        Choice({key: value for key, value in choice.settings.items() if key not in overrides}, choice.reason)
-        for choice in choose(sizes, setting_keys(model).values())
-        if choice.unless not in overrides
-    ]
-    return [choice for choice in kept if choice.settings]
+    decided, kept = set(overrides), []
+    # A later rule goes before earlier ones.
+    for choice in reversed(choose(sizes, setting_keys(model).values())):
+        if choice.unless in overrides:
+            continue
+        settings = {key: value for key, value in choice.settings.items() if key not in decided}
+        decided |= settings.keys()
+        if settings:
+            kept.append(Choice(settings, choice.reason))
+    return kept[::-1]
 
 
 def _ruled(choice: Choice, config_type: type[ModelConfig]) -> _Section:

@@ -34,16 +34,29 @@ _MANY_STEPS = 1000
 
 _PATIENCE_STEPS = 100
 _LEAST_PATIENCE = 7
+_CYCLE = 4
+"""Epochs of the learning rate's cycle with three updates a batch, in multiples of the patience."""
+_MOST_EPOCHS = 200
+
 _OFTEN = 30
 """Interactions of an item, on average, from which less dropout is better."""
 
-_TWO_UPDATES = 100
-"""Steps of an epoch from which algorithm 1's two updates a batch are made instead of the official code's three."""
+_LONG = 20
+"""Targets of a piece of a history, on average, from which attention needs little dropout."""
+
+_MANY_BATCHES = 100
+"""Steps of an epoch from which MCLRec makes algorithm 1's two updates a batch, and the learning rate stays as it is."""
 
 _FULL_SOFTMAX = 50_000
 """Items up to which the softmax is over the whole catalogue."""
 
 _SAMPLES = 2048
+
+_CO_OCCURRENCE = 4.0
+"""Weight of co-occurrence, in units of scores."""
+
+_MOST_COUNTED = 50_000
+"""Items up to which co-occurrence is counted: those near each item are stored, and every query is compared exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +159,36 @@ def _batch(sizes: DataSizes) -> Choice:
     )
 
 
-def _updates(sizes: DataSizes) -> Choice | None:
-    """Two updates cost half as much as three, and need a higher rate; of three, short epochs make the more."""
-    if _steps(sizes) < _TWO_UPDATES:
+def _cycle(sizes: DataSizes) -> Choice | None:
+    """Where epochs are short, one cycle of a high rate ends where a constant one does in twice as many epochs."""
+    if _steps(sizes) >= _MANY_BATCHES:
         return None
-    settings = {"updates": "two", "learning_rate": 6e-3}
-    return Choice(settings, "algorithm 1, in half the time of the official code's three", unless="updates")
+    settings = {"learning_rate": 1.6e-2, "cycle": "whole", "epochs": _cycle_epochs(sizes, 2 * _CYCLE)}
+    return Choice(settings, "few steps an epoch: the rate rises for a fifth of all, then falls to 0")
+
+
+def _updates(sizes: DataSizes) -> Choice:
+    """Three updates learn more in an epoch; two cost half as much, and need a higher rate where it is constant."""
+    if _steps(sizes) < _MANY_BATCHES:
+        settings = {"updates": "three", "epochs": _cycle_epochs(sizes, _CYCLE)}
+        reason = "the official code's updates, which learn as much in half the epochs"
+    else:
+        settings = {"updates": "two", "learning_rate": 6e-3}
+        reason = "algorithm 1, in half the time of the official code's three"
+    return Choice(settings, reason, unless="updates")
+
+
+def _cycle_epochs(sizes: DataSizes, patiences: int) -> int:
+    return min(patiences * _patience_epochs(sizes), _MOST_EPOCHS)
+
+
+def _patience_epochs(sizes: DataSizes) -> int:
+    return max(_LEAST_PATIENCE, -(-_PATIENCE_STEPS // max(_steps(sizes), 1)))
 
 
 def _patience(sizes: DataSizes) -> Choice:
     """Patience counts in steps: an epoch of few users is a short way."""
-    patience = max(_LEAST_PATIENCE, -(-_PATIENCE_STEPS // max(_steps(sizes), 1)))
+    patience = _patience_epochs(sizes)
     return Choice(
         {"stopping": "plateau", "patience": patience},
         f"stops when {count_of(patience, 'epoch')} are on average hardly better than the {patience} before",
@@ -167,9 +199,17 @@ def _dropout(sizes: DataSizes) -> Choice:
     """Items that are seen often need less dropout, and learn faster with less."""
     each = sizes.interactions / max(sizes.items, 1)
     many = each >= _OFTEN
-    rate = 0.3 if many else 0.5
-    settings = {"dropout": rate, "attention_dropout": rate}
-    return Choice(settings, f"an item has {each:,.0f} interactions on average, {'many' if many else 'few'}")
+    return Choice(
+        {"dropout": 0.3 if many else 0.5},
+        f"an item has {each:,.0f} interactions on average, {'many' if many else 'few'}",
+    )
+
+
+def _attention_dropout(sizes: DataSizes) -> Choice:
+    """Which of many items a state attends to is worth learning; of a few, dropout makes further examples."""
+    length = (sizes.interactions - sizes.users) / max(sizes.windows, 1)
+    why = f"targets in a piece of a history: {length:,.0f} on average, {'many' if length >= _LONG else 'few'}"
+    return Choice({"attention_dropout": 0.2 if length >= _LONG else 0.5}, why)
 
 
 def _loss(sizes: DataSizes) -> Choice:
@@ -192,12 +232,27 @@ def _protocol(sizes: DataSizes) -> Choice:
     return Choice({"seen": "drop"}, f"hardly anybody returns to an item ({share:.1%} of held-out items)")
 
 
+def _co_occurrence(sizes: DataSizes) -> Choice | None:
+    """The fewer interactions there are, the more counts say that an encoder has not learnt.
+
+    Only other items gain, so that where people return it would push down what they return to.
+    """
+    if sizes.items > _MOST_COUNTED or suited_protocol(sizes.returns) == "U":
+        return None
+    return Choice(
+        {"co_occurrence": _CO_OCCURRENCE}, "what others have near the items of a history tells on small logs"
+    )
+
+
 _RULES: Sequence[Callable[[DataSizes], Choice | None]] = (
     _length,
     _batch,
     _dropout,
+    _attention_dropout,
     _loss,
     _protocol,
+    _co_occurrence,
+    _cycle,
     _updates,
     _patience,
 )

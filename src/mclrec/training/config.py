@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, field_validator
 
-from mclrec.configuration import Configuration
+from mclrec.configuration import Before, Configuration
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import parse_metric
 
@@ -35,6 +35,11 @@ class TrainingConfig(Configuration):
         description="at validation, keep a user's earlier items as candidates (U) or drop them (F)",
     )
     learning_rate: float = Field(default=1e-3, gt=0, le=10, description="of Adam")
+    cycle: Annotated[int | Literal["whole"] | None, Before(None)] = Field(
+        default=None,
+        description="epochs in which the learning rate rises from 0, for a fifth of them, and falls to 0; whole: all "
+        "epochs; none: a constant rate",
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty that Adam adds to the gradient")
     average: float | None = Field(
         default=None,
@@ -54,6 +59,14 @@ class TrainingConfig(Configuration):
         if self.precision != "auto":
             return self
         return self.model_copy(update={"precision": "bf16" if _multiplies_bf16(device) else "fp32"})
+
+    @field_validator("cycle", mode="before")
+    @classmethod
+    def _known_cycle(cls, value: Any) -> Any:
+        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if value not in (None, "whole") and not whole:
+            raise ValueError("should be a number of epochs, whole or none")
+        return value
 
     @field_validator("metric")
     @classmethod

@@ -43,15 +43,21 @@ class Optimisers:
             group: {names[id(parameter)]: parameter for parameter in available[group]}
             for group in sorted(groups)
         }
+        self._rates = {group: rates.get(group, config.learning_rate) for group in self._parameters}
         self._adam = {
             group: torch.optim.Adam(
                 list(parameters.values()),
-                lr=rates.get(group, config.learning_rate),
+                lr=self._rates[group],
                 weight_decay=config.weight_decay,
                 fused=True,
             )
             for group, parameters in self._parameters.items()
         }
+
+    def scale_rates(self, factor: float) -> None:
+        """Give each group its learning rate times a factor, from the next step on."""
+        for group, adam in self._adam.items():
+            adam.param_groups[0]["lr"] = self._rates[group] * factor
 
     @property
     def learning_rates(self) -> dict[str, float]:

@@ -1,57 +1,35 @@
-"""Progress of a training: the record of an epoch, the history file, and reporters to the terminal and TensorBoard."""
+"""Progress of a training: the record of an epoch, the history file, and reporters to the terminal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
 from rich.text import Text
 
-from mclrec.arguments import check_choice
 from mclrec.data.intake import Intake
 from mclrec.data.intake_text import intake_warnings, summary
 from mclrec.errors import ModelFileError
-from mclrec.extras import require
 from mclrec.files import parse_json, regular_file, write_text
+from mclrec.progress import Display, is_quiet
 from mclrec.sealed_json import sealed, unsealed, validated
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 __all__ = [
-    "TRACKERS",
     "EpochRecord",
     "ProgressReporter",
     "Reporter",
     "Reporters",
     "SilentReporter",
-    "TensorBoardReporter",
-    "WarningReporter",
-    "check_tracker",
     "print_warnings",
     "read_history",
     "write_history",
 ]
-
-TRACKERS = ("tensorboard",)
-"""Names of the supported trackers: a run's history as curves, in addition to ``history.jsonl``."""
-
-_SCALARS = (bool, int, float, str)
-"""Types of settings by which TensorBoard compares runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +156,6 @@ class Reporters:
             reporter.epoch_finished(record)
 
 
-class WarningReporter(SilentReporter):
-    """Prints what is wrong with the data, and nothing else."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def data_taken(self, intake: Intake) -> None:
-        """Print the warnings about what was read."""
-        print_warnings(intake, self._console)
-
-
 def print_warnings(intake: Intake, console: Console) -> None:
     """Print the warnings about a log, a line each."""
     for warned in intake_warnings(intake):
@@ -198,6 +165,8 @@ def print_warnings(intake: Intake, console: Console) -> None:
 class ProgressReporter:
     """Prints what was read, a line for each finished epoch, and on a terminal a progress bar for the running one.
 
+    Within `mclrec.progress.quietly`, it prints warnings about the data alone.
+
     Args:
         console: to print to.
         data: whether to print what was read, which is the same for several runs on the same data.
@@ -205,149 +174,52 @@ class ProgressReporter:
 
     def __init__(self, console: Console, *, data: bool = True) -> None:
         self._console, self._data = console, data
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            # In a narrow window this column gives way, and not the bar.
-            TextColumn("{task.fields[losses]}", table_column=Column(ratio=1, no_wrap=True)),
-            console=console,
-            expand=True,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("", losses="", visible=False)
+        self._display = Display(console)
+        self._line: Any = None
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._display.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._display.__exit__(kind, error, trace)
 
     def data_taken(self, intake: Intake) -> None:
         """Print what was read, dropped and left, and warnings."""
         if not self._data:
             return
-        self._console.print(summary(intake), highlight=False, markup=False, soft_wrap=True)
+        if not is_quiet():
+            self._console.print(summary(intake), highlight=False, markup=False, soft_wrap=True)
         print_warnings(intake, self._console)
 
     def planned(self, lines: Sequence[str]) -> None:
         """Print the plan."""
-        for line in lines:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._say(*lines)
 
     def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
         """Reset the progress bar."""
-        self._progress.reset(self._task, total=steps, completed=done, losses="", visible=True)
-        self._progress.update(self._task, description=f"{phase} epoch {epoch}")
+        if self._line is None:
+            self._line = self._display.add("")
+        self._display.restart(self._line, steps, done)
+        self._display.update(self._line, description=f"{phase} epoch {epoch}")
 
     def stepped(self, losses: dict[str, float]) -> None:
         """Advance the progress bar."""
         text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        self._progress.update(self._task, advance=1, losses=text)
+        self._display.update(self._line, advance=1, note=text)
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """Print the line of the epoch."""
+        """Print the line of the epoch, whose bar goes."""
+        self._display.refresh()
+        self._display.update(self._line, visible=False)
         losses = "  ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
         metric = "".join(f"  {name} {value:.4f}" for name, value in record.metrics.items())
         star = " *" if record.best else ""
-        self._console.print(
-            f"{record.phase} epoch {record.epoch:3d}  {record.seconds:6.1f} s  {losses}{metric}{star}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        self._say(f"{record.phase} epoch {record.epoch:3d}  {record.seconds:6.1f} s  {losses}{metric}{star}")
 
-
-def check_tracker(name: str) -> None:
-    """Refuse a tracker that is unknown or not installed.
-
-    Raises:
-        ConfigError: the tracker is unknown, or its package is missing.
-    """
-    check_choice("tracker", name, TRACKERS)
-    require("tracking")
-
-
-class TensorBoardReporter:
-    """Reporter that writes losses, validation metric, learning rates and seconds of each epoch, and the settings once.
-
-    Steps are epochs, counted over all phases. A resumed run writes a further file in the same folder, which takes
-    the place of what the interrupted one wrote from that epoch on.
-
-    Args:
-        directory: folder for the event files.
-        settings: settings of model and training; all are written as text, simple ones also for comparing runs.
-        metric: validation metric, for comparing runs.
-        history: phase and epoch of the finished epochs of a resumed run.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        settings: Mapping[str, Any],
-        metric: str,
-        history: Sequence[tuple[str, int]] = (),
-    ) -> None:
-        self._directory, self._settings, self._metric = directory, settings, metric
-        self._steps = {epoch: number for number, epoch in enumerate(history, start=1)}
-        self._writer: SummaryWriter | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def data_taken(self, intake: Intake) -> None:
-        """Ignore what was read: it is in the run's ``intake.json``."""
-
-    def planned(self, lines: Sequence[str]) -> None:
-        """Ignore the plan: the settings are written when the first epoch begins."""
-
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002 - `Reporter`
-        """Open the event file at the first epoch."""
-        if self._writer is None:
-            self._writer = self._open(self._step(phase, epoch))
-
-    def stepped(self, losses: dict[str, float]) -> None:
-        """Ignore a step: a curve has one point an epoch."""
-
-    def epoch_finished(self, record: EpochRecord) -> None:
-        """Write the points of the epoch."""
-        step = self._step(record.phase, record.epoch)
-        writer = self._writer or self._open(step)
-        self._writer = writer
-        scalars = {
-            **{f"loss/{name}": value for name, value in record.losses.items()},
-            **{f"validation/{name}": value for name, value in record.metrics.items()},
-            **{f"learning_rate/{group}": value for group, value in record.learning_rates.items()},
-            "seconds": record.seconds,
-        }
-        for tag, value in scalars.items():
-            writer.add_scalar(tag, value, step)
-        writer.flush()
-
-    def _step(self, phase: str, epoch: int) -> int:
-        """Number of an epoch over all phases; the same if it is repeated after a crash."""
-        return self._steps.setdefault((phase, epoch), len(self._steps) + 1)
-
-    def _open(self, step: int) -> SummaryWriter:
-        from torch.utils.tensorboard import SummaryWriter
-        from torch.utils.tensorboard.summary import hparams
-
-        writer = SummaryWriter(str(self._directory), purge_step=step)
-        rows = [f"| {key} | {value} |" for key, value in self._settings.items()]
-        writer.add_text("settings", "\n".join(["| setting | value |", "| --- | --- |", *rows]), step)
-        compared = {key: value for key, value in self._settings.items() if isinstance(value, _SCALARS)}
-        # add_hparams would make a folder of its own, in which the curves are not.
-        file: Any = writer.file_writer  # typed as None
-        for entry in hparams(compared, {f"validation/{self._metric}": 0.0}):
-            file.add_summary(entry)
-        return writer
+    def _say(self, *lines: str) -> None:
+        if not is_quiet():
+            for line in lines:
+                self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,7 @@ from mclrec.training.loader import EpochBatches
 from mclrec.training.loss_reader import LossReader, report_means
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
 from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history
+from mclrec.training.schedule import cycle_epochs, one_cycle
 
 __all__ = ["Trainer"]
 
@@ -144,8 +146,7 @@ class Trainer:
             timed = self.timed_steps(number)
             batches = int(next(timed))
             times = list(islice(timed, min(steps + 1, batches)))
-            epochs = self.config.epochs if phase.epochs is None else phase.epochs
-            total += epochs * statistics.median(times[1:] or times or [0.0]) * batches
+            total += self._epochs(phase) * statistics.median(times[1:] or times or [0.0]) * batches
         return total
 
     def timed_steps(self, number: int) -> Iterator[float]:
@@ -197,9 +198,12 @@ class Trainer:
             raise DataError(
                 f"{self.split.data.name}: no training example: every training history has one item"
             )
-        epochs = self.config.epochs if phase.epochs is None else phase.epochs
-        while position.epoch <= epochs and not self._stale(phase, position):
+        while position.epoch <= self._epochs(phase) and not self._stale(phase, position):
             self._run_epoch(phase, examples, optimisers, position, stop)
+
+    def _epochs(self, phase: Phase) -> int:
+        """Epochs of a phase, at most."""
+        return self.config.epochs if phase.epochs is None else phase.epochs
 
     def _start_phase(self, phase: Phase) -> None:
         """Let the model freeze parameters for the phase; what an earlier phase froze is free again."""
@@ -239,6 +243,7 @@ class Trainer:
             self._reporter.stepped(position.means)
 
         for step, batch in batches.starting_at(position.step):
+            self._set_rates(phase, optimisers, position.epoch, step, len(batches))
             self._run_updates(phase, batch, batches.size(step), optimisers, (*key, step), finished)
             self._average.add()
             self._losses.keep_up()
@@ -250,8 +255,18 @@ class Trainer:
             if stopping:
                 raise _Interrupted
         self._losses.catch_up()
+        self._set_rates(
+            phase, optimisers, position.epoch, len(batches) - 1, len(batches)
+        )  # no step may be left
         self._finish_epoch(phase, position, optimisers.learning_rates)
         self._save(position, optimisers.state())
+
+    def _set_rates(self, phase: Phase, optimisers: Optimisers, epoch: int, step: int, steps: int) -> None:
+        """Set the learning rates of a step, one of so many an epoch."""
+        cycle = cycle_epochs(self.config.cycle, self._epochs(phase))
+        if cycle is not None:
+            updates = max(Counter(update.group for update in phase.updates).values())
+            optimisers.scale_rates(one_cycle((epoch - 1) * steps + step, cycle * steps, updates))
 
     def _run_updates(
         self,
