@@ -22,6 +22,7 @@ __all__ = [
     "MISS",
     "FloatArray",
     "Metric",
+    "by_user",
     "check_cut",
     "default_cuts",
     "hit_rate",
@@ -134,6 +135,29 @@ def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:
     if len(ranks) and ranks.min() < 1:
         raise EvaluationError(f"ranks count from 1, but one is {ranks.min()}")
     return np.where(ranks <= k, _GAINS[metric](ranks.astype(np.float64)), 0.0)
+
+
+def by_user(values: FloatArray, users: IntArray) -> FloatArray:
+    """One value a user of values a target, for statements about users who have several targets each.
+
+    Their mean over users is the mean over targets, m, and the bootstrap over them is that over users with all their
+    targets, to first order: user u with n targets of the sum s has m + (s - n m) U / M (the linearised ratio, Cochran
+    1977, section 6.3).
+
+    Args:
+        values: (M,) of the targets.
+        users: (M,) user of each, any integers.
+
+    Returns:
+        (U,) values in the order of the users; the values themselves where every user has one target.
+    """
+    distinct, codes = np.unique(users, return_inverse=True)
+    if len(distinct) == len(values):
+        return values
+    counts = np.bincount(codes)
+    mean = float(values.mean())
+    spread: FloatArray = np.bincount(codes, weights=values) - counts * mean
+    return spread * (len(counts) / len(values)) + mean
 
 
 def hit_rate(ranks: IntArray, k: int) -> float:

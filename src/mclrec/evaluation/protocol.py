@@ -11,24 +11,28 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mclrec.data.moments import units_per_second
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.split import Part, Targets
 from mclrec.data.vocabulary import OutsideId
 from mclrec.errors import DataError
 from mclrec.evaluation.further_metrics import FurtherMetrics
-from mclrec.evaluation.metrics import MISS
+from mclrec.evaluation.metrics import MISS, FloatArray, Metric, by_user, per_user
 from mclrec.files import parse_json
 from mclrec.sealed_json import sealed, unsealed
+
+if TYPE_CHECKING:  # which measures tables of ranks
+    from mclrec.evaluation.slices import Slices
 
 __all__ = [
     "LABEL_OF",
@@ -51,6 +55,7 @@ SEEN_OF: Mapping[str, Seen] = {label: seen for seen, label in LABEL_OF.items()}
 """What each protocol, by its label, does with items of the history."""
 
 _METADATA = b"mclrec"
+_GAP, _USER_COUNT, _UNITS = "gap", "user_count", "units_per_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Protocol:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class RankTable:
     """Ranks of M targets with what comparisons and user groups need, independent of model and data.
 
@@ -96,6 +101,10 @@ class RankTable:
         in_history: (M,) whether the target is one of them.
         popularity: (M,) the target's interactions in the training data.
         about: the record of the result without arrays, see `Result.to_json`, and the checksum of the ``weights``.
+        gaps: (M,) time since the user's interaction before the target, in the unit of the log; None where it has no
+            times, and in tables of earlier versions.
+        user_counts: (M,) the user's interactions in the training data; None in tables of earlier versions.
+        units_per_second: of ``gaps``; None where their unit is not known.
     """
 
     users: list[OutsideId]
@@ -105,9 +114,33 @@ class RankTable:
     in_history: npt.NDArray[np.bool_]
     popularity: IntArray
     about: dict[str, Any]
+    gaps: IntArray | None = None
+    user_counts: IntArray | None = None
+    units_per_second: int | None = None
 
     def __len__(self) -> int:
         return len(self.ranks)
+
+    def values(self, metric: Metric, rows: IntArray | None = None) -> FloatArray:
+        """(U,) values of a metric, one a user, whose mean is that over targets; see `by_user`.
+
+        Args:
+            metric: of the ranks.
+            rows: targets that are looked at; all if None.
+        """
+        ranks, codes = self.ranks, self._user_codes
+        if rows is not None:
+            ranks, codes = ranks[rows], None if codes is None else codes[rows]
+        gains = per_user(ranks, metric.name, metric.k)
+        return gains if codes is None else by_user(gains, codes)
+
+    @cached_property
+    def _user_codes(self) -> IntArray | None:
+        """(M,) a number for the user of each target; None where all are different."""
+        codes = {user: code for code, user in enumerate(dict.fromkeys(self.users))}
+        if len(codes) == len(self.users):
+            return None
+        return np.array([codes[user] for user in self.users], dtype=np.int64)
 
     def same_targets(self, other: RankTable) -> bool:
         """Whether both rank the same items of the same users, row by row: only then can they be compared in pairs."""
@@ -115,16 +148,20 @@ class RankTable:
 
     def save(self, path: Path) -> None:
         """Write the ranks as Parquet with a checksum, atomically; the record is in the metadata of the file."""
+        columns = {
+            "user": self.users,
+            "item": self.items,
+            "rank": self.ranks,
+            "history_length": self.history_lengths,
+            "in_history": self.in_history,
+            "popularity": self.popularity,
+            _GAP: self.gaps,
+            _USER_COUNT: self.user_counts,
+        }
+        about = {**self.about, _UNITS: self.units_per_second}
         table = pa.table(
-            {
-                "user": self.users,
-                "item": self.items,
-                "rank": self.ranks,
-                "history_length": self.history_lengths,
-                "in_history": self.in_history,
-                "popularity": self.popularity,
-            },
-            metadata={_METADATA: json.dumps(sealed(self.about), ensure_ascii=False).encode()},
+            {name: values for name, values in columns.items() if values is not None},
+            metadata={_METADATA: json.dumps(sealed(about), ensure_ascii=False).encode()},
         )
         write_parquet(path, table)
 
@@ -140,6 +177,7 @@ def load_ranks(path: Path) -> RankTable:
     try:
         about = unsealed(parse_json(table.schema.metadata[_METADATA], str(path)), str(path))
         ranks = table["rank"].to_numpy()
+        units = about.pop(_UNITS, None)  # earlier versions had none, and no times
         return RankTable(
             users=table["user"].to_pylist(),
             items=table["item"].to_pylist(),
@@ -148,9 +186,17 @@ def load_ranks(path: Path) -> RankTable:
             in_history=table["in_history"].to_numpy(),
             popularity=table["popularity"].to_numpy(),
             about=about,
+            gaps=_numbers(table, _GAP),
+            user_counts=_numbers(table, _USER_COUNT),
+            units_per_second=None if units is None else int(units),
         )
     except (pa.ArrowException, KeyError, TypeError, ValueError) as problem:
         raise DataError(f"{path}: not a file of ranks ({problem}); {cure}") from None
+
+
+def _numbers(table: pa.Table, name: str) -> IntArray | None:
+    """A column of numbers; None where the table does not have it."""
+    return table[name].to_numpy() if name in table.column_names else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +215,8 @@ class Result:
         versions: versions of Python and of the libraries.
         seconds: seconds that the ranking took.
         further: metrics beyond accuracy; None where they were not asked for.
+        slices: metrics by groups of targets; None where they were not asked for.
+        user_counts: (U,) interactions of each user in the training data; None where they are not known.
     """
 
     model: str
@@ -182,6 +230,8 @@ class Result:
     versions: dict[str, str]
     seconds: float
     further: FurtherMetrics | None = None
+    slices: Slices | None = None
+    user_counts: IntArray | None = None
 
     @property
     def users(self) -> IntArray:
@@ -213,6 +263,7 @@ class Result:
             "versions": self.versions,
             "seconds": round(self.seconds, 3),
             **({} if self.further is None else {"further": self.further.to_json()}),
+            **({} if self.slices is None else {"slices": self.slices.to_json()}),
         }
 
     def table(self, weights: str) -> RankTable:
@@ -231,6 +282,9 @@ class Result:
             in_history=repeats(histories, items),
             popularity=self.popularity[items],
             about={**self.to_json(), "weights": weights},
+            gaps=self.targets.gaps,
+            user_counts=None if self.user_counts is None else self.user_counts[self.users],
+            units_per_second=None if data.times is None else units_per_second(int(data.times.max(initial=0))),
         )
 
     def save_ranks(self, path: Path, weights: str) -> None:

@@ -90,6 +90,7 @@ def evaluate(
         config=model.config.model_dump(mode="json"),
         versions=library_versions(),
         seconds=perf_counter() - start,
+        user_counts=split.training.lengths,
     )
 
 

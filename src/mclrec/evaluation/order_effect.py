@@ -1,0 +1,153 @@
+"""What the order of histories is worth: systems trained and asked with histories in order, and with shuffled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mclrec.errors import EvaluationError
+from mclrec.evaluation.claims import Finding, compare_with_baseline
+from mclrec.evaluation.effects import LEVEL
+from mclrec.evaluation.metrics import FloatArray
+from mclrec.evaluation.significance import holm
+from mclrec.wording import count_of, percent
+
+__all__ = ["OrderEffect", "SystemInOrder", "order_effect"]
+
+_LITTLE = 0.1
+"""Share of the metric below which what order adds is called little."""
+
+
+_RIVALS = ""
+"""Name of the comparison of the best systems, where they are two."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemInOrder:
+    """A system with histories in order, and with shuffled ones.
+
+    Attributes:
+        name: of the model.
+        ordered: its metric with histories in order.
+        shuffled: its metric with shuffled ones.
+        difference: ordered less shuffled.
+        low: lower end of the difference's 95 % interval, by the paired bootstrap over users.
+        high: upper end.
+        p: two-sided, after Holm's correction over all comparisons of the probe.
+    """
+
+    name: str
+    ordered: float
+    shuffled: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def lost(self) -> float | None:
+        """Share of the metric that goes with the order; None where there is none to lose."""
+        return self.difference / self.ordered if self.ordered > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEffect:
+    """What order is worth on one log.
+
+    Attributes:
+        metric: such as NDCG@10.
+        systems: that learn from order, and one that does not, for comparison.
+        best: the best system with histories in order, beside its rival, the best without, and their difference.
+        rival: name of the rival.
+        users: whose targets were ranked.
+        detectable: smallest difference of the two that so many users show; None for a single one.
+    """
+
+    metric: str
+    systems: tuple[SystemInOrder, ...]
+    best: SystemInOrder
+    rival: str
+    users: int
+    detectable: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether order matters here, in one sentence."""
+        best, share = self.best, self.best.lost
+        numbers = (
+            f"{self.metric} {best.ordered:.4f} by {best.name} with histories in order, {best.shuffled:.4f} by "
+            f"{self.rival} with shuffled ones (difference {_signed(best.low)} to {_signed(best.high)}"
+        )
+        if best.p >= LEVEL:
+            limit = "" if self.detectable is None else f"; {self.detectable:.4f} or more would show"
+            return f"That order matters on this log cannot be shown: {numbers}, {count_of(self.users, 'user')}{limit})."
+        if best.difference < 0:
+            return f"Order misleads on this log: {numbers})."
+        worth = percent(share or 0.0)
+        if (share or 0.0) < _LITTLE:
+            return f"Order matters little on this log, {worth} of what can be reached: {numbers})."
+        return f"Order matters on this log, {worth} of what can be reached: {numbers})."
+
+    def to_json(self) -> dict[str, Any]:
+        """The effect ready for JSON."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def order_effect(
+    ordered: Mapping[str, FloatArray], shuffled: Mapping[str, FloatArray], metric: str
+) -> OrderEffect:
+    """Compare systems with histories in order with the same systems with shuffled ones, on the same targets.
+
+    Whether order matters is what the best system loses to the best one that has no order: a model that needs order may
+    lose much, where another reaches as much without.
+
+    Args:
+        ordered: (users,) values of the metric by system, with histories in order.
+        shuffled: the same with shuffled histories, in the same order of systems and users.
+        metric: its name.
+
+    Raises:
+        EvaluationError: the systems are not the same, or there are none.
+    """
+    if not ordered or list(ordered) != list(shuffled):
+        raise EvaluationError("the order of histories is judged by the same systems with it and without")
+    best, rival = _best(ordered), _best(shuffled)
+    tests = {name: _compared(ordered[name], shuffled[name], metric) for name in ordered}
+    if best != rival:
+        tests[_RIVALS] = _compared(ordered[best], shuffled[rival], metric)
+    decisive = best if best == rival else _RIVALS
+    moved = {name: test for name, test in tests.items() if test.effect.difference != (0, 0, 0)}
+    adjusted = dict(zip(moved, holm([test.effect.p for test in moved.values()]), strict=True))
+    systems = [
+        _system(name, ordered[name], shuffled[name], tests[name], adjusted.get(name, 1.0)) for name in ordered
+    ]
+    return OrderEffect(
+        metric,
+        tuple(systems),
+        _system(best, ordered[best], shuffled[rival], tests[decisive], adjusted.get(decisive, 1.0)),
+        rival,
+        len(next(iter(ordered.values()))),
+        tests[decisive].detectable,
+    )
+
+
+def _best(arm: Mapping[str, FloatArray]) -> str:
+    """Name of the system with the highest mean; the first of equal ones."""
+    means = {name: float(np.mean(values)) for name, values in arm.items()}
+    return max(means, key=lambda name: means[name])
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _compared(one: FloatArray, other: FloatArray, metric: str) -> Finding:
+    [found] = compare_with_baseline({"shuffled": other, "in order": one}, metric)
+    return found
+
+
+def _system(name: str, ordered: FloatArray, shuffled: FloatArray, test: Finding, p: float) -> SystemInOrder:
+    return SystemInOrder(name, float(np.mean(ordered)), float(np.mean(shuffled)), *test.effect.difference, p)

@@ -1,0 +1,182 @@
+"""Columns of recommendation lists: user, item, and rank or score, named by the caller or found by usual names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mclrec.data.columns import Columns, Roles, compact_name, listed_names, named_column, usual_column
+from mclrec.errors import DataError, quoted
+
+__all__ = ["TREC_COLUMNS", "ListColumns", "Ordering"]
+
+Ordering = Literal["rank", "score", "rows"]
+"""What orders the items of a list: a rank, a score, or the rows (or a list's elements) as they stand."""
+
+# After the usual names in a log; without case, blanks, hyphens, underscores and RecBole's ":float". The first that is
+# there is taken, ranks before scores: RecTools writes both, and its rank is the order that its users see.
+_MORE_NAMES = {
+    "user": ("queryid", "qid", "query", "useridx", "queryidx"),
+    "item": ("itemidx", "docid", "docno", "items", "itemids", "itemidlist", "recommendations", "topk"),
+}
+_RANKS = ("rank", "ranking", "position", "pos")
+_SCORES = ("score", "rating", "prediction", "relevance", "predictedrating", "similarity", "ratingprediction")
+
+
+@dataclass(frozen=True, slots=True)
+class ListColumns:
+    """Names of the columns of recommendation lists; None is found by usual names.
+
+    Attributes:
+        user: ids of users.
+        item: ids of items, or a list of them in order, one row a user.
+        rank: place in the list, from 1 (or from 0): 1 is the best.
+        score: the higher, the better.
+        in_order: the rows of each user are in order, and no column says so.
+
+    The columns of a file without a header are called ``1``, ``2``, ``3`` and so on.
+    """
+
+    user: str | None = None
+    item: str | None = None
+    rank: str | None = None
+    score: str | None = None
+    in_order: bool = False
+
+    def resolve(self, names: Sequence[str], place: str) -> dict[str, str]:
+        """Columns by role: user, item, and order where a column has it.
+
+        Raises:
+            DataError: a named column is missing, or one that is needed is not found.
+        """
+        if sum((self.rank is not None, self.score is not None, self.in_order)) > 1:
+            raise DataError(
+                f"{place}: --list-rank, --list-score and --list-in-order exclude each other; give one"
+            )
+        if self._nameless(names):
+            raise DataError(
+                f"{place}: has no line with names; say which columns they are, such as --list-user 1 --list-item 2 "
+                "--list-rank 3 (or --list-score, --list-in-order)"
+            )
+        found = {role: self._id(role, names, place) for role in ("user", "item")}
+        if (column := self._order(names, place, list(found.values()))) is not None:
+            found["order"] = column
+        self._check_apart(found, place)
+        return found
+
+    def ordering(self, found: dict[str, str], *, lists: bool) -> Ordering:
+        """What orders lists whose columns were found; elements of ``lists`` do so themselves."""
+        column = None if lists else found.get("order")
+        if column is None:
+            return "rows"
+        ranked = self.rank is not None or (self.score is None and compact_name(column) in _RANKS)
+        return "rank" if ranked else "score"
+
+    def check_order(self, names: Sequence[str], place: str, *, in_order: bool = True) -> None:
+        """Refuse rows that nothing orders; ``in_order`` says whether they stand in any order at all.
+
+        Raises:
+            DataError: nobody said that they are in order, or they cannot be.
+        """
+        if not in_order:
+            raise DataError(
+                f"{place}: a lazy frame has no order of rows; name a column that has it with --list-rank or "
+                "--list-score"
+            )
+        if not self.in_order:
+            raise DataError(
+                f"{place}: no column looks like a rank or score; name it with --list-rank or --list-score, or say "
+                f"--list-in-order (columns there are: {listed_names(names)})"
+            )
+
+    def for_reader(self) -> Columns:
+        """The columns as the reader of text logs takes them, whose ``sequence`` then is the rank or score."""
+        return _TextColumns(
+            user=self.user,
+            item=self.item,
+            sequence=self.rank or self.score,
+            file_order=self.in_order,
+            wanted=self,
+        )
+
+    def _nameless(self, names: Sequence[str]) -> bool:
+        """Whether columns are called by their numbers and not all of them were said."""
+        numbered = list(names) == [str(place) for place in range(1, len(names) + 1)]
+        ordered = self.rank is not None or self.score is not None or self.in_order
+        return numbered and (self.user is None or self.item is None or not ordered)
+
+    def _id(self, role: str, names: Sequence[str], place: str) -> str:
+        wanted: str | None = getattr(self, role)
+        if wanted is not None:
+            return named_column(wanted, names, place)
+        found = usual_column(role, names, place) or _first(_MORE_NAMES[role], names, place)
+        if found is None:
+            option = {"user": "--list-user", "item": "--list-item"}[role]
+            raise DataError(
+                f"{place}: no column looks like the {role}; name it with {option} (columns there are: "
+                f"{listed_names(names)})"
+            )
+        return found
+
+    def _order(self, names: Sequence[str], place: str, ids: Sequence[str]) -> str | None:
+        wanted = self.rank or self.score
+        if wanted is not None:
+            return named_column(wanted, names, place)
+        free = [name for name in names if name not in ids]
+        return None if self.in_order else _first((*_RANKS, *_SCORES), free, place)
+
+    @staticmethod
+    def _check_apart(found: dict[str, str], place: str) -> None:
+        used = list(found.values())
+        for column in used:
+            if used.count(column) > 1:
+                raise DataError(
+                    f"{place}: the column {quoted(column)} cannot be two of user, item and rank at once; name others"
+                )
+
+
+TREC_COLUMNS = ListColumns(user="1", item="3", score="5")
+"""Columns of a TREC run file: query, Q0, document, rank, score, tag. Its score is its order, as in trec_eval."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TextColumns(Columns):
+    """Columns of lists, for the reader of text logs: how it finds columns is replaced by `ListColumns.resolve`."""
+
+    wanted: ListColumns = ListColumns()
+
+    def resolve(self, names: Sequence[str], place: str, fields: Sequence[str] = ()) -> Roles:  # noqa: ARG002
+        """Find the columns; overrides `Columns.resolve`."""
+        wanted = self.wanted
+        if (
+            self.history is not None
+            and wanted.item is None
+            and not _looks_like_item(names, self.history, place)
+        ):
+            wanted = replace(wanted, item=self.history)
+        found = wanted.resolve(names, place)
+        if found["item"] == self.history:
+            return Roles(found["user"], None, None, None, False, history=self.history)
+        if "order" not in found:
+            wanted.check_order(names, place)
+        return Roles(found["user"], found["item"], None, found.get("order"), False)
+
+
+def _looks_like_item(names: Sequence[str], history: str, place: str) -> bool:
+    """Whether a column beside that of lists has a usual name of the item."""
+    others = [name for name in names if name != history]
+    return bool(_first(_MORE_NAMES["item"], others, place) or usual_column("item", others, place))
+
+
+def _first(usual: Sequence[str], names: Sequence[str], place: str) -> str | None:
+    """The column with the first of some names that is there."""
+    compact = [compact_name(name) for name in names]
+    for wanted in usual:
+        found = [name for name, short in zip(names, compact, strict=True) if short == wanted]
+        if len(found) > 1:
+            shown = " and ".join(map(quoted, found[:2]))
+            raise DataError(f"{place}: {shown} look alike; name the one to take, or call them otherwise")
+        if found:
+            return found[0]
+    return None
