@@ -63,6 +63,14 @@ def test_onnxruntime_answers_as_torch(made: Path, index: str | None) -> None:
     assert any(answer.popular for answer in onnx.engine.answer(queries()))
 
 
+def test_no_index_is_built_that_no_query_would_use(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", "sasrec", {"co_occurrence": 2.0})
+    with pytest.raises(ConfigError, match="an index would never be asked: co_occurrence adds to scores"):
+        export_onnx(run, index="faiss")
+    assert not (run / "onnx").exists()
+    assert export_onnx(run).index is None
+
+
 @pytest.mark.parametrize("engine", ["torch", "onnx"])
 def test_threads_share_an_engine(made: Path, engine: Any) -> None:
     answering = load_runtime(made, engine=engine).engine
@@ -109,7 +117,7 @@ def test_damage_is_noticed(run: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"kind": "other"}, "not the manifest of an export"),
-        ({"format": 99}, "format 99, but 3 and 4 are read"),
+        ({"format": 99}, "format 99, but 3 to 5 are read"),
         ({"files": {}}, "its list of files is not that of an export"),
         ({"max_length": "6"}, "max_length is missing or not of type int"),
     ],
@@ -227,15 +235,34 @@ def test_vectors(tmp_path: Path) -> None:
         assert (np.argsort(-scores[row])[:3] + 1).tolist() == answer.items.tolist()
 
 
+def test_what_this_torch_cannot_export_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any, **options: Any) -> None:
+        raise torch.onnx.OnnxExporterError("Failed.\nThis is step 1/3.") from ValueError(
+            "a static shape\nof 4"
+        )
+
+    run = save_run(tmp_path / "run", "sasrec", {})
+    monkeypatch.setattr("torch.onnx.export", fail)
+    with pytest.raises(
+        ConfigError, match=r"cannot export this encoder to ONNX, and a newer one may: a static shape$"
+    ):
+        export_onnx(run)
+    assert not (run / "onnx").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
         ("mclrec", {"encoder": "gru", "inner_size": 16}),
         ("mclrec", {"encoder": "convolution"}),
+        ("mclrec", {"encoder": "hstu"}),
         ("sasrec", {"max_length": 1}),
         ("sasrec", {"positions": "newest"}),
         ("sasrec", {"positions": "relative", "norm": "pre"}),
+        ("sasrec", {"positions": "rotary", "feed_forward": "swiglu"}),
+        ("sasrec", {"alpha": 0.5, "norm": "pre"}),
+        ("mclrec", {"alpha": 0.5, "unit": "windows"}),
     ],
 )
 def test_every_kind_of_encoder(name: str, settings: dict[str, Any], tmp_path: Path) -> None:

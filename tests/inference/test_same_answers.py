@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from filelock import FileLock
 from tests.helpers import tiny_data, write_log
 from tests.inference.onnx_export import save_run
+from tests.inference.rest_replies import body_of, rest_replies
 
 from mclrec.cli import main
 from mclrec.data.packed import Packed
@@ -39,15 +39,17 @@ from mclrec.inference.runtime import EngineName, load_runtime
 from mclrec.models import registry
 from mclrec.models.base import VectorRecommender
 from mclrec.models.storage import load_model
-from mclrec.serving.rest.model_store import ModelStore
-from mclrec.serving.rest.routes import make_app
-from mclrec.serving.rest.settings import Settings
-from mclrec.serving.rest.telemetry import Metrics
 
 DATA = tiny_data(items=90)
 TOLERANCE = 1e-5
 NUMBER = 200
 VECTORS = [name for name in registry.names() if issubclass(registry.model_class(name), VectorRecommender)]
+
+FURTHER: dict[str, dict[str, Any]] = {
+    "sasrec with repeats": {"repeat_bias": True},
+    "sasrec with co-occurrence": {"co_occurrence": 3.0},
+    "sasrec with both": {"repeat_bias": True, "co_occurrence": 3.0},
+}
 
 Pairs = Sequence[tuple[OutsideId, float]]
 
@@ -62,7 +64,7 @@ class Answer:
     popular: bool
 
 
-@pytest.fixture(scope="module", params=[*registry.names(), "sasrec with repeats"])
+@pytest.fixture(scope="module", params=[*registry.names(), *FURTHER])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model, with an export where it has vectors; made once, whichever processes run the tests."""
     folder = tmp_path_factory.getbasetemp()
@@ -72,11 +74,11 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     directory.parent.mkdir(exist_ok=True)
     with FileLock(directory.with_suffix(".lock")):
         if not directory.exists():
-            name, *more = request.param.split(" with ")
+            name = request.param.split(" with ")[0]
             # A layer is enough here, and quicker to export; test_exporter has more of them.
             config = registry.model_class(name).config_type
             settings = {"layers": 1} if "layers" in config.model_fields else {}
-            save_run(directory, name, settings | ({"repeat_bias": True} if more else {}))
+            save_run(directory, name, settings | FURTHER.get(request.param, {}))
             if name in VECTORS:
                 export_onnx(directory)
     return directory
@@ -188,25 +190,9 @@ def test_rest(run: Path, answers: list[Answer], engine: EngineName) -> None:
 
 async def over_http(run: Path, engine: EngineName) -> tuple[list[Answer], list[Answer]]:
     """Answers to the queries one by one, and in batches."""
-    runtime, metrics, settings = load_runtime(run, engine=engine), Metrics(), Settings.of(deadline=60)
-    app = make_app(ModelStore(lambda: runtime, runtime, settings, metrics), settings, metrics)
-    asked = [
-        {
-            "history": query.history,
-            "user": query.user,
-            "k": query.k,
-            "exclude": query.exclude,
-            "allow": query.allow,
-            "include_seen": query.include_seen,
-        }
-        for query in QUERIES
-    ]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
-        single = [(await http.post("/recommend", json=one)).json() for one in asked]
-        batch: list[Any] = []
-        for start in range(0, len(asked), 64):
-            body = {"requests": asked[start : start + 64]}
-            batch += (await http.post("/recommend/batch", json=body)).json()["answers"]
+    single, batch = await rest_replies(
+        load_runtime(run, engine=engine), [body_of(query) for query in QUERIES]
+    )
     return [_answer(one) for one in single], [_answer(one) for one in batch]
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import re
-import shutil
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -58,36 +56,6 @@ NAMES = [
     "Soap",
 ]
 PATIENCE = 60_000  # milliseconds after which something is held to fail: the machine may be busy
-FLAGS = [
-    "--no-sandbox",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
-
-
-def missing(reason: str) -> None:
-    """Skip, but fail where CI is to have a browser."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed: pip install 'mclrec[browser]'")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("chromium is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 class Running:
@@ -140,7 +108,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = replace(tiny_data(users=60), item_ids=Vocabulary(NAMES))
     out = tmp_path_factory.mktemp("model") / "named"
     train = partial(mclrec.train, data, "sasrec", out=out, progress=False)
-    train(epochs=5, hidden_size=16, layers=1, max_length=10, batch_size=16, learning_rate=0.01)
+    train = partial(train, hidden_size=16, layers=1, max_length=10, batch_size=16)
+    train(epochs=5, learning_rate=0.01, cycle=None)
     return out
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mclrec.data.packed import IntArray, Packed, ranges
-from mclrec.data.sequences import SequenceData
+from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import ConfigError, OutputError
 from mclrec.files import (
@@ -31,11 +32,17 @@ from mclrec.files import (
     replaceable_file,
     write_json,
 )
+from mclrec.inference.compiled_rules import CompiledRules
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
 from mclrec.locks import lock_in
+from mclrec.progress import advancing
 
-__all__ = ["BulkOptions", "check_format", "check_out", "recommend_users"]
+if TYPE_CHECKING:
+    from mclrec.data.columns import Columns
+    from mclrec.data.origin import Reading
+
+__all__ = ["BulkOptions", "check_format", "check_out", "recommend_users", "users_of"]
 
 _USERS = 16_384
 """Users answered before their rows are written."""
@@ -50,12 +57,14 @@ class BulkOptions:
         exclude: outside ids of items that may not be recommended.
         allow: outside ids of the only items that may be recommended; None for all.
         include_seen: whether items of a user's history may be recommended.
+        rules: business rules; None for none.
     """
 
     k: int
     exclude: Sequence[OutsideId] = ()
     allow: Sequence[OutsideId] | None = None
     include_seen: bool = False
+    rules: CompiledRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,18 @@ class _Bulk:
     runtime: Runtime
     data: SequenceData
     options: BulkOptions
+
+
+def users_of(users: Any, columns: Columns | None, reading: Reading | None) -> SequenceData:
+    """The users and histories of a log, of which nothing is filtered, or of prepared data."""
+    if isinstance(users, SequenceData):
+        return users
+    # Reading logs needs the database engine, recommending does not.
+    from mclrec.data.loading import load, prepare
+
+    if isinstance(users, str | Path) and is_saved(Path(users)):
+        return load(users)
+    return prepare(users, reading=reading, min_count=1, columns=columns)
 
 
 def recommend_users(
@@ -88,7 +109,10 @@ def recommend_users(
     write, bulk = check_format(out), _Bulk(runtime, data, options)
     items = runtime.catalogue.items
     dense = np.concatenate([[0], items.dense_all(data.item_ids)])
-    with _parts(out.with_name(f"{out.name}.parts"), bulk) as folder, _progress(data.num_users) as advance:
+    with (
+        _parts(out.with_name(f"{out.name}.parts"), bulk) as folder,
+        advancing("users", data.num_users) as advance,
+    ):
         empty, paths = 0, []
         for start in range(0, data.num_users, _USERS):
             rows = np.arange(start, min(start + _USERS, data.num_users))
@@ -111,11 +135,15 @@ def _queries(bulk: _Bulk, rows: IntArray, histories: Packed) -> Iterator[DenseQu
     items = runtime.catalogue.items
     excluded = items.dense_known(options.exclude)
     allowed = None if options.allow is None else items.dense_known(options.allow)
+    rules = None
+    if options.rules is not None:
+        excluded, allowed = options.rules.narrow(excluded, allowed)
+        rules = options.rules.dense
     users = np.zeros(len(rows), dtype=np.int64)
     if runtime.users is not None:
         users = runtime.users.dense_all(bulk.data.user_ids.take(rows))
     for row, user in enumerate(users.tolist()):
-        yield DenseQuery(histories[row], options.k, user, excluded, allowed, options.include_seen)
+        yield DenseQuery(histories[row], options.k, user, excluded, allowed, options.include_seen, rules)
 
 
 @contextmanager
@@ -154,6 +182,7 @@ def _begin(folder: Path, bulk: _Bulk) -> None:
         "include_seen": options.include_seen,
         "exclude": _digest_of(options.exclude),
         "allow": None if options.allow is None else _digest_of(options.allow),
+        "rules": None if options.rules is None else options.rules.checksum,
     }
     if path.exists():
         begun = read_json(path, ConfigError)
@@ -270,15 +299,3 @@ def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> N
 
 
 _WRITERS: dict[str, _Writer] = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl}
-
-
-@contextmanager
-def _progress(users: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that advances a progress bar, which is shown on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("users", total=users)
-        yield lambda done: progress.advance(task, done)

@@ -10,6 +10,7 @@ import numpy as np
 from mclrec.data.packed import IntArray, Packed
 from mclrec.errors import EvaluationError
 from mclrec.inference.exact_ranker import ExactRanker, rank_scores, rows_at_once
+from mclrec.inference.group_caps import with_caps
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray
 
@@ -205,7 +206,21 @@ def _answers(
     max_length: int,
     known: Callable[[Packed, IntArray, Sequence[DenseQuery]], list[Ranked]],
 ) -> list[Ranked]:
-    """Popular items for empty histories; ``known`` answers the others, some at a time."""
+    """Popular items for empty histories; ``known`` answers the others, some at a time. Groups are kept to."""
+
+    def listed(some: Sequence[DenseQuery]) -> list[Ranked]:
+        return _listed(some, counts, max_length, known)
+
+    return with_caps(queries, listed)
+
+
+def _listed(
+    queries: Sequence[DenseQuery],
+    counts: FloatArray,
+    max_length: int,
+    known: Callable[[Packed, IntArray, Sequence[DenseQuery]], list[Ranked]],
+) -> list[Ranked]:
+    """`_answers` without regard to groups."""
     lists = _popular(queries, counts)
     left = [row for row in range(len(queries)) if row not in lists]
     for start in range(0, len(left), _ENCODED):
@@ -220,10 +235,10 @@ def _answers(
 def _popular(queries: Sequence[DenseQuery], counts: FloatArray) -> dict[int, Ranked]:
     """Lists by training counts for the queries without a history; like ones are made once."""
     lists: dict[int, Ranked] = {}
-    made: dict[tuple[int, int, int], Ranked] = {}
+    made: dict[tuple[int, int, int, int], Ranked] = {}
     for row, query in enumerate(queries):
         if not len(query.history):
-            key = (query.k, id(query.excluded), id(query.allowed))
+            key = (query.k, id(query.excluded), id(query.allowed), id(query.rules))
             if key not in made:
                 found = rank_scores(counts[None], [query])[0]
                 made[key] = Ranked(found.items, found.scores, popular=True)

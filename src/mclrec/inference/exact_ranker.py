@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from mclrec.data.packed import IntArray
-from mclrec.inference.queries import NO_ITEMS, DenseQuery, Ranked
+from mclrec.inference.history_gains import Gains, HistoryGains
+from mclrec.inference.queries import NO_ITEMS, Boosts, DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, merge, top_k
 
 __all__ = ["ExactRanker", "rank_scores", "rows_at_once"]
@@ -24,37 +25,32 @@ _FEWEST_ITEMS = 4096
 
 
 class ExactRanker:
-    """Compares query vectors with all items: the score is query . item + bias, and what repetition adds.
+    """Compares query vectors with all items: the score is query . item + bias, and what the history adds.
 
     Args:
         vectors: (V + 1, d) fp32, row i for item i; row 0 is never listed. May be memory-mapped.
         biases: (V + 1,) fp32, or None for none.
-        repeats: (n,) fp32, added to the score of an item of the history by its distance from the end, first that of the
-            newest item; None for nothing.
+        gains: what the history adds; by default nothing.
     """
 
     def __init__(
-        self, vectors: FloatArray, biases: FloatArray | None = None, repeats: FloatArray | None = None
+        self, vectors: FloatArray, biases: FloatArray | None = None, gains: HistoryGains | None = None
     ) -> None:
-        self.vectors, self.biases, self.repeats = vectors, biases, repeats
+        self.vectors, self.biases, self.gains = vectors, biases, gains or HistoryGains()
         self.num_items = len(vectors) - 1
 
     def alone(self, query: DenseQuery) -> bool:
-        """Whether a query is for this ranker: it has an allow-list, or repetition changes what it lists.
-
-        Items of the history are listed only where a query says so.
-        """
-        repeated = self.repeats is not None and query.include_seen and len(query.history) > 0
-        return query.allowed is not None or repeated
+        """Whether a query is for this ranker: it has an allow-list or rules, or its history changes scores."""
+        return query.allowed is not None or query.rules is not None or self.gains.change(query)
 
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
         """Find the best items, some queries and some of the catalogue at a time; implements `Ranker.rank`."""
         lists: dict[int, Ranked] = {}
         for rows, candidates in _by_candidates(queries, self.num_items):
             group = [queries[row] for row in rows]
-            chunks = self._products(vectors[rows], candidates)
-            added = None if self.repeats is None else _repeated(group, self.repeats, candidates)
-            lists.update(zip(rows, _select(chunks, group, candidates, added), strict=True))
+            boosts = None if group[0].rules is None else group[0].rules.boosts
+            chunks = self._products(vectors[rows], candidates, boosts)
+            lists.update(zip(rows, _select(chunks, group, candidates, self.gains.of(group)), strict=True))
         return [lists[row] for row in range(len(queries))]
 
     def similar(self, item: int, query: DenseQuery) -> Ranked:
@@ -70,7 +66,9 @@ class ExactRanker:
         lengths: FloatArray = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
         return lengths
 
-    def _products(self, vectors: FloatArray, candidates: IntArray | None) -> Iterator[FloatArray]:
+    def _products(
+        self, vectors: FloatArray, candidates: IntArray | None, boosts: Boosts | None
+    ) -> Iterator[FloatArray]:
         """Scores (B, some) of one part of the candidates after the other."""
         count = self.num_items if candidates is None else len(candidates)
         size = max(_FEWEST_ITEMS, _SCORES // max(len(vectors), 1))
@@ -81,16 +79,24 @@ class ExactRanker:
             scores = vectors @ self.vectors[ids].T
             if self.biases is not None:
                 scores += self.biases[ids]
+            if boosts is not None:
+                scores += boosts.logits[ids]
             yield scores
 
 
 def rank_scores(scores: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
-    """The best items of scores (B, V + 1) of the whole catalogue, which are not changed."""
+    """The best items of scores (B, V + 1) of the whole catalogue, which are not changed.
+
+    Rules take these scores for counts or weights.
+    """
     lists: dict[int, Ranked] = {}
     for rows, candidates in _by_candidates(queries, scores.shape[1] - 1):
         ids = slice(1, None) if candidates is None else candidates
         group = [queries[row] for row in rows]
-        lists.update(zip(rows, _select([scores[rows][:, ids]], group, candidates), strict=True))
+        own = scores[rows][:, ids]
+        if group[0].rules is not None and group[0].rules.boosts is not None:
+            own = group[0].rules.boosts.weigh(own, ids)
+        lists.update(zip(rows, _select([own], group, candidates), strict=True))
     return [lists[row] for row in range(len(queries))]
 
 
@@ -102,10 +108,10 @@ def rows_at_once(items: int) -> int:
 def _by_candidates(
     queries: Sequence[DenseQuery], num_items: int
 ) -> Iterator[tuple[list[int], IntArray | None]]:
-    """Rows that share their candidates, a bounded number at a time; the candidates are distinct and in order."""
-    groups: dict[int, list[int]] = {}
+    """Rows that share candidates and rules, a bounded number at a time; the candidates are distinct and in order."""
+    groups: dict[tuple[int, int], list[int]] = {}
     for row, query in enumerate(queries):
-        groups.setdefault(id(query.allowed), []).append(row)  # None is one object, too
+        groups.setdefault((id(query.allowed), id(query.rules)), []).append(row)  # None is one object, too
     for rows in groups.values():
         allowed = queries[rows[0]].allowed
         candidates = None if allowed is None else np.unique(allowed)
@@ -118,7 +124,7 @@ def _select(
     chunks: Iterable[FloatArray],
     queries: Sequence[DenseQuery],
     candidates: IntArray | None,
-    added: tuple[IntArray, IntArray, FloatArray] | None = None,
+    gains: Gains | None = None,
 ) -> list[Ranked]:
     """The best items by scores of the candidates, which come in chunks (B, some) and may be overwritten.
 
@@ -126,9 +132,10 @@ def _select(
         chunks: scores of one part of the candidates after the other.
         queries: B.
         candidates: dense ids in order; None for 1..V.
-        added: rows and columns of scores, and what is added to each; None for nothing.
+        gains: what is added to scores; None for nothing.
     """
     k = max(query.k for query in queries)
+    added = None if gains is None else _added(gains, candidates)
     everywhere, rows, columns = _left_out(queries, candidates)
     parts, start = [], 0
     for scores in chunks:
@@ -154,15 +161,10 @@ def _select(
     ]
 
 
-def _repeated(
-    queries: Sequence[DenseQuery], repeats: FloatArray, candidates: IntArray | None
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Rows and columns of the scores of items of the histories that may be listed, and what each gains."""
-    lists = [query.history[-len(repeats) :] if query.include_seen else NO_ITEMS for query in queries]
-    rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
-    values = np.concatenate([repeats[: len(items)][::-1] for items in lists])
-    which, columns = _columns(np.concatenate(lists), candidates)
-    return rows[which], columns, values[which]
+def _added(gains: Gains, candidates: IntArray | None) -> tuple[IntArray, IntArray, FloatArray]:
+    """Rows and columns of the scores that gain something, and what."""
+    which, columns = _columns(gains.items, candidates)
+    return gains.rows[which], columns, gains.values[which]
 
 
 def _left_out(

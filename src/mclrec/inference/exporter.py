@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
-from mclrec.errors import ModelFileError
+from mclrec.errors import ConfigError, ModelFileError
 from mclrec.extras import require
 from mclrec.files import atomic_directory, check_writable, sha256_file, write_json
 from mclrec.inference.exact_ranker import ExactRanker
@@ -26,18 +26,16 @@ from mclrec.inference.onnx_engine import (
     BIASES,
     ENCODER,
     EXPORT_FORMAT,
-    FORMAT_WITH_REPEATS,
     KIND,
     MANIFEST,
     RANKING,
-    REPEATS,
     VECTORS,
     onnx_encoder,
     open_session,
 )
 from mclrec.inference.runtime import model_card, model_version
 from mclrec.inference.top_k import FloatArray, top_k
-from mclrec.inference.torch_engine import item_vectors, repeat_numbers
+from mclrec.inference.torch_engine import history_gains, item_vectors
 from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import (
     ITEMS,
@@ -47,6 +45,7 @@ from mclrec.models.directory import (
     write_users,
 )
 from mclrec.models.storage import LoadedModel
+from mclrec.progress import working
 from mclrec.randomness import Stream, generator
 from mclrec.sealed_json import sealed
 
@@ -90,7 +89,8 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
 
     Raises:
         ModelFileError: the run cannot be read, or onnxruntime's answers differ from torch's.
-        ConfigError: the model has no vectors or no padded form, ``out`` holds something else, or an extra is missing.
+        ConfigError: the model has no vectors or no padded form, ``out`` holds something else, an extra is missing,
+            or no query would use the index.
     """
     require("an export to ONNX")
     if index is not None:
@@ -100,23 +100,35 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
     check_writable(directory, "whole folder")
     check_free(directory, MANIFEST)
     loaded, model = vector_model(run)
+    if index is not None and model.co_occurrence is not None:
+        raise ConfigError(
+            f"{run}: an index would never be asked: co_occurrence adds to scores, so that each query is compared with "
+            "all items; leave the index out, or train with co_occurrence = 0"
+        )
     with locked(run, directory), atomic_directory(directory) as folder:
         check_free(directory, MANIFEST)
-        _write_encoder(folder / ENCODER, model)
-        vectors, biases = item_vectors(model)
-        for name, array in ((VECTORS, vectors), (BIASES, biases), (REPEATS, repeat_numbers(model))):
+        with working("exporting to ONNX"):
+            _write_encoder(folder / ENCODER, model)
+        (vectors, biases), gains = item_vectors(model), history_gains(model)
+        for name, array in ((VECTORS, vectors), (BIASES, biases)):
             if array is not None:
                 np.save(folder / name, array, allow_pickle=False)
+        gains.write(folder)
         _write_ranking(folder / RANKING, vectors, biases)
         write_ids(folder / ITEMS, loaded.items, count=pa.array(loaded.counts[1:], pa.int64()))
         if loaded.users is not None:
             write_users(folder / USERS, loaded.users, loaded.model.trained_users())
-        difference, count = _compare(folder, model)
+        with working("comparing with torch"):
+            difference, count = _compare(folder, model)
         built = None
         if index is not None:
             queries = onnx_encoder(folder / ENCODER)(*_likely_histories(loaded))
-            built = build_index(ExactRanker(vectors, biases), queries, folder / INDEX)
-        manifest = _manifest(run, loaded, folder, difference) | {"index": built}
+            with working("building the index"):
+                built = build_index(ExactRanker(vectors, biases), queries, folder / INDEX)
+        manifest = _manifest(run, loaded, folder, difference) | {
+            "format": gains.format or EXPORT_FORMAT,
+            "index": built,
+        }
         write_json(folder / MANIFEST, sealed(manifest))
     return OnnxReport(directory, difference, count, built)
 
@@ -125,7 +137,6 @@ def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -
     weights = sha256_file(run / TENSORS, ModelFileError)
     return {
         "kind": KIND,
-        "format": FORMAT_WITH_REPEATS if (folder / REPEATS).exists() else EXPORT_FORMAT,
         "weights": weights,
         "max_length": loaded.model.reads,
         "num_items": loaded.model.num_items,
@@ -160,7 +171,7 @@ def _write_encoder(path: Path, model: VectorRecommender) -> None:
     queries = _Queries(model)
     queries(example[0][:, :1], *example[1:])  # a model without a padded form says so, in its own words
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    with _quiet():
+    with _quiet(), _exportable():
         torch.onnx.export(
             queries,
             tuple(example),
@@ -263,6 +274,22 @@ def _likely_histories(loaded: LoadedModel) -> tuple[Packed, IntArray]:
 
 def _furthest(found: FloatArray, wanted: FloatArray) -> float:
     return float(np.abs(found - wanted).max())
+
+
+@contextmanager
+def _exportable() -> Iterator[None]:
+    """Say that this torch cannot export a model: 2.11 and 2.12 cannot with recurrent layers, which 2.13 can.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        yield
+    except torch.onnx.OnnxExporterError as problem:
+        told = str(problem.__cause__ or problem).strip().splitlines()[0]
+        raise ConfigError(
+            f"torch {torch.__version__} cannot export this encoder to ONNX, and a newer one may: {told}"
+        ) from None
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class IndexRanker:
 
     Args:
         index: over the vectors of items 1..V with their biases.
-        exact: for allow-lists, for what repetition adds to, for long lists, and where the index finds too few.
+        exact: for allow-lists, rules, what the history adds to, long lists, and where the index finds too few.
     """
 
     def __init__(self, index: faiss.Index, exact: ExactRanker) -> None:

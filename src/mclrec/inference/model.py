@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,14 @@ import numpy as np
 from mclrec.arguments import check_flag, path_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.packed import Packed
-from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list
 from mclrec.errors import EvaluationError
 from mclrec.inference.asked import check_history, check_k, warn_of
-from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommend_users
+from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommend_users, users_of
 from mclrec.inference.explain import LeaveOneOut
+from mclrec.inference.published_models import model_directory
 from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Recommendations
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
-from mclrec.inference.titles import read_titles
 from mclrec.inference.top_k import FloatArray
 from mclrec.wording import count_of
 
@@ -59,27 +59,38 @@ class Model:
         engine: EngineName = "auto",
         index: str | None = None,
         titles: str | Path | None = None,
+        items: str | Path | None = None,
     ) -> Model:
         """Read a model directory, or an export to ONNX on its own.
 
         Args:
-            path: directory of a run, or of an export.
+            path: directory of a run, or of an export; or the name of a published model, see
+                `mclrec.inference.published_models`.
             device: auto, cpu or cuda.
             engine: torch, or onnx for the run's export in onnxruntime; ``auto`` takes the export where there is one of
                 these very weights, unless CUDA is asked for.
             index: kind of approximate index in the export; all items are compared if None.
             titles: file of titles of items, see `title`: .csv, .tsv or .parquet with the id and the title of an item
                 in each row.
+            items: table of items, .csv, .tsv or .parquet: ids in the first column, then columns of any names, by which
+                `recommend` takes ``filter``, ``boost`` and ``diversify``; one called title has titles.
 
         Raises:
-            DataError: the titles cannot be read, or are none of the model's items.
-            ModelFileError: it is missing, damaged or of another format.
+            DataError: titles or items cannot be read, or are none of the model's items.
+            ModelFileError: it is missing, damaged or of another format; or it cannot be downloaded.
             ConfigError: there is no such device or index.
         """
-        runtime = load_runtime(path_of("path", path), engine=engine, index=index, device=device, threads=0)
-        if titles is not None:
-            runtime = runtime.with_titles(read_titles(path_of("titles", titles), runtime.catalogue.items))
-        return cls(runtime)
+        runtime = load_runtime(model_directory(path), engine=engine, index=index, device=device, threads=0)
+        places = (
+            None if given is None else path_of(name, given)
+            for name, given in (("titles", titles), ("items", items))
+        )
+        return cls(runtime.told_of_items(*places))
+
+    @classmethod
+    def from_pretrained(cls, repository: str, revision: str | None = None, **options: Any) -> Model:
+        """Load a model that `mclrec.push_to_hub` has uploaded; ``options`` are those of `load`."""
+        return cls.load(import_module("mclrec.inference.hub").download_model(repository, revision), **options)
 
     @property
     def name(self) -> str:
@@ -116,6 +127,9 @@ class Model:
         exclude: Sequence[OutsideId] = (),
         allow: Sequence[OutsideId] | None = None,
         include_seen: bool = False,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        boost: Sequence[Mapping[str, Any]] | None = None,
+        diversify: Mapping[str, int] | None = None,
     ) -> Recommendations:
         """The k best items after a history.
 
@@ -126,12 +140,18 @@ class Model:
             exclude: items that may not be recommended.
             allow: the only items that may be recommended; None for all.
             include_seen: whether items of the history may be recommended.
+            filter: conditions of items that may be recommended, by columns of the table that `load` was given:
+                ``{"category": ["dairy"], "available": True, "price": {"max": 10}}``; see `mclrec.inference.rules`.
+            boost: ``[{"where": {"brand": "own"}, "factor": 1.5}]``, or ``add``: changes of scores.
+            diversify: ``{"category": 2}``: at most so many items with one value of a column.
 
         Raises:
             EvaluationError: k is not between 1 and the number of items.
+            ConfigError: a rule names a column or value that there is not, or is of another form.
         """
         users = None if user is None else [user]
-        return self._answer([history], k, users, exclude, allow, include_seen)[0]
+        asked = Query((), None, k, exclude, allow, include_seen, filter, boost, diversify)
+        return self._answer([history], users, asked)[0]
 
     def recommend_batch(
         self,
@@ -142,6 +162,9 @@ class Model:
         exclude: Sequence[OutsideId] = (),
         allow: Sequence[OutsideId] | None = None,
         include_seen: bool = False,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        boost: Sequence[Mapping[str, Any]] | None = None,
+        diversify: Mapping[str, int] | None = None,
     ) -> RecommendationBatch:
         """`recommend` for many histories; `answer` takes queries that each have options of their own.
 
@@ -152,11 +175,15 @@ class Model:
             exclude: items that may not be recommended to anyone.
             allow: the only items that may be recommended; None for all.
             include_seen: whether items of a history may be recommended.
+            filter: as in `recommend`.
+            boost: as in `recommend`.
+            diversify: as in `recommend`, in each list.
 
         Raises:
             EvaluationError: k is not between 1 and the number of items, or there is not one user a history.
         """
-        return self._answer(histories, k, users, exclude, allow, include_seen)
+        asked = Query((), None, k, exclude, allow, include_seen, filter, boost, diversify)
+        return self._answer(histories, users, asked)
 
     def answer(self, queries: Iterable[Query]) -> Iterator[Recommendations]:
         """Answer any number of queries, in their order and in bounded memory; what is unknown is told by the answers.
@@ -230,7 +257,9 @@ class Model:
         *,
         users: Sequence[OutsideId | None] | None = None,
     ) -> FloatArray:
-        """(B, d) query vectors: the score of an item is query . item vector, and its bias where the model has any.
+        """(B, d) query vectors: the score of an item is query . item vector, and what the model adds to that.
+
+        Biases, and what ``co_occurrence`` and ``repeat_bias`` add, are in ``recommend`` and in exports.
 
         Args:
             histories: of outside item ids, oldest first.
@@ -239,7 +268,7 @@ class Model:
         Raises:
             EvaluationError: the model has no vectors, a history has no known item, or there is not one user a history.
         """
-        decoded = self._runtime.decode(_queries(histories, users, 1, (), None, False))
+        decoded = self._runtime.decode(_queries(histories, users, Query(k=1)))
         warn_of((one.unknown for one in decoded), empty=0, stacklevel=3)
         for row, one in enumerate(decoded):
             if not len(one.query.history):
@@ -272,6 +301,9 @@ class Model:
         exclude: Sequence[OutsideId] = (),
         allow: Sequence[OutsideId] | None = None,
         include_seen: bool = False,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        boost: Sequence[Mapping[str, Any]] | None = None,
+        diversify: Mapping[str, int] | None = None,
         columns: Columns | None = None,
         reading: Reading | None = None,
     ) -> int:
@@ -288,6 +320,9 @@ class Model:
             exclude: items that may not be recommended to anyone.
             allow: the only items that may be recommended; None for all.
             include_seen: whether items of a user's history may be recommended.
+            filter: as in `recommend`.
+            boost: as in `recommend`.
+            diversify: as in `recommend`, in each list.
             columns: names of the log's columns; guessed where not given.
             reading: all that can be said about how the log is read; ``columns`` go before its own.
 
@@ -305,9 +340,13 @@ class Model:
         place = path_of("out", out)
         check_format(place)
         check_out(users, place)
-        data = _read_users(users, columns, reading)
+        data = users_of(users, columns, reading)
         options = BulkOptions(
-            int(k), tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow)), include_seen
+            int(k),
+            tuple(id_list(exclude)),
+            None if allow is None else tuple(id_list(allow)),
+            include_seen,
+            self._runtime.rules.compiled(filter, boost, diversify),
         )
         empty, unknown = recommend_users(self._runtime, data, place, options)
         warn_of([list(data.item_ids.take(unknown))], empty, stacklevel=3)
@@ -316,41 +355,23 @@ class Model:
     def _answer(
         self,
         histories: Sequence[Sequence[OutsideId]],
-        k: int,
         users: Sequence[OutsideId | None] | None,
-        exclude: Sequence[OutsideId],
-        allow: Sequence[OutsideId] | None,
-        include_seen: bool,
+        asked: Query,
     ) -> RecommendationBatch:
-        check_flag("include_seen", include_seen)
-        check_k(k, len(self.items))
-        answers = self._runtime.answer(_queries(histories, users, k, exclude, allow, include_seen))
+        check_flag("include_seen", asked.include_seen)
+        check_k(asked.k, len(self.items))
+        answers = self._runtime.answer(_queries(histories, users, asked))
         empty = sum(answer.popular for answer in answers)
         warn_of((answer.unknown for answer in answers), empty, stacklevel=4)
         return RecommendationBatch(answers)
 
 
-def _read_users(users: Any, columns: Columns | None, reading: Reading | None) -> SequenceData:
-    """The users and histories of a log, of which nothing is filtered, or of prepared data."""
-    if isinstance(users, SequenceData):
-        return users
-    # Reading logs needs the database engine, recommending does not.
-    from mclrec.data.loading import load, prepare
-
-    if isinstance(users, str | Path) and is_saved(Path(users)):
-        return load(users)
-    return prepare(users, reading=reading, min_count=1, columns=columns)
-
-
 def _queries(
     histories: Sequence[Sequence[OutsideId]],
     users: Sequence[OutsideId | None] | None,
-    k: int,
-    exclude: Sequence[OutsideId],
-    allow: Sequence[OutsideId] | None,
-    include_seen: bool,
+    asked: Query,
 ) -> Iterator[Query]:
-    """One query a history; all share the lists.
+    """One query a history; all share what else is asked.
 
     Raises:
         EvaluationError: there is not one user a history, or a history is no list.
@@ -365,4 +386,14 @@ def _queries(
         )
     for history, user in zip(histories, users, strict=True):
         check_history(history)
-        yield Query(list(history), user, k, exclude, allow, include_seen)
+        yield Query(
+            list(history),
+            user,
+            asked.k,
+            asked.exclude,
+            asked.allow,
+            asked.include_seen,
+            asked.filter,
+            asked.boost,
+            asked.diversify,
+        )

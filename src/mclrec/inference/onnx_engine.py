@@ -4,7 +4,9 @@
   vectors ``users`` (B,), to query vectors;
 - ``ranking.onnx``: ``queries`` (B, d), ``k`` (1,) to ``scores`` (B, V) of items 1..V, ``items`` and ``values`` (B, k);
 - ``vectors.npy`` (V + 1, d), ``biases.npy`` (V + 1,) where there are any: for allow-lists, and to find items like one;
-- ``repeats.npy`` (n,) where the model has them: what an item of the history gains by its distance from the end;
+- where the model has them, what the history adds to scores: ``repeats.npy`` (n,), what an item of the history gains by
+  its distance from the end; ``near.npy`` (V + 1, K), ``similarities.npy`` (V + 1, K) and ``by_distance.npy`` (n,), what
+  items gain that are near those of the history;
 - ``items.parquet``: outside ids and training counts; ``users.parquet``: outside ids of users that have vectors;
 - ``manifest.json``: sizes, the model's card, the weights that were exported, a checksum for each file.
 """
@@ -23,8 +25,10 @@ from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.extras import require
 from mclrec.files import read_json, sha256_file
+from mclrec.inference.arrays import mapped
 from mclrec.inference.engine import Encoder
 from mclrec.inference.exact_ranker import ExactRanker
+from mclrec.inference.history_gains import FURTHER_FORMATS, HistoryGains
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, best_first
 from mclrec.models.directory import ITEMS, USERS, read_items, read_users, strangers_of
@@ -37,11 +41,9 @@ __all__ = [
     "BIASES",
     "ENCODER",
     "EXPORT_FORMAT",
-    "FORMAT_WITH_REPEATS",
     "KIND",
     "MANIFEST",
     "RANKING",
-    "REPEATS",
     "VECTORS",
     "Export",
     "OnnxRanker",
@@ -53,11 +55,10 @@ __all__ = [
 ]
 
 KIND, EXPORT_FORMAT = "mclrec export", 3
-FORMAT_WITH_REPEATS = 4
-"""Format of an export with `REPEATS`, which a reader of format 3 would overlook."""
+"""The format of an export whose history adds nothing to scores; those of others are `HistoryGains.format`'s."""
 
 MANIFEST, ENCODER, RANKING = "manifest.json", "encoder.onnx", "ranking.onnx"
-VECTORS, BIASES, REPEATS = "vectors.npy", "biases.npy", "repeats.npy"
+VECTORS, BIASES = "vectors.npy", "biases.npy"
 
 _SCORE_BYTES = 64 * 2**20
 """Scores that onnxruntime holds at once: all items for some of the queries."""
@@ -119,10 +120,9 @@ def read_export(directory: Path) -> Export:
         if sha256_file(path) != checksum:
             raise ModelFileError(f"{path}: damaged: its checksum differs; export the model again")
     items, counts = read_items(directory / ITEMS, manifest["num_items"])
-    biases, repeats = (
-        _array(directory / name) if name in manifest["files"] else None for name in (BIASES, REPEATS)
-    )
-    exact = ExactRanker(_array(directory / VECTORS), biases, repeats)
+    biases = mapped(directory / BIASES) if BIASES in manifest["files"] else None
+    gains = HistoryGains.read(directory, manifest["files"])
+    exact = ExactRanker(mapped(directory / VECTORS), biases, gains)
     users, strangers = None, frozenset[int]()
     if USERS in manifest["files"]:
         users, trained = read_users(directory / USERS, manifest["num_users"])
@@ -147,8 +147,8 @@ class OnnxRanker:
 
     Args:
         session: of ``ranking.onnx``.
-        exact: for allow-lists, for what repetition adds to, and for queries that leave out so many items that asking
-            for as many more costs more.
+        exact: for allow-lists, rules, what the history adds to, and for queries that leave out so many items that
+            asking for as many more costs more.
     """
 
     def __init__(self, session: InferenceSession, exact: ExactRanker) -> None:
@@ -250,10 +250,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     manifest = read_json(path, ModelFileError)
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise ModelFileError(f"{path}: not the manifest of an export")
-    if manifest.get("format") not in {EXPORT_FORMAT, FORMAT_WITH_REPEATS}:
-        known = f"{EXPORT_FORMAT} and {FORMAT_WITH_REPEATS} are"
+    if manifest.get("format") not in (EXPORT_FORMAT, *FURTHER_FORMATS):
         raise ModelFileError(
-            f"{path}: format {manifest.get('format')!r}, but {known} read; export the model again"
+            f"{path}: format {manifest.get('format')!r}, but {EXPORT_FORMAT} to {max(FURTHER_FORMATS)} are read; "
+            "export the model again"
         )
     manifest = unsealed(manifest, str(path), ModelFileError)
     kinds = {
@@ -271,12 +271,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if missing or any(Path(name).name != name for name in manifest["files"]):
         raise ModelFileError(f"{path}: its list of files is not that of an export; export the model again")
     return manifest
-
-
-def _array(path: Path) -> FloatArray:
-    """Mapped into memory: processes that serve the same export share it."""
-    try:
-        array: FloatArray = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError) as problem:
-        raise ModelFileError(f"{path}: damaged: {problem}") from None
-    return array

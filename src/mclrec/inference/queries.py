@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from mclrec.data.packed import IntArray
@@ -18,7 +19,9 @@ from mclrec.inference.top_k import FloatArray
 
 __all__ = [
     "NO_ITEMS",
+    "Boosts",
     "DenseQuery",
+    "DenseRules",
     "Explanation",
     "Query",
     "Ranked",
@@ -46,6 +49,9 @@ class Query:
         exclude: items that may not be recommended; unknown ones change nothing.
         allow: the only items that may be recommended; None for all.
         include_seen: whether items of the history may be recommended.
+        filter: conditions by column of items that may be recommended; see `mclrec.inference.rules`.
+        boost: what happens to scores of items, by conditions.
+        diversify: how many items with one value of a column there may be, by column.
     """
 
     history: Sequence[OutsideId] = ()
@@ -54,6 +60,55 @@ class Query:
     exclude: Sequence[OutsideId] = ()
     allow: Sequence[OutsideId] | None = None
     include_seen: bool = False
+    filter: Mapping[str, Any] | None = None
+    boost: Sequence[Mapping[str, Any]] | None = None
+    diversify: Mapping[str, int] | None = None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether there is anything for a table of items to say."""
+        return self.filter is not None or self.boost is not None or self.diversify is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boosts:
+    """What boosts do to the score of each item, by the scale that scores have.
+
+    Attributes:
+        logits: (V + 1,) fp32, added to scores of which a softmax makes odds: the amount and the factor's logarithm.
+        factors: (V + 1,) fp32, for scores that are counts or sums of weights: one of zero or more is multiplied by it,
+            one below zero divided.
+        added: (V + 1,) fp32, then added to these.
+    """
+
+    logits: FloatArray
+    factors: FloatArray
+    added: FloatArray
+
+    @classmethod
+    def of(cls, factors: npt.NDArray[np.float64], added: npt.NDArray[np.float64]) -> Boosts:
+        """Boosts of factors above zero and amounts, (V + 1,) each."""
+        logits = (np.log(factors) + added).astype(np.float32)
+        return cls(logits, factors.astype(np.float32), added.astype(np.float32))
+
+    def weigh(self, scores: FloatArray, ids: IntArray | slice) -> FloatArray:
+        """Boosted counts or weights (B, some) of some dense ids."""
+        factors = self.factors[ids]
+        boosted: FloatArray = np.where(scores >= 0, scores * factors, scores / factors) + self.added[ids]
+        return boosted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseRules:
+    """What engines do beside leaving items out; made once, and shared by all queries that ask the same.
+
+    Attributes:
+        boosts: changes of scores; None for none.
+        groups: (V + 1,) number of the group of each item, -1 for none, and how many of a group there may be.
+    """
+
+    boosts: Boosts | None = None
+    groups: tuple[tuple[IntArray, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +123,7 @@ class DenseQuery:
         excluded: dense ids that may not be answered, in any order.
         allowed: the only dense ids that may be answered; all of them if None.
         include_seen: whether items of the history may be answered.
+        rules: changes of scores, and groups of which there may be so many; None for none.
     """
 
     history: IntArray
@@ -76,6 +132,7 @@ class DenseQuery:
     excluded: IntArray = field(default_factory=lambda: NO_ITEMS)
     allowed: IntArray | None = None
     include_seen: bool = False
+    rules: DenseRules | None = None
 
     @property
     def left_out(self) -> IntArray:

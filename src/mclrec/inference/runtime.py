@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,8 +16,10 @@ from mclrec.data.vocabulary import OutsideId, Vocabulary, plain_id
 from mclrec.errors import MclrecWarning, ModelFileError
 from mclrec.files import sha256_file
 from mclrec.inference.catalogue import Catalogue
+from mclrec.inference.compiled_rules import CompiledRules, RuleBook
 from mclrec.inference.engine import Engine, Ranker, VectorEngine
 from mclrec.inference.index import INDEX, IndexRanker, check_kind, load_index
+from mclrec.inference.item_facts import read_item_facts
 from mclrec.inference.onnx_engine import (
     ENCODER,
     MANIFEST,
@@ -37,6 +39,7 @@ from mclrec.inference.queries import (
     Recommendation,
     Recommendations,
 )
+from mclrec.inference.titles import read_titles
 from mclrec.models.directory import METRICS, TENSORS, read_config, read_metrics, strangers_of
 
 __all__ = ["DecodedQuery", "EngineName", "Runtime", "load_runtime", "model_card", "model_version"]
@@ -72,6 +75,7 @@ class Runtime:
         users: outside ids of the users of its data; None for models that know no users.
         strangers: dense ids of those of them that training has not seen; they are as unknown ones.
         checksum: of the weights: by it unfinished work is told from another model's.
+        rules: business rules by columns of items.
     """
 
     engine: Engine
@@ -81,12 +85,16 @@ class Runtime:
     users: Vocabulary | None = None
     checksum: str = ""
     strangers: frozenset[int] = frozenset()
+    rules: RuleBook = field(default_factory=RuleBook)
 
     def decode(self, queries: Iterable[Query]) -> list[DecodedQuery]:
         """Decode queries: look their ids up.
 
         Unknown items of a history are skipped and reported, an unknown user is answered from the history alone and
         reported; unknown ids in ``exclude`` and ``allow`` change nothing.
+
+        Raises:
+            ConfigError: rules are not of their form, or name a column or value that there is not.
         """
         # Queries of one caller often share lists, and then share the arrays. A list is kept: its id stays its own.
         lists: dict[int, tuple[Sequence[OutsideId], IntArray]] = {}
@@ -98,7 +106,12 @@ class Runtime:
                 lists[id(items)] = items, self.catalogue.items.dense_known(items)
             return lists[id(items)][1]
 
-        return [self._decode(query, known) for query in queries]
+        queries = list(queries)
+        decoded = [self._decode(query, known) for query in queries]
+        if any(query.has_rules for query in queries):
+            compiled = (self.rules.compiled(one.filter, one.boost, one.diversify) for one in queries)
+            return _ruled(decoded, list(compiled))
+        return decoded
 
     def _decode(self, query: Query, known: Callable[[Sequence[OutsideId]], IntArray]) -> DecodedQuery:
         history = self.catalogue.items.dense_all(query.history)
@@ -148,10 +161,42 @@ class Runtime:
         """The same runtime with titles of the items; see `mclrec.inference.titles.read_titles`."""
         return replace(self, catalogue=replace(self.catalogue, titles=titles))
 
+    def told_of_items(self, titles: Path | None, items: Path | None) -> Runtime:
+        """The same runtime with titles, and with a table of items, by which it takes rules.
+
+        Args:
+            titles: file of titles (`mclrec.inference.titles.read_titles`); those of the table if None.
+            items: the table (`mclrec.inference.item_facts.read_item_facts`); None for none.
+
+        Raises:
+            DataError: one of them cannot be read, or says nothing of the model's items.
+        """
+        known, runtime = self.catalogue.items, self
+        if items is not None:
+            facts = read_item_facts(items, known)
+            runtime = replace(runtime.with_titles(facts.titles), rules=RuleBook(facts))
+        return runtime if titles is None else runtime.with_titles(read_titles(titles, known))
+
     def dense_user(self, user: OutsideId | None) -> int:
         """Dense id of a user, 0 if it is None, unknown or without a trained vector."""
         dense = 0 if user is None or self.users is None else self.users.dense(user)
         return 0 if dense in self.strangers else dense
+
+
+def _ruled(decoded: Sequence[DecodedQuery], rules: Sequence[CompiledRules | None]) -> list[DecodedQuery]:
+    """Decoded queries with their rules; queries that share lists and rules share what these come to."""
+    made: dict[tuple[int, int, int], tuple[IntArray, IntArray | None]] = {}
+    found = []
+    for one, rule in zip(decoded, rules, strict=True):
+        if rule is not None:
+            query = one.query
+            key = (id(query.excluded), id(query.allowed), id(rule))
+            if key not in made:
+                made[key] = rule.narrow(query.excluded, query.allowed)
+            excluded, allowed = made[key]
+            one = replace(one, query=replace(query, excluded=excluded, allowed=allowed, rules=rule.dense))
+        found.append(one)
+    return found
 
 
 def _distinct(items: Iterable[OutsideId]) -> tuple[OutsideId, ...]:
@@ -192,7 +237,9 @@ def load_runtime(
         return _by_torch(directory, device)
     encoder = onnx_encoder(export.directory / ENCODER, threads)
     ranker: Ranker
-    if index is None:
+    if index is None and export.exact.gains.near is not None:
+        ranker = export.exact  # would get every query: a session would hold the vectors again for nothing
+    elif index is None:
         ranker = OnnxRanker(open_session(export.directory / RANKING, threads), export.exact)
     else:
         ranker = _indexed(export, index, threads)

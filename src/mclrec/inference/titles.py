@@ -12,9 +12,9 @@ from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, MclrecWarning, quoted
 from mclrec.wording import count_of
 
-__all__ = ["read_titles"]
+__all__ = ["TITLES", "read_titles"]
 
-_TITLES = ("title", "name", "item_title", "item_name", "product_name")
+TITLES = ("title", "name", "item_title", "item_name", "product_name")
 """Names of the column of titles; the second column if none of them is there."""
 
 
@@ -34,7 +34,7 @@ def read_titles(path: Path, items: Vocabulary) -> tuple[str, ...]:
     Raises:
         DataError: it cannot be read, has fewer than two columns, names an item twice, or none of the model's.
     """
-    table = read_item_column(path, items, _TITLES, "titles", "the item's id and its title")
+    table = read_item_column(path, items, TITLES, "titles", "the item's id and its title")
     ids, texts = table.ids, table.values
     titles = [""] * (len(items) + 1)
     dense = items.dense_all(ids)

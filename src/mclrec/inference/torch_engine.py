@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from mclrec.data.batches import Histories
+from mclrec.data.near_items import NearItems
 from mclrec.data.packed import IntArray, Packed
 from mclrec.evaluation.ranking import rows_per_chunk, top_items
 from mclrec.inference.engine import Engine, Ranker, ScoringEngine, VectorEngine
 from mclrec.inference.exact_ranker import ExactRanker
+from mclrec.inference.history_gains import HistoryGains, NearGains
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray
 from mclrec.models.base import VectorRecommender
 from mclrec.models.item_table import ItemTable
 from mclrec.models.storage import LoadedModel
 
-__all__ = ["DeviceRanker", "item_vectors", "repeat_numbers", "torch_engine"]
+__all__ = ["DeviceRanker", "history_gains", "item_vectors", "torch_engine"]
 
 
 def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Engine:
@@ -32,7 +34,7 @@ def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Eng
     model, place = loaded.model, torch.device(device)
     if not isinstance(model, VectorRecommender):
         return ScoringEngine(_calling(model.scores, place), loaded.counts, model.reads, loaded.name)
-    exact = ExactRanker(*item_vectors(model), repeat_numbers(model))
+    exact = ExactRanker(*item_vectors(model), history_gains(model))
     ranker: Ranker = exact if place.type == "cpu" else DeviceRanker(model.items(), exact)
     return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.reads, ranker)
 
@@ -43,9 +45,14 @@ def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | Non
     return _array(table.weight[:rows]), None if table.bias is None else _array(table.bias[:rows])
 
 
-def repeat_numbers(model: VectorRecommender) -> FloatArray | None:
-    """What the score of an item of the history gains by distance from the end, fp32 on the host; None for nothing."""
-    return None if model.repeats is None else _array(model.repeats.values()[: model.reads])
+def history_gains(model: VectorRecommender) -> HistoryGains:
+    """What the history adds to scores, fp32 on the host."""
+    repeats = None if model.repeats is None else _array(model.repeats.values()[: model.reads])
+    counted = model.co_occurrence
+    if counted is None:
+        return HistoryGains(repeats)
+    near = NearItems(counted.near.cpu().numpy(), _array(counted.similarities))
+    return HistoryGains(repeats, NearGains(near, _array(counted.by_distance()[: model.reads])))
 
 
 class DeviceRanker:
@@ -53,7 +60,7 @@ class DeviceRanker:
 
     Args:
         table: the catalogue, on its device.
-        exact: for allow-lists, and for what repetition adds to, which the host scores alone.
+        exact: for allow-lists, rules, and what the history adds to, which the host scores alone.
     """
 
     def __init__(self, table: ItemTable, exact: ExactRanker) -> None:

@@ -12,21 +12,27 @@ import torch
 
 from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
+from mclrec.data.parquet_files import write_parquet
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.files import atomic_directory, atomic_file, check_writable, write_json
 from mclrec.inference.export_folder import check_free, checksums, locked, vector_model
+from mclrec.inference.history_gains import NearGains
 from mclrec.inference.onnx_engine import VECTORS
 from mclrec.inference.top_k import FloatArray
-from mclrec.inference.torch_engine import item_vectors, repeat_numbers
+from mclrec.inference.torch_engine import history_gains, item_vectors
 from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import ITEMS, VECTORS_FOLDER, VECTORS_RECORD, write_ids
 from mclrec.models.storage import LoadedModel
+from mclrec.progress import advancing
 from mclrec.sealed_json import sealed
 
 if TYPE_CHECKING:
     from mclrec.data.origin import Reading
 
-__all__ = ["export_vectors"]
+__all__ = ["NEAR", "export_vectors"]
+
+NEAR = "near.parquet"
+"""What co-occurrence adds to scores, of a model that has it."""
 
 _USERS = 8192  # encoded at once for the users' vectors
 
@@ -37,7 +43,8 @@ def export_vectors(
     """Write ``items.parquet`` (id, vector, bias, count) and ``vectors.npy`` (V, d), and the users' likewise.
 
     ``vectors.json`` says of which weights they are, as `mclrec.models.directory.weights_checksum` has it, with a sha256
-    of each file.
+    of each file, and what the model adds to the scores that vectors give: ``repeats`` and ``by_distance``, both by
+    distance from the end of the history. The latter multiply the similarities of ``near.parquet``.
 
     Args:
         run: directory of a trained model.
@@ -67,11 +74,28 @@ def export_vectors(
         if users is not None:
             _write_users(folder / "users.parquet", loaded, model, users, reading)
         record: dict[str, Any] = {"kind": "mclrec vectors", "weights": loaded.checksum}
-        record["files"], repeats = checksums(folder), repeat_numbers(model)
-        if repeats is not None:
-            record["repeats"] = repeats.tolist()  # who lists items of the history adds them
+        gains = history_gains(model)
+        if gains.repeats is not None:
+            record["repeats"] = gains.repeats.tolist()  # who lists items of the history adds them
+        if gains.near is not None:
+            record["by_distance"] = gains.near.by_distance.tolist()
+            _write_near(folder / NEAR, loaded.items, gains.near)
+        record["files"] = checksums(folder)
         write_json(folder / VECTORS_RECORD, sealed(record))
     return directory
+
+
+def _write_near(path: Path, items: Vocabulary, gains: NearGains) -> None:
+    """A row for each item and item near it: what a program adds to scores that it gets by the vectors."""
+    near, similarities = gains.near.items[1:], gains.near.similarities[1:]
+    rows, columns = np.nonzero(similarities)
+    ids = items.to_arrow()
+    table = {
+        "id": ids.take(pa.array(rows)),
+        "near": ids.take(pa.array(near[rows, columns] - 1)),
+        "similarity": pa.array(similarities[rows, columns]),
+    }
+    write_parquet(path, pa.table(table))
 
 
 def _lists(vectors: FloatArray) -> pa.Array:
@@ -91,7 +115,11 @@ def _write_users(
     known = loaded.users or Vocabulary([])
     width = model.items().weight.shape[1]
     schema = pa.schema({"id": data.user_ids.to_arrow().type, "vector": pa.list_(pa.float32(), width)})
-    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        advancing("users", data.num_users) as advance,
+        atomic_file(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
         for start in range(0, data.num_users, _USERS):
             rows = np.arange(start, min(start + _USERS, data.num_users))
             histories = [dense[data.sequence(row)] for row in rows.tolist()]
@@ -101,3 +129,4 @@ def _write_users(
             if kept:
                 queries = model.query_vectors(Histories.of(packed, known.dense_all(names)))
                 writer.write_table(pa.table([names.to_arrow(), _lists(queries.numpy())], schema=schema))
+            advance(len(rows))

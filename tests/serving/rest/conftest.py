@@ -40,6 +40,7 @@ from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites
 from mclrec.serving.rest.supervision import Hangup
 from mclrec.serving.rest.telemetry import Metrics
+from mclrec.serving.rest.tracing import Tracing
 
 ITEMS = 40
 NAMES = [f"item {number:02d}" for number in range(1, ITEMS + 1)]
@@ -188,11 +189,12 @@ async def client(
     admin: KeyRing | None = None,
     sites: Sites | None = None,
     load: Callable[[], Runtime] = make_service,
+    tracing: Tracing | None = None,
     **limits: Any,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Middleware]]:
     settings, metrics = Settings.of(**limits), Metrics()
     models = ModelStore(load, make_service(engine), settings, metrics)
-    gate = make_app(models, settings, metrics, keys, admin, sites)
+    gate = make_app(models, settings, metrics, keys, admin, sites, tracing=tracing)
     transport = httpx.ASGITransport(gate, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         yield http, gate

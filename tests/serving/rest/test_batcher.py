@@ -77,7 +77,7 @@ def test_each_gets_its_own_answer(requests: list[tuple[int, bool]], size: int, w
                 assert isinstance(result, asyncio.CancelledError)
             else:
                 assert not isinstance(result, BaseException)
-                assert numbers(result[0]) == expected
+                assert numbers(result.answers) == expected
         assert all(len(batch) <= size for batch in model.asked)
         assert batcher.waiting == 0
         asked = [number for batch in model.asked for number in batch]
@@ -90,7 +90,7 @@ def test_an_idle_model_answers_at_once_and_a_busy_one_gathers() -> None:
     async def run() -> None:
         model = Model()
         batcher = make(model)
-        assert (await batcher.ask([query(1)], 10))[1] == 1
+        assert (await batcher.ask([query(1)], 10)).batch == 1
         model.gate.clear()
         first = asyncio.create_task(batcher.ask([query(2)], 10))
         await settle()
@@ -100,6 +100,22 @@ def test_an_idle_model_answers_at_once_and_a_busy_one_gathers() -> None:
         model.gate.set()
         await asyncio.gather(first, *rest)
         assert model.asked == [[1], [2], [3, 4, 5, 6], [7, 8]]
+
+    asyncio.run(run())
+
+
+def test_the_seconds_of_the_model_are_those_of_all_batches_of_a_request() -> None:
+    def slowly(queries: Sequence[DenseQuery]) -> list[Ranked]:
+        Event().wait(0.01)
+        return [Ranked(one.history, np.zeros(1, dtype=np.float32)) for one in queries]
+
+    async def run() -> None:
+        batcher = Batcher(slowly, size=2, room=10, workers=1, observe=lambda size: None)
+        found = await batcher.ask([query(n) for n in range(5)], 10)
+        assert found.batch == 2
+        assert 0.03 <= found.seconds < 5
+        one = await batcher.ask([query(1)], 10)
+        assert 0.01 <= one.seconds < found.seconds
 
     asyncio.run(run())
 
@@ -116,8 +132,8 @@ def test_a_full_queue_refuses_at_once() -> None:
         with pytest.raises(QueueFull):
             await batcher.ask([query(4)], 10)
         model.gate.set()
-        assert [numbers(answers) for answers, _ in await asyncio.gather(*tasks)] == [[1], [2], [3]]
-        assert (await batcher.ask([query(5)], 10))[1] == 1
+        assert [numbers(found.answers) for found in await asyncio.gather(*tasks)] == [[1], [2], [3]]
+        assert (await batcher.ask([query(5)], 10)).batch == 1
 
     asyncio.run(run())
 
@@ -154,7 +170,7 @@ def test_one_that_fails_does_not_spoil_the_others() -> None:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(results[2], RuntimeError)
         good = [result for result in results if not isinstance(result, BaseException)]
-        assert [numbers(answers) for answers, _ in good] == [[1], [12], [14]]
+        assert [numbers(found.answers) for found in good] == [[1], [12], [14]]
 
     asyncio.run(run())
 

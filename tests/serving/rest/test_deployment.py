@@ -154,6 +154,7 @@ async def behind_nginx(url: str, one: Running) -> None:
 
         ask = {"history": NAMES[:3], "k": 3}
         assert await statuses("/recommend", ask, 200) == {200: 200}
+        assert await statuses("/events", {"session": "s", "items": NAMES[:1]}, 50) == {200: 50}
         for path in ("/metrics", "/model/reload"):
             assert (await http.get(path)).status_code == 403
         # Overload: some are refused, and what comes after it is answered: no process is left out for it.
@@ -221,7 +222,7 @@ def test_prometheus_reads_the_metrics(service: Running, tmp_path: Path) -> None:
         rules = httpx.get(f"http://127.0.0.1:{port}/api/v1/rules").json()["data"]["groups"]
         assert [rule["health"] in ("ok", "unknown") for group in rules for rule in group["rules"]] == [
             True
-        ] * 4
+        ] * 5
 
 
 def value_of(port: int, query: str) -> float | None:

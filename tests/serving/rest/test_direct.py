@@ -89,6 +89,7 @@ def draw_body(rng: random.Random) -> bytes:
     if rng.random() < 0.03:
         asked["history"] = [NAMES[12]] * 3  # the model fails
     optional: dict[str, Callable[[], Any]] = {
+        "session": lambda: rng.choice(["a", "b", "", "x" * 129, 7, None]),
         "k": lambda: rng.choice([1, 3, 10, 30, 31, 0, -1, 2**70, 1.5, "3", None, True]),
         "user": lambda: rng.choice(["ann", "bob", "nobody", 7, None, 1.5, []]),
         "exclude": lambda: rng.choice([[], draw_ids(rng, 7), None, "item 01"]),
@@ -102,6 +103,10 @@ def draw_body(rng: random.Random) -> bytes:
     if rng.random() < 0.05:
         del asked["history"]
     return json.dumps(asked, ensure_ascii=rng.random() < 0.5).encode()
+
+
+def draw_event(rng: random.Random) -> bytes:
+    return json.dumps({"session": rng.choice("abc"), "items": draw_ids(rng, 3)}).encode()
 
 
 def draw_headers(rng: random.Random, length: int) -> list[tuple[bytes, bytes]]:
@@ -148,6 +153,8 @@ def draw_request(rng: random.Random) -> tuple[dict[str, Any], list[dict[str, Any
         "/",
     ]
     path = "/recommend" if rng.random() < 0.85 else rng.choice(paths)
+    if rng.random() < 0.05:
+        path, body = "/events", draw_event(rng)
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

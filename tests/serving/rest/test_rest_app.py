@@ -497,7 +497,7 @@ def test_a_request_that_has_a_model_in_hand_is_answered_by_it_after_a_reload() -
         before = models.current
         await models.reload()
         assert models.current is not before
-        answers, _ = await before.batcher.ask([DenseQuery(np.array([1]), 1)], 5)
+        answers = (await before.batcher.ask([DenseQuery(np.array([1]), 1)], 5)).answers
         assert len(answers) == 1
 
     asyncio.run(run())

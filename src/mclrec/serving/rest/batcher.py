@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
+from typing import NamedTuple
 
 from mclrec.inference.queries import DenseQuery, Ranked
 
-__all__ = ["Batcher", "Expired", "QueueFull"]
+__all__ = ["Answered", "Batcher", "Expired", "QueueFull"]
 
 Ask = Callable[[Sequence[DenseQuery]], list[Ranked]]
 
@@ -28,13 +30,35 @@ class Expired(Exception):
     """The deadline has passed before the answer was there."""
 
 
+class Answered(NamedTuple):
+    """Answers, and what the model did for them.
+
+    Attributes:
+        answers: in the order of their queries.
+        batch: size of the largest batch that one was in.
+        seconds: that the model worked on these batches, other requests' queries in them included.
+    """
+
+    answers: list[Ranked]
+    batch: int
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """What the model reads at once, and how long it takes."""
+
+    size: int
+    seconds: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """Queries that are answered in one batch, and who waits for them; ``batch`` is its size, 0 in the queue."""
+    """Queries that are answered in one batch, and who waits for them; ``batch`` is None in the queue."""
 
     queries: Sequence[DenseQuery]
     answers: asyncio.Future[list[Ranked]]
-    batch: int = 0
+    batch: _Batch | None = None
 
 
 class Batcher:
@@ -75,8 +99,8 @@ class Batcher:
         """Queries in the queue."""
         return self._waiting
 
-    async def ask(self, queries: Sequence[DenseQuery], seconds: float) -> tuple[list[Ranked], int]:
-        """The answers, in order, and the size of the largest batch that they were in.
+    async def ask(self, queries: Sequence[DenseQuery], seconds: float) -> Answered:
+        """The answers, in order.
 
         A caller that is cancelled takes its queries out of the queue.
 
@@ -105,13 +129,16 @@ class Batcher:
             timer.cancel()
             for entry in entries:
                 self._leave(entry)
-        return answers, max((entry.batch for entry in entries), default=0)
+        batches = {entry.batch for entry in entries if entry.batch is not None}
+        return Answered(
+            answers, max((one.size for one in batches), default=0), sum(one.seconds for one in batches)
+        )
 
     def _leave(self, entry: _Entry) -> None:
         """Withdraw queries that nobody waits for any more; they give their room in the queue back."""
         if not entry.answers.cancel() and not entry.answers.cancelled():
             entry.answers.exception()  # seen, even if an earlier part had failed before
-        if not entry.batch:
+        if entry.batch is None:
             self._entries.remove(entry)
             self._waiting -= len(entry.queries)
 
@@ -123,31 +150,37 @@ class Batcher:
 
     def _send(self) -> None:
         self._woken = False
-        while self._idle and (batch := self._take()):
+        while self._idle and (taken := self._take()):
             self._idle -= 1
-            self._observe(batch[0].batch)
-            done = self._threads.submit(_answer, self._ask, [entry.queries for entry in batch])
-            done.add_done_callback(partial(_call_in, asyncio.get_running_loop(), self._deliver, batch))
+            batch = _Batch(sum(len(entry.queries) for entry in taken))
+            for entry in taken:
+                entry.batch = batch
+            self._waiting -= batch.size
+            self._observe(batch.size)
+            done = self._threads.submit(_timed_answer, self._ask, [entry.queries for entry in taken])
+            done.add_done_callback(partial(_call_in, asyncio.get_running_loop(), self._deliver, taken, batch))
 
     def _take(self) -> list[_Entry]:
         """The oldest entries that fit into one batch."""
-        batch: list[_Entry] = []
+        taken: list[_Entry] = []
         free = self._size
         while self._entries:
             entry = self._entries[0]
             if len(entry.queries) > free:
                 break
             free -= len(entry.queries)
-            batch.append(self._entries.popleft())
-        size = self._size - free
-        self._waiting -= size
-        for entry in batch:
-            entry.batch = size
-        return batch
+            taken.append(self._entries.popleft())
+        return taken
 
-    def _deliver(self, batch: Sequence[_Entry], done: Future[list[list[Ranked] | Exception]]) -> None:
+    def _deliver(
+        self,
+        taken: Sequence[_Entry],
+        batch: _Batch,
+        done: Future[tuple[list[list[Ranked] | Exception], float]],
+    ) -> None:
         self._idle += 1
-        for entry, result in zip(batch, done.result(), strict=True):
+        results, batch.seconds = done.result()
+        for entry, result in zip(taken, results, strict=True):
             if entry.answers.done():
                 continue
             if isinstance(result, Exception):
@@ -168,6 +201,14 @@ def _expire(entries: Sequence[_Entry]) -> None:
     waited = next((entry for entry in entries if not entry.answers.done()), None)
     if waited is not None:
         waited.answers.set_exception(Expired())
+
+
+def _timed_answer(
+    ask: Ask, parts: Sequence[Sequence[DenseQuery]]
+) -> tuple[list[list[Ranked] | Exception], float]:
+    """`_answer`, and the seconds that it took."""
+    start = perf_counter()
+    return _answer(ask, parts), perf_counter() - start
 
 
 def _answer(ask: Ask, parts: Sequence[Sequence[DenseQuery]]) -> list[list[Ranked] | Exception]:

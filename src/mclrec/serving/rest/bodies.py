@@ -14,13 +14,15 @@ from pydantic_core import from_json
 
 from mclrec.serving.rest.departures import LEFT
 from mclrec.serving.rest.pool import WorkPool
-from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest
+from mclrec.serving.rest.schemas import BatchRequest, EventsRequest, ExplainRequest, RecommendRequest
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.translation import LimitExceeded, check, limits_of
 
 __all__ = ["BodyReader", "check_type", "complaints_of"]
 
-_Body = TypeVar("_Body", RecommendRequest, BatchRequest, ExplainRequest)
+_Body = TypeVar("_Body", RecommendRequest, BatchRequest, ExplainRequest, EventsRequest)
+
+_BODIES = (RecommendRequest, BatchRequest, ExplainRequest, EventsRequest)
 
 _SMALL = 4096
 """Bytes of a body that is parsed at once; a longer one takes up to some milliseconds, in a thread."""
@@ -44,7 +46,7 @@ class BodyReader:
 
     def __init__(self, settings: Settings, pool: WorkPool) -> None:
         self._settings, self._pool = settings, pool
-        self._limits = limits_of(settings)
+        self._limits = {schema: limits_of(settings, schema) for schema in _BODIES}
         self._held = 0
 
     async def read(self, request: Request, schema: type[_Body]) -> _Body:
@@ -95,14 +97,15 @@ class BodyReader:
             HTTPException: it is beyond a limit.
             RequestValidationError: a value is wrong.
         """
+        limits = self._limits[schema]
         if len(raw) > _LARGE:
-            _check_sizes(raw, self._limits)
+            _check_sizes(raw, limits)
         try:
             asked = schema.model_validate_json(raw)
         except ValidationError as problem:
             raise _invalid(problem) from None
         try:
-            check(asked, self._limits, self._settings.max_k)
+            check(asked, limits, self._settings.max_k)
         except LimitExceeded as problem:
             raise HTTPException(422, str(problem)) from None
         return asked

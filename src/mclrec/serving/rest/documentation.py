@@ -60,6 +60,11 @@ EXAMPLES = {
             "model": "mclrec-0123456789ab",
         },
     ),
+    "/events": ExampleCall(
+        "/events",
+        {"session": "4f1c0a", "items": ["BANANAS"]},
+        {"session_items": 3, "dropped": 0, "unknown": [], "model": "mclrec-0123456789ab"},
+    ),
     "/items": ExampleCall(
         "/items?q=cheese&limit=1", None, {"items": [{"item": "SHREDDED CHEESE", "count": 281}], "total": 14}
     ),

@@ -16,6 +16,7 @@ from mclrec.serving.rest.keys import KeyRing
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites
 from mclrec.serving.rest.telemetry import Metrics, log_event, log_request
+from mclrec.serving.rest.tracing import Trace, Tracing
 
 __all__ = ["Middleware", "Notes", "notes_of", "request_id"]
 
@@ -38,10 +39,14 @@ class Notes:
     Attributes:
         batch: histories that the model read together with the request's.
         histories: of the request; None if they must not be logged.
+        arm: name of the model that answered, where there are several; of a batch all of them.
+        trace: of the request; None if there are no traces.
     """
 
     batch: int | None = None
     histories: list[Any] | None = None
+    arm: str | None = None
+    trace: Trace | None = None
 
 
 def notes_of(scope: Scope) -> Notes:
@@ -63,6 +68,7 @@ class Middleware:
         sites: which names the service answers by.
         public: paths that need no key.
         route_of: the path of the route that a request is for, as it was declared; "other" where there is none.
+        tracing: makes a span of every request; none if None.
         connections: number of open ones; set by the server.
         draining: new requests are refused from now on.
         in_flight: requests that are being answered.
@@ -76,6 +82,7 @@ class Middleware:
     sites: Sites = field(default_factory=Sites)
     public: frozenset[str] = frozenset()
     route_of: Callable[[Scope], str] = lambda _: "other"
+    tracing: Tracing | None = None
     connections: Callable[[], int] = lambda: 0
     draining: bool = False
     in_flight: int = 0
@@ -85,6 +92,8 @@ class Middleware:
         start = perf_counter()
         notes = scope[_NOTES] = Notes()
         headers = dict(scope["headers"])
+        if self.tracing is not None:
+            notes.trace = self.tracing.begin(headers)
         sender = _Sender(send, self, request_id(headers.get(b"x-request-id", b"")))
         self.in_flight += 1
         try:
@@ -149,7 +158,12 @@ class Middleware:
         }
         if notes.batch is not None:
             fields["batch"] = notes.batch
-        fields["id"] = sender.request_id.decode()
+        if notes.arm is not None:
+            fields["arm"] = notes.arm
+        fields["id"] = request = sender.request_id.decode()
+        if notes.trace is not None:
+            fields["trace_id"] = notes.trace.trace_id
+            notes.trace.end(scope["method"], route, status, request, notes.batch, notes.arm)
         if notes.histories is not None:
             fields["histories"] = notes.histories
         log_request(fields)

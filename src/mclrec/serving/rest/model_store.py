@@ -58,14 +58,21 @@ class ModelStore:
         runtime: the first one.
         settings: sizes of batches and queues.
         metrics: are told of batches and models.
+        arm: name of the model in a test of several.
     """
 
     def __init__(
-        self, load: Callable[[], Runtime], runtime: Runtime, settings: Settings, metrics: Metrics
+        self,
+        load: Callable[[], Runtime],
+        runtime: Runtime,
+        settings: Settings,
+        metrics: Metrics,
+        arm: str = "",
     ) -> None:
         self._load = load
         self._settings = settings
         self._metrics = metrics
+        self._arm = arm
         self._lock = asyncio.Lock()
         self.current = self._queued(runtime)
 
@@ -89,13 +96,21 @@ class ModelStore:
                 runtime, said = await asyncio.to_thread(self._fetch, before.runtime)
             except MclrecError as problem:
                 self._metrics.reloads.labels("refused").inc()
-                log_event("reload refused", {"model": before.runtime.version, "reason": str(problem)})
+                log_event(
+                    "reload refused",
+                    {**self._named, "model": before.runtime.version, "reason": str(problem)},
+                )
                 raise
             self.current = self._queued(runtime)
             self._metrics.reloads.labels("done").inc()
             done = Reload(runtime.version, before.runtime.version, str(runtime.card.get("engine")), said)
-            log_event("reloaded", asdict(done))
+            log_event("reloaded", {**self._named, **asdict(done)})
             return done
+
+    @property
+    def _named(self) -> dict[str, str]:
+        """The name of the arm for the log, where there is a test."""
+        return {"arm": self._arm} if self._arm else {}
 
     def _fetch(self, before: Runtime) -> tuple[Runtime, list[str]]:
         """Another runtime, and what was warned of while it was loaded."""
@@ -119,6 +134,7 @@ class ModelStore:
             runtime.version,
             str(runtime.card.get("engine")),
             runtime.engine.num_items,
+            self._arm,
         )
         settings = self._settings
         return Loaded(

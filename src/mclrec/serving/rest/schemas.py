@@ -17,9 +17,12 @@ from mclrec.serving.rest.settings import Settings
 __all__ = [
     "DESCRIPTION",
     "LONGEST_ID",
+    "LONGEST_KEY",
     "Answer",
     "Answers",
     "BatchRequest",
+    "EventsAnswer",
+    "EventsRequest",
     "ExplainAnswer",
     "ExplainRequest",
     "Found",
@@ -40,6 +43,7 @@ DESCRIPTION = (
 )
 
 LONGEST_ID = 512
+LONGEST_KEY = 128
 
 Id = (
     Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)]
@@ -51,17 +55,31 @@ _Ids = Annotated[list[Id], Field(fail_fast=True)]
 """Ids of which the first wrong one is complained of, and not each of half a million."""
 
 
+SessionKey = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_KEY)]
+"""Opaque key of a session; only a digest of it is kept."""
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RecommendRequest(_Request):
-    """A history, and which items may follow it."""
+    """A history, or a session that has one, and which items may follow it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["history"]}, {"required": ["session"]}]}
+    )
 
     history: _Ids = Field(
+        default_factory=list,
         description="Items, oldest first; those that the model does not know are skipped. Popular items are the "
-        "answer if nothing is left.",
+        "answer if nothing is left. May be left out where a session is named.",
         examples=[["BANANAS", "EGGS - X-LARGE"]],
+    )
+    session: SessionKey | None = Field(
+        None,
+        description="Key of a session of `POST /events`, whose items stand in front of `history`; `session_items` of "
+        "the answer says how many these are: 0 for a session that is unknown or has expired.",
     )
     user: Id | None = Field(
         None,
@@ -78,6 +96,27 @@ class RecommendRequest(_Request):
         False, strict=True, description="Whether items of the history may be in the answer."
     )
     allow: _Ids | None = Field(None, description="The only items that may be in the answer; null: all.")
+    filter: dict[str, Any] | None = Field(
+        None,
+        description="Conditions by column of the service's table of items: a value, a list of values, or `min`, `max` "
+        "and `not`. Only items for which all hold are in the answer.",
+        examples=[{"category": ["dairy"], "available": True, "price": {"max": 10}}],
+    )
+    boost: list[dict[str, Any]] | None = Field(
+        None,
+        description="What happens to scores before the best are listed: where conditions as those of `filter` hold, "
+        "`factor` multiplies the odds of an item, and `add` adds to its score.",
+        examples=[[{"where": {"brand": "own"}, "factor": 1.5}]],
+    )
+    diversify: dict[str, Any] | None = Field(
+        None,
+        description="How many items with one value of a column there may be in the answer, by column.",
+        examples=[{"category": 2}],
+    )
+    arm: Annotated[StrictStr, Field(max_length=32)] | None = Field(
+        None,
+        description="Name of the model that is to answer, where there are several; else `user`, or `session`, decides.",
+    )
 
 
 class BatchRequest(_Request):
@@ -86,6 +125,18 @@ class BatchRequest(_Request):
     requests: Annotated[list[RecommendRequest], Field(fail_fast=True)] = Field(
         description="Answered in this order.", examples=[[{"history": ["BANANAS"], "k": 5}, {"history": []}]]
     )
+
+
+class EventsRequest(_Request):
+    """Items that a session gains."""
+
+    session: SessionKey = Field(description="Opaque key of the session.", examples=["4f1c0a"])
+    items: _Ids = Field(
+        description="Items, oldest first, which follow what the session holds. Those that the model does not know are "
+        "kept too, and named in the answer.",
+        examples=[["BANANAS"]],
+    )
+    clear: bool = Field(False, strict=True, description="Whether what the session holds is forgotten first.")
 
 
 class ExplainRequest(_Request):
@@ -100,13 +151,16 @@ class _Answer(BaseModel):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-def _optional_titles(schema: dict[str, Any]) -> None:
-    """Titles are only there where the service has any."""
-    schema["required"].remove("titles")
+_NOT_ALWAYS = ("titles", "session_items", "arm", "arms")
+
+
+def _optional(schema: dict[str, Any]) -> None:
+    """Titles are only there where the service has any, and the rest where it was asked for."""
+    schema["required"] = [name for name in schema["required"] if name not in _NOT_ALWAYS]
 
 
 class _Titled(_Answer):
-    model_config = ConfigDict(json_schema_extra=_optional_titles)
+    model_config = ConfigDict(json_schema_extra=_optional)
 
     titles: dict[str, str] = Field(
         {},
@@ -136,6 +190,22 @@ class Answer(_Titled):
     )
     popular: bool = Field(description="Whether popular items were given, for want of a known item.")
     model: str = Field(description="Version of the model that answered.", examples=["mclrec-0123456789ab"])
+    session_items: int = Field(
+        0,
+        description="Items that the session holds; only where one was named. 0: it is unknown, or has expired.",
+    )
+    arm: str = Field("", description="Name of the model that answered, where there are several.")
+
+
+class EventsAnswer(_Answer):
+    """What a session holds now."""
+
+    session_items: int = Field(description="How many items.")
+    dropped: int = Field(description="How many of the oldest ones had to go.")
+    unknown: list[str | int] = Field(
+        description="Items of the event that the model does not know, each once; another model may."
+    )
+    model: str = Field(description="Version of the model that was asked.", examples=["mclrec-0123456789ab"])
 
 
 class Answers(_Answer):
@@ -196,10 +266,14 @@ class Similar(_Titled):
 class Reloaded(_Answer):
     """Versions after and before a reload."""
 
+    model_config = ConfigDict(json_schema_extra=_optional)
+
     model: str
     before: str
     engine: str = Field(description="What computes the answers now: onnx or torch.")
     warnings: list[str] = Field(description="What was taken in place of something else.")
+    arm: str = Field("", description="Name of the model, where there are several.")
+    arms: list[Reloaded] = Field([], description="All models that were read anew, where these are several.")
 
 
 class State(_Answer):
@@ -258,7 +332,7 @@ def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         definitions = document["components"]["schemas"]
-        definitions |= _components(BatchRequest, ExplainRequest)
+        definitions |= _components(BatchRequest, ExplainRequest, EventsRequest)
         definitions.pop("HTTPValidationError", None)
         definitions.pop("ValidationError", None)
         _add_limits(definitions, settings)
@@ -284,11 +358,12 @@ def _components(*schemas: type[BaseModel]) -> dict[str, Any]:
 
 
 def _add_limits(definitions: Mapping[str, Any], settings: Settings) -> None:
-    schemas = ("RecommendRequest", "BatchRequest", "ExplainRequest")
-    one, many, explain = (definitions[name]["properties"] for name in schemas)
+    schemas = ("RecommendRequest", "BatchRequest", "ExplainRequest", "EventsRequest")
+    one, many, explain, events = (definitions[name]["properties"] for name in schemas)
     one["k"]["maximum"] = settings.max_k
     one["exclude"]["maxItems"] = settings.max_list
     one["allow"]["anyOf"][0]["maxItems"] = settings.max_list
-    one["history"]["maxItems"] = explain["history"]["maxItems"] = settings.max_history
+    for ids in (one["history"], explain["history"], events["items"]):
+        ids["maxItems"] = settings.max_history
     many["requests"]["maxItems"] = settings.max_batch
     explain["items"]["maxItems"] = settings.max_explained

@@ -6,8 +6,8 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
@@ -18,17 +18,19 @@ import uvicorn
 
 from mclrec.errors import ConfigError, MclrecError, quoted
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
-from mclrec.inference.titles import read_titles
+from mclrec.serving.rest.arms import Arm, Arms, check_shares
 from mclrec.serving.rest.connection_limits import BoundedProtocol, Connections
 from mclrec.serving.rest.descriptors import connections_that_fit
 from mclrec.serving.rest.keys import KeyFile, KeyRing
 from mclrec.serving.rest.middleware import Middleware
-from mclrec.serving.rest.model_store import Busy, ModelStore, fetch
+from mclrec.serving.rest.model_store import ModelStore, fetch
 from mclrec.serving.rest.routes import make_app
+from mclrec.serving.rest.session_file import SessionFile, check_session_file
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.sites import Sites
 from mclrec.serving.rest.supervision import Hangup, tell_supervisor
 from mclrec.serving.rest.telemetry import Metrics, configure_logs, log_event
+from mclrec.serving.rest.tracing import Tracing
 
 __all__ = ["Access", "Server", "is_loopback", "listen", "serve", "serve_model"]
 
@@ -92,8 +94,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve_model(
-    run: str | Path,
+    run: str | Path | Mapping[str, str | Path],
     *,
+    split: Mapping[str, float] | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key_file: str | Path | None = None,
@@ -102,12 +105,16 @@ def serve_model(
     engine: EngineName = "auto",
     index: str | None = None,
     titles: str | Path | None = None,
+    items: str | Path | None = None,
+    sessions: str | Path | None = None,
+    traces: bool = False,
     settings: Settings | None = None,
 ) -> None:
     """Answer requests with the model of a directory until a signal ends it; see `serve`.
 
     Args:
-        run: directory of a run, or of an export.
+        run: directory of a run, or of an export; of several models, each by the name of its arm.
+        split: shares of the arms, in any unit; equal ones if None.
         host: address to listen on.
         port: 0 for any free one.
         api_key_file: one key a line, of which clients must show one; none if None. It is read again when it changes.
@@ -118,10 +125,16 @@ def serve_model(
         index: kind of index over the items; all of them are compared if None.
         titles: file of titles of items (`mclrec.inference.titles.read_titles`), read with each model; answers, the
             search and the page then have them.
+        items: table of items (`mclrec.inference.item_facts.read_item_facts`), read with each model; requests may then
+            have ``filter``, ``boost`` and ``diversify``. Its titles are taken where ``titles`` is None.
+        sessions: SQLite file that keeps the sessions of ``POST /events``, which several processes may share; they are
+            kept in this process's memory if None.
+        traces: whether a span of each request is sent as the ``OTEL_*`` variables say.
         settings: limits; the defaults if None.
 
     Raises:
-        ConfigError: the address is in use, or the keys cannot be read.
+        ConfigError: the address is in use, the keys cannot be read, or spans cannot be sent.
+        OutputError: the file of sessions cannot be used.
         ModelFileError: the model cannot be loaded.
     """
     keys = None if api_key_file is None else KeyFile(Path(api_key_file))
@@ -132,6 +145,11 @@ def serve_model(
         sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
     Hangup.installed()
     settings = settings or Settings.of()
+    places = {name: Path(place) for name, place in (run if isinstance(run, Mapping) else {"": run}).items()}
+    shares = check_shares(split, list(places))
+    if sessions is not None:
+        check_session_file(Path(sessions))
+    tracing = Tracing.of_environment() if traces else None
     fitting = connections_that_fit(settings)
     if fitting < settings.max_connections:
         sys.stderr.write(
@@ -141,28 +159,35 @@ def serve_model(
     bound = listen(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
-    def started(runtime: Runtime) -> None:
+    def started(runtimes: Mapping[str, Runtime]) -> None:
         configure_logs()
-        items = runtime.engine.num_items
-        log_event("serving", {"address": address, "model": runtime.version, "items": items})
+        for name, runtime in runtimes.items():
+            told = {"model": runtime.version, "items": runtime.engine.num_items}
+            arm = {"arm": name, "share": round(shares[name], 6)} if name else {}
+            log_event("serving", {"address": address, **arm, **told})
 
-    def load() -> Runtime:
-        runtime = load_runtime(Path(run), engine=engine, index=index)
-        return (
-            runtime
-            if titles is None
-            else runtime.with_titles(read_titles(Path(titles), runtime.catalogue.items))
-        )
+    def load(place: Path) -> Runtime:
+        runtime = load_runtime(place, engine=engine, index=index)
+        return runtime.told_of_items(_path(titles), _path(items))
 
-    serve(bound, load, settings, access, started)
+    loads = {name: partial(load, place) for name, place in places.items()}
+    with nullcontext() if tracing is None else closing(tracing):
+        serve(bound, loads, settings, access, started, shares, _path(sessions), tracing)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def serve(
     bound: socket.socket,
-    load: Callable[[], Runtime],
+    loads: Mapping[str, Callable[[], Runtime]],
     settings: Settings,
     access: Access,
-    started: Callable[[Runtime], None],
+    started: Callable[[Mapping[str, Runtime]], None],
+    shares: Mapping[str, float],
+    sessions: Path | None = None,
+    tracing: Tracing | None = None,
 ) -> None:
     """Answer requests until a signal ends it.
 
@@ -171,30 +196,41 @@ def serve(
 
     Args:
         bound: as `listen` makes it.
-        load: reads the model.
+        loads: read the models, by the names of their arms; one without a name where there is no test.
         settings: limits.
         access: who may ask.
         started: is called when requests can come.
+        shares: of the keys, of each arm.
+        sessions: file that keeps sessions; memory if None.
+        tracing: makes a span of each request; none if None.
 
     Raises:
-        MclrecError: the model cannot be loaded.
+        MclrecError: a model cannot be loaded.
     """
     sys.setswitchinterval(_SWITCH)
     hangup = Hangup.installed()
     try:
-        runtime = fetch(load)
+        runtimes = {name: fetch(load) for name, load in loads.items()}
     except MclrecError:
         bound.close()
         raise
 
     async def run() -> None:
-        metrics = Metrics()
-        models = ModelStore(load, runtime, settings, metrics)
-        middleware = make_app(models, settings, metrics, access.keys, access.admin, access.sites)
+        metrics = Metrics(len(loads) > 1)
+        arms = Arms(
+            [
+                Arm(name, ModelStore(load, runtimes[name], settings, metrics, name), shares[name])
+                for name, load in loads.items()
+            ]
+        )
+        store = None if sessions is None else SessionFile.of(sessions, settings, metrics)
+        middleware = make_app(
+            arms, settings, metrics, access.keys, access.admin, access.sites, store, tracing
+        )
         connections = Connections(settings, middleware.refused)
         middleware.connections = lambda: len(connections)
-        server = Server(middleware, models, connections, hangup)
-        started(runtime)
+        server = Server(middleware, arms, connections, hangup)
+        started(runtimes)
         await server.serve([bound])
 
     with asyncio.Runner(loop_factory=uvicorn.Config(run).get_loop_factory()) as runner:
@@ -205,7 +241,7 @@ class Server(uvicorn.Server):
     """Uvicorn with our signals: two steps to the end, status 0 when all is answered."""
 
     def __init__(
-        self, middleware: Middleware, models: ModelStore, connections: Connections, hangup: Hangup
+        self, middleware: Middleware, models: ModelStore | Arms, connections: Connections, hangup: Hangup
     ) -> None:
         settings = connections.settings
         super().__init__(
@@ -225,7 +261,7 @@ class Server(uvicorn.Server):
             )
         )
         self._middleware = middleware
-        self._models = models
+        self._arms = Arms.of(models)
         self._hangup = hangup
         self._drain = settings.drain
         self._tasks: set[asyncio.Task[None]] = set()
@@ -235,7 +271,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         tell_supervisor("READY=1")
         if self._hangup.asked:
-            self._start(self._reload())
+            self._start(self._arms.reload())
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -243,7 +279,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._arms.reload()))
         try:
             yield
         finally:
@@ -266,12 +302,6 @@ class Server(uvicorn.Server):
         while loop.time() < until or self._middleware.in_flight:
             await asyncio.sleep(_TICK)
         self.should_exit = True
-
-    async def _reload(self) -> None:
-        try:
-            await self._models.reload()
-        except (Busy, MclrecError):
-            return  # the log says why
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

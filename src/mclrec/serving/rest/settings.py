@@ -48,6 +48,12 @@ class Settings(BaseModel):
         le=1,
         description="share of the smaller catalogue that a reload's model has to have in common",
     )
+    max_sessions: int = Field(100_000, ge=1, description="sessions that are kept; beyond, the oldest goes")
+    max_session_items: int = Field(200, ge=1, description="newest items that a session keeps")
+    max_session_bytes: int = Field(256 << 20, ge=1024, description="bytes that all sessions take")
+    session_ttl: float = Field(
+        1800.0, gt=0, description="seconds that a session is kept after its last event"
+    )
     log_histories: bool = Field(False, description="whether logs hold what was asked")
 
     @model_validator(mode="after")

@@ -32,9 +32,13 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counters, gauges and histograms of one service, in a registry of its own: several may live in one process."""
+    """Counters, gauges and histograms of one service, in a registry of its own: several may live in one process.
 
-    def __init__(self) -> None:
+    Args:
+        several: whether there are several models, whose series then have the label ``arm``.
+    """
+
+    def __init__(self, several: bool = False) -> None:
         self.registry = CollectorRegistry()
         self.seconds = Histogram(
             "mclrec_request_seconds",
@@ -69,21 +73,61 @@ class Metrics:
             registry=self.registry,
         )
         self.reloads = Counter("mclrec_reloads", "Reloads by outcome.", ["outcome"], registry=self.registry)
-        self._model = Info("mclrec_model", "The model that answers.", registry=self.registry)
+        self.sessions = Gauge("mclrec_sessions", "Sessions that are kept.", registry=self.registry)
+        self.session_items = Counter(
+            "mclrec_session_items", "Items that events have added to sessions.", registry=self.registry
+        )
+        self.session_items_dropped = Counter(
+            "mclrec_session_items_dropped",
+            "Oldest items of sessions that were too long.",
+            registry=self.registry,
+        )
+        self.sessions_dropped = Counter(
+            "mclrec_sessions_dropped",
+            "Sessions that went, by reason: expired, room, damaged.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.session_misses = Counter(
+            "mclrec_session_misses",
+            "Requests for a session that is unknown or expired.",
+            registry=self.registry,
+        )
+        self.session_errors = Counter(
+            "mclrec_session_errors",
+            "Requests for which sessions could not be read or written, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.assigned = Counter(
+            "mclrec_assigned",
+            "Requests for recommendations by the arm that answers, and by what it was chosen.",
+            ["arm", "by"],
+            registry=self.registry if several else None,
+        )
+        labels = ["arm"] if several else []
+        self._several = several
+        self._model = Info("mclrec_model", "The model that answers.", labels, registry=self.registry)
         self._told: dict[tuple[str, int], tuple[Histogram, list[Counter]]] = {}
         ProcessCollector(registry=self.registry)
 
     def watch(
-        self, queue: Callable[[], int], connections: Callable[[], int], in_flight: Callable[[], int]
+        self,
+        queue: Callable[[], int],
+        connections: Callable[[], int],
+        in_flight: Callable[[], int],
+        sessions: Callable[[], int],
     ) -> None:
         """Register the functions that return the current values of the gauges."""
         self.queue.set_function(queue)
         self.connections.set_function(connections)
         self.in_flight.set_function(in_flight)
+        self.sessions.set_function(sessions)
 
-    def show_model(self, name: str, version: str, engine: str, items: int) -> None:
+    def show_model(self, name: str, version: str, engine: str, items: int, arm: str = "") -> None:
         """Name the model that answers from now on."""
-        self._model.info({"name": name, "version": version, "engine": engine, "items": str(items)})
+        shown = self._model.labels(arm) if self._several else self._model
+        shown.info({"name": name, "version": version, "engine": engine, "items": str(items)})
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -165,6 +209,7 @@ def configure_logs(stream: TextIO | None = None) -> None:
         ("mclrec.serving", logging.INFO),
         ("uvicorn", logging.ERROR),
         ("asyncio", logging.ERROR),
+        ("opentelemetry", logging.ERROR),
     ):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

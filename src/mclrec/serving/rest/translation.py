@@ -12,12 +12,14 @@ from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.queries import Query, Ranked, Recommendation, Recommendations
 from mclrec.inference.runtime import DecodedQuery, Runtime
-from mclrec.serving.rest.schemas import BatchRequest, ExplainRequest, RecommendRequest
+from mclrec.serving.rest.schemas import BatchRequest, EventsRequest, ExplainRequest, RecommendRequest
+from mclrec.serving.rest.sessions import Added
 from mclrec.serving.rest.settings import Settings
 
 __all__ = [
     "LimitExceeded",
     "check",
+    "events_reply",
     "explanation_reply",
     "ids_in",
     "query_of",
@@ -37,19 +39,21 @@ class LimitExceeded(Exception):
     """A request is larger than the settings allow; the message says what, and what is allowed."""
 
 
-def limits_of(settings: Settings) -> dict[str, int]:
+def limits_of(settings: Settings, schema: type[object]) -> dict[str, int]:
     """How many entries the lists of a request may have, by their names."""
     return {
         "requests": settings.max_batch,
         "history": settings.max_history,
-        "items": settings.max_explained,
+        "items": settings.max_history if schema is EventsRequest else settings.max_explained,
         "exclude": settings.max_list,
         "allow": settings.max_list,
     }
 
 
 def check(
-    request: RecommendRequest | BatchRequest | ExplainRequest, limits: Mapping[str, int], max_k: int
+    request: RecommendRequest | BatchRequest | ExplainRequest | EventsRequest,
+    limits: Mapping[str, int],
+    max_k: int,
 ) -> None:
     """Compare a request with the limits.
 
@@ -59,17 +63,22 @@ def check(
         max_k: the largest k.
 
     Raises:
-        LimitExceeded: it is beyond one.
+        LimitExceeded: it is beyond one, or asks for nothing.
     """
     if isinstance(request, BatchRequest):
         _at_most("requests", request.requests, limits)
         for one in request.requests:
             check(one, limits, max_k)
         return
+    if isinstance(request, EventsRequest):
+        _at_most("items", request.items, limits)
+        return
     _at_most("history", request.history, limits)
     if isinstance(request, ExplainRequest):
         _at_most("items", request.items, limits)
         return
+    if not request.history and request.session is None and "history" not in request.model_fields_set:
+        raise LimitExceeded("history is missing: give one, or a session; [] asks for popular items")
     if request.k > max_k:
         raise LimitExceeded(f"k = {request.k}: at most {max_k}")
     _at_most("exclude", request.exclude, limits)
@@ -84,20 +93,44 @@ def _at_most(name: str, given: Sequence[object], limits: Mapping[str, int]) -> N
 def query_of(request: RecommendRequest) -> Query:
     """What a request asks the model."""
     return Query(
-        request.history, request.user, request.k, request.exclude, request.allow, request.include_seen
+        request.history,
+        request.user,
+        request.k,
+        request.exclude,
+        request.allow,
+        request.include_seen,
+        request.filter,
+        request.boost,
+        request.diversify,
     )
 
 
+_RULES = 10_000
+"""Ids that rules count as: making their arrays takes a look at the whole catalogue."""
+
+
 def ids_in(request: RecommendRequest) -> int:
-    """How many ids a request names."""
+    """How many ids a request names; with rules, so many that they are looked up in a thread."""
+    if request.filter is not None or request.boost is not None or request.diversify is not None:
+        return _RULES
     return len(request.history) + len(request.exclude) + len(request.allow or ())
 
 
 def recommend_replies(
-    runtime: Runtime, decoded: Sequence[DecodedQuery], answers: Sequence[Ranked]
+    runtime: Runtime,
+    decoded: Sequence[DecodedQuery],
+    answers: Sequence[Ranked],
+    held: Sequence[int | None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Answers as `schemas.Answer`, in their order."""
-    return [
+    """Answers as `schemas.Answer`, in their order.
+
+    Args:
+        runtime: the model.
+        decoded: what was asked.
+        answers: what it answered.
+        held: how many items the session of each request holds, None for no session; None if none names one.
+    """
+    replies = [
         {
             "items": _scored(found),
             "unknown": [written(item) for item in found.unknown],
@@ -108,6 +141,20 @@ def recommend_replies(
         }
         for found, one, ranked in zip(runtime.encode(decoded, answers), decoded, answers, strict=True)
     ]
+    for reply, number in zip(replies, held or (), strict=False):
+        if number is not None:
+            reply["session_items"] = number
+    return replies
+
+
+def events_reply(runtime: Runtime, added: Added, found: DecodedQuery) -> dict[str, Any]:
+    """What became of an event as `schemas.EventsAnswer`."""
+    return {
+        "session_items": added.held,
+        "dropped": added.dropped,
+        "unknown": [written(item) for item in found.unknown],
+        "model": runtime.version,
+    }
 
 
 def similar_reply(runtime: Runtime, found: Recommendations) -> dict[str, Any]:

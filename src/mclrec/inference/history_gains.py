@@ -1,0 +1,151 @@
+"""What the items of a history do to scores beside query . item + bias, in NumPy: repetition and co-occurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mclrec.data.near_items import NearItems
+from mclrec.data.packed import IntArray
+from mclrec.inference.arrays import mapped
+from mclrec.inference.queries import NO_ITEMS, DenseQuery
+from mclrec.inference.top_k import FloatArray
+
+__all__ = ["FURTHER_FORMATS", "Gains", "HistoryGains", "NearGains"]
+
+FURTHER_FORMATS = _WITH_REPEATS, _WITH_NEAR = 4, 5
+"""Formats of an export with what an older reader would overlook: repeats, and also near items."""
+
+_REPEATS, _NEAR, _SIMILARITIES, _BY_DISTANCE = (
+    "repeats.npy",
+    "near.npy",
+    "similarities.npy",
+    "by_distance.npy",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gains:
+    """Numbers that are added to some scores of several queries.
+
+    Attributes:
+        rows: (P,) place of the query of each.
+        items: (P,) dense ids; an id may be there several times.
+        values: (P,) fp32.
+    """
+
+    rows: IntArray
+    items: IntArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearGains:
+    """What co-occurrence adds, as `mclrec.nn.co_occurrence` has it.
+
+    Attributes:
+        near: the nearest items of each item.
+        by_distance: (n,) fp32, what a similarity counts by distance from the end, first that of the newest item.
+    """
+
+    near: NearItems
+    by_distance: FloatArray
+
+    def of(self, queries: Sequence[DenseQuery]) -> Gains:
+        """What each query's items near those of its history gain, each item once."""
+        histories = [query.history[-len(self.by_distance) :] for query in queries]
+        base = len(self.near.items)
+        rows = np.repeat(np.arange(len(queries)), [len(history) for history in histories])
+        items = np.concatenate(histories)
+        factors = np.concatenate([self.by_distance[: len(history)][::-1] for history in histories])
+        keys = rows[:, None] * base + self.near.items[items]
+        gains = self.near.similarities[items].astype(np.float64) * factors[:, None]
+        sums = np.bincount(keys.ravel(), weights=gains.ravel(), minlength=len(queries) * base)
+        sums[rows * base + items] = 0
+        sums = sums.reshape(len(queries), base)
+        sums[:, 0] = 0
+        found, gaining = np.nonzero(sums)
+        return Gains(found, gaining, sums[found, gaining].astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryGains:
+    """What is added to scores because of the items of the history.
+
+    Attributes:
+        repeats: (n,) fp32, added to the score of an item of the history by its distance from the end, first that of the
+            newest item; None for nothing.
+        near: what is added to items near those of the history; None for nothing.
+    """
+
+    repeats: FloatArray | None = None
+    near: NearGains | None = None
+
+    @classmethod
+    def read(cls, directory: Path, files: Collection[str]) -> HistoryGains:
+        """Map what an export with these files has.
+
+        Raises:
+            ModelFileError: a file is damaged.
+        """
+        repeats = mapped(directory / _REPEATS) if _REPEATS in files else None
+        if _NEAR not in files:
+            return cls(repeats)
+        near, similarities, by_distance = (
+            mapped(directory / name) for name in (_NEAR, _SIMILARITIES, _BY_DISTANCE)
+        )
+        return cls(repeats, NearGains(NearItems(near, similarities), by_distance))
+
+    def write(self, folder: Path) -> None:
+        """Write the files of an export."""
+        files: dict[str, npt.NDArray[Any]] = {} if self.repeats is None else {_REPEATS: self.repeats}
+        if self.near is not None:
+            near = self.near.near
+            files |= {
+                _NEAR: near.items,
+                _SIMILARITIES: near.similarities,
+                _BY_DISTANCE: self.near.by_distance,
+            }
+        for name, array in files.items():
+            np.save(folder / name, array, allow_pickle=False)
+
+    @property
+    def format(self) -> int | None:
+        """The format that an export has for these; None if any has them."""
+        if self.near is not None:
+            return _WITH_NEAR
+        return None if self.repeats is None else _WITH_REPEATS
+
+    def change(self, query: DenseQuery) -> bool:
+        """Whether anything is added to an item that the query may list.
+
+        Items of the history are listed only where a query says so.
+        """
+        listed = self.near is not None or (self.repeats is not None and query.include_seen)
+        return listed and len(query.history) > 0
+
+    def of(self, queries: Sequence[DenseQuery]) -> Gains | None:
+        """What is added to scores of the queries; None for nothing."""
+        parts = [self._repeated(queries)] if self.repeats is not None else []
+        if self.near is not None:
+            parts.append(self.near.of(queries))
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        return Gains(
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([part.values for part in parts]),
+        )
+
+    def _repeated(self, queries: Sequence[DenseQuery]) -> Gains:
+        """What the items of the histories gain that may be listed."""
+        assert self.repeats is not None
+        lists = [query.history[-len(self.repeats) :] if query.include_seen else NO_ITEMS for query in queries]
+        rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
+        values = np.concatenate([self.repeats[: len(items)][::-1] for items in lists])
+        return Gains(rows, np.concatenate(lists), values)

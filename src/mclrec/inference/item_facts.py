@@ -1,0 +1,248 @@
+"""Item facts: columns of a table about items (category, price, available), by dense id, for rules and titles."""
+
+from __future__ import annotations
+
+import csv
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mclrec.data.foreign_errors import foreign_errors
+from mclrec.data.packed import IntArray
+from mclrec.data.vocabulary import Vocabulary
+from mclrec.errors import DataError, MclrecWarning, quoted
+from mclrec.files import regular_file, sha256_file
+from mclrec.inference.name_index import NameIndex
+from mclrec.inference.titles import TITLES
+from mclrec.wording import count_of
+
+__all__ = ["BoolArray", "FactColumn", "ItemFacts", "read_item_facts"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+"""Numbers as they are written; 007 is text."""
+
+_FLAGS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, eq=False)
+class FactColumn:
+    """What a column says of each item.
+
+    Attributes:
+        name: of the column.
+        kind: of its values; ``other`` for a type that no rule reads.
+        values: (V + 1,) by dense id: numbers, truth values, or places in ``words``; anything where ``there`` is not.
+        there: (V + 1,) which items have a value.
+        words: the distinct texts of a column of text, sorted.
+        described: the type, where it is ``other``.
+    """
+
+    name: str
+    kind: Literal["text", "number", "flag", "other"]
+    values: npt.NDArray[Any]
+    there: BoolArray
+    words: tuple[str, ...] = ()
+    described: str = ""
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place of each text in ``words``."""
+        return {word: place for place, word in enumerate(self.words)}
+
+    @cached_property
+    def groups(self) -> IntArray:
+        """(V + 1,) a number for each distinct value; -1 where there is none."""
+        groups: IntArray = np.unique(self.values, return_inverse=True)[1].astype(np.int64).reshape(-1)
+        return np.where(self.there, groups, -1)
+
+    def nearest(self, word: str) -> str | None:
+        """The text of the column that is most like one that it does not have."""
+        found = self._names.nearest(word, 1).tolist()
+        return self.words[found[0]] if found else None
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        return NameIndex(self.words, np.bincount(self.values[self.there], minlength=len(self.words)))
+
+
+@dataclass(frozen=True, eq=False)
+class ItemFacts:
+    """A table about the items of a model.
+
+    Attributes:
+        columns: by name, all but that of the ids.
+        num_items: V.
+        titles: (V + 1,) by dense id, empty where an item has none; empty if the table has no titles.
+        checksum: of the file.
+    """
+
+    columns: dict[str, FactColumn]
+    num_items: int
+    titles: tuple[str, ...]
+    checksum: str
+
+
+def read_item_facts(path: Path, items: Vocabulary) -> ItemFacts:
+    """Read a table about items.
+
+    The first column holds ids; all columns have names. Items that the model does not have are left out; a
+    `MclrecWarning` says how many of its own are not in the table. Columns called title or name are the titles.
+
+    Args:
+        path: ``.csv``, ``.tsv`` or ``.parquet``.
+        items: outside ids of the model's items.
+
+    Raises:
+        DataError: it cannot be read, names a column or an item twice, or has none of the model's items.
+    """
+    regular_file(path)
+    names, ids, columns = _read(path)
+    if len(names) < 2:
+        raise DataError(f"{path}: has no column beside the ids of the items")
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise DataError(f"{path}: has two columns called {quoted(min(repeated))}")
+    dense = items.dense_all("" if one is None else one for one in ids)
+    rows = np.flatnonzero(dense)
+    _check_items(path, ids, dense, items)
+    with foreign_errors(str(path), "the table of items cannot be read"):
+        found = {
+            name: _column(name, column.take(pa.array(rows)), dense[rows], len(items))
+            for name, column in zip(names[1:], columns, strict=True)
+        }
+    return ItemFacts(found, len(items), _titles(found.values()), sha256_file(path))
+
+
+def _check_items(path: Path, ids: Sequence[Any], dense: IntArray, items: Vocabulary) -> None:
+    """Compare the table's items with the model's.
+
+    Raises:
+        DataError: an item is there twice, or none of the model's is there.
+    """
+    rows = np.bincount(dense, minlength=len(items) + 1)[1:]
+    if (rows > 1).any():
+        raise DataError(f"{path}: item {quoted(items[int(np.argmax(rows)) + 1])} has two rows")
+    known = int(rows.sum())
+    if not known:
+        first = quoted(ids[0]) if len(ids) else "nothing"
+        raise DataError(
+            f"{path}: has no row for an item of the model; its first column begins with {first}, the model's items "
+            f"with {quoted(items[1])}"
+        )
+    if known < len(items):
+        said = f"{path}: {len(items) - known:,} of {count_of(len(items), 'item')} have no row"
+        warnings.warn(MclrecWarning(said), stacklevel=3)
+
+
+def _read(path: Path) -> tuple[list[str], list[Any], Iterator[pa.Array]]:
+    """Names of the columns, the ids, and the other columns.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    kind = path.suffix.lower()
+    try:
+        if kind == ".parquet":
+            table = pq.read_table(path)
+            columns = [table.column(place).combine_chunks() for place in range(table.num_columns)]
+            return table.column_names, columns[0].to_pylist() if columns else [], iter(columns[1:])
+        if kind in _DELIMITERS:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                lines = [row for row in csv.reader(file, delimiter=_DELIMITERS[kind]) if row]
+            names = [name.strip() for name in lines[0]] if lines else []
+            _check_lines(path, lines, len(names))
+            texts = [[row[place].strip() for row in lines[1:]] for place in range(len(names))]
+            return names, texts[0] if texts else [], map(_typed, texts[1:])
+    except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem).partition("\n")[0]
+        raise DataError(f"{path}: the table of items cannot be read: {reason}") from None
+    raise DataError(f"{path}: the table of items is read from .csv, .tsv or .parquet")
+
+
+def _check_lines(path: Path, lines: Sequence[Sequence[str]], columns: int) -> None:
+    for number, row in enumerate(lines, start=1):
+        if len(row) != columns:
+            raise DataError(
+                f"{path}: row {number}: has {count_of(len(row), 'value')}, and the first one "
+                f"{count_of(columns, 'name')}"
+            )
+
+
+def _typed(texts: Sequence[str]) -> pa.Array:
+    """Values of a column of text: numbers or truth values where all are; what is empty is missing."""
+    given = [text for text in texts if text]
+    convert: Any = str
+    if given and all(map(_NUMBER.fullmatch, given)):
+        convert = int if all("." not in text and "e" not in text.lower() for text in given) else float
+        convert = float if any(abs(convert(text)) >= 2**63 for text in given) else convert
+    elif given and all(text.lower() in _FLAGS for text in given):
+        return pa.array([_FLAGS[text.lower()] if text else None for text in texts], pa.bool_())
+    return pa.array([convert(text) if text else None for text in texts])
+
+
+def _column(name: str, column: pa.Array, dense: IntArray, num_items: int) -> FactColumn:
+    """A column by dense id; the types are brought down to text, numbers and truth values."""
+    if pa.types.is_uint64(column.type):
+        column = _signed(column)
+    kind = column.type
+    there = np.zeros(num_items + 1, dtype=bool)
+    there[dense] = column.is_valid().to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(kind):
+        return FactColumn(name, "flag", _spread(column.fill_null(False), dense, num_items, np.bool_), there)
+    if pa.types.is_integer(kind):
+        return FactColumn(name, "number", _spread(column.fill_null(0), dense, num_items, np.int64), there)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = _spread(column.cast(pa.float64()).fill_null(np.nan), dense, num_items, np.float64)
+        return FactColumn(name, "number", values, there & ~np.isnan(values))
+    if pa.types.is_null(kind):
+        column = column.cast(pa.string())
+    elif pa.types.is_dictionary(kind) or pa.types.is_temporal(kind):
+        column = pc.cast(column, pa.string())  # 2026-06-02, whose order is that of time
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return FactColumn(name, "other", np.zeros(num_items + 1, np.bool_), there, described=str(kind))
+    texts = column.to_pylist()
+    words = tuple(sorted({text for text in texts if text is not None}))
+    places = {word: place for place, word in enumerate(words)}
+    codes = np.zeros(num_items + 1, dtype=np.int64)
+    codes[dense] = [places[text] if text is not None else 0 for text in texts]
+    return FactColumn(name, "text", codes, there, words)
+
+
+def _signed(column: pa.Array) -> pa.Array:
+    """A column of unsigned integers as signed ones, or as numbers with a point where one is too large."""
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column.cast(pa.float64(), safe=False)
+
+
+def _spread(column: pa.Array, dense: IntArray, num_items: int, kind: type[Any]) -> npt.NDArray[Any]:
+    """Values of rows by dense id."""
+    values = np.zeros(num_items + 1, dtype=kind)
+    values[dense] = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _titles(columns: Iterable[FactColumn]) -> tuple[str, ...]:
+    """The titles of a table, from its first column that is called so and holds text."""
+    named = {column.name.strip().lower(): column for column in columns if column.kind == "text"}
+    for name in TITLES:
+        if name in named:
+            found = named[name]
+            words = [*found.words, ""]
+            return tuple(
+                words[place] for place in np.where(found.there, found.values, len(found.words)).tolist()
+            )
+    return ()

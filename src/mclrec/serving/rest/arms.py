@@ -1,0 +1,158 @@
+"""Arms of an A/B test: several models in one process, each for its share of the keys, which a hash divides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from mclrec.data.vocabulary import OutsideId
+from mclrec.errors import ConfigError, MclrecError, quoted, unknown_name
+from mclrec.serving.rest.model_store import Busy, ModelStore
+
+__all__ = ["Arm", "Arms", "check_shares", "named_runs", "position"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_MOST = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arm:
+    """A model of the test.
+
+    Attributes:
+        name: of the arm; empty where there is one model and no test.
+        models: the model, and its replacement.
+        share: of the keys, within 0 and 1.
+    """
+
+    name: str
+    models: ModelStore
+    share: float = 1.0
+
+
+class Arms:
+    """The models of a service, in their order.
+
+    Args:
+        arms: at least one; their shares add up to 1.
+    """
+
+    def __init__(self, arms: Sequence[Arm]) -> None:
+        self._arms = {arm.name: arm for arm in arms}
+        self._ends = list(accumulate(arm.share for arm in arms))
+        self._salt = "|".join(self._arms)
+
+    @classmethod
+    def of(cls, models: ModelStore | Arms) -> Arms:
+        """Several models, or one of which there is no test."""
+        return models if isinstance(models, Arms) else cls([Arm("", models)])
+
+    def __iter__(self) -> Iterator[Arm]:
+        """The arms in their order."""
+        return iter(self._arms.values())
+
+    @property
+    def several(self) -> bool:
+        """Whether there is a test."""
+        return len(self._arms) > 1
+
+    @property
+    def first(self) -> Arm:
+        """The arm of requests that name nothing to divide them by."""
+        return next(iter(self._arms.values()))
+
+    async def reload(self) -> None:
+        """Read the directories of all models anew, one after the other; what is refused is in the log."""
+        for arm in self:
+            with suppress(Busy, MclrecError):
+                await arm.models.reload()
+
+    def waiting(self) -> int:
+        """Histories that wait for a model."""
+        return sum(arm.models.current.batcher.waiting for arm in self)
+
+    def named(self, name: str) -> Arm:
+        """An arm by its name.
+
+        Raises:
+            ConfigError: with the nearest name.
+        """
+        if name not in self._arms:
+            known = [one for one in self._arms if one]
+            raise ConfigError(unknown_name("arm", name, known))
+        return self._arms[name]
+
+    def choose(self, user: OutsideId | None, session: str | None) -> tuple[Arm, str]:
+        """The arm of a request, and by what it is chosen: user, else session, else "none", which is the first arm.
+
+        The same key has the same arm in every process and after every restart, as long as the arms have these names and
+        shares. 7 and "7" are one user.
+        """
+        if user is None and session is None:
+            return self.first, "none"
+        by, key = ("session", session) if user is None else ("user", str(user))
+        place = position(self._salt, f"{by} {key}")
+        for arm, end in zip(self._arms.values(), self._ends, strict=True):
+            if place < end:
+                return arm, by
+        shared = [arm for arm in self._arms.values() if arm.share]
+        return shared[-1], by  # of shares that add up to a little less than 1
+
+
+def position(salt: str, key: str) -> float:
+    """Where a key is between 0 and 1: evenly spread, and for another salt elsewhere."""
+    digest = blake2b(f"{salt}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def named_runs(words: Sequence[str]) -> dict[str, Path]:
+    """Directories by name, from words of the command line: RUN alone, or NAME=RUN for each of several.
+
+    Raises:
+        ConfigError: of several one has no name, two have the same, or a name is none.
+    """
+    if len(words) == 1 and (Path(words[0]).exists() or "=" not in words[0]):
+        return {"": Path(words[0])}
+    found: dict[str, Path] = {}
+    for word in words:
+        name, sign, place = word.partition("=")
+        if not sign or not place:
+            raise ConfigError(f"{quoted(word)}: of several models each has a name, as in A=runs/a B=runs/b")
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{quoted(name)} is no name of an arm: letters, digits, -, _ and ., at most 32")
+        if name in found:
+            raise ConfigError(f"two models are called {name}")
+        found[name] = Path(place)
+    if len(found) > _MOST:
+        raise ConfigError(f"{len(found)} models: at most {_MOST}")
+    return found
+
+
+def check_shares(split: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, float]:
+    """Shares of arms that add up to 1; equal ones where none are given.
+
+    Args:
+        split: what each arm gets, in any unit; 0 for an arm that only answers requests that name it.
+        names: of the arms.
+
+    Raises:
+        ConfigError: an arm is missing or unknown, or the numbers are no shares.
+    """
+    if split is None:
+        return dict.fromkeys(names, 1 / len(names))
+    for name, share in split.items():
+        if not name or name not in names:
+            raise ConfigError(f"--split: {unknown_name('arm', name, [one for one in names if one])}")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1e9:
+            raise ConfigError(f"--split: {name} = {quoted(share)}: should be a number, 0 or more")
+    if missing := [name for name in names if name not in split]:
+        raise ConfigError(f"--split: says nothing of {', '.join(missing)}; 0 for none")
+    if not (whole := sum(split.values())):
+        raise ConfigError("--split: one share has to be above 0")
+    return {name: split[name] / whole for name in names}
