@@ -6,7 +6,7 @@ from tests.helpers import tiny_data, write_log
 
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import distinct
-from mclrec.experiments.planned_runs import PlannedRun, RunStore, command
+from mclrec.experiments.planned_runs import PlannedRun, RunStore, command, do_runs
 
 
 @pytest.fixture
@@ -41,6 +41,23 @@ def test_a_setting_that_came_later_makes_no_other_run(log: str, tmp_path: Path) 
     asked = replace(plain, settings={"repeat_bias": True})
     assert store.recipe(asked).config.identity()["repeat_bias"] is True
     assert store.key(asked) != store.key(plain)
+
+
+def test_a_finished_run_of_an_earlier_version_is_found_by_its_settings(log: str, tmp_path: Path) -> None:
+    store, plain = RunStore(tmp_path / "cells"), PlannedRun(log, "markov")
+    assert do_runs(store, [plain])
+    earlier = store.directory(plain).rename(tmp_path / "cells" / "tiny-markov-0123456789ab")
+    store = RunStore(tmp_path / "cells")
+    assert store.directory(plain) == earlier
+    assert store.kept_key(plain) == "0123456789ab"
+    assert store.is_complete(plain)
+    for other in (
+        replace(plain, seed=2),
+        replace(plain, settings={"window": 2}),
+        replace(plain, lengths=(6, 8)),
+    ):
+        assert store.directory(other) != earlier
+        assert not store.is_complete(other)
 
 
 def test_other_data_are_another_run(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_report_on_runs_holds_their_numbers(runs: list[Run]) -> None:
     for run in runs:
         assert f"{run.metrics['F']['NDCG@10']:.4f}" in text
         assert run.info.command in text.replace("&#39;", "'")
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 6
     assert "item 0" in text  # an example's history
     assert "Bold: the best of a column; underlined: the second best." in text
     assert "40 users, 15 items" in text

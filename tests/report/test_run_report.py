@@ -16,7 +16,6 @@ from mclrec.errors import EvaluationError
 from mclrec.evaluation.significance import SAMPLES, holm, p_text, paired_bootstrap
 from mclrec.report.example_lists import draw_examples
 from mclrec.report.page import write_report
-from mclrec.report.run_sections import _quantiles
 from mclrec.report.systems import open_study
 from mclrec.report.verdict import advice, pairs
 from mclrec.runs.remeasure import run_data
@@ -127,23 +126,6 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-def test_groups_are_as_many_as_ties_allow() -> None:
-    assert list(_quantiles(np.repeat([4, 30, 38, 39], [2, 2, 2, 10]))) == [
-        "4\u201337\n(4)",
-        "38\u201339\n(12)",
-    ]
-    assert [len(places) for places in _quantiles(np.arange(100)).values()] == [25, 25, 24, 26]
-    assert list(_quantiles(np.full(5, 7))) == ["7\n(5)"]
-
-
-def test_every_target_is_in_one_group() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        values = rng.integers(0, rng.integers(1, 30), rng.integers(1, 60))
-        places = np.concatenate(list(_quantiles(values).values()))
-        assert sorted(places.tolist()) == list(range(len(values)))
-
-
 def test_advice_is_as_sure_as_the_ranks(by_time: dict[str, Run]) -> None:
     study = open_study([run.directory for run in by_time.values()])
     one, other = study.systems
@@ -188,6 +170,6 @@ def test_nothing_is_cut_at_any_width(page: Any, by_time: dict[str, Run], tmp_pat
         "[...document.querySelectorAll('.table')].map(one => [one.scrollWidth, one.clientWidth, "
         "getComputedStyle(one).overflowX])"
     )
-    assert len(tables) == 8
+    assert len(tables) == 15
     for whole, shown, overflow in tables:
         assert whole <= shown if width == 1440 else overflow == "auto"

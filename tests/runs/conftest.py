@@ -19,6 +19,7 @@ from mclrec.runs.training_run import train
 from mclrec.training.reporting import Reporter
 
 SASREC: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "batch_size": 16, "epochs": 2}
+SASREC |= {"learning_rate": 2e-3, "cycle": None}  # so that a run may go on for longer
 READING = Reading(min_count=1, columns=Columns(user="user", item="item", time="time"))
 
 Start = Callable[..., Run]

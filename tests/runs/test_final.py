@@ -23,6 +23,7 @@ from mclrec.models.tensors import load_tensors
 from mclrec.report.page import write_report
 from mclrec.runs.comparison import compare_runs
 from mclrec.runs.final import final_request, finalize, measured_run
+from mclrec.runs.recipe_choice import recipe_of
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
@@ -47,6 +48,16 @@ def final(measured: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finalize(measured, out=tmp_path_factory.mktemp("final") / "run", progress=False)
 
 
+def test_the_epochs_that_were_chosen_have_the_rates_that_they_had(log: Path, tmp_path: Path) -> None:
+    run = start(log, tmp_path / "run", settings=SHORT | {"cycle": "whole", "epochs": 4})
+    chosen = run.record.best_epoch
+    final = finalize(run, out=tmp_path / "final", progress=False)
+    assert (final.info.training["cycle"], final.info.training["epochs"]) == (4, chosen)
+    rates = [[one["learning_rates"] for one in each.history] for each in (run, final)]
+    for one, other in zip(*rates, strict=False):
+        assert one["all"] == pytest.approx(other["all"], rel=0.4)  # there are a few more steps
+
+
 def test_nothing_is_held_out() -> None:
     data = tiny_data()
     split = make_split(data, EVERYTHING)
@@ -59,6 +70,7 @@ def test_a_final_model_is_the_measured_one_on_everything(measured: Run, final: R
     chosen = measured.record.best_epoch
     assert (info.config, info.seed, info.model) == (before.config, before.seed, before.model)
     assert info.training == before.training | {"epochs": chosen}
+    assert recipe_of(measured, EVERYTHING).training.cycle is None
     assert (record.epochs, record.best_validation, record.results) == (chosen, None, {})
     assert (info.split, info.data.fingerprint) == (EVERYTHING, before.data.fingerprint)
     assert [epoch["metrics"] for epoch in final.history] == [{}] * chosen

@@ -16,7 +16,7 @@ from tests.runs.conftest import SASREC, log_source
 
 from mclrec.inference.model import Model
 from mclrec.models.tensors import load_tensors
-from mclrec.runs.request import TrainRequest
+from mclrec.runs.request import TrainRequest, setting_words
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
 
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 120
 @contextmanager
 def child(log: Path, out: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     """`mclrec train` in a process of its own."""
-    settings = [word for key, value in ENDLESS.items() for word in ("--set", f"{key}={value}")]
+    settings = setting_words(ENDLESS)
     words = ["train", str(log), "--model", "sasrec", "--min-count", "1", "--out", str(out), *settings, *more]
     process = subprocess.Popen(
         [sys.executable, "-m", "mclrec", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -14,9 +14,10 @@ from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.randomness import Stream, generator
 from mclrec.runs import baselines
 from mclrec.runs.baselines import BASELINES, Score, measure_baselines, read_baselines
+from mclrec.runs.intake_file import INTAKE
 from mclrec.runs.remeasure import evaluate_run, run_data
 from mclrec.runs.request import TrainRequest
-from mclrec.runs.run import INTAKE, Run
+from mclrec.runs.run import Run
 from mclrec.runs.scoreboard import Scoreboard, scoreboard, scoreboards, skipped_baselines
 from mclrec.runs.training_run import train
 

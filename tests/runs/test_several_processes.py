@@ -17,7 +17,7 @@ from tests.runs.test_kill import ENDLESS, essence, wait_for
 
 from mclrec.cli.launch import run_processes
 from mclrec.errors import LOST_STATUS
-from mclrec.runs.request import TrainRequest
+from mclrec.runs.request import TrainRequest, setting_words
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
 
@@ -26,7 +26,7 @@ SECONDS = 30
 
 
 def words(log: Path, out: Path, settings: dict[str, Any], *more: str) -> list[str]:
-    chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    chosen = setting_words(settings)
     return ["train", str(log), "--model", "sasrec", "--min-count", "1", "--out", str(out), *chosen, *more]
 
 
@@ -69,7 +69,7 @@ def test_one_is_killed_and_others_finish(
     settings = SASREC | STILL | {"epochs": 4}
     assert run_processes(words(log, out, settings, "--resume"), 3) == 0
     said = capfd.readouterr()
-    assert said.out.count("test U") == said.err.count("train epoch   4") == 1
+    assert said.out.count("kept as candidates (U)") == said.err.count("train epoch   4") == 1
     whole = train(TrainRequest(log_source(log), "sasrec", settings=settings, out=tmp_path / "whole"))
     close(Run(out), whole)
     assert (Run(out).record.processes, whole.record.processes) == (3, 1)

@@ -14,7 +14,7 @@ from mclrec.errors import ConfigError
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
-from mclrec.training import reporting
+from mclrec.training import trackers
 
 needs_tensorboard = pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")
 
@@ -70,7 +70,7 @@ def test_a_resumed_run_has_each_epoch_once(log: Path, tmp_path: Path) -> None:
 
 
 def test_phases_are_one_after_the_other(tmp_path: Path) -> None:
-    reporter = reporting.TensorBoardReporter(tmp_path, {}, "mrr@10", [("pretrain", 1), ("pretrain", 2)])
+    reporter = trackers.TensorBoardTracker(tmp_path, {}, "mrr@10", [("pretrain", 1), ("pretrain", 2)])
     assert [reporter._step("pretrain", 2), reporter._step("train", 1), reporter._step("train", 2)] == [
         2,
         3,

@@ -276,6 +276,16 @@ def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path)
     assert results(start(log, out, resume=True)) == results(trained)
 
 
+def test_a_cycle_of_the_rate_is_not_another_one_after_an_interruption(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = start(log, out, settings={"cycle": "whole"})
+    assert run.history[0]["learning_rates"] != run.history[1]["learning_rates"]
+    with pytest.raises(TrainingError, match="another setting cycle: the run has 2, now it is 3"):
+        start(log, out, resume=True, settings={"cycle": "whole", "epochs": 3})
+    longer = start(log, out, resume=True, settings={"cycle": 2, "epochs": 3})  # at the last rate of the cycle
+    assert longer.history[2]["learning_rates"] == longer.history[1]["learning_rates"]
+
+
 def test_nothing_to_resume(log: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no run to resume; leave --resume out to begin one"):
         start(log, tmp_path / "new", resume=True)

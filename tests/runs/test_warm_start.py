@@ -80,6 +80,20 @@ def test_shared_out_rows_follow_their_outside_ids(name: str, tmp_path: Path) -> 
         ), key
 
 
+def test_co_occurrence_is_counted_anew(earlier: LoadedModel, tmp_path: Path) -> None:
+    save_model(
+        tmp_path / "counted",
+        name="mclrec",
+        model=model("mclrec", 4, 1, co_occurrence=2.0),
+        items=EARLIER,
+        counts=np.arange(5),
+    )
+    counted = load_model(tmp_path / "counted")
+    for old, weight in ((counted, 2.0), (counted, 0.0), (earlier, 2.0)):
+        newer = model("mclrec", 5, 2, co_occurrence=weight)
+        assert warm_start(newer, NEWER, USERS, old) == 3
+
+
 def test_another_class_is_refused(earlier: LoadedModel) -> None:
     other = model("sasrec", 5, 2)
     before = weights(other)

@@ -21,7 +21,7 @@ VALUES = st.dictionaries(st.integers(2, 9), st.floats(0, 1), max_size=7)
 
 @given(VALUES, st.floats(0, 1))
 def test_the_recipe_and_the_better_half_go_on(others: dict[int, float], own: float) -> None:
-    kept = going_on({RECIPE: own, **others})
+    kept = going_on({RECIPE: own, **others}, RECIPE)
     assert kept[0] == RECIPE
     assert len(kept) - 1 == -(-len(others) // 2)
     left = others.keys() - set(kept)
@@ -33,7 +33,7 @@ def test_what_wins_is_the_best_by_more_than_chance_or_the_recipe(
     others: dict[int, float], own: float
 ) -> None:
     values = {RECIPE: own, **others}
-    winner = winner_of(values)
+    winner = winner_of(values, RECIPE)
     if winner == RECIPE:
         assert max(values.values()) <= 1.005 * own
     else:
@@ -74,6 +74,9 @@ def test_the_cost_of_a_search() -> None:
     # Four candidates of a second an epoch: three first rungs; recipe and two to 10; recipe and one to 20; 20 remain.
     assert affordable([1, 1, 1, 1], 3 * 5 + 3 * 5 + 2 * 10 + 20, 5, 35) == 4
     assert affordable([1, 1, 1, 1], 3 * 5 + 3 * 5 + 2 * 10 + 19, 5, 35) < 4
+    # Where the first is trained to its end, only the others cost anything.
+    assert affordable([0, 1, 1, 1], 3 * 5 + 2 * 5 + 1 * 10 + 20, 5, 35) == 4
+    assert affordable([0, 1, 1, 1], 3 * 5 + 2 * 5 + 1 * 10 + 19, 5, 35) < 4
 
 
 def test_rungs_count_in_patience() -> None:

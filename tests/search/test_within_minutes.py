@@ -23,7 +23,7 @@ from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
 from mclrec.search import epoch_clock, rungs, within_minutes
-from mclrec.search.search_record import SearchRecord
+from mclrec.search.search_record import Candidate, Rung, SearchRecord
 from mclrec.search.within_minutes import train_within
 from mclrec.training.reporting import EpochRecord, SilentReporter
 
@@ -56,11 +56,11 @@ def data(tmp_path: Path) -> SequenceData:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
-    """What a search that nobody interrupts comes to."""
-    folder = tmp_path_factory.mktemp("whole")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Listener]:
+    """A search that nobody interrupts, and what it told."""
+    folder, told = tmp_path_factory.mktemp("whole"), Listener()
     one = load(write_log(folder / "tiny.csv", tiny_data(shortest=5)), min_count=1)
-    return essence(train_within(request(one, folder / "run", settings=FIXED), AN_HOUR)), found(folder / "run")
+    return train_within(request(one, folder / "run"), AN_HOUR, told), told
 
 
 def request(data: Any, out: Path, **options: Any) -> TrainRequest:
@@ -90,9 +90,9 @@ def test_the_run_is_the_one_that_its_command_trains(tmp_path: Path, data: Sequen
     record = SearchRecord.load(run.directory)
     assert record.finished
     assert len(record.candidates) > 2
-    assert [one.epochs for one in record.rungs] == [2, 4, 6][: len(record.rungs)]
-    assert len(record.rungs[0].values) == len(record.candidates)
-    assert all(1 in rung.values for rung in record.rungs)
+    first = [one for one in record.rungs if one.round == 1]
+    assert [one.epochs for one in first] == [2, 4, 6][: len(first)]
+    assert all(1 in rung.values for rung in first)
     assert not (run.directory / "candidates").exists()
     words = shlex.split(run.info.command)
     assert words[:2] == ["mclrec", "train"]
@@ -118,17 +118,17 @@ def test_nothing_depends_on_the_test_items(tmp_path: Path, data: SequenceData) -
     assert found(tmp_path / "one") == found(tmp_path / "other")
 
 
-@pytest.mark.parametrize("stop", [1, 2, 4, 7])
+@pytest.mark.parametrize("stop", [1, 15, 25])
 def test_an_interrupted_search_goes_on(
-    tmp_path: Path, data: SequenceData, whole: tuple[Any, ...], stop: int
+    tmp_path: Path, data: SequenceData, whole: tuple[Run, Listener], stop: int
 ) -> None:
     out, told = tmp_path / "parts", Listener(stop)
     with pytest.raises(KeyboardInterrupt):
-        train_within(request(data, out, settings=FIXED), AN_HOUR, told)
+        train_within(request(data, out), AN_HOUR, told)
     assert "--resume goes on" in told.lines[-1]
     spent = SearchRecord.load(out).spent
-    run = train_within(request(data, out, settings=FIXED, resume=True), AN_HOUR)
-    assert (essence(run), found(out)) == whole
+    run = train_within(request(data, out, resume=True), AN_HOUR)
+    assert (essence(run), found(out)) == (essence(whole[0]), found(whole[0].directory))
     assert SearchRecord.load(out).spent > spent
 
 
@@ -192,6 +192,42 @@ def test_never_over_time(tmp_path: Path, data: SequenceData, watch: _Watch, minu
     assert (len(record.candidates) > 1) == (minutes == 12)
     if len(record.candidates) == 1:
         assert record.verdict().startswith("trained the recipe alone")
+
+
+def test_what_time_is_left_is_used(whole: tuple[Run, Listener]) -> None:
+    """A log whose trainings end early has time for further rounds, around the best so far."""
+    run, told = whole
+    record = SearchRecord.load(run.directory)
+    assert record.round > 2
+    assert any(line.startswith("round 2, around ") for line in told.lines)
+    tried = [repr(sorted(one.settings.items())) for one in record.candidates]
+    assert len(set(tried)) == len(tried) > 5
+    assert "| round 2, 2 epochs |" in (run.directory / "README.md").read_text(encoding="utf-8")
+    best = max(max(one.curve) for one in record.candidates if one.curve)
+    assert run.record.best_validation is not None
+    assert run.record.best_validation >= 0.9 * best
+    before = record.of(1)
+    for move in record.moves:
+        assert record.of(move.over) is before
+        before = record.of(move.number)
+    assert before.number == record.winner
+
+
+def record_of(curves: dict[int, tuple[list[float], bool]], rung: int = 2) -> SearchRecord:
+    found = [
+        Candidate(number, {"a": number}, curve, ended=ended) for number, (curve, ended) in curves.items()
+    ]
+    return SearchRecord({}, "ndcg@10", rung, found, 1, rungs=[Rung(rung, {})])
+
+
+def test_what_was_trained_to_its_end_is_not_given_up_for_a_promise() -> None:
+    whole = [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4]
+    assert record_of({1: (whole, True), 2: ([0.2, 0.3], False)}).settle() == 1
+    assert record_of({1: (whole, False), 2: ([0.2, 0.3], False)}).settle() == 2
+    one = record_of({1: (whole, True), 2: ([0.5, 0.5], False)})
+    assert (one.settle(), one.settle()) == (2, 2)
+    assert len(one.moves) == 1
+    assert "a=2 is better than the recipe: validation ndcg@10 0.5000 against 0.4" in one.verdict()
 
 
 def test_the_winner_goes_on_after_an_interruption(tmp_path: Path, data: SequenceData, watch: _Watch) -> None:

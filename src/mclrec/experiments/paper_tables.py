@@ -81,6 +81,7 @@ _SYSTEMS = (
     "sasrec",
     "bert4rec",
     "bsarec",
+    "hstu",
     "s3rec",
     "cl4srec",
     "coserec",

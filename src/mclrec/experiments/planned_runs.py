@@ -18,6 +18,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
 from mclrec.data.statistics import of_length
 from mclrec.errors import ConfigError, InUseError, ModelFileError, TrainingError
+from mclrec.experiments.earlier_runs import finished_runs
 from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
 from mclrec.files import write_text
 from mclrec.locks import Lock
@@ -108,6 +109,7 @@ class RunStore:
     def __init__(self, folder: Path, datasets: Datasets | None = None, track: str | None = None) -> None:
         self.folder, self.track = folder, track
         self.datasets = datasets or Datasets()
+        self._earlier: dict[tuple[str, tuple[float, ...]], Path | None] = {}
 
     def recipe(self, planned: PlannedRun) -> Recipe:
         """The run's resolved settings.
@@ -132,8 +134,30 @@ class RunStore:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
     def directory(self, planned: PlannedRun) -> Path:
-        """The run's directory, whether it exists already or not."""
-        return self.folder / f"{self.datasets[planned.data].name}-{planned.model}-{self.key(planned)}"
+        """The run's directory, whether it exists already or not.
+
+        A run that an earlier version has finished keeps the directory that it has, with the key of that version.
+        """
+        key = self.key(planned)
+        path = self.folder / f"{self.datasets[planned.data].name}-{planned.model}-{key}"
+        if path.exists():
+            return path
+        if (key, planned.noise) not in self._earlier:
+            self._earlier[key, planned.noise] = self._finished_earlier(planned)
+        return self._earlier[key, planned.noise] or path
+
+    def _finished_earlier(self, planned: PlannedRun) -> Path | None:
+        """The directory of the same run by an earlier version, if there is one with all that is planned."""
+        name, recipe = self.datasets[planned.data].name, self.recipe(planned)
+        if next(self.folder.glob(f"{name}-{planned.model}-*"), None) is None:
+            return None
+        fingerprint = self.datasets.of(planned).fingerprint
+        found = finished_runs(self.folder, name, recipe, fingerprint, planned.seed)
+        return next((path for path in found if is_complete(path, planned.noise)), None)
+
+    def kept_key(self, planned: PlannedRun) -> str:
+        """The key in the name of the run's directory: `key`, or that of the version which has finished it."""
+        return self.directory(planned).name.rpartition("-")[2]
 
     def is_complete(self, planned: PlannedRun) -> bool:
         """Whether the run is finished, and evaluated with every share of noise that the plan asks for."""

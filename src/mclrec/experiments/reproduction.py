@@ -33,7 +33,7 @@ from mclrec.models import registry
 from mclrec.recipes import resolve
 from mclrec.runs.run import LABELS
 from mclrec.sealed_json import read_sealed, sealed
-from mclrec.training.reporting import check_tracker
+from mclrec.training.trackers import check_tracker
 from mclrec.wording import count_of
 
 __all__ = [

@@ -28,6 +28,7 @@ __all__ = [
     "measure",
     "pivot",
     "ranks_of",
+    "student_quantile",
     "to_arrow",
 ]
 
@@ -131,7 +132,7 @@ def _measurement(
         high,
         "seeds" if len(done) > 1 else "users",
         tuple(planned.seed for planned in done),
-        tuple(store.key(planned) for planned in done),
+        tuple(store.kept_key(planned) for planned in done),
         row.part,
     )
 
@@ -142,12 +143,17 @@ def _interval(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, flo
         found = confidence_interval(values, generator(0, Stream.BOOTSTRAP))
         return found.low, found.high
     means = values.mean(1)
-    half = _STUDENT[min(len(means) - 1, len(_STUDENT)) - 1] * float(means.std(ddof=1)) / len(means) ** 0.5
+    half = student_quantile(len(means) - 1) * float(means.std(ddof=1)) / len(means) ** 0.5
     return float(means.mean()) - half, float(means.mean()) + half
 
 
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; the last also stands for more."""
+
+
+def student_quantile(degrees: int) -> float:
+    """97.5 % quantile of Student's t; that of 10 degrees of freedom where there are more, which is a little wide."""
+    return _STUDENT[min(degrees, len(_STUDENT)) - 1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from mclrec.report.page import Section, write_page
 from mclrec.report.plots import curve, histogram, ranked_bars, to_svg
 from mclrec.wording import percent
 
+if TYPE_CHECKING:  # which needs torch
+    from mclrec.runs.order_probe import OrderProbe
+
 __all__ = ["intake_section", "write_intake_page"]
 
 _BINS = 60
@@ -30,13 +33,16 @@ _FINE = 60  # lengths up to which each has a bar of its own
 _POINTS = 400
 
 
-def write_intake_page(intake: Intake, data: SequenceData, path: Path) -> Path:
+def write_intake_page(
+    intake: Intake, data: SequenceData, path: Path, probe: OrderProbe | None = None
+) -> Path:
     """Write the page on a log as one HTML file.
 
     Args:
         intake: what was taken.
         data: the sequences that are left.
         path: of the file.
+        probe: whether order matters; None where nobody asked.
 
     Raises:
         ConfigError: matplotlib or jinja2 is not installed.
@@ -48,6 +54,7 @@ def write_intake_page(intake: Intake, data: SequenceData, path: Path) -> Path:
         intake_section(intake),
         Section("Histories and items", pictures=[*_lengths(data), *_popularity(data)]),
         Section("Time, ties and returns", [_suited(intake.left)], pictures=[*_times(data), _shares(intake)]),
+        *([] if probe is None else [_order(probe)]),
     ]
     return write_page(path, f"{data.name}: what was taken of the log", sections)
 
@@ -119,6 +126,25 @@ def _suited(left: Measures) -> str:
         f"{share[:1].upper()}{share[1:]} of the validation targets are in their user's history, so the protocol that "
         f"suits is {words.title}. {words.note}"
     )
+
+
+def _order(probe: OrderProbe) -> Section:
+    """Whether order matters: each system with histories in order, and with shuffled ones."""
+    effect = probe.effect
+    rows = []
+    for one in effect.systems:
+        lost = "" if one.lost is None else f"{one.lost:+.0%}"
+        cells = [
+            TableCell(f"{one.ordered:.4f}", value=one.ordered),
+            TableCell(f"{one.shuffled:.4f}", value=one.shuffled),
+            TableCell(f"{one.low:+.4f} to {one.high:+.4f}", value=one.difference),
+            TableCell(lost, value=one.lost or 0.0),
+            TableCell(f"{one.p:.4f}", value=one.p),
+        ]
+        rows.append((one.name, cells))
+    columns = ["system", "in order", "shuffled", "95 % of the difference", "lost without order", "p (Holm)"]
+    table = ResultTable(f"{effect.metric} ({probe.label})", columns, rows)
+    return Section("Is there order in this log?", [effect.verdict, *probe.notes], [table])
 
 
 def _lengths(data: SequenceData) -> list[str]:

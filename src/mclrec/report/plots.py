@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from mclrec.data.packed import IntArray
 
 __all__ = [
+    "INK",
     "Point",
     "Scatter",
     "Style",
@@ -36,12 +37,10 @@ __all__ = [
     "view_pairs",
 ]
 
-_INK = "#010203"
+INK = "#010203"
 """Placeholder for the page's text colour, replaced when the SVG is written."""
 
 _COLOURS = ("#1b6ca8", "#d1701f", "#3c8d40", "#b3394b", "#7a5ba6", "#8a6d3b", "#5f7f8c", "#c0569f")
-
-
 _DASHES = ("-", "--", ":", "-.")
 _HATCHES = ("", "//", "..", "xx")
 """Told apart by these where there are more names than colours."""
@@ -52,6 +51,8 @@ _CURVE = 400
 _LEGEND = 100
 """Letters that fit into one line of a legend."""
 
+_ROOMY = 5
+"""Groups of bars whose names have room in the usual size."""
 
 Places = Sequence[tuple[float, float]]
 
@@ -132,25 +133,30 @@ def learning_curves(
 
 
 def hit_curves(
-    ranks: Mapping[str, Sequence[IntArray]], num_items: int, styles: Mapping[str, Style] | None = None
+    ranks: Mapping[str, Sequence[IntArray]],
+    num_items: int,
+    styles: Mapping[str, Style] | None = None,
+    *,
+    longest: int | None = None,
 ) -> Figure:
     """Plot HR@k over k: the share of targets that are among the first k places, for every length of the list.
 
     Args:
         ranks: of the targets, for each seed, by name of the system.
-        num_items: V, the longest list.
+        num_items: V, the length of the longest list that there can be.
         styles: of the systems; by their order if None.
+        longest: length up to which the ranks are known; V if None.
     """
     styles = styles or styles_of(ranks)
     figure, [axes] = _figure(1)
-    lengths = np.unique(np.geomspace(1, num_items, _CURVE).round().astype(np.int64))
+    lengths = np.unique(np.geomspace(1, longest or num_items, _CURVE).round().astype(np.int64))
     for name, seeds in ranks.items():
         hits = [np.searchsorted(np.sort(one), lengths, side="right") / len(one) for one in seeds]
         axes.plot(lengths, np.mean(hits, 0), styles[name].dash, color=styles[name].colour, label=name)
-    axes.plot(lengths, lengths / num_items, ":", color=_INK, alpha=0.6, linewidth=1, label="chance")
+    axes.plot(lengths, lengths / num_items, ":", color=INK, alpha=0.6, linewidth=1, label="chance")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1 if longest is None else None)  # short lists hold few targets
     _label(axes, "k, the length of the list", "HR@k: share of targets in it")
     return figure
 
@@ -176,9 +182,9 @@ def grouped_bars(
         means = [row[group].mean for group in present]
         axes.bar(places, means, width, color=styles[name].colour, hatch=styles[name].hatch, label=name)
         axes.errorbar(
-            places, means, _errors([row[group] for group in present]), fmt="none", ecolor=_INK, capsize=2
+            places, means, _errors([row[group] for group in present]), fmt="none", ecolor=INK, capsize=2
         )
-    axes.set_xticks(range(len(groups)), groups)
+    axes.set_xticks(range(len(groups)), groups, fontsize=10 if len(groups) <= _ROOMY else 8)
     _label(axes, x, y)
     return figure
 
@@ -222,7 +228,7 @@ def view_pairs(plots: Mapping[str, tuple[Places, Places]], names: tuple[str, str
             abscissas, ordinates = zip(*places, strict=True)
             axes.scatter(abscissas, ordinates, s=14, c=colours, marker=marker, label=name)
         _label(axes, x, y)
-        axes.set_title(title, color=_INK, fontsize=9, pad=18)
+        axes.set_title(title, color=INK, fontsize=9, pad=18)
         axes.set_aspect("equal", "datalim")
     return figure
 
@@ -250,7 +256,7 @@ def curve(
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{value:g}")
     if even:
-        axes.plot([0, 1], [0, 1], ":", color=_INK, alpha=0.6, linewidth=1, label=even)
+        axes.plot([0, 1], [0, 1], ":", color=INK, alpha=0.6, linewidth=1, label=even)
     _label(axes, x, y, legend=bool(even))
     return figure
 
@@ -304,7 +310,7 @@ def value_curves(curves: Sequence[tuple[Mapping[int, float], bool]], x: str, y: 
             list(curve),
             list(curve.values()),
             marker="." if len(curve) == 1 else "",
-            color=_COLOURS[1] if marked else _INK,
+            color=_COLOURS[1] if marked else INK,
             alpha=1.0 if marked else 0.3,
             linewidth=2 if marked else 1,
         )
@@ -341,7 +347,7 @@ def to_svg(figure: Figure, title: str) -> str:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mclrec", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue().replace(_INK, "currentColor")
+    text = buffer.getvalue().replace(INK, "currentColor")
     text = text[text.index("<svg") :]
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
@@ -373,19 +379,19 @@ def _places(plot: Scatter) -> list[float]:
 
 
 def _label(axes: Axes, x: str, y: str, *, legend: bool = True) -> None:
-    axes.set_xlabel(x, color=_INK)
-    axes.set_ylabel(y, color=_INK)
-    axes.tick_params(colors=_INK)
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.tick_params(colors=INK)
     for name, spine in axes.spines.items():
-        spine.set_color(_INK)
+        spine.set_color(INK)
         spine.set_visible(name in ("left", "bottom"))
-    axes.grid(axis="y", color=_INK, alpha=0.15)
+    axes.grid(axis="y", color=INK, alpha=0.15)
     if not legend:
         return
     longest = max((len(str(label)) for label in axes.get_legend_handles_labels()[1]), default=1)
     axes.legend(
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         fontsize=8,
         ncols=max(1, min(6, _LEGEND // (longest + 6))),
         loc="lower left",

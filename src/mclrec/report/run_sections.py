@@ -1,8 +1,8 @@
-"""Report on runs: which system to take, metrics, differences, training, ranks, groups of targets, examples, origin."""
+"""Report on runs: which system to take, metrics, differences, training, ranks, slices, lists, examples, origin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,19 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from mclrec.data.intake_text import intake_warnings
-from mclrec.data.packed import IntArray
 from mclrec.data.returns import PROTOCOLS
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import MclrecError
-from mclrec.evaluation.metrics import FloatArray, Metric
+from mclrec.evaluation.metrics import Metric
 from mclrec.evaluation.protocol import RankTable, library_versions
 from mclrec.evaluation.significance import Interval, confidence_interval
 from mclrec.experiments.results_table import ResultTable, TableCell, ranks_of
 from mclrec.randomness import Stream, generator
 from mclrec.report.example_lists import draw_examples
 from mclrec.report.intake_page import intake_section
+from mclrec.report.list_sections import list_section
 from mclrec.report.page import Section, write_page
-from mclrec.report.plots import Point, grouped_bars, hit_curves, learning_curves, to_svg
+from mclrec.report.plots import hit_curves, learning_curves, to_svg
+from mclrec.report.slice_sections import slice_section
 from mclrec.report.systems import Study, System, open_study
 from mclrec.report.verdict import Pair, advice, differences, pairs
 from mclrec.runs.baselines import read_baselines
@@ -32,8 +33,6 @@ from mclrec.wording import count_of
 
 __all__ = ["report_runs"]
 
-_GROUPS = 4
-_PLOTTED = "F"
 _FEW = 3
 """Names that fit into a title."""
 
@@ -57,7 +56,7 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
     """
     study = open_study(directories)
     found = {label: pairs(study, label) for label in LABELS}
-    best = found[_PLOTTED][0].better if found[_PLOTTED] else study.systems[0]
+    best = found[study.plotted][0].better if found[study.plotted] else study.systems[0]
     sections = [
         Section(
             "Which system to take",
@@ -66,9 +65,15 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
         Section("Data", _data(study)),
         *_taken(study),
         Section("Metrics", [*_protocols(study), _METRICS], [_metrics(study, label) for label in study.order]),
-        *([_differences(study, found)] if found[_PLOTTED] else []),
+        *([_differences(study, found)] if found[study.plotted] else []),
         _training_and_ranks(study),
-        _groups(study),
+        slice_section(
+            {system.label: system.ranks[study.plotted] for system in study.systems},
+            study.main_metric,
+            study.plotted,
+            {system.label: system.style for system in study.systems},
+        ),
+        list_section(study, study.plotted),
         _examples(study, best),
         _runs(study),
     ]
@@ -107,11 +112,16 @@ def _data(study: Study) -> list[str]:
     return [
         f"{info.data.name}: {sizes}. Fingerprint {info.data.fingerprint[:12]}.",
         (
-            f"{len(targets):,} test targets by the {info.split} split, one a user, after histories of "
+            f"{len(targets):,} test targets by the {info.split} split, {_of_users(targets)}, after histories of "
             f"{np.median(targets.history_lengths):.0f} items (median); {again:.1%} of them are in their user's history."
         ),
         f"Trained {trained}; report of {datetime.now(UTC):%Y-%m-%d}, mclrec {library_versions()['mclrec']}.",
     ]
+
+
+def _of_users(targets: RankTable) -> str:
+    users = len(set(targets.users))
+    return "one a user" if users == len(targets) else f"of {count_of(users, 'user')}"
 
 
 def _protocols(study: Study) -> list[str]:
@@ -192,9 +202,12 @@ def _differences(study: Study, found: dict[str, list[Pair]]) -> Section:
 def _training_and_ranks(study: Study) -> Section:
     histories = {name: run.history for name, run in study.runs.items() if run.history}
     by_run = {name: system.style for system in study.systems for name in system.runs}
-    ranks = {system.label: [table.ranks for table in system.ranks[_PLOTTED]] for system in study.systems}
+    ranks = {system.label: [table.ranks for table in system.ranks[study.plotted]] for system in study.systems}
     curves = hit_curves(ranks, study.num_items, {system.label: system.style for system in study.systems})
-    text, pictures = [f"How many targets are among the first k items, for every k, under {_PLOTTED}."], []
+    text, pictures = (
+        [f"How many targets are among the first k items, for every k, under {study.plotted}."],
+        [],
+    )
     if (figure := learning_curves(histories, by_run)) is not None:
         text.insert(
             0, "The metric on the validation targets by epoch; a dot marks the epoch whose weights were kept."
@@ -202,48 +215,6 @@ def _training_and_ranks(study: Study) -> Section:
         pictures.append(to_svg(figure, "Validation metric by epoch"))
     pictures.append(to_svg(curves, "HR@k for every k"))
     return Section("Training and ranks" if len(pictures) > 1 else "Ranks", text, pictures=pictures)
-
-
-def _groups(study: Study) -> Section:
-    kinds: list[tuple[str, Callable[[RankTable], IntArray]]] = [
-        ("items in the history", lambda table: table.history_lengths),
-        ("popularity of the target in training", lambda table: table.popularity),
-    ]
-    styles = {system.label: system.style for system in study.systems}
-    pictures, counts = [], []
-    for title, of in kinds:
-        groups = _quantiles(of(study.targets))
-        counts.append(f"{len(groups)} by {title}")
-        values = {system.label: _by_group(study, system, groups) for system in study.systems}
-        y = f"{study.main_metric} ({_PLOTTED})"
-        pictures.append(to_svg(grouped_bars(values, f"{title} (targets)", y, styles), f"{y} by {title}"))
-    text = (
-        f"Groups of targets, as equal in size as ties allow: {' and '.join(counts)}. "
-        "The number of targets is in brackets; lines are 95 % bootstrap intervals over users."
-    )
-    return Section("By history length and popularity", [text], pictures=pictures)
-
-
-def _quantiles(values: IntArray) -> dict[str, IntArray]:
-    """Places of the targets by group: ordered by a number, and cut into as many parts as ties allow, up to four."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1), method="nearest"))
-    groups = {}
-    for number, low in enumerate(edges[:-1] if len(edges) > 1 else edges):
-        last = number >= len(edges) - 2
-        high = edges[-1] if last else edges[number + 1] - 1
-        places = np.flatnonzero((values >= low) & (values <= high))
-        if len(places):
-            name = f"{low}" if low == high else f"{low}\N{EN DASH}{high}"
-            groups[f"{name}\n({len(places):,})"] = places
-    return groups
-
-
-def _by_group(study: Study, system: System, groups: dict[str, IntArray]) -> dict[str, Point]:
-    gains: FloatArray = system.values(_PLOTTED, study.main_metric)
-    return {
-        name: Point(*confidence_interval(gains[:, places], generator(0, Stream.BOOTSTRAP)))
-        for name, places in groups.items()
-    }
 
 
 def _examples(study: Study, system: System) -> Section:

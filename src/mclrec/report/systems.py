@@ -10,7 +10,7 @@ import numpy as np
 
 from mclrec.data.intake import Intake
 from mclrec.data.returns import protocol_order
-from mclrec.evaluation.metrics import FloatArray, Metric, default_cuts, main_metric, per_user
+from mclrec.evaluation.metrics import FloatArray, Metric, default_cuts, main_metric
 from mclrec.evaluation.protocol import RankTable
 from mclrec.report.plots import Style, style
 from mclrec.runs.comparison import group_runs, rank_tables
@@ -36,8 +36,8 @@ class System:
     ranks: dict[str, list[RankTable]]
 
     def values(self, protocol: str, metric: Metric) -> FloatArray:
-        """(seeds, M) the metric of each target."""
-        return np.stack([per_user(table.ranks, metric.name, metric.k) for table in self.ranks[protocol]])
+        """(seeds, U) the metric of each user; see `RankTable.values`."""
+        return np.stack([table.values(metric) for table in self.ranks[protocol]])
 
     def mean(self, protocol: str, metric: Metric) -> float:
         """Mean over targets and seeds."""
@@ -83,6 +83,11 @@ class Study:
     def order(self) -> tuple[str, str]:
         """Labels of the protocols, the one that suits the log first."""
         return protocol_order(None if self.intake is None else self.intake.left.returns)
+
+    @property
+    def plotted(self) -> str:
+        """Label of the protocol that plots and slices are of: the one that suits the log."""
+        return self.order[0]
 
     @property
     def targets(self) -> RankTable:

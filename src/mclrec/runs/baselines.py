@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mclrec.data.packed import IntArray
 from mclrec.data.split import Split, Targets
 from mclrec.errors import ModelFileError
-from mclrec.evaluation.metrics import Metric, main_metric, per_user
+from mclrec.evaluation.metrics import Metric, main_metric
 from mclrec.evaluation.protocol import RankTable, Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.evaluation.significance import confidence_interval, paired_bootstrap
@@ -129,10 +129,9 @@ def too_large(targets: Targets) -> str | None:
     )
 
 
-def score(model: str, ranks: IntArray, metrics: dict[str, float], num_items: int) -> Score:
+def score(model: str, table: RankTable, metrics: dict[str, float], num_items: int) -> Score:
     """Score of a run under one protocol, with the interval of its main metric."""
-    metric = main_metric(num_items)
-    found = confidence_interval(per_user(ranks, metric.name, metric.k), generator(0, Stream.BOOTSTRAP))
+    found = confidence_interval(table.values(main_metric(num_items)), generator(0, Stream.BOOTSTRAP))
     return Score(model=model, metrics=metrics, low=found.low, high=found.high)
 
 
@@ -149,7 +148,7 @@ def read_baselines(directory: Path) -> Baselines | None:
 
 
 def _compared(result: Result, run: RankTable, metric: Metric) -> Score:
-    own = per_user(result.ranks, metric.name, metric.k)
-    test = paired_bootstrap(per_user(run.ranks, metric.name, metric.k), own, generator(0, Stream.BOOTSTRAP))
+    own = replace(run, ranks=result.ranks).values(metric)
+    test = paired_bootstrap(run.values(metric), own, generator(0, Stream.BOOTSTRAP))
     found = confidence_interval(own, generator(0, Stream.BOOTSTRAP))
     return Score(model=result.model, metrics=result.metrics, low=found.low, high=found.high, p=test.p)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,52 @@ from mclrec.data.split import check_part
 from mclrec.errors import ConfigError, EvaluationError
 from mclrec.evaluation.claims import Finding, compare_with_baseline
 from mclrec.evaluation.effects import nested_interval
-from mclrec.evaluation.metrics import CUTS, Metric, parse_metric, per_user
+from mclrec.evaluation.metrics import CUTS, Metric, parse_metric
 from mclrec.evaluation.protocol import RankTable
 from mclrec.evaluation.significance import Interval
 from mclrec.models import registry
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import Run, check_seen, open_run
 
-__all__ = ["Row", "compare_runs", "group_runs", "rank_tables", "seeds_note"]
+__all__ = [
+    "Ranked",
+    "Row",
+    "compare_runs",
+    "compare_systems",
+    "group_runs",
+    "rank_tables",
+    "ranked_runs",
+    "seeds_note",
+]
 
 _ENOUGH = 5
 """Seeds from which on what they vary is known well enough."""
 
-METRICS = tuple(f"{name}@{k}" for name in ("HR", "NDCG") for k in CUTS)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """A system of a comparison, with its ranks of the targets.
+
+    Attributes:
+        tables: a table a seed.
+        seeds: of its trainings.
+        trained: whether another seed would give another model, which it does not where a model only counts.
+        length: places of its lists, beyond which nothing is known; None where all items are ranked.
+    """
+
+    tables: Sequence[RankTable]
+    seeds: tuple[int, ...]
+    trained: bool
+    length: int | None = None
+
+    def metrics(self, cuts: Iterable[int]) -> dict[str, float]:
+        """Means over the tables of HR and NDCG, at those cuts of which its lists say something."""
+        known = [k for k in cuts if self.length is None or k <= self.length]
+        metrics = [Metric(name, k) for name in ("hr", "ndcg") for k in known]
+        return {
+            str(metric): float(np.mean([metric.mean(table.ranks) for table in self.tables]))
+            for metric in metrics
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +131,51 @@ def compare_runs(
         raise ConfigError("compare needs at least one run")
     check_part(part)
     label = check_seen(seen)
-    tables = rank_tables(runs, part, label)
-    systems = group_runs(runs)
-    name, k = parse_metric(metric)
+    return compare_systems(ranked_runs(runs, part, label), parse_metric(metric))
+
+
+def compare_systems(systems: Mapping[str, Ranked], metric: Metric, cuts: Iterable[int] = CUTS) -> list[Row]:
+    """Compare systems with the first of them; all rank the same targets.
+
+    Args:
+        systems: by label.
+        metric: what is tested, at a cut of which all say something.
+        cuts: of the metrics that are listed.
+    """
     values = {
-        system: np.stack([per_user(tables[index].ranks, name, k) for index in members])
-        for system, members in systems.items()
+        label: np.stack([table.values(metric) for table in system.tables])
+        for label, system in systems.items()
     }
-    findings = compare_with_baseline(values, str(Metric(name, k)))
+    findings = compare_with_baseline(values, str(metric))
     return [
         Row(
-            system,
-            tuple(runs[index].info.seed for index in members),
-            _means([tables[index] for index in members]),
-            nested_interval(values[system], generator(0, Stream.BOOTSTRAP)),
-            not registry.entry(runs[members[0]].info.model).only_counts,
+            label,
+            system.seeds,
+            system.metrics(cuts),
+            nested_interval(values[label], generator(0, Stream.BOOTSTRAP)),
+            system.trained,
             finding,
         )
-        for (system, members), finding in zip(systems.items(), [None, *findings], strict=True)
+        for (label, system), finding in zip(systems.items(), [None, *findings], strict=True)
     ]
+
+
+def ranked_runs(runs: Sequence[Run], part: str, label: str) -> dict[str, Ranked]:
+    """Runs as systems, by a label that tells them apart.
+
+    Raises:
+        EvaluationError: the runs rank different targets, or one seed of a system is given twice.
+        ModelFileError: a run is damaged or was not measured so.
+    """
+    tables = rank_tables(runs, part, label)
+    return {
+        system: Ranked(
+            [tables[index] for index in members],
+            tuple(runs[index].info.seed for index in members),
+            not registry.entry(runs[members[0]].info.model).only_counts,
+        )
+        for system, members in group_runs(runs).items()
+    }
 
 
 def seeds_note(rows: Sequence[Row]) -> str | None:
@@ -205,11 +264,3 @@ def _refuse_repeats(system: str, runs: Sequence[Run]) -> None:
                 f"{run.directory}: is seed {run.info.seed} of {system}, as {earlier.directory} is; leave one of them "
                 "out: seeds of a system are averaged"
             )
-
-
-def _means(tables: Sequence[RankTable]) -> dict[str, float]:
-    means = {}
-    for name in METRICS:
-        metric = parse_metric(name)
-        means[name] = float(np.mean([metric.mean(table.ranks) for table in tables]))
-    return means

@@ -1,8 +1,8 @@
-"""Metrics beyond accuracy of a run, beside those of popularity and Markov on the same targets."""
+"""Metrics beyond accuracy of runs, beside those of popularity and Markov on the same targets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -14,13 +14,15 @@ from mclrec.errors import ConfigError
 from mclrec.evaluation.audience_vectors import audience_vectors
 from mclrec.evaluation.further_metrics import FurtherMetrics, Grounds, Values
 from mclrec.evaluation.metrics import main_metric
-from mclrec.evaluation.protocol import Result
+from mclrec.evaluation.protocol import LABEL_OF, Result, Seen
 from mclrec.evaluation.ranking import list_items, rank_targets
 from mclrec.inference.torch_engine import item_vectors
 from mclrec.models.base import Recommender, VectorRecommender
+from mclrec.models.storage import load_model
 from mclrec.runs.baselines import baseline_names, too_large, trained_baselines
+from mclrec.runs.run import Run
 
-__all__ = ["check_metrics", "further_metrics", "passes"]
+__all__ = ["check_metrics", "further_metrics", "further_of_runs", "passes"]
 
 
 def check_metrics(metrics: str, categories: object) -> Path | None:
@@ -79,10 +81,8 @@ def further_metrics(
     lists = list_items(model, targets, length, seen=seen, device=device, progress=progress)
     systems: dict[str, Values] = {result.model: grounds.values(lists, result.ranks)}
     skipped = too_large(targets)
-    for name, baseline in () if skipped else trained_baselines(split, result.model):
-        ranks = rank_targets(baseline, targets, seen=seen, progress=progress)
-        lists = list_items(baseline, targets, length, seen=seen, progress=progress)
-        systems[name] = grounds.values(lists, ranks)
+    if not skipped:
+        systems |= _of_baselines(grounds, split, [result.model], length, seen, progress)
     notes = [] if categories is None else [categories.description]
     return FurtherMetrics(
         k=length,
@@ -91,3 +91,51 @@ def further_metrics(
         effective_targets=grounds.effective_targets,
         notes=(*notes, skipped) if skipped else tuple(notes),
     )
+
+
+def further_of_runs(runs: Mapping[str, Run], split: Split, seen: Seen) -> FurtherMetrics:
+    """Measure lists of several runs, and of the baselines, for the same test targets.
+
+    There is no diversity by vectors, which are each model's own.
+
+    Args:
+        runs: by the name of the system; all were measured by the split.
+        split: of their data.
+        seen: keep (U) or drop (F) items of the history.
+
+    Raises:
+        ModelFileError: a run is damaged.
+    """
+    targets, device = split.test, torch.device("cpu")
+    grounds = Grounds(targets, split.training.popularity, audience_vectors(split.training))
+    length = main_metric(split.data.num_items).k
+    systems: dict[str, Values] = {}
+    for name, run in runs.items():
+        model = load_model(run.directory, device).model
+        lists = list_items(model, targets, length, seen=seen, device=device)
+        systems[name] = grounds.values(lists, run.ranks("test", LABEL_OF[seen]).ranks)
+    trained = [run.info.model for run in runs.values()]
+    return FurtherMetrics(
+        k=length,
+        systems=systems | _of_baselines(grounds, split, trained, length, seen),
+        targets=grounds.of_targets(),
+        effective_targets=grounds.effective_targets,
+    )
+
+
+def _of_baselines(
+    grounds: Grounds,
+    split: Split,
+    measured: Collection[str],
+    length: int,
+    seen: Seen,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Values]:
+    """Values of popularity and Markov, but of those that were measured already."""
+    found: dict[str, Values] = {}
+    for name, baseline in trained_baselines(split, ""):
+        if name not in measured:
+            ranks = rank_targets(baseline, grounds.targets, seen=seen, progress=progress)
+            lists = list_items(baseline, grounds.targets, length, seen=seen, progress=progress)
+            found[name] = grounds.values(lists, ranks)
+    return found

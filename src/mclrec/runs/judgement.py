@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from mclrec.data.packed import IntArray
 from mclrec.data.returns import share_of_returns, suited_protocol
 from mclrec.data.split import Split
-from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
+from mclrec.evaluation.metrics import FloatArray, parse_metric
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.evaluation.significance import p_text, paired_bootstrap
@@ -102,23 +103,23 @@ def judge(
     """
     label = suited_protocol(share_of_returns(split.validation))
     metric = parse_metric(str(measured.info.training["metric"]))
-    ranks = measured.ranks("test", label).ranks
+    table = measured.ranks("test", label)
     before = load_model(earlier.directory, device)
     others = {"earlier model": earlier_ranks(before, split.test, _SEEN[label], device)}
     if measured.info.model != _POPULARITY:
         others[_POPULARITY] = _popularity_ranks(split, _SEEN[label], device)
-    own = per_user(ranks, metric.name, metric.k)
+    own = table.values(metric)
     rivals = tuple(
-        _rival(name, own, per_user(found, metric.name, metric.k)) for name, found in others.items()
+        _rival(name, own, replace(table, ranks=found).values(metric)) for name, found in others.items()
     )
     reached = tuple(
-        Floor(metric=str(one), value=one.mean(ranks), least=least)
+        Floor(metric=str(one), value=one.mean(table.ranks), least=least)
         for one, least in ((parse_metric(name), least) for name, least in floors.items())
     )
     return Judgement(
         protocol=label,
         metric=str(metric),
-        targets=len(ranks),
+        targets=len(table),
         unknown=int((before.items.dense_all(split.data.item_ids)[split.test.items - 1] == 0).sum()),
         value=float(own.mean()),
         rivals=rivals,

@@ -36,7 +36,7 @@ from mclrec.runs.run import Run, open_run
 from mclrec.runs.run_directory import begin_or_resume
 from mclrec.runs.shown_progress import shown
 from mclrec.runs.training_run import resolve_device, train
-from mclrec.runs.update_request import UpdateRequest, check_update, floors, split_of
+from mclrec.runs.update_request import UpdateRequest, check_update, floors, split_of, with_targets_of
 from mclrec.runs.warm_start import check_earlier, learns_nothing_newer
 from mclrec.sealed_json import read_sealed, sealed, validated
 from mclrec.training.reporting import Reporter
@@ -254,7 +254,7 @@ class _Steps:
         Raises:
             ConfigError: it learns from nothing newer than the earlier model, or is no model to go on from.
         """
-        split = self._request.split or earlier.info.split
+        split = with_targets_of(self._request.split, earlier.info.split)
         if self._request.split is not None and not looks_at_times(earlier.info.split):
             raise ConfigError(
                 f"{earlier.directory}: holds out by {earlier.info.split}, which has no moments; leave --valid-from and "
@@ -276,7 +276,7 @@ class _Steps:
             info.model,
             seed=info.seed,
             warm_start=None if counts else earlier,
-            split=self._request.split or info.split,
+            split=with_targets_of(self._request.split, info.split),
             like=earlier,
         )
         return self._train(request, _MEASURED)

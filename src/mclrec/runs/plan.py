@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from mclrec.data.split import Split
@@ -12,16 +13,16 @@ from mclrec.recipes.auto import AUTO, DataSizes
 from mclrec.runs.construction import longest_time
 from mclrec.wording import count_of
 
-__all__ = ["duration", "plan_lines"]
+__all__ = ["duration", "held_out_lines", "plan_lines"]
 
 _TIMED = 4
 """Batches that are timed."""
 
-_USUAL = (20, 40)
-"""Epochs after which most trainings by `auto` end."""
-
 _LONG = 600.0
 """Seconds from which a training has to say that there is a quicker way."""
+
+_VERY_LONG = 3600.0
+"""Seconds from which a training by the quicker way has to say that it can be given a time."""
 
 
 def plan_lines(
@@ -36,7 +37,7 @@ def plan_lines(
         device: where.
         timed: whether a few batches are timed for it, by a model that is thrown away.
     """
-    lines = [f"recipe {recipe.section}: {recipe.source}", *_choices(recipe)]
+    lines = [f"recipe {recipe.section}: {recipe.source}", *_choices(recipe), *held_out_lines(split)]
     if not timed:
         return lines
     seconds = longest_time(split, recipe, device, _TIMED)
@@ -50,6 +51,44 @@ def plan_lines(
         if seconds
         else lines
     )
+
+
+def held_out_lines(split: Split) -> list[str]:
+    """Lines on what a split by time leaves cold, and on what was decided by rows after its first moment.
+
+    Args:
+        split: by any rule; there is nothing to say of other splits.
+    """
+    if not split.name.startswith("by-time"):
+        return []
+    training, test = split.training, split.test
+    new_items = int(np.count_nonzero(training.popularity[test.items] == 0))
+    new_users = int(np.count_nonzero(training.lengths[test.users] == 0))
+    users = len(np.unique(test.users))
+    line = (
+        f"test: {count_of(len(test), 'target')} of {count_of(users, 'user')}; the items of {new_items:,} are never in "
+        f"training, so that no model by ids can recommend them, nor are the users of {new_users:,}"
+    )
+    return [line, *_core(split)]
+
+
+def _core(split: Split) -> list[str]:
+    """Items and users that the k-core kept for rows that come after training."""
+    taken = split.data.taken
+    least = next((step.option for step in taken.steps if step.rule == "k-core"), None) if taken else None
+    if least is None:
+        return []
+    k = int(least.split()[-1])
+    items = int(np.count_nonzero(split.training.popularity[1:] < k))
+    users = int(np.count_nonzero(split.training.lengths < k))
+    if not items + users:
+        return []
+    line = (
+        f"  the k-core ({least}) saw later rows too: {items:,} of {count_of(split.data.num_items, 'item')} and "
+        f"{users:,} of {count_of(split.data.num_users, 'user')} have fewer than {count_of(k, 'row')} in training; "
+        "--min-count 1 decides nothing by later rows"
+    )
+    return [line]
 
 
 def duration(seconds: float) -> str:
@@ -72,11 +111,6 @@ def _choices(recipe: Recipe) -> list[str]:
 def _times(recipe: Recipe, seconds: float) -> list[str]:
     epochs = recipe.training.epochs
     line = f"time: about {seconds / epochs:.3g} s an epoch"
-    if recipe.section == AUTO and epochs > _USUAL[1]:
-        usual = [seconds / epochs * one for one in _USUAL]
-        return [
-            f"{line}, usually {_USUAL[0]} to {_USUAL[1]} epochs: {duration(usual[0])} to {duration(usual[1])}"
-        ]
     return [
         f"{line}, at most {count_of(epochs, 'epoch')}: {duration(seconds)}, less where validation stops rising"
     ]
@@ -85,13 +119,15 @@ def _times(recipe: Recipe, seconds: float) -> list[str]:
 def _quicker(
     recipe: Recipe, split: Split, sizes: DataSizes, device: torch.device, seconds: float
 ) -> list[str]:
-    """The way by `auto`, where the training takes long because each prefix is an example."""
+    """The way by `auto`, where the training takes long because each prefix is an example; a time where `auto` does."""
+    if recipe.section == AUTO and seconds > _VERY_LONG:
+        return ["  --minutes 30 takes the best model that is found in half an hour"]
     long = seconds > _LONG and getattr(recipe.config, "unit", None) == "prefixes"
     if not long or AUTO not in section_names(recipe.model):
         return []
     auto = resolve(recipe.model, None, AUTO, sizes=sizes)
     auto = replace(auto, training=auto.training.on(device))
-    usual = longest_time(split, auto, device, _TIMED) / auto.training.epochs * _USUAL[1]
+    usual = longest_time(split, auto, device, _TIMED)
     return [
         f"  each prefix of a history is an example, as in the paper; --recipe {AUTO} takes {duration(usual)}"
     ]

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.data.datasets import asked_as, is_dataset, known_as
+from mclrec.data.measures import split_intake
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import EVERYTHING
+from mclrec.data.split import EVERYTHING, Split
 from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.recipes import Recipe, default_recipe, resolve
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.run import Run
 from mclrec.training.config import TrainingConfig
+from mclrec.training.schedule import cycle_epochs
 
-__all__ = ["possible_recipes", "recipe_for", "recipe_of"]
+__all__ = ["possible_recipes", "recipe_for", "recipe_of", "sizes_of"]
 
 
 def recipe_for(
@@ -37,6 +39,11 @@ def recipe_for(
     if recipe is None:
         recipe = default_recipe(model, asked_as(data))
     return resolve(model, known_as(data), recipe, settings, sizes)
+
+
+def sizes_of(split: Split) -> DataSizes:
+    """The sizes by which `auto` chooses, where no intake of the split is at hand."""
+    return DataSizes.of(split, split_intake(split).left.returns)
 
 
 def possible_recipes(
@@ -83,7 +90,8 @@ def recipe_of(run: Run, split: str) -> Recipe:
     training = TrainingConfig.model_validate(info.training)
     chosen = run.record.best_epoch
     if split == EVERYTHING and chosen:
-        training = training.model_copy(update={"epochs": chosen})
+        cycle = cycle_epochs(training.cycle, training.epochs)  # the rates of the epochs that were chosen
+        training = training.model_copy(update={"epochs": chosen, "cycle": cycle})
     config_type = registry.model_class(info.model).config_type
     config = config_type.of_stored(info.config)
     return Recipe(info.model, info.recipe.section, info.recipe.source, config, training, None)

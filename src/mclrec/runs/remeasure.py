@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from mclrec.arguments import check_callable, check_choice, list_of
+from mclrec.arguments import check_callable, check_choice, check_flag, list_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.item_categories import read_categories
 from mclrec.data.loading import read_again
@@ -18,8 +18,10 @@ from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.locks import is_held, lock_in
 from mclrec.models.storage import load_model
+from mclrec.runs.baselines import baseline_names, too_large
 from mclrec.runs.further_systems import check_metrics, further_metrics, passes
 from mclrec.runs.run import Run, check_seen, open_run, ranks_path
+from mclrec.runs.sliced_systems import check_slice_columns, column_slicings, result_slices
 from mclrec.runs.training_run import resolve_device
 
 __all__ = ["evaluate_run", "run_data"]
@@ -40,6 +42,8 @@ def evaluate_run(
     progress: Callable[[int, int], None] | None = None,
     metrics: Literal["accuracy", "all"] = "accuracy",
     categories: Any = None,
+    slices: bool = False,
+    slice_by: Any = None,
 ) -> Result:
     """Rank the held-out targets of the run's own data; the exact ranks are written into its directory.
 
@@ -51,14 +55,18 @@ def evaluate_run(
         data: the data, or where they are, if they are no longer where the run read them, or came from memory.
         device: auto, cpu or cuda.
         progress: called with the number of targets that are done, and of all; with ``metrics="all"`` each counts once
-            for every time that a system ranks it or lists items for it.
+            for every time that a system ranks it or lists items for it; so with slices.
         metrics: ``all`` measures lists of 10 (of the first of ``ks``, if 10 is none of them) beyond accuracy too,
             beside popularity and Markov: coverage, novelty, diversity and others, in ``result.further``.
         categories: table of the items' categories (csv, tsv or Parquet: item, category) for ``metrics="all"``.
+        slices: whether to measure groups of targets too, beside popularity and Markov, in ``result.slices``: by length
+            of the history, popularity, time since the last interaction, repeats, and what training has not shown.
+        slice_by: a column of the log, or several, to slice by as well: by its value in the row that the target is.
 
     Raises:
         ModelFileError: the directory is damaged.
-        DataError: the data are missing, or not what the model was trained on; or the categories cannot be read.
+        DataError: the data are missing, or not what the model was trained on; or the categories cannot be read, or the
+            log has no such column.
         EvaluationError: a cutoff is not in 1..V, or the run is a final model, which has learnt from its targets.
         ConfigError: unknown part, rule, metrics or device, or categories that nothing was asked of.
     """
@@ -67,6 +75,9 @@ def evaluate_run(
     check_seen(seen)
     check_choice("metrics", metrics, ("accuracy", "all"))
     table = check_metrics(metrics, categories)
+    check_flag("slices", slices)
+    columns = check_slice_columns(slice_by)
+    sliced = slices or bool(columns)
     cuts = None if ks is None else list_of("cutoffs", "ks", ks)
     if progress is not None:
         check_callable("progress", progress)
@@ -78,7 +89,10 @@ def evaluate_run(
     known = None if table is None else read_categories(table, found.item_ids)
     split = make_split(found, info.split)
     targets, done = split.targets(part), 0
-    total = len(targets) * (1 + (passes(loaded.name, targets) if metrics == "all" else 0))
+    labelled = column_slicings(targets, columns, data)
+    again = passes(loaded.name, targets) if metrics == "all" else 0
+    again += len(baseline_names(loaded.name)) if sliced and not too_large(targets) else 0
+    total = len(targets) * (1 + again)
 
     def advance(rows: int) -> None:
         nonlocal done
@@ -98,12 +112,14 @@ def evaluate_run(
         progress=advance,
     )
     _keep_ranks(run, result, loaded.checksum)
-    if metrics == "accuracy":
-        return result
-    further = further_metrics(
-        loaded.model, split, result, ks=cuts, categories=known, device=place, progress=advance
-    )
-    return replace(result, further=further)
+    if metrics == "all":
+        further = further_metrics(
+            loaded.model, split, result, ks=cuts, categories=known, device=place, progress=advance
+        )
+        result = replace(result, further=further)
+    if sliced:
+        result = replace(result, slices=result_slices(split, result, labelled, ks=cuts, progress=advance))
+    return result
 
 
 def _check_unused(run: Run) -> None:

@@ -16,8 +16,8 @@ from mclrec.data.origin import Origin
 from mclrec.data.split import EVERYTHING
 from mclrec.errors import ConfigError, DataError, EvaluationError, ModelFileError
 from mclrec.evaluation.protocol import LABEL_OF, RankTable, Seen, load_ranks
-from mclrec.files import read_json
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
+from mclrec.runs.intake_file import read_intake
 from mclrec.sealed_json import validated
 from mclrec.training.reporting import read_history
 from mclrec.wording import count_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mclrec.inference.model import Model
 
 __all__ = [
-    "INTAKE",
     "LABELS",
     "DataInfo",
     "MeasuredBy",
@@ -39,9 +38,6 @@ __all__ = [
     "open_run",
     "ranks_path",
 ]
-
-INTAKE = "intake.json"
-"""File that says what was taken of the log."""
 
 LABELS = ("U", "F")
 """Protocols that every run is measured under."""
@@ -267,10 +263,7 @@ class Run:
         Raises:
             ModelFileError: the file is damaged.
         """
-        path = self.directory / INTAKE
-        if not path.exists():
-            return None
-        return Intake.of_json(read_json(path, ModelFileError), str(path), ModelFileError)
+        return read_intake(self.directory)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:

@@ -8,9 +8,10 @@ from mclrec.data.returns import PROTOCOLS, protocol_order
 from mclrec.evaluation.metrics import main_metric
 from mclrec.evaluation.protocol import Result
 from mclrec.runs.baselines import Score, read_baselines, score
+from mclrec.runs.intake_file import returns_of
 from mclrec.runs.run import Run
 
-__all__ = ["Scoreboard", "returns_of", "scoreboard", "scoreboards", "skipped_baselines"]
+__all__ = ["Scoreboard", "scoreboard", "scoreboards", "skipped_baselines"]
 
 
 _LEVEL = 0.05
@@ -71,9 +72,9 @@ def scoreboards(run: Run) -> list[Scoreboard]:
     """
     info, measured, baselines = run.info, run.record.test, read_baselines(run.directory)
     boards = []
-    for label in protocol_order(returns_of(run)):
+    for label in protocol_order(returns_of(run.directory)):
         if label in measured:
-            own = score(info.model, run.ranks("test", label).ranks, measured[label].metrics, info.num_items)
+            own = score(info.model, run.ranks("test", label), measured[label].metrics, info.num_items)
             others = baselines.scores.get(label, ()) if baselines else ()
             metric = str(main_metric(info.num_items))
             boards.append(Scoreboard(label, "test", metric, [own, *others]))
@@ -83,7 +84,7 @@ def scoreboards(run: Run) -> list[Scoreboard]:
 def scoreboard(run: Run, result: Result) -> Scoreboard:
     """Scoreboard of an evaluation of a run, with the baselines where they rank the same targets by the same cuts."""
     num_items, label = result.targets.data.num_items, result.protocol.label
-    own = score(result.model, result.ranks, result.metrics, num_items)
+    own = score(result.model, result.table(""), result.metrics, num_items)
     baselines = read_baselines(run.directory) if result.protocol.part == "test" else None
     others = [
         one
@@ -91,12 +92,6 @@ def scoreboard(run: Run, result: Result) -> Scoreboard:
         if one.metrics.keys() == own.metrics.keys()
     ]
     return Scoreboard(label, result.protocol.part, str(main_metric(num_items)), [own, *others])
-
-
-def returns_of(run: Run) -> float | None:
-    """Share of the run's validation targets in their user's history; None for runs of earlier versions."""
-    intake = run.intake
-    return None if intake is None else intake.left.returns
 
 
 def skipped_baselines(run: Run) -> str | None:

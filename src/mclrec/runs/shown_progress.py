@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from rich.console import Console
 
 from mclrec.arguments import check_flag
+from mclrec.progress import quietly
 from mclrec.training.reporting import ProgressReporter, Reporter
 
 __all__ = ["shown"]
@@ -20,4 +22,11 @@ def shown(progress: Any) -> AbstractContextManager[Reporter | None]:
         ConfigError: the argument is neither true nor false.
     """
     check_flag("progress", progress)
-    return ProgressReporter(Console(stderr=True)) if progress else nullcontext()
+    return ProgressReporter(Console(stderr=True)) if progress else _silent()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No reporter, and no bars of what is called within."""
+    with quietly():
+        yield None

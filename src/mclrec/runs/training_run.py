@@ -30,16 +30,17 @@ from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
 from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
+from mclrec.progress import advancing
 from mclrec.recipes import Recipe
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.baselines import BASELINES, measure_baselines
 from mclrec.runs.construction import build
+from mclrec.runs.intake_file import INTAKE
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
 from mclrec.runs.request import TrainRequest, run_name, train_command
 from mclrec.runs.run import (
-    INTAKE,
     DataInfo,
     MeasuredBy,
     RecipeInfo,
@@ -54,7 +55,9 @@ from mclrec.runs.thread_choice import kept_threads, take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
 from mclrec.training.fit_result import FitResult
-from mclrec.training.reporting import Reporter, Reporters, SilentReporter, TensorBoardReporter, check_tracker
+from mclrec.training.reporting import Reporter, Reporters, SilentReporter
+from mclrec.training.schedule import cycle_epochs
+from mclrec.training.trackers import check_tracker, tracker
 from mclrec.training.trainer import Trainer
 
 __all__ = ["check_request", "resolve_device", "train"]
@@ -178,13 +181,21 @@ def measure(
 ) -> dict[str, Any]:
     """Measure test metrics under both protocols; writes the exact ranks beside the model."""
     results = {}
-    for label, seen in SEEN_OF.items():
-        result = evaluate(
-            model, split, name=recipe.model, seen=seen, seed=seed, device=device, processes=processes
-        )
-        if processes.main:
-            result.save_ranks(ranks_path(directory, "test", label), weights_checksum(directory / TENSORS))
-        results[label] = result.to_json()
+    with advancing("test targets", len(SEEN_OF) * len(split.test)) as advance:
+        for label, seen in SEEN_OF.items():
+            result = evaluate(
+                model,
+                split,
+                name=recipe.model,
+                seen=seen,
+                seed=seed,
+                device=device,
+                progress=advance,
+                processes=processes,
+            )
+            if processes.main:
+                result.save_ranks(ranks_path(directory, "test", label), weights_checksum(directory / TENSORS))
+            results[label] = result.to_json()
     return {"test": results}
 
 
@@ -232,8 +243,8 @@ def _tracked(
         "seed": request.seed,
     }
     over = [(epoch["phase"], epoch["epoch"]) for epoch in Run(directory).history] if resume else []
-    with TensorBoardReporter(directory / "tensorboard", settings, recipe.training.metric, over) as tracker:
-        yield Reporters(tracker, given)
+    with tracker(request.track, directory, settings, recipe.training.metric, over) as tracking:
+        yield Reporters(tracking, given)
 
 
 def _info(request: TrainRequest, model: Recommender, recipe: Recipe, split: Split) -> RunInfo:
@@ -276,6 +287,7 @@ def _measured_by(request: TrainRequest) -> MeasuredBy | None:
 def _identity(info: RunInfo) -> dict[str, Any]:
     """What a resumed run must share with its checkpoint, flat so that a difference can be named."""
     training = {key: value for key, value in info.training.items() if key not in _FREE}
+    training["cycle"] = cycle_epochs(training.get("cycle"), info.training["epochs"])
     config = registry.model_class(info.model).config_type.of_stored(info.config)
     return {
         "model": info.model,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mclrec.arguments import check_choice
 from mclrec.data.origin import Reading
+from mclrec.data.split import EVERYTHING
 from mclrec.data.split_rules import SplitRule
 from mclrec.errors import ConfigError, quoted
 from mclrec.evaluation.metrics import parse_metric
@@ -19,7 +20,7 @@ from mclrec.models.base import VectorRecommender
 from mclrec.runs.live_link import check_link
 from mclrec.runs.run import Run
 
-__all__ = ["UpdateRequest", "check_update", "floors", "split_of"]
+__all__ = ["UpdateRequest", "check_update", "floors", "split_of", "with_targets_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,18 @@ def split_of(valid_from: object, test_from: object) -> str | None:
     """
     given = (valid_from, test_from) != (None, None)
     return str(SplitRule.of("time", valid_from, test_from)) if given else None
+
+
+def with_targets_of(split: str | None, earlier: str) -> str:
+    """The rule of an update: that of the earlier run, or new moments with the earlier run's choice of targets.
+
+    Args:
+        split: rule of the new moments; None where there are none.
+        earlier: rule of the earlier run.
+    """
+    if split is None or earlier == EVERYTHING:
+        return earlier if split is None else split
+    return str(replace(SplitRule.of(split), targets=SplitRule.of(earlier).targets))
 
 
 def floors(given: Any) -> dict[str, float]:

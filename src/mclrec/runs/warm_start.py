@@ -159,7 +159,8 @@ def _some(ids: Vocabulary) -> str:
 def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier: LoadedModel) -> int:
     """Copy the weights of an earlier model into ``model``.
 
-    Rows of item and user tensors move with their outside ids; other tensors are copied whole.
+    Rows of item and user tensors move with their outside ids; other tensors are copied whole, but for those that
+    training counts anew in its own data.
 
     Args:
         model: freshly initialised; new items and users keep their initial vectors.
@@ -186,6 +187,8 @@ def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier
     places = earlier.items.dense_all(items)
     source, target = earlier.model.state_dict(), model.state_dict()
     for name, tensor in target.items():
+        if name in model.counted_tensors:
+            continue
         if name in model.item_tensors:
             rows = _sources(source[name], places, earlier.model.num_items)
             _copy_rows(source[name], tensor, rows[layout.rows(name, len(rows))])
@@ -209,9 +212,11 @@ def _check_shapes(earlier: Recommender, model: Recommender) -> None:
 
 
 def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors, without the rows of items and users."""
+    """Shapes of all tensors that a warm start copies, without the rows of items and users."""
     layout, shapes = model.layout(), {}
     for name, tensor in model.state_dict().items():
+        if name in model.counted_tensors:
+            continue
         shape = layout.shape(name, tensor)
         if name in model.item_tensors:
             shape = (shape[0] - model.num_items, *shape[1:])

@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 
 from mclrec.notices import failed, others_quiet, tell
+from mclrec.progress import quietly
 from mclrec.runs.thread_choice import usable_threads
 
 __all__ = ["Workers", "usual_count"]
@@ -140,7 +141,7 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
         signal.signal(signal.SIGTERM, stop)  # it may come while the next lines are run
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         torch.set_num_threads(threads)
-        with others_quiet(words):
+        with others_quiet(words), quietly():
             target(*arguments)
     except KeyboardInterrupt:  # between two runs
         return

@@ -1,12 +1,12 @@
-"""Candidates of a search within minutes: the recipe, and a small fixed set of settings around it.
+"""Candidates of a search within minutes: a small fixed set of settings around the best so far, first the recipe.
 
-The set is written here and nowhere else; ``docs/tuning.md`` shows it. Each candidate differs from the recipe in one
-thing, so that what the search says can be understood. What the user fixed by ``--set`` is not varied.
+The set is written here and nowhere else; ``docs/tuning.md`` shows it. Each candidate differs from the one that it is
+around in one thing, so that what the search says can be understood. What the user fixed by ``--set`` is not varied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from mclrec.recipes.space import Choices, Dimension, Range, search_space, value_
 __all__ = ["MOST", "candidate_settings"]
 
 MOST = 8
-"""Candidates at most, the recipe included."""
+"""Candidates of a round at most, with the one that they are around."""
 
 _LOG_STEP = 3
 """Factor between a recipe's value and its neighbours, where a search space is by the logarithm."""
+
+_LITTLE = 0.2
+"""Attention dropout of `auto` where histories are long; the next lower one is tried there."""
 
 _DIGITS = 3
 """Significant digits of a value that is computed."""
@@ -34,8 +37,10 @@ def candidate_settings(
     recipe: str | Path | None,
     settings: Mapping[str, Any],
     sizes: DataSizes,
+    tried: Sequence[Mapping[str, Any]] = ({},),
+    centre: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Settings of each candidate beside the user's own; the first has none, which is the recipe itself.
+    """Settings of new candidates beside the user's own.
 
     Args:
         base: the recipe with the user's settings.
@@ -43,37 +48,45 @@ def candidate_settings(
         recipe: section or file of the recipe.
         settings: that the user gave; they are fixed.
         sizes: of the data.
+        tried: settings of candidates that there are already; none comes twice.
+        centre: settings of the candidate that the new ones are around; those of the recipe itself if None.
 
     Raises:
         ConfigError: the model only counts, or its search space is malformed.
     """
+
+    def resolved(change: Mapping[str, Any]) -> Recipe:
+        return resolve(base.model, dataset, recipe, {**settings, **change}, sizes)
+
     keys = setting_keys(base.model)
     fixed = {keys.get(key, key) for key in settings}
+    middle = resolved(centre) if centre else base
     if base.section == AUTO:
-        around = _around_auto(base, sizes)
+        around = _around_auto(middle, sizes)
     else:
-        around = _around_space(base, search_space(base.model, dataset, recipe, settings))
+        around = _around_space(middle, search_space(base.model, dataset, recipe, settings))
+    known = [(one.config, one.training) for one in map(resolved, tried)]
     found: list[dict[str, Any]] = []
-    known: list[Any] = []
-    for change in ({}, *around):
-        if len(found) == MOST or not fixed.isdisjoint(change):
+    for change in around:
+        if len(found) == MOST - 1 or not fixed.isdisjoint(change):
             continue
+        whole = {**(centre or {}), **change}
         try:
-            tried = resolve(base.model, dataset, recipe, {**settings, **change}, sizes)
+            one = resolved(whole)
         except ConfigError:  # the model has no such setting, or it has no effect here
             continue
-        if (tried.config, tried.training) not in known:
-            known.append((tried.config, tried.training))
-            found.append(change)
+        if (one.config, one.training) not in known:
+            known.append((one.config, one.training))
+            found.append(whole)
     return found
 
 
 def _around_auto(base: Recipe, sizes: DataSizes) -> Iterator[dict[str, Any]]:
-    """Changes of the recipe `auto`, the most promising first."""
+    """Changes of a recipe like `auto`, the most promising first."""
     values = base.training.model_dump() | base.config.model_dump(by_alias=True)
     beta, rate = values.get("beta", 0.0), base.training.learning_rate
     longer = [length for length in (100, 200) if sizes.longest >= length > values.get("max_length", 0)]
-    yield {"attention_dropout": 0.2}
+    yield {"attention_dropout": 0.2 if values.get("attention_dropout", 0.0) > _LITTLE else 0.1}
     yield {"dropout": 0.3, "attention_dropout": 0.3}
     yield {"beta": _rounded(beta / 4)}
     yield {"hidden_size": 128}
@@ -86,7 +99,7 @@ def _around_auto(base: Recipe, sizes: DataSizes) -> Iterator[dict[str, Any]]:
 
 
 def _around_space(base: Recipe, space: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
-    """Neighbours of the recipe in its search space: first one of each setting, then the others."""
+    """Neighbours of a recipe in its search space: first one of each setting, then the others."""
     each = [
         [{key: value} for value in _neighbours(dimension, value_of(base, key))]
         for key, dimension in space.items()

@@ -1,7 +1,8 @@
 """Successive halving: how many candidates a time allows, which of them go on, and which one wins.
 
 Candidates are trained to a few epochs, the better half of them to twice as many, and so on (Jamieson and Talwalkar,
-AISTATS 2016). The recipe always goes on, so that what wins has been compared with it after the same number of epochs.
+AISTATS 2016). The one that the others are around, at first the recipe, always goes on, so that what wins has been
+compared with it after the same number of epochs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _WINDOW = 5
 """Epochs of a mean at most: a single epoch is a matter of chance on a small log."""
 
 _PROGRESS = 1.005
-"""How much better than the recipe a candidate has to be; less is a matter of chance."""
+"""How much better a candidate has to be than the one that it is around; less is a matter of chance."""
 
 _USUAL = 6
 """Epochs after which a training usually ends, in multiples of its patience."""
@@ -48,27 +49,29 @@ def smoothed(curve: Sequence[float], epochs: int) -> float:
     return max(fmean(seen[place : place + window]) for place in range(len(seen) - window + 1))
 
 
-def going_on(values: Mapping[int, float]) -> list[int]:
-    """Candidates that go on: the recipe, and the better half of the others.
+def going_on(values: Mapping[int, float], centre: int) -> list[int]:
+    """Candidates that go on: the one that the others are around, and the better half of the others.
 
     Args:
         values: smoothed validation metric by number.
+        centre: number of the one that the others are around.
     """
-    others = sorted((number for number in values if number != RECIPE), key=lambda one: (-values[one], one))
-    return [RECIPE, *sorted(others[: -(-len(others) // 2)])]
+    others = sorted((number for number in values if number != centre), key=lambda one: (-values[one], one))
+    return [centre, *sorted(others[: -(-len(others) // 2)])]
 
 
-def winner_of(values: Mapping[int, float]) -> int:
-    """The best candidate; the recipe, unless another is better by more than chance."""
+def winner_of(values: Mapping[int, float], centre: int) -> int:
+    """The best candidate; the one that the others are around, unless another is better by more than chance."""
     best = max(values, key=lambda one: (values[one], -one))
-    return best if values[best] > _PROGRESS * values[RECIPE] else RECIPE
+    return best if values[best] > _PROGRESS * values[centre] else centre
 
 
 def affordable(seconds: Sequence[float], left: float, rung: int, further: int) -> int:
     """Most candidates for which the rungs, and then the rest of one training, fit into a time.
 
     Args:
-        seconds: of an epoch of each candidate, in their order. The first, which is the recipe, has done its first rung.
+        seconds: of an epoch of each candidate, in their order. The first, which the others are around, has done its
+            first rung; 0 if it is trained to its end, so that it costs nothing more.
         left: seconds that there are.
         rung: epochs of the first rung.
         further: epochs that the winner has before it after that.
@@ -82,11 +85,11 @@ def affordable(seconds: Sequence[float], left: float, rung: int, further: int) -
 
 
 def _cost(seconds: Sequence[float], rung: int, further: int) -> float:
-    """Seconds of all rungs until one candidate is left beside the recipe, and of the rest of one of these two."""
-    recipe, other, count = seconds[0], fmean(seconds[1:]), len(seconds) - 1
+    """Seconds of all rungs until one candidate is left beside the first, and of the rest of one of these two."""
+    centre, other, count = seconds[0], fmean(seconds[1:]), len(seconds) - 1
     cost, reached = rung * other * count, rung
     while count > 1:
         count = -(-count // 2)
-        cost += reached * (recipe + other * count)
+        cost += reached * (centre + other * count)
         reached *= 2
-    return cost + max(0, further + rung - reached) * max(recipe, other)
+    return cost + max(0, further + rung - reached) * max(centre, other)

@@ -13,7 +13,7 @@ from mclrec.runs.run_directory import begin_or_resume
 from mclrec.runs.training_run import train
 from mclrec.search.candidates import candidate_settings
 from mclrec.search.epoch_clock import Budget, EpochClock, OutOfTimeError
-from mclrec.search.halving import RECIPE, affordable, epochs_to_come, going_on, winner_of
+from mclrec.search.halving import affordable, epochs_to_come, first_rung, going_on
 from mclrec.search.search_job import Job
 from mclrec.search.search_record import Candidate, Rung, SearchRecord
 from mclrec.training.reporting import read_history
@@ -23,16 +23,25 @@ __all__ = ["search_rungs"]
 
 
 def search_rungs(job: Job, record: SearchRecord, budget: Budget) -> int:
-    """Train candidates from rung to rung until one has won or the time has come to finish; returns its number."""
+    """Train candidates from rung to rung and from round to round, as long as there is time.
+
+    The first round is around the recipe, each further one around the best candidate so far, which is trained to its end
+    before.
+
+    Returns:
+        The number of the best candidate.
+    """
     try:
-        _advance(job, record, record.recipe, budget)
-        if not record.planned:
-            _plan(job, record, budget)
         while True:
-            for candidate in record.going:
-                _advance(job, record, candidate, budget)
-            if not _next_rung(job, record, budget):
-                break
+            _advance(job, record, record.central, budget)
+            if not record.planned:
+                _plan(job, record, budget)
+            if len(record.going) == 1:
+                return record.centre
+            _compare(job, record, budget)
+            best = record.settle()
+            if not _further_round(job, record, budget, best):
+                return best
     except OutOfTimeError:
         if not record.recipe.curve:
             raise TrainingError(
@@ -40,48 +49,93 @@ def search_rungs(job: Job, record: SearchRecord, budget: Budget) -> int:
                 "and --resume"
             ) from None
         job.say("the time for comparing is over")
-    epochs = record.rungs[-1].epochs if record.rungs else record.rung
-    values = record.values(epochs)
-    return winner_of(values) if RECIPE in values else RECIPE
+    return record.settle()
+
+
+def _compare(job: Job, record: SearchRecord, budget: Budget) -> None:
+    """Train the candidates of a round from rung to rung."""
+    while True:
+        for candidate in record.going:
+            _advance(job, record, candidate, budget)
+        if not _next_rung(job, record, budget):
+            return
+
+
+def _further_round(job: Job, record: SearchRecord, budget: Budget, best: int) -> bool:
+    """Begin a round around the best candidate, if it and another one can be trained to their ends in time."""
+    training, centre = job.base.training, record.of(best)
+    rest = 0 if centre.ended else epochs_to_come(len(centre.curve), training.patience, job.epochs)
+    if centre.seconds * (rest + epochs_to_come(0, training.patience, job.epochs)) > budget.left:
+        return False
+    record.begin_round(best, job.epochs)
+    _remove_folders(job, record)
+    record.save(job.directory, budget.spent)
+    return True
 
 
 def _plan(job: Job, record: SearchRecord, budget: Budget) -> None:
-    """Decide how many candidates the time allows, by the seconds that epochs of the recipe have taken."""
-    training = job.base.training
-    settings = candidate_settings(
-        job.base, known_as(job.split.data), job.request.recipe, job.settings, job.sizes
-    )
-    own = record.recipe
-    others = [Candidate(number, one) for number, one in enumerate(settings[1:], start=RECIPE + 1)]
-    to_come = epochs_to_come(len(own.curve), training.patience, training.epochs)
-    if own.reached(record.rung) and budget.left > own.seconds * (record.rung + to_come):
-        timed = job.epoch_time(own) or own.seconds
+    """Decide which candidates a round has, by the seconds that epochs of the one in the middle have taken."""
+    training, centre = job.base.training, record.central
+    if record.round > 1:
+        record.rung = first_rung(training.patience, training.epochs)
+    others = _others(job, record)
+    to_come = epochs_to_come(record.rung, training.patience, training.epochs)
+    count = 1
+    if others and centre.reached(record.rung) and budget.left > centre.seconds * (record.rung + to_come):
+        timed = job.epoch_time(centre) or centre.seconds
         for other in others:
-            other.seconds = own.seconds * job.epoch_time(other) / timed
-        seconds = [own.seconds, *(other.seconds for other in others)]
+            other.seconds = centre.seconds * job.epoch_time(other) / timed
+        seconds = [0.0 if centre.ended else centre.seconds, *(other.seconds for other in others)]
         count = affordable(seconds, budget.left, record.rung, to_come)
-    else:
-        count = 1
     record.candidates += others[: count - 1]
     record.planned = True
     record.save(job.directory, budget.spent)
-    job.say(
-        f"{own.seconds:.3g} s an epoch: {count} candidates, the better half goes on after "
-        f"{count_of(record.rung, 'epoch')}"
-        if count > 1
-        else f"{own.seconds:.3g} s an epoch: too little time to compare settings; training the recipe"
+    job.say(_planned(record, count, bool(others)))
+
+
+def _others(job: Job, record: SearchRecord) -> list[Candidate]:
+    """Candidates around the one in the middle that have not been tried, the most promising first."""
+    settings = candidate_settings(
+        job.base,
+        known_as(job.split.data),
+        job.request.recipe,
+        job.settings,
+        job.sizes,
+        [one.settings for one in record.candidates],
+        record.central.settings,
     )
+    return [Candidate(number, one) for number, one in enumerate(settings, start=len(record.candidates) + 1)]
+
+
+def _planned(record: SearchRecord, count: int, more: bool) -> str:
+    """What a round is going to do, in a line."""
+    if record.round == 1:
+        each = f"{record.recipe.seconds:.3g} s an epoch"
+        if count == 1:
+            why = "too little time to compare settings" if more else "there are no other settings to compare"
+            return f"{each}: {why}; training the recipe"
+        return f"{each}: {count} candidates, the better half goes on after {count_of(record.rung, 'epoch')}"
+    if count == 1:
+        return "no further candidate fits into the time" if more else "all settings around it have been tried"
+    return f"round {record.round}, around {record.central.name}: {count_of(count - 1, 'further candidate')}"
+
+
+def _remove_folders(job: Job, record: SearchRecord) -> None:
+    """Remove the checkpoints of candidates that are out."""
+    for candidate in record.candidates:
+        if candidate.state == "out":
+            shutil.rmtree(job.folder(candidate), ignore_errors=True)
 
 
 def _next_rung(job: Job, record: SearchRecord, budget: Budget) -> bool:
     """Close the rung that all have reached; whether there is another one, and time for it."""
     values = record.values(record.rung)
-    record.rungs.append(Rung(record.rung, values))
-    kept = going_on(values)
+    record.rungs.append(Rung(record.rung, values, record.round))
+    kept = going_on(values, record.centre)
     for candidate in record.going:
         if candidate.number not in kept:
             candidate.state = "out"
-            shutil.rmtree(job.folder(candidate), ignore_errors=True)
+    _remove_folders(job, record)
     further = min(2 * record.rung, job.epochs)
     training = [candidate for candidate in record.going if not candidate.reached(further)]
     if len(kept) == 1 or not training:
@@ -118,7 +172,7 @@ def _advance(job: Job, record: SearchRecord, candidate: Candidate, budget: Budge
     kept = 0.0 if alone else _rest(job, record, record.rung)
     clock = EpochClock(job.reporter, budget, kept, candidate.seconds)
     folder = job.folder(candidate)
-    settings = {**job.settings, **candidate.settings, "epochs": record.rung}
+    settings = {**job.settings, **candidate.settings, **job.limited(record.rung)}
     request = replace(
         job.request,
         settings=settings,
@@ -132,7 +186,7 @@ def _advance(job: Job, record: SearchRecord, candidate: Candidate, budget: Budge
     except (OutOfTimeError, OutputError, KeyboardInterrupt):
         raise
     except Exception as problem:
-        _fail(candidate, problem)
+        _fail(candidate, record.centre, problem)
         record.save(job.directory, budget.spent)
         job.say(f"candidate {candidate.number} ({candidate.name}) failed: {candidate.problem}")
         return
@@ -157,9 +211,9 @@ def _note(job: Job, candidate: Candidate, clock: EpochClock) -> None:
     candidate.seconds = clock.seconds
 
 
-def _fail(candidate: Candidate, problem: Exception) -> None:
-    """Note that a candidate cannot be trained; what is the fault of the recipe, or of the code, is raised."""
+def _fail(candidate: Candidate, centre: int, problem: Exception) -> None:
+    """Note that a candidate cannot be trained; what is our fault, or that of the one in the middle, is raised."""
     ours = machine_failure(problem)
-    if ours is None or candidate.number == RECIPE:
+    if ours is None or candidate.number == centre:
         raise problem
     candidate.state, candidate.problem = "failed", str(ours).splitlines()[0]

@@ -19,6 +19,7 @@ from mclrec.runs.construction import longest_time
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.search.search_record import Candidate
 from mclrec.training.reporting import Reporter
+from mclrec.training.schedule import cycle_epochs
 
 __all__ = ["FOLDER", "Job"]
 
@@ -62,6 +63,20 @@ class Job:
     def epochs(self) -> int:
         """Epochs of a whole training, at most."""
         return self.base.training.epochs
+
+    def limited(self, epochs: int) -> dict[str, Any]:
+        """Settings by which a training ends after some epochs, with the learning rates of a whole one."""
+        training = self.base.training
+        cycle = cycle_epochs(training.cycle, training.epochs)
+        return {"epochs": epochs} if cycle is None else {"epochs": epochs, "cycle": cycle}
+
+    def of_epochs(self, epochs: int) -> Job:
+        """The same search with another number of epochs of a whole training."""
+        settings = {**self.settings, "epochs": epochs}
+        training = self.base.training.model_copy(update={"epochs": epochs})
+        return replace(
+            self, request=replace(self.request, settings=settings), base=replace(self.base, training=training)
+        )
 
     def say(self, line: str) -> None:
         """Tell a line of the search."""

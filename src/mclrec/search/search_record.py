@@ -12,10 +12,10 @@ from mclrec.files import write_json
 from mclrec.runs.request import setting_words
 from mclrec.runs.run_directory import CANDIDATES
 from mclrec.sealed_json import read_sealed, sealed, validated
-from mclrec.search.halving import RECIPE, smoothed
+from mclrec.search.halving import RECIPE, smoothed, winner_of
 from mclrec.wording import count_of
 
-__all__ = ["Candidate", "Rung", "SearchRecord"]
+__all__ = ["Candidate", "Move", "Rung", "SearchRecord"]
 
 
 @dataclass(slots=True)
@@ -57,10 +57,29 @@ class Rung:
     Attributes:
         epochs: to which they were trained.
         values: smoothed validation metric by number.
+        round: of the search, from 1.
     """
 
     epochs: int
     values: dict[int, float]
+    round: int = 1
+
+
+@dataclass(slots=True)
+class Move:
+    """A candidate that turned out to be better than the one that it was around.
+
+    Attributes:
+        number: of the better one.
+        over: number of the other.
+        values: smoothed validation metric of both.
+        epochs: after which they were compared; None where the other was trained to its end.
+    """
+
+    number: int
+    over: int
+    values: tuple[float, float]
+    epochs: int | None
 
 
 @dataclass(slots=True)
@@ -71,11 +90,15 @@ class SearchRecord:
         identity: what a resumed search must have in common with it.
         metric: validation metric that candidates are compared by.
         rung: epochs of the rung under way.
-        candidates: the recipe, and since `planned` all others.
+        candidates: the recipe, and since `planned` all others of the round.
         threads: of every training of the search.
-        planned: whether it is decided how many candidates there are.
+        epochs: of a whole training, where those of the recipe do not fit into the time; else None.
+        round: the one under way, from 1.
+        centre: number of the candidate that those of the round are around.
+        planned: whether it is decided how many candidates the round has.
         spent: seconds of all sessions until it was last written.
         rungs: those that are complete.
+        moves: each time that a candidate turned out to be the best so far.
         winner: number of the candidate that is trained on to its end; None while several are compared.
         finished: whether the winner is trained and measured.
     """
@@ -85,9 +108,13 @@ class SearchRecord:
     rung: int
     candidates: list[Candidate]
     threads: int
+    epochs: int | None = None
+    round: int = 1
+    centre: int = RECIPE
     planned: bool = False
     spent: float = 0.0
     rungs: list[Rung] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     winner: int | None = None
     finished: bool = False
 
@@ -134,6 +161,11 @@ class SearchRecord:
         return self.of(RECIPE)
 
     @property
+    def central(self) -> Candidate:
+        """The candidate that those of the round are around."""
+        return self.of(self.centre)
+
+    @property
     def going(self) -> Sequence[Candidate]:
         """Candidates that are still compared."""
         return [candidate for candidate in self.candidates if candidate.state == "going"]
@@ -146,25 +178,58 @@ class SearchRecord:
             if candidate.curve and candidate.reached(epochs)
         }
 
+    def settle(self) -> int:
+        """Decide the round: the number of the best candidate.
+
+        Where the one in the middle was trained to its end, another has to be better than all that came of it. Else they
+        are compared after as many epochs as all have in common.
+        """
+        if self.central.ended:
+            epochs = None
+            values = {one.number: smoothed(one.curve, len(one.curve)) for one in self.going if one.curve}
+        else:
+            epochs = self.rungs[-1].epochs if self.rungs else self.rung
+            values = self.values(epochs)
+        best = winner_of(values, self.centre) if self.centre in values else self.centre
+        if best != self.centre:
+            move = Move(best, self.centre, (values[best], values[self.centre]), epochs)
+            self.moves = [*(one for one in self.moves if one.over != self.centre), move]
+        return best
+
+    def begin_round(self, centre: int, rung: int) -> None:
+        """Begin a further round around the best candidate, with ``rung`` as the epochs that this one is trained to."""
+        for one in self.going:
+            if one.number != centre:
+                one.state = "out"
+        self.centre, self.rung, self.planned = centre, rung, False
+        self.round += 1
+
     def verdict(self) -> str:
         """What the search has come to, in a line."""
         others = len(self.candidates) - 1
         if not others:
             return "trained the recipe alone: the time was too short to compare it with other settings"
-        winner = self.of(self.winner or RECIPE)
-        if winner.number == RECIPE or not self.rungs:
+        if not self.moves:
             return f"kept the recipe: nothing better was found among {others} other settings"
-        last = self.rungs[-1]
-        own, recipe = last.values[winner.number], last.values[RECIPE]
-        gain = f", {own / recipe - 1:+.1%}" if recipe > 0 else ""
+        return "; ".join(map(self._told, self.moves))
+
+    def _told(self, move: Move) -> str:
+        """A move, in words."""
+        own, other = move.values
+        over = "the recipe" if move.over == RECIPE else self.of(move.over).name
+        after = "" if move.epochs is None else f" after {count_of(move.epochs, 'epoch')}"
+        gain = f", {own / other - 1:+.1%}" if other > 0 else ""
         return (
-            f"{winner.name} is better than the recipe: validation {self.metric} {own:.4f} against {recipe:.4f} "
-            f"after {count_of(last.epochs, 'epoch')}{gain}"
+            f"{self.of(move.number).name} is better than {over}: validation {self.metric} {own:.4f} against "
+            f"{other:.4f}{after}{gain}"
         )
 
     def card_lines(self) -> list[str]:
         """The search, in lines of Markdown for the card of the run."""
-        heads = [count_of(rung.epochs, "epoch") for rung in self.rungs]
+        heads = [
+            ("" if rung.round == 1 else f"round {rung.round}, ") + count_of(rung.epochs, "epoch")
+            for rung in self.rungs
+        ]
         rows = [f"| {one.number} | {one.name} | {' | '.join(self._cells(one))} |" for one in self.candidates]
         table = [f"| | settings | {' | '.join(heads)} |", "| ---: | --- |" + " ---: |" * len(heads), *rows]
         return [

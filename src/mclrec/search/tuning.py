@@ -25,13 +25,14 @@ from mclrec.recipes import default_recipe, write_recipe
 from mclrec.recipes.auto import DataSizes
 from mclrec.recipes.space import Dimension, value_of
 from mclrec.runs.plan import plan_lines
-from mclrec.runs.recipe_choice import possible_recipes
+from mclrec.runs.recipe_choice import possible_recipes, sizes_of
 from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers
 from mclrec.search.study import Plan, Search, folder_of
 from mclrec.search.worker import Job, command, do_trials
 from mclrec.training.checkpoint import StopRequest
-from mclrec.training.reporting import Reporter, check_tracker
+from mclrec.training.reporting import Reporter
+from mclrec.training.trackers import check_tracker
 
 __all__ = ["Outcome", "Progress", "TrialView", "TuneRequest", "default_storage", "look_at_space", "tune"]
 
@@ -162,7 +163,7 @@ def look_at_space(request: TuneRequest) -> dict[str, tuple[Dimension, Any]]:
     """
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
-    plan = _plan(request, data, DataSizes.of(split, split_intake(split).left.returns))
+    plan = _plan(request, data, sizes_of(split))
     base = plan.base
     return {key: (dimension, value_of(base, key)) for key, dimension in plan.space.items()}
 

@@ -48,6 +48,8 @@ __all__ = ["train_within"]
 
 _HISTORY = "history.jsonl"
 _MOST_MINUTES = 1e6
+_MARGIN = 1.25
+"""How much longer an epoch may take than a few batches say, with validation."""
 
 
 def train_within(
@@ -77,7 +79,7 @@ def train_within(
         directory = place.claim(run_name(data.name, request.model, request.seed))
         job = _job(request, data, device, directory, place.lock, reporter or SilentReporter())
         with kept_threads():
-            record = _record(job, budget, resume=place.resume)
+            job, record = _resumed(job, budget) if place.resume else _begun(job, budget)
             torch.set_num_threads(record.threads)
             return _train(job, record, budget)
     finally:
@@ -126,27 +128,50 @@ def _job(
     return Job(request, base, split, sizes, device, directory, lock, reporter)
 
 
-def _record(job: Job, budget: Budget, *, resume: bool) -> SearchRecord:
-    """The record of the search that goes on, or a new one."""
-    identity, training = _identity(job), job.base.training
-    if resume:
-        record = SearchRecord.load(job.directory)
-        record.check(identity, job.directory)
-        budget.before = record.spent
-        return record
-    rung = first_rung(training.patience, training.epochs)
+def _resumed(job: Job, budget: Budget) -> tuple[Job, SearchRecord]:
+    """The search that goes on, and its record."""
+    record = SearchRecord.load(job.directory)
+    if record.epochs is not None:
+        job = job.of_epochs(record.epochs)
+    record.check(_identity(job), job.directory)
+    budget.before = record.spent
+    return job, record
+
+
+def _begun(job: Job, budget: Budget) -> tuple[Job, SearchRecord]:
+    """A new search, and its record."""
     for line in plan_lines(job.base, job.split, job.sizes, job.device, timed=False):
         job.say(line)
     job.say(take_threads(job.split, job.base, job.device, measure=True))
-    record = SearchRecord(identity, training.metric, rung, [Candidate(RECIPE, {})], torch.get_num_threads())
-    record.recipe.seconds = job.epoch_time(record.recipe)
-    if record.recipe.seconds > budget.left:
-        least = (budget.spent + 2 * record.recipe.seconds + MEASURING[0]) / 60
+    recipe = Candidate(RECIPE, {})
+    recipe.seconds = job.epoch_time(recipe)
+    if recipe.seconds > budget.left:
+        least = (budget.spent + 2 * recipe.seconds + MEASURING[0]) / 60
         raise ConfigError(
-            f"minutes = {budget.seconds / 60:g}: an epoch alone takes about {duration(record.recipe.seconds)}; "
+            f"minutes = {budget.seconds / 60:g}: an epoch alone takes about {duration(recipe.seconds)}; "
             f"give {least:.1f} or more"
         )
-    return record
+    fitting = _fitting(job, budget, recipe.seconds)
+    if fitting is not None:
+        job.say(f"{count_of(fitting, 'epoch')} instead of {job.epochs}, which would not end in time")
+        job = job.of_epochs(fitting)
+    training = job.base.training
+    rung = first_rung(training.patience, training.epochs)
+    record = SearchRecord(
+        _identity(job), training.metric, rung, [recipe], torch.get_num_threads(), epochs=fitting
+    )
+    return job, record
+
+
+def _fitting(job: Job, budget: Budget, seconds: float) -> int | None:
+    """Epochs of a whole cycle of the learning rate that fits into the time; None where the recipe's does.
+
+    A cycle that is cut has not come to its low rates, which gain the most; one of fewer epochs does.
+    """
+    if job.base.training.cycle != "whole" or "epochs" in job.settings:
+        return None
+    fitting = max(1, int(budget.left / (_MARGIN * seconds))) if seconds else job.epochs
+    return fitting if fitting < job.epochs else None
 
 
 def _identity(job: Job) -> dict[str, Any]:
@@ -198,7 +223,7 @@ def _finish(job: Job, record: SearchRecord, budget: Budget) -> Run:
     except OutOfTimeError:
         epochs = len(read_history(job.directory / _HISTORY))
         job.say(f"the time is up after {count_of(epochs, 'epoch')}; measuring")
-        run = train(_final(job, record, {**settings, "epochs": epochs}), SilentReporter(), job.lock)
+        run = train(_final(job, record, {**settings, **job.limited(epochs)}), SilentReporter(), job.lock)
     if not run.record.finished:
         raise KeyboardInterrupt
     return run

@@ -1,0 +1,39 @@
+"""Finished runs of earlier versions in a campaign's folder, found by their settings: their keys were of other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mclrec.errors import ModelFileError
+from mclrec.recipes import Recipe
+from mclrec.runs.run import Run
+from mclrec.runs.saved_settings import has_settings_of
+
+__all__ = ["finished_runs"]
+
+
+def finished_runs(folder: Path, data: str, recipe: Recipe, fingerprint: str, seed: int) -> Iterator[Path]:
+    """Directories of finished runs with the settings of a recipe, whatever their keys are.
+
+    Args:
+        folder: holds the run directories.
+        data: name of the data, with which the directories' names begin.
+        recipe: of a planned run.
+        fingerprint: of the users' data that it trains on.
+        seed: of all random numbers.
+    """
+    for directory in sorted(folder.glob(f"{data}-{recipe.model}-*")):
+        try:
+            info, record = Run(directory).info, Run(directory).record
+        except ModelFileError:
+            continue
+        same = (info.model, info.seed, info.data.fingerprint, info.split) == (
+            recipe.model,
+            seed,
+            fingerprint,
+            "leave-one-out",
+        )
+        alone = info.warm_start is None and info.measured_by is None and record.finished
+        if same and alone and has_settings_of(recipe, info.config, info.training, record.device):
+            yield directory

@@ -1,0 +1,77 @@
+"""Plots of many measures at once: a strip for each, on which every system is a dot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mclrec.report.plots import INK, Style
+
+__all__ = ["Strip", "strips"]
+
+_HEIGHT = 0.5
+"""Inches of a strip."""
+
+
+class Strip(NamedTuple):
+    """A measure.
+
+    Attributes:
+        title: its name.
+        values: of the systems that have one.
+        form: how a value is written, as `format` takes it.
+        held_against: a value that people may want to see beside; None for none.
+    """
+
+    title: str
+    values: Mapping[str, float]
+    form: str
+    held_against: float | None = None
+
+
+def strips(measures: list[Strip], styles: Mapping[str, Style], held_against: str) -> Figure:
+    """Plot measures one below the other, each on an axis of its own.
+
+    Args:
+        measures: at least one.
+        styles: of all systems, in the order of the legend.
+        held_against: what the thin lines are.
+    """
+    figure = Figure(figsize=(7, 0.6 + _HEIGHT * len(measures)), layout="constrained")
+    grid = figure.subplots(len(measures), 1, squeeze=False)[:, 0].tolist()
+    for axes, measure in zip(grid, measures, strict=True):
+        _strip(axes, measure, styles)
+    handles = {name: grid[0].plot([], [], "o", color=style.colour)[0] for name, style in styles.items()}
+    if any(measure.held_against is not None for measure in measures):
+        handles[held_against] = grid[0].plot([], [], "-", color=INK)[0]
+    figure.legend(
+        handles.values(),
+        handles,
+        loc="outside upper left",
+        ncols=4,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=8,
+    )
+    return figure
+
+
+def _strip(axes: Axes, measure: Strip, styles: Mapping[str, Style]) -> None:
+    """Draw one measure."""
+    axes.axhline(0, color=INK, alpha=0.15, linewidth=1, zorder=0)
+    if measure.held_against is not None:
+        axes.axvline(measure.held_against, color=INK, linewidth=1)
+    for name, value in measure.values.items():
+        axes.plot(value, 0, "o", color=styles[name].colour, alpha=0.85, markersize=7)
+    axes.margins(x=0.06)
+    axes.set_ylim(-1, 1)
+    axes.set_yticks([0], [measure.title])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(lambda value, _: format(value, measure.form))
+    axes.tick_params(colors=INK, labelsize=8, length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

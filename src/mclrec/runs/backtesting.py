@@ -1,0 +1,304 @@
+"""Rolling evaluation: models trained anew before each of several moments, beside leave-one-out on the same log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mclrec.arguments import LARGEST_SEED, list_of, mapping_of, path_of, text_of, whole_number
+from mclrec.crashes import refusals_as_ours
+from mclrec.data.intake import Intake
+from mclrec.data.loading import load
+from mclrec.data.measures import intake_of
+from mclrec.data.moments import moment
+from mclrec.data.origin import Reading
+from mclrec.data.returns import share_of_returns, suited_protocol
+from mclrec.data.sequences import SequenceData
+from mclrec.data.split import Split, leave_one_out, make_split, times_at
+from mclrec.data.split_rules import SplitRule
+from mclrec.data.target_choice import check_targets
+from mclrec.errors import ConfigError, DataError, unknown_name
+from mclrec.evaluation.metrics import FloatArray, Metric, main_metric, parse_metric
+from mclrec.evaluation.significance import Interval, confidence_interval
+from mclrec.locks import is_empty
+from mclrec.models import registry
+from mclrec.models.directory import CONFIG
+from mclrec.randomness import Stream, generator
+from mclrec.recipes import Recipe, setting_keys
+from mclrec.runs.backtest_results import Backtest, Window
+from mclrec.runs.plan import held_out_lines
+from mclrec.runs.recipe_choice import recipe_for, sizes_of
+from mclrec.runs.request import TrainRequest
+from mclrec.runs.run import Run, check_seen, open_run
+from mclrec.runs.saved_settings import check_settings
+from mclrec.runs.shown_progress import shown
+from mclrec.runs.training_run import train
+from mclrec.training.config import TrainingConfig
+from mclrec.training.reporting import Reporter, Reporters
+from mclrec.wording import count_of
+
+__all__ = ["CHEAP", "BacktestRequest", "backtest", "cut_rules", "run_backtest"]
+
+CHEAP = ("popularity", "markov", "itemknn", "ease")
+"""Models that take seconds, which are taken if no others are asked for."""
+
+_FIRST = 0.5
+"""Share of the rows that lie before the first window of validation."""
+
+_MOST_CUTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestRequest:
+    """What is evaluated over time.
+
+    Attributes:
+        data: as `mclrec.load` takes them.
+        models: names.
+        cuts: number of windows.
+        targets: which interactions of a user in a window are targets.
+        metric: that is shown; NDCG@10, or at the largest cut that the catalogue allows, if None.
+        seen: keep or drop items of the history; what suits the log if None.
+        seed: of the trainings.
+        out: directory of the runs; ``runs/backtest-DATA`` if None.
+        device: auto, cpu or cuda.
+        reading: how the log is read.
+        settings: of the models and their training, before their recipes; each model takes those that it has.
+    """
+
+    data: Any
+    models: Sequence[str] = CHEAP
+    cuts: int = 3
+    targets: str = "first"
+    metric: str | None = None
+    seen: str | None = None
+    seed: int = 1
+    out: Path | None = None
+    device: str = "auto"
+    reading: Reading = field(default_factory=Reading)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@refusals_as_ours()
+def backtest(
+    data: Any,
+    models: Sequence[str] = CHEAP,
+    *,
+    cuts: int = 3,
+    targets: str = "first",
+    metric: str | None = None,
+    seen: Literal["keep", "drop"] | None = None,
+    seed: int = 1,
+    out: str | Path | None = None,
+    device: str = "auto",
+    reading: Reading | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Backtest:
+    """Train models before each of several moments and measure them on what came after, beside leave-one-out.
+
+    The second half of the log's rows is divided into windows of as many rows each: the first is validation of the first
+    cut, the second its test and validation of the second cut, and so on. Finished runs are kept; called again, it goes
+    on.
+
+    Args:
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`; with times.
+        models: names of models; those that take seconds if none are given.
+        cuts: number of moments.
+        targets: which interactions of a user in a window count: ``first``, ``last``, ``all``, or one at ``random``.
+        metric: such as ``ndcg@10``.
+        seen: keep (U) or drop (F) items of the history; what suits the log by default.
+        seed: of the trainings.
+        out: directory of the runs, ``runs/backtest-DATA`` by default.
+        device: auto, cpu or cuda.
+        reading: how a log becomes sequences; as `mclrec.load` takes it.
+        settings: of the models and their training, such as ``{"epochs": 5}``, before their recipes; each model takes
+            those that it has.
+        progress: whether to show progress bars.
+
+    Raises:
+        DataError: the log has no times, or too few for so many cuts.
+        ConfigError: an unknown model, metric, choice or setting; or the directory holds other runs, or runs by other
+            settings.
+    """
+    request = BacktestRequest(
+        data,
+        [text_of("models", name) for name in list_of("models", "models", models)],
+        whole_number("cuts", cuts, 1, _MOST_CUTS),
+        targets,
+        metric,
+        seen,
+        whole_number("seed", seed, 0, LARGEST_SEED),
+        None if out is None else path_of("out", out),
+        text_of("device", device),
+        Reading.of(reading),
+        {} if settings is None else mapping_of("settings", settings),
+    )
+    return run_backtest(request, lambda: shown(progress))
+
+
+def run_backtest(
+    request: BacktestRequest, reporting: Callable[[], AbstractContextManager[Reporter | None]]
+) -> Backtest:
+    """Do what `backtest` does.
+
+    Args:
+        request: what to evaluate.
+        reporting: a context for each training, which gives its reporter.
+    """
+    choice = check_targets(request.targets)
+    models = list(dict.fromkeys(request.models))
+    if not models:
+        raise ConfigError("backtest needs at least one model")
+    settings = _settings(models, request.settings)
+    asked = None if request.metric is None else parse_metric(request.metric)
+    label = None if request.seen is None else check_seen(request.seen)
+    data = load(request.data, **request.reading.options())
+    if data.cuts is not None:
+        raise DataError(f"{data.name}: comes in files, which are its split; give one log to cut it by time")
+    with reporting() as reporter:
+        if reporter is not None:
+            reporter.data_taken(intake_of(data))
+    held_out = leave_one_out(data)
+    label = label or suited_protocol(share_of_returns(held_out.validation))
+    metric = asked or main_metric(data.num_items)
+    folder = request.out or Path("runs") / f"backtest-{data.name}"
+    windows = [_window("leave-one-out", "leave-one-out", held_out)]
+    for number, rule in enumerate(cut_rules(data, request.cuts, choice), start=1):
+        windows.append(_window(f"cut {number}", str(rule), make_split(data, rule), rule))
+    values = {
+        name: tuple(
+            _interval(_trained(request, data, name, settings[name], window, folder, reporting), label, metric)
+            for window in windows
+        )
+        for name in models
+    }
+    return Backtest(
+        data.name, data.fingerprint, label, str(metric), request.seed, choice, tuple(windows), values
+    )
+
+
+def cut_rules(data: SequenceData, cuts: int, targets: str) -> list[SplitRule]:
+    """Rules of a number of cuts: each one's test is the next one's validation, and the last ends with the log.
+
+    Raises:
+        DataError: the data have no times, or so few different ones that a window would be empty.
+    """
+    size = (1 - _FIRST) / (cuts + 1)
+    edges = times_at(data, [_FIRST + number * size for number in range(cuts + 1)])
+    if any(first >= second for first, second in pairwise(edges)):
+        raise DataError(
+            f"{data.name}: its times are too few for {count_of(cuts, 'cut')}: a window between {edges[0]} and "
+            f"{edges[-1]} would have none of its own; give fewer --cuts"
+        )
+    return [
+        SplitRule(
+            "time",
+            str(edges[number]),
+            str(edges[number + 1]),
+            str(edges[number + 2]) if number + 2 <= cuts else None,
+            targets,
+        )
+        for number in range(cuts)
+    ]
+
+
+def _window(name: str, split: str, found: Split, rule: SplitRule | None = None) -> Window:
+    test, training = found.test, found.training
+    return Window(
+        name,
+        split,
+        _moment(None if rule is None else rule.test_from),
+        _moment(None if rule is None else rule.test_until),
+        len(test),
+        len(np.unique(test.users)),
+        int(np.count_nonzero(training.popularity[test.items] == 0)),
+        int(np.count_nonzero(training.lengths[test.users] == 0)),
+        tuple(line.strip() for line in held_out_lines(found)[1:]),
+    )
+
+
+def _moment(time: str | None) -> str | None:
+    return None if time is None else moment(int(time))
+
+
+def _trained(
+    request: BacktestRequest,
+    data: SequenceData,
+    model: str,
+    settings: Mapping[str, Any],
+    window: Window,
+    folder: Path,
+    reporting: Callable[[], AbstractContextManager[Reporter | None]],
+) -> Run:
+    """The run of a model for a window: the one that is there, or a new one.
+
+    Raises:
+        ConfigError: the directory holds another run.
+        KeyboardInterrupt: the training was interrupted; what is done is kept.
+    """
+    directory = folder / f"{window.name.replace(' ', '-')}-{model}"
+    if (directory / CONFIG).exists():
+        run = open_run(directory)
+        info = run.info
+        same = (info.model, info.split, info.seed) == (model, window.split, request.seed)
+        if not same or info.data.fingerprint != data.fingerprint:
+            raise ConfigError(f"{directory}: holds a run of another log, seed or cut; give another --out")
+        if run.record.finished:
+            check_settings(run, _recipe(data, model, settings, window))
+            return run
+    wanted = TrainRequest(
+        data,
+        model,
+        seed=request.seed,
+        out=directory,
+        device=request.device,
+        resume=directory.exists() and not is_empty(directory),
+        split=window.split,
+        settings=settings,
+    )
+    with reporting() as reporter:
+        run = train(wanted, None if reporter is None else _OfKnownData(reporter))
+    if not run.record.finished:
+        raise KeyboardInterrupt
+    return run
+
+
+def _recipe(data: SequenceData, model: str, settings: Mapping[str, Any], window: Window) -> Recipe:
+    """The recipe by which a run of a window is trained."""
+    return recipe_for(model, data, sizes_of(make_split(data, window.split)), settings=settings)
+
+
+def _settings(models: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings of each model: those that it has.
+
+    Raises:
+        ConfigError: no such model, or a setting that none of them has.
+    """
+    keys = {}
+    for model in models:
+        trained = TrainingConfig.model_fields.keys() if registry.entry(model).only_counts else set()
+        keys[model] = setting_keys(model).keys() - trained
+    known = set[str]().union(*keys.values())
+    for key in given:
+        if key not in known:
+            raise ConfigError(unknown_name(f"setting of {', '.join(models)}:", key, known))
+    return {model: {key: value for key, value in given.items() if key in keys[model]} for model in models}
+
+
+class _OfKnownData(Reporters):
+    """Passes on all but what was taken of the log, which is told once and not before each training."""
+
+    def data_taken(self, intake: Intake) -> None:
+        """Nothing: it is known."""
+
+
+def _interval(run: Run, label: str, metric: Metric) -> Interval:
+    values: FloatArray = run.ranks("test", label).values(metric)
+    return confidence_interval(values, generator(0, Stream.BOOTSTRAP))

@@ -1,0 +1,82 @@
+"""Settings of runs that earlier versions saved, compared with those of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from mclrec.errors import ConfigError
+from mclrec.models.model_config import ModelConfig
+from mclrec.recipes import Recipe
+from mclrec.runs.run import Run
+from mclrec.training.config import TrainingConfig
+
+__all__ = ["check_settings", "has_settings_of", "other_setting"]
+
+_CAME_LATER: Mapping[str, Any] = {
+    "augmenter": "mlp",
+    "contrast_by": "history",
+    "encoder": "transformer",
+    "gamma": 0.0,  # of CL4SRec and DuoRec
+    "norm": "post",
+    "temperature": None,
+}
+"""What runs did before a model had the setting; settings that are newer say it themselves (`Before`)."""
+
+_TRAINING_CAME_LATER: Mapping[str, Any] = {"average": None, "stopping": "best"}
+
+_FREE = "checkpoint_minutes"
+"""A setting that changes nothing about the numbers."""
+
+
+def has_settings_of(
+    recipe: Recipe, config: Mapping[str, Any], training: Mapping[str, Any], device: str
+) -> bool:
+    """Whether a run was made by the settings of a recipe; arguments as of `other_setting`."""
+    return other_setting(recipe, config, training, device) is None
+
+
+def other_setting(
+    recipe: Recipe, config: Mapping[str, Any], training: Mapping[str, Any], device: str
+) -> str | None:
+    """The first setting in which a run and a recipe differ, in words for a message; None where they are the same.
+
+    Args:
+        recipe: by which a run is wanted.
+        config: the run's settings of the model, as its version saved them.
+        training: its settings of the training, ``precision`` decided for the device.
+        device: that it was trained on.
+    """
+    try:
+        then = _stored(type(recipe.config), config).identity()
+        trained = TrainingConfig.model_validate({**_TRAINING_CAME_LATER, **training}).model_dump(mode="json")
+    except (ValidationError, ValueError):  # a setting that this version has no more, or one that is missing
+        return "its settings are those of another version"
+    now = recipe.config.identity() | recipe.training.on(torch.device(device)).model_dump(mode="json")
+    had = then | trained
+    for key in sorted((had.keys() | now.keys()) - {_FREE}):
+        if had.get(key) != now.get(key):
+            return f"{key} = {had.get(key)}, now {now.get(key)}"
+    return None
+
+
+def check_settings(run: Run, recipe: Recipe) -> None:
+    """Refuse a finished run in the place of one by another recipe, such as that of an earlier version.
+
+    Raises:
+        ConfigError: a setting differs.
+        ModelFileError: the run is damaged.
+    """
+    other = other_setting(recipe, run.info.config, run.info.training, run.record.device)
+    if other is not None:
+        raise ConfigError(
+            f"{run.directory}: holds a run by other settings: {other}; remove it, or give another --out"
+        )
+
+
+def _stored(kind: type[ModelConfig], config: Mapping[str, Any]) -> ModelConfig:
+    keys = {info.alias or name for name, info in kind.model_fields.items()}
+    return kind.of_stored({**{key: _CAME_LATER[key] for key in keys & _CAME_LATER.keys()}, **config})

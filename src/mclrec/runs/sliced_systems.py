@@ -1,0 +1,81 @@
+"""Metrics of a run by slices of its targets, beside those of popularity and Markov on the same targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mclrec.arguments import list_of, text_of
+from mclrec.data.split import Split, Targets
+from mclrec.data.target_labels import read_labels
+from mclrec.errors import ConfigError
+from mclrec.evaluation.metrics import Metric, main_metric
+from mclrec.evaluation.protocol import RankTable, Result
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.evaluation.slices import Slices, Slicing, label_slicing, measure_slices, slicings
+from mclrec.runs.baselines import too_large, trained_baselines
+
+__all__ = ["check_slice_columns", "column_slicings", "result_slices"]
+
+
+def check_slice_columns(given: Any) -> list[str]:
+    """Names of columns to slice by: of one, or of several.
+
+    Raises:
+        ConfigError: one is no text, is empty, or is given twice.
+    """
+    if given is None:
+        return []
+    listed = [given] if isinstance(given, str) else list_of("columns", "slice_by", given)
+    columns = [text_of("slice_by", name) for name in listed]
+    for place, name in enumerate(columns):
+        if not name:
+            raise ConfigError("a slice by a column needs its name, and got an empty one")
+        if name in columns[:place]:
+            raise ConfigError(f"the column {name!r} to slice by is given twice")
+    return columns
+
+
+def column_slicings(targets: Targets, columns: Sequence[str], source: Any = None) -> list[Slicing]:
+    """Slicings of targets by columns of their log.
+
+    Args:
+        targets: of data that know where they come from.
+        columns: of the log.
+        source: the log, where it came from memory.
+
+    Raises:
+        DataError: the log cannot be read again, or has no such column.
+    """
+    return [label_slicing(read_labels(targets, column, source)) for column in columns]
+
+
+def result_slices(
+    split: Split,
+    result: Result,
+    found: Sequence[Slicing],
+    *,
+    ks: tuple[int, ...] | None,
+    progress: Callable[[int], None],
+) -> Slices:
+    """Measure a result, and the baselines, by slices of its targets.
+
+    Args:
+        split: that the targets are of.
+        result: exact ranks, under some protocol.
+        found: slicings by columns, which come before the others.
+        ks: cutoffs that were asked for: the metrics have that of the main metric, or the first if it is not there.
+        progress: called with the number of targets that were done.
+    """
+    own = result.table("")
+    k = main_metric(split.data.num_items).k
+    if ks and k not in ks:
+        k = ks[0]
+    systems: dict[str, Sequence[RankTable]] = {result.model: [own]}
+    skipped = too_large(result.targets)
+    for name, baseline in () if skipped else trained_baselines(split, result.model):
+        ranks = rank_targets(baseline, result.targets, seen=result.protocol.seen, progress=progress)
+        systems[name] = [replace(own, ranks=ranks)]
+    metrics = [Metric("ndcg", k), Metric("hr", k)]
+    return measure_slices([*found, *slicings(own)], systems, metrics, [skipped] if skipped else [])

@@ -1,0 +1,38 @@
+"""What is said before a training: its time, and what to do where that is long."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.helpers import tiny_data
+
+from mclrec.data.split import leave_one_out
+from mclrec.recipes import resolve
+from mclrec.runs.plan import plan_lines
+from mclrec.runs.recipe_choice import sizes_of
+
+
+@pytest.mark.parametrize(
+    ("section", "seconds", "cure"),
+    [
+        ("auto", 3599.0, None),
+        ("auto", 3601.0, "--minutes 30 takes the best model that is found in half an hour"),
+        (
+            "default",
+            601.0,
+            "each prefix of a history is an example, as in the paper; --recipe auto takes 10 minutes",
+        ),
+        ("default", 599.0, None),
+        ("sequences", 3601.0, None),
+    ],
+)
+def test_a_long_training_says_how_it_can_be_shorter(
+    section: str, seconds: float, cure: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mclrec.runs.plan.longest_time", lambda *_: seconds)
+    split = leave_one_out(tiny_data(users=24))
+    sizes = sizes_of(split)
+    recipe = resolve("mclrec", None, section, sizes=sizes)
+    lines = plan_lines(recipe, split, sizes, torch.device("cpu"))
+    [time] = [place for place, line in enumerate(lines) if line.startswith("time: ")]
+    assert [line.strip() for line in lines[time + 1 :]] == ([] if cure is None else [cure])
