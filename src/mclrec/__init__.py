@@ -28,23 +28,26 @@ if TYPE_CHECKING:
         compare,
         datasets,
         evaluate,
-        export,
         load,
         prepare,
         register_dataset,
         register_model,
         reproduce,
-        serve,
         train,
         tune,
         write_report,
     )
+    from mclrec.data.split_export import export_split
     from mclrec.errors import MclrecError, MclrecWarning
+    from mclrec.inference.hub import push_to_hub
     from mclrec.models.registry import summaries as models  # what calling the package does
+    from mclrec.production import export, serve
+    from mclrec.runs.backtesting import backtest
     from mclrec.runs.final import finalize
+    from mclrec.runs.judging import judge
     from mclrec.runs.nightly import update
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Columns",
     "Entry",
@@ -56,14 +59,18 @@ __all__ = [
     "Run",
     "SequenceData",
     "__version__",
+    "backtest",
     "compare",
     "datasets",
     "evaluate",
     "export",
+    "export_split",
     "finalize",
+    "judge",
     "load",
     "models",
     "prepare",
+    "push_to_hub",
     "register_dataset",
     "register_model",
     "reproduce",
@@ -81,9 +88,15 @@ _ALONE = {
     "MclrecWarning": "mclrec.errors",
     "Model": "mclrec.inference.model",
     "Query": "mclrec.inference.queries",
+    "backtest": "mclrec.runs.backtesting",
     "datasets": "mclrec.data.datasets",
+    "export": "mclrec.production",
+    "export_split": "mclrec.data.split_export",
     "finalize": "mclrec.runs.final",
+    "judge": "mclrec.runs.judging",
+    "push_to_hub": "mclrec.inference.hub",
     "register_dataset": "mclrec.data.datasets",
+    "serve": "mclrec.production",
     "update": "mclrec.runs.nightly",
 }
 """Names that are fetched from their own module; recommending and listing do not need the training stack."""

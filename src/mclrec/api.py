@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mclrec.arguments import (
     LARGEST_SEED,
     check_callable,
-    check_choice,
     check_flag,
     list_of,
     minutes_of,
@@ -26,7 +25,6 @@ from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split_choice import chosen_split
 from mclrec.errors import ConfigError
-from mclrec.extras import require
 from mclrec.inference.model import Model
 from mclrec.inference.queries import Query
 from mclrec.models.registry import Entry
@@ -54,13 +52,11 @@ __all__ = [
     "compare",
     "datasets",
     "evaluate",
-    "export",
     "load",
     "prepare",
     "register_dataset",
     "register_model",
     "reproduce",
-    "serve",
     "train",
     "tune",
     "write_report",
@@ -81,6 +77,8 @@ def train(
     split: str | None = None,
     valid_from: int | str | date | None = None,
     test_from: int | str | date | None = None,
+    test_until: int | str | date | None = None,
+    targets: str | None = None,
     reading: Reading | None = None,
     progress: bool = True,
     track: str | None = None,
@@ -103,9 +101,11 @@ def train(
         valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer of the
             log's unit; by default the one before which 80 % of all rows lie.
         test_from: likewise for the test; 90 % by default.
+        test_until: likewise the end of the test.
+        targets: with ``time``: which of a user's interactions: ``first``, ``last``, ``all``, ``random``, ``random-7``.
         reading: how a log becomes sequences; as `mclrec.load` takes it.
         progress: whether to show progress bars.
-        track: ``tensorboard`` to write its curves into the run, beside the history.
+        track: ``tensorboard``, ``mlflow`` or ``wandb`` (offline): writes its curves into the run, beside the history.
         shard_items: whether the processes that torchrun started shard the item table by rows.
         minutes: compare settings around the recipe on validation, and train the best, within so many minutes.
         settings: any setting of the model or of the training, such as ``beta=0.05`` or ``lambda_=0.1``.
@@ -129,7 +129,7 @@ def train(
         text_of("device", device),
         resume,
         warm_start,
-        chosen_split(data, Reading.of(reading), split, valid_from, test_from),
+        chosen_split(data, Reading.of(reading), split, valid_from, test_from, test_until, targets),
         track=None if track is None else text_of("track", track),
         shard_items=shard_items,
         reading=Reading.of(reading),
@@ -158,6 +158,8 @@ def tune(
     split: str | None = None,
     valid_from: int | str | date | None = None,
     test_from: int | str | date | None = None,
+    test_until: int | str | date | None = None,
+    targets: str | None = None,
     reading: Reading | None = None,
     track: str | None = None,
     **settings: Any,
@@ -177,11 +179,9 @@ def tune(
         minutes: time after which it stops.
         device: auto, cpu or cuda.
         split: ``leave-one-out``, ``time``, or ``files``: those of ``reading``, whose default it is.
-        valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer of the
-            log's unit; by default the one before which 80 % of all rows lie.
-        test_from: likewise for the test; 90 % by default.
+        valid_from: as `train` takes it; likewise ``test_from``, ``test_until`` and ``targets``.
         reading: how a log becomes sequences; as `mclrec.load` takes it.
-        track: ``tensorboard`` to write the curves of each trial.
+        track: ``tensorboard``, ``mlflow`` or ``wandb``, for the curves of each trial.
         settings: fixed; they are not searched.
 
     Returns:
@@ -204,7 +204,7 @@ def tune(
         whole_number("seed", seed, 0, LARGEST_SEED),
         None if storage is None else path_of("storage", storage),
         text_of("device", device),
-        chosen_split(data, Reading.of(reading), split, valid_from, test_from),
+        chosen_split(data, Reading.of(reading), split, valid_from, test_from, test_until, targets),
         None if track is None else text_of("track", track),
         reading=Reading.of(reading),
     )
@@ -249,7 +249,7 @@ def reproduce(
         workers: processes; as many as there are cores, four at most, if not given.
         minutes: time after which it stops.
         show: told about progress every second.
-        track: ``tensorboard`` to write the curves of each run.
+        track: ``tensorboard``, ``mlflow`` or ``wandb``, for the curves of each run.
         settings: of all runs, such as ``epochs=3`` for a quick look.
 
     Returns:
@@ -292,93 +292,6 @@ def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Pa
         raise ConfigError("write_report needs a run, the directory of a run, or of what `reproduce` wrote")
     return write(
         [open_run(place).directory for place in places], None if out is None else path_of("out", out)
-    )
-
-
-@refusals_as_ours()
-def export(
-    run: Run | str | Path,
-    out: str | Path | None = None,
-    *,
-    format: Literal["onnx", "vectors"] = "onnx",  # noqa: A002 - the command's word
-    index: str | None = None,
-    users: str | Path | None = None,
-    columns: Columns | None = None,
-    reading: Reading | None = None,
-) -> Path:
-    """Write a trained model for other programs, as ONNX or as vectors; what is written as ONNX is compared with torch.
-
-    Args:
-        run: the run, or its directory.
-        out: directory that is written; ``onnx`` or ``vectors`` in the run's directory by default.
-        format: ``onnx`` for serving, or ``vectors`` of items and users as ``.npy`` and Parquet.
-        index: with ONNX: ``faiss`` for approximate search among a million items and more.
-        users: with vectors: a log, for the vectors of its users.
-        columns: of that log; guessed where not given.
-        reading: all that can be said about how it is read; ``columns`` go before its own.
-
-    Returns:
-        The directory.
-
-    Raises:
-        MclrecError: the model cannot be exported in this way, or an extra is not installed.
-    """
-    from mclrec.inference.exporter import export_onnx
-    from mclrec.inference.vector_exporter import export_vectors
-
-    check_choice("format", format, ("onnx", "vectors"))
-    directory, place = open_run(run).directory, None if out is None else path_of("out", out)
-    if format == "onnx" and users is None:
-        return export_onnx(directory, place, index).directory
-    if format == "vectors" and index is None:
-        log = None if users is None else path_of("users", users)
-        return export_vectors(directory, place, users=log, reading=Reading.of(reading, columns=columns))
-    raise ConfigError("users goes with the format vectors, index with the format onnx")
-
-
-@refusals_as_ours()
-def serve(
-    run: Run | str | Path,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    api_key_file: str | Path | None = None,
-    admin_key_file: str | Path | None = None,
-    allow_hosts: Iterable[str] = (),
-    engine: Literal["auto", "torch", "onnx"] = "auto",
-    index: str | None = None,
-    **limits: Any,
-) -> None:
-    """Serve a trained model over HTTP until SIGTERM or Ctrl-C.
-
-    Args:
-        run: the run or an export, or its directory.
-        host: address to listen on; only this machine by default.
-        port: 0 for any free one.
-        api_key_file: one key per line, of which clients must show one.
-        admin_key_file: the same for reloads and metrics.
-        allow_hosts: names by which clients may ask, beside localhost.
-        engine: onnxruntime, torch, or (auto) onnxruntime where the run has an export.
-        index: search items by this kind of index instead of exactly.
-        limits: of requests, by the names of `mclrec.serving.rest.settings.Settings`.
-
-    Raises:
-        MclrecError: the model cannot be served in this way, or an extra is not installed.
-    """
-    require("the service")
-    from mclrec.serving.rest.server import serve_model
-    from mclrec.serving.rest.settings import Settings
-
-    serve_model(
-        open_run(run).directory,
-        host=text_of("host", host),
-        port=whole_number("port", port, 0, 65535),
-        api_key_file=None if api_key_file is None else path_of("api_key_file", api_key_file),
-        admin_key_file=None if admin_key_file is None else path_of("admin_key_file", admin_key_file),
-        allow_hosts=[text_of("allow_hosts", name) for name in list_of("names", "allow_hosts", allow_hosts)],
-        engine=engine,
-        index=None if index is None else text_of("index", index),
-        settings=Settings.of(**limits),
     )
 
 

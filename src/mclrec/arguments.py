@@ -1,10 +1,10 @@
-"""Checks of arguments from Python: whole numbers, choices, paths, lists; the command line checks its own."""
+"""Checks of arguments from Python: whole numbers, choices, paths, lists, mappings; the command line checks its own."""
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "check_choice",
     "check_flag",
     "list_of",
+    "mapping_of",
     "minutes_of",
     "path_of",
     "text_of",
@@ -121,6 +122,17 @@ def path_of(name: str, value: Any) -> Path:
     if not text.strip() or "\0" in text:
         raise ConfigError(f"{name} = {quoted(text)}: no file or folder can be called that; give a path")
     return Path(text)
+
+
+def mapping_of(name: str, value: Any) -> dict[str, Any]:
+    """Return a mapping of names to values as a dictionary.
+
+    Raises:
+        ConfigError: it is none, or a key is no text.
+    """
+    if not isinstance(value, Mapping) or any(not isinstance(key, str) for key in value):
+        raise ConfigError(f"{name} = {quoted(value)}: should be a mapping of names to values")
+    return dict(value)
 
 
 def list_of(things: str, name: str, value: Any, error: type[MclrecError] = ConfigError) -> tuple[Any, ...]:

@@ -31,6 +31,17 @@ EXTRAS: Mapping[str, Extra] = {
     "t-SNE": Extra("cluster", {"sklearn": "scikit-learn"}),
     "iclrec": Extra("cluster", {"sklearn": "scikit-learn"}),
     "tracking": Extra("track", {"tensorboard": "tensorboard"}),
+    "a configuration of RecBole": Extra("recbole", {"yaml": "pyyaml"}),
+    "tracking by MLflow": Extra("mlflow", {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy"}),
+    "tracking by Weights & Biases": Extra("wandb", {"wandb": "wandb"}),
+    "the Hugging Face Hub": Extra("hub", {"huggingface_hub": "huggingface_hub"}),
+    "traces": Extra(
+        "otel",
+        {
+            "opentelemetry.sdk": "opentelemetry-sdk",
+            "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+        },
+    ),
     "the engine spark": Extra("spark", {"pyspark": "pyspark"}),
     "the engine onnx": Extra("serve", {"onnxruntime": "onnxruntime"}),
     "an export to ONNX": Extra(
@@ -52,9 +63,17 @@ EXTRAS: Mapping[str, Extra] = {
 def missing(feature: str) -> str | None:
     """What a feature needs, and how to install it, if anything of it is missing; else None."""
     extra = EXTRAS[feature]
-    if all(find_spec(module) is not None for module in extra.packages):
+    if all(map(_is_installed, extra.packages)):
         return None
     return f'{feature} needs {" and ".join(extra.packages.values())}: pip install "mclrec[{extra.name}]"'
+
+
+def _is_installed(module: str) -> bool:
+    """Whether there is a module; of a dotted name also those that it is in."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def require(feature: str) -> None:

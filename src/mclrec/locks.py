@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import socket
+import stat
 import sys
 import time
 import warnings
@@ -105,6 +106,10 @@ class Lock:
                 self._made_folder = True
             descriptor = os.open(self._file, _OPENED | os.O_CREAT, 0o666)
         except FileNotFoundError:  # its folder was removed in between
+            return False
+        except FileExistsError as problem:  # as above, unless it is no folder
+            if _is_other_than_folder(self._file.parent):
+                raise self._unwritable(problem) from None
             return False
         except OSError as problem:
             raise self._unwritable(problem) from None
@@ -205,6 +210,14 @@ def is_held(directory: Path) -> bool:
 def is_empty(directory: Path) -> bool:
     """Whether a directory holds nothing, or a lock file alone."""
     return all(path.name == LOCK_FILE for path in directory.iterdir())
+
+
+def _is_other_than_folder(path: Path) -> bool:
+    """Whether a file or a link is at ``path``: looked at once, as folders come and go."""
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _flock(descriptor: int) -> bool:

@@ -31,6 +31,8 @@ class Stream(IntEnum):
     EXPORT = 10
     SEARCH = 11
     AUDIENCES = 12
+    SHUFFLE = 13
+    TARGETS = 14
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

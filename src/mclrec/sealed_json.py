@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mclrec.errors import DataError, MclrecError, invalid_value
-from mclrec.files import read_json
+from mclrec.files import check_writable, read_json
 
-__all__ = ["read_sealed", "sealed", "unsealed", "validated"]
+__all__ = ["check_folder", "is_of_kind", "read_sealed", "sealed", "unsealed", "validated"]
 
 _CHECKSUM, _DIGITS = "checksum", 16
 
@@ -58,3 +58,30 @@ def validated(kind: type[Stored], found: Any, where: str, error: type[MclrecErro
 def _checksum(value: dict[str, Any]) -> str:
     text = json.dumps(value, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def is_of_kind(path: Path, kind: str) -> bool:
+    """Whether a file is JSON that says that it is of a kind: what tells a folder of ours from others."""
+    try:
+        found = read_json(path)
+    except DataError:
+        return False
+    return isinstance(found, dict) and found.get("kind") == kind
+
+
+def check_folder(directory: Path, file: str, kind: str, holds: str) -> None:
+    """Check, before the work, that a folder can be written: it is new or empty, or replaces one of its kind.
+
+    Args:
+        directory: the folder.
+        file: in it, which says its kind.
+        kind: that it has to be of.
+        holds: what such a folder holds, and what to do with another, for the message.
+
+    Raises:
+        DataError: it exists and holds something else.
+        OutputError: it is a file or a link, or its parent cannot be written.
+    """
+    check_writable(directory, "whole folder")
+    if directory.exists() and not is_of_kind(directory / file, kind) and any(directory.iterdir()):
+        raise DataError(f"{directory}: exists and does not hold {holds}")

@@ -15,6 +15,7 @@ __all__ = [
     "DataArgument",
     "DeviceOption",
     "EngineOption",
+    "ItemsOption",
     "JsonOption",
     "MinutesOption",
     "ModelOption",
@@ -123,6 +124,13 @@ TitlesOption = Annotated[
         help="Titles of items, to show with their ids: .csv, .tsv or .parquet with id and title.",
     ),
 ]
+ItemsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Table of items for rules and titles: .csv, .tsv or .parquet with id, title, category, price, ...",
+    ),
+]
 ModelOption = Annotated[
     str, typer.Option(metavar="NAME", help="Name of the model. List them with: mclrec models")
 ]
@@ -163,11 +171,24 @@ TestFromOption = Annotated[
         "--test-from", metavar="DATE", help="With --split time: hold out for the test from then on."
     ),
 ]
+TestUntilOption = Annotated[
+    str | None,
+    typer.Option("--test-until", metavar="DATE", help="With both moments: nothing from then on is a target."),
+]
+TargetsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--targets",
+        metavar="WHICH",
+        help="With --split time: which interactions of a user after a moment are targets: first (if not given), last, "
+        "all, or random (one; random-7 draws with seed 7).",
+    ),
+]
 TrackOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Also write metrics for this tracker: tensorboard. history.jsonl is always there.",
+        help="Also write metrics for a tracker: tensorboard, mlflow or wandb (offline). history.jsonl is always there.",
     ),
 ]
 MinutesOption = Annotated[

@@ -26,6 +26,7 @@ def print_comparison(
     metric: str,
     baselines: Sequence[Score] = (),
     console: Console | None = None,
+    part: str = "test",
 ) -> None:
     """Print one row per system, with its difference to the first, what may be claimed, and what the protocol means.
 
@@ -35,12 +36,13 @@ def print_comparison(
         metric: the one that is tested.
         baselines: are listed below the systems, those that are no systems themselves.
         console: where to; standard output if None.
+        part: of the targets.
     """
     from mclrec.data.returns import PROTOCOLS  # NumPy, which not every command needs
     from mclrec.runs.comparison import seeds_note
 
     console = console or output()
-    title = f"test, {PROTOCOLS[label].title}"
+    title = f"{part}, {PROTOCOLS[label].title}"
     for table in _tables(console, [_measured(rows, baselines), _tested(rows, metric)], title):
         console.print(table)
     for row in rows:
@@ -79,10 +81,15 @@ def _measured(rows: Sequence[Row], baselines: Sequence[Score]) -> Part:
     labels = {row.label for row in rows}
     others = [score for score in baselines if score.model not in labels]
     columns: Part = {"system": [*(row.label for row in rows), *(score.model for score in others)]}
-    for name in rows[0].metrics:
-        best = max(row.metrics[name] for row in rows)
+    widest = max(rows, key=lambda row: len(row.metrics))  # lists that end early have fewer
+    for name in widest.metrics:
+        values = [row.metrics.get(name) for row in rows]
+        best = max(value for value in values if value is not None)
         columns[name] = [
-            *(Text(f"{row.metrics[name]:.4f}", "bold" if row.metrics[name] == best else "") for row in rows),
+            *(
+                Text("-" if value is None else f"{value:.4f}", "bold" if value == best else "")
+                for value in values
+            ),
             *(f"{score.metrics.get(name, nan):.4f}" for score in others),
         ]
     return columns

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from mclrec.errors import LOST_STATUS, LostProcessError, OutputError
 from mclrec.files import remove_unfinished, system_reason
 from mclrec.notices import failed, others_quiet, tell
+from mclrec.progress import quietly
 from mclrec.wording import by_command
 
 __all__ = ["INTERRUPTED", "run"]
@@ -50,6 +51,7 @@ def run(words: Sequence[str], *, whole_process: bool) -> int:
     state = ExitStack()
     interruption = state.enter_context(_interruptible())
     state.enter_context(by_command())
+    state.enter_context(quietly(False))
     state.enter_context(others_quiet(list(words)))
     try:
         status = _status(list(words), interruption)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mclrec.cli.terminal import output, plain_table, print_scoreboard
 from mclrec.data.returns import protocol_order
@@ -11,11 +12,12 @@ from mclrec.errors import MclrecError
 from mclrec.evaluation.further_metrics import FurtherMetrics
 from mclrec.evaluation.protocol import SEEN_OF, Protocol, Result, Seen
 from mclrec.runs.baselines import Score, read_baselines
+from mclrec.runs.intake_file import returns_of
 from mclrec.runs.run import Run, open_run
-from mclrec.runs.scoreboard import returns_of, scoreboard, scoreboards, skipped_baselines
+from mclrec.runs.scoreboard import scoreboard, scoreboards, skipped_baselines
 from mclrec.wording import count_of
 
-__all__ = ["baselines_of", "print_notes", "print_result", "print_scores", "rules_of"]
+__all__ = ["baselines_of", "print_notes", "print_result", "print_scores", "rules_of", "run_json"]
 
 
 def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
@@ -28,7 +30,7 @@ def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
     if as_json:
         return ["keep"]
     try:
-        returns = returns_of(open_run(run))
+        returns = returns_of(open_run(run).directory)
     except MclrecError:  # the command says what is wrong when it reads the run
         returns = None
     return [SEEN_OF[label] for label in protocol_order(returns)]
@@ -38,6 +40,22 @@ def baselines_of(run: Path, label: str) -> Sequence[Score]:
     """Baselines of a run under one protocol; none for runs of earlier versions."""
     found = read_baselines(run)
     return found.scores.get(label, ()) if found else ()
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run as JSON: where it is, how its training ended, and its test metrics by protocol."""
+    record = run.record
+    return {
+        "run": str(run.directory),
+        "model": run.info.model,
+        "seed": run.info.seed,
+        "status": record.status,
+        "epochs": record.epochs,
+        "best_epoch": record.best_epoch,
+        "best_validation": record.best_validation,
+        "seconds": record.seconds,
+        "test": {label: part.metrics for label, part in record.test.items()},
+    }
 
 
 def print_scores(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Output on the terminal: tables, a progress bar for one task, a live view for many tasks at once."""
+"""Output on the terminal: tables, and a live view for many tasks at once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from rich.table import Table
 
 from mclrec.errors import CONTROLS, visible
 from mclrec.notices import tell
+from mclrec.progress import is_quiet, occupied
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
 
     from mclrec.data.intake import Intake
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PlainConsole",
-    "counting",
     "live",
     "output",
     "plain_table",
@@ -34,6 +36,7 @@ __all__ = [
     "print_recommendations",
     "print_scoreboard",
     "say",
+    "tell_returns",
 ]
 
 State = TypeVar("State")
@@ -46,7 +49,10 @@ class PlainConsole(Console):
     """A console that shows text as it is: no markup, and no control character of an id reaches the terminal."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+        # What is told and drawn goes into logs too, where FORCE_COLOR must not make control codes of it.
+        plain = stderr and not (sys.stderr is not None and sys.stderr.isatty())
+        force = False if plain else None
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, force_terminal=force)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Segments of what is printed, in which only the console's own control codes are left."""
@@ -69,6 +75,16 @@ def output() -> PlainConsole:
 def say(text: str) -> None:
     """Print a line."""
     typer.echo(visible(text))
+
+
+def tell_returns(model: Path, option: str) -> None:
+    """Say on the error stream that users return to items which are left out of lists; nothing with ``--quiet``."""
+    from mclrec.runs.intake_file import returns_note
+
+    if is_quiet():
+        return
+    if (note := returns_note(model, option)) is not None:
+        tell("note", note)
 
 
 def print_json(value: Any) -> None:
@@ -138,38 +154,30 @@ def print_scoreboard(board: Scoreboard) -> None:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on standard error, if that is a terminal; yields a function to call with (done, total)."""
-    from rich.progress import Progress  # slow to import, and every command imports this module
-
-    console = PlainConsole(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
 def live(
     draw: Callable[[State], RenderableType], finished: Callable[[State], tuple[int, Mapping[int, str]]]
 ) -> Iterator[Callable[[State], None]]:
     """Show the state of many tasks; yields a function to call with the current state.
 
-    On a terminal it redraws a view, elsewhere it prints one line for each task that has ended.
+    On a terminal it redraws a view, elsewhere it prints one line for each task that has ended. With ``--quiet`` it does
+    neither.
 
     Args:
         draw: makes the view of a state.
         finished: the number of tasks, and a line for each that has ended, by its number.
     """
-    from rich.live import Live
-
     console = PlainConsole(stderr=True)
-    printed: set[int] = set()
-    with Live(console=console, auto_refresh=False, transient=True) as view:
+    if is_quiet():
+        yield lambda _: None
+    elif console.is_terminal:
+        from rich.live import Live
+
+        with occupied(), Live(console=console, auto_refresh=False, transient=True) as view:
+            yield lambda state: view.update(draw(state), refresh=True)
+    else:
+        printed: set[int] = set()
 
         def show(state: State) -> None:
-            if console.is_terminal:
-                view.update(draw(state), refresh=True)
-                return
             total, lines = finished(state)
             for number, line in lines.items():
                 if number not in printed:

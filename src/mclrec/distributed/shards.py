@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["Shard", "lookup", "sharded"]
+__all__ = ["Shard", "lookup", "mean_of_items", "sharded"]
 
 _AMONG: ContextVar[Processes] = ContextVar("processes that shard item tables", default=SINGLE_PROCESS)
 
@@ -108,6 +108,23 @@ def lookup(rows: Tensor, ids: Tensor, shard: Shard, frozen: int | None = None) -
     return found.index_select(0, places.flatten()).view(*ids.shape, *rows.shape[1:])
 
 
+def mean_of_items(rows: Tensor, num_items: int, shard: Shard) -> Tensor:
+    """Mean of the rows of items 1..V, in whichever process they are; all processes must call this.
+
+    Args:
+        rows: (this process's ids, ...) its own rows.
+        num_items: V.
+        shard: which ids are its own.
+
+    Returns:
+        (...), the same in all processes; what they make of it adds up in the gradients of the rows.
+    """
+    low = max(1 - shard.first, 0)  # the padding id is no item
+    own = rows[low : max(shard.count(num_items + 1), low)].sum(0)
+    total: Tensor = own if shard.whole else _Sum.apply(own, shard.processes)  # type: ignore[no-untyped-call]
+    return total / num_items
+
+
 def _add_to_gradient(rows: Tensor, leaf: Tensor) -> None:
     """The gradient of ``leaf``, which is sparse, goes into that of ``rows``."""
     assert leaf.grad is not None
@@ -144,3 +161,17 @@ class _Fetch(torch.autograd.Function):
             places.unsqueeze(0), returned, ctx.shape, check_invariants=False, is_coalesced=False
         )
         return grad_rows if ctx.sparse else grad_rows.to_dense(), None, None, None, None
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; so are gradients of it."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, processes: Processes) -> Tensor:
+        ctx.processes = processes
+        return processes.all_reduce_sum(part.clone())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.processes.all_reduce_sum(gradient.clone()), None

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mclrec.cli.app import SeedOption, app, examples
 from mclrec.cli.comparison_view import print_comparison
+from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.terminal import PlainConsole, print_recommendations
 from mclrec.errors import ConfigError
 from mclrec.extras import missing
@@ -22,17 +23,25 @@ if TYPE_CHECKING:
     from mclrec.runs.run import Run
 
 _DATA = "complete-journey"
-_MODELS = ("markov", "sasrec", "mclrec")
+_TRAINED = ("sasrec", "mclrec")
+_MODELS = ("markov", *_TRAINED)
 _HOUSEHOLD = 100
 """User row whose history and recommendations are shown."""
 
 
-@app.command(epilog=examples("mclrec demo", "mclrec demo --out runs/second-demo --seed 2"))
+@app.command(
+    epilog=examples("mclrec demo", "mclrec demo --epochs 2", "mclrec demo --out runs/second-demo --seed 2")
+)
+@takes_long
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the runs and the report.")] = Path(
         "runs/demo"
     ),
     seed: SeedOption = 1,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Epochs of each training: a shorter demo, of worse models."),
+    ] = None,
 ) -> None:
     """Take a tour on bundled data: train, compare, recommend.
 
@@ -64,7 +73,9 @@ def demo(
             recipe = default_recipe(
                 name, None
             )  # as for any log; the bundled one has a section of its own too
-            runs[name] = train(TrainRequest(data, name, recipe, seed=seed, out=out / name), reporter)
+            shorter = {"epochs": epochs} if epochs is not None and name in _TRAINED else None
+            request = TrainRequest(data, name, recipe, shorter, seed=seed, out=out / name)
+            runs[name] = train(request, reporter)
         if not runs[name].record.finished:
             raise KeyboardInterrupt  # the training heard it
     console.print()

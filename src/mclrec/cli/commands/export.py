@@ -12,6 +12,7 @@ from mclrec.cli.app import (
     app,
     examples,
 )
+from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import say
 from mclrec.errors import ConfigError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         "mclrec export runs/demo/mclrec --format vectors --users log.csv --out vectors",
     )
 )
+@takes_long
 @reads_log(rules=False)
 def export(
     run: RunArgument,
@@ -57,7 +59,7 @@ def export(
     if users is None and reading.words():
         raise ConfigError(f"{reading.words()[0]} goes with --users")
     from mclrec.inference.exporter import export_onnx
-    from mclrec.inference.vector_exporter import export_vectors
+    from mclrec.inference.vector_exporter import NEAR, export_vectors
 
     if form == "onnx":
         report = export_onnx(run, out, index)
@@ -68,4 +70,7 @@ def export(
         if report.index is not None:
             say("index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index))
         return
-    say(f"{export_vectors(run, out, users=users, reading=reading)}: vectors written")
+    directory = export_vectors(run, out, users=users, reading=reading)
+    say(f"{directory}: vectors written")
+    if (directory / NEAR).exists():
+        say(f"products of vectors are not yet the model's scores: add what co-occurrence adds, by {NEAR}")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mclrec.cli.app import (
     DeviceOption,
     EngineOption,
+    ItemsOption,
     JsonOption,
     RunArgument,
     TitlesOption,
     app,
     examples,
 )
+from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
-from mclrec.cli.terminal import print_json, print_recommendations, say
+from mclrec.cli.terminal import print_json, print_recommendations, say, tell_returns
 from mclrec.errors import ConfigError, DataError
 from mclrec.wording import count_of
 
@@ -32,8 +35,10 @@ if TYPE_CHECKING:
         'mclrec recommend runs/demo/mclrec --history "BANANAS,EGGS - X-LARGE" --k 5',
         "mclrec recommend runs/demo/mclrec --users log.csv --out recs.parquet",
         "mclrec recommend runs/demo/mclrec --users all --out recs.csv --exclude sold-out.txt",
+        """mclrec recommend RUN --history A17 --items items.parquet --filter '{"price": {"max": 10}}'""",
     )
 )
+@takes_long
 @reads_log(rules=False)
 def recommend(
     run: RunArgument,
@@ -72,6 +77,27 @@ def recommend(
         bool, typer.Option("--include-seen", help="Items of the history may be recommended.")
     ] = False,
     titles: TitlesOption = None,
+    items: ItemsOption = None,
+    wanted: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help='Only items like this, by columns of --items: \'{"category": ["dairy"]}\'.',
+        ),
+    ] = None,
+    boost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help='Change scores: \'[{"where": {"brand": "own"}, "factor": 1.5}]\', or add.'
+        ),
+    ] = None,
+    diversify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="So many with one value of a column, at most: '{\"category\": 2}'."
+        ),
+    ] = None,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -87,6 +113,10 @@ def recommend(
         raise ConfigError(f"give either --history, or both --users and --out{cure}")
     if titles is not None and history is None:
         raise ConfigError("--titles goes with --history")
+    rules = {"filter": wanted, "boost": boost, "diversify": diversify}
+    given = {name: parsed(name, text) for name, text in rules.items() if text is not None}
+    if given and items is None:
+        raise ConfigError(f"--{next(iter(given))} needs --items, the table of items whose columns it names")
     if user is not None and history is None:
         raise ConfigError("--user goes with --history")
     if users in (None, "all") and reading.words():
@@ -101,28 +131,51 @@ def recommend(
         () if exclude is None else read_ids(exclude),
         None if allow is None else read_ids(allow),
     )
-    model = Model.load(run, device, engine=engine, titles=titles)
+    model = Model.load(run, device, engine=engine, titles=titles, items=items)
+    if not include_seen:
+        tell_returns(run, "--include-seen")
     if users is not None and out is not None:
         from mclrec.runs.remeasure import run_data
         from mclrec.runs.run import open_run
 
         log = users if users != "all" else run_data(open_run(run), hint="give it as --users LOG")
         count = model.recommend_file(
-            log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, reading=reading
+            log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, reading=reading, **given
         )
         say(f"{out}: {count_of(k, 'item')} for each of {count_of(count, 'user')}")
         return
-    items = _ids(history or "")
-    found = model.recommend(items, k, user=user, exclude=excluded, allow=allowed, include_seen=include_seen)
+    found = model.recommend(
+        _ids(history or ""),
+        k,
+        user=user,
+        exclude=excluded,
+        allow=allowed,
+        include_seen=include_seen,
+        **given,
+    )
     if as_json:
         print_json([{**one._asdict(), **_titled(model, one.item)} for one in found])
     else:
-        print_recommendations(found, None if titles is None else [model.title(item) for item, _ in found])
+        print_recommendations(
+            found, None if titles is None and items is None else [model.title(item) for item, _ in found]
+        )
 
 
 def _titled(model: Model, item: OutsideId) -> dict[str, str]:
     title = model.title(item)
     return {} if title is None else {"title": title}
+
+
+def parsed(name: str, text: str) -> Any:
+    """The JSON of an option.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise ConfigError(f"--{name} is no JSON: {problem}; quote it for the shell as '...'") from None
 
 
 def read_ids(path: Path) -> list[str]:

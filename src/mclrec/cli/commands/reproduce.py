@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mclrec.cli.app import (
+    JsonOption,
     MinutesOption,
     SettingOption,
     TrackOption,
@@ -19,7 +20,8 @@ from mclrec.cli.app import (
     examples,
     names,
 )
-from mclrec.cli.terminal import PlainConsole, live, plain_table
+from mclrec.cli.quiet_option import takes_long
+from mclrec.cli.terminal import PlainConsole, live, plain_table, print_json
 from mclrec.wording import count_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _SHOWN = 12
         "mclrec reproduce all --minutes 480",
     )
 )
+@takes_long
 def reproduce(
     what: Annotated[
         str,
@@ -88,6 +91,7 @@ def reproduce(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only print the planned runs and their time.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Reproduce a table or figure of the paper.
 
@@ -107,7 +111,7 @@ def reproduce(
     if dry:
         _dry_run(what, scope, out)
         return 0
-    return _reproduce(what, scope, out, workers, minutes, track)
+    return _reproduce(what, scope, out, workers, minutes, track, as_json=as_json)
 
 
 def _by_model(recipe: str | None) -> str | dict[str, str] | None:
@@ -125,7 +129,14 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _reproduce(
-    what: str, scope: Scope, out: Path, workers: int | None, minutes: float | None, track: str | None
+    what: str,
+    scope: Scope,
+    out: Path,
+    workers: int | None,
+    minutes: float | None,
+    track: str | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Do the campaign and print its tables; the exit status is 1 if a run failed, 130 if runs are missing."""
     from mclrec.experiments.reproduction import reproduce
@@ -140,6 +151,17 @@ def _reproduce(
             show=show,
             track=track,
         )
+    if as_json:
+        _print_lines(outcomes, progress)
+    else:
+        _print(outcomes, progress, out)
+    if progress.count("failed"):
+        return 1
+    return 0 if progress.complete else 130
+
+
+def _print(outcomes: Sequence[Outcome], progress: Progress, out: Path) -> None:
+    """Print tables, what failed, and where files are."""
     console = PlainConsole()
     for outcome in outcomes:
         for table in outcome.tables:
@@ -149,9 +171,19 @@ def _reproduce(
         if run.state == "failed":
             console.print(f"failed: {_name(run.planned)}: {run.problem.splitlines()[-1]}", style="red")
     _say_where(console, outcomes, progress, out)
-    if progress.count("failed"):
-        return 1
-    return 0 if progress.complete else 130
+
+
+def _print_lines(outcomes: Sequence[Outcome], progress: Progress) -> None:
+    """Print a line of JSON for each row of each table, one for each run that failed, and one for the campaign."""
+    for outcome in outcomes:
+        for table in outcome.tables:
+            for name, cells in table.rows:
+                values = {column: cell.text for column, cell in zip(table.columns[1:], cells, strict=True)}
+                print_json({"of": outcome.name, "table": table.title, "row": name, "values": values})
+    for run in progress.runs:
+        if run.state == "failed":
+            print_json({"failed": _name(run.planned), "problem": run.problem.splitlines()[-1]})
+    print_json({"runs": len(progress.runs), "done": progress.count("done"), "complete": progress.complete})
 
 
 def _dry_run(what: str, scope: Scope, out: Path) -> None:

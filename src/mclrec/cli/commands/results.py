@@ -16,7 +16,11 @@ from mclrec.cli.app import (
     examples,
 )
 from mclrec.cli.comparison_view import print_comparison
+from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.terminal import print_json, say
+from mclrec.progress import counting, working
+
+__all__ = ["compare", "evaluate", "report", "row_json"]
 
 if TYPE_CHECKING:
     from mclrec.evaluation.claims import Finding
@@ -28,8 +32,10 @@ if TYPE_CHECKING:
         "mclrec evaluate runs/beauty-mclrec-seed1",
         "mclrec evaluate runs/beauty-mclrec-seed1 --seen drop --part validation --k 50",
         "mclrec evaluate runs/beauty-mclrec-seed1 --metrics all --categories items.csv",
+        "mclrec evaluate runs/mine --slices --slice country",
     )
 )
+@takes_long
 def evaluate(
     run: RunArgument,
     seen: SeenOption = None,
@@ -62,12 +68,27 @@ def evaluate(
             help="Categories of items for --metrics all (csv, tsv or Parquet: item, category).",
         ),
     ] = None,
+    slices: Annotated[
+        bool,
+        typer.Option(
+            "--slices",
+            help="Also by length of history, popularity, time since the last interaction, repeats, and cold items.",
+        ),
+    ] = False,
+    slice_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="COLUMN",
+            help="Also by this column of the log, in the row that the target is; may be repeated.",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run by ranking its held-out items among the whole catalogue."""
     from mclrec.cli.scores import print_notes, print_result, rules_of
-    from mclrec.cli.terminal import counting
+    from mclrec.cli.slice_view import print_slices
     from mclrec.runs.remeasure import evaluate_run
 
     further = None
@@ -83,11 +104,15 @@ def evaluate(
                 progress=advance,
                 metrics=metrics,
                 categories=categories,
+                slices=slices,
+                slice_by=slice_by,
             )
         if as_json:
             print_json(result.to_json())
         else:
             print_result(run, result)
+            if result.slices is not None:
+                print_slices(result.slices, result.protocol)
             further = result.further
     if further is not None:
         print_notes(further)
@@ -99,6 +124,7 @@ def evaluate(
         "mclrec compare runs/beauty-sasrec-seed* runs/beauty-mclrec-seed* --metric hr@20 --seen drop",
     )
 )
+@takes_long
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Runs on the same data; the first is the baseline.")
@@ -118,9 +144,10 @@ def compare(
     from mclrec.runs.comparison import compare_runs
 
     for rule in rules_of(runs[0], seen, as_json=as_json):
-        rows = compare_runs(runs, seen=rule, metric=metric)
+        with working("comparing"):
+            rows = compare_runs(runs, seen=rule, metric=metric)
         if as_json:
-            print_json([_row_json(row) for row in rows])
+            print_json([row_json(row) for row in rows])
         else:
             label = "U" if rule == "keep" else "F"
             print_comparison(rows, label, metric, baselines_of(runs[0], label))
@@ -132,6 +159,7 @@ def compare(
         "mclrec report runs/reproduce",
     )
 )
+@takes_long
 def report(
     places: Annotated[
         list[Path],
@@ -150,10 +178,13 @@ def report(
     """
     from mclrec.report.page import write_report
 
-    say(str(write_report(places, out)))
+    with working("writing the report"):
+        path = write_report(places, out)
+    say(str(path))
 
 
-def _row_json(row: Row) -> dict[str, Any]:
+def row_json(row: Row) -> dict[str, Any]:
+    """A system of a comparison as JSON."""
     return {
         "system": row.label,
         "seeds": row.seeds,

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mclrec.cli.app import EngineOption, RunArgument, TitlesOption, app, examples
+from mclrec.cli.app import EngineOption, ItemsOption, TitlesOption, app, examples, names
+from mclrec.cli.terminal import tell_returns
+from mclrec.errors import ConfigError, quoted
 from mclrec.extras import require
 
 _LIMITS = "Limits"
@@ -17,11 +19,24 @@ _LIMITS = "Limits"
     epilog=examples(
         "mclrec serve runs/demo/mclrec",
         "mclrec serve runs/demo/mclrec --host 0.0.0.0 --port 8080 --api-key-file keys.txt",
+        "mclrec serve A=runs/old B=runs/new --split A=90,B=10",
         "curl -s localhost:8000/recommend -H 'Content-Type: application/json' -d '{\"history\": [\"BANANAS\"]}'",
     )
 )
 def serve(
-    run: RunArgument,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Directory of a run; for an A/B test of several, each as NAME=RUN."
+        ),
+    ],
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=SHARE,...",
+            help="Of several models: shares of the users, or sessions, that each has; equal ones if not given.",
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen; only this machine if not given.")
     ] = "127.0.0.1",
@@ -43,6 +58,22 @@ def serve(
         str | None, typer.Option(metavar="KIND", help="Search items by an index instead of exactly.")
     ] = None,
     titles: TitlesOption = None,
+    items: ItemsOption = None,
+    sessions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the sessions of POST /events in this SQLite file, which several processes may share; "
+            "in memory if not given.",
+        ),
+    ] = None,
+    traces: Annotated[
+        bool,
+        typer.Option(
+            "--traces",
+            help="Send an OpenTelemetry span of each request; OTEL_EXPORTER_OTLP_ENDPOINT says where to.",
+        ),
+    ] = False,
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="Batches that the model computes at once.")
     ] = 1,
@@ -74,6 +105,21 @@ def serve(
     max_connections: Annotated[
         int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Open at once [1000].")
     ] = None,
+    max_sessions: Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Kept; then the oldest goes [100000]."),
+    ] = None,
+    max_session_items: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Newest of a session [200].")
+    ] = None,
+    session_ttl: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            rich_help_panel=_LIMITS,
+            help="That a session is kept after its last event [1800].",
+        ),
+    ] = None,
     deadline: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", rich_help_panel=_LIMITS, help="For an answer; then 504 [2]."),
@@ -97,6 +143,8 @@ def serve(
 
     Hangup.installed()  # before anything that takes time: SIGHUP would end the process
     require("the service")
+    if traces:
+        require("traces")
     from mclrec.serving.rest.server import serve_model
     from mclrec.serving.rest.settings import Settings
 
@@ -107,6 +155,9 @@ def serve(
         max_k=max_k,
         max_queue=max_queue,
         max_connections=max_connections,
+        max_sessions=max_sessions,
+        max_session_items=max_session_items,
+        session_ttl=session_ttl,
         deadline=deadline,
         body_timeout=timeout,
         header_timeout=timeout,
@@ -115,8 +166,14 @@ def serve(
         min_overlap=min_overlap,
         log_histories=log_histories,
     )
+    from mclrec.serving.rest.arms import named_runs
+
+    models = named_runs(runs)
+    for place in models.values():
+        tell_returns(place, "include_seen in a request")
     serve_model(
-        run,
+        models,
+        split=None if split is None else _shares(split),
         host=host,
         port=port,
         api_key_file=api_key_file,
@@ -125,5 +182,27 @@ def serve(
         engine=engine,
         index=index,
         titles=titles,
+        items=items,
+        sessions=sessions,
+        traces=traces,
         settings=settings,
     )
+
+
+def _shares(text: str) -> dict[str, float]:
+    """Shares by arm, as they are written.
+
+    Raises:
+        ConfigError: one is no name and number, or is there twice.
+    """
+    found: dict[str, float] = {}
+    for word in names(text):
+        name, sign, share = word.partition("=")
+        try:
+            value = float(share) if sign and name not in found else None
+        except ValueError:
+            value = None
+        if value is None:
+            raise ConfigError(f"--split {quoted(text)}: should be a share for each arm, as in A=90,B=10")
+        found[name.strip()] = value
+    return found

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import shlex
 import time
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mclrec.cli.app import (
     DataArgument,
     DeviceOption,
+    JsonOption,
     ModelOption,
     RecipeOption,
     SeedOption,
     SettingOption,
     SplitOption,
+    TargetsOption,
     TestFromOption,
+    TestUntilOption,
     TrackOption,
     ValidFromOption,
     app,
     examples,
 )
+from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
-from mclrec.cli.terminal import PlainConsole, output
+from mclrec.cli.recbole_option import Given, with_recbole
+from mclrec.cli.terminal import PlainConsole, output, print_json
 from mclrec.errors import ConfigError
+from mclrec.progress import quietly
 from mclrec.wording import count_of
 
 if TYPE_CHECKING:
@@ -37,11 +43,14 @@ if TYPE_CHECKING:
 _OF_THE_MEASURED_RUN = {
     "model": "--model",
     "recipe": "--recipe",
+    "recbole": "--recbole",
     "setting": "--set",
     "seed": "--seed",
     "split": "--split",
     "valid_from": "--valid-from",
     "test_from": "--test-from",
+    "test_until": "--test-until",
+    "targets": "--targets",
     "warm_start": "--warm-start",
     "minutes": "--minutes",
 }
@@ -56,11 +65,13 @@ _OF_THE_MEASURED_RUN = {
         "mclrec train log.csv --split time --valid-from 2026-05-01 --test-from 2026-06-01",
         "mclrec train train.csv --valid valid.csv --test test.csv  (a split that was made before)",
         "mclrec train log.csv --minutes 10  (tries other settings too, and trains the best)",
+        "mclrec train log.inter --recbole config.yaml  (as RecBole would, as far as that goes)",
         "mclrec train newer.csv --warm-start runs/log-mclrec-seed1",
         "mclrec train newer.csv --final runs/log-mclrec-seed1  (the same on everything, to go live)",
         "mclrec models mclrec  (lists the settings and recipes of mclrec)",
     )
 )
+@takes_long
 @reads_log()
 def train(
     context: typer.Context,
@@ -68,6 +79,15 @@ def train(
     model: ModelOption = "mclrec",
     recipe: RecipeOption = None,
     setting: SettingOption = None,
+    recbole: Annotated[
+        Path | None,
+        typer.Option(
+            "--recbole",
+            metavar="FILE",
+            help="Take model, settings and data rules from a RecBole configuration (YAML); what has no place here "
+            "is named. Other options go before it.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Directory of the run; a new one under runs/ if not given."),
@@ -102,6 +122,8 @@ def train(
     split: SplitOption = None,
     valid_from: ValidFromOption = None,
     test_from: TestFromOption = None,
+    test_until: TestUntilOption = None,
+    targets: TargetsOption = None,
     final: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +144,7 @@ def train(
     *,
     reading: Reading,
     track: TrackOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Train a model, evaluate it under both protocols, and write a run directory."""
     from mclrec.cli.launch import is_one_of_several, run_processes
@@ -140,30 +162,57 @@ def train(
         from mclrec.runs.run import open_run
 
         options = {"out": out, "device": device, "resume": resume, "shard_items": shard_items, "track": track}
-        return _train(final_request(open_run(final), data, reading, command=command, **options), quiet=quiet)
+        final_one = final_request(open_run(final), data, reading, command=command, **options)
+        return _train(final_one, as_json=as_json)
     from mclrec.data.split_choice import chosen_split
     from mclrec.recipes import parse_setting
     from mclrec.runs.request import TrainRequest
 
+    settings: Mapping[str, Any] = dict(parse_setting(text) for text in setting or [])
+    requested = None
+    if recbole is not None:
+        given = Given(_given(context), model, recipe, settings, seed, device, reading)
+        requested = with_recbole(recbole, data, given)
+        model, recipe, settings = requested.model, requested.recipe, requested.settings
+        seed, device, reading = requested.seed, requested.device, requested.reading
+    rule = chosen_split(data, reading, split, valid_from, test_from, test_until, targets)
+    if requested is not None:
+        command = requested.command(data, rule)
+        _tell(requested.lines, command)
     request = TrainRequest(
         data,
         model,
         recipe,
-        dict(parse_setting(text) for text in setting or []),
+        settings,
         seed,
         out,
         device,
         resume,
         warm_start,
-        chosen_split(data, reading, split, valid_from, test_from),
+        rule,
         command=command,
         track=track,
         shard_items=shard_items,
         reading=reading,
     )
     if minutes is not None:
-        return _train_within(request, minutes, began, quiet=quiet)
-    return _train(request, quiet=quiet)
+        return _train_within(request, minutes, began, as_json=as_json)
+    return _train(request, as_json=as_json)
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Parameters of the options that were given."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+
+
+def _tell(lines: Sequence[str], command: str) -> None:
+    """Print what became of a RecBole configuration, and the command that does the same without it."""
+    from mclrec.cli.launch import is_main
+
+    if is_main():
+        for line in [*lines, f"  the same without the file: {command}"]:
+            PlainConsole(stderr=True).print(line, soft_wrap=True)
 
 
 def _refuse_beside_final(context: typer.Context) -> None:
@@ -172,47 +221,46 @@ def _refuse_beside_final(context: typer.Context) -> None:
     Raises:
         ConfigError: there is one.
     """
+    given = _given(context)
     for name, option in _OF_THE_MEASURED_RUN.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
+        if name in given:
             raise ConfigError(
                 f"{option} does not go with --final, which has model, settings, seed and data rules of its run; leave "
                 f"{option} out"
             )
 
 
-def _train_within(request: TrainRequest, minutes: float, began: float, *, quiet: bool) -> int:
+def _train_within(request: TrainRequest, minutes: float, began: float, *, as_json: bool) -> int:
     """Search, train and print the result; an interruption is told by the search."""
     from mclrec.search.within_minutes import train_within
-    from mclrec.training.reporting import ProgressReporter, WarningReporter
+    from mclrec.training.reporting import ProgressReporter
 
-    console = PlainConsole(stderr=True)
-    with nullcontext(WarningReporter(console)) if quiet else ProgressReporter(console) as reporter:
+    with ProgressReporter(PlainConsole(stderr=True)) as reporter:
         run = train_within(request, minutes, reporter, began=began)
-    _print_run(run)
+    _print_run(run, as_json=as_json)
     return 0
 
 
 def _deciding(words: list[str]) -> list[str]:
     """The words of the command but for those that change nothing about the run."""
-    return [word for word in words if word not in ("--resume", "--quiet", "-q")]
+    return [word for word in words if word not in ("--resume", "--quiet", "-q", "--json")]
 
 
-def _train(request: TrainRequest, *, quiet: bool) -> int:
+def _train(request: TrainRequest, *, as_json: bool) -> int:
     """Train and print the result; the exit status is 130 if a signal ended it.
 
     Of several training processes, only the first prints.
     """
     from mclrec.cli.launch import is_main
     from mclrec.runs.training_run import train
-    from mclrec.training.reporting import ProgressReporter, WarningReporter
+    from mclrec.training.reporting import ProgressReporter
 
     if not is_main():
-        return 0 if train(request).record.finished else 130
-    console = PlainConsole(stderr=True)
-    with nullcontext(WarningReporter(console)) if quiet else ProgressReporter(console) as reporter:
+        with quietly():
+            return 0 if train(request).record.finished else 130
+    with ProgressReporter(PlainConsole(stderr=True)) as reporter:
         run = train(request, reporter)
-    _print_run(run)
+    _print_run(run, as_json=as_json)
     if run.record.finished:
         return 0
     words = shlex.split(request.command or "mclrec train")
@@ -226,10 +274,13 @@ def _train(request: TrainRequest, *, quiet: bool) -> int:
     return 130
 
 
-def _print_run(run: Run) -> None:
+def _print_run(run: Run, *, as_json: bool) -> None:
     """Print the test metrics of a run, its directory and its duration."""
-    from mclrec.cli.scores import print_scores
+    from mclrec.cli.scores import print_scores, run_json
 
+    if as_json:
+        print_json(run_json(run))
+        return
     record = run.record
     if record.test:
         print_scores(run)

@@ -15,20 +15,24 @@ from rich.text import Text
 from mclrec.cli.app import (
     DataArgument,
     DeviceOption,
+    JsonOption,
     MinutesOption,
     ModelOption,
     RecipeOption,
     SeedOption,
     SettingOption,
     SplitOption,
+    TargetsOption,
     TestFromOption,
+    TestUntilOption,
     TrackOption,
     ValidFromOption,
     app,
     examples,
 )
+from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
-from mclrec.cli.terminal import PlainConsole, live, output, plain_table
+from mclrec.cli.terminal import PlainConsole, live, output, plain_table, print_json
 from mclrec.errors import ConfigError
 from mclrec.extras import missing
 from mclrec.notices import tell
@@ -51,6 +55,7 @@ _STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
         "mclrec tune beauty --storage /shared/beauty.journal  (run it on several machines)",
     )
 )
+@takes_long
 @reads_log()
 def tune(
     data: DataArgument,
@@ -86,8 +91,11 @@ def tune(
     split: SplitOption = None,
     valid_from: ValidFromOption = None,
     test_from: TestFromOption = None,
+    test_until: TestUntilOption = None,
+    targets: TargetsOption = None,
     *,
     reading: Reading,
+    as_json: JsonOption = False,
 ) -> int:
     """Search for a model's best settings by its validation metric.
 
@@ -108,17 +116,17 @@ def tune(
         seed,
         storage,
         device,
-        chosen_split(data, reading, split, valid_from, test_from),
+        chosen_split(data, reading, split, valid_from, test_from, test_until, targets),
         track,
         reading=reading,
     )
     if dry:
         _dry_run(request)
         return 0
-    return _tune(request, trials, workers, minutes)
+    return _tune(request, trials, workers, minutes, as_json=as_json)
 
 
-def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None) -> int:
+def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None, *, as_json: bool) -> int:
     """Search and print the result; the exit status is 1 if no trial succeeded, 130 if the search is not complete."""
     from mclrec.search.tuning import tune
     from mclrec.training.reporting import ProgressReporter
@@ -134,12 +142,40 @@ def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None
             show=show,
             reporter=ProgressReporter(PlainConsole(stderr=True)),  # speaks before there is a view
         )
-    console = output()
-    console.print(_table(outcome.progress, _ranked(outcome.progress)[:_SHOWN]))
-    _print_outcome(console, outcome)
+    if as_json:
+        _print_lines(outcome)
+    else:
+        console = output()
+        console.print(_table(outcome.progress, _ranked(outcome.progress)[:_SHOWN]))
+        _print_outcome(console, outcome)
     if not outcome.progress.complete:
         return 130
     return 0 if outcome.recipe else 1
+
+
+def _print_lines(outcome: Outcome) -> None:
+    """Print a line of JSON for each trial, in the order of the table, and one for the search."""
+    progress = outcome.progress
+    for trial in _ranked(progress):
+        print_json(
+            {
+                "trial": trial.number,
+                "state": trial.state,
+                "epochs": len(trial.by_epoch),
+                progress.metric: trial.value,
+                "settings": dict(trial.settings),
+                **({"problem": trial.problem} if trial.problem else {}),
+            }
+        )
+    print_json(
+        {
+            "best": None if progress.best is None else progress.best.number,
+            "metric": progress.metric,
+            "complete": progress.complete,
+            "recipe": None if outcome.recipe is None else str(outcome.recipe),
+            "command": outcome.command,
+        }
+    )
 
 
 def _dry_run(request: TuneRequest) -> None:

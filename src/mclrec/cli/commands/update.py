@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +17,7 @@ from mclrec.cli.app import (
     app,
     examples,
 )
+from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, output, plain_table, print_json
 from mclrec.errors import ConfigError
@@ -38,6 +38,7 @@ REFUSED = 4
         "mclrec update live today.csv --out runs/2026-06-02 --floor ndcg@10=0.05 --floor hr@10=0.1",
     )
 )
+@takes_long
 @reads_log()
 def update(
     context: typer.Context,
@@ -69,7 +70,6 @@ def update(
     *,
     reading: Reading,
     as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")] = False,
 ) -> int:
     """Train a newer model from an earlier one, and let it take its place if it is no worse.
 
@@ -79,7 +79,7 @@ def update(
     from mclrec.runs.nightly import run_update
     from mclrec.runs.run import open_run
     from mclrec.runs.update_request import UpdateRequest, floors, split_of
-    from mclrec.training.reporting import ProgressReporter, WarningReporter
+    from mclrec.training.reporting import ProgressReporter
 
     words: list[str] = context.obj["words"]
     request = UpdateRequest(
@@ -98,7 +98,7 @@ def update(
     console = PlainConsole(stderr=True)
     outcome = run_update(
         request,
-        lambda: nullcontext(WarningReporter(console)) if quiet else ProgressReporter(console),
+        lambda: ProgressReporter(console),
     )
     if as_json:
         print_json(outcome.model_dump(mode="json"))

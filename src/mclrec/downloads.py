@@ -1,0 +1,84 @@
+"""Downloads that are whole, checked and atomic: how named data sets and published models are fetched."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mclrec.errors import DataError, MclrecError
+from mclrec.files import atomic_file, sha256_file
+from mclrec.progress import counting
+
+__all__ = ["check_sha256", "download", "is_web_address"]
+
+_BLOCK = 1 << 16
+_TIMEOUT = 30  # seconds without a byte
+
+
+def is_web_address(address: str) -> bool:
+    """Whether an address is one of http or https."""
+    return address.startswith(("https://", "http://"))
+
+
+def download(
+    address: str,
+    target: Path,
+    *,
+    name: str,
+    sha256: str,
+    cure: str,
+    error: type[MclrecError] = DataError,
+) -> None:
+    """Download to a temporary file; only a whole and checked file takes the target's place.
+
+    ``MCLREC_MIRROR`` is the address of a folder that is asked for the last part of the address instead.
+
+    Args:
+        address: http(s) address.
+        target: where the file goes.
+        name: what is downloaded, for messages and the bar.
+        sha256: checksum that the file must have.
+        cure: what to do if the address does not answer, for the message.
+        error: raised if it does not answer, or if the file is another one.
+    """
+    mirror = os.environ.get("MCLREC_MIRROR")
+    if mirror:
+        address = f"{mirror.rstrip('/')}/{address.rpartition('/')[2]}"
+    if not is_web_address(address):
+        raise error(f"{address}: not an http address; check {'MCLREC_MIRROR' if mirror else f'{name!r}'}")
+    with atomic_file(target) as temporary:
+        try:
+            with urllib.request.urlopen(address, timeout=_TIMEOUT) as response, temporary.open("wb") as file:  # noqa: S310 - scheme checked above
+                _copy(response, file, name)
+        except (OSError, HTTPException) as problem:
+            raise error(f"{address}: download failed: {problem}; {cure}") from None
+        check_sha256(temporary, name, sha256, address, error)
+
+
+def check_sha256(
+    path: Path, name: str, sha256: str, shown: object, error: type[MclrecError] = DataError
+) -> None:
+    """Refuse a file that has another checksum; ``shown`` is what the message calls it."""
+    found = sha256_file(path, error)
+    if found != sha256:
+        raise error(
+            f"{shown}: not the file of {name!r}: sha256 {found} instead of {sha256}; "
+            "remove it or use another name"
+        )
+
+
+def _copy(response: Any, file: BinaryIO, name: str) -> None:
+    """Copy a response to a file, with a bar on a terminal; a short one raises OSError."""
+    size = response.headers.get("Content-Length")
+    total = None if size is None else int(size)
+    with counting(f"downloading {name}", total, unit="bytes") as advance:
+        received = 0
+        while block := response.read(_BLOCK):
+            file.write(block)
+            received += len(block)
+            advance(received, total)
+    if total is not None and received < total:
+        raise OSError(f"connection closed after {received} of {total} bytes")

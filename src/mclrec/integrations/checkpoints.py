@@ -1,0 +1,129 @@
+"""Checkpoints of RecBole and libraries on top of it (``.pth``), read without running what is pickled in them.
+
+Torch reads them with ``weights_only=True``: it makes tensors and plain values, and imports nothing. RecBole saves its
+configuration object beside the weights; classes of its package that the file names become stand-ins of ours that keep
+what they are given and do nothing. A file that names anything else is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mclrec.errors import ModelFileError, quoted
+from mclrec.files import regular_file
+from mclrec.integrations.older_protocol import in_protocol_2
+
+__all__ = ["Checkpoint", "read_checkpoint"]
+
+_HARMLESS = ("recbole.", "yaml.", "numpy.", "enum.")
+"""Packages whose names in a file become stand-ins."""
+
+_CALLED = {"builtins.getattr", "__builtin__.getattr", "builtins.set", "builtins.frozenset"}
+"""What Python writes members of enumerations and sets with; a stand-in calls nothing."""
+
+_CURE = 'in the program that wrote it: torch.save(model.state_dict(), "weights.pth")'
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        tensors: the state of the model, by RecBole's names.
+        settings: keys that its user gave RecBole; empty where the file has no configuration.
+        values: all keys of its configuration, with RecBole's defaults.
+    """
+
+    tensors: Mapping[str, Tensor]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _StandIn:
+    """Stands for an object whose class is not imported: keeps its state and does nothing."""
+
+    def __init__(self, *given: Any) -> None:
+        self.given = given
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ModelFileError: it is missing, damaged, would run code, or holds no state of a model.
+    """
+    regular_file(path, ModelFileError)
+    found = _load(path)
+    state = found.get("state_dict", found) if isinstance(found, Mapping) else None
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(one, Tensor) for one in state.values())
+    ):
+        raise ModelFileError(
+            f"{path}: holds no state of a model, which is a table of names and tensors; save one {_CURE}"
+        )
+    tensors = {str(name): tensor.detach().float().cpu() for name, tensor in state.items()}
+    config = found.get("config")
+    kept = getattr(config, "state", None)
+    kept = kept if isinstance(kept, Mapping) else {}
+    settings, values = (kept.get(name) for name in ("external_config_dict", "final_config_dict"))
+    return Checkpoint(
+        tensors,
+        settings if isinstance(settings, Mapping) else {},
+        values if isinstance(values, Mapping) else {},
+    )
+
+
+def _load(path: Path) -> Any:
+    content, names = _names(path)
+    foreign = [name for name in names if not name.startswith(_HARMLESS) and name not in _CALLED]
+    if foreign:
+        raise ModelFileError(
+            f"{path}: reading it would run {quoted(foreign[0])}, which no weights need; it is not read. Save the "
+            f"weights alone {_CURE}"
+        )
+    stand_ins = [(type(name, (_StandIn,), {}), name) for name in names]
+    try:
+        with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type] # pairs are documented
+            return torch.load(content, map_location="cpu", weights_only=True)
+    except Exception as problem:  # torch raises errors of any kind on a damaged file
+        raise _damaged(path, problem) from None
+
+
+def _names(path: Path) -> tuple[io.BytesIO | Path, list[str]]:
+    """A checkpoint in the protocol that torch reads, and all its classes and functions that torch does not know.
+
+    Raises:
+        ModelFileError: it is no checkpoint of torch 1.6 or later.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ModelFileError(
+            f"{path}: not in the format of torch 1.6 and later, the only one that can be read without running code; "
+            f"save it again {_CURE}"
+        )
+    try:
+        content = in_protocol_2(path)
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(content))
+        if isinstance(content, io.BytesIO):
+            content.seek(0)
+    except Exception as problem:  # as above
+        raise _damaged(path, problem) from None
+    return content, names
+
+
+def _damaged(path: Path, problem: Exception) -> ModelFileError:
+    """The error of a file that torch does not read, with the first sentence of why."""
+    lines = str(problem).splitlines() or [type(problem).__name__]
+    return ModelFileError(f"{path}: damaged, or no checkpoint of torch: {lines[0].partition('. ')[0][:120]}")

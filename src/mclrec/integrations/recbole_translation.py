@@ -1,0 +1,200 @@
+"""The translation of a RecBole configuration, key by key: what was taken, what was left, and what was assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any
+
+from mclrec.data.columns import Columns
+from mclrec.data.origin import Reading
+from mclrec.errors import ConfigError, quoted
+from mclrec.integrations.recbole_keys import (
+    COLUMNS,
+    COUNTED,
+    FAMILIES,
+    GENERAL,
+    IN_RECBOLE_ONLY,
+    OVERALL,
+    TRAINING,
+    Family,
+)
+from mclrec.models import registry
+from mclrec.recipes import setting_keys
+
+__all__ = ["Note", "Rule", "Translation", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What became of one key.
+
+    Attributes:
+        key: of the file, with a dot before a key inside of it.
+        text: what it is here, or why it is nothing.
+    """
+
+    key: str
+    text: str
+
+
+Rule = Callable[["Translation", str, Any], None]
+"""What translates one key and its value: it ends in `Translation.say`, `take` or `leave`."""
+
+
+@dataclass
+class Translation:
+    """Keys one after the other; each ends in ``taken`` or in ``left``."""
+
+    values: Mapping[Any, Any]
+    model: str
+    rules: Mapping[str, Rule]
+    settings: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = OVERALL["seed"]
+    device: str | None = None
+    split_problem: str | None = None
+    taken: list[Note] = field(default_factory=list)
+    left: list[Note] = field(default_factory=list)
+    assumed: list[Note] = field(default_factory=list)
+
+    # ------------------------------------------------------------------------ notes
+
+    def say(self, key: object, text: str) -> None:
+        """Note that a key is in effect."""
+        self.taken.append(Note(str(key), text))
+
+    def leave(self, key: object, reason: str) -> None:
+        """Note that a key is not in effect."""
+        self.left.append(Note(str(key), reason))
+
+    def take(self, key: str, setting: str, value: Any) -> None:
+        """Take a key as a setting, if the model has it."""
+        if setting not in self._settings():
+            self.leave(key, f"{self.model} has no setting {setting}")
+            return
+        self.settings[setting], self.origins[setting] = value, key
+        self.say(key, f"{setting} = {value}")
+
+    def _settings(self) -> set[str]:
+        own = set(setting_keys(self.model).values())
+        if registry.entry(self.model).only_counts:
+            return own - {"batch_size", "epochs", "patience", "learning_rate", "weight_decay"}
+        return own
+
+    @property
+    def family(self) -> Family:
+        """What the keys of the model are."""
+        return FAMILIES.get(self.model, Family({}))
+
+    # ------------------------------------------------------------------------ one key
+
+    def translate(self, key: Any) -> None:
+        """Translate a key, which is then taken or left."""
+        value = self.values[key]
+        if key in self.rules:
+            self.rules[key](self, key, value)
+        elif key in COLUMNS:
+            self._column(key, value)
+        elif key in self.family.keys or key in TRAINING:
+            setting, kind = self.family.keys.get(key) or TRAINING[key]
+            self.take(key, setting, number(key, value, kind))
+        elif key in self.family.same:
+            self.same(key, value, self.family.same[key])
+        elif key in self.family.reasons:
+            self.leave(key, self.family.reasons[key])
+        elif key in IN_RECBOLE_ONLY:
+            self.leave(key, IN_RECBOLE_ONLY[key])
+        else:
+            self.leave(key, self._unknown(key))
+
+    def _unknown(self, key: Any) -> str:
+        of_others = [
+            name for name, family in FAMILIES.items() if key in {*family.keys, *family.same, *family.reasons}
+        ]
+        if of_others:
+            return f"a key of {of_others[0]}; {self.model} has none of that name"
+        known = {*self.family.keys, *self.family.same, *TRAINING, *COLUMNS, *self.rules, *IN_RECBOLE_ONLY}
+        near = get_close_matches(str(key), known, n=1, cutoff=0.6)
+        return f"unknown key; did you mean {near[0]}?" if near else "unknown key"
+
+    def same(self, key: str, value: Any, meant: Any) -> None:
+        """Take a key whose value is the only one that there is here."""
+        alike = str(value).lower() == str(meant).lower() or (_is_number(value) and value == meant)
+        if alike:
+            self.say(key, f"always {meant}")
+        else:
+            self.leave(key, f"{meant} is what there is here, not {quoted(value)}")
+
+    def _column(self, key: str, value: Any) -> None:
+        if value is None:
+            self.leave(key, "the column is guessed from the log")
+            return
+        self.columns[COLUMNS[key]] = _text(key, value)
+        self.say(key, f"--{COLUMNS[key]}-column {value}")
+
+    # ------------------------------------------------------------------------ what the file does not say
+
+    def assume(self) -> None:
+        """Take RecBole's defaults for what the file does not say."""
+        if "model" not in self.values:
+            self.assumed.append(Note("model", f"--model {self.model}, as the file names none"))
+        asked = [key for key in self._defaults() if key not in self.values]
+        for key in asked:
+            self._assume(key, self._defaults()[key])
+        for setting, value in self.family.regime.items():
+            if setting not in self.settings:
+                self.settings[setting] = value
+                self.assumed.append(Note(setting, f"{setting} = {value}"))
+        if "min_count" not in self.options and not any(key in self.values for key in COUNTED):
+            self.assumed.append(Note(COUNTED[0], "--min-count 1"))
+        self.options.setdefault("min_count", 1)
+        if "repeatable" not in self.values and "seen" in self._settings():
+            self._assume("repeatable", self.model not in GENERAL)
+        if "eval_args" not in self.values:
+            how = "; RecBole would split at random" if self.model in GENERAL else ""
+            self.assumed.append(Note("eval_args", f"--split leave-one-out{how}"))
+
+    def _defaults(self) -> Mapping[str, Any]:
+        return {**OVERALL, **self.family.defaults} if self.model in FAMILIES else OVERALL
+
+    def _assume(self, key: str, value: Any) -> None:
+        """Translate a default as if the file had it."""
+        before = (len(self.taken), len(self.left))
+        full = self.values
+        self.values = {**full, key: value}
+        self.translate(key)
+        self.values = full
+        self.assumed += self.taken[before[0] :]
+        del self.taken[before[0] :], self.left[before[1] :]
+        self.origins = {setting: origin for setting, origin in self.origins.items() if origin != key}
+
+    def reading(self) -> Reading:
+        """How the log is read."""
+        columns = replace(Columns(), **self.columns) if self.columns else None  # type: ignore[arg-type] # names of text fields
+        return Reading.of(**self.options, columns=columns)
+
+
+def number(key: str, value: Any, kind: type) -> Any:
+    """A value of a type, as RecBole takes it.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    whole = kind is int
+    if _is_number(value) and (not whole or value == int(value)):
+        return int(value) if whole else float(value)
+    raise ConfigError(f"{key} = {quoted(value)}: should be a {'whole ' if whole else ''}number")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{key} = {quoted(value)}: should be the name of a column")
+    return value
