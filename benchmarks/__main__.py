@@ -56,7 +56,12 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Threads of every process; all cores if not given.")
     ] = None,
-    scratch: Annotated[Path | None, typer.Option(help="Directory for large temporary files.")] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, writable=True, help="Directory for large temporary files."
+        ),
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Recipe of MCLRec in the rows accuracy and cuda-accuracy.")
     ] = None,
@@ -110,7 +115,12 @@ def logs(
             "--quick", help="One seed, one epoch, a box of a minute; results go to a folder of their own."
         ),
     ] = False,
-    scratch: Annotated[Path | None, typer.Option(help="Directory for large temporary files.")] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, writable=True, help="Directory for large temporary files."
+        ),
+    ] = None,
 ) -> None:
     """Measure systems at their defaults on logs; an interrupted campaign goes on where it was."""
     limits = Limits(min(box, 1.0), epochs=1) if quick else Limits(box)

@@ -17,13 +17,19 @@ __all__ = ["peer_python"]
 
 _FOLDER = ROOT / ".venv-peers"
 _STAMP = "requirements.sha256"
+_OURS, _OURS_STAMP = "with-mclrec.txt", "with-mclrec.sha256"
 
 
-def peer_python(name: str, console: Console) -> Path:
+def peer_python(name: str, console: Console, *, with_ours: bool = False) -> Path:
     """Python interpreter of a peer's environment, which is installed unless its pinned requirements are there.
 
-    Torch is installed first, in the exact version that we use, so that the peer's own requirement is then satisfied.
-    ``TORCH_INDEX`` names another index for it, as in the Makefile.
+    Torch, if it is required, is installed first, in the exact version that we use, so that the peer's own requirement
+    is then satisfied. ``TORCH_INDEX`` names another index for it, as in the Makefile.
+
+    Args:
+        name: of the peer.
+        console: told what is installed.
+        with_ours: whether mclrec is installed there too; none of the peer's packages changes.
 
     Raises:
         BenchmarkError: the installation failed.
@@ -32,25 +38,54 @@ def peer_python(name: str, console: Console) -> Path:
     directory = _FOLDER / name
     python = directory / "bin" / "python"
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    stamp = directory / _STAMP
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return python
+    if not _is_stamped(directory / _STAMP, wanted):
+        _install(name, requirements, console)
+        (directory / _STAMP).write_text(wanted, encoding="utf-8")
+    if with_ours:
+        _add_ours(name, console)
+    return python
+
+
+def _is_stamped(stamp: Path, wanted: str) -> bool:
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted
+
+
+def _add_ours(name: str, console: Console) -> None:
+    """Install mclrec and what it needs into a peer's environment; none of the peer's packages changes."""
+    requirements = ROOT / "benchmarks" / _OURS
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    directory = _FOLDER / name
+    if _is_stamped(directory / _OURS_STAMP, wanted):
+        return
+    console.print(f"installing mclrec into {directory.relative_to(ROOT)}")
+    log = _FOLDER / f"{name}.log"
+    _call([*_pip(directory), "--no-deps", "--requirement", str(requirements)], log)
+    _call([*_pip(directory), "--no-deps", "--editable", str(ROOT)], log)
+    (directory / _OURS_STAMP).write_text(wanted, encoding="utf-8")
+
+
+def _install(name: str, requirements: Path, console: Console) -> None:
+    """Make a peer's environment anew."""
+    directory = _FOLDER / name
     torch = _torch_pin(requirements)
     console.print(f"installing {name} into {directory.relative_to(ROOT)}")
     log = _FOLDER / f"{name}.log"
     _FOLDER.mkdir(exist_ok=True)
     log.unlink(missing_ok=True)
     _call([sys.executable, "-m", "venv", "--clear", str(directory)], log)
-    install = [str(python), "-m", "pip", "--disable-pip-version-check", "install"]
+    install = _pip(directory)
     index = os.environ.get("TORCH_INDEX")
-    _call([*install, "--no-deps", *(["--index-url", index] if index else []), torch], log)
+    if torch is not None:
+        _call([*install, "--no-deps", *(["--index-url", index] if index else []), torch], log)
     _call([*install, "--requirement", str(requirements)], log)
-    stamp.write_text(wanted, encoding="utf-8")
-    return python
 
 
-def _torch_pin(requirements: Path) -> str:
-    """The requirement of torch, which must be the same version for us and for the peer.
+def _pip(directory: Path) -> list[str]:
+    return [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
+
+
+def _torch_pin(requirements: Path) -> str | None:
+    """The requirement of torch, which must be the same version for us and for the peer; None for a peer without.
 
     Raises:
         BenchmarkError: they differ.
@@ -59,6 +94,8 @@ def _torch_pin(requirements: Path) -> str:
         re.findall(r"^torch==.+$", path.read_text(encoding="utf-8"), re.MULTILINE)
         for path in (requirements, ROOT / "constraints.txt")
     ]
+    if not pins[0]:
+        return None
     if len(pins[0]) != 1 or pins[0] != pins[1]:
         raise BenchmarkError(f"{requirements.name} and constraints.txt must pin the same torch: {pins}")
     return str(pins[0][0])

@@ -37,7 +37,7 @@ def measure_cells(
     for cell in cells:
         try:
             question, path = laboratory.question(cell), cell.file(folder)
-            if not again and _answered(path, question):
+            if not again and _answered(path, cell, laboratory):
                 console.print(f"  {cell}: measured already")
                 continue
             before = os.getloadavg()[0]
@@ -69,8 +69,8 @@ def read_cells(folder: Path) -> dict[Cell, dict[str, Any]]:
     }
 
 
-def _answered(path: Path, question: dict[str, Any]) -> bool:
+def _answered(path: Path, cell: Cell, laboratory: Laboratory) -> bool:
     if not path.exists():
         return False
     found = json.loads(path.read_text(encoding="utf-8"))
-    return bool(found.get("format") == _FORMAT and found.get("question") == question)
+    return bool(found.get("format") == _FORMAT and laboratory.is_answered(cell, found))

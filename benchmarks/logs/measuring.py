@@ -9,20 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.logs.cells import LOGS, SYSTEMS, Cell, System
-from benchmarks.processes import ROOT, BenchmarkError, Child, Measurement
+from benchmarks.processes import BenchmarkError, Child, Measurement
 from benchmarks.session import Session
 
 __all__ = ["Laboratory", "Limits"]
 
 _CUTS = (5, 10, 20)
-_RECIPES = ROOT / "src" / "mclrec" / "recipes"
 _LISTED = 100
 """Items that a peer gives each user, far more than the cuts, so that ties across the end of a list do not matter."""
 
@@ -54,6 +52,20 @@ class Laboratory:
     _rows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _sums: dict[str, str] = field(default_factory=dict)
 
+    def is_answered(self, cell: Cell, document: Mapping[str, Any]) -> bool:
+        """Whether a result is the cell's: of the same question and, of ours, by the settings that it has today.
+
+        Raises:
+            BenchmarkError: the log is not there.
+        """
+        # Older results have a checksum of recipes in their question.
+        asked = {key: value for key, value in document["question"].items() if key != "recipe"}
+        if asked != self.question(cell):
+            return False
+        if SYSTEMS[cell.system].kind != "ours":
+            return True
+        return self._other_setting(cell, document) is None
+
     def question(self, cell: Cell) -> dict[str, Any]:
         """What a cell asks; a result that answers another question is not the cell's.
 
@@ -69,10 +81,23 @@ class Laboratory:
             "system": cell.system,
             "seed": cell.seed,
             "command": " ".join(self._words(cell, log.file)) if system.kind == "ours" else self._asked(cell),
-            "recipe": _recipe(system.model) if system.kind == "ours" else None,
             "threads": self.session.threads,
             "box_minutes": self.limits.box_minutes if system.boxed else None,
         }
+
+    def _other_setting(self, cell: Cell, document: Mapping[str, Any]) -> str | None:
+        """A setting of a result of ours that is another one today; None if all are the same."""
+        log = LOGS[cell.log]
+        request = {
+            "data": str(log.path()),
+            "item": log.columns.get("item"),
+            "model": SYSTEMS[cell.system].model,
+            "settings": {} if self.limits.epochs is None else {"epochs": self.limits.epochs},
+            **{name: document[name] for name in ("config", "training")},
+        }
+        asked = self.session.run(f"{cell}: settings", Child("benchmarks.ours.log_settings", request))
+        other: str | None = asked.document["other"]
+        return other
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         """Train and rank.
@@ -158,15 +183,6 @@ class Laboratory:
             document = self.session.run(f"{name} as rows", Child("benchmarks.ours.export", request)).document
             self._rows[name] = {**document, "path": str(path)}
         return self._rows[name]
-
-
-def _recipe(model: str) -> str:
-    """Checksum of all that the settings of a model on a log follow from: its sections, and the rules of `auto`."""
-    sections = tomllib.loads((_RECIPES / f"{model}.toml").read_text(encoding="utf-8"))
-    taken = {name: sections[name] for name in ("default", "auto") if name in sections}
-    digest = hashlib.sha256(json.dumps(taken, sort_keys=True).encode())
-    digest.update((_RECIPES / "auto.py").read_bytes())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -104,7 +104,8 @@ def logs_summary(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
         return ""
     found = rows(cells)
     opening = (
-        "Logs that no setting was made for by hand, each system with all of its settings at their defaults, one core "
+        "Each system with all of its settings at their defaults, one core; the rules of our `auto` were chosen on the "
+        "validation items of these logs "
         "(`make bench-logs`, [how it is measured, and the targets](docs/performance.md#logs-at-the-defaults)):"
     )
     return "\n\n".join([opening, "\n".join(_table(found))])

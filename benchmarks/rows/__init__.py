@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.outcome import Outcome
-from benchmarks.rows.accuracy import measure_accuracy
+from benchmarks.rows.accuracy import measure_accuracy, measure_accuracy_within
 from benchmarks.rows.catalogue import measure_catalogue
+from benchmarks.rows.compiled import measure_compiled
 from benchmarks.rows.cuda import CUDA_ROWS
 from benchmarks.rows.epochs import PREFIX_SIDES, measure_prefixes
 from benchmarks.rows.evaluation import EVALUATION_SIDES, measure_evaluation
@@ -63,6 +64,7 @@ ROWS = {
     "threads": Row(
         "a training step by one thread and by all, on a free and on a busy machine", measure_threads
     ),
+    "compiled": Row("an epoch of MCLRec with its feed-forward parts as native code", measure_compiled),
     "preparation": Row(
         "a log of 20 million rows becomes sequences; one of 100 million too", measure_preparation
     ),
@@ -82,6 +84,9 @@ ROWS = {
     ),
     "accuracy": Row(
         "MCLRec on Beauty until early stopping ends it, three seeds", measure_accuracy, "accuracy"
+    ),
+    "accuracy-within": Row(
+        "MCLRec on Beauty within 3.5 minutes, three seeds", measure_accuracy_within, "accuracy"
     ),
     **{name: Row(title, measure, "cuda") for name, (title, measure) in CUDA_ROWS.items()},
 }
