@@ -1,8 +1,9 @@
-"""The first minutes of a newcomer, with real commands: ``make test-walk``.
+"""The first minutes of a newcomer, with real commands, then tests of what is installed: ``make test-walk``.
 
-Builds the wheel, installs it into an empty environment, and then in an empty folder inspects a log, trains on it,
+Installs the wheel of ``make dist`` into an empty environment, and then in an empty folder inspects a log, trains on it,
 recommends, and serves. Fails where a command fails or where an answer is not what it should be, and prints the time to
 the first recommendation. The log is ml-100k where MCLREC_DATA has it, otherwise the one that comes with the package.
+Then a short demo runs there, and tests of the unpacked sdist, which try the installed package.
 """
 
 from __future__ import annotations
@@ -25,9 +26,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from scripts.distributions import built, unpacked
+from scripts.empty_environment import EmptyEnvironment, call, newcomers_variables
+
 SHOWN = 5
 START_SECONDS = 120
+TESTS = (
+    "tests/test_api.py",
+    "tests/test_release.py",
+    "tests/test_repository.py",
+    "tests/data/test_readers.py",
+    "tests/data/test_loading.py",
+    "tests/training/test_resume.py",
+    "tests/evaluation/test_metrics.py",
+    "tests/inference/test_model.py",
+    "tests/cli/test_app.py",
+    "tests/serving/rest/test_rest_app.py",
+)
+"""A part of the tests that goes through every room, in about a minute."""
 ITEMS = "import mclrec; print(*mclrec.Model.load('runs/first').items, sep='\\n')"
 
 
@@ -35,16 +51,14 @@ class Walk:
     """Commands of an environment, in a folder.
 
     Args:
-        environment: virtual environment.
+        environment: where mclrec is installed.
         folder: working directory of the commands.
     """
 
-    def __init__(self, environment: Path, folder: Path) -> None:
-        self.bin = environment / "bin"
+    def __init__(self, environment: EmptyEnvironment, folder: Path) -> None:
+        self.bin = environment.bin
         self.folder = folder
-        # What the newcomer has: none of our variables that say where code or data are.
-        hidden = ("PYTHON", "MCLREC", "VIRTUAL_ENV")
-        self.variables = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        self.variables = newcomers_variables()
 
     def run(self, words: Sequence[str], *, quiet: bool = False) -> str:
         """Run a command, print it with what it says, and return its standard output."""
@@ -80,32 +94,6 @@ class Walk:
 
     def _command(self, words: Sequence[str]) -> list[str]:
         return [str(self.bin / words[0]), *words[1:]]
-
-
-def install(environment: Path) -> None:
-    """Make an empty environment and install what `pip install "mclrec[serve]"` would, from a wheel built here."""
-    _call(sys.executable, "-m", "venv", "--clear", environment)
-    pip: list[str | Path] = [
-        environment / "bin" / "python",
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--quiet",
-    ]
-    constraints = ROOT / "constraints.txt"
-    torch = re.findall(r"^torch==.+$", constraints.read_text(encoding="utf-8"), re.MULTILINE)
-    index = os.environ.get("TORCH_INDEX")
-    with tempfile.TemporaryDirectory() as wheels:
-        _call(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ROOT)
-        [wheel] = Path(wheels).glob("mclrec-*.whl")
-        print(f"built {wheel.name}, {wheel.stat().st_size / 1e6:.1f} MB", flush=True)
-        _call(*pip, "install", "--no-deps", *(["--index-url", index] if index else []), *torch)
-        _call(*pip, "install", "--constraint", constraints, f"{wheel}[serve]")
-
-
-def _call(*words: str | Path) -> None:
-    if status := subprocess.call(words):  # noqa: S603 - our own words
-        sys.exit(f"{' '.join(map(str, words))} ended with status {status}")
 
 
 def put_log(folder: Path, walk: Walk) -> tuple[str, list[str]]:
@@ -196,21 +184,36 @@ def _address(service: subprocess.Popen[bytes], log: Any) -> str:
     sys.exit(f"the service did not start:\n{log.read()}")
 
 
+def try_installed(walk: Walk, environment: EmptyEnvironment, wheel: Path, sdist: Path) -> None:
+    """Run the demo, shortened, and tests of the sdist, with the package as it is installed."""
+    environment.install(f"{wheel}[report,serve,test]")
+    walk.run(["mclrec", "demo", "--epochs", "1"])
+    project = unpacked(sdist, walk.folder)
+    where = Path(walk.run(["python", "-c", "import mclrec; print(mclrec.__file__)"], quiet=True).strip())
+    if not where.is_relative_to(environment.folder.resolve()):
+        sys.exit(f"{where}: the tests would not try the installed package")
+    call(environment.python, "-m", "pytest", "-q", *TESTS, folder=project, variables=walk.variables)
+
+
 def main() -> None:
     """Walk, and print how long it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=2, help="of the training; 0: as many as it takes")
     parser.add_argument("--environment", type=Path, help="where to install, or what is installed already")
     given = parser.parse_args()
+    wheel, sdist = built()
     with tempfile.TemporaryDirectory(prefix="newcomer-") as temporary:
-        environment = given.environment or Path(temporary) / "environment"
+        environment = EmptyEnvironment((given.environment or Path(temporary) / "environment").absolute())
         folder = Path(temporary) / "folder"
         folder.mkdir()
+        walk = Walk(environment, folder)
         started = time.perf_counter()
-        if not environment.exists():
-            install(environment.absolute())
+        if not environment.folder.exists():
+            environment.create()
+            environment.install(f"{wheel}[serve]")
         installed = time.perf_counter() - started
-        seconds = walk_through(Walk(environment.absolute(), folder), given.epochs or None)
+        seconds = walk_through(walk, given.epochs or None)
+        try_installed(walk, environment, wheel, sdist)
     print(f"\ninstalled in {installed:.0f} s; first recommendation {seconds:.0f} s after that")
 
 

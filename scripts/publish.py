@@ -1,25 +1,36 @@
-"""Publish finished runs and campaigns: small JSON files in results/, and from these docs/results.md and a table in
-the README.
+"""Publish finished runs and campaigns: small JSON files in results/, and from these docs/results.md, the pages in
+docs/results/, docs/leaderboard.html and a table in the README.
 
 python -m scripts.publish runs/beauty-mclrec-seed1 runs/beauty-sasrec-seed1
 python -m scripts.publish --campaign runs/reproduce     # what `mclrec reproduce` wrote there
-python -m scripts.publish                               # only makes docs/results.md and the table again
+python -m scripts.publish --ranks runs/beauty-markov    # with files of ranks, for intervals on the leaderboard
+python -m scripts.publish --targets beauty yelp         # targets of data sets, by which files of ranks are checked
+python -m scripts.publish                               # only makes the pages and the table again
+python -m scripts.publish --weights DIR --address URL runs/beauty-mclrec-seed1   # release assets of the runs, in DIR
+python -m scripts.publish --check                       # writes nothing; fails where a page is not what it makes
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mclrec.errors import MclrecError
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
 from mclrec.files import read_json, write_json, write_text
 from mclrec.runs.run import LABELS, DataInfo, Run
-from scripts.results_page import page, summary, system
+from scripts.claim_evidence import differences_of
+from scripts.leaderboard import RANKS, leaderboard
+from scripts.model_assets import publish_weights
+from scripts.rank_files import publish_ranks, publish_targets
+from scripts.results_overview import overview
+from scripts.results_page import data_page, read_campaigns, read_notes, read_results, summary, system
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE, FIRST_PAGE = ROOT / "results", ROOT / "docs" / "results.md", ROOT / "README.md"
+RESULTS, DOCS, FIRST_PAGE = ROOT / "results", ROOT / "docs", ROOT / "README.md"
 _MARKS = ("<!-- results: made by scripts.publish -->\n", "<!-- end of results -->\n")
 _OF_RUN = ("model", "command", "seed", "split", "recipe", "config", "training", "data", "versions")
 _OF_RECORD = (
@@ -34,8 +45,14 @@ _OF_RECORD = (
 )
 
 
-def publish_run(directory: Path, folder: Path = RESULTS) -> Path:
-    """Publish one run as a JSON file: its results, and everything that they depend on."""
+def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False) -> Path:
+    """Publish one run as a JSON file: its results, and everything that they depend on.
+
+    Args:
+        directory: of the run.
+        folder: of the results.
+        ranks: whether its exact test ranks are published too, in ``ranks`` beside it.
+    """
     run = Run(directory)
     if not run.record.finished:
         sys.exit(f"{directory}: is not finished")
@@ -55,6 +72,8 @@ def publish_run(directory: Path, folder: Path = RESULTS) -> Path:
             "validation": [epoch["metrics"] for epoch in run.history],
         },
     )
+    for label in LABELS if ranks else ():
+        publish_ranks(run, label, folder / RANKS / f"{path.stem}-{label}.parquet")
     return path
 
 
@@ -71,13 +90,41 @@ def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
         record = read_json(directory / outcome.name / "outcome.json")
         names = "-".join(Path(place).stem for place in record["scope"]["datasets"])
         keys = dict.fromkeys(key for row in outcome.measurements for key in row.keys)
-        runs = {key: _provenance(runs_folder(directory), key) for key in keys}
+        runs = {key: _run(runs_folder(directory), key) for key in keys}
         parts = [outcome.name, names]
         if recipe := record["scope"]["recipe"]:
             parts.append(recipe if isinstance(recipe, str) else "recipes")
         paths.append(folder / "campaigns" / f"{'-'.join(parts)}.json")
-        write_json(paths[-1], {"target": outcome.name, **record, "runs": runs})
+        write_json(
+            paths[-1],
+            {
+                "target": outcome.name,
+                **record,
+                "differences": differences_of(outcome.name, outcome.measurements, runs),
+                "runs": {key: _provenance(run) for key, run in runs.items()},
+            },
+        )
     return paths
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is made from the files of results, with its text."""
+    results, campaigns, notes = read_results(RESULTS), read_campaigns(RESULTS), read_notes(RESULTS)
+    return {
+        DOCS / "results.md": overview(results, campaigns),
+        **{
+            DOCS / "results" / f"{data}.md": data_page(data, of_data, campaigns, notes)
+            for data, of_data in results.items()
+        },
+        DOCS / "leaderboard.html": leaderboard(RESULTS),
+        FIRST_PAGE: with_table(FIRST_PAGE.read_text(encoding="utf-8"), summary(RESULTS)),
+    }
+
+
+def outdated(made: Mapping[Path, str]) -> list[Path]:
+    """The pages that are not on disk as they are made, and those of the folder that are made no longer."""
+    differing = [path for path, text in made.items() if not path.is_file() or path.read_text("utf-8") != text]
+    return differing + [path for path in sorted((DOCS / "results").glob("*.md")) if path not in made]
 
 
 def with_table(text: str, table: str) -> str:
@@ -97,23 +144,73 @@ def _data(data: DataInfo) -> dict[str, Any]:
     }
 
 
-def _provenance(folder: Path, key: str) -> dict[str, object]:
-    """Command, data and duration of the run with a key."""
+def _run(folder: Path, key: str) -> Run:
+    """The run of a campaign with a key."""
     [directory] = folder.glob(f"*-{key}")
-    run = Run(directory)
+    return Run(directory)
+
+
+def _provenance(run: Run) -> dict[str, object]:
+    """Command, data and duration of a run."""
     kept = run.info.model_dump(mode="json", include={"command", "seed", "versions"})
     record = run.record.model_dump(mode="json", include=set(_OF_RECORD))
     return {**kept, "data": _data(run.info.data), **record}
 
 
-if __name__ == "__main__":
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("runs", nargs="*", type=Path)
-    words.add_argument("--campaign", type=Path)
-    given = words.parse_args()
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", type=Path, help="directories of finished runs")
+    parser.add_argument("--campaign", type=Path, help="what mclrec reproduce has written there")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and fail where a page is outdated"
+    )
+    parser.add_argument("--ranks", action="store_true", help="publish the ranks of the runs too")
+    parser.add_argument(
+        "--targets", nargs="+", default=[], metavar="DATA", help="write down their test targets"
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="DIR", help="only write release assets of the runs there"
+    )
+    parser.add_argument("--address", help="of the folder from which the assets will be downloaded")
+    given = parser.parse_args(words)
+    if given.check:
+        if given.runs or given.campaign or given.targets or given.weights:
+            parser.error("--check publishes nothing: leave all else out")
+        _check()
+        return
+    if given.weights:
+        if not given.runs or not given.address or given.campaign or given.targets:
+            parser.error("--weights needs the runs and --address, and goes without --campaign and --targets")
+        print(*publish_weights(given.runs, given.weights, given.address), sep="\n")
+        return
     for place in given.runs:
-        print(publish_run(place))
+        print(publish_run(place, ranks=given.ranks))
     if given.campaign:
         print(*publish_campaign(given.campaign), sep="\n")
-    write_text(PAGE, page(RESULTS))
-    write_text(FIRST_PAGE, with_table(FIRST_PAGE.read_text(encoding="utf-8"), summary(RESULTS)))
+    for name in given.targets:
+        print(publish_targets(name, RESULTS))
+    for path, text in _made().items():
+        write_text(path, text)
+
+
+def _made() -> dict[Path, str]:
+    """The pages; leaves with the reason where a submission to the leaderboard does not pass."""
+    try:
+        return pages()
+    except MclrecError as problem:
+        sys.exit(f"error: {problem}")
+
+
+def _check() -> None:
+    if wrong := outdated(_made()):
+        names = ", ".join(str(path.relative_to(ROOT)) for path in wrong)
+        sys.exit(
+            f"{names}: not what results/ makes; run python -m scripts.publish, and remove pages of no data set"
+        )
+
+
+if __name__ == "__main__":
+    main()

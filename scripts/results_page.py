@@ -1,4 +1,4 @@
-"""Makes docs/results.md from the files in results/: tables by data set and protocol, intervals, campaigns."""
+"""Makes the pages of docs/results/ from the files in results/: one per data set, with all that was measured on it."""
 
 from __future__ import annotations
 
@@ -21,38 +21,62 @@ METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
 TRIVIAL = ("popularity", "recency", "markov", "itemknn", "ease")
 _TOLERANCE = {"hr": 0.05, "ndcg": 0.07}
 """Relative distance from an interval by which a single seed may lie outside of it."""
-_LINKS = "../results"
+_LINKS = "../../results"
 
 Result = Mapping[str, Any]
 
-_HEAD = """# Results
+PROTOCOLS = """**U** keeps the items of the user's history as candidates, **F** drops them. The two are not
+comparable. The paper's table 3 has MCLRec and DuoRec under U and all others under F; its value stands beside ours under
+that protocol alone."""
 
-Test metrics of runs of this code, the epoch chosen on validation, targets ranked among the whole catalogue. Made from
-the files in [results/](../results) by `python -m scripts.publish`; do not edit. Each file holds command, settings,
-seed, data fingerprint, library versions and duration of its run.
+_HEAD = f"""# Results on {{data}}
 
-**U** keeps the items of the user's history as candidates, **F** drops them. The two are not comparable. The paper's
-table 3 has MCLRec and DuoRec under U and all others under F; its value stands beside ours under that protocol alone.
+Made from the files in [results/]({_LINKS}) by `python -m scripts.publish`; do not edit. [All data sets, and the paper's
+claims](../results.md).
+
+{PROTOCOLS}
 Best and second best of a column are marked. A name in brackets is a section of the model's recipes (`mclrec models
 NAME`), and so is `mclrec-best`: MCLRec with an encoder that we chose by validation.
 """
 
 
-def page(folder: Path) -> str:
-    """The whole page."""
-    results = [_read(path) for path in sorted(folder.glob("*.json"))]
-    campaigns = [_read(path) for path in sorted((folder / "campaigns").glob("*.json"))]
-    notes = tomllib.loads((folder / "notes.toml").read_text(encoding="utf-8"))
-    parts = [_HEAD]
-    for data, of_data in _by_data(results).items():
-        parts += [f"## {data}\n", *(markdown(_table(data, of_data, label)) for label in LABELS)]
-    parts += [_expected(results, notes), *(_campaign(found) for found in campaigns), _runs(results)]
+def read_results(folder: Path) -> dict[str, list[Result]]:
+    """All published runs, by data set."""
+    return _by_data(_read(path) for path in sorted(folder.glob("*.json")))
+
+
+def read_campaigns(folder: Path) -> list[Result]:
+    """All published campaigns."""
+    return [_read(path) for path in sorted((folder / "campaigns").glob("*.json"))]
+
+
+def data_page(
+    data: str, results: Sequence[Result], campaigns: Sequence[Result], notes: Mapping[str, str]
+) -> str:
+    """The page of one data set.
+
+    Args:
+        data: its name.
+        results: its runs.
+        campaigns: of all data sets.
+        notes: on results, by the names of their files.
+    """
+    own = [found for found in campaigns if data in found["scope"]["datasets"]]
+    told = {name: text for name, text in notes.items() if name in {run["file"][:-5] for run in results}}
+    parts = [_HEAD.format(data=data), "## All systems\n"]
+    parts += [markdown(_table(data, results, label)) for label in LABELS]
+    parts += [*_expected(data, results, told), *(_campaign(found, data) for found in own), _runs(results)]
     return "\n".join(parts)
+
+
+def read_notes(folder: Path) -> dict[str, str]:
+    """Notes on results, by the names of their files."""
+    return tomllib.loads((folder / "notes.toml").read_text(encoding="utf-8"))
 
 
 def summary(folder: Path, data: str = "beauty") -> str:
     """Metrics of all systems on one data set, as a table for the README."""
-    groups = _grouped(_by_data(_read(path) for path in sorted(folder.glob("*.json")))[data])
+    groups = grouped(read_results(folder)[data])
     shown = [(label, metric) for label in LABELS for metric in ("HR@20", "NDCG@20")]
     means = {
         (label, metric): [
@@ -106,7 +130,7 @@ def _by_data(results: Iterable[Result]) -> dict[str, list[Result]]:
     return found
 
 
-def _grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
+def grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
     """Results by system, with all seeds of a system together; in the order of table 3."""
     order = TARGETS["table3"].models
     found: dict[str, list[Result]] = {}
@@ -117,7 +141,7 @@ def _grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 def _table(data: str, results: Sequence[Result], label: str) -> ResultTable:
     """Table of means over seeds; with several seeds, beside them half of the range from lowest to highest."""
-    groups = _grouped(results)
+    groups = grouped(results)
     values = {
         name: {metric: [result["test"][label][metric] for result in runs] for metric in METRICS}
         for name, runs in groups.items()
@@ -151,19 +175,18 @@ def _notes(groups: Mapping[str, Sequence[Result]]) -> list[str]:
     return ["With several seeds: mean ± half of the distance from the lowest to the highest."] * several
 
 
-def _expected(results: Sequence[Result], notes: Mapping[str, str]) -> str:
-    """Each system with the expected interval of its recipe, and notes where it is outside."""
-    rows = []
-    for data, of_data in _by_data(results).items():
-        for runs in _grouped(of_data).values():
-            rows += [(data, cells) for cells in _verdicts(data, runs)]
-    columns = ["data", "system", "protocol", "metric", "interval", "seeds", "reached", ""]
+def _expected(data: str, results: Sequence[Result], notes: Mapping[str, str]) -> list[str]:
+    """Each system with the expected interval of its recipe, and notes where it is outside; nothing without any."""
+    rows = [(system(runs[0]), cells) for runs in grouped(results).values() for cells in _verdicts(data, runs)]
+    if not rows:
+        return []
+    columns = ["", "protocol", "metric", "interval", "seeds", "reached", ""]
     told = [
         "For a single seed, intervals are wider by 5 % in HR and 7 % in NDCG.",
         *(f"{name}: {' '.join(text.split())}" for name, text in notes.items()),
     ]
     title = "Intervals are for the mean of several seeds, from published reproductions"
-    return "## Compared with the expected intervals\n\n" + markdown(ResultTable(title, columns, rows, told))
+    return ["## Compared with the expected intervals\n\n" + markdown(ResultTable(title, columns, rows, told))]
 
 
 def _verdicts(data: str, runs: Sequence[Result]) -> list[list[TableCell]]:
@@ -177,7 +200,7 @@ def _verdicts(data: str, runs: Sequence[Result]) -> list[list[TableCell]]:
         value = statistics.fmean(result["test"][expect.protocol][metric.upper()] for result in runs)
         tolerance = _TOLERANCE[metric.split("@")[0]] if len(runs) == 1 else 0.0
         verdict = _verdict(value, low * (1 - tolerance), high * (1 + tolerance))
-        texts = [system(first), expect.protocol, metric.upper(), _interval(low, high), str(len(runs))]
+        texts = [expect.protocol, metric.upper(), _interval(low, high), str(len(runs))]
         rows.append([*map(TableCell, texts), TableCell(f"{value:.4f}"), TableCell(verdict)])
     return rows
 
@@ -190,12 +213,16 @@ def _verdict(value: float, low: float, high: float) -> str:
     return "SHORT" if value < low else "ABOVE" if value > high else "inside"
 
 
-def _campaign(found: Result) -> str:
+def _campaign(found: Result, data: str) -> str:
+    """A campaign's tables of one data set, and those of all its data sets."""
+    names = found["scope"]["datasets"]
+    others = [f" on {Path(name).stem}" for name in names if name != data]
     tables = [ResultTable.of(table) for table in found["sheets"]]
+    own = [table for table in tables if not any(other in table.title for other in others)]
     command = reproduce_command(found["target"], found["scope"])
-    title = f"{found['target']} on {', '.join(found['scope']['datasets'])}{_by_recipe(found['scope'])}"
+    title = f"{found['target']}{_by_recipe(found['scope'])}"
     head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
-    return "\n".join([head, *map(markdown, tables)])
+    return "\n".join([head, *map(markdown, own)])
 
 
 def _by_recipe(scope: Mapping[str, Any]) -> str:

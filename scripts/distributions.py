@@ -1,0 +1,102 @@
+"""The wheel and the sdist of a release, built and checked: ``make dist``.
+
+Both are built by the standard front end, the wheel out of the unpacked sdist. Checked are what an index would show and
+refuse (`twine check --strict`), that the wheel has every file of the package and none beside it, and that the sdist has
+every file of the repository, so that its tests, pages and benchmarks run without one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from scripts.empty_environment import ROOT, call
+
+__all__ = ["DIST", "built", "sdist_problems", "unpacked", "wheel_problems"]
+
+DIST = ROOT / "dist"
+PACKAGE = "src/mclrec/"
+
+
+def built(folder: Path = DIST) -> tuple[Path, Path]:
+    """The wheel and the sdist that ``make dist`` has made."""
+    wheels, archives = sorted(folder.glob("mclrec-*.whl")), sorted(folder.glob("mclrec-*.tar.gz"))
+    if len(wheels) != 1 or len(archives) != 1:
+        sys.exit(f"{folder}: {len(wheels)} wheels and {len(archives)} sdists, not one of each: make dist")
+    return wheels[0], archives[0]
+
+
+def unpacked(sdist: Path, folder: Path) -> Path:
+    """Unpack an sdist into a folder, and return the folder of the project in it."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / sdist.name.removesuffix(".tar.gz")
+
+
+def wheel_problems(names: Iterable[str], tracked: Iterable[str]) -> list[str]:
+    """What is wrong with the files of a wheel.
+
+    Args:
+        names: of its files.
+        tracked: files of the repository.
+    """
+    ours = {name.removeprefix("src/") for name in tracked if name.startswith(PACKAGE)}
+    held = {name for name in names if ".dist-info/" not in name}
+    return _differences("the wheel", held, ours)
+
+
+def sdist_problems(names: Iterable[str], tracked: Iterable[str]) -> list[str]:
+    """What is wrong with the files of an sdist.
+
+    Args:
+        names: of its files, below the folder of the project.
+        tracked: files of the repository.
+    """
+    return _differences("the sdist", set(names) - {"PKG-INFO"}, set(tracked))
+
+
+def _differences(what: str, held: set[str], wanted: set[str]) -> list[str]:
+    lacking, foreign = sorted(wanted - held), sorted(held - wanted)
+    return [f"{what} lacks {name}" for name in lacking] + [
+        f"{what} has {name}, which is no file of ours" for name in foreign
+    ]
+
+
+def _tracked() -> list[str] | None:
+    """Files of the repository that are there; None where there is no repository, as in an sdist."""
+    if not (ROOT / ".git").exists():
+        return None
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own words
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _problems(wheel: Path, sdist: Path) -> list[str]:
+    tracked = _tracked()
+    if tracked is None:
+        print("no repository here: the files of wheel and sdist are not compared with it")
+        return []
+    with zipfile.ZipFile(wheel) as files, tarfile.open(sdist) as archive:
+        members = [member.name.partition("/")[2] for member in archive if not member.isdir()]
+        return [*wheel_problems(files.namelist(), tracked), *sdist_problems(members, tracked)]
+
+
+def main() -> None:
+    """Build into ``dist/``, which holds nothing else afterwards, and check."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    call(sys.executable, "-m", "build", "--outdir", DIST, ROOT)
+    wheel, sdist = built()
+    call(sys.executable, "-m", "twine", "--no-color", "check", "--strict", wheel, sdist)
+    if problems := _problems(wheel, sdist):
+        sys.exit("\n".join(problems))
+    for path in (wheel, sdist):
+        print(f"dist/{path.name}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Release assets of trained models: an archive of the model directory, its card, checksums, and registry entries."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from mclrec.data.datasets import is_dataset
+from mclrec.files import atomic_file, check_writable, sha256_file, write_text
+from mclrec.inference.model import Model
+from mclrec.inference.published_models import PUBLISHED_FILES
+from mclrec.runs.run import Run
+from scripts.results_page import system
+
+CHECKSUMS, ENTRIES = "SHA256SUMS", "published_models.toml"
+_CARD = "README.md"
+
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+
+
+def publish_weights(runs: Sequence[Path], folder: Path, address: str) -> list[str]:
+    """Write the assets of runs into a folder, and return the models' names.
+
+    Args:
+        runs: directories of finished runs on named data sets, one of each system and data set.
+        folder: where to.
+        address: of the folder that the archives will be downloaded from.
+    """
+    check_writable(folder, "folder")
+    named = [(name_of(directory), directory) for directory in runs]
+    names = [name for name, _ in named]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        sys.exit(f"{', '.join(twice)}: several runs would have this name; choose one of them")
+    sums, entries = [], []
+    for name, directory in named:
+        Model.load(directory)  # what is damaged is not published
+        archive = folder / f"{name}.zip"
+        pack(directory, archive)
+        write_text(folder / f"{name}.md", (directory / _CARD).read_text(encoding="utf-8"))
+        checksum = sha256_file(archive)
+        sums.append(f"{checksum}  {archive.name}\n")
+        entries.append(_entry(name, Run(directory), f"{address.rstrip('/')}/{archive.name}", checksum))
+    write_text(folder / CHECKSUMS, "".join(sums))
+    write_text(folder / ENTRIES, "\n".join(entries))
+    return names
+
+
+def name_of(directory: Path) -> str:
+    """Name of a run's model, such as mclrec-beauty, or sasrec-relative-beauty for a section of its recipes."""
+    run = Run(directory)
+    info, data = run.info, run.info.data.name
+    if not run.record.finished:
+        sys.exit(f"{directory}: is not finished")
+    if not is_dataset(data) or info.measured_by or info.warm_start:
+        sys.exit(
+            f"{directory}: was not measured on a data set that has a name; only such models are published"
+        )
+    words = system(info.model_dump(mode="json")).replace(" (", "-").rstrip(")")
+    return f"{words}-{data}"
+
+
+def pack(directory: Path, archive: Path) -> None:
+    """Pack a model directory; the same files make the same bytes."""
+    with atomic_file(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
+        for name in PUBLISHED_FILES:
+            if (directory / name).is_file():
+                entry = zipfile.ZipInfo(name, _LONG_AGO)
+                entry.external_attr = 0o644 << 16
+                packed.writestr(entry, (directory / name).read_bytes())
+
+
+def _entry(name: str, run: Run, address: str, checksum: str) -> str:
+    """The model's entry of the registry."""
+    info = run.info
+    metrics = run.metrics["U"]
+    about = f"{info.model} on {info.data.name}, seed {info.seed}; test HR@20 {metrics['HR@20']:.4f} under U"
+    return f'[{name}]\nabout = "{about}"\naddress = "{address}"\nsha256 = "{checksum}"\n'

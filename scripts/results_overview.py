@@ -1,0 +1,227 @@
+"""Makes docs/results.md: a list of the data sets' pages, and what the published files say of the paper's claims."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mclrec.experiments.results_table import ResultTable, TableCell, markdown
+from mclrec.experiments.target import PAPER_DATASETS
+from mclrec.runs.run import LABELS
+from scripts.claim_evidence import JUDGED, METRICS, PROTOCOL, Difference, Evidence, evidence, verdict
+from scripts.paper_claims import CLAIMS, Claim
+from scripts.results_page import PROTOCOLS, grouped, reproduce_command
+
+_MINUS = "\N{MINUS SIGN}"
+_BASES = {
+    "paired": "paired bootstrap of users{seeds}",
+    "seeds": "spread of {count} seeds, same users",
+    "users": "one seed; users unpaired, wider than a paired interval",
+    "none": "not known from the files",
+}
+_SURE = {
+    "paired": "as sure as it gets here: the same users under both, seeds resampled too",
+    "seeds": "fairly: several seeds, whose spread is the interval; the users are the same ones",
+    "users": "little: one seed, and what another seed would change is not in the interval",
+    "none": "not at all: no interval can be had from the files",
+}
+
+_HEAD = f"""# Results
+
+Made from the files in [results/](../results) by `python -m scripts.publish`; do not edit. Test metrics of runs of this
+code, the epoch chosen on validation, targets ranked among the whole catalogue. Each file holds command, settings, seed,
+data fingerprint, library versions and duration of its run.
+
+{PROTOCOLS}
+
+## By data set
+"""
+
+_CLAIMS_HEAD = f"""## The paper's claims
+
+Eight claims of the paper, each by differences between rows that this code trained alike. Judged by {JUDGED} under
+{PROTOCOL}, MCLRec's protocol in the paper; NDCG@20 stands beside it. A difference is *seen* if its 95 % interval leaves
+out 0; intervals are not corrected for their number. A claim *held* if all of its differences are seen.
+
+The interval is a paired bootstrap where the file holds one (`python -m scripts.publish --campaign` makes it from files
+of ranks), else from the spread of the seeds, else what the number of users allows; each row says which.
+"""
+
+
+def overview(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], campaigns: Sequence[Mapping[str, Any]]
+) -> str:
+    """The whole page, from the runs by data set and the campaigns."""
+    runs = [run for of_data in results.values() for run in of_data]
+    found = {claim.title: evidence(claim, campaigns, runs) for claim in CLAIMS}
+    return "\n".join(
+        [
+            _HEAD,
+            _list_of_pages(results, campaigns),
+            _CLAIMS_HEAD,
+            _list_of_claims(found),
+            *(_section(claim, found[claim.title]) for claim in CLAIMS),
+        ]
+    )
+
+
+def _list_of_pages(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], campaigns: Sequence[Mapping[str, Any]]
+) -> str:
+    """Table of the data sets' pages, with the best system under each protocol."""
+    rows = []
+    for data, of_data in results.items():
+        groups = grouped(of_data)
+        targets = [found["target"] for found in campaigns if data in found["scope"]["datasets"]]
+        best = [_best(groups, label) for label in LABELS]
+        texts = [str(len(groups)), str(len(of_data)), ", ".join(sorted(targets)), *best]
+        rows.append((f"[{data}](results/{data}.md)", [TableCell(text) for text in texts]))
+    columns = ["", "systems", "runs", "tables and figures", *(f"best {JUDGED} {label}" for label in LABELS)]
+    return _bare(ResultTable("", columns, rows))
+
+
+def _best(groups: Mapping[str, Sequence[Mapping[str, Any]]], label: str) -> str:
+    means = {
+        name: statistics.fmean(run["test"][label][JUDGED] for run in runs) for name, runs in groups.items()
+    }
+    name = max(means, key=lambda name: means[name])
+    return f"{name} {means[name]:.4f}"
+
+
+def _list_of_claims(found: Mapping[str, Sequence[Evidence]]) -> str:
+    """Table of verdicts: a row per claim and campaign, with the difference that decides."""
+    rows = []
+    for claim in CLAIMS:
+        name = f"[{claim.title}](#{_anchor(claim)})"
+        for item in found[claim.title]:
+            judged = item.differences[JUDGED]
+            deciding = min(judged, key=lambda difference: _strength(claim, difference))
+            texts = [
+                f"{item.data}, {item.source}",
+                verdict(claim, judged),
+                _words(deciding),
+                f"{_number(deciding.mean)}{_interval(deciding)}",
+                _SURE[deciding.basis].partition(":")[0],
+            ]
+            rows.append((name, [TableCell(text) for text in texts]))
+        none, part = _missing(claim, found[claim.title])
+        for names, text in ((none, "not measured yet"), (part, "in part not measured yet")):
+            if names:
+                rows.append((name, [TableCell(", ".join(names)), TableCell(text), *[TableCell("")] * 3]))
+    columns = ["claim", "on", "verdict", "weakest difference", f"{JUDGED} {PROTOCOL} (95 %)", "how sure"]
+    return _bare(ResultTable("", columns, rows))
+
+
+def _strength(claim: Claim, difference: Difference) -> float:
+    """Distance of the interval's end from 0 in the claim's direction; of the mean where there is no interval."""
+    end = difference.low if claim.expected > 0 else difference.high
+    return claim.expected * (difference.mean if end is None else end)
+
+
+def _missing(claim: Claim, found: Sequence[Evidence]) -> tuple[list[str], list[str]]:
+    """The paper's data sets on which none of a claim's differences have been measured, and not all of them."""
+    pairs = {
+        data: {
+            difference.pair for item in found if item.data == data for difference in item.differences[JUDGED]
+        }
+        for data in PAPER_DATASETS
+    }
+    none = [data for data, measured in pairs.items() if not measured]
+    return none, [data for data, measured in pairs.items() if 0 < len(measured) < len(claim.pairs)]
+
+
+def _section(claim: Claim, found: Sequence[Evidence]) -> str:
+    """A claim: the paper's sentence, the differences, the verdict for each campaign, and what is missing."""
+    lines = [f"### {claim.title}\n", f"> {claim.sentence} (section {claim.section})\n"]
+    if claim.note:
+        lines.append(f"{claim.note}\n")
+    if found:
+        rows = [row for item in found for row in _rows(item)]
+        columns = ["on", "difference", *(f"{metric} {PROTOCOL}" for metric in METRICS), "interval", "files"]
+        lines.append(_bare(ResultTable("", columns, rows)))
+        lines += [_conclusion(claim, item) for item in found]
+        lines.append("")
+    none, part = _missing(claim, found)
+    if none:
+        lines.append(f"Not measured yet on {', '.join(none)}: `{measuring_command(claim, none)}`\n")
+    if part:
+        lines.append(f"In part not measured yet on {', '.join(part)}: `{measuring_command(claim, part)}`\n")
+    return "\n".join(lines)
+
+
+def _conclusion(claim: Claim, item: Evidence) -> str:
+    """The verdict of one campaign as a sentence, and how sure it is."""
+    judged = item.differences[JUDGED]
+    weakest = min(judged, key=lambda difference: _strength(claim, difference))
+    open_pairs = len(claim.pairs) - len(judged)
+    left = f" {open_pairs} of {len(claim.pairs)} differences cannot be measured here." if open_pairs else ""
+    sure = _SURE[weakest.basis]
+    if weakest.basis == "paired" and weakest.seeds == 1:
+        sure = "somewhat: the same users under both, but one seed, and what another would change is not in the interval"
+    command = f" By `{reproduce_command(claim.target, item.scope)}`." if item.scope else ""
+    return f"- {item.data}, {item.source}: **{verdict(claim, judged)}**. How sure: {sure}.{left}{command}"
+
+
+def _rows(item: Evidence) -> list[tuple[str, list[TableCell]]]:
+    rows = []
+    for place, judged in enumerate(item.differences[JUDGED]):
+        numbers = [f"{_number(found.mean)}{_interval(found)}" for found in _both(item, place)]
+        texts = [_words(judged), *numbers, _basis(judged), _link(item)]
+        rows.append((f"{item.data}, {item.source}", [TableCell(text) for text in texts]))
+    return rows
+
+
+def _both(item: Evidence, place: int) -> list[Difference]:
+    return [item.differences[metric][place] for metric in METRICS]
+
+
+def _basis(difference: Difference) -> str:
+    seeds = f" and {difference.seeds} seeds" if difference.seeds > 1 else ", one seed"
+    return _BASES[difference.basis].format(count=difference.seeds, seeds=seeds)
+
+
+def _link(item: Evidence) -> str:
+    if item.file:
+        return f"[numbers and runs](../results/{item.file})"
+    return f"[runs](results/{item.data}.md#runs)"
+
+
+def _words(difference: Difference) -> str:
+    return f"{difference.pair.ours} {_MINUS} {difference.pair.other}"
+
+
+def _number(value: float) -> str:
+    return f"{value:+.4f}".replace("-", _MINUS)
+
+
+def _interval(difference: Difference) -> str:
+    if difference.low is None or difference.high is None:
+        return ""
+    return f" ({_number(difference.low)} to {_number(difference.high)})"
+
+
+def measuring_command(claim: Claim, datasets: Sequence[str]) -> str:
+    """The command that measures a claim on data sets: three seeds, all models trained alike."""
+    return reproduce_command(
+        claim.target,
+        {
+            "datasets": datasets,
+            "models": claim.models,
+            "seeds": 3,
+            "recipe": claim.recipe,
+            "points": claim.points,
+            "settings": {},
+        },
+    )
+
+
+def _anchor(claim: Claim) -> str:
+    return claim.title.lower().replace(" ", "-")
+
+
+def _bare(table: ResultTable) -> str:
+    """A table without its title, whose words are set to the left."""
+    lines = markdown(table).split("\n", 2)[2].splitlines()
+    lines[1] = "| --- " * len(table.columns) + "|"
+    return "\n".join(lines) + "\n"
