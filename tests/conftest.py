@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 # Before torch is imported, and inherited by every process a test starts: workers share the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+_FLAGS = [
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 if SHARED_DATA.is_dir():
@@ -27,3 +41,26 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv("MCLREC_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("MCLREC_MIRROR", "http://127.0.0.1:9/")
         yield
+
+
+def _missing(reason: str) -> None:
+    """Skip, but fail where CI is to have a browser."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, with which tests look at pages."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("playwright is not installed: pip install 'mclrec[browser]'")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        _missing("chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        yield launched
+        launched.close()

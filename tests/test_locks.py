@@ -124,6 +124,28 @@ def test_a_file_that_was_removed_in_between_is_no_lock(tmp_path: Path) -> None:
     assert waiting == [True]
 
 
+def test_a_folder_that_comes_and_goes_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another holder may make the folder before this one does, and remove it before this one looks."""
+    make, asked = os.mkdir, [0]
+
+    def too_late(path: Path, *arguments: int) -> None:
+        asked[0] += 1
+        if asked[0] == 1:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        make(path, *arguments)
+
+    monkeypatch.setattr(os, "mkdir", too_late)
+    with lock_in(tmp_path / "run"):
+        assert is_held(tmp_path / "run")
+    assert asked == [2]
+
+
+def test_a_link_that_leads_nowhere_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "missing")
+    with pytest.raises(OutputError, match="run: cannot be written: File exists"):
+        lock_in(tmp_path / "run").acquire(60)
+
+
 def test_many_at_once_have_it_one_after_the_other(tmp_path: Path) -> None:
     inside, most, done = [0], [0], [0]
 

@@ -11,7 +11,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from mclrec.data.backends import OLDEST
 from mclrec.models import registry
+from scripts import lowest
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -44,6 +46,18 @@ def test_everything_required_is_pinned_within_its_bounds() -> None:
     required = [*PROJECT["project"]["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
     for requirement in map(Requirement, required):
         assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)]), requirement
+
+
+def test_engines_have_the_lower_bounds_that_are_tested() -> None:
+    tested = {one.name: one.specifier for one in map(Requirement, EXTRAS["test"])}
+    assert {name: str(tested[name]) for name in OLDEST} == {
+        name: f">={least}" for name, least in OLDEST.items()
+    }
+
+
+def test_lower_bounds_are_tested_by_files_and_extras_that_exist() -> None:
+    assert [name for name in lowest.TESTS if not (ROOT / name).is_file()] == []
+    assert set(lowest.EXTRAS) <= set(EXTRAS)
 
 
 def test_pins_are_sorted_and_public_versions() -> None:

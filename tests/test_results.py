@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +14,50 @@ import pytest
 from mclrec.data.datasets import is_dataset
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
-from mclrec.recipes import parse_setting, resolve
-from scripts.publish import publish_campaign, with_table
-from scripts.results_page import page, reproduce_command, summary
+from mclrec.recipes import Recipe, parse_setting, resolve
+from mclrec.runs.saved_settings import has_settings_of
+from scripts.publish import main, outdated, pages, publish_campaign
+from scripts.results_page import reproduce_command, summary
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "results").glob("*.json"))
 
 
-def test_the_page_is_made_from_the_files() -> None:
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert text == page(ROOT / "results"), "run: python -m scripts.publish"
-    for path in FILES:
-        assert f"(../results/{path.name})" in text
+def test_the_pages_are_made_from_the_files() -> None:
+    made = pages()
+    assert outdated(made) == [], "run: python -m scripts.publish"
+    text = "".join(made.values())
+    for path in [*FILES, *(ROOT / "results" / "campaigns").glob("*.json")]:
+        assert f"/{path.relative_to(ROOT)})" in text
+    assert len(summary(ROOT / "results").splitlines()) > 13
 
 
-def test_the_table_of_the_first_page_is_made_from_the_files() -> None:
-    text, table = (ROOT / "README.md").read_text(encoding="utf-8"), summary(ROOT / "results")
-    assert text == with_table(text, table), "run: python -m scripts.publish"
-    assert len(table.splitlines()) > 13
+def test_links_of_the_pages_lead_to_files_and_headings() -> None:
+    for page, text in pages().items():
+        for address in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (page.parent / address).exists(), (page.name, address)
+    overview = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    headings = {
+        line[4:].lower().replace(" ", "-") for line in overview.splitlines() if line.startswith("### ")
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", overview)) == headings
+
+
+def test_a_check_names_pages_that_differ_or_are_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--check"])
+    made = pages()
+    page = next(path for path in made if path.name == "yelp.md")
+    assert outdated({**made, page: made[page] + "typed by hand"}) == [page]
+    assert outdated({path: text for path, text in made.items() if path != page}) == [page]
+    assert outdated({**made, tmp_path / "new.md": ""}) == [tmp_path / "new.md"]
+    monkeypatch.setattr("scripts.publish.pages", lambda: {**made, page: ""})
+    with pytest.raises(SystemExit, match=r"docs/results/yelp\.md: not what results/ makes"):
+        main(["--check"])
+    with pytest.raises(SystemExit):
+        main(["--check", "--campaign", "runs/reproduce"])
+    assert "--check publishes nothing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -82,12 +109,28 @@ def published() -> list[dict[str, Any]]:
     return runs + [run for campaign in campaigns for run in campaign["runs"].values()]
 
 
-@pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
-def test_a_published_command_still_trains_by_the_published_settings(record: dict[str, Any]) -> None:
+def recipe_of(record: dict[str, Any]) -> Recipe:
+    """What the command of a published run resolves to today."""
     words = shlex.split(record["command"], comments=True)
     given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
     changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
-    recipe = resolve(given["--model"], words[2], given.get("--recipe"), changes)
+    return resolve(given["--model"], words[2], given.get("--recipe"), changes)
+
+
+@pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
+def test_a_published_command_still_trains_by_the_published_settings(record: dict[str, Any]) -> None:
+    recipe = recipe_of(record)
     now = recipe.config.model_dump(mode="json", by_alias=True)
     saved = record.get("config", {})
     assert {key: now[key] for key in now if key in saved} == {key: saved[key] for key in now if key in saved}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_published_run_is_found_again_by_its_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mclrec.training.config._multiplies_bf16", lambda device: True)  # as where they ran
+    result = json.loads(path.read_text(encoding="utf-8"))
+    recipe = recipe_of(result)
+    saved = (result["config"], result["training"], result["device"])
+    assert has_settings_of(recipe, *saved)
+    other = replace(recipe, training=recipe.training.model_copy(update={"batch_size": 7}))
+    assert not has_settings_of(other, *saved)

@@ -27,6 +27,21 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "--allow",
     ),
     "compare RUN RUN": ("--metric", "--seen", "--json"),
+    "judge log.csv RUN --list-score time": (
+        "--data",
+        "--seen",
+        "--part",
+        "--metric",
+        "--k",
+        "--split",
+        "--list-user",
+        "--list-item",
+        "--list-rank",
+        "--list-score",
+        "--list-in-order",
+        "--report",
+        "--json",
+    ),
     "export RUN": ("--format", "--out", "--index", "--users"),
     "report RUN": ("--out",),
     "train log.csv --model popularity": (
@@ -39,12 +54,13 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "--track",
     ),
     "prepare log.csv": ("--out", "--engine", "--min-count", "--user-column", "--header", "--drop-repeats"),
+    "prepare log.csv --export-split split": ("--export-split", "--export-format", "--split", "--valid-from"),
     "models": ("--json", "sasrec", "VALUE"),
     "datasets": ("--groups", "VALUE"),
     "tune log.csv --dry-run": ("--set", "--model", "--recipe", "--seed", "--trials", "--minutes"),
     "serve nowhere": ("--port", "--host", "--max-k", "--deadline", "--api-key-file", "--index"),
 }
-FLAGS = {"--json", "--file-order", "--header", "--drop-repeats", "--groups", "sasrec"}
+FLAGS = {"--json", "--list-in-order", "--file-order", "--header", "--drop-repeats", "--groups", "sasrec"}
 VALUES = (
     *(
         "",

@@ -44,6 +44,7 @@ PATHS = (
         "/recommend",
         "/recommend/batch",
         "/explain",
+        "/events",
         "/items",
         "/similar/",
         "/model",
@@ -161,8 +162,8 @@ async def ask(
 
 def request(rng: np.random.Generator) -> tuple[str, str, list[tuple[bytes, bytes]], bytes]:
     """A request, of which anything may be wrong."""
-    path = PATHS[rng.integers(5) if rng.random() < 0.6 else rng.integers(len(PATHS))]
-    posts = path in PATHS[:3] or path == "/model/reload"
+    path = PATHS[rng.integers(6) if rng.random() < 0.6 else rng.integers(len(PATHS))]
+    posts = path in PATHS[:4] or path == "/model/reload"
     method = (
         str(rng.choice(["GET", "POST", "HEAD", "PUT", "OPTIONS"]))
         if rng.random() < 0.1
@@ -196,10 +197,21 @@ def question(path: str, rng: np.random.Generator) -> object:
     body: dict[str, Any] = {"history": listed(rng)}
     if path == "/explain":
         body["items"] = listed(rng)
-    for name in ("k", "user", "exclude", "allow", "include_seen", "other"):
+    if path == "/events":
+        body = {"session": key(rng), "items": listed(rng)}
+    elif rng.random() < 0.2:
+        body["session"] = key(rng)
+        if rng.random() < 0.5:
+            del body["history"]
+    rules = ("filter", "boost", "diversify")
+    for name in ("k", "user", "exclude", "allow", "include_seen", "clear", "session", "other", *rules):
         if rng.random() < 0.05:
             body[name] = value(rng, 0)
     return body
+
+
+def key(rng: np.random.Generator) -> str:
+    return str(rng.integers(5)) if rng.random() < 0.8 else text(rng)
 
 
 def listed(rng: np.random.Generator) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.helpers import tiny_data
 
 from benchmarks.logs import cells as log_cells
@@ -19,12 +19,16 @@ from benchmarks.logs.cells import LOGS, SYSTEMS, Cell, plan
 from benchmarks.logs.measuring import Laboratory, Limits
 from benchmarks.logs.page import findings, logs_page, logs_summary, rows
 from benchmarks.markdown import insert
-from benchmarks.ours import export
+from benchmarks.ours import export, log_settings
 from benchmarks.ours.log_ranking import list_ranks
 from benchmarks.peers.log_lists import Histories, read_histories, top_lists
-from benchmarks.processes import ROOT, BenchmarkError, Child, Measurement
+from benchmarks.processes import BenchmarkError, Child, Measurement
 from benchmarks.report import PAGE, README
 from benchmarks.session import Session
+from mclrec.data.loading import load
+from mclrec.data.split import leave_one_out
+from mclrec.recipes.auto import DataSizes
+from mclrec.runs.recipe_choice import recipe_for
 
 
 def test_the_pages_are_what_the_files_say() -> None:
@@ -60,6 +64,9 @@ class _Laboratory(Laboratory):
             raise BenchmarkError("no ray today")
         return _answer(0.1 if cell.system == "mclrec" else 0.05)
 
+    def _other_setting(self, cell: Cell, document: Mapping[str, Any]) -> str | None:
+        return None
+
 
 def _answer(ndcg: float, seconds: float = 60.0, ended: str = "epochs") -> dict[str, Any]:
     metrics = {"HR@10": 2 * ndcg, "NDCG@10": ndcg, "NDCG@20": 1.5 * ndcg}
@@ -76,7 +83,8 @@ def _answer(ndcg: float, seconds: float = 60.0, ended: str = "epochs") -> dict[s
 def test_a_campaign_goes_on_where_it_was(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_cells.Log, "path", lambda log: _written(tmp_path / log.file, log.file))
+    text = "".join(f"{user} 1 2 3 4 5 6\n" for user in range(1, 13))
+    monkeypatch.setattr(log_cells.Log, "path", lambda log: _written(tmp_path / log.file, text))
     wanted = plan(["lastfm", "mclrec", "rectools", "recbole"], seeds=1)
     folder = tmp_path / "results"
     failed = measure_cells(wanted, _Laboratory(session, Limits()), folder)
@@ -97,23 +105,28 @@ def test_a_campaign_goes_on_where_it_was(
     measure_cells(wanted[:2], other, folder)
     assert other.measured == wanted[:2]  # what was asked is another thing now
 
-    recipes = tmp_path / "recipes"
-    shutil.copytree(ROOT / "src" / "mclrec" / "recipes", recipes)
-    monkeypatch.setattr("benchmarks.logs.measuring._RECIPES", recipes)
     other.measured.clear()
-    for file, more in (("mclrec.toml", "[another]"), ("bpr.toml", "[another]")):
-        _append(recipes / file, more)
-        measure_cells(wanted[:2], other, folder)
-        assert not other.measured  # no log is trained by that section
-    for file, more in (("mclrec.toml", "[auto.search]\nbeta = 1"), ("auto.py", "# another rule")):
-        _append(recipes / file, more)
-        measure_cells(wanted[:2], other, folder)
-        assert other.measured == wanted[:1]  # the same command trains by another recipe; a peer knows of none
-        other.measured.clear()
+    monkeypatch.setattr(_Laboratory, "_other_setting", lambda *_: "dropout = 0.5, now 0.3")
+    fresh = _CountingLaboratory(replace(session, threads=2), Limits())
+    measure_cells(wanted[:2], fresh, folder)
+    assert fresh.measured == wanted[:1]  # the same command trains by another recipe; a peer knows of none
 
 
-def _append(path: Path, line: str) -> None:
-    path.write_text(f"{path.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+def test_a_result_is_by_the_settings_that_its_command_comes_to(tmp_path: Path) -> None:
+    path = _written(tmp_path / "lastfm.txt", "".join(f"{user} 1 2 3 4 5 6\n" for user in range(1, 13)))
+    data = load(path)
+    recipe = recipe_for("sasrec", data, DataSizes.of(leave_one_out(data), 0.0))
+    request: dict[str, Any] = {
+        "data": str(path),
+        "item": None,
+        "model": "sasrec",
+        "settings": {},
+        "config": recipe.config.model_dump(mode="json", by_alias=True),
+        "training": recipe.training.on(torch.device("cpu")).model_dump(mode="json"),
+    }
+    assert log_settings.measure(request) == {"other": None}
+    old = {**request, "training": {**request["training"], "patience": 1}}
+    assert "patience = 1, now " in log_settings.measure(old)["other"]
 
 
 class _CountingLaboratory(_Laboratory):

@@ -31,6 +31,7 @@ COMMANDS = (
     "compare",
     "report",
     "reproduce",
+    "convert",
     "models",
     "datasets",
     "demo",
@@ -112,6 +113,29 @@ def test_train_reads_named_columns_without_time(cli: Cli, world: Path) -> None:
     assert cli("evaluate", "r", "--json").status == 0
     named = ["--user-column", "who", "--item-column", "what", "--file-order"]
     assert cli("recommend", "r", "--users", "other.csv", *named, "--out", "r.parquet").status == 0
+
+
+def test_recommend_says_that_users_return_to_items_that_it_leaves_out(cli: Cli, world: Path) -> None:
+    Path("returns.csv").write_text(
+        "user,item,time\n"
+        + "".join(f"u{u},i{n % 3 if u % 2 else n},{n}\n" for u in range(8) for n in range(8)),
+        encoding="utf-8",
+    )
+    assert cli("train", "returns.csv", "--model", "markov", "--min-count", 1, "--out", "r").status == 0
+    asked = ("recommend", "r", "--history", "i0,i1", "--k", 1)
+    assert cli(*asked).err == (
+        "note: 50 % of what this log's users take they have had before: --include-seen lists such items too\n"
+    )
+    assert cli(*asked, "--include-seen").err == cli(*asked, "--quiet").err == ""
+    Path("r/intake.json").write_text("{", encoding="utf-8")
+    assert cli(*asked) == (0, cli(*asked).out, "")
+    assert (
+        cli(
+            "train", "returns.csv", "--model", "markov", "--min-count", 1, "--drop-repeats", "--out", "n"
+        ).status
+        == 0
+    )
+    assert cli("recommend", "n", *asked[2:]).err == ""
 
 
 def test_train_starts_from_a_run(cli: Cli, world: Path) -> None:
@@ -201,7 +225,7 @@ def test_compare(cli: Cli, world: Path) -> None:
 def test_recommend_answers_as_the_model_does(cli: Cli, world: Path) -> None:
     history = ["i2", ODD[3], ODD[7]]
     expected = Model.load("sasrec").recommend(history, 4)
-    found = cli("recommend", "sasrec", "--history", quoted(*history), "--k", 4, "--json")
+    found = cli("recommend", "sasrec", "--history", quoted(*history), "--k", 4, "--json", "-q")
     assert (found.status, found.err) == (0, "")
     assert json.loads(found.out) == [item._asdict() for item in expected]
     table = cli("recommend", "sasrec", "--history", quoted(*history), "--k", 4).out.splitlines()[1:]
@@ -226,7 +250,7 @@ def test_recommend_drops_what_was_seen_unless_asked(cli: Cli, world: Path) -> No
 
 
 def test_recommend_skips_unknown_items_and_says_so(cli: Cli, world: Path) -> None:
-    found = cli("recommend", "sasrec", "--history", "i2,nothing,i4", "--json")
+    found = cli("recommend", "sasrec", "--history", "i2,nothing,i4", "--json", "-q")
     assert found.err == "warning: item 'nothing' is not in the model's catalogue and is skipped\n"
     assert found.out == cli("recommend", "sasrec", "--history", "i2,i4", "--json").out
 
@@ -271,7 +295,7 @@ def test_export_vectors(cli: Cli, world: Path) -> None:
 
 
 def test_recommend_to_every_user_of_a_log(cli: Cli, world: Path) -> None:
-    found = cli("recommend", "sasrec", "--users", "log.csv", "--out", "new/recs.parquet", "--k", 3)
+    found = cli("recommend", "sasrec", "--users", "log.csv", "--out", "new/recs.parquet", "--k", 3, "-q")
     assert (found.status, found.err) == (0, "")
     assert found.out == "new/recs.parquet: 3 items for each of 40 users\n"
     assert [path.name for path in Path("new").iterdir()] == ["recs.parquet"]

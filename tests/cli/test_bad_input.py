@@ -139,7 +139,7 @@ CASES = {
     "out is under a file": Case("train log.csv --model markov --out log.csv/new", ("log.csv",)),
     "nothing to resume": Case(f"{TRAIN} --resume", ("new", "no run to resume")),
     "resumed otherwise": Case(
-        "train log.csv --model sasrec --set hidden_size=8 --set inner_size=16 --out sasrec --resume",
+        "train log.csv --model sasrec --set hidden_size=8 --set inner_size=16 --set epochs=2 --out sasrec --resume",
         ("inner_size", "16", "8"),
     ),
     "from nowhere": Case(f"{TRAIN} --warm-start nowhere", ("nowhere: no such run directory",)),

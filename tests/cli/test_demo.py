@@ -23,7 +23,8 @@ SMALL = {"hidden_size": 8, "inner_size": 8, "epochs": 1}
 def _shrunken(monkeypatch: pytest.MonkeyPatch) -> None:
     def quickly(request: TrainRequest, reporter: Reporter | None = None) -> Run:
         learns = request.model in ("sasrec", "mclrec")
-        return train(replace(request, settings=SMALL if learns else None), reporter)
+        settings = {**SMALL, **(request.settings or {})}
+        return train(replace(request, settings=settings if learns else None), reporter)
 
     monkeypatch.setattr("mclrec.data.loading.load", lambda name: DATA)
     monkeypatch.setattr("mclrec.runs.training_run.train", quickly)
@@ -62,6 +63,12 @@ def test_demo_is_made_again_but_never_over_something_else(cli: Cli, tmp_path: Pa
     before = sorted(out.rglob("*"))
     assert cli("demo", "--out", out).status == 2
     assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("_shrunken")
+def test_a_demo_may_be_shorter(cli: Cli, tmp_path: Path) -> None:
+    assert cli("demo", "--out", tmp_path / "d", "--epochs", 2).status == 0
+    assert [Run(tmp_path / "d" / model).record.epochs for model in demo._MODELS] == [0, 2, 2]
 
 
 @pytest.mark.usefixtures("_shrunken")

@@ -178,7 +178,7 @@ def test_output_that_cannot_be_written(words: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_output_in_any_encoding(world: Path, encoding: str) -> None:
-    words = [*MCLREC, "recommend", "sasrec", "--history", "i1", "--k", "14"]
+    words = [*MCLREC, "recommend", "sasrec", "--history", "i1", "--k", "14", "--quiet"]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     text = subprocess.run(words, capture_output=True, env=environment, check=True)
     assert text.stderr == b""

@@ -8,7 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from mclrec.cli.terminal import counting, live
+from mclrec.cli.terminal import live
+from mclrec.progress import counting
 from mclrec.training.reporting import ProgressReporter
 
 LOSSES = {f"augmenters/part{number}": 12.3456 for number in range(6)}

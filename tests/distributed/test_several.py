@@ -48,6 +48,7 @@ SHARDED: list[Case] = [
     ("mclrec", BCE | {"temperature": 0.1}),
     ("sasrec", PREFIXES),
     ("sasrec", {"unit": "sequences", "loss": "gbce", "negatives": 3}),
+    ("gru4rec", {"unit": "sequences", "loss": "softmax", "label_smoothing": 0.2}),
 ]
 OTHERS: list[Case] = [case for case in CASES if not registry.entry(case[0]).only_counts]
 
@@ -80,7 +81,8 @@ def compare(name: str, several: Outcome, alone: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "case"), [(2, SHARDED[0]), (3, SHARDED[1]), (2, SHARDED[2]), (4, SHARDED[3]), (2, SHARDED[4])]
+    ("count", "case"),
+    [(2, SHARDED[0]), (3, SHARDED[1]), (2, SHARDED[2]), (4, SHARDED[3]), (2, SHARDED[4]), (3, SHARDED[-1])],
 )
 def test_items_may_be_sharded(count: int, case: Case, tmp_path: Path) -> None:
     """By threads in the place of processes: no gradient of the table is added up, none is missing."""

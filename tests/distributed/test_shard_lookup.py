@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tests.threads import Member, members, together
 from torch import Tensor
 
-from mclrec.distributed.shards import Shard, lookup
+from mclrec.distributed.shards import Shard, lookup, mean_of_items
 
 IDS = [torch.tensor([[3, 0, 3], [21, 7, 1]]), torch.tensor([7, 7, 20]), torch.empty(0, dtype=torch.int64)]
 """What each of three processes wants of 22 rows."""
@@ -68,6 +68,30 @@ def test_numbers_are_looked_up_like_rows() -> None:
 
     for found in together(members(4), work):
         assert found.tolist() == [[20, 0], [4, 4]]
+
+
+@pytest.mark.parametrize("size", [1, 3, 25])
+@pytest.mark.parametrize("width", [(), (4,)])
+def test_the_mean_of_items_is_everybodys_and_so_is_its_gradient(width: tuple[int, ...], size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    whole = torch.randn(22, *width, dtype=torch.float64, generator=generator).requires_grad_()
+    factors = torch.randn(size, *width, dtype=torch.float64, generator=generator)
+    expected = whole[1:21].mean(0)
+    (expected * factors).sum().backward()
+    assert whole.grad is not None
+
+    def work(member: Member) -> tuple[Tensor, Tensor]:
+        shard = Shard(22, member)
+        own = whole.detach()[shard.first :][: shard.count(22)].clone().requires_grad_()
+        found = mean_of_items(own, 20, shard)
+        (found * factors[member.rank]).sum().backward()
+        assert own.grad is not None
+        return found.detach(), own.grad
+
+    found = together(members(size), work)
+    for mean, _ in found:
+        torch.testing.assert_close(mean, expected.detach())
+    torch.testing.assert_close(torch.cat([gradient for _, gradient in found]), whole.grad)
 
 
 def test_what_travels_is_distinct_rows_of_others_and_their_gradients() -> None:
