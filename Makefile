@@ -37,11 +37,11 @@ serve-demo: $(VENV)/.has-serve ## serve the model of make demo at http://127.0.0
 
 .PHONY: test
 test: $(VENV)/.has-test ## run the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not onnx and not browser and not attack" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not onnx and not browser and not attack and not docs and not adapters" $(ARGS)
 
 .PHONY: test-browser
-test-browser: $(VENV)/.has-browser ## test the service's page in Chromium (Debian: apt-get install chromium)
-	$(BIN)/python -m pytest -m browser tests/serving/test_page.py $(ARGS)
+test-browser: $(VENV)/.has-browser ## test the service's page and the leaderboard in Chromium (Debian: apt-get install chromium)
+	$(BIN)/python -m pytest -m browser tests/serving/test_page.py tests/test_leaderboard_page.py $(ARGS)
 
 .PHONY: page-pictures
 page-pictures: $(VENV)/.has-browser ## photograph the service's page; make page-pictures RUN=runs/demo/mclrec
@@ -59,6 +59,10 @@ test-abuse: $(VENV)/.has-test ## hostile and broken clients of mclrec serve, a m
 soak: $(VENV)/.has-test ## an hour of load on mclrec serve with reloads, kills and a full disk (ARGS="--seconds 600")
 	$(BIN)/python scripts/soak.py --folder runs/soak $(ARGS)
 
+.PHONY: test-nightly
+test-nightly: $(VENV)/.has-test ## a few nights of a shop: update, refuse, roll back, and not one failed request (2 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python examples/nightly/drill.py $(ARGS)
+
 .PHONY: test-attack
 test-attack: $(VENV)/.has-test ## random and damaged files, tables, directories, signals and requests (10 minutes; SECONDS=180 SEED=7)
 	ATTACK_SECONDS=$(SECONDS) ATTACK_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m attack tests/attack $(ARGS)
@@ -73,16 +77,52 @@ test-onnx: $(VENV)/.has-test $(ONNX_VENV)/.has-onnx ## answer by an export in an
 test-spark: .venv-spark/.has-spark ## run the tests of preparation on Spark, in an environment of its own; needs Java 17
 	.venv-spark/bin/python -m pytest -m spark tests/data/test_backends.py $(ARGS)
 
+.PHONY: dist
+dist: $(VENV)/.has-dist ## build wheel and sdist into dist/, and check them as an index would
+	$(BIN)/python -m scripts.distributions
+
 .PHONY: test-walk
-test-walk: $(VENV)/.has-python ## a newcomer's first minutes with the built wheel: install, inspect, train, recommend, serve (4 minutes)
-	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python scripts/newcomer.py $(ARGS)
+test-walk: dist ## a newcomer's first minutes with the built wheel: install, inspect, train, recommend, serve; demo and tests (6 minutes)
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m scripts.newcomer $(ARGS)
+
+.PHONY: test-lowest
+test-lowest: $(VENV)/.has-dist ## a part of the tests with the lowest versions that pyproject.toml allows, in .venv-lowest (10 minutes)
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m scripts.lowest $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.has-docs ## build the site from README, docs/ and the docstrings into site/, strictly; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python -m scripts.site_check site
+
+.PHONY: test-docs
+test-docs: $(VENV)/.has-test ## run every command and block of Python of README and docs/, but for those of tests/documentation/exceptions.toml
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m docs tests/documentation $(ARGS)
+
+.PHONY: test-notebooks
+test-notebooks: $(VENV)/.has-notebooks ## run the notebooks of docs/notebooks, and compare them with what is committed (5 minutes)
+	$(BIN)/python -m scripts.notebooks $(ARGS)
+
+.PHONY: notebooks
+notebooks: $(VENV)/.has-notebooks ## run the notebooks and write them with their outputs (ARGS=2: the second)
+	$(BIN)/python -m scripts.notebooks --write $(ARGS)
+
+.PHONY: test-adapters
+test-adapters: $(VENV)/.has-adapters ## what runs tell MLflow, Weights & Biases and the Hugging Face Hub, each offline
+	$(BIN)/python -m pytest -m adapters tests/runs/test_trackers.py tests/inference/test_hub.py $(ARGS)
+
+.PHONY: test-judge
+test-judge: $(VENV)/.has-bench ## judge RecTools' SASRec beside ours, compare metrics, test our model in RecTools, run the migration pages (6 minutes)
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m scripts.judge_peers $(ARGS)
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m scripts.rectools_tests
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m scripts.check_migration
 
 .PHONY: check
-check: $(VENV)/.has-check ## check format, lint, types and the import rules
+check: $(VENV)/.has-check ## check format, lint, types, the import rules and the pages of results
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.publish --check
 
 .PHONY: format
 format: $(VENV)/.has-check ## format the code and repair what ruff can repair
@@ -99,8 +139,8 @@ bench-quick: $(VENV)/.has-bench ## the same, less of everything (5 minutes); onl
 	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m benchmarks run --quick $(ARGS)
 
 .PHONY: bench-accuracy
-bench-accuracy: $(VENV)/.has-bench ## train MCLRec on Beauty to the end, three seeds; writes docs/performance.md
-	$(BIN)/python -m benchmarks run accuracy $(ARGS)
+bench-accuracy: $(VENV)/.has-bench ## train MCLRec on Beauty to the end, and within 3.5 minutes, three seeds; writes docs/performance.md
+	$(BIN)/python -m benchmarks run --part accuracy $(ARGS)
 	$(BIN)/python -m benchmarks report
 
 .PHONY: bench-cuda
@@ -125,18 +165,22 @@ bench-logs: $(VENV)/.has-bench ## every system at its defaults on four logs (hou
 
 .PHONY: clean
 clean: ## remove the environments, caches and builds; runs/ stays
-	rm -rf $(VENV) $(ONNX_VENV) .venv-spark .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ONNX_VENV) .venv-spark .venv-peers .venv-lowest build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Environments. A stamp says what is installed, and is written only when that has succeeded.
 
 EXTRAS_demo := report
-EXTRAS_test := report,serve,index,track,tune,test
-EXTRAS_all := report,serve,index,track,tune,test,browser,bundled
-EXTRAS_browser := report,serve,index,track,tune,test,browser
-EXTRAS_check := report,serve,index,track,tune,test,browser,check
-EXTRAS_bench := report
+EXTRAS_test := report,serve,otel,index,track,tune,test
+EXTRAS_all := report,serve,otel,index,track,tune,test,browser,bundled,mlflow,wandb,hub
+EXTRAS_browser := report,serve,otel,index,track,tune,test,browser
+EXTRAS_check := report,serve,otel,index,track,tune,test,browser,check
+EXTRAS_bench := report,recbole
+EXTRAS_docs := docs
+EXTRAS_dist := dist
 EXTRAS_serve := report,serve,index
+EXTRAS_notebooks := report,serve,tune,notebooks
+EXTRAS_adapters := mlflow,wandb,hub,test
 
 $(VENV)/.has-python:
 	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON): not found; say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }
