@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,10 @@ def test_nothing_is_cut_at_any_width(page: Any, by_time: dict[str, Run], tmp_pat
     assert len(tables) == 15
     for whole, shown, overflow in tables:
         assert whole <= shown if width == 1440 else overflow == "auto"
+
+
+def test_a_report_says_where_it_does_not_know_what_was_taken(by_time: dict[str, Run], tmp_path: Path) -> None:
+    place = Path(shutil.copytree(by_time["markov"].directory, tmp_path / "run"))
+    (place / "intake.json").unlink()
+    page = write_report([place], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "run has no intake.json, like runs of earlier versions" in page

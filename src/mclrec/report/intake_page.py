@@ -26,7 +26,10 @@ from mclrec.wording import percent
 if TYPE_CHECKING:  # which needs torch
     from mclrec.runs.order_probe import OrderProbe
 
-__all__ = ["intake_section", "write_intake_page"]
+__all__ = ["TAKEN", "intake_section", "write_intake_page"]
+
+TAKEN = "What was taken"
+"""Title of the section on what a log came to."""
 
 _BINS = 60
 _FINE = 60  # lengths up to which each has a bar of its own
@@ -64,7 +67,7 @@ def intake_section(intake: Intake) -> Section:
     tables = [_columns(intake)] if intake.columns else []
     tables += [_watched(intake)] if watched_lines(intake.watched) else []
     return Section(
-        "What was taken",
+        TAKEN,
         [f"{intake.place}: {intake.format}." if intake.format else f"{intake.place}."],
         [*tables, _rules(intake), _measures(intake)],
     )

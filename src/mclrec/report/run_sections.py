@@ -19,7 +19,7 @@ from mclrec.evaluation.significance import Interval, confidence_interval
 from mclrec.experiments.results_table import ResultTable, TableCell, ranks_of
 from mclrec.randomness import Stream, generator
 from mclrec.report.example_lists import draw_examples
-from mclrec.report.intake_page import intake_section
+from mclrec.report.intake_page import TAKEN, intake_section
 from mclrec.report.list_sections import list_section
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import hit_curves, learning_curves, to_svg
@@ -27,6 +27,7 @@ from mclrec.report.slice_sections import slice_section
 from mclrec.report.systems import Study, System, open_study
 from mclrec.report.verdict import Pair, advice, differences, pairs
 from mclrec.runs.baselines import read_baselines
+from mclrec.runs.intake_file import INTAKE
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import LABELS
 from mclrec.wording import count_of
@@ -63,7 +64,7 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
             [*(advice(study, found[label], label) for label in study.order), *_seeds(study)],
         ),
         Section("Data", _data(study)),
-        *_taken(study),
+        _taken(study),
         Section("Metrics", [*_protocols(study), _METRICS], [_metrics(study, label) for label in study.order]),
         *([_differences(study, found)] if found[study.plotted] else []),
         _training_and_ranks(study),
@@ -130,13 +131,15 @@ def _protocols(study: Study) -> list[str]:
     return [*notes, *(f"{results[label].protocol.description}." for label in study.order if label in results)]
 
 
-def _taken(study: Study) -> list[Section]:
-    """What was taken of the log, with warnings; nothing for runs of earlier versions."""
+def _taken(study: Study) -> Section:
+    """What was taken of the log, with warnings; runs of earlier versions do not know."""
     if study.intake is None:
-        return []
+        return Section(
+            TAKEN, [f"None: {study.first.directory} has no {INTAKE}, like runs of earlier versions."]
+        )
     section = intake_section(study.intake)
     warned = [f"Mind: {warning.text}." for warning in intake_warnings(study.intake)]
-    return [replace(section, text=[*section.text, *warned])]
+    return replace(section, text=[*section.text, *warned])
 
 
 def _metrics(study: Study, label: str) -> ResultTable:
