@@ -100,6 +100,7 @@ test-docs: $(VENV)/.has-test ## run every command and block of Python of README 
 
 .PHONY: test-notebooks
 test-notebooks: $(VENV)/.has-notebooks ## run the notebooks of docs/notebooks, and compare them with what is committed (5 minutes)
+	$(BIN)/python -m pytest -q tests/test_notebook_bars.py
 	$(BIN)/python -m scripts.notebooks $(ARGS)
 
 .PHONY: notebooks

@@ -1,4 +1,4 @@
-"""Progress of long work: one look of bars with the time left on a terminal, and nothing that moves anywhere else.
+"""Progress of long work: bars of one look with the time left, on terminals and in notebooks; nothing moves elsewhere.
 
 What is drawn stands on the error stream and goes when the work is done. There is one display in a process: work within
 other work adds its line to it. Within `quietly` nothing is drawn, and reporters leave out what is no warning.
@@ -15,7 +15,7 @@ from mclrec.errors import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, Task
+    from rich.progress import Progress, ProgressColumn, Task
 
 __all__ = ["Display", "advancing", "counting", "is_quiet", "occupied", "quietly", "working"]
 
@@ -49,7 +49,7 @@ def quietly(quiet: bool = True) -> Iterator[None]:
 
 
 class Display:
-    """Bars on a console, one under the other; where it is no terminal, or `is_quiet`, none.
+    """Bars on a console, one under the other; none where it is neither a terminal nor a notebook's, or `is_quiet`.
 
     Args:
         console: to draw on; the error stream if None.
@@ -163,17 +163,28 @@ def _line(what: str, total: int | None, unit: str) -> Iterator[tuple[Display, An
 
 
 def _bars(given: Console | None) -> Progress | None:
-    """Bars of the one look, on a terminal."""
-    if given is None and not (sys.stderr is not None and sys.stderr.isatty()):
+    """Bars of the one look, on a terminal or in a notebook."""
+    notebook = "IPython" in sys.modules
+    if given is None and not notebook and not (sys.stderr is not None and sys.stderr.isatty()):
         return None
     from rich.console import Console  # slow to import, and an export answers without it
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
-    from rich.table import Column
-    from rich.text import Text
+    from rich.progress import Progress
 
     console = given if given is not None else Console(stderr=True)
+    if console.is_jupyter:
+        from mclrec.notebook_bars import NotebookBars
+
+        return NotebookBars(*_columns())
     if not console.is_terminal:
         return None
+    return Progress(*_columns(), console=console, expand=True, transient=True)
+
+
+def _columns() -> list[ProgressColumn]:
+    """What stands on the line of a bar."""
+    from rich.progress import BarColumn, ProgressColumn, TextColumn
+    from rich.table import Column
+    from rich.text import Text
 
     class Amount(ProgressColumn):
         """How much is done of how much."""
@@ -189,17 +200,14 @@ def _bars(given: Console | None) -> Progress | None:
         def render(self, task: Task) -> Text:
             return Text(_left(task), no_wrap=True)
 
-    return Progress(
+    return [
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=20),
         Amount(),
         Left(),
         # In a narrow window this column gives way, and not the bar.
         TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
-        console=console,
-        expand=True,
-        transient=True,
-    )
+    ]
 
 
 def _amount(task: Task) -> str:

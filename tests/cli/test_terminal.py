@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mclrec.cli.terminal import live
 from mclrec.progress import counting
-from mclrec.training.reporting import ProgressReporter
+from mclrec.training.reporting import EpochStart, ProgressReporter
 
 LOSSES = {f"augmenters/part{number}": 12.3456 for number in range(6)}
 
@@ -20,7 +20,7 @@ def shown(*, terminal: bool) -> str:
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=terminal, color_system=None)
     with ProgressReporter(console) as reporter:
-        reporter.epoch_started("train", 12, 4, 0)
+        reporter.epoch_started(EpochStart("train", 12, 20, 4))
         for _ in range(3):
             reporter.stepped(LOSSES)
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
@@ -32,6 +32,11 @@ def test_bar_stays_where_there_are_many_losses() -> None:
     assert lines[-1].startswith("train epoch 12 ━")
     assert "augmenters/part0 12.3" in lines[-1]
     assert len(lines[-1]) <= 80
+
+
+def test_the_time_left_is_that_of_the_whole_training() -> None:
+    lines = [line for line in re.split(r"[\r\n]+", shown(terminal=True)) if "47/80" in line]
+    assert re.match(r"train +━.* 47/80 .*at most 20 epochs", lines[-1])
 
 
 def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,10 +14,11 @@ from mclrec.errors import ConfigError, MclrecWarning
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
-from mclrec.training.reporting import EpochRecord
+from mclrec.training.reporting import EpochRecord, EpochStart
 from mclrec.training.trackers import MLflowTracker
 
 pytestmark = [pytest.mark.slow, pytest.mark.adapters]
+START = EpochStart("train", 1, 1, 1)
 RECORD = EpochRecord("train", 1, 1.5, {"rec": 2.0}, {"ndcg@10": 0.5}, True, {"all": 1e-3})
 
 
@@ -82,14 +83,14 @@ def test_what_cannot_be_opened_is_an_error_and_what_is_lost_later_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker = MLflowTracker(tmp_path / "mlflow", {}, "ndcg@10")
-    tracker.epoch_started("train", 1, 1, 0)
+    tracker.epoch_started(START)
     monkeypatch.setattr(tracker, "_run", "of nobody")
     with pytest.warns(MclrecWarning, match=r"mlflow did not take an epoch, which is in history\.jsonl"):
         tracker.epoch_finished(RECORD)
     tracker.epoch_finished(RECORD)  # said once
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://place")
     with pytest.raises(ConfigError, match="--track mlflow: nonsense://place"):
-        MLflowTracker(tmp_path / "another", {}, "ndcg@10").epoch_started("train", 1, 1, 0)
+        MLflowTracker(tmp_path / "another", {}, "ndcg@10").epoch_started(START)
 
 
 def test_wandb_keeps_the_history_offline(log: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from mclrec.runs.training_run import train
 from mclrec.search import epoch_clock, rungs, within_minutes
 from mclrec.search.search_record import Candidate, Rung, SearchRecord
 from mclrec.search.within_minutes import train_within
-from mclrec.training.reporting import EpochRecord, SilentReporter
+from mclrec.training.reporting import EpochRecord, EpochStart, SilentReporter
 
 SETTINGS: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "epochs": 6, "patience": 2}
 FIXED: dict[str, Any] = {"dropout": 0.1, "learning_rate": 0.01}
@@ -44,7 +44,7 @@ class Listener(SilentReporter):
     def planned(self, lines: Sequence[str]) -> None:
         self.lines += lines
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
+    def epoch_started(self, start: EpochStart) -> None:
         self.epochs += 1
         if self.epochs == self._stop_before:
             os.kill(os.getpid(), signal.SIGINT)

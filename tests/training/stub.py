@@ -30,7 +30,7 @@ from mclrec.models.phases import (
 from mclrec.recipes import resolve
 from mclrec.runs.construction import build
 from mclrec.training.config import TrainingConfig
-from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter
+from mclrec.training.reporting import EpochRecord, EpochStart, Reporter, SilentReporter
 from mclrec.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_length": 8, "batch_size": 16}
@@ -128,8 +128,8 @@ class Recorder(SilentReporter):
         self.records: list[EpochRecord] = []
         self.weights: list[dict[str, Tensor]] = []
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
-        self.started.append((phase, epoch, steps, done))
+    def epoch_started(self, start: EpochStart) -> None:
+        self.started.append((start.phase, start.epoch, start.steps, start.done))
 
     def stepped(self, losses: dict[str, float]) -> None:
         self.steps += 1

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from mclrec.training.reporting import EpochRecord, ProgressReporter
+from mclrec.training.reporting import EpochRecord, EpochStart, ProgressReporter
 
 BEST = EpochRecord("train", 3, 12.345, {"rec": 2.5, "cl2": 10.0}, {"mrr@10": 0.1234}, True)
 WORSE = EpochRecord("train", 4, 12.345, {"rec": 2.5}, {"mrr@10": 0.1}, False)
@@ -16,7 +16,7 @@ def printed(*, terminal: bool) -> str:
     file = io.StringIO()
     with ProgressReporter(Console(file=file, force_terminal=terminal, width=100)) as reporter:
         for record in (BEST, WORSE):
-            reporter.epoch_started(record.phase, record.epoch, 4, 1)
+            reporter.epoch_started(EpochStart(record.phase, record.epoch, 9, 4, 1))
             for _ in range(3):
                 reporter.stepped({"rec": 7.77777})
             reporter.epoch_finished(record)

@@ -32,7 +32,7 @@ from mclrec.recipes.auto import AUTO, DataSizes
 from mclrec.runs.construction import build, longest_time
 from mclrec.runs.plan import duration
 from mclrec.runs.thread_choice import kept_threads
-from mclrec.training.reporting import SilentReporter
+from mclrec.training.reporting import EpochStart, SilentReporter
 from mclrec.training.trainer import Trainer
 from mclrec.wording import count_of
 
@@ -133,7 +133,7 @@ def probe_order(
         torch.set_num_threads(1)
         if planned is not None:
             planned(_plan(ordered, recipe))
-        steps = _Steps(recipe.training.epochs, progress)
+        steps = _Steps(progress)
         values = {arm: _values(split, recipe, SEEN_OF[label], seed, steps) for arm, split in arms.items()}
     effect = order_effect(values["in order"], values["shuffled"], str(main_metric(part.num_items)))
     return OrderProbe(
@@ -234,13 +234,13 @@ def _trained(split: Split, recipe: Recipe, seed: int, steps: _Steps) -> Recommen
 class _Steps(SilentReporter):
     """Counts the batches of both trainings."""
 
-    def __init__(self, epochs: int, progress: Callable[[int, int], None] | None) -> None:
-        self._epochs, self._progress = epochs, progress
+    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
+        self._progress = progress
         self._done = self._total = 0
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002 - `Reporter`
+    def epoch_started(self, start: EpochStart) -> None:
         """Note how many batches there will be in all."""
-        self._total = 2 * self._epochs * steps
+        self._total = 2 * start.epochs * start.steps
 
     def stepped(self, losses: dict[str, float]) -> None:  # noqa: ARG002 - `Reporter`
         """Count a batch."""

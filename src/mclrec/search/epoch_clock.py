@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from statistics import fmean
 
-from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter
+from mclrec.training.reporting import EpochRecord, EpochStart, Reporter, SilentReporter
 
 __all__ = ["MEASURING", "Budget", "EpochClock", "OutOfTimeError"]
 
@@ -74,12 +74,12 @@ class EpochClock(SilentReporter):
         """Seconds of an epoch, validation included."""
         return fmean(self._times[-_RECENT:]) if self._times else self._expected
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
+    def epoch_started(self, start: EpochStart) -> None:
         """Begin an epoch, if it is going to end in time; implements `Reporter.epoch_started`."""
         self._began = time.monotonic()
         if self.seconds > self._budget.left - self._kept:
             raise OutOfTimeError
-        self._inner.epoch_started(phase, epoch, steps, done)
+        self._inner.epoch_started(start)
 
     def stepped(self, losses: dict[str, float]) -> None:
         """End the training if the time is up; implements `Reporter.stepped`."""

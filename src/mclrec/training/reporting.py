@@ -19,9 +19,11 @@ from mclrec.errors import ModelFileError
 from mclrec.files import parse_json, regular_file, write_text
 from mclrec.progress import Display, is_quiet
 from mclrec.sealed_json import sealed, unsealed, validated
+from mclrec.wording import count_of
 
 __all__ = [
     "EpochRecord",
+    "EpochStart",
     "ProgressReporter",
     "Reporter",
     "Reporters",
@@ -53,6 +55,25 @@ class EpochRecord:
     metrics: dict[str, float]
     best: bool
     learning_rates: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStart:
+    """What is known of an epoch when it begins.
+
+    Attributes:
+        phase: name of its phase.
+        epoch: from 1.
+        epochs: of the phase, at most: early stopping may end it sooner.
+        steps: batches of the epoch.
+        done: those of them that were done before an interruption.
+    """
+
+    phase: str
+    epoch: int
+    epochs: int
+    steps: int
+    done: int = 0
 
 
 def write_history(path: Path, records: Sequence[EpochRecord]) -> None:
@@ -95,8 +116,8 @@ class Reporter(Protocol):
     def planned(self, lines: Sequence[str]) -> None:
         """What is going to be trained, in lines for people, before it begins."""
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
-        """An epoch of ``steps`` batches begins, ``done`` of them before an interruption."""
+    def epoch_started(self, start: EpochStart) -> None:
+        """An epoch begins."""
 
     def stepped(self, losses: dict[str, float]) -> None:
         """One more batch is done; ``losses`` are means over the epoch so far."""
@@ -114,7 +135,7 @@ class SilentReporter:
     def planned(self, lines: Sequence[str]) -> None:
         """Ignore the plan."""
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
+    def epoch_started(self, start: EpochStart) -> None:
         """Ignore the start of an epoch."""
 
     def stepped(self, losses: dict[str, float]) -> None:
@@ -140,10 +161,10 @@ class Reporters:
         for reporter in self._reporters:
             reporter.planned(lines)
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
+    def epoch_started(self, start: EpochStart) -> None:
         """Pass on the start of an epoch."""
         for reporter in self._reporters:
-            reporter.epoch_started(phase, epoch, steps, done)
+            reporter.epoch_started(start)
 
     def stepped(self, losses: dict[str, float]) -> None:
         """Pass on a step."""
@@ -163,7 +184,7 @@ def print_warnings(intake: Intake, console: Console) -> None:
 
 
 class ProgressReporter:
-    """Prints what was read, a line for each finished epoch, and on a terminal a progress bar for the running one.
+    """Prints what was read and a line for each finished epoch; bars show the running epoch and the whole phase.
 
     Within `mclrec.progress.quietly`, it prints warnings about the data alone.
 
@@ -175,7 +196,9 @@ class ProgressReporter:
     def __init__(self, console: Console, *, data: bool = True) -> None:
         self._console, self._data = console, data
         self._display = Display(console)
+        self._whole: Any = None
         self._line: Any = None
+        self._phase = ""
 
     def __enter__(self) -> Self:
         self._display.__enter__()
@@ -198,22 +221,31 @@ class ProgressReporter:
         """Print the plan."""
         self._say(*lines)
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:
-        """Reset the progress bar."""
+    def epoch_started(self, start: EpochStart) -> None:
+        """Reset the bar of the epoch; at the beginning of a phase, that of the whole phase too."""
         if self._line is None:
-            self._line = self._display.add("")
-        self._display.restart(self._line, steps, done)
-        self._display.update(self._line, description=f"{phase} epoch {epoch}")
+            self._whole, self._line = self._display.add(""), self._display.add("")
+        before = (start.epoch - 1) * start.steps + start.done
+        if start.phase != self._phase:
+            self._phase = start.phase
+            self._display.restart(self._whole, start.epochs * start.steps, before)
+            note = f"at most {count_of(start.epochs, 'epoch')}"
+            self._display.update(self._whole, description=start.phase, note=note)
+        self._display.update(self._whole, completed=before, visible=True)
+        self._display.restart(self._line, start.steps, start.done)
+        self._display.update(self._line, description=f"{start.phase} epoch {start.epoch}")
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """Advance the progress bar."""
+        """Advance the bars."""
+        self._display.update(self._whole, advance=1)
         text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._display.update(self._line, advance=1, note=text)
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """Print the line of the epoch, whose bar goes."""
+        """Print the line of the epoch; the bars go, as it may have been the last one."""
         self._display.refresh()
-        self._display.update(self._line, visible=False)
+        for line in (self._whole, self._line):
+            self._display.update(line, visible=False)
         losses = "  ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
         metric = "".join(f"  {name} {value:.4f}" for name, value in record.metrics.items())
         star = " *" if record.best else ""

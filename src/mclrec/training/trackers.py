@@ -14,7 +14,7 @@ from mclrec.arguments import check_choice
 from mclrec.errors import ConfigError, MclrecWarning
 from mclrec.extras import require
 from mclrec.files import read_json, write_json
-from mclrec.training.reporting import EpochRecord, SilentReporter
+from mclrec.training.reporting import EpochRecord, EpochStart, SilentReporter
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -65,9 +65,9 @@ class Tracker(SilentReporter):
         if self._is_open:
             self.close(failed=error is not None)
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002 - `Reporter`
+    def epoch_started(self, start: EpochStart) -> None:
         """Open what is written to at the first epoch."""
-        self._ensure_open(self._step(phase, epoch))
+        self._ensure_open(self._step(start.phase, start.epoch))
 
     def epoch_finished(self, record: EpochRecord) -> None:
         """Write the points of the epoch."""

@@ -38,7 +38,7 @@ from mclrec.training.fit_result import FitResult
 from mclrec.training.loader import EpochBatches
 from mclrec.training.loss_reader import LossReader, report_means
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
-from mclrec.training.reporting import EpochRecord, Reporter, SilentReporter, write_history
+from mclrec.training.reporting import EpochRecord, EpochStart, Reporter, SilentReporter, write_history
 from mclrec.training.schedule import cycle_epochs, one_cycle
 
 __all__ = ["Trainer"]
@@ -234,7 +234,9 @@ class Trainer:
         self._layout.broadcast(self.model.state_dict())
         self.model.train()
         batches = self._batches(phase, examples, key)
-        self._reporter.epoch_started(phase.name, position.epoch, len(batches), position.step)
+        self._reporter.epoch_started(
+            EpochStart(phase.name, position.epoch, self._epochs(phase), len(batches), position.step)
+        )
         started = time.perf_counter() - position.seconds
 
         def finished(losses: dict[str, float]) -> None:
