@@ -234,9 +234,8 @@ class Trainer:
         self._layout.broadcast(self.model.state_dict())
         self.model.train()
         batches = self._batches(phase, examples, key)
-        self._reporter.epoch_started(
-            EpochStart(phase.name, position.epoch, self._epochs(phase), len(batches), position.step)
-        )
+        told = EpochStart(phase.name, position.epoch, self._epochs(phase), len(batches), position.step)
+        self._reporter.epoch_started(told)
         started = time.perf_counter() - position.seconds
 
         def finished(losses: dict[str, float]) -> None:
@@ -257,9 +256,8 @@ class Trainer:
             if stopping:
                 raise _Interrupted
         self._losses.catch_up()
-        self._set_rates(
-            phase, optimisers, position.epoch, len(batches) - 1, len(batches)
-        )  # no step may be left
+        # No step may be left, but the rates are still those of the last one.
+        self._set_rates(phase, optimisers, position.epoch, len(batches) - 1, len(batches))
         self._finish_epoch(phase, position, optimisers.learning_rates)
         self._save(position, optimisers.state())
 
