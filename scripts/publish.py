@@ -15,12 +15,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mclrec.data.split import make_split
 from mclrec.errors import MclrecError
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
 from mclrec.files import read_json, write_json, write_text
+from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.runs.recipe_choice import sizes_of
+from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import LABELS, DataInfo, Run
 from scripts.claim_evidence import differences_of
 from scripts.leaderboard import RANKS, leaderboard
@@ -58,12 +63,15 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
         sys.exit(f"{directory}: is not finished")
     info, record = run.info.model_dump(mode="json"), run.record.model_dump(mode="json")
     variant = system(info).removeprefix(info["model"]).replace(" (", "-").rstrip(")")
-    path = folder / f"{info['data']['name']}-{info['model']}{variant}-seed{info['seed']}.json"
+    name = f"{info['data']['name']}-{info['model']}{variant}"
+    path = folder / f"{name}-seed{info['seed']}.json"
+    _check_settings(directory, info, sorted(folder.glob(f"{name}-seed[0-9]*.json")))
     write_json(
         path,
         {
             **{key: info[key] for key in _OF_RUN},
             "data": _data(run.info.data),
+            **({"sizes": asdict(_sizes(run))} if info["recipe"]["section"] == AUTO else {}),
             **{key: record[key] for key in _OF_RECORD},
             "protocols": {
                 label: record["results"]["test"][label]["protocol"]["description"] for label in LABELS
@@ -75,6 +83,27 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
     for label in LABELS if ranks else ():
         publish_ranks(run, label, folder / RANKS / f"{path.stem}-{label}.parquet")
     return path
+
+
+def _sizes(run: Run) -> DataSizes:
+    """Sizes of a run's data, from which its recipe chose settings."""
+    return sizes_of(make_split(run_data(run), run.info.split))
+
+
+def _check_settings(directory: Path, info: Mapping[str, Any], published: Sequence[Path]) -> None:
+    """Leave where a row of this name has other settings, as by ``--set``, which the name would not tell."""
+    ours = info["config"] | info["training"]
+    for path in published:
+        there = read_json(path)
+        theirs = there["config"] | there["training"]
+        other = [
+            key for key in {**theirs, **ours} if key in ours and key in theirs and ours[key] != theirs[key]
+        ]
+        if other:
+            sys.exit(
+                f"{directory}: {other[0]} = {ours[other[0]]}, in {path.name} {theirs[other[0]]}: a row has the same "
+                "settings with every seed; give these a section in the recipes, or remove the files that are replaced"
+            )
 
 
 def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:

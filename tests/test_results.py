@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers import tiny_data, write_log
 
 from mclrec.data.datasets import is_dataset
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
 from mclrec.recipes import Recipe, parse_setting, resolve
+from mclrec.recipes.auto import DataSizes
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.saved_settings import has_settings_of
-from scripts.publish import main, outdated, pages, publish_campaign
+from mclrec.runs.training_run import train
+from scripts.publish import main, outdated, pages, publish_campaign, publish_run
 from scripts.results_page import reproduce_command, summary
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +118,8 @@ def recipe_of(record: dict[str, Any]) -> Recipe:
     words = shlex.split(record["command"], comments=True)
     given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
     changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
-    return resolve(given["--model"], words[2], given.get("--recipe"), changes)
+    sizes = DataSizes(**record["sizes"]) if "sizes" in record else None
+    return resolve(given.get("--model", "mclrec"), words[2], given.get("--recipe"), changes, sizes)
 
 
 @pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
@@ -134,3 +139,22 @@ def test_a_published_run_is_found_again_by_its_command(path: Path, monkeypatch: 
     assert has_settings_of(recipe, *saved)
     other = replace(recipe, training=recipe.training.model_copy(update={"batch_size": 7}))
     assert not has_settings_of(other, *saved)
+
+
+def test_runs_of_one_name_have_the_same_settings(tmp_path: Path) -> None:
+    def trained(seed: int, dropout: float) -> Path:
+        log = write_log(tmp_path / "tiny.csv", tiny_data())
+        settings = {"epochs": 1, "hidden_size": 4, "dropout": dropout}
+        place = tmp_path / f"run-{seed}-{dropout}"
+        return train(TrainRequest(log, "sasrec", seed=seed, settings=settings, out=place)).directory
+
+    first = publish_run(trained(1, 0.5), tmp_path)
+    assert publish_run(trained(2, 0.5), tmp_path) != first
+    for seed in (1, 3):
+        with pytest.raises(
+            SystemExit, match=r"dropout = 0\.4, in tiny-sasrec-auto-seed1\.json 0\.5: .* give these a section"
+        ):
+            publish_run(trained(seed, 0.4), tmp_path)
+    first.unlink()
+    (tmp_path / "tiny-sasrec-auto-seed2.json").unlink()
+    publish_run(trained(4, 0.4), tmp_path)
