@@ -31,7 +31,7 @@ from mclrec.models.tensors import save_tensors
 from mclrec.nn.transformer import TransformerEncoder
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.construction import build
-from mclrec.training.reporting import SilentReporter
+from mclrec.training.reporting import EpochStart, SilentReporter
 from mclrec.training.trainer import Trainer
 
 __all__ = ["StopWatch", "fit_some", "measure", "timings"]
@@ -52,9 +52,9 @@ class StopWatch(SilentReporter):
         self.made = time.perf_counter()
         self._batches, self._last = batches, 0.0
 
-    def epoch_started(self, phase: str, epoch: int, steps: int, done: int) -> None:  # noqa: ARG002
+    def epoch_started(self, start: EpochStart) -> None:
         """Start the watch; implements `Reporter.epoch_started`."""
-        self.batches_per_epoch = steps
+        self.batches_per_epoch = start.steps
         self._last = time.perf_counter()
         self.epoch_began = self.epoch_began or self._last
 
