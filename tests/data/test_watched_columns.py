@@ -259,3 +259,11 @@ def test_no_type_of_a_watched_column_stops_the_reading(tmp_path: Path) -> None:
             with read_log(form) as log:
                 found.append(log.found.watched)
         assert found[0] == found[1], kind.type
+
+
+def test_ratings_with_a_decimal_comma(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user;item;time;rating\n1;a;1;4,5\n1;b;2;3\n1;c;3;4.5\n1;d;4;1,0\n")
+    found = taken(path)
+    assert found.watched[0].values == (("4.5", 2), ("1.0", 1), ("3", 1))
+    assert dict(intake_lines(found))["ratings"].startswith("rating from 1 to 4.5: 50 % of rows are below 4 ")

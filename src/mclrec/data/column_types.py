@@ -25,7 +25,9 @@ __all__ = [
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86_400
-_EXACT = 2**53
+_EXACT = {16: 11, 32: 24, 64: 53}
+"""Bits of the whole numbers that a float of so many bits holds, each of them."""
+
 _MOST_PLACES = 9  # of decimals
 
 
@@ -111,7 +113,7 @@ def converted(role: str, values: pa.Array, target: ColumnType) -> pa.Array:
     if target.stored == pa.large_string():
         return values.cast(pa.large_string())
     if pa.types.is_floating(values.type):
-        values = values.cast(pa.float64())
+        values = _exact(role, values)
     if role in ("user", "item"):
         return _integers(role, values)
     if target.moment:
@@ -204,16 +206,25 @@ def _shown(kind: pa.DataType) -> str:
     return "nothing but nulls" if pa.types.is_null(kind) else str(kind).partition("<")[0]
 
 
+def _exact(role: str, values: pa.Array) -> pa.Array:
+    """Floats as those of 64 bits, where they are as they were in the log.
+
+    Ids may be rounded beyond the whole numbers that their type holds. Of times and sequences that is refused of short
+    floats alone: 32 bits hold today's seconds since 1970 in steps of two minutes.
+    """
+    width, wide = values.type.bit_width, values.cast(pa.float64())
+    bits = _EXACT[width]
+    if role in ("user", "item") or width < max(_EXACT):
+        cure = "" if width == max(_EXACT) else "; take the column from the log in 64 bits"
+        what = f"is a float{'' if width == max(_EXACT) else f' of {width} bits'} beyond 2^{bits}, which may be rounded{cure}"
+        _refuse(pc.greater(pc.abs(wide), 2.0**bits), what, wide, role)
+    return wide
+
+
 def _integers(role: str, values: pa.Array) -> pa.Array:
     """Whole numbers as int64."""
     if pa.types.is_floating(values.type):
         _refuse(pc.not_equal(values, pc.floor(values)), "is no whole number", values, role)
-        _refuse(
-            pc.greater(pc.abs(values), float(_EXACT)),
-            "is a float beyond 2^53, which may be rounded",
-            values,
-            role,
-        )
     if pa.types.is_decimal(values.type) and values.type.scale > 0:
         return _cast(role, values, "is no whole number, or beyond 64 bits")
     return _cast(role, values, "is beyond 64 bits; cast the column to text")

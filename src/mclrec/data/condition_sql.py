@@ -165,7 +165,8 @@ class _Writer:
             return value.sql
         if value.kind != "text":
             raise self._refused(f"{value.name} is {_A[value.kind]}, where a time has to be")
-        read = f"TRY_CAST({value.sql} AS TIMESTAMP)"
+        # DuckDB takes 31/12/23 for a day of the year 31.
+        read = f"CASE WHEN regexp_matches({value.sql}, '^\\s*\\d{{4}}') THEN TRY_CAST({value.sql} AS TIMESTAMP) END"
         nothing = f"regexp_full_match({value.sql}, {sql_text(_NOTHING)})"
         self._add_check(
             f"({value.sql} IS NOT NULL AND NOT {nothing} AND {read} IS NULL)", value, "is no ISO date"

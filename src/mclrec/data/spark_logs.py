@@ -21,7 +21,6 @@ __all__ = ["is_spark", "of_spark", "spark_holds", "spark_reads", "spark_table"]
 _MICROSECONDS = 10**6
 _TESTS = (
     pa.types.is_signed_integer,
-    pa.types.is_float32,
     pa.types.is_float64,
     pa.types.is_string,
     pa.types.is_date32,
@@ -72,7 +71,7 @@ def spark_holds(source: Any, reading: Reading, place: str) -> bool:
 
 
 def _stays(role: str, kind: str) -> bool:
-    numbers = kind in ("byte", "short", "integer", "long", "float", "double")
+    numbers = kind in ("byte", "short", "integer", "long", "double")  # Arrow knows which floats are rounded
     ids = role in ("user", "item")
     return numbers or (kind == "string" if ids else kind in ("date", "timestamp", "timestamp_ntz"))
 

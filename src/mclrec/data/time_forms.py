@@ -7,13 +7,16 @@ from itertools import product
 __all__ = ["FORMS", "ISO", "sampled_meaning"]
 
 _BASIC = (
-    r"\s*\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d+)?)?\s*(Z|z|[+-]\d\d(:?\d\d)?|[A-Za-z][\w/+-]*)?\s*"
+    r"\s*\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d+)?)?"
+    r"\s*((Z|z|[+-]\d\d(:?\d\d)?)(\[[\w/+-]+\])?|[A-Za-z][\w/+-]*)?\s*"
 )
 _STEPS = [
     (r"^\s*(\d{4})-?(\d\d)-?(\d\d)[Tt ](\d\d):?(\d\d)", r"\1-\2-\3 \4:\5"),
     (r"^(.{16})(\s*[A-Za-z+-].*|\s*)$", r"\1:00\2"),
     (r"^(.{16})(\d\d)", r"\1:\2"),
     (r"^(.{19}),", r"\1."),
+    (r"\[.*\]\s*$", ""),
+    (r"^(.{19}[.\d]*)\s+([+-]\d\d)", r"\1\2"),
     (r"^(.{19}.*[+-]\d\d)(\d\d)\s*$", r"\1:\2"),
     (r"(\d)\s*[Zz]\s*$", r"\1+00"),
 ]
@@ -29,7 +32,15 @@ def _iso() -> str:
 ISO = _iso()
 """SQL: the column ``time`` in the one form of ISO that DuckDB casts: basic and minute forms are written out."""
 
-_DAYS = [f"{first}{sign}{second}{sign}%Y" for sign in "/.-" for first, second in (("%d", "%m"), ("%m", "%d"))]
+_DAYS = [
+    *(
+        f"{day}{sign}{year}"
+        for year in ("%Y", "%y")
+        for sign in "/.-"
+        for day in (f"%d{sign}%m", f"%m{sign}%d")
+    ),
+    *(f"%y{sign}%m{sign}%d" for sign in "/.-"),
+]
 _CLOCKS = ["", " %H:%M", " %H:%M:%S", " %I:%M:%S %p", " %I:%M %p"]
 
 FORMS = [
@@ -45,11 +56,16 @@ FORMS = [
     "%b %d, %Y",
     "%B %d, %Y",
     "%m %d, %Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%d-%b-%Y %H:%M:%S",
     "%Y/%m/%d %H:%M",
+    "%Y-%m-%d %I:%M:%S %p",
+    "%Y-%m-%d %I:%M %p",
 ]
 """Forms of strptime that logs are known to use."""
 
 
 def sampled_meaning(form: str) -> str:
     """What a form takes the first two numbers for."""
-    return "day/month" if form.startswith("%d") else "month/day"
+    return {"%d": "day/month", "%m": "month/day"}.get(form[:2], "year/month")

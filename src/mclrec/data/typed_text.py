@@ -23,7 +23,8 @@ _NUMBER = (
 )
 _DECIMAL = r"regexp_full_match({0}, '[+-]?\d+(\.\d{{0,9}})?')"
 _PLACES = "max(length(split_part({0}, '.', 2)))"
-_MOMENT = "isfinite(try_cast({0} AS TIMESTAMPTZ))"
+# DuckDB takes 31/12/23 for a day of the year 31.
+_MOMENT = r"isfinite(try_cast({0} AS TIMESTAMPTZ)) AND regexp_matches(time, '^\s*\d{{4}}')"
 _NANOSECONDS = r"regexp_matches({0}, '[.]\d{{6}}0{{0,2}}[1-9]')"
 _LOST = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
 _TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
@@ -34,12 +35,14 @@ _NOTHING = (
     "({0} IS NULL OR ({0} >= '<' AND {0} IN (" + ", ".join(f"'{word}'" for word in WORDS_FOR_NOTHING) + ")))"
 )
 _FLOAT_IDS = r"regexp_full_match({0}, '(0|-?[1-9]\d{{0,14}})\.0')"
+_FIRST_YEAR = 1000
 _FINITE = "isfinite(CAST({0} AS DOUBLE))"
 
 
 def _parsed(form: str) -> str:
-    """SQL: the column ``time`` as a form of strptime reads it; null where it does not."""
-    return f"try_strptime(trim(time), {sql_text(form)})"
+    """SQL: the column ``time`` as a form of strptime reads it; null where it does not, or ``%Y`` finds two digits."""
+    parsed = f"try_strptime(trim(time), {sql_text(form)})"
+    return f"CASE WHEN year({parsed}) >= {_FIRST_YEAR} THEN {parsed} END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +225,8 @@ class _Table:
             raise ConfigError(f"--time-format {form}: {what or 'is no format of strptime'}") from None
         row = self._unfit(f"{parsed} IS NOT NULL")[1]
         if row is not None:
-            raise self._error("time", row, f"is not written as --time-format {form} says")
+            years = "; %Y is a year of four digits, %y one of two" if "%Y" in form else ""
+            raise self._error("time", row, f"is not written as --time-format {form} says{years}")
         if kind == "TIMESTAMP_NS":
             return f"epoch_ns({parsed})", 10**9
         return f"epoch_us(CAST({parsed} AS TIMESTAMPTZ))", 10**6
@@ -240,7 +244,7 @@ class _Table:
         row = min(self._unfit(fits) for fits in kinds)[1]
         forms = self._forms(row or 0)
         if len(forms) > 1:
-            readings = " or ".join(f"{sampled_meaning(form)} (--time-format '{form}')" for form in forms[:2])
+            readings = " or ".join(f"{sampled_meaning(form)} (--time-format '{form}')" for form in forms[:3])
             return self._error("time", row, f"may be {readings}: say which")
         cure = (
             f"--time-format '{forms[0]}' would read it" if forms else "--time-format says how it is written"

@@ -171,7 +171,10 @@ def _of_signs(name: str, rows: int, below: int, zero: int) -> Watched | None:
 
 def _of_values(name: str, kind: WatchedKind, rows: int, counts: Mapping[str, int]) -> Watched | None:
     """The record of a column's values; None if they are too many for kinds of events, or no ratings."""
-    kept = Counter({value: count for value, count in counts.items() if value not in ("", *WORDS_FOR_NOTHING)})
+    kept = Counter[str]()
+    for value, count in counts.items():
+        if value not in ("", *WORDS_FOR_NOTHING):
+            kept[value.replace(",", ".") if kind == "ratings" else value] += count
     if not 0 < len(kept) <= _MOST[kind]:
         return None
     if kind == "ratings" and not all(re.fullmatch(_NUMBER, value) for value in kept):
