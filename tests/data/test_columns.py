@@ -108,3 +108,16 @@ def test_unknown_column_suggests_the_nearest() -> None:
         Columns(item="moveId").resolve(["user", "movieId", "time"], "log.csv")
     with pytest.raises(DataError, match="no column looks like the item"):
         Columns().resolve(["user", "thing", "time"], "log.csv")
+
+
+@pytest.mark.parametrize(
+    "names", ["userID artistID tagID day month year", "user item Year Day", "user item month day"]
+)
+def test_a_day_of_the_month_is_no_time(names: str) -> None:
+    """Of HetRec's tags: by the day alone, the 5th of January 2010 came before the 9th of March 2009."""
+    with pytest.raises(DataError, match=r"the time stands in several columns \([dD]ay, .*--time-column"):
+        Columns().resolve(names.split(), "log.dat")
+    day = next(name for name in names.split() if name.lower() == "day")
+    assert Columns(time=day).resolve(names.split(), "log.dat").time == day
+    assert Columns().resolve([*names.split(), "timestamp"], "log.dat").time == "timestamp"
+    assert Columns().resolve(["user", "item", "day", "week"], "log.dat").time == "day"

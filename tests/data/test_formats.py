@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,55 @@ def test_a_column_whose_quoted_values_all_hold_the_delimiter(tmp_path: Path) -> 
         "time|x|user|item\n" + "".join(f'140000000{time}||"a|[1]"|{time + 5}\n' for time in range(4))
     )
     assert sequences(path) == {"a|[1]": [5, 6, 7, 8]}
+
+
+@pytest.mark.parametrize(
+    ("text", "item", "told"),
+    [
+        # triplets of the Million Song Dataset; Last.fm 360K; hours of Steam, with a kind of events
+        (
+            lambda row: f"u{row % 7}\tS{row % 11}\t{row * 37 % 90 + 1}",
+            "2",
+            "3 as the time (its numbers are no dates",
+        ),
+        (
+            lambda row: f"u{row % 7}\tm{row % 11}\tThe Band {row % 11}\t{row * 37 % 900 + 1}",
+            "2",
+            "4 as the time (its numbers are no dates",
+        ),
+        (
+            lambda row: (
+                f"{15160 + row % 7}\tThe Game {row % 9}\t{('play', 'purchase')[row % 2]}\t{row * 13 % 300 / 10}\t0"
+            ),
+            "2",
+            "4 as the time (its numbers are no dates",
+        ),
+    ],
+)
+def test_counts_and_hours_are_taken_for_times_with_a_warning(
+    tmp_path: Path, text: Callable[[int], str], item: str, told: str
+) -> None:
+    path = log(tmp_path, "".join(f"{text(row)}\n" for row in range(60)), "a.tsv")
+    with pytest.warns(MclrecWarning) as warned:
+        intake = prepare(path, min_count=1).intake
+    assert intake is not None
+    assert {column.role: column.name for column in intake.columns}["item"] == item
+    assert any(f"took column {told}" in str(warning.message) for warning in warned)
+
+
+def test_few_users_with_small_ids_are_no_ratings(tmp_path: Path) -> None:
+    rows_ = "".join(
+        f"{row // 8 + 1},{226800 + row % 13},{252000 + row % 3},pv,{1511544070 + row}\n" for row in range(64)
+    )
+    with pytest.warns(MclrecWarning, match="took column 2 as the item"):
+        intake = prepare(log(tmp_path, rows_), min_count=1).intake
+    assert intake is not None
+    assert [column.name for column in intake.columns] == ["1", "2", "5"]
+
+
+def test_a_header_within_a_file_is_refused(tmp_path: Path) -> None:
+    again = "user,item\n1,a\n1,b\nuser,item\n2,a\n"
+    refused(log(tmp_path, again), r"a\.csv:4: line is the header again", columns=Columns(file_order=True))
+    timed = again.replace("item\n", "item,time\n").replace("a\n", "a,1\n").replace("b\n", "b,2\n")
+    refused(log(tmp_path, timed), r"a\.csv:4: line is the header again")
+    refused(log(tmp_path, timed.replace("1,a", '1," a"')), r"a\.csv:4: line is the header again")

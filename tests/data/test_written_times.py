@@ -130,5 +130,5 @@ def test_short_floats_of_parquet(tmp_path: Path) -> None:
     times = pa.array([1_700_000_000, 1_700_000_010], pa.float64()).cast(pa.float32())
     pq.write_table(pa.table({"user": [1, 1], "item": [1, 2], "time": times}), tmp_path / "log.parquet")
     for engine in ("duckdb", "polars", "pandas"):
-        with pytest.raises(DataError, match="row 1: time .* is a float of 32 bits beyond"):
+        with pytest.raises(DataError, match=r"row 1: time .* is a float of 32 bits beyond"):
             prepare(tmp_path / "log.parquet", min_count=1, engine=engine)

@@ -215,8 +215,9 @@ def _exact(role: str, values: pa.Array) -> pa.Array:
     width, wide = values.type.bit_width, values.cast(pa.float64())
     bits = _EXACT[width]
     if role in ("user", "item") or width < max(_EXACT):
-        cure = "" if width == max(_EXACT) else "; take the column from the log in 64 bits"
-        what = f"is a float{'' if width == max(_EXACT) else f' of {width} bits'} beyond 2^{bits}, which may be rounded{cure}"
+        short = "" if width == max(_EXACT) else f" of {width} bits"
+        what = f"is a float{short} beyond 2^{bits}, which may be rounded"
+        what += "; take the column from the log in 64 bits" if short else ""
         _refuse(pc.greater(pc.abs(wide), 2.0**bits), what, wide, role)
     return wide
 

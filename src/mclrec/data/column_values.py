@@ -33,6 +33,8 @@ _RATINGS = {str(number) for number in range(11)}
 _FEW = 20  # rows, below which that values are alike says nothing
 _NAMED = 3  # columns, up to which ids may hold blanks; with more, a column of words or lists is none
 _RATING = 2  # the usual place of a rating
+_KINDS = 5  # values of a column of kinds
+_USER_AND_ITEM = 2
 _GRADES, _BEST = 25, 10.0  # the most values that ratings have, and the highest
 _LEAST = 0.99  # share of rows that stand in order
 
@@ -151,10 +153,20 @@ def placed(parts: Sequence[Rows], width: int, asked: Columns) -> tuple[Columns, 
     times = next((look for look in looks if look.name == found.time), None)
     ids = [look for look in free if not look.time and not look.fractions]
     if width > _NAMED:
-        ids = [look for look in ids if not look.spaced]
+        ids = _without_names(ids)
         if found.time == "4" and (looks[2].rating or looks[2].fractions):
             ids = [look for look in ids if look.place < _RATING]  # user, item, rating, time
     return _ids(found, ids, times, doubts), doubts
+
+
+def _without_names(looks: list[_Look]) -> list[_Look]:
+    """The columns without those of several words, which name what the ids of another stand for.
+
+    They stay where the others are too few: what has a few values alone, such as a kind of events, is no id.
+    """
+    left = [look for look in looks if not look.spaced]
+    telling = [look for look in left if look.rows < _FEW or len(look.distinct) > _KINDS]
+    return left if len(telling) >= _USER_AND_ITEM else [*telling, *(look for look in looks if look.spaced)]
 
 
 def _time(looks: list[_Look], width: int, doubts: list[Doubt]) -> _Look | None:
@@ -163,9 +175,14 @@ def _time(looks: list[_Look], width: int, doubts: list[Doubt]) -> _Look | None:
     if not found:
         at_place = [look for look in looks if look.place + 1 == usual and not look.coordinate]
         ticks = next((look for look in at_place if _NUMBER.fullmatch(look.parts[0][0])), None)
-        if ticks is not None and ticks.rows >= _FEW and ticks.graded:
+        if ticks is not None and ticks.rows >= _FEW:
             options = "--time-column, or --file-order"
-            doubts.append(Doubt(f"column {ticks.name} as the time", "it may be a rating", options))
+            reason = (
+                "it may be a rating"
+                if ticks.graded
+                else "its numbers are no dates, and may be counts or hours"
+            )
+            doubts.append(Doubt(f"column {ticks.name} as the time", reason, options))
         return ticks
     chosen = next((look for look in found if look.place + 1 == usual), found[-1])
     if len(found) > 1:
@@ -200,7 +217,7 @@ def _ids(asked: Columns, looks: list[_Look], times: _Look | None, doubts: list[D
 def _likely(looks: list[_Look], wanted: int) -> list[_Look]:
     """The columns without those that are least likely ids, as long as enough are left."""
     few = all(look.rows < _FEW for look in looks)
-    ratings = [look for look in looks if look.rating]
+    ratings = [look for look in looks if look.rating and not look.together]  # as those of a user stand
     unlikely = [
         [look for look in looks if look.negative],
         [look for look in looks if look.row_number and look.place == 0 and not few],

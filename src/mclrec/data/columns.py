@@ -207,6 +207,12 @@ class Columns:
         found = usual_column("time", names, place)
         if found is None and "time" in needed:
             raise self._lacking(needed, names, place)
+        others = [name for name in names if compact_name(name) in ("month", "year")]
+        if found is not None and compact_name(found) == "day" and others:
+            raise DataError(
+                f"{place}: the time stands in several columns ({listed_names([found, *others])}); join them into one, "
+                "such as 2024-01-31, or name the one that orders rows with --time-column"
+            )
         return found
 
     def _lacking(self, needed: Sequence[str], names: Sequence[str], place: str) -> DataError:

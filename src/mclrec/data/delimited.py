@@ -113,7 +113,23 @@ class DelimitedLog:
         plain = self._file.ending is not None and (not self._header or self._skipped == self._first_line)
         if not (plain and self._read(connection, folder)):
             fill(connection, dict.fromkeys(self._places, pa.large_string()), self._values(), str(self.path))
+        if self._header:
+            self._refuse_second_header(connection)
         return list(self._places)
+
+    def _refuse_second_header(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Refuse a row whose values are the names of their columns, as in files that were put together.
+
+        Raises:
+            DataError: there is one.
+        """
+        again = " AND ".join(f"{sql_name(role)} = {sql_text(name)}" for role, name in self.columns.items())
+        [(row,)] = connection.execute(f"SELECT min(rowid) FROM log WHERE {again}").fetchall()  # noqa: S608 - quoted
+        if row is not None:
+            raise DataError(
+                f"{self.path}:{self.line_of(row)}: line is the header again, as where files were put together; "
+                "remove it, or give the files as a folder"
+            )
 
     def line_of(self, row: int) -> int:
         """The number of the line in which a row begins."""

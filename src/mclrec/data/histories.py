@@ -7,18 +7,22 @@ do, and the longest is taken; or the items have times, which order them all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
 
 from mclrec.data.json_logs import json_id
-from mclrec.data.text_tables import sql_text
+from mclrec.data.list_texts import NO_LIST, PLAIN, SIGNS, ListTextError, list_elements, sign_of
+from mclrec.data.text_tables import sql_text, store
 from mclrec.errors import DataError, quoted
 
 __all__ = ["Unrolled", "settle", "unroll"]
 
-_SIGNS = (",", ";", "|")
+_ROWS = 1 << 14  # lists of a batch
+_LIST = pa.list_(pa.large_string())
+_PARSED = pa.schema([("place", pa.int64()), ("history", _LIST)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +128,45 @@ def _lists(
         elements = "from_json(history, '[\"JSON\"]')"
         _refuse(connection, inner, elements, row_place, lists == rows)
         return elements if inner else f"list_transform({elements}, lambda x: {json_id('x')})"
-    text = "regexp_replace(history, '^\\s*[\\[(](.*)[\\])]\\s*$', '\\1', 's')"
-    held = ", ".join(f"count(*) FILTER (contains(history, {sql_text(sign)}))" for sign in _SIGNS)
-    [counts] = connection.execute(f"SELECT {held} FROM log").fetchall()  # noqa: S608 - ours
-    sign = next((sign for sign, count in zip(_SIGNS, counts, strict=True) if count), None)
-    split = f"string_split({text}, {sql_text(sign)})" if sign else f"string_split_regex({text}, '\\s+')"
-    trimmed = f"list_transform({split}, lambda x: trim(x, E' \\t\\n\\'\"'))"
-    return f"list_filter({trimmed}, lambda x: x != '')"
+    held = ", ".join(f"count(*) FILTER (contains(history, {sql_text(sign)})) > 0" for sign in SIGNS)
+    [(odd, *signs)] = connection.execute(
+        f"SELECT count(*) FILTER (NOT regexp_full_match(history, {sql_text(PLAIN)})), {held} FROM log"  # noqa: S608 - ours
+    ).fetchall()
+    sign = sign_of(signs)
+    if odd:
+        _parse(connection, sign, row_place)
+        return "history"
+    split = f"string_split(history, {sql_text(sign)})" if sign else "string_split_regex(history, '\\s+')"
+    return f"list_filter(list_transform({split}, lambda x: trim(x, E' \\t\\n')), lambda x: x != '')"
+
+
+def _parse(connection: duckdb.DuckDBPyConnection, sign: str | None, row_place: Callable[[int], str]) -> None:
+    """Make lists of the text in the column ``history``, which has brackets or quotes."""
+    kept = connection.cursor()  # while its rows are read, the other connection writes
+    rows = kept.execute("SELECT rowid, history FROM log ORDER BY rowid")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        while some := rows.fetchmany(_ROWS):
+            lists = [_elements(row, text, sign, row_place) for row, text in some]
+            yield pa.record_batch(
+                [pa.array([row for row, _ in some]), pa.array(lists, _LIST)], schema=_PARSED
+            )
+
+    store(connection, _PARSED, batches(), "parsed")
+    connection.execute(
+        "CREATE TABLE listed AS SELECT log.* REPLACE (parsed.history AS history) FROM log JOIN parsed "
+        "ON log.rowid = parsed.place ORDER BY log.rowid"
+    )
+    connection.execute("DROP TABLE log; DROP TABLE parsed; ALTER TABLE listed RENAME TO log")
+
+
+def _elements(
+    row: int, text: str | None, sign: str | None, row_place: Callable[[int], str]
+) -> list[str] | None:
+    try:
+        return None if text is None else list_elements(text, sign)
+    except ListTextError as problem:
+        raise DataError(f"{row_place(row)}: history {quoted(text)} {problem}") from None
 
 
 def _refuse(
@@ -150,6 +186,4 @@ def _refuse(
         f"SELECT rowid, history FROM log WHERE history IS NOT NULL AND ({odd}) ORDER BY rowid LIMIT 1"  # noqa: S608 - ours
     ).fetchone()
     if row is not None:
-        raise DataError(
-            f"{row_place(row[0])}: history {quoted(row[1])} is no list of ids, which are integers or strings"
-        )
+        raise DataError(f"{row_place(row[0])}: history {quoted(row[1])} {NO_LIST}")

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mclrec.data.column_types import is_text, plain
+from mclrec.data.list_texts import SIGNS, ListTextError, list_elements, sign_of
 from mclrec.data.packed import IntArray
 from mclrec.data.raw_tables import RawTable, Selection, Types
-from mclrec.errors import DataError
+from mclrec.errors import DataError, quoted
 
 __all__ = ["SOURCE_ROW", "ListTable", "fields_of", "is_list"]
 
@@ -56,7 +57,7 @@ class ListTable:
         self._places, self._inner, self._selection = places, inner, selection
         self._starts: list[int] = []
         self._parents: list[IntArray] = []
-        self._splitter: str | None = None
+        self._signs: list[bool] | None = None
         for part, kinds in selection.types:
             kind = kinds[places["history"]]
             if not (is_list(kind) or is_text(kind)):
@@ -102,7 +103,7 @@ class ListTable:
             yield [found[name] for name in names]
 
     def _unrolled(self, arrays: list[pa.Array], first: int) -> dict[str, pa.Array]:
-        lists = self._lists(arrays[self._places["history"]])
+        lists = self._lists(arrays[self._places["history"]], first)
         parents = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
         items = pc.list_flatten(lists)
         if "item" in self._places:
@@ -118,16 +119,22 @@ class ListTable:
             found[role] = pc.struct_field(items, field)
         return found
 
-    def _lists(self, values: pa.Array) -> pa.Array:
-        """Lists, also of text between blanks, commas, semicolons or bars: what the first rows have decides."""
+    def _lists(self, values: pa.Array, first: int) -> pa.Array:
+        """Lists, also of text: what the first rows have decides what stands between elements."""
         if is_list(values.type):
             return values
-        if self._splitter is None:
-            held = [sign for sign in ",;|" if pc.any(pc.match_substring(values, sign)).as_py()]
-            self._splitter = f"\\s*[{held[0]}]\\s*" if held else "\\s+"
-        texts = pc.utf8_trim_whitespace(values.cast(pa.large_string()))
-        texts = pc.if_else(pc.equal(texts, ""), None, texts)
-        return pc.split_pattern_regex(texts, self._splitter)
+        texts = values.cast(pa.large_string())
+        if self._signs is None:
+            self._signs = [bool(pc.any(pc.match_substring(texts, sign)).as_py()) for sign in SIGNS]
+        found: list[list[str] | None] = []
+        for row, text in enumerate(texts.to_pylist()):
+            try:
+                found.append(None if text is None else list_elements(text, sign_of(self._signs)))
+            except ListTextError as problem:
+                raise DataError(
+                    f"{self._raw.row_place(first + row)}: history {quoted(text)} {problem}"
+                ) from None
+        return pa.array(found, pa.list_(pa.large_string()))
 
 
 def _followed(items: pa.Array, parents: IntArray, last: pa.Array) -> tuple[pa.Array, IntArray]:

@@ -143,9 +143,12 @@ def _batches(schema: pa.Schema, rows: Iterator[Row], place: str) -> Iterator[pa.
 
 
 def store(
-    connection: duckdb.DuckDBPyConnection, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+    connection: duckdb.DuckDBPyConnection,
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    table: str = "log",
 ) -> None:
-    """Make the table ``log`` of Arrow batches; what they raise arrives as it is, not as an error of DuckDB."""
+    """Make a table of Arrow batches; what they raise arrives as it is, not as an error of DuckDB."""
     raised: list[BaseException] = []
 
     def watched() -> Iterator[pa.RecordBatch]:
@@ -158,7 +161,7 @@ def store(
     reader = pa.RecordBatchReader.from_batches(schema, watched())
     try:
         connection.register("batches", reader)
-        connection.execute("CREATE TABLE log AS SELECT * FROM batches")
+        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM batches")  # noqa: S608 - ours
     except duckdb.Error:
         if raised:
             raise raised[0] from None
