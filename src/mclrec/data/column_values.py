@@ -22,6 +22,7 @@ _FROM, _TO = 631_152_000, 4_102_444_800  # 1990 and 2100
 _UNITS = (1, 10**3, 10**6, 10**9)
 _DIGITS = 19  # of the longest time, and of integers of 64 bits; Python refuses to read thousands
 _INTEGER = re.compile(r"[-+]?\d+")
+_DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ISO = re.compile(r"\d{4}[-/.]?\d\d[-/.]?\d\d([T ]\d\d.*)?|\d{4}-\d{1,2}-\d{1,2}.*")
 _DATE = re.compile(
@@ -86,6 +87,8 @@ class _Look:
         self.rating = self.distinct <= _RATINGS
         self.graded = self.numbers and len(self.distinct) <= _GRADES and max(map(float, values)) <= _BEST
         self.constant = len(self.distinct) <= 1
+        words = not any(map(_DIGIT.search, self.distinct))
+        self.kinds = words and 1 < len(self.distinct) <= _KINDS and self.rows >= _FEW
         self.spaced = sum(" " in value for value in values) * 2 > len(values)
         short = self.integers and not self.negative and max(map(len, values)) <= _DIGITS
         whole = [int(value) for value in values] if short else []
@@ -162,11 +165,14 @@ def placed(parts: Sequence[Rows], width: int, asked: Columns) -> tuple[Columns, 
 def _without_names(looks: list[_Look]) -> list[_Look]:
     """The columns without those of several words, which name what the ids of another stand for.
 
-    They stay where the others are too few: what has a few values alone, such as a kind of events, is no id.
+    They stay where no other column than one of a few words, such as kinds of events, could be the item.
     """
     left = [look for look in looks if not look.spaced]
-    telling = [look for look in left if look.rows < _FEW or len(look.distinct) > _KINDS]
-    return left if len(telling) >= _USER_AND_ITEM else [*telling, *(look for look in looks if look.spaced)]
+    others = [look for look in left if look.place == 0 or not look.kinds]
+    telling = [look for look in others if not look.constant]
+    if len(left) in (len(looks), len(others)) or len(telling) >= _USER_AND_ITEM:
+        return left
+    return [*others, *(look for look in looks if look.spaced)]
 
 
 def _time(looks: list[_Look], width: int, doubts: list[Doubt]) -> _Look | None:
