@@ -94,13 +94,18 @@ def test_the_same_run_makes_the_same_bytes(run: Path, tmp_path: Path) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("damage", ["bytes", "missing", "no archive", "a way out"])
+@pytest.mark.parametrize("damage", ["bytes", "missing", "no archive", "unknown packing", "a way out"])
 def test_another_file_leaves_nothing(damage: str, address: str, tmp_path: Path) -> None:
     archive = tmp_path / "assets" / "model.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("../config.json" if damage == "a way out" else "config.json", "{}")
     if damage == "no archive":
         archive.write_bytes(b"no archive")
+    if damage == "unknown packing":
+        content = bytearray(archive.read_bytes())
+        for start, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+            content[content.index(start) + place] = 77
+        archive.write_bytes(content)
     register(address, archive)
     if damage == "bytes":
         archive.write_bytes(archive.read_bytes() + b"!")
@@ -110,6 +115,7 @@ def test_another_file_leaves_nothing(damage: str, address: str, tmp_path: Path) 
         "bytes": "not the file of",
         "missing": "download failed",
         "no archive": "not an archive",
+        "unknown packing": "not an archive",
         "a way out": "no file of a model",
     }
     with pytest.raises(ModelFileError, match=said[damage]) as caught:

@@ -168,6 +168,10 @@ def test_files_that_are_no_checkpoints(network: PublishedSASRec, tmp_path: Path)
         read_checkpoint(path)
     torch.save(network.state_dict(), path)
     whole = path.read_bytes()
+    locator = whole.rindex(b"PK\x06\x07")  # torch always writes that of a large archive
+    path.write_bytes(whole[: locator + 16] + b"\x09" + whole[locator + 17 :])
+    with pytest.raises(ModelFileError, match="span multiple disks"):
+        read_checkpoint(path)
     for size in range(0, len(whole), 97):
         path.write_bytes(whole[:size])
         with pytest.raises(ModelFileError):

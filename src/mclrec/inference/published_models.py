@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -170,5 +171,5 @@ def _unpack(archive: Path, folder: Path, shown: str) -> None:
                 if not name or name == _ARCHIVE or set(name) & set("/\\:") or name.startswith("."):
                     raise ModelFileError(f"{shown}: holds {quoted(name)}, which is no file of a model")
             packed.extractall(folder)
-    except zipfile.BadZipFile as problem:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
         raise ModelFileError(f"{shown}: not an archive of a model: {problem}") from None

@@ -108,7 +108,7 @@ def _names(path: Path) -> tuple[io.BytesIO | Path, list[str]]:
     Raises:
         ModelFileError: it is no checkpoint of torch 1.6 or later.
     """
-    if not zipfile.is_zipfile(path):
+    if not _is_archive(path):
         raise ModelFileError(
             f"{path}: not in the format of torch 1.6 and later, the only one that can be read without running code; "
             f"save it again {_CURE}"
@@ -121,6 +121,14 @@ def _names(path: Path) -> tuple[io.BytesIO | Path, list[str]]:
     except Exception as problem:  # as above
         raise _damaged(path, problem) from None
     return content, names
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is a zip archive, also a damaged one: reading it says what is wrong."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True
 
 
 def _damaged(path: Path, problem: Exception) -> ModelFileError:
