@@ -54,9 +54,16 @@ def test_texts_choices_and_flags() -> None:
 
 def test_a_list_of_ids_is_no_text() -> None:
     assert list_of("ids", "exclude", {1}) == list_of("ids", "exclude", iter([1])) == (1,)
-    for value in ("abc", b"abc", 5, None):
+    for value in ("abc", b"abc", 5, None, {"a": 1}):
         with pytest.raises(ConfigError, match="should be a list of ids"):
             list_of("ids", "exclude", value)
+
+
+def test_where_order_counts_a_set_is_no_list() -> None:
+    for value in ({"a", "b"}, frozenset("ab")):
+        with pytest.raises(ConfigError, match="should be a list of runs; a set has no order"):
+            list_of("runs", "runs", value, ordered=True)
+    assert list_of("runs", "runs", {"a": 1, "b": 2}.keys(), ordered=True) == ("a", "b")
 
 
 def test_a_function_can_be_called() -> None:

@@ -268,8 +268,12 @@ def reproduce(
     if show is not None:
         check_callable("show", show)
     wanted = [datasets] if isinstance(datasets, str) else PAPER_DATASETS if datasets is None else datasets
-    places = [_place(data, folder / "data") for data in list_of("data sets", "datasets", wanted)]
-    scope = Scope(tuple(places), list_of("names", "models", models), seeds, settings, recipe, points)
+    places = [
+        _place(data, folder / "data") for data in list_of("data sets", "datasets", wanted, ordered=True)
+    ]
+    scope = Scope(
+        tuple(places), list_of("names", "models", models, ordered=True), seeds, settings, recipe, points
+    )
     return run_targets(
         what, scope, folder, workers=workers, minutes=minutes_of(minutes), show=show, track=track
     )

@@ -135,16 +135,23 @@ def mapping_of(name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def list_of(things: str, name: str, value: Any, error: type[MclrecError] = ConfigError) -> tuple[Any, ...]:
-    """The values in a list of any kind; a text would be taken for a list of letters.
+def list_of(
+    things: str, name: str, value: Any, error: type[MclrecError] = ConfigError, *, ordered: bool = False
+) -> tuple[Any, ...]:
+    """The values in a list of any kind.
+
+    A text would be taken for a list of letters, and a mapping for its keys alone.
 
     Args:
         things: what the list should hold, for the message.
         name: of the argument, for the message.
         value: what was given.
         error: what is raised.
+        ordered: whether the order means something, of which a set has another one in each process.
     """
-    if not isinstance(value, str | bytes):
+    if ordered and isinstance(value, set | frozenset):
+        raise error(f"{name} = {quoted(value)}: should be a list of {things}; a set has no order")
+    if not isinstance(value, str | bytes | Mapping):
         with suppress(TypeError):  # no list, or an array without a dimension
             return tuple(value)
     raise error(f"{name} = {quoted(value)}: should be a list of {things}")

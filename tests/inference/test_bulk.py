@@ -7,12 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.helpers import tiny_data, write_log
 
 from mclrec.data.sequences import SequenceData
@@ -44,7 +50,7 @@ def save(directory: Path, data: SequenceData) -> Path:
     return directory
 
 
-def interrupt(model: Model, out: Path, blocks: int) -> None:
+def interrupt(model: Model, out: Path, blocks: int, k: int = 3, allow: Sequence[Any] | None = None) -> None:
     """Fail as a full disk would, once so many blocks are written."""
     real, calls = bulk._table, []
 
@@ -57,7 +63,7 @@ def interrupt(model: Model, out: Path, blocks: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "_table", table)
         with pytest.raises(OutputError, match="no room left"):
-            model.recommend_file(DATA, out, 3)
+            model.recommend_file(DATA, out, k, allow=allow)
 
 
 def test_goes_on_where_it_stopped(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,3 +161,38 @@ def test_a_killed_process_is_gone_on_with(tmp_path: Path, run: Path) -> None:
     assert found.equals(pq.read_table(tmp_path / "whole.parquet"))
     assert np.array_equal(found["rank"].to_numpy()[:3], [1, 2, 3])
     assert not (tmp_path / "recs.parquet.parts").exists()
+
+
+# -------------------------------------------------------------------------------- lists that are shorter than asked
+
+
+@given(
+    allowed=st.sets(st.integers(0, DATA.num_items - 1), max_size=8),
+    unknown=st.booleans(),
+    k=st.integers(1, 6),
+    stopped=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_short_and_empty_lists_are_counted(allowed: set[int], unknown: bool, k: int, stopped: bool) -> None:
+    """What is said of the lists is what the file holds, also where it was made in two goes."""
+    allow = [DATA.item_ids[place + 1] for place in sorted(allowed)] + ["no such item"] * unknown
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(bulk, "_USERS", 7)
+        model, out = Model.load(save(Path(folder) / "run", DATA)), Path(folder) / "recs.parquet"
+        if stopped:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                interrupt(model, out, 1, k, allow)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.recommend_file(DATA, out, k, allow=allow)
+        lengths = Counter(pq.read_table(out)["user"].to_pylist())
+    short = DATA.num_users - sum(length == k for length in lengths.values())
+    none = DATA.num_users - len(lengths)
+    said = [str(one.message) for one in caught]
+    assert sum("fewer than" in text for text in said) == (short > 0)
+    for text in said:
+        if "fewer than" in text:
+            assert text.startswith(f"{short} list")
+            assert (f", {none} of them none:" in text) == (none > 0)
+    assert ("allow: no item is in the model's catalogue" in " ".join(said)) == (unknown and not allowed)

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -272,7 +275,8 @@ def test_sequence_text_and_short_lists(tmp_path: Path) -> None:
     model = in_memory(loaded(range(1, 13)))
     path = tmp_path / "users.txt"
     path.write_text("1 2 3\n2 1 2 3 4 5 6 7 8 9 10\n")
-    assert model.recommend_file(path, tmp_path / "recs.parquet", 5) == 2
+    with pytest.warns(MclrecWarning, match="^1 list of fewer than 5 items: no more may be recommended"):
+        assert model.recommend_file(path, tmp_path / "recs.parquet", 5) == 2
     found = pq.read_table(tmp_path / "recs.parquet").to_pylist()
     assert [(row["user"], row["rank"]) for row in found] == [(1, rank) for rank in range(1, 6)] + [
         (2, 1),
@@ -322,6 +326,35 @@ def test_nothing_is_said_when_all_is_known() -> None:
         MODEL.recommend(["item 1"], 2)
 
 
+def test_what_is_no_list_of_ids_is_refused() -> None:
+    """A frame would be taken for the names of its columns, a mapping for its keys; a set has no order."""
+    ids = NAMES[:3]
+    columns = {"item": ids}
+    frames = (
+        pl.DataFrame(columns),
+        pd.DataFrame(columns),
+        pa.table(columns),
+        dict.fromkeys(ids, 1.0),
+        "item 1",
+    )
+    for frame in frames:
+        for part in ("exclude", "allow"):
+            with pytest.raises(DataError, match="no list of ids"):
+                MODEL.recommend(ids, 3, **{part: frame})
+        with pytest.raises(EvaluationError, match="a history is a list of item ids"):
+            MODEL.recommend(frame, 3)
+    for unordered in (set(ids), frozenset(ids)):
+        with pytest.raises(EvaluationError, match=r"oldest first; .* has no order"):
+            MODEL.recommend(unordered, 3)
+        assert MODEL.recommend(ids, 3, exclude=unordered) == MODEL.recommend(ids, 3, exclude=ids)
+    few = ["item 5", "item 7"]
+    for kind in (list, tuple, set, np.array, pd.Series, iter, pl.Series):
+        batch = MODEL.recommend_batch([ids, ids], 12, allow=kind(few), exclude=kind(few[:1]))
+        assert [[one.item for one in found] for found in batch] == [["item 7"], ["item 7"]]
+    for series in (pd.Series(ids, index=[7, 8, 9]), pl.Series(ids), np.array(ids), dict.fromkeys(ids).keys()):
+        assert MODEL.recommend(series, 3) == MODEL.recommend(ids, 3)
+
+
 # -------------------------------------------------------------------------------- constraints, and what is unknown
 
 
@@ -340,6 +373,14 @@ def test_excluded_and_allowed_items() -> None:
         "item 7",
     }
     assert MODEL.recommend(history, 12, allow=[]) == []
+    with pytest.warns(
+        MclrecWarning, match="allow: no item is in the model's catalogue, 'who' for one: nothing can"
+    ):
+        assert MODEL.recommend(history, 12, allow=["who"]) == []
+    with pytest.warns(
+        MclrecWarning, match="exclude: no item is in the model's catalogue, 'who' for one: nothing is"
+    ):
+        assert_same(MODEL.recommend(history, 12, exclude=["who", "else"]), whole)
     with pytest.warns(MclrecWarning, match="popular"):
         assert [item for item, _ in MODEL.recommend([], 3, exclude=POPULAR[:1])] == POPULAR[1:4]
     batch = MODEL.recommend_batch([history, ["item 5"]], 12, exclude=["item 5"], allow=allowed)

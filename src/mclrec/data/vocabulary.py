@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -190,10 +190,11 @@ def id_list(ids: object) -> Iterator[Any]:
     """Ids as they were given, if they are a list of some kind.
 
     Raises:
-        DataError: they are not; a text would be taken for a list of letters.
+        DataError: they are not: a text would be taken for a list of letters, a frame for one of its columns' names, and
+            of a mapping what it says of each id would be lost.
     """
     try:
-        if not isinstance(ids, str | bytes):
+        if not isinstance(ids, str | bytes | Mapping) and not hasattr(ids, "columns"):
             return iter(ids)  # type: ignore[call-overload, no-any-return]
     except TypeError:
         pass

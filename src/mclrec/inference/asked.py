@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from mclrec.data.vocabulary import OutsideId, id_list, is_integer
+from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list, is_integer
 from mclrec.errors import DataError, EvaluationError, MclrecWarning, quoted
+from mclrec.inference.bulk import BulkFacts
+from mclrec.wording import count_of
 
-__all__ = ["check_history", "check_k", "warn_of"]
+__all__ = ["check_history", "check_k", "told_lists", "warn_of", "warn_of_bulk"]
 
 
 def check_k(k: int, num_items: int) -> None:
@@ -25,11 +27,15 @@ def check_k(k: int, num_items: int) -> None:
 
 
 def check_history(history: object) -> None:
-    """Refuse what is no list of ids; a text would be taken for one of letters.
+    """Refuse what is no list of ids: a text would be taken for one of letters, and a set has no order.
 
     Raises:
         EvaluationError: it is none.
     """
+    if isinstance(history, set | frozenset):
+        raise EvaluationError(
+            f"a history is a list of item ids, oldest first; {quoted(history)} has no order"
+        )
     try:
         id_list(history)
     except DataError:
@@ -58,3 +64,44 @@ def warn_of(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int)
             else f"{empty} histories without a known item get"
         )
         warnings.warn(f"{subject} the popular items", MclrecWarning, stacklevel=stacklevel)
+
+
+def told_lists(
+    known: Vocabulary, exclude: Iterable[OutsideId], allow: Iterable[OutsideId] | None, stacklevel: int
+) -> tuple[tuple[OutsideId, ...], tuple[OutsideId, ...] | None]:
+    """The two lists, of any kind; say where no item of one is known, which then changes nothing, or leaves nothing.
+
+    Args:
+        known: the catalogue.
+        exclude: items that may not be recommended.
+        allow: the only ones that may be; None for all.
+        stacklevel: at which the caller of the package is, seen from here.
+
+    Raises:
+        DataError: one of them is no list of ids.
+    """
+    excluded, allowed = tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow))
+    for name, ids, effect in (
+        ("exclude", excluded, "nothing is excluded"),
+        ("allow", allowed, "nothing can be recommended"),
+    ):
+        if ids and not len(known.dense_known(ids)):
+            text = f"{name}: no item is in the model's catalogue, {quoted(ids[0])} for one: {effect}"
+            warnings.warn(text, MclrecWarning, stacklevel=stacklevel)
+    return excluded, allowed
+
+
+def warn_of_bulk(found: BulkFacts, items: Vocabulary, k: int, stacklevel: int) -> None:
+    """Say of a bulk run what `warn_of` says of histories, and how many lists are shorter than asked.
+
+    Args:
+        found: what the run found.
+        items: of its log.
+        k: items that were asked for.
+        stacklevel: at which the caller of the package is, seen from here.
+    """
+    warn_of([list(items.take(found.unknown))], found.empty, stacklevel + 1)
+    if found.short:
+        none = f", {found.without_list:,} of them none" if found.without_list else ""
+        text = f"{count_of(found.short, 'list')} of fewer than {count_of(k, 'item')}{none}: no more may be recommended"
+        warnings.warn(text, MclrecWarning, stacklevel=stacklevel)

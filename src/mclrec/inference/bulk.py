@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mclrec.data.columns import Columns
     from mclrec.data.origin import Reading
 
-__all__ = ["BulkOptions", "check_format", "check_out", "recommend_users", "users_of"]
+__all__ = ["BulkFacts", "BulkOptions", "check_format", "check_out", "recommend_users", "users_of"]
 
 _USERS = 16_384
 """Users answered before their rows are written."""
@@ -67,6 +67,23 @@ class BulkOptions:
     rules: CompiledRules | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BulkFacts:
+    """What a bulk run found.
+
+    Attributes:
+        empty: users whose history has no known item.
+        unknown: places of the data's items that the model does not know.
+        short: users whose list has fewer items than were asked for, those without any included.
+        without_list: users for whom no item was left.
+    """
+
+    empty: int
+    unknown: IntArray
+    short: int
+    without_list: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Bulk:
     """A bulk run: the runtime, the users and the options."""
@@ -88,9 +105,7 @@ def users_of(users: Any, columns: Columns | None, reading: Reading | None) -> Se
     return prepare(users, reading=reading, min_count=1, columns=columns)
 
 
-def recommend_users(
-    runtime: Runtime, data: SequenceData, out: Path, options: BulkOptions
-) -> tuple[int, IntArray]:
+def recommend_users(runtime: Runtime, data: SequenceData, out: Path, options: BulkOptions) -> BulkFacts:
     """Write one list a user; show a progress bar on the error stream.
 
     Args:
@@ -98,9 +113,6 @@ def recommend_users(
         data: the users and their histories.
         out: file of a format that `check_format` knows: user, rank (from 1), item, score. It is whole or not there.
         options: the same for all users.
-
-    Returns:
-        The number of users whose history has no known item, and the places of the data's items that are unknown.
 
     Raises:
         ConfigError: another bulk of that name is unfinished; the format is unknown.
@@ -124,9 +136,31 @@ def recommend_users(
                 with atomic_file(paths[-1]) as temporary:
                     pq.write_table(_table(bulk, rows, answers), temporary, compression="zstd")
             advance(len(rows))
+        reached = _Reached(options.k)
         with atomic_file(out) as temporary:
-            write(temporary, _schema(data.user_ids, items), map(pq.read_table, paths))
-    return empty, np.flatnonzero(dense[1:] == 0)
+            write(temporary, _schema(data.user_ids, items), reached.counted(map(pq.read_table, paths)))
+    return BulkFacts(
+        empty,
+        np.flatnonzero(dense[1:] == 0),
+        short=data.num_users - reached.whole,
+        without_list=data.num_users - reached.any,
+    )
+
+
+class _Reached:
+    """Counts the lists that have any item, and those that have all of k, as their rows are written."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.any = self.whole = 0
+
+    def counted(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The tables, each counted when it is its turn."""
+        for table in tables:
+            ranks = table["rank"].to_numpy()
+            self.any += int(np.count_nonzero(ranks == 1))
+            self.whole += int(np.count_nonzero(ranks == self.k))
+            yield table
 
 
 def _queries(bulk: _Bulk, rows: IntArray, histories: Packed) -> Iterator[DenseQuery]:

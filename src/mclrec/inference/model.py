@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from mclrec.crashes import refusals_as_ours
 from mclrec.data.packed import Packed
 from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list
 from mclrec.errors import EvaluationError
-from mclrec.inference.asked import check_history, check_k, warn_of
+from mclrec.inference.asked import check_history, check_k, told_lists, warn_of, warn_of_bulk
 from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommend_users, users_of
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.published_models import model_directory
@@ -222,7 +223,7 @@ class Model:
         dense = self.items.dense(item)
         if not dense:
             raise EvaluationError(self._runtime.catalogue.unknown_item(item))
-        return self._runtime.similar(dense, Query(k=k, exclude=exclude, allow=allow))
+        return self._runtime.similar(dense, Query((), None, k, *told_lists(self.items, exclude, allow, 3)))
 
     def explain(
         self,
@@ -343,13 +344,12 @@ class Model:
         data = users_of(users, columns, reading)
         options = BulkOptions(
             int(k),
-            tuple(id_list(exclude)),
-            None if allow is None else tuple(id_list(allow)),
+            *told_lists(self.items, exclude, allow, stacklevel=3),
             include_seen,
             self._runtime.rules.compiled(filter, boost, diversify),
         )
-        empty, unknown = recommend_users(self._runtime, data, place, options)
-        warn_of([list(data.item_ids.take(unknown))], empty, stacklevel=3)
+        found = recommend_users(self._runtime, data, place, options)
+        warn_of_bulk(found, data.item_ids, options.k, stacklevel=3)
         return data.num_users
 
     def _answer(
@@ -360,9 +360,10 @@ class Model:
     ) -> RecommendationBatch:
         check_flag("include_seen", asked.include_seen)
         check_k(asked.k, len(self.items))
+        exclude, allow = told_lists(self.items, asked.exclude, asked.allow, stacklevel=4)
+        asked = replace(asked, exclude=exclude, allow=allow)
         answers = self._runtime.answer(_queries(histories, users, asked))
-        empty = sum(answer.popular for answer in answers)
-        warn_of((answer.unknown for answer in answers), empty, stacklevel=4)
+        warn_of((one.unknown for one in answers), sum(one.popular for one in answers), stacklevel=4)
         return RecommendationBatch(answers)
 
 

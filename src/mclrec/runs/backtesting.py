@@ -129,7 +129,7 @@ def backtest(
     """
     request = BacktestRequest(
         data,
-        [text_of("models", name) for name in list_of("models", "models", models)],
+        [text_of("models", name) for name in list_of("models", "models", models, ordered=True)],
         whole_number("cuts", cuts, 1, _MOST_CUTS),
         targets,
         metric,

@@ -126,7 +126,7 @@ def compare_runs(
     """
     if isinstance(runs, str | Path | Run):
         raise ConfigError("compare takes a list of runs, not a single one")
-    runs = [open_run(run) for run in list_of("runs", "runs", runs)]
+    runs = [open_run(run) for run in list_of("runs", "runs", runs, ordered=True)]
     if not runs:
         raise ConfigError("compare needs at least one run")
     check_part(part)

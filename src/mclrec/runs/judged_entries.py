@@ -50,7 +50,7 @@ def entries_of(given: Any) -> list[Entry]:
     if isinstance(given, Mapping):
         found = [_entry(text_of("name", name), source) for name, source in given.items()]
     else:
-        sources = list_of("files and runs", "lists", given)
+        sources = list_of("files and runs", "lists", given, ordered=True)
         found = [_unnamed(source) for source in sources]
         _refuse_alike(found, sources)
     if not found:

@@ -142,7 +142,7 @@ def recommend(
         count = model.recommend_file(
             log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, reading=reading, **given
         )
-        say(f"{out}: {count_of(k, 'item')} for each of {count_of(count, 'user')}")
+        say(f"{out}: up to {count_of(k, 'item')} for each of {count_of(count, 'user')}")
         return
     found = model.recommend(
         _ids(history or ""),
