@@ -220,6 +220,36 @@ def test_ties_count_against_the_target() -> None:
     assert (found.ranks.tolist()[0], found.facts.tied) == (2, 1)
 
 
+@given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=2))
+def test_scores_that_rise_in_every_list_are_told(scores: list[list[int]]) -> None:
+    """A distance that is taken for a score gives other metrics, and looks the same."""
+    rows = [
+        (user, item, score) for user, found in enumerate(scores, 1) for item, score in enumerate(found, 1)
+    ]
+    if not rows:
+        return
+    steps = [np.diff(found) for found in scores]
+    rising = [step for step in steps if (step > 0).any()]
+    falls = any((step < 0).any() for step in steps)
+    found = judged(rows, "score")
+    assert found.facts.rising == (0 if falls else len(rising))
+    assert any("rise from row to row" in note for note in found.facts.notes("keep")) == (
+        found.facts.rising > 0
+    )
+    assert judged([(user, item, -score) for user, item, score in rows], "score").facts.rising == (
+        len([step for step in steps if (step < 0).any()]) if not rising else 0
+    )
+    assert judged(rows[:1], "score").facts.rising == 0
+
+
+def test_lists_that_hold_no_target_at_all_are_told() -> None:
+    said = "no list holds its target: lists made after the whole log leave the targets out as seen"
+    for rows, none in (([(1, 7, 1), (2, 8, 1)], True), ([(1, 7, 1), (1, 3, 2)], False)):
+        found = judged(rows)
+        assert any(note.startswith(said) for note in found.facts.notes("keep")) == none
+        assert found.facts.found == (0 if none else 1)
+
+
 def test_ranks_with_gaps_stand_as_written_and_may_count_from_0() -> None:
     found = judged([(1, 3, 17), (2, 6, 2)])
     assert found.ranks.tolist() == [17, 2]

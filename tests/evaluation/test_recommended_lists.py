@@ -76,6 +76,14 @@ def test_lists_in_a_row_are_in_order(tmp_path: Path) -> None:
         assert [(u, i) for u, i, _ in rows(found)] == in_lists
         assert found.ordering == "rows"
         assert (np.diff(found.order) > 0).all()
+    for name in ("item", "item_id"):  # which are names of one item too
+        frame.rename(columns={"items": name}).to_parquet(tmp_path / "list.parquet")
+        frame.rename(columns={"items": name}).to_json(tmp_path / "list.jsonl", orient="records", lines=True)
+        frame.rename(columns={"items": name}).to_json(tmp_path / "list.json", orient="records")
+        for kind in ("parquet", "jsonl", "json"):
+            for columns in (ListColumns(), ListColumns(item=name), ListColumns(in_order=True)):
+                found = read_lists(tmp_path / f"list.{kind}", columns)
+                assert [(u, i) for u, i, _ in rows(found)] == in_lists
     twice = pd.DataFrame({"user": [7, 9, 7], "items": [[3], [5], [1]]})
     with pytest.raises(DataError, match="row 3: user 7 has a list already"):
         read_lists(twice)
@@ -92,6 +100,12 @@ def test_run_files_are_read_by_their_score(tmp_path: Path, name: str, sign: str)
     found = read_lists(target)
     assert rows(found) == expected(SCORES)
     assert found.columns == {"user": "1", "item": "3", "order": "5"}
+
+
+def test_ids_of_run_files_with_tabs_may_have_blanks(tmp_path: Path) -> None:
+    items = [f"item {item}" for item in ITEMS]
+    path = write(tmp_path / "run", [], USERS, ["Q0"] * 5, items, RANKS, SCORES, ["tag"] * 5, sign="\t")
+    assert [item for _, item, _ in rows(read_lists(path))] == items
 
 
 def test_a_file_without_names_needs_them(tmp_path: Path) -> None:

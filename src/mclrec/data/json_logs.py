@@ -124,7 +124,8 @@ class JsonLog:
         """The columns; a list is taken for the history of a log that has no other item."""
         names = list(first)
         lists = [name for name, value in first.items() if isinstance(value, list)]
-        outside = columns.item in names if columns.item is not None else has_item(names)
+        flat = [name for name in names if name not in lists]
+        outside = columns.item in names if columns.item is not None else has_item(flat)
         if columns.history is None and len(lists) == 1 and not outside:
             columns = replace(columns, history=lists[0])
         inside = [] if columns.history is None else _inner(first, [columns.history])

@@ -58,6 +58,8 @@ class ListFacts:
         tied: targets whose score or rank other items of the list have too.
         gaps: lists in which ranks are left out.
         from_zero: whether ranks counted from 0.
+        rising: lists whose scores rise from row to row, if those of no list fall.
+        found: targets that their list holds.
         seen: rows of items that are in the user's history.
         bounded: targets of which is not known whether they would be a hit, because the list was closed up.
     """
@@ -78,6 +80,8 @@ class ListFacts:
     tied: int
     gaps: int
     from_zero: bool
+    rising: int
+    found: int
     seen: int
     bounded: int
 
@@ -107,6 +111,16 @@ class ListFacts:
         yield from (f"{count_of(count, noun)} {rest}" for count, noun, rest in counted if count)
         if self.from_zero:
             yield "ranks counted from 0 and were raised by 1"
+        if self.rising:
+            yield (
+                f"the scores of {count_of(self.rising, 'list')} rise from row to row, and those of none fall: the "
+                "highest one counts as the best; negate them if they are distances"
+            )
+        if not self.found:
+            yield (
+                "no list holds its target: lists made after the whole log leave the targets out as seen; make them "
+                "after the histories of the split"
+            )
         yield from self._of_seen(seen)
 
     def _of_seen(self, seen: Seen) -> Iterator[str]:
@@ -197,6 +211,7 @@ def _told(
     tied: BoolArray,
 ) -> ListedRanks:
     """Close lists up under F, and count what was found."""
+    held = ranks < MISS
     histories = targets.histories(np.arange(len(targets)))
     returned = repeats(histories, targets.items)
     base = targets.data.num_items + 1
@@ -228,6 +243,8 @@ def _told(
         tied=int(np.count_nonzero(tied & (ranks < MISS))),
         gaps=int(np.count_nonzero(lengths > sizes)),
         from_zero=rows.from_zero,
+        rising=rows.rising() if lists.ordering == "score" else 0,
+        found=int(np.count_nonzero(held)),
         seen=int(np.count_nonzero(in_history)),
         bounded=int(np.count_nonzero((ranks == MISS) & (certain < length))),
     )
@@ -294,6 +311,15 @@ class _Rows:
     def counts(self, which: BoolArray | None = None) -> IntArray:
         """(M,) rows of each target's list, or those of them that a mask has."""
         return np.bincount(self.owners if which is None else self.owners[which], minlength=self.targets)
+
+    def rising(self) -> int:
+        """How many lists have scores that rise from row to row, if those of no list fall."""
+        order = np.argsort(self.owners, kind="stable")
+        owners, worse = self.owners[order], self.worse[order]
+        same = owners[1:] == owners[:-1]
+        if (same & (worse[1:] > worse[:-1])).any():
+            return 0
+        return len(np.unique(owners[1:][same & (worse[1:] < worse[:-1])]))
 
     def highest_ranks(self) -> IntArray:
         """(M,) the highest rank of each target's list; 0 without a list."""

@@ -91,10 +91,12 @@ class ListColumns:
             )
 
     def for_reader(self) -> Columns:
-        """The columns as the reader of text logs takes them, whose ``sequence`` then is the rank or score."""
+        """The columns as the reader of text logs takes them, whose ``sequence`` then is the rank or score.
+
+        It is not told the item's column, which may hold lists: `_TextColumns.resolve` says what is in it.
+        """
         return _TextColumns(
             user=self.user,
-            item=self.item,
             sequence=self.rank or self.score,
             file_order=self.in_order,
             wanted=self,

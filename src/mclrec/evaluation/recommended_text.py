@@ -87,7 +87,9 @@ def _opened(text: TextFile, columns: ListColumns) -> TextLog:
 
 def _is_run_file(text: TextFile) -> bool:
     """Whether lines are those of a TREC run: query, Q0, document, rank, score, tag."""
-    rows = [line.split() for part in text.samples for line in part]
+    lines = [line for part in text.samples for line in part]
+    tabs = all("\t" in line for line in lines)  # with which an id may have blanks
+    rows = [line.split("\t" if tabs else None) for line in lines]
     if not rows or any(len(row) != _TREC_WIDTH for row in rows):
         return False
     same = all({row[place] for row in rows} == {rows[0][place]} for place in (1, 5))
