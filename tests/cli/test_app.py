@@ -206,7 +206,7 @@ def test_compare(cli: Cli, world: Path) -> None:
     text = cli("compare", "markov", "sasrec", "--seen", "drop", "--metric", "hr@5").out
     title, header, _, row, baseline, claim, seeds, note = text.splitlines()
     assert title.rstrip() == "test, history items excluded (F)"
-    assert "difference hr@5" in header
+    assert "difference HR@5" in header
     assert row.split()[-1] == p_text(second["p"])
     low, high = second["interval"]
     assert f"{low:.4f} to {high:.4f}" in row

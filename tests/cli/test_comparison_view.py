@@ -37,6 +37,8 @@ def test_narrow_and_wide(count: int) -> None:
     wide, narrow = shown(rows(count), 160), shown(rows(count), 80)
     assert max(map(len, narrow)) <= 80
     assert sum(line.startswith("base ") for line in wide) == 1
+    assert "95 % of NDCG@10" in "\n".join(wide)
+    assert "ndcg" not in "\n".join(wide)
     heads = [line.split() for line in narrow if line.startswith("system")]
     assert [head[1] for head in heads] == ["HR@5", "seeds"]
     assert ("(Holm)" in heads[1]) == (count == 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,16 @@ def test_lists_in_one_field() -> None:
     followed = {session: [1, 2, 3, session] for session in SIX}
     check("recbole_token_seq.inter", followed)
     check("recbole_token_seq.inter", followed, columns=Columns(history="item_id_list"))
+
+
+@pytest.mark.parametrize("name", ["item", "item_id", "items"])
+def test_json_lists_are_histories_whatever_they_are_called(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "lists.jsonl"
+    path.write_text(
+        "".join(json.dumps({"user": user, name: items}) + "\n" for user, items in SIX.items()),
+        encoding="utf-8",
+    )
+    assert sequences(path) == SIX
 
 
 def test_long_times() -> None:

@@ -249,6 +249,20 @@ def test_settings(text: str, value: object) -> None:
     assert type(parsed[1]) is type(value)
 
 
+@pytest.mark.parametrize("key", ["cycle", "average"])
+def test_none_is_none_in_python_in_files_and_on_the_command_line(key: str, tmp_path: Path) -> None:
+    """A recipe has a value there; TOML has no word for none, and Python has one of its own."""
+    path = tmp_path / "mine.toml"
+    path.write_text(f"[training]\n{key} = 3\n", encoding="utf-8")
+    assert getattr(resolve("sasrec", None, path).training, key) == 3
+    for changes in ({key: None}, {key: "none"}, dict([parse_setting(f"{key}=none")])):
+        assert getattr(resolve("sasrec", None, path, overrides=changes).training, key) is None
+    path.write_text(f"[training]\n{key} = 'none'\n", encoding="utf-8")
+    assert getattr(resolve("sasrec", None, path).training, key) is None
+    with pytest.raises(ConfigError, match="cycle"):
+        resolve("sasrec", None, overrides={"cycle": "nothing"})
+
+
 @pytest.mark.parametrize("text", ["beta", "", "=1", "beta=", "beta0.1"])
 def test_settings_need_key_and_value(text: str) -> None:
     with pytest.raises(ConfigError, match="key=value"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from mclrec.cli.terminal import output, plain_table
+from mclrec.evaluation.metrics import parse_metric
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,6 +98,7 @@ def _measured(rows: Sequence[Row], baselines: Sequence[Score]) -> Part:
 
 def _tested(rows: Sequence[Row], metric: str) -> Part:
     """Interval, difference and p of the tested metric, and the corrected p where there are several comparisons."""
+    metric = str(parse_metric(metric))
     from mclrec.evaluation.significance import p_text
 
     found = [row.finding for row in rows]
