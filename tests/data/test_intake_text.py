@@ -81,7 +81,9 @@ def test_suspects_few_and_short() -> None:
     assert kinds(taken([*strings, *((user, "home", time + 500) for user, _, time in strings)])) == ["item"]
     assert kinds(taken([*rows, *rows])) == ["ties", "duplicates"]
     assert kinds(taken(ordinary(50))) == ["users"]
-    assert kinds(taken([*rows, *((1000 + user, 1, user) for user in range(60))], min_count=1)) == ["short"]
+    assert kinds(
+        taken([*rows, *((1000 + user, 1, 1_700_000_000 + user) for user in range(60))], min_count=1)
+    ) == ["short"]
 
 
 def test_warnings_name_options_that_there_are() -> None:

@@ -82,6 +82,7 @@ def _measures(intake: Intake, lengths: IntArray) -> Table:
     span = "none; rows are in order"
     if intake.left.first is not None:
         span = f"{intake.left.first} to {intake.left.last}"
+        span += "" if intake.dates is None else f", read from numbers of the form {intake.dates}"
     rows = {
         "times": span,
         "histories": f"{lines['histories']}\n{_drawn(lengths)}",

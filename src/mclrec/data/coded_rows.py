@@ -29,6 +29,7 @@ class CodedRows:
         tie_order: what orders rows of a user at one time; None without times.
         user_ids: all users of the log, also those whose rows were removed.
         item_ids: all items of the log, in the same way.
+        dates: the form of numbers that were read as dates; None where times were none.
     """
 
     users: Codes
@@ -38,6 +39,7 @@ class CodedRows:
     tie_order: str | None
     user_ids: Vocabulary
     item_ids: Vocabulary
+    dates: str | None = None
 
     @property
     def counts(self) -> Counts:

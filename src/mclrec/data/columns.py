@@ -56,6 +56,10 @@ _MOMENT = re.compile(r"[\s_\-](at|ts)$", re.IGNORECASE)
 _NO_EVENT = re.compile("birth|expir|releas|due|sign|regist|join|creat|updat|publi|valid")
 """Dates of people and things, and not of what they did."""
 
+_CLOCK = re.compile(".*(time|timestamp|hour|clock|ts)")
+_DAY = re.compile(".*date|(?!.*(week|holi)).*day|.*dt")
+"""Names of columns of hours or clock times beside one of days, of which the first may be taken for the time."""
+
 _RECBOLE_TYPES = {"token", "token_seq", "float", "float_seq"}
 _LISTED = 120  # characters of a list of names
 
@@ -65,7 +69,7 @@ class Roles:
     """Columns of one log by their role; ``file_order`` says that rows are in the order of time.
 
     A log with a ``history`` has lists there: of items, or of objects whose fields ``inner`` names by their role. Its
-    ``item``, if it has one, follows the list.
+    ``item``, if it has one, follows the list. A ``day`` is a column that may hold the days of a time that nobody named.
     """
 
     user: str
@@ -76,6 +80,7 @@ class Roles:
     history: str | None = None
     inner: tuple[tuple[str, str], ...] = ()
     label: str | None = None
+    day: str | None = None
 
     @property
     def named(self) -> dict[str, str]:
@@ -145,6 +150,8 @@ class Columns:
             file_order=self.file_order or self.numbered,
             label=None if self.label is None else named_column(self.label, names, place),
         )
+        if self.time is None and roles.time is not None:
+            roles = replace(roles, day=_day_beside(roles.time, names))
         self._check_apart(roles, place)
         return roles
 
@@ -231,6 +238,15 @@ class Columns:
         return DataError(
             f"{place}: no column looks like the {what}; {', '.join(cures)} (columns there are: {listed_names(names)})"
         )
+
+
+def _day_beside(time: str, names: Sequence[str]) -> str | None:
+    """The column that may hold the days, if another is called as hours and clock times are."""
+    if not _CLOCK.fullmatch(compact_name(time)):
+        return None
+    short = {name: compact_name(name) for name in names}
+    found = [name for name in names if _DAY.fullmatch(short[name]) and not _NO_EVENT.search(short[name])]
+    return found[0] if found else None
 
 
 def has_item(names: Sequence[str]) -> bool:

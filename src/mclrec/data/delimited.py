@@ -82,7 +82,7 @@ class DelimitedLog:
         )
         both = roles.named | self.wanted | watched_roles(self.watched)
         self._places = {role: self.names.index(column) for role, column in both.items()}
-        self.columns = roles.named
+        self.columns, self.day = roles.named, roles.day
         heading = "with header" if self._header else "no header"
         self.format = f"{_NAMES[self._delimiter]}-separated, {heading}{file.packing}"
 

@@ -20,6 +20,7 @@ __all__ = [
     "HASHED",
     "PART_NAMES",
     "Counts",
+    "FarTimes",
     "Found",
     "Intake",
     "Measures",
@@ -98,6 +99,25 @@ class Quantiles(_Part):
     most: int
 
 
+class FarTimes(_Part):
+    """Times that are far from those of most rows, and no plausible times of an interaction.
+
+    Attributes:
+        rows: that have one; likewise ``example`` as a time, or as it is written where it is none.
+        unit: what most times count in: units in a second, or the form of numbers that are dates.
+        since: the first plausible day, and ``until`` the one behind the last.
+        mixed: rows that are plausible in another unit, ``other``, in words.
+    """
+
+    rows: int
+    example: str
+    unit: int | str
+    since: str
+    until: str
+    mixed: int = 0
+    other: str | None = None
+
+
 class Measures(_Part):
     """What sequences are like.
 
@@ -117,6 +137,7 @@ class Measures(_Part):
         gini: Gini coefficient of the items' popularity, 0 for items that are all alike.
         top_item: the most popular item, and ``top_share`` its share of the rows.
         top_hundredth: share of the rows that the most popular 1 % of items have; likewise ``top_tenth`` 10 %.
+        far: times that are far from the others; None without any.
     """
 
     users: int
@@ -136,6 +157,7 @@ class Measures(_Part):
     top_share: float
     top_hundredth: float
     top_tenth: float
+    far: FarTimes | None = None
 
 
 class Watched(_Part):
@@ -196,6 +218,7 @@ class Intake(_Part):
         fingerprint: of the sequences.
         parts: of a log that came in three files; None for one log.
         watched: columns that may say that rows are no interactions like the others.
+        dates: the form of numbers that were read as dates, such as ``YYYYMMDD``; None where times are none.
     """
 
     place: str
@@ -208,6 +231,7 @@ class Intake(_Part):
     fingerprint: str
     parts: PartsTaken | None = None
     watched: tuple[Watched, ...] = ()
+    dates: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object with a checksum of what it says."""
@@ -248,6 +272,7 @@ class Found:
         followed: whether an item of its own followed each list.
         text_ids: whether ids are those of text, which are integers where all look like it.
         watched: what was counted in columns that were read for nothing else.
+        day: a column that may hold the days of the times, if these should be hours.
     """
 
     format: str = ""
@@ -259,6 +284,7 @@ class Found:
     followed: bool = False
     text_ids: bool = False
     watched: tuple[Watched, ...] = ()
+    day: str | None = None
 
 
 def dropped_missing(rows: int, dropped: int) -> Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mclrec.data.far_text import far_warning
 from mclrec.data.intake import HASHED, Counts, Intake, Measures, PartsTaken, Rule, shortened
 from mclrec.data.returns import PROTOCOLS, suited_protocol
 from mclrec.data.watched_text import watched_lines, watched_warnings
@@ -67,6 +68,8 @@ def intake_lines(intake: Intake) -> list[tuple[str, str]]:
         if step.left != before:
             lines.append(("dropped", f"{_lost(before, step.left)}: {_DROPPED[step.rule]} ({step.option})"))
         before = step.left
+    if intake.dates is not None:
+        lines.append(("dates", f"times are numbers of the form {intake.dates}, and read as dates"))
     return [*lines, *watched_lines(intake.watched), *measure_lines(intake.left, intake.tie_order)]
 
 
@@ -106,6 +109,7 @@ def intake_warnings(intake: Intake) -> list[Warned]:
     """What a person should know before trusting numbers from this log, most important first."""
     found = [
         *(Warned(*warning) for warning in watched_warnings(intake.watched)),
+        None if (far := far_warning(intake)) is None else Warned("times", far),
         _core(intake),
         _order(intake),
         *_suspects(intake),

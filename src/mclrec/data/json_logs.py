@@ -106,7 +106,7 @@ class JsonLog:
         roles = self._resolved(reading.columns or Columns(), first)
         self.file_order = roles.file_order
         self.format = f"{'array of JSON objects' if self._array else 'JSON lines'}{file.packing}"
-        self.columns = roles.named
+        self.columns, self.day = roles.named, roles.day
         self.names = list(roles.named.values())
         some = [row for _, row in islice(self._objects(), _LOOKED_AT)]
         keys = list(dict.fromkeys(key for row in some for key in row))

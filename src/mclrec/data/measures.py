@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mclrec.data.far_times import far_times
 from mclrec.data.intake import Counts, Intake, Measures, Quantiles, shortened
-from mclrec.data.moments import moment, units_per_second
+from mclrec.data.moments import moment, units_of
 from mclrec.data.packed import IntArray, spans
 from mclrec.data.returns import share_of_returns, validation_returns
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, by_files
 
-__all__ = ["Ties", "gini", "intake_of", "measure", "seconds_of", "split_intake", "ties_of"]
+__all__ = ["Ties", "gini", "intake_of", "measure", "split_intake", "ties_of"]
 
 _HELD_OUT = 3
 """Interactions from which a user has held-out items."""
@@ -86,6 +87,7 @@ def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
         top_share=int(ordered[0]) / rows,
         top_hundredth=_top(ordered, 0.01),
         top_tenth=_top(ordered, 0.1),
+        far=None if data.times is None else far_times(data.times),
     )
 
 
@@ -141,17 +143,14 @@ def gini(counts: IntArray) -> float:
     return float((2 * ranks - size - 1) @ ordered / (size * ordered.sum()))
 
 
-def seconds_of(times: IntArray) -> npt.NDArray[np.float64] | None:
-    """Times as seconds since 1970; None where they are no moments that `moment` knows."""
-    per_second = units_per_second(int(times.max()))
-    return None if per_second is None else times / per_second
-
-
 def _span(times: IntArray | None) -> tuple[str | None, str | None]:
-    """The earliest and the latest time, in the unit of the latest."""
+    """The earliest and the latest time, in the unit of most."""
     if times is None:
         return None, None
-    return moment(int(times.min())), moment(int(times.max()))
+    least, most, unit = int(times.min()), int(times.max()), units_of(times)
+    if unit is None:
+        return str(least), str(most)
+    return moment(least, unit), moment(most, unit)
 
 
 def _repeats(data: SequenceData) -> int:

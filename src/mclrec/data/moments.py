@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
+
+from mclrec.data.number_dates import date_form, middle, seconds_of_dates
 from mclrec.data.packed import IntArray
 from mclrec.errors import ConfigError, DataError, quoted
 
-__all__ = ["check_moment", "moment", "time_of", "units_per_second"]
+__all__ = ["check_moment", "moment", "time_of", "units_of", "units_per_second"]
 
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (10**8, 1))
 """From which number on times are nanoseconds, microseconds, milliseconds or seconds since 1970."""
@@ -16,21 +19,32 @@ _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (10**8, 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def units_per_second(last: int) -> int | None:
-    """Units of a log's times in a second, by its last time; None where that can be no moment of our days."""
-    return next((unit for start, unit in _UNITS if last >= start), None)
+def units_per_second(time: int) -> int | None:
+    """Units in a second of what a time counts in; None where it can be no moment of our days."""
+    return next((unit for start, unit in _UNITS if time >= start), None)
 
 
-def moment(time: int) -> str:
-    """A time in ISO 8601, in UTC; as it is if it can be no moment of our days, or the log counts otherwise."""
-    per_second = units_per_second(abs(time))
+def units_of(times: IntArray) -> int | None:
+    """Units of a log's times in a second, by its median, which no few times that are wrong change; None without any."""
+    return units_per_second(middle(times)) if len(times) else None
+
+
+def moment(time: int, unit: int | None = None) -> str:
+    """A time in ISO 8601, in UTC; as it is if it can be no moment of our days, or the log counts otherwise.
+
+    Args:
+        time: in the unit of the log.
+        unit: what the log has of it in a second; guessed from the time alone if None.
+    """
+    per_second = units_per_second(abs(time)) if unit is None else unit
     if per_second is None:
         return str(time)
     try:
         found = _EPOCH + timedelta(seconds=time // per_second)
     except OverflowError:
         return str(time)
-    return found.strftime("%Y-%m-%dT%H:%M:%SZ") if found.year > _EPOCH.year else str(time)
+    known = unit is not None or found.year > _EPOCH.year
+    return found.replace(tzinfo=None).isoformat() + "Z" if known else str(time)
 
 
 def check_moment(name: str, value: object) -> str:
@@ -63,16 +77,24 @@ def time_of(text: str, times: IntArray, place: str) -> int:
     Raises:
         DataError: it is a date, and the log's times are no moments.
     """
+    per_second = units_of(times)
     if _is_integer(text):
-        return int(text)
-    instant, last = _instant(text), int(times.max(initial=0))
-    per_second = units_per_second(last)
+        return _date_number(int(text), times, per_second)
+    instant = _instant(text)
     if instant is None or per_second is None:
         raise DataError(
-            f"{place}: its times, up to {last}, count from no known moment, so {text} is no time of it; give a whole "
-            "number in its unit"
+            f"{place}: its times, up to {times.max(initial=0)}, count from no known moment, so {text} is no "
+            "time of it; give a whole number in its unit"
         )
     return -(-((instant - _EPOCH) // timedelta(microseconds=1) * per_second) // 10**6)
+
+
+def _date_number(number: int, times: IntArray, per_second: int | None) -> int:
+    """A whole number as a time of a log: a date such as 20240131 where no time is so early or late."""
+    form = date_form(number)
+    if form is None or per_second is None or times.min() <= number <= times.max():
+        return number
+    return int(seconds_of_dates(np.array([number]), form)[0][0]) * per_second
 
 
 def _is_integer(text: str) -> bool:

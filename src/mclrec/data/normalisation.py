@@ -44,6 +44,7 @@ class Normalised:
         lists: whether it was one of lists, whose rows have yet to be settled (`mclrec.data.histories.settle`).
         followed: whether an item of its own follows each list.
         wanted: the rows of the raw table that a condition kept; None without one.
+        day: a column that may hold the days of the times.
     """
 
     schema: pa.Schema
@@ -57,6 +58,7 @@ class Normalised:
     lists: bool = False
     followed: bool = False
     wanted: WantedRows | None = None
+    day: str | None = None
 
     def found(self) -> Found:
         """What the log has in it, once its rows were read."""
@@ -67,6 +69,7 @@ class Normalised:
             columns_again=None if self.lists else self._columns(),
             lists=self.lists,
             followed=self.followed,
+            day=self.day,
         )
         return found if self.wanted is None else self.wanted.add_to(found)
 
@@ -116,7 +119,8 @@ def _with_roles(raw: RawTable, columns: Columns, reading: Reading) -> Normalised
         if raw.can_watch(raw.names.index(name))
     }
     selection = raw.read([raw.names.index(column) for column in [*named.values(), *watched]])
-    return _Conversion(raw, list(named), selection, reading, numbered, watched).result(named)
+    conversion = _Conversion(raw, list(named), selection, reading, numbered, watched)
+    return replace(conversion.result(named), day=roles.day)
 
 
 def _only_list(raw: ParquetTable, columns: Columns) -> str | None:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from mclrec.data.coded_rows import CodedRows, Codes
 from mclrec.data.intake import PartsTaken
 from mclrec.data.moments import units_per_second
+from mclrec.data.number_dates import middle
 from mclrec.data.packed import IntArray, counted
 from mclrec.data.readers import PartRead
-from mclrec.data.ties import whole_times
 from mclrec.errors import DataError, quoted
 
 __all__ = ["check_parts", "cuts_of", "first_in_parts", "in_order"]
@@ -91,8 +91,7 @@ def _check_units(rows: CodedRows, reads: Sequence[PartRead], ticks: int) -> None
         return
     files = _files_of(rows)
     units = [
-        units_per_second(int(whole_times(rows.times[files == number].max(keepdims=True), ticks)[0]))
-        for number in range(len(reads))
+        units_per_second(int(middle(rows.times[files == number]) // ticks)) for number in range(len(reads))
     ]
     for read, unit in zip(reads, units, strict=True):
         if None not in (unit, units[0]) and unit != units[0]:

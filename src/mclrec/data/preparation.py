@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mclrec.data.coded_rows import CodedRows
+from mclrec.data.coded_rows import CodedRows, Codes
 from mclrec.data.foreign_errors import foreign_errors
 from mclrec.data.intake import HASHED, Counts, Intake, PartsTaken, Step
 from mclrec.data.measures import measure, ties_of
 from mclrec.data.nothing_left import largest_core, nothing_left
+from mclrec.data.number_dates import are_clock_times, dates_read
 from mclrec.data.packed import IntArray, blocks, counted, empty, gathered, run_blocks
 from mclrec.data.part_rows import check_parts, cuts_of, first_in_parts, in_order
 from mclrec.data.readers import Log
@@ -96,6 +97,7 @@ def _with_intake(
         fingerprint=data.fingerprint,
         parts=parts,
         watched=log.found.watched,
+        dates=rows.dates,
     )
     return replace(data, intake=intake)
 
@@ -115,17 +117,39 @@ def _coded(log: Log, ties: TieRule | None) -> CodedRows:
         path = Path(folder) / "rows.parquet"
         ordered.sink_parquet(str(path))
         columns = _stream(_parts(path), moment)
+    times, dates = columns.get("time"), None
+    if times is not None:
+        _refuse_hours(times, columns["user_code"], log)
+        times, dates = dates_read(times, log.ticks)
     rows = CodedRows(
         columns["user_code"],
         columns["item_code"],
-        columns.get("time"),
+        times,
         columns.get("part"),
         _tie_order(present, ties),
         _vocabulary(users, "user"),
         _vocabulary(items, "item"),
+        dates,
     )
     break_ties(rows.users, rows.items, rows.times, columns["same"], rows.user_ids, rows.item_ids, log.ticks)
     return rows
+
+
+def _refuse_hours(times: npt.NDArray[Any], users: Codes, log: Log) -> None:
+    """Refuse times that are hours or clock times beside a column that has their days, if nobody named the column.
+
+    Raises:
+        DataError: they are.
+    """
+    found = log.found
+    if found.day is None or not are_clock_times(times, users, log.ticks):
+        return
+    named = next((column.name for column in found.columns if column.role == "time"), "time")
+    raise DataError(
+        f"{log.place}: the time stands in several columns ({found.day}, {named}): {named} holds hours or "
+        f"clock times, from {times.min() // log.ticks:.0f} to {times.max() // log.ticks:.0f}, and no days; join them "
+        "into one, such as 2024-01-31T18:00, or name the one that orders rows with --time-column"
+    )
 
 
 def _tie_order(columns: Sequence[str], ties: TieRule | None) -> str | None:

@@ -113,7 +113,10 @@ def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[An
         _refuse_values(frame, kinds, place)
         first = frame.head(1).collect("pyarrow").rows(named=True)[0]
         found = Found(
-            "read by Spark", taken_columns(roles.named, first), watched=_watched(native, roles, place)
+            "read by Spark",
+            taken_columns(roles.named, first),
+            watched=_watched(native, roles, place),
+            day=roles.day,
         )
         return frame.select(_value(role, kind) for role, kind in kinds.items()), _ticks(kinds), found
 

@@ -41,6 +41,7 @@ class TextLog(Protocol):
         inner: fields of the objects in lists, by their roles.
         wanted: columns that the condition needs, by the roles that they have for it.
         watched: columns whose values are counted, with what they hold.
+        day: a column that may hold the days of the times.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class TextLog(Protocol):
     inner: dict[str, str]
     wanted: dict[str, str]
     watched: dict[str, WatchedKind]
+    day: str | None
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
         """Make the table ``log``, whose columns are roles, of a condition and of what is watched too; return which."""

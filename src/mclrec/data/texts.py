@@ -20,7 +20,7 @@ from mclrec.data.text_files import open_text
 from mclrec.data.text_tables import TextLog, sql_name
 from mclrec.data.typed_text import Typed, typed
 from mclrec.data.unpacking import Unpacked, recoded
-from mclrec.data.user_lines import UserLines, are_user_lines
+from mclrec.data.user_lines import UserLines, are_user_lines, refuse_values
 from mclrec.data.wanted_rows import after_condition, keep_wanted
 from mclrec.data.watched_columns import is_watched_role, watched_in_table
 from mclrec.errors import DataError, quoted
@@ -81,6 +81,7 @@ def load_text(
         text_ids=True,
         followed="history" in first.columns and "item" in first.columns,
         watched=watched,
+        day=first.day,
     )
     if step is not None:
         told = after_condition(told, step, read)
@@ -94,6 +95,7 @@ def _opened(source: Unpacked, reading: Reading, folder: Path) -> TextLog:
         _refuse(file.path, "is JSON", "quote", reading.quote)
         return JsonLog(file, reading)
     file.check_lines()
+    refuse_values(file)
     if are_user_lines(file, reading):
         _refuse(file.path, "is one user a line", "quote", reading.quote)
         _refuse(file.path, "is one user a line", "where", reading.where)

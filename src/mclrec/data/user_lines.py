@@ -21,7 +21,7 @@ from mclrec.data.text_records import BLANKS
 from mclrec.data.text_tables import csv_options, fill, read_by_duckdb
 from mclrec.errors import DataError
 
-__all__ = ["UserLines", "are_user_lines"]
+__all__ = ["UserLines", "are_user_lines", "refuse_values"]
 
 _BLANKS = re.compile("[ \t]+")
 _FORM = (
@@ -29,6 +29,8 @@ _FORM = (
 )
 _COLON = re.compile(r"[^\s:,;|]+:[ \t]*[^\s:,;|]+([ \t]+[^\s:,;|]+)*[ \t]*")
 _PAIR = 2  # words
+_WORD = re.compile(r"[^\s:,;|]+")
+_VALUE = re.compile(r"\d+:[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def are_user_lines(file: TextFile, reading: Reading) -> bool:
@@ -56,6 +58,21 @@ def are_user_lines(file: TextFile, reading: Reading) -> bool:
     if widths == {2} or len(set(users)) < len(users):
         return False
     return not any(all(map(is_time, column)) for column in zip(*rows, strict=True))
+
+
+def refuse_values(file: TextFile) -> None:
+    """Refuse lines of ``user item:value item:value ...``, as LIBSVM has them: ``item:value`` is no item.
+
+    Raises:
+        DataError: all words of some lines behind the first one are so.
+    """
+    rows = [_BLANKS.split(line.strip(" \t")) for part in file.samples for line in part]
+    words = [word for row in rows for word in row[1:]]
+    if words and all(_WORD.fullmatch(row[0]) for row in rows) and all(map(_VALUE.fullmatch, words)):
+        raise DataError(
+            f"{file.path}: lines look like LIBSVM's 'user item:value item:value ...' ({words[0]}), which says no "
+            "order; write the items alone in the order of time ('user item item ...'), or rows with user, item and time"
+        )
 
 
 def _bare(word: str) -> str:
@@ -98,6 +115,7 @@ class UserLines:
         self.inner: dict[str, str] = {}
         self.wanted: dict[str, str] = {}
         self.watched: dict[str, WatchedKind] = {}
+        self.day: str | None = None
         self.columns = {"user": "first word", "item": "words after it, in order"}
         if _names_columns(columns) or header:
             raise DataError(

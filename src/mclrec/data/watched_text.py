@@ -10,7 +10,7 @@ from mclrec.data.columns import untyped
 from mclrec.data.intake import Watched
 from mclrec.wording import in_quotes, percent
 
-__all__ = ["condition_option", "watched_lines", "watched_warnings"]
+__all__ = ["column_word", "condition_option", "watched_lines", "watched_warnings"]
 
 _SHOWN = 4
 _MOST_KINDS = 12
@@ -122,7 +122,11 @@ def _constant(found: Watched) -> str:
 
 def condition_option(column: str, sign: str, constant: str) -> str:
     """The option ``--where`` with a comparison, as a shell reads it."""
-    column = untyped(column)
-    word = column if column.isidentifier() and column.isascii() else '"' + column.replace('"', '""') + '"'
-    condition = f"{word} {sign} {constant}"
+    condition = f"{column_word(column)} {sign} {constant}"
     return f"--where {in_quotes(condition)}"
+
+
+def column_word(column: str) -> str:
+    """The name of a column in a condition."""
+    column = untyped(column)
+    return column if column.isidentifier() and column.isascii() else '"' + column.replace('"', '""') + '"'

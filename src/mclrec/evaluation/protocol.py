@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mclrec.data.moments import units_per_second
+from mclrec.data.moments import units_of
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.split import Part, Targets
@@ -284,7 +284,7 @@ class Result:
             about={**self.to_json(), "weights": weights},
             gaps=self.targets.gaps,
             user_counts=None if self.user_counts is None else self.user_counts[self.users],
-            units_per_second=None if data.times is None else units_per_second(int(data.times.max(initial=0))),
+            units_per_second=None if data.times is None else units_of(data.times),
         )
 
     def save_ranks(self, path: Path, weights: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mclrec.data.intake import PART_NAMES, Counts, Intake, Measures
 from mclrec.data.intake_text import intake_warnings, measure_lines
-from mclrec.data.measures import seconds_of
+from mclrec.data.moments import units_of
 from mclrec.data.packed import blocks
 from mclrec.data.returns import PROTOCOLS, suited_protocol
 from mclrec.data.sequences import SequenceData
@@ -68,7 +68,14 @@ def intake_section(intake: Intake) -> Section:
     tables += [_watched(intake)] if watched_lines(intake.watched) else []
     return Section(
         TAKEN,
-        [f"{intake.place}: {intake.format}." if intake.format else f"{intake.place}."],
+        [
+            f"{intake.place}: {intake.format}." if intake.format else f"{intake.place}.",
+            *(
+                []
+                if intake.dates is None
+                else [f"Times are numbers of the form {intake.dates}, read as dates."]
+            ),
+        ],
         [*tables, _rules(intake), _measures(intake)],
     )
 
@@ -189,16 +196,14 @@ def _times(data: SequenceData) -> list[str]:
     counts = np.zeros(_BINS, dtype=np.int64)
     for block in blocks(len(data.times)):
         counts += np.histogram(data.times[block], edges)[0]
-    figure = histogram(_moments(edges, last), counts.tolist(), "time", "interactions")
+    figure = histogram(_moments(edges, units_of(data.times)), counts.tolist(), "time", "interactions")
     return [to_svg(figure, "Interactions over time")]
 
 
-def _moments(edges: Any, last: int) -> Sequence[Any]:
+def _moments(edges: Any, per_second: int | None) -> Sequence[Any]:
     """Edges as moments where times are some, else as numbers."""
-    seconds = seconds_of(np.array([last], dtype=np.int64))
-    if seconds is None:
+    if per_second is None:
         return list(edges.tolist())
-    per_second = last / float(seconds[0])
     try:
         return [
             datetime.fromtimestamp(edge / per_second, UTC).replace(tzinfo=None) for edge in edges.tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mclrec.data.moments import moment, time_of, units_per_second
+from mclrec.data.moments import moment, time_of, units_of
 from mclrec.data.packed import IntArray
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import EVERYTHING, make_split
@@ -141,7 +141,7 @@ def _learnt_until(earlier: Run, data: SequenceData) -> int | None:
         return None
     if fixed is not None:
         return time_of(fixed, data.times, data.name)
-    per_second = units_per_second(int(data.times.max(initial=0))) or 1
+    per_second = units_of(data.times) or 1
     return time_of(str(last), data.times, data.name) + per_second
 
 

@@ -1,0 +1,56 @@
+"""Far times in words: how many there are, one of them, and the condition that leaves them out."""
+
+from __future__ import annotations
+
+import re
+
+from mclrec.data.far_times import UNITS, bounds
+from mclrec.data.intake import FarTimes, Intake
+from mclrec.data.watched_text import column_word
+from mclrec.wording import count_of, in_quotes, percent
+
+__all__ = ["far_warning"]
+
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
+
+
+def far_warning(intake: Intake) -> str | None:
+    """What is to be known of times that are far from the others; None if there are none."""
+    far = intake.left.far
+    if far is None:
+        return None
+    share = f"({percent(far.rows / intake.left.rows)})"
+    condition = _condition(intake, far)
+    if far.mixed:
+        some = "" if far.mixed == far.rows else f"{far.mixed:,} of "
+        cure = "write all in one unit" + (f"; {condition} takes those in {_unit(far)}" if condition else "")
+        return (
+            f"times are in several units: {some}{count_of(far.rows, 'row')} {share} far from the others count in "
+            f"{far.other}, such as {far.example}, and most in {_unit(far)}, so that all of one unit stand before all "
+            f"of the other; {cure}"
+        )
+    cure = f"{condition} leaves them out" if condition else "mend or remove these rows"
+    return (
+        f"times of {count_of(far.rows, 'row')} {share} are before {far.since} or from {far.until} on, far from the "
+        f"others, such as {far.example}; if they stand for nothing, {cure}"
+    )
+
+
+def _unit(far: FarTimes) -> str:
+    return UNITS[far.unit] if isinstance(far.unit, int) else far.unit
+
+
+def _condition(intake: Intake, far: FarTimes) -> str | None:
+    """The option ``--where`` that takes the times that are not far; None where none is known to."""
+    column = next((column for column in intake.columns if column.role == "time"), None)
+    if column is None or column.sample is None or ": " in column.name:
+        return None  # without one, or in lists
+    if _NUMBER.fullmatch(column.sample):
+        edges = [str(edge) for edge in bounds(intake.dates or far.unit, far.until, far.since)]
+    elif _DATE.fullmatch(column.sample):
+        edges = [f"DATE '{day}'" for day in (far.since, far.until)]
+    else:
+        return None
+    word = column_word(column.name)
+    return f"--where {in_quotes(f'{word} >= {edges[0]} AND {word} < {edges[1]}')}"

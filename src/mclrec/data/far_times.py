@@ -1,0 +1,74 @@
+"""Far times: those that no interaction of a log can have, where most of its times are of our days.
+
+They stand for nothing (0, -1, 1970-01-01, 0001-01-01, 9999-12-31), are written in another unit than the others, or are
+wrong. Numbers that are no dates at all, such as counters, have none.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+
+from mclrec.data.intake import FarTimes
+from mclrec.data.moments import moment, units_of
+from mclrec.data.number_dates import as_number, date_form, middle
+from mclrec.data.packed import IntArray, blocks
+
+__all__ = ["UNITS", "bounds", "far_times"]
+
+UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
+"""What times count in, by its number in a second."""
+
+_SINCE = "1990-01-01"
+_YEARS = 2  # the clock's year and the next one are plausible
+_MOST = 0.5  # share of times that are plausible, in any unit
+
+
+def far_times(times: IntArray) -> FarTimes | None:
+    """The times that are far from most, of at least one; None if there is none, or most are no times of our days.
+
+    Args:
+        times: in the unit of the log.
+    """
+    until = f"{datetime.now(UTC).year + _YEARS}-01-01"
+    median, unit = middle(times), units_of(times)
+    form: int | str | None = unit if unit is not None and _within(median, bounds(unit, until)) else None
+    form = date_form(median) if form is None else form
+    if form is None:
+        return None
+    first, last = bounds(form, until)
+    others = {name: bounds(other, until) for other, name in UNITS.items() if other != form}
+    far, example, mixed = 0, 0, dict.fromkeys(others, 0)
+    for block in blocks(len(times)):
+        some = times[block]
+        outside = some[(some < first) | (some >= last)]
+        if len(outside) and not far:
+            example = int(outside[0])
+        far += len(outside)
+        for name, (start, end) in others.items() if isinstance(form, int) else ():
+            mixed[name] += int(np.count_nonzero((outside >= start) & (outside < end)))
+    if not far or len(times) - far + max(mixed.values()) <= _MOST * len(times):
+        return None
+    other, rows = max(mixed.items(), key=lambda pair: pair[1])
+    return FarTimes(
+        rows=far,
+        example=moment(example, form) if isinstance(form, int) and not rows else str(example),
+        unit=form,
+        since=_SINCE,
+        until=until,
+        mixed=rows,
+        other=other if rows else None,
+    )
+
+
+def bounds(unit: int | str, until: str, since: str = _SINCE) -> tuple[int, int]:
+    """The first plausible time and the one behind the last, as a log counts: units in a second, or a form of dates."""
+    if isinstance(unit, str):
+        return as_number(since, unit), as_number(until, unit)
+    days = [(date.fromisoformat(day) - date(1970, 1, 1)).days for day in (since, until)]
+    return days[0] * 86_400 * unit, days[1] * 86_400 * unit
+
+
+def _within(time: int, edges: tuple[int, int]) -> bool:
+    return edges[0] <= time < edges[1]
