@@ -21,7 +21,9 @@ __all__ = [
     "PART_NAMES",
     "Counts",
     "FarTimes",
+    "DoubtfulIds",
     "Found",
+    "IdRole",
     "Intake",
     "Measures",
     "PartsTaken",
@@ -41,6 +43,8 @@ Rule = Literal["missing", "where", "duplicates", "repeats", "k-core"]
 
 WatchedKind = Literal["amounts", "events", "ratings"]
 """What a column that nobody reads may hold: how many or how much, kinds of events, how much somebody liked it."""
+
+IdRole = Literal["user", "item"]
 
 HASHED = "a hash"
 """What orders tied rows if nothing else is said."""
@@ -179,6 +183,27 @@ class Watched(_Part):
     values: tuple[tuple[str, int], ...] = ()
 
 
+class DoubtfulIds(_Part):
+    """What is doubtful about the ids of users or of items, before any rule dropped rows.
+
+    Attributes:
+        role: whose.
+        column: that a condition may name; None where there is none.
+        ids: how many there are.
+        alike: those that differ from another only in how they are written, of which ``pair`` has two.
+        nobody: ids that stand for nobody or nothing, each with its share of the rows.
+        giant: a user that has more rows than a person, with its share.
+    """
+
+    role: IdRole
+    column: str | None
+    ids: int
+    alike: int = 0
+    pair: tuple[str, str] | None = None
+    nobody: tuple[tuple[int | str, float], ...] = ()
+    giant: tuple[int | str, float] | None = None
+
+
 class PartsTaken(_Part):
     """What was taken of a log that came in files for training, validation and test.
 
@@ -219,6 +244,7 @@ class Intake(_Part):
         parts: of a log that came in three files; None for one log.
         watched: columns that may say that rows are no interactions like the others.
         dates: the form of numbers that were read as dates, such as ``YYYYMMDD``; None where times are none.
+        doubtful: ids that may be no users or items of their own.
     """
 
     place: str
@@ -232,6 +258,7 @@ class Intake(_Part):
     parts: PartsTaken | None = None
     watched: tuple[Watched, ...] = ()
     dates: str | None = None
+    doubtful: tuple[DoubtfulIds, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object with a checksum of what it says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mclrec.data.far_text import far_warning
+from mclrec.data.id_warnings import id_warnings
 from mclrec.data.intake import HASHED, Counts, Intake, Measures, PartsTaken, Rule, shortened
 from mclrec.data.returns import PROTOCOLS, suited_protocol
 from mclrec.data.watched_text import watched_lines, watched_warnings
@@ -110,6 +111,7 @@ def intake_warnings(intake: Intake) -> list[Warned]:
     found = [
         *(Warned(*warning) for warning in watched_warnings(intake.watched)),
         None if (far := far_warning(intake)) is None else Warned("times", far),
+        *(Warned(*warning) for warning in id_warnings(intake.doubtful)),
         _core(intake),
         _order(intake),
         *_suspects(intake),

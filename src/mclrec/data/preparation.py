@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from mclrec.data.coded_rows import CodedRows, Codes
 from mclrec.data.foreign_errors import foreign_errors
-from mclrec.data.intake import HASHED, Counts, Intake, PartsTaken, Step
+from mclrec.data.id_checks import check_rounded, doubtful_ids
+from mclrec.data.intake import HASHED, Counts, DoubtfulIds, Intake, PartsTaken, Step
 from mclrec.data.measures import measure, ties_of
 from mclrec.data.nothing_left import largest_core, nothing_left
 from mclrec.data.number_dates import are_clock_times, dates_read
@@ -54,7 +55,9 @@ def prepare_log(
     """
     with foreign_errors(log.place, "cannot be ordered"):
         rows = _coded(log, ties)
-    repeated = 0
+    check_rounded(rows.user_ids, "user", log.place)
+    check_rounded(rows.item_ids, "item", log.place)
+    doubtful, repeated = doubtful_ids(rows, _nameable(log)), 0
     if log.parts:
         rows, repeated = in_order(rows, log.parts)
     read, steps = rows.counts, list(log.found.steps)
@@ -72,7 +75,16 @@ def prepare_log(
         raise nothing_left(log.place, read, steps, min_count, most)
     data = _sequences(rows, log)
     parts = check_parts(rows, log.parts, repeated, log.ticks) if log.parts else None
-    return _with_intake(data, rows, log, read, steps, parts)
+    return _with_intake(data, rows, log, read, steps, parts, doubtful)
+
+
+def _nameable(log: Log) -> dict[str, str]:
+    """Columns of ids that a condition may name, by role: not lists, nor names that were cut."""
+    return {
+        column.role: column.name
+        for column in log.found.columns
+        if not log.found.lists and not column.name.endswith("...")
+    }
 
 
 def _with_intake(
@@ -82,6 +94,7 @@ def _with_intake(
     read: Counts,
     steps: list[Step],
     parts: PartsTaken | None,
+    doubtful: tuple[DoubtfulIds, ...],
 ) -> SequenceData:
     """The sequences with the record of what was taken."""
     if log.found.read is not None:
@@ -98,6 +111,7 @@ def _with_intake(
         parts=parts,
         watched=log.found.watched,
         dates=rows.dates,
+        doubtful=doubtful,
     )
     return replace(data, intake=intake)
 
