@@ -124,7 +124,7 @@ def test_users_and_items_that_stand_for_nobody() -> None:
 
 def test_a_user_with_the_rows_of_many_is_told() -> None:
     rows = ordinary()
-    giant = [*rows, *((0, item, 10 + place) for place, (_, item, _) in enumerate(rows[:200]))]
+    giant = [*rows, *((0, item, time + 1000) for _, item, time in rows[:200])]
     [found] = taken(giant).doubtful
     assert found.giant == (0, 208 / 1160)
     [warned] = intake_warnings(taken(giant))

@@ -330,28 +330,36 @@ def test_what_is_no_list_of_ids_is_refused() -> None:
     """A frame would be taken for the names of its columns, a mapping for its keys; a set has no order."""
     ids = NAMES[:3]
     columns = {"item": ids}
-    frames = (
+    frames: list[Any] = [
         pl.DataFrame(columns),
         pd.DataFrame(columns),
         pa.table(columns),
         dict.fromkeys(ids, 1.0),
         "item 1",
-    )
+    ]
     for frame in frames:
         for part in ("exclude", "allow"):
             with pytest.raises(DataError, match="no list of ids"):
                 MODEL.recommend(ids, 3, **{part: frame})
         with pytest.raises(EvaluationError, match="a history is a list of item ids"):
             MODEL.recommend(frame, 3)
-    for unordered in (set(ids), frozenset(ids)):
+    sets: list[Any] = [set(ids), frozenset(ids)]
+    for unordered in sets:
         with pytest.raises(EvaluationError, match=r"oldest first; .* has no order"):
             MODEL.recommend(unordered, 3)
         assert MODEL.recommend(ids, 3, exclude=unordered) == MODEL.recommend(ids, 3, exclude=ids)
     few = ["item 5", "item 7"]
-    for kind in (list, tuple, set, np.array, pd.Series, iter, pl.Series):
+    kinds: list[Any] = [list, tuple, set, np.array, pd.Series, iter, pl.Series]
+    for kind in kinds:
         batch = MODEL.recommend_batch([ids, ids], 12, allow=kind(few), exclude=kind(few[:1]))
         assert [[one.item for one in found] for found in batch] == [["item 7"], ["item 7"]]
-    for series in (pd.Series(ids, index=[7, 8, 9]), pl.Series(ids), np.array(ids), dict.fromkeys(ids).keys()):
+    others: list[Any] = [
+        pd.Series(ids, index=[7, 8, 9]),
+        pl.Series(ids),
+        np.array(ids),
+        dict.fromkeys(ids).keys(),
+    ]
+    for series in others:
         assert MODEL.recommend(series, 3) == MODEL.recommend(ids, 3)
 
 
