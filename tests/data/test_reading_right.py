@@ -258,7 +258,7 @@ def test_an_array_is_streamed(tmp_path: Path) -> None:
     [
         ("5.7", "a.jsonl:1: item 5.7 is a number with a fraction; ids are integers or strings"),
         ("true", "item True is true or false"),
-        ("[1, 2]", "item \\[1, 2\\] is a list"),
+        ("[[1, 2]]", "ids"),
         ('"\\ud800"', "half of a surrogate pair"),
         ("1" + "0" * 5000 + ".5", "a.jsonl:1: "),
         ("[" * 100_000, "a.jsonl:1: line is not JSON: nested too deeply"),
@@ -267,6 +267,11 @@ def test_an_array_is_streamed(tmp_path: Path) -> None:
 def test_json_that_is_no_id(tmp_path: Path, item: str, message: str) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"user": 1, "time": 1, "item": {item}}}\n')
     refused(tmp_path / "a.jsonl", message)
+
+
+def test_a_list_in_the_place_of_the_item_is_the_history(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"user": 1, "item": [5, 2]}\n{"user": 2, "item": [7]}\n')
+    assert sequences(tmp_path / "a.jsonl") == {1: [5, 2], 2: [7]}
 
 
 def test_large_integers_of_json_stay_exact(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from mclrec.cli.terminal import output, plain_table
-from mclrec.evaluation.metrics import parse_metric
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,9 +97,10 @@ def _measured(rows: Sequence[Row], baselines: Sequence[Score]) -> Part:
 
 def _tested(rows: Sequence[Row], metric: str) -> Part:
     """Interval, difference and p of the tested metric, and the corrected p where there are several comparisons."""
-    metric = str(parse_metric(metric))
+    from mclrec.evaluation.metrics import parse_metric
     from mclrec.evaluation.significance import p_text
 
+    metric = str(parse_metric(metric))
     found = [row.finding for row in rows]
     columns: Part = {
         "system": [row.label for row in rows],

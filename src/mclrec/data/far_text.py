@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mclrec.data.far_times import UNITS, bounds
 from mclrec.data.intake import FarTimes, Intake
+from mclrec.data.plausible_times import UNITS, bounds
 from mclrec.data.watched_text import column_word
 from mclrec.wording import count_of, in_quotes, percent
 

@@ -6,21 +6,18 @@ wrong. Numbers that are no dates at all, such as counters, have none.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import numpy as np
 
 from mclrec.data.intake import FarTimes
 from mclrec.data.moments import moment, units_of
-from mclrec.data.number_dates import as_number, date_form, middle
+from mclrec.data.number_dates import date_form, middle
 from mclrec.data.packed import IntArray, blocks
+from mclrec.data.plausible_times import SINCE, UNITS, bounds
 
-__all__ = ["UNITS", "bounds", "far_times"]
+__all__ = ["far_times"]
 
-UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
-"""What times count in, by its number in a second."""
-
-_SINCE = "1990-01-01"
 _YEARS = 2  # the clock's year and the next one are plausible
 _MOST = 0.5  # share of times that are plausible, in any unit
 
@@ -55,19 +52,11 @@ def far_times(times: IntArray) -> FarTimes | None:
         rows=far,
         example=moment(example, form) if isinstance(form, int) and not rows else str(example),
         unit=form,
-        since=_SINCE,
+        since=SINCE,
         until=until,
         mixed=rows,
         other=other if rows else None,
     )
-
-
-def bounds(unit: int | str, until: str, since: str = _SINCE) -> tuple[int, int]:
-    """The first plausible time and the one behind the last, as a log counts: units in a second, or a form of dates."""
-    if isinstance(unit, str):
-        return as_number(since, unit), as_number(until, unit)
-    days = [(date.fromisoformat(day) - date(1970, 1, 1)).days for day in (since, until)]
-    return days[0] * 86_400 * unit, days[1] * 86_400 * unit
 
 
 def _within(time: int, edges: tuple[int, int]) -> bool:

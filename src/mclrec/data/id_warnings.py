@@ -32,7 +32,7 @@ def _nobody(found: DoubtfulIds) -> str | None:
     more = ", ..." if len(most) > _SHOWN else ""
     what = "nobody, and their rows are one user's history" if found.role == "user" else "nothing"
     return (
-        f"some {found.role} ids may stand for {what} ({shown}{more} of rows); "
+        f"some ids of the {found.role} column may stand for {what} ({shown}{more} of rows); "
         f"{_without(found, [value for value, _ in most])}"
     )
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mclrec.data.packed import IntArray, blocks, empty
 
-__all__ = ["FORMS", "are_clock_times", "as_number", "date_form", "dates_read", "middle", "seconds_of_dates"]
+__all__ = ["FORMS", "are_clock_times", "date_form", "dates_read", "middle", "seconds_of_dates"]
 
 FORMS = {8: "YYYYMMDD", 10: "YYYYMMDDHH", 12: "YYYYMMDDHHMM", 14: "YYYYMMDDHHMMSS"}
 """Forms of numbers that are dates, by their digits."""
@@ -58,11 +58,6 @@ def seconds_of_dates(numbers: IntArray, form: str) -> tuple[IntArray, npt.NDArra
 def _first_day(months: IntArray) -> IntArray:
     """Days since 1970 of the first day of months since then."""
     return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-
-
-def as_number(day: str, form: str) -> int:
-    """An ISO date as a number of a form, its first moment."""
-    return int(day.replace("-", "").ljust(len(form), "0"))
 
 
 def are_clock_times(times: npt.NDArray[Any], users: npt.NDArray[np.integer[Any]], ticks: int) -> bool:
