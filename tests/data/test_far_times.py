@@ -212,6 +212,8 @@ def test_hours_beside_a_date_are_refused(tmp_path: Path) -> None:
                 prepare(source, min_count=1)
             assert "time_column" in str(caught.value) or "columns" in str(caught.value)
     assert sequences(path, columns=Columns(time="date")) == {1: [1, 0, 2, 3]}
+    for name in ("kind of day", "day_of_week", "weekday", "holiday", "birthday"):  # no days
+        assert sequences(text_log(tmp_path, [18, 9, 23, 9], {name: ["a", "b", "a", "b"]}))
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ _NO_EVENT = re.compile("birth|expir|releas|due|sign|regist|join|creat|updat|publ
 """Dates of people and things, and not of what they did."""
 
 _CLOCK = re.compile(".*(time|timestamp|hour|clock|ts)")
-_DAY = re.compile(".*date|(?!.*(week|holi)).*day|.*dt")
+_DAY = re.compile(".*date|(?!.*(week|holi|of)).*day|.*dt")
 """Names of columns of hours or clock times beside one of days, of which the first may be taken for the time."""
 
 _RECBOLE_TYPES = {"token", "token_seq", "float", "float_seq"}
