@@ -24,22 +24,10 @@ from mclrec.wording import count_of
 __all__ = ["check_rounded", "doubtful_ids"]
 
 _NOBODY = [
-    *(
-        "undefined",
-        "nil",
-        "(null)",
-        "(none)",
-        "(blank)",
-        "(empty)",
-        "(not set)",
-        "not set",
-        "not_set",
-        "<null>",
-        "<none>",
-    ),
-    *("null", "none", "nan", "n/a", "<na>", "#n/a", "#ref!", "#value!", "#name?", "[object object]"),
-    *("unknown", "(unknown)", "anonymous", "anon", "guest", "-", "--", "-1", "?"),
-]
+    "undefined", "nil", "(null)", "(none)", "(blank)", "(empty)", "(not set)", "not set", "not_set",
+    "<null>", "<none>", "null", "none", "nan", "n/a", "<na>", "#n/a", "#ref!", "#value!", "#name?",
+    "[object object]", "unknown", "(unknown)", "anonymous", "anon", "guest", "-", "--", "-1", "?",
+]  # fmt: skip
 """What programs, spreadsheets and shops write where there is nobody or nothing, in small letters."""
 
 _NONE = -1
@@ -176,8 +164,6 @@ def _plain(ids: pa.Array) -> pa.Array:
 
 def _shared(values: pa.Array) -> pa.Array:
     """Places of the values that are there more than once."""
-    if pc.count_distinct(values).as_py() == len(values):
-        return pa.array([], pa.uint64())
     return pc.indices_nonzero(pa.array(_repeated(values)))
 
 

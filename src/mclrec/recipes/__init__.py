@@ -347,14 +347,9 @@ def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Ta
                 raise ConfigError(f"unknown setting of {model} {key!r}: it is called {_RENAMED[key]} now")
             raise ConfigError(unknown_name(f"setting of {model}", key, known))
     return (
-        {of_model[key]: _meant(value) for key, value in changes.items() if key in of_model},
-        {of_training[key]: _meant(value) for key, value in changes.items() if key not in of_model},
+        {of_model[key]: value for key, value in changes.items() if key in of_model},
+        {of_training[key]: value for key, value in changes.items() if key not in of_model},
     )
-
-
-def _meant(value: Any) -> Any:
-    """The value that is meant: the word ``none`` says none in Python and in TOML, as on the command line."""
-    return None if isinstance(value, str) and value == "none" else value
 
 
 def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Config:
@@ -367,7 +362,9 @@ def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Co
         for key in table:
             if key not in keys:
                 raise ConfigError(f"{prefix}{unknown_name('key', key, set(keys.values()))}")
-        tables.append({keys[key]: _meant(value) for key, value in table.items()})
+        # The word none says none in Python and in TOML, as on the command line.
+        none = {key for key, value in table.items() if isinstance(value, str) and value == "none"}
+        tables.append({keys[key]: None if key in none else value for key, value in table.items()})
         origins |= dict.fromkeys(tables[-1], prefix)
     try:
         if issubclass(config_type, ModelConfig):
