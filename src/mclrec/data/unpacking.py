@@ -23,7 +23,17 @@ import pyarrow as pa
 from mclrec.data.places import KNOWN, suffix_of
 from mclrec.errors import DataError, OutputError
 
-__all__ = ["Unpacked", "recoded", "unpacked"]
+__all__ = ["UNPACKING_ERRORS", "Unpacked", "recoded", "unpacked"]
+
+UNPACKING_ERRORS = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What Python raises of packed content that is damaged, encrypted or packed in a way that it does not know."""
 
 _BLOCK = 1 << 20
 _MAGIC = {b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
@@ -180,14 +190,7 @@ def _written(content: Path, path: Path) -> Iterator[IO[bytes]]:
 def _errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as problem:
+    except UNPACKING_ERRORS as problem:
         raise DataError(f"{path}: cannot be unpacked: {str(problem).lower()}") from None
     except OSError as problem:
         raise DataError(f"{path}: cannot be read: {problem.strerror or str(problem).lower()}") from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import tomllib
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from mclrec.arguments import path_of
 from mclrec.data.datasets import looks_like_path
+from mclrec.data.unpacking import UNPACKING_ERRORS
 from mclrec.downloads import download, is_web_address
 from mclrec.errors import ConfigError, ModelFileError, quoted, unknown_name
 from mclrec.files import atomic_directory, cache_folder
@@ -171,5 +171,5 @@ def _unpack(archive: Path, folder: Path, shown: str) -> None:
                 if not name or name == _ARCHIVE or set(name) & set("/\\:") or name.startswith("."):
                     raise ModelFileError(f"{shown}: holds {quoted(name)}, which is no file of a model")
             packed.extractall(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
+    except UNPACKING_ERRORS as problem:
         raise ModelFileError(f"{shown}: not an archive of a model: {problem}") from None
