@@ -85,6 +85,48 @@ def test_answers_have_titles_where_the_service_has_them() -> None:
     use(work, load=lambda: make_service().with_titles(titles))
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "says"),
+    [
+        (
+            "POST",
+            "/recommend?k=5",
+            "POST /recommend has no query parameter 'k': what it takes is in the body",
+        ),
+        ("POST", "/recommend/batch?user=ann", "POST /recommend/batch has no query parameter 'user'"),
+        ("POST", "/explain?x", "POST /explain has no query parameter 'x'"),
+        ("POST", "/events?session=1", "POST /events has no query parameter 'session'"),
+        ("GET", "/items?query=a", "unknown query parameter of GET /items: 'query' (known: limit, q)"),
+        ("GET", "/items?limits=5", "unknown query parameter of GET /items: 'limits'; did you mean 'limit'?"),
+        ("GET", "/items?q=a&q=b", "query parameter 'q' is given 2 times: once is right"),
+        ("GET", "/similar/item%2003?K=5", "query parameter of GET /similar/{item}: 'K' (known: k)"),
+        ("GET", "/model?arms=A", "unknown query parameter of GET /model: 'arms'; did you mean 'arm'?"),
+        ("POST", "/model/reload?are=A", "unknown query parameter of POST /model/reload: 'are'"),
+    ],
+)
+def test_a_query_parameter_that_says_nothing_is_refused(method: str, address: str, says: str) -> None:
+    async def work(http: httpx.AsyncClient) -> None:
+        body = {"history": ["item 03"]} if method == "POST" else None
+        answer = await http.request(method, address, json=body)
+        assert answer.status_code == 422
+        assert says in answer.json()["detail"]
+        for probe in ("/health", "/ready", "/metrics"):
+            assert (await http.get(f"{probe}?now=1")).status_code == 200
+
+    use(work)
+
+
+def test_a_reload_takes_no_body() -> None:
+    async def work(http: httpx.AsyncClient) -> None:
+        for body in (None, {}):
+            assert (await http.post("/model/reload", json=body)).status_code == 200
+        refused = await http.post("/model/reload", json={"arm": "A"})
+        assert refused.status_code == 422
+        assert "takes no body: ?arm=NAME of the address" in refused.json()["detail"]
+
+    use(work)
+
+
 def test_titles_that_cannot_be_read_refuse_a_reload() -> None:
     def load() -> Runtime:
         raise DataError("titles.csv: titles cannot be read: No such file or directory")

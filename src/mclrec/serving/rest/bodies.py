@@ -68,6 +68,17 @@ class BodyReader:
         with self._holding() as hold:
             await self._bytes(request, hold)
 
+    async def expect_nothing(self, request: Request, hint: str) -> None:
+        """Read the body of a request that has nothing to say, and refuse one that says something.
+
+        Raises:
+            HTTPException: it is neither empty nor an empty object, too large, or too slow.
+        """
+        with self._holding() as hold:
+            said = await self._bytes(request, hold)
+        if said.strip() not in (b"", b"{}", b"null"):
+            raise HTTPException(422, f"{request.method} {request.url.path} takes no body: {hint}")
+
     async def _bytes(self, request: Request, hold: Callable[[int], None]) -> bytes:
         """All bytes of the body, unless they are too many or too slow; chunked ones are counted as they come."""
         limit = self._settings.max_body

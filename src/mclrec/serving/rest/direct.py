@@ -37,7 +37,8 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["path"] != self._path or scope["method"] != "POST" or scope.get("root_path"):
+        other = scope["path"] != self._path or scope["method"] != "POST" or scope.get("root_path")
+        if other or scope["query_string"]:
             await self.app(scope, receive, send)
             return
         try:

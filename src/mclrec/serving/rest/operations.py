@@ -6,19 +6,20 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from mclrec.errors import ConfigError, MclrecError
 from mclrec.serving.rest import schemas
 from mclrec.serving.rest.arms import Arm, Arms
-from mclrec.serving.rest.bodies import check_type
+from mclrec.serving.rest.bodies import BodyReader, check_type
 from mclrec.serving.rest.documentation import documentation
 from mclrec.serving.rest.middleware import Middleware
 from mclrec.serving.rest.model_store import Busy
 from mclrec.serving.rest.page_files import html
 from mclrec.serving.rest.pool import WorkPool
+from mclrec.serving.rest.query_names import refuse_unknown_names
 from mclrec.serving.rest.replies import AGAIN, json_reply
 from mclrec.serving.rest.schemas import describe, problems
 from mclrec.serving.rest.settings import Settings
@@ -41,10 +42,13 @@ class Operations:
         settings: limits.
         metrics: are shown.
         middleware: knows whether the service goes down.
+        bodies: reads what is sent with a reload.
     """
 
-    def __init__(self, arms: Arms, settings: Settings, metrics: Metrics, middleware: Middleware) -> None:
-        self._arms, self._settings = arms, settings
+    def __init__(
+        self, arms: Arms, settings: Settings, metrics: Metrics, middleware: Middleware, bodies: BodyReader
+    ) -> None:
+        self._arms, self._settings, self._bodies = arms, settings, bodies
         self._metrics, self._middleware = metrics, middleware
         self._telling = WorkPool(1, settings.max_lookups, "metrics")  # so that a busy service can be watched
 
@@ -54,7 +58,6 @@ class Operations:
         gets: list[tuple[str, _Endpoint, type[BaseModel] | None, tuple[int, ...]]] = [
             ("/health", self.health, schemas.State, ()),
             ("/ready", self.ready, schemas.State, (503,)),
-            ("/model", self.model, None, (401, 503)),
             ("/metrics", self.show_metrics, None, (401, 503)),
         ]
         for path, endpoint, given, statuses in gets:
@@ -62,8 +65,11 @@ class Operations:
                 {"content": {"text/plain": {}}} if endpoint == self.show_metrics else {"model": given}
             )
             app.add_api_route(path, endpoint, methods=["GET"], responses={200: good, **problems(*statuses)})
-        reloaded = {200: {"model": schemas.Reloaded}, **problems(401, 409, 503)}
-        app.add_api_route("/model/reload", self.reload, methods=["POST"], responses=reloaded)
+        named: dict[str, Any] = {"dependencies": [Depends(refuse_unknown_names)]}
+        shown = {200: {"model": None}, **problems(401, 503)}
+        app.add_api_route("/model", self.model, methods=["GET"], responses=shown, **named)
+        reloaded = {200: {"model": schemas.Reloaded}, **problems(401, 408, 409, 413, 415, 503)}
+        app.add_api_route("/model/reload", self.reload, methods=["POST"], responses=reloaded, **named)
         for path, endpoint in (("/openapi.json", self.openapi), ("/docs", self.docs)):
             app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
 
@@ -101,6 +107,7 @@ class Operations:
         """
         if "content-type" in request.headers:
             check_type(request)
+        await self._bodies.expect_nothing(request, "?arm=NAME of the address names an arm")
         done: list[dict[str, Any]] = []
         refused = []
         for one in [self._named(arm)] if arm is not None else self._arms:

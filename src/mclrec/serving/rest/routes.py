@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.routing import Match, Route
@@ -31,6 +31,7 @@ from mclrec.serving.rest.model_store import Loaded, ModelStore
 from mclrec.serving.rest.operations import Operations
 from mclrec.serving.rest.page_files import add_page, page_files
 from mclrec.serving.rest.pool import WorkPool
+from mclrec.serving.rest.query_names import refuse_unknown_names
 from mclrec.serving.rest.replies import add_refusals, json_reply
 from mclrec.serving.rest.schemas import (
     DESCRIPTION,
@@ -106,7 +107,7 @@ def make_app(
     )
     routes = _Routes(arms, settings, metrics, SessionRequests(sessions, metrics))
     routes.register(app)
-    Operations(arms, settings, metrics, middleware).register(app)
+    Operations(arms, settings, metrics, middleware, routes.bodies).register(app)
     middleware.app = Direct(app, _route(app, "/recommend"), routes.recommended)
     add_page(app, page)
     return middleware
@@ -124,11 +125,12 @@ class _Routes:
         self._metrics = metrics
         self._sessions = sessions
         self._pool = WorkPool(settings.lookup_threads, settings.max_lookups, "lookup")
-        self._bodies = BodyReader(settings, self._pool)
+        self.bodies = BodyReader(settings, self._pool)
 
     def register(self, app: FastAPI) -> None:
         """Add the endpoints."""
-        add, problems = app.add_api_route, schemas.problems
+        add = partial(app.add_api_route, dependencies=[Depends(refuse_unknown_names)])
+        problems = schemas.problems
         posts: list[tuple[str, _Endpoint, type[BaseModel], type[BaseModel]]] = [
             ("/recommend", self.recommend, RecommendRequest, schemas.Answer),
             ("/recommend/batch", self.recommend_batch, BatchRequest, schemas.Answers),
@@ -152,17 +154,17 @@ class _Routes:
     async def recommended(self, scope: Scope, receive: Receive) -> bytes:
         """JSON of the answer of `recommend`."""
         request = Request(scope, receive)
-        asked = await self._bodies.read(request, RecommendRequest)
+        asked = await self.bodies.read(request, RecommendRequest)
         return await self._recommend(request, [asked], lambda replies: replies[0])
 
     async def recommend_batch(self, request: Request) -> Response:
         """Several requests at once, answered in their order."""
-        asked = (await self._bodies.read(request, BatchRequest)).requests
+        asked = (await self.bodies.read(request, BatchRequest)).requests
         return json_reply(await self._recommend(request, asked, lambda replies: {"answers": replies}))
 
     async def explain(self, request: Request) -> Response:
         """Which items of the history move the scores of some items: the difference that leaving each out makes."""
-        asked, until = await self._bodies.read(request, ExplainRequest), self._deadline()
+        asked, until = await self.bodies.read(request, ExplainRequest), self._deadline()
         loaded = self._arms.choose(asked.user, None)[0].models.current
 
         def plan_queries() -> LeaveOneOut:
@@ -178,7 +180,7 @@ class _Routes:
 
     async def events(self, request: Request) -> Response:
         """Add items to a session, which `POST /recommend` then takes by its key."""
-        asked, until = await self._bodies.read(request, EventsRequest), self._deadline()
+        asked, until = await self.bodies.read(request, EventsRequest), self._deadline()
         runtime = self._arms.choose(None, asked.session)[0].models.current.runtime
         [found] = await self._do(
             request, until, len(asked.items), lambda: runtime.decode([queries.Query(asked.items)])
@@ -196,7 +198,7 @@ class _Routes:
         """Search items by parts of the words of their ids; case and accents do not matter."""
         if len(words := words_of(q)) > MOST_WORDS:
             raise HTTPException(422, f"q has {len(words)} words: at most {MOST_WORDS}")
-        await self._bodies.skip(request)
+        await self.bodies.skip(request)
         catalogue = self._arms.first.models.current.runtime.catalogue
         return json_reply(
             await self._work(request, self._deadline(), lambda: _json(search_reply(catalogue, q, limit)))
@@ -213,7 +215,7 @@ class _Routes:
             raise HTTPException(422, f"k = {k}: at most {self._settings.max_k}")
         if len(item) > LONGEST_ID:
             raise HTTPException(422, f"the item has {len(item)} letters: at most {LONGEST_ID}")
-        await self._bodies.skip(request)
+        await self.bodies.skip(request)
         runtime = self._arms.first.models.current.runtime
         if (trace := notes_of(request.scope).trace) is not None:
             trace.asks(runtime.version, 0, k)
