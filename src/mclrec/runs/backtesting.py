@@ -288,6 +288,8 @@ def _settings(models: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict
     known = set[str]().union(*keys.values())
     for key in given:
         if key not in known:
+            if key in TrainingConfig.model_fields:
+                raise ConfigError(f"{key} has no effect on models that only count ({', '.join(models)})")
             raise ConfigError(unknown_name(f"setting of {', '.join(models)}:", key, known))
     return {model: {key: value for key, value in given.items() if key in keys[model]} for model in models}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,7 +38,14 @@ def models(
         _print_model(found)
 
 
-@app.command(epilog=examples("mclrec datasets", "mclrec datasets beauty", "mclrec datasets sports --groups"))
+@app.command(
+    epilog=examples(
+        "mclrec datasets",
+        "mclrec datasets beauty",
+        "mclrec datasets sports --groups",
+        "mclrec datasets --json",
+    )
+)
 def datasets(
     name: Annotated[
         str | None,
@@ -46,17 +54,18 @@ def datasets(
     groups: Annotated[
         bool, typer.Option("--groups", help="Group users by sequence length, as in the paper's table 5.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the named data sets, or the sizes of one.
 
     Sizes are those of the paper's table 2, or of its table 5 with --groups.
     """
     if name is not None:
-        _print_sizes(name, groups=groups)
+        _print_sizes(name, groups=groups, as_json=as_json)
     elif groups:
         raise ConfigError("--groups needs a data set's name")
     else:
-        _print_datasets()
+        _print_datasets(as_json=as_json)
 
 
 def list_models() -> dict[str, dict[str, Any]]:
@@ -191,9 +200,13 @@ def _setting_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _print_datasets() -> None:
+def _print_datasets(*, as_json: bool) -> None:
     from mclrec.data.datasets import datasets
 
+    if as_json:
+        fields = ("about", "users", "items", "interactions", "fingerprint")
+        print_json({known.name: {field: getattr(known, field) for field in fields} for known in datasets()})
+        return
     table = plain_table("name", "users", "items", "interactions", "about")
     table.columns[-1].justify = "left"
     for known in datasets():
@@ -202,13 +215,17 @@ def _print_datasets() -> None:
     output().print(table)
 
 
-def _print_sizes(name: str, *, groups: bool) -> None:
+def _print_sizes(name: str, *, groups: bool, as_json: bool) -> None:
     """Print the data's row of table 2, or its rows of table 5."""
     from mclrec.data.loading import load
     from mclrec.data.statistics import table2, table5
 
     data = load(name)
     rows = table5(data) if groups else [table2(data)]
+    if as_json:
+        for row in rows:
+            print_json({**asdict(row), "average_length": row.average_length, "sparsity": row.sparsity})
+        return
     heading, title = ("length", data.name) if groups else ("data set", None)
     table = plain_table(heading, "#users", "#items", "#actions", "avg.length", "sparsity", title=title)
     for row in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,11 +22,12 @@ from mclrec.cli.app import (
 )
 from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.terminal import PlainConsole, live, plain_table, print_json
+from mclrec.progress import advancing
 from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.experiments.campaign import Progress
-    from mclrec.experiments.planned_runs import PlannedRun
+    from mclrec.experiments.planned_runs import PlannedRun, RunStore
     from mclrec.experiments.reproduction import Outcome
     from mclrec.experiments.results_table import ResultTable
     from mclrec.experiments.target import Scope
@@ -109,7 +110,7 @@ def reproduce(
         points,
     )
     if dry:
-        _dry_run(what, scope, out)
+        _dry_run(what, scope, out, as_json=as_json)
         return 0
     return _reproduce(what, scope, out, workers, minutes, track, as_json=as_json)
 
@@ -186,38 +187,50 @@ def _print_lines(outcomes: Sequence[Outcome], progress: Progress) -> None:
     print_json({"runs": len(progress.runs), "done": progress.count("done"), "complete": progress.complete})
 
 
-def _dry_run(what: str, scope: Scope, out: Path) -> None:
+def _dry_run(what: str, scope: Scope, out: Path, *, as_json: bool) -> None:
     """Print the plan, with the most time that each open run takes on one worker, extrapolated from a few batches."""
-    from mclrec.data.split import leave_one_out
-    from mclrec.experiments.campaign import state_of
     from mclrec.experiments.paper_tables import SIZE_TABLES
     from mclrec.experiments.planned_runs import RunStore
     from mclrec.experiments.reproduction import make_plan, runs_folder, target_names
-    from mclrec.runs.construction import longest_time
-    from mclrec.runs.training_run import resolve_device
 
-    console = PlainConsole()
     store = RunStore(runs_folder(out))
-    plan = make_plan(what, scope, store)
+    timed = list(_timed(make_plan(what, scope, store).runs, store))
+    total = sum(seconds for _, _, seconds in timed)
+    without_runs = [name for name in target_names(what) if name in SIZE_TABLES]
+    if as_json:
+        for planned, state, seconds in timed:
+            print_json({"run": _name(planned), "state": state, "seconds_at_most": seconds})
+        print_json({"runs": len(timed), "seconds_at_most": total, "need_no_run": without_runs})
+        return
+    console = PlainConsole()
     table = plain_table("run", "state", "seconds at most", left=2)
-    times: dict[str, float] = {}
-    total = 0.0
-    for planned in plan.runs:
-        state = state_of(store, planned).state
-        alike = f"{planned.data} {planned.model} {planned.recipe} {planned.settings} {planned.lengths}"
-        if state == "open" and alike not in times:
-            split = leave_one_out(store.datasets.of(planned))
-            times[alike] = longest_time(split, store.recipe(planned), resolve_device("auto"))
-        seconds = times[alike] if state == "open" else 0.0
-        total += seconds
+    for planned, state, seconds in timed:
         table.add_row(_name(planned), state, f"{seconds:.0f}")
     console.print(table)
-    without_runs = [name for name in target_names(what) if name in SIZE_TABLES]
     if without_runs:
         console.print(f"need no run: {', '.join(without_runs)}")
     console.print(
-        f"{count_of(len(plan.runs), 'run')}; {_duration(total)} on one worker if none stops early, without validation"
+        f"{count_of(len(timed), 'run')}; {_duration(total)} on one worker if none stops early, without validation"
     )
+
+
+def _timed(runs: Sequence[PlannedRun], store: RunStore) -> Iterator[tuple[PlannedRun, str, float]]:
+    """Each run with its state and the seconds that it takes at most, 0 if it is not open; like runs are timed once."""
+    from mclrec.data.split import leave_one_out
+    from mclrec.experiments.campaign import state_of
+    from mclrec.runs.construction import longest_time
+    from mclrec.runs.training_run import resolve_device
+
+    times: dict[str, float] = {}
+    with advancing("timing runs", len(runs)) as advance:
+        for planned in runs:
+            state = state_of(store, planned).state
+            alike = f"{planned.data} {planned.model} {planned.recipe} {planned.settings} {planned.lengths}"
+            if state == "open" and alike not in times:
+                split = leave_one_out(store.datasets.of(planned))
+                times[alike] = longest_time(split, store.recipe(planned), resolve_device("auto"))
+            advance(1)
+            yield planned, state, times[alike] if state == "open" else 0.0
 
 
 def _finished(progress: Progress) -> tuple[int, dict[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,7 +122,7 @@ def tune(
         reading=reading,
     )
     if dry:
-        _dry_run(request)
+        _dry_run(request, as_json=as_json)
         return 0
     return _tune(request, trials, workers, minutes, as_json=as_json)
 
@@ -178,15 +179,18 @@ def _print_lines(outcome: Outcome) -> None:
     )
 
 
-def _dry_run(request: TuneRequest) -> None:
+def _dry_run(request: TuneRequest, *, as_json: bool) -> None:
     """Print the search space and the recipe's own values."""
     from mclrec.search.tuning import look_at_space
 
-    console = output()
+    space = look_at_space(request)
+    if as_json:
+        print_json({key: {"searched": asdict(of), "recipe": value} for key, (of, value) in space.items()})
+        return
     table = plain_table("setting", "searched", "recipe", left=3)
-    for key, (dimension, value) in look_at_space(request).items():
+    for key, (dimension, value) in space.items():
         table.add_row(key, str(dimension), _text(value))
-    console.print(table)
+    output().print(table)
 
 
 def _finished(progress: Progress) -> tuple[int, dict[int, str]]:
