@@ -33,6 +33,7 @@ class Stream(IntEnum):
     AUDIENCES = 12
     SHUFFLE = 13
     TARGETS = 14
+    CALIBRATION = 15
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

@@ -35,3 +35,33 @@ def test_every_item_gains_the_numbers_of_its_places(
     found = module(items, offsets, outputs, step)
     assert torch.equal(found.rows, found.rows.sort().values)
     torch.testing.assert_close(found.add_to(torch.zeros_like(wanted)).detach(), wanted)
+
+
+@given(
+    st.floats(-20, 20),
+    st.lists(st.floats(-1, 1), min_size=3, max_size=3),
+)
+def test_calibration_ends_at_the_best_that_it_measured(peak: float, learned: list[float]) -> None:
+    module = RepeatBias(3)
+    with torch.no_grad():
+        module.by_distance.copy_(torch.tensor(learned))
+    before, tried = module.values().detach(), dict[float, float]()
+
+    def measure() -> float:
+        by = float((module.values().detach() - before).mean())
+        tried[round(by)] = -abs(by - peak)
+        return tried[round(by)]
+
+    shift = module.calibrate(measure)
+    assert shift == max(tried, key=lambda by: tried[by])
+    assert abs(shift) <= 12
+    if abs(peak) <= 12:
+        assert abs(shift - peak) <= 0.51
+    torch.testing.assert_close(module.values().detach(), before + shift)
+
+
+def test_calibration_leaves_what_nothing_is_better_than() -> None:
+    module = RepeatBias(3)
+    before = module.values().detach().clone()
+    assert module.calibrate(lambda: 0.5) == 0
+    assert torch.equal(module.values(), before)

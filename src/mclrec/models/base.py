@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -26,6 +26,9 @@ from mclrec.nn.co_occurrence import CoOccurrence
 from mclrec.nn.repeats import RepeatBias
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
+
+_REPEATS = "repeats"
+"""Name of what `VectorRecommender.calibrate` chooses: by how much the numbers of `RepeatBias` are shifted."""
 
 
 class Recommender(nn.Module, ABC):
@@ -128,6 +131,20 @@ class Recommender(nn.Module, ABC):
     def on_epoch_start(self, context: FitContext) -> None:
         """Refit what is refitted every epoch, into buffers: an epoch that is resumed midway does not start again."""
 
+    def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:  # noqa: ARG002 - for models that can
+        """Choose by validation what no loss sets as lists need it: once, after training, with the best weights.
+
+        Args:
+            measure: the validation metric of the model as it now is; items of the history are candidates.
+
+        Returns:
+            What was chosen, by name; empty for a model that has nothing to choose, which does not measure.
+        """
+        return {}
+
+    def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
+        """Take what `calibrate` chose for another model by the same settings, which had items to validate on."""
+
 
 class VectorRecommender(Recommender):
     """Base of models whose score is query vector . item vector + item bias.
@@ -187,6 +204,15 @@ class VectorRecommender(Recommender):
             if part is not None
         ]
         return Additions.together(*parts) if len(parts) > 1 else next(iter(parts), None)
+
+    def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:
+        """Choose how much higher items of the history are to be; implements `Recommender.calibrate`."""
+        return {} if self.repeats is None else {_REPEATS: self.repeats.calibrate(measure)}
+
+    def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
+        """Shift items of the history as far; implements `Recommender.adopt_calibration`."""
+        if self.repeats is not None:
+            self.repeats.shift(chosen.get(_REPEATS, 0.0))
 
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -16,6 +17,9 @@ __all__ = ["RepeatBias"]
 _UNIT = 10.0
 """What the parameters count in. Never is some -10, which would take an optimiser thousands of steps."""
 
+_FARTHEST, _PATIENCE = 12, 2
+"""How far from what was learned `RepeatBias.calibrate` looks, and after how many steps that gain nothing it turns."""
+
 
 class RepeatBias(nn.Module):
     """A learned number for each distance from the end of a history, added to the score of the item there.
@@ -25,7 +29,10 @@ class RepeatBias(nn.Module):
     several times gains the number of each place. All distances share one further number, which is what those have
     that no training history reaches.
 
-    It is learned apart, from scores that are taken as they are: the encoder trains as if it were not there.
+    It is learned apart, from scores that are taken as they are: the encoder trains as if it were not there. The numbers
+    learned so make the training targets likely. How much higher lists should have the items of a history is another
+    question, and `calibrate` asks it of the items that are held out for validation: an encoder is surer of other items
+    than it should be, and users come back the more often the longer their histories are.
 
     Args:
         max_length: n, the longest history.
@@ -67,3 +74,36 @@ class RepeatBias(nn.Module):
     def values(self) -> Tensor:
         """(n,) what is added by distance from the end, first that of the newest item."""
         return _UNIT * (self.common + self.by_distance)
+
+    @torch.no_grad()
+    def shift(self, by: float) -> None:
+        """Add ``by`` to the number of every distance."""
+        self.common.add_(by / _UNIT)
+
+    def calibrate(self, measure: Callable[[], float]) -> float:
+        """Shift all numbers by what ``measure`` likes best, upwards or downwards in whole steps.
+
+        Args:
+            measure: a metric of the model as it now is; the higher, the better.
+
+        Returns:
+            What all numbers were shifted by; 0 where nothing is better than what was learned.
+        """
+        learned = self.common.detach().clone()
+        best, chosen = measure(), 0.0
+        for way in (1.0, -1.0):
+            for at in range(1, _FARTHEST + 1):
+                self._shift_from(learned, way * at)
+                if (value := measure()) > best:
+                    best, chosen = value, way * at
+                elif at >= abs(chosen) + _PATIENCE:
+                    break
+            if chosen:
+                break
+        self._shift_from(learned, chosen)
+        return chosen
+
+    @torch.no_grad()
+    def _shift_from(self, learned: Tensor, by: float) -> None:
+        self.common.copy_(learned)
+        self.shift(by)

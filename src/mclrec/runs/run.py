@@ -177,6 +177,21 @@ class MeasuredPart(_Record):
     seconds: float
 
 
+class Calibration(_Record):
+    """What validation chose after training, with items of the history among the candidates.
+
+    Attributes:
+        chosen: by name; ``repeats`` is added to what an item of the history gains.
+        metric: that it was chosen by.
+        before: its value by what training had learned, ``after`` that by what was chosen.
+    """
+
+    chosen: dict[str, float]
+    metric: str
+    before: float
+    after: float
+
+
 class RunRecord(_Record):
     """Contents of ``metrics.json``: how training ended, and what was measured.
 
@@ -192,6 +207,7 @@ class RunRecord(_Record):
         threads: threads that torch used in each process.
         processes: training processes.
         weights: checksum of the weights that were measured.
+        calibration: what was chosen by validation after training; None where there was nothing to choose.
         results: by part and label of the protocol; empty where training was interrupted, in a search, and for a final
             model.
     """
@@ -207,6 +223,7 @@ class RunRecord(_Record):
     threads: int
     processes: int
     weights: str
+    calibration: Calibration | None = None
     results: dict[str, dict[str, MeasuredPart]]
 
     @property

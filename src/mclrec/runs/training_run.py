@@ -34,6 +34,7 @@ from mclrec.progress import advancing
 from mclrec.recipes import Recipe
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.baselines import BASELINES, measure_baselines
+from mclrec.runs.calibration import calibrate
 from mclrec.runs.construction import build
 from mclrec.runs.intake_file import INTAKE
 from mclrec.runs.model_card import model_card
@@ -41,6 +42,7 @@ from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
 from mclrec.runs.request import TrainRequest, run_name, train_command
 from mclrec.runs.run import (
+    Calibration,
     DataInfo,
     MeasuredBy,
     RecipeInfo,
@@ -137,6 +139,9 @@ def _train(
             processes=processes,
         )
         fit = trainer.fit(resume=resume)
+        calibration = None
+        if request.measured and not fit.interrupted:
+            calibration = _calibrated(request, model, split, recipe, device, processes)
     save_model(
         directory,
         name=recipe.model,
@@ -155,7 +160,7 @@ def _train(
     if processes.main:
         seconds = fit.seconds_before + time.perf_counter() - started
         weights = weights_checksum(directory / TENSORS)
-        record = _record(fit, results, seconds, device, processes.size, weights)
+        record = _record(fit, results, seconds, device, processes.size, weights, calibration)
         baselines = None
         if results:
             ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label in SEEN_OF}
@@ -168,6 +173,23 @@ def _train(
         )
     processes.barrier()
     return Run(directory)
+
+
+def _calibrated(
+    request: TrainRequest,
+    model: Recommender,
+    split: Split,
+    recipe: Recipe,
+    device: torch.device,
+    processes: Processes,
+) -> Calibration | None:
+    """Calibrate a trained model; a final one, which has nothing to validate on, is as the run that measured it."""
+    if request.split != EVERYTHING:
+        return calibrate(model, split, recipe.training.metric, request.seed, device, processes)
+    calibration = None if request.like is None else request.like.record.calibration
+    if calibration is not None:
+        model.adopt_calibration(calibration.chosen)
+    return calibration
 
 
 def measure(
@@ -309,6 +331,7 @@ def _record(
     device: torch.device,
     processes: int,
     weights: str,
+    calibration: Calibration | None,
 ) -> RunRecord:
     """Contents of ``metrics.json``."""
     return RunRecord(
@@ -323,6 +346,7 @@ def _record(
         threads=torch.get_num_threads(),
         processes=processes,
         weights=weights,
+        calibration=calibration,
         results=results,
     )
 

@@ -1,0 +1,69 @@
+"""What validation chooses after training: how much higher items of the history are to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers import at_random_times, sequences_of, write_log
+from tests.runs.conftest import start
+
+from mclrec.data.split import make_split
+from mclrec.evaluation.metrics import parse_metric
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.models.base import VectorRecommender
+from mclrec.models.storage import load_model
+from mclrec.runs.calibration import calibration_line
+from mclrec.runs.final import finalize
+from mclrec.runs.remeasure import run_data
+from mclrec.runs.run import Run
+
+SETTINGS = {"repeat_bias": True, "seen": "drop"}
+ITEMS = 60
+
+
+@pytest.fixture(scope="module")
+def returning(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of users who never have an item twice, but for every tenth, whose last items are all its first one."""
+    rng = np.random.default_rng(0)
+    histories = [(rng.permutation(ITEMS)[:9] + 1).tolist() for _ in range(400)]
+    for history in histories[::10]:
+        history[-2:] = history[:1] * 2
+    path = tmp_path_factory.mktemp("returning") / "log.csv"
+    return write_log(path, at_random_times(sequences_of(histories, ITEMS)))
+
+
+@pytest.fixture(scope="module")
+def calibrated(returning: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return start(returning, tmp_path_factory.mktemp("calibrated") / "run", settings=SETTINGS)
+
+
+def test_returns_are_as_high_as_validation_likes_best(calibrated: Run) -> None:
+    found = calibrated.record.calibration
+    assert found is not None
+    assert found.chosen["repeats"] != 0
+    assert found.after > found.before
+    model = load_model(calibrated.directory).model
+    assert isinstance(model, VectorRecommender)
+    targets = make_split(run_data(calibrated), calibrated.info.split).validation
+    assert calibration_line(found) in (calibrated.directory / "README.md").read_text(encoding="utf-8")
+    metric = parse_metric(found.metric)
+    assert metric.mean(rank_targets(model, targets, seen="keep")) == pytest.approx(found.after)
+    model.adopt_calibration({"repeats": -found.chosen["repeats"]})
+    assert metric.mean(rank_targets(model, targets, seen="keep")) == pytest.approx(found.before)
+
+
+def test_a_run_that_is_taken_up_again_chooses_the_same(calibrated: Run, returning: Path) -> None:
+    before = calibrated.record
+    again = start(returning, calibrated.directory, settings=SETTINGS, resume=True).record
+    assert (again.calibration, again.weights) == (before.calibration, before.weights)
+
+
+def test_a_final_model_takes_what_was_chosen_where_it_could_be(calibrated: Run, tmp_path: Path) -> None:
+    final = finalize(calibrated, out=tmp_path / "final", progress=False)
+    assert final.record.calibration == calibrated.record.calibration
+
+
+def test_where_nobody_returns_nothing_is_chosen(log: Path, tmp_path: Path) -> None:
+    assert start(log, tmp_path / "run", settings=SETTINGS).record.calibration is None
