@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mclrec.inference.history_gains import HistoryGains
+from mclrec.inference.queries import DenseQuery
 from mclrec.nn.repeats import RepeatBias
 
 LONGEST, ITEMS = 5, 9
@@ -37,31 +40,57 @@ def test_every_item_gains_the_numbers_of_its_places(
     torch.testing.assert_close(found.add_to(torch.zeros_like(wanted)).detach(), wanted)
 
 
-@given(
-    st.floats(-20, 20),
-    st.lists(st.floats(-1, 1), min_size=3, max_size=3),
-)
-def test_calibration_ends_at_the_best_that_it_measured(peak: float, learned: list[float]) -> None:
-    module = RepeatBias(3)
-    with torch.no_grad():
-        module.by_distance.copy_(torch.tensor(learned))
-    before, tried = module.values().detach(), dict[float, float]()
+HISTORIES = st.lists(st.lists(st.integers(1, ITEMS), max_size=12), min_size=1, max_size=6)
+
+
+@given(HISTORIES, st.floats(-5, 5), st.floats(0, 5))
+def test_items_of_the_whole_history_gain_by_their_count(
+    lists: list[list[int]], shift: float, weight: float
+) -> None:
+    module = RepeatBias(LONGEST)
+    module.choose(shift, weight)
+    wanted = torch.zeros(len(lists), ITEMS + 1)
+    for row, history in enumerate(lists):
+        for item in set(history):
+            wanted[row, item] = shift + weight * math.log(history.count(item))
+    items = torch.tensor([item for history in lists for item in history], dtype=torch.int64)
+    found = module.of_whole(items, torch.from_numpy(np.cumsum([0, *map(len, lists)])))
+    assert torch.equal(found.rows, found.rows.sort().values)
+    torch.testing.assert_close(found.add_to(torch.zeros_like(wanted)), wanted)
+    queries = [DenseQuery(np.array(history, dtype=np.int64), 5, include_seen=True) for history in lists]
+    gains = HistoryGains(whole=module.calibrated.numpy()).of(queries)
+    assert gains is not None
+    again = np.zeros_like(wanted.numpy())
+    np.add.at(again, (gains.rows, gains.items), gains.values)
+    np.testing.assert_allclose(again, wanted, rtol=1e-5, atol=1e-5)
+
+
+@given(st.integers(-12, 12), st.sampled_from([0.0, 1.0, 2.0, 4.0]))
+def test_calibration_ends_at_the_best_that_it_measured(shift: int, weight: float) -> None:
+    module, tried = RepeatBias(LONGEST), dict[tuple[float, float], float]()
 
     def measure() -> float:
-        by = float((module.values().detach() - before).mean())
-        tried[round(by)] = -abs(by - peak)
-        return tried[round(by)]
+        at = module.chosen
+        tried[at] = -abs(at[0] - shift) - abs(at[1] - weight)
+        return tried[at]
 
-    shift = module.calibrate(measure)
-    assert shift == max(tried, key=lambda by: tried[by])
-    assert abs(shift) <= 12
-    if abs(peak) <= 12:
-        assert abs(shift - peak) <= 0.51
-    torch.testing.assert_close(module.values().detach(), before + shift)
+    found = module.calibrate(measure)
+    assert found == module.chosen == tuple(module.calibrated.tolist()) == (shift, weight)
+    assert tried[found] == max(tried.values())
 
 
 def test_calibration_leaves_what_nothing_is_better_than() -> None:
-    module = RepeatBias(3)
-    before = module.values().detach().clone()
-    assert module.calibrate(lambda: 0.5) == 0
-    assert torch.equal(module.values(), before)
+    module = RepeatBias(LONGEST)
+    assert module.calibrate(lambda: 0.5) == (0, 0)
+
+
+def test_models_that_were_saved_before_calibration_load() -> None:
+    module = RepeatBias(LONGEST)
+    module.choose(3, 1)
+    saved = module.state_dict()
+    other = RepeatBias(LONGEST)
+    other.load_state_dict(saved)
+    assert other.chosen == (3, 1)
+    del saved["calibrated"]
+    other.load_state_dict(saved)
+    assert other.chosen == (0, 0)

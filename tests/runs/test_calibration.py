@@ -42,7 +42,7 @@ def calibrated(returning: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
 def test_returns_are_as_high_as_validation_likes_best(calibrated: Run) -> None:
     found = calibrated.record.calibration
     assert found is not None
-    assert found.chosen["repeats"] != 0
+    assert any(found.chosen.values())
     assert found.after > found.before
     model = load_model(calibrated.directory).model
     assert isinstance(model, VectorRecommender)
@@ -50,7 +50,7 @@ def test_returns_are_as_high_as_validation_likes_best(calibrated: Run) -> None:
     assert calibration_line(found) in (calibrated.directory / "README.md").read_text(encoding="utf-8")
     metric = parse_metric(found.metric)
     assert metric.mean(rank_targets(model, targets, seen="keep")) == pytest.approx(found.after)
-    model.adopt_calibration({"repeats": -found.chosen["repeats"]})
+    model.adopt_calibration(dict.fromkeys(found.chosen, 0.0))
     assert metric.mean(rank_targets(model, targets, seen="keep")) == pytest.approx(found.before)
 
 

@@ -50,6 +50,17 @@ class Histories:
         first, last = int(bounds[0]), int(bounds[-1])
         return Histories(self.users[start:stop], self.items[first:last], bounds - first)
 
+    def newest(self, count: int) -> Histories:
+        """The last ``count`` items of each history; all of a shorter one."""
+        lengths = self.lengths
+        if not len(self) or int(lengths.max()) <= count:
+            return self
+        kept = lengths.clamp(max=count)
+        offsets = torch.nn.functional.pad(kept.cumsum(0), (1, 0))
+        first = self.offsets[1:] - kept - offsets[:-1]
+        places = torch.arange(int(offsets[-1])) + first.repeat_interleave(kept)
+        return replace(self, items=self.items[to_device(places, self.device)], offsets=offsets)
+
     @property
     def device(self) -> torch.device:
         """Device of the items."""

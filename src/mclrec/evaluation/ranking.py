@@ -108,7 +108,7 @@ def rank_targets(
 
     Ties count against the target, and so does NaN: a constant scorer ranks every target last. A target that no list
     would hold, because its score is NaN or -inf (see `top_items`), is a miss at every cut. The model sees the last
-    ``model.reads`` items of a history.
+    ``model.reads`` items of a history, or as many as it ``remembers`` where all items are candidates.
 
     Args:
         model: scores histories, in fp32; its training modes are restored afterwards.
@@ -238,7 +238,9 @@ def _asked(
 ) -> tuple[Histories, Packed | None]:
     """What a model reads of the history before each target, and the items that are no candidates."""
     everyone = np.arange(len(targets))
-    histories = Histories.of(targets.histories(everyone, model.reads), targets.users + 1).to(device)
+    # What the rest of a history adds, it adds to items of the history, which are no candidates where they are dropped.
+    longest = model.remembers if seen == "keep" else model.reads
+    histories = Histories.of(targets.histories(everyone, longest), targets.users + 1).to(device)
     return histories, None if seen == "keep" else targets.histories(everyone)
 
 

@@ -18,11 +18,12 @@ from mclrec.inference.top_k import FloatArray
 
 __all__ = ["FURTHER_FORMATS", "Gains", "HistoryGains", "NearGains"]
 
-FURTHER_FORMATS = _WITH_REPEATS, _WITH_NEAR = 4, 5
-"""Formats of an export with what an older reader would overlook: repeats, and also near items."""
+FURTHER_FORMATS = _WITH_REPEATS, _WITH_NEAR, _WITH_WHOLE = 4, 5, 6
+"""Formats of an export with what an older reader would overlook: repeats, also near items, and also whole histories."""
 
-_REPEATS, _NEAR, _SIMILARITIES, _BY_DISTANCE = (
+_REPEATS, _WHOLE, _NEAR, _SIMILARITIES, _BY_DISTANCE = (
     "repeats.npy",
+    "whole.npy",
     "near.npy",
     "similarities.npy",
     "by_distance.npy",
@@ -80,10 +81,12 @@ class HistoryGains:
     Attributes:
         repeats: (n,) fp32, added to the score of an item of the history by its distance from the end, first that of the
             newest item; None for nothing.
+        whole: (2,) fp32 a, b: each item of the whole history gains a + b ln(count) too; None for nothing.
         near: what is added to items near those of the history; None for nothing.
     """
 
     repeats: FloatArray | None = None
+    whole: FloatArray | None = None
     near: NearGains | None = None
 
     @classmethod
@@ -93,17 +96,19 @@ class HistoryGains:
         Raises:
             ModelFileError: a file is damaged.
         """
-        repeats = mapped(directory / _REPEATS) if _REPEATS in files else None
+        repeats, whole = (mapped(directory / name) if name in files else None for name in (_REPEATS, _WHOLE))
         if _NEAR not in files:
-            return cls(repeats)
+            return cls(repeats, whole)
         near, similarities, by_distance = (
             mapped(directory / name) for name in (_NEAR, _SIMILARITIES, _BY_DISTANCE)
         )
-        return cls(repeats, NearGains(NearItems(near, similarities), by_distance))
+        return cls(repeats, whole, NearGains(NearItems(near, similarities), by_distance))
 
     def write(self, folder: Path) -> None:
         """Write the files of an export."""
         files: dict[str, npt.NDArray[Any]] = {} if self.repeats is None else {_REPEATS: self.repeats}
+        if self.whole is not None:
+            files[_WHOLE] = self.whole
         if self.near is not None:
             near = self.near.near
             files |= {
@@ -117,6 +122,8 @@ class HistoryGains:
     @property
     def format(self) -> int | None:
         """The format that an export has for these; None if any has them."""
+        if self.whole is not None:
+            return _WITH_WHOLE
         if self.near is not None:
             return _WITH_NEAR
         return None if self.repeats is None else _WITH_REPEATS
@@ -132,6 +139,8 @@ class HistoryGains:
     def of(self, queries: Sequence[DenseQuery]) -> Gains | None:
         """What is added to scores of the queries; None for nothing."""
         parts = [self._repeated(queries)] if self.repeats is not None else []
+        if self.whole is not None:
+            parts.append(self._of_whole(queries))
         if self.near is not None:
             parts.append(self.near.of(queries))
         if len(parts) < 2:
@@ -149,3 +158,13 @@ class HistoryGains:
         rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
         values = np.concatenate([self.repeats[: len(items)][::-1] for items in lists])
         return Gains(rows, np.concatenate(lists), values)
+
+    def _of_whole(self, queries: Sequence[DenseQuery]) -> Gains:
+        """What each item of the whole histories gains that may be listed."""
+        assert self.whole is not None
+        shift, weight = self.whole
+        lists = [query.history if query.include_seen else NO_ITEMS for query in queries]
+        counted = [np.unique(items, return_counts=True) for items in lists]
+        rows = np.repeat(np.arange(len(lists)), [len(items) for items, _ in counted])
+        counts = np.concatenate([counts for _, counts in counted]).astype(np.float32)
+        return Gains(rows, np.concatenate([items for items, _ in counted]), shift + weight * np.log(counts))

@@ -47,12 +47,13 @@ def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | Non
 
 def history_gains(model: VectorRecommender) -> HistoryGains:
     """What the history adds to scores, fp32 on the host."""
-    repeats = None if model.repeats is None else _array(model.repeats.values()[: model.reads])
-    counted = model.co_occurrence
+    repeats, counted = model.repeats, model.co_occurrence
+    by_distance = None if repeats is None else _array(repeats.values()[: model.reads])
+    whole = None if repeats is None or not any(repeats.chosen) else _array(repeats.calibrated)
     if counted is None:
-        return HistoryGains(repeats)
+        return HistoryGains(by_distance, whole)
     near = NearItems(counted.near.cpu().numpy(), _array(counted.similarities))
-    return HistoryGains(repeats, NearGains(near, _array(counted.by_distance()[: model.reads])))
+    return HistoryGains(by_distance, whole, NearGains(near, _array(counted.by_distance()[: model.reads])))
 
 
 class DeviceRanker:

@@ -44,7 +44,8 @@ def export_vectors(
 
     ``vectors.json`` says of which weights they are, as `mclrec.models.directory.weights_checksum` has it, with a sha256
     of each file, and what the model adds to the scores that vectors give: ``repeats`` and ``by_distance``, both by
-    distance from the end of the history. The latter multiply the similarities of ``near.parquet``.
+    distance from the end of the history. The latter multiply the similarities of ``near.parquet``. Each item of the
+    history also gains a + b ln(count), with a and b from ``whole``.
 
     Args:
         run: directory of a trained model.
@@ -77,6 +78,8 @@ def export_vectors(
         gains = history_gains(model)
         if gains.repeats is not None:
             record["repeats"] = gains.repeats.tolist()  # who lists items of the history adds them
+        if gains.whole is not None:
+            record["whole"] = gains.whole.tolist()
         if gains.near is not None:
             record["by_distance"] = gains.near.by_distance.tolist()
             _write_near(folder / NEAR, loaded.items, gains.near)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import ClassVar
 
 import numpy as np
@@ -27,8 +28,8 @@ from mclrec.nn.repeats import RepeatBias
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
 
-_REPEATS = "repeats"
-"""Name of what `VectorRecommender.calibrate` chooses: by how much the numbers of `RepeatBias` are shifted."""
+_CHOSEN = ("returns", "frequency")
+"""Names of what `VectorRecommender.calibrate` chooses: see `RepeatBias.chosen`."""
 
 
 class Recommender(nn.Module, ABC):
@@ -49,7 +50,7 @@ class Recommender(nn.Module, ABC):
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names of tensors in the state dict whose row u belongs to user u, row 0 to unknown users."""
     counted_tensors: ClassVar[Sequence[str]] = ()
-    """Names of tensors in the state dict that `on_fit_start` counts anew, whatever they were before."""
+    """Names of tensors in the state dict that are counted or chosen anew in each run, whatever they were before."""
     memory_advice: ClassVar[str] = "make hidden_size, inner_size, layers or max_length smaller"
     """What to do where the weights do not fit into memory."""
     max_length: int
@@ -103,6 +104,11 @@ class Recommender(nn.Module, ABC):
         """Newest items of a history that are read: ``max_length``, or fewer where training had no such history."""
         return self.max_length
 
+    @property
+    def remembers(self) -> int | None:
+        """Newest items of a history that its scores depend on, ``reads`` at least; None for all of them."""
+        return self.reads
+
     def trained_users(self) -> npt.NDArray[np.bool_]:
         """(U,) whether training has seen each user; the others are answered as unknown ones. Empty without users."""
         return np.ones(self.num_users, dtype=np.bool_)
@@ -154,7 +160,7 @@ class VectorRecommender(Recommender):
         co_occurrence: what is added to the scores of items that others had near those of the history; None for nothing.
     """
 
-    counted_tensors = ("co_occurrence.near", "co_occurrence.similarities")
+    counted_tensors = ("co_occurrence.near", "co_occurrence.similarities", "repeats.calibrated")
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -196,31 +202,46 @@ class VectorRecommender(Recommender):
             f"{type(self).__name__} cannot be exported: it defines no padded_user_query_vectors"
         )
 
-    def additions(self, histories: Histories) -> Additions | None:
-        """What repetition and co-occurrence add to some scores of the histories; None for nothing."""
-        parts: list[Additions] = [
-            part(histories.items, histories.offsets)
-            for part in (self.repeats, self.co_occurrence)
-            if part is not None
-        ]
-        return Additions.together(*parts) if len(parts) > 1 else next(iter(parts), None)
+    @property
+    def remembers(self) -> int | None:
+        """Newest items of a history that its scores depend on; implements `Recommender.remembers`."""
+        return self.reads if self.repeats is None or not any(self.repeats.chosen) else None
 
     def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:
         """Choose how much higher items of the history are to be; implements `Recommender.calibrate`."""
-        return {} if self.repeats is None else {_REPEATS: self.repeats.calibrate(measure)}
+        return (
+            {} if self.repeats is None else dict(zip(_CHOSEN, self.repeats.calibrate(measure), strict=True))
+        )
 
     def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
-        """Shift items of the history as far; implements `Recommender.adopt_calibration`."""
+        """Put items of the history as much higher; implements `Recommender.adopt_calibration`."""
         if self.repeats is not None:
-            self.repeats.shift(chosen.get(_REPEATS, 0.0))
+            self.repeats.choose(*(chosen[name] for name in _CHOSEN))
+
+    def additions(self, histories: Histories) -> Additions | None:
+        """What repetition and co-occurrence add to some scores of the histories; None for nothing."""
+        newest = self._read_of(histories)
+        parts: list[Additions] = [
+            part(newest.items, newest.offsets)
+            for part in (self.repeats, self.co_occurrence)
+            if part is not None
+        ]
+        if self.repeats is not None and any(self.repeats.chosen):
+            parts.append(self.repeats.of_whole(histories.items, histories.offsets))
+        return reduce(Additions.together, parts) if parts else None
+
+    def _read_of(self, histories: Histories) -> Histories:
+        """What query vectors are made of: all that is given, but for a model that remembers more than it reads."""
+        return histories if self.repeats is None else histories.newest(self.reads)
 
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""
-        return self.items().scores(self.query_vectors(histories), self.additions(histories))
+        queries = self.query_vectors(self._read_of(histories))
+        return self.items().scores(queries, self.additions(histories))
 
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
         """Rank one item a history through the item table; overrides `Recommender.ranks`."""
         if not len(histories) and not self.supports_sharding:
             return torch.empty(0, dtype=torch.int64)
-        queries, additions = self.query_vectors(histories), self.additions(histories)
-        return self.items().ranks(queries, items, excluded, rows, additions)
+        queries = self.query_vectors(self._read_of(histories))
+        return self.items().ranks(queries, items, excluded, rows, self.additions(histories))

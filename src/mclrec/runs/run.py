@@ -181,7 +181,7 @@ class Calibration(_Record):
     """What validation chose after training, with items of the history among the candidates.
 
     Attributes:
-        chosen: by name; ``repeats`` is added to what an item of the history gains.
+        chosen: by name; items of the history gain ``returns`` + ``frequency`` * ln(count).
         metric: that it was chosen by.
         before: its value by what training had learned, ``after`` that by what was chosen.
     """
