@@ -77,7 +77,7 @@ class _InNewerIds(Recommender):
         if len(asked):
             left_out = None if excluded is None else self._known(excluded).take(asked)
             packed = Packed(known.items.cpu().numpy(), known.offsets.numpy())
-            query = Histories.of(packed.take(asked, self.model.max_length), known.users.cpu().numpy()[asked])
+            query = Histories.of(packed.take(asked, self.model.remembers), known.users.cpu().numpy()[asked])
             own_items = torch.from_numpy(own[asked])
             ranks[asked] = self.model.ranks(query.to(histories.device), own_items, left_out, rows).numpy()
         return torch.from_numpy(ranks)
