@@ -218,9 +218,13 @@ class VectorRecommender(Recommender):
         if self.repeats is not None:
             self.repeats.choose(*(chosen[name] for name in _CHOSEN))
 
-    def additions(self, histories: Histories) -> Additions | None:
-        """What repetition and co-occurrence add to some scores of the histories; None for nothing."""
-        newest = self._read_of(histories)
+    def additions(self, histories: Histories, newest: Histories) -> Additions | None:
+        """What repetition and co-occurrence add to some scores of the histories; None for nothing.
+
+        Args:
+            histories: as long as the model remembers them.
+            newest: what it reads of them.
+        """
         parts: list[Additions] = [
             part(newest.items, newest.offsets)
             for part in (self.repeats, self.co_occurrence)
@@ -230,18 +234,19 @@ class VectorRecommender(Recommender):
             parts.append(self.repeats.of_whole(histories.items, histories.offsets))
         return reduce(Additions.together, parts) if parts else None
 
-    def _read_of(self, histories: Histories) -> Histories:
-        """What query vectors are made of: all that is given, but for a model that remembers more than it reads."""
-        return histories if self.repeats is None else histories.newest(self.reads)
-
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""
-        queries = self.query_vectors(self._read_of(histories))
-        return self.items().scores(queries, self.additions(histories))
+        return self.items().scores(*self._asked(histories))
 
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
         """Rank one item a history through the item table; overrides `Recommender.ranks`."""
         if not len(histories) and not self.supports_sharding:
             return torch.empty(0, dtype=torch.int64)
-        queries = self.query_vectors(self._read_of(histories))
-        return self.items().ranks(queries, items, excluded, rows, self.additions(histories))
+        queries, additions = self._asked(histories)
+        return self.items().ranks(queries, items, excluded, rows, additions)
+
+    def _asked(self, histories: Histories) -> tuple[Tensor, Additions | None]:
+        """Query vectors of histories, and what is added to their scores."""
+        longer = self.repeats is not None and any(self.repeats.chosen)
+        newest = histories.newest(self.reads) if longer else histories
+        return self.query_vectors(newest), self.additions(histories, newest)
