@@ -18,6 +18,7 @@ from mclrec.runs.calibration import calibration_line
 from mclrec.runs.final import finalize
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import Run
+from mclrec.sealed_json import read_sealed
 
 SETTINGS = {"repeat_bias": True, "seen": "drop"}
 ITEMS = 60
@@ -66,4 +67,7 @@ def test_a_final_model_takes_what_was_chosen_where_it_could_be(calibrated: Run, 
 
 
 def test_where_nobody_returns_nothing_is_chosen(log: Path, tmp_path: Path) -> None:
-    assert start(log, tmp_path / "run", settings=SETTINGS).record.calibration is None
+    run = start(log, tmp_path / "run", settings=SETTINGS)
+    assert run.record.calibration is None
+    # and the file is what it was before there was anything to choose: earlier runs are read
+    assert "calibration" not in read_sealed(run.directory / "metrics.json")

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -48,9 +48,18 @@ Stored = TypeVar("Stored", bound=BaseModel)
 
 
 class _Record(BaseModel):
-    """A part of a file: no key may be missing, and none is unknown."""
+    """A part of a file: no key may be missing but those in ``may_lack``, which are None then, and none is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    may_lack: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_lacking(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {
+            key: value
+            for key, value in handler(self).items()
+            if value is not None or key not in self.may_lack
+        }
 
 
 class RecipeInfo(_Record):
@@ -102,11 +111,13 @@ class RunInfo(_Record):
         seed: of everything random.
         split: rule by which targets were held out; ``everything`` for a final model, which holds nothing out.
         warm_start: directory of the earlier model that training started from; None where there was none.
-        data: name, origin and fingerprint of the data.
+        data: name, origin and fingerprint.
         command: command line that does the same.
         versions: of Python and of the libraries.
         measured_by: for a final model, the run that was measured in its stead; None for every other run.
     """
+
+    may_lack: ClassVar[frozenset[str]] = frozenset({"measured_by"})
 
     format: int
     model: str
@@ -138,10 +149,6 @@ class RunInfo(_Record):
     def extra(self) -> dict[str, Any]:
         """What a run adds to the configuration that every model directory has."""
         return self.model_dump(mode="json", exclude=_OF_THE_FORMAT)
-
-    @model_serializer(mode="wrap")
-    def _without_what_only_final_models_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if (key, value) != ("measured_by", None)}
 
     @model_validator(mode="after")
     def _final_or_measured(self) -> Self:
@@ -178,12 +185,9 @@ class MeasuredPart(_Record):
 
 
 class Calibration(_Record):
-    """What validation chose after training, with items of the history among the candidates.
+    """What validation chose after training by a metric with items of the history among the candidates, and its values.
 
-    Attributes:
-        chosen: by name; items of the history gain ``returns`` + ``frequency`` * ln(count).
-        metric: that it was chosen by.
-        before: its value by what training had learned, ``after`` that by what was chosen.
+    Those of the history gain ``chosen["returns"] + chosen["frequency"] * ln(count)``.
     """
 
     chosen: dict[str, float]
@@ -208,9 +212,10 @@ class RunRecord(_Record):
         processes: training processes.
         weights: checksum of the weights that were measured.
         calibration: what was chosen by validation after training; None where there was nothing to choose.
-        results: by part and label of the protocol; empty where training was interrupted, in a search, and for a final
-            model.
+        results: by part and label of the protocol; empty for an interrupted training, a trial, and a final model.
     """
+
+    may_lack: ClassVar[frozenset[str]] = frozenset({"calibration"})
 
     status: Literal["finished", "interrupted"]
     best_epoch: int
@@ -382,8 +387,7 @@ def check_seen(seen: str) -> Literal["U", "F"]:
 def _validated(kind: type[Stored], found: Any, path: Path) -> Stored:
     """Contents of a file as a frozen type; defaults never fill in what is missing."""
     record = validated(kind, found, str(path), ModelFileError)
-    missing = _missing(record.model_dump(mode="json"), found)
-    if missing:
+    if missing := _missing(record.model_dump(mode="json"), found):
         raise ModelFileError(f"{path}: {missing} is missing")
     return record
 
