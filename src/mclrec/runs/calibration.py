@@ -13,7 +13,7 @@ from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.progress import working
 from mclrec.randomness import Stream, generator
-from mclrec.runs.run import Calibration
+from mclrec.runs.file_record import Calibration
 
 __all__ = ["calibrate", "calibration_line"]
 

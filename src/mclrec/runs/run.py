@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, model_validator
 
 from mclrec.arguments import check_choice
 from mclrec.data.intake import Intake
@@ -17,6 +17,7 @@ from mclrec.data.split import EVERYTHING
 from mclrec.errors import ConfigError, DataError, EvaluationError, ModelFileError
 from mclrec.evaluation.protocol import LABEL_OF, RankTable, Seen, load_ranks
 from mclrec.models.directory import CONFIG, METRICS, check_weights, read_config, read_metrics
+from mclrec.runs.file_record import Calibration, FileRecord
 from mclrec.runs.intake_file import read_intake
 from mclrec.sealed_json import validated
 from mclrec.training.reporting import read_history
@@ -47,22 +48,7 @@ _OF_THE_FORMAT = {"format", "model", "config", "num_items", "num_users"}
 Stored = TypeVar("Stored", bound=BaseModel)
 
 
-class _Record(BaseModel):
-    """A part of a file: no key may be missing but those in ``may_lack``, which are None then, and none is unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    may_lack: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_lacking(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in handler(self).items()
-            if value is not None or key not in self.may_lack
-        }
-
-
-class RecipeInfo(_Record):
+class RecipeInfo(FileRecord):
     """The recipe that a run was trained by: its section or file, and where its settings come from."""
 
     section: str
@@ -75,7 +61,7 @@ class DataInfo(Origin):
     name: str
 
 
-class MeasuredBy(_Record):
+class MeasuredBy(FileRecord):
     """The run that a final model's settings and number of epochs were measured by.
 
     Attributes:
@@ -97,7 +83,7 @@ class MeasuredBy(_Record):
     test: dict[str, dict[str, float]]
 
 
-class RunInfo(_Record):
+class RunInfo(FileRecord):
     """Contents of ``config.json``: everything that decided a run.
 
     Attributes:
@@ -157,7 +143,7 @@ class RunInfo(_Record):
         return self
 
 
-class ProtocolInfo(_Record):
+class ProtocolInfo(FileRecord):
     """Rules of a measurement, as `mclrec.evaluation.protocol.Protocol` has them, with label and description."""
 
     label: Literal["U", "F"]
@@ -168,7 +154,7 @@ class ProtocolInfo(_Record):
     description: str
 
 
-class MeasuredPart(_Record):
+class MeasuredPart(FileRecord):
     """Metrics of one part of the targets under one protocol; see `mclrec.evaluation.protocol.Result.to_json`."""
 
     model: str
@@ -184,19 +170,7 @@ class MeasuredPart(_Record):
     seconds: float
 
 
-class Calibration(_Record):
-    """What validation chose after training by a metric with items of the history among the candidates, and its values.
-
-    Those of the history gain ``chosen["returns"] + chosen["frequency"] * ln(count)``.
-    """
-
-    chosen: dict[str, float]
-    metric: str
-    before: float
-    after: float
-
-
-class RunRecord(_Record):
+class RunRecord(FileRecord):
     """Contents of ``metrics.json``: how training ended, and what was measured.
 
     Attributes:

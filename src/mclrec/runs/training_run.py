@@ -36,13 +36,13 @@ from mclrec.recipes.auto import DataSizes
 from mclrec.runs.baselines import BASELINES, measure_baselines
 from mclrec.runs.calibration import calibrate
 from mclrec.runs.construction import build
+from mclrec.runs.file_record import Calibration
 from mclrec.runs.intake_file import INTAKE
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
 from mclrec.runs.request import TrainRequest, run_name, train_command
 from mclrec.runs.run import (
-    Calibration,
     DataInfo,
     MeasuredBy,
     RecipeInfo,
