@@ -94,3 +94,5 @@ def test_models_that_were_saved_before_calibration_load() -> None:
     del saved["calibrated"]
     other.load_state_dict(saved)
     assert other.chosen == (0, 0)
+    with pytest.raises(RuntimeError, match="size mismatch for calibrated"):
+        other.load_state_dict(saved | {"calibrated": torch.zeros(3)})

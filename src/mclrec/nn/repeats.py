@@ -138,9 +138,10 @@ class RepeatBias(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Load what was saved; models that were saved before there was a calibration have none."""
-        saved = state_dict.setdefault(f"{prefix}calibrated", torch.zeros_like(self.calibrated))
-        self.chosen = tuple(saved.tolist())
+        state_dict.setdefault(f"{prefix}calibrated", torch.zeros_like(self.calibrated))
         super()._load_from_state_dict(state_dict, prefix, *args)
+        shift, weight = self.calibrated.tolist()  # unchanged where what was saved has another shape, which is an error
+        self.chosen = (shift, weight)
 
 
 def _climb(value: Callable[[float], float], start: float) -> tuple[float, float]:
