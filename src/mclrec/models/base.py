@@ -205,7 +205,12 @@ class VectorRecommender(Recommender):
     @property
     def remembers(self) -> int | None:
         """Newest items of a history that its scores depend on; implements `Recommender.remembers`."""
-        return self.reads if self.repeats is None or not any(self.repeats.chosen) else None
+        return self.reads if self._calibrated is None else None
+
+    @property
+    def _calibrated(self) -> RepeatBias | None:
+        """What adds to items of whole histories; None where nothing was chosen for them."""
+        return self.repeats if self.repeats is not None and any(self.repeats.chosen) else None
 
     def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:
         """Choose how much higher items of the history are to be; implements `Recommender.calibrate`."""
@@ -230,8 +235,8 @@ class VectorRecommender(Recommender):
             for part in (self.repeats, self.co_occurrence)
             if part is not None
         ]
-        if self.repeats is not None and any(self.repeats.chosen):
-            parts.append(self.repeats.of_whole(histories.items, histories.offsets))
+        if self._calibrated is not None:
+            parts.append(self._calibrated.of_whole(histories.items, histories.offsets))
         return reduce(Additions.together, parts) if parts else None
 
     def scores(self, histories: Histories) -> Tensor:
@@ -247,6 +252,5 @@ class VectorRecommender(Recommender):
 
     def _asked(self, histories: Histories) -> tuple[Tensor, Additions | None]:
         """Query vectors of histories, and what is added to their scores."""
-        longer = self.repeats is not None and any(self.repeats.chosen)
-        newest = histories.newest(self.reads) if longer else histories
+        newest = histories if self._calibrated is None else histories.newest(self.reads)
         return self.query_vectors(newest), self.additions(histories, newest)
