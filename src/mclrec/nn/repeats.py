@@ -140,9 +140,8 @@ class RepeatBias(nn.Module):
         """Load what was saved; models that were saved before there was a calibration have none."""
         state_dict.setdefault(f"{prefix}calibrated", torch.zeros_like(self.calibrated))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        shift, weight = (
-            self.calibrated.tolist()
-        )  # unchanged where what was saved has another shape, which is an error
+        # Unchanged where what was saved has another shape, which is an error of the file.
+        shift, weight = self.calibrated.tolist()
         self.chosen = (shift, weight)
 
 
