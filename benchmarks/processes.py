@@ -194,8 +194,10 @@ def started(
                 timer = threading.Timer(limit or 0, os.kill, (process.pid, signal.SIGKILL))
                 if limit is not None:
                     timer.start()
-                _, status, usage = os.wait4(process.pid, 0)
-                timer.cancel()
+                try:
+                    _, status, usage = os.wait4(process.pid, 0)
+                finally:
+                    timer.cancel()  # else an interrupted wait leaves a kill of whatever has the number by then
                 process.returncode = os.waitstatus_to_exitcode(
                     status
                 )  # otherwise Popen would wait for it again

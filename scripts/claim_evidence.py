@@ -27,6 +27,9 @@ JUDGED = METRICS[0]
 PROTOCOL = "U"
 """The protocol of the verdicts: that of MCLRec in the paper."""
 
+_RECIPES = ("sequences", "auto")
+"""Sections by which several systems are trained alike, each by the rules of one of them."""
+
 _NORMAL = 1.96
 
 
@@ -176,13 +179,14 @@ def _measured(row: Mapping[str, Any]) -> Value:
 
 
 def _of_runs(claim: Claim, runs: Iterable[Mapping[str, Any]]) -> list[Evidence]:
-    """Evidence from run files, by data set: the systems that are trained by the recipe ``sequences``."""
-    by_data: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    """Evidence from run files, by data set and recipe: the systems that one of `_RECIPES` trains alike."""
+    alike: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
     for run in runs:
-        if run["recipe"]["section"] == "sequences" and run["data"]["name"] != "sequences":
-            by_data.setdefault(run["data"]["name"], {}).setdefault(run["model"], []).append(run)
+        data, section = run["data"]["name"], run["recipe"]["section"]
+        if section in _RECIPES and data != section:
+            alike.setdefault((data, section), {}).setdefault(run["model"], []).append(run)
     found = []
-    for data, systems in by_data.items():
+    for (data, section), systems in alike.items():
         values = {
             (Point(model), metric): _of_seeds(
                 data, [run["test"][PROTOCOL][metric] for run in of_model], metric
@@ -191,7 +195,7 @@ def _of_runs(claim: Claim, runs: Iterable[Mapping[str, Any]]) -> list[Evidence]:
             for metric in METRICS
         }
         if differences := _differences(claim.pairs, values, {}):
-            found.append(Evidence(data, "recipe sequences", "", None, differences))
+            found.append(Evidence(data, f"recipe {section}", "", None, differences))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.outcome import Outcome
 from benchmarks.processes import BenchmarkError, Child
-from benchmarks.rows.accuracy import accuracy_outcome
+from benchmarks.rows.accuracy import RECIPE, accuracy_outcome
 from benchmarks.rows.epochs import epoch_seconds, training_child
 from benchmarks.session import Session
 from benchmarks.summary import Finding, Spread
@@ -119,7 +119,7 @@ def _measure_evaluation(session: Session) -> Outcome:
 
 def _measure_training(session: Session) -> Outcome:
     """Measure a whole training until early stopping ends it, and the accuracy that it reaches."""
-    recipe = session.recipe or "sequences"
+    recipe = session.recipe or RECIPE
     return accuracy_outcome(session, "cuda", (1,), _TRAINING_MINUTES, recipe, _TRAINING_LIMIT)
 
 
