@@ -18,7 +18,7 @@ from mclrec.runs.request import setting_words
 from mclrec.runs.run import LABELS
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
-TRIVIAL = ("popularity", "recency", "markov", "itemknn", "ease")
+TRIVIAL = ("popularity", "recency", "frequency", "markov", "itemknn", "ease")
 _TOLERANCE = {"hr": 0.05, "ndcg": 0.07}
 """Relative distance from an interval by which a single seed may lie outside of it."""
 _LINKS = "../../results"

@@ -19,6 +19,8 @@ from mclrec.evaluation.ranking import top_items
 from mclrec.models.base import Recommender
 from mclrec.models.registry import model_class
 from mclrec.models.trivial import (
+    Frequency,
+    FrequencyConfig,
     Markov,
     MarkovConfig,
     Popularity,
@@ -62,6 +64,28 @@ def test_recency(rows: list[list[int]], history: list[int], max_length: int) -> 
 
 
 @settings(max_examples=50, deadline=None)
+@given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=9), st.sampled_from([1, 3, 5, 2000]))
+def test_frequency(rows: list[list[int]], history: list[int], max_length: int) -> None:
+    model = Frequency(FrequencyConfig(max_length=max_length), NUM_ITEMS)
+    model.on_fit_start(sequences_of(rows, NUM_ITEMS))
+    newest = history[::-1][:max_length]
+    own = sorted(set(newest), key=lambda item: (-newest.count(item), newest.index(item)))
+    others = [item for item in range(1, NUM_ITEMS + 1) if item not in own]
+    batch = Histories.of(Packed.of([[3, 3], history, []]))  # the neighbours must not leak into the row
+    ranked = [int(item) for item in top_items(model.scores(batch), NUM_ITEMS)[0][1]]
+    assert ranked == own + sorted(others, key=lambda item: (-popularity(rows, item), item))
+
+
+def test_scores_of_the_longest_history_stay_apart() -> None:
+    """The most that can be counted, beside one less: the difference is that of two whole numbers."""
+    model = Frequency(FrequencyConfig(max_length=2000), NUM_ITEMS)
+    model.on_fit_start(sequences_of([[1, 1, 2, 3]], NUM_ITEMS))
+    scores = model.scores(Histories.of(Packed.of([[1] * 999 + [2] * 1000 + [1]])))[0]
+    assert (scores[1] - scores[2]).item() == 1
+    assert scores[2] > scores[3]
+
+
+@settings(max_examples=50, deadline=None)
 @given(sequences, st.lists(st.integers(1, NUM_ITEMS), max_size=5), st.integers(1, 3))
 def test_markov(rows: list[list[int]], history: list[int], window: int) -> None:
     model = Markov(MarkovConfig(window=window), NUM_ITEMS)
@@ -92,7 +116,7 @@ def test_tie_breaks_never_reach_the_next_count() -> None:
     assert bool((count + ties[1] < count + 1 + ties[3]).all())
 
 
-@pytest.mark.parametrize("name", ["popularity", "recency", "markov"])
+@pytest.mark.parametrize("name", ["popularity", "recency", "frequency", "markov"])
 def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
     kind = model_class(name)
     model = kind(kind.config_type(), NUM_ITEMS)
@@ -124,3 +148,5 @@ def test_settings_are_checked() -> None:
         MarkovConfig(window=0)
     with pytest.raises(ValidationError):
         RecencyConfig(max_length=0)
+    with pytest.raises(ValidationError):
+        FrequencyConfig(max_length=2001)

@@ -72,6 +72,7 @@ SIZE_TABLES: Mapping[str, Callable[[Datasets, Sequence[str]], list[ResultTable]]
 _SYSTEMS = (
     "popularity",
     "recency",
+    "frequency",
     "markov",
     "itemknn",
     "ease",

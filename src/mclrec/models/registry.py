@@ -323,6 +323,17 @@ register(
     Entry("mclrec.models.trivial:Recency", "Recency", 0, "the user's own latest items", "trivial", ()),
 )
 register(
+    "frequency",
+    Entry(
+        "mclrec.models.trivial:Frequency",
+        "Personal frequency",
+        0,
+        "the user's own items by how often they occur",
+        "trivial",
+        (),
+    ),
+)
+register(
     "markov",
     Entry(
         "mclrec.models.trivial:Markov", "Markov", 0, "what followed the last item most often", "trivial", ()
