@@ -13,6 +13,7 @@ python -m scripts.publish --check                       # writes nothing; fails 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -70,6 +71,7 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
         path,
         {
             **{key: info[key] for key in _OF_RUN},
+            "command": portable_command(info["command"], path.stem),
             "data": _data(run.info.data),
             **({"sizes": asdict(_sizes(run))} if info["recipe"]["section"] == AUTO else {}),
             **{key: record[key] for key in _OF_RECORD},
@@ -83,6 +85,15 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
     for label in LABELS if ranks else ():
         publish_ranks(run, label, folder / RANKS / f"{path.stem}-{label}.parquet")
     return path
+
+
+def portable_command(command: str, name: str) -> str:
+    """A command as others run it: its output goes to ``runs/NAME``, and not to a folder of the machine that ran it."""
+    words = shlex.split(command)
+    for place in range(1, len(words)):
+        if words[place - 1] == "--out":
+            words[place] = f"runs/{name}"
+    return shlex.join(words)
 
 
 def _sizes(run: Run) -> DataSizes:

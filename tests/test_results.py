@@ -20,7 +20,7 @@ from mclrec.recipes.auto import DataSizes
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.saved_settings import has_settings_of
 from mclrec.runs.training_run import train
-from scripts.publish import main, outdated, pages, publish_campaign, publish_run
+from scripts.publish import main, outdated, pages, portable_command, publish_campaign, publish_run
 from scripts.results_page import reproduce_command, summary
 
 ROOT = Path(__file__).parents[1]
@@ -139,6 +139,14 @@ def test_a_published_run_is_found_again_by_its_command(path: Path, monkeypatch: 
     assert has_settings_of(recipe, *saved)
     other = replace(recipe, training=recipe.training.model_copy(update={"batch_size": 7}))
     assert not has_settings_of(other, *saved)
+
+
+def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> None:
+    command = portable_command(
+        "mclrec train beauty --out '/mnt/my runs/a' --set lambda=0.1", "beauty-mclrec-seed1"
+    )
+    assert command == "mclrec train beauty --out runs/beauty-mclrec-seed1 --set lambda=0.1"
+    assert portable_command("mclrec train beauty --seed 1", "any") == "mclrec train beauty --seed 1"
 
 
 def test_runs_of_one_name_have_the_same_settings(tmp_path: Path) -> None:

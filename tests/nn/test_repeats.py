@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -82,6 +83,39 @@ def test_calibration_ends_at_the_best_that_it_measured(shift: int, weight: float
 def test_calibration_leaves_what_nothing_is_better_than() -> None:
     module = RepeatBias(LONGEST)
     assert module.calibrate(lambda: 0.5) == (0, 0)
+
+
+@given(
+    start=st.tuples(st.integers(-12, 12), st.sampled_from([0.0, 1.0, 2.0, 4.0])),
+    best=st.tuples(st.integers(-14, 14), st.sampled_from([0.0, 1.0, 2.0, 4.0])),
+)
+def test_recalibration_climbs_from_where_it_is(start: tuple[float, float], best: tuple[float, float]) -> None:
+    module, asked = RepeatBias(LONGEST), list[tuple[float, float]]()
+
+    def measure() -> float:
+        asked.append(module.chosen)
+        assert module.chosen == tuple(module.calibrated.tolist())
+        return -abs(module.chosen[0] - best[0]) - abs(module.chosen[1] - best[1])
+
+    module.choose(*start)
+    module.recalibrate(measure)
+    assert module.chosen == (min(max(best[0], -12), 12), best[1])
+    assert len(asked) == len(set(asked))
+    asked.clear()
+    module.recalibrate(measure)  # at the top: itself and what is beside it
+    assert len(asked) <= 5
+
+
+@given(st.randoms())
+def test_recalibration_never_ends_lower_than_it_began(random: Random) -> None:
+    module, values = RepeatBias(LONGEST), dict[tuple[float, float], float]()
+
+    def measure() -> float:
+        return values.setdefault(module.chosen, random.random())
+
+    module.choose(2, 1)
+    module.recalibrate(measure)
+    assert values[module.chosen] == max(values.values()) >= values[2, 1]
 
 
 def test_models_that_were_saved_before_calibration_load() -> None:

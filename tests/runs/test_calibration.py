@@ -55,6 +55,20 @@ def test_returns_are_as_high_as_validation_likes_best(calibrated: Run) -> None:
     assert metric.mean(rank_targets(model, targets, seen="keep")) == pytest.approx(found.before)
 
 
+def test_epochs_are_compared_as_they_will_be_calibrated(returning: Path, tmp_path: Path) -> None:
+    keeping = SETTINGS | {"seen": "keep"}
+    run = start(returning, tmp_path / "run", settings=keeping)
+    found, best = run.record.calibration, run.record.best_validation
+    assert found is not None
+    assert best is not None
+    assert found.before < best <= found.after
+    half = start(returning, tmp_path / "half", settings=keeping | {"epochs": 1})
+    assert half.record.epochs == 1
+    # what an epoch chose is in its checkpoint: a training that goes on is the one that was never interrupted
+    more = start(returning, tmp_path / "half", settings=keeping, resume=True)
+    assert (more.record.weights, more.record.best_validation) == (run.record.weights, best)
+
+
 def test_a_run_that_is_taken_up_again_chooses_the_same(calibrated: Run, returning: Path) -> None:
     before = calibrated.record
     again = start(returning, calibrated.directory, settings=SETTINGS, resume=True).record

@@ -21,6 +21,7 @@ from mclrec.errors import DataError, TrainingError
 from mclrec.models.phases import Update
 from mclrec.training.config import TrainingConfig
 from mclrec.training.optimisers import Optimisers
+from mclrec.training.validation import Validator
 
 REAL: list[tuple[str, dict[str, Any]]] = [
     ("sasrec", {}),
@@ -241,7 +242,7 @@ def test_the_encoder_builds_no_graph_in_the_augmenters_update(
     monkeypatch.setattr(Optimisers, "reach_only", reaching)
     monkeypatch.setattr(model.encoder, "encode", encoding)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_validate", lambda: 0.0)
+        patch.setattr(Validator, "measure", lambda _: 0.0)
         trainer.fit()
     assert seen == {("encoder", True), ("augmenters", False)}
     assert all(parameter.requires_grad for parameter in model.parameters())

@@ -137,6 +137,11 @@ class Recommender(nn.Module, ABC):
     def on_epoch_start(self, context: FitContext) -> None:
         """Refit what is refitted every epoch, into buffers: an epoch that is resumed midway does not start again."""
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether there is anything that validation chooses, for `calibrate` and `recalibrate`."""
+        return False
+
     def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:  # noqa: ARG002 - for models that can
         """Choose by validation what no loss sets as lists need it: once, after training, with the best weights.
 
@@ -147,6 +152,13 @@ class Recommender(nn.Module, ABC):
             What was chosen, by name; empty for a model that has nothing to choose, which does not measure.
         """
         return {}
+
+    def recalibrate(self, measure: Callable[[], float]) -> None:
+        """Improve what `calibrate` chooses a little, before a validation: epochs are compared as lists will be.
+
+        Args:
+            measure: as `calibrate` takes it, of fewer targets.
+        """
 
     def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
         """Take what `calibrate` chose for another model by the same settings, which had items to validate on."""
@@ -212,11 +224,21 @@ class VectorRecommender(Recommender):
         """What adds to items of whole histories; None where nothing was chosen for them."""
         return self.repeats if self.repeats is not None and any(self.repeats.chosen) else None
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether items of the history may gain; implements `Recommender.calibrates`."""
+        return self.repeats is not None
+
     def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:
         """Choose how much higher items of the history are to be; implements `Recommender.calibrate`."""
         return (
             {} if self.repeats is None else dict(zip(_CHOSEN, self.repeats.calibrate(measure), strict=True))
         )
+
+    def recalibrate(self, measure: Callable[[], float]) -> None:
+        """Move how much higher items of the history are; implements `Recommender.recalibrate`."""
+        if self.repeats is not None:
+            self.repeats.recalibrate(measure)
 
     def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
         """Put items of the history as much higher; implements `Recommender.adopt_calibration`."""

@@ -136,6 +136,25 @@ class RepeatBias(nn.Module):
         self.choose(shift, weight)
         return shift, weight
 
+    def recalibrate(self, measure: Callable[[], float]) -> None:
+        """Move what is added to better values beside what it is, step by step, while that gains.
+
+        Args:
+            measure: as `calibrate` takes it, and cheap: it is asked several times a step.
+        """
+        known: dict[tuple[float, float], float] = {}
+
+        def value(at: tuple[float, float]) -> float:
+            if at not in known:
+                self.choose(*at)
+                known[at] = measure()
+            return known[at]
+
+        at = self.chosen
+        while value(better := max(_beside(*at), key=value)) > value(at):
+            at = better
+        self.choose(*at)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Load what was saved; models that were saved before there was a calibration have none."""
         state_dict.setdefault(f"{prefix}calibrated", torch.zeros_like(self.calibrated))
@@ -143,6 +162,19 @@ class RepeatBias(nn.Module):
         # Unchanged where what was saved has another shape, which is an error of the file.
         shift, weight = self.calibrated.tolist()
         self.chosen = (shift, weight)
+
+
+def _beside(shift: float, weight: float) -> list[tuple[float, float]]:
+    """What is one step from a shift and a weight."""
+    shifts = [(shift + way, weight) for way in (1.0, -1.0) if abs(shift + way) <= _FARTHEST]
+    places = [place for place, tried in enumerate(_FREQUENCIES) if tried == weight]
+    weights = [
+        (shift, _FREQUENCIES[place + way])
+        for place in places
+        for way in (1, -1)
+        if 0 <= place + way < len(_FREQUENCIES)
+    ]
+    return shifts + weights
 
 
 def _climb(value: Callable[[float], float], start: float) -> tuple[float, float]:

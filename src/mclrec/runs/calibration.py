@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-from mclrec.data.returns import share_of_returns
 from mclrec.data.split import Split
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.progress import working
-from mclrec.randomness import Stream, generator
 from mclrec.runs.file_record import Calibration
+from mclrec.training.validation import returning_targets
 
 __all__ = ["calibrate", "calibration_line"]
-
-_FEWEST_RETURNS = 30
-"""Validation targets that are in their histories, without which there is nothing to go by."""
 
 _MOST = 20_000
 """Validation targets that are ranked at each step; of more, so many are drawn."""
@@ -47,12 +42,9 @@ def calibrate(
     Returns:
         What was chosen, and what the metric was before and is now; None if there was nothing to choose.
     """
-    targets = split.validation
-    if len(targets) * (share_of_returns(targets) or 0.0) < _FEWEST_RETURNS:
+    targets = returning_targets(split.validation, _MOST, seed) if model.calibrates else None
+    if targets is None:
         return None
-    if len(targets) > _MOST:
-        drawn = generator(seed, Stream.CALIBRATION).choice(len(targets), _MOST, replace=False)
-        targets = targets.take(np.sort(drawn))
     mean, values = parse_metric(metric).mean, list[float]()
 
     def measure() -> float:
@@ -62,8 +54,6 @@ def calibrate(
 
     with working("calibrating"):
         chosen = model.calibrate(measure)
-    if not chosen:
-        return None
     return Calibration(chosen=dict(chosen), metric=metric, before=values[0], after=max(values))
 
 

@@ -24,8 +24,6 @@ from mclrec.data.examples import Examples
 from mclrec.data.split import Split
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.errors import DataError, TrainingError
-from mclrec.evaluation.metrics import parse_metric
-from mclrec.evaluation.ranking import rank_targets
 from mclrec.files import remove_leftovers
 from mclrec.models.base import Recommender
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext
@@ -40,6 +38,7 @@ from mclrec.training.loss_reader import LossReader, report_means
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
 from mclrec.training.reporting import EpochRecord, EpochStart, Reporter, SilentReporter, write_history
 from mclrec.training.schedule import cycle_epochs, one_cycle
+from mclrec.training.validation import Validator
 
 __all__ = ["Trainer"]
 
@@ -78,8 +77,8 @@ class Trainer:
     ) -> None:
         self.model, self.split, self.config = model, split, config.on(device)
         self.seed, self.device, self.directory = seed, device, directory
-        self._metric = parse_metric(config.metric)
         self._processes, self._layout = processes, model.layout(processes)
+        self._validator = Validator(model, split, config, seed, device, processes)
         self._checkpoints = Checkpoints(directory / CHECKPOINT, identity, self._layout)
         self._reporter = reporter or SilentReporter()
         self._losses = LossReader()
@@ -121,7 +120,7 @@ class Trainer:
         measured = self._take_best(position)
         self.model.eval()
         if not phases and self._validates:  # what only counts is validated once, for a search to compare
-            position.best_value, measured = self._validate(), True
+            position.best_value, measured = self._validator.measure(), True
         return FitResult(
             tuple(position.history),
             position.best_epoch if measured else 0,
@@ -338,7 +337,7 @@ class Trainer:
         best = False
         if phase.validate:
             with self._average.in_place():
-                value = self._validate() if self._validates else position.best_value
+                value = self._validator.measure() if self._validates else position.best_value
                 best = value > position.best_value or not self._validates
                 if best:
                     self._checkpoints.save_best(self.model.state_dict(), position.phase, position.epoch)
@@ -357,16 +356,6 @@ class Trainer:
     def _validates(self) -> bool:
         """Whether anything is held out for validation; where nothing is, the newest weights are the best."""
         return len(self.split.validation) > 0
-
-    def _validate(self) -> float:
-        ranks = rank_targets(
-            self.model,
-            self.split.validation,
-            seen=self.config.seen,
-            device=self.device,
-            processes=self._processes,
-        )
-        return self._metric.mean(ranks)
 
     def _context(self, position: Position) -> FitContext:
         key = (self.seed, Stream.CLUSTERING, position.phase, position.epoch)
