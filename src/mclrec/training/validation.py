@@ -28,8 +28,8 @@ _EACH_EPOCH = 5_000
 class Validator:
     """Measures a model on the validation targets of a split.
 
-    Where items of the history are candidates, a model is calibrated first if it can be: it will be after training, and else
-    the epoch would be chosen by lists that nobody gets.
+    Where items of the history are candidates, a model is calibrated first if it can be: it will be after training, and
+    else the epoch would be chosen by lists that nobody gets.
 
     Args:
         model: the model that trains.
