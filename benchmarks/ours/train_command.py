@@ -24,6 +24,8 @@ from benchmarks.child import Document, Request, answer, versions
 from benchmarks.processes import BenchmarkError
 from mclrec.cli import main
 from mclrec.data.split import Split, Targets, make_split
+from mclrec.runs.calibration import CALIBRATION_TARGETS
+from mclrec.training.config import TrainingConfig
 from mclrec.training.loader import EpochBatches
 
 __all__ = ["STAGES", "measure"]
@@ -40,7 +42,8 @@ STAGES = {
     ),
     "building the model": ("mclrec.runs.training_run.build",),
     "steps": ("mclrec.runs.training_run.Trainer.fit",),
-    "validation": ("mclrec.training.trainer.rank_targets",),
+    "validation": ("mclrec.training.validation.rank_targets",),
+    "calibration": ("mclrec.runs.training_run.calibrate",),
     "test": ("mclrec.runs.training_run.measure",),
     "baselines": ("mclrec.runs.training_run.measure_baselines",),
     "saving": (
@@ -91,7 +94,7 @@ class _Clock:
 
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
-    clock, whole = _Clock(), {"batches": 0, "validation": 0, "test": 0}
+    clock, whole = _Clock(), {"batches": 0, "validation": 0, "calibration": 0, "test": 0}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         stack.enter_context(_cut(request, whole))
         for name, places in STAGES.items():
@@ -118,7 +121,7 @@ def measure(request: Request) -> Document:
         "whole": whole,
         "cut": {
             "batches": min(request["batches"], whole["batches"]),
-            **{part: min(request["targets"], whole[part]) for part in ("validation", "test")},
+            **{part: min(request["targets"], whole[part]) for part in ("validation", "calibration", "test")},
         },
         "run_bytes": size,
         "versions": versions(["mclrec", "torch", "numpy", "duckdb", "pyarrow"]),
@@ -151,7 +154,10 @@ def _cut(request: Request, whole: dict[str, int]) -> Iterator[None]:
 
     def split(*given: Any) -> Split:
         made = make_split(*given)
-        whole["validation"], whole["test"] = len(made.validation), len(made.test)
+        there = len(made.validation)
+        whole["validation"] = min(there, TrainingConfig().validation_targets or there)
+        whole["calibration"] = min(there, CALIBRATION_TARGETS)
+        whole["test"] = len(made.test)
         return replace(made, validation=some(made.validation), test=some(made.test))
 
     def some(targets: Targets) -> Targets:

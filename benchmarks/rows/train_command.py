@@ -14,7 +14,7 @@ from benchmarks.summary import Finding, quantity
 __all__ = ["findings_of", "measure_train_command"]
 
 _TARGETS = 2000
-_CUT = {"steps": "batches", "validation": "validation", "test": "test"}
+_CUT = {"steps": "batches", "validation": "validation", "calibration": "calibration", "test": "test"}
 """Stages of which only a part is done, and what they are counted in."""
 
 

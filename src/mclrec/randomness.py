@@ -34,6 +34,7 @@ class Stream(IntEnum):
     SHUFFLE = 13
     TARGETS = 14
     CALIBRATION = 15
+    VALIDATION = 16
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

@@ -52,7 +52,7 @@ def test_the_stages_of_a_training_are_timed_and_what_is_cut_is_counted(tmp_path:
     document = train_command.measure(request)
     assert set(document["seconds"]) == {*train_command.STAGES, "the rest"}
     assert all(seconds > 0 for seconds in document["seconds"].values())
-    assert document["cut"] == {"batches": 3, "validation": 50, "test": 50}
+    assert document["cut"] == {"batches": 3, "validation": 50, "calibration": 50, "test": 50}
     assert document["whole"]["batches"] > 3
     assert document["whole"]["test"] > 500
     lines = findings_of("a log", document)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.helpers import tiny_data
@@ -36,3 +38,18 @@ def test_a_long_training_says_how_it_can_be_shorter(
     lines = plan_lines(recipe, split, sizes, torch.device("cpu"))
     [time] = [place for place, line in enumerate(lines) if line.startswith("time: ")]
     assert [line.strip() for line in lines[time + 1 :]] == ([] if cure is None else [cure])
+
+
+def test_a_validation_by_fewer_targets_than_there_are_is_told() -> None:
+    split = leave_one_out(tiny_data(users=24))
+    sizes = sizes_of(split)
+    recipe = resolve("sasrec", None, "auto", {"validation_targets": 7}, sizes=sizes)
+    device = torch.device("cpu")
+    lines = plan_lines(recipe, split, sizes, device, timed=False)
+    count = len(split.validation)
+    assert (
+        f"validation ranks 7 of {count} held-out items, drawn; --set validation_targets=none ranks all"
+        in lines
+    )
+    every = replace(recipe, training=recipe.training.model_copy(update={"validation_targets": None}))
+    assert not [line for line in plan_lines(every, split, sizes, device, timed=False) if "ranks" in line]

@@ -13,9 +13,9 @@ from mclrec.progress import working
 from mclrec.runs.file_record import Calibration
 from mclrec.training.validation import returning_targets
 
-__all__ = ["calibrate", "calibration_line"]
+__all__ = ["CALIBRATION_TARGETS", "calibrate", "calibration_line"]
 
-_MOST = 20_000
+CALIBRATION_TARGETS = 20_000
 """Validation targets that are ranked at each step; of more, so many are drawn."""
 
 
@@ -42,7 +42,7 @@ def calibrate(
     Returns:
         What was chosen, and what the metric was before and is now; None if there was nothing to choose.
     """
-    targets = returning_targets(split.validation, _MOST, seed) if model.calibrates else None
+    targets = returning_targets(split.validation, CALIBRATION_TARGETS, seed) if model.calibrates else None
     if targets is None:
         return None
     mean, values = parse_metric(metric).mean, list[float]()

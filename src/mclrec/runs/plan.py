@@ -38,6 +38,7 @@ def plan_lines(
         timed: whether a few batches are timed for it, by a model that is thrown away.
     """
     lines = [f"recipe {recipe.section}: {recipe.source}", *_choices(recipe), *held_out_lines(split)]
+    lines += _validation_lines(recipe, split)
     if not timed:
         return lines
     seconds = longest_time(split, recipe, device, _TIMED)
@@ -51,6 +52,15 @@ def plan_lines(
         if seconds
         else lines
     )
+
+
+def _validation_lines(recipe: Recipe, split: Split) -> list[str]:
+    """A line on validation by fewer targets than there are."""
+    most, there = recipe.training.validation_targets, len(split.validation)
+    if most is None or there <= most:
+        return []
+    cure = "--set validation_targets=none ranks all"
+    return [f"validation ranks {most:,} of {count_of(there, 'held-out item')}, drawn; {cure}"]
 
 
 def held_out_lines(split: Split) -> list[str]:

@@ -34,6 +34,12 @@ class TrainingConfig(Configuration):
         default="keep",
         description="at validation, keep a user's earlier items as candidates (U) or drop them (F)",
     )
+    # Before it there was no limit, which is the same on all but very long logs.
+    validation_targets: Annotated[int | None, Before(100_000)] = Field(
+        default=100_000,
+        ge=1,
+        description="held-out items that are ranked at validation; of more, so many are drawn; none: all of them",
+    )
     learning_rate: float = Field(default=1e-3, gt=0, le=10, description="of Adam")
     cycle: Annotated[int | Literal["whole"] | None, Before(None)] = Field(
         default=None,

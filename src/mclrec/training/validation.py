@@ -16,7 +16,7 @@ from mclrec.models.base import Recommender
 from mclrec.randomness import Stream, generator
 from mclrec.training.config import TrainingConfig
 
-__all__ = ["Validator", "returning_targets"]
+__all__ = ["Validator", "drawn", "returning_targets"]
 
 _FEWEST_RETURNS = 30
 """Validation targets that are in their histories, without which there is nothing to go by."""
@@ -28,13 +28,15 @@ _EACH_EPOCH = 5_000
 class Validator:
     """Measures a model on the validation targets of a split.
 
-    Where items of the history are candidates, a model is calibrated first if it can be: it will be after training, and
-    else the epoch would be chosen by lists that nobody gets.
+    Of very many targets some are drawn, the same ones in every epoch and for every seed: on a log of a hundred million
+    rows ranking all takes several times as long as the epoch. Where items of the history are candidates, a model is
+    calibrated first if it can be: it will be after training, and else the epoch would be chosen by lists that nobody
+    gets.
 
     Args:
         model: the model that trains.
         split: whose validation targets are ranked.
-        config: the metric and the protocol.
+        config: the metric, the protocol and the number of targets.
         seed: of the run; draws the targets of calibration.
         device: where the model is.
         processes: all validate together, and calibrate alike.
@@ -49,7 +51,8 @@ class Validator:
         device: torch.device,
         processes: Processes,
     ) -> None:
-        self._model, self._targets = model, split.validation
+        self._model = model
+        self._targets = drawn(split.validation, config.validation_targets, generator(0, Stream.VALIDATION))
         self._metric = parse_metric(config.metric)
         self._rank = partial(rank_targets, seen=config.seen, device=device, processes=processes)
         calibrates = model.calibrates and config.seen == "keep"
@@ -75,8 +78,11 @@ def returning_targets(targets: Targets, most: int, seed: int) -> Targets | None:
     """
     if len(targets) * (share_of_returns(targets) or 0.0) < _FEWEST_RETURNS:
         return None
-    if len(targets) <= most:
+    return drawn(targets, most, generator(seed, Stream.CALIBRATION))
+
+
+def drawn(targets: Targets, most: int | None, rng: np.random.Generator) -> Targets:
+    """So many of the targets, drawn, in their order; all where there are no more, or ``most`` is None."""
+    if most is None or len(targets) <= most:
         return targets
-    return targets.take(
-        np.sort(generator(seed, Stream.CALIBRATION).choice(len(targets), most, replace=False))
-    )
+    return targets.take(np.sort(rng.choice(len(targets), most, replace=False)))

@@ -1,0 +1,43 @@
+"""Which targets a validation ranks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import tiny_data
+from tests.test_model_contract import build
+
+from mclrec.data.split import Targets, leave_one_out
+from mclrec.distributed.processes import SINGLE_PROCESS
+from mclrec.evaluation.metrics import parse_metric
+from mclrec.evaluation.ranking import rank_targets
+from mclrec.training.config import TrainingConfig
+from mclrec.training.validation import Validator, drawn
+
+SPLIT = leave_one_out(tiny_data(users=40))
+
+
+def measured(most: int | None, seed: int = 1, validation: Targets = SPLIT.validation) -> float:
+    config = TrainingConfig(metric="mrr@10", seen="drop", validation_targets=most)
+    split = replace(SPLIT, validation=validation)
+    model = build("sasrec", {}, SPLIT.training).eval()
+    return Validator(model, split, config, seed, torch.device("cpu"), SINGLE_PROCESS).measure()
+
+
+def test_of_more_targets_the_same_are_drawn_for_every_seed() -> None:
+    assert measured(9, seed=1) == measured(9, seed=2) != measured(None)
+
+
+@pytest.mark.parametrize("most", [None, len(SPLIT.validation), 100_000])
+def test_all_targets_are_ranked_where_there_are_no_more(most: int | None) -> None:
+    ranks = rank_targets(build("sasrec", {}, SPLIT.training).eval(), SPLIT.validation, seen="drop")
+    assert measured(most) == parse_metric("mrr@10").mean(ranks)
+
+
+def test_what_is_drawn_keeps_its_order_and_occurs_once() -> None:
+    found = drawn(SPLIT.validation, 9, np.random.default_rng(0))
+    assert len(found) == 9
+    assert (np.diff(found.users) > 0).all()
