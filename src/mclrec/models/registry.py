@@ -326,7 +326,7 @@ register(
     "frequency",
     Entry(
         "mclrec.models.trivial:Frequency",
-        "Personal frequency",
+        "Frequency",
         0,
         "the user's own items by how often they occur",
         "trivial",
