@@ -34,6 +34,9 @@ WORDS = [
     "white",
 ]
 WITHIN = 0.05
+LARGEST = b"{" + b",".join(b'"%x":1' % n for n in range(90_000)) + b"}"
+"""A body near the limit. Reading it holds the interpreter, so that nothing is answered sooner, on whatever machine."""
+
 ASKED = 40
 FEEDERS = 3
 
@@ -77,9 +80,7 @@ WORST = {
     "explain": post("/explain", {"history": HISTORY, "items": HISTORY[:50]}),
     "explain, unknown": post("/explain", {"history": HISTORY, "items": [LONG]}),
     "half a million wrong values": post("/recommend", b'{"history": [' + b"{}," * 340_000 + b"{}]}"),
-    "a hundred thousand keys": post(
-        "/recommend", b"{" + b",".join(b'"%x":1' % n for n in range(90_000)) + b"}"
-    ),
+    "a hundred thousand keys": post("/recommend", LARGEST),
     "half a million ids": post("/recommend", b'{"history": [' + b"1," * 500_000 + b"1]}"),
     "metrics": get("/metrics"),
     "docs": get("/docs"),
@@ -134,7 +135,7 @@ def test_health_answers_while(service: Running, what: str) -> None:
     feeders = [threading.Thread(target=feed) for _ in range(FEEDERS)]
     for feeder in feeders:
         feeder.start()
-    took = []
+    took, reading = list[float](), list[float]()
     try:
         with connect(service) as health:
             for _ in range(ASKED):
@@ -142,10 +143,12 @@ def test_health_answers_while(service: Running, what: str) -> None:
                 health.sendall(get("/health"))
                 assert receive(health) == 200
                 took.append(time.perf_counter() - start)
-                time.sleep(0.01)
+                start = time.perf_counter()
+                json.loads(LARGEST)  # as busy as the machine is now
+                reading.append(time.perf_counter() - start)
     finally:
         stop.set()
         for feeder in feeders:
             feeder.join()
-    assert np.quantile(took, 0.9) < WITHIN
+    assert np.quantile(took, 0.9) < max(WITHIN, 2 * float(np.median(reading)))
     assert statuses <= {200, 400, 404, 413, 414, 422, 431, 503, 504}
