@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,6 +144,19 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(BenchmarkError, match="was ended after"):
         run_command(words, Place(1, tmp_path), limit=0.2)
+
+
+def test_a_wait_that_is_interrupted_leaves_no_kill_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.processes.os.wait4", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_command([sys.executable, "-c", "pass"], Place(1, tmp_path), limit=60)
+    timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert all(timer.finished.is_set() for timer in timers)
 
 
 def test_what_mclrec_needs_beside_a_peer_is_pinned_as_everywhere() -> None:
