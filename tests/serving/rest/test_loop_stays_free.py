@@ -150,5 +150,6 @@ def test_health_answers_while(service: Running, what: str) -> None:
         stop.set()
         for feeder in feeders:
             feeder.join()
-    assert np.quantile(took, 0.9) < max(WITHIN, 2 * float(np.median(reading)))
+    # A body of each feeder may be read before it.
+    assert np.quantile(took, 0.9) < max(WITHIN, FEEDERS * float(np.median(reading)))
     assert statuses <= {200, 400, 404, 413, 414, 422, 431, 503, 504}
