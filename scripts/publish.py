@@ -90,9 +90,8 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
 def portable_command(command: str, name: str) -> str:
     """A command as others run it: its output goes to ``runs/NAME``, and not to a folder of the machine that ran it."""
     words = shlex.split(command)
-    for place in range(1, len(words)):
-        if words[place - 1] == "--out":
-            words[place] = f"runs/{name}"
+    if "--out" in words:
+        words[words.index("--out") + 1] = f"runs/{name}"
     return shlex.join(words)
 
 

@@ -27,6 +27,7 @@ from mclrec.data.split import Split, Targets, make_split
 from mclrec.runs.calibration import CALIBRATION_TARGETS
 from mclrec.training.config import TrainingConfig
 from mclrec.training.loader import EpochBatches
+from mclrec.training.validation import drawn
 
 __all__ = ["STAGES", "measure"]
 
@@ -161,9 +162,7 @@ def _cut(request: Request, whole: dict[str, int]) -> Iterator[None]:
         return replace(made, validation=some(made.validation), test=some(made.test))
 
     def some(targets: Targets) -> Targets:
-        count = min(request["targets"], len(targets))
-        rows = np.random.default_rng(request["seed"]).choice(len(targets), count, replace=False)
-        return targets.take(np.sort(rows))
+        return drawn(targets, request["targets"], np.random.default_rng(request["seed"]))
 
     with (
         patch("mclrec.training.trainer.EpochBatches", Fewer),

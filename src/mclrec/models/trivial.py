@@ -69,7 +69,26 @@ class Popularity(Counting):
         return self.popularity.float().expand(len(histories), -1)
 
 
-class Recency(Counting):
+class _OwnItemsFirst(Counting):
+    """Base of the models that rank the user's own items before all others, which come by popularity."""
+
+    def __init__(self, config: RecencyConfig | FrequencyConfig, num_items: int, num_users: int = 0) -> None:
+        super().__init__(config, num_items, num_users)
+        self.max_length = config.max_length
+
+    def newest(self, histories: Histories) -> Tensor:
+        """(B, L) newest items, aligned at the right, 0 where a history is shorter."""
+        return histories.padded("right")[0][:, -self.max_length :]
+
+    def by_place(self, items: Tensor) -> Tensor:
+        """Scores by the place of an item's last occurrence, ``max_length`` for the newest of ``items`` (B, L)."""
+        last, first = self.max_length + 1, self.max_length + 1 - items.shape[1]
+        places = torch.arange(first, last, device=items.device, dtype=torch.float32)
+        start = self.tie_breaks().expand(len(items), -1)
+        return start.scatter_reduce(1, items, places.expand_as(items), "amax")
+
+
+class Recency(_OwnItemsFirst):
     """Ranks the user's own items first, the newest foremost, then the others by popularity.
 
     Score of an item of the history: the place of its last occurrence, ``max_length`` for the newest. Strong where
@@ -78,20 +97,12 @@ class Recency(Counting):
 
     config_type = RecencyConfig
 
-    def __init__(self, config: RecencyConfig, num_items: int, num_users: int = 0) -> None:
-        super().__init__(config, num_items, num_users)
-        self.max_length = config.max_length
-
     def scores(self, histories: Histories) -> Tensor:
         """Scores of all items; implements `Recommender.scores`."""
-        items = histories.padded("right")[0][:, -self.max_length :]  # (B, L), 0 where a history is shorter
-        last, first = self.max_length + 1, self.max_length + 1 - items.shape[1]
-        places = torch.arange(first, last, device=items.device, dtype=torch.float32)
-        start = self.tie_breaks().expand(len(histories), -1)
-        return start.scatter_reduce(1, items, places.expand(len(histories), -1), "amax")
+        return self.by_place(self.newest(histories))
 
 
-class Frequency(Counting):
+class Frequency(_OwnItemsFirst):
     """Ranks the user's own items first, the most frequent foremost, the newer of two equals; then others by popularity.
 
     Score of an item of the history: (n + 1) times how often it occurs among the newest n = ``max_length`` interactions,
@@ -101,19 +112,12 @@ class Frequency(Counting):
 
     config_type = FrequencyConfig
 
-    def __init__(self, config: FrequencyConfig, num_items: int, num_users: int = 0) -> None:
-        super().__init__(config, num_items, num_users)
-        self.max_length = config.max_length
-
     def scores(self, histories: Histories) -> Tensor:
         """Scores of all items; implements `Recommender.scores`."""
-        items = histories.padded("right")[0][:, -self.max_length :]  # (B, L), 0 where a history is shorter
-        last, first = self.max_length + 1, self.max_length + 1 - items.shape[1]
-        places = torch.arange(first, last, device=items.device, dtype=torch.float32)
-        start = self.tie_breaks().expand(len(histories), -1)
-        newest = start.scatter_reduce(1, items, places.expand(len(histories), -1), "amax")
-        counts = torch.full_like(places, self.max_length + 1).expand(len(histories), -1)
-        return newest.scatter_add(1, items, counts)  # whole numbers, which add up exactly in any order
+        items = self.newest(histories)
+        scores = self.by_place(items)
+        counts = torch.full_like(items, self.max_length + 1, dtype=scores.dtype)
+        return scores.scatter_add(1, items, counts)  # whole numbers, which add up exactly in any order
 
 
 class Markov(Counting):

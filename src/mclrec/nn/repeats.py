@@ -167,14 +167,9 @@ class RepeatBias(nn.Module):
 def _beside(shift: float, weight: float) -> list[tuple[float, float]]:
     """What is one step from a shift and a weight."""
     shifts = [(shift + way, weight) for way in (1.0, -1.0) if abs(shift + way) <= _FARTHEST]
-    places = [place for place, tried in enumerate(_FREQUENCIES) if tried == weight]
-    weights = [
-        (shift, _FREQUENCIES[place + way])
-        for place in places
-        for way in (1, -1)
-        if 0 <= place + way < len(_FREQUENCIES)
-    ]
-    return shifts + weights
+    above = [tried for tried in _FREQUENCIES if tried > weight][:1]
+    below = [tried for tried in _FREQUENCIES if tried < weight][-1:]
+    return [*shifts, *((shift, tried) for tried in above + below)]
 
 
 def _climb(value: Callable[[float], float], start: float) -> tuple[float, float]:

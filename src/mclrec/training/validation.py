@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -51,18 +51,28 @@ class Validator:
         device: torch.device,
         processes: Processes,
     ) -> None:
-        self._model = model
-        self._targets = drawn(split.validation, config.validation_targets, generator(0, Stream.VALIDATION))
+        self._model, self._split, self._config, self._seed = model, split, config, seed
         self._metric = parse_metric(config.metric)
         self._rank = partial(rank_targets, seen=config.seen, device=device, processes=processes)
-        calibrates = model.calibrates and config.seen == "keep"
-        self._returning = returning_targets(split.validation, _EACH_EPOCH, seed) if calibrates else None
 
     def measure(self) -> float:
         """The metric of the model as it now is."""
         if self._returning is not None:
             self._model.recalibrate(partial(self._value, self._returning))
         return self._value(self._targets)
+
+    # Found when they are first needed: trainers are also made to time a few batches.
+
+    @cached_property
+    def _targets(self) -> Targets:
+        rng = generator(0, Stream.VALIDATION)
+        return drawn(self._split.validation, self._config.validation_targets, rng)
+
+    @cached_property
+    def _returning(self) -> Targets | None:
+        if not self._model.calibrates or self._config.seen == "drop":
+            return None
+        return returning_targets(self._split.validation, _EACH_EPOCH, self._seed)
 
     def _value(self, targets: Targets) -> float:
         return self._metric.mean(self._rank(self._model, targets))
