@@ -11,7 +11,7 @@ from mclrec.errors import ConfigError
 from mclrec.experiments.paper import table3, table4
 from mclrec.experiments.paper_tables import SIZE_TABLES
 from mclrec.experiments.planned_runs import RunStore
-from mclrec.experiments.reproduction import TARGETS, make_plan, reproduce, target_names
+from mclrec.experiments.reproduction import TARGETS, make_plan, reproduce, target_names, told_scope
 from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.target import Scope
 
@@ -132,6 +132,27 @@ def test_missing_runs_are_noted(tmp_path: Path) -> None:
     assert not progress.complete
     assert outcome.missing == 1
     assert "Partial: 1 run not done." in (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
+
+
+def test_a_setting_goes_to_the_models_that_have_it(tmp_path: Path) -> None:
+    scope = replace(SCOPE, models=("popularity", "markov"), settings={"window": 2})
+    told = "window = 2: taken by markov; popularity does not have it"
+    assert told_scope("table3", scope) == [told]
+    [outcome], progress = reproduce("table3", scope, tmp_path)
+    assert progress.complete
+    assert [run.planned.settings for run in progress.runs] == [{}, {"window": 2}]
+    assert f"{told}." in outcome.tables[0].notes
+    assert told_scope("all", replace(scope, models=()))[0].startswith("window = 2: taken by markov; ")
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"windw": 2}, "unknown setting of popularity, markov 'windw'; did you mean 'window'"),
+        ({"window": "two"}, "markov: window = 'two'"),
+        ({"epochs": 2}, "epochs has no effect on models that only count"),
+    ]
+    for settings, message in wrong:
+        with pytest.raises(ConfigError, match=message):
+            reproduce("table3", replace(scope, settings=settings), tmp_path / "other")
+    with pytest.raises(ConfigError, match="table2 needs no run: leave --set out"):
+        reproduce("table2", scope, tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", sorted(SIZE_TABLES))

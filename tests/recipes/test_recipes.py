@@ -13,7 +13,7 @@ from pydantic import Field
 from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig
-from mclrec.recipes import Recipe, combine_settings, parse_setting, resolve, section_names
+from mclrec.recipes import Recipe, parse_setting, resolve, section_names
 from mclrec.training.config import TrainingConfig
 
 BUILT_IN = ("mclrec", "sasrec", "popularity", "recency", "markov", "itemknn", "ease")
@@ -113,28 +113,6 @@ def test_a_section_inherits_key_by_key() -> None:
     assert recipe.training.batch_size == resolve("sasrec", "none").training.batch_size
 
 
-def test_settings_of_many_runs_are_left_out_where_a_run_has_no_use_for_them() -> None:
-    """And go before its own; what no run could use is refused."""
-    shared = {"crop_ratio": 0.3, "epochs": 2, "lambda_": 0.0}
-    assert combine_settings("mclrec", "beauty", None, {"beta": 0.5, "lambda": 0.2}, shared) == {
-        "beta": 0.5,
-        "lambda": 0.0,
-        "crop_ratio": 0.3,
-        "epochs": 2,
-    }
-    assert combine_settings("mclrec", "beauty", None, {"beta": 0}, shared) == {
-        "beta": 0,
-        "lambda": 0.0,
-        "epochs": 2,
-    }
-    assert combine_settings("mclrec", "beauty", None, {"encoder": "gru"}, {"heads": 4}) == {"encoder": "gru"}
-    with pytest.raises(ConfigError, match="negatives has no effect with loss = softmax"):
-        combine_settings("mclrec", "beauty", None, {"beta": 0.5}, {"negatives": 4})
-    assert combine_settings("popularity", "beauty", None, {}, {"heads": 4}) == {
-        "heads": 4
-    }  # `resolve` complains
-
-
 def test_a_model_without_recipes_has_its_defaults(plain: str) -> None:
     recipe = resolve(plain, "beauty")
     assert section_names(plain) == ["default"]
@@ -212,9 +190,6 @@ def test_a_model_that_only_counts_takes_no_settings_of_training(tmp_path: Path) 
     file = write(tmp_path, "[training]\nepochs = 3\n")
     fails(f"{file}.training: {message}", "popularity", None, file)
     assert resolve("popularity", None, None, {"seen": "drop"}).training.seen == "drop"
-    shared = {"epochs": 3, "max_length": 9}
-    assert combine_settings("recency", None, None, {}, shared) == {"max_length": 9}
-    assert combine_settings("sasrec", None, None, {}, shared) == shared
 
 
 def test_files_that_are_no_recipes(plain: str, tmp_path: Path) -> None:

@@ -225,14 +225,20 @@ def test_models_take_the_settings_that_they_have(log: Path, tmp_path: Path) -> N
     models = ("markov", "bpr")
     out, small = tmp_path / "runs", {"epochs": 1, "hidden_size": 4, "seen": "keep"}
     given = {"cuts": 1, "reading": READING, "out": out, "progress": False}
-    backtest(log, models, settings=small, **given)  # type: ignore[arg-type]
+    found = backtest(log, models, settings=small, **given)  # type: ignore[arg-type]
+    told = (
+        "epochs = 1: taken by bpr; markov does not have it",
+        "hidden_size = 4: taken by bpr; markov does not have it",
+    )
+    assert found.notes == told
     for window in ("leave-one-out", "cut-1"):
         bpr, markov = (Run(out / f"{window}-{model}").info for model in ("bpr", "markov"))
         assert (bpr.training["epochs"], bpr.config["hidden_size"], bpr.training["seen"]) == (1, 4, "keep")
         assert not small.keys() & markov.config.keys()
+        assert markov.training["seen"] == "keep"
     with pytest.raises(ConfigError, match="holds a run by other settings: hidden_size = 4, now 8"):
         backtest(log, models, settings={**small, "hidden_size": 8}, **given)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="unknown setting of markov, bpr: 'epoch'; did you mean 'epochs'"):
+    with pytest.raises(ConfigError, match="unknown setting of markov, bpr 'epoch'; did you mean 'epochs'"):
         backtest(log, models, settings={"epoch": 1}, **given)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"epochs has no effect on models that only count \(markov\)"):
         backtest(log, ["markov"], settings={"epochs": 1}, **given)  # type: ignore[arg-type]

@@ -208,7 +208,8 @@ def _ablated(scope: Scope, data: str, row: str) -> Mapping[str, Any]:
     """The settings that a row changes; (C) keeps the recipe's lambda where there is one."""
     if not row.startswith("(C)"):
         return _ABLATIONS[row]
-    recipe = resolve("mclrec", data if is_dataset(data) else None, scope.recipe_of("mclrec"), scope.settings)
+    settings = scope.settings_of(PlannedRun(data, "mclrec"))
+    recipe = resolve("mclrec", data if is_dataset(data) else None, scope.recipe_of("mclrec"), settings)
     weight = recipe.config.model_dump(by_alias=True)["lambda"] or _LAMBDA_OF_C
     return {**_ABLATIONS[row], "lambda": weight}
 

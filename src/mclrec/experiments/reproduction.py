@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -31,6 +31,7 @@ from mclrec.extras import require
 from mclrec.files import check_writable, write_json, write_text
 from mclrec.models import registry
 from mclrec.recipes import resolve
+from mclrec.recipes.shared_settings import check_taken, told_settings
 from mclrec.runs.run import LABELS
 from mclrec.sealed_json import read_sealed, sealed
 from mclrec.training.trackers import check_tracker
@@ -48,6 +49,7 @@ __all__ = [
     "reproduce",
     "runs_folder",
     "target_names",
+    "told_scope",
     "write_outcome",
 ]
 
@@ -138,9 +140,37 @@ def make_plan(what: str, scope: Scope, store: RunStore) -> Plan:
     targets = _targets(what)
     if scope.points and all(target.kind != "lines" for target in targets):
         raise ConfigError(f"{what} has no curve: leave --points out")
-    rows = {target.name: target.plan(scope) for target in targets}
+    rows = _rows(what, scope)
     wanted = [planned for chosen in rows.values() for row in chosen for planned in row.runs]
     return Plan(scope, rows, distinct(store, wanted))
+
+
+def _rows(what: str, scope: Scope) -> dict[str, Sequence[PlannedRow]]:
+    """The rows of each target that needs runs.
+
+    Raises:
+        ConfigError: as `make_plan`.
+    """
+    rows = {target.name: target.plan(scope) for target in _targets(what)}
+    if scope.settings and not rows:
+        raise ConfigError(f"{what} needs no run: leave --set out")
+    check_taken(scope.settings, _settings(row for chosen in rows.values() for row in chosen))
+    return rows
+
+
+def _settings(rows: Iterable[PlannedRow]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The model and the settings of each row."""
+    return [(planned.model, planned.settings) for row in rows for planned in row.runs[:1]]
+
+
+def told_scope(what: str, scope: Scope) -> list[str]:
+    """A line for each setting of a scope that only some of its models take, before anything is trained.
+
+    Raises:
+        ConfigError: as `make_plan`.
+    """
+    rows = _rows(what, scope)
+    return told_settings(scope.settings, _settings(row for chosen in rows.values() for row in chosen))
 
 
 def _targets(what: str) -> list[Target]:
@@ -154,10 +184,10 @@ def _check_extras(what: str, scope: Scope) -> None:
     Raises:
         ConfigError: it is not.
     """
-    for target in _targets(what):
-        if target.kind == "views":
+    for name, rows in _rows(what, scope).items():
+        if TARGETS[name].kind == "views":
             require("t-SNE")
-        for planned in (run for row in target.plan(scope) for run in row.runs[:1]):
+        for planned in (run for row in rows for run in row.runs[:1]):
             dataset = planned.data if is_dataset(planned.data) else None
             recipe = resolve(planned.model, dataset, planned.recipe, planned.settings)
             registry.require_extra(planned.model, recipe.config)
@@ -210,18 +240,21 @@ def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
     wanted = distinct(store, [planned for row in rows for planned in row.runs])
     missing = sum(not store.is_complete(planned) for planned in wanted)
     plots = target.view_plots(store, rows)
-    notes = [*_notes(plan.scope, missing), *target.notes]
+    notes = [*_notes(plan.scope, rows, missing), *target.notes]
     tables = [*_tables(target, measurements, notes), *target.further(store, rows), *view_tables(plots)]
     return Outcome(name, measurements, tables, missing, plots)
 
 
-def _notes(scope: Scope, missing: int) -> list[str]:
+def _notes(scope: Scope, rows: Sequence[PlannedRow], missing: int) -> list[str]:
     """Notes on how the runs differ from the paper's."""
-    settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items())
+    told = told_settings(scope.settings, _settings(rows))
+    partly = {line.partition(" = ")[0] for line in told}
+    settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items() if name not in partly)
     return [
         *([f"Partial: {count_of(missing, 'run')} not done."] if missing else []),
         *([f"Recipe: {_recipes(scope.recipe)}."] if scope.recipe else []),
         *([f"In all runs: {settings}."] if settings else []),
+        *(f"{line}." for line in told),
     ]
 
 

@@ -14,7 +14,7 @@ from mclrec.experiments.planned_runs import PlannedRun, RunStore
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, measure
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.models import registry
-from mclrec.recipes import combine_settings
+from mclrec.recipes.shared_settings import combine_settings
 
 __all__ = ["PAPER_DATASETS", "Scope", "Target"]
 
@@ -29,7 +29,7 @@ class Scope:
         datasets: names or paths.
         models: which models to compare, for a target that compares models; the target's own list if empty.
         seeds: number of seeds, counted from 1.
-        settings: override all recipes, and what the target itself changes.
+        settings: override the recipes of all models that have them, and what the target itself changes.
         recipe: section of every model's recipes or a file, or one by model; the data set's own where None.
         points: the most points of a curve, spread evenly over those of the target; all if None.
     """
@@ -45,12 +45,15 @@ class Scope:
         """The recipe that was requested for a model."""
         return self.recipe.get(model) if isinstance(self.recipe, Mapping) else self.recipe
 
+    def settings_of(self, planned: PlannedRun) -> dict[str, Any]:
+        """The settings of a planned run: of this scope's those that its model has, and its own."""
+        dataset = planned.data if is_dataset(planned.data) else None
+        recipe = self.recipe_of(planned.model)
+        return combine_settings(planned.model, dataset, recipe, planned.settings, self.settings)
+
     def runs(self, planned: PlannedRun) -> list[PlannedRun]:
         """The planned run for each seed, with the recipe and the settings of this scope."""
-        recipe = self.recipe_of(planned.model)
-        dataset = planned.data if is_dataset(planned.data) else None
-        settings = combine_settings(planned.model, dataset, recipe, planned.settings, self.settings)
-        scoped = replace(planned, settings=settings, recipe=recipe)
+        scoped = replace(planned, settings=self.settings_of(planned), recipe=self.recipe_of(planned.model))
         return [replace(scoped, seed=seed) for seed in range(1, self.seeds + 1)]
 
     def row(self, planned: PlannedRun, name: str, x: float | None = None, part: str = "test") -> PlannedRow:

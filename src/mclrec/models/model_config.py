@@ -95,12 +95,13 @@ class NoEffectError(ValueError):
     """A setting was given that has no effect.
 
     Attributes:
+        key: of the setting.
         layer: number of the layer that gave it, see `ModelConfig.of_layers`.
     """
 
     def __init__(self, problem: NoEffect, layer: int) -> None:
         super().__init__(problem.reason)
-        self.layer = layer
+        self.key, self.layer = problem.key, layer
 
 
 class ModelConfig(Configuration):

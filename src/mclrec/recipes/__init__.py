@@ -10,7 +10,7 @@ the top.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -31,13 +31,14 @@ __all__ = [
     "VALIDATION",
     "Expectation",
     "Recipe",
-    "combine_settings",
+    "UselessSettingError",
     "default_recipe",
     "parse_setting",
     "resolve",
     "search_table",
     "section_names",
     "setting_keys",
+    "unknown_setting",
     "write_recipe",
 ]
 
@@ -54,6 +55,18 @@ _RENAMED = {
     "base": "encoder",
 }
 """Settings by their earlier names."""
+
+
+class UselessSettingError(ConfigError):
+    """A setting was given that has no effect with the others.
+
+    Attributes:
+        key: of the setting.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,44 +179,6 @@ def default_recipe(model: str, dataset: str | None) -> str | None:
     return AUTO if dataset is None and AUTO in sections else None
 
 
-def combine_settings(
-    model: str,
-    dataset: str | None,
-    recipe: str | Path | None,
-    own: Mapping[str, Any],
-    shared: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Combine the settings of one run of a campaign with those of all its runs, which go before.
-
-    A shared setting is left out where the run's own settings or its model leave it without effect: of a table's rows,
-    the one without contrast has no use for a ratio of the views, and popularity none for a number of epochs.
-
-    Args:
-        model: name of a registered model.
-        dataset: as for `resolve`.
-        recipe: as for `resolve`.
-        own: settings that make this run differ from the others.
-        shared: settings of all runs.
-
-    Raises:
-        ConfigError: as `resolve`.
-    """
-    config_type = registry.model_class(model).config_type
-    sections = _sections(model)
-    layers = (sections[_DEFAULT], _choose(model, sections, dataset, recipe))
-    keys = setting_keys(model)  # of a key that is not among them `resolve` will complain
-    first = {keys.get(key, key): value for key, value in shared.items()}
-    if registry.entry(model).only_counts:
-        first = {key: value for key, value in first.items() if key not in TrainingConfig.model_fields}
-    rest = {key: value for key, value in own.items() if keys.get(key, key) not in first}
-    known = {key: value for key, value in first.items() if key in _keys(config_type)}
-    config = _build(
-        config_type, [*_model_layers(layers), (known, ""), (_route(model, rest, config_type)[0], "")]
-    )
-    given = {config_type.model_fields[name].alias or name for name in config.model_fields_set}
-    return rest | {key: value for key, value in first.items() if key in given or key not in known}
-
-
 def search_table(model: str, dataset: str | None, recipe: str | Path | None = None) -> tuple[Table, str]:
     """The written search space of the section that `resolve` takes, else of ``default``; empty where neither has one.
 
@@ -222,6 +197,19 @@ def search_table(model: str, dataset: str | None, recipe: str | Path | None = No
 def setting_keys(model: str) -> dict[str, str]:
     """Keys of all settings of a model and of its training: the usual one by each that is accepted."""
     return {**_keys(TrainingConfig), **_keys(registry.model_class(model).config_type)}
+
+
+def unknown_setting(of: str, key: object, known: Set[str]) -> str:
+    """Message for a setting that does not exist, with its new name or the nearest one.
+
+    Args:
+        of: the model or models.
+        key: that was given.
+        known: keys that there are.
+    """
+    if isinstance(key, str) and _RENAMED.get(key) in known:
+        return f"unknown setting of {of} {key!r}: it is called {_RENAMED[key]} now"
+    return unknown_name(f"setting of {of}", key, known)
 
 
 def section_names(model: str) -> list[str]:
@@ -342,10 +330,7 @@ def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Ta
     of_model, of_training = _keys(config_type), _keys(TrainingConfig)
     for key in changes:
         if key not in of_model and key not in of_training:
-            known = {*of_model.values(), *of_training.values()}
-            if _RENAMED.get(key) in known:
-                raise ConfigError(f"unknown setting of {model} {key!r}: it is called {_RENAMED[key]} now")
-            raise ConfigError(unknown_name(f"setting of {model}", key, known))
+            raise ConfigError(unknown_setting(model, key, {*of_model.values(), *of_training.values()}))
     return (
         {of_model[key]: value for key, value in changes.items() if key in of_model},
         {of_training[key]: value for key, value in changes.items() if key not in of_model},
@@ -371,7 +356,7 @@ def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Co
             return config_type.of_layers(*tables)
         return config_type.model_validate({key: value for table in tables for key, value in table.items()})
     except NoEffectError as problem:
-        raise ConfigError(f"{prefixes[problem.layer]}{problem}") from None
+        raise UselessSettingError(f"{prefixes[problem.layer]}{problem}", problem.key) from None
     except ValidationError as problem:
         failed = str(next(iter(problem.errors()[0]["loc"]), ""))
         raise ConfigError(origins.get(failed, "") + invalid_value(problem)) from None

@@ -34,7 +34,7 @@ def write_backtest_page(found: Backtest, path: Path) -> Path:
         Section("Do models change places?", [found.verdict, answers]),
         Section(
             "Metrics",
-            [f"{words.title}: {words.note}", "Lines are 95 % bootstrap intervals over users."],
+            [f"{words.title}: {words.note}", "Lines are 95 % bootstrap intervals over users.", *found.notes],
             [_metrics(found)],
             [_bars(found)],
         ),

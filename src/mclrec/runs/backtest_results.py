@@ -53,6 +53,7 @@ class Backtest:
         targets: which interactions of a user in a window are targets.
         windows: leave-one-out, then the cuts in order of time.
         values: by model, the metric in each window with its 95 % interval over users.
+        notes: which models take a setting that not all of them have.
     """
 
     data: str
@@ -63,6 +64,7 @@ class Backtest:
     targets: str
     windows: tuple[Window, ...]
     values: dict[str, tuple[Interval, ...]]
+    notes: tuple[str, ...] = ()
 
     @property
     def models(self) -> list[str]:
@@ -121,6 +123,7 @@ class Backtest:
             "tau": self.tau,
             "changed": [list(pair) for pair in self.changed],
             "verdict": self.verdict,
+            "notes": list(self.notes),
         }
 
     def _of_window(self, number: int) -> list[float]:

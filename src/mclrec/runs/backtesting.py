@@ -23,14 +23,14 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Split, leave_one_out, make_split, times_at
 from mclrec.data.split_rules import SplitRule
 from mclrec.data.target_choice import check_targets
-from mclrec.errors import ConfigError, DataError, unknown_name
+from mclrec.errors import ConfigError, DataError
 from mclrec.evaluation.metrics import FloatArray, Metric, main_metric, parse_metric
 from mclrec.evaluation.significance import Interval, confidence_interval
 from mclrec.locks import is_empty
-from mclrec.models import registry
 from mclrec.models.directory import CONFIG
 from mclrec.randomness import Stream, generator
-from mclrec.recipes import Recipe, setting_keys
+from mclrec.recipes import Recipe
+from mclrec.recipes.shared_settings import check_known, check_taken, taken_settings, told_settings
 from mclrec.runs.backtest_results import Backtest, Window
 from mclrec.runs.plan import held_out_lines
 from mclrec.runs.recipe_choice import recipe_for, sizes_of
@@ -39,7 +39,6 @@ from mclrec.runs.run import Run, check_seen, open_run
 from mclrec.runs.saved_settings import check_settings
 from mclrec.runs.shown_progress import shown
 from mclrec.runs.training_run import train
-from mclrec.training.config import TrainingConfig
 from mclrec.training.reporting import Reporter, Reporters
 from mclrec.wording import count_of
 
@@ -156,7 +155,7 @@ def run_backtest(
     models = list(dict.fromkeys(request.models))
     if not models:
         raise ConfigError("backtest needs at least one model")
-    settings = _settings(models, request.settings)
+    check_known(models, request.settings)
     asked = None if request.metric is None else parse_metric(request.metric)
     label = None if request.seen is None else check_seen(request.seen)
     data = load(request.data, **request.reading.options())
@@ -170,17 +169,34 @@ def run_backtest(
     metric = asked or main_metric(data.num_items)
     folder = request.out or Path("runs") / f"backtest-{data.name}"
     windows = [_window("leave-one-out", "leave-one-out", held_out)]
+    settings = [_settings(models, data, held_out, request.settings)]
     for number, rule in enumerate(cut_rules(data, request.cuts, choice), start=1):
-        windows.append(_window(f"cut {number}", str(rule), make_split(data, rule), rule))
+        split = make_split(data, rule)
+        windows.append(_window(f"cut {number}", str(rule), split, rule))
+        settings.append(_settings(models, data, split, request.settings))
+    runs = [run for by_model in settings for run in by_model.items()]
+    check_taken(request.settings, runs)
+    notes = told_settings(request.settings, runs)
+    with reporting() as reporter:
+        if reporter is not None and notes:
+            reporter.planned(notes)
     values = {
         name: tuple(
-            _interval(_trained(request, data, name, settings[name], window, folder, reporting), label, metric)
-            for window in windows
+            _interval(_trained(request, data, name, taken[name], window, folder, reporting), label, metric)
+            for window, taken in zip(windows, settings, strict=True)
         )
         for name in models
     }
     return Backtest(
-        data.name, data.fingerprint, label, str(metric), request.seed, choice, tuple(windows), values
+        data.name,
+        data.fingerprint,
+        label,
+        str(metric),
+        request.seed,
+        choice,
+        tuple(windows),
+        values,
+        tuple(notes),
     )
 
 
@@ -275,23 +291,20 @@ def _recipe(data: SequenceData, model: str, settings: Mapping[str, Any], window:
     return recipe_for(model, data, sizes_of(make_split(data, window.split)), settings=settings)
 
 
-def _settings(models: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings of each model: those that it has.
+def _settings(
+    models: Sequence[str], data: SequenceData, split: Split, given: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The settings that each model takes in a window."""
+    if not given:
+        return {model: {} for model in models}
+    sizes = sizes_of(split)
 
-    Raises:
-        ConfigError: no such model, or a setting that none of them has.
-    """
-    keys = {}
-    for model in models:
-        trained = TrainingConfig.model_fields.keys() if registry.entry(model).only_counts else set()
-        keys[model] = setting_keys(model).keys() - trained
-    known = set[str]().union(*keys.values())
-    for key in given:
-        if key not in known:
-            if key in TrainingConfig.model_fields:
-                raise ConfigError(f"{key} has no effect on models that only count ({', '.join(models)})")
-            raise ConfigError(unknown_name(f"setting of {', '.join(models)}:", key, known))
-    return {model: {key: value for key, value in given.items() if key in keys[model]} for model in models}
+    def taken(model: str) -> dict[str, Any]:
+        return taken_settings(
+            model, given, lambda settings: recipe_for(model, data, sizes, settings=settings)
+        )
+
+    return {model: taken(model) for model in models}
 
 
 class _OfKnownData(Reporters):

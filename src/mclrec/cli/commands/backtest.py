@@ -132,6 +132,8 @@ def _print(found: Backtest) -> None:
     for window in found.windows:
         for note in window.notes:
             console.print(f"{window.name}: {note}", style="dim", soft_wrap=True)
+    for note in found.notes:
+        console.print(note, style="dim", soft_wrap=True)
     cold = "new items: never in the training of that cut, so that no model by ids can recommend them"
     console.print(f"{cold}; over time: mean of the cuts, each counting once", style="dim", soft_wrap=True)
 

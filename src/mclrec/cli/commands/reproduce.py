@@ -22,7 +22,8 @@ from mclrec.cli.app import (
 )
 from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.terminal import PlainConsole, live, plain_table, print_json
-from mclrec.progress import advancing
+from mclrec.notices import tell
+from mclrec.progress import advancing, is_quiet
 from mclrec.wording import count_of
 
 if TYPE_CHECKING:
@@ -109,10 +110,21 @@ def reproduce(
         _by_model(recipe),
         points,
     )
+    if scope.settings:
+        _say_settings(what, scope)
     if dry:
         _dry_run(what, scope, out, as_json=as_json)
         return 0
     return _reproduce(what, scope, out, workers, minutes, track, as_json=as_json)
+
+
+def _say_settings(what: str, scope: Scope) -> None:
+    """Say on the error stream which models take a setting that not all of them have; nothing with ``--quiet``."""
+    from mclrec.experiments.reproduction import told_scope
+
+    for line in told_scope(what, scope):
+        if not is_quiet():
+            tell("note", line)
 
 
 def _by_model(recipe: str | None) -> str | dict[str, str] | None:

@@ -1,0 +1,166 @@
+"""Settings that several models share: each model takes those that it has, and who took which is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mclrec.errors import ConfigError
+from mclrec.models import registry
+from mclrec.recipes import VALIDATION, UselessSettingError, resolve, setting_keys, unknown_setting
+from mclrec.training.config import TrainingConfig
+
+__all__ = ["check_known", "check_taken", "combine_settings", "taken_settings", "told_settings"]
+
+Run = tuple[str, Mapping[str, Any]]
+"""The model of a run, and the settings that it takes."""
+
+_FEW = 3
+"""Number of models that a message about an unknown setting names."""
+
+
+def check_known(models: Sequence[str], shared: Mapping[str, Any]) -> None:
+    """Refuse shared settings that no model has.
+
+    Raises:
+        ConfigError: no such model, or a setting that none of them has (the nearest one is named).
+    """
+    known = set[str]().union(*(_own_keys(model).values() for model in models))
+    accepted = set[str]().union(*(_own_keys(model) for model in models))
+    for key in shared:
+        if key not in accepted:
+            if key in TrainingConfig.model_fields:
+                raise ConfigError(f"{key} has no effect on models that only count ({', '.join(models)})")
+            few = len(models) <= _FEW
+            raise ConfigError(
+                unknown_setting(", ".join(models) if few else f"these {len(models)} models", key, known)
+            )
+
+
+def taken_settings(
+    model: str, shared: Mapping[str, Any], check: Callable[[Mapping[str, Any]], object]
+) -> dict[str, Any]:
+    """The shared settings that one model takes: those that it has and that have an effect on it.
+
+    Args:
+        model: name of a registered model.
+        shared: settings of all models.
+        check: makes the model's configuration with some of them; raises `UselessSettingError` for one without effect.
+
+    Raises:
+        ConfigError: a value that the model refuses.
+    """
+    keys = _own_keys(model)
+    taken = {keys[key]: value for key, value in shared.items() if key in keys}
+    while True:
+        try:
+            check(taken)
+        except UselessSettingError as problem:
+            if problem.key not in taken:
+                raise
+            del taken[problem.key]
+        except ConfigError as problem:
+            raise ConfigError(f"{model}: {problem}") from None
+        else:
+            return taken
+
+
+def combine_settings(
+    model: str,
+    dataset: str | None,
+    recipe: str | Path | None,
+    own: Mapping[str, Any],
+    shared: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Combine the settings of one run of a campaign with those of all its runs, which go before.
+
+    A shared setting is left out where the model does not have it, and where the run's own settings or its recipe leave
+    it without effect: of a table's rows, the one without contrast has no use for a ratio of the views, and popularity
+    none for a number of epochs. `check_taken` sees to it that it is used somewhere.
+
+    Args:
+        model: name of a registered model.
+        dataset: as for `mclrec.recipes.resolve`.
+        recipe: as for `mclrec.recipes.resolve`.
+        own: settings that make this run differ from the others.
+        shared: settings of all runs.
+
+    Raises:
+        ConfigError: as `mclrec.recipes.resolve`.
+    """
+    keys = setting_keys(model)
+    first = {keys[key] for key in shared if key in keys}
+    rest = {key: value for key, value in own.items() if keys.get(key, key) not in first}
+    taken = taken_settings(
+        model, shared, lambda settings: resolve(model, dataset, recipe, {**rest, **settings})
+    )
+    return {**rest, **taken}
+
+
+def check_taken(shared: Mapping[str, Any], runs: Sequence[Run]) -> None:
+    """Refuse shared settings that no run takes.
+
+    Args:
+        shared: settings of all runs.
+        runs: the model of each run, and the settings that it takes.
+
+    Raises:
+        ConfigError: a setting is unknown to all models, or has an effect on none of the runs.
+    """
+    models = list(dict.fromkeys(model for model, _ in runs))
+    check_known(models, shared)
+    for key in shared:
+        if not any(_own_keys(model).get(key) in taken for model, taken in runs):
+            having = [model for model in models if key in _own_keys(model)]
+            raise ConfigError(
+                f"{key} has no effect on {' or '.join(having)} with the other settings: leave it out"
+            )
+
+
+def told_settings(shared: Mapping[str, Any], runs: Sequence[Run]) -> list[str]:
+    """A line for each shared setting that not all runs take: which models take it, and which do not have it.
+
+    Args:
+        shared: settings of all runs.
+        runs: the model of each run, and the settings that it takes.
+    """
+    return [
+        f"{key} = {value}: {line}"
+        for key, value in shared.items()
+        if (line := _who_took(key, runs)) is not None
+    ]
+
+
+def _who_took(key: str, runs: Sequence[Run]) -> str | None:
+    """Which models take a setting; None if all runs do."""
+    models = dict.fromkeys(model for model, _ in runs)
+    uses = {
+        model: {_own_keys(model).get(key) in taken for of, taken in runs if of == model} for model in models
+    }
+    if all(use == {True} for use in uses.values()):
+        return None
+    without = [model for model in models if key not in _own_keys(model)]
+    useless = [model for model, use in uses.items() if use == {False} and model not in without]
+    always = [model for model, use in uses.items() if use == {True}]
+    partly = [model for model, use in uses.items() if len(use) > 1]
+    parts = [
+        f"taken by {', '.join(always)}" if always else "",
+        f"taken by {', '.join(partly)} where it has an effect" if partly else "",
+        f"without effect on {', '.join(useless)}" if useless else "",
+        f"{', '.join(without)} {'does' if len(without) == 1 else 'do'} not have it" if without else "",
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _own_keys(model: str) -> dict[str, str]:
+    """Keys that a model has: of those of training, a model that only counts has those of its one validation."""
+    keys = setting_keys(model)
+    if not registry.entry(model).only_counts:
+        return keys
+    config = registry.model_class(model).config_type
+    return {
+        key: name
+        for key, name in keys.items()
+        if key in VALIDATION or key not in TrainingConfig.model_fields or key in config.model_fields
+    }
