@@ -117,7 +117,7 @@ def test_damage_is_noticed(run: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"kind": "other"}, "not the manifest of an export"),
-        ({"format": 99}, "format 99, but 3 to 6 are read"),
+        ({"format": 99}, "format 99, but 3 to 7 are read"),
         ({"files": {}}, "its list of files is not that of an export"),
         ({"max_length": "6"}, "max_length is missing or not of type int"),
     ],

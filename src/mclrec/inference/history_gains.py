@@ -18,8 +18,9 @@ from mclrec.inference.top_k import FloatArray
 
 __all__ = ["FURTHER_FORMATS", "Gains", "HistoryGains", "NearGains"]
 
-FURTHER_FORMATS = _WITH_REPEATS, _WITH_NEAR, _WITH_WHOLE = 4, 5, 6
-"""Formats of an export with what an older reader would overlook: repeats, also near items, and also whole histories."""
+FURTHER_FORMATS = _WITH_REPEATS, _WITH_NEAR, _WITH_COUNTS, _WITH_WHOLE = 4, 5, 6, 7
+"""Formats of an export with what an older reader would overlook: repeats, also near items, also the counts of whole
+histories (which are no longer written without recency), and also recency."""
 
 _REPEATS, _WHOLE, _NEAR, _SIMILARITIES, _BY_DISTANCE = (
     "repeats.npy",
@@ -81,7 +82,8 @@ class HistoryGains:
     Attributes:
         repeats: (n,) fp32, added to the score of an item of the history by its distance from the end, first that of the
             newest item; None for nothing.
-        whole: (2,) fp32 a, b: each item of the whole history gains a + b ln(count) too; None for nothing.
+        whole: (3,) fp32 a, b, c: each item of a whole history of n gains a + b ln(count) + c ln(n / newer) too, where
+            newer counts the places from its newest one to the end; None for nothing.
         near: what is added to items near those of the history; None for nothing.
     """
 
@@ -97,6 +99,8 @@ class HistoryGains:
             ModelFileError: a file is damaged.
         """
         repeats, whole = (mapped(directory / name) if name in files else None for name in (_REPEATS, _WHOLE))
+        if whole is not None and len(whole) == 2:  # of an export without recency
+            whole = np.append(whole, np.float32(0))
         if _NEAR not in files:
             return cls(repeats, whole)
         near, similarities, by_distance = (
@@ -162,9 +166,16 @@ class HistoryGains:
     def _of_whole(self, queries: Sequence[DenseQuery]) -> Gains:
         """What each item of the whole histories gains that may be listed."""
         assert self.whole is not None
-        shift, weight = self.whole
+        shift, frequency, recency = self.whole
         lists = [query.history if query.include_seen else NO_ITEMS for query in queries]
-        counted = [np.unique(items, return_counts=True) for items in lists]
-        rows = np.repeat(np.arange(len(lists)), [len(items) for items, _ in counted])
-        counts = np.concatenate([counts for _, counts in counted]).astype(np.float32)
-        return Gains(rows, np.concatenate([items for items, _ in counted]), shift + weight * np.log(counts))
+        # From the newest item on, so that the first place of an item is its newest one.
+        counted = [np.unique(items[::-1], return_index=True, return_counts=True) for items in lists]
+        sizes = [len(items) for items, _, _ in counted]
+        counts, newer = (
+            np.concatenate([found[part] for found in counted]).astype(np.float32) for part in (2, 1)
+        )
+        shares = np.repeat([np.float32(len(items)) for items in lists], sizes) / (newer + 1)
+        values = shift + frequency * np.log(counts) + recency * np.log(shares)
+        return Gains(
+            np.repeat(np.arange(len(lists)), sizes), np.concatenate([found[0] for found in counted]), values
+        )

@@ -5,8 +5,9 @@
 - ``ranking.onnx``: ``queries`` (B, d), ``k`` (1,) to ``scores`` (B, V) of items 1..V, ``items`` and ``values`` (B, k);
 - ``vectors.npy`` (V + 1, d), ``biases.npy`` (V + 1,) where there are any: for allow-lists, and to find items like one;
 - where the model has them, what the history adds to scores: ``repeats.npy`` (n,), what an item of the history gains by
-  its distance from the end; ``whole.npy`` (2,), a and b, where it gains a + b ln(count) too; ``near.npy`` (V + 1, K),
-  ``similarities.npy`` (V + 1, K) and ``by_distance.npy`` (n,), what items gain that are near those of the history;
+  its distance from the end; ``whole.npy`` (3,), what it gains by how often and how lately it was there too;
+  ``near.npy`` (V + 1, K), ``similarities.npy`` (V + 1, K) and ``by_distance.npy`` (n,), what items gain that
+  are near those of the history;
 - ``items.parquet``: outside ids and training counts; ``users.parquet``: outside ids of users that have vectors;
 - ``manifest.json``: sizes, the model's card, the weights that were exported, a checksum for each file.
 """

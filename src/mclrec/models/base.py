@@ -24,12 +24,9 @@ from mclrec.models.item_table import ItemTable, exclude, ranks_among
 from mclrec.models.model_config import ModelConfig
 from mclrec.models.phases import FitContext, Phase
 from mclrec.nn.co_occurrence import CoOccurrence
-from mclrec.nn.repeats import RepeatBias
+from mclrec.nn.repeats import Chosen, RepeatBias
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
-
-_CHOSEN = ("returns", "frequency")
-"""Names of what `VectorRecommender.calibrate` chooses: see `RepeatBias.chosen`."""
 
 
 class Recommender(nn.Module, ABC):
@@ -231,9 +228,7 @@ class VectorRecommender(Recommender):
 
     def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:
         """Choose how much higher items of the history are to be; implements `Recommender.calibrate`."""
-        return (
-            {} if self.repeats is None else dict(zip(_CHOSEN, self.repeats.calibrate(measure), strict=True))
-        )
+        return {} if self.repeats is None else self.repeats.calibrate(measure)._asdict()
 
     def recalibrate(self, measure: Callable[[], float]) -> None:
         """Move how much higher items of the history are; implements `Recommender.recalibrate`."""
@@ -243,7 +238,7 @@ class VectorRecommender(Recommender):
     def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
         """Put items of the history as much higher; implements `Recommender.adopt_calibration`."""
         if self.repeats is not None:
-            self.repeats.choose(*(chosen[name] for name in _CHOSEN))
+            self.repeats.choose(Chosen(**chosen))
 
     def additions(self, histories: Histories, newest: Histories) -> Additions | None:
         """What repetition and co-occurrence add to some scores of the histories; None for nothing.

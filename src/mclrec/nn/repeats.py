@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,16 +13,31 @@ from torch import Tensor, nn
 from mclrec.data.batches import to_device
 from mclrec.losses.additions import Additions
 
-__all__ = ["RepeatBias"]
+__all__ = ["Chosen", "RepeatBias"]
 
 _UNIT = 10.0
 """What the parameters count in. Never is some -10, which would take an optimiser thousands of steps."""
 
-_FREQUENCIES = (0.0, 1.0, 2.0, 4.0)
-"""What `RepeatBias.calibrate` tries for the weight of the logarithm of the count, until one gains nothing."""
+_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""What `RepeatBias.calibrate` tries for the weight of a logarithm."""
 
 _FARTHEST, _PATIENCE = 12, 2
-"""How far it shifts at most, in steps of 1, and after how many steps that gain nothing it turns back."""
+"""How far it shifts at most, in steps of 1, and how many steps or weights that gain nothing it tries before it ends."""
+
+
+class Chosen(NamedTuple):
+    """What validation has chosen for the items of a whole history.
+
+    Attributes:
+        returns: what each of them gains.
+        frequency: weight of the logarithm of how often the item is in the history.
+        recency: weight of the logarithm of the share of the history that is as old as the item's newest place or older:
+            n of n for the newest item, 1 of n for the oldest.
+    """
+
+    returns: float = 0.0
+    frequency: float = 0.0
+    recency: float = 0.0
 
 
 class RepeatBias(nn.Module):
@@ -37,8 +52,7 @@ class RepeatBias(nn.Module):
     They make the training targets likely. How much higher lists should have the items of a history is another question,
     which `calibrate` asks of the items that are held out for validation: an encoder is surer of other items than it
     should be, and users come back the more often the longer their histories are. What it chooses goes to each item of
-    the whole history, which may be longer than what an encoder reads: a shift, and a weight times the logarithm of how
-    often the item is there.
+    the whole history, which may be longer than what an encoder reads: see `Chosen`.
 
     Args:
         max_length: n, the longest history that an encoder reads.
@@ -50,9 +64,9 @@ class RepeatBias(nn.Module):
         super().__init__()
         self.common = nn.Parameter(torch.zeros(()))
         self.by_distance = nn.Parameter(torch.zeros(max_length))
-        self.register_buffer("calibrated", torch.zeros(2))
-        self.chosen = (0.0, 0.0)
-        """What is in ``calibrated``, on the host: the shift, and the weight of the logarithm of the count."""
+        self.register_buffer("calibrated", torch.tensor(Chosen()))
+        self.chosen = Chosen()
+        """What is in ``calibrated``, on the host."""
 
     def forward(
         self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last", step: int = 1
@@ -86,55 +100,63 @@ class RepeatBias(nn.Module):
         """(n,) what is added by distance from the end, first that of the newest item."""
         return _UNIT * (self.common + self.by_distance)
 
-    def choose(self, shift: float, weight: float) -> None:
+    def choose(self, chosen: Chosen) -> None:
         """Set what items of the whole history gain."""
-        self.calibrated.copy_(torch.tensor([shift, weight]))
-        self.chosen = (shift, weight)
+        self.calibrated.copy_(torch.tensor(chosen))
+        self.chosen = chosen
 
     def of_whole(self, items: Tensor, offsets: Tensor) -> Additions:
-        """What calibration adds: shift + weight * ln(count) to each item of a history.
+        """What calibration adds to each item of a history, see `Chosen`.
 
-        The first occurrence of an item adds the shift, the m-th one weight * (ln m - ln(m - 1)): there is an addition
-        for each place, so that nobody has to wait for a device to know how many different items there are.
+        The first occurrence of an item adds the shift, the m-th one the weight of frequency times ln m - ln(m - 1), and
+        the last one what recency adds: there is an addition for each place, so that nobody has to wait for a device to
+        know how many different items there are.
 
         Args:
             items: (T,) packed histories of any length.
             offsets: (B + 1,) their bounds, on the host.
         """
-        rows = to_device(torch.arange(len(offsets) - 1).repeat_interleave(offsets.diff()), items.device)
+        lengths = offsets.diff()
+        rows = to_device(torch.arange(len(lengths)).repeat_interleave(lengths), items.device)
         if not len(items):
             return Additions(offsets, rows, items, torch.zeros(0, device=items.device))
         keys, order = (rows * (items.max() + 1) + items).sort(stable=True)
         places = torch.arange(len(items), device=items.device)
-        first = F.pad(keys[1:] != keys[:-1], (1, 0), value=True)
+        new = keys[1:] != keys[:-1]
+        first, last = F.pad(new, (1, 0), value=True), F.pad(new, (0, 1), value=True)
         number = places - torch.where(first, places, 0).cummax(0).values + 1  # of the occurrence, from 1
-        shift, weight = self.chosen
-        further = weight * (number.log() - (number - 1).clamp(min=1).log())
-        return Additions(offsets, rows, items[order], further.masked_fill(first, shift))
+        values = self.chosen.frequency * (number.log() - (number - 1).clamp(min=1).log())
+        values = values.masked_fill(first, self.chosen.returns)
+        newer = (
+            to_device(offsets[1:].repeat_interleave(lengths), items.device) - order
+        )  # places from it to the end
+        share = to_device(lengths.repeat_interleave(lengths), items.device) / newer
+        return Additions(
+            offsets, rows, items[order], values + self.chosen.recency * torch.where(last, share.log(), 0)
+        )
 
-    def calibrate(self, measure: Callable[[], float]) -> tuple[float, float]:
+    def calibrate(self, measure: Callable[[], float]) -> Chosen:
         """Choose what is added to items of the whole history, by what ``measure`` likes best.
 
         Args:
             measure: a metric of the model as it now is; the higher, the better.
 
         Returns:
-            The shift and the weight; both 0 where nothing is better than what was learned.
+            What was chosen; all 0 where nothing is better than what was learned.
         """
-
-        def value(shift: float, weight: float) -> float:
-            self.choose(shift, weight)
-            return measure()
-
-        best, shift, weight = value(0.0, 0.0), 0.0, 0.0
-        for tried in _FREQUENCIES:
-            found, at = _climb(partial(value, weight=tried), shift)
-            if found > best:
-                best, shift, weight = found, at, tried
-            elif tried:
-                break
-        self.choose(shift, weight)
-        return shift, weight
+        known: dict[Chosen, float] = {}
+        value = partial(self._measured, known, measure)
+        best = _climb(value, Chosen())
+        for name in ("frequency", "recency"):
+            weights, misses = iter(_WEIGHTS[1:]), 0
+            while misses < _PATIENCE and (weight := next(weights, None)) is not None:
+                found = _climb(value, best._replace(**{name: weight}))
+                if value(best) < value(found):
+                    best, misses = found, 0
+                else:
+                    misses += 1
+        self.choose(best)
+        return best
 
     def recalibrate(self, measure: Callable[[], float]) -> None:
         """Move what is added to better values beside what it is, step by step, while that gains.
@@ -142,47 +164,54 @@ class RepeatBias(nn.Module):
         Args:
             measure: as `calibrate` takes it, and cheap: it is asked several times a step.
         """
-        known: dict[tuple[float, float], float] = {}
-
-        def value(at: tuple[float, float]) -> float:
-            if at not in known:
-                self.choose(*at)
-                known[at] = measure()
-            return known[at]
-
-        at = self.chosen
-        while value(better := max(_beside(*at), key=value)) > value(at):
+        known: dict[Chosen, float] = {}
+        value, at = partial(self._measured, known, measure), self.chosen
+        while value(better := max(_beside(at), key=value)) > value(at):
             at = better
-        self.choose(*at)
+        self.choose(at)
+
+    def _measured(self, known: dict[Chosen, float], measure: Callable[[], float], chosen: Chosen) -> float:
+        """What ``measure`` says of a choice, asked once."""
+        if chosen not in known:
+            self.choose(chosen)
+            known[chosen] = measure()
+        return known[chosen]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Load what was saved; models that were saved before there was a calibration have none."""
-        state_dict.setdefault(f"{prefix}calibrated", torch.zeros_like(self.calibrated))
+        key = f"{prefix}calibrated"
+        saved = state_dict.setdefault(key, torch.zeros_like(self.calibrated))
+        if saved.shape == (2,):  # before there was a weight of recency
+            state_dict[key] = F.pad(saved, (0, 1))
         super()._load_from_state_dict(state_dict, prefix, *args)
         # Unchanged where what was saved has another shape, which is an error of the file.
-        shift, weight = self.calibrated.tolist()
-        self.chosen = (shift, weight)
+        self.chosen = Chosen(*self.calibrated.tolist())
 
 
-def _beside(shift: float, weight: float) -> list[tuple[float, float]]:
-    """What is one step from a shift and a weight."""
-    shifts = [(shift + way, weight) for way in (1.0, -1.0) if abs(shift + way) <= _FARTHEST]
-    above = [tried for tried in _FREQUENCIES if tried > weight][:1]
-    below = [tried for tried in _FREQUENCIES if tried < weight][-1:]
-    return [*shifts, *((shift, tried) for tried in above + below)]
+def _beside(at: Chosen) -> list[Chosen]:
+    """What is one step from a choice."""
+    found = [
+        at._replace(returns=at.returns + way) for way in (1.0, -1.0) if abs(at.returns + way) <= _FARTHEST
+    ]
+    for name in ("frequency", "recency"):
+        weight = getattr(at, name)
+        above = [tried for tried in _WEIGHTS if tried > weight][:1]
+        below = [tried for tried in _WEIGHTS if tried < weight][-1:]
+        found += [at._replace(**{name: tried}) for tried in above + below]
+    return found
 
 
-def _climb(value: Callable[[float], float], start: float) -> tuple[float, float]:
-    """The highest value that is found by steps of 1 from a start, upwards or else downwards, and where."""
-    best, chosen = value(start), start
+def _climb(value: Callable[[Chosen], float], start: Chosen) -> Chosen:
+    """The best that is found by shifting from a start by steps of 1, upwards or else downwards."""
+    best = start
     for way in (1.0, -1.0):
-        misses, at = 0, start + way
-        while misses < _PATIENCE and abs(at) <= _FARTHEST:
-            if (found := value(at)) > best:
-                best, chosen, misses = found, at, 0
+        misses, at = 0, start._replace(returns=start.returns + way)
+        while misses < _PATIENCE and abs(at.returns) <= _FARTHEST:
+            if value(best) < value(at):
+                best, misses = at, 0
             else:
                 misses += 1
-            at += way
-        if chosen != start:
+            at = at._replace(returns=at.returns + way)
+        if best != start:
             break
-    return best, chosen
+    return best

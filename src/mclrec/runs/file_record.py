@@ -27,7 +27,7 @@ class FileRecord(BaseModel):
 class Calibration(FileRecord):
     """What validation chose after training by a metric with items of the history among the candidates, and its values.
 
-    Those of the history gain ``chosen["returns"] + chosen["frequency"] * ln(count)``.
+    What is chosen has the names of `mclrec.nn.repeats.Chosen`; ``recency`` is missing where it was not there to choose.
     """
 
     chosen: dict[str, float]
