@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from mclrec.errors import EvaluationError, ModelFileError
 from mclrec.evaluation.effects import nested_bootstrap, nested_interval
 from mclrec.evaluation.metrics import per_user
 from mclrec.evaluation.significance import holm
+from mclrec.models import registry
 from mclrec.randomness import Stream, generator
-from mclrec.runs.comparison import compare_runs, seeds_note
+from mclrec.recipes import resolve
+from mclrec.runs.comparison import compare_runs, group_runs, seeds_note
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.run import Run
 
@@ -73,6 +77,44 @@ def test_settings_tell_systems_apart(folder: Path) -> None:
     assert [row.label for row in rows] == ["markov window=2", "popularity", "markov window=1"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "labels"),
+    [
+        ([{"window": 2}], ["markov window=2"]),  # the baseline Markov beside it is another
+        ([{"window": 1}, {"window": 2}], ["markov window=1", "markov window=2"]),
+        ([{"hidden_size": 8}, {"hidden_size": 4}], ["sasrec hidden_size=8", "sasrec hidden_size=4"]),
+        (
+            [{"hidden_size": 8}, {"hidden_size": 4, "epochs": 3}],
+            ["sasrec hidden_size=8 epochs=2", "sasrec hidden_size=4 epochs=3"],
+        ),
+        ([{"seed": 1}, {"seed": 2, "checkpoint_minutes": 9.0}], ["sasrec"]),  # one system of two seeds
+    ],
+)
+def test_names_say_what_differs(trained: Run, changes: list[dict[str, Any]], labels: list[str]) -> None:
+    """As runs have saved their settings, which is all that names are made of."""
+    model = labels[0].partition(" ")[0]
+    usual = {"epochs": 2, "checkpoint_minutes": 5.0}
+    runs: list[Any] = []
+    for change in changes:
+        settings = {key: value for key, value in change.items() if key not in (*usual, "seed")}
+        info = trained.info.model_copy(
+            update={
+                "model": model,
+                "seed": change.get("seed", 1),
+                "config": resolve(model, None, None, settings).config.model_dump(mode="json", by_alias=True),
+                "training": {
+                    **trained.info.training,
+                    **usual,
+                    **{key: change[key] for key in usual if key in change},
+                },
+            }
+        )
+        runs.append(SimpleNamespace(info=info, directory=Path(str(len(runs)))))
+    groups = group_runs(runs)
+    assert list(groups) == labels
+    assert sorted(place for members in groups.values() for place in members) == list(range(len(runs)))
+
+
 def test_protocol_metric_and_part(folder: Path) -> None:
     runs = [folder / "popularity", folder / "markov-1"]
     kept, dropped = compare_runs(runs), compare_runs(runs, seen="drop", metric="hr@5")
@@ -83,6 +125,17 @@ def test_protocol_metric_and_part(folder: Path) -> None:
     for run in runs:
         evaluate_run(run, part="validation")
     assert len(compare_runs(runs, part="validation")) == 2
+
+
+def test_a_run_of_an_earlier_version_differs_by_what_it_did(folder: Path) -> None:
+    """A setting that it does not have yet has the value by which it ran."""
+    info = Run(folder / "sasrec-1").info
+    before = registry.model_class(info.model).config_type.before()
+    kept = {key: value for key, value in info.config.items() if key not in before or value != before[key]}
+    assert len(kept) < len(info.config)
+    older = info.model_copy(update={"config": kept, "seed": 7})
+    runs: list[Any] = [SimpleNamespace(info=one, directory=Path(str(one.seed))) for one in (info, older)]
+    assert group_runs(runs) == {"sasrec": [0, 1]}
 
 
 def test_other_targets_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.randomness import Stream, generator
 from mclrec.runs import baselines
 from mclrec.runs.baselines import BASELINES, Score, measure_baselines, read_baselines
+from mclrec.runs.further_systems import further_of_runs
 from mclrec.runs.intake_file import INTAKE
 from mclrec.runs.remeasure import evaluate_run, run_data
 from mclrec.runs.request import TrainRequest
@@ -45,6 +46,28 @@ def test_baselines_are_the_systems_themselves(runs: dict[str, Run]) -> None:
         assert board.scores[1].p == paired_bootstrap(own, other, generator(0, Stream.BOOTSTRAP)).p
         assert board.scores[0].p is None
     assert [score.model for score in scoreboards(runs["markov"])[0].scores] == ["markov", "popularity"]
+
+
+def test_a_baseline_stands_beside_its_model_by_other_settings(runs: dict[str, Run], tmp_path: Path) -> None:
+    """Markov of two latest items and Markov of one: names tell them apart in each table of a run."""
+    log = runs["markov"].directory.parent / "tiny.csv"
+    run = train(TrainRequest(log, "markov", out=tmp_path / "two", settings={"window": 2}))
+    names = ["markov window=2", "markov", "popularity"]
+    board = scoreboards(run)[0]
+    assert [score.model for score in board.scores] == names
+    assert board.scores[1].metrics == runs["markov"].metrics[board.label]
+    result = evaluate_run(run, metrics="all", slices=True)
+    assert [score.model for score in scoreboard(run, result).scores] == names
+    assert result.further is not None
+    assert result.slices is not None
+    assert list(result.further.systems) == names
+    assert list(result.slices.systems) == names
+    found = further_of_runs({"a": run}, make_split(run_data(run), "leave-one-out"), "keep")
+    assert list(found.systems) == ["a", "markov", "popularity"]
+    both = further_of_runs(
+        {"a": run, "b": runs["markov"]}, make_split(run_data(run), "leave-one-out"), "keep"
+    )
+    assert list(both.systems) == ["a", "b", "popularity"]
 
 
 def test_the_protocol_that_suits_comes_first(runs: dict[str, Run]) -> None:

@@ -26,9 +26,11 @@ __all__ = [
     "Baselines",
     "Score",
     "baseline_names",
+    "changed_settings",
     "measure_baselines",
     "read_baselines",
     "score",
+    "system_name",
     "too_large",
     "trained_baselines",
 ]
@@ -88,7 +90,7 @@ def measure_baselines(split: Split, model: str, tables: Mapping[str, RankTable],
 
     Args:
         split: of the run.
-        model: name of the run's model, which is no baseline of its own.
+        model: `system_name` of the run, which is no baseline of its own.
         tables: the run's exact ranks, by label of the protocol.
         seed: for the record.
     """
@@ -104,13 +106,32 @@ def measure_baselines(split: Split, model: str, tables: Mapping[str, RankTable],
     return Baselines(metric=str(metric), scores={label: tuple(found) for label, found in scores.items()})
 
 
+def changed_settings(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in which a run differs from the baseline that has its name; none where there is no such baseline.
+
+    Args:
+        model: name of the run's model.
+        config: its settings, as saved.
+    """
+    if model not in _MODELS:
+        return {}
+    usual = registry.model_class(model).config_type().model_dump(mode="json", by_alias=True)
+    return {key: value for key, value in config.items() if value != usual.get(key)}
+
+
+def system_name(model: str, config: Mapping[str, Any]) -> str:
+    """Name of a run beside its baselines: its model's, with the settings in which it differs from one of that name."""
+    changed = changed_settings(model, config)
+    return " ".join([model, *(f"{key}={value}" for key, value in changed.items())])
+
+
 def baseline_names(model: str) -> list[str]:
-    """Names of the baselines of a model, which is none of its own."""
+    """Names of the baselines of a system by its `system_name`, which is none of its own."""
     return [name for name in _MODELS if name != model]
 
 
 def trained_baselines(split: Split, model: str) -> Iterator[tuple[str, Recommender]]:
-    """The baselines of a model by name, each trained when it is its turn."""
+    """The baselines of a system by name, each trained when it is its turn; ``model`` as of `baseline_names`."""
     for name in baseline_names(model):
         kind = registry.model_class(name)
         baseline = kind(kind.config_type(), split.data.num_items, split.data.num_users)

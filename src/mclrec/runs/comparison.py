@@ -20,7 +20,9 @@ from mclrec.evaluation.protocol import RankTable
 from mclrec.evaluation.significance import Interval
 from mclrec.models import registry
 from mclrec.randomness import Stream, generator
+from mclrec.runs.baselines import changed_settings
 from mclrec.runs.run import Run, check_seen, open_run
+from mclrec.runs.saved_settings import settings_now
 
 __all__ = [
     "Ranked",
@@ -233,16 +235,26 @@ def _check_same_files(runs: Sequence[Run]) -> None:
 def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:
     """Indices of the runs of each system, by a label that tells systems apart.
 
+    The label says in which settings a system differs from others of its model, and from the baseline of its name.
+
     Raises:
         EvaluationError: one seed of a system is given twice.
     """
     infos = [run.info for run in runs]
     # An earlier model is part of what a system is: trained from scratch and from there are two.
-    settings = [{**info.config, **info.training, "warm_start": info.warm_start} for info in infos]
+    settings = [
+        {**settings_now(info.model, info.config, info.training), "warm_start": info.warm_start}
+        for info in infos
+    ]
     systems: dict[str, list[int]] = {}
     for index, info in enumerate(infos):
         others = [other for place, other in enumerate(settings) if infos[place].model == info.model]
-        differing = [key for key in settings[index] if len({repr(other.get(key)) for other in others}) > 1]
+        changed = changed_settings(info.model, info.config)
+        differing = [
+            key
+            for key in settings[index]
+            if key in changed or len({repr(other.get(key)) for other in others}) > 1
+        ]
         text = " ".join(f"{key}={settings[index][key]}" for key in differing)
         systems.setdefault(f"{info.model} {text}".strip(), []).append(index)
     for system, members in systems.items():

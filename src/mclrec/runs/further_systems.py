@@ -19,7 +19,7 @@ from mclrec.evaluation.ranking import list_items, rank_targets
 from mclrec.inference.torch_engine import item_vectors
 from mclrec.models.base import Recommender, VectorRecommender
 from mclrec.models.storage import load_model
-from mclrec.runs.baselines import baseline_names, too_large, trained_baselines
+from mclrec.runs.baselines import baseline_names, system_name, too_large, trained_baselines
 from mclrec.runs.run import Run
 
 __all__ = ["check_metrics", "further_metrics", "further_of_runs", "passes"]
@@ -79,10 +79,11 @@ def further_metrics(
         None if categories is None else categories.of_items,
     )
     lists = list_items(model, targets, length, seen=seen, device=device, progress=progress)
-    systems: dict[str, Values] = {result.model: grounds.values(lists, result.ranks)}
+    name = system_name(result.model, result.config)
+    systems: dict[str, Values] = {name: grounds.values(lists, result.ranks)}
     skipped = too_large(targets)
     if not skipped:
-        systems |= _of_baselines(grounds, split, [result.model], length, seen, progress)
+        systems |= _of_baselines(grounds, split, [name], length, seen, progress)
     notes = [] if categories is None else [categories.description]
     return FurtherMetrics(
         k=length,
@@ -114,7 +115,7 @@ def further_of_runs(runs: Mapping[str, Run], split: Split, seen: Seen) -> Furthe
         model = load_model(run.directory, device).model
         lists = list_items(model, targets, length, seen=seen, device=device)
         systems[name] = grounds.values(lists, run.ranks("test", LABEL_OF[seen]).ranks)
-    trained = [run.info.model for run in runs.values()]
+    trained = [system_name(run.info.model, run.info.config) for run in runs.values()]
     return FurtherMetrics(
         k=length,
         systems=systems | _of_baselines(grounds, split, trained, length, seen),

@@ -14,7 +14,7 @@ from mclrec.evaluation.ranking import rank_targets
 from mclrec.evaluation.recommended_lists import RecommendedLists
 from mclrec.evaluation.significance import confidence_interval
 from mclrec.randomness import Stream, generator
-from mclrec.runs.baselines import Score, too_large, trained_baselines
+from mclrec.runs.baselines import Score, system_name, too_large, trained_baselines
 from mclrec.runs.comparison import Ranked, group_runs, ranked_runs
 from mclrec.runs.judged_entries import Entry
 from mclrec.runs.run import Run
@@ -54,6 +54,8 @@ class JudgedSystems:
         self.targets, self.num_items = split.targets(part), split.data.num_items
         self.listed: list[tuple[str, str, ListedRanks]] = []
         self.systems = self._found(entries, read)
+        runs = [entry.run.info for entry in entries if entry.run is not None]
+        self._measured = {system_name(info.model, info.config) for info in runs} | self.systems.keys()
 
     def _found(self, entries: Sequence[Entry], read: Mapping[int, RecommendedLists]) -> dict[str, Ranked]:
         found = [*self._of_lists(entries, read), *self._of_runs(entries, LABEL_OF[self.seen])]
@@ -160,7 +162,7 @@ class JudgedSystems:
             return (), skipped
         found, table = [], next(iter(self.systems.values())).tables[0]
         for name, model in trained_baselines(self.split, ""):
-            if name not in self.systems:
+            if name not in self._measured:
                 ranks = rank_targets(model, self.targets, seen=self.seen)
                 means = {str(one): one.mean(ranks) for kind in ("hr", "ndcg") for one in _at(kind, cuts)}
                 values = replace(table, ranks=ranks).values(metric)

@@ -18,7 +18,7 @@ from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.locks import is_held, lock_in
 from mclrec.models.storage import load_model
-from mclrec.runs.baselines import baseline_names, too_large
+from mclrec.runs.baselines import baseline_names, system_name, too_large
 from mclrec.runs.further_systems import check_metrics, further_metrics, passes
 from mclrec.runs.run import Run, check_seen, open_run, ranks_path
 from mclrec.runs.sliced_systems import check_slice_columns, column_slicings, result_slices
@@ -90,8 +90,9 @@ def evaluate_run(
     split = make_split(found, info.split)
     targets, done = split.targets(part), 0
     labelled = column_slicings(targets, columns, data)
-    again = passes(loaded.name, targets) if metrics == "all" else 0
-    again += len(baseline_names(loaded.name)) if sliced and not too_large(targets) else 0
+    own = system_name(loaded.name, info.config)
+    again = passes(own, targets) if metrics == "all" else 0
+    again += len(baseline_names(own)) if sliced and not too_large(targets) else 0
     total = len(targets) * (1 + again)
 
     def advance(rows: int) -> None:

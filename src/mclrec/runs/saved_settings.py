@@ -9,12 +9,13 @@ import torch
 from pydantic import ValidationError
 
 from mclrec.errors import ConfigError
+from mclrec.models import registry
 from mclrec.models.model_config import ModelConfig
 from mclrec.recipes import Recipe
 from mclrec.runs.run import Run
 from mclrec.training.config import TrainingConfig
 
-__all__ = ["check_settings", "has_settings_of", "other_setting"]
+__all__ = ["check_settings", "has_settings_of", "other_setting", "settings_now"]
 
 _CAME_LATER: Mapping[str, Any] = {
     "augmenter": "mlp",
@@ -61,6 +62,24 @@ def other_setting(
         if had.get(key) != now.get(key):
             return f"{key} = {had.get(key)}, now {now.get(key)}"
     return None
+
+
+def settings_now(model: str, config: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run as this version saves them, but for what changes nothing about the numbers.
+
+    Settings that this version cannot read stay as they were saved.
+
+    Args:
+        model: its name.
+        config: the run's settings of the model, as its version saved them.
+        training: its settings of the training.
+    """
+    try:
+        now = _stored(registry.model_class(model).config_type, config).model_dump(mode="json", by_alias=True)
+        trained = TrainingConfig.model_validate({**_TRAINING_CAME_LATER, **training}).model_dump(mode="json")
+    except (ConfigError, ValueError):
+        now, trained = dict(config), dict(training)
+    return {key: value for key, value in (now | trained).items() if key != _FREE}
 
 
 def check_settings(run: Run, recipe: Recipe) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mclrec.data.returns import PROTOCOLS, protocol_order
 from mclrec.evaluation.metrics import main_metric
 from mclrec.evaluation.protocol import Result
-from mclrec.runs.baselines import Score, read_baselines, score
+from mclrec.runs.baselines import Score, read_baselines, score, system_name
 from mclrec.runs.intake_file import returns_of
 from mclrec.runs.run import Run
 
@@ -74,7 +74,12 @@ def scoreboards(run: Run) -> list[Scoreboard]:
     boards = []
     for label in protocol_order(returns_of(run.directory)):
         if label in measured:
-            own = score(info.model, run.ranks("test", label), measured[label].metrics, info.num_items)
+            own = score(
+                system_name(info.model, info.config),
+                run.ranks("test", label),
+                measured[label].metrics,
+                info.num_items,
+            )
             others = baselines.scores.get(label, ()) if baselines else ()
             metric = str(main_metric(info.num_items))
             boards.append(Scoreboard(label, "test", metric, [own, *others]))
@@ -84,7 +89,7 @@ def scoreboards(run: Run) -> list[Scoreboard]:
 def scoreboard(run: Run, result: Result) -> Scoreboard:
     """Scoreboard of an evaluation of a run, with the baselines where they rank the same targets by the same cuts."""
     num_items, label = result.targets.data.num_items, result.protocol.label
-    own = score(result.model, result.table(""), result.metrics, num_items)
+    own = score(system_name(result.model, result.config), result.table(""), result.metrics, num_items)
     baselines = read_baselines(run.directory) if result.protocol.part == "test" else None
     others = [
         one

@@ -14,7 +14,7 @@ from mclrec.evaluation.metrics import Metric, main_metric
 from mclrec.evaluation.protocol import RankTable, Result
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.evaluation.slices import Slices, Slicing, label_slicing, measure_slices, slicings
-from mclrec.runs.baselines import too_large, trained_baselines
+from mclrec.runs.baselines import system_name, too_large, trained_baselines
 
 __all__ = ["check_slice_columns", "column_slicings", "result_slices"]
 
@@ -72,10 +72,11 @@ def result_slices(
     k = main_metric(split.data.num_items).k
     if ks and k not in ks:
         k = ks[0]
-    systems: dict[str, Sequence[RankTable]] = {result.model: [own]}
+    name = system_name(result.model, result.config)
+    systems: dict[str, Sequence[RankTable]] = {name: [own]}
     skipped = too_large(result.targets)
-    for name, baseline in () if skipped else trained_baselines(split, result.model):
+    for other, baseline in () if skipped else trained_baselines(split, name):
         ranks = rank_targets(baseline, result.targets, seen=result.protocol.seen, progress=progress)
-        systems[name] = [replace(own, ranks=ranks)]
+        systems[other] = [replace(own, ranks=ranks)]
     metrics = [Metric("ndcg", k), Metric("hr", k)]
     return measure_slices([*found, *slicings(own)], systems, metrics, [skipped] if skipped else [])

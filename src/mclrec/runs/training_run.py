@@ -33,7 +33,7 @@ from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
 from mclrec.progress import advancing
 from mclrec.recipes import Recipe
 from mclrec.recipes.auto import DataSizes
-from mclrec.runs.baselines import BASELINES, measure_baselines
+from mclrec.runs.baselines import BASELINES, measure_baselines, system_name
 from mclrec.runs.calibration import calibrate
 from mclrec.runs.construction import build
 from mclrec.runs.file_record import Calibration
@@ -164,7 +164,7 @@ def _train(
         baselines = None
         if results:
             ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label in SEEN_OF}
-            baselines = measure_baselines(split, recipe.model, ranks, request.seed)
+            baselines = measure_baselines(split, system_name(info.model, info.config), ranks, request.seed)
             write_json(directory / BASELINES, baselines.to_json())
         write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
         write_json(directory / INTAKE, intake.to_json())
