@@ -216,6 +216,52 @@ def test_hours_beside_a_date_are_refused(tmp_path: Path) -> None:
         assert sequences(text_log(tmp_path, [18, 9, 23, 9], {name: ["a", "b", "a", "b"]}))
 
 
+CLOCKS = {
+    "%H:%M": ["18:30", "09:05", "23:59", "00:00"],
+    "%H:%M:%S": ["18:30:05", "09:05:00", "23:59:59", "00:00:01"],
+    "%H:%M:%S.%f": ["18:30:05.25", "09:05:00.5", "23:59:59.125", "00:00:01.0"],
+    "%I:%M %p": ["6:30 PM", "09:05 AM", "11:59 pm", "12:00 am"],
+    "%I:%M:%S%p": ["6:30:05PM", "09:05:00AM", "11:59:59PM", "12:00:01AM"],
+    "%I %p": ["6 PM", "9 AM", "11 PM", "12 AM"],
+}
+
+
+@pytest.mark.parametrize("form", CLOCKS)
+@pytest.mark.parametrize("number", [False, True])
+@pytest.mark.parametrize("first", ["date", "time"])
+def test_clock_times_in_text_beside_a_date_are_refused(
+    tmp_path: Path, form: str, number: bool, first: str
+) -> None:
+    """In files and frames, in either order, of all clocks; the column of days is named, and orders rows if asked to."""
+    days = ["2024-01-02", "2024-01-01", "2024-01-03", "2024-01-04"]
+    written = [day.replace("-", "") for day in days] if number else days
+    columns = {"date": written, "time": CLOCKS[form]}
+    frame = pl.DataFrame({"user": [1] * 4, "item": list(range(4)), first: columns.pop(first), **columns})
+    path = tmp_path / "log.csv"
+    frame.write_csv(path)
+    frame.write_ndjson(tmp_path / "log.jsonl")
+    sources: list[Any] = [path, tmp_path / "log.jsonl", frame, frame.to_pandas()]
+    given: list[dict[str, Any]] = [{}, {"time_format": form}]
+    for source in sources:
+        for options in given:
+            with pytest.raises(DataError, match=r"has no day|without a day") as caught:
+                prepare(source, min_count=1, **options)
+            assert "date may hold the days: join both into one column" in str(caught.value)
+            assert "\n" not in str(caught.value)
+    assert sequences(path, columns=Columns(time="date")) == {1: [1, 0, 2, 3]}
+
+
+@pytest.mark.parametrize("form", CLOCKS)
+def test_clock_times_alone_are_refused_with_the_form_that_reads_one_day(tmp_path: Path, form: str) -> None:
+    path = text_log(tmp_path, CLOCKS[form])
+    with pytest.raises(
+        DataError, match="is a clock time without a day, by which rows of several days"
+    ) as caught:
+        prepare(path, min_count=1)
+    assert str(caught.value).endswith(f"where all rows are of one day, time_format='{form}' reads it")
+    assert sequences(path, time_format=form) == {1: [3, 1, 0, 2]}
+
+
 @pytest.mark.parametrize(
     "times", [[START, START + 1, START + 2], [1, 399, 261], [-1, 3, 5], [3, 2, 1], [5, 1, 9]]
 )

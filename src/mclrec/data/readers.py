@@ -208,7 +208,7 @@ def _stored(
         if log.lists:
             settle(connection, row_place, timed="time" in log.schema.names)
         roles = [name for name in log.schema.names if name != SOURCE_ROW]
-        found = typed(connection, roles, place, row_place, reading, text_ids=False)
+        found = typed(connection, roles, place, row_place, reading, text_ids=False, day=log.day)
         return on_engine(nw.from_native(found.relation), engine, stack), log.ticks * found.ticks
 
 

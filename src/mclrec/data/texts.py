@@ -70,7 +70,7 @@ def load_text(
             if unrolled.repeated
             else ", lists of items"
         )
-    found = typed(connection, roles, place, row_place, reading, file_order=first.file_order)
+    found = typed(connection, roles, place, row_place, reading, file_order=first.file_order, day=first.day)
     columns = taken_columns(_shown(first), _first_row(connection))
     told = replace(
         found.found,

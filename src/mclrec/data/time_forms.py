@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
-__all__ = ["FORMS", "ISO", "sampled_meaning"]
+__all__ = ["CLOCK", "FORMS", "ISO", "clock_form", "has_day", "sampled_meaning"]
 
 _BASIC = (
     r"\s*\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d+)?)?"
@@ -64,6 +65,26 @@ FORMS = [
     "%Y-%m-%d %I:%M %p",
 ]
 """Forms of strptime that logs are known to use."""
+
+
+CLOCK = r"\s*[Tt]?\d{1,2}(:\d\d(:\d\d([.,]\d+)?)?)?\s*([AaPp]\.?[Mm]\.?|Z|z|[+-]\d\d(:?\d\d)?)?\s*"
+"""Pattern of a clock time without a day: 12:30, 12:30:05.25, 1:05 PM, 12:30+01:00."""
+
+_DAY_SIGNS = re.compile(r"%-?[dejxcDFsuwaAU]")
+
+
+def clock_form(text: str) -> str:
+    """The form of strptime of a clock time."""
+    half = re.search(r"(\s*)[AaPp][Mm]\s*$", text)
+    minutes = "%M" if ":" in text else ""
+    seconds = ("%S" if text.count(":") > 1 else "") + (".%f" if "." in text else "")
+    clock = ":".join(filter(None, ["%H" if half is None else "%I", minutes, seconds]))
+    return clock if half is None else f"{clock}{half[1]}%p"
+
+
+def has_day(form: str) -> bool:
+    """Whether a form of strptime says on which day a time is."""
+    return _DAY_SIGNS.search(form) is not None
 
 
 def sampled_meaning(form: str) -> str:

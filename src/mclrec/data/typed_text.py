@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ import duckdb
 from mclrec.data.intake import Found, dropped_missing
 from mclrec.data.origin import Reading
 from mclrec.data.text_tables import sql_name, sql_text
-from mclrec.data.time_forms import FORMS, ISO, sampled_meaning
+from mclrec.data.time_forms import CLOCK, FORMS, ISO, clock_form, has_day, sampled_meaning
 from mclrec.errors import ConfigError, DataError, quoted
 from mclrec.wording import count_of
 
@@ -71,6 +72,7 @@ def typed(
     *,
     file_order: bool = False,
     text_ids: bool = True,
+    day: str | None = None,
 ) -> Typed:
     """Give the columns of the table ``log`` their types.
 
@@ -82,12 +84,13 @@ def typed(
         reading: what was said about the log.
         file_order: whether rows are in order, and have no sequence of their own.
         text_ids: whether ids are those of a text file, which are integers if all look like it.
+        day: the column that may hold the days, where the time may hold clock times alone.
 
     Raises:
         DataError: values are missing, or no times, or too large.
     """
     needed = [role for role in roles if role != "label"]
-    table = _Table(connection, place, row_place)
+    table = _Table(connection, place, row_place, day)
     lacking = _NOTHING if text_ids else "{0} IS NULL"
     found = table.without_missing(needed, lacking) if reading.drop_missing else Found()
     table.refuse_missing(needed, lacking)
@@ -120,11 +123,16 @@ class _Table:
     """The table ``log``, whose text is looked at."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, place: str, row_place: Callable[[int], str]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        place: str,
+        row_place: Callable[[int], str],
+        day: str | None,
     ) -> None:
         self._connection = connection
         self._place = place
         self._row_place = row_place
+        self._day = day
         self.row = "rowid"
         """The column that keeps the order of the file."""
         self._kinds = {
@@ -215,6 +223,8 @@ class _Table:
 
     def _formatted(self, form: str) -> tuple[str, int]:
         """Expression for a time that is written in a form of strptime."""
+        if self._day is not None and not has_day(form):
+            raise DataError(f"{self._place}: --time-format {form} has no day, and {self._join(self._day)}")
         parsed = _parsed(form)
         try:
             [(kind,)] = self._connection.execute(
@@ -242,6 +252,8 @@ class _Table:
     def _no_time(self) -> DataError:
         kinds = [_NUMBER.format("time"), _MOMENT.format(ISO)]
         row = min(self._unfit(fits) for fits in kinds)[1]
+        if self._fits(f"regexp_full_match(time, {sql_text(CLOCK)})"):
+            return self._clock(row or 0)
         forms = self._forms(row or 0)
         if len(forms) > 1:
             readings = " or ".join(f"{sampled_meaning(form)} (--time-format '{form}')" for form in forms[:3])
@@ -250,6 +262,29 @@ class _Table:
             f"--time-format '{forms[0]}' would read it" if forms else "--time-format says how it is written"
         )
         return self._error("time", row, f"is neither a number nor an ISO date; {cure}")
+
+    def _clock(self, row: int) -> DataError:
+        """The error for times of the clock, which say nothing of the day."""
+        [(text,)] = self._connection.execute(f"SELECT time FROM log WHERE {self.row} = {row}").fetchall()  # noqa: S608
+        if self._day is not None:
+            return self._error("time", row, f"is a clock time without a day, and {self._join(self._day)}")
+        form = clock_form(text)
+        reads = (
+            f" '{form}' reads it" if self._fits(f"{_parsed(form)} IS NOT NULL") else " says how it is written"
+        )
+        return self._error(
+            "time",
+            row,
+            "is a clock time without a day, by which rows of several days cannot be ordered; join it and its day into "
+            f"one column, such as 2024-01-31T18:00; where all rows are of one day, --time-format{reads}",
+        )
+
+    @staticmethod
+    def _join(day: str) -> str:
+        return (
+            f"{day} may hold the days: join both into one column, such as 2024-01-31T18:00, or order rows by the day "
+            f"alone with --time-column {shlex.quote(day)}"
+        )
 
     def _forms(self, row: int) -> list[str]:
         """The known forms that read a row, and of these, those that read all rows, if any does."""
