@@ -10,6 +10,7 @@ from tests.helpers import tiny_data
 
 from mclrec.data.split import leave_one_out
 from mclrec.recipes import resolve
+from mclrec.runs import plan
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import sizes_of
 
@@ -38,6 +39,19 @@ def test_a_long_training_says_how_it_can_be_shorter(
     lines = plan_lines(recipe, split, sizes, torch.device("cpu"))
     [time] = [place for place, line in enumerate(lines) if line.startswith("time: ")]
     assert [line.strip() for line in lines[time + 1 :]] == ([] if cure is None else [cure])
+
+
+def test_very_many_test_targets_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = leave_one_out(tiny_data())
+    recipe, sizes = resolve("markov", None), sizes_of(split)
+    assert not any(
+        line.startswith("test ")
+        for line in plan_lines(recipe, split, sizes, torch.device("cpu"), timed=False)
+    )
+    monkeypatch.setattr(plan, "_MANY", len(split.test) - 1)
+    lines = plan_lines(recipe, split, sizes, torch.device("cpu"), timed=False)
+    count, items = len(split.test), split.data.num_items
+    assert lines[-1] == f"test ranks all of {count} targets among {items} items after training, by U and F"
 
 
 def test_a_validation_by_fewer_targets_than_there_are_is_told() -> None:

@@ -15,6 +15,9 @@ from mclrec.wording import count_of
 
 __all__ = ["duration", "held_out_lines", "plan_lines"]
 
+_MANY = 100_000
+"""Test targets from which their number is told."""
+
 _TIMED = 4
 """Batches that are timed."""
 
@@ -38,7 +41,7 @@ def plan_lines(
         timed: whether a few batches are timed for it, by a model that is thrown away.
     """
     lines = [f"recipe {recipe.section}: {recipe.source}", *_choices(recipe), *held_out_lines(split)]
-    lines += _validation_lines(recipe, split)
+    lines += [*_validation_lines(recipe, split), *_test_lines(split)]
     if not timed:
         return lines
     seconds = longest_time(split, recipe, device, _TIMED)
@@ -61,6 +64,14 @@ def _validation_lines(recipe: Recipe, split: Split) -> list[str]:
         return []
     cure = "--set validation_targets=none ranks all"
     return [f"validation ranks {most:,} of {count_of(there, 'held-out item')}, drawn; {cure}"]
+
+
+def _test_lines(split: Split) -> list[str]:
+    """A line on very many test targets, all of which are ranked after training."""
+    if len(split.test) <= _MANY:
+        return []
+    targets, items = count_of(len(split.test), "target"), count_of(split.data.num_items, "item")
+    return [f"test ranks all of {targets} among {items} after training, by U and F"]
 
 
 def held_out_lines(split: Split) -> list[str]:

@@ -38,6 +38,7 @@ from mclrec.runs.calibration import calibrate
 from mclrec.runs.construction import build
 from mclrec.runs.file_record import Calibration
 from mclrec.runs.intake_file import INTAKE
+from mclrec.runs.long_test import telling_if_long
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
@@ -203,7 +204,9 @@ def measure(
 ) -> dict[str, Any]:
     """Measure test metrics under both protocols; writes the exact ranks beside the model."""
     results = {}
-    with advancing("test targets", len(SEEN_OF) * len(split.test)) as advance:
+    total = len(SEEN_OF) * len(split.test)
+    with advancing("test targets", total) as advance:
+        ranked = telling_if_long(total // processes.size, advance) if processes.main else advance
         for label, seen in SEEN_OF.items():
             result = evaluate(
                 model,
@@ -212,7 +215,7 @@ def measure(
                 seen=seen,
                 seed=seed,
                 device=device,
-                progress=advance,
+                progress=ranked,
                 processes=processes,
             )
             if processes.main:

@@ -1,0 +1,48 @@
+"""Ranking test targets takes hours on a large log: told while it can still be left for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from mclrec.notices import tell
+from mclrec.progress import is_quiet
+from mclrec.runs.plan import duration
+from mclrec.wording import count_of
+
+__all__ = ["telling_if_long"]
+
+_SETTLED = 10.0
+"""Seconds of ranking after which the rest is estimated."""
+
+_LONG = 3600.0
+"""Seconds that are told of."""
+
+
+def telling_if_long(total: int, advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Count targets that are ranked, and say once, from the first of them, if all take more than an hour.
+
+    Args:
+        total: number of targets to rank, of all protocols together.
+        advance: told of each batch's number of targets.
+    """
+    start, done, told = perf_counter(), 0, False
+
+    def ranked(more: int) -> None:
+        nonlocal done, told
+        done += more
+        advance(more)
+        seconds = perf_counter() - start
+        if told or seconds < _SETTLED or not done:
+            return
+        told = True
+        left = seconds / done * (total - done)
+        if left > _LONG and not is_quiet():
+            tell(
+                "note",
+                f"ranking the other {count_of(total - done, 'target')} of the test, both protocols counted, takes "
+                f"about {duration(left)}; the model is saved and answers already: Ctrl-C leaves the test for later, "
+                "and the same command with --resume begins it anew",
+            )
+
+    return ranked
