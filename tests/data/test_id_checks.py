@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,50 @@ def test_numbers_that_are_written_in_two_ways_are_told(values: set[int], way: st
     assert found.alike == 2
     assert found.pair is not None
     assert set(found.pair) == {ids[0], NUMBERS[way](ids[0])}
+
+
+@given(
+    st.sets(st.integers(1, 9999), min_size=8, max_size=30),
+    st.sampled_from(["a-{}", "sku{}", "{}-b", "a/{}/z", "item {} x", "é{}"]),
+    st.data(),
+)
+def test_zeros_within_ids_are_told(numbers: set[int], form: str, data: st.DataObject) -> None:
+    """A-007 beside A-7: in each of some forms, one or several of them, in another case too."""
+    clean = [form.format(number) for number in sorted(numbers)]
+    assert doubtful(clean) == ()
+    chosen = data.draw(st.sets(st.sampled_from(sorted(numbers)), min_size=1, max_size=4))
+    padded = [
+        form.format(f"{number:0{data.draw(st.integers(len(str(number)) + 1, 7))}}") for number in chosen
+    ]
+    [found] = doubtful([*clean, *padded])
+    assert found.alike == 2 * len(chosen)
+    assert found.pair is not None
+    assert found.pair[0].replace("0", "") == found.pair[1].replace("0", "")
+    upper = [value.upper() for value in padded]
+    assert doubtful([*clean, *upper])[0].alike == 2 * len(chosen)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["v1.05", "v1.5", "v10", "w"],  # digits behind a point
+        ["a001b1", "a1b001", "c7", "d"][:2],  # of one length: zeros in other places
+        ["A-100", "A-10", "A-1", "A-1000"],
+        ["x-0", "x-1", "x-10", "x-00a"][:3],
+        [f"A-{number:04d}" for number in range(500)],
+    ],
+)
+def test_other_zeros_are_not_told(ids: list[str]) -> None:
+    assert doubtful(ids) == ()
+
+
+@pytest.mark.parametrize("base", [36, 62])
+def test_counters_of_letters_and_digits_are_not_told(base: int) -> None:
+    """All ids of up to three signs that begin with a letter are there, a01 and a1 among them."""
+    signs = ("".join(sorted(SIGNS)) if base == 62 else "0123456789abcdefghijklmnopqrstuvwxyz")[:base]
+    first = [sign for sign in signs if sign.isalpha()]
+    ids = [a + "".join(rest) for a in first for length in (1, 2) for rest in product(signs, repeat=length)]
+    assert doubtful(ids) == ()
 
 
 @pytest.mark.parametrize(("count", "length"), [(60, 1), (1500, 2), (3000, 3), (2000, 4), (3000, 11)])
