@@ -51,6 +51,11 @@ page-pictures: $(VENV)/.has-browser ## photograph the service's page; make page-
 test-all: $(VENV)/.has-all ## run all tests, slow ones too; those without their data or device are skipped
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
+.PHONY: test-slow
+test-slow: $(VENV)/.has-test ## run the slow tests that no other target runs: several processes, kills, every setting of every model
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=15 -m "slow and not gpu and not onnx and not browser and not attack and not docs and not adapters and not spark" \
+	    --ignore tests/serving/rest/test_abuse.py --ignore tests/serving/rest/test_loop_stays_free.py --ignore tests/serving/rest/test_deployment.py $(ARGS)
+
 .PHONY: test-abuse
 test-abuse: $(VENV)/.has-test ## hostile and broken clients of mclrec serve, a million items, and the documented deployment (6 minutes)
 	$(BIN)/python -m pytest tests/serving/rest/test_abuse.py tests/serving/rest/test_loop_stays_free.py tests/serving/rest/test_deployment.py $(ARGS)

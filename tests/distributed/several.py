@@ -22,8 +22,8 @@ from mclrec.distributed.group import process_group
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import sharded
 from mclrec.evaluation.ranking import rank_targets
-from mclrec.models import registry
 from mclrec.models.base import Recommender
+from mclrec.recipes.shared_settings import combine_settings
 
 Case = tuple[str, dict[str, Any]]
 Outcome = dict[str, Any]
@@ -58,10 +58,9 @@ def outcome(
     """
     name, settings = case
     data = tiny_data(users=29, items=37)
-    known = registry.model_class(name).config_type.model_fields
-    off = {key: 0.0 for key in ("dropout", "attention_dropout") if key in known}
+    off = {key: 0.0 for key in ("dropout", "attention_dropout") if key not in settings}
     with _BUILDING:
-        sizes = _sizes(name, data, off | settings, steps)
+        sizes = _sizes(name, data, combine_settings(name, data.name, None, settings, off), steps)
         with sharded(processes if shard else SINGLE_PROCESS):
             trainer = real_trainer(name, data, directory, processes=processes, learning_rate=1e-2, **sizes)
     trainer.model.double()

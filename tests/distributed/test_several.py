@@ -101,14 +101,14 @@ def test_two_come_to_what_one_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("cases", [MCLREC, OTHERS], ids=["mclrec", "all models"])
 def test_however_many_come_to_what_one_does(cases: list[Case], count: int, tmp_path: Path) -> None:
-    check(cases, 50, count, tmp_path)
+    check(cases, 12, count, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("cases", [MCLREC, SHARDABLE], ids=["mclrec", "all models"])
 def test_however_many_shard_the_items(cases: list[Case], count: int, tmp_path: Path) -> None:
-    check(cases, 50, count, tmp_path, shard=True)
+    check(cases, 12, count, tmp_path, shard=True)
 
 
 @pytest.mark.parametrize("count", [1, 3])

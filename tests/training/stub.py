@@ -16,7 +16,6 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import leave_one_out
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
-from mclrec.models import registry
 from mclrec.models.base import ModelConfig, Recommender
 from mclrec.models.phases import (
     FitContext,
@@ -28,6 +27,7 @@ from mclrec.models.phases import (
     next_item_examples,
 )
 from mclrec.recipes import resolve
+from mclrec.recipes.shared_settings import combine_settings
 from mclrec.runs.construction import build
 from mclrec.training.config import TrainingConfig
 from mclrec.training.reporting import EpochRecord, EpochStart, Reporter, SilentReporter
@@ -168,11 +168,9 @@ def real_trainer(
     **settings: Any,
 ) -> Trainer:
     """A small registered model by its recipe; ``initial`` seeds its first weights."""
-    known = set(registry.model_class(name).config_type.model_fields)
-    if registry.entry(name).regimes:
-        known |= TrainingConfig.model_fields.keys()
-    small = {key: value for key, value in {**SMALL, "epochs": 3}.items() if key in known}
-    recipe = resolve(name, data.name, None, small | settings)
+    usual = {key: value for key, value in {**SMALL, "epochs": 3}.items() if key not in settings}
+    small = combine_settings(name, data.name, None, settings, usual)
+    recipe = resolve(name, data.name, None, small)
     split = leave_one_out(data)
     return Trainer(
         build(recipe, split.training, initial),
