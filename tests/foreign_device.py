@@ -7,7 +7,9 @@ A `ForeignTensor` says that it is on ``cuda:0`` and holds a tensor of the host, 
   of the host into a tensor of the device, and for copies;
 - where the host would wait for the device, `ForeignDevice.waits` has the operation and the nearest line of ours;
 - a copy to the host that does not block has arrived only when an event recorded after it has been waited for. Until
-  then the host's tensor holds nonsense.
+  then the host's tensor holds nonsense;
+- work can be recorded as a CUDA graph records it (`ForeignDevice.record`): by addresses, with the numbers of the host as
+  they were, and without being done. Meanwhile the thread that records may neither wait nor copy from or to the host.
 
 What is not modelled: kernels that exist on one device alone, autocast, and orders in which CUDA adds up.
 """
@@ -15,25 +17,28 @@ What is not modelled: kernels that exist on one device alone, autocast, and orde
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 import mclrec
 import mclrec.training.loader
+import mclrec.training.step_graphs
 from mclrec.losses.contrastive import _index
 
-__all__ = ["ForeignDevice", "ForeignTensor", "MixedDevicesError", "foreign_device"]
+__all__ = ["ForeignDevice", "ForeignTensor", "MixedDevicesError", "RecordingError", "foreign_device"]
 
 CUDA = torch.device("cuda:0")
 _INSIDE = torch.device("meta")
@@ -57,6 +62,10 @@ _SCALAR_VALUE = {
 """Operations that take a value of no dimension from the host and are not marked as pointwise."""
 _WAITING = {aten.multinomial.default, aten.linalg_solve.default, aten.linalg_inv_ex.default}
 """Operations that check values on the host, which torch's tags do not tell."""
+
+
+class RecordingError(RuntimeError):
+    """While work is recorded, something was done that a CUDA graph cannot hold."""
 
 
 class MixedDevicesError(RuntimeError):
@@ -128,11 +137,35 @@ class ForeignDevice:
 
     def __init__(self) -> None:
         self.waits: list[str] = []
+        self._given: Counter[int] = Counter()  # by thread
+        self._recordings: dict[int, _Recording] = {}  # by the thread that records
         self._on_their_way: list[tuple[Tensor, Tensor]] = []
         self._pinned: dict[int, Tensor] = {}  # kept, or other tensors could get the memory
 
+    def given(self) -> int:
+        """How many operations this thread has given the device."""
+        return self._given[get_ident()]
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record what ``work`` has the device do, as if it had not been done, and return what does it."""
+        recording, thread = _Recording(), get_ident()
+        self._recordings[thread] = recording
+        drawn = torch.default_generator.get_state()
+        try:
+            work()
+        finally:
+            del self._recordings[thread]
+            torch.default_generator.set_state(drawn)
+            recording.undo()
+        return recording.replay
+
+    def _refuse_recorded(self, why: object) -> None:
+        if get_ident() in self._recordings:
+            raise RecordingError(f"{why} while the device records, at {_place()}")
+
     def wait(self, why: object) -> None:
         """Note that the host waits until the device has done all its work."""
+        self._refuse_recorded(why)
         self.waits.append(f"{why} at {_place()}")
         self.arrive(len(self._on_their_way))
 
@@ -177,7 +210,10 @@ class ForeignDevice:
     def _computed(self, function: Any, args: Any, kwargs: Any, foreign: bool) -> Any:
         pin = bool(kwargs.get("pin_memory"))
         kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
-        out = function(*_held(args), **_held(kwargs))
+        self._given[get_ident()] += foreign
+        recording = self._recordings.get(get_ident()) if foreign else None
+        run = partial(recording.run, function) if recording else function
+        out = run(*_held(args), **_held(kwargs))
         if changed := _changed(function, args, kwargs):
             returned = function._schema.returns
             return changed[0] if len(returned) == 1 else (tuple(changed) if returned else None)
@@ -192,6 +228,7 @@ class ForeignDevice:
 
     def _transferred(self, tensor: Tensor, there: bool, kwargs: dict[str, Any]) -> Tensor:
         """Copy on the other device."""
+        self._refuse_recorded("a copy between the devices")
         rest = {**kwargs, "device": "cpu", "pin_memory": None, "non_blocking": False}
         if not there:
             self.wait("a copy to the host")
@@ -209,11 +246,62 @@ class ForeignDevice:
             into.fill_(-77)
             self._on_their_way.append((into, source.held.clone()))
             return into
+        if here != there:
+            self._refuse_recorded("a copy between the devices")
         queued = not there and non_blocking and _memory(source) in self._pinned
         number = here and source.dim() == 0  # of the host: an argument of the kernel
         if here != there and not queued and not number:
             self.wait("a copy between the devices that blocks")
         return self._computed(function, args, kwargs, here)
+
+
+class _Recording:
+    """Operations on the host's tensors, with the addresses of all that they read and write."""
+
+    def __init__(self) -> None:
+        self._done: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
+        self._made: dict[int, Tensor] = {}  # by address; kept, so that no other tensor gets it
+        self._before: list[tuple[Tensor, Tensor]] = []
+
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run an operation, and note it."""
+        for tensor in _tensors(_changed(function, args, kwargs)):
+            if _memory(tensor) not in self._made:
+                self._before.append((tensor, tensor.clone()))
+        known = {_memory(tensor) for tensor in _tensors((*args, *kwargs.values()))}
+        out = function(*args, **kwargs)
+        new = [tensor for tensor in _tensors([out]) if _memory(tensor) not in known]
+        self._made |= {_memory(tensor): tensor for tensor in new}
+        self._done.append((function, args, kwargs, new))
+        return out
+
+    def undo(self) -> None:
+        """Give what was there before the values that it had."""
+        for tensor, value in reversed(self._before):
+            tensor.copy_(value)
+        self._before.clear()
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        """Run all operations again, at the same addresses."""
+        with _disable_current_modes():
+            for function, args, kwargs, made in self._done:
+                known = {_memory(tensor) for tensor in _tensors((*args, *kwargs.values()))}
+                out = [one for one in _tensors([function(*args, **kwargs)]) if _memory(one) not in known]
+                for into, value in zip(made, out, strict=True):
+                    into.copy_(value)
+
+
+class ForeignGraphs:
+    """Stands for `CudaGraphs`."""
+
+    def __init__(self, device: ForeignDevice) -> None:
+        self.device = device
+        self.warm = lambda work: work()
+        self.record = device.record
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 def _memory(tensor: Tensor) -> int:
@@ -395,6 +483,7 @@ def foreign_device() -> Iterator[ForeignDevice]:
         patch.setattr(torch.cuda, "manual_seed_all", torch.default_generator.manual_seed)
         patch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
         patch.setattr(torch.cuda, "Event", partial(_Event, device))
+        patch.setattr(mclrec.training.step_graphs, "CudaGraphs", partial(ForeignGraphs, device))
         patch.setattr(nn.Module, "to", _moved(nn.Module.to))
         patch.setattr(
             mclrec.training.loader, "ThreadPoolExecutor", partial(ThreadPoolExecutor, initializer=enter)

@@ -21,8 +21,10 @@ from mclrec.inference.model import Model
 from mclrec.models.base import Recommender
 from mclrec.models.storage import load_model, save_model
 from mclrec.nn.dropout import Dropout
+from mclrec.training import step_graphs
 from mclrec.training.config import TrainingConfig
 from mclrec.training.reporting import SilentReporter
+from mclrec.training.steps import Steps
 from mclrec.training.trainer import Trainer
 
 pytestmark = [
@@ -118,9 +120,9 @@ class Waits:
 
 
 def watch_fit(waits: Waits, model: Recommender, split: Split, directory: Path, precision: str) -> None:
-    plain = Trainer._run_updates
+    plain = Steps.run
 
-    def watched(self: Trainer, *arguments: Any) -> None:
+    def watched(self: Steps, *arguments: Any) -> None:
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
@@ -139,7 +141,7 @@ def watch_fit(waits: Waits, model: Recommender, split: Split, directory: Path, p
             waits.places |= set(told)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_run_updates", watched)
+        patch.setattr(Steps, "run", watched)
         fit(model, split, directory, "cuda", precision=precision, epochs=1)
 
 
@@ -156,6 +158,67 @@ def test_a_resumed_training_ends_where_an_undisturbed_one_does(
     fit(resumed, split, tmp_path / "parts", "cuda", epochs=3, resume=True)
     for key, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[key], value, rtol=2e-2, atol=2e-3, msg=key)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["sasrec", "mclrec"])
+def test_replayed_graphs_train_as_computed_steps(
+    name: str, precision: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, whose seeds a replay reads anew, a cycle of learning rates, and a resumption between epochs."""
+    settings = {"graphs": True, "precision": precision, "cycle": 2}
+    found = {}
+    for kind, warm_up in (("replayed", step_graphs.WARM_UP), ("computed", 10**9)):
+        monkeypatch.setattr(step_graphs, "WARM_UP", warm_up)
+        (tmp_path / kind).mkdir()
+        model = build(name, {}, split.training)
+        losses = fit(model, split, tmp_path / kind, "cuda", **settings).losses
+        found[kind] = losses, model.state_dict()
+    monkeypatch.undo()
+    (tmp_path / "parts").mkdir()
+    fit(build(name, {}, split.training), split, tmp_path / "parts", "cuda", **{**settings, "epochs": 1})
+    resumed = build(name, {}, split.training)
+    fit(resumed, split, tmp_path / "parts", "cuda", resume=True, **settings)
+    assert len(found["replayed"][0]) > 3 * step_graphs.WARM_UP
+    for one, other in zip(found["replayed"][0], found["computed"][0], strict=True):
+        assert one == pytest.approx(other, rel=2e-2, abs=1e-3)
+    for key, value in found["replayed"][1].items():
+        for other in (found["computed"][1], resumed.state_dict()):
+            torch.testing.assert_close(other[key], value, rtol=2e-2, atol=2e-3, msg=key)
+
+
+def test_graphs_train_as_packed_steps_without_dropout(split: Split, tmp_path: Path) -> None:
+    for name in ("sasrec", "mclrec"):
+        losses = []
+        for graphs in (True, False):
+            directory = tmp_path / f"{name}-{graphs}"
+            directory.mkdir()
+            model = undropped(build(name, {}, split.training))
+            losses.append(fit(model, split, directory, "cuda", graphs=graphs).losses)
+        for one, other in zip(*losses, strict=True):
+            assert one == pytest.approx(other, rel=2e-2, abs=1e-3)
+
+
+def test_what_a_replayed_graph_draws_is_new_by_each_seed() -> None:
+    """Masks of dropout come from the seed that was set before the replay, as those of a computed step do."""
+    drop, recorder = Dropout(0.5).train(), step_graphs.CudaGraphs()
+    x, out = torch.ones(1000, device="cuda"), torch.empty(1000, device="cuda")
+
+    def work() -> None:
+        out.copy_(drop(x))
+
+    recorder.warm(work)
+    replay = recorder.record(work)
+    drawn = []
+    for act in (replay, work):
+        for seed in (1, 2, 1):
+            torch.cuda.manual_seed_all(seed)
+            act()
+            drawn.append(out.clone())
+    recorder.close()
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+    assert all(torch.equal(one, other) for one, other in zip(drawn[:3], drawn[3:], strict=True))
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_batch(split: Split, tmp_path: Path) -> None:

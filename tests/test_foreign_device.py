@@ -30,6 +30,7 @@ from mclrec.models.storage import load_model, save_model
 from mclrec.runs.earlier_ranks import earlier_ranks
 from mclrec.training import loss_reader
 from mclrec.training.loss_reader import LossReader
+from mclrec.training.steps import Steps
 from mclrec.training.trainer import Trainer
 
 CUDA, HOST = torch.device("cuda"), torch.device("cpu")
@@ -164,9 +165,9 @@ def test_a_model_trains_and_ranks_without_waiting(
 def watched(patch: pytest.MonkeyPatch, device: ForeignDevice) -> list[int]:
     """How often the host had waited when each batch began; below 0 in the first one of an epoch and at its end."""
     begun: list[int] = []
-    updates, finish = Trainer._run_updates, Trainer._finish_epoch
+    updates, finish = Steps.run, Trainer._finish_epoch
 
-    def run(self: Trainer, *arguments: Any) -> None:
+    def run(self: Steps, *arguments: Any) -> None:
         begun.append(len(device.waits) if begun and begun[-1] != _END else _FIRST)
         updates(self, *arguments)
 
@@ -174,7 +175,7 @@ def watched(patch: pytest.MonkeyPatch, device: ForeignDevice) -> list[int]:
         begun.append(_END)
         finish(self, *arguments)
 
-    patch.setattr(Trainer, "_run_updates", run)
+    patch.setattr(Steps, "run", run)
     patch.setattr(Trainer, "_finish_epoch", finished)
     return begun
 

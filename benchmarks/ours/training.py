@@ -1,7 +1,7 @@
 """Train for some batches with the real trainer, and report the time of each.
 
 Request: ``data`` and ``newest`` (see `benchmarks.ours.sources`), ``model``, ``recipe``, ``settings``, ``seed``,
-``device``, ``batches`` (timed) after ``warmup``, ``compile`` (mode of `torch.compile` for parts of the encoder),
+``device``, ``batches`` (timed) after ``warmup``, ``compile`` (parts of the encoder),
 ``validate`` (also rank the validation targets), ``shard`` (shard the item table over the processes, if there are
 several), ``save`` (also write the weights).
 """
@@ -75,7 +75,7 @@ def fit_some(request: Request, processes: Processes = SINGLE_PROCESS) -> tuple[R
     with sharded(processes if request.get("shard") else SINGLE_PROCESS):
         model = build(recipe, split.training, request["seed"])
     if request.get("compile"):
-        _compile(model, request["compile"])
+        _compile(model)
     watch = StopWatch(request["warmup"] + request["batches"])
     with tempfile.TemporaryDirectory() as directory:
         trainer = Trainer(
@@ -138,13 +138,13 @@ def _measure(request: Request, processes: Processes) -> Document:
     }
 
 
-def _compile(model: Recommender, mode: str) -> None:
-    """Compile the feed-forward part of each transformer block; ``reduce-overhead`` captures a CUDA graph a shape."""
+def _compile(model: Recommender) -> None:
+    """Compile the feed-forward part of each transformer block."""
     block: Any
     for module in model.modules():
         if isinstance(module, TransformerEncoder):
             for block in module.blocks:
-                block._finish = torch.compile(block._finish, dynamic=True, mode=mode)
+                block._finish = torch.compile(block._finish, dynamic=True)
 
 
 def _save(model: Recommender, processes: Processes) -> Document:

@@ -21,9 +21,9 @@ _WORTH = 1.6
 def measure_compiled(session: Session) -> Outcome:
     """Measure an epoch of MCLRec on prefixes as it is, and with compiled feed-forward parts."""
     sides = {
-        f"MCLRec{name}, {precision}": training_child(session, "mclrec", precision, compile=mode)
+        f"MCLRec{name}, {precision}": training_child(session, "mclrec", precision, compile=compiled)
         for precision in _PRECISIONS
-        for name, mode in (("", None), (", compiled", "default"))
+        for name, compiled in (("", False), (", compiled", True))
     }
     runs = session.take_turns(sides)
     work = checked(runs)

@@ -38,7 +38,8 @@ class _Case:
         title: of the side.
         model: name in the registry.
         precision: fp32 or bf16.
-        compile: mode of `torch.compile`; None for none.
+        compile: whether parts of the encoder are compiled.
+        graphs: whether whole steps are replayed as CUDA graphs.
         request: further keys of the request.
         target: seconds an epoch; None without one.
     """
@@ -47,7 +48,8 @@ class _Case:
     title: str
     model: str
     precision: str
-    compile: str | None = None
+    compile: bool = False
+    graphs: bool = False
     request: dict[str, Any] = field(default_factory=dict)
     target: float | None = None
 
@@ -62,9 +64,18 @@ _CASES = [
     for case in _PLAIN
     for precision in ("fp32", "bf16")
 ]
-_COMPILED = [
-    replace(_PLAIN[0], name=f"mclrec-prefixes-{name}", title=f"{_PLAIN[0].title}, {name}", compile=mode)
-    for name, mode in (("compiled", "default"), ("graphs", "reduce-overhead"))
+_COMPILED = replace(
+    _PLAIN[0], name="mclrec-prefixes-compiled", title=f"{_PLAIN[0].title}, compiled", compile=True
+)
+_GRAPHS = [
+    replace(
+        _PLAIN[0],
+        name=f"mclrec-prefixes-graphs-{precision}",
+        title=f"{_PLAIN[0].title}, graphs",
+        precision=precision,
+        graphs=True,
+    )
+    for precision in ("fp32", "bf16")
 ]
 
 
@@ -87,8 +98,9 @@ def require_cuda(session: Session) -> str:
 def _measure_epoch(case: _Case, session: Session) -> Outcome:
     """Measure the seconds of an epoch, the memory on the device, and how busy that was."""
     more = {"device": "cuda", "warmup": _WARMUP, "compile": case.compile, **case.request}
+    settings = {"graphs": True} if case.graphs else {}
     child = replace(
-        training_child(session, case.model, case.precision, **more),
+        training_child(session, case.model, case.precision, settings, **more),
         limit=_COMPILED_LIMIT if case.compile else _LIMIT,
     )
     label = f"{case.title}, {case.precision}, cuda"
@@ -124,10 +136,10 @@ def _measure_training(session: Session) -> Outcome:
 
 
 CUDA_ROWS: dict[str, tuple[str, Callable[[Session], Outcome]]] = {
-    **{f"cuda-{case.name}": (_title(case), partial(_measure_epoch, case)) for case in _CASES},
+    **{f"cuda-{case.name}": (_title(case), partial(_measure_epoch, case)) for case in (*_GRAPHS, *_CASES)},
     "cuda-evaluation": ("full-ranking evaluation on a CUDA device", _measure_evaluation),
     "cuda-accuracy": ("MCLRec on Beauty until early stopping ends it, on a CUDA device", _measure_training),
-    **{f"cuda-{case.name}": (_title(case), partial(_measure_epoch, case)) for case in _COMPILED},
+    f"cuda-{_COMPILED.name}": (_title(_COMPILED), partial(_measure_epoch, _COMPILED)),
 }
 """Title and measurement of each row on a CUDA device. Each is a process of its own."""
 

@@ -1,9 +1,11 @@
-"""Batches: packed histories as tensors, and all data of one training step."""
+"""Batches: packed or padded histories as tensors, and all data of one training step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from mclrec.data.packed import IntArray, Packed
 
-__all__ = ["Batch", "Histories", "target_places", "to_device"]
+__all__ = ["Batch", "Histories", "PaddedHistories", "target_places", "to_device"]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -88,10 +90,17 @@ class Histories:
             return torch.zeros(len(self), dtype=torch.int64, device=self.device)
         return torch.where(to_device(self.lengths > 0, self.device), self.items[ends], 0)
 
-    def padded(self, align: Literal["left", "right"] = "left") -> tuple[Tensor, Tensor]:
-        """Items as (B, L) with zeros, at the start of the row or at its end, and lengths (B,)."""
+    def padded(
+        self, align: Literal["left", "right"] = "left", width: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Items as (B, L) with zeros, at the start of the row or at its end, and lengths (B,).
+
+        Args:
+            align: where the items of a row are.
+            width: L; the longest length unless given.
+        """
         lengths = self.lengths
-        longest = int(lengths.max()) if len(self) else 0
+        longest = width or (int(lengths.max()) if len(self) else 0)
         rows = torch.repeat_interleave(torch.arange(len(self)), lengths)
         places = torch.arange(len(self.items)) - self.offsets[rows]
         if align == "right":
@@ -113,11 +122,56 @@ class Histories:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PaddedHistories:
+    """B histories with their users in tensors of one shape, whatever their lengths; nothing of them is on the host.
+
+    Attributes:
+        users: (B,) dense user ids, 0 for an unknown user.
+        items: (B, n) oldest item first, zeros after the end; 0 before it marks a hidden position.
+        lengths: (B,) at least 1, where the items are.
+    """
+
+    users: Tensor
+    items: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, histories: Histories, width: int) -> PaddedHistories:
+        """Pad histories, none of them empty and none longer than ``width``."""
+        return cls(histories.users, *histories.padded(width=width))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the items."""
+        return self.items.device
+
+    def to(self, device: torch.device) -> PaddedHistories:
+        """Copy on ``device``."""
+        return self.each(partial(to_device, device=device))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> PaddedHistories:
+        """Histories of what ``change`` makes of each tensor."""
+        return PaddedHistories(change(self.users), change(self.items), change(self.lengths))
+
+    @classmethod
+    def concatenate(cls, parts: list[PaddedHistories]) -> PaddedHistories:
+        """Join several batches of histories of one width into one."""
+        return cls(
+            torch.cat([part.users for part in parts]),
+            torch.cat([part.items for part in parts]),
+            torch.cat([part.lengths for part in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Data of one training step, drawn once and shared by all updates of the step.
 
     Attributes:
-        histories: the inputs.
+        histories: the inputs; `PaddedHistories` where they are asked for, in a phase that takes both (`Phase.varies`).
         targets: (B,) one target per history, or (T,) one per token.
         count: what sums of per-target losses are divided by. A constant share of the epoch's targets rather
             than this batch's own number, so that each target weighs the same wherever it lands.
@@ -160,22 +214,51 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Copy on ``device``."""
+        move = partial(to_device, device=device)
         return replace(
             self,
             histories=self.histories.to(device),
-            targets=to_device(self.targets, device),
             views=tuple(view.to(device) for view in self.views),
-            negatives=_moved(self.negatives, device),
-            shared=_moved(self.shared, device),
-            shared_log_counts=_moved(self.shared_log_counts, device),
-            places=_moved(self.places, device),
+            **self._rest(move),
         )
+
+    def padded(self, width: int) -> Batch:
+        """The batch with `PaddedHistories` of ``width``, for losses that take both."""
+        pad = partial(PaddedHistories.of, width=width)
+        return self._of(pad(self.histories), tuple(map(pad, self.views)))
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of a padded batch, in an order that is the same for all batches of a phase."""
+        found: list[Tensor] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.each(note)
+        return found
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """A padded batch of what ``change`` makes of each tensor."""
+        histories, *views = (part.each(change) for part in self._padded_parts())
+        return replace(self._of(histories, tuple(views)), **self._rest(change))
+
+    def _padded_parts(self) -> list[PaddedHistories]:
+        return cast("list[PaddedHistories]", [self.histories, *self.views])
+
+    def _of(self, histories: PaddedHistories, views: tuple[PaddedHistories, ...]) -> Batch:
+        """The batch with padded histories, whose attributes are annotated as what nearly all losses read."""
+        return replace(
+            self, histories=cast("Histories", histories), views=cast("tuple[Histories, ...]", views)
+        )
+
+    def _rest(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """What ``change`` makes of the tensors beside histories and views."""
+        names = ("targets", "negatives", "shared", "shared_log_counts", "places")
+        there = {name: getattr(self, name) for name in names}
+        return {name: change(tensor) for name, tensor in there.items() if tensor is not None}
 
 
 def target_places(targets: Tensor) -> Tensor:
     """(P,) places in the flattened ``targets`` of those that are not 0; on the host, where nobody waits for them."""
     return targets.flatten().nonzero().squeeze(1)
-
-
-def _moved(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else to_device(tensor, device)

@@ -27,7 +27,7 @@ from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+from mclrec.models.sequential import ALL_STATES, AnyEncoderConfig, SequentialRecommender
 from mclrec.nn.packing import flatten_newest
 
 __all__ = ["CL4SRec", "CL4SRecConfig"]
@@ -72,6 +72,10 @@ class CL4SRec(SequentialRecommender):
         ratios = (config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         views = TwoViews.of_ratios(*ratios, self.num_items + 1) if config.lambda_ else None
         return (self.phase([Update(self.loss, "all")], views),)
+
+    def varies(self) -> str:
+        """Why steps differ in shape; implements `SequentialRecommender.varies`."""
+        return super().varies() or (ALL_STATES if self.config.contrast == "all" else "")
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_main + lambda L_cl."""

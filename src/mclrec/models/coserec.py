@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
+from mclrec.models.sequential import ALL_STATES
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
 from mclrec.nn.packing import flatten_newest
 
@@ -39,6 +40,10 @@ class CoSeRec(SimilarityAugmentedRecommender):
     def phases(self) -> Sequence[Phase]:
         """One phase, one update a batch."""
         return (self.phase([Update(self.loss, "all")], self.views()),)
+
+    def varies(self) -> str:
+        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
+        return super().varies() or ALL_STATES
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and the contrast of the two views."""

@@ -32,7 +32,7 @@ from mclrec.extras import require
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.model_config import NONZERO, ModelConfig, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.models.sequential import ALL_STATES, SequentialConfig, SequentialRecommender
 from mclrec.nn.packing import flatten_newest, mean_pool, take
 
 __all__ = ["ICLRec", "ICLRecConfig", "kmeans"]
@@ -77,6 +77,10 @@ class ICLRec(SequentialRecommender):
         config = self.config
         views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         return (self.phase([Update(self.loss, "all")], views),)
+
+    def varies(self) -> str:
+        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
+        return super().varies() or ALL_STATES
 
     @classmethod
     def extra_of_training(cls, config: ModelConfig) -> str | None:

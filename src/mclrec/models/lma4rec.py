@@ -26,6 +26,7 @@ from mclrec.data.batches import Batch, to_device
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
+from mclrec.models.sequential import ALL_STATES
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
 from mclrec.nn.dropout import Seeded
 from mclrec.nn.packing import flatten_newest
@@ -103,6 +104,10 @@ class LMA4Rec(SimilarityAugmentedRecommender):
         """One phase, two updates a batch."""
         updates = (Update(self.encoder_loss, "encoder"), Update(self.mask_loss, "masks"))
         return (self.phase(updates, self.views()),)
+
+    def varies(self) -> str:
+        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
+        return super().varies() or ALL_STATES
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """The encoder, and the logits of the masks."""

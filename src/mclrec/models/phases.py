@@ -191,6 +191,9 @@ class Phase:
         name: how progress bars and history call it.
         epochs: most epochs; None for the recipe's number.
         validate: whether the validation metric is computed after each epoch, and may stop the phase.
+        varies: why the work of a step changes in shape from batch to batch. Empty where whole batches differ in the
+            numbers of their tensors alone, once histories are padded to the model's ``max_length``: the losses take
+            `PaddedHistories` too, and read nothing of a batch on the host.
     """
 
     updates: Sequence[Update]
@@ -199,6 +202,7 @@ class Phase:
     name: str = "train"
     epochs: int | None = None
     validate: bool = True
+    varies: str = "its losses read packed histories"
 
 
 def next_item_examples(unit: Unit, max_length: int) -> ExampleIndex:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mclrec.configuration import Before
-from mclrec.data.batches import Batch, Histories, to_device
+from mclrec.data.batches import Batch, Histories, PaddedHistories, to_device
 from mclrec.data.negatives import SharedNegatives, UniformNegatives
 from mclrec.data.sequences import SequenceData
 from mclrec.losses.recommendation import PerTarget, SharedByBatch, losses_with, make_loss
@@ -38,6 +38,7 @@ from mclrec.nn.repeats import RepeatBias
 from mclrec.nn.transformer import BlockEncoder, TransformerEncoder
 
 __all__ = [
+    "ALL_STATES",
     "AnyEncoderConfig",
     "EncoderConfig",
     "RegimeConfig",
@@ -48,6 +49,9 @@ __all__ = [
 
 _SCORES, _FEWEST_QUERIES, _MOST_QUERIES = 2**19, 8, 128
 """Scores that repetition is learned from in an update, and how many queries these are at least and at most."""
+
+ALL_STATES = "its contrast takes all states of packed histories"
+"""What models say in `SequentialRecommender.varies` whose losses need more than the last state of a history."""
 
 _TransformerAlone = OnlyWith(encoder="transformer")
 
@@ -271,11 +275,21 @@ class SequentialRecommender(VectorRecommender):
         negatives = UniformNegatives(draws.count) if isinstance(draws, PerTarget) else None
         shared = SharedNegatives(draws.count, draws.power) if isinstance(draws, SharedByBatch) else None
         examples = next_item_examples(self.config.unit, self.max_length)
-        return Phase(updates, examples, NextItem(views, negatives, shared))
+        return Phase(updates, examples, NextItem(views, negatives, shared), varies=self.varies())
+
+    def varies(self) -> str:
+        """Why steps of `phase` differ in shape, see `Phase.varies`; a model whose losses read more has more reasons."""
+        if self.config.unit != "prefixes":
+            return f"unit = {self.config.unit} has a target at every item"
+        if self.config.repeat_bias:
+            return "repeat_bias is learned by the items of packed histories"
+        if not getattr(self.encoder, "trains_padded", False):  # any network that encodes will do
+            return f"{type(self.encoder).__name__} trains on packed histories"
+        return ""
 
     def target_states(self, batch: Batch) -> Tensor:
         """Hidden state before each target: (B, d) after prefixes, (T, d) in sequences."""
-        return self.encoder.encode(batch.histories.items, batch.histories.offsets, self.outputs())
+        return self._states(batch.histories, self.outputs())
 
     def outputs(self) -> Literal["last", "all"]:
         """Which hidden states of a history stand before its targets."""
@@ -300,9 +314,16 @@ class SequentialRecommender(VectorRecommender):
         """Hidden states of several batches of histories, in one pass: of the last tokens, or of all."""
         if not parts:
             return ()
-        together = Histories.concatenate(list(parts))
-        states = self.encoder.encode(together.items, together.offsets, outputs)
+        states = self._states(type(parts[0]).concatenate(list(parts)), outputs)
         return torch.split(states, [len(part) if outputs == "last" else len(part.items) for part in parts])
+
+    def _states(self, histories: Histories | PaddedHistories, outputs: Literal["last", "all"]) -> Tensor:
+        """Hidden states of histories; of padded ones, whose tokens are more than those of the histories, the last."""
+        if isinstance(histories, PaddedHistories):
+            assert outputs == "last", "what needs all states says so in `varies`"
+            last: Tensor = self.encoder(histories.items, histories.lengths)
+            return last
+        return self.encoder.encode(histories.items, histories.offsets, outputs)
 
     def recommendation_losses(self, states: Tensor, batch: Batch, table: ItemTable | None = None) -> Losses:
         """L_rec, the configured loss of all targets of a batch, and what repetition is learned by.

@@ -35,7 +35,7 @@ from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.models.sequential import ALL_STATES, SequentialConfig, SequentialRecommender
 from mclrec.nn.dropout import Dropout, Seeded
 from mclrec.nn.packing import flatten_newest
 
@@ -148,6 +148,10 @@ class SRMA(SequentialRecommender):
             validate=False,
         )
         return (first, training)
+
+    def varies(self) -> str:
+        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
+        return super().varies() or ALL_STATES
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """The second encoder, if there is one, and everything else."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ class Encoder(nn.Module, ABC):
         dropout: rate after the embedding.
     """
 
+    trains_padded: ClassVar[bool] = True
+    """Whether `forward` is fit for training too: it computes in the precision of `encode`, and in any one shape."""
+
     def __init__(self, num_items: int, max_length: int, hidden_size: int, dropout: float) -> None:
         super().__init__()
         self.max_length = max_length
@@ -54,7 +57,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Last hidden states of left-aligned, zero-padded histories: the form that is exported.
+        """Last hidden states of left-aligned, zero-padded histories: what is exported, and has one shape in training.
 
         Args:
             items: (B, L) item ids, zeros after each history's end.
@@ -79,6 +82,8 @@ class GRUEncoder(Encoder):
         inner_size: size of the recurrent state.
         dropout: rate after the embedding.
     """
+
+    trains_padded = False  # torch's recurrence knows one precision, which `encode` alone gives it
 
     def __init__(
         self,

@@ -108,6 +108,7 @@ def _train(
         reporter.data_taken(intake)
     sizes = DataSizes.of(split, intake.left.returns)
     recipe = _recipe(request, data, sizes)
+    recipe.training.check_device(device)
     recipe = replace(recipe, training=recipe.training.on(device))
     stem = run_name(data.name, request.model, request.seed)
     stem += "-final" if request.split == EVERYTHING else ""

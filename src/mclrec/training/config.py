@@ -56,6 +56,11 @@ class TrainingConfig(Configuration):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="fp32", description="of products in training; auto: bf16 where the processor multiplies in it"
     )
+    graphs: Annotated[bool, Before(False)] = Field(
+        default=False,
+        description="record the steps of a CUDA device as graphs and replay them, where all steps have one shape: "
+        "histories are padded then",
+    )
     checkpoint_minutes: float = Field(
         default=5.0, ge=0, description="between two checkpoints inside an epoch"
     )
@@ -65,6 +70,18 @@ class TrainingConfig(Configuration):
         if self.precision != "auto":
             return self
         return self.model_copy(update={"precision": "bf16" if _multiplies_bf16(device) else "fp32"})
+
+    def check_device(self, device: torch.device) -> None:
+        """Refuse to train on a device that does not have what a setting asks for.
+
+        Raises:
+            ConfigError: graphs are asked for, and it is not a CUDA device.
+        """
+        if self.graphs and device.type != "cuda":
+            raise ConfigError(
+                f"graphs: steps are replayed as graphs on a CUDA device alone, not on {device.type}: train with "
+                "--device cuda, or without --set graphs=true"
+            )
 
     @field_validator("cycle", mode="before")
     @classmethod

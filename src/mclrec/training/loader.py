@@ -40,6 +40,7 @@ class EpochBatches:
         key: (seed, number of the phase, epoch).
         device: where the batches go.
         processes: processes that divide each batch.
+        width: the length to which histories are padded; None for packed ones.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class EpochBatches:
         key: tuple[int, int, int],
         device: torch.device,
         processes: Processes = SINGLE_PROCESS,
+        width: int | None = None,
     ) -> None:
         self._phase, self._examples, self._batch_size = phase, examples, batch_size
-        self._key, self._device, self._processes = key, device, processes
+        self._key, self._device, self._processes, self._width = key, device, processes, width
         seed, number, epoch = key
         self._order = Order(len(examples), generator(seed, Stream.ORDER, number, epoch))
 
@@ -68,7 +70,8 @@ class EpochBatches:
         seed, number, epoch = self._key
         rng = generator(seed, Stream.VIEWS, number, epoch, step)
         batch = self._phase.collate(self._examples, self._rows(step), rng)
-        return batch.part(self._processes.part(len(batch))).to(self._device)
+        batch = batch.part(self._processes.part(len(batch)))
+        return (batch if self._width is None else batch.padded(self._width)).to(self._device)
 
     def starting_at(self, step: int) -> Iterator[tuple[int, Batch]]:
         """Yield numbered batches from ``step`` to the end of the epoch; a thread prepares one ahead."""

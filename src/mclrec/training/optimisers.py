@@ -25,6 +25,8 @@ class Optimisers:
         groups: names of the groups.
         config: learning rate and weight decay.
         layout: where the processes hold the parameters; a step takes the gradients of all of them.
+        recorded: whether steps are to be recorded and run again on the device: then their learning rates are tensors
+            there, which `scale_rates` fills.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class Optimisers:
         groups: set[str],
         config: TrainingConfig,
         layout: ParameterLayout = WHOLE,
+        *,
+        recorded: bool = False,
     ) -> None:
-        self._layout = layout
+        self._layout, self._recorded = layout, recorded
         available, rates = model.parameter_groups(), model.learning_rates()
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._all = list(model.parameters())
@@ -44,25 +48,32 @@ class Optimisers:
             for group in sorted(groups)
         }
         self._rates = {group: rates.get(group, config.learning_rate) for group in self._parameters}
-        self._adam = {
-            group: torch.optim.Adam(
-                list(parameters.values()),
-                lr=self._rates[group],
-                weight_decay=config.weight_decay,
-                fused=True,
-            )
-            for group, parameters in self._parameters.items()
-        }
+        self._current = dict(self._rates)
+        self._adam = {group: self._make(group, config.weight_decay) for group in self._parameters}
+
+    def _make(self, group: str, weight_decay: float) -> torch.optim.Adam:
+        """Adam of one group."""
+        parameters, rate = list(self._parameters[group].values()), self._rates[group]
+        if not self._recorded:
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True)
+        lr = torch.full((), rate, device=parameters[0].device)
+        adam = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True, capturable=True)
+        adam._warned_capturable_if_run_uncaptured = True  # the first steps are not
+        return adam
 
     def scale_rates(self, factor: float) -> None:
         """Give each group its learning rate times a factor, from the next step on."""
         for group, adam in self._adam.items():
-            adam.param_groups[0]["lr"] = self._rates[group] * factor
+            self._current[group] = self._rates[group] * factor
+            if self._recorded:
+                adam.param_groups[0]["lr"].fill_(self._current[group])
+            else:
+                adam.param_groups[0]["lr"] = self._current[group]
 
     @property
     def learning_rates(self) -> dict[str, float]:
         """Current learning rate of each group."""
-        return {group: float(adam.param_groups[0]["lr"]) for group, adam in self._adam.items()}
+        return dict(self._current)
 
     def reach_only(self, group: str) -> None:
         """Let gradients reach this group's parameters and no others: no graph is built where none leads there.

@@ -9,9 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Mapping
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -19,25 +17,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mclrec.data.batches import Batch
 from mclrec.data.examples import Examples
 from mclrec.data.split import Split
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.errors import DataError, TrainingError
 from mclrec.files import remove_leftovers
 from mclrec.models.base import Recommender
-from mclrec.models.phases import FitContext, Losses, Phase, StepContext
-from mclrec.nn.dropout import seed_dropout
+from mclrec.models.phases import FitContext, Phase
 from mclrec.randomness import Stream, generator
 from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
 from mclrec.training.early_stopping import on_plateau
 from mclrec.training.fit_result import FitResult
 from mclrec.training.loader import EpochBatches
-from mclrec.training.loss_reader import LossReader, report_means
+from mclrec.training.loss_reader import LossReader
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
 from mclrec.training.reporting import EpochRecord, EpochStart, Reporter, SilentReporter, write_history
 from mclrec.training.schedule import cycle_epochs, one_cycle
+from mclrec.training.step_graphs import make_steps
+from mclrec.training.steps import Steps, Trained
 from mclrec.training.validation import Validator
 
 __all__ = ["Trainer"]
@@ -60,6 +58,9 @@ class Trainer:
         identity: what a resumed run must have in common with its checkpoint.
         reporter: receives progress.
         processes: processes that train together: each has its part of every batch, and the main one writes.
+
+    Raises:
+        ConfigError: the configuration asks for what the device does not have.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Trainer:
         reporter: Reporter | None = None,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
+        config.check_device(device)
         self.model, self.split, self.config = model, split, config.on(device)
         self.seed, self.device, self.directory = seed, device, directory
         self._processes, self._layout = processes, model.layout(processes)
@@ -160,22 +162,36 @@ class Trainer:
         self._start_phase(phase)
         self.model.on_epoch_start(self._context(Position(phase=number)))
         self.model.train()
-        batches = self._batches(phase, phase.examples(self.split.training), (self.seed, number, 1))
-        optimisers = self._optimisers(phase)
+        examples = phase.examples(self.split.training)
+        steps = self._steps(phase, self._optimisers(phase), examples)
+        batches = self._batches(phase, examples, (self.seed, number, 1), steps)
         yield len(batches)
-        for step in cycle(range(len(batches))):
-            started = time.perf_counter()
-            batch, size = batches.prepare(step), batches.size(step)
-            self._run_updates(phase, batch, size, optimisers, (self.seed, number, 1, step), lambda _: None)
-            self._losses.catch_up()
-            yield time.perf_counter() - started
+        try:
+            for step in cycle(range(len(batches))):
+                started = time.perf_counter()
+                batch, size = batches.prepare(step), batches.size(step)
+                steps.run(batch, size, (self.seed, number, 1, step), lambda _: None)
+                self._losses.catch_up()
+                yield time.perf_counter() - started
+        finally:
+            steps.close()
 
     def _optimisers(self, phase: Phase) -> Optimisers:
         groups = {update.group for update in phase.updates}
-        return Optimisers(self.model, groups, self.config, self._layout)
+        return Optimisers(self.model, groups, self.config, self._layout, recorded=self.config.graphs)
 
-    def _batches(self, phase: Phase, examples: Examples, key: tuple[int, int, int]) -> EpochBatches:
-        return EpochBatches(phase, examples, self.config.batch_size, key, self.device, self._processes)
+    def _batches(
+        self, phase: Phase, examples: Examples, key: tuple[int, int, int], steps: Steps
+    ) -> EpochBatches:
+        size, width = self.config.batch_size, steps.width
+        return EpochBatches(phase, examples, size, key, self.device, self._processes, width)
+
+    def _steps(self, phase: Phase, optimisers: Optimisers, examples: Examples) -> Steps:
+        assert self.config.precision != "auto"
+        trained = Trained(
+            self.model, phase, optimisers, self._losses, self._processes, self.device, self.config.precision
+        )
+        return make_steps(trained, self.config, len(examples))
 
     def _run_phase(
         self,
@@ -197,8 +213,13 @@ class Trainer:
             raise DataError(
                 f"{self.split.data.name}: no training example: every training history has one item"
             )
-        while position.epoch <= self._epochs(phase) and not self._stale(phase, position):
-            self._run_epoch(phase, examples, optimisers, position, stop)
+        steps = self._steps(phase, optimisers, examples)
+        try:
+            while position.epoch <= self._epochs(phase) and not self._stale(phase, position):
+                batches = self._batches(phase, examples, (self.seed, position.phase, position.epoch), steps)
+                self._run_epoch(phase, batches, steps, optimisers, position, stop)
+        finally:
+            steps.close()
 
     def _epochs(self, phase: Phase) -> int:
         """Epochs of a phase, at most."""
@@ -224,7 +245,13 @@ class Trainer:
         return on_plateau([record.metrics[self.config.metric] for record in records], self.config.patience)
 
     def _run_epoch(
-        self, phase: Phase, examples: Examples, optimisers: Optimisers, position: Position, stop: StopRequest
+        self,
+        phase: Phase,
+        batches: EpochBatches,
+        steps: Steps,
+        optimisers: Optimisers,
+        position: Position,
+        stop: StopRequest,
     ) -> None:
         key = (self.seed, position.phase, position.epoch)
         if position.step == 0:
@@ -232,7 +259,6 @@ class Trainer:
         # Different processors round differently: once an epoch, all get the main process's weights and buffers.
         self._layout.broadcast(self.model.state_dict())
         self.model.train()
-        batches = self._batches(phase, examples, key)
         told = EpochStart(phase.name, position.epoch, self._epochs(phase), len(batches), position.step)
         self._reporter.epoch_started(told)
         started = time.perf_counter() - position.seconds
@@ -244,7 +270,7 @@ class Trainer:
 
         for step, batch in batches.starting_at(position.step):
             self._set_rates(phase, optimisers, position.epoch, step, len(batches))
-            self._run_updates(phase, batch, batches.size(step), optimisers, (*key, step), finished)
+            steps.run(batch, batches.size(step), (*key, step), finished)
             self._average.add()
             self._losses.keep_up()
             due = time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes
@@ -266,69 +292,6 @@ class Trainer:
         if cycle is not None:
             updates = max(Counter(update.group for update in phase.updates).values())
             optimisers.scale_rates(one_cycle((epoch - 1) * steps + step, cycle * steps, updates))
-
-    def _run_updates(
-        self,
-        phase: Phase,
-        batch: Batch,
-        size: int,
-        optimisers: Optimisers,
-        key: tuple[int, ...],
-        finished: Callable[[dict[str, float]], None],
-    ) -> None:
-        """Run the updates of one batch.
-
-        Args:
-            phase: the phase.
-            batch: this process's part of the batch.
-            size: rows of the whole batch.
-            optimisers: those of the phase.
-            key: seed, number of the phase, epoch and step.
-            finished: receives the mean losses by ``group/term`` once they are known, the last ones of a group that is
-                updated twice.
-
-        Raises:
-            TrainingError: a loss is not finite; from a CUDA device this is known some batches later.
-        """
-        reported: dict[str, float] = {}
-        context = StepContext(lambda rows: self._processes.gather(rows, size))
-        for number, update in enumerate(phase.updates):
-            optimisers.reach_only(update.group)
-            self._seed_dropout(phase, number, key)
-            enabled = self.config.precision == "bf16"
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
-                losses = self._shares(update.loss(batch, context))
-                total = torch.stack([term.weight * term.mean.float() for term in losses.values()]).sum()
-
-            report = partial(report_means, reported, phase, update, tuple(losses), key)
-            self._losses.add(self._means(losses, total), report)
-            optimisers.step(update.group, total)
-        self._losses.end_batch(lambda: finished(reported))
-
-    def _shares(self, losses: Losses) -> Losses:
-        """Loss terms as this process's share: a term of gathered rows, which every process computes, counts once."""
-        size = self._processes.size
-        return {
-            name: replace(term, sum=term.sum / size) if term.whole and size > 1 else term
-            for name, term in losses.items()
-        }
-
-    def _means(self, losses: Losses, total: Tensor) -> Tensor:
-        """Mean of each term over the whole batch, and the loss that is minimised; on the device."""
-        means = [*(term.mean for term in losses.values()), total]
-        return self._processes.all_reduce_sum(torch.stack([mean.detach().double() for mean in means]))
-
-    def _seed_dropout(self, phase: Phase, number: int, key: tuple[int, ...]) -> None:
-        """Seed dropout: each process has a stream of its own, as it has rows of its own.
-
-        With several processes, what is drawn once for a whole batch has one more stream, the same in all of them.
-        """
-        common = generator(key[0], Stream.DROPOUT, *key[1:], number)
-        if self._processes.size == 1:
-            seed_dropout(self.model, common)
-            return
-        stream = number + len(phase.updates) * (1 + self._processes.rank)
-        seed_dropout(self.model, generator(key[0], Stream.DROPOUT, *key[1:], stream), common)
 
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
         """Validate, keep the best weights, write the history and move on to the next epoch."""

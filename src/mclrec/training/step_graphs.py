@@ -1,0 +1,180 @@
+"""Steps of one shape as CUDA graphs: recorded once, then replayed, so that the host starts one thing and not hundreds.
+
+A graph is the work that a function queues on the device, with all addresses and all numbers of the host in it. So a
+batch is copied to where the first one was, the learning rates are tensors on the device, and what is drawn comes from
+the device's generator, whose seed a replay reads anew. `Phase.varies` says whether steps have one shape.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mclrec.data.batches import Batch
+from mclrec.errors import MclrecWarning
+from mclrec.training.config import TrainingConfig
+from mclrec.training.steps import Means, Steps, Trained
+
+__all__ = ["CudaGraphs", "GraphedSteps", "Recorder", "make_steps", "reason_against"]
+
+WARM_UP = 3
+"""Batches that are trained before a step is recorded: kernels are chosen, and all that is made once is there."""
+
+
+class Recorder(Protocol):
+    """Records what functions do on a device."""
+
+    def warm(self, work: Callable[[], None]) -> None:
+        """Do ``work`` once, as it is going to be recorded."""
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record ``work`` without doing it.
+
+        Returns:
+            Does what was recorded, at the same addresses.
+        """
+
+    def close(self) -> None:
+        """Forget all that was recorded, and give back its memory."""
+
+
+class CudaGraphs:
+    """Records CUDA graphs that share one pool of memory, and so are to be replayed in the order of their recording."""
+
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()
+        self._graphs: list[torch.cuda.CUDAGraph] = []
+
+    def warm(self, work: Callable[[], None]) -> None:
+        """Do ``work`` on the stream of the recordings: what remembers its stream then remembers that one."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            work()
+        current.wait_stream(self._stream)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record ``work``; implements `Recorder.record`."""
+        graph = torch.cuda.CUDAGraph()
+        pool = self._graphs[0].pool() if self._graphs else None
+        # Beside this thread, one that prepares the next batch allocates pinned memory and copies from it.
+        with torch.cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"):
+            work()
+        self._graphs.append(graph)
+        return graph.replay
+
+    def close(self) -> None:
+        """Forget the graphs; implements `Recorder.close`."""
+        if self._graphs:
+            torch.cuda.synchronize()
+        for graph in self._graphs:
+            graph.reset()
+        self._graphs.clear()
+
+
+class GraphedSteps(Steps):
+    """Steps that are recorded after a few batches, and replayed from then on.
+
+    Only whole batches are: the smaller one at the end of an epoch is computed as it comes.
+
+    Args:
+        trained: the phase, and what is trained in it.
+        width: the length to which histories are padded.
+        rows: of a whole batch.
+        recorder: records what a step does.
+    """
+
+    def __init__(self, trained: Trained, width: int, rows: int, recorder: Recorder) -> None:
+        super().__init__(trained)
+        self.width = width
+        self._rows, self._recorder = rows, recorder
+        self._fixed: Batch | None = None  # at the addresses that the graphs read
+        self._tensors: list[Tensor] = []
+        self._warm = 0
+        self._replays: dict[int, Callable[[], None]] = {}
+        self._written: dict[int, Means] = {}  # at the addresses that the graphs write
+
+    def run(
+        self, batch: Batch, size: int, key: tuple[int, ...], finished: Callable[[dict[str, float]], None]
+    ) -> None:
+        """Run the updates of one batch; overrides `Steps.run`."""
+        super().run(self._placed(batch), size, key, finished)
+
+    def close(self) -> None:
+        """Forget graphs and addresses; overrides `Steps.close`."""
+        self._replays.clear()
+        self._written.clear()
+        self._fixed = None
+        self._tensors.clear()
+        self._recorder.close()
+
+    def _placed(self, batch: Batch) -> Batch:
+        """The batch at the fixed addresses, if it is a whole one."""
+        if len(batch) != self._rows:
+            return batch
+        if self._fixed is None:
+            self._fixed = batch.each(Tensor.clone)
+            self._tensors = self._fixed.tensors()
+        elif self._fits(batch, self._fixed):
+            torch._foreach_copy_(self._tensors, batch.tensors())
+        else:
+            return batch
+        self._warm += not self._replays
+        return self._fixed
+
+    def _fits(self, batch: Batch, fixed: Batch) -> bool:
+        """Whether a batch differs from the recorded one in the values of its tensors alone."""
+        constants = (batch.count, batch.targets_per_row) == (fixed.count, fixed.targets_per_row)
+        sizes = [(tensor.shape, tensor.dtype) for tensor in batch.tensors()]
+        return constants and sizes == [(tensor.shape, tensor.dtype) for tensor in self._tensors]
+
+    def _update(self, number: int, batch: Batch, size: int, report: Callable[[Means], None]) -> None:
+        """Compute the update of a batch elsewhere or of the first batches; record and replay that of the others."""
+        if batch is not self._fixed:
+            self._compute(number, batch, size, report)
+        elif self._warm <= WARM_UP:
+            self._recorder.warm(lambda: self._compute(number, batch, size, report))
+        else:
+            if number not in self._replays:
+                self._replays[number] = self._recorder.record(
+                    lambda: self._compute(number, batch, size, lambda means: self._keep(number, means))
+                )
+            self._replays[number]()
+            means = self._written[number]
+            report(Means(means.names, means.values.clone()))  # the next replay writes over them
+
+    def _keep(self, number: int, means: Means) -> None:
+        self._written[number] = means
+
+
+def reason_against(trained: Trained) -> str:
+    """Why the steps of a phase cannot be recorded; empty if they can."""
+    if trained.processes.size > 1:
+        return "several processes exchange rows and gradients"
+    return trained.phase.varies
+
+
+def make_steps(trained: Trained, config: TrainingConfig, examples: int) -> Steps:
+    """Make the steps of a phase as configured, with a warning where they are to be recorded and cannot be.
+
+    Args:
+        trained: the phase, and what is trained in it.
+        config: settings of the training.
+        examples: number of the phase's examples.
+    """
+    if not config.graphs:
+        return Steps(trained)
+    if reason := reason_against(trained):
+        name = type(trained.model).__name__
+        warnings.warn(
+            f"graphs = true has no effect on {name} in phase {trained.phase.name!r}: {reason}",
+            MclrecWarning,
+            stacklevel=2,
+        )
+        return Steps(trained)
+    rows = min(config.batch_size, examples)
+    return GraphedSteps(trained, trained.model.max_length, rows, CudaGraphs())
