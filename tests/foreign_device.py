@@ -8,7 +8,7 @@ A `ForeignTensor` says that it is on ``cuda:0`` and holds a tensor of the host, 
 - where the host would wait for the device, `ForeignDevice.waits` has the operation and the nearest line of ours;
 - a copy to the host that does not block has arrived only when an event recorded after it has been waited for. Until
   then the host's tensor holds nonsense;
-- work can be recorded as a CUDA graph records it (`ForeignDevice.record`): by addresses, with the numbers of the host as
+- work can be recorded as a CUDA graph records it (`ForeignDevice.record`): by addresses, with the host's numbers as
   they were, and without being done. Meanwhile the thread that records may neither wait nor copy from or to the host.
 
 What is not modelled: kernels that exist on one device alone, autocast, and orders in which CUDA adds up.
