@@ -483,7 +483,7 @@ def foreign_device() -> Iterator[ForeignDevice]:
         patch.setattr(torch.cuda, "manual_seed_all", torch.default_generator.manual_seed)
         patch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
         patch.setattr(torch.cuda, "Event", partial(_Event, device))
-        patch.setattr(mclrec.training.step_graphs, "CudaGraphs", partial(ForeignGraphs, device))
+        patch.setattr(mclrec.training.step_graphs, "CudaGraphs", lambda _: ForeignGraphs(device))
         patch.setattr(nn.Module, "to", _moved(nn.Module.to))
         patch.setattr(
             mclrec.training.loader, "ThreadPoolExecutor", partial(ThreadPoolExecutor, initializer=enter)

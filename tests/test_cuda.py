@@ -201,7 +201,7 @@ def test_graphs_train_as_packed_steps_without_dropout(split: Split, tmp_path: Pa
 
 def test_what_a_replayed_graph_draws_is_new_by_each_seed() -> None:
     """Masks of dropout come from the seed that was set before the replay, as those of a computed step do."""
-    drop, recorder = Dropout(0.5).train(), step_graphs.CudaGraphs()
+    drop, recorder = Dropout(0.5).train(), step_graphs.CudaGraphs(torch.device("cuda"))
     x, out = torch.ones(1000, device="cuda"), torch.empty(1000, device="cuda")
 
     def work() -> None:

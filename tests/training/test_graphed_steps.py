@@ -53,7 +53,7 @@ class Log:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     made = Log()
-    monkeypatch.setattr(step_graphs, "CudaGraphs", lambda: made)
+    monkeypatch.setattr(step_graphs, "CudaGraphs", lambda _: made)
     monkeypatch.setattr(TrainingConfig, "check_device", lambda *_: None)
     return made
 

@@ -43,15 +43,19 @@ class Recorder(Protocol):
 
 
 class CudaGraphs:
-    """Records CUDA graphs that share one pool of memory, and so are to be replayed in the order of their recording."""
+    """Records CUDA graphs that share one pool of memory, and so are to be replayed in the order of their recording.
 
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
+    Args:
+        device: the CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._stream = device, torch.cuda.Stream(device)
         self._graphs: list[torch.cuda.CUDAGraph] = []
 
     def warm(self, work: Callable[[], None]) -> None:
         """Do ``work`` on the stream of the recordings: what remembers its stream then remembers that one."""
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
             work()
@@ -70,7 +74,7 @@ class CudaGraphs:
     def close(self) -> None:
         """Forget the graphs; implements `Recorder.close`."""
         if self._graphs:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self._device)
         for graph in self._graphs:
             graph.reset()
         self._graphs.clear()
@@ -177,4 +181,4 @@ def make_steps(trained: Trained, config: TrainingConfig, examples: int) -> Steps
         )
         return Steps(trained)
     rows = min(config.batch_size, examples)
-    return GraphedSteps(trained, trained.model.max_length, rows, CudaGraphs())
+    return GraphedSteps(trained, trained.model.max_length, rows, CudaGraphs(trained.device))
