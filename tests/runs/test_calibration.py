@@ -14,7 +14,8 @@ from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import VectorRecommender
 from mclrec.models.storage import load_model
-from mclrec.runs.calibration import calibration_line
+from mclrec.nn.co_occurrence import Nearness
+from mclrec.runs.calibration import calibration_line, near_items_line
 from mclrec.runs.final import finalize
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import Run
@@ -85,3 +86,54 @@ def test_where_nobody_returns_nothing_is_chosen(log: Path, tmp_path: Path) -> No
     assert run.record.calibration is None
     # and the file is what it was before there was anything to choose: earlier runs are read
     assert "calibration" not in read_sealed(run.directory / "metrics.json")
+
+
+TASTES = {"co_occurrence": 1.0, "seen": "drop", "epochs": 1}
+"""Hardly trained, so that counts know more than the encoder."""
+
+
+@pytest.fixture(scope="module")
+def weighed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on a log of users who have items of one of six kinds, in any order."""
+    rng, kind = np.random.default_rng(0), ITEMS // 6
+    histories = [(rng.permutation(kind)[:7] + 1 + kind * rng.integers(6)).tolist() for _ in range(400)]
+    folder = tmp_path_factory.mktemp("weighed")
+    log = write_log(folder / "log.csv", at_random_times(sequences_of(histories, ITEMS)))
+    return start(log, folder / "run", settings=TASTES)
+
+
+def test_near_items_gain_what_validation_likes_best(weighed: Run) -> None:
+    found = weighed.record.near_items
+    assert found is not None
+    assert found.chosen["weight"] > 1
+    assert found.after > found.before
+    assert near_items_line(found) in (weighed.directory / "README.md").read_text(encoding="utf-8")
+    model = load_model(weighed.directory).model
+    assert isinstance(model, VectorRecommender)
+    assert model.co_occurrence is not None
+    assert model.co_occurrence.chosen == Nearness(**found.chosen)
+    targets, metric = make_split(run_data(weighed), weighed.info.split).validation, parse_metric(found.metric)
+    assert metric.mean(rank_targets(model, targets, seen="drop")) == pytest.approx(found.after)
+    model.adopt_near_items({"weight": 1.0, "decay": 0.8})
+    assert metric.mean(rank_targets(model, targets, seen="drop")) == pytest.approx(found.before)
+
+
+def test_near_items_gain_the_same_in_a_run_that_is_taken_up_again_and_in_a_final_model(
+    weighed: Run, tmp_path: Path
+) -> None:
+    before = weighed.record
+    final = finalize(weighed, out=tmp_path / "final", progress=False)
+    assert final.record.near_items == before.near_items
+    model = load_model(final.directory).model
+    assert isinstance(model, VectorRecommender)
+    assert model.co_occurrence is not None
+    assert before.near_items is not None
+    assert model.co_occurrence.chosen == Nearness(**before.near_items.chosen)
+    log = weighed.directory.parent / "log.csv"
+    again = start(log, weighed.directory, settings=TASTES, resume=True).record
+    assert (again.near_items, again.weights) == (before.near_items, before.weights)
+
+
+def test_without_co_occurrence_there_is_nothing_to_weigh(calibrated: Run) -> None:
+    assert calibrated.record.near_items is None
+    assert "near_items" not in read_sealed(calibrated.directory / "metrics.json")

@@ -53,6 +53,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "epochs": record.epochs,
         "best_epoch": record.best_epoch,
         "best_validation": record.best_validation,
+        "near_items": None if record.near_items is None else record.near_items.model_dump(),
         "calibration": None if record.calibration is None else record.calibration.model_dump(),
         "seconds": record.seconds,
         "test": {label: part.metrics for label, part in record.test.items()},

@@ -23,10 +23,12 @@ from mclrec.losses.additions import Additions
 from mclrec.models.item_table import ItemTable, exclude, ranks_among
 from mclrec.models.model_config import ModelConfig
 from mclrec.models.phases import FitContext, Phase
-from mclrec.nn.co_occurrence import CoOccurrence
+from mclrec.nn.co_occurrence import CoOccurrence, Nearness
 from mclrec.nn.repeats import Chosen, RepeatBias
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class Recommender(nn.Module, ABC):
@@ -160,6 +162,25 @@ class Recommender(nn.Module, ABC):
     def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
         """Take what `calibrate` chose for another model by the same settings, which had items to validate on."""
 
+    @property
+    def weighs_near_items(self) -> bool:
+        """Whether validation chooses how much items near those of the history gain, for `weigh_near_items`."""
+        return False
+
+    def weigh_near_items(self, measure: Callable[[], FloatArray]) -> Mapping[str, float]:  # noqa: ARG002
+        """Choose how much items gain that are near those of the history: once, before `calibrate`.
+
+        Args:
+            measure: the metric of each validation target by the model as it now is, under the protocol of training.
+
+        Returns:
+            What was chosen, by name; empty for a model that has nothing to choose, which does not measure.
+        """
+        return {}
+
+    def adopt_near_items(self, chosen: Mapping[str, float]) -> None:
+        """Take what `weigh_near_items` chose for another model by the same settings."""
+
 
 class VectorRecommender(Recommender):
     """Base of models whose score is query vector . item vector + item bias.
@@ -169,7 +190,12 @@ class VectorRecommender(Recommender):
         co_occurrence: what is added to the scores of items that others had near those of the history; None for nothing.
     """
 
-    counted_tensors = ("co_occurrence.near", "co_occurrence.similarities", "repeats.calibrated")
+    counted_tensors = (
+        "co_occurrence.near",
+        "co_occurrence.similarities",
+        "co_occurrence.calibrated",
+        "repeats.calibrated",
+    )
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -239,6 +265,20 @@ class VectorRecommender(Recommender):
         """Put items of the history as much higher; implements `Recommender.adopt_calibration`."""
         if self.repeats is not None:
             self.repeats.choose(Chosen(**chosen))
+
+    @property
+    def weighs_near_items(self) -> bool:
+        """Whether co-occurrence adds anything; implements `Recommender.weighs_near_items`."""
+        return self.co_occurrence is not None
+
+    def weigh_near_items(self, measure: Callable[[], FloatArray]) -> Mapping[str, float]:
+        """Choose how much co-occurrence adds; implements `Recommender.weigh_near_items`."""
+        return {} if self.co_occurrence is None else self.co_occurrence.calibrate(measure)._asdict()
+
+    def adopt_near_items(self, chosen: Mapping[str, float]) -> None:
+        """Let co-occurrence add as much; implements `Recommender.adopt_near_items`."""
+        if self.co_occurrence is not None:
+            self.co_occurrence.choose(Nearness(**chosen))
 
     def additions(self, histories: Histories, newest: Histories) -> Additions | None:
         """What repetition and co-occurrence add to some scores of the histories; None for nothing.

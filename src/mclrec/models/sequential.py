@@ -156,7 +156,8 @@ class RegimeConfig(SizeConfig):
         0.0,
         ge=0,
         le=1e6,
-        description="weight of what items gain that other histories have near the items of this one; 0: nothing",
+        description="weight of what items gain that other histories have near the items of this one, until validation "
+        "chooses one; 0: nothing",
     )
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -10,13 +15,28 @@ from mclrec.data.near_items import KEPT, near_items
 from mclrec.data.sequences import SequenceData
 from mclrec.losses.additions import Additions
 
-__all__ = ["CoOccurrence"]
+__all__ = ["CoOccurrence", "Nearness"]
 
-_DECAY = 0.8
-"""What an item of the history counts less than the one after it."""
+_DECAYS = (0.8, 0.9, 1.0)
+"""What an item of the history counts less than the one after it: the first, and what `CoOccurrence.calibrate` tries."""
+
+_FARTHEST = 16.0
+"""How many times as large or as small `CoOccurrence.calibrate` makes the weight at most, by steps of 2."""
 
 _MARKS = 1 << 24
 """Marks that are held at a time of which items are in a history."""
+
+
+class Nearness(NamedTuple):
+    """How much what is near the items of a history gains.
+
+    Attributes:
+        weight: of the gains, in units of scores.
+        decay: what an item of the history counts less than the one after it, at most 1.
+    """
+
+    weight: float
+    decay: float
 
 
 class CoOccurrence(nn.Module):
@@ -24,23 +44,29 @@ class CoOccurrence(nn.Module):
 
     Item j gains, with i_0 the newest item of the history and s(i, j) the similarity of `mclrec.data.near_items`,
 
-        weight * sum over the distances d from the end of 0.8^d s(i_d, j);
+        weight * sum over the distances d from the end of decay^d s(i_d, j);
 
     items of the history gain nothing, whose returns are what `mclrec.nn.repeats` is for. The softmax does not see it:
-    counts know the targets that they were counted from, and an encoder would learn to leave those to them.
+    counts know the targets that they were counted from, and an encoder would learn to leave those to them. How much
+    of it helps depends on the log: on what people do next after one item, or on what they do at all. So `calibrate`
+    asks the items that are held out for validation.
 
     Args:
         num_items: V.
         max_length: n, the longest history.
-        weight: of the gains, in units of scores.
+        weight: of the gains, in units of scores, until validation chooses one.
     """
 
     near: Tensor
     similarities: Tensor
+    calibrated: Tensor
 
     def __init__(self, num_items: int, max_length: int, weight: float) -> None:
         super().__init__()
-        self.max_length, self.weight = max_length, weight
+        self.max_length = max_length
+        self.chosen = Nearness(weight, _DECAYS[0])
+        """What is in ``calibrated``, on the host."""
+        self.register_buffer("calibrated", torch.tensor(self.chosen, dtype=torch.float64))
         self.register_buffer("near", torch.zeros(num_items + 1, KEPT, dtype=torch.int32))
         self.register_buffer("similarities", torch.zeros(num_items + 1, KEPT))
 
@@ -53,7 +79,46 @@ class CoOccurrence(nn.Module):
     def by_distance(self) -> Tensor:
         """(n,) what a similarity counts by distance from the end, first that of the newest item."""
         distances = torch.arange(self.max_length, dtype=torch.float64, device=self.near.device)
-        return (self.weight * _DECAY**distances).float()
+        return (self.chosen.weight * self.chosen.decay**distances).float()
+
+    def choose(self, chosen: Nearness) -> None:
+        """Set how much is gained."""
+        self.calibrated.copy_(torch.tensor(chosen, dtype=torch.float64))
+        self.chosen = chosen
+
+    def calibrate(self, measure: Callable[[], npt.NDArray[np.float64]]) -> Nearness:
+        """Choose how much is gained by what ``measure`` likes best, if that is no matter of chance.
+
+        Args:
+            measure: a metric of each validation target by the model as it now is; the higher, the better.
+
+        Returns:
+            What was chosen: what it was, unless the gain is more than one standard error of it.
+        """
+        known: dict[Nearness, npt.NDArray[np.float64]] = {}
+
+        def value(at: Nearness) -> float:
+            if at not in known:
+                self.choose(at)
+                known[at] = measure()
+            return float(known[at].mean())
+
+        start = best = self.chosen
+        value(start)
+        for decay in _DECAYS:
+            best = max(best, _climb(value, best._replace(decay=decay), start.weight), key=value)
+        gains = known[best] - known[start]
+        if gains.mean() <= gains.std() / max(len(gains) - 1, 1) ** 0.5:
+            best = start
+        self.choose(best)
+        return best
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load what was saved; models that were saved before there was a choice have what they were made with."""
+        state_dict.setdefault(f"{prefix}calibrated", self.calibrated)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        # Unchanged where what was saved has another shape, which is an error of the file.
+        self.chosen = Nearness(*self.calibrated.tolist())
 
     def forward(self, items: Tensor, offsets: Tensor) -> Additions:
         """What is added after each history: as many numbers as its items have others near them.
@@ -79,3 +144,17 @@ class CoOccurrence(nn.Module):
             marks.index_fill_(0, firsts + items[here], True)
             values[here].masked_fill_(marks[firsts.unsqueeze(1) + near[here]], 0)
         return Additions(offsets * kept, rows.repeat_interleave(kept), near.view(-1), values.view(-1))
+
+
+def _climb(value: Callable[[Nearness], float], start: Nearness, middle: float) -> Nearness:
+    """The best that is found by doubling the weight while that gains, or else by halving it."""
+    best = start
+    for factor in (2.0, 0.5):
+        while 1 / _FARTHEST <= best.weight * factor / middle <= _FARTHEST:
+            tried = best._replace(weight=best.weight * factor)
+            if value(tried) <= value(best):
+                break
+            best = tried
+        if best != start:
+            break
+    return best

@@ -6,14 +6,16 @@ import torch
 
 from mclrec.data.split import Split
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
-from mclrec.evaluation.metrics import parse_metric
+from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import Recommender
 from mclrec.progress import working
+from mclrec.randomness import Stream, generator
 from mclrec.runs.file_record import Calibration
-from mclrec.training.validation import returning_targets
+from mclrec.training.config import TrainingConfig
+from mclrec.training.validation import drawn, returning_targets
 
-__all__ = ["CALIBRATION_TARGETS", "calibrate", "calibration_line"]
+__all__ = ["CALIBRATION_TARGETS", "calibrate", "calibration_line", "near_items_line", "weigh_near_items"]
 
 CALIBRATION_TARGETS = 20_000
 """Validation targets that are ranked at each step; of more, so many are drawn."""
@@ -55,6 +57,54 @@ def calibrate(
     with working("calibrating"):
         chosen = model.calibrate(measure)
     return Calibration(chosen=dict(chosen), metric=metric, before=values[0], after=max(values))
+
+
+def weigh_near_items(
+    model: Recommender,
+    split: Split,
+    training: TrainingConfig,
+    seed: int,
+    device: torch.device,
+    processes: Processes = SINGLE_PROCESS,
+) -> Calibration | None:
+    """Let a trained model choose how much items gain that are near those of the history.
+
+    Args:
+        model: with the weights that validation chose.
+        split: whose validation targets decide.
+        training: its metric and its protocol.
+        seed: of the run; draws the targets where there are many.
+        device: where the model is.
+        processes: all call this together, and choose alike.
+
+    Returns:
+        What was chosen, and what the metric was before and is now; None if there was nothing to choose.
+    """
+    if not model.weighs_near_items or not len(split.validation):
+        return None
+    targets = drawn(split.validation, CALIBRATION_TARGETS, generator(seed, Stream.CALIBRATION))
+    name, cut = parse_metric(training.metric)
+    means = list[float]()
+
+    def measure() -> FloatArray:
+        ranks = rank_targets(model, targets, seen=training.seen, device=device, processes=processes)
+        values = per_user(ranks, name, cut)
+        means.append(float(values.mean()))
+        return values
+
+    with working("weighing co-occurrence"):
+        chosen = model.weigh_near_items(measure)
+        after = float(measure().mean())
+    return Calibration(chosen=dict(chosen), metric=training.metric, before=means[0], after=after)
+
+
+def near_items_line(found: Calibration) -> str:
+    """How much validation lets co-occurrence add, in a line for people."""
+    weight, decay = found.chosen["weight"], found.chosen["decay"]
+    return (
+        f"co-occurrence weighed by validation, weight {weight:g}, decay {decay:g}: {found.metric} "
+        f"{found.before:.4f} -> {found.after:.4f}"
+    )
 
 
 def calibration_line(found: Calibration) -> str:

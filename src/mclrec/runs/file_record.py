@@ -25,9 +25,11 @@ class FileRecord(BaseModel):
 
 
 class Calibration(FileRecord):
-    """What validation chose after training by a metric with items of the history among the candidates, and its values.
+    """What validation chose after training by a metric, and its values before and with it.
 
-    What is chosen has the names of `mclrec.nn.repeats.Chosen`; ``recency`` is missing where it was not there to choose.
+    Of how much higher items of the history are, the metric is that with them among the candidates, and the names are
+    those of `mclrec.nn.repeats.Chosen` (``recency`` is missing where it was not there to choose). Of co-occurrence they
+    are those of `mclrec.nn.co_occurrence.Nearness`, and the protocol is that of training.
     """
 
     chosen: dict[str, float]

@@ -185,11 +185,12 @@ class RunRecord(FileRecord):
         threads: threads that torch used in each process.
         processes: training processes.
         weights: checksum of the weights that were measured.
+        near_items: how much co-occurrence adds, by validation after training; None where there was nothing to choose.
         calibration: what was chosen by validation after training; None where there was nothing to choose.
         results: by part and label of the protocol; empty for an interrupted training, a trial, and a final model.
     """
 
-    may_lack: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    may_lack: ClassVar[frozenset[str]] = frozenset({"near_items", "calibration"})
 
     status: Literal["finished", "interrupted"]
     best_epoch: int
@@ -202,6 +203,7 @@ class RunRecord(FileRecord):
     threads: int
     processes: int
     weights: str
+    near_items: Calibration | None = None
     calibration: Calibration | None = None
     results: dict[str, dict[str, MeasuredPart]]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,7 +34,7 @@ from mclrec.progress import advancing
 from mclrec.recipes import Recipe
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.baselines import BASELINES, measure_baselines, system_name
-from mclrec.runs.calibration import calibrate
+from mclrec.runs.calibration import calibrate, weigh_near_items
 from mclrec.runs.construction import build
 from mclrec.runs.file_record import Calibration
 from mclrec.runs.intake_file import INTAKE
@@ -141,9 +141,9 @@ def _train(
             processes=processes,
         )
         fit = trainer.fit(resume=resume)
-        calibration = None
+        chosen = _Chosen()
         if request.measured and not fit.interrupted:
-            calibration = _calibrated(request, model, split, recipe, device, processes)
+            chosen = _choose(request, model, split, recipe, device, processes)
     save_model(
         directory,
         name=recipe.model,
@@ -162,7 +162,7 @@ def _train(
     if processes.main:
         seconds = fit.seconds_before + time.perf_counter() - started
         weights = weights_checksum(directory / TENSORS)
-        record = _record(fit, results, seconds, device, processes.size, weights, calibration)
+        record = _record(fit, results, seconds, device, processes.size, weights, chosen)
         baselines = None
         if results:
             ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label in SEEN_OF}
@@ -177,21 +177,35 @@ def _train(
     return Run(directory)
 
 
-def _calibrated(
+class _Chosen(NamedTuple):
+    """What a trained model has chosen by validation."""
+
+    near_items: Calibration | None = None
+    calibration: Calibration | None = None
+
+
+def _choose(
     request: TrainRequest,
     model: Recommender,
     split: Split,
     recipe: Recipe,
     device: torch.device,
     processes: Processes,
-) -> Calibration | None:
-    """Calibrate a trained model; a final one, which has nothing to validate on, is as the run that measured it."""
+) -> _Chosen:
+    """Let a trained model choose; a final one, which has nothing to validate on, is as the run that measured it."""
     if request.split != EVERYTHING:
-        return calibrate(model, split, recipe.training.metric, request.seed, device, processes)
-    calibration = None if request.like is None else request.like.record.calibration
-    if calibration is not None:
-        model.adopt_calibration(calibration.chosen)
-    return calibration
+        return _Chosen(
+            weigh_near_items(model, split, recipe.training, request.seed, device, processes),
+            calibrate(model, split, recipe.training.metric, request.seed, device, processes),
+        )
+    if request.like is None:
+        return _Chosen()
+    record = request.like.record
+    if record.near_items is not None:
+        model.adopt_near_items(record.near_items.chosen)
+    if record.calibration is not None:
+        model.adopt_calibration(record.calibration.chosen)
+    return _Chosen(record.near_items, record.calibration)
 
 
 def measure(
@@ -335,7 +349,7 @@ def _record(
     device: torch.device,
     processes: int,
     weights: str,
-    calibration: Calibration | None,
+    chosen: _Chosen,
 ) -> RunRecord:
     """Contents of ``metrics.json``."""
     return RunRecord(
@@ -350,7 +364,8 @@ def _record(
         threads=torch.get_num_threads(),
         processes=processes,
         weights=weights,
-        calibration=calibration,
+        near_items=chosen.near_items,
+        calibration=chosen.calibration,
         results=results,
     )
 
