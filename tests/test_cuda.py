@@ -166,7 +166,7 @@ def test_replayed_graphs_train_as_computed_steps(
     name: str, precision: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dropout, whose seeds a replay reads anew, a cycle of learning rates, and a resumption between epochs."""
-    settings = {"graphs": True, "precision": precision, "cycle": 2}
+    settings: dict[str, Any] = {"graphs": True, "precision": precision, "cycle": 2}
     found = {}
     for kind, warm_up in (("replayed", step_graphs.WARM_UP), ("computed", 10**9)):
         monkeypatch.setattr(step_graphs, "WARM_UP", warm_up)

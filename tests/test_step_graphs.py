@@ -89,7 +89,8 @@ def test_replayed_steps_train_as_computed_ones(
     name: str, variant: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dropout, a smaller last batch and learning rates that change; to the last bit."""
-    counts, settings = list[int](), {"graphs": True, "cycle": 1, "average": 4.0}
+    counts = list[int]()
+    settings: dict[str, Any] = {"graphs": True, "cycle": 1, "average": 4.0}
     replayed = trained(name, variant, split, tmp_path / "replayed", counts=counts, **settings)
     updates = len(build(name, variant, split.training).phases()[0].updates)
     assert set(counts[step_graphs.WARM_UP + 1 :]) == {updates}  # the means of each, copied

@@ -118,9 +118,10 @@ def test_streams_of_dropout(count: int, tmp_path: Path) -> None:
     def draws(processes: Processes) -> list[list[float]]:
         trainer = real_trainer("lma4rec", tiny_data(), tmp_path, processes=processes, dropout=0.5)
         [phase] = trainer.model.phases()
+        steps = trainer._steps(phase, trainer._optimisers(phase), phase.examples(trainer.split.training))
         found = []
         for number in range(len(phase.updates)):
-            trainer._seed_dropout(phase, number, (1, 0, 1, 5))
+            steps._seed_dropout(number, (1, 0, 1, 5))
             seeded = [module for module in trainer.model.modules() if isinstance(module, Seeded)]
             for_batch = next(module.generator for module in seeded if module.for_batch)
             own = next(module.generator for module in seeded if not module.for_batch)
