@@ -13,7 +13,7 @@ from mclrec.evaluation.metrics import summarise
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.models.base import VectorRecommender
 from mclrec.models.storage import load_model
-from mclrec.nn.co_occurrence import CoOccurrence, Nearness
+from mclrec.nn.co_occurrence import CoOccurrence
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import open_run
 
@@ -31,7 +31,7 @@ def row(directory: Path) -> str:
     counted.count(split.training)
     cells = []
     for weight in WEIGHTS:
-        counted.choose(Nearness(weight, 0.8))
+        counted.choose(counted.chosen._replace(weight=weight))
         model.co_occurrence = counted if weight else None
         ranks = [rank_targets(model, split.validation, seen=seen) for seen in ("drop", "keep")]
         cells.append(" / ".join(f"{summarise(each, (10,))['NDCG@10']:.4f}"[1:] for each in ranks))

@@ -163,9 +163,9 @@ class Recommender(nn.Module, ABC):
         """Take what `calibrate` chose for another model by the same settings, which had items to validate on."""
 
     @property
-    def weighs_near_items(self) -> bool:
-        """Whether validation chooses how much items near those of the history gain, for `weigh_near_items`."""
-        return False
+    def nearness(self) -> Mapping[str, float]:
+        """How much items near those of the history gain, by name, which `weigh_near_items` chooses; empty: nothing."""
+        return {}
 
     def weigh_near_items(self, measure: Callable[[], FloatArray]) -> Mapping[str, float]:  # noqa: ARG002
         """Choose how much items gain that are near those of the history: once, before `calibrate`.
@@ -267,9 +267,9 @@ class VectorRecommender(Recommender):
             self.repeats.choose(Chosen(**chosen))
 
     @property
-    def weighs_near_items(self) -> bool:
-        """Whether co-occurrence adds anything; implements `Recommender.weighs_near_items`."""
-        return self.co_occurrence is not None
+    def nearness(self) -> Mapping[str, float]:
+        """How much co-occurrence adds; implements `Recommender.nearness`."""
+        return {} if self.co_occurrence is None else self.co_occurrence.chosen._asdict()
 
     def weigh_near_items(self, measure: Callable[[], FloatArray]) -> Mapping[str, float]:
         """Choose how much co-occurrence adds; implements `Recommender.weigh_near_items`."""

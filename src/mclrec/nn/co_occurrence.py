@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mclrec.data.batches import to_device
 from mclrec.data.near_items import KEPT, near_items
 from mclrec.data.sequences import SequenceData
 from mclrec.losses.additions import Additions
+from mclrec.nn.calibrated import Calibrated
 
 __all__ = ["CoOccurrence", "Nearness"]
 
@@ -39,7 +40,7 @@ class Nearness(NamedTuple):
     decay: float
 
 
-class CoOccurrence(nn.Module):
+class CoOccurrence(Calibrated[Nearness]):
     """What items gain that other histories have near the items of this one: counted in training data, not learned.
 
     Item j gains, with i_0 the newest item of the history and s(i, j) the similarity of `mclrec.data.near_items`,
@@ -59,14 +60,11 @@ class CoOccurrence(nn.Module):
 
     near: Tensor
     similarities: Tensor
-    calibrated: Tensor
 
     def __init__(self, num_items: int, max_length: int, weight: float) -> None:
-        super().__init__()
+        # In fp32 a decay of .8 would be another one after loading.
+        super().__init__(Nearness._make, Nearness(weight, _DECAYS[0]), torch.float64)
         self.max_length = max_length
-        self.chosen = Nearness(weight, _DECAYS[0])
-        """What is in ``calibrated``, on the host."""
-        self.register_buffer("calibrated", torch.tensor(self.chosen, dtype=torch.float64))
         self.register_buffer("near", torch.zeros(num_items + 1, KEPT, dtype=torch.int32))
         self.register_buffer("similarities", torch.zeros(num_items + 1, KEPT))
 
@@ -81,11 +79,6 @@ class CoOccurrence(nn.Module):
         distances = torch.arange(self.max_length, dtype=torch.float64, device=self.near.device)
         return (self.chosen.weight * self.chosen.decay**distances).float()
 
-    def choose(self, chosen: Nearness) -> None:
-        """Set how much is gained."""
-        self.calibrated.copy_(torch.tensor(chosen, dtype=torch.float64))
-        self.chosen = chosen
-
     def calibrate(self, measure: Callable[[], npt.NDArray[np.float64]]) -> Nearness:
         """Choose how much is gained by what ``measure`` likes best, if that is no matter of chance.
 
@@ -95,30 +88,20 @@ class CoOccurrence(nn.Module):
         Returns:
             What was chosen: what it was, unless the gain is more than one standard error of it.
         """
-        known: dict[Nearness, npt.NDArray[np.float64]] = {}
+        values = self.asking_once(measure)
 
         def value(at: Nearness) -> float:
-            if at not in known:
-                self.choose(at)
-                known[at] = measure()
-            return float(known[at].mean())
+            return float(values(at).mean())
 
         start = best = self.chosen
         value(start)
         for decay in _DECAYS:
             best = max(best, _climb(value, best._replace(decay=decay), start.weight), key=value)
-        gains = known[best] - known[start]
+        gains = values(best) - values(start)
         if gains.mean() <= gains.std() / max(len(gains) - 1, 1) ** 0.5:
             best = start
         self.choose(best)
         return best
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load what was saved; models that were saved before there was a choice have what they were made with."""
-        state_dict.setdefault(f"{prefix}calibrated", self.calibrated)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        # Unchanged where what was saved has another shape, which is an error of the file.
-        self.chosen = Nearness(*self.calibrated.tolist())
 
     def forward(self, items: Tensor, offsets: Tensor) -> Additions:
         """What is added after each history: as many numbers as its items have others near them.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import to_device
 from mclrec.losses.additions import Additions
+from mclrec.nn.calibrated import Calibrated
 
 __all__ = ["Chosen", "RepeatBias"]
 
@@ -40,7 +40,7 @@ class Chosen(NamedTuple):
     recency: float = 0.0
 
 
-class RepeatBias(nn.Module):
+class RepeatBias(Calibrated[Chosen]):
     """What the score of an item of the history gains: a learned number for each distance, and more by calibration.
 
     Whether people come back to an item depends on the log, and on how long ago they had it. From item vectors alone an
@@ -58,15 +58,10 @@ class RepeatBias(nn.Module):
         max_length: n, the longest history that an encoder reads.
     """
 
-    calibrated: Tensor
-
     def __init__(self, max_length: int) -> None:
-        super().__init__()
+        super().__init__(Chosen._make, Chosen())
         self.common = nn.Parameter(torch.zeros(()))
         self.by_distance = nn.Parameter(torch.zeros(max_length))
-        self.register_buffer("calibrated", torch.tensor(Chosen()))
-        self.chosen = Chosen()
-        """What is in ``calibrated``, on the host."""
 
     def forward(
         self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last", step: int = 1
@@ -100,11 +95,6 @@ class RepeatBias(nn.Module):
         """(n,) what is added by distance from the end, first that of the newest item."""
         return _UNIT * (self.common + self.by_distance)
 
-    def choose(self, chosen: Chosen) -> None:
-        """Set what items of the whole history gain."""
-        self.calibrated.copy_(torch.tensor(chosen))
-        self.chosen = chosen
-
     def of_whole(self, items: Tensor, offsets: Tensor) -> Additions:
         """What calibration adds to each item of a history, see `Chosen`.
 
@@ -127,9 +117,8 @@ class RepeatBias(nn.Module):
         number = places - torch.where(first, places, 0).cummax(0).values + 1  # of the occurrence, from 1
         values = self.chosen.frequency * (number.log() - (number - 1).clamp(min=1).log())
         values = values.masked_fill(first, self.chosen.returns)
-        newer = (
-            to_device(offsets[1:].repeat_interleave(lengths), items.device) - order
-        )  # places from it to the end
+        # What is newer, itself counted: places from it to the end.
+        newer = to_device(offsets[1:].repeat_interleave(lengths), items.device) - order
         share = to_device(lengths.repeat_interleave(lengths), items.device) / newer
         return Additions(
             offsets, rows, items[order], values + self.chosen.recency * torch.where(last, share.log(), 0)
@@ -144,8 +133,7 @@ class RepeatBias(nn.Module):
         Returns:
             What was chosen; all 0 where nothing is better than what was learned.
         """
-        known: dict[Chosen, float] = {}
-        value = partial(self._measured, known, measure)
+        value = self.asking_once(measure)
         best = _climb(value, Chosen())
         for name in ("frequency", "recency"):
             weights, misses = iter(_WEIGHTS[1:]), 0
@@ -164,28 +152,17 @@ class RepeatBias(nn.Module):
         Args:
             measure: as `calibrate` takes it, and cheap: it is asked several times a step.
         """
-        known: dict[Chosen, float] = {}
-        value, at = partial(self._measured, known, measure), self.chosen
+        value, at = self.asking_once(measure), self.chosen
         while value(better := max(_beside(at), key=value)) > value(at):
             at = better
         self.choose(at)
 
-    def _measured(self, known: dict[Chosen, float], measure: Callable[[], float], chosen: Chosen) -> float:
-        """What ``measure`` says of a choice, asked once."""
-        if chosen not in known:
-            self.choose(chosen)
-            known[chosen] = measure()
-        return known[chosen]
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load what was saved; models that were saved before there was a calibration have none."""
+        """Load what was saved, perhaps before there was a weight of recency."""
         key = f"{prefix}calibrated"
-        saved = state_dict.setdefault(key, torch.zeros_like(self.calibrated))
-        if saved.shape == (2,):  # before there was a weight of recency
-            state_dict[key] = F.pad(saved, (0, 1))
+        if key in state_dict and state_dict[key].shape == (2,):
+            state_dict[key] = F.pad(state_dict[key], (0, 1))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        # Unchanged where what was saved has another shape, which is an error of the file.
-        self.chosen = Chosen(*self.calibrated.tolist())
 
 
 def _beside(at: Chosen) -> list[Chosen]:

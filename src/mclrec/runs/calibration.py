@@ -12,10 +12,18 @@ from mclrec.models.base import Recommender
 from mclrec.progress import working
 from mclrec.randomness import Stream, generator
 from mclrec.runs.file_record import Calibration
+from mclrec.runs.run import RunRecord
 from mclrec.training.config import TrainingConfig
 from mclrec.training.validation import drawn, returning_targets
 
-__all__ = ["CALIBRATION_TARGETS", "calibrate", "calibration_line", "near_items_line", "weigh_near_items"]
+__all__ = [
+    "CALIBRATION_TARGETS",
+    "calibrate",
+    "calibration_line",
+    "chosen_lines",
+    "near_items_line",
+    "weigh_near_items",
+]
 
 CALIBRATION_TARGETS = 20_000
 """Validation targets that are ranked at each step; of more, so many are drawn."""
@@ -80,7 +88,8 @@ def weigh_near_items(
     Returns:
         What was chosen, and what the metric was before and is now; None if there was nothing to choose.
     """
-    if not model.weighs_near_items or not len(split.validation):
+    start = model.nearness
+    if not start or not len(split.validation):
         return None
     targets = drawn(split.validation, CALIBRATION_TARGETS, generator(seed, Stream.CALIBRATION))
     name, cut = parse_metric(training.metric)
@@ -94,8 +103,16 @@ def weigh_near_items(
 
     with working("weighing co-occurrence"):
         chosen = model.weigh_near_items(measure)
-        after = float(measure().mean())
+    after = means[0] if chosen == start else max(means)
     return Calibration(chosen=dict(chosen), metric=training.metric, before=means[0], after=after)
+
+
+def chosen_lines(record: RunRecord) -> list[str]:
+    """What validation chose after training, in lines for people."""
+    return [
+        *([] if record.near_items is None else [near_items_line(record.near_items)]),
+        *([] if record.calibration is None else [calibration_line(record.calibration)]),
+    ]
 
 
 def near_items_line(found: Calibration) -> str:

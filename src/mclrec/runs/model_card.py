@@ -11,7 +11,7 @@ from mclrec.errors import visible
 from mclrec.models import registry
 from mclrec.recipes import Recipe
 from mclrec.runs.baselines import Baselines
-from mclrec.runs.calibration import calibration_line, near_items_line
+from mclrec.runs.calibration import chosen_lines
 from mclrec.runs.run import MeasuredBy, MeasuredPart, RunInfo, RunRecord
 from mclrec.wording import count_of
 
@@ -51,8 +51,7 @@ def model_card(
         f"- recipe: {recipe.section}; {recipe.source}",
         f"- seed {info.seed}, {count_of(record.epochs, 'epoch')}{chosen}",
         f"- {record.status} after {record.seconds} s on {record.device} ({count_of(record.threads, 'thread')})",
-        *([f"- {near_items_line(record.near_items)}"] if record.near_items is not None else []),
-        *([f"- {calibration_line(record.calibration)}"] if record.calibration is not None else []),
+        *(f"- {line}" for line in chosen_lines(record)),
         f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",
         *(

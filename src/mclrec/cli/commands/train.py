@@ -277,7 +277,7 @@ def _train(request: TrainRequest, *, as_json: bool) -> int:
 def _print_run(run: Run, *, as_json: bool) -> None:
     """Print the test metrics of a run, its directory and its duration."""
     from mclrec.cli.scores import print_scores, run_json
-    from mclrec.runs.calibration import calibration_line, near_items_line
+    from mclrec.runs.calibration import chosen_lines
 
     if as_json:
         print_json(run_json(run))
@@ -288,10 +288,8 @@ def _print_run(run: Run, *, as_json: bool) -> None:
     measured_by = run.info.measured_by
     chosen = f", best {record.best_epoch}" if record.best_epoch and measured_by is None else ""
     epochs = f"{count_of(record.epochs, 'epoch')}{chosen}, " if record.epochs else ""
-    if record.near_items is not None:
-        output().print(near_items_line(record.near_items), soft_wrap=True)
-    if record.calibration is not None:
-        output().print(calibration_line(record.calibration), soft_wrap=True)
+    for line in chosen_lines(record):
+        output().print(line, soft_wrap=True)
     output().print(f"{run.directory}: {epochs}{record.seconds} s", soft_wrap=True)
     if measured_by is not None:
         output().print(
