@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -21,11 +22,16 @@ from mclrec.data.split import Targets, make_split
 from mclrec.errors import ConfigError, DataError, MclrecError, OutputError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
 from mclrec.inference.model import Model
-from mclrec.models.tensors import load_tensors
+from mclrec.models import registry
+from mclrec.models.model_config import STORED
+from mclrec.models.tensors import load_tensors, save_tensors
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
+from mclrec.runs.saved_settings import came_later
 from mclrec.runs.training_run import resolve_device, train
+from mclrec.training.checkpoint import CHECKPOINT, SETTING
+from mclrec.training.config import TrainingConfig
 from mclrec.training.reporting import SilentReporter
 
 
@@ -274,6 +280,30 @@ def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path)
     assert content(out) == before
     # Fewer or more epochs are the same run.
     assert results(start(log, out, resume=True)) == results(trained)
+
+
+def test_a_run_of_an_earlier_version_goes_on(trained: Run, log: Path, tmp_path: Path) -> None:
+    """Its checkpoint lacks the settings that came later; what it did is what it is compared by."""
+    out = tmp_path / "run"
+    start(log, out, settings={"epochs": 1})
+    state = out / CHECKPOINT / "state.safetensors"
+    tensors, metadata = load_tensors(state)
+    identity = json.loads(metadata["identity"])
+    later = {f"{SETTING}{key}": value for key, value in came_later("sasrec").items()}
+    older = {key: value for key, value in identity.items() if key not in later or value != later[key]}
+    assert {"setting graphs", "setting validation_targets"} <= identity.keys() - older.keys()
+    save_tensors(state, tensors, metadata | {"identity": json.dumps(older)})
+    with pytest.raises(TrainingError, match=r"smoothing: .* 0\.0, .* with --set label_smoothing=0\.0, or"):
+        start(log, out, resume=True, settings={"label_smoothing": 0.1})
+    assert results(start(log, out, resume=True)) == results(trained)
+
+
+@pytest.mark.parametrize("model", registry.names())
+def test_settings_that_came_later_have_a_former_value_that_they_can_have(model: str) -> None:
+    kind, former = registry.model_class(model).config_type, came_later(model)
+    training = former.keys() & TrainingConfig.model_fields.keys()
+    TrainingConfig.model_validate({key: former[key] for key in training})
+    kind.model_validate({key: former[key] for key in former.keys() - training}, context=STORED)
 
 
 def test_a_cycle_of_the_rate_is_not_another_one_after_an_interruption(log: Path, tmp_path: Path) -> None:

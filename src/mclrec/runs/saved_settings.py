@@ -15,7 +15,7 @@ from mclrec.recipes import Recipe
 from mclrec.runs.run import Run
 from mclrec.training.config import TrainingConfig
 
-__all__ = ["check_settings", "has_settings_of", "other_setting", "settings_now"]
+__all__ = ["came_later", "check_settings", "has_settings_of", "other_setting", "settings_now"]
 
 _CAME_LATER: Mapping[str, Any] = {
     "augmenter": "mlp",
@@ -31,6 +31,16 @@ _TRAINING_CAME_LATER: Mapping[str, Any] = {"average": None, "stopping": "best"}
 
 _FREE = "checkpoint_minutes"
 """A setting that changes nothing about the numbers."""
+
+
+def came_later(model: str) -> dict[str, Any]:
+    """Values of settings that runs of earlier versions lack, by key.
+
+    Args:
+        model: its name.
+    """
+    kind = registry.model_class(model).config_type
+    return _older(kind) | kind.before() | dict(_TRAINING_CAME_LATER) | TrainingConfig.before()
 
 
 def has_settings_of(
@@ -97,5 +107,9 @@ def check_settings(run: Run, recipe: Recipe) -> None:
 
 
 def _stored(kind: type[ModelConfig], config: Mapping[str, Any]) -> ModelConfig:
+    return kind.of_stored({**_older(kind), **config})
+
+
+def _older(kind: type[ModelConfig]) -> dict[str, Any]:
     keys = {info.alias or name for name, info in kind.model_fields.items()}
-    return kind.of_stored({**{key: _CAME_LATER[key] for key in keys & _CAME_LATER.keys()}, **config})
+    return {key: _CAME_LATER[key] for key in keys & _CAME_LATER.keys()}

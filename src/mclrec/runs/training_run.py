@@ -54,9 +54,11 @@ from mclrec.runs.run import (
     ranks_path,
 )
 from mclrec.runs.run_directory import RunDirectory, discard_stale
+from mclrec.runs.saved_settings import came_later
 from mclrec.runs.thread_choice import kept_threads, take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
+from mclrec.training.checkpoint import SETTING
 from mclrec.training.fit_result import FitResult
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.schedule import cycle_epochs
@@ -137,6 +139,7 @@ def _train(
             directory=directory,
             device=device,
             identity=_identity(info),
+            came_later={f"{SETTING}{key}": value for key, value in came_later(info.model).items()},
             reporter=told,
             processes=processes,
         )
@@ -331,8 +334,7 @@ def _identity(info: RunInfo) -> dict[str, Any]:
     config = registry.model_class(info.model).config_type.of_stored(info.config)
     return {
         "model": info.model,
-        **{f"setting {key}": value for key, value in config.identity().items()},
-        **{f"setting {key}": value for key, value in training.items()},
+        **{f"{SETTING}{key}": value for key, value in (config.identity() | training).items()},
         "seed": info.seed,
         "split": info.split,
         "warm_start": info.warm_start,

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, MappingProxyType, TracebackType
 from typing import Any, Self
 
 from torch import Tensor
@@ -25,10 +25,13 @@ from mclrec.models.tensors import load_tensors, read_tensors, save_tensors
 from mclrec.sealed_json import validated
 from mclrec.training.reporting import EpochRecord
 
-__all__ = ["CHECKPOINT", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
+__all__ = ["CHECKPOINT", "SETTING", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
 
 CHECKPOINT = "checkpoint"
 """Folder of the checkpoint in a run's directory."""
+
+SETTING = "setting "
+"""What keys of an identity begin with that ``--set`` can change."""
 
 _STATE = "state.safetensors"
 
@@ -93,6 +96,7 @@ class Checkpoints:
     Args:
         directory: the folder; where there are several processes, all of them see it.
         identity: what must be the same for a run to go on: configuration, seed, data.
+        came_later: values of keys that an earlier version did not have, as its runs were made.
         layout: where the processes hold the tensors. All of them save and load; the main one writes.
     """
 
@@ -100,11 +104,13 @@ class Checkpoints:
         self,
         directory: Path,
         identity: dict[str, Any],
+        came_later: Mapping[str, Any] = MappingProxyType({}),
         layout: ParameterLayout = WHOLE,
     ) -> None:
         self._layout = layout
         self._directory, self._state = directory, directory / _STATE
         self._identity = json.loads(json.dumps(identity))
+        self._came_later = dict(came_later)
         self._resumed: dict[Path, str] = {}
 
     def save(self, position: Position, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -167,12 +173,23 @@ class Checkpoints:
         return self._directory / f"best-{phase}-{epoch}.safetensors"
 
     def _compare(self, saved: dict[str, Any]) -> None:
-        for key in sorted(saved.keys() | self._identity.keys()):
-            if saved.get(key) != self._identity.get(key):
+        had, now = self._came_later | saved, self._came_later | self._identity
+        for key in sorted(had.keys() | now.keys()):
+            if had.get(key) != now.get(key):
+                remedy = "train anew into another --out"
+                if key.startswith(SETTING) and key in had and key in now:
+                    remedy = f"go on with --set {key.removeprefix(SETTING)}={_text(had[key])}, or {remedy}"
                 raise TrainingError(
                     f"{self._state}: cannot resume with another {key}: "
-                    f"the run has {saved.get(key)!r}, now it is {self._identity.get(key)!r}"
+                    f"the run has {had.get(key)!r}, now it is {now.get(key)!r}; {remedy}"
                 )
+
+
+def _text(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 class StopRequest:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import cycle, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ class Trainer:
         directory: folder for ``history.jsonl`` and ``checkpoint/``.
         device: where to train.
         identity: what a resumed run must have in common with its checkpoint.
+        came_later: of the identity, values of keys that runs of earlier versions lack.
         reporter: receives progress.
         processes: processes that train together: each has its part of every batch, and the main one writes.
 
@@ -73,6 +75,7 @@ class Trainer:
         directory: Path,
         device: torch.device,
         identity: dict[str, Any],
+        came_later: Mapping[str, Any] = MappingProxyType({}),
         reporter: Reporter | None = None,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
@@ -81,7 +84,7 @@ class Trainer:
         self.seed, self.device, self.directory = seed, device, directory
         self._processes, self._layout = processes, model.layout(processes)
         self._validator = Validator(model, split, config, seed, device, processes)
-        self._checkpoints = Checkpoints(directory / CHECKPOINT, identity, self._layout)
+        self._checkpoints = Checkpoints(directory / CHECKPOINT, identity, came_later, self._layout)
         self._reporter = reporter or SilentReporter()
         self._losses = LossReader()
         self._average = WeightAverage(model, None)
