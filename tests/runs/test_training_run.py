@@ -30,8 +30,9 @@ from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.saved_settings import came_later
 from mclrec.runs.training_run import resolve_device, train
-from mclrec.training.checkpoint import CHECKPOINT, SETTING
+from mclrec.training.checkpoint import CHECKPOINT
 from mclrec.training.config import TrainingConfig
+from mclrec.training.identity import SETTING
 from mclrec.training.reporting import SilentReporter
 
 
@@ -289,7 +290,7 @@ def test_a_run_of_an_earlier_version_goes_on(trained: Run, log: Path, tmp_path: 
     state = out / CHECKPOINT / "state.safetensors"
     tensors, metadata = load_tensors(state)
     identity = json.loads(metadata["identity"])
-    later = {f"{SETTING}{key}": value for key, value in came_later("sasrec").items()}
+    later = came_later("sasrec")
     older = {key: value for key, value in identity.items() if key not in later or value != later[key]}
     assert {"setting graphs", "setting validation_targets"} <= identity.keys() - older.keys()
     save_tensors(state, tensors, metadata | {"identity": json.dumps(older)})
@@ -300,7 +301,8 @@ def test_a_run_of_an_earlier_version_goes_on(trained: Run, log: Path, tmp_path: 
 
 @pytest.mark.parametrize("model", registry.names())
 def test_settings_that_came_later_have_a_former_value_that_they_can_have(model: str) -> None:
-    kind, former = registry.model_class(model).config_type, came_later(model)
+    kind = registry.model_class(model).config_type
+    former = {key.removeprefix(SETTING): value for key, value in came_later(model).items()}
     training = former.keys() & TrainingConfig.model_fields.keys()
     TrainingConfig.model_validate({key: former[key] for key in training})
     kind.model_validate({key: former[key] for key in former.keys() - training}, context=STORED)

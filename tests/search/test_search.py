@@ -233,6 +233,16 @@ def test_a_claimed_trial_is_left_to_its_worker(tmp_path: Path, data: SequenceDat
     assert one.over(2)
 
 
+def test_a_search_of_an_earlier_version_goes_on(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+    Search(job.storage, job.plan)
+    text = job.storage.read_text(encoding="utf-8")
+    older = text.replace('"setting graphs":false,', "")
+    assert older != text
+    job.storage.write_text(older, encoding="utf-8")
+    Search(job.storage, job.plan)
+
+
 def test_another_search_is_refused(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 1)
     Search(job.storage, job.plan)

@@ -14,6 +14,7 @@ from mclrec.models.model_config import ModelConfig
 from mclrec.recipes import Recipe
 from mclrec.runs.run import Run
 from mclrec.training.config import TrainingConfig
+from mclrec.training.identity import SETTING
 
 __all__ = ["came_later", "check_settings", "has_settings_of", "other_setting", "settings_now"]
 
@@ -34,13 +35,14 @@ _FREE = "checkpoint_minutes"
 
 
 def came_later(model: str) -> dict[str, Any]:
-    """Values of settings that runs of earlier versions lack, by key.
+    """Of the identity of a run or search, the settings that earlier versions lack, with their values there.
 
     Args:
         model: its name.
     """
     kind = registry.model_class(model).config_type
-    return _older(kind) | kind.before() | dict(_TRAINING_CAME_LATER) | TrainingConfig.before()
+    found = _older(kind) | kind.before() | dict(_TRAINING_CAME_LATER) | TrainingConfig.before()
+    return {f"{SETTING}{key}": value for key, value in found.items()}
 
 
 def has_settings_of(

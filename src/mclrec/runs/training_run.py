@@ -58,8 +58,8 @@ from mclrec.runs.saved_settings import came_later
 from mclrec.runs.thread_choice import kept_threads, take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
-from mclrec.training.checkpoint import SETTING
 from mclrec.training.fit_result import FitResult
+from mclrec.training.identity import SETTING
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.schedule import cycle_epochs
 from mclrec.training.trackers import check_tracker, tracker
@@ -139,7 +139,7 @@ def _train(
             directory=directory,
             device=device,
             identity=_identity(info),
-            came_later={f"{SETTING}{key}": value for key, value in came_later(info.model).items()},
+            came_later=came_later(info.model),
             reporter=told,
             processes=processes,
         )

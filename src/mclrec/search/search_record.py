@@ -13,6 +13,7 @@ from mclrec.runs.request import setting_words
 from mclrec.runs.run_directory import CANDIDATES
 from mclrec.sealed_json import read_sealed, sealed, validated
 from mclrec.search.halving import RECIPE, smoothed, winner_of
+from mclrec.training.identity import NOTHING_LATER, first_difference
 from mclrec.wording import count_of
 
 __all__ = ["Candidate", "Move", "Rung", "SearchRecord"]
@@ -136,18 +137,25 @@ class SearchRecord:
             rung["values"] = {str(number): one for number, one in rung["values"].items()}
         write_json(directory / CANDIDATES, sealed(value))
 
-    def check(self, identity: Mapping[str, Any], directory: Path) -> None:
+    def check(
+        self, identity: Mapping[str, Any], directory: Path, came_later: Mapping[str, Any] = NOTHING_LATER
+    ) -> None:
         """Refuse to go on with another search.
+
+        Args:
+            identity: of the search that would go on.
+            directory: of this one.
+            came_later: of the identity, values of keys that searches of earlier versions lack.
 
         Raises:
             ConfigError: it is of other data or settings, or finished.
         """
-        for key in sorted(self.identity.keys() | identity.keys()):
-            if self.identity.get(key) != identity.get(key):
-                raise ConfigError(
-                    f"{directory / CANDIDATES}: cannot go on with another {key}: the search has "
-                    f"{self.identity.get(key)!r}, now it is {identity.get(key)!r}"
-                )
+        other = first_difference(self.identity, identity, came_later)
+        if other is not None:
+            raise ConfigError(
+                f"{directory / CANDIDATES}: cannot go on with another {other.key}: the search has {other.had!r}, "
+                f"now it is {other.now!r}; {other.remedy('give another --out')}"
+            )
         if self.finished:
             raise ConfigError(f"{directory}: the search is finished, and the run too; give another --out")
 

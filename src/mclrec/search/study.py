@@ -36,6 +36,8 @@ from mclrec.recipes import Recipe, resolve
 from mclrec.recipes.auto import DataSizes
 from mclrec.recipes.space import Choices, Dimension, search_space, value_of
 from mclrec.runs.run_directory import run_lock
+from mclrec.runs.saved_settings import came_later
+from mclrec.training.identity import first_difference
 
 __all__ = ["ClaimedTrial", "Plan", "Search", "folder_of"]
 
@@ -328,12 +330,12 @@ def _begin(study: optuna.Study, storage: Path, plan: Plan, space: Mapping[str, B
         study.set_user_attr("identity", identity)
         study.enqueue_trial({key: value_of(plan.base, key) for key in space})
         return
-    for key in sorted(known.keys() | identity.keys()):
-        if known.get(key) != identity.get(key):
-            raise ConfigError(
-                f"{storage}: belongs to a search with another {key}: {known.get(key)!r} there, but "
-                f"{identity.get(key)!r} here; give another --storage"
-            )
+    other = first_difference(known, identity, came_later(plan.model))
+    if other is not None:
+        raise ConfigError(
+            f"{storage}: belongs to a search with another {other.key}: {other.had!r} there, but {other.now!r} here; "
+            f"{other.remedy('give another --storage')}"
+        )
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

@@ -33,6 +33,7 @@ from mclrec.runs.recipe_choice import recipe_for
 from mclrec.runs.request import TrainRequest, run_name
 from mclrec.runs.run import Run
 from mclrec.runs.run_directory import RunDirectory
+from mclrec.runs.saved_settings import came_later
 from mclrec.runs.thread_choice import kept_threads, take_threads
 from mclrec.runs.training_run import check_request, resolve_device, train
 from mclrec.search.epoch_clock import MEASURING, Budget, EpochClock, OutOfTimeError
@@ -133,7 +134,7 @@ def _resumed(job: Job, budget: Budget) -> tuple[Job, SearchRecord]:
     record = SearchRecord.load(job.directory)
     if record.epochs is not None:
         job = job.of_epochs(record.epochs)
-    record.check(_identity(job), job.directory)
+    record.check(_identity(job), job.directory, came_later(job.base.model))
     budget.before = record.spent
     return job, record
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType, MappingProxyType, TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 from torch import Tensor
@@ -23,15 +23,13 @@ from mclrec.files import parse_json
 from mclrec.models.directory import weights_checksum
 from mclrec.models.tensors import load_tensors, read_tensors, save_tensors
 from mclrec.sealed_json import validated
+from mclrec.training.identity import NOTHING_LATER, first_difference
 from mclrec.training.reporting import EpochRecord
 
-__all__ = ["CHECKPOINT", "SETTING", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
+__all__ = ["CHECKPOINT", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
 
 CHECKPOINT = "checkpoint"
 """Folder of the checkpoint in a run's directory."""
-
-SETTING = "setting "
-"""What keys of an identity begin with that ``--set`` can change."""
 
 _STATE = "state.safetensors"
 
@@ -104,13 +102,13 @@ class Checkpoints:
         self,
         directory: Path,
         identity: dict[str, Any],
-        came_later: Mapping[str, Any] = MappingProxyType({}),
+        came_later: Mapping[str, Any] = NOTHING_LATER,
         layout: ParameterLayout = WHOLE,
     ) -> None:
         self._layout = layout
         self._directory, self._state = directory, directory / _STATE
         self._identity = json.loads(json.dumps(identity))
-        self._came_later = dict(came_later)
+        self._came_later = came_later
         self._resumed: dict[Path, str] = {}
 
     def save(self, position: Position, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -173,23 +171,12 @@ class Checkpoints:
         return self._directory / f"best-{phase}-{epoch}.safetensors"
 
     def _compare(self, saved: dict[str, Any]) -> None:
-        had, now = self._came_later | saved, self._came_later | self._identity
-        for key in sorted(had.keys() | now.keys()):
-            if had.get(key) != now.get(key):
-                remedy = "train anew into another --out"
-                if key.startswith(SETTING) and key in had and key in now:
-                    remedy = f"go on with --set {key.removeprefix(SETTING)}={_text(had[key])}, or {remedy}"
-                raise TrainingError(
-                    f"{self._state}: cannot resume with another {key}: "
-                    f"the run has {had.get(key)!r}, now it is {now.get(key)!r}; {remedy}"
-                )
-
-
-def _text(value: Any) -> str:
-    """A value as ``--set`` takes it."""
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value)
+        other = first_difference(saved, self._identity, self._came_later)
+        if other is not None:
+            raise TrainingError(
+                f"{self._state}: cannot resume with another {other.key}: the run has {other.had!r}, "
+                f"now it is {other.now!r}; {other.remedy('train anew into another --out')}"
+            )
 
 
 class StopRequest:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import cycle, islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -30,6 +29,7 @@ from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRe
 from mclrec.training.config import TrainingConfig
 from mclrec.training.early_stopping import on_plateau
 from mclrec.training.fit_result import FitResult
+from mclrec.training.identity import NOTHING_LATER
 from mclrec.training.loader import EpochBatches
 from mclrec.training.loss_reader import LossReader
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
@@ -75,7 +75,7 @@ class Trainer:
         directory: Path,
         device: torch.device,
         identity: dict[str, Any],
-        came_later: Mapping[str, Any] = MappingProxyType({}),
+        came_later: Mapping[str, Any] = NOTHING_LATER,
         reporter: Reporter | None = None,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
