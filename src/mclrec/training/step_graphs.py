@@ -92,6 +92,8 @@ class GraphedSteps(Steps):
         recorder: records what a step does.
     """
 
+    warm_up = WARM_UP + 1  # the one that is recorded
+
     def __init__(self, trained: Trained, width: int, rows: int, recorder: Recorder) -> None:
         super().__init__(trained)
         self.width = width

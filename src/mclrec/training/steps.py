@@ -62,6 +62,9 @@ class Steps:
     width: int | None = None
     """The length to which histories of the batches are to be padded; None for packed ones."""
 
+    warm_up: int = 0
+    """Batches at the beginning that take longer than all others do."""
+
     def __init__(self, trained: Trained) -> None:
         self._trained = trained
 

@@ -156,7 +156,7 @@ class Trainer:
     def timed_steps(self, number: int) -> Iterator[float]:
         """Yield the number of batches of a phase's epoch, then the seconds of one batch after the other, without end.
 
-        The weights are of no use afterwards.
+        Batches before steps take their usual time are trained, and not told. The weights are of no use afterwards.
         """
         if number == 0:
             self.model.on_fit_start(self.split.training)
@@ -170,12 +170,13 @@ class Trainer:
         batches = self._batches(phase, examples, (self.seed, number, 1), steps)
         yield len(batches)
         try:
-            for step in cycle(range(len(batches))):
+            for done, step in enumerate(cycle(range(len(batches)))):
                 started = time.perf_counter()
                 batch, size = batches.prepare(step), batches.size(step)
                 steps.run(batch, size, (self.seed, number, 1, step), lambda _: None)
                 self._losses.catch_up()
-                yield time.perf_counter() - started
+                if done >= steps.warm_up:
+                    yield time.perf_counter() - started
         finally:
             steps.close()
 
