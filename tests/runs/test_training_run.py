@@ -19,7 +19,7 @@ from mclrec import __version__
 from mclrec.data.loading import prepare
 from mclrec.data.returns import PROTOCOLS, share_of_returns
 from mclrec.data.split import Targets, make_split
-from mclrec.errors import ConfigError, DataError, MclrecError, OutputError, TrainingError
+from mclrec.errors import ConfigError, DataError, MclrecError, MclrecWarning, OutputError, TrainingError
 from mclrec.evaluation.protocol import load_ranks
 from mclrec.inference.model import Model
 from mclrec.models import registry
@@ -30,6 +30,7 @@ from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.saved_settings import came_later
 from mclrec.runs.training_run import resolve_device, train
+from mclrec.training import step_graphs
 from mclrec.training.checkpoint import CHECKPOINT
 from mclrec.training.config import TrainingConfig
 from mclrec.training.identity import SETTING
@@ -292,7 +293,7 @@ def test_a_run_of_an_earlier_version_goes_on(trained: Run, log: Path, tmp_path: 
     identity = json.loads(metadata["identity"])
     later = came_later("sasrec")
     older = {key: value for key, value in identity.items() if key not in later or value != later[key]}
-    assert {"setting graphs", "setting validation_targets"} <= identity.keys() - older.keys()
+    assert {"setting validation_targets"} <= identity.keys() - older.keys()
     save_tensors(state, tensors, metadata | {"identity": json.dumps(older)})
     with pytest.raises(TrainingError, match=r"smoothing: .* 0\.0, .* with --set label_smoothing=0\.0, or"):
         start(log, out, resume=True, settings={"label_smoothing": 0.1})
@@ -306,6 +307,18 @@ def test_settings_that_came_later_have_a_former_value_that_they_can_have(model: 
     training = former.keys() & TrainingConfig.model_fields.keys()
     TrainingConfig.model_validate({key: former[key] for key in training})
     kind.model_validate({key: former[key] for key in former.keys() - training}, context=STORED)
+
+
+def test_a_run_by_graphs_goes_on_where_there_are_none(
+    trained: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingConfig, "check_device", lambda *_: None)
+        patch.setattr(step_graphs, "reason_against", lambda _: "there is no device")
+        with pytest.warns(MclrecWarning, match="no effect"):
+            start(log, out, settings={"epochs": 1, "graphs": True})
+    assert results(start(log, out, resume=True)) == results(trained)
 
 
 def test_a_cycle_of_the_rate_is_not_another_one_after_an_interruption(log: Path, tmp_path: Path) -> None:

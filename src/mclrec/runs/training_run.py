@@ -67,8 +67,8 @@ from mclrec.training.trainer import Trainer
 
 __all__ = ["check_request", "resolve_device", "train"]
 
-_FREE = {"epochs", "patience", "checkpoint_minutes"}
-"""Settings of training that may change between a run and its resumption."""
+_FREE = {"epochs", "patience", "checkpoint_minutes", "graphs"}
+"""Settings of training that may change between a run and its resumption, as the device may (`graphs` goes with it)."""
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | None = None) -> Run:
