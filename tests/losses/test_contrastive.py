@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.reference import plain_losses
 from torch import Tensor
+from torch.nn import functional
 
 from mclrec.losses.contrastive import (
     ViewPairs,
@@ -63,6 +66,22 @@ def test_pairs_share_blocks_and_change_nothing(
     views = make_views(batch, seed)
     expected = torch.stack([naive(views[one], views[other]) for one, other in PAIRS])
     assert_same(views, together(ViewPairs.of(views, PAIRS)), expected)
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=4).map(lambda later: sorted([6, *later], reverse=True)),
+    st.integers(0, 99),
+    st.sampled_from([1.0, 0.3]),
+)
+def test_parts_are_views_with_zeros(rows: list[int], seed: int, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    parts = [
+        torch.randn(4, count, 3, dtype=torch.float64, generator=generator).requires_grad_() for count in rows
+    ]
+    for loss in (info_nce_of, regularizer_official, regularizer_paper):
+        whole = torch.cat([functional.pad(part, (0, 0, 0, 6 - part.shape[1])) for part in parts], 2)
+        expected = loss(ViewPairs.of(list(whole), PAIRS, temperature))
+        assert_same(parts, loss(ViewPairs.of_parts(parts, PAIRS, temperature)), expected)
 
 
 @pytest.mark.parametrize("regularizer", [regularizer_official, regularizer_paper])

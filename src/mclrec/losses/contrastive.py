@@ -68,14 +68,29 @@ class ViewPairs:
             pairs: index pairs into ``views``.
             temperature: what inner products are divided by.
         """
-        with torch.autocast(views[0].device.type, enabled=False):
-            rows = torch.stack([view.to(torch.promote_types(view.dtype, torch.float32)) for view in views])
-            rows = rows / temperature**0.5  # (views, B, d)
+        return cls.of_parts([torch.stack(list(views))], pairs, temperature)
+
+    @classmethod
+    def of_parts(
+        cls, parts: Sequence[Tensor], pairs: Sequence[tuple[int, int]], temperature: float = 1.0
+    ) -> ViewPairs:
+        """Compute the statistics of views of which most later columns are zero, without multiplying the zeros.
+
+        Args:
+            parts: (views, B_s, d_s) each: some columns of all views, the first B_s rows of them; the other rows are
+                zero there. The first part has all B rows, and none has more than the one before.
+            pairs: index pairs into the views.
+            temperature: what inner products are divided by.
+        """
+        first = parts[0]
+        with torch.autocast(first.device.type, enabled=False):
+            wide = torch.promote_types(first.dtype, torch.float32)
+            rows = [part.to(wide) / temperature**0.5 for part in parts]
             sides = tuple(zip(*pairs, strict=True))
-            one, other = (_index(side, rows.device) for side in sides)
-            positives = (rows.index_select(0, one) * rows.index_select(0, other)).sum(-1)
+            one, other = (_index(side, first.device) for side in sides)
+            positives = _positives(rows, one, other)
             log_sums, highest = _reduce_negatives(rows, *sides)
-            own, across = slice(len(views)), slice(len(views), None)
+            own, across = slice(len(first)), slice(len(first), None)
             mean_negatives, mean_across = _means(rows, one, other, positives)
             return cls(
                 positives,
@@ -156,10 +171,18 @@ def _sides(across: Tensor) -> Tensor:
     return torch.stack(across.chunk(2), 1)
 
 
-def _means(rows: Tensor, one: Tensor, other: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
+def _positives(parts: Sequence[Tensor], one: Tensor, other: Tensor) -> Tensor:
+    """(P, B) inner products of rows with their partners."""
+    products = [(part.index_select(0, one) * part.index_select(0, other)).sum(-1) for part in parts]
+    batch = products[0].shape[1]
+    return sum((F.pad(later, (0, batch - later.shape[1])) for later in products[1:]), start=products[0])
+
+
+def _means(parts: Sequence[Tensor], one: Tensor, other: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
     """(P,) mean over all negatives, and over those across; no block of products is needed for them."""
-    batch = rows.shape[1]
-    sums, squares = rows.sum(1), rows.square().sum((1, 2))
+    batch = parts[0].shape[1]
+    sums = torch.cat([part.sum(1) for part in parts], 1)
+    squares = torch.stack([part.square().sum((1, 2)) for part in parts]).sum(0)
     # The sum of all (2B)^2 inner products is the squared norm of the rows' sum.
     first, second = sums.index_select(0, one), sums.index_select(0, other)
     everything = (first + second).square().sum(-1)
@@ -169,11 +192,13 @@ def _means(rows: Tensor, one: Tensor, other: Tensor, positives: Tensor) -> tuple
     return (everything - itself) / (4 * count), across / count
 
 
-def _reduce_negatives(rows: Tensor, one: tuple[int, ...], other: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _reduce_negatives(
+    parts: Sequence[Tensor], one: tuple[int, ...], other: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
     """Log-sum-exp and maximum of the blocks of inner products, off their diagonals.
 
     Args:
-        rows: (views, B, d).
+        parts: as of `ViewPairs.of_parts`.
         one: P indices of views.
         other: P indices of views.
 
@@ -181,30 +206,35 @@ def _reduce_negatives(rows: Tensor, one: tuple[int, ...], other: tuple[int, ...]
         Twice (views + 2 P, B): of each row of each view's products with itself; of each row, and then of each
         column, of the products of the pairs.
     """
-    log_sums, highest = _ReduceNegatives.apply(rows, one, other)  # type: ignore[no-untyped-call]
+    log_sums, highest = _ReduceNegatives.apply(one, other, *parts)  # type: ignore[no-untyped-call]
     return log_sums, highest
 
 
 class _ReduceNegatives(torch.autograd.Function):
-    """All blocks in one batched product; both reductions and their gradients in few passes over them."""
+    """All blocks in one batched product a part; both reductions and their gradients in few passes over them."""
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, one: tuple[int, ...], other: tuple[int, ...]
+        ctx: Any, one: tuple[int, ...], other: tuple[int, ...], first: Tensor, *later: Tensor
     ) -> tuple[Tensor, Tensor]:
-        views, batch, _ = rows.shape
-        left, right = (_index((*range(views), *side), rows.device) for side in (one, other))
+        views, batch, _ = first.shape
+        left, right = (_index((*range(views), *side), first.device) for side in (one, other))
         # Finite, so that a batch of one, which has no negatives, gets gradients of 0 and not NaN.
-        hole = rows.new_full((batch,), torch.finfo(rows.dtype).min / 2).diag()
+        hole = first.new_full((batch,), torch.finfo(first.dtype).min / 2).diag()
         products = torch.baddbmm(
-            hole, rows.index_select(0, left), rows.index_select(0, right).mT
+            hole, first.index_select(0, left), first.index_select(0, right).mT
         )  # (views + P, B, B)
+        for part in later:
+            corner = products[:, : part.shape[1], : part.shape[1]]
+            corner.baddbmm_(part.index_select(0, left), part.index_select(0, right).mT)
         of_rows, row_places = products.max(2)
         of_columns, column_places = products[views:].max(1)
         columns = products[views:].sub(of_columns.unsqueeze(1)).exp_()
         rowwise = products.sub_(of_rows.unsqueeze(2)).exp_()
         column_sums, row_sums = columns.sum(1), rowwise.sum(2)
-        ctx.save_for_backward(rows, rowwise, row_sums, row_places, columns, column_sums, column_places)
+        ctx.save_for_backward(
+            rowwise, row_sums, row_places, columns, column_sums, column_places, first, *later
+        )
         ctx.left, ctx.right = left, right
         log_sums = torch.cat([of_rows + row_sums.log(), of_columns + column_sums.log()])
         return log_sums, torch.cat([of_rows, of_columns])
@@ -212,16 +242,21 @@ class _ReduceNegatives(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_sums: Tensor, of_highest: Tensor) -> tuple[Tensor | None, ...]:
-        rows, rowwise, row_sums, row_places, columns, column_sums, column_places = ctx.saved_tensors
-        views, blocks = len(rows), len(rowwise)
+        rowwise, row_sums, row_places, columns, column_sums, column_places, *parts = ctx.saved_tensors
+        views, blocks = len(parts[0]), len(rowwise)
         grad_scores = rowwise * (of_sums[:blocks] / row_sums).unsqueeze(2)
         grad_scores[views:].addcmul_(columns, (of_sums[blocks:] / column_sums).unsqueeze(1))
         grad_scores.scatter_add_(2, row_places.unsqueeze(2), of_highest[:blocks].unsqueeze(2))
         grad_scores[views:].scatter_add_(1, column_places.unsqueeze(1), of_highest[blocks:].unsqueeze(1))
-        gradient = torch.zeros_like(rows)
-        gradient.index_add_(0, ctx.left, grad_scores @ rows.index_select(0, ctx.right))
-        gradient.index_add_(0, ctx.right, grad_scores.mT @ rows.index_select(0, ctx.left))
-        return gradient, None, None
+        return None, None, *(_of_part(part, grad_scores, ctx.left, ctx.right) for part in parts)
+
+
+def _of_part(part: Tensor, grad_scores: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Gradient of a part from that of the products."""
+    corner = grad_scores[:, : part.shape[1], : part.shape[1]]
+    gradient = torch.zeros_like(part)
+    gradient.index_add_(0, left, corner @ part.index_select(0, right))
+    return gradient.index_add_(0, right, corner.mT @ part.index_select(0, left))
 
 
 @cache

@@ -25,10 +25,10 @@ from torch import Tensor
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official
+from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import ALL_STATES, AnyEncoderConfig, SequentialRecommender
-from mclrec.nn.packing import flatten_newest
+from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
 
 __all__ = ["CL4SRec", "CL4SRecConfig"]
 
@@ -79,20 +79,22 @@ class CL4SRec(SequentialRecommender):
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_main + lambda L_cl."""
-        states, views = self._states_and_views(batch)
+        states, pairs = self._states_and_pairs(batch, context)
         losses = self.recommendation_losses(states, batch)
-        if views:
-            view1, view2 = (context.gather(view) for view in views)
-            pairs = ViewPairs.of((view1, view2), ((0, 1),), self.config.contrast_temperature)
+        if pairs is not None:
             losses["cl"] = Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)
             if self.config.gamma:
                 losses["reg"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma, whole=True)
         return losses
 
-    def _states_and_views(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The states before targets; of each view (B, d), or (B, n d) if all states are contrasted."""
-        if self.config.contrast == "last":
-            return self.states_with_views(batch)
-        views = zip(self.encode(batch.views, "all"), batch.views, strict=True)
-        flat = tuple(flatten_newest(states, view.offsets, self.max_length) for states, view in views)
-        return self.target_states(batch), flat
+    def _states_and_pairs(self, batch: Batch, context: StepContext) -> tuple[Tensor, ViewPairs | None]:
+        """The states before targets, and the pair of views; None where there is no contrast."""
+        temperature = self.config.contrast_temperature
+        if self.config.contrast == "all" and batch.views:
+            of_views = self.encode(batch.views, "all")
+            pairs = contrast_of_all_states(of_views, batch.views, self.max_length, context, temperature)
+            return self.target_states(batch), pairs
+        states, views = self.states_with_views(batch)
+        if not views:
+            return states, None
+        return states, ViewPairs.of([context.gather(view) for view in views], ((0, 1),), temperature)

@@ -18,11 +18,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mclrec.data.batches import Batch
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import info_nce_of
+from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import ALL_STATES
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
-from mclrec.nn.packing import flatten_newest
 
 __all__ = ["CoSeRec", "CoSeRecConfig"]
 
@@ -47,9 +46,7 @@ class CoSeRec(SimilarityAugmentedRecommender):
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and the contrast of the two views."""
-        one, other = (
-            context.gather(flatten_newest(states, view.offsets, self.max_length))
-            for states, view in zip(self.encode(batch.views, "all"), batch.views, strict=True)
-        )
+        states = self.encode(batch.views, "all")
+        pairs = contrast_of_all_states(states, batch.views, self.max_length, context)
         losses = self.recommendation_losses(self.target_states(batch), batch)
-        return losses | {"cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True)}
+        return losses | {"cl": Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)}

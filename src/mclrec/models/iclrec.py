@@ -29,11 +29,12 @@ from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.examples import sequences
 from mclrec.errors import TrainingError
 from mclrec.extras import require
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import info_nce, info_nce_of
+from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
 from mclrec.models.model_config import NONZERO, ModelConfig, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import ALL_STATES, SequentialConfig, SequentialRecommender
-from mclrec.nn.packing import flatten_newest, mean_pool, take
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.nn.packing import mean_pool, take
 
 __all__ = ["ICLRec", "ICLRecConfig", "kmeans"]
 
@@ -116,9 +117,9 @@ class ICLRec(SequentialRecommender):
         together = Histories.concatenate(list(batch.views))
         viewed = self._every(together)
         if self.config.beta:
-            rows = flatten_newest(viewed, together.offsets, self.max_length).chunk(2)
-            one, other = (context.gather(view) for view in rows)
-            losses["instances"] = Term(info_nce(one, other), weight=self.config.beta, whole=True)
+            states_of_views = viewed.split([len(view.items) for view in batch.views])
+            pairs = contrast_of_all_states(states_of_views, batch.views, self.max_length, context)
+            losses["instances"] = Term(info_nce_of(pairs)[0], weight=self.config.beta, whole=True)
         if self.config.lambda_:
             means = mean_pool(viewed, together.offsets).chunk(2)
             intents = context.gather(self._intents(mean_pool(states.detach(), batch.histories.offsets)))

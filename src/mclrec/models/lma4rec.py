@@ -23,13 +23,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.data.batches import Batch, to_device
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import info_nce_of
+from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import ALL_STATES
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
 from mclrec.nn.dropout import Seeded
-from mclrec.nn.packing import flatten_newest
 
 __all__ = ["LMA4Rec", "LMA4RecConfig", "LearnableBernoulli", "arm_surrogate"]
 
@@ -134,8 +133,5 @@ class LMA4Rec(SimilarityAugmentedRecommender):
     def _contrast(
         self, states: Sequence[Tensor], batch: Batch, masks: Tensor, context: StepContext
     ) -> Tensor:
-        one, other = (
-            context.gather(flatten_newest(of_view * mask, view.offsets, self.max_length))
-            for of_view, view, mask in zip(states, batch.views, masks, strict=True)
-        )
-        return info_nce(one, other)
+        masked = [of_view * mask for of_view, mask in zip(states, masks, strict=True)]
+        return info_nce_of(contrast_of_all_states(masked, batch.views, self.max_length, context))[0]

@@ -62,9 +62,15 @@ Losses = dict[str, Term]
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a loss may use beside its batch: ``gather`` collects the rows of all processes, the identity in one."""
+    """What a loss may use beside its batch.
+
+    Attributes:
+        gather: collects the rows of all processes, the identity in one.
+        alone: whether there is one process, so that what the batch says of its rows holds of the gathered ones.
+    """
 
     gather: Callable[[Tensor], Tensor] = lambda rows: rows
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)

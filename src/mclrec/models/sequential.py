@@ -38,7 +38,6 @@ from mclrec.nn.repeats import RepeatBias
 from mclrec.nn.transformer import BlockEncoder, TransformerEncoder
 
 __all__ = [
-    "ALL_STATES",
     "AnyEncoderConfig",
     "EncoderConfig",
     "RegimeConfig",
@@ -49,9 +48,6 @@ __all__ = [
 
 _SCORES, _FEWEST_QUERIES, _MOST_QUERIES = 2**19, 8, 128
 """Scores that repetition is learned from in an update, and how many queries these are at least and at most."""
-
-ALL_STATES = "its contrast takes all states of packed histories"
-"""What models say in `SequentialRecommender.varies` whose losses need more than the last state of a history."""
 
 _TransformerAlone = OnlyWith(encoder="transformer")
 

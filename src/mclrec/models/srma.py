@@ -32,12 +32,12 @@ from torch import Tensor, nn
 
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
-from mclrec.losses.contrastive import info_nce
+from mclrec.losses.contrastive import info_nce_of
+from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import ALL_STATES, SequentialConfig, SequentialRecommender
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.dropout import Dropout, Seeded
-from mclrec.nn.packing import flatten_newest
 
 __all__ = ["SRMA", "DroppedLayers", "SRMAConfig"]
 
@@ -171,9 +171,9 @@ class SRMA(SequentialRecommender):
         """L_rec and the contrast of the two views."""
         histories = batch.histories
         states = self.further(self.encoder.encode(histories.items, histories.offsets, self.outputs()))
-        one, other = (context.gather(view) for view in self._views(batch.views))
+        pairs = contrast_of_all_states(self._views(batch.views), batch.views, self.max_length, context)
         losses = self.recommendation_losses(states, batch)
-        return losses | {"cl": Term(info_nce(one, other), weight=self.config.lambda_, whole=True)}
+        return losses | {"cl": Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states after all layers."""
@@ -184,16 +184,13 @@ class SRMA(SequentialRecommender):
         return self.as_queries(self.further(self.encoder(items, lengths)))
 
     def _views(self, views: Sequence[Histories]) -> list[Tensor]:
-        """(B, n d) states of each view, by the augmented model."""
+        """(T, d) states of each view, by the augmented model."""
         states = self.encode(views, "all")
         if self.config.distinct_layers and self.further.dropped:
             augmented = [self.further(of_view) for of_view in states]
         else:
             augmented = list(self.further(torch.cat(states)).split([len(of_view) for of_view in states]))
-        return [
-            flatten_newest(self._complemented(of_view, view), view.offsets, self.max_length)
-            for of_view, view in zip(augmented, views, strict=True)
-        ]
+        return [self._complemented(of_view, view) for of_view, view in zip(augmented, views, strict=True)]
 
     def _complemented(self, states: Tensor, view: Histories) -> Tensor:
         """States plus those of the second encoder, by their weight."""

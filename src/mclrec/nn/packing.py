@@ -8,7 +8,9 @@ length of a block. The number of places is rounded up to one of few values, see 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ __all__ = [
     "last_of_padded",
     "layout",
     "mean_pool",
+    "states_in_parts",
     "take",
 ]
 
@@ -222,6 +225,49 @@ def flatten_newest(states: Tensor, offsets: Tensor, max_length: int) -> Tensor:
     return flat.index_copy(0, to_device(places, states.device), states).view(
         len(lengths), max_length * states.shape[1]
     )
+
+
+def states_in_parts(views: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """All states of each history side by side in one row, the newest first, in parts that leave most of the zeros out.
+
+    Rows are in an order of their own, which is the same for all views: the history that is longest in some view first.
+    A part holds some places of those histories alone that have any of them, so that the inner product of two rows is
+    the sum of those of their parts.
+
+    Args:
+        views: (T_v, d) packed states of B histories, and (B + 1,) offsets, on the host.
+
+    Returns:
+        (views, B_s, n_s d) each, all B rows in the first, and no more in one than in the part before.
+    """
+    lengths = torch.stack([offsets.diff() for _, offsets in views])
+    order = lengths.amax(0).argsort(descending=True)
+    lengths = lengths[:, order]
+    longest, packed = lengths.amax(0), [states for states, _ in views]
+    before = torch.tensor([0, *(len(states) for states in packed[:-1])]).cumsum(0)
+    newest = torch.stack([offsets[1:][order] for _, offsets in views]) + before.unsqueeze(1) - 1
+    zero, size = sum(map(len, packed)), packed[0].shape[1]
+    shapes, chosen = [], []
+    for start, stop in pairwise(_bounds(int(longest.max()))):
+        rows = int((longest > start).sum()) if start else len(order)
+        places = torch.arange(start, stop)
+        of_rows = newest[:, :rows, None] - places
+        chosen.append(of_rows.where(places < lengths[:, :rows, None], zero).flatten())
+        shapes.append((len(views), rows, (stop - start) * size))
+    # Places are distinct but for that of the zeros, which is no state and wants no gradient.
+    rows_of_all = take(
+        torch.cat([*packed, packed[0].new_zeros(1, size)]), to_device(torch.cat(chosen), packed[0].device)
+    )
+    parts = rows_of_all.split([len(places) for places in chosen])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _bounds(longest: int) -> list[int]:
+    """Where parts begin and end: most histories are short, so the first are short, too."""
+    bounds = [0, min(4, longest)]
+    while bounds[-1] < longest:
+        bounds.append(min(2 * bounds[-1], longest))
+    return bounds
 
 
 class _Gather(torch.autograd.Function):

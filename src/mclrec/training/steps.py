@@ -106,7 +106,9 @@ class Steps:
         trained = self._trained
         update = trained.phase.updates[number]
         trained.optimisers.reach_only(update.group)
-        context = StepContext(lambda rows: trained.processes.gather(rows, size))
+        context = StepContext(
+            lambda rows: trained.processes.gather(rows, size), alone=trained.processes.size == 1
+        )
         enabled = trained.precision == "bf16"
         with torch.autocast(trained.device.type, dtype=torch.bfloat16, enabled=enabled):
             losses = self._shares(update.loss(batch, context))
