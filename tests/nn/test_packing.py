@@ -23,7 +23,7 @@ def test_parts_hold_all_states_of_each_history_and_hardly_any_zeros(lengths: lis
     assert rows == sorted(rows, reverse=True)
     assert rows[0] == len(lengths)
     whole = torch.cat([functional.pad(part, (0, 0, 0, rows[0] - part.shape[1])) for part in parts], 2)
-    order = torch.tensor(lengths).amax(1).argsort(descending=True)
+    order = torch.tensor(lengths).amax(1).argsort(descending=True, stable=True)
     expected = [flatten_newest(states, offsets, 40)[order] for states, offsets in views]
     for rows_of, flat in zip(whole, expected, strict=True):
         # The same states, the newest first instead of last.

@@ -241,7 +241,7 @@ def states_in_parts(views: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
         (views, B_s, n_s d) each, all B rows in the first, and no more in one than in the part before.
     """
     lengths = torch.stack([offsets.diff() for _, offsets in views])
-    order = lengths.amax(0).argsort(descending=True)
+    order = lengths.amax(0).argsort(descending=True, stable=True)
     lengths = lengths[:, order]
     longest, packed = lengths.amax(0), [states for states, _ in views]
     before = torch.tensor([0, *(len(states) for states in packed[:-1])]).cumsum(0)
