@@ -71,7 +71,7 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
         path,
         {
             **{key: info[key] for key in _OF_RUN},
-            "command": portable_command(info["command"], path.stem),
+            "command": portable_command(info["command"], path.stem, run.info.data.place),
             "data": _data(run.info.data),
             **({"sizes": asdict(_sizes(run))} if info["recipe"]["section"] == AUTO else {}),
             **{key: record[key] for key in _OF_RECORD},
@@ -87,12 +87,20 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
     return path
 
 
-def portable_command(command: str, name: str) -> str:
-    """A command as others run it: its output goes to ``runs/NAME``, and not to a folder of the machine that ran it."""
-    words = shlex.split(command)
+def portable_command(command: str, name: str, place: str = "") -> str:
+    """A command as others run it: it names no folder of the machine that ran it.
+
+    Its output goes to ``runs/NAME``, and data that were a file are one in the folder that the reader is in.
+    """
+    words = [_portable(word) if word == place else word for word in shlex.split(command)]
     if "--out" in words:
         words[words.index("--out") + 1] = f"runs/{name}"
     return shlex.join(words)
+
+
+def _portable(place: str) -> str:
+    """Where data are found: a name or an address as it is, a file without its folders."""
+    return place if "://" in place else Path(place).name
 
 
 def _sizes(run: Run) -> DataSizes:
@@ -178,7 +186,7 @@ def _data(data: DataInfo) -> dict[str, Any]:
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
-        "source": data.place,
+        "source": _portable(data.place),
         "options": data.reading.model_dump(mode="json", exclude_defaults=True),
     }
 

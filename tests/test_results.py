@@ -147,6 +147,18 @@ def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> Non
     )
     assert command == "mclrec train beauty --out runs/beauty-mclrec-seed1 --set lambda=0.1"
     assert portable_command("mclrec train beauty --seed 1", "any") == "mclrec train beauty --seed 1"
+    of_file = portable_command(
+        "mclrec train '/my data/a.csv' --out /mnt/b --seed 2", "a-sasrec", "/my data/a.csv"
+    )
+    assert of_file == "mclrec train a.csv --out runs/a-sasrec --seed 2"
+    for place in ("beauty", "https://host/log.csv"):
+        assert portable_command(f"mclrec train {place}", "any", place) == f"mclrec train {place}"
+
+
+def test_a_published_run_names_no_folder_of_the_machine_that_ran_it(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "tiny.csv", tiny_data())
+    run = train(TrainRequest(log, "popularity", out=tmp_path / "run")).directory
+    assert str(tmp_path) not in publish_run(run, tmp_path).read_text(encoding="utf-8")
 
 
 def test_runs_of_one_name_have_the_same_settings(tmp_path: Path) -> None:
