@@ -10,6 +10,7 @@ from benchmarks.outcome import Outcome
 from benchmarks.rows.accuracy import measure_accuracy, measure_accuracy_within
 from benchmarks.rows.catalogue import measure_catalogue
 from benchmarks.rows.compiled import measure_compiled
+from benchmarks.rows.contrast import measure_contrast
 from benchmarks.rows.cuda import CUDA_ROWS
 from benchmarks.rows.epochs import PREFIX_SIDES, measure_prefixes
 from benchmarks.rows.evaluation import EVALUATION_SIDES, measure_evaluation
@@ -65,6 +66,7 @@ ROWS = {
         "a training step by one thread and by all, on a free and on a busy machine", measure_threads
     ),
     "compiled": Row("an epoch of MCLRec with its feed-forward parts as native code", measure_compiled),
+    "contrast": Row("the contrast of all states, without the zeros of short histories", measure_contrast),
     "preparation": Row(
         "a log of 20 million rows becomes sequences; one of 100 million too", measure_preparation
     ),
