@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mclrec.data.datasets import dataset, dataset_names
 from mclrec.data.split import make_split
 from mclrec.errors import MclrecError
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
@@ -71,7 +72,7 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
         path,
         {
             **{key: info[key] for key in _OF_RUN},
-            "command": portable_command(info["command"], path.stem, run.info.data.place),
+            "command": portable_command(info["command"], path.stem, run.info.data),
             "data": _data(run.info.data),
             **({"sizes": asdict(_sizes(run))} if info["recipe"]["section"] == AUTO else {}),
             **{key: record[key] for key in _OF_RECORD},
@@ -87,15 +88,26 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
     return path
 
 
-def portable_command(command: str, name: str, place: str = "") -> str:
+def portable_command(command: str, name: str, data: DataInfo | None = None) -> str:
     """A command as others run it: it names no folder of the machine that ran it.
 
-    Its output goes to ``runs/NAME``, and data that were a file are one in the folder that the reader is in.
+    Its output goes to ``runs/NAME``. A file of data is the data set that it holds, if that has a name and is trained by
+    the same recipe then; else it is one in the folder that the reader is in.
     """
-    words = [_portable(word) if word == place else word for word in shlex.split(command)]
+    words = shlex.split(command)
+    if data is not None and data.place in words:
+        known = _known(data)
+        same = known is not None and ("--recipe" in words or dataset(known).auto)
+        words[words.index(data.place)] = known if known and same else _portable(data.place)
     if "--out" in words:
         words[words.index("--out") + 1] = f"runs/{name}"
     return shlex.join(words)
+
+
+def _known(data: DataInfo) -> str | None:
+    """The name of the data set that a run's data are, wherever their file lies."""
+    named = map(dataset, dataset_names())
+    return next((one.name for one in named if one.fingerprint == data.fingerprint), None)
 
 
 def _portable(place: str) -> str:
@@ -186,7 +198,7 @@ def _data(data: DataInfo) -> dict[str, Any]:
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
-        "source": _portable(data.place),
+        "source": _known(data) or _portable(data.place),
         "options": data.reading.model_dump(mode="json", exclude_defaults=True),
     }
 

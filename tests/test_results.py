@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.helpers import tiny_data, write_log
 from mclrec.data.datasets import is_dataset
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
-from mclrec.recipes import Recipe, parse_setting, resolve
+from mclrec.recipes import Recipe, default_recipe, parse_setting, resolve
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.saved_settings import has_settings_of
@@ -119,7 +120,9 @@ def recipe_of(record: dict[str, Any]) -> Recipe:
     given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
     changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
     sizes = DataSizes(**record["sizes"]) if "sizes" in record else None
-    return resolve(given.get("--model", "mclrec"), words[2], given.get("--recipe"), changes, sizes)
+    model, data = given.get("--model", "mclrec"), words[2]
+    recipe = given.get("--recipe", default_recipe(model, data))
+    return resolve(model, data, recipe, changes, sizes)
 
 
 @pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
@@ -147,12 +150,17 @@ def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> Non
     )
     assert command == "mclrec train beauty --out runs/beauty-mclrec-seed1 --set lambda=0.1"
     assert portable_command("mclrec train beauty --seed 1", "any") == "mclrec train beauty --seed 1"
-    of_file = portable_command(
-        "mclrec train '/my data/a.csv' --out /mnt/b --seed 2", "a-sasrec", "/my data/a.csv"
-    )
-    assert of_file == "mclrec train a.csv --out runs/a-sasrec --seed 2"
-    for place in ("beauty", "https://host/log.csv"):
-        assert portable_command(f"mclrec train {place}", "any", place) == f"mclrec train {place}"
+    beauty = "e6116fa4e0bec9c1a2a9616dd4948f045dd921a92c869a551fd4a0233d25e41d"
+    for place, fingerprint, more, expected in (
+        ("/my data/a.csv", "0" * 64, "", "a.csv"),
+        ("https://host/log.csv", "0" * 64, "", "https://host/log.csv"),
+        ("beauty", beauty, "", "beauty"),
+        ("/my/Beauty.txt", beauty, " --recipe auto", "beauty"),
+        ("/my/Beauty.txt", beauty, "", "Beauty.txt"),  # by its name it would be trained by another recipe
+    ):
+        info: Any = SimpleNamespace(place=place, fingerprint=fingerprint)
+        trained = portable_command(f"mclrec train {shlex.quote(place)}{more} --out /mnt/b", "b", info)
+        assert trained == f"mclrec train {expected}{more} --out runs/b"
 
 
 def test_a_published_run_names_no_folder_of_the_machine_that_ran_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig
-from mclrec.recipes import Recipe, parse_setting, resolve, section_names
+from mclrec.recipes import Recipe, default_recipe, parse_setting, resolve, section_names
 from mclrec.training.config import TrainingConfig
 
 BUILT_IN = ("mclrec", "sasrec", "popularity", "recency", "markov", "itemknn", "ease")
@@ -103,6 +103,22 @@ def test_numbers_hold_for_one_data_set_and_the_recipe_as_it_is() -> None:
     assert resolve("sasrec", "toys", "bce").expect is None
     assert resolve("mclrec", "sports", "beauty").expect is None
     assert resolve("mclrec", "beauty", overrides={"beta": 0.2}).expect is None
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "recipe"),
+    [
+        ("mclrec", None, "auto"),
+        ("mclrec", "ml-100k", "auto"),
+        ("sasrec", "lastfm", "auto"),
+        ("bsarec", "lastfm", None),  # it has the authors' settings for it
+        ("gru4rec", "ml-100k", None),
+        ("mclrec", "beauty", None),
+        ("sasrec", "toys", None),
+    ],
+)
+def test_logs_without_published_settings_have_auto(model: str, data: str | None, recipe: str | None) -> None:
+    assert default_recipe(model, data) == recipe
 
 
 def test_a_section_inherits_key_by_key() -> None:

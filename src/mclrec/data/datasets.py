@@ -39,7 +39,8 @@ __all__ = [
     "register_dataset",
 ]
 
-_AMAZON_AND_YELP = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
+_OF_S3REC = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
+_OF_RECBOLE = "https://raw.githubusercontent.com/RUCAIBox/RecBole/master/dataset/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Dataset:
         reading: how its log is read if nothing else is said; ``min_count`` is always given.
         users: number of users, likewise ``items`` and ``interactions``; None where they are not stated.
         fingerprint: of its sequences as they are read by default; None where it is not stated.
+        auto: whether it is trained on as a log is, by the recipe ``auto``, by models whose recipes have no section of
+            its name.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Dataset:
     items: int | None = None
     interactions: int | None = None
     fingerprint: str | None = None
+    auto: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -94,6 +98,7 @@ def register_dataset(
     items: int | None = None,
     interactions: int | None = None,
     fingerprint: str | None = None,
+    auto: bool = False,
 ) -> None:
     """Give a data set a name, by which `mclrec.load`, `mclrec.train` and the command line then know it.
 
@@ -110,6 +115,8 @@ def register_dataset(
         ties: what orders rows of a user at one time, as `mclrec.prepare` takes it.
         users: number of users, for lists; likewise ``items`` and ``interactions``.
         fingerprint: of its sequences, so that the same log under another name is recognised.
+        auto: whether models whose recipes have no section of its name train by ``auto`` on it, as on a log, instead of
+            by their default section.
 
     Raises:
         ConfigError: another data set has that name, or the name could be taken for a path.
@@ -128,6 +135,7 @@ def register_dataset(
         items,
         interactions,
         fingerprint,
+        auto,
     )
     if _DATASETS.get(name, added) != added:
         raise ConfigError(f"a data set named {name!r} is registered already: {_DATASETS[name].address}")
@@ -237,7 +245,7 @@ register_dataset(
 register_dataset(
     "beauty",
     about="Amazon reviews, Beauty, 5-core",
-    address=_AMAZON_AND_YELP + "Beauty.txt",
+    address=_OF_S3REC + "Beauty.txt",
     file="beauty.txt",
     sha256="226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8",
     users=22363,
@@ -248,7 +256,7 @@ register_dataset(
 register_dataset(
     "sports",
     about="Amazon reviews, Sports and Outdoors, 5-core",
-    address=_AMAZON_AND_YELP + "Sports_and_Outdoors.txt",
+    address=_OF_S3REC + "Sports_and_Outdoors.txt",
     file="sports.txt",
     sha256="2a095e0648872beb9982408958290f5d655db5be2911c3756b5446de9f0b8de2",
     users=35598,
@@ -259,7 +267,7 @@ register_dataset(
 register_dataset(
     "yelp",
     about="Yelp reviews, 5-core",
-    address=_AMAZON_AND_YELP + "Yelp.txt",
+    address=_OF_S3REC + "Yelp.txt",
     file="yelp.txt",
     sha256="724b219106b81dd2349027da997334ddb6da9fe2f152ad6e0d97a93170f7caed",
     users=30431,
@@ -270,10 +278,34 @@ register_dataset(
 register_dataset(
     "toys",
     about="Amazon reviews, Toys and Games, 5-core",
-    address=_AMAZON_AND_YELP + "Toys_and_Games.txt",
+    address=_OF_S3REC + "Toys_and_Games.txt",
     file="toys.txt",
     sha256="176c680c688d497598c4a89a03b402c0fe78d795e5db335c2e78dd5f2d778a3f",
     users=19412,
     items=11924,
     interactions=167597,
+)
+register_dataset(
+    "lastfm",
+    about="Last.fm, artists in the order in which a listener tagged them, 5-core",
+    address=_OF_S3REC + "LastFM.txt",
+    file="lastfm.txt",
+    sha256="9ded486adb5b0fe9dc761950afa0a9a05e93ff018992e0c52bf11afec529f802",
+    users=1090,
+    items=3646,
+    interactions=52551,
+    fingerprint="9c0027470118baf5a69129711df43dec6cafce4f0d6224405962870f1a405ff3",
+    auto=True,
+)
+register_dataset(
+    "ml-100k",
+    about="MovieLens 100k, ratings as RecBole has them, of which the 5-core is taken",
+    address=_OF_RECBOLE + "ml-100k/ml-100k.inter",
+    sha256="4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+    min_count=5,
+    users=943,
+    items=1349,
+    interactions=99287,
+    fingerprint="8be8f9b7797c7a7c1828828a1afae5efd111b27b84ebba5ca8e8ed1c5b7cc516",
+    auto=True,
 )

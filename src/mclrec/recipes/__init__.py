@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mclrec.data.datasets import dataset as data_set
 from mclrec.errors import ConfigError, invalid_value, unknown_name
 from mclrec.files import write_text
 from mclrec.models import registry
@@ -163,20 +164,21 @@ def resolve(
 
 
 def default_recipe(model: str, dataset: str | None) -> str | None:
-    """The recipe that is meant where none is given: the data set's own section, else ``auto`` where the model has it.
+    """The recipe that is meant where none is given: a data set's own section, or ``auto`` as for any log.
 
     Args:
         model: name of a registered model.
-        dataset: name by which the user asked for the data; None for a log.
+        dataset: name of a registered data set by which the user asked for the data; None for a log.
 
     Returns:
-        A section's name; None for the data set's own.
+        ``auto`` where it is meant and the model has it; None for the data set's own section, else the default one.
 
     Raises:
         ConfigError: no such model.
     """
     sections = _sections(model)
-    return AUTO if dataset is None and AUTO in sections else None
+    as_log = dataset is None or (dataset not in sections and data_set(dataset).auto)
+    return AUTO if as_log and AUTO in sections else None
 
 
 def search_table(model: str, dataset: str | None, recipe: str | Path | None = None) -> tuple[Table, str]:

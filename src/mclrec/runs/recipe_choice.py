@@ -30,8 +30,8 @@ def recipe_for(
 ) -> Recipe:
     """The recipe that a run on these data is trained by.
 
-    A data set that was asked for by its name has its own section, as published results are trained. A log has the
-    recipe ``auto`` where the model has it, even if it happens to be a data set's file.
+    A data set of the paper that was asked for by its name has its own section, as published results are trained. A log
+    has the recipe ``auto`` where the model has it, even if it happens to be a data set's file.
 
     Raises:
         ConfigError: as `mclrec.recipes.resolve`.
@@ -63,7 +63,7 @@ def possible_recipes(
     if recipe is not None:
         return [resolve(model, None, recipe, settings)]
     if isinstance(data, str) and is_dataset(data):
-        return [resolve(model, data, None, settings)]
+        return [resolve(model, data, default_recipe(model, data), settings)]
     found, problems = [], []
     for section in dict.fromkeys((default_recipe(model, None), None)):
         try:
