@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mclrec.data.datasets import dataset, dataset_names
+from mclrec.data.datasets import dataset, named_by
 from mclrec.data.split import make_split
 from mclrec.errors import MclrecError
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
@@ -96,18 +96,12 @@ def portable_command(command: str, name: str, data: DataInfo | None = None) -> s
     """
     words = shlex.split(command)
     if data is not None and data.place in words:
-        known = _known(data)
+        known = named_by(data.fingerprint)
         same = known is not None and ("--recipe" in words or dataset(known).auto)
         words[words.index(data.place)] = known if known and same else _portable(data.place)
     if "--out" in words:
         words[words.index("--out") + 1] = f"runs/{name}"
     return shlex.join(words)
-
-
-def _known(data: DataInfo) -> str | None:
-    """The name of the data set that a run's data are, wherever their file lies."""
-    named = map(dataset, dataset_names())
-    return next((one.name for one in named if one.fingerprint == data.fingerprint), None)
 
 
 def _portable(place: str) -> str:
@@ -198,7 +192,7 @@ def _data(data: DataInfo) -> dict[str, Any]:
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
-        "source": _known(data) or _portable(data.place),
+        "source": named_by(data.fingerprint) or _portable(data.place),
         "options": data.reading.model_dump(mode="json", exclude_defaults=True),
     }
 

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-__all__ = ["LARGEST", "Before", "Configuration", "kinds_of"]
+__all__ = ["LARGEST", "Before", "Configuration", "kinds_of", "option_text"]
 
 LARGEST = 1_000_000
 """The largest number that a setting can have, unless its own field allows less."""
@@ -69,3 +69,10 @@ class Configuration(BaseModel):
 def kinds_of(annotation: Any) -> set[Any]:
     """The types that a field's annotation allows: ``{float, NoneType}`` of ``float | None``."""
     return set(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else {annotation}
+
+
+def option_text(value: Any) -> str:
+    """A setting's value as ``--set`` reads it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -36,6 +36,7 @@ __all__ = [
     "known_as",
     "locate",
     "looks_like_path",
+    "named_by",
     "register_dataset",
 ]
 
@@ -171,6 +172,11 @@ def datasets() -> Records[Dataset]:
     return Records(found, ("name", "users", "items", "interactions", "about"))
 
 
+def named_by(fingerprint: str) -> str | None:
+    """Name of the registered data set that states a fingerprint; None if none does."""
+    return next((known.name for known in _DATASETS.values() if known.fingerprint == fingerprint), None)
+
+
 def known_as(data: SequenceData) -> str | None:
     """Name of the registered data set that these sequences are; None if they are none of them.
 
@@ -178,9 +184,8 @@ def known_as(data: SequenceData) -> str | None:
     not state its fingerprint, they are if they were read from its own file, whose checksum was compared, by default
     options.
     """
-    for known in _DATASETS.values():
-        if known.fingerprint == data.fingerprint:
-            return known.name
+    if known := named_by(data.fingerprint):
+        return known
     log = data.provenance.source
     if log.kind != "dataset" or log.reading != Reading() or not is_dataset(log.place):
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mclrec.configuration import option_text
 from mclrec.data.origin import Origin, Reading
 from mclrec.data.split_rules import SplitRule
 from mclrec.runs.run import Run
@@ -99,12 +100,7 @@ def train_command(
 def setting_words(settings: Mapping[str, Any]) -> list[str]:
     """Words ``--set KEY=VALUE`` for each setting, as they are read back."""
     return [
-        word for key, value in settings.items() for word in ("--set", f"{key.rstrip('_')}={_text(value)}")
+        word
+        for key, value in settings.items()
+        for word in ("--set", f"{key.rstrip('_')}={option_text(value)}")
     ]
-
-
-def _text(value: Any) -> str:
-    """A value as ``--set`` reads it."""
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

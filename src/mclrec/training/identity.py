@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from mclrec.configuration import option_text
 
 __all__ = ["NOTHING_LATER", "SETTING", "Difference", "first_difference"]
 
@@ -37,10 +38,7 @@ class Difference:
         """What to do about it: the ``--set`` by which it goes on, where there is one, or ``otherwise``."""
         if not (self.known and self.key.startswith(SETTING)):
             return otherwise
-        value = (
-            "none" if self.had is None else self.had if isinstance(self.had, str) else json.dumps(self.had)
-        )
-        return f"go on with --set {self.key.removeprefix(SETTING)}={value}, or {otherwise}"
+        return f"go on with --set {self.key.removeprefix(SETTING)}={option_text(self.had)}, or {otherwise}"
 
 
 def first_difference(
