@@ -8,6 +8,7 @@ from typing import Literal
 
 from benchmarks.outcome import Outcome
 from benchmarks.rows.accuracy import measure_accuracy, measure_accuracy_within
+from benchmarks.rows.calibration import measure_calibration
 from benchmarks.rows.catalogue import measure_catalogue
 from benchmarks.rows.compiled import measure_compiled
 from benchmarks.rows.contrast import measure_contrast
@@ -66,6 +67,9 @@ ROWS = {
         "a training step by one thread and by all, on a free and on a busy machine", measure_threads
     ),
     "compiled": Row("an epoch of MCLRec with its feed-forward parts as native code", measure_compiled),
+    "calibration": Row(
+        "what validation chooses after training, by scores that are computed once", measure_calibration
+    ),
     "contrast": Row("the contrast of all states, without the zeros of short histories", measure_contrast),
     "preparation": Row(
         "a log of 20 million rows becomes sequences; one of 100 million too", measure_preparation

@@ -39,8 +39,8 @@ def save_run(directory: Path, name: str, settings: Mapping[str, Any] | None = No
     model.on_fit_start(_training())
     for parameter in model.parameters():  # else biases are zero, and everything is alike
         torch.nn.init.normal_(parameter, std=0.2)
-    if "co_occurrence" in (settings or {}):
-        model.adopt_calibration({"returns": 0.3, "frequency": 0.7, "recency": 0.4})
+    if model.repeats is not None and "co_occurrence" in (settings or {}):
+        model.repeats.adopt({"returns": 0.3, "frequency": 0.7, "recency": 0.4})
     save_model(
         directory, name=name, model=model, items=DATA.item_ids, counts=DATA.popularity, users=DATA.user_ids
     )

@@ -52,7 +52,8 @@ def test_returns_are_as_high_as_validation_likes_best(calibrated: Run) -> None:
     assert calibration_line(found) in (calibrated.directory / "README.md").read_text(encoding="utf-8")
     metric = parse_metric(found.metric)
     assert metric.mean(rank_targets(model, targets, seen="keep")) == pytest.approx(found.after)
-    model.adopt_calibration(dict.fromkeys(found.chosen, 0.0))
+    assert model.repeats is not None
+    model.repeats.adopt(dict.fromkeys(found.chosen, 0.0))
     assert metric.mean(rank_targets(model, targets, seen="keep")) == pytest.approx(found.before)
 
 
@@ -114,7 +115,7 @@ def test_near_items_gain_what_validation_likes_best(weighed: Run) -> None:
     assert model.co_occurrence.chosen == Nearness(**found.chosen)
     targets, metric = make_split(run_data(weighed), weighed.info.split).validation, parse_metric(found.metric)
     assert metric.mean(rank_targets(model, targets, seen="drop")) == pytest.approx(found.after)
-    model.adopt_near_items({"weight": 1.0, "decay": 0.8})
+    model.co_occurrence.adopt({"weight": 1.0, "decay": 0.8})
     assert metric.mean(rank_targets(model, targets, seen="drop")) == pytest.approx(found.before)
 
 

@@ -56,7 +56,8 @@ def shuffled(data: SequenceData, rng: np.random.Generator) -> SequenceData:
 @pytest.mark.parametrize("seen", ["keep", "drop"])
 def test_dense_ids_change_nothing(earlier: Run, seen: Literal["keep", "drop"]) -> None:
     model, data = load_model(earlier.directory), tiny_data()
-    model.model.adopt_calibration({"returns": 1.0, "frequency": 2.0})  # whole histories count then
+    if model.model.repeats is not None:
+        model.model.repeats.adopt({"returns": 1.0, "frequency": 2.0})  # whole histories count then
     targets = leave_one_out(data).test
     expected = rank_targets(model.model, targets, seen=seen)
     assert earlier_ranks(model, targets, seen, CPU).tolist() == expected.tolist()

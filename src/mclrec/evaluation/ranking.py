@@ -20,7 +20,17 @@ from mclrec.evaluation.protocol import Protocol, Result, Seen, library_versions,
 from mclrec.models.base import Recommender
 from mclrec.models.item_table import exclude
 
-__all__ = ["SCORE_BYTES", "evaluate", "list_items", "rank_targets", "rows_per_chunk", "top_items"]
+__all__ = [
+    "SCORE_BYTES",
+    "asked",
+    "by_length",
+    "evaluate",
+    "inference",
+    "list_items",
+    "rank_targets",
+    "rows_per_chunk",
+    "top_items",
+]
 
 SCORE_BYTES = 3 * 2**20
 """Memory for one chunk of fp32 scores: they stay in a processor's cache until they are counted. Much larger chunks
@@ -126,8 +136,8 @@ def rank_targets(
     place, total = device or _device_of(model), len(targets)
     targets = targets.take(np.arange(total)[processes.part(total)])
     ranks = np.empty(len(targets), dtype=np.int64)
-    order = _by_length(model, targets)
-    with _inference(model, place):
+    order = by_length(model, targets)
+    with inference(model, place):
         # All processes rank as many batches, so that they meet in each; the last may be empty in some.
         for start in range(0, -(-total // processes.size), batch_size):
             rows = order[start : start + batch_size]
@@ -166,15 +176,15 @@ def list_items(
         EvaluationError: k is not in 1..V.
     """
     check_cut(k, model.num_items)
-    place, order = device or _device_of(model), _by_length(model, targets)
+    place, order = device or _device_of(model), by_length(model, targets)
     step = min(batch_size, rows_per_chunk(model.num_items, place))
     lists = np.zeros((len(targets), k), dtype=np.int64)
-    with _inference(model, place):
+    with inference(model, place):
         for start in range(0, len(targets), batch_size):
             batch = order[start : start + batch_size]
             for first in range(0, len(batch), step):
                 rows = batch[first : first + step]
-                histories, excluded = _asked(model, targets.take(rows), seen, place)
+                histories, excluded = asked(targets.take(rows), _depends_on(model, seen), seen, place)
                 lists[rows] = top_items(model.scores(histories).float(), k, excluded)[0].cpu().numpy()
             if progress is not None:
                 progress(len(batch))
@@ -221,7 +231,7 @@ def rows_per_chunk(num_items: int, device: torch.device | None = None) -> int:
     return min(_MAX_ROWS, max(_MIN_ROWS, room // (4 * (num_items + 1))))
 
 
-def _by_length(model: Recommender, targets: Targets) -> IntArray:
+def by_length(model: Recommender, targets: Targets) -> IntArray:
     """(M,) rows of the targets, those with histories of like length together: models that pad have little to pad."""
     lengths = targets.places - targets.data.offsets[targets.users]
     return np.argsort(np.minimum(lengths, model.reads), kind="stable")
@@ -233,22 +243,26 @@ def _device_of(model: Recommender) -> torch.device:
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
-def _asked(
-    model: Recommender, targets: Targets, seen: Seen, device: torch.device
+def asked(
+    targets: Targets, longest: int | None, seen: Seen, device: torch.device
 ) -> tuple[Histories, Packed | None]:
-    """What a model reads of the history before each target, and the items that are no candidates."""
+    """The ``longest`` newest items of the history before each target, and the items that are no candidates."""
     everyone = np.arange(len(targets))
-    # What the rest of a history adds, it adds to items of the history, which are no candidates where they are dropped.
-    longest = model.remembers if seen == "keep" else model.reads
     histories = Histories.of(targets.histories(everyone, longest), targets.users + 1).to(device)
     return histories, None if seen == "keep" else targets.histories(everyone)
+
+
+def _depends_on(model: Recommender, seen: Seen) -> int | None:
+    """Newest items of a history that a ranking depends on; None for all of them."""
+    # What the rest of a history adds, it adds to items of the history, which are no candidates where they are dropped.
+    return model.remembers if seen == "keep" else model.reads
 
 
 def _rank_rows(
     model: Recommender, targets: Targets, rows: IntArray, seen: Seen, device: torch.device
 ) -> IntArray:
     chunk = targets.take(rows)
-    histories, excluded = _asked(model, chunk, seen, device)
+    histories, excluded = asked(chunk, _depends_on(model, seen), seen, device)
     items = torch.from_numpy(chunk.items)
     ranks: IntArray = model.ranks(histories, items, excluded, rows_per_chunk(model.num_items, device)).numpy()
     missed = ranks > model.num_items
@@ -258,7 +272,7 @@ def _rank_rows(
 
 
 @contextmanager
-def _inference(model: Recommender, device: torch.device) -> Iterator[None]:
+def inference(model: Recommender, device: torch.device) -> Iterator[None]:
     """Evaluation mode without gradients, in full precision; the mode of each module is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

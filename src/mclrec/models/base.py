@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,11 @@ from mclrec.losses.additions import Additions
 from mclrec.models.item_table import ItemTable, exclude, ranks_among
 from mclrec.models.model_config import ModelConfig
 from mclrec.models.phases import FitContext, Phase
-from mclrec.nn.co_occurrence import CoOccurrence, Nearness
-from mclrec.nn.repeats import Chosen, RepeatBias
+from mclrec.nn.calibrated import Calibrated
+from mclrec.nn.co_occurrence import CoOccurrence
+from mclrec.nn.repeats import RepeatBias
 
 __all__ = ["ModelConfig", "Recommender", "VectorRecommender"]
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Recommender(nn.Module, ABC):
@@ -38,6 +37,11 @@ class Recommender(nn.Module, ABC):
         config: configuration of the model.
         num_items: V.
         num_users: U, for models with user vectors.
+
+    Attributes:
+        repeats: what is added to the scores of items of the history; None for nothing.
+        co_occurrence: what is added to the scores of items that others had near those of the history; None for nothing.
+            Both choose numbers by validation, and only a `VectorRecommender` has either.
     """
 
     config_type: ClassVar[type[ModelConfig]]
@@ -60,6 +64,8 @@ class Recommender(nn.Module, ABC):
         self.num_items = num_items
         self.num_users = num_users if self.needs_users else 0
         self.shard = Shard.of(num_items)
+        self.repeats: RepeatBias | None = None
+        self.co_occurrence: CoOccurrence | None = None
 
     @classmethod
     def extra_of_training(cls, config: ModelConfig) -> str | None:  # noqa: ARG003 - for models that need one
@@ -136,59 +142,9 @@ class Recommender(nn.Module, ABC):
     def on_epoch_start(self, context: FitContext) -> None:
         """Refit what is refitted every epoch, into buffers: an epoch that is resumed midway does not start again."""
 
-    @property
-    def calibrates(self) -> bool:
-        """Whether there is anything that validation chooses, for `calibrate` and `recalibrate`."""
-        return False
-
-    def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:  # noqa: ARG002 - for models that can
-        """Choose by validation what no loss sets as lists need it: once, after training, with the best weights.
-
-        Args:
-            measure: the validation metric of the model as it now is; items of the history are candidates.
-
-        Returns:
-            What was chosen, by name; empty for a model that has nothing to choose, which does not measure.
-        """
-        return {}
-
-    def recalibrate(self, measure: Callable[[], float]) -> None:
-        """Improve what `calibrate` chooses a little, before a validation: epochs are compared as lists will be.
-
-        Args:
-            measure: as `calibrate` takes it, of fewer targets.
-        """
-
-    def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
-        """Take what `calibrate` chose for another model by the same settings, which had items to validate on."""
-
-    @property
-    def nearness(self) -> Mapping[str, float]:
-        """How much items near those of the history gain, by name, which `weigh_near_items` chooses; empty: nothing."""
-        return {}
-
-    def weigh_near_items(self, measure: Callable[[], FloatArray]) -> Mapping[str, float]:  # noqa: ARG002
-        """Choose how much items gain that are near those of the history: once, before `calibrate`.
-
-        Args:
-            measure: the metric of each validation target by the model as it now is, under the protocol of training.
-
-        Returns:
-            What was chosen, by name; empty for a model that has nothing to choose, which does not measure.
-        """
-        return {}
-
-    def adopt_near_items(self, chosen: Mapping[str, float]) -> None:
-        """Take what `weigh_near_items` chose for another model by the same settings."""
-
 
 class VectorRecommender(Recommender):
-    """Base of models whose score is query vector . item vector + item bias.
-
-    Attributes:
-        repeats: what is added to the scores of items of the history; None for nothing.
-        co_occurrence: what is added to the scores of items that others had near those of the history; None for nothing.
-    """
+    """Base of models whose score is query vector . item vector + item bias."""
 
     counted_tensors = (
         "co_occurrence.near",
@@ -199,8 +155,6 @@ class VectorRecommender(Recommender):
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
-        self.repeats: RepeatBias | None = None
-        self.co_occurrence: CoOccurrence | None = None
 
     @abstractmethod
     def query_vectors(self, histories: Histories) -> Tensor:
@@ -247,54 +201,38 @@ class VectorRecommender(Recommender):
         """What adds to items of whole histories; None where nothing was chosen for them."""
         return self.repeats if self.repeats is not None and any(self.repeats.chosen) else None
 
-    @property
-    def calibrates(self) -> bool:
-        """Whether items of the history may gain; implements `Recommender.calibrates`."""
-        return self.repeats is not None
-
-    def calibrate(self, measure: Callable[[], float]) -> Mapping[str, float]:
-        """Choose how much higher items of the history are to be; implements `Recommender.calibrate`."""
-        return {} if self.repeats is None else self.repeats.calibrate(measure)._asdict()
-
-    def recalibrate(self, measure: Callable[[], float]) -> None:
-        """Move how much higher items of the history are; implements `Recommender.recalibrate`."""
-        if self.repeats is not None:
-            self.repeats.recalibrate(measure)
-
-    def adopt_calibration(self, chosen: Mapping[str, float]) -> None:
-        """Put items of the history as much higher; implements `Recommender.adopt_calibration`."""
-        if self.repeats is not None:
-            self.repeats.choose(Chosen(**chosen))
-
-    @property
-    def nearness(self) -> Mapping[str, float]:
-        """How much co-occurrence adds; implements `Recommender.nearness`."""
-        return {} if self.co_occurrence is None else self.co_occurrence.chosen._asdict()
-
-    def weigh_near_items(self, measure: Callable[[], FloatArray]) -> Mapping[str, float]:
-        """Choose how much co-occurrence adds; implements `Recommender.weigh_near_items`."""
-        return {} if self.co_occurrence is None else self.co_occurrence.calibrate(measure)._asdict()
-
-    def adopt_near_items(self, chosen: Mapping[str, float]) -> None:
-        """Let co-occurrence add as much; implements `Recommender.adopt_near_items`."""
-        if self.co_occurrence is not None:
-            self.co_occurrence.choose(Nearness(**chosen))
-
-    def additions(self, histories: Histories, newest: Histories) -> Additions | None:
+    def additions(
+        self, histories: Histories, newest: Histories, without: Calibrated[Any] | None = None
+    ) -> Additions | None:
         """What repetition and co-occurrence add to some scores of the histories; None for nothing.
 
         Args:
             histories: as long as the model remembers them.
             newest: what it reads of them.
+            without: the part whose choice is left out.
         """
-        parts: list[Additions] = [
-            part(newest.items, newest.offsets)
-            for part in (self.repeats, self.co_occurrence)
-            if part is not None
-        ]
-        if self._calibrated is not None:
+        parts: list[Additions] = []
+        if self.repeats is not None:
+            parts.append(self.repeats(newest.items, newest.offsets))
+        if self.co_occurrence is not None and self.co_occurrence is not without:
+            parts.append(self.co_occurrence(newest.items, newest.offsets))
+        if self._calibrated is not None and self._calibrated is not without:
             parts.append(self._calibrated.of_whole(histories.items, histories.offsets))
         return reduce(Additions.together, parts) if parts else None
+
+    def scores_apart(self, histories: Histories, part: Calibrated[Any]) -> tuple[Tensor, Additions]:
+        """(B, V + 1) scores without what one part has chosen, and what its `Calibrated.coefficients` weigh.
+
+        Args:
+            histories: B whole histories.
+            part: `repeats` or `co_occurrence`.
+        """
+        newest = histories.newest(self.reads)
+        read = newest if part is self.co_occurrence else histories
+        scores = self.items().scores(
+            self.query_vectors(newest), self.additions(histories, newest, without=part)
+        )
+        return scores, part.features(read.items, read.offsets)
 
     def scores(self, histories: Histories) -> Tensor:
         """Score every item for every history; implements `Recommender.scores`."""

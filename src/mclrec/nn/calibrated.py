@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from mclrec.losses.additions import Additions
+
 __all__ = ["Calibrated"]
 
 Choice = TypeVar("Choice", bound=tuple[float, ...])
+"""A named tuple."""
 Value = TypeVar("Value")
 
 
 class Calibrated(nn.Module, Generic[Choice]):
     """Base of modules with a few numbers that no loss sets as lists need them, and that validation chooses.
+
+    What they add to scores is a product: of features of a history and an item, and of coefficients that the choice
+    gives. So validation can try many choices on scores that are computed once (`mclrec.evaluation.reranking`).
 
     Args:
         make: makes a choice of its numbers.
@@ -33,6 +40,27 @@ class Calibrated(nn.Module, Generic[Choice]):
         self.register_buffer("calibrated", torch.tensor(start, dtype=dtype))
         self.chosen = start
         """What is in ``calibrated``, on the host."""
+
+    @abstractmethod
+    def features(self, items: Tensor, offsets: Tensor) -> Additions:
+        """What the coefficients weigh after each history: additions whose values are (P, F), none of them below 0.
+
+        Args:
+            items: (T,) packed histories, oldest item first.
+            offsets: (B + 1,) their bounds, on the host.
+        """
+
+    @abstractmethod
+    def coefficients(self) -> Tensor:
+        """(F,) by what is chosen now."""
+
+    @abstractmethod
+    def largest(self) -> Tensor:
+        """(F,) coefficients that add as much as any choice does that a search from here may come to."""
+
+    def adopt(self, chosen: Mapping[str, float]) -> None:
+        """Choose what another module of this kind has chosen, by name; what is not named is as at the start."""
+        self.choose(self._start._replace(**chosen))  # type: ignore[attr-defined]
 
     def choose(self, chosen: Choice) -> None:
         """Set the numbers."""

@@ -76,8 +76,11 @@ class CoOccurrence(Calibrated[Nearness]):
 
     def by_distance(self) -> Tensor:
         """(n,) what a similarity counts by distance from the end, first that of the newest item."""
+        return self._factors(self.chosen.decay, self.chosen.weight)
+
+    def _factors(self, decay: float, weight: float = 1.0) -> Tensor:
         distances = torch.arange(self.max_length, dtype=torch.float64, device=self.near.device)
-        return (self.chosen.weight * self.chosen.decay**distances).float()
+        return (weight * decay**distances).float()
 
     def calibrate(self, measure: Callable[[], npt.NDArray[np.float64]]) -> Nearness:
         """Choose how much is gained by what ``measure`` likes best, if that is no matter of chance.
@@ -106,17 +109,37 @@ class CoOccurrence(Calibrated[Nearness]):
     def forward(self, items: Tensor, offsets: Tensor) -> Additions:
         """What is added after each history: as many numbers as its items have others near them.
 
-        How many there are is known without waiting for a device.
-
         Args:
             items: (T,) packed histories of at most n items, oldest item first.
             offsets: (B + 1,) their bounds, on the host.
         """
+        return self._near(items, offsets, self.by_distance().unsqueeze(1))
+
+    def features(self, items: Tensor, offsets: Tensor) -> Additions:
+        """Similarities with the factors of each decay that is tried, (P, 3); implements `Calibrated.features`."""
+        return self._near(items, offsets, torch.stack([self._factors(decay) for decay in _DECAYS], dim=1))
+
+    def coefficients(self) -> Tensor:
+        """(3,) the weight at the decay that is chosen; implements `Calibrated.coefficients`."""
+        return self._at(self.chosen)
+
+    def largest(self) -> Tensor:
+        """(3,) the largest weight that is tried, at the decay that takes least; implements `Calibrated.largest`."""
+        return self._at(Nearness(_FARTHEST * self.chosen.weight, max(_DECAYS)))
+
+    def _at(self, chosen: Nearness) -> Tensor:
+        return self.similarities.new_tensor([chosen.weight * (decay == chosen.decay) for decay in _DECAYS])
+
+    def _near(self, items: Tensor, offsets: Tensor, factors: Tensor) -> Additions:
+        """Similarities (P, F) with the items of each history, times (n, F) factors by their distance from its end.
+
+        How many there are is known without waiting for a device.
+        """
         lengths, (base, kept) = offsets.diff(), self.near.shape
         distances = (offsets[1:] - 1).repeat_interleave(lengths) - torch.arange(len(items))
-        factors = self.by_distance().index_select(0, to_device(distances, items.device))
-        values = self.similarities.index_select(0, items).mul_(factors.unsqueeze(1))
+        factors = factors.index_select(0, to_device(distances, items.device))
         near = self.near.index_select(0, items).long()
+        similar = self.similarities.index_select(0, items)
         rows = to_device(torch.arange(len(lengths)).repeat_interleave(lengths), items.device)
         size = max(1, _MARKS // base)
         for start in range(0, len(lengths), size):
@@ -125,8 +148,9 @@ class CoOccurrence(Calibrated[Nearness]):
             marks = torch.zeros((stop - start) * base, dtype=torch.bool, device=items.device)
             firsts = (rows[here] - start) * base
             marks.index_fill_(0, firsts + items[here], True)
-            values[here].masked_fill_(marks[firsts.unsqueeze(1) + near[here]], 0)
-        return Additions(offsets * kept, rows.repeat_interleave(kept), near.view(-1), values.view(-1))
+            similar[here].masked_fill_(marks[firsts.unsqueeze(1) + near[here]], 0)
+        values = (similar.unsqueeze(2) * factors.unsqueeze(1)).view(-1, factors.shape[1])
+        return Additions(offsets * kept, rows.repeat_interleave(kept), near.view(-1), values.squeeze(1))
 
 
 def _climb(value: Callable[[Nearness], float], start: Nearness, middle: float) -> Nearness:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -96,10 +97,23 @@ class RepeatBias(Calibrated[Chosen]):
         return _UNIT * (self.common + self.by_distance)
 
     def of_whole(self, items: Tensor, offsets: Tensor) -> Additions:
-        """What calibration adds to each item of a history, see `Chosen`.
+        """What calibration adds to each item of a history of any length, see `Chosen`."""
+        features = self.features(items, offsets)
+        return replace(features, values=features.values @ self.coefficients())
 
-        The first occurrence of an item adds the shift, the m-th one the weight of frequency times ln m - ln(m - 1), and
-        the last one what recency adds: there is an addition for each place, so that nobody has to wait for a device to
+    def coefficients(self) -> Tensor:
+        """(3,) of returns, frequency and recency; implements `Calibrated.coefficients`."""
+        return self.calibrated
+
+    def largest(self) -> Tensor:
+        """(3,) the ends of what is tried; implements `Calibrated.largest`."""
+        return self.calibrated.new_tensor([_FARTHEST, _WEIGHTS[-1], _WEIGHTS[-1]])
+
+    def features(self, items: Tensor, offsets: Tensor) -> Additions:
+        """What `Chosen` weighs of each item of a history, (P, 3); implements `Calibrated.features`.
+
+        The first occurrence of an item has 1, the m-th one ln m - ln(m - 1), and the last one the logarithm of the
+        share that is as old or older: there are features for each place, so that nobody has to wait for a device to
         know how many different items there are.
 
         Args:
@@ -109,20 +123,18 @@ class RepeatBias(Calibrated[Chosen]):
         lengths = offsets.diff()
         rows = to_device(torch.arange(len(lengths)).repeat_interleave(lengths), items.device)
         if not len(items):
-            return Additions(offsets, rows, items, torch.zeros(0, device=items.device))
+            return Additions(offsets, rows, items, self.by_distance.new_zeros(0, len(Chosen._fields)))
         keys, order = (rows * (items.max() + 1) + items).sort(stable=True)
         places = torch.arange(len(items), device=items.device)
         new = keys[1:] != keys[:-1]
         first, last = F.pad(new, (1, 0), value=True), F.pad(new, (0, 1), value=True)
         number = places - torch.where(first, places, 0).cummax(0).values + 1  # of the occurrence, from 1
-        values = self.chosen.frequency * (number.log() - (number - 1).clamp(min=1).log())
-        values = values.masked_fill(first, self.chosen.returns)
+        count = number.log() - (number - 1).clamp(min=1).log()
         # What is newer, itself counted: places from it to the end.
         newer = to_device(offsets[1:].repeat_interleave(lengths), items.device) - order
         share = to_device(lengths.repeat_interleave(lengths), items.device) / newer
-        return Additions(
-            offsets, rows, items[order], values + self.chosen.recency * torch.where(last, share.log(), 0)
-        )
+        columns = torch.stack([first.float(), count, torch.where(last, share.log(), 0)], dim=1)
+        return Additions(offsets, rows, items[order], columns)
 
     def calibrate(self, measure: Callable[[], float]) -> Chosen:
         """Choose what is added to items of the whole history, by what ``measure`` likes best.

@@ -7,7 +7,7 @@ import torch
 from mclrec.data.split import Split
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
-from mclrec.evaluation.ranking import rank_targets
+from mclrec.evaluation.reranking import ranker
 from mclrec.models.base import Recommender
 from mclrec.progress import working
 from mclrec.randomness import Stream, generator
@@ -52,19 +52,20 @@ def calibrate(
     Returns:
         What was chosen, and what the metric was before and is now; None if there was nothing to choose.
     """
-    targets = returning_targets(split.validation, CALIBRATION_TARGETS, seed) if model.calibrates else None
-    if targets is None:
+    part = model.repeats
+    targets = None if part is None else returning_targets(split.validation, CALIBRATION_TARGETS, seed)
+    if part is None or targets is None:
         return None
-    mean, values = parse_metric(metric).mean, list[float]()
+    judge, values = parse_metric(metric), list[float]()
 
     def measure() -> float:
-        ranks = rank_targets(model, targets, seen="keep", device=device, processes=processes)
-        values.append(mean(ranks))
+        values.append(judge.mean(rank()))
         return values[-1]
 
     with working("calibrating"):
-        chosen = model.calibrate(measure)
-    return Calibration(chosen=dict(chosen), metric=metric, before=values[0], after=max(values))
+        rank = ranker(model, targets, part, seen="keep", cut=judge.k, device=device, processes=processes)
+        chosen = part.calibrate(measure)._asdict()
+    return Calibration(chosen=chosen, metric=metric, before=values[0], after=max(values))
 
 
 def weigh_near_items(
@@ -88,23 +89,24 @@ def weigh_near_items(
     Returns:
         What was chosen, and what the metric was before and is now; None if there was nothing to choose.
     """
-    start = model.nearness
-    if not start or not len(split.validation):
+    part = model.co_occurrence
+    if part is None or not len(split.validation):
         return None
+    start = part.chosen
     targets = drawn(split.validation, CALIBRATION_TARGETS, generator(seed, Stream.CALIBRATION))
     name, cut = parse_metric(training.metric)
     means = list[float]()
 
     def measure() -> FloatArray:
-        ranks = rank_targets(model, targets, seen=training.seen, device=device, processes=processes)
-        values = per_user(ranks, name, cut)
+        values = per_user(rank(), name, cut)
         means.append(float(values.mean()))
         return values
 
     with working("weighing co-occurrence"):
-        chosen = model.weigh_near_items(measure)
+        rank = ranker(model, targets, part, seen=training.seen, cut=cut, device=device, processes=processes)
+        chosen = part.calibrate(measure)
     after = means[0] if chosen == start else max(means)
-    return Calibration(chosen=dict(chosen), metric=training.metric, before=means[0], after=after)
+    return Calibration(chosen=chosen._asdict(), metric=training.metric, before=means[0], after=after)
 
 
 def chosen_lines(record: RunRecord) -> list[str]:

@@ -204,11 +204,11 @@ def _choose(
     if request.like is None:
         return _Chosen()
     record = request.like.record
-    if record.near_items is not None:
-        model.adopt_near_items(record.near_items.chosen)
-    if record.calibration is not None:
-        model.adopt_calibration(record.calibration.chosen)
-    return _Chosen(record.near_items, record.calibration)
+    found = _Chosen(record.near_items, record.calibration)
+    for part, chosen in zip((model.co_occurrence, model.repeats), found, strict=True):
+        if part is not None and chosen is not None:
+            part.adopt(chosen.chosen)
+    return found
 
 
 def measure(

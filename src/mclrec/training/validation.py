@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from mclrec.data.split import Split, Targets
 from mclrec.distributed.processes import Processes
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
+from mclrec.evaluation.reranking import ranker
 from mclrec.models.base import Recommender
 from mclrec.randomness import Stream, generator
 from mclrec.training.config import TrainingConfig
@@ -23,6 +25,13 @@ _FEWEST_RETURNS = 30
 
 _EACH_EPOCH = 5_000
 """Targets by which a model is calibrated before each validation."""
+
+
+class _Where(TypedDict):
+    """Where targets are ranked."""
+
+    device: torch.device
+    processes: Processes
 
 
 class Validator:
@@ -53,13 +62,16 @@ class Validator:
     ) -> None:
         self._model, self._split, self._config, self._seed = model, split, config, seed
         self._metric = parse_metric(config.metric)
-        self._rank = partial(rank_targets, seen=config.seen, device=device, processes=processes)
+        self._where: _Where = {"device": device, "processes": processes}
 
     def measure(self) -> float:
         """The metric of the model as it now is."""
-        if self._returning is not None:
-            self._model.recalibrate(partial(self._value, self._returning))
-        return self._value(self._targets)
+        part = self._model.repeats
+        if part is not None and self._returning is not None:
+            rank = ranker(self._model, self._returning, part, seen="keep", cut=self._metric.k, **self._where)
+            part.recalibrate(lambda: self._metric.mean(rank()))
+        ranks = rank_targets(self._model, self._targets, seen=self._config.seen, **self._where)
+        return self._metric.mean(ranks)
 
     # Found when they are first needed: trainers are also made to time a few batches.
 
@@ -70,12 +82,9 @@ class Validator:
 
     @cached_property
     def _returning(self) -> Targets | None:
-        if not self._model.calibrates or self._config.seen == "drop":
+        if self._model.repeats is None or self._config.seen == "drop":
             return None
         return returning_targets(self._split.validation, _EACH_EPOCH, self._seed)
-
-    def _value(self, targets: Targets) -> float:
-        return self._metric.mean(self._rank(self._model, targets))
 
 
 def returning_targets(targets: Targets, most: int, seed: int) -> Targets | None:
