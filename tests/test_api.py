@@ -128,6 +128,7 @@ def test_mistakes_are_told(words: dict[str, str], message: str, tmp_path: Path) 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_reproduce_as_a_data_frame_and_report(tmp_path: Path) -> None:
     DATA.save(tmp_path / "data")
     found = mclrec.reproduce(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tests.foreign_device import ForeignDevice, ForeignTensor, MixedDevicesError, foreign_device
-from tests.helpers import tiny_data
+from tests.helpers import mostly_slow, tiny_data
 from tests.test_cuda import fit, undropped
 from tests.test_model_contract import CASES, build
 
@@ -131,7 +131,9 @@ class TestTheDeviceItself:
         assert copy.item() == 1
 
 
-@pytest.mark.parametrize(("name", "variant"), CASES)
+@pytest.mark.parametrize(
+    ("name", "variant"), mostly_slow(CASES, [("mclrec", {}), ("bert4rec", {}), ("caser", {})])
+)
 def test_a_model_trains_and_ranks_without_waiting(
     name: str,
     variant: dict[str, Any],
@@ -223,7 +225,7 @@ def test_a_loss_that_is_not_finite_is_named_with_its_batch(
     assert next(batches) > 4  # it went on until the values were read
 
 
-@pytest.mark.parametrize("name", ["mclrec", "bert4rec", "iclrec"])
+@pytest.mark.parametrize("name", mostly_slow(["mclrec", "bert4rec", "iclrec"], ["bert4rec"]))
 def test_a_resumed_training_ends_where_an_undisturbed_one_does(
     name: str, split: Split, tmp_path: Path, device: ForeignDevice
 ) -> None:
@@ -239,7 +241,7 @@ def test_a_resumed_training_ends_where_an_undisturbed_one_does(
         assert torch.equal(models[1][key], value), key
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("name", mostly_slow(STORED, ["sasrec", "itemknn"]))
 def test_a_model_loaded_on_the_device_answers_as_on_the_host(
     name: str, data: SequenceData, tmp_path: Path, device: ForeignDevice
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_file_called_like_a_data_set_gets_neither_its_recipe_nor_its_interval(
     assert "To expect" not in (run.directory / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_tune_and_reproduce_take_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = frame(tmp_path)

@@ -156,6 +156,7 @@ def test_what_was_never_measured_is_said_with_its_command() -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_published_campaign_has_paired_differences_of_what_claims_compare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

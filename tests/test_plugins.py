@@ -118,6 +118,7 @@ def test_model_and_data_are_known_by_name(target: Path, tmp_path: Path) -> None:
     assert found.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_command_line_knows_them(target: Path, tmp_path: Path) -> None:
     trained, measured, models, model, datasets, near = commands(
         target,
@@ -146,6 +147,7 @@ def test_help_does_not_look_for_packages(target: Path, tmp_path: Path) -> None:
     assert python(target, "-c", program, cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_broken_package_is_one_warning_that_names_it(target: Path, tmp_path: Path) -> None:
     points = {
         "mclrec.models": {"broken": "broken_plugin", "silent": "silent_plugin"},

@@ -92,6 +92,7 @@ def test_the_command_of_a_campaign_has_all_of_its_scope() -> None:
     assert reproduce_command("table4", earlier) == "mclrec reproduce table4 --datasets beauty --seeds 1"
 
 
+@pytest.mark.slow
 def test_a_campaign_is_published_but_for_targets_that_are_not_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.foreign_device import ForeignDevice, RecordingError, foreign_device
-from tests.helpers import tiny_data
+from tests.helpers import mostly_slow, tiny_data
 from tests.test_cuda import fit, undropped
 from tests.test_model_contract import CASES, build
 from torch import Tensor
@@ -84,7 +84,7 @@ def test_what_is_supported_is_what_the_documents_say() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "variant"), SUPPORTED)
+@pytest.mark.parametrize(("name", "variant"), mostly_slow(SUPPORTED, [("mclrec", {}), ("sasrec", {})]))
 def test_replayed_steps_train_as_computed_ones(
     name: str, variant: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +101,9 @@ def test_replayed_steps_train_as_computed_ones(
     assert same(replayed[1], computed[1])
 
 
-@pytest.mark.parametrize(("name", "variant"), [("sasrec", {}), ("mclrec", {}), ("duorec", {})])
+@pytest.mark.parametrize(
+    ("name", "variant"), mostly_slow([("sasrec", {}), ("mclrec", {}), ("duorec", {})], [("sasrec", {})])
+)
 def test_they_train_as_packed_ones_without_dropout(
     name: str, variant: dict[str, Any], split: Split, tmp_path: Path
 ) -> None:
@@ -113,7 +115,7 @@ def test_they_train_as_packed_ones_without_dropout(
         assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["sasrec", "mclrec"])
+@pytest.mark.parametrize("name", mostly_slow(["sasrec", "mclrec"], ["sasrec"]))
 def test_a_resumed_training_ends_where_an_undisturbed_one_does(
     name: str, split: Split, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_log_is_skewed_in_no_order_and_the_same_for_a_seed(tmp_path: Path) -> 
     assert times != sorted(times)
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_training_are_timed_and_what_is_cut_is_counted(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     write_log(log, 20_000, seed=1)

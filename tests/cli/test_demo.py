@@ -52,6 +52,7 @@ def test_demo_shows_tables_and_recommendations(
     assert "epoch   1" in found.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_shrunken")
 def test_demo_is_made_again_but_never_over_something_else(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "d"
@@ -65,6 +66,7 @@ def test_demo_is_made_again_but_never_over_something_else(cli: Cli, tmp_path: Pa
     assert sorted(out.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_shrunken")
 def test_a_demo_may_be_shorter(cli: Cli, tmp_path: Path) -> None:
     assert cli("demo", "--out", tmp_path / "d", "--epochs", 2).status == 0

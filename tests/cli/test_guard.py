@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.cli.conftest import Cli
+from tests.helpers import mostly_slow
 
 from mclrec import errors
 from mclrec.files import write_text
@@ -168,7 +169,9 @@ def test_earlier_names_of_options_are_known(cli: Cli) -> None:
 MCLREC = [sys.executable, "-m", "mclrec"]
 
 
-@pytest.mark.parametrize("words", ["models", "models mclrec", "datasets", "--help", "--version"])
+@pytest.mark.parametrize(
+    "words", mostly_slow(["models", "models mclrec", "datasets", "--help", "--version"], ["datasets"])
+)
 def test_output_that_cannot_be_written(words: str) -> None:
     with Path("/dev/full").open("w") as full:
         child = subprocess.run([*MCLREC, *words.split()], stdout=full, stderr=subprocess.PIPE, text=True)
@@ -176,7 +179,7 @@ def test_output_that_cannot_be_written(words: str) -> None:
     assert child.returncode == 2
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", mostly_slow(["ascii", "latin-1", "utf-8"], ["ascii"]))
 def test_output_in_any_encoding(world: Path, encoding: str) -> None:
     words = [*MCLREC, "recommend", "sasrec", "--history", "i1", "--k", "14", "--quiet"]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
@@ -214,26 +217,23 @@ main()
 """A command that does something for a minute."""
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        "time.sleep(60)",
-        "import ctypes; ctypes.CDLL(None).pause()\n    ctypes.CDLL(None).sleep(60)",  # Python hears nothing
-        "\n    try: time.sleep(60)\n    except BaseException: raise ImportError('numpy failed')",
-        "threading.Thread(target=time.sleep, args=(60,)).start(); time.sleep(60)",
-        "\n    class Ignoring:\n        def __del__(self): time.sleep(60)\n    Ignoring(); time.sleep(60)",
-    ],
-    ids=[
-        "waiting",
-        "in a library",
-        "turned into another exception",
-        "with a thread",
-        "where nobody can catch it",
-    ],
-)
-def test_ctrl_c_ends_a_command_within_two_seconds(what: str) -> None:
+WAYS = {
+    "waiting": "time.sleep(60)",
+    "in a library": "import ctypes; ctypes.CDLL(None).pause()\n    ctypes.CDLL(None).sleep(60)",  # Python hears nothing
+    "turned into another exception": (
+        "\n    try: time.sleep(60)\n    except BaseException: raise ImportError('numpy failed')"
+    ),
+    "with a thread": "threading.Thread(target=time.sleep, args=(60,)).start(); time.sleep(60)",
+    "where nobody can catch it": (
+        "\n    class Ignoring:\n        def __del__(self): time.sleep(60)\n    Ignoring(); time.sleep(60)"
+    ),
+}
+
+
+@pytest.mark.parametrize("way", mostly_slow(WAYS, ["waiting"]))
+def test_ctrl_c_ends_a_command_within_two_seconds(way: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", SLOW.format(what=what)],
+        [sys.executable, "-c", SLOW.format(what=WAYS[way])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

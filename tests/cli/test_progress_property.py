@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 from tests.cli.conftest import SMALL, Cli
+from tests.helpers import mostly_slow
 
 import mclrec
 from mclrec.cli.app import app
@@ -59,16 +60,14 @@ def test_every_command_that_takes_long_can_be_quiet() -> None:
         assert "-q" in option.opts, name
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", mostly_slow(LONG, LONG.keys() - SEVERAL))
 def test_quiet_commands_say_warnings_alone(cli: Cli, world: Path, name: str) -> None:
     found = cli(name, *LONG[name](world), "--quiet")
     assert found.status in (0, 4), found.err  # 4: an update that is no better
     assert [line for line in found.err.splitlines() if not line.startswith("warning: ")] == []
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SEVERAL)) for name in LONG]
-)
+@pytest.mark.parametrize("name", mostly_slow(LONG, LONG.keys() - SEVERAL))
 def test_without_a_terminal_there_are_no_control_codes(
     cli: Cli, world: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,9 +82,7 @@ JSON = {"inspect", "train", "update", "evaluate", "compare", "judge", "backtest"
 """Commands that take long and whose result is a table."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SEVERAL)) for name in sorted(JSON)]
-)
+@pytest.mark.parametrize("name", mostly_slow(sorted(JSON), JSON - SEVERAL))
 def test_json_is_lines_and_nothing_else(cli: Cli, world: Path, name: str) -> None:
     found = cli(name, *LONG[name](world), "--json")
     assert found.status in (0, 4), found.err
@@ -102,6 +99,7 @@ def test_the_json_of_a_training_has_what_its_table_has(cli: Cli, world: Path) ->
     assert "--json" not in (mclrec.Run(world / "t").info.command or "")
 
 
+@pytest.mark.slow
 def test_bars_of_one_look_on_a_terminal(world: Path) -> None:
     def drawn(*words: str) -> str:
         """What a command draws on a terminal that stands for its error stream."""

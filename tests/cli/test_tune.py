@@ -14,6 +14,7 @@ pytest.importorskip("optuna")
 SMALL = ("--set", "hidden_size=8", "--set", "inner_size=8", "--set", "epochs=2", "--set", "max_length=8")
 
 
+@pytest.mark.slow
 def test_from_space_to_recipe(cli: Cli, world: Path) -> None:
     pytest.importorskip("matplotlib")
     words = ("tune", "log.csv", "--model", "sasrec", "--storage", "s.journal", *SMALL)

@@ -207,6 +207,7 @@ def test_utf_16_is_told(tmp_path: Path) -> None:
     refused(tmp_path / "a.csv", "is UTF-16; add encoding='utf-16'")
 
 
+@pytest.mark.slow
 def test_long_fields_and_lines(tmp_path: Path) -> None:
     size = 2_200_000
     (tmp_path / "a.csv").write_text(f'"{"x" * size}",user,item,time\n"{"y" * size}",1,a,1\n')

@@ -101,6 +101,7 @@ def test_dates_split_as_their_times_do(log: Path) -> None:
         make_split(data, f"time({VALID}, 2024-02-01)")
 
 
+@pytest.mark.slow
 def test_moments_survive_in_runs(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     reading = mclrec.Reading(min_count=1)

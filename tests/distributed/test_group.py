@@ -24,6 +24,7 @@ time.sleep(0.1)
 """Ends without a word to the watch, which asks the store all the time."""
 
 
+@pytest.mark.slow
 def test_a_process_may_end_while_it_watches() -> None:
     ended = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -46,6 +47,7 @@ sys.exit(f"still running: {names}" if "pt_gloo_runloop" in names else 0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads the names of threads in /proc")
 def test_no_thread_of_a_group_outlives_it() -> None:
     """Such a thread aborts the process when the interpreter ends at the wrong moment."""

@@ -157,6 +157,7 @@ def test_a_second_backward_pass_is_refused() -> None:
     together(members(2), work)
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_what_torch_s_own_loss_over_sharded_classes_does() -> None:
     processes = start(["-m", "tests.distributed.oracle"], 2, stderr=subprocess.PIPE)
     told = [process.communicate()[1] for process in processes]

@@ -93,6 +93,7 @@ def test_a_campaign_tries_failed_runs_again(log: str, tmp_path: Path) -> None:
     assert run_campaign(store, [planned]).complete
 
 
+@pytest.mark.slow
 def test_a_run_that_always_kills_its_process_fails(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_an_empty_reason_is_a_reason(log: str, tmp_path: Path) -> None:
     assert state_of(store, planned).problem == "no reason was kept"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in /proc")
 def test_a_killed_worker_is_replaced(log: str, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "cells")
@@ -206,6 +208,7 @@ def _reproduce(log: str, out: Path, epochs: int) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_campaign_resumes(log: str, tmp_path: Path) -> None:
     out, epochs = tmp_path / "out", 15
     first = _reproduce(log, out, epochs)
@@ -222,6 +225,7 @@ def test_a_killed_campaign_resumes(log: str, tmp_path: Path) -> None:
     assert begun is None or begun.parent.joinpath("metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_two_campaigns_at_once_share_the_runs(log: str, tmp_path: Path) -> None:
     both = [_reproduce(log, tmp_path / "out", 3) for _ in range(2)]
     texts = [process.communicate(timeout=120) for process in both]

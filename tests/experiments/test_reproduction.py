@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.collections import PathCollection
 
 from mclrec.data.loading import load
@@ -38,6 +39,7 @@ def _few(data: SequenceData) -> SequenceData:
     )
 
 
+@pytest.mark.slow
 def test_every_table_and_figure(tmp_path: Path) -> None:
     """Check all targets in one test, because one campaign makes them all, by the recipes of the bundled data."""
     _few(load("complete-journey")).save(tmp_path / "data")

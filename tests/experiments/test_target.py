@@ -132,6 +132,7 @@ def test_a_target_ends_in_tables(tmp_path: Path) -> None:
     assert r"\toprule" in (tmp_path / "table3" / "tables.tex").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_missing_runs_are_noted(tmp_path: Path) -> None:
     scope = replace(SCOPE, models=("markov", "sasrec"), settings={})
     reproduce("table3", replace(scope, models=("markov",)), tmp_path)
@@ -141,6 +142,7 @@ def test_missing_runs_are_noted(tmp_path: Path) -> None:
     assert "Partial: 1 run not done." in (tmp_path / "table3" / "tables.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_setting_goes_to_the_models_that_have_it(tmp_path: Path) -> None:
     scope = replace(SCOPE, models=("popularity", "markov"), settings={"window": 2})
     told = "window = 2: taken by markov; popularity does not have it"

@@ -148,6 +148,7 @@ Model.load(sys.argv[1]).recommend_file(sys.argv[2], sys.argv[3], 3)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_gone_on_with(tmp_path: Path, run: Path) -> None:
     log = write_log(tmp_path / "log.csv", DATA)
     words = [sys.executable, "-c", PROGRAM, str(run), str(log), str(tmp_path / "recs.parquet")]

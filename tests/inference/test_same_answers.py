@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from tests.helpers import tiny_data, write_log
+from tests.helpers import mostly_slow, tiny_data, write_log
 from tests.inference.onnx_export import save_run
 from tests.inference.rest_replies import body_of, rest_replies
 
@@ -51,6 +51,8 @@ FURTHER: dict[str, dict[str, Any]] = {
     "sasrec with both": {"repeat_bias": True, "co_occurrence": 3.0},
 }
 
+QUICK = ("mclrec", "bpr", "sasrec with both")
+
 Pairs = Sequence[tuple[OutsideId, float]]
 
 
@@ -64,7 +66,7 @@ class Answer:
     popular: bool
 
 
-@pytest.fixture(scope="module", params=[*registry.names(), *FURTHER])
+@pytest.fixture(scope="module", params=mostly_slow([*registry.names(), *FURTHER], QUICK))
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model, with an export where it has vectors; made once, whichever processes run the tests."""
     folder = tmp_path_factory.getbasetemp()

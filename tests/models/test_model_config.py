@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import Field, ValidationError
-from tests.helpers import tiny_data
+from tests.helpers import mostly_slow, tiny_data
 
 from mclrec.configuration import Before
 from mclrec.data.batches import Histories
@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
     "samples": 9,
     "negatives": 3,
 }
-CONTEXTS = [0, 1, *(pytest.param(number, marks=pytest.mark.slow) for number in range(2, 16))]
+CONTEXTS = mostly_slow(range(6), [0])
 
 
 class Toy(ModelConfig):

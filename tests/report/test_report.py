@@ -56,6 +56,7 @@ def test_a_page_escapes_what_looks_like_markup(tmp_path: Path) -> None:
     assert 'class="best text"' in text
 
 
+@pytest.mark.slow
 def test_a_report_on_a_campaign_holds_tables_and_plots(log: Path, tmp_path: Path) -> None:
     scope = Scope((str(log),), ("popularity", "recency"))
     reproduce("figure7", scope, tmp_path)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tests.runs.conftest import SASREC, log_source
 
@@ -64,6 +65,7 @@ def wait_for(process: subprocess.Popen[str], out: Path, epoch: int, step: int) -
     raise AssertionError(f"never came to epoch {epoch}, step {step}")
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_the_same(log: Path, tmp_path: Path) -> None:
     out, seen = tmp_path / "run", (0, 0)
     for epoch, step, more in ((1, 2, []), (3, 5, ["--resume"])):

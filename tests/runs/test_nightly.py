@@ -197,6 +197,7 @@ def test_a_model_that_counts(log: Path, today: Path, tmp_path: Path) -> None:
     assert Run(tmp_path / "out/measured").info.warm_start is None
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_a_kill(
     good: Run, today: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_trained_model_is_not_trained_over(trained: Run, log: Path, tmp_path: 
     assert Run(out).metrics == trained.metrics
 
 
+@pytest.mark.slow
 def test_what_writes_into_a_run_waits_for_its_training(trained: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(trained.directory, tmp_path / "run")))
     (run.directory / "ranks-test-U.parquet").unlink()

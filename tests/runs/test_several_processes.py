@@ -132,6 +132,7 @@ def test_one_that_hangs_is_given_up(log: Path, tmp_path: Path) -> None:
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once(log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").touch()

@@ -29,6 +29,7 @@ def whole(log: Path, out: Path, epochs: int) -> Run:
     return train(TrainRequest(log_source(log), "sasrec", settings=settings, out=out))
 
 
+@pytest.mark.slow
 def test_two_processes_shard_a_table_and_leave_a_model_as_ever(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run_processes(words(log, out, SASREC | STILL | {"epochs": 1}, "--shard-items", "-q"), 2) == 0

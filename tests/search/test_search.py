@@ -68,6 +68,7 @@ def test_what_only_counts_is_compared_by_its_one_validation(tmp_path: Path, data
     assert again.record.best_validation == first.value
 
 
+@pytest.mark.slow
 def test_a_continued_search_equals_one_without_a_stop(
     tmp_path: Path, data: SequenceData, recipe: Path
 ) -> None:

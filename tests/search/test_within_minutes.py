@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers import tiny_data, write_log
+from tests.helpers import mostly_slow, tiny_data, write_log
 
 import mclrec
 from mclrec.cli import main
@@ -118,7 +118,7 @@ def test_nothing_depends_on_the_test_items(tmp_path: Path, data: SequenceData) -
     assert found(tmp_path / "one") == found(tmp_path / "other")
 
 
-@pytest.mark.parametrize("stop", [1, 15, 25])
+@pytest.mark.parametrize("stop", mostly_slow([1, 15, 25], [15]))
 def test_an_interrupted_search_goes_on(
     tmp_path: Path, data: SequenceData, whole: tuple[Run, Listener], stop: int
 ) -> None:

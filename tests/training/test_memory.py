@@ -18,6 +18,7 @@ USERS, LENGTH, ITEMS = 80_000, 300, 500
 ALLOWED = 60 << 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits private memory alone on Linux only")
 def test_data_larger_than_the_memory_that_is_allowed(tmp_path: Path) -> None:
     count = USERS * LENGTH

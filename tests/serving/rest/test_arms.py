@@ -242,6 +242,7 @@ def test_words_of_the_command_line(tmp_path: Path) -> None:
             check_shares(_shares(text), ["A", "B"])
 
 
+@pytest.mark.slow
 def test_a_process_with_two_models(tmp_path: Path) -> None:
     for number, name in enumerate("ab"):
         save_directory(tmp_path / name, seed=number)

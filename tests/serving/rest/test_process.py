@@ -65,6 +65,7 @@ class Load:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_the_end_and_reloads_under_load_lose_no_request(model_directory: Path, tmp_path: Path) -> None:
     directory = shutil.copytree(model_directory, tmp_path / "run")
     with serving(directory, tmp_path, "--drain", "0.5", "--deadline", "10") as running:
@@ -102,6 +103,7 @@ def test_the_end_and_reloads_under_load_lose_no_request(model_directory: Path, t
         assert "draining" in events
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once(model_directory: Path, tmp_path: Path) -> None:
     with serving(model_directory, tmp_path, "--drain", "600") as running:
         running.process.send_signal(signal.SIGTERM)
@@ -110,6 +112,7 @@ def test_a_second_signal_ends_at_once(model_directory: Path, tmp_path: Path) -> 
         assert running.process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_hangups_while_loading_are_done_afterwards(model_directory: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -136,6 +139,7 @@ def _catches_hangups(pid: int) -> bool:
     return bool(int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1)
 
 
+@pytest.mark.slow
 def test_slow_clients_are_sent_away(model_directory: Path, tmp_path: Path) -> None:
     with serving(model_directory, tmp_path, "--timeout", "0.3") as running:
         head = "POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -295,6 +295,7 @@ def test_a_store_that_fails_fails_requests_for_sessions_alone(tmp_path: Path) ->
     over_http(path, work)
 
 
+@pytest.mark.slow
 def test_a_service_goes_on_with_the_file_of_one_that_is_killed(model_directory: Path, tmp_path: Path) -> None:
     path = tmp_path / "sessions"
 

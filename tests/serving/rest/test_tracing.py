@@ -277,6 +277,7 @@ class _Receiver(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_a_process_sends_its_spans_to_the_collector_that_variables_name(
     model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +309,7 @@ def test_a_process_sends_its_spans_to_the_collector_that_variables_name(
     assert all(span.name == "GET /ready" for span in spans if span is not found)
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_is_told_and_keeps_nobody_waiting(
     model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
