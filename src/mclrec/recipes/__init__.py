@@ -11,7 +11,7 @@ the top.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -149,17 +149,18 @@ def resolve(
     layers = (sections[_DEFAULT], chosen, *(_ruled(choice, config_type) for choice in choices))
     if recipe is not None or training_changes:
         _refuse_training(model, training_changes, chosen)
+    config = _build(config_type, [*_model_layers(layers), (model_changes, "")])
     return Recipe(
         model,
         chosen.name,
         chosen.source or sections[_DEFAULT].source,
-        _build(config_type, [*_model_layers(layers), (model_changes, "")]),
+        config,
         _build(
             TrainingConfig,
             [*((layer.training, f"{layer.where}.training") for layer in layers), (training_changes, "")],
         ),
         None if changes else _expectation(chosen, dataset),
-        choices,
+        _in_effect(choices, config),
     )
 
 
@@ -283,6 +284,20 @@ def _by_size(
         if settings:
             kept.append(Choice(settings, choice.reason))
     return kept[::-1]
+
+
+def _in_effect(choices: Sequence[Choice], config: ModelConfig) -> Sequence[Choice]:
+    """Choices without settings that what the user chose leaves without effect: nobody is told of those."""
+    fields = {info.alias or name: name for name, info in type(config).model_fields.items()}
+    kept = [
+        {
+            key: value
+            for key, value in one.settings.items()
+            if key not in fields or config.has_effect(fields[key])
+        }
+        for one in choices
+    ]
+    return [replace(one, settings=settings) for one, settings in zip(choices, kept, strict=True) if settings]
 
 
 def _ruled(choice: Choice, config_type: type[ModelConfig]) -> _Section:

@@ -42,7 +42,10 @@ _OFTEN = 30
 """Interactions of an item, on average, from which less dropout is better."""
 
 _LONG = 20
-"""Targets of a piece of a history, on average, from which attention needs little dropout."""
+"""Targets of a piece of a history, on average, from which attention needs little dropout, and no filter beside it."""
+
+_ALPHA = 0.7
+"""Share of the frequency filter: BSARec's on its shortest histories."""
 
 _MANY_BATCHES = 100
 """Steps of an epoch from which MCLRec makes algorithm 1's two updates a batch, and the learning rate stays as it is."""
@@ -205,11 +208,23 @@ def _dropout(sizes: DataSizes) -> Choice:
     )
 
 
+def _targets(sizes: DataSizes) -> float:
+    """Targets of a piece of a history, on average."""
+    return (sizes.interactions - sizes.users) / max(sizes.windows, 1)
+
+
 def _attention_dropout(sizes: DataSizes) -> Choice:
     """Which of many items a state attends to is worth learning; of a few, dropout makes further examples."""
-    length = (sizes.interactions - sizes.users) / max(sizes.windows, 1)
+    length = _targets(sizes)
     why = f"targets in a piece of a history: {length:,.0f} on average, {'many' if length >= _LONG else 'few'}"
     return Choice({"attention_dropout": 0.2 if length >= _LONG else 0.5}, why)
+
+
+def _filter(sizes: DataSizes) -> Choice | None:
+    """In a few items there is little to attend to, and a filter reads them all by how far back they are."""
+    if _targets(sizes) >= _LONG:
+        return None
+    return Choice({"alpha": _ALPHA}, "short histories: a frequency filter reads them beside attention")
 
 
 def _loss(sizes: DataSizes) -> Choice:
@@ -249,6 +264,7 @@ _RULES: Sequence[Callable[[DataSizes], Choice | None]] = (
     _batch,
     _dropout,
     _attention_dropout,
+    _filter,
     _loss,
     _protocol,
     _co_occurrence,
