@@ -138,3 +138,17 @@ def test_near_items_gain_the_same_in_a_run_that_is_taken_up_again_and_in_a_final
 def test_without_co_occurrence_there_is_nothing_to_weigh(calibrated: Run) -> None:
     assert calibrated.record.near_items is None
     assert "near_items" not in read_sealed(calibrated.directory / "metrics.json")
+
+
+@pytest.mark.parametrize("seen", ["drop", "keep"])
+def test_nothing_is_chosen_where_that_is_not_wanted(returning: Path, tmp_path: Path, seen: str) -> None:
+    """The weight that was asked for is the one that the model has, then and in a final model."""
+    settings = {"repeat_bias": True, "co_occurrence": 2.5, "seen": seen, "calibrate_scores": False}
+    run = start(returning, tmp_path / "run", settings=settings)
+    for found in (run, finalize(run, out=tmp_path / "final", progress=False)):
+        assert found.record.near_items is found.record.calibration is None
+        model = load_model(found.directory).model
+        assert model.co_occurrence is not None
+        assert model.co_occurrence.chosen.weight == 2.5
+        assert model.repeats is not None
+        assert not any(model.repeats.chosen)

@@ -152,8 +152,8 @@ class RegimeConfig(SizeConfig):
         0.0,
         ge=0,
         le=1e6,
-        description="weight of what items gain that other histories have near the items of this one, until validation "
-        "chooses one; 0: nothing",
+        description="weight of what items gain that other histories have near the items of this one; after training "
+        "validation chooses another if that is better (calibrate_scores); 0: nothing",
     )
 
 

@@ -196,6 +196,8 @@ def _choose(
     processes: Processes,
 ) -> _Chosen:
     """Let a trained model choose; a final one, which has nothing to validate on, is as the run that measured it."""
+    if not recipe.training.calibrate_scores:
+        return _Chosen()
     if request.split != EVERYTHING:
         return _Chosen(
             weigh_near_items(model, split, recipe.training, request.seed, device, processes),

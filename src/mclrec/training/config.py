@@ -40,6 +40,11 @@ class TrainingConfig(Configuration):
         ge=1,
         description="held-out items that are ranked at validation; of more, so many are drawn; none: all of them",
     )
+    calibrate_scores: Annotated[bool, Before(True)] = Field(
+        default=True,
+        description="let validation choose what co_occurrence and repeat_bias add to scores; false: co_occurrence has "
+        "the weight that is set, and items of the history gain what was learned",
+    )
     learning_rate: float = Field(default=1e-3, gt=0, le=10, description="of Adam")
     cycle: Annotated[int | Literal["whole"] | None, Before(None)] = Field(
         default=None,

@@ -82,7 +82,7 @@ class Validator:
 
     @cached_property
     def _returning(self) -> Targets | None:
-        if self._model.repeats is None or self._config.seen == "drop":
+        if self._model.repeats is None or self._config.seen == "drop" or not self._config.calibrate_scores:
             return None
         return returning_targets(self._split.validation, _EACH_EPOCH, self._seed)
 
