@@ -93,8 +93,7 @@ def test_what_can_never_be_above_a_target_is_not_kept() -> None:
     for weight in (1e-4, 3.0):
         part.choose(Nearness(weight, 0.8))
         found = Reranker(model, split.validation, part, seen="drop", cut=1, device=CPU)
-        assert found._lists is not None
-        kept.append(len(found._lists.scores))
+        kept.append(sum(len(lists.scores) for lists in found._kept))
     assert kept[0] < kept[1] / 10
 
 
@@ -115,6 +114,22 @@ def test_processes_rank_a_part_each_and_get_all(split: Split, size: int) -> None
     model.co_occurrence.choose(Nearness(6.0, 1.0))
     wanted = within(rank_targets(model, split.validation, seen="drop"), 10)
     assert together(members(size), work) == [wanted] * size
+
+
+def test_what_does_not_fit_into_memory_is_computed_anew(
+    split: Split, model: VectorRecommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reranking, "_BATCH", 7)
+    part = model.repeats
+    assert part is not None
+    part.choose(Chosen())
+    whole = Reranker(model, split.validation, part, seen="keep", cut=10, device=CPU)
+    monkeypatch.setattr(reranking, "_KEPT_BYTES", sum(lists.size for lists in whole._kept) // 2)
+    found = Reranker(model, split.validation, part, seen="keep", cut=10, device=CPU)
+    assert 0 < len(found._kept) < len(found._batches)
+    part.choose(Chosen(2, 4, 1))
+    assert found.ranks().tolist() == whole.ranks().tolist()
+    assert found.ranks().tolist() == within(rank_targets(model, split.validation, seen="keep"), 10)
 
 
 def test_no_targets(split: Split) -> None:

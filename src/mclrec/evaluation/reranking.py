@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,12 @@ __all__ = ["Reranker", "ranker"]
 
 _MOST = 1000
 """The longest list that ranks are counted within: so many scores are kept for each target."""
+
+_BATCH = 1024
+"""Targets that are ranked at once."""
+
+_KEPT_BYTES = 2**29
+"""Memory for what is kept of scores; what does not fit is computed anew each time."""
 
 
 def ranker(
@@ -73,6 +80,11 @@ class _Lists(NamedTuple):
     scores: Tensor
     features: Tensor
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(each.nbytes for each in self)
+
 
 class Reranker:
     """Ranks within a cut, from what is left of all scores without those that can never matter.
@@ -102,24 +114,37 @@ class Reranker:
         device: torch.device,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        self._part, self._cut, self._processes, self._total = part, cut, processes, len(targets)
-        here = targets.take(np.arange(len(targets))[processes.part(len(targets))])
-        self._order = by_length(model, here)
-        rows = rows_per_chunk(model.num_items, device)
-        with inference(model, device):
-            found = [
-                self._read(model, here.take(self._order[start : start + rows]), seen, device)
-                for start in range(0, len(here), rows)
-            ]
-        self._lists = _Lists(*(torch.cat(parts) for parts in zip(*found, strict=True))) if found else None
+        self._model, self._part, self._seen, self._cut = model, part, seen, cut
+        self._device, self._processes, self._total = device, processes, len(targets)
+        self._targets = targets.take(np.arange(len(targets))[processes.part(len(targets))])
+        order = by_length(model, self._targets)
+        self._batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+        self._kept = list[_Lists]()
+        room = _KEPT_BYTES
+        for batch in self._batches:
+            lists = self._read(batch)
+            room -= lists.size
+            if room < 0:
+                break
+            self._kept.append(lists)
 
     def ranks(self) -> IntArray:
         """(M,) int64 ranks by what the part has chosen now, as `rank_targets` counts them; `MISS` beyond the cut."""
-        ranks = torch.empty(len(self._order), dtype=torch.int64)
-        if self._lists is not None:
-            ranks[torch.from_numpy(self._order)] = self._rank(self._lists).cpu()
+        ranks = torch.empty(len(self._targets), dtype=torch.int64)
+        for batch, kept in zip_longest(self._batches, self._kept):
+            ranks[torch.from_numpy(batch)] = self._rank(kept or self._read(batch)).cpu()
         everyone: IntArray = self._processes.gather(ranks, self._total).numpy()
         return everyone
+
+    def _read(self, batch: IntArray) -> _Lists:
+        """Score all items after the histories of some targets, and keep what matters."""
+        rows = rows_per_chunk(self._model.num_items, self._device)
+        with inference(self._model, self._device):
+            found = [
+                self._keep(self._targets.take(batch[start : start + rows]))
+                for start in range(0, len(batch), rows)
+            ]
+            return _Lists(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
     def _rank(self, lists: _Lists) -> Tensor:
         weights = self._part.coefficients()
@@ -130,17 +155,16 @@ class Reranker:
         above = (~(lists.best < own.unsqueeze(1))).sum(1) + over[F.pad(lists.counts.cumsum(0), (1, 0))].diff()
         return torch.where((own > -torch.inf) & (above < self._cut), above + 1, MISS)
 
-    def _read(self, model: VectorRecommender, targets: Targets, seen: Seen, device: torch.device) -> _Lists:
-        """Score all items after the histories of some targets, and keep what matters."""
-        histories, excluded = asked(targets, None, seen, device)
-        scores, features = model.scores_apart(histories, self._part)
+    def _keep(self, targets: Targets) -> _Lists:
+        histories, excluded = asked(targets, None, self._seen, self._device)
+        scores, features = self._model.scores_apart(histories, self._part)
         if excluded is not None:
             scores = exclude(scores, excluded)
         scores[:, 0] = -torch.inf
         count, ids = scores.shape
         weighed = scores.new_zeros(features.values.shape[1], count, ids)
         weighed.flatten(1).index_add_(1, features.rows * ids + features.items, features.values.T)
-        mine = to_device(torch.from_numpy(targets.items), device).unsqueeze(1)
+        mine = to_device(torch.from_numpy(targets.items), self._device).unsqueeze(1)
         own, own_features = scores.gather(1, mine), weighed.gather(2, mine.expand(len(weighed), -1, -1))
         scores.scatter_(1, mine, -torch.inf)
         moves = (weighed != 0).any(0)
