@@ -251,6 +251,13 @@ def test_what_this_torch_cannot_export_is_told(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
+def test_a_process_exports_recurrent_layers_more_than_once(tmp_path: Path) -> None:
+    for number in range(2):
+        run = save_run(tmp_path / f"run {number}", "gru4rec", {"layers": 1})
+        assert export_onnx(run).difference <= 1e-5
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

@@ -171,7 +171,7 @@ def _write_encoder(path: Path, model: VectorRecommender) -> None:
     queries = _Queries(model)
     queries(example[0][:, :1], *example[1:])  # a model without a padded form says so, in its own words
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    with _quiet(), _exportable():
+    with _quiet(), _exportable(), _recurrent_layers_dispatched_anew():
         torch.onnx.export(
             queries,
             tuple(example),
@@ -290,6 +290,21 @@ def _exportable() -> Iterator[None]:
         raise ConfigError(
             f"torch {torch.__version__} cannot export this encoder to ONNX, and a newer one may: {told}"
         ) from None
+
+
+@contextmanager
+def _recurrent_layers_dispatched_anew() -> Iterator[None]:
+    """Let the exporter exchange what a GRU does, although it has done something before.
+
+    torch 2.13 writes the loop that it exports into a table of kernels, whose answers each operation remembers: a
+    process that has exported a GRU, or has run one under a dispatch mode, gets one with a fixed number of steps.
+    """
+    remembered = getattr(torch.ops.aten.gru.input, "_dispatch_cache", {})
+    remembered.clear()
+    try:
+        yield
+    finally:
+        remembered.clear()
 
 
 @contextmanager
