@@ -72,13 +72,13 @@ def test_attention_over_many_items_needs_little_dropout() -> None:
         assert settings(sizes)["attention_dropout"] == rate
 
 
-def test_short_histories_have_a_filter_beside_attention() -> None:
-    for sizes, alpha in ((ML_100K, 0.0), (BEAUTY, 0.7)):
+def test_many_short_histories_have_a_filter_beside_attention() -> None:
+    few = replace(BEAUTY, users=5_000, windows=5_000, interactions=40_000)
+    long = replace(BEAUTY, interactions=900_000)
+    for sizes, alpha in ((BEAUTY, 0.7), (few, 0.0), (long, 0.0), (ML_100K, 0.0)):
         assert settings(sizes)["alpha"] == alpha
-    tiny = DataSizes(users=90, items=30, longest=2, windows=90, interactions=180, returns=0.0)
-    assert settings(tiny)["alpha"] == 0.7  # of three frequencies that two places have
     recipe = resolve("mclrec", None, AUTO, {"encoder": "gru"}, BEAUTY)  # which has no attention
-    assert "alpha" not in {key for choice in recipe.choices for key in choice.settings}
+    assert {"alpha", "attention_dropout"}.isdisjoint(key for one in recipe.choices for key in one.settings)
 
 
 def test_long_epochs_have_two_updates_a_batch() -> None:

@@ -42,13 +42,14 @@ _OFTEN = 30
 """Interactions of an item, on average, from which less dropout is better."""
 
 _LONG = 20
-"""Targets of a piece of a history, on average, from which attention needs little dropout, and no filter beside it."""
+"""Targets of a piece of a history, on average, from which attention needs little dropout and no filter beside it."""
 
 _ALPHA = 0.7
 """Share of the frequency filter: BSARec's on its shortest histories."""
 
 _MANY_BATCHES = 100
-"""Steps of an epoch from which MCLRec makes algorithm 1's two updates a batch, and the learning rate stays as it is."""
+"""Steps of an epoch from which MCLRec makes algorithm 1's two updates a batch, the learning rate stays as it is, and a
+filter reads short histories."""
 
 _FULL_SOFTMAX = 50_000
 """Items up to which the softmax is over the whole catalogue."""
@@ -221,10 +222,13 @@ def _attention_dropout(sizes: DataSizes) -> Choice:
 
 
 def _filter(sizes: DataSizes) -> Choice | None:
-    """In a few items there is little to attend to, and a filter reads them all by how far back they are."""
-    if _targets(sizes) >= _LONG:
+    """In a few items there is little to attend to: a filter reads them all by how far back they are.
+
+    It takes many users to gain by it; of few, co-occurrence knows as much.
+    """
+    if _targets(sizes) >= _LONG or _steps(sizes) < _MANY_BATCHES:
         return None
-    return Choice({"alpha": _ALPHA}, "short histories: a frequency filter reads them beside attention")
+    return Choice({"alpha": _ALPHA}, "many short histories: a frequency filter reads them beside attention")
 
 
 def _loss(sizes: DataSizes) -> Choice:
