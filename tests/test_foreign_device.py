@@ -22,6 +22,7 @@ from mclrec.data.split import Split, leave_one_out
 from mclrec.errors import TrainingError
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import evaluate, rank_targets
+from mclrec.evaluation.reranking import ranker
 from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
 from mclrec.inference.model import Model
 from mclrec.models.base import Recommender
@@ -274,6 +275,19 @@ def test_a_model_explains_and_compares_on_the_device(
     ):
         assert one.score == pytest.approx(other.score, abs=1e-5)
     assert [one.item for one in here.similar(history[0])] == [one.item for one in there.similar(history[0])]
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_what_validation_chooses_is_ranked_on_the_device(
+    seen: Seen, split: Split, device: ForeignDevice
+) -> None:
+    model = build("sasrec", {"repeat_bias": True, "co_occurrence": 3.0}, split.training)
+    for part in (model.repeats, model.co_occurrence):
+        assert part is not None
+        here = ranker(model.to(HOST), split.validation, part, seen=seen, cut=10, device=HOST)()
+        there = ranker(model.to(CUDA), split.validation, part, seen=seen, cut=10, device=CUDA)()
+        assert here.tolist() == there.tolist()
+    assert device.waits
 
 
 def test_noise_is_measured_where_the_model_is(split: Split, tmp_path: Path, device: ForeignDevice) -> None:
