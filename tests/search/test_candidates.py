@@ -79,6 +79,14 @@ def test_no_candidate_is_the_recipe_again(interactions: int) -> None:
     assert (own in candidates) == (interactions == 9_000)
 
 
+@pytest.mark.parametrize(("users", "other"), [(943, 0.7), (22_000, 0.0)])
+def test_what_decides_about_the_filter_is_asked(users: int, other: float) -> None:
+    sizes = DataSizes(users, 1349, 646, users, 6 * users, 0.0)
+    for settings, asked in (({}, True), ({"encoder": "gru"}, False)):
+        base = resolve("mclrec", None, AUTO, settings, sizes)
+        assert ({"alpha": other} in candidate_settings(base, None, AUTO, settings, sizes)) == asked
+
+
 @pytest.mark.parametrize("model", ["bpr", "gru4rec", "bert4rec", "caser", "cl4srec"])
 def test_every_model_has_some(model: str) -> None:
     assert len(found(model, None)) >= 2
