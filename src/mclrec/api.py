@@ -237,7 +237,8 @@ def reproduce(
     Workers are processes: a script that calls this does so under ``if __name__ == "__main__":``.
 
     Args:
-        what: ``table2`` to ``table5``, ``figure2`` to ``figure8``, ``claim-regularizer``, or ``all``.
+        what: ``table2`` to ``table5``, ``figure2`` to ``figure8``, ``claim-regularizer``, ``all`` of these, or
+            ``encoders``.
         datasets: names, paths, frames or `SequenceData`; the paper's three by default. What has no place of its own is
             kept under ``out``, where the workers read it.
         models: which to compare, where the target compares models; the paper's by default.

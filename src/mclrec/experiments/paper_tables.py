@@ -22,7 +22,7 @@ from mclrec.recipes import resolve
 from mclrec.runs.run import LABELS
 from mclrec.wording import count_of
 
-__all__ = ["SIZE_TABLES", "TABLES", "by_repeat", "improvement"]
+__all__ = ["SIZE_TABLES", "TABLES", "by_repeat", "improvement", "ranks_of", "values_of"]
 
 Ranks = Mapping[str, Sequence[RankTable]]
 """The rank tables of each system, one per seed, all of the same targets."""
@@ -111,7 +111,7 @@ def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTabl
     for data in dict.fromkeys(row.data for row in rows):
         ranks = {
             label: {
-                row.row: found for row in rows if row.data == data and (found := _ranks(store, row, label))
+                row.row: found for row in rows if row.data == data and (found := ranks_of(store, row, label))
             }
             for label in LABELS
         }
@@ -129,7 +129,8 @@ def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTabl
     return tables
 
 
-def _ranks(store: RunStore, row: PlannedRow, label: str) -> list[RankTable]:
+def ranks_of(store: RunStore, row: PlannedRow, label: str) -> list[RankTable]:
+    """The ranks of a row's finished runs."""
     return [store.run(planned).ranks("test", label) for planned in row.runs if store.is_complete(planned)]
 
 
@@ -137,7 +138,7 @@ def improvement(title: str, ranks: Ranks, ours: str) -> ResultTable:
     """Compare one system, metric by metric, with the best of the others, by a paired bootstrap."""
     rows = []
     for metric in METRICS:
-        values = {name: _values(tables, metric) for name, tables in ranks.items()}
+        values = {name: values_of(tables, metric) for name, tables in ranks.items()}
         best = max((name for name in values if name != ours), key=lambda name: float(values[name].mean()))
         mine, theirs = float(values[ours].mean()), float(values[best].mean())
         test = paired_bootstrap(values[ours], values[best], generator(0, Stream.BOOTSTRAP))
@@ -170,13 +171,13 @@ def by_repeat(title: str, ranks: Ranks) -> ResultTable:
     return ResultTable(title, columns, rows, notes)
 
 
-def _values(tables: Sequence[RankTable], metric: str) -> FloatArray:
+def values_of(tables: Sequence[RankTable], metric: str) -> FloatArray:
     """Values of a metric: (seeds, users)."""
     return np.stack([per_user(table.ranks, *parse_metric(metric)) for table in tables])
 
 
 def _mean(tables: Sequence[RankTable], metric: str, chosen: np.ndarray) -> TableCell:
-    value = float(_values(tables, metric)[:, chosen].mean())
+    value = float(values_of(tables, metric)[:, chosen].mean())
     return TableCell(f"{value:.4f}", value=value)
 
 

@@ -13,6 +13,7 @@ from mclrec.arguments import check_choice
 from mclrec.data.datasets import is_dataset
 from mclrec.errors import ConfigError, DataError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
+from mclrec.experiments.encoder_tables import ENCODER_TABLES
 from mclrec.experiments.paper_figures import FIGURES
 from mclrec.experiments.paper_tables import SIZE_TABLES, TABLES
 from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name
@@ -53,7 +54,7 @@ __all__ = [
     "write_outcome",
 ]
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (*TABLES, *FIGURES)}
+TARGETS: Mapping[str, Target] = {target.name: target for target in (*TABLES, *FIGURES, *ENCODER_TABLES)}
 """Everything that needs runs, by name; `SIZE_TABLES` need none."""
 
 ALL = "all"
@@ -115,14 +116,14 @@ class Reproduction(NamedTuple):
 
 
 def target_names(what: str) -> list[str]:
-    """The names that a request stands for: itself, or every target for ``all``.
+    """The names that a request stands for: itself, or every target of the paper for ``all``.
 
     Raises:
         ConfigError: no such target.
     """
-    known = sorted([*TARGETS, *SIZE_TABLES])
-    check_choice("target", what, [*known, ALL])
-    return known if what == ALL else [what]
+    check_choice("target", what, [*sorted([*TARGETS, *SIZE_TABLES]), ALL])
+    paper = [name for name, target in TARGETS.items() if target.source]
+    return sorted([*paper, *SIZE_TABLES]) if what == ALL else [what]
 
 
 def runs_folder(out: Path) -> Path:
@@ -267,7 +268,7 @@ def _recipes(requested: str | Mapping[str, str]) -> str:
 def _tables(target: Target, measurements: Sequence[Measurement], notes: Sequence[str]) -> list[ResultTable]:
     return [
         pivot(
-            f"{target.title} on {data_name(data)}, {label}: {_PROTOCOLS[label]} (paper, {target.source})",
+            f"{target.title} on {data_name(data)}, {label}: {_PROTOCOLS[label]}{target.origin}",
             [row for row in measurements if row.data == data and row.protocol == label],
             notes,
         )

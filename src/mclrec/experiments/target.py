@@ -1,4 +1,4 @@
-"""What a table or figure of the paper needs: the runs behind it, how it is measured and how it is drawn."""
+"""What a table or figure needs: the runs behind it, how it is measured and how it is drawn."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Target:
     Attributes:
         name: as ``mclrec reproduce`` takes it.
         title: what it shows.
-        source: where the paper has it.
+        source: where the paper has it; empty for one of ours, which ``mclrec reproduce all`` leaves out.
         rows: the rows or points that it needs, for a scope.
         models: the models that it compares by default; empty if it is about MCLRec alone.
         kind: how it is drawn; a table is not.
@@ -100,6 +100,11 @@ class Target:
     further: Callable[[RunStore, Sequence[PlannedRow]], list[ResultTable]] = lambda *_: []
     view_plots: Callable[[RunStore, Sequence[PlannedRow]], list[ViewPlot]] = lambda *_: []
     notes: Sequence[str] = ()
+
+    @property
+    def origin(self) -> str:
+        """What a title ends with: where the paper has it."""
+        return f" (paper, {self.source})" if self.source else ""
 
     def plan(self, scope: Scope) -> Sequence[PlannedRow]:
         """The rows or points that a scope asks for.

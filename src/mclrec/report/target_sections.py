@@ -103,7 +103,7 @@ def _section(outcome: Outcome) -> Section:
         for metric in target.metrics
         if target.kind in ("lines", "bars")
     ]
-    text = [f"{target.title} (paper, {target.source})."]
+    text = [f"{target.title}{target.origin}."]
     if outcome.missing:
         text.append(f"Partial: {count_of(outcome.missing, 'run')} not done.")
     return Section(outcome.name, text, outcome.tables, pictures)

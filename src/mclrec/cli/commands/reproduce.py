@@ -52,7 +52,7 @@ def reproduce(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="table2 to table5, figure2 to figure8, claim-regularizer, or all.",
+            help="table2 to table5, figure2 to figure8, claim-regularizer, all of these, or encoders.",
         ),
     ],
     datasets: Annotated[

@@ -1,0 +1,107 @@
+"""Where a contrast helps: encoders, each alone and with the contrasts of three papers. A table of ours, of no paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mclrec.evaluation.metrics import FloatArray, Metric
+from mclrec.evaluation.significance import paired_bootstrap
+from mclrec.experiments.paper_tables import ranks_of, values_of
+from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name
+from mclrec.experiments.results_table import PlannedRow, ResultTable, TableCell
+from mclrec.experiments.target import Scope, Target
+from mclrec.randomness import Stream, generator
+from mclrec.runs.run import LABELS
+
+__all__ = ["ENCODER_TABLES"]
+
+_RELATIVE: Mapping[str, Any] = {"norm": "pre", "positions": "relative"}
+_ENCODERS: Mapping[str, Mapping[str, Any]] = {
+    "post-norm": {"norm": "post", "positions": "oldest"},
+    "relative": _RELATIVE,
+    "filter": {**_RELATIVE, "alpha": 0.7},
+    "HSTU": {"encoder": "hstu"},
+    "GRU": {"encoder": "gru"},
+    "convolution": {"encoder": "convolution"},
+}
+"""Settings of each encoder; the first three are transformers."""
+
+_ALONE = "alone"
+_CONTRASTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    _ALONE: ("cl4srec", {"lambda": 0.0}),
+    "CL4SRec": ("cl4srec", {}),
+    "DuoRec": ("duorec", {}),
+    "MCLRec, two updates": ("mclrec", {"updates": "two"}),
+    "MCLRec, three updates": ("mclrec", {"updates": "three"}),
+}
+"""Model and settings of each contrast; any encoder can have them."""
+
+_METRIC = Metric("ndcg", 20)
+
+
+def _rows(scope: Scope) -> Sequence[PlannedRow]:
+    return [
+        scope.row(PlannedRun(data, model, settings={**settings, **contrast}), _name(encoder, name))
+        for data in scope.datasets
+        for encoder, settings in _ENCODERS.items()
+        for name, (model, contrast) in _CONTRASTS.items()
+    ]
+
+
+def _name(encoder: str, contrast: str) -> str:
+    return f"{encoder}, {contrast}"
+
+
+def _gains(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTable]:
+    """What each contrast adds to each encoder, by a paired bootstrap over users and seeds."""
+    planned = {(row.data, row.row): row for row in rows}
+    return [
+        ResultTable(
+            f"What a contrast adds on {data_name(data)}, {label}: {_METRIC}, its change and p",
+            ["encoder", *_CONTRASTS],
+            [(encoder, _cells(store, planned, data, encoder, label)) for encoder in _ENCODERS],
+            ["p is two-sided, by a paired bootstrap over users and seeds, against the encoder alone."],
+        )
+        for data in dict.fromkeys(row.data for row in rows)
+        for label in LABELS
+    ]
+
+
+def _cells(
+    store: RunStore, planned: Mapping[tuple[str, str], PlannedRow], data: str, encoder: str, label: str
+) -> list[TableCell]:
+    """A cell for each contrast; a dash where no run is finished yet."""
+    ranks = {name: ranks_of(store, planned[data, _name(encoder, name)], label) for name in _CONTRASTS}
+    values = {name: values_of(tables, str(_METRIC)) for name, tables in ranks.items() if tables}
+    return [
+        _cell(values[name], None if name == _ALONE else values.get(_ALONE))
+        if name in values
+        else TableCell("-")
+        for name in _CONTRASTS
+    ]
+
+
+def _cell(values: FloatArray, alone: FloatArray | None) -> TableCell:
+    mean = float(values.mean())
+    if alone is None:
+        return TableCell(f"{mean:.4f}", value=mean)
+    test = paired_bootstrap(values, alone, generator(0, Stream.BOOTSTRAP))
+    change = f"{mean / alone.mean() - 1:+.1%}" if alone.any() else "-"
+    return TableCell(f"{mean:.4f} ({change}, {test.p:.4f})", value=mean)
+
+
+ENCODER_TABLES = (
+    Target(
+        "encoders",
+        "Where a contrast helps",
+        "",
+        _rows,
+        metrics=("HR@20", "NDCG@20"),
+        further=_gains,
+        notes=(
+            "An encoder alone is CL4SRec without its contrast; `filter` is `relative` with BSARec's filter.",
+        ),
+    ),
+)
+"""Tables that are in no paper."""

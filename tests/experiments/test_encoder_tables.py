@@ -1,0 +1,70 @@
+"""The table of what a contrast adds to each encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers import tiny_data
+
+from mclrec.evaluation.metrics import per_user
+from mclrec.experiments.encoder_tables import _cell
+from mclrec.experiments.planned_runs import RunStore
+from mclrec.experiments.reproduction import TARGETS, make_plan, reproduce, target_names
+from mclrec.experiments.target import Scope
+from mclrec.models import registry
+
+ENCODERS, CONTRASTS = 6, 5
+
+
+def test_every_encoder_has_every_contrast_and_all_settings_are_taken(tmp_path: Path) -> None:
+    tiny_data().save(tmp_path / "data")
+    plan = make_plan("encoders", Scope((str(tmp_path / "data"),), seeds=2), RunStore(tmp_path))
+    rows = plan.rows["encoders"]
+    assert len({row.row for row in rows}) == len(rows) == ENCODERS * CONTRASTS
+    assert len(plan.runs) == 2 * len(rows)  # no two rows come to the same run
+    models = [row.runs[0].model for row in rows]
+    assert [models.count(name) for name in ("cl4srec", "duorec", "mclrec")] == [12, 6, 12]
+    for row in rows:
+        keys = registry.model_class(row.runs[0].model).config_type.model_fields
+        assert row.runs[0].settings.keys() <= {*keys, "lambda"}
+
+
+def test_it_is_not_the_papers() -> None:
+    assert "encoders" not in target_names("all")
+    assert target_names("encoders") == ["encoders"]
+    assert TARGETS["encoders"].origin == ""
+    assert TARGETS["table3"].origin == " (paper, table 3)"
+
+
+def test_a_cell_tells_the_change_and_how_sure_it_is() -> None:
+    ranks = np.arange(1, 41)
+    alone = per_user(ranks, "ndcg", 20)[None]
+    assert _cell(alone, None).text == f"{alone.mean():.4f}"
+    assert _cell(alone, alone).text.endswith(" (+0.0%, 1.0000)")
+    better = np.stack([per_user(np.maximum(ranks - gain, 1), "ndcg", 20) for gain in (9, 10)])
+    cell = _cell(better, alone)
+    assert cell.value == better.mean()
+    assert cell.text == f"{better.mean():.4f} ({better.mean() / alone.mean() - 1:+.1%}, 0.0002)"
+    assert _cell(better, 0 * alone).text.endswith("(-, 0.0002)")
+
+
+@pytest.mark.slow
+def test_it_is_trained_and_told(tmp_path: Path) -> None:
+    tiny_data(users=60).save(tmp_path / "data")
+    small = {"epochs": 1, "hidden_size": 8, "inner_size": 8, "max_length": 6, "batch_size": 32}
+    [outcome], progress = reproduce("encoders", Scope((str(tmp_path / "data"),), settings=small), tmp_path)
+    assert progress.complete, [state.problem for state in progress.runs if state.problem]
+    gains = [table for table in outcome.tables if table.title.startswith("What a contrast adds")]
+    assert len(gains) == 2
+    for table in gains:
+        assert [row for row, _ in table.rows] == [
+            "post-norm",
+            "relative",
+            "filter",
+            "HSTU",
+            "GRU",
+            "convolution",
+        ]
+        assert all("(" in cell.text for _, cells in table.rows for cell in cells[1:])
