@@ -101,6 +101,7 @@ def commands(target: Path, *lines: list[str], cwd: Path) -> list[Said]:
     return [Said(*said) for said in json.loads(found.stdout)]
 
 
+@pytest.mark.slow
 def test_model_and_data_are_known_by_name(target: Path, tmp_path: Path) -> None:
     program = (
         "import mclrec, sys\n"

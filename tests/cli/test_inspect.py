@@ -79,6 +79,7 @@ def test_it_takes_the_options_of_prepare() -> None:
     assert set(python.signature(prepare).parameters) - exported <= set(python.signature(inspect).parameters)
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch(long_tail: Path) -> None:
     code = (
         "import sys; from mclrec.cli import main\n"

@@ -149,6 +149,7 @@ def test_files_of_one_user_a_line_keep_their_order(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=40

@@ -61,6 +61,7 @@ def test_slices_partition_the_targets(case: Case) -> None:
         assert sorted(rows.tolist()) == list(range(len(case.table)))
 
 
+@pytest.mark.slow
 @given(cases)
 def test_the_weighted_mean_of_slices_is_the_whole(case: Case) -> None:
     found = measure_slices(case.all, {"one": [case.table]}, [NDCG, HR])

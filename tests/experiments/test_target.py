@@ -121,6 +121,7 @@ def test_runs_that_targets_share_are_done_once(tmp_path: Path) -> None:
     assert plan.rows.keys() | SIZE_TABLES.keys() == set(target_names("all"))
 
 
+@pytest.mark.slow
 def test_a_target_ends_in_tables(tmp_path: Path) -> None:
     scope = replace(SCOPE, models=("popularity", "markov"), settings={})
     [outcome], progress = reproduce("table3", scope, tmp_path)
