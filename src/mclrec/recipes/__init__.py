@@ -288,16 +288,13 @@ def _by_size(
 
 def _in_effect(choices: Sequence[Choice], config: ModelConfig) -> Sequence[Choice]:
     """Choices without settings that what the user chose leaves without effect: nobody is told of those."""
-    fields = {info.alias or name: name for name, info in type(config).model_fields.items()}
+    fields = type(config).model_fields
+    idle = {info.alias or name for name, info in fields.items() if not config.has_effect(name)}
     kept = [
-        {
-            key: value
-            for key, value in one.settings.items()
-            if key not in fields or config.has_effect(fields[key])
-        }
+        replace(one, settings={key: value for key, value in one.settings.items() if key not in idle})
         for one in choices
     ]
-    return [replace(one, settings=settings) for one, settings in zip(choices, kept, strict=True) if settings]
+    return [one for one in kept if one.settings]
 
 
 def _ruled(choice: Choice, config_type: type[ModelConfig]) -> _Section:
