@@ -1,4 +1,4 @@
-"""Seconds of a search of how much co-occurrence adds, by all scores anew for each choice and by what is kept of them.
+"""Time of a search for the weight of co-occurrence: by all scores anew for each choice, and by scores kept once.
 
 Request: ``data`` (names), ``targets``, ``threads``, ``seed``. The weights are random: how long it takes depends on them
 but little.

@@ -45,7 +45,7 @@ def ranker(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> Callable[[], IntArray]:
-    """What ranks the targets whenever it is called, as long as nothing of the model changes but what ``part`` chose.
+    """Make a function that ranks the targets again and again, while nothing changes but what ``part`` has chosen.
 
     Args:
         model: a trained model.
@@ -54,7 +54,7 @@ def ranker(
         seen: as `rank_targets` takes it.
         cut: of the metric. Ranks beyond it may be `MISS`.
         device: where the model is.
-        processes: all call what is returned together; each ranks a part of the targets, and gets all ranks.
+        processes: all call the function together; each ranks a part of the targets, and gets all ranks.
     """
     if isinstance(model, VectorRecommender) and model.shard.whole and cut <= _MOST:
         return Reranker(model, targets, part, seen=seen, cut=cut, device=device, processes=processes).ranks
@@ -62,7 +62,7 @@ def ranker(
 
 
 class _Lists(NamedTuple):
-    """Of B targets: their scores without what is chosen, those of items that may be above them, and what may be added.
+    """What is kept of the scores after the histories of B targets, without what is chosen.
 
     Attributes:
         own: (B,) scores of the targets; -inf where a target is no candidate.

@@ -128,7 +128,9 @@ class CoOccurrence(Calibrated[Nearness]):
         return self._at(Nearness(_FARTHEST * self.chosen.weight, max(_DECAYS)))
 
     def _at(self, chosen: Nearness) -> Tensor:
-        return self.similarities.new_tensor([chosen.weight * (decay == chosen.decay) for decay in _DECAYS])
+        found = self.similarities.new_zeros(len(_DECAYS))
+        found[_DECAYS.index(chosen.decay)] = chosen.weight  # of another decay there are no features: an error
+        return found
 
     def _near(self, items: Tensor, offsets: Tensor, factors: Tensor) -> Additions:
         """Similarities (P, F) with the items of each history, times (n, F) factors by their distance from its end.

@@ -17,7 +17,7 @@ from mclrec.data.returns import suited_protocol
 from mclrec.data.split import Split
 from mclrec.wording import count_of
 
-__all__ = ["AUTO", "Choice", "DataSizes", "choose"]
+__all__ = ["ALPHA", "AUTO", "Choice", "DataSizes", "choose"]
 
 AUTO = "auto"
 """Name of the recipe, and of its section."""
@@ -44,7 +44,7 @@ _OFTEN = 30
 _LONG = 20
 """Targets of a piece of a history, on average, from which attention needs little dropout and no filter beside it."""
 
-_ALPHA = 0.7
+ALPHA = 0.7
 """Share of the frequency filter: BSARec's on its shortest histories."""
 
 _MANY_BATCHES = 100
@@ -228,7 +228,7 @@ def _filter(sizes: DataSizes) -> Choice | None:
     """
     if _targets(sizes) >= _LONG or _steps(sizes) < _MANY_BATCHES:
         return None
-    return Choice({"alpha": _ALPHA}, "many short histories: a frequency filter reads them beside attention")
+    return Choice({"alpha": ALPHA}, "many short histories: a frequency filter reads them beside attention")
 
 
 def _loss(sizes: DataSizes) -> Choice:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mclrec.errors import ConfigError
 from mclrec.recipes import Recipe, resolve, setting_keys
-from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.recipes.auto import ALPHA, AUTO, DataSizes
 from mclrec.recipes.space import Choices, Dimension, Range, search_space, value_of
 
 __all__ = ["MOST", "candidate_settings"]
@@ -89,7 +89,7 @@ def _around_auto(base: Recipe, sizes: DataSizes) -> Iterator[dict[str, Any]]:
     yield {"attention_dropout": 0.2 if values.get("attention_dropout", 0.0) > _LITTLE else 0.1}
     yield {"dropout": 0.3, "attention_dropout": 0.3}
     yield {"beta": _rounded(beta / 4)}
-    yield {"alpha": 0.0 if values.get("alpha") else 0.7}
+    yield {"alpha": 0.0 if values.get("alpha") else ALPHA}
     yield {"hidden_size": 128}
     yield from ({"max_length": length} for length in longer[:1])
     yield {"beta": _rounded(beta * 2)}
