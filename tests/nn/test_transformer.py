@@ -56,6 +56,10 @@ def padded(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(out), torch.from_numpy(packed.lengths)
 
 
+def _padded_before(row: list[int]) -> np.ndarray[Any, Any]:
+    return np.array([0] * (12 - len(row)) + row)
+
+
 def tensors(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(packed.items), torch.from_numpy(packed.offsets)
 
@@ -122,6 +126,26 @@ def test_equals_the_naive_loop(feed_forward: str, norm: str, positions: str, cau
     torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
     last = torch.from_numpy(packed.offsets[1:] - 1)
     torch.testing.assert_close(model.encode(*tensors(packed), "last"), expected[last])
+
+
+@pytest.mark.parametrize("positions", ["newest", "relative", "rotary"])
+@settings(max_examples=5)
+@given(lengths=LENGTHS, seed=st.integers(0, 99))
+def test_padding_sees_the_whole_history(positions: str, lengths: list[int], seed: int) -> None:
+    model = encoder(positions)
+    rows = torch.from_numpy(np.stack([_padded_before(row) for row in histories(lengths, seed, 0.3).tolist()]))
+    expected = torch.cat([naive(model, row.tolist()) for row in rows])
+    torch.testing.assert_close(model.encode_padding(rows), expected)
+
+
+def test_padding_changes_no_state_of_an_item() -> None:
+    model, packed = encoder("newest"), histories([1, 5, 12, 3, 5], 0)
+    states = model.encode_padding(
+        torch.from_numpy(np.stack([_padded_before(row) for row in packed.tolist()]))
+    )
+    rows = states.view(len(packed), 12, -1)
+    of_items = torch.cat([row[12 - length :] for row, length in zip(rows, packed.lengths, strict=True)])
+    torch.testing.assert_close(of_items, model.encode(*tensors(packed), "all"))
 
 
 @pytest.mark.parametrize("positions", ["oldest", "relative", "rotary"])

@@ -1,20 +1,66 @@
-"""Contrast of all states of two views of a history, side by side in one row, as CoSeRec and those after it have it."""
+"""Contrast of all states of two views of a history, side by side in one row, as CoSeRec and those after it have it.
+
+In the code of its authors a history is padded to n before its oldest item, and the states of padding are part of the
+row. Their attention lets padding see the whole history (`TransformerEncoder.encode_padding`), so that the row of a
+short one mostly says what padding saw. ``contrast = "padded"`` does the same, but where positions count from the oldest
+item, padding comes after the newest. ``"all"`` leaves padding out, at a fraction of the work.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from mclrec.data.batches import Histories
 from mclrec.losses.contrastive import ViewPairs
 from mclrec.models.phases import StepContext
+from mclrec.models.sequential import SequentialConfig, SequentialRecommender
+from mclrec.nn.encoders import Encoder
 from mclrec.nn.packing import flatten_newest, states_in_parts
 
-__all__ = ["ALL_STATES", "contrast_of_all_states"]
+__all__ = ["AllStatesConfig", "AllStatesRecommender", "contrast_of_all_states"]
 
-ALL_STATES = "its contrast takes all states of packed histories"
-"""What models say in `SequentialRecommender.varies` whose losses need more than the last state of a history."""
+_ALL_STATES = "its contrast takes all states of packed histories"
+
+
+class AllStatesConfig(SequentialConfig):
+    """Which states are contrasted."""
+
+    contrast: Literal["last", "all", "padded"]
+
+
+class AllStatesRecommender(SequentialRecommender):
+    """Base of models that contrast all states of views."""
+
+    config: AllStatesConfig
+
+    def varies(self) -> str:
+        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
+        return super().varies() or ("" if self.config.contrast == "last" else _ALL_STATES)
+
+    def contrasted(self, parts: Sequence[Histories]) -> list[Histories]:
+        """Histories whose states are contrasted: these, or all padded to n."""
+        if self.config.contrast != "padded":
+            return list(parts)
+        align: Literal["left", "right"] = "left" if self.config.positions == "oldest" else "right"
+        return [_padded(part, self.max_length, align) for part in parts]
+
+    def all_states(self, parts: Sequence[Histories], encoder: Encoder | None = None) -> tuple[Tensor, ...]:
+        """(T, d) states of all tokens of each of several batches by `contrasted`, in one pass.
+
+        Args:
+            parts: the batches.
+            encoder: another one than the model's own.
+        """
+        encoder, together = encoder or self.encoder, Histories.concatenate(list(parts))
+        if self.config.contrast == "padded":
+            states = encoder.encode_padding(together.items.view(len(together), self.max_length))
+        else:
+            states = encoder.encode(together.items, together.offsets, "all")
+        return torch.split(states, [len(part.items) for part in parts])
 
 
 def contrast_of_all_states(
@@ -40,3 +86,9 @@ def contrast_of_all_states(
         return ViewPairs.of_parts(states_in_parts(packed), ((0, 1),), temperature)
     rows = [context.gather(flatten_newest(*of_view, max_length)) for of_view in packed]
     return ViewPairs.of(rows, ((0, 1),), temperature)
+
+
+def _padded(histories: Histories, length: int, align: Literal["left", "right"]) -> Histories:
+    """The same histories, padded to a length by hidden items."""
+    rows, _ = histories.padded(align, length)
+    return Histories(histories.users, rows.flatten(), torch.arange(len(histories) + 1) * length)

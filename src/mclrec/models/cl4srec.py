@@ -7,7 +7,8 @@ A view is a crop, a mask or a reorder; the two of a history are made by differen
 products at temperature 1 are contrasted, without a projection head.
 
 What is contrasted is the last state of a view, as in the paper, or with ``contrast = "all"`` all its states side by
-side, as in the code of CoSeRec and ICLRec, from which the published numbers of the paper's regime come.
+side, as in the code of CoSeRec and ICLRec, from which the published numbers of the paper's regime come;
+``contrast = "padded"`` takes the states of padding as well, as that code does.
 
 Departs from the paper in: a masked item gets an id of its own (the paper's; the code of some successors reuses the
 padding id); the encoder is the one of `mclrec.models.sasrec`, with its departures. A public version masks in place and
@@ -25,10 +26,10 @@ from torch import Tensor
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official
-from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
+from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender, contrast_of_all_states
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
+from mclrec.models.sequential import AnyEncoderConfig
 
 __all__ = ["CL4SRec", "CL4SRecConfig"]
 
@@ -36,7 +37,7 @@ __all__ = ["CL4SRec", "CL4SRecConfig"]
 _Contrasted = OnlyWith(lambda_=NONZERO)
 
 
-class CL4SRecConfig(AnyEncoderConfig):
+class CL4SRecConfig(AllStatesConfig, AnyEncoderConfig):
     """Configuration of CL4SRec: weight of the contrast, and the views."""
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of L_cl, between the two views")
@@ -46,8 +47,8 @@ class CL4SRecConfig(AnyEncoderConfig):
     contrast_temperature: Annotated[float, _Contrasted] = Field(
         1.0, gt=0, description="inner products of the contrast are divided by it"
     )
-    contrast: Annotated[Literal["last", "all"], _Contrasted] = Field(
-        "last", description="which states of a view are contrasted"
+    contrast: Annotated[Literal["last", "all", "padded"], _Contrasted] = Field(
+        "last", description="which states of a view are contrasted: the last, all, or those of padding, too"
     )
     crop_ratio: Annotated[float, _Contrasted] = Field(
         0.6, gt=0, le=1, description="eta, share of items that crop keeps"
@@ -60,7 +61,7 @@ class CL4SRecConfig(AnyEncoderConfig):
     )
 
 
-class CL4SRec(SequentialRecommender):
+class CL4SRec(AllStatesRecommender):
     """A sequence encoder with a contrast between two random views of each history."""
 
     config_type = CL4SRecConfig
@@ -72,10 +73,6 @@ class CL4SRec(SequentialRecommender):
         ratios = (config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         views = TwoViews.of_ratios(*ratios, self.num_items + 1) if config.lambda_ else None
         return (self.phase([Update(self.loss, "all")], views),)
-
-    def varies(self) -> str:
-        """Why steps differ in shape; implements `SequentialRecommender.varies`."""
-        return super().varies() or (ALL_STATES if self.config.contrast == "all" else "")
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_main + lambda L_cl."""
@@ -90,9 +87,11 @@ class CL4SRec(SequentialRecommender):
     def _states_and_pairs(self, batch: Batch, context: StepContext) -> tuple[Tensor, ViewPairs | None]:
         """The states before targets, and the pair of views; None where there is no contrast."""
         temperature = self.config.contrast_temperature
-        if self.config.contrast == "all" and batch.views:
-            of_views = self.encode(batch.views, "all")
-            pairs = contrast_of_all_states(of_views, batch.views, self.max_length, context, temperature)
+        if self.config.contrast != "last" and batch.views:
+            contrasted = self.contrasted(batch.views)
+            pairs = contrast_of_all_states(
+                self.all_states(contrasted), contrasted, self.max_length, context, temperature
+            )
             return self.target_states(batch), pairs
         states, views = self.states_with_views(batch)
         if not views:

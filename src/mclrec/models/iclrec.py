@@ -10,13 +10,14 @@ SASRec with two contrasts beside its loss, L = L_rec + lambda L_ICL + beta L_seq
 Follows the authors' code in: the nearest centroid is that of the history itself under the current encoder, without a
 gradient; centroids have length 1 in the contrast; histories of the same intent stay negatives of each other, as without
 its option for false negatives; a masked item becomes the padding id, which nothing attends to. Departs from it in:
-states of padding are in no mean and no row; the two views are made by different operators.
+states of padding are in no mean and no row, unless ``contrast = "padded"``; the two views are made by different
+operators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -25,15 +26,15 @@ from pydantic import Field
 from torch import Tensor
 
 from mclrec.augment.views import TwoViews
+from mclrec.configuration import Before
 from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.examples import sequences
 from mclrec.errors import TrainingError
 from mclrec.extras import require
 from mclrec.losses.contrastive import info_nce, info_nce_of
-from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
+from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender, contrast_of_all_states
 from mclrec.models.model_config import NONZERO, ModelConfig, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.packing import mean_pool, take
 
 __all__ = ["ICLRec", "ICLRecConfig", "kmeans"]
@@ -43,7 +44,7 @@ _ROWS = 1024  # histories encoded at once for the centroids
 _Contrasted = OnlyWith(lambda_=NONZERO, beta=NONZERO)
 
 
-class ICLRecConfig(SequentialConfig):
+class ICLRecConfig(AllStatesConfig):
     """Configuration of ICLRec: weights of the contrasts, number of intents, views."""
 
     intents: Annotated[int, OnlyWith(lambda_=NONZERO)] = Field(
@@ -51,6 +52,10 @@ class ICLRecConfig(SequentialConfig):
     )
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast with intents")
     beta: float = Field(0.1, ge=0, description="weight of the contrast between views")
+    contrast: Annotated[Literal["all", "padded"], _Contrasted, Before("all")] = Field(
+        "all",
+        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code",
+    )
     crop_ratio: Annotated[float, _Contrasted] = Field(
         0.2, gt=0, le=1, description="share of items that crop keeps"
     )
@@ -62,7 +67,7 @@ class ICLRecConfig(SequentialConfig):
     )
 
 
-class ICLRec(SequentialRecommender):
+class ICLRec(AllStatesRecommender):
     """A transformer with contrasts between views and with the intents that k-means finds."""
 
     config_type = ICLRecConfig
@@ -78,10 +83,6 @@ class ICLRec(SequentialRecommender):
         config = self.config
         views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         return (self.phase([Update(self.loss, "all")], views),)
-
-    def varies(self) -> str:
-        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
-        return super().varies() or ALL_STATES
 
     @classmethod
     def extra_of_training(cls, config: ModelConfig) -> str | None:
@@ -103,38 +104,41 @@ class ICLRec(SequentialRecommender):
         for start in range(0, len(examples), _ROWS):
             rows = torch.arange(start, min(start + _ROWS, len(examples))).numpy()
             histories = Histories.of(examples.inputs(rows)).to(self.centroids.device)
-            means.append(mean_pool(self._every(histories), histories.offsets))
+            means.append(self._means(histories))
         self.train(training)
         self.centroids.copy_(kmeans(torch.cat(means), self.config.intents, context.generator()))
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec and both contrasts."""
-        states = self._every(batch.histories)
+        states = self.encoder.encode(batch.histories.items, batch.histories.offsets, "all")
         asked = states
         if self.config.unit == "prefixes":
             asked = take(states, to_device(batch.histories.offsets[1:] - 1, states.device))
         losses = self.recommendation_losses(asked, batch)
-        together = Histories.concatenate(list(batch.views))
-        viewed = self._every(together)
+        views = self.contrasted(batch.views)
+        of_views = self.all_states(views)
         if self.config.beta:
-            states_of_views = viewed.split([len(view.items) for view in batch.views])
-            pairs = contrast_of_all_states(states_of_views, batch.views, self.max_length, context)
+            pairs = contrast_of_all_states(of_views, views, self.max_length, context)
             losses["instances"] = Term(info_nce_of(pairs)[0], weight=self.config.beta, whole=True)
         if self.config.lambda_:
-            means = mean_pool(viewed, together.offsets).chunk(2)
-            intents = context.gather(self._intents(mean_pool(states.detach(), batch.histories.offsets)))
+            means = [mean_pool(of_view, view.offsets) for of_view, view in zip(of_views, views, strict=True)]
+            intents = context.gather(self._intents(self._means(batch.histories, states)))
             contrasts = [info_nce(context.gather(view), intents) for view in means]
             losses["intents"] = Term(torch.stack(contrasts).mean(), weight=self.config.lambda_, whole=True)
         return losses
+
+    @torch.no_grad()
+    def _means(self, histories: Histories, states: Tensor | None = None) -> Tensor:
+        """(B, d) mean of all contrasted states of each history, of which those of its items may be known already."""
+        if states is None or self.config.contrast == "padded":
+            [histories] = self.contrasted([histories])
+            [states] = self.all_states([histories])
+        return mean_pool(states, histories.offsets)
 
     def _intents(self, means: Tensor) -> Tensor:
         """(B, d) the nearest centroid of each mean state, normalised to length 1."""
         nearest = torch.cdist(means.to(self.centroids.dtype), self.centroids).argmin(1)
         return F.normalize(self.centroids[nearest], dim=1)
-
-    def _every(self, histories: Histories) -> Tensor:
-        """(T, d) states of all tokens."""
-        return self.encoder.encode(histories.items, histories.offsets, "all")
 
 
 def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:

@@ -22,9 +22,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mclrec.data.batches import Batch, to_device
+from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.losses.contrastive import info_nce_of
-from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
+from mclrec.models.all_states import contrast_of_all_states
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.similarity_augmented import SimilarityAugmentedConfig, SimilarityAugmentedRecommender
@@ -104,10 +104,6 @@ class LMA4Rec(SimilarityAugmentedRecommender):
         updates = (Update(self.encoder_loss, "encoder"), Update(self.mask_loss, "masks"))
         return (self.phase(updates, self.views()),)
 
-    def varies(self) -> str:
-        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
-        return super().varies() or ALL_STATES
-
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """The encoder, and the logits of the masks."""
         return {"encoder": self.main_parameters(), "masks": [self.bernoulli.logits]}
@@ -119,19 +115,20 @@ class LMA4Rec(SimilarityAugmentedRecommender):
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
         """L_rec, and the contrast under drawn masks."""
         losses = self.recommendation_losses(self.target_states(batch), batch)
-        masks = self.bernoulli.masks(self.bernoulli.uniforms(2))
-        contrast = self._contrast(self.encode(batch.views, "all"), batch, masks, context)
+        masks, views = self.bernoulli.masks(self.bernoulli.uniforms(2)), self.contrasted(batch.views)
+        contrast = self._contrast(self.all_states(views), views, masks, context)
         return losses | {"cl": Term(contrast, weight=self.config.lambda_, whole=True)}
 
     def mask_loss(self, batch: Batch, context: StepContext) -> Losses:
         """The contrast under two masks and under their opposites; the encoder only runs forward here."""
-        uniforms, states = self.bernoulli.uniforms(2), self.encode(batch.views, "all")
+        uniforms, views = self.bernoulli.uniforms(2), self.contrasted(batch.views)
+        states = self.all_states(views)
         both = (self.bernoulli.masks(uniforms), self.bernoulli.opposite_masks(uniforms))
-        one, other = (self._contrast(states, batch, masks, context) for masks in both)
+        one, other = (self._contrast(states, views, masks, context) for masks in both)
         return {"cl": Term(arm_surrogate(one, other, uniforms, self.bernoulli.logits), whole=True)}
 
     def _contrast(
-        self, states: Sequence[Tensor], batch: Batch, masks: Tensor, context: StepContext
+        self, states: Sequence[Tensor], views: Sequence[Histories], masks: Tensor, context: StepContext
     ) -> Tensor:
         masked = [of_view * mask for of_view, mask in zip(states, masks, strict=True)]
-        return info_nce_of(contrast_of_all_states(masked, batch.views, self.max_length, context))[0]
+        return info_nce_of(contrast_of_all_states(masked, views, self.max_length, context))[0]

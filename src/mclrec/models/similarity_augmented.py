@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -11,21 +11,26 @@ from torch import Tensor
 from mclrec.augment.operators import Crop, Insert, Mask, Reorder, Substitute
 from mclrec.augment.similarity import Nearest, by_users, by_vectors, either
 from mclrec.augment.views import TwoViewsByLength
+from mclrec.configuration import Before
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
+from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import FitContext
-from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 
 __all__ = ["SimilarityAugmentedConfig", "SimilarityAugmentedRecommender"]
 
 _Contrasted = OnlyWith(lambda_=NONZERO)
 
 
-class SimilarityAugmentedConfig(SequentialConfig):
+class SimilarityAugmentedConfig(AllStatesConfig):
     """Weight of the contrast, ratios of the view operators, and when similarity is computed again."""
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+    contrast: Annotated[Literal["all", "padded"], _Contrasted, Before("all")] = Field(
+        "all",
+        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code",
+    )
     insert_ratio: Annotated[float, _Contrasted] = Field(
         0.5, ge=0, le=1, description="share of items before which a similar one is inserted"
     )
@@ -49,11 +54,11 @@ class SimilarityAugmentedConfig(SequentialConfig):
     )
 
 
-class SimilarityAugmentedRecommender(SequentialRecommender):
+class SimilarityAugmentedRecommender(AllStatesRecommender):
     """Base of models that keep each item's most similar item: by co-occurrence, after a warm-up also by vectors."""
 
     config: SimilarityAugmentedConfig
-    item_tensors = (*SequentialRecommender.item_tensors, "nearest")
+    item_tensors = (*AllStatesRecommender.item_tensors, "nearest")
     supports_sharding = False  # which items are alike is asked of all vectors at once
     nearest: Tensor
 

@@ -15,14 +15,15 @@ that is the default, because the published numbers come from it. With layers of 
 a second encoder it did not come near them on Beauty (``distinct_layers``, ``complement``). Departs from it in: the
 second encoder's states are added with a weight, as in the paper, where the code, if asked, contrasts each view with
 what the second encoder makes of the history itself; the second encoder is trained by the recommendation loss alone, for
-a fixed number of epochs; the two views are made by different operators; states of padding are in no row.
+a fixed number of epochs; the two views are made by different operators; states of padding are in no row, unless
+``contrast = "padded"``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -31,12 +32,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.augment.views import TwoViews
+from mclrec.configuration import Before
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce_of
-from mclrec.models.all_states import ALL_STATES, contrast_of_all_states
+from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender, contrast_of_all_states
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
-from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.dropout import Dropout, Seeded
 
 __all__ = ["SRMA", "DroppedLayers", "SRMAConfig"]
@@ -44,11 +45,15 @@ __all__ = ["SRMA", "DroppedLayers", "SRMAConfig"]
 _Contrasted = OnlyWith(lambda_=NONZERO)
 
 
-class SRMAConfig(SequentialConfig):
+class SRMAConfig(AllStatesConfig):
     """Configuration of SRMA: augmentation of the model, and of the data."""
 
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate of attention weights")
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+    contrast: Annotated[Literal["all", "padded"], _Contrasted, Before("all")] = Field(
+        "all",
+        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code",
+    )
     further_layers: int = Field(2, ge=0, le=100, description="layers after the encoder")
     dropped_layers: Annotated[int, OnlyWith(further_layers=NONZERO)] = Field(
         1, ge=0, description="how many of them each training pass skips"
@@ -117,12 +122,12 @@ class _Layer(nn.Module):
         return out
 
 
-class SRMA(SequentialRecommender):
+class SRMA(AllStatesRecommender):
     """A transformer with further layers, and a contrast between views of an augmented model."""
 
     config_type = SRMAConfig
     config: SRMAConfig
-    item_tensors = (*SequentialRecommender.item_tensors, "complement.items.weight")
+    item_tensors = (*AllStatesRecommender.item_tensors, "complement.items.weight")
 
     def __init__(self, config: SRMAConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -149,10 +154,6 @@ class SRMA(SequentialRecommender):
         )
         return (first, training)
 
-    def varies(self) -> str:
-        """Why steps differ in shape: all states are contrasted; implements `SequentialRecommender.varies`."""
-        return super().varies() or ALL_STATES
-
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
         """The second encoder, if there is one, and everything else."""
         main = [*self.main_parameters(), *self.further.parameters()]
@@ -171,7 +172,8 @@ class SRMA(SequentialRecommender):
         """L_rec and the contrast of the two views."""
         histories = batch.histories
         states = self.further(self.encoder.encode(histories.items, histories.offsets, self.outputs()))
-        pairs = contrast_of_all_states(self._views(batch.views), batch.views, self.max_length, context)
+        views = self.contrasted(batch.views)
+        pairs = contrast_of_all_states(self._views(views), views, self.max_length, context)
         losses = self.recommendation_losses(states, batch)
         return losses | {"cl": Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)}
 
@@ -185,7 +187,7 @@ class SRMA(SequentialRecommender):
 
     def _views(self, views: Sequence[Histories]) -> list[Tensor]:
         """(T, d) states of each view, by the augmented model."""
-        states = self.encode(views, "all")
+        states = self.all_states(views)
         if self.config.distinct_layers and self.further.dropped:
             augmented = [self.further(of_view) for of_view in states]
         else:
@@ -197,5 +199,5 @@ class SRMA(SequentialRecommender):
         if self.complement is None:
             return states
         with torch.no_grad():
-            others = self.complement.eval().encode(view.items, view.offsets, "all")
+            (others,) = self.all_states([view], self.complement.eval())
         return states + self.config.complement * others

@@ -55,6 +55,17 @@ class Encoder(nn.Module, ABC):
             (B, d) or (T, d), in the order of the input.
         """
 
+    def encode_padding(self, items: Tensor) -> Tensor:
+        """Hidden states of all places of padded histories, as if padding were hidden items.
+
+        Args:
+            items: (B, n), 0 for padding, which is on either side, and for hidden items.
+
+        Returns:
+            (B n, d).
+        """
+        return self.encode(items.flatten(), torch.arange(len(items) + 1) * items.shape[1], "all")
+
     @abstractmethod
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Last hidden states of left-aligned, zero-padded histories: what is exported, and has one shape in training.

@@ -9,7 +9,7 @@ length of a block. The number of places is rounded up to one of few values, see 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +32,7 @@ __all__ = [
     "mean_pool",
     "states_in_parts",
     "take",
+    "with_padding",
 ]
 
 _SHORTEST = 16
@@ -124,6 +125,23 @@ def layout(offsets: Tensor, device: torch.device, max_length: int, *, causal: bo
         max_length=max_length,
         groups=tuple(groups),
     )
+
+
+def with_padding(plan: Layout, hidden: Tensor) -> Layout:
+    """A causal layout in which no token sees hidden ones, but one that would see nothing sees all of its history.
+
+    Args:
+        plan: a layout that is not causal.
+        hidden: (S,) which inside places hold hidden tokens.
+    """
+    groups = []
+    for group in plan.groups:
+        together = group.bias == 0
+        earlier = torch.ones_like(together[0]).triu()
+        seen = together & earlier & ~hidden[group.start : group.stop].view(-1, group.length, 1)
+        seen |= together & ~seen.any(1, keepdim=True)
+        groups.append(replace(group, bias=torch.where(seen, 0.0, ABSENT)))
+    return replace(plan, groups=tuple(groups))
 
 
 def _kinds(max_length: int) -> list[int]:

@@ -20,7 +20,7 @@ from mclrec.nn.blocks import Block
 from mclrec.nn.encoders import Encoder
 from mclrec.nn.frequency import Frequencies
 from mclrec.nn.items import ItemEmbedding
-from mclrec.nn.packing import last_of_padded, layout, take
+from mclrec.nn.packing import Layout, last_of_padded, layout, take, with_padding
 from mclrec.nn.trained_rows import TrainedPositions
 
 __all__ = ["BlockEncoder", "TransformerEncoder"]
@@ -87,10 +87,29 @@ class BlockEncoder(Encoder):
         hidden = inside == 0
         # To look whether there is one, the host would have to wait for another device.
         hidden_keys = hidden if hidden.device.type != "cpu" or bool(hidden.any()) else None
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x, plan, hidden_keys, last_only and number == len(self.blocks))
-        x = self._leave(x)
+        x = self._through_blocks(x, plan, hidden_keys, last_only=last_only)
         return x if last_only else take(x, plan.inverse)  # (B, d) or (T, d)
+
+    def encode_padding(self, items: Tensor) -> Tensor:
+        """Hidden states of all places of padded histories; implements `Encoder.encode_padding`.
+
+        As the code of S3-Rec and of those after it has it: the scores of all keys that a query must not see are lowered
+        by one number. Where no other key is left, as for padding before a history, that changes nothing, and the query
+        sees the whole history. A filter beside attention reads padding as it reads items.
+        """
+        places = torch.arange(self.max_length, device=items.device).expand_as(items).flatten()
+        offsets = torch.arange(len(items) + 1) * self.max_length
+        plan = layout(offsets, items.device, self.max_length, causal=False)
+        inside = items.flatten().index_select(0, plan.order)
+        x = self._embed(inside, places.index_select(0, plan.order))
+        plan = with_padding(plan, inside == 0)
+        return take(self._through_blocks(x, plan, None, last_only=False), plan.inverse)
+
+    def _through_blocks(self, x: Tensor, plan: Layout, hidden: Tensor | None, *, last_only: bool) -> Tensor:
+        """Hidden states (S, d), or (B, d), of embedded tokens in the layout's order."""
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x, plan, hidden, last_only and number == len(self.blocks))
+        return self._leave(x)
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Last hidden states of padded histories; implements `Encoder.forward`."""
