@@ -23,6 +23,8 @@ _BASES = {
 _SURE = {
     "paired": "as sure as it gets here: the same users under both, seeds resampled too",
     "seeds": "fairly: several seeds, whose spread is the interval; the users are the same ones",
+    "paired, one seed": "somewhat: the same users under both, but one seed, and what another would change is not "
+    "in the interval",
     "users": "little: one seed, and what another seed would change is not in the interval",
     "none": "not at all: no interval can be had from the files",
 }
@@ -102,7 +104,7 @@ def _list_of_claims(found: Mapping[str, Sequence[Evidence]]) -> str:
                 verdict(claim, judged),
                 _words(deciding),
                 f"{_number(deciding.mean)}{_interval(deciding)}",
-                _SURE[deciding.basis].partition(":")[0],
+                _sure(deciding).partition(":")[0],
             ]
             rows.append((name, [TableCell(text) for text in texts]))
         none, part = _missing(claim, found[claim.title])
@@ -156,11 +158,14 @@ def _conclusion(claim: Claim, item: Evidence) -> str:
     weakest = min(judged, key=lambda difference: _strength(claim, difference))
     open_pairs = len(claim.pairs) - len(judged)
     left = f" {open_pairs} of {len(claim.pairs)} differences cannot be measured here." if open_pairs else ""
-    sure = _SURE[weakest.basis]
-    if weakest.basis == "paired" and weakest.seeds == 1:
-        sure = "somewhat: the same users under both, but one seed, and what another would change is not in the interval"
     command = f" By `{reproduce_command(claim.target, item.scope)}`." if item.scope else ""
-    return f"- {item.data}, {item.source}: **{verdict(claim, judged)}**. How sure: {sure}.{left}{command}"
+    return f"- {item.data}, {item.source}: **{verdict(claim, judged)}**. How sure: {_sure(weakest)}.{left}{command}"
+
+
+def _sure(difference: Difference) -> str:
+    """How sure a difference is, in a word, and why."""
+    one_seed = difference.basis == "paired" and difference.seeds == 1
+    return _SURE["paired, one seed" if one_seed else difference.basis]
 
 
 def _rows(item: Evidence) -> list[tuple[str, list[TableCell]]]:

@@ -119,6 +119,20 @@ def test_paired_differences_of_a_file_are_preferred_and_shared_runs_are_left_out
     assert evidence(CLAIM, [campaign(shared)], []) == []
 
 
+@pytest.mark.parametrize(("seeds", "sure"), [(1, "somewhat"), (3, "as sure as it gets here")])
+def test_one_seed_is_less_sure_than_several_wherever_it_is_said(seeds: int, sure: str) -> None:
+    [claim] = [claim for claim in CLAIMS if claim.target == "figure3"]
+    ours, other = ((str(point.row), key) for point, key in zip(claim.pairs[0], "xy", strict=True))
+    rows = [row for name, key in (ours, other) for row in measured(name, 0.1, 0.01, seeds, key)]
+    paired = {"data": "beauty", "ours": [ours[0], None], "other": [other[0], None], "protocol": "U"}
+    differences = [{**paired, "metric": metric, "difference": [0.0, -0.01, 0.01]} for metric in METRICS]
+    found = campaign(rows, differences=differences, target="figure3")
+    text = overview({}, [found])
+    assert f"| {sure} |" in text
+    assert f"How sure: {sure}: " in text
+    assert text.count("as sure as it gets here") == (2 if seeds > 1 else 0)
+
+
 def test_seeds_are_compared_by_welch_and_a_single_one_by_the_number_of_users() -> None:
     def run(model: str, hits: float, seed: int) -> dict[str, Any]:
         test = {"U": {"HR@20": hits, "NDCG@20": hits / 2}}
