@@ -1,5 +1,5 @@
-"""Publish finished runs and campaigns: small JSON files in results/, and from these docs/results.md, the pages in
-docs/results/, docs/leaderboard.html and a table in the README.
+"""Publish finished runs and campaigns: small JSON files in results/, and from these docs/results.md, the pages and
+pictures in docs/results/, docs/leaderboard.html and a table in the README.
 
 python -m scripts.publish runs/beauty-mclrec-seed1 runs/beauty-sasrec-seed1
 python -m scripts.publish --campaign runs/reproduce     # what `mclrec reproduce` wrote there
@@ -35,6 +35,7 @@ from scripts.model_assets import publish_weights
 from scripts.rank_files import publish_ranks, publish_targets
 from scripts.results_overview import overview
 from scripts.results_page import data_page, read_campaigns, read_notes, read_results, summary, system
+from scripts.results_pictures import FOLDER, Picture, pictures
 
 ROOT = Path(__file__).parents[1]
 RESULTS, DOCS, FIRST_PAGE = ROOT / "results", ROOT / "docs", ROOT / "README.md"
@@ -180,6 +181,24 @@ def outdated(made: Mapping[Path, str]) -> list[Path]:
     return differing + [path for path in sorted((DOCS / "results").glob("*.md")) if path not in made]
 
 
+def figures() -> dict[Path, Picture]:
+    """Every picture of the published campaigns, by its file."""
+    folder = DOCS / "results" / FOLDER
+    drawn = [
+        picture
+        for campaign in read_campaigns(RESULTS)
+        for data in campaign["scope"]["datasets"]
+        for picture in pictures(campaign, data)
+    ]
+    return {folder / picture.name: picture for picture in drawn}
+
+
+def outdated_figures(made: Mapping[Path, Picture]) -> list[Path]:
+    """The pictures that are not drawn from their numbers, and those of the folder that no page shows."""
+    differing = [path for path, picture in made.items() if not picture.is_drawn(path)]
+    return differing + [path for path in sorted((DOCS / "results" / FOLDER).glob("*")) if path not in made]
+
+
 def with_table(text: str, table: str) -> str:
     """Replace the table between the marks of a page."""
     before, rest = text.split(_MARKS[0])
@@ -245,8 +264,16 @@ def main(words: Sequence[str] | None = None) -> None:
         print(*publish_campaign(given.campaign), sep="\n")
     for name in given.targets:
         print(publish_targets(name, RESULTS))
+    _write()
+
+
+def _write() -> None:
+    """Write the pages, and draw the pictures whose numbers have changed."""
     for path, text in _made().items():
         write_text(path, text)
+    for path, picture in figures().items():
+        if not picture.is_drawn(path):
+            write_text(path, picture.svg())
 
 
 def _made() -> dict[Path, str]:
@@ -258,10 +285,10 @@ def _made() -> dict[Path, str]:
 
 
 def _check() -> None:
-    if wrong := outdated(_made()):
+    if wrong := outdated(_made()) + outdated_figures(figures()):
         names = ", ".join(str(path.relative_to(ROOT)) for path in wrong)
         sys.exit(
-            f"{names}: not what results/ makes; run python -m scripts.publish, and remove pages of no data set"
+            f"{names}: not what results/ makes; run python -m scripts.publish, and remove what belongs to no results"
         )
 
 

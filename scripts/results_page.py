@@ -16,6 +16,7 @@ from mclrec.experiments.results_table import ResultTable, TableCell, markdown, r
 from mclrec.recipes import resolve
 from mclrec.runs.request import setting_words
 from mclrec.runs.run import LABELS
+from scripts.results_pictures import FOLDER, pictures
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
 TRIVIAL = ("popularity", "recency", "frequency", "markov", "itemknn", "ease")
@@ -222,7 +223,8 @@ def _campaign(found: Result, data: str) -> str:
     command = reproduce_command(found["target"], found["scope"])
     title = f"{found['target']}{_by_recipe(found['scope'])}"
     head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
-    return "\n".join([head, *map(markdown, own)])
+    shown = [f"![{picture.title}]({FOLDER}/{picture.name})" for picture in pictures(found, data)]
+    return "\n".join([head, *(f"{picture}\n" for picture in shown), *map(markdown, own)])
 
 
 def _by_recipe(scope: Mapping[str, Any]) -> str:

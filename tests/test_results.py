@@ -21,7 +21,16 @@ from mclrec.recipes.auto import DataSizes
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.saved_settings import has_settings_of
 from mclrec.runs.training_run import train
-from scripts.publish import main, outdated, pages, portable_command, publish_campaign, publish_run
+from scripts.publish import (
+    figures,
+    main,
+    outdated,
+    outdated_figures,
+    pages,
+    portable_command,
+    publish_campaign,
+    publish_run,
+)
 from scripts.results_page import reproduce_command, summary
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +72,35 @@ def test_a_check_names_pages_that_differ_or_are_left_over(
     with pytest.raises(SystemExit):
         main(["--check", "--campaign", "runs/reproduce"])
     assert "--check publishes nothing" in capsys.readouterr().err
+
+
+def test_pictures_are_drawn_from_the_numbers_of_their_campaign(tmp_path: Path) -> None:
+    made = figures()
+    assert outdated_figures(made) == [], "run: python -m scripts.publish"
+    shown = re.findall(r"\]\(figures/([^)]+)\)", "".join(pages().values()))
+    assert sorted(shown) == sorted(path.name for path in made)
+    for path, picture in made.items():
+        numbers = [{**row, "seed": 5} for row in picture.campaign["clouds"]]
+        rows = [{**row, "mean": row["mean"] / 2} for row in picture.campaign["measurements"]]
+        other = replace(picture, campaign={**picture.campaign, "measurements": rows, "clouds": numbers})
+        assert outdated_figures({**made, path: other}) == [path]
+    assert outdated_figures({**made, tmp_path / "new.svg": picture}) == [tmp_path / "new.svg"]
+    assert outdated_figures({name: picture for name, picture in made.items() if name != path}) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("figure3-beauty-sequences-hr20-u", ["HR@20 (U)", "MCLRec-J"]),
+        ("figure5-beauty-sequences", ["h1", "beauty, MCLRec-J"]),
+        ("figure7-beauty-recipes-ndcg20-f", ["NDCG@20 (F)", "srma"]),
+    ],
+)
+def test_a_picture_shows_the_rows_of_its_campaign(name: str, words: list[str]) -> None:
+    [picture] = [picture for path, picture in figures().items() if path.stem == name]
+    text = picture.svg()
+    assert all(f">{word}</" in text for word in words)
+    assert text == picture.svg()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

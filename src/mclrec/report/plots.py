@@ -386,6 +386,7 @@ def _label(axes: Axes, x: str, y: str, *, legend: bool = True) -> None:
         spine.set_color(INK)
         spine.set_visible(name in ("left", "bottom"))
     axes.grid(axis="y", color=INK, alpha=0.15)
+    axes.set_axisbelow(True)
     if not legend:
         return
     longest = max((len(str(label)) for label in axes.get_legend_handles_labels()[1]), default=1)

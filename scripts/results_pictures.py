@@ -1,0 +1,97 @@
+"""Draws the figures of published campaigns as SVG files, which the pages of docs/results/ show."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mclrec.experiments.planned_runs import data_name
+from mclrec.experiments.reproduction import TARGETS
+from mclrec.experiments.results_table import Measurement
+from mclrec.experiments.view_plots import ViewPlot
+from mclrec.runs.run import LABELS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDER = "figures"
+"""Beside the pages."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One metric of a figure under one protocol, or its views.
+
+    Attributes:
+        campaign: as published.
+        data: name of the data set.
+        label: U or F; empty for views.
+        metric: its name; empty for views.
+    """
+
+    campaign: Mapping[str, Any]
+    data: str
+    label: str = ""
+    metric: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        several = [self.data] if len(self.campaign["scope"]["datasets"]) > 1 else []
+        parts = [Path(self.campaign["file"]).stem, *several, self.metric.replace("@", ""), self.label]
+        return "-".join(filter(None, parts)).lower() + ".svg"
+
+    @property
+    def title(self) -> str:
+        """What it shows."""
+        shown = [f"{self.metric} ({self.label})"] if self.metric else []
+        return ", ".join([TARGETS[self.campaign["target"]].title, self.data, *shown])
+
+    def is_drawn(self, path: Path) -> bool:
+        """Whether a file is there, drawn from these very numbers."""
+        return path.is_file() and path.read_text(encoding="utf-8").startswith(self._stamp())
+
+    def svg(self) -> str:
+        """The text of its file."""
+        import matplotlib as mpl
+
+        buffer = io.StringIO()
+        with mpl.rc_context({"svg.hashsalt": "mclrec", "svg.fonttype": "none"}):
+            self._draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        text = buffer.getvalue()
+        return self._stamp() + text[text.index("<svg") :]
+
+    def _draw(self) -> Figure:
+        from mclrec.report.target_sections import draw, draw_views
+
+        target = TARGETS[self.campaign["target"]]
+        if not self.metric:
+            clouds = [ViewPlot(**{**plot, "views": tuple(plot["views"])}) for plot in self.campaign["clouds"]]
+            return draw_views(target, clouds, self.data)
+        rows = [
+            Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
+            for row in self.campaign["measurements"]
+        ]
+        return draw(target, rows, self.data, self.label, self.metric)
+
+    def _stamp(self) -> str:
+        """First line of the file: a checksum of the numbers. Another matplotlib may draw the same ones otherwise."""
+        numbers = self.campaign["measurements"] if self.metric else self.campaign["clouds"]
+        return f"<!-- {hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()} -->\n"
+
+
+def pictures(campaign: Mapping[str, Any], data: str) -> list[Picture]:
+    """The pictures of a campaign on one data set; none of a table."""
+    target = TARGETS.get(campaign["target"])
+    if target is None:
+        return []
+    if any(data_name(plot["data"]) == data for plot in campaign["clouds"]):
+        return [Picture(campaign, data)]
+    if target.kind not in ("lines", "bars"):
+        return []
+    return [Picture(campaign, data, label, metric) for label in LABELS for metric in target.metrics]
