@@ -17,6 +17,7 @@ from mclrec.recipes import resolve
 from mclrec.runs.request import setting_words
 from mclrec.runs.run import LABELS
 from scripts.results_pictures import FOLDER, pictures
+from scripts.view_claims import view_verdict
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
 TRIVIAL = ("popularity", "recency", "frequency", "markov", "itemknn", "ease")
@@ -224,7 +225,8 @@ def _campaign(found: Result, data: str) -> str:
     title = f"{found['target']}{_by_recipe(found['scope'])}"
     head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
     shown = [f"![{picture.title}]({FOLDER}/{picture.name})" for picture in pictures(found, data)]
-    return "\n".join([head, *(f"{picture}\n" for picture in shown), *map(markdown, own)])
+    told = filter(None, [view_verdict(found, data)])
+    return "\n".join([head, *told, *(f"{picture}\n" for picture in shown), *map(markdown, own)])
 
 
 def _by_recipe(scope: Mapping[str, Any]) -> str:
