@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,25 +57,17 @@ class Picture:
 
     def svg(self) -> str:
         """The text of its file."""
-        import matplotlib as mpl
+        from mclrec.report.svg import svg_text
 
-        buffer = io.StringIO()
-        with mpl.rc_context({"svg.hashsalt": "mclrec", "svg.fonttype": "none"}):
-            self._draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        text = buffer.getvalue()
-        return self._stamp() + text[text.index("<svg") :]
+        return self._stamp() + svg_text(self._draw())
 
     def _draw(self) -> Figure:
         from mclrec.report.target_sections import draw, draw_views
 
         target = TARGETS[self.campaign["target"]]
         if not self.metric:
-            clouds = [ViewPlot(**{**plot, "views": tuple(plot["views"])}) for plot in self.campaign["clouds"]]
-            return draw_views(target, clouds, self.data)
-        rows = [
-            Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
-            for row in self.campaign["measurements"]
-        ]
+            return draw_views(target, [*map(ViewPlot.of, self.campaign["clouds"])], self.data)
+        rows = [*map(Measurement.of, self.campaign["measurements"])]
         return draw(target, rows, self.data, self.label, self.metric)
 
     def _stamp(self) -> str:

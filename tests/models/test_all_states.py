@@ -55,7 +55,9 @@ def every_place(made: AllStatesRecommender, histories: Histories) -> torch.Tenso
     ):
         first = 0 if made.config.positions == "oldest" else 6 - (stop - start)
         row[first : first + stop - start] = histories.items[start:stop]
-    states = made.encoder.encode_padding(rows).view(len(rows), 6, -1)
+    states = made.encoder.encode_padding(rows.flatten(), torch.arange(len(rows) + 1) * 6).view(
+        len(rows), 6, -1
+    )
     return made.further(states) if isinstance(made, SRMA) else states
 
 

@@ -135,13 +135,16 @@ def test_padding_sees_the_whole_history(positions: str, lengths: list[int], seed
     model = encoder(positions)
     rows = torch.from_numpy(np.stack([_padded_before(row) for row in histories(lengths, seed, 0.3).tolist()]))
     expected = torch.cat([naive(model, row.tolist()) for row in rows])
-    torch.testing.assert_close(model.encode_padding(rows), expected)
+    torch.testing.assert_close(
+        model.encode_padding(rows.flatten(), torch.arange(len(rows) + 1) * 12), expected
+    )
 
 
 def test_padding_changes_no_state_of_an_item() -> None:
     model, packed = encoder("newest"), histories([1, 5, 12, 3, 5], 0)
     states = model.encode_padding(
-        torch.from_numpy(np.stack([_padded_before(row) for row in packed.tolist()]))
+        torch.from_numpy(np.concatenate([_padded_before(row) for row in packed.tolist()])),
+        torch.arange(len(packed) + 1) * 12,
     )
     rows = states.view(len(packed), 12, -1)
     of_items = torch.cat([row[12 - length :] for row, length in zip(rows, packed.lengths, strict=True)])

@@ -293,12 +293,9 @@ def load_outcomes(out: Path) -> list[Outcome]:
 def _read(path: Path) -> Outcome:
     found = read_sealed(path)
     try:
-        rows = [
-            Measurement(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
-            for row in found["measurements"]
-        ]
+        rows = [*map(Measurement.of, found["measurements"])]
         tables = [ResultTable.of(table) for table in found["sheets"]]
-        plots = [ViewPlot(**{**plot, "views": tuple(plot["views"])}) for plot in found["clouds"]]
+        plots = [*map(ViewPlot.of, found["clouds"])]
         return Outcome(path.parent.name, rows, tables, found["missing"], plots)
     except (KeyError, TypeError, ValueError) as problem:
         raise DataError(

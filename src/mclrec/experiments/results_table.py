@@ -89,6 +89,15 @@ class Measurement:
     part: str = "test"
     paper: float | None = None
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Measurement:
+        """A measurement as JSON has it.
+
+        Raises:
+            KeyError, TypeError: it is none.
+        """
+        return cls(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
+
 
 def measure(
     store: RunStore, rows: Iterable[PlannedRow], metrics: Sequence[str] = METRICS

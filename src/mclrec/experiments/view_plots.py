@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,6 +57,15 @@ class ViewPlot:
     uniformity: float
     epoch: int | None
     seed: int
+
+    @classmethod
+    def of(cls, plot: Mapping[str, Any]) -> ViewPlot:
+        """A plot as JSON has it.
+
+        Raises:
+            KeyError, TypeError: it is none.
+        """
+        return cls(**{**plot, "views": tuple(plot["views"])})
 
 
 def alignment(one: FloatArray, other: FloatArray) -> float:

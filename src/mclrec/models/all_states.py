@@ -9,11 +9,13 @@ item, padding comes after the newest. ``"all"`` leaves padding out, at a fractio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from mclrec.configuration import Before
 from mclrec.data.batches import Histories
 from mclrec.losses.contrastive import ViewPairs
 from mclrec.models.phases import StepContext
@@ -21,9 +23,19 @@ from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.encoders import Encoder
 from mclrec.nn.packing import flatten_newest, states_in_parts
 
-__all__ = ["AllStatesConfig", "AllStatesRecommender", "contrast_of_all_states"]
+__all__ = ["AllOrPadded", "AllStatesConfig", "AllStatesRecommender", "contrast_of_all_states"]
 
 _ALL_STATES = "its contrast takes all states of packed histories"
+
+
+AllOrPadded = Annotated[
+    Literal["all", "padded"],
+    Before("all"),
+    Field(
+        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code"
+    ),
+]
+"""The setting of models that never contrast the last states alone."""
 
 
 class AllStatesConfig(SequentialConfig):
@@ -57,7 +69,7 @@ class AllStatesRecommender(SequentialRecommender):
         """
         encoder, together = encoder or self.encoder, Histories.concatenate(list(parts))
         if self.config.contrast == "padded":
-            states = encoder.encode_padding(together.items.view(len(together), self.max_length))
+            states = encoder.encode_padding(together.items, together.offsets)
         else:
             states = encoder.encode(together.items, together.offsets, "all")
         return torch.split(states, [len(part.items) for part in parts])

@@ -17,7 +17,7 @@ operators.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -26,13 +26,17 @@ from pydantic import Field
 from torch import Tensor
 
 from mclrec.augment.views import TwoViews
-from mclrec.configuration import Before
 from mclrec.data.batches import Batch, Histories, to_device
 from mclrec.data.examples import sequences
 from mclrec.errors import TrainingError
 from mclrec.extras import require
 from mclrec.losses.contrastive import info_nce, info_nce_of
-from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender, contrast_of_all_states
+from mclrec.models.all_states import (
+    AllOrPadded,
+    AllStatesConfig,
+    AllStatesRecommender,
+    contrast_of_all_states,
+)
 from mclrec.models.model_config import NONZERO, ModelConfig, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
 from mclrec.nn.packing import mean_pool, take
@@ -52,10 +56,7 @@ class ICLRecConfig(AllStatesConfig):
     )
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast with intents")
     beta: float = Field(0.1, ge=0, description="weight of the contrast between views")
-    contrast: Annotated[Literal["all", "padded"], _Contrasted, Before("all")] = Field(
-        "all",
-        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code",
-    )
+    contrast: Annotated[AllOrPadded, _Contrasted] = "all"
     crop_ratio: Annotated[float, _Contrasted] = Field(
         0.2, gt=0, le=1, description="share of items that crop keeps"
     )
@@ -122,18 +123,23 @@ class ICLRec(AllStatesRecommender):
             losses["instances"] = Term(info_nce_of(pairs)[0], weight=self.config.beta, whole=True)
         if self.config.lambda_:
             means = [mean_pool(of_view, view.offsets) for of_view, view in zip(of_views, views, strict=True)]
-            intents = context.gather(self._intents(self._means(batch.histories, states)))
+            padded = self.config.contrast == "padded"
+            own = (
+                self._means(batch.histories)
+                if padded
+                else mean_pool(states.detach(), batch.histories.offsets)
+            )
+            intents = context.gather(self._intents(own))
             contrasts = [info_nce(context.gather(view), intents) for view in means]
             losses["intents"] = Term(torch.stack(contrasts).mean(), weight=self.config.lambda_, whole=True)
         return losses
 
     @torch.no_grad()
-    def _means(self, histories: Histories, states: Tensor | None = None) -> Tensor:
-        """(B, d) mean of all contrasted states of each history, of which those of its items may be known already."""
-        if states is None or self.config.contrast == "padded":
-            [histories] = self.contrasted([histories])
-            [states] = self.all_states([histories])
-        return mean_pool(states, histories.offsets)
+    def _means(self, histories: Histories) -> Tensor:
+        """(B, d) mean of all contrasted states of each history."""
+        [contrasted] = self.contrasted([histories])
+        [states] = self.all_states([contrasted])
+        return mean_pool(states, contrasted.offsets)
 
     def _intents(self, means: Tensor) -> Tensor:
         """(B, d) the nearest centroid of each mean state, normalised to length 1."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -11,10 +11,9 @@ from torch import Tensor
 from mclrec.augment.operators import Crop, Insert, Mask, Reorder, Substitute
 from mclrec.augment.similarity import Nearest, by_users, by_vectors, either
 from mclrec.augment.views import TwoViewsByLength
-from mclrec.configuration import Before
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
-from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender
+from mclrec.models.all_states import AllOrPadded, AllStatesConfig, AllStatesRecommender
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import FitContext
 
@@ -27,10 +26,7 @@ class SimilarityAugmentedConfig(AllStatesConfig):
     """Weight of the contrast, ratios of the view operators, and when similarity is computed again."""
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
-    contrast: Annotated[Literal["all", "padded"], _Contrasted, Before("all")] = Field(
-        "all",
-        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code",
-    )
+    contrast: Annotated[AllOrPadded, _Contrasted] = "all"
     insert_ratio: Annotated[float, _Contrasted] = Field(
         0.5, ge=0, le=1, description="share of items before which a similar one is inserted"
     )

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -32,10 +32,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mclrec.augment.views import TwoViews
-from mclrec.configuration import Before
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import info_nce_of
-from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender, contrast_of_all_states
+from mclrec.models.all_states import (
+    AllOrPadded,
+    AllStatesConfig,
+    AllStatesRecommender,
+    contrast_of_all_states,
+)
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.nn.dropout import Dropout, Seeded
@@ -50,10 +54,7 @@ class SRMAConfig(AllStatesConfig):
 
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate of attention weights")
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
-    contrast: Annotated[Literal["all", "padded"], _Contrasted, Before("all")] = Field(
-        "all",
-        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code",
-    )
+    contrast: Annotated[AllOrPadded, _Contrasted] = "all"
     further_layers: int = Field(2, ge=0, le=100, description="layers after the encoder")
     dropped_layers: Annotated[int, OnlyWith(further_layers=NONZERO)] = Field(
         1, ge=0, description="how many of them each training pass skips"

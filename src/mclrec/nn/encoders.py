@@ -55,16 +55,17 @@ class Encoder(nn.Module, ABC):
             (B, d) or (T, d), in the order of the input.
         """
 
-    def encode_padding(self, items: Tensor) -> Tensor:
-        """Hidden states of all places of padded histories, as if padding were hidden items.
+    def encode_padding(self, items: Tensor, offsets: Tensor) -> Tensor:
+        """Hidden states of all places of histories that are padded to n, as if padding were hidden items.
 
         Args:
-            items: (B, n), 0 for padding, which is on either side, and for hidden items.
+            items: (B n,), 0 for padding, which is on either side, and for hidden items.
+            offsets: (B + 1,) on the host.
 
         Returns:
             (B n, d).
         """
-        return self.encode(items.flatten(), torch.arange(len(items) + 1) * items.shape[1], "all")
+        return self.encode(items, offsets, "all")
 
     @abstractmethod
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:

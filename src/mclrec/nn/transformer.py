@@ -90,18 +90,17 @@ class BlockEncoder(Encoder):
         x = self._through_blocks(x, plan, hidden_keys, last_only=last_only)
         return x if last_only else take(x, plan.inverse)  # (B, d) or (T, d)
 
-    def encode_padding(self, items: Tensor) -> Tensor:
+    def encode_padding(self, items: Tensor, offsets: Tensor) -> Tensor:
         """Hidden states of all places of padded histories; implements `Encoder.encode_padding`.
 
         As the code of S3-Rec and of those after it has it: the scores of all keys that a query must not see are lowered
         by one number. Where no other key is left, as for padding before a history, that changes nothing, and the query
         sees the whole history. A filter beside attention reads padding as it reads items.
         """
-        places = torch.arange(self.max_length, device=items.device).expand_as(items).flatten()
-        offsets = torch.arange(len(items) + 1) * self.max_length
+        positions = to_device(self._positions(offsets), items.device)
         plan = layout(offsets, items.device, self.max_length, causal=False)
-        inside = items.flatten().index_select(0, plan.order)
-        x = self._embed(inside, places.index_select(0, plan.order))
+        inside = items.index_select(0, plan.order)
+        x = self._embed(inside, positions.index_select(0, plan.order))
         plan = with_padding(plan, inside == 0)
         return take(self._through_blocks(x, plan, None, last_only=False), plan.inverse)
 

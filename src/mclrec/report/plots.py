@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mclrec.data.packed import IntArray
+from mclrec.report.svg import svg_text
 
 __all__ = [
     "INK",
@@ -344,11 +344,7 @@ def parallel(axes_: Mapping[str, Scatter], values: Sequence[float]) -> Figure:
 
 def to_svg(figure: Figure, title: str) -> str:
     """A figure as an ``svg`` element that scales with the page; the title is its accessible name."""
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mclrec", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue().replace(INK, "currentColor")
-    text = text[text.index("<svg") :]
+    text = svg_text(figure, transparent=True).replace(INK, "currentColor")
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
