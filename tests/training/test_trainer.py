@@ -19,7 +19,6 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import by_time_quantiles, leave_one_out
 from mclrec.errors import DataError, TrainingError
 from mclrec.models.phases import Update
-from mclrec.training.config import TrainingConfig
 from mclrec.training.optimisers import Optimisers
 from mclrec.training.validation import Validator
 
@@ -66,18 +65,6 @@ def test_bf16_trains_in_other_numbers_and_keeps_fp32_weights(tmp_path: Path) -> 
         found[precision] = fit.history[0].losses
     assert found["bf16"] != found["fp32"]
     assert found["bf16"] == pytest.approx(found["fp32"], rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("has", "expected"), [("amx_bf16", "bf16"), ("avx512_bf16", "bf16"), ("avx2", "fp32")]
-)
-def test_precision_is_that_in_which_the_processor_multiplies(
-    has: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {has: True}, raising=False)
-    cpu = torch.device("cpu")
-    assert TrainingConfig(precision="auto").on(cpu).precision == expected
-    assert TrainingConfig(precision="fp32").on(cpu).precision == "fp32"
 
 
 # ------------------------------------------------------------------------- early stopping

@@ -111,7 +111,9 @@ def _train(
     sizes = DataSizes.of(split, intake.left.returns)
     recipe = _recipe(request, data, sizes)
     recipe.training.check_device(device)
-    recipe = replace(recipe, training=recipe.training.on(device))
+    # Each process measures its own machine: all take what the main one found.
+    precision = processes.broadcast_text(lambda: recipe.training.on(device).precision)
+    recipe = replace(recipe, training=recipe.training.model_copy(update={"precision": precision}))
     stem = run_name(data.name, request.model, request.seed)
     stem += "-final" if request.split == EVERYTHING else ""
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from mclrec.configuration import Before, Configuration
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import parse_metric
+from mclrec.training.precision import quicker_in_bf16
 
 __all__ = ["TrainingConfig"]
 
@@ -59,7 +60,7 @@ class TrainingConfig(Configuration):
         description="validate and keep a mean of the weights over all steps, step t counting as t to this power",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="fp32", description="of products in training; auto: bf16 where the processor multiplies in it"
+        default="fp32", description="of products in training; auto: bf16 where that is quicker"
     )
     graphs: Annotated[bool, Before(False)] = Field(
         default=False,
@@ -74,7 +75,7 @@ class TrainingConfig(Configuration):
         """Copy with ``precision = "auto"`` decided for a device."""
         if self.precision != "auto":
             return self
-        return self.model_copy(update={"precision": "bf16" if _multiplies_bf16(device) else "fp32"})
+        return self.model_copy(update={"precision": "bf16" if quicker_in_bf16(device) else "fp32"})
 
     def check_device(self, device: torch.device) -> None:
         """Refuse to train on a device that does not have what a setting asks for.
@@ -104,11 +105,3 @@ class TrainingConfig(Configuration):
         except ConfigError as problem:
             raise ValueError(str(problem)) from None
         return str(metric).lower()
-
-
-def _multiplies_bf16(device: torch.device) -> bool:
-    """Whether the processor multiplies in bf16 natively; emulation is slower than fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
