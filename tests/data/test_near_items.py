@@ -26,11 +26,13 @@ def by_loop(rows: Rows) -> dict[int, list[tuple[float, int]]]:
     for row in rows:
         for place, item in enumerate(row):
             for other_place, other in enumerate(row):
-                if item != other and abs(place - other_place) <= 10:
-                    near[item, other] = near.get((item, other), 0) + 1
+                apart = abs(place - other_place)
+                if item != other and apart <= 10:
+                    twentieths = (11 - apart) * (2 if other_place > place else 1)
+                    near[item, other] = near.get((item, other), 0) + twentieths
     found: dict[int, list[tuple[float, int]]] = {item: [] for item in counts}
-    for (item, other), times in near.items():
-        found[item].append((-times / (sqrt(counts[item] * counts[other]) + 5), other))
+    for (item, other), twentieths in near.items():
+        found[item].append((-twentieths / 20 / (sqrt(counts[item] * counts[other]) + 5), other))
     return {item: sorted(others) for item, others in found.items()}
 
 

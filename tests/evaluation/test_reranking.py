@@ -73,7 +73,7 @@ def test_ranks_are_those_of_all_scores_as_returns_change(
     assert found.ranks().tolist() == within(rank_targets(model, split.validation, seen=seen), cut)
 
 
-@given(st.floats(3 / 16, 48), st.sampled_from([0.8, 0.9, 1.0]), SEENS, CUTS)
+@given(st.floats(3 / 16, 48), st.sampled_from([0.7, 0.8, 0.9, 1.0]), SEENS, CUTS)
 def test_ranks_are_those_of_all_scores_as_near_items_gain_more_or_less(
     split: Split, model: VectorRecommender, weight: float, decay: float, seen: Seen, cut: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Items that are near each other in histories: which are an item's nearest, by a count and without training."""
+"""Items that come soon after each other in histories: which are an item's nearest, by a count and without training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.packed import IntArray, distinct_counts
+from mclrec.data.packed import IntArray, distinct_sums
 from mclrec.data.sequences import SequenceData
 
 __all__ = ["KEPT", "NearItems", "near_items"]
@@ -42,12 +42,12 @@ class NearItems:
 def near_items(data: SequenceData, kept: int = KEPT) -> NearItems:
     """Count how often items are within 10 places of each other, and keep the most similar ones of each item.
 
-    Similarity is what ItemKNN has (`mclrec.models.itemknn`), of near interactions instead of common users:
+    Similarity has the form of ItemKNN's (`mclrec.models.itemknn`), of near interactions instead of common users:
 
         s(i, j) = n(i, j) / (sqrt(n(i) n(j)) + 5),
 
-    where n(i) interactions are with item i, and n(i, j) pairs of a user's interactions with i and with j are at most 10
-    places apart, in either order.
+    where n(i) interactions are with item i. A pair of a user's interactions with i and with j, d places apart and 10 at
+    most, adds (11 - d) / 10 to n(i, j) if j comes after i, and half of that if before: n(i, j) is not n(j, i).
 
     Args:
         data: whose histories are counted.
@@ -58,7 +58,7 @@ def near_items(data: SequenceData, kept: int = KEPT) -> NearItems:
     near = np.zeros((base, kept), dtype=np.int32)
     similarities = np.zeros((base, kept), dtype=np.float32)
     for sources, targets, times in _pairs(data, base):
-        similar = times / (np.sqrt(counts[sources] * counts[targets]) + _SHRINK)
+        similar = times / (2 * _WINDOW) / (np.sqrt(counts[sources] * counts[targets]) + _SHRINK)
         order = np.lexsort((targets, -similar, sources))  # of equally similar ones, the lower id
         places = np.arange(len(order)) - np.searchsorted(sources, sources)  # sources ascend, ordered or not
         chosen, column = order[places < kept], places[places < kept]
@@ -68,7 +68,7 @@ def near_items(data: SequenceData, kept: int = KEPT) -> NearItems:
 
 
 def _pairs(data: SequenceData, base: int) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
-    """Ascending items i, other items j near them, and how often: of some items i after the other."""
+    """Ascending items i, other items j near them, and 20 n(i, j), whole numbers: of some items i after the other."""
     items, offsets = data.items, data.offsets
     by_item = np.argsort(items, kind="stable")
     starts = np.searchsorted(items[by_item], np.arange(base + 1))
@@ -79,12 +79,13 @@ def _pairs(data: SequenceData, base: int) -> Iterator[tuple[IntArray, IntArray, 
         rows = np.searchsorted(offsets, places, side="right")
         lowest, end = offsets[rows - 1], offsets[rows]
         own = (items[places].astype(np.int64) - first) * base
-        keys = []
+        keys, weights = [], []
         for step in (*range(-_WINDOW, 0), *range(1, _WINDOW + 1)):
             others = places + step
             there = np.flatnonzero((others >= lowest) & (others < end))
             keys.append(own[there] + items[others[there]])
-        found, times = distinct_counts(np.concatenate(keys), len(chosen) * base)
+            weights.append(np.full(len(there), (_WINDOW + 1 - abs(step)) * (2 if step > 0 else 1)))
+        found, times = distinct_sums(np.concatenate(keys), np.concatenate(weights), len(chosen) * base)
         sources, targets = found // base + first, found % base
         apart = sources != targets
         yield sources[apart], targets[apart], times[apart]

@@ -24,6 +24,7 @@ __all__ = [
     "blocks",
     "counted",
     "distinct_counts",
+    "distinct_sums",
     "empty",
     "gathered",
     "ranges",
@@ -191,6 +192,16 @@ def distinct_counts(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
     counts = np.bincount(keys, minlength=size)
     places = np.flatnonzero(counts)
     return places, counts[places]
+
+
+def distinct_sums(keys: IntArray, weights: IntArray, size: int) -> tuple[IntArray, IntArray]:
+    """The different keys in ascending order, and the sum of what each weighs, above 0; keys are below ``size``."""
+    if size > _DENSE * len(keys):
+        found, places = np.unique(keys, return_inverse=True)
+        return found, np.bincount(places, weights, minlength=len(found)).astype(np.int64)
+    sums = np.bincount(keys, weights, minlength=size)
+    places = np.flatnonzero(sums)
+    return places, sums[places].astype(np.int64)
 
 
 def gathered(table: npt.NDArray[Any], places: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Co-occurrence: what others had near the items of a history already does to an item's score."""
+"""Co-occurrence: what others had soon after the items of a history already does to an item's score."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mclrec.nn.calibrated import Calibrated
 
 __all__ = ["CoOccurrence", "Nearness"]
 
-_DECAYS = (0.8, 0.9, 1.0)
-"""What an item of the history counts less than the one after it: the first, and what `CoOccurrence.calibrate` tries."""
+_DECAYS = (0.8, 0.7, 0.9, 1.0)
+"""What an item of the history counts less than the one after it: the first until one is chosen, of all of these."""
 
 _FARTHEST = 16.0
 """How many times as large or as small `CoOccurrence.calibrate` makes the weight at most, by steps of 2."""
@@ -116,15 +116,15 @@ class CoOccurrence(Calibrated[Nearness]):
         return self._near(items, offsets, self.by_distance().unsqueeze(1))
 
     def features(self, items: Tensor, offsets: Tensor) -> Additions:
-        """Similarities with the factors of each decay that is tried, (P, 3); implements `Calibrated.features`."""
+        """Similarities with the factors of each decay that is tried, (P, 4); implements `Calibrated.features`."""
         return self._near(items, offsets, torch.stack([self._factors(decay) for decay in _DECAYS], dim=1))
 
     def coefficients(self) -> Tensor:
-        """(3,) the weight at the decay that is chosen; implements `Calibrated.coefficients`."""
+        """(4,) the weight at the decay that is chosen; implements `Calibrated.coefficients`."""
         return self._at(self.chosen)
 
     def largest(self) -> Tensor:
-        """(3,) the largest weight that is tried, at the decay that takes least; implements `Calibrated.largest`."""
+        """(4,) the largest weight that is tried, at the decay that takes least; implements `Calibrated.largest`."""
         return self._at(Nearness(_FARTHEST * self.chosen.weight, max(_DECAYS)))
 
     def _at(self, chosen: Nearness) -> Tensor:
