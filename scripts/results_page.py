@@ -20,7 +20,7 @@ from scripts.results_pictures import FOLDER, pictures
 from scripts.view_claims import view_verdict
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
-TRIVIAL = ("popularity", "recency", "frequency", "markov", "itemknn", "ease")
+TRIVIAL = ("popularity", "recency", "frequency", "markov", "itemknn", "cooccurrence", "ease")
 _TOLERANCE = {"hr": 0.05, "ndcg": 0.07}
 """Relative distance from an interval by which a single seed may lie outside of it."""
 _LINKS = "../../results"

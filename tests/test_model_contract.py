@@ -69,6 +69,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"positions": "rotary", "norm": "pre", "feed_forward": "swiglu"},
     ],
     "bpr": [{}, {"negatives": 3}],
+    "cooccurrence": [{}, {"max_length": 3}],
     "ease": [{}, {"neighbours": 3}],
     "itemknn": [{}, {"neighbours": 3, "shrink": 2.0}, {"repeats": True}],
     "gru4rec": [

@@ -75,6 +75,7 @@ _SYSTEMS = (
     "frequency",
     "markov",
     "itemknn",
+    "cooccurrence",
     "ease",
     "bpr",
     "gru4rec",

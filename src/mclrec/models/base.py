@@ -146,7 +146,7 @@ class Recommender(nn.Module, ABC):
 class VectorRecommender(Recommender):
     """Base of models whose score is query vector . item vector + item bias."""
 
-    counted_tensors = (
+    counted_tensors: ClassVar[Sequence[str]] = (
         "co_occurrence.near",
         "co_occurrence.similarities",
         "co_occurrence.calibrated",

@@ -351,6 +351,17 @@ register(
     ),
 )
 register(
+    "cooccurrence",
+    Entry(
+        "mclrec.models.cooccurrence:Cooccurrence",
+        "Co-occurrence",
+        0,
+        "what others had soon after the items of the history: what `co_occurrence` adds to other models, alone",
+        "closed form",
+        (),
+    ),
+)
+register(
     "ease",
     Entry(
         "mclrec.models.ease:EASE",

@@ -44,7 +44,7 @@ from mclrec.wording import count_of
 
 __all__ = ["CHEAP", "BacktestRequest", "backtest", "cut_rules", "run_backtest"]
 
-CHEAP = ("popularity", "markov", "itemknn", "ease")
+CHEAP = ("popularity", "markov", "itemknn", "cooccurrence", "ease")
 """Models that take seconds, which are taken if no others are asked for."""
 
 _FIRST = 0.5

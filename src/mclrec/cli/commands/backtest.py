@@ -44,7 +44,7 @@ def backtest(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Models; popularity,markov,itemknn,ease if not given, which take seconds.",
+            help="Models; popularity,markov,itemknn,cooccurrence,ease if not given, which take seconds.",
         ),
     ] = None,
     cuts: Annotated[
