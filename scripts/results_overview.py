@@ -9,6 +9,7 @@ from typing import Any
 from mclrec.experiments.results_table import ResultTable, TableCell, markdown
 from mclrec.experiments.target import PAPER_DATASETS
 from mclrec.runs.run import LABELS
+from mclrec.wording import with_minus
 from scripts.claim_evidence import JUDGED, METRICS, PROTOCOL, Difference, Evidence, evidence, verdict
 from scripts.paper_claims import CLAIMS, Claim
 from scripts.results_page import PROTOCOLS, grouped, reproduce_command
@@ -197,7 +198,7 @@ def _words(difference: Difference) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:+.4f}".replace("-", _MINUS)
+    return with_minus(f"{value:+.4f}")
 
 
 def _interval(difference: Difference) -> str:

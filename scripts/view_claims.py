@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mclrec.experiments.planned_runs import data_name
-from mclrec.wording import count_of
-
-_MINUS = "\N{MINUS SIGN}"
+from mclrec.wording import count_of, with_minus
 
 
 @dataclass(frozen=True)
@@ -87,4 +85,4 @@ def _values(views: Sequence[Mapping[str, Any]], row: str, measure: str) -> list[
 
 def _means(views: Sequence[Mapping[str, Any]], claim: ViewClaim, measure: str) -> str:
     means = [statistics.fmean(_values(views, row, measure)) for row in (claim.ours, claim.other)]
-    return " against ".join(f"{mean:.3f}".replace("-", _MINUS) for mean in means)
+    return " against ".join(with_minus(f"{mean:.3f}") for mean in means)

@@ -174,8 +174,9 @@ def test_a_published_command_still_trains_by_the_published_settings(record: dict
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_published_run_is_found_again_by_its_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mclrec.training.config._multiplies_bf16", lambda device: True)  # as where they ran
     result = json.loads(path.read_text(encoding="utf-8"))
+    bf16 = result["training"]["precision"] == "bf16"
+    monkeypatch.setattr("mclrec.training.config.quicker_in_bf16", lambda device: bf16)  # as where it ran
     recipe = recipe_of(result)
     saved = (result["config"], result["training"], result["device"])
     assert has_settings_of(recipe, *saved)

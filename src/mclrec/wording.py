@@ -11,7 +11,16 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["as_arguments", "by_command", "commanded", "count_of", "for_caller", "in_quotes", "percent"]
+__all__ = [
+    "as_arguments",
+    "by_command",
+    "commanded",
+    "count_of",
+    "for_caller",
+    "in_quotes",
+    "percent",
+    "with_minus",
+]
 
 _COMMAND = re.compile(r"`?mclrec [a-z]+[^;,)`]*")
 """A command line in a message stays one."""
@@ -118,3 +127,8 @@ def count_of(count: int, noun: str, nouns: str | None = None) -> str:
     ('1 row', '1,200 rows', '0 histories')
     """
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
+def with_minus(number: str) -> str:
+    """A number in text that people read, with a minus sign in place of the hyphen."""
+    return number.replace("-", "\N{MINUS SIGN}")

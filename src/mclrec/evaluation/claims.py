@@ -16,7 +16,7 @@ from mclrec.evaluation.metrics import FloatArray
 from mclrec.evaluation.resampling import checked_rows
 from mclrec.evaluation.significance import Interval, holm, p_text
 from mclrec.randomness import Stream, generator
-from mclrec.wording import count_of
+from mclrec.wording import count_of, with_minus
 
 __all__ = ["Finding", "compare_with_baseline"]
 
@@ -143,7 +143,7 @@ def _size(effect: Effect) -> str:
 def _signed(effect: Effect) -> str:
     """A difference with its sign and interval."""
     if effect.relative is None:
-        mean, low, high = (f"{value:+.4f}".replace("-", _MINUS) for value in effect.difference)
+        mean, low, high = (with_minus(f"{value:+.4f}") for value in effect.difference)
         return f"{mean}, {low} to {high}"
     mean, low, high = (
         text if text.startswith(_MINUS) else f"+{text}" for text in _percents(*effect.relative)
@@ -155,4 +155,4 @@ def _percents(*shares: float) -> list[str]:
     """Shares in per cent, with as many decimals as the smallest needs that is not zero, three at most."""
     least = min((abs(share) for share in shares if share), default=1.0)
     decimals = 0 if least >= 0.1 else 1 if least >= 0.01 else 2 if least >= 0.001 else 3
-    return [f"{100 * share:,.{decimals}f}".replace("-", _MINUS) for share in shares]
+    return [with_minus(f"{100 * share:,.{decimals}f}") for share in shares]

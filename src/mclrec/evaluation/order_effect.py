@@ -13,7 +13,7 @@ from mclrec.evaluation.claims import Finding, compare_with_baseline
 from mclrec.evaluation.effects import LEVEL
 from mclrec.evaluation.metrics import FloatArray
 from mclrec.evaluation.significance import holm
-from mclrec.wording import count_of, percent
+from mclrec.wording import count_of, percent, with_minus
 
 __all__ = ["OrderEffect", "SystemInOrder", "order_effect"]
 
@@ -141,7 +141,7 @@ def _best(arm: Mapping[str, FloatArray]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+    return with_minus(f"{value:+.4f}")
 
 
 def _compared(one: FloatArray, other: FloatArray, metric: str) -> Finding:
