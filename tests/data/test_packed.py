@@ -15,7 +15,17 @@ from tests.data.logs import hard_table
 
 from mclrec.data import packed
 from mclrec.data.loading import prepare
-from mclrec.data.packed import Packed, counted, empty, gathered, ranges, selected, spans
+from mclrec.data.packed import (
+    Packed,
+    counted,
+    distinct_counts,
+    distinct_sums,
+    empty,
+    gathered,
+    ranges,
+    selected,
+    spans,
+)
 from mclrec.data.split import by_time_quantiles, leave_one_out
 from mclrec.errors import DataError
 
@@ -31,6 +41,23 @@ def test_holds_what_was_packed(sequences: list[list[int]]) -> None:
     assert some.lengths.tolist() == [len(row) for row in sequences]
     assert some.rows.tolist() == [number for number, row in enumerate(sequences) for _ in row]
     assert some.positions.tolist() == [place for row in sequences for place in range(len(row))]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 20)), max_size=30),
+    st.sampled_from([10, 1000, 10**9]),
+)
+def test_sums_of_distinct_keys(weighed: list[tuple[int, int]], size: int) -> None:
+    expected = dict.fromkeys(sorted({key for key, _ in weighed}), 0)
+    for key, weight in weighed:
+        expected[key] += weight
+    keys, weights = (np.array([pair[side] for pair in weighed], dtype=np.int64) for side in (0, 1))
+    found, sums = distinct_sums(keys, weights, size)
+    assert dict(zip(found.tolist(), sums.tolist(), strict=True)) == expected
+    assert found.tolist() == list(expected)
+    counted_keys, counts = distinct_counts(keys, size)
+    assert counted_keys.tolist() == found.tolist()
+    assert counts.tolist() == distinct_sums(keys, np.ones_like(keys), size)[1].tolist()
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 7)), max_size=9))
