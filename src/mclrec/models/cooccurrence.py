@@ -30,7 +30,7 @@ from mclrec.nn.co_occurrence import CoOccurrence
 __all__ = ["Cooccurrence", "CooccurrenceConfig"]
 
 _FAINT = 1e-9
-"""What the most popular item has by its popularity: less than any similarity, even where both items have 2^24 rows."""
+"""What the most popular item has by its popularity: less than any similarity of two items of up to 2^24 rows each."""
 
 
 class CooccurrenceConfig(ModelConfig):

@@ -1,8 +1,8 @@
 """Which precision is the quicker one on a device.
 
-That a processor has instructions for bf16 does not make them quick. With AMX, and with AVX512-BF16 of AMD's Zen 4 and
-later, products take half of the time and less; with AVX512-BF16 alone on an Intel Xeon, training takes 1.2 to 1.4 times
-as long as in fp32. So a small step is timed in both.
+That a processor has instructions for bf16 does not make them quick. With AVX512-BF16 an AMD EPYC trains faster in bf16
+(docs/performance.md), and an Intel Xeon whose AMX is hidden from a virtual machine takes 1.2 to 1.4 times as long as in
+fp32. So a small step is timed in both.
 """
 
 from __future__ import annotations
