@@ -59,7 +59,8 @@ def trained(
 def poison(model: Recommender, before: dict[str, torch.Tensor]) -> int:
     """Put NaN into the rows that training has not moved; how many these are."""
     count = 0
-    for name in (*model.user_tensors, *model.item_tensors):
+    counted = model.counted_tensors  # of which none is a starting value
+    for name in {*model.user_tensors, *model.item_tensors}.difference(counted):
         tensor = model.state_dict().get(name)
         if tensor is not None and tensor.is_floating_point():
             same = (tensor == before[name]).reshape(len(tensor), -1).all(1)

@@ -357,7 +357,7 @@ register(
         "Co-occurrence",
         0,
         "what others had soon after the items of the history: what `co_occurrence` adds to other models, alone",
-        "closed form",
+        "trivial",
         (),
     ),
 )
