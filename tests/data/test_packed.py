@@ -19,7 +19,6 @@ from mclrec.data.packed import (
     Packed,
     counted,
     distinct_counts,
-    distinct_sums,
     empty,
     gathered,
     ranges,
@@ -52,12 +51,12 @@ def test_sums_of_distinct_keys(weighed: list[tuple[int, int]], size: int) -> Non
     for key, weight in weighed:
         expected[key] += weight
     keys, weights = (np.array([pair[side] for pair in weighed], dtype=np.int64) for side in (0, 1))
-    found, sums = distinct_sums(keys, weights, size)
+    found, sums = distinct_counts(keys, size, weights)
     assert dict(zip(found.tolist(), sums.tolist(), strict=True)) == expected
     assert found.tolist() == list(expected)
     counted_keys, counts = distinct_counts(keys, size)
     assert counted_keys.tolist() == found.tolist()
-    assert counts.tolist() == distinct_sums(keys, np.ones_like(keys), size)[1].tolist()
+    assert counts.tolist() == distinct_counts(keys, size, np.ones_like(keys))[1].tolist()
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 7)), max_size=9))

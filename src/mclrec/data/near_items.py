@@ -1,4 +1,4 @@
-"""Items that come soon after each other in histories: which are an item's nearest, by a count and without training."""
+"""Items that are near each other in histories: which are an item's nearest, by a count and without training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.packed import IntArray, distinct_sums
+from mclrec.data.packed import IntArray, distinct_counts
 from mclrec.data.sequences import SequenceData
 
 __all__ = ["KEPT", "NearItems", "near_items"]
@@ -85,7 +85,7 @@ def _pairs(data: SequenceData, base: int) -> Iterator[tuple[IntArray, IntArray, 
             there = np.flatnonzero((others >= lowest) & (others < end))
             keys.append(own[there] + items[others[there]])
             weights.append(np.full(len(there), (_WINDOW + 1 - abs(step)) * (2 if step > 0 else 1)))
-        found, times = distinct_sums(np.concatenate(keys), np.concatenate(weights), len(chosen) * base)
+        found, times = distinct_counts(np.concatenate(keys), len(chosen) * base, np.concatenate(weights))
         sources, targets = found // base + first, found % base
         apart = sources != targets
         yield sources[apart], targets[apart], times[apart]

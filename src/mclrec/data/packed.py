@@ -24,7 +24,6 @@ __all__ = [
     "blocks",
     "counted",
     "distinct_counts",
-    "distinct_sums",
     "empty",
     "gathered",
     "ranges",
@@ -184,24 +183,23 @@ def counted(values: npt.NDArray[np.integer[Any]], kinds: int) -> IntArray:
     return counts
 
 
-def distinct_counts(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
-    """The different keys in ascending order, and how often each is there; keys are below ``size``."""
-    if size > _DENSE * len(keys):
-        found, times = np.unique(keys, return_counts=True)
-        return found, times
-    counts = np.bincount(keys, minlength=size)
-    places = np.flatnonzero(counts)
-    return places, counts[places]
+def distinct_counts(keys: IntArray, size: int, weights: IntArray | None = None) -> tuple[IntArray, IntArray]:
+    """The different keys in ascending order, and how often each is there.
 
-
-def distinct_sums(keys: IntArray, weights: IntArray, size: int) -> tuple[IntArray, IntArray]:
-    """The different keys in ascending order, and the sum of what each weighs, above 0; keys are below ``size``."""
-    if size > _DENSE * len(keys):
-        found, places = np.unique(keys, return_inverse=True)
-        return found, np.bincount(places, weights, minlength=len(found)).astype(np.int64)
-    sums = np.bincount(keys, weights, minlength=size)
-    places = np.flatnonzero(sums)
-    return places, sums[places].astype(np.int64)
+    Args:
+        keys: below ``size``.
+        size: of the range of keys.
+        weights: what each counts, above 0; None for 1.
+    """
+    if size <= _DENSE * len(keys):
+        counts = np.bincount(keys, weights, minlength=size).astype(np.int64, copy=False)
+        places = np.flatnonzero(counts)
+        return places, counts[places]
+    if weights is None:
+        found, counts = np.unique(keys, return_counts=True)
+        return found, counts
+    found, numbers = np.unique(keys, return_inverse=True)
+    return found, np.bincount(numbers, weights, minlength=len(found)).astype(np.int64)
 
 
 def gathered(table: npt.NDArray[Any], places: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:

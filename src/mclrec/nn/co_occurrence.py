@@ -19,7 +19,7 @@ from mclrec.nn.calibrated import Calibrated
 __all__ = ["CoOccurrence", "Nearness"]
 
 _DECAYS = (0.8, 0.7, 0.9, 1.0)
-"""What an item of the history counts less than the one after it: the first until one is chosen, of all of these."""
+"""Factors for each place further back in the history: `CoOccurrence.calibrate` begins with the first, and tries all."""
 
 _FARTHEST = 16.0
 """How many times as large or as small `CoOccurrence.calibrate` makes the weight at most, by steps of 2."""
