@@ -21,6 +21,7 @@ from mclrec.data.packed import (
     distinct_counts,
     empty,
     gathered,
+    highest_of_each,
     ranges,
     selected,
     spans,
@@ -57,6 +58,17 @@ def test_sums_of_distinct_keys(weighed: list[tuple[int, int]], size: int) -> Non
     counted_keys, counts = distinct_counts(keys, size)
     assert counted_keys.tolist() == found.tolist()
     assert counts.tolist() == distinct_counts(keys, size, np.ones_like(keys))[1].tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=30), st.integers(1, 5))
+def test_highest_values_of_each_group(pairs: list[tuple[int, int]], count: int) -> None:
+    pairs.sort(key=lambda pair: pair[0])
+    expected: list[int] = []
+    for group in range(4):
+        own = [place for place, pair in enumerate(pairs) if pair[0] == group]
+        expected += sorted(own, key=lambda place: -pairs[place][1])[:count]
+    groups, values = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    assert highest_of_each(groups, values.astype(np.float64), count).tolist() == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 7)), max_size=9))

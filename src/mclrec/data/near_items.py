@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.packed import IntArray, distinct_counts
+from mclrec.data.packed import IntArray, distinct_counts, highest_of_each
 from mclrec.data.sequences import SequenceData
 
 __all__ = ["KEPT", "NearItems", "near_items"]
@@ -59,11 +59,10 @@ def near_items(data: SequenceData, kept: int = KEPT) -> NearItems:
     similarities = np.zeros((base, kept), dtype=np.float32)
     for sources, targets, times in _pairs(data, base):
         similar = times / (2 * _WINDOW) / (np.sqrt(counts[sources] * counts[targets]) + _SHRINK)
-        order = np.lexsort((targets, -similar, sources))  # of equally similar ones, the lower id
-        places = np.arange(len(order)) - np.searchsorted(sources, sources)  # sources ascend, ordered or not
-        chosen, column = order[places < kept], places[places < kept]
-        near[sources[chosen], column] = targets[chosen]
-        similarities[sources[chosen], column] = similar[chosen]
+        chosen = highest_of_each(sources, similar, kept)  # of equally similar ones, the lower id
+        rows = sources[chosen]
+        columns = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        near[rows, columns], similarities[rows, columns] = targets[chosen], similar[chosen]
     return NearItems(near, similarities)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "distinct_counts",
     "empty",
     "gathered",
+    "highest_of_each",
     "ranges",
     "run_blocks",
     "selected",
@@ -200,6 +201,21 @@ def distinct_counts(keys: IntArray, size: int, weights: IntArray | None = None) 
         return found, counts
     found, numbers = np.unique(keys, return_inverse=True)
     return found, np.bincount(numbers, weights, minlength=len(found)).astype(np.int64)
+
+
+def highest_of_each(groups: IntArray, values: npt.NDArray[np.floating[Any]], count: int) -> IntArray:
+    """Places of the highest values of each group, the highest first and equal ones in the order in which they stand.
+
+    Args:
+        groups: ascending, one for each value.
+        values: to compare.
+        count: places of a group at most.
+    """
+    bounds = np.flatnonzero(np.diff(groups)) + 1
+    starts = [0, *bounds.tolist()]
+    # Sorting the groups one by one is quicker than sorting all values together by group and value.
+    orders = (np.argsort(-piece, kind="stable")[:count] for piece in np.split(values, bounds))
+    return np.concatenate([start + order for start, order in zip(starts, orders, strict=True)])
 
 
 def gathered(table: npt.NDArray[Any], places: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mclrec.data.batches import Histories
+from mclrec.data.packed import highest_of_each
 from mclrec.data.sequences import SequenceData, distinct_items
 from mclrec.models.item_item import Cells, ItemItem, ItemItemConfig, common_users
 
@@ -63,9 +64,5 @@ class ItemKNN(ItemItem):
         targets, sources = common.targets[apart], common.sources[apart]
         lengths = np.sqrt(holders[targets].astype(np.float64) * holders[sources])
         similar = common.values[apart] / (lengths + self.config.shrink)
-        order = np.lexsort((sources, -similar, targets))
-        places = np.arange(len(order)) - np.searchsorted(
-            targets, targets
-        )  # targets are ascending, ordered or not
-        kept = order[places < self.config.neighbours]
+        kept = highest_of_each(targets, similar, self.config.neighbours)
         return Cells(targets[kept], sources[kept], similar[kept])
