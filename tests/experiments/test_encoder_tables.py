@@ -14,6 +14,8 @@ from mclrec.experiments.planned_runs import RunStore
 from mclrec.experiments.reproduction import TARGETS, make_plan, reproduce, target_names
 from mclrec.experiments.target import Scope
 from mclrec.models import registry
+from mclrec.recipes import resolve
+from mclrec.recipes.auto import DataSizes
 
 ENCODERS, CONTRASTS = 6, 5
 
@@ -29,6 +31,18 @@ def test_every_encoder_has_every_contrast_and_all_settings_are_taken(tmp_path: P
     for row in rows:
         keys = registry.model_class(row.runs[0].model).config_type.model_fields
         assert row.runs[0].settings.keys() <= {*keys, "lambda"}
+
+
+def test_no_rule_of_auto_changes_an_encoder() -> None:
+    many_short = DataSizes(22363, 12101, 202, 22512, 153_776, 0.0)  # which have a frequency filter elsewhere
+    rows = TARGETS["encoders"].plan(Scope(("log.csv",)))
+    planned = [row.runs[0] for row in rows]
+    assert {run.recipe for run in planned} == {"auto"}
+    found = [resolve(run.model, None, run.recipe, run.settings, many_short).config for run in planned]
+    assert len({str(config) for config in found}) == len(rows)
+    for row, config in zip(rows, found, strict=True):
+        assert getattr(config, "alpha", 0.0) == (0.7 if row.row.startswith("filter") else 0.0)
+        assert getattr(config, "co_occurrence", 0.0) == 4.0
 
 
 def test_it_is_not_the_papers() -> None:

@@ -4,9 +4,15 @@ from pathlib import Path
 import pytest
 from tests.helpers import tiny_data, write_log
 
+from mclrec.data.loading import load
+from mclrec.data.split import leave_one_out
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import distinct
 from mclrec.experiments.planned_runs import PlannedRun, RunStore, command, do_runs
+from mclrec.experiments.target import Scope
+from mclrec.models import registry
+from mclrec.runs.recipe_choice import recipe_for, sizes_of
+from mclrec.runs.run import Run
 
 
 @pytest.fixture
@@ -83,3 +89,25 @@ def test_a_planned_run_has_a_command() -> None:
     assert command(planned) == (
         "mclrec train beauty --model mclrec --seed 3 --recipe sequences --set beta=0.2 --set shared_augmenter=true"
     )
+
+
+def test_a_log_is_trained_by_the_recipe_that_a_run_alone_would_have(log: str, tmp_path: Path) -> None:
+    store, data = RunStore(tmp_path), load(log)
+    for model in registry.names():
+        [planned] = Scope((log,)).runs(PlannedRun(log, model))
+        alone = recipe_for(model, data, sizes_of(leave_one_out(data)))
+        assert store.recipe(planned) == alone
+        assert ("--recipe auto" in command(planned)) == (alone.section == "auto")
+    asked = Scope((log,), recipe="default").runs(PlannedRun(log, "mclrec"))
+    assert store.recipe(asked[0]).section == "default"
+
+
+def test_what_auto_chooses_by_the_data_is_part_of_a_run(log: str, tmp_path: Path) -> None:
+    store, small = RunStore(tmp_path), {"hidden_size": 8, "epochs": 1}
+    for lengths in (None, (6, None)):
+        planned = PlannedRun(log, "sasrec", "auto", small, lengths=lengths)
+        assert do_runs(store, [planned])
+        recipe, run = store.recipe(planned), Run(store.directory(planned))
+        assert recipe.choices
+        assert run.info.config == recipe.config.model_dump(mode="json", by_alias=True)
+        assert run.info.training["batch_size"] == recipe.training.batch_size == 16

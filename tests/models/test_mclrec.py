@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tests.helpers import tiny_data
@@ -188,19 +187,3 @@ def test_it_learns_by_losses_whose_cost_does_not_depend_on_the_catalogue(
     popular = mclrec.train(data, "popularity", out=tmp_path / "popular", progress=False)
     for protocol in ("U", "F"):
         assert run.metrics[protocol]["NDCG@10"] > 2 * popular.metrics[protocol]["NDCG@10"]
-
-
-@pytest.mark.parametrize("unit", ["sequences", "windows"])
-def test_beta_means_so_many_targets_whatever_the_length_of_histories(unit: str) -> None:
-    def contrast_per_target(users: int, longest: int, **settings: Any) -> float:
-        data = tiny_data(users=users, longest=longest)
-        made = model(unit=unit, max_length=longest, **settings)
-        phase = made.phases()[0]
-        examples = phase.examples(data)
-        batch = phase.collate(examples, np.arange(len(examples)), generator(0, Stream.VIEWS))
-        weight = made.encoder_loss(batch, StepContext())["cl2"].weight
-        return weight * batch.count / len(batch)  # of a row's contrast, where a target's loss weighs 1
-
-    for longest in (8, 40):
-        assert contrast_per_target(20, longest, beta=0.3) == pytest.approx(0.3)
-    assert contrast_per_target(20, 40, beta=0.3, contrast_by="history") > 2

@@ -15,12 +15,15 @@ import mclrec
 from mclrec.data.examples import windows
 from mclrec.data.loading import load
 from mclrec.data.split import leave_one_out
-from mclrec.recipes import resolve
+from mclrec.models import registry
+from mclrec.recipes import resolve, section_names
 from mclrec.recipes.auto import AUTO, DataSizes, batch_size, choose
 from mclrec.runs.recipe_choice import recipe_for
 
 ML_100K = DataSizes(users=943, items=1349, longest=646, windows=2412, interactions=97_401, returns=0.0)
 BEAUTY = DataSizes(users=22363, items=12101, longest=202, windows=22512, interactions=153_776, returns=0.0)
+
+WITH_AUTO = [name for name in registry.names() if AUTO in section_names(name)]
 
 
 def settings(sizes: DataSizes) -> dict[str, Any]:
@@ -43,9 +46,22 @@ def test_short_epochs_have_one_cycle_of_the_rate() -> None:
     assert (asked.epochs, asked.cycle, asked.learning_rate) == (50, "whole", 1.6e-2)
     assert resolve("sasrec", None, AUTO, sizes=ML_100K).training.epochs == 56
     assert resolve("mclrec", None, AUTO, {"updates": "two"}, ML_100K).training.epochs == 56
-    for model in ("mclrec", "sasrec"):  # each setting is told once
+    for model in WITH_AUTO:  # each setting is told once
         told = [key for one in resolve(model, None, AUTO, sizes=ML_100K).choices for key in one.settings]
         assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("sizes", [ML_100K, BEAUTY])
+def test_models_differ_in_their_contrast_alone(sizes: DataSizes) -> None:
+    assert set(WITH_AUTO) == {"mclrec", "sasrec", "cl4srec", "duorec"}
+    alone = resolve("sasrec", None, AUTO, sizes=sizes)
+    for model in ("cl4srec", "duorec"):
+        other = resolve(model, None, AUTO, sizes=sizes)
+        assert other.training == alone.training
+        mine, its = (one.config.model_dump(by_alias=True) for one in (alone, other))
+        assert {key: its[key] for key in mine} == mine
+        further = its.keys() - mine.keys() - {"encoder"}
+        assert all(any(word in key for word in ("contrast", "lambda", "gamma", "ratio")) for key in further)
 
 
 def test_steps_of_an_epoch_are_told() -> None:
@@ -112,7 +128,7 @@ def test_any_sizes_give_a_recipe(
     users: int, items: int, longest: int, pieces: int, returns: float | None
 ) -> None:
     sizes = DataSizes(users, items, longest, users * pieces, 9 * users, returns)
-    for model in ("mclrec", "sasrec"):
+    for model in WITH_AUTO:
         recipe = resolve(model, None, AUTO, sizes=sizes)
         assert all(choice.reason for choice in recipe.choices)
         steps = -(-sizes.windows // recipe.training.batch_size)

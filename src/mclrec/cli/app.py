@@ -138,7 +138,7 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Section of the model's recipes, or a TOML file; the data set's own recipe if not given.",
+        help="Section of the model's recipes, or a TOML file; else the data set's own, for other logs auto.",
     ),
 ]
 SettingOption = Annotated[

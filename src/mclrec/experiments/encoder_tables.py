@@ -16,9 +16,9 @@ from mclrec.runs.run import LABELS
 
 __all__ = ["ENCODER_TABLES"]
 
-_RELATIVE: Mapping[str, Any] = {"norm": "pre", "positions": "relative"}
+_RELATIVE: Mapping[str, Any] = {"norm": "pre", "positions": "relative", "alpha": 0.0}
 _ENCODERS: Mapping[str, Mapping[str, Any]] = {
-    "post-norm": {"norm": "post", "positions": "oldest"},
+    "post-norm": {"norm": "post", "positions": "oldest", "alpha": 0.0},
     "relative": _RELATIVE,
     "filter": {**_RELATIVE, "alpha": 0.7},
     "HSTU": {"encoder": "hstu"},

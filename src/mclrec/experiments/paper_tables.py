@@ -211,7 +211,8 @@ def _ablated(scope: Scope, data: str, row: str) -> Mapping[str, Any]:
     if not row.startswith("(C)"):
         return _ABLATIONS[row]
     settings = scope.settings_of(PlannedRun(data, "mclrec"))
-    recipe = resolve("mclrec", data if is_dataset(data) else None, scope.recipe_of("mclrec"), settings)
+    dataset = data if is_dataset(data) else None
+    recipe = resolve("mclrec", dataset, scope.recipe_of("mclrec", data), settings)
     weight = recipe.config.model_dump(by_alias=True)["lambda"] or _LAMBDA_OF_C
     return {**_ABLATIONS[row], "lambda": weight}
 

@@ -23,6 +23,8 @@ from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
 from mclrec.files import write_text
 from mclrec.locks import Lock
 from mclrec.recipes import Recipe, resolve
+from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.runs.recipe_choice import sizes_of
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import Run
 from mclrec.runs.run_directory import begin_or_resume, run_lock
@@ -110,6 +112,7 @@ class RunStore:
         self.folder, self.track = folder, track
         self.datasets = datasets or Datasets()
         self._earlier: dict[tuple[str, tuple[float, ...]], Path | None] = {}
+        self._sizes: dict[tuple[str, tuple[int, int | None] | None], DataSizes] = {}
 
     def recipe(self, planned: PlannedRun) -> Recipe:
         """The run's resolved settings.
@@ -117,7 +120,17 @@ class RunStore:
         Raises:
             ConfigError: unknown model, section or key.
         """
-        return resolve(planned.model, known_as(self.datasets[planned.data]), planned.recipe, planned.settings)
+        known, sizes = known_as(self.datasets[planned.data]), None
+        if planned.recipe == AUTO:
+            sizes = self._sizes_of(planned)
+        return resolve(planned.model, known, planned.recipe, planned.settings, sizes)
+
+    def _sizes_of(self, planned: PlannedRun) -> DataSizes:
+        """The sizes of the run's data, measured once."""
+        users = (planned.data, planned.lengths)
+        if users not in self._sizes:
+            self._sizes[users] = sizes_of(make_split(self.datasets.of(planned), "leave-one-out"))
+        return self._sizes[users]
 
     def key(self, planned: PlannedRun) -> str:
         """Hash of everything that decides the result: twelve hexadecimal digits."""

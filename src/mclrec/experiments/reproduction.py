@@ -32,6 +32,7 @@ from mclrec.extras import require
 from mclrec.files import check_writable, write_json, write_text
 from mclrec.models import registry
 from mclrec.recipes import resolve
+from mclrec.recipes.auto import AUTO
 from mclrec.recipes.shared_settings import check_taken, told_settings
 from mclrec.runs.run import LABELS
 from mclrec.sealed_json import read_sealed, sealed
@@ -253,16 +254,27 @@ def _notes(scope: Scope, rows: Sequence[PlannedRow], missing: int) -> list[str]:
     settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items() if name not in partly)
     return [
         *([f"Partial: {count_of(missing, 'run')} not done."] if missing else []),
-        *([f"Recipe: {_recipes(scope.recipe)}."] if scope.recipe else []),
+        *([f"Recipe: {recipes}."] if (recipes := _recipes(scope.recipe, rows)) else []),
         *([f"In all runs: {settings}."] if settings else []),
         *(f"{line}." for line in told),
     ]
 
 
-def _recipes(requested: str | Mapping[str, str]) -> str:
+def _recipes(requested: str | Mapping[str, str] | None, rows: Sequence[PlannedRow]) -> str:
+    """The recipes that were requested, and where logs have `auto` of themselves."""
     if isinstance(requested, str):
         return f"{requested}, of all models"
-    return ", ".join(f"{name} of {model}" for model, name in requested.items())
+    asked = requested or {}
+    runs = [run for row in rows for run in row.runs if run.recipe == AUTO and run.model not in asked]
+    models, logs = (
+        list(dict.fromkeys(names)) for names in ([run.model for run in runs], [run.data for run in runs])
+    )
+    return ", ".join(
+        [
+            *(f"{name} of {model}" for model, name in asked.items()),
+            *([f"{AUTO} of {', '.join(models)} on {', '.join(map(data_name, logs))}"] if runs else []),
+        ]
+    )
 
 
 def _tables(target: Target, measurements: Sequence[Measurement], notes: Sequence[str]) -> list[ResultTable]:

@@ -14,6 +14,7 @@ from mclrec.experiments.planned_runs import PlannedRun, RunStore
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, measure
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.models import registry
+from mclrec.recipes import default_recipe
 from mclrec.recipes.shared_settings import combine_settings
 
 __all__ = ["PAPER_DATASETS", "Scope", "Target"]
@@ -30,7 +31,8 @@ class Scope:
         models: which models to compare, for a target that compares models; the target's own list if empty.
         seeds: number of seeds, counted from 1.
         settings: override the recipes of all models that have them, and what the target itself changes.
-        recipe: section of every model's recipes or a file, or one by model; the data set's own where None.
+        recipe: section of every model's recipes or a file, or one by model; where None, the data set's own, and for
+            other logs ``auto`` if the model has it, else the default one.
         points: the most points of a curve, spread evenly over those of the target; all if None.
     """
 
@@ -41,19 +43,26 @@ class Scope:
     recipe: str | Mapping[str, str] | None = None
     points: int | None = None
 
-    def recipe_of(self, model: str) -> str | None:
-        """The recipe that was requested for a model."""
-        return self.recipe.get(model) if isinstance(self.recipe, Mapping) else self.recipe
+    def recipe_of(self, model: str, data: str) -> str | None:
+        """The recipe that a model is trained by: the one that was requested, or what `mclrec train` would take.
+
+        Args:
+            model: name of a registered model.
+            data: name or path.
+        """
+        asked = self.recipe.get(model) if isinstance(self.recipe, Mapping) else self.recipe
+        return asked or default_recipe(model, data if is_dataset(data) else None)
 
     def settings_of(self, planned: PlannedRun) -> dict[str, Any]:
         """The settings of a planned run: of this scope's those that its model has, and its own."""
         dataset = planned.data if is_dataset(planned.data) else None
-        recipe = self.recipe_of(planned.model)
+        recipe = self.recipe_of(planned.model, planned.data)
         return combine_settings(planned.model, dataset, recipe, planned.settings, self.settings)
 
     def runs(self, planned: PlannedRun) -> list[PlannedRun]:
         """The planned run for each seed, with the recipe and the settings of this scope."""
-        scoped = replace(planned, settings=self.settings_of(planned), recipe=self.recipe_of(planned.model))
+        recipe = self.recipe_of(planned.model, planned.data)
+        scoped = replace(planned, settings=self.settings_of(planned), recipe=recipe)
         return [replace(scoped, seed=seed) for seed in range(1, self.seeds + 1)]
 
     def row(self, planned: PlannedRun, name: str, x: float | None = None, part: str = "test") -> PlannedRow:

@@ -27,6 +27,7 @@ from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch
 from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official
 from mclrec.models.all_states import AllStatesConfig, AllStatesRecommender, contrast_of_all_states
+from mclrec.models.contrast_weight import ContrastByLater, contrast_share
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig
@@ -47,6 +48,7 @@ class CL4SRecConfig(AllStatesConfig, AnyEncoderConfig):
     contrast_temperature: Annotated[float, _Contrasted] = Field(
         1.0, gt=0, description="inner products of the contrast are divided by it"
     )
+    contrast_by: Annotated[ContrastByLater, _Contrasted] = "history"
     contrast: Annotated[Literal["last", "all", "padded"], _Contrasted] = Field(
         "last", description="which states of a view are contrasted: the last, all, or those of padding, too"
     )
@@ -79,9 +81,12 @@ class CL4SRec(AllStatesRecommender):
         states, pairs = self._states_and_pairs(batch, context)
         losses = self.recommendation_losses(states, batch)
         if pairs is not None:
-            losses["cl"] = Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)
+            share = contrast_share(self.config.contrast_by, batch)
+            losses["cl"] = Term(info_nce_of(pairs)[0], weight=share * self.config.lambda_, whole=True)
             if self.config.gamma:
-                losses["reg"] = Term(regularizer_official(pairs)[0], weight=self.config.gamma, whole=True)
+                losses["reg"] = Term(
+                    regularizer_official(pairs)[0], weight=share * self.config.gamma, whole=True
+                )
         return losses
 
     def _states_and_pairs(self, batch: Batch, context: StepContext) -> tuple[Tensor, ViewPairs | None]:

@@ -45,4 +45,4 @@ class CoSeRec(SimilarityAugmentedRecommender):
         views = self.contrasted(batch.views)
         pairs = contrast_of_all_states(self.all_states(views), views, self.max_length, context)
         losses = self.recommendation_losses(self.target_states(batch), batch)
-        return losses | {"cl": Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)}
+        return losses | {"cl": Term(info_nce_of(pairs)[0], weight=self.contrast_weight(batch), whole=True)}

@@ -29,6 +29,7 @@ from mclrec.data.examples import Examples, prefixes
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official
+from mclrec.models.contrast_weight import ContrastByLater, contrast_share
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Collate, Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
@@ -51,6 +52,7 @@ class DuoRecConfig(AnyEncoderConfig):
         0.1, ge=0, description="weight of the supervised or crossed contrast"
     )
     gamma: float = Field(0.0, ge=0, description="weight of MCLRec's R on the same pairs; the paper has none")
+    contrast_by: Annotated[ContrastByLater, _Weighted] = "history"
     contrast_temperature: Annotated[float, _Weighted] = Field(
         1.0, gt=0, description="tau, inner products of the contrast are divided by it"
     )
@@ -113,23 +115,24 @@ class DuoRec(SequentialRecommender):
         states, views = self.states_with_views(batch)
         again, twin = (context.gather(view) for view in views)
         losses = self.recommendation_losses(states, batch)
-        config = self.config
+        config, share = self.config, contrast_share(self.config.contrast_by, batch)
+        unsupervised, supervised, gamma = (
+            share * weight for weight in (config.lambda_, config.lambda_supervised, config.gamma)
+        )
         if config.contrast == "crossed":
-            return losses | self._contrast("cl", again, twin, config.lambda_supervised)
+            return losses | self._contrast("cl", again, twin, supervised, gamma)
         own = context.gather(self.last_states(states, batch.histories))
         if config.contrast in ("both", "unsupervised"):
-            losses |= self._contrast("unsupervised", own, again, config.lambda_)
+            losses |= self._contrast("unsupervised", own, again, unsupervised, gamma)
         if config.contrast in ("both", "supervised"):
-            losses |= self._contrast("supervised", own, twin, config.lambda_supervised)
+            losses |= self._contrast("supervised", own, twin, supervised, gamma)
         return losses
 
-    def _contrast(self, name: str, one: Tensor, other: Tensor, weight: float) -> Losses:
+    def _contrast(self, name: str, one: Tensor, other: Tensor, weight: float, gamma: float) -> Losses:
         pairs = ViewPairs.of((one, other), ((0, 1),), self.config.contrast_temperature)
         losses: Losses = {name: Term(info_nce_of(pairs)[0], weight=weight, whole=True)}
-        if self.config.gamma:
-            losses[f"reg of {name}"] = Term(
-                regularizer_official(pairs)[0], weight=self.config.gamma, whole=True
-            )
+        if gamma:
+            losses[f"reg of {name}"] = Term(regularizer_official(pairs)[0], weight=gamma, whole=True)
         return losses
 
 

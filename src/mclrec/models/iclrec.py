@@ -37,6 +37,7 @@ from mclrec.models.all_states import (
     AllStatesRecommender,
     contrast_of_all_states,
 )
+from mclrec.models.contrast_weight import ContrastByLater, contrast_share
 from mclrec.models.model_config import NONZERO, ModelConfig, OnlyWith
 from mclrec.models.phases import FitContext, Losses, Phase, StepContext, Term, Update
 from mclrec.nn.packing import mean_pool, take
@@ -56,6 +57,7 @@ class ICLRecConfig(AllStatesConfig):
     )
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast with intents")
     beta: float = Field(0.1, ge=0, description="weight of the contrast between views")
+    contrast_by: Annotated[ContrastByLater, _Contrasted] = "history"
     contrast: Annotated[AllOrPadded, _Contrasted] = "all"
     crop_ratio: Annotated[float, _Contrasted] = Field(
         0.2, gt=0, le=1, description="share of items that crop keeps"
@@ -118,9 +120,10 @@ class ICLRec(AllStatesRecommender):
         losses = self.recommendation_losses(asked, batch)
         views = self.contrasted(batch.views)
         of_views = self.all_states(views)
+        share = contrast_share(self.config.contrast_by, batch)
         if self.config.beta:
             pairs = contrast_of_all_states(of_views, views, self.max_length, context)
-            losses["instances"] = Term(info_nce_of(pairs)[0], weight=self.config.beta, whole=True)
+            losses["instances"] = Term(info_nce_of(pairs)[0], weight=share * self.config.beta, whole=True)
         if self.config.lambda_:
             means = [mean_pool(of_view, view.offsets) for of_view, view in zip(of_views, views, strict=True)]
             padded = self.config.contrast == "padded"
@@ -131,7 +134,8 @@ class ICLRec(AllStatesRecommender):
             )
             intents = context.gather(self._intents(own))
             contrasts = [info_nce(context.gather(view), intents) for view in means]
-            losses["intents"] = Term(torch.stack(contrasts).mean(), weight=self.config.lambda_, whole=True)
+            weight = share * self.config.lambda_
+            losses["intents"] = Term(torch.stack(contrasts).mean(), weight=weight, whole=True)
         return losses
 
     @torch.no_grad()

@@ -117,7 +117,7 @@ class LMA4Rec(SimilarityAugmentedRecommender):
         losses = self.recommendation_losses(self.target_states(batch), batch)
         masks, views = self.bernoulli.masks(self.bernoulli.uniforms(2)), self.contrasted(batch.views)
         contrast = self._contrast(self.all_states(views), views, masks, context)
-        return losses | {"cl": Term(contrast, weight=self.config.lambda_, whole=True)}
+        return losses | {"cl": Term(contrast, weight=self.contrast_weight(batch), whole=True)}
 
     def mask_loss(self, batch: Batch, context: StepContext) -> Losses:
         """The contrast under two masks and under their opposites; the encoder only runs forward here."""

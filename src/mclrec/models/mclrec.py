@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from mclrec.augment.views import TwoViews
 from mclrec.data.batches import Batch, Histories
 from mclrec.losses.contrastive import ViewPairs, info_nce_of, regularizer_official, regularizer_paper
+from mclrec.models.contrast_weight import ContrastBy, contrast_share
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.models.sequential import AnyEncoderConfig, SequentialRecommender
@@ -50,12 +51,7 @@ class MCLRecConfig(AnyEncoderConfig):
 
     lambda_: float = Field(0.03, ge=0, alias="lambda", description="weight of L_cl1, between the two views")
     beta: float = Field(0.1, ge=0, description="weight of L_cl2, with the augmenters' views")
-    contrast_by: Annotated[
-        Literal["target", "history"], _Contrasted, OnlyWith(unit=("sequences", "windows"))
-    ] = Field(
-        "target",
-        description="what lambda and beta weigh a row of the contrast against: the loss of one target, or of a history",
-    )
+    contrast_by: Annotated[ContrastBy, _Contrasted] = "target"
     gamma: Annotated[float | None, _Augmented, OnlyWith(regularizer=("official", "paper"))] = Field(
         None, ge=0, description="weight of R; .1 beta unless given"
     )
@@ -207,7 +203,7 @@ class MCLRec(SequentialRecommender):
         if not views:
             return losses
         h1, h2 = views
-        share = self._contrast_share(batch)
+        share = contrast_share(self.config.contrast_by, batch)
         weights = (share * weight for weight in (self.config.lambda_, self.config.beta, self._gamma))
         return losses | self._contrast(context, h1, h2, *weights)
 
@@ -228,18 +224,6 @@ class MCLRec(SequentialRecommender):
         """(B, d) each of h1, h2 (eq. 2) and z1, z2 (eq. 5) of two views."""
         h1, h2 = self.encode(views)
         return {"h1": h1, "h2": h2, "z1": self.augmenter1(h1), "z2": self.augmenter2(h2)}
-
-    def _contrast_share(self, batch: Batch) -> float:
-        """Weight of a history's contrast beside the mean loss of a target, in units of lambda and beta.
-
-        L_rec is a mean over targets and L_con one over histories. After prefixes these are the same. In whole sequences
-        a history has as many targets as it has items, so that the same beta would count a contrast as much as the loss
-        of a few targets on one log and of a hundred on another. Divided by the targets of a history it means the same
-        everywhere: so many targets' worth.
-        """
-        if self.config.contrast_by == "history":
-            return 1.0
-        return 1 / batch.targets_per_row
 
     def _contrast(
         self, context: StepContext, h1: Tensor, h2: Tensor, lambda_: float, beta: float, gamma: float

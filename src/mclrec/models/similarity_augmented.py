@@ -11,9 +11,11 @@ from torch import Tensor
 from mclrec.augment.operators import Crop, Insert, Mask, Reorder, Substitute
 from mclrec.augment.similarity import Nearest, by_users, by_vectors, either
 from mclrec.augment.views import TwoViewsByLength
+from mclrec.data.batches import Batch
 from mclrec.data.packed import IntArray, Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.models.all_states import AllOrPadded, AllStatesConfig, AllStatesRecommender
+from mclrec.models.contrast_weight import ContrastByLater, contrast_share
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import FitContext
 
@@ -26,6 +28,7 @@ class SimilarityAugmentedConfig(AllStatesConfig):
     """Weight of the contrast, ratios of the view operators, and when similarity is computed again."""
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+    contrast_by: Annotated[ContrastByLater, _Contrasted] = "history"
     contrast: Annotated[AllOrPadded, _Contrasted] = "all"
     insert_ratio: Annotated[float, _Contrasted] = Field(
         0.5, ge=0, le=1, description="share of items before which a similar one is inserted"
@@ -88,6 +91,10 @@ class SimilarityAugmentedRecommender(AllStatesRecommender):
             Reorder(config.reorder_ratio),
         )
         return TwoViewsByLength(operators, for_short=3, short=config.short)
+
+    def contrast_weight(self, batch: Batch) -> float:
+        """Weight of the contrast of a history beside the mean loss of a target."""
+        return contrast_share(self.config.contrast_by, batch) * self.config.lambda_
 
     def _most_similar(self) -> IntArray:
         """`nearest` on the host, copied only where it has changed: views are drawn for every batch."""

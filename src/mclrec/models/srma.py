@@ -40,6 +40,7 @@ from mclrec.models.all_states import (
     AllStatesRecommender,
     contrast_of_all_states,
 )
+from mclrec.models.contrast_weight import ContrastByLater, contrast_share
 from mclrec.models.model_config import NONZERO, OnlyWith
 from mclrec.models.phases import Losses, Phase, StepContext, Term, Update
 from mclrec.nn.dropout import Dropout, Seeded
@@ -54,6 +55,7 @@ class SRMAConfig(AllStatesConfig):
 
     attention_dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate of attention weights")
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
+    contrast_by: Annotated[ContrastByLater, _Contrasted] = "history"
     contrast: Annotated[AllOrPadded, _Contrasted] = "all"
     further_layers: int = Field(2, ge=0, le=100, description="layers after the encoder")
     dropped_layers: Annotated[int, OnlyWith(further_layers=NONZERO)] = Field(
@@ -176,7 +178,8 @@ class SRMA(AllStatesRecommender):
         views = self.contrasted(batch.views)
         pairs = contrast_of_all_states(self._views(views), views, self.max_length, context)
         losses = self.recommendation_losses(states, batch)
-        return losses | {"cl": Term(info_nce_of(pairs)[0], weight=self.config.lambda_, whole=True)}
+        weight = contrast_share(self.config.contrast_by, batch) * self.config.lambda_
+        return losses | {"cl": Term(info_nce_of(pairs)[0], weight=weight, whole=True)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
         """(B, d) last hidden states after all layers."""

@@ -79,7 +79,7 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="NAME|MODEL=NAME,...",
-            help="Section of the recipes, of all models or by model; the data set's own recipe if not given.",
+            help="Section of the recipes, of all models or by model; else the data set's own, for other logs auto.",
         ),
     ] = None,
     points: Annotated[
