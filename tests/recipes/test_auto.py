@@ -15,10 +15,12 @@ import mclrec
 from mclrec.data.examples import windows
 from mclrec.data.loading import load
 from mclrec.data.split import leave_one_out
+from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.recipes import resolve, section_names
 from mclrec.recipes.auto import AUTO, DataSizes, batch_size, choose
-from mclrec.runs.recipe_choice import recipe_for
+from mclrec.runs.recipe_choice import possible_recipes, recipe_for
+from mclrec.training.config import TrainingConfig
 
 ML_100K = DataSizes(users=943, items=1349, longest=646, windows=2412, interactions=97_401, returns=0.0)
 BEAUTY = DataSizes(users=22363, items=12101, longest=202, windows=22512, interactions=153_776, returns=0.0)
@@ -117,17 +119,20 @@ def test_a_large_catalogue_has_a_sampled_softmax() -> None:
     assert found["patience"] == 7
 
 
-@given(
+SIZES = st.builds(
+    lambda users, items, longest, pieces, returns: DataSizes(
+        users, items, longest, users * pieces, 9 * users, returns
+    ),
     st.integers(1, 10**7),
     st.integers(1, 10**7),
     st.integers(0, 10**6),
     st.integers(1, 9),
     st.none() | st.floats(0, 1),
 )
-def test_any_sizes_give_a_recipe(
-    users: int, items: int, longest: int, pieces: int, returns: float | None
-) -> None:
-    sizes = DataSizes(users, items, longest, users * pieces, 9 * users, returns)
+
+
+@given(SIZES)
+def test_any_sizes_give_a_recipe(sizes: DataSizes) -> None:
     for model in WITH_AUTO:
         recipe = resolve(model, None, AUTO, sizes=sizes)
         assert all(choice.reason for choice in recipe.choices)
@@ -135,7 +140,36 @@ def test_any_sizes_give_a_recipe(
         assert recipe.training.patience * steps >= 100
         assert recipe.training.epochs * steps >= min(400, 200 * steps)
         assert recipe.training.epochs <= 200
-    assert 16 <= batch_size(users) <= 1024
+    assert 16 <= batch_size(sizes.users) <= 1024
+
+
+def all_settings(model: str) -> dict[str, Any]:
+    """Every setting of a model and of its training at its default."""
+    kinds = (registry.model_class(model).config_type, TrainingConfig)
+    fields = {info.alias or key: info for kind in kinds for key, info in kind.model_fields.items()}
+    return {key: info.get_default() for key, info in fields.items()}
+
+
+@given(SIZES, st.data())
+def test_what_a_log_takes_is_not_refused_before_it_is_read(sizes: DataSizes, data: st.DataObject) -> None:
+    model = data.draw(st.sampled_from(WITH_AUTO))
+    every = all_settings(model)
+    asked = {key: every[key] for key in data.draw(st.lists(st.sampled_from(sorted(every)), max_size=3))}
+    try:
+        resolve(model, None, AUTO, asked, sizes)
+    except ConfigError:
+        return
+    for recipe in (AUTO, None):
+        assert possible_recipes(model, "log.csv", recipe, asked)
+
+
+@pytest.mark.parametrize("key", ["samples", "sample_power", "frequencies"])
+def test_settings_that_only_some_logs_take(key: str) -> None:
+    value = all_settings("sasrec")[key]
+    taken = [recipe.config for recipe in possible_recipes("sasrec", "log.csv", AUTO, {key: value})]
+    assert taken
+    with pytest.raises(ConfigError, match=f"{key} has no effect"):
+        resolve("sasrec", None, AUTO, {key: value}, ML_100K)
 
 
 def test_what_the_user_chose_goes_first() -> None:

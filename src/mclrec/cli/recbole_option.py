@@ -146,13 +146,13 @@ def _settled(
     Raises:
         ConfigError: a value cannot be.
     """
-    from mclrec.recipes import resolve
+    from mclrec.recipes.possible import possible
 
     kept = {key: value for key, value in settings.items() if key not in given}
     dropped: dict[str, str] = {}
     while True:
         try:
-            resolve(model, None, recipe, {**kept, **given})
+            possible(model, None, recipe, {**kept, **given})
         except ConfigError as problem:
             guilty = next(
                 (key for key in kept if f"{key} " in f"{problem} " and "no effect" in str(problem)), None

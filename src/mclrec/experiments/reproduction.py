@@ -31,8 +31,8 @@ from mclrec.experiments.view_plots import ViewPlot, view_tables
 from mclrec.extras import require
 from mclrec.files import check_writable, write_json, write_text
 from mclrec.models import registry
-from mclrec.recipes import resolve
 from mclrec.recipes.auto import AUTO
+from mclrec.recipes.possible import possible
 from mclrec.recipes.shared_settings import check_taken, told_settings
 from mclrec.runs.run import LABELS
 from mclrec.sealed_json import read_sealed, sealed
@@ -191,8 +191,8 @@ def _check_extras(what: str, scope: Scope) -> None:
             require("t-SNE")
         for planned in (run for row in rows for run in row.runs[:1]):
             dataset = planned.data if is_dataset(planned.data) else None
-            recipe = resolve(planned.model, dataset, planned.recipe, planned.settings)
-            registry.require_extra(planned.model, recipe.config)
+            for recipe in possible(planned.model, dataset, planned.recipe, planned.settings):
+                registry.require_extra(planned.model, recipe.config)
 
 
 def reproduce(

@@ -17,7 +17,7 @@ from mclrec.data.returns import suited_protocol
 from mclrec.data.split import Split
 from mclrec.wording import count_of
 
-__all__ = ["ALPHA", "AUTO", "Choice", "DataSizes", "choose"]
+__all__ = ["ALPHA", "AUTO", "TYPICAL", "Choice", "DataSizes", "choose"]
 
 AUTO = "auto"
 """Name of the recipe, and of its section."""
@@ -101,6 +101,16 @@ class DataSizes:
             int(lengths.sum()),
             returns,
         )
+
+
+TYPICAL = (
+    DataSizes(users=900, items=1_300, longest=600, windows=2_400, interactions=97_000, returns=0.0),
+    DataSizes(users=22_000, items=12_000, longest=200, windows=22_500, interactions=154_000, returns=0.0),
+    DataSizes(users=200_000, items=10**6, longest=300, windows=400_000, interactions=9 * 10**6, returns=0.4),
+    DataSizes(users=200_000, items=10**6, longest=300, windows=200_000, interactions=2 * 10**6, returns=0.0),
+)
+"""Few long histories, many short ones, and both of many items: each choice of the rules that decides whether another
+setting has an effect is made on one of these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from mclrec.errors import ConfigError
 from mclrec.models import registry
-from mclrec.recipes import VALIDATION, UselessSettingError, resolve, setting_keys, unknown_setting
+from mclrec.recipes import VALIDATION, UselessSettingError, setting_keys, unknown_setting
+from mclrec.recipes.possible import possible
 from mclrec.training.config import TrainingConfig
 
 __all__ = ["check_known", "check_taken", "combine_settings", "taken_settings", "told_settings"]
@@ -93,7 +94,7 @@ def combine_settings(
     first = {keys[key] for key in shared if key in keys}
     rest = {key: value for key, value in own.items() if keys.get(key, key) not in first}
     taken = taken_settings(
-        model, shared, lambda settings: resolve(model, dataset, recipe, {**rest, **settings})
+        model, shared, lambda settings: possible(model, dataset, recipe, {**rest, **settings})
     )
     return {**rest, **taken}
 

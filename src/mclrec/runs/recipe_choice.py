@@ -14,6 +14,7 @@ from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.recipes import Recipe, default_recipe, resolve
 from mclrec.recipes.auto import DataSizes
+from mclrec.recipes.possible import possible
 from mclrec.runs.run import Run
 from mclrec.training.config import TrainingConfig
 from mclrec.training.schedule import cycle_epochs
@@ -49,7 +50,7 @@ def sizes_of(split: Split) -> DataSizes:
 def possible_recipes(
     model: str, data: Any, recipe: str | Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> list[Recipe]:
-    """The recipe before data are read; where none is given, each that it may turn out to be.
+    """The recipe before data are read: each that it may turn out to be, where none is given or it depends on the data.
 
     Args:
         model: name of a registered model.
@@ -61,13 +62,13 @@ def possible_recipes(
         ConfigError: the settings go with none of them.
     """
     if recipe is not None:
-        return [resolve(model, None, recipe, settings)]
+        return possible(model, None, recipe, settings)
     if isinstance(data, str) and is_dataset(data):
-        return [resolve(model, data, default_recipe(model, data), settings)]
-    found, problems = [], []
+        return possible(model, data, default_recipe(model, data), settings)
+    found, problems = list[Recipe](), []
     for section in dict.fromkeys((default_recipe(model, None), None)):
         try:
-            found.append(resolve(model, None, section, settings))
+            found += possible(model, None, section, settings)
         except ConfigError as problem:
             problems.append(problem)
     if not found:

@@ -1,0 +1,41 @@
+"""What a recipe may turn out to be before data are read, on whose sizes the rules of `auto` depend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mclrec.errors import ConfigError
+from mclrec.recipes import Recipe, resolve
+from mclrec.recipes.auto import AUTO, TYPICAL
+
+__all__ = ["possible"]
+
+
+def possible(
+    model: str,
+    dataset: str | None,
+    recipe: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[Recipe]:
+    """The recipe, or for `auto` each that it is on logs of different sizes: a setting may have an effect on some alone.
+
+    Args:
+        model: as the others, for `mclrec.recipes.resolve`.
+        dataset: name of a registered data set.
+        recipe: section or file.
+        overrides: settings that go before the recipe's.
+
+    Raises:
+        ConfigError: as `mclrec.recipes.resolve`, on logs of all sizes.
+    """
+    found, problems = [], []
+    for sizes in TYPICAL if recipe == AUTO else (None,):
+        try:
+            found.append(resolve(model, dataset, recipe, overrides, sizes))
+        except ConfigError as problem:
+            problems.append(problem)
+    if not found:
+        raise problems[0]
+    return found
