@@ -67,3 +67,11 @@ def test_a_validation_by_fewer_targets_than_there_are_is_told() -> None:
     )
     every = replace(recipe, training=recipe.training.model_copy(update={"validation_targets": None}))
     assert not [line for line in plan_lines(every, split, sizes, device, timed=False) if "ranks" in line]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.2, "1 second"), (1.2, "1 second"), (40, "40 seconds"), (240, "4 minutes"), (19_800, "5.5 hours")],
+)
+def test_a_length_of_time_as_people_say_it(seconds: float, told: str) -> None:
+    assert plan.duration(seconds) == told

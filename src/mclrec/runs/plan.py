@@ -113,9 +113,9 @@ def _core(split: Split) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it: ``40 seconds``, ``4 minutes``, ``5.5 hours``."""
+    """A length of time as people say it: ``1 second``, ``40 seconds``, ``4 minutes``, ``5.5 hours``."""
     if seconds < 90:
-        return f"{max(round(seconds), 1)} seconds"
+        return count_of(max(round(seconds), 1), "second")
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours".replace(".0 ", " ")
