@@ -19,6 +19,7 @@ from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.recipes import resolve, section_names
 from mclrec.recipes.auto import AUTO, DataSizes, batch_size, choose
+from mclrec.recipes.space import search_space, value_of
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for
 from mclrec.training.config import TrainingConfig
 
@@ -161,6 +162,14 @@ def test_what_a_log_takes_is_not_refused_before_it_is_read(sizes: DataSizes, dat
         return
     for recipe in (AUTO, None):
         assert possible_recipes(model, "log.csv", recipe, asked)
+
+
+@given(SIZES)
+def test_a_search_holds_what_auto_chooses(sizes: DataSizes) -> None:
+    for model in WITH_AUTO:
+        base = resolve(model, None, AUTO, sizes=sizes)
+        space = search_space(model, None, AUTO, sizes=sizes)  # refuses a value of the recipe that is outside
+        assert {key for key, dimension in space.items() if dimension.holds(value_of(base, key))} == set(space)
 
 
 @pytest.mark.parametrize("key", ["samples", "sample_power", "frequencies"])

@@ -28,12 +28,17 @@ def found(
     return candidates
 
 
-@pytest.mark.parametrize("model", ["mclrec", "sasrec"])
-def test_candidates_differ_in_one_thing(model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "weight"),
+    [("mclrec", "beta"), ("sasrec", None), ("cl4srec", "lambda"), ("duorec", "lambda_supervised")],
+)
+def test_candidates_differ_in_one_thing(model: str, weight: str | None) -> None:
     others = found(model)[1:]
     assert len(others) == MOST - 1
     assert {"max_length": 100} in others
-    assert any("beta" in one for one in others) == (model == "mclrec")
+    assert {key for one in others for key in one if key in ("beta", "lambda", "lambda_supervised")} == (
+        {weight} if weight else set()
+    )
 
 
 def test_what_the_user_fixed_is_not_varied() -> None:

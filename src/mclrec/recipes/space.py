@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -21,6 +21,7 @@ from typing import Any, Union, get_args, get_origin
 from mclrec.errors import ConfigError, unknown_name
 from mclrec.models import registry
 from mclrec.recipes import Recipe, resolve, search_table, setting_keys
+from mclrec.recipes.auto import DataSizes
 from mclrec.training.config import TrainingConfig
 
 __all__ = ["Choices", "Dimension", "Range", "Space", "search_space", "value_of"]
@@ -96,6 +97,7 @@ def search_space(
     dataset: str | None,
     recipe: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    sizes: DataSizes | None = None,
 ) -> dict[str, Dimension]:
     """Search space of a recipe: a range or some choices by key. An overridden setting is fixed and not searched.
 
@@ -104,13 +106,18 @@ def search_space(
         dataset: name of the registered data set that the data are, if they are one.
         recipe: another section, or a ``.toml`` file.
         overrides: settings that go before the recipe's.
+        sizes: of the data, for the rules of the recipe ``auto``.
 
     Raises:
         ConfigError: an unknown or unfit setting, a malformed range, a bound that the setting does not allow, a setting
             that would have no effect, a recipe whose own value is outside, or nothing to search.
     """
+
+    def resolved(change: Mapping[str, Any]) -> Recipe:
+        return resolve(model, dataset, recipe, {**changes, **change}, sizes)
+
     keys, changes = setting_keys(model), dict(overrides or {})
-    base = resolve(model, dataset, recipe, changes)
+    base = resolved({})
     written, where = search_table(model, dataset, recipe)
     if not written and registry.entry(model).only_counts:
         raise ConfigError(f"{model}: only counts, and its recipe has no [search]: there is nothing to search")
@@ -125,7 +132,7 @@ def search_space(
         if keys[key] not in fixed:
             space[keys[key]] = _dimension(content, _field_type(model, keys[key]), place)
     for key, dimension in space.items():
-        _check(model, dataset, recipe, changes, space, key, where)
+        _check(resolved, space, key, where)
         if not dimension.holds(value_of(base, key)):
             raise ConfigError(
                 f"{where}: {key} is {value_of(base, key)} in the recipe, which is not in {dimension}: widen it, or "
@@ -200,21 +207,13 @@ def _number(value: Any, kind: Any, place: str) -> Number:
     return int(value) if kind is int else float(value)
 
 
-def _check(
-    model: str,
-    dataset: str | None,
-    recipe: str | Path | None,
-    changes: Mapping[str, Any],
-    space: Space,
-    key: str,
-    where: str,
-) -> None:
+def _check(resolved: Callable[[Mapping[str, Any]], Recipe], space: Space, key: str, where: str) -> None:
     """Refuse a dimension that has values which the model does not take, or with which others have no effect."""
     dimension = space[key]
     values = dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high)
     for value in values:
         try:
-            config = resolve(model, dataset, recipe, {**changes, key: value}).config
+            config = resolved({key: value}).config
         except ConfigError as problem:
             raise ConfigError(f"{where}: {key}: {problem}") from None
         for name, info in type(config).model_fields.items():

@@ -24,6 +24,9 @@ MOST = 8
 _LOG_STEP = 3
 """Factor between a recipe's value and its neighbours, where a search space is by the logarithm."""
 
+_WEIGHTS = ("beta", "lambda_supervised", "lambda")
+"""Weights of contrasts: the first that a model of `auto` has is that of its own one."""
+
 _LITTLE = 0.2
 """Attention dropout of `auto` where histories are long; the next lower one is tried there."""
 
@@ -64,7 +67,7 @@ def candidate_settings(
     if base.section == AUTO:
         around = _around_auto(middle, sizes)
     else:
-        around = _around_space(middle, search_space(base.model, dataset, recipe, settings))
+        around = _around_space(middle, search_space(base.model, dataset, recipe, settings, sizes))
     known = [(one.config, one.training) for one in map(resolved, tried)]
     found: list[dict[str, Any]] = []
     for change in around:
@@ -84,15 +87,17 @@ def candidate_settings(
 def _around_auto(base: Recipe, sizes: DataSizes) -> Iterator[dict[str, Any]]:
     """Changes of a recipe like `auto`, the most promising first."""
     values = base.training.model_dump() | base.config.model_dump(by_alias=True)
-    beta, rate = values.get("beta", 0.0), base.training.learning_rate
+    rate = base.training.learning_rate
+    weight = next((key for key in _WEIGHTS if values.get(key)), "")
+    weights = [{weight: _rounded(values[weight] * factor)} for factor in (0.25, 2)] if weight else []
     longer = [length for length in (100, 200) if sizes.longest >= length > values.get("max_length", 0)]
     yield {"attention_dropout": 0.2 if values.get("attention_dropout", 0.0) > _LITTLE else 0.1}
     yield {"dropout": 0.3, "attention_dropout": 0.3}
-    yield {"beta": _rounded(beta / 4)}
+    yield from weights[:1]
     yield {"alpha": 0.0 if values.get("alpha") else ALPHA}
     yield {"hidden_size": 128}
     yield from ({"max_length": length} for length in longer[:1])
-    yield {"beta": _rounded(beta * 2)}
+    yield from weights[1:]
     yield {"dropout": 0.2, "attention_dropout": 0.2}
     yield {"learning_rate": _rounded(rate / 2)}
     yield from ({"max_length": length} for length in longer[1:])

@@ -89,7 +89,7 @@ class Plan:
     @property
     def space(self) -> dict[str, Dimension]:
         """The search space: a dimension for each setting."""
-        return search_space(self.model, self.dataset, self.recipe, self.settings)
+        return search_space(self.model, self.dataset, self.recipe, self.settings, self.sizes)
 
     def recipe_with(self, chosen: Mapping[str, Any]) -> Recipe:
         """The recipe with the settings of a trial."""
