@@ -22,13 +22,13 @@ def possible(
     """The recipe, or for `auto` each that it is on logs of different sizes: a setting may have an effect on some alone.
 
     Args:
-        model: as the others, for `mclrec.recipes.resolve`.
-        dataset: name of a registered data set.
-        recipe: section or file.
+        model: name of a registered model.
+        dataset: name of the registered data set that the data are, if that is known.
+        recipe: section or file; the data set's own where None.
         overrides: settings that go before the recipe's.
 
     Raises:
-        ConfigError: as `mclrec.recipes.resolve`, on logs of all sizes.
+        ConfigError: as `mclrec.recipes.resolve`, whatever the sizes.
     """
     found, problems = [], []
     for sizes in TYPICAL if recipe == AUTO else (None,):
