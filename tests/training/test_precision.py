@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 import torch
@@ -62,3 +63,20 @@ def test_a_measured_step_draws_no_random_numbers_and_works_without_gradients() -
     with torch.inference_mode():
         assert all(precision.step_seconds(bf16=bf16) > 0 for bf16 in (False, True))
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_time_that_others_take_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited, threads = 0.05, []
+
+    def linear(states: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        threads.append(torch.get_num_threads())
+        Event().wait(waited)
+        return states[:1] @ table[:1].T
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    monkeypatch.setattr(precision, "linear", linear)
+    assert precision.step_seconds(bf16=False) < waited
+    before = torch.get_num_threads()
+    precision.quicker_in_bf16(CPU)
+    assert set(threads[1:]) == {1}
+    assert torch.get_num_threads() == before

@@ -2,13 +2,14 @@
 
 That a processor has instructions for bf16 does not make them quick. With AVX512-BF16 an AMD EPYC trains faster in bf16
 (docs/performance.md), and an Intel Xeon whose AMX is hidden from a virtual machine takes 1.2 to 1.4 times as long as in
-fp32. So a small step is timed in both.
+fp32. So a small step is timed in both: by the time that it has a processor, on one thread, since others may want the
+cores just then, and the same seed should train alike whether they do or not.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from time import perf_counter
+from time import thread_time
 
 import torch
 from torch.nn.functional import linear
@@ -43,22 +44,27 @@ def _has_bf16() -> bool:
 @cache
 def _measured_quicker() -> bool:
     """Whether the best of some small steps is clearly quicker in bf16; both take turns, and the first ones warm up."""
-    rounds = [(step_seconds(bf16=False), step_seconds(bf16=True)) for _ in range(_ROUNDS + 1)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rounds = [(step_seconds(bf16=False), step_seconds(bf16=True)) for _ in range(_ROUNDS + 1)]
+    finally:
+        torch.set_num_threads(threads)
     fp32, bf16 = (min(times) for times in zip(*rounds[1:], strict=True))
     return bool(fp32 > _MARGIN * bf16)
 
 
 def step_seconds(*, bf16: bool) -> float:
-    """Seconds that a small step takes: states times a table of items, forward and backward.
+    """Seconds of this thread that a small step takes: states times a table of items, forward and backward.
 
     Args:
         bf16: whether it multiplies in bf16.
     """
     with torch.inference_mode(False), torch.enable_grad():
         states, table = (torch.ones(count, _HIDDEN, requires_grad=True) for count in (_ROWS, _ITEMS))
-        start = perf_counter()
+        start = thread_time()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             scores = linear(states, table)
         loss = scores.float().logsumexp(dim=1).sum()
         loss.backward()
-        return perf_counter() - start
+        return thread_time() - start
