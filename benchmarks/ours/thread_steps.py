@@ -23,7 +23,8 @@ from mclrec.data.datasets import known_as
 from mclrec.data.split import Split
 from mclrec.recipes import Recipe, resolve
 from mclrec.runs.construction import build
-from mclrec.runs.thread_choice import kept_threads, take_threads
+from mclrec.runs.thread_choice import take_threads
+from mclrec.training.kept_threads import kept_threads
 from mclrec.training.trainer import Trainer
 
 __all__ = ["measure"]

@@ -13,7 +13,8 @@ from tests.runs.conftest import start
 from tests.runs.test_training_run import Stopper
 
 from mclrec.runs import thread_choice
-from mclrec.runs.thread_choice import kept_threads, quickest, usable_threads
+from mclrec.runs.thread_choice import quickest, usable_threads
+from mclrec.training.kept_threads import kept_threads
 from mclrec.training.reporting import SilentReporter
 
 

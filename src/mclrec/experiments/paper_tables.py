@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from mclrec.data import statistics
-from mclrec.data.datasets import is_dataset
 from mclrec.data.statistics import Sizes
 from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
 from mclrec.evaluation.protocol import RankTable
 from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.experiments import paper
-from mclrec.experiments.planned_runs import Datasets, PlannedRun, RunStore, data_name
+from mclrec.experiments.planned_runs import Datasets, PlannedRun, RunStore, data_name, dataset_at
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, TableCell
 from mclrec.experiments.target import Scope, Target
 from mclrec.randomness import Stream, generator
@@ -211,8 +210,7 @@ def _ablated(scope: Scope, data: str, row: str) -> Mapping[str, Any]:
     if not row.startswith("(C)"):
         return _ABLATIONS[row]
     settings = scope.settings_of(PlannedRun(data, "mclrec"))
-    dataset = data if is_dataset(data) else None
-    recipe = resolve("mclrec", dataset, scope.recipe_of("mclrec", data), settings)
+    recipe = resolve("mclrec", dataset_at(data), scope.recipe_of("mclrec", data), settings)
     weight = recipe.config.model_dump(by_alias=True)["lambda"] or _LAMBDA_OF_C
     return {**_ABLATIONS[row], "lambda": weight}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.crashes import machine_failure
-from mclrec.data.datasets import known_as
+from mclrec.data.datasets import is_dataset, known_as
 from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
@@ -37,6 +37,7 @@ __all__ = [
     "RunStore",
     "command",
     "data_name",
+    "dataset_at",
     "do_runs",
     "do_runs_in_process",
     "failure_of",
@@ -185,6 +186,11 @@ class RunStore:
         if not self.is_complete(planned):
             raise ConfigError(f"{self.directory(planned)}: is not finished")
         return Run(self.directory(planned))
+
+
+def dataset_at(place: str) -> str | None:
+    """Name of the registered data set that a place is; None for a path."""
+    return place if is_dataset(place) else None
 
 
 def data_name(place: str) -> str:

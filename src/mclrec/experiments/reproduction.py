@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from mclrec.arguments import check_choice
-from mclrec.data.datasets import is_dataset
 from mclrec.errors import ConfigError, DataError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.encoder_tables import ENCODER_TABLES
 from mclrec.experiments.paper_figures import FIGURES
 from mclrec.experiments.paper_tables import SIZE_TABLES, TABLES
-from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name
+from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name, dataset_at
 from mclrec.experiments.results_table import (
     Measurement,
     PlannedRow,
@@ -190,7 +189,7 @@ def _check_extras(what: str, scope: Scope) -> None:
         if TARGETS[name].kind == "views":
             require("t-SNE")
         for planned in (run for row in rows for run in row.runs[:1]):
-            dataset = planned.data if is_dataset(planned.data) else None
+            dataset = dataset_at(planned.data)
             for recipe in possible(planned.model, dataset, planned.recipe, planned.settings):
                 registry.require_extra(planned.model, recipe.config)
 

@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mclrec.data.datasets import is_dataset
 from mclrec.errors import ConfigError
-from mclrec.experiments.planned_runs import PlannedRun, RunStore
+from mclrec.experiments.planned_runs import PlannedRun, RunStore, dataset_at
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, measure
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.models import registry
@@ -51,12 +50,12 @@ class Scope:
             data: name or path.
         """
         asked = self.recipe.get(model) if isinstance(self.recipe, Mapping) else self.recipe
-        return asked or default_recipe(model, data if is_dataset(data) else None)
+        return asked or default_recipe(model, dataset_at(data))
 
     def settings_of(self, planned: PlannedRun) -> dict[str, Any]:
         """The settings of a planned run: of this scope's those that its model has, and its own."""
-        dataset = planned.data if is_dataset(planned.data) else None
         recipe = self.recipe_of(planned.model, planned.data)
+        dataset = dataset_at(planned.data)
         return combine_settings(planned.model, dataset, recipe, planned.settings, self.settings)
 
     def runs(self, planned: PlannedRun) -> list[PlannedRun]:

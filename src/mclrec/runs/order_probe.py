@@ -31,7 +31,7 @@ from mclrec.recipes import Recipe, resolve
 from mclrec.recipes.auto import AUTO, DataSizes
 from mclrec.runs.construction import build, longest_time
 from mclrec.runs.plan import duration
-from mclrec.runs.thread_choice import kept_threads
+from mclrec.training.kept_threads import kept_threads
 from mclrec.training.reporting import EpochStart, SilentReporter
 from mclrec.training.trainer import Trainer
 from mclrec.wording import count_of

@@ -6,8 +6,7 @@ other. What is right is measured, which takes a moment. A run keeps its number w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -19,7 +18,7 @@ from mclrec.runs.construction import build
 from mclrec.threads import allowed_threads, given_threads
 from mclrec.training.trainer import Trainer
 
-__all__ = ["kept_threads", "quickest", "take_threads", "usable_threads"]
+__all__ = ["quickest", "take_threads", "usable_threads"]
 
 _ROUNDS = 3
 _HOPELESS = 4.0
@@ -36,16 +35,6 @@ def usable_threads() -> int:
     """Threads that this process may take: what the user has set, else what PyTorch has and the system allows."""
     own = torch.get_num_threads()
     return own if given_threads() is not None else min(own, allowed_threads())
-
-
-@contextmanager
-def kept_threads() -> Iterator[None]:
-    """Give PyTorch its number of threads back at the end of the block."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def take_threads(split: Split, recipe: Recipe, device: torch.device, *, measure: bool) -> str:

@@ -55,11 +55,12 @@ from mclrec.runs.run import (
 )
 from mclrec.runs.run_directory import RunDirectory, discard_stale
 from mclrec.runs.saved_settings import came_later
-from mclrec.runs.thread_choice import kept_threads, take_threads
+from mclrec.runs.thread_choice import take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
 from mclrec.training.fit_result import FitResult
 from mclrec.training.identity import SETTING
+from mclrec.training.kept_threads import kept_threads
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
 from mclrec.training.schedule import cycle_epochs
 from mclrec.training.trackers import check_tracker, tracker

@@ -34,7 +34,7 @@ from mclrec.runs.request import TrainRequest, run_name
 from mclrec.runs.run import Run
 from mclrec.runs.run_directory import RunDirectory
 from mclrec.runs.saved_settings import came_later
-from mclrec.runs.thread_choice import kept_threads, take_threads
+from mclrec.runs.thread_choice import take_threads
 from mclrec.runs.training_run import check_request, resolve_device, train
 from mclrec.search.epoch_clock import MEASURING, Budget, EpochClock, OutOfTimeError
 from mclrec.search.halving import RECIPE, first_rung
@@ -42,6 +42,7 @@ from mclrec.search.rungs import search_rungs
 from mclrec.search.search_job import FOLDER, Job
 from mclrec.search.search_record import Candidate, SearchRecord
 from mclrec.training.checkpoint import CHECKPOINT, has_checkpoint
+from mclrec.training.kept_threads import kept_threads
 from mclrec.training.reporting import Reporter, SilentReporter, read_history
 from mclrec.wording import count_of
 

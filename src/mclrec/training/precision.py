@@ -14,6 +14,8 @@ from time import thread_time
 import torch
 from torch.nn.functional import linear
 
+from mclrec.training.kept_threads import kept_threads
+
 __all__ = ["quicker_in_bf16", "step_seconds"]
 
 _ROWS, _HIDDEN, _ITEMS = 512, 64, 2048
@@ -44,12 +46,9 @@ def _has_bf16() -> bool:
 @cache
 def _measured_quicker() -> bool:
     """Whether the best of some small steps is clearly quicker in bf16; both take turns, and the first ones warm up."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with kept_threads():
+        torch.set_num_threads(1)
         rounds = [(step_seconds(bf16=False), step_seconds(bf16=True)) for _ in range(_ROUNDS + 1)]
-    finally:
-        torch.set_num_threads(threads)
     fp32, bf16 = (min(times) for times in zip(*rounds[1:], strict=True))
     return bool(fp32 > _MARGIN * bf16)
 
