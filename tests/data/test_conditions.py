@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from mclrec.data.columns import Columns
 from mclrec.data.loading import prepare
@@ -134,6 +137,30 @@ def test_conditions_of_columns_with_types() -> None:
     for where, expected in CONDITIONS.items():
         found = WantedRows(frame_table(table), where).read([1])
         assert [item for [column] in found.batches for item in column.to_pylist()] == expected, where
+
+
+@example(0.053620605839767244, 0.1)  # of more digits than DuckDB's decimals become a double exactly
+@given(
+    st.floats(1e-9, 1e12) | st.integers(1, 10**6).map(lambda cents: cents / 100),
+    st.floats(0, 1) | st.just(1e-9),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_number_in_a_condition_is_that_number(value: float, other: float) -> None:
+    near = [math.nextafter(value, -math.inf), value, math.nextafter(value, math.inf)]
+    values = [sign * one for sign in (1, -1) for one in (*near, other)]
+    rows = [{"user": 1, "item": place, "time": place, "rating": one} for place, one in enumerate(values)]
+    table = pl.DataFrame(rows)
+    tests: dict[str, Callable[[float, float], bool]] = {
+        "=": lambda x, y: x == y,
+        "<": lambda x, y: x < y,
+        ">=": lambda x, y: x >= y,
+    }
+    for texts in (table, table.with_columns(pl.col("rating").cast(pl.String))):
+        for sign, holds in tests.items():
+            for constant in (value, -value):
+                found = WantedRows(frame_table(texts), f"rating {sign} {constant!r}").read([1])
+                kept = [item for [column] in found.batches for item in column.to_pylist()]
+                assert kept == [place for place, one in enumerate(values) if holds(one, constant)]
 
 
 def test_a_condition_is_the_first_rule(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -213,9 +214,10 @@ class _Writer:
             value = (value["upper"] << 64) + value["lower"]
         if kind == "DECIMAL":
             text = format(Decimal(value).scaleb(-found["type"]["type_info"]["scale"]), "f")
-            return Value(f"({text})", "number", text)
+            exact = len(str(abs(value))) <= sys.float_info.dig
+            return Value(f"({text})" if exact else _double(text), "number", text)
         if kind == "DOUBLE" and isinstance(value, float | int) and math.isfinite(value):
-            return Value(f"CAST({float(value)!r} AS DOUBLE)", "number", repr(value))
+            return Value(_double(repr(float(value))), "number", repr(value))
         if kind in CASTS and CASTS[kind] == "integer":
             return Value(f"({int(value)})", "integer", str(value))
         raise self._refused(f"a constant of type {kind} is not allowed")
@@ -366,3 +368,9 @@ def _called(name: str, arguments: Sequence[str]) -> str:
     sql = f"{_CALLED.get(name, name)}({', '.join(arguments)})"
     gives = FUNCTIONS[name][1]
     return f"CAST({sql} AS TIMESTAMP)" if gives == "time" else sql
+
+
+def _double(text: str) -> str:
+    """A number as a double, exactly: without quotes DuckDB would read a decimal, and is off by a bit where it has many
+    digits."""
+    return f"CAST('{text}' AS DOUBLE)"
