@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-from pathlib import Path
 from typing import Any
+
+from mclrec.machine import cpu_field
 
 __all__ = ["available_cores", "describe_machine", "first_cores", "native_bf16"]
 
@@ -30,13 +30,12 @@ def first_cores(count: int) -> tuple[int, ...] | None:
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, instruction sets, memory and system."""
-    info = _read("/proc/cpuinfo")
     return {
-        "processor": _field(info, "model name") or platform.processor() or platform.machine(),
-        "family": " ".join(filter(None, (_field(info, "cpu family"), _field(info, "model")))),
+        "processor": cpu_field("model name") or platform.processor() or platform.machine(),
+        "family": " ".join(filter(None, (cpu_field("cpu family"), cpu_field("model")))),
         "cores": os.cpu_count(),
         "available_cores": available_cores(),
-        "instruction_sets": _instruction_sets(info),
+        "instruction_sets": _instruction_sets(),
         "memory_gib": round(_memory() / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -44,23 +43,13 @@ def describe_machine() -> dict[str, Any]:
 
 def native_bf16() -> bool:
     """Whether the processor has instructions for bf16; otherwise it is emulated."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_instruction_sets(_read("/proc/cpuinfo"))))
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_instruction_sets()))
 
 
-def _instruction_sets(info: str) -> list[str]:
-    present = set((_field(info, "flags") or _field(info, "Features")).split())
+def _instruction_sets() -> list[str]:
+    present = set((cpu_field("flags") or cpu_field("Features")).split())
     return [flag for flag in _FLAGS if flag in present]
-
-
-def _field(info: str, name: str) -> str:
-    found = re.search(rf"^{re.escape(name)}\s*:\s*(.*)$", info, re.MULTILINE)
-    return found[1].strip() if found else ""
 
 
 def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _read(path: str) -> str:
-    file = Path(path)
-    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""

@@ -13,14 +13,13 @@ python -m scripts.publish --check                       # writes nothing; fails 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mclrec.data.datasets import dataset, named_by
+from mclrec.data.datasets import named_by
 from mclrec.data.split import make_split
 from mclrec.errors import MclrecError
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
@@ -33,9 +32,11 @@ from scripts.claim_evidence import differences_of
 from scripts.leaderboard import RANKS, leaderboard
 from scripts.model_assets import publish_weights
 from scripts.rank_files import publish_ranks, publish_targets
+from scripts.rerun import read_reruns
 from scripts.results_overview import overview
 from scripts.results_page import data_page, read_campaigns, read_notes, read_results, summary, system
 from scripts.results_pictures import FOLDER, Picture, pictures
+from scripts.row_commands import decided_command, portable_command, portable_place
 
 ROOT = Path(__file__).parents[1]
 RESULTS, DOCS, FIRST_PAGE = ROOT / "results", ROOT / "docs", ROOT / "README.md"
@@ -49,6 +50,7 @@ _OF_RECORD = (
     "training_seconds",
     "seconds",
     "device",
+    "processor",
     "threads",
 )
 
@@ -69,45 +71,20 @@ def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False)
     name = f"{info['data']['name']}-{info['model']}{variant}"
     path = folder / f"{name}-seed{info['seed']}.json"
     _check_settings(directory, info, sorted(folder.glob(f"{name}-seed[0-9]*.json")))
-    write_json(
-        path,
-        {
-            **{key: info[key] for key in _OF_RUN},
-            "command": portable_command(info["command"], path.stem, run.info.data),
-            "data": _data(run.info.data),
-            **({"sizes": asdict(_sizes(run))} if info["recipe"]["section"] == AUTO else {}),
-            **{key: record[key] for key in _OF_RECORD},
-            "protocols": {
-                label: record["results"]["test"][label]["protocol"]["description"] for label in LABELS
-            },
-            "test": run.metrics,
-            "validation": [epoch["metrics"] for epoch in run.history],
-        },
-    )
+    row = {
+        **{key: info[key] for key in _OF_RUN},
+        "data": _data(run.info.data),
+        **({"sizes": asdict(_sizes(run))} if info["recipe"]["section"] == AUTO else {}),
+        **{key: record[key] for key in _OF_RECORD if key in record},
+        "protocols": {label: record["results"]["test"][label]["protocol"]["description"] for label in LABELS},
+        "test": run.metrics,
+        "validation": [epoch["metrics"] for epoch in run.history],
+    }
+    command = portable_command(info["command"], path.stem, run.info.data)
+    write_json(path, {**row, "command": decided_command(command, row)})
     for label in LABELS if ranks else ():
         publish_ranks(run, label, folder / RANKS / f"{path.stem}-{label}.parquet")
     return path
-
-
-def portable_command(command: str, name: str, data: DataInfo | None = None) -> str:
-    """A command as others run it: it names no folder of the machine that ran it.
-
-    Its output goes to ``runs/NAME``. A file of data is the data set that it holds, if that has a name and is trained by
-    the same recipe then; else it is one in the folder that the reader is in.
-    """
-    words = shlex.split(command)
-    if data is not None and data.place in words:
-        known = named_by(data.fingerprint)
-        same = known is not None and ("--recipe" in words or dataset(known).auto)
-        words[words.index(data.place)] = known if known and same else _portable(data.place)
-    if "--out" in words:
-        words[words.index("--out") + 1] = f"runs/{name}"
-    return shlex.join(words)
-
-
-def _portable(place: str) -> str:
-    """Where data are found: a name or an address as it is, a file without its folders."""
-    return place if "://" in place else Path(place).name
 
 
 def _sizes(run: Run) -> DataSizes:
@@ -165,7 +142,7 @@ def pages() -> dict[Path, str]:
     """Every page that is made from the files of results, with its text."""
     results, campaigns, notes = read_results(RESULTS), read_campaigns(RESULTS), read_notes(RESULTS)
     return {
-        DOCS / "results.md": overview(results, campaigns),
+        DOCS / "results.md": overview(results, campaigns, read_reruns(RESULTS)),
         **{
             DOCS / "results" / f"{data}.md": data_page(data, of_data, campaigns, notes)
             for data, of_data in results.items()
@@ -211,7 +188,7 @@ def _data(data: DataInfo) -> dict[str, Any]:
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
-        "source": named_by(data.fingerprint) or _portable(data.place),
+        "source": named_by(data.fingerprint) or portable_place(data.place),
         "options": data.reading.model_dump(mode="json", exclude_defaults=True),
     }
 
@@ -223,10 +200,11 @@ def _run(folder: Path, key: str) -> Run:
 
 
 def _provenance(run: Run) -> dict[str, object]:
-    """Command, data and duration of a run."""
+    """Command, data, machine and duration of a run."""
     kept = run.info.model_dump(mode="json", include={"command", "seed", "versions"})
     record = run.record.model_dump(mode="json", include=set(_OF_RECORD))
-    return {**kept, "data": _data(run.info.data), **record}
+    command = decided_command(run.info.command, {"training": run.info.training})
+    return {**kept, "command": command, "data": _data(run.info.data), **record}
 
 
 def main(words: Sequence[str] | None = None) -> None:

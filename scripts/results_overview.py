@@ -12,6 +12,7 @@ from mclrec.runs.run import LABELS
 from mclrec.wording import with_minus
 from scripts.claim_evidence import JUDGED, METRICS, PROTOCOL, Difference, Evidence, evidence, verdict
 from scripts.paper_claims import CLAIMS, Claim
+from scripts.rerun import in_words
 from scripts.results_page import PROTOCOLS, grouped, reproduce_command
 
 _MINUS = "\N{MINUS SIGN}"
@@ -51,11 +52,19 @@ The interval is a paired bootstrap where the file holds one (`python -m scripts.
 of ranks), else from the spread of the seeds, else what the number of users allows; each row says which.
 """
 
+_AGAIN_HEAD = """## Trained again
+
+Rows that were trained again by the command of their file (`python -m scripts.rerun ROW`), and how their 18 test metrics
+compare. Another processor rounds sums differently, and training makes another model of that, as another seed does.
+"""
+
 
 def overview(
-    results: Mapping[str, Sequence[Mapping[str, Any]]], campaigns: Sequence[Mapping[str, Any]]
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    campaigns: Sequence[Mapping[str, Any]],
+    reruns: Sequence[Mapping[str, Any]],
 ) -> str:
-    """The whole page, from the runs by data set and the campaigns."""
+    """The whole page, from the runs by data set, the campaigns, and what rows gave when they were trained again."""
     runs = [run for of_data in results.values() for run in of_data]
     found = {claim.title: evidence(claim, campaigns, runs) for claim in CLAIMS}
     return "\n".join(
@@ -65,8 +74,23 @@ def overview(
             _CLAIMS_HEAD,
             _list_of_claims(found),
             *(_section(claim, found[claim.title]) for claim in CLAIMS),
+            *_trained_again(reruns),
         ]
     )
+
+
+def _trained_again(reruns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What published rows gave when they were trained again; nothing where none was."""
+    if not reruns:
+        return []
+    rows = [
+        (
+            found["row"],
+            [TableCell(found[column]) for column in ("processor", "threads")] + [TableCell(in_words(found))],
+        )
+        for found in reruns
+    ]
+    return [_AGAIN_HEAD, _bare(ResultTable("", ["row", "on", "threads", "result"], rows))]
 
 
 def _list_of_pages(

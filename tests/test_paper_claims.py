@@ -127,7 +127,7 @@ def test_one_seed_is_less_sure_than_several_wherever_it_is_said(seeds: int, sure
     paired = {"data": "beauty", "ours": [ours[0], None], "other": [other[0], None], "protocol": "U"}
     differences = [{**paired, "metric": metric, "difference": [0.0, -0.01, 0.01]} for metric in METRICS]
     found = campaign(rows, differences=differences, target="figure3")
-    text = overview({}, [found])
+    text = overview({}, [found], [])
     assert f"| {sure} |" in text
     assert f"How sure: {sure}: " in text
     assert text.count("as sure as it gets here") == (2 if seeds > 1 else 0)
@@ -162,7 +162,7 @@ def test_seeds_are_compared_by_welch_and_a_single_one_by_the_number_of_users() -
 
 
 def test_what_was_never_measured_is_said_with_its_command() -> None:
-    text = overview({}, [])
+    text = overview({}, [], [])
     assert text.count("| not measured yet |") == len(CLAIMS)
     for claim in CLAIMS:
         assert (

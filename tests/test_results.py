@@ -16,22 +16,12 @@ from tests.helpers import tiny_data, write_log
 from mclrec.data.datasets import is_dataset
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
-from mclrec.recipes import Recipe, default_recipe, parse_setting, resolve
-from mclrec.recipes.auto import DataSizes
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.saved_settings import has_settings_of
 from mclrec.runs.training_run import train
-from scripts.publish import (
-    figures,
-    main,
-    outdated,
-    outdated_figures,
-    pages,
-    portable_command,
-    publish_campaign,
-    publish_run,
-)
+from scripts.publish import figures, main, outdated, outdated_figures, pages, publish_campaign, publish_run
 from scripts.results_page import reproduce_command, summary
+from scripts.row_commands import decided_command, portable_command, recipe_of
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "results").glob("*.json"))
@@ -153,17 +143,6 @@ def published() -> list[dict[str, Any]]:
     return runs + [run for campaign in campaigns for run in campaign["runs"].values()]
 
 
-def recipe_of(record: dict[str, Any]) -> Recipe:
-    """What the command of a published run resolves to today."""
-    words = shlex.split(record["command"], comments=True)
-    given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
-    changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
-    sizes = DataSizes(**record["sizes"]) if "sizes" in record else None
-    model, data = given.get("--model", "mclrec"), words[2]
-    recipe = given.get("--recipe", default_recipe(model, data))
-    return resolve(model, data, recipe, changes, sizes)
-
-
 @pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
 def test_a_published_command_still_trains_by_the_published_settings(record: dict[str, Any]) -> None:
     recipe = recipe_of(record)
@@ -173,15 +152,36 @@ def test_a_published_command_still_trains_by_the_published_settings(record: dict
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_published_run_is_found_again_by_its_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bf16", [False, True], ids=["quicker in fp32", "quicker in bf16"])
+def test_a_published_run_is_found_again_by_its_command_on_every_machine(
+    path: Path, bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = json.loads(path.read_text(encoding="utf-8"))
-    bf16 = result["training"]["precision"] == "bf16"
-    monkeypatch.setattr("mclrec.training.config.quicker_in_bf16", lambda device: bf16)  # as where it ran
+    monkeypatch.setattr("mclrec.training.config.quicker_in_bf16", lambda device: bf16)
     recipe = recipe_of(result)
     saved = (result["config"], result["training"], result["device"])
     assert has_settings_of(recipe, *saved)
     other = replace(recipe, training=recipe.training.model_copy(update={"batch_size": 7}))
     assert not has_settings_of(other, *saved)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("mclrec train beauty --recipe sequences --out runs/a", " --set precision=bf16 --out runs/a"),
+        ("mclrec train beauty --recipe sequences", " --set precision=bf16"),
+        ("mclrec train beauty --set precision=auto --set epochs=3", None),
+        ("mclrec train beauty --recipe sequences --set precision=fp32", ""),
+        ("mclrec train beauty --model markov", ""),
+        ("mclrec train beauty", ""),  # its own recipe is the paper's, in fp32
+    ],
+)
+def test_a_published_command_says_what_was_decided_by_the_machine(command: str, expected: str | None) -> None:
+    decided = decided_command(command, {"training": {"precision": "bf16"}})
+    if expected is None:
+        assert decided == command.replace("auto", "bf16")
+    else:
+        assert decided == command.removesuffix(" --out runs/a") + expected
 
 
 def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> None:

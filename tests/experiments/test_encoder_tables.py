@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.helpers import tiny_data
 
+from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import per_user
 from mclrec.experiments.encoder_tables import _cell
 from mclrec.experiments.planned_runs import RunStore
@@ -18,6 +19,7 @@ from mclrec.recipes import resolve
 from mclrec.recipes.auto import DataSizes
 
 ENCODERS, CONTRASTS = 6, 5
+CONTRAST_NAMES = ["alone", "CL4SRec", "DuoRec", "MCLRec, two updates", "MCLRec, three updates"]
 
 
 def test_every_encoder_has_every_contrast_and_all_settings_are_taken(tmp_path: Path) -> None:
@@ -31,6 +33,40 @@ def test_every_encoder_has_every_contrast_and_all_settings_are_taken(tmp_path: P
     for row in rows:
         keys = registry.model_class(row.runs[0].model).config_type.model_fields
         assert row.runs[0].settings.keys() <= {*keys, "lambda"}
+
+
+@pytest.mark.parametrize(
+    ("models", "contrasts"),
+    [
+        (["mclrec"], ["alone", "MCLRec, two updates", "MCLRec, three updates"]),
+        (["duorec", "cl4srec"], ["alone", "CL4SRec", "DuoRec"]),
+        (["cl4srec", "duorec", "mclrec"], None),
+        ([], None),
+    ],
+)
+def test_models_choose_the_contrasts_beside_an_encoder_alone(
+    models: list[str], contrasts: list[str] | None, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "data")
+    tiny_data().save(tmp_path / "data")
+    store = RunStore(tmp_path)
+    plan, whole = (make_plan("encoders", Scope((place,), models=chosen), store) for chosen in (models, []))
+    rows = [row.row for row in plan.rows["encoders"]]
+    if contrasts is None:
+        assert rows == [row.row for row in whole.rows["encoders"]]
+    else:
+        assert rows[: len(contrasts)] == [f"post-norm, {name}" for name in contrasts]
+        assert len(rows) == ENCODERS * len(contrasts)
+    assert {store.key(run) for run in plan.runs} <= {
+        store.key(run) for run in whole.runs
+    }  # none is trained twice
+    gains = TARGETS["encoders"].further(store, plan.rows["encoders"])
+    assert all(table.columns[1:] == (contrasts or list(CONTRAST_NAMES)) for table in gains)
+
+
+def test_a_model_without_such_a_contrast_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"the contrasts of cl4srec, duorec, mclrec, .*: leave sasrec out"):
+        TARGETS["encoders"].plan(Scope(("log.csv",), models=["mclrec", "sasrec"]))
 
 
 def test_no_rule_of_auto_changes_an_encoder() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import FloatArray, Metric
 from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.experiments.paper_tables import ranks_of, values_of
@@ -36,16 +37,24 @@ _CONTRASTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "MCLRec, three updates": ("mclrec", {"updates": "three"}),
 }
 """Model and settings of each contrast; any encoder can have them."""
+_CONTRASTING = tuple(dict.fromkeys(model for model, _ in _CONTRASTS.values()))
 
 _METRIC = Metric("ndcg", 20)
 
 
 def _rows(scope: Scope) -> Sequence[PlannedRow]:
+    for model in scope.models:
+        if model not in _CONTRASTING:
+            raise ConfigError(
+                f"encoders compares the contrasts of {', '.join(_CONTRASTING)}, beside each encoder alone: "
+                f"leave {model} out of --models"
+            )
     return [
         scope.row(PlannedRun(data, model, settings={**settings, **contrast}), _name(encoder, name))
         for data in scope.datasets
         for encoder, settings in _ENCODERS.items()
         for name, (model, contrast) in _CONTRASTS.items()
+        if name == _ALONE or model in scope.models
     ]
 
 
@@ -56,11 +65,12 @@ def _name(encoder: str, contrast: str) -> str:
 def _gains(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTable]:
     """What each contrast adds to each encoder, by a paired bootstrap over users and seeds."""
     planned = {(row.data, row.row): row for row in rows}
+    names = [name for name in _CONTRASTS if any(row.row.endswith(f", {name}") for row in rows)]
     return [
         ResultTable(
             f"What a contrast adds on {data_name(data)}, {label}: {_METRIC}, its change and p",
-            ["encoder", *_CONTRASTS],
-            [(encoder, _cells(store, planned, data, encoder, label)) for encoder in _ENCODERS],
+            ["encoder", *names],
+            [(encoder, _cells(store, planned, names, data, encoder, label)) for encoder in _ENCODERS],
             ["p is two-sided, by a paired bootstrap over users and seeds, against the encoder alone."],
         )
         for data in dict.fromkeys(row.data for row in rows)
@@ -69,16 +79,21 @@ def _gains(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTable]:
 
 
 def _cells(
-    store: RunStore, planned: Mapping[tuple[str, str], PlannedRow], data: str, encoder: str, label: str
+    store: RunStore,
+    planned: Mapping[tuple[str, str], PlannedRow],
+    names: Sequence[str],
+    data: str,
+    encoder: str,
+    label: str,
 ) -> list[TableCell]:
     """A cell for each contrast; a dash where no run is finished yet."""
-    ranks = {name: ranks_of(store, planned[data, _name(encoder, name)], label) for name in _CONTRASTS}
+    ranks = {name: ranks_of(store, planned[data, _name(encoder, name)], label) for name in names}
     values = {name: values_of(tables, str(_METRIC)) for name, tables in ranks.items() if tables}
     return [
         _cell(values[name], None if name == _ALONE else values.get(_ALONE))
         if name in values
         else TableCell("-")
-        for name in _CONTRASTS
+        for name in names
     ]
 
 
@@ -97,6 +112,7 @@ ENCODER_TABLES = (
         "Where a contrast helps",
         "",
         _rows,
+        models=_CONTRASTING,
         metrics=("HR@20", "NDCG@20"),
         further=_gains,
         notes=(

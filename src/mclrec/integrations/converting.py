@@ -24,6 +24,7 @@ from mclrec.integrations.checkpoints import Checkpoint, read_checkpoint
 from mclrec.integrations.item_rows import rows_by_appearance, rows_by_file, rows_by_ids
 from mclrec.integrations.recbole_config import translate
 from mclrec.integrations.sasrec_weights import rows_of_items, sasrec_of, sizes_of
+from mclrec.machine import processor
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
 from mclrec.models.storage import FORMAT, save_model
 from mclrec.recipes import Recipe
@@ -170,6 +171,7 @@ def _save(
         seconds=round(time.perf_counter() - began, 1),
         ended=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         device="cpu",
+        processor=processor(torch.device("cpu")),
         threads=torch.get_num_threads(),
         processes=1,
         weights=weights_checksum(directory / TENSORS),

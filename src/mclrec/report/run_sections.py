@@ -257,8 +257,7 @@ def _machines(study: Study) -> list[str]:
     had: dict[str, list[str]] = {}
     for name, run in study.runs.items():
         versions = " ".join(f"{library} {version}" for library, version in run.info.versions.items())
-        threads = f"{run.record.threads} thread{'s' if run.record.threads > 1 else ''}"
-        had.setdefault(f"{versions}, {run.record.device}, {threads}", []).append(name)
+        had.setdefault(f"{versions}, {run.record.machine}", []).append(name)
     if len(had) == 1:
         return [f"All with {next(iter(had))}."]
     return [f"{', '.join(names)}: {text}." for text, names in had.items()]

@@ -182,6 +182,7 @@ class RunRecord(FileRecord):
         seconds: seconds of the whole run.
         ended: when it ended, in UTC: 2026-01-31T12:00:00Z.
         device: cpu or cuda.
+        processor: behind the device, and what decides how sums are rounded; None in runs of earlier versions.
         threads: threads that torch used in each process.
         processes: training processes.
         weights: checksum of the weights that were measured.
@@ -190,7 +191,7 @@ class RunRecord(FileRecord):
         results: by part and label of the protocol; empty for an interrupted training, a trial, and a final model.
     """
 
-    may_lack: ClassVar[frozenset[str]] = frozenset({"near_items", "calibration"})
+    may_lack: ClassVar[frozenset[str]] = frozenset({"processor", "near_items", "calibration"})
 
     status: Literal["finished", "interrupted"]
     best_epoch: int
@@ -200,6 +201,7 @@ class RunRecord(FileRecord):
     seconds: float
     ended: str
     device: str
+    processor: str | None = None
     threads: int
     processes: int
     weights: str
@@ -211,6 +213,12 @@ class RunRecord(FileRecord):
     def finished(self) -> bool:
         """Whether training came to its end."""
         return self.status == "finished"
+
+    @property
+    def machine(self) -> str:
+        """Device, processor and threads, in words; runs of earlier versions do not know their processor."""
+        inside = [*filter(None, [self.processor]), count_of(self.threads, "thread")]
+        return f"{self.device} ({', '.join(inside)})"
 
     @property
     def test(self) -> dict[str, MeasuredPart]:

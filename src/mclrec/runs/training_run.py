@@ -26,6 +26,7 @@ from mclrec.evaluation.protocol import SEEN_OF, library_versions, load_ranks
 from mclrec.evaluation.ranking import evaluate
 from mclrec.files import write_json, write_text
 from mclrec.locks import Lock
+from mclrec.machine import processor
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
@@ -368,6 +369,7 @@ def _record(
         seconds=round(seconds, 1),
         ended=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         device=device.type,
+        processor=processor(device),
         threads=torch.get_num_threads(),
         processes=processes,
         weights=weights,

@@ -1,0 +1,144 @@
+"""Train published rows again by their commands, and write down how close their metrics come, in results/reruns.csv.
+
+python -m scripts.rerun lastfm-sasrec-auto-seed1 beauty-markov-seed1
+python -m scripts.rerun beauty-sasrec-auto-seed1 --runs runs/again   # keeps the run; if interrupted, it continues
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mclrec.errors import unknown_name
+from mclrec.files import read_json, write_text
+from mclrec.runs.run import LABELS, Run
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+RERUNS = "reruns.csv"
+COLUMNS = (
+    "row",
+    "processor",
+    "threads",
+    "mclrec",
+    "torch",
+    "metrics",
+    "alike",
+    "farthest",
+    "published",
+    "again",
+)
+_DIGITS = 4
+
+
+def again(name: str, row: Mapping[str, Any], folder: Path) -> Run:
+    """Train a row again by its command, with as many threads as it had then.
+
+    Args:
+        name: of the row, and of the run's directory.
+        row: as it is published.
+        folder: holds the run's directory, a new one or one that was interrupted.
+    """
+    words = shlex.split(row["command"])
+    if "--out" in words:
+        del words[(place := words.index("--out")) : place + 2]
+    out = folder / name
+    words += ["--out", str(out), *(["--resume"] if (out / "checkpoint").exists() else [])]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(row["threads"]), "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-m", *words], env=environment, check=True)  # noqa: S603 - our own command
+    return Run(out)
+
+
+def comparison(name: str, row: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """How the metrics of a run compare with those of a row, both to four digits.
+
+    Args:
+        name: of the row.
+        row: as it is published.
+        run: of the same command.
+    """
+    then, now = _metrics(row["test"]), _metrics(run.metrics)
+    texts = {metric: (_text(then[metric]), _text(now[metric])) for metric in then}
+    other = [metric for metric, (published, measured) in texts.items() if published != measured]
+    farthest = max(other, key=lambda metric: abs(then[metric] - now[metric]), default=None)
+    published, measured = texts[farthest] if farthest else ("", "")
+    record = run.record
+    return {
+        "row": name,
+        "processor": record.processor,
+        "threads": record.threads,
+        "mclrec": run.info.versions["mclrec"],
+        "torch": run.info.versions["torch"],
+        "metrics": len(then),
+        "alike": len(then) - len(other),
+        "farthest": farthest or "",
+        "published": published,
+        "again": measured,
+    }
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """A comparison in words: how many metrics are alike, and the one that is farthest from what it was."""
+    text = f"{found['alike']} of {found['metrics']} metrics alike to {_DIGITS} digits"
+    if not found["farthest"]:
+        return text
+    return f"{text}; {found['farthest']} was {found['published']} and is {found['again']}"
+
+
+def read_reruns(folder: Path) -> list[dict[str, str]]:
+    """What has been written down, in the order of the rows' names."""
+    path = folder / RERUNS
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
+
+
+def write_down(found: Mapping[str, Any], folder: Path) -> None:
+    """Write a comparison down, in the place of an earlier one of the row on the same processor."""
+    key = (found["row"], found["processor"])
+    kept = [old for old in read_reruns(folder) if (old["row"], old["processor"]) != key]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted([*kept, found], key=lambda one: (one["row"], one["processor"])))
+    write_text(folder / RERUNS, text.getvalue())
+
+
+def _metrics(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Metrics of both protocols by one name: ``HR@20 U``."""
+    return {f"{metric} {label}": value for label in LABELS for metric, value in test[label].items()}
+
+
+def _text(value: float) -> str:
+    return f"{value:.{_DIGITS}f}"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", nargs="+", metavar="ROW", help="name of a file in results/, without .json")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="keep the runs there; else they are removed")
+    given = parser.parse_args(words)
+    known = [path.stem for path in sorted(RESULTS.glob("*.json"))]
+    for name in given.rows:
+        if name not in known:
+            parser.error(unknown_name("row", name, known))
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in given.rows:
+            row = read_json(RESULTS / f"{name}.json")
+            found = comparison(name, row, again(name, row, given.runs or Path(scratch)))
+            write_down(found, RESULTS)
+            print(f"{name}: {in_words(found)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Commands of published rows: as others run them, and what they train by today."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mclrec.data.datasets import dataset, is_dataset, named_by
+from mclrec.recipes import Recipe, default_recipe, parse_setting, resolve
+from mclrec.recipes.auto import DataSizes
+from mclrec.runs.run import DataInfo
+
+_AUTO_PRECISION = "precision=auto"
+
+
+def portable_command(command: str, name: str, data: DataInfo | None = None) -> str:
+    """A command as others run it: it names no folder of the machine that ran it.
+
+    Its output goes to ``runs/NAME``. A file of data is the data set that it holds, if that has a name and is trained by
+    the same recipe then; else it is one in the folder that the reader is in.
+    """
+    words = shlex.split(command)
+    if data is not None and data.place in words:
+        known = named_by(data.fingerprint)
+        same = known is not None and ("--recipe" in words or dataset(known).auto)
+        words[words.index(data.place)] = known if known and same else portable_place(data.place)
+    if "--out" in words:
+        words[words.index("--out") + 1] = f"runs/{name}"
+    return shlex.join(words)
+
+
+def portable_place(place: str) -> str:
+    """Where data are found: a name or an address as it is, a file without its folders."""
+    return place if "://" in place else Path(place).name
+
+
+def decided_command(command: str, row: Mapping[str, Any]) -> str:
+    """A command that trains alike on every machine.
+
+    ``precision = auto``, in the command or in its recipe, is what is quicker on the machine that runs it; the command
+    then says what was taken where the row was trained.
+
+    Args:
+        command: `portable_command`.
+        row: the published run, or what will be it: ``training`` and, for the recipe ``auto``, ``sizes``.
+    """
+    if recipe_of({**row, "command": command}).training.precision != "auto":
+        return command
+    words, decided = shlex.split(command), f"precision={row['training']['precision']}"
+    if _AUTO_PRECISION in words:
+        words[words.index(_AUTO_PRECISION)] = decided
+        return shlex.join(words)
+    end = words.index("--out") if "--out" in words else len(words)
+    return shlex.join([*words[:end], "--set", decided, *words[end:]])
+
+
+def recipe_of(row: Mapping[str, Any]) -> Recipe:
+    """What the command of a published run resolves to today.
+
+    Raises:
+        ConfigError: it has a section or setting that there is no more.
+    """
+    words = shlex.split(row["command"], comments=True)
+    given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
+    changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
+    sizes = DataSizes(**row["sizes"]) if "sizes" in row else None
+    model, data = given.get("--model", "mclrec"), words[2] if is_dataset(words[2]) else None
+    return resolve(model, data, given.get("--recipe", default_recipe(model, data)), changes, sizes)
