@@ -92,6 +92,19 @@ def load_tensors(path: Path, layout: ParameterLayout = WHOLE) -> tuple[dict[str,
     return tensors, notes
 
 
+def read_notes(path: Path) -> dict[str, str]:
+    """Read the metadata alone; they may be damaged, as no checksum is looked at.
+
+    Raises:
+        ModelFileError: the file is missing, or not a safetensors file.
+    """
+    try:
+        with regular_file(path, ModelFileError).open("rb") as file:
+            return _header(path, file)[0]
+    except (SafetensorError, OSError) as problem:
+        raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
+
+
 def read_tensors(
     path: Path, layout: ParameterLayout = WHOLE
 ) -> tuple[dict[str, Tensor], dict[str, str], str]:

@@ -50,7 +50,8 @@ def model_card(
         f"- data: {data.name} ({data}), fingerprint `{data.fingerprint}`, split {info.split}",
         f"- recipe: {recipe.section}; {recipe.source}",
         f"- seed {info.seed}, {count_of(record.epochs, 'epoch')}{chosen}",
-        f"- {record.status} after {record.seconds} s on {record.machine}",
+        f"- {record.status} after {record.seconds} s on {record.machine}"
+        + (f", in {info.training['precision']}" if record.epochs else ""),
         *(f"- {line}" for line in chosen_lines(record)),
         f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",

@@ -42,6 +42,7 @@ from mclrec.runs.intake_file import INTAKE
 from mclrec.runs.long_test import telling_if_long
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
+from mclrec.runs.precision_choice import with_precision
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
 from mclrec.runs.request import TrainRequest, run_name, train_command
 from mclrec.runs.run import (
@@ -113,13 +114,11 @@ def _train(
     sizes = DataSizes.of(split, intake.left.returns)
     recipe = _recipe(request, data, sizes)
     recipe.training.check_device(device)
-    # Each process measures its own machine: all take what the main one found.
-    precision = processes.broadcast_text(lambda: recipe.training.on(device).precision)
-    recipe = replace(recipe, training=recipe.training.model_copy(update={"precision": precision}))
     stem = run_name(data.name, request.model, request.seed)
     stem += "-final" if request.split == EVERYTHING else ""
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
     resume = processes.broadcast_text(lambda: str(place.resume)) == str(True)
+    recipe, lines = with_precision(recipe, device, directory if resume else None, processes)
     timed = processes.size == 1 and not resume and request.measured
     threads = take_threads(split, recipe, device, measure=timed)
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
@@ -133,8 +132,7 @@ def _train(
     with _tracked(request, recipe, directory, reporter, resume=resume) as told:
         if reporter is not None:
             told.planned(plan_lines(recipe, split, sizes, device, timed=timed))
-            if timed:
-                told.planned([threads])
+            told.planned([*lines, *([threads] if timed else [])])
         trainer = Trainer(
             model,
             split,

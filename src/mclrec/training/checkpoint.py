@@ -21,12 +21,12 @@ from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import ModelFileError, TrainingError
 from mclrec.files import parse_json
 from mclrec.models.directory import weights_checksum
-from mclrec.models.tensors import load_tensors, read_tensors, save_tensors
+from mclrec.models.tensors import load_tensors, read_notes, read_tensors, save_tensors
 from mclrec.sealed_json import validated
-from mclrec.training.identity import NOTHING_LATER, first_difference
+from mclrec.training.identity import NOTHING_LATER, SETTING, first_difference
 from mclrec.training.reporting import EpochRecord
 
-__all__ = ["CHECKPOINT", "Checkpoints", "Position", "StopRequest", "has_checkpoint"]
+__all__ = ["CHECKPOINT", "Checkpoints", "Position", "StopRequest", "began_with", "has_checkpoint"]
 
 CHECKPOINT = "checkpoint"
 """Folder of the checkpoint in a run's directory."""
@@ -86,6 +86,17 @@ class Position:
 def has_checkpoint(directory: Path) -> bool:
     """Whether a run's directory has a checkpoint to resume from."""
     return (directory / CHECKPOINT / _STATE).exists()
+
+
+def began_with(directory: Path) -> dict[str, Any]:
+    """Settings by which the run in a directory began, as far as its checkpoint says; `Checkpoints.load` checks it."""
+    try:
+        path = directory / CHECKPOINT / _STATE
+        identity = parse_json(read_notes(path).get("identity", "null"), str(path), ModelFileError)
+    except ModelFileError:
+        return {}
+    found = identity if isinstance(identity, dict) else {}
+    return {key.removeprefix(SETTING): value for key, value in found.items() if key.startswith(SETTING)}
 
 
 class Checkpoints:
