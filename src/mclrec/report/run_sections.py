@@ -257,7 +257,8 @@ def _machines(study: Study) -> list[str]:
     had: dict[str, list[str]] = {}
     for name, run in study.runs.items():
         versions = " ".join(f"{library} {version}" for library, version in run.info.versions.items())
-        had.setdefault(f"{versions}, {run.record.machine}, {run.info.training['precision']}", []).append(name)
+        machine = run.record.machine(run.info.training["precision"])
+        had.setdefault(f"{versions}, {machine}", []).append(name)
     if len(had) == 1:
         return [f"All with {next(iter(had))}."]
     return [f"{', '.join(names)}: {text}." for text, names in had.items()]

@@ -50,8 +50,7 @@ def model_card(
         f"- data: {data.name} ({data}), fingerprint `{data.fingerprint}`, split {info.split}",
         f"- recipe: {recipe.section}; {recipe.source}",
         f"- seed {info.seed}, {count_of(record.epochs, 'epoch')}{chosen}",
-        f"- {record.status} after {record.seconds} s on {record.machine}"
-        + (f", in {info.training['precision']}" if record.epochs else ""),
+        f"- {record.status} after {record.seconds} s on {record.machine(info.training['precision'])}",
         *(f"- {line}" for line in chosen_lines(record)),
         f"- versions: {', '.join(f'{name} {value}' for name, value in info.versions.items())}",
         "",

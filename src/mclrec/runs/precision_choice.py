@@ -13,6 +13,8 @@ from mclrec.training.checkpoint import began_with
 
 __all__ = ["with_precision"]
 
+_DECIDED = ("fp32", "bf16")
+
 
 def with_precision(
     recipe: Recipe, device: torch.device, resumed: Path | None, processes: Processes
@@ -31,7 +33,10 @@ def with_precision(
     if recipe.training.precision != "auto":
         return recipe, []
     begun = None if resumed is None else began_with(resumed).get("precision")
-    decided = processes.broadcast_text(lambda: str(begun or recipe.training.on(device).precision))
+    begun = (
+        begun if begun in _DECIDED else None
+    )  # of an earlier version, or of a damaged file, which is refused later
+    decided = processes.broadcast_text(lambda: begun or recipe.training.on(device).precision)
     training = recipe.training.model_copy(update={"precision": decided})
     why = "as the run began" if begun else "the quicker one here"
     return replace(recipe, training=training), [f"precision: {decided}, {why}"]

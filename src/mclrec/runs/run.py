@@ -214,11 +214,14 @@ class RunRecord(FileRecord):
         """Whether training came to its end."""
         return self.status == "finished"
 
-    @property
-    def machine(self) -> str:
-        """Device, processor and threads, in words; runs of earlier versions do not know their processor."""
+    def machine(self, precision: str) -> str:
+        """Device, processor, threads and precision in words; runs of earlier versions do not know their processor.
+
+        Args:
+            precision: of the training; a model that only counts has none.
+        """
         inside = [*filter(None, [self.processor]), count_of(self.threads, "thread")]
-        return f"{self.device} ({', '.join(inside)})"
+        return f"{self.device} ({', '.join(inside)})" + (f" in {precision}" if self.epochs else "")
 
     @property
     def test(self) -> dict[str, MeasuredPart]:
