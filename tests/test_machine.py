@@ -12,7 +12,7 @@ from mclrec.machine import cpu_field, processor
 from mclrec.runs.run import RunRecord
 
 CPU = torch.device("cpu")
-INFO = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nmodel\t\t: 7\nflags\t\t:\n\nprocessor\t: 1\nmodel name\t: Another\n"
+INFO = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nmodel\t\t: 7\nflags\t\t:\n\nmodel name\t: Other\n"
 
 
 def test_a_field_is_that_of_the_first_core(tmp_path: Path) -> None:
