@@ -2,7 +2,8 @@
 pictures in docs/results/, docs/leaderboard.html and a table in the README.
 
 python -m scripts.publish runs/beauty-mclrec-seed1 runs/beauty-sasrec-seed1
-python -m scripts.publish --campaign runs/reproduce     # what `mclrec reproduce` wrote there
+python -m scripts.publish --campaign runs/reproduce     # what `mclrec reproduce` wrote there, but for what is not done
+python -m scripts.publish --campaign runs/reproduce --unfinished   # that, too; the tables say what is not done
 python -m scripts.publish --ranks runs/beauty-markov    # with files of ranks, for intervals on the leaderboard
 python -m scripts.publish --targets beauty yelp         # targets of data sets, by which files of ranks are checked
 python -m scripts.publish                               # only makes the pages and the table again
@@ -28,6 +29,7 @@ from mclrec.recipes.auto import AUTO, DataSizes
 from mclrec.runs.recipe_choice import sizes_of
 from mclrec.runs.remeasure import run_data
 from mclrec.runs.run import LABELS, DataInfo, Run
+from mclrec.wording import count_of
 from scripts.claim_evidence import differences_of
 from scripts.leaderboard import RANKS, leaderboard
 from scripts.model_assets import publish_weights
@@ -108,15 +110,19 @@ def _check_settings(directory: Path, info: Mapping[str, Any], published: Sequenc
             )
 
 
-def publish_campaign(directory: Path, folder: Path = RESULTS) -> list[Path]:
+def publish_campaign(directory: Path, folder: Path = RESULTS, *, unfinished: bool = False) -> list[Path]:
     """Publish each target of a campaign as a JSON file: its tables, its numbers, and the runs behind them.
 
-    Targets whose runs are not all done are named on standard error and left out.
+    Args:
+        directory: of the campaign.
+        folder: of the results.
+        unfinished: whether targets are published of which runs are not done, which their tables say; they are named on
+            standard error and left out otherwise.
     """
     paths = []
     for outcome in load_outcomes(directory):
-        if outcome.missing:
-            print(f"{directory}: {outcome.missing} runs of {outcome.name} are not done", file=sys.stderr)
+        if outcome.missing and not (unfinished and outcome.measurements):
+            print(f"{directory}: {outcome.name} lacks {count_of(outcome.missing, 'run')}", file=sys.stderr)
             continue
         record = read_json(directory / outcome.name / "outcome.json")
         names = "-".join(Path(place).stem for place in record["scope"]["datasets"])
@@ -215,6 +221,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="directories of finished runs")
     parser.add_argument("--campaign", type=Path, help="what mclrec reproduce has written there")
     parser.add_argument(
+        "--unfinished", action="store_true", help="publish tables of a campaign with runs that are not done"
+    )
+    parser.add_argument(
         "--check", action="store_true", help="write nothing, and fail where a page is outdated"
     )
     parser.add_argument("--ranks", action="store_true", help="publish the ranks of the runs too")
@@ -226,6 +235,8 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--address", help="of the folder from which the assets will be downloaded")
     given = parser.parse_args(words)
+    if given.unfinished and not given.campaign:
+        parser.error("--unfinished goes with --campaign")
     if given.check:
         if given.runs or given.campaign or given.targets or given.weights:
             parser.error("--check publishes nothing: leave all else out")
@@ -239,7 +250,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for place in given.runs:
         print(publish_run(place, ranks=given.ranks))
     if given.campaign:
-        print(*publish_campaign(given.campaign), sep="\n")
+        print(*publish_campaign(given.campaign, unfinished=given.unfinished), sep="\n")
     for name in given.targets:
         print(publish_targets(name, RESULTS))
     _write()

@@ -131,7 +131,25 @@ def test_a_campaign_is_published_but_for_targets_that_are_not_done(
     assert path.name == "table3-complete-journey.json"
     [run] = json.loads(path.read_text(encoding="utf-8"))["runs"].values()
     assert run["command"].startswith("mclrec train complete-journey --model markov")
-    assert "runs of figure4 are not done" in capsys.readouterr().err
+    assert "figure4 lacks " in capsys.readouterr().err
+
+
+def test_a_campaign_that_is_not_finished_is_published_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "campaign"
+    reproduce("table3", Scope(("complete-journey",), models=("markov",)), place)
+    reproduce("table3", Scope(("complete-journey",), models=("markov", "bpr")), place, minutes=0)
+    assert publish_campaign(place, tmp_path / "results") == []
+    assert "table3 lacks 1 run\n" in capsys.readouterr().err
+    [path] = publish_campaign(place, tmp_path / "results", unfinished=True)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["missing"] == 1
+    assert {row["row"] for row in found["measurements"]} == {"markov"}
+    assert "Partial: 1 run not done." in json.dumps(found["sheets"])
+    with pytest.raises(SystemExit):
+        main(["--unfinished"])
+    assert "goes with --campaign" in capsys.readouterr().err
 
 
 def published() -> list[dict[str, Any]]:
