@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
-from mclrec.machine import cpu_field
+from mclrec.machine import cpu_fields, cpu_name
 
 __all__ = ["available_cores", "describe_machine", "first_cores", "native_bf16"]
 
@@ -30,12 +31,13 @@ def first_cores(count: int) -> tuple[int, ...] | None:
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, instruction sets, memory and system."""
+    fields = cpu_fields()
     return {
-        "processor": cpu_field("model name") or platform.processor() or platform.machine(),
-        "family": " ".join(filter(None, (cpu_field("cpu family"), cpu_field("model")))),
+        "processor": cpu_name(fields),
+        "family": " ".join(filter(None, (fields.get("cpu family"), fields.get("model")))),
         "cores": os.cpu_count(),
         "available_cores": available_cores(),
-        "instruction_sets": _instruction_sets(),
+        "instruction_sets": _instruction_sets(fields),
         "memory_gib": round(_memory() / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -43,11 +45,11 @@ def describe_machine() -> dict[str, Any]:
 
 def native_bf16() -> bool:
     """Whether the processor has instructions for bf16; otherwise it is emulated."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_instruction_sets()))
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_instruction_sets(cpu_fields())))
 
 
-def _instruction_sets() -> list[str]:
-    present = set((cpu_field("flags") or cpu_field("Features")).split())
+def _instruction_sets(fields: Mapping[str, str]) -> list[str]:
+    present = set((fields.get("flags") or fields.get("Features", "")).split())
     return [flag for flag in _FLAGS if flag in present]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mclrec.data.datasets import dataset, is_dataset, named_by
+from mclrec.data.datasets import dataset, named_by
+from mclrec.experiments.planned_runs import dataset_at
 from mclrec.recipes import Recipe, default_recipe, parse_setting, resolve
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.run import DataInfo
@@ -66,5 +67,5 @@ def recipe_of(row: Mapping[str, Any]) -> Recipe:
     given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
     changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
     sizes = DataSizes(**row["sizes"]) if "sizes" in row else None
-    model, data = given.get("--model", "mclrec"), words[2] if is_dataset(words[2]) else None
+    model, data = given.get("--model", "mclrec"), dataset_at(words[2])
     return resolve(model, data, given.get("--recipe", default_recipe(model, data)), changes, sizes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mclrec.machine import cpu_field, processor
+from mclrec.machine import cpu_fields, processor
 from mclrec.runs.run import RunRecord
 
 CPU = torch.device("cpu")
@@ -16,10 +16,12 @@ INFO = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nmodel\t\t: 7\nflags\t\t:
 
 
 def test_a_field_is_that_of_the_first_core(tmp_path: Path) -> None:
-    assert cpu_field("model", tmp_path) == ""
+    assert cpu_fields(tmp_path).get("model", "") == ""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "cpuinfo").write_text(INFO)
-    found = {name: cpu_field(name, tmp_path) for name in ("model name", "model", "flags", "Features")}
+    found = {
+        name: cpu_fields(tmp_path).get(name, "") for name in ("model name", "model", "flags", "Features")
+    }
     assert found == {"model name": "Some CPU @ 2 GHz", "model": "7", "flags": "", "Features": ""}
     assert processor(CPU, tmp_path).startswith("Some CPU @ 2 GHz, ")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["cpu_field", "processor"]
+__all__ = ["cpu_fields", "cpu_name", "processor"]
 
 
 def processor(device: torch.device, root: Path = Path("/")) -> str:
@@ -24,15 +24,19 @@ def processor(device: torch.device, root: Path = Path("/")) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    name = cpu_field("model name", root) or platform.processor() or platform.machine() or "unknown"
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{cpu_name(cpu_fields(root))}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def cpu_field(name: str, root: Path = Path("/")) -> str:
-    """A field of Linux's ``/proc/cpuinfo``, as the first core has it; empty where there is none."""
+def cpu_name(fields: Mapping[str, str]) -> str:
+    """Name of the processor, or of its architecture where the system does not know more; ``fields`` of `cpu_fields`."""
+    return fields.get("model name") or platform.processor() or platform.machine() or "unknown"
+
+
+def cpu_fields(root: Path = Path("/")) -> dict[str, str]:
+    """Fields of Linux's ``/proc/cpuinfo``, each as the first core has it; none where there is no such file."""
     try:
         info = (root / "proc" / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-    found = re.search(rf"^{re.escape(name)}[ \t]*:[ \t]*(.*)$", info, re.MULTILINE)
-    return found[1].strip() if found else ""
+        return {}
+    lines = (line.partition(":") for line in reversed(info.splitlines()))
+    return {name.strip(): value.strip() for name, colon, value in lines if colon}

@@ -371,6 +371,8 @@ def _called(name: str, arguments: Sequence[str]) -> str:
 
 
 def _double(text: str) -> str:
-    """A number as a double, exactly: without quotes DuckDB would read a decimal, and is off by a bit where it has many
-    digits."""
+    """SQL of a number as exactly that double.
+
+    Without quotes DuckDB reads a decimal, and what it makes of one with many digits is off in the last bit.
+    """
     return f"CAST('{text}' AS DOUBLE)"

@@ -50,7 +50,7 @@ def _rows(scope: Scope) -> Sequence[PlannedRow]:
                 f"leave {model} out of --models"
             )
     return [
-        scope.row(PlannedRun(data, model, settings={**settings, **contrast}), _name(encoder, name))
+        scope.row(PlannedRun(data, model, settings={**settings, **contrast}), f"{encoder}, {name}")
         for data in scope.datasets
         for encoder, settings in _ENCODERS.items()
         for name, (model, contrast) in _CONTRASTS.items()
@@ -58,42 +58,33 @@ def _rows(scope: Scope) -> Sequence[PlannedRow]:
     ]
 
 
-def _name(encoder: str, contrast: str) -> str:
-    return f"{encoder}, {contrast}"
-
-
 def _gains(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTable]:
     """What each contrast adds to each encoder, by a paired bootstrap over users and seeds."""
-    planned = {(row.data, row.row): row for row in rows}
-    names = [name for name in _CONTRASTS if any(row.row.endswith(f", {name}") for row in rows)]
+    found: dict[str, dict[str, dict[str, PlannedRow]]] = {}  # by data, encoder and contrast
+    for row in rows:
+        encoder, _, contrast = row.row.partition(", ")
+        found.setdefault(row.data, {}).setdefault(encoder, {})[contrast] = row
     return [
         ResultTable(
             f"What a contrast adds on {data_name(data)}, {label}: {_METRIC}, its change and p",
-            ["encoder", *names],
-            [(encoder, _cells(store, planned, names, data, encoder, label)) for encoder in _ENCODERS],
+            ["encoder", *next(iter(encoders.values()))],
+            [(encoder, _cells(store, contrasts, label)) for encoder, contrasts in encoders.items()],
             ["p is two-sided, by a paired bootstrap over users and seeds, against the encoder alone."],
         )
-        for data in dict.fromkeys(row.data for row in rows)
+        for data, encoders in found.items()
         for label in LABELS
     ]
 
 
-def _cells(
-    store: RunStore,
-    planned: Mapping[tuple[str, str], PlannedRow],
-    names: Sequence[str],
-    data: str,
-    encoder: str,
-    label: str,
-) -> list[TableCell]:
-    """A cell for each contrast; a dash where no run is finished yet."""
-    ranks = {name: ranks_of(store, planned[data, _name(encoder, name)], label) for name in names}
+def _cells(store: RunStore, contrasts: Mapping[str, PlannedRow], label: str) -> list[TableCell]:
+    """A cell for each contrast of an encoder; a dash where no run is finished yet."""
+    ranks = {name: ranks_of(store, row, label) for name, row in contrasts.items()}
     values = {name: values_of(tables, str(_METRIC)) for name, tables in ranks.items() if tables}
     return [
         _cell(values[name], None if name == _ALONE else values.get(_ALONE))
         if name in values
         else TableCell("-")
-        for name in names
+        for name in contrasts
     ]
 
 

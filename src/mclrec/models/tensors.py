@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -98,26 +99,20 @@ def read_notes(path: Path) -> dict[str, str]:
     Raises:
         ModelFileError: the file is missing, or not a safetensors file.
     """
-    try:
-        with regular_file(path, ModelFileError).open("rb") as file:
-            return _header(path, file)[0]
-    except (SafetensorError, OSError) as problem:
-        raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
+    with _opened(path) as file:
+        return _header(path, file)[0]
 
 
 def read_tensors(
     path: Path, layout: ParameterLayout = WHOLE
 ) -> tuple[dict[str, Tensor], dict[str, str], str]:
     """Read tensors and metadata as `load_tensors` does, and the checksum of the file."""
-    try:
-        with regular_file(path, ModelFileError).open("rb") as file:
-            notes, places = _header(path, file)
-            checksum = notes.pop(_CHECKSUM, None)
-            if checksum is None:
-                raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum")
-            tensors, found = _read(file, places, notes, layout)
-    except (SafetensorError, OSError) as problem:
-        raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
+    with _opened(path) as file:
+        notes, places = _header(path, file)
+        checksum = notes.pop(_CHECKSUM, None)
+        if checksum is None:
+            raise ModelFileError(f"{path}: was not written by mclrec: it has no checksum")
+        tensors, found = _read(file, places, notes, layout)
     if checksum != found:
         raise ModelFileError(f"{path}: damaged: its checksum differs; take it from a backup or train again")
     aliases: dict[str, str] = json.loads(notes.pop(_SHARED))
@@ -206,6 +201,16 @@ class _Place:
     def row(self) -> int:
         """Bytes of a row; of the whole tensor if it has no dimension."""
         return prod(self.shape[1:]) * self.dtype.itemsize
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading; what cannot be read of it in the block is an error of ours."""
+    try:
+        with regular_file(path, ModelFileError).open("rb") as file:
+            yield file
+    except (SafetensorError, OSError) as problem:
+        raise ModelFileError(f"{path}: damaged, or not a safetensors file: {problem}") from None
 
 
 def _header(path: Path, file: IO[bytes]) -> tuple[dict[str, str], dict[str, _Place]]:

@@ -33,9 +33,8 @@ def with_precision(
     if recipe.training.precision != "auto":
         return recipe, []
     begun = None if resumed is None else began_with(resumed).get("precision")
-    begun = (
-        begun if begun in _DECIDED else None
-    )  # of an earlier version, or of a damaged file, which is refused later
+    if begun not in _DECIDED:  # of an earlier version, or of a damaged file, which is refused later
+        begun = None
     decided = processes.broadcast_text(lambda: begun or recipe.training.on(device).precision)
     training = recipe.training.model_copy(update={"precision": decided})
     why = "as the run began" if begun else "the quicker one here"

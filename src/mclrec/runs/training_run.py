@@ -131,8 +131,8 @@ def _train(
     info = _info(request, model, recipe, split)
     with _tracked(request, recipe, directory, reporter, resume=resume) as told:
         if reporter is not None:
-            told.planned(plan_lines(recipe, split, sizes, device, timed=timed))
-            told.planned([*lines, *([threads] if timed else [])])
+            plan = plan_lines(recipe, split, sizes, device, timed=timed)
+            told.planned([*plan, *lines, *([threads] if timed else [])])
         trainer = Trainer(
             model,
             split,
