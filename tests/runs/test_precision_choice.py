@@ -30,7 +30,7 @@ def test_a_resumed_run_keeps_the_precision_that_it_began_with(
     on_a_machine(monkeypatch, bf16=not bf16)
     told = Listener()
     run = start(log, tmp_path / "part", settings=SETTINGS, reporter=told, resume=True)
-    assert f"precision: {name}, as the run began" in told.lines
+    assert f"precision: {name}, as it began" in told.lines
     assert run.info.training["precision"] == whole.info.training["precision"] == name
     assert run.record.weights == whole.record.weights
 

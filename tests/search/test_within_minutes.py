@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.helpers import mostly_slow, tiny_data, write_log
+from tests.runs.test_precision_choice import on_a_machine
 
 import mclrec
 from mclrec.cli import main
@@ -84,6 +85,12 @@ def found(out: Path) -> list[Any]:
     return [record.winner, record.rungs, [(one.settings, one.curve, one.state) for one in record.candidates]]
 
 
+def settings_in(command: str) -> dict[str, Any]:
+    """The settings of a command that begins from `auto`."""
+    words = shlex.split(command)
+    return dict(parse_setting(word) for word in words[words.index("auto") + 2 :: 2])
+
+
 def test_the_run_is_the_one_that_its_command_trains(tmp_path: Path, data: SequenceData) -> None:
     told = Listener()
     run = train_within(request(data, tmp_path / "run", settings={"dropout": 0.1}), AN_HOUR, told)
@@ -94,9 +101,8 @@ def test_the_run_is_the_one_that_its_command_trains(tmp_path: Path, data: Sequen
     assert [one.epochs for one in first] == [2, 4, 6][: len(first)]
     assert all(1 in rung.values for rung in first)
     assert not (run.directory / "candidates").exists()
-    words = shlex.split(run.info.command)
-    assert words[:2] == ["mclrec", "train"]
-    settings = dict(parse_setting(word) for word in words[words.index("auto") + 2 :: 2])
+    assert shlex.split(run.info.command)[:2] == ["mclrec", "train"]
+    settings = settings_in(run.info.command)
     assert settings == {**SETTINGS, "dropout": 0.1, **record.of(record.winner or 0).settings}
     again = train(TrainRequest(data, "sasrec", "auto", settings, 1, tmp_path / "again"))
     assert essence(again) == essence(run)
@@ -130,6 +136,26 @@ def test_an_interrupted_search_goes_on(
     run = train_within(request(data, out, resume=True), AN_HOUR)
     assert (essence(run), found(out)) == (essence(whole[0]), found(whole[0].directory))
     assert SearchRecord.load(out).spent > spent
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_search_that_goes_on_on_another_machine_keeps_its_precision(
+    bf16: bool, data: SequenceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_machine(monkeypatch, bf16=bf16)
+    told, settings = Listener(stop_before=2), {**FIXED, "precision": "auto"}
+    with pytest.raises(KeyboardInterrupt):
+        train_within(request(data, tmp_path / "run", settings=settings), AN_HOUR, told)
+    name = "bf16" if bf16 else "fp32"
+    assert f"precision: {name}, the quicker one here" in told.lines
+    on_a_machine(monkeypatch, bf16=not bf16)
+    told = Listener()
+    run = train_within(request(data, tmp_path / "run", settings=settings, resume=True), AN_HOUR, told)
+    assert f"precision: {name}, as it began" in told.lines
+    assert run.info.training["precision"] == name
+    assert f"--set precision={name}" in told.lines[-1]
+    alike = train(replace(request(data, tmp_path / "alike"), settings=settings_in(run.info.command)))
+    assert essence(alike) == essence(run)
 
 
 def test_another_search_is_not_gone_on_with(tmp_path: Path, data: SequenceData) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
-from mclrec.distributed.processes import Processes
+from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.recipes import Recipe
-from mclrec.training.checkpoint import began_with
 
 __all__ = ["with_precision"]
 
@@ -17,7 +15,7 @@ _DECIDED = ("fp32", "bf16")
 
 
 def with_precision(
-    recipe: Recipe, device: torch.device, resumed: Path | None, processes: Processes
+    recipe: Recipe, device: torch.device, begun: object = None, processes: Processes = SINGLE_PROCESS
 ) -> tuple[Recipe, list[str]]:
     """A recipe with ``precision = "auto"`` decided, and a line on it.
 
@@ -27,15 +25,13 @@ def with_precision(
     Args:
         recipe: of the training.
         device: where to train.
-        resumed: directory of the run that goes on; None for a new one.
+        begun: precision that the run which goes on began with; None for a new one.
         processes: that train together.
     """
     if recipe.training.precision != "auto":
         return recipe, []
-    begun = None if resumed is None else began_with(resumed).get("precision")
-    if begun not in _DECIDED:  # of an earlier version, or of a damaged file, which is refused later
-        begun = None
-    decided = processes.broadcast_text(lambda: begun or recipe.training.on(device).precision)
+    known = begun if begun in _DECIDED else None  # a damaged file, which is refused later, may say anything
+    decided = processes.broadcast_text(lambda: known or recipe.training.on(device).precision)
     training = recipe.training.model_copy(update={"precision": decided})
-    why = "as the run began" if begun else "the quicker one here"
+    why = "as it began" if known else "the quicker one here"
     return replace(recipe, training=training), [f"precision: {decided}, {why}"]

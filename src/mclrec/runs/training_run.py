@@ -60,6 +60,7 @@ from mclrec.runs.saved_settings import came_later
 from mclrec.runs.thread_choice import take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
+from mclrec.training.checkpoint import began_with
 from mclrec.training.fit_result import FitResult
 from mclrec.training.identity import SETTING
 from mclrec.training.kept_threads import kept_threads
@@ -118,7 +119,8 @@ def _train(
     stem += "-final" if request.split == EVERYTHING else ""
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
     resume = processes.broadcast_text(lambda: str(place.resume)) == str(True)
-    recipe, lines = with_precision(recipe, device, directory if resume else None, processes)
+    begun = began_with(directory).get("precision") if resume else None
+    recipe, lines = with_precision(recipe, device, begun, processes)
     timed = processes.size == 1 and not resume and request.measured
     threads = take_threads(split, recipe, device, measure=timed)
     with sharded(processes if request.shard_items else SINGLE_PROCESS):

@@ -159,6 +159,11 @@ class SearchRecord:
         if self.finished:
             raise ConfigError(f"{directory}: the search is finished, and the run too; give another --out")
 
+    @property
+    def precision(self) -> object:
+        """Precision of every training of the search; None where the record does not say."""
+        return self.identity.get("setting precision")
+
     def of(self, number: int) -> Candidate:
         """The candidate of a number."""
         return self.candidates[number - 1]

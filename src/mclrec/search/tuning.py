@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mclrec.recipes import default_recipe, write_recipe
 from mclrec.recipes.auto import DataSizes
 from mclrec.recipes.space import Dimension, value_of
 from mclrec.runs.plan import plan_lines
+from mclrec.runs.precision_choice import with_precision
 from mclrec.runs.recipe_choice import possible_recipes, sizes_of
 from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers
@@ -204,8 +205,8 @@ def tune(
     if reporter is not None:
         reporter.data_taken(intake)
         device = resolve_device(request.device)
-        recipe = replace(plan.base, training=plan.base.training.on(device))
-        reporter.planned(plan_lines(recipe, split, sizes, device, timed=False))
+        recipe, lines = with_precision(plan.base, device)
+        reporter.planned([*plan_lines(recipe, split, sizes, device, timed=False), *lines])
     storage = request.storage or default_storage(data.name, request.model)
     search = Search(storage, plan)
     prepared = _prepared(data, folder_of(storage) / "data")

@@ -29,6 +29,7 @@ from mclrec.models import registry
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.construction import build
 from mclrec.runs.plan import duration, plan_lines
+from mclrec.runs.precision_choice import with_precision
 from mclrec.runs.recipe_choice import recipe_for
 from mclrec.runs.request import TrainRequest, run_name
 from mclrec.runs.run import Run
@@ -79,9 +80,10 @@ def train_within(
         place.claim_given()
         data = load(request.data, **request.reading.options())
         directory = place.claim(run_name(data.name, request.model, request.seed))
-        job = _job(request, data, device, directory, place.lock, reporter or SilentReporter())
+        earlier = SearchRecord.load(directory) if place.resume else None
+        job = _job(request, data, device, directory, place.lock, reporter or SilentReporter(), earlier)
         with kept_threads():
-            job, record = _resumed(job, budget) if place.resume else _begun(job, budget)
+            job, record = _begun(job, budget) if earlier is None else _resumed(job, earlier, budget)
             torch.set_num_threads(record.threads)
             return _train(job, record, budget)
     finally:
@@ -115,24 +117,32 @@ def _job(
     directory: Path,
     lock: Lock | None,
     reporter: Reporter,
+    earlier: SearchRecord | None,
 ) -> Job:
+    """What is searched for; with ``earlier``, the record of the search that goes on, in its precision."""
     split = make_split(data, request.split)
     intake = split_intake(split)
     reporter.data_taken(intake)
     sizes = DataSizes.of(split, intake.left.returns)
     base = recipe_for(request.model, data, sizes, request.recipe, request.settings)
-    base = replace(base, training=base.training.on(device))
+    own = base.training.on(device).precision
+    base, lines = with_precision(base, device, earlier and earlier.precision)
     if len(build(base, split.training, request.seed).phases()) > 1:
         raise ConfigError(
             f"{request.model} is trained in several phases, which --minutes cannot do; use mclrec tune"
         )
-    request = replace(request, data=data, reading=Reading(), recipe=base.section)
-    return Job(request, base, split, sizes, device, directory, lock, reporter)
+    settings = request.settings
+    if base.training.precision != own:  # another machine's choice, which new candidates have to be told
+        settings = {**(settings or {}), "precision": base.training.precision}
+    request = replace(request, data=data, reading=Reading(), recipe=base.section, settings=settings)
+    job = Job(request, base, split, sizes, device, directory, lock, reporter)
+    for line in lines:
+        job.say(line)
+    return job
 
 
-def _resumed(job: Job, budget: Budget) -> tuple[Job, SearchRecord]:
+def _resumed(job: Job, record: SearchRecord, budget: Budget) -> tuple[Job, SearchRecord]:
     """The search that goes on, and its record."""
-    record = SearchRecord.load(job.directory)
     if record.epochs is not None:
         job = job.of_epochs(record.epochs)
     record.check(_identity(job), job.directory, came_later(job.base.model))
