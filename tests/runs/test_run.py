@@ -95,6 +95,14 @@ def test_a_damaged_record_is_told(run: Run, change: Callable[[Any], object], mes
         _ = run.metrics
 
 
+def test_a_run_is_opened_by_text_too(run: Run) -> None:
+    assert Run(str(run.directory)) == Run(run) == run
+    assert Run(str(run.directory)).record == run.record
+    for wrong in (None, 3, b"run", " ", "a\0b"):
+        with pytest.raises(ConfigError, match=r"^directory = "):
+            Run(wrong)  # type: ignore[arg-type]
+
+
 def test_what_is_no_table_is_told(run: Run) -> None:
     (run.directory / "metrics.json").write_text("[]")
     with pytest.raises(ModelFileError, match=r"metrics\.json: "):

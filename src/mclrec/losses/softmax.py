@@ -110,11 +110,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         # On another device the host would wait for the norms, which costs more than the shift.
         shifted = queries.device.type != "cpu" or not highest_score(queries, weight[:classes], bias) <= SAFE
         total = queries.new_zeros(())
+        # New memory for each chunk would be zeroed by the kernel again and again, page by page.
+        memory = table.new_empty(chunk, classes)
+        part = table.new_empty(table.shape)
         for start in range(0, len(queries), chunk):
             rows, places = queries[start : start + chunk], targets[start : start + chunk]
             count = len(rows)
             rows = F.pad(rows, (0, 0, 0, chunk - count))
-            scores = (rows * LOG2_E).to(narrow) @ table.T  # (chunk, V)
+            scores = torch.mm((rows * LOG2_E).to(narrow), table.T, out=memory)  # (chunk, V)
             if bias is not None:
                 scores += bias[:classes] * LOG2_E
             if shifted:
@@ -127,7 +130,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad_scores = (exponentials @ table).to(rows.dtype).div_(sums)[:count]
                 grad_queries[start : start + chunk] = grad_scores.sub_(weight[places])
             if grad_weight is not None:
-                _add(grad_weight[:classes], exponentials.T @ (rows / sums).to(narrow), first=not start)
+                torch.mm(exponentials.T, (rows / sums).to(narrow), out=part)
+                _add(grad_weight[:classes], part, first=not start)
             if grad_bias is not None:
                 grad_bias[:classes] += ((1 / sums[:count]).T.to(narrow) @ exponentials[:count])[0]
         if grad_weight is not None:

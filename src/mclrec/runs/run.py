@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, model_validator
 
-from mclrec.arguments import check_choice
+from mclrec.arguments import check_choice, path_of
 from mclrec.data.intake import Intake
 from mclrec.data.origin import Origin
 from mclrec.data.split import EVERYTHING
@@ -234,7 +234,7 @@ def ranks_path(directory: Path, part: str, label: str) -> Path:
     return directory / f"ranks-{part}-{label}.parquet"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Run:
     """A finished or interrupted run. Wherever a path is taken, a run is taken too.
 
@@ -243,6 +243,9 @@ class Run:
     """
 
     directory: Path
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "directory", path_of("directory", directory))
 
     def __fspath__(self) -> str:
         return os.fspath(self.directory)

@@ -30,6 +30,7 @@ from mclrec.training.config import TrainingConfig
 from mclrec.training.early_stopping import on_plateau
 from mclrec.training.fit_result import FitResult
 from mclrec.training.identity import NOTHING_LATER
+from mclrec.training.kept_memory import kept_memory
 from mclrec.training.loader import EpochBatches
 from mclrec.training.loss_reader import LossReader
 from mclrec.training.optimisers import Optimisers, WeightAverage, check_weights
@@ -111,7 +112,7 @@ class Trainer:
         phases = self.model.phases()
         interrupted = False
         try:
-            with StopRequest() as stop:
+            with StopRequest() as stop, kept_memory():
                 for number in range(position.phase, len(phases)):
                     if number > position.phase:
                         self._take_best(position)
@@ -170,13 +171,14 @@ class Trainer:
         batches = self._batches(phase, examples, (self.seed, number, 1), steps)
         yield len(batches)
         try:
-            for done, step in enumerate(cycle(range(len(batches)))):
-                started = time.perf_counter()
-                batch, size = batches.prepare(step), batches.size(step)
-                steps.run(batch, size, (self.seed, number, 1, step), lambda _: None)
-                self._losses.catch_up()
-                if done >= steps.warm_up:
-                    yield time.perf_counter() - started
+            with kept_memory():
+                for done, step in enumerate(cycle(range(len(batches)))):
+                    started = time.perf_counter()
+                    batch, size = batches.prepare(step), batches.size(step)
+                    steps.run(batch, size, (self.seed, number, 1, step), lambda _: None)
+                    self._losses.catch_up()
+                    if done >= steps.warm_up:
+                        yield time.perf_counter() - started
         finally:
             steps.close()
 
