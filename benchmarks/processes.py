@@ -36,7 +36,7 @@ __all__ = [
 ROOT = Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
-_TUNING = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "LD_PRELOAD")
+_TUNING = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 """Beginnings of the variables by which a user tunes threads and allocators: both sides have what libraries choose."""
 
 Ended = tuple[bytes, float, float, int]

@@ -16,6 +16,7 @@ from benchmarks.rows.cuda import CUDA_ROWS
 from benchmarks.rows.epochs import PREFIX_SIDES, measure_prefixes
 from benchmarks.rows.evaluation import EVALUATION_SIDES, measure_evaluation
 from benchmarks.rows.growth import measure_growth
+from benchmarks.rows.kept_memory import measure_kept_memory
 from benchmarks.rows.memory import measure_memory
 from benchmarks.rows.preparation import measure_preparation
 from benchmarks.rows.sequence_epochs import SEQUENCE_SIDES, measure_sequences
@@ -75,6 +76,9 @@ ROWS = {
         "a log of 20 million rows becomes sequences; one of 100 million too", measure_preparation
     ),
     "catalogue": Row("a training step as the catalogue grows to a million items", measure_catalogue),
+    "kept-memory": Row(
+        "a training step that keeps the memory which the one before freed", measure_kept_memory
+    ),
     "memory": Row("peak memory of training MCLRec on Beauty", measure_memory),
     "streaming": Row(
         "training from prepared data of 100 million interactions on the disk", measure_streaming

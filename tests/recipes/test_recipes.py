@@ -206,6 +206,7 @@ def test_a_model_that_only_counts_takes_no_settings_of_training(tmp_path: Path) 
     file = write(tmp_path, "[training]\nepochs = 3\n")
     fails(f"{file}.training: {message}", "popularity", None, file)
     assert resolve("popularity", None, None, {"seen": "drop"}).training.seen == "drop"
+    assert resolve("popularity", None, None, {"validation_targets": 9}).training.validation_targets == 9
 
 
 def test_files_that_are_no_recipes(plain: str, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 Config = TypeVar("Config", bound=BaseModel)
-VALIDATION = frozenset({"metric", "seen"})
+VALIDATION = frozenset({"metric", "seen", "validation_targets"})
 """Settings of training that models which only count have: how a search compares them."""
 
 _DEFAULT = "default"

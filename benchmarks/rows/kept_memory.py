@@ -1,0 +1,72 @@
+"""What it gains that training keeps the memory that a step frees, instead of returning it to the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from benchmarks.comparison import finding
+from benchmarks.outcome import Outcome
+from benchmarks.processes import Child
+from benchmarks.rows.catalogue import median_step
+from benchmarks.session import Session
+from benchmarks.summary import Finding, Spread, quantity
+
+__all__ = ["measure_kept_memory"]
+
+_TRAININGS: Mapping[str, tuple[str | int, str]] = {
+    "Beauty, softmax": ("beauty", "sequences"),
+    "Beauty, gbce": ("beauty", "gbce"),
+    "200,000 items, softmax on prefixes": (200_000, "default"),
+    "1,000,000 items, sampled": (1_000_000, "sampled"),
+}
+"""A data set or a number of items, and the recipe of SASRec, by a name."""
+
+_AS_GLIBC_DOES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7"}
+"""Sets what is so anyway: where a user has tuned the allocator, training leaves it as it is."""
+
+_STEPS = 10
+
+
+def measure_kept_memory(session: Session) -> Outcome:
+    """Measure a step of several trainings both ways, and the peak memory that keeping costs."""
+    children: dict[str, Child] = {}
+    for name, (data, recipe) in _TRAININGS.items():
+        child = _child(session, data, recipe)
+        children |= {f"{name}, kept": child, f"{name}, returned": replace(child, environment=_AS_GLIBC_DOES)}
+    runs = session.take_turns(children)
+    sides = {
+        side: Spread(tuple(1000 * median_step(run) for run in of_side), "ms")
+        for side, of_side in runs.items()
+    }
+    peaks = {
+        side: Spread(tuple(run.peak_bytes / 1e9 for run in of_side), "GB") for side, of_side in runs.items()
+    }
+    findings: list[Finding] = []
+    for name in _TRAININGS:
+        kept, returned = f"{name}, kept", f"{name}, returned"
+        findings += [
+            finding("a step of SASRec, memory kept", sides, returned, kept, None, "at least"),
+            Finding(
+                f"a step of SASRec, memory kept: {name}, peak memory",
+                peaks[kept].median / peaks[returned].median,
+                "x",
+                ours=quantity(peaks[kept].median, "GB"),
+                theirs=quantity(peaks[returned].median, "GB"),
+            ),
+        ]
+    return Outcome(findings=findings, sides=sides, runs=runs)
+
+
+def _child(session: Session, data: str | int, recipe: str) -> Child:
+    drawn = {"users": 1_000, "items": data, "length": 20}
+    request = {
+        "data": data if isinstance(data, str) else drawn,
+        "model": "sasrec",
+        "recipe": recipe,
+        "settings": {"precision": "fp32"},
+        "seed": 1,
+        "batches": min(_STEPS, session.budget.batches),
+        "warmup": session.budget.warmup,
+    }
+    return Child("benchmarks.ours.training", request)
