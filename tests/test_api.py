@@ -118,13 +118,14 @@ def test_threads_share_a_model(run: mclrec.Run) -> None:
     [
         ({"model": "mclerc"}, "did you mean 'mclrec'"),
         ({"btea": 1}, "did you mean 'beta'"),
+        ({"settings": {"epochs": 3}}, r"settings: each setting is an argument of its own: give epochs=3"),
         ({"device": "tpu"}, "auto, cpu, cuda"),
         ({"split": "times"}, "did you mean 'time'"),
     ],
 )
-def test_mistakes_are_told(words: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_mistakes_are_told(words: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        mclrec.train(DATA, **{"out": tmp_path / "new", "progress": False, **words})  # type: ignore[arg-type]
+        mclrec.train(DATA, **{"out": tmp_path / "new", "progress": False, **words})
     assert not (tmp_path / "new").exists()
 
 

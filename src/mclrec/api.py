@@ -14,6 +14,7 @@ from mclrec.arguments import (
     list_of,
     minutes_of,
     path_of,
+    settings_of,
     text_of,
     whole_number,
 )
@@ -123,7 +124,7 @@ def train(
         data,
         text_of("model", model),
         _recipe(recipe),
-        settings,
+        settings_of(settings),
         whole_number("seed", seed, 0, LARGEST_SEED),
         None if out is None else path_of("out", out),
         text_of("device", device),
@@ -200,7 +201,7 @@ def tune(
         data,
         text_of("model", model),
         _recipe(recipe),
-        settings,
+        settings_of(settings),
         whole_number("seed", seed, 0, LARGEST_SEED),
         None if storage is None else path_of("storage", storage),
         text_of("device", device),
@@ -273,7 +274,12 @@ def reproduce(
         _place(data, folder / "data") for data in list_of("data sets", "datasets", wanted, ordered=True)
     ]
     scope = Scope(
-        tuple(places), list_of("names", "models", models, ordered=True), seeds, settings, recipe, points
+        tuple(places),
+        list_of("names", "models", models, ordered=True),
+        seeds,
+        settings_of(settings),
+        recipe,
+        points,
     )
     return run_targets(
         what, scope, folder, workers=workers, minutes=minutes_of(minutes), show=show, track=track

@@ -20,6 +20,7 @@ __all__ = [
     "mapping_of",
     "minutes_of",
     "path_of",
+    "settings_of",
     "text_of",
     "whole_number",
 ]
@@ -133,6 +134,21 @@ def mapping_of(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or any(not isinstance(key, str) for key in value):
         raise ConfigError(f"{name} = {quoted(value)}: should be a mapping of names to values")
     return dict(value)
+
+
+def settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a model and its training, each of which is an argument of its own.
+
+    Raises:
+        ConfigError: one argument holds several of them.
+    """
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            few = ", ".join(f"{key}={quoted(value[key])}" for key in list(value)[:2]) or "epochs=3"
+            raise ConfigError(
+                f"{name}: each setting is an argument of its own: give {few}, or **{name} of a dictionary"
+            )
+    return given
 
 
 def list_of(
