@@ -122,7 +122,7 @@ class GRUEncoder(Encoder):
         order, inverse, sizes = _by_time(offsets)
         x = take(self.dropout(vectors), to_device(order, items.device))
         with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
-            states = self.gru(PackedSequence(x.to(self.out.weight.dtype), sizes))[0].data
+            states = _recurrence(self.gru, x.to(self.out.weight.dtype), sizes)
         places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
         states, count = take(states, to_device(places, items.device)), len(places)
         states = F.pad(states, (0, 0, 0, round_up(count, 16) - count))  # few shapes, see mclrec.shapes
@@ -197,6 +197,37 @@ class ConvolutionEncoder(Encoder):
                 inside = F.relu(norm(convolution(torch.cat(taps, -1))))
             x = x + self.dropout(inside)
         return x
+
+
+def _recurrence(gru: nn.GRU, x: Tensor, sizes: Tensor) -> Tensor:
+    """States (T, h) of inputs in the order of `_by_time`, the same numbers as torch's own.
+
+    On a CPU, torch takes each step's inputs out of all of them, and the backward pass of that fills a tensor as large
+    as all of them with zeros, step by step. Splitting them once takes two fifths of the time.
+
+    Args:
+        gru: whose weights are taken.
+        x: (T, d).
+        sizes: how many histories take part in each step, falling.
+    """
+    if x.device.type != "cpu" or not torch.is_grad_enabled():
+        states: Tensor = gru(PackedSequence(x, sizes))[0].data
+        return states
+    steps = sizes.tolist()
+    for from_input, from_state, input_bias, state_bias in gru.all_weights:
+        state, states_of_layer = x.new_zeros(steps[0], gru.hidden_size), list[Tensor]()
+        for gates in F.linear(x, from_input, input_bias).split(steps):
+            if len(gates) < len(state):
+                state = state[: len(gates)]
+            reset, update, new = gates.unsafe_chunk(3, 1)
+            state_reset, state_update, state_new = F.linear(state, from_state, state_bias).unsafe_chunk(3, 1)
+            # In place where torch is: a sigmoid rounds differently by how its input lies in memory.
+            reset = state_reset.add_(reset).sigmoid_()
+            new = new.add(state_new.mul_(reset)).tanh_()
+            state = (state - new).mul_(state_update.add_(update).sigmoid_()).add_(new)
+            states_of_layer.append(state)
+        x = torch.cat(states_of_layer)
+    return x
 
 
 def _by_time(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
