@@ -112,7 +112,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         total = queries.new_zeros(())
         # New memory for each chunk would be zeroed by the kernel again and again, page by page.
         memory = table.new_empty(chunk, classes)
-        part = table.new_empty(table.shape)
+        part = table.new_empty(table.shape if grad_weight is not None else 0)
         for start in range(0, len(queries), chunk):
             rows, places = queries[start : start + chunk], targets[start : start + chunk]
             count = len(rows)
