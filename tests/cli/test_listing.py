@@ -68,5 +68,5 @@ def test_allowed_values(cli: Cli) -> None:
 
 def test_trivial_models_are_not_trained_in_epochs(cli: Cli) -> None:
     about = json.loads(cli("models", "markov", "--json").out)
-    assert list(about["training"]) == ["metric", "seen"]
+    assert list(about["training"]) == ["metric", "seen", "validation_targets"]
     assert list(about["settings"]) == ["window"]

@@ -84,6 +84,12 @@ def _is_left_out(values: dict[str, Any]) -> bool:
     return bool(given) and given.get("split") == LEAVE_ONE_OUT["split"]
 
 
+@pytest.mark.parametrize("wanted", [["\x1f"], ["a" * 100_000]])
+def test_a_condition_that_cannot_be_is_told_by_its_key(wanted: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"^val_interval: where = .*: (holds a character|has more than)"):
+        translate({"val_interval": {"genre": wanted}})
+
+
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_defaults_of_recbole_are_settings_in_effect(model: str) -> None:
     found = translate({"model": model})

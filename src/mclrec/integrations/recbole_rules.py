@@ -41,7 +41,7 @@ def _rm_dup_inter(work: Translation, key: str, value: Any) -> None:
     if value is None:
         work.say(key, "all rows are kept")
     elif value == "first":
-        work.options["drop_repeats"] = True
+        work.read_with(key, "drop_repeats", True)
         work.say(key, "--drop-repeats")
     else:
         work.leave(
@@ -61,7 +61,7 @@ def _val_interval(work: Translation, key: str, value: Any) -> None:
             parts.append(condition(str(name), wanted))
         except ValueError as problem:
             raise ConfigError(f"{key}.{name}: {problem}") from None
-    work.options["where"] = " AND ".join(parts)
+    work.read_with(key, "where", " AND ".join(parts))
     work.say(key, f"--where '{work.options['where']}'")
 
 
@@ -84,7 +84,7 @@ def _user_inter_num_interval(work: Translation, key: str, value: Any) -> None:
             f"--min-count is one number for both, not {users} for users and {items} for items; nothing is removed",
         )
         return
-    work.options["min_count"] = users
+    work.read_with(key, "min_count", users)
     work.say(key, f"--min-count {users}")
 
 

@@ -71,6 +71,18 @@ class Translation:
         """Note that a key is not in effect."""
         self.left.append(Note(str(key), reason))
 
+    def read_with(self, key: str, option: str, value: Any) -> None:
+        """Take a key as an option by which the log is read.
+
+        Raises:
+            ConfigError: the option cannot have that value; the key is named, which the user knows.
+        """
+        try:
+            Reading.of(**{option: value})
+        except ConfigError as problem:
+            raise ConfigError(f"{key}: {problem}") from None
+        self.options[option] = value
+
     def take(self, key: str, setting: str, value: Any) -> None:
         """Take a key as a setting, if the model has it."""
         if setting not in self._settings():
