@@ -25,14 +25,16 @@ LINEAR = 1.1
 _TARGET_ITEMS = 1_000_000
 
 
-def step_child(session: Session, data: Mapping[str, int], batches: int, **settings: Any) -> Child:
-    """A child that trains SASRec by its default recipe and ``settings``, on synthetic histories of one length."""
+def step_child(
+    session: Session, data: str | Mapping[str, int], batches: int, recipe: str = "default", **settings: Any
+) -> Child:
+    """A child that trains SASRec by a recipe and ``settings``, on a data set or synthetic histories of one length."""
     return Child(
         "benchmarks.ours.training",
         {
-            "data": dict(data),
+            "data": data if isinstance(data, str) else dict(data),
             "model": "sasrec",
-            "recipe": "default",
+            "recipe": recipe,
             "settings": {"precision": "fp32", **settings},
             "seed": 1,
             "batches": batches,

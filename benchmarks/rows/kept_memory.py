@@ -8,19 +8,20 @@ from dataclasses import replace
 from benchmarks.comparison import finding
 from benchmarks.outcome import Outcome
 from benchmarks.processes import Child
-from benchmarks.rows.catalogue import median_step
+from benchmarks.rows.catalogue import median_step, step_child
 from benchmarks.session import Session
 from benchmarks.summary import Finding, Spread, quantity
 
 __all__ = ["measure_kept_memory"]
 
-_TRAININGS: Mapping[str, tuple[str | int, str]] = {
+_DRAWN = {"users": 1_000, "length": 20}
+_TRAININGS: Mapping[str, tuple[str | Mapping[str, int], str]] = {
     "Beauty, softmax": ("beauty", "sequences"),
     "Beauty, gbce": ("beauty", "gbce"),
-    "200,000 items, softmax on prefixes": (200_000, "default"),
-    "1,000,000 items, sampled": (1_000_000, "sampled"),
+    "200,000 items, softmax on prefixes": ({**_DRAWN, "items": 200_000}, "default"),
+    "1,000,000 items, sampled": ({**_DRAWN, "items": 1_000_000}, "sampled"),
 }
-"""A data set or a number of items, and the recipe of SASRec, by a name."""
+"""The data and the recipe of SASRec, by a name."""
 
 _AS_GLIBC_DOES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7"}
 """Sets what is so anyway: where a user has tuned the allocator, training leaves it as it is."""
@@ -32,7 +33,7 @@ def measure_kept_memory(session: Session) -> Outcome:
     """Measure a step of several trainings both ways, and the peak memory that keeping costs."""
     children: dict[str, Child] = {}
     for name, (data, recipe) in _TRAININGS.items():
-        child = _child(session, data, recipe)
+        child = step_child(session, data, min(_STEPS, session.budget.batches), recipe)
         children |= {f"{name}, kept": child, f"{name}, returned": replace(child, environment=_AS_GLIBC_DOES)}
     runs = session.take_turns(children)
     sides = {
@@ -56,17 +57,3 @@ def measure_kept_memory(session: Session) -> Outcome:
             ),
         ]
     return Outcome(findings=findings, sides=sides, runs=runs)
-
-
-def _child(session: Session, data: str | int, recipe: str) -> Child:
-    drawn = {"users": 1_000, "items": data, "length": 20}
-    request = {
-        "data": data if isinstance(data, str) else drawn,
-        "model": "sasrec",
-        "recipe": recipe,
-        "settings": {"precision": "fp32"},
-        "seed": 1,
-        "batches": min(_STEPS, session.budget.batches),
-        "warmup": session.budget.warmup,
-    }
-    return Child("benchmarks.ours.training", request)

@@ -13,7 +13,7 @@ from mclrec.runs.request import setting_words
 from mclrec.runs.run_directory import CANDIDATES
 from mclrec.sealed_json import read_sealed, sealed, validated
 from mclrec.search.halving import RECIPE, smoothed, winner_of
-from mclrec.training.identity import NOTHING_LATER, first_difference
+from mclrec.training.identity import NOTHING_LATER, SETTING, first_difference
 from mclrec.wording import count_of
 
 __all__ = ["Candidate", "Move", "Rung", "SearchRecord"]
@@ -162,7 +162,7 @@ class SearchRecord:
     @property
     def precision(self) -> object:
         """Precision of every training of the search; None where the record does not say."""
-        return self.identity.get("setting precision")
+        return self.identity.get(f"{SETTING}precision")
 
     def of(self, number: int) -> Candidate:
         """The candidate of a number."""

@@ -43,6 +43,7 @@ from mclrec.search.rungs import search_rungs
 from mclrec.search.search_job import FOLDER, Job
 from mclrec.search.search_record import Candidate, SearchRecord
 from mclrec.training.checkpoint import CHECKPOINT, has_checkpoint
+from mclrec.training.identity import SETTING
 from mclrec.training.kept_threads import kept_threads
 from mclrec.training.reporting import Reporter, SilentReporter, read_history
 from mclrec.wording import count_of
@@ -135,10 +136,8 @@ def _job(
     if base.training.precision != own:  # another machine's choice, which new candidates have to be told
         settings = {**(settings or {}), "precision": base.training.precision}
     request = replace(request, data=data, reading=Reading(), recipe=base.section, settings=settings)
-    job = Job(request, base, split, sizes, device, directory, lock, reporter)
-    for line in lines:
-        job.say(line)
-    return job
+    reporter.planned(lines)
+    return Job(request, base, split, sizes, device, directory, lock, reporter)
 
 
 def _resumed(job: Job, record: SearchRecord, budget: Budget) -> tuple[Job, SearchRecord]:
@@ -197,7 +196,7 @@ def _identity(job: Job) -> dict[str, Any]:
         **({"times": data.times_checksum} if looks_at_times(job.request.split) else {}),
         "seed": job.request.seed,
         "recipe": job.base.section,
-        **{f"setting {key}": value for key, value in settings.items()},
+        **{f"{SETTING}{key}": value for key, value in settings.items()},
     }
 
 
