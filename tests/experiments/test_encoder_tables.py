@@ -18,7 +18,7 @@ from mclrec.models import registry
 from mclrec.recipes import resolve
 from mclrec.recipes.auto import DataSizes
 
-ENCODERS, CONTRASTS = 6, 5
+ENCODERS, CONTRASTS = 7, 5
 CONTRAST_NAMES = ["alone", "CL4SRec", "DuoRec", "MCLRec, two updates", "MCLRec, three updates"]
 
 
@@ -29,7 +29,7 @@ def test_every_encoder_has_every_contrast_and_all_settings_are_taken(tmp_path: P
     assert len({row.row for row in rows}) == len(rows) == ENCODERS * CONTRASTS
     assert len(plan.runs) == 2 * len(rows)  # no two rows come to the same run
     models = [row.runs[0].model for row in rows]
-    assert [models.count(name) for name in ("cl4srec", "duorec", "mclrec")] == [12, 6, 12]
+    assert [models.count(name) for name in ("cl4srec", "duorec", "mclrec")] == [14, 7, 14]
     for row in rows:
         keys = registry.model_class(row.runs[0].model).config_type.model_fields
         assert row.runs[0].settings.keys() <= {*keys, "lambda"}
@@ -77,7 +77,8 @@ def test_no_rule_of_auto_changes_an_encoder() -> None:
     found = [resolve(run.model, None, run.recipe, run.settings, many_short).config for run in planned]
     assert len({str(config) for config in found}) == len(rows)
     for row, config in zip(rows, found, strict=True):
-        assert getattr(config, "alpha", 0.0) == (0.7 if row.row.startswith("filter") else 0.0)
+        assert getattr(config, "alpha", 0.0) == (0.7 if "filter" in row.row else 0.0)
+        assert getattr(config, "hidden_size", None) == (128 if row.row.startswith("wide") else 64)
         assert getattr(config, "co_occurrence", 0.0) == 4.0
 
 

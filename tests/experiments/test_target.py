@@ -43,6 +43,32 @@ def test_table_4_changes_one_thing_a_row() -> None:
     assert sports["(C) w/o L_cl2"] == "mclrec {'beta': 0.0, 'lambda': 0.04} None"
 
 
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_no_setting_of_all_runs_changes_what_a_row_stands_for(name: str) -> None:
+    """A row "without R" has none, whatever ``--set`` gives R in the others."""
+    scope = Scope(("beauty",))
+    plain = TARGETS[name].plan(scope)
+    given: dict[str, set[Any]] = {}
+    for row in plain:
+        for key, value in row.runs[0].settings.items():
+            given.setdefault(key, set()).add(value)
+    for key, other in [(key, value) for key, values in given.items() for value in values if value]:
+        try:
+            found = TARGETS[name].plan(replace(scope, settings={key: other}))
+        except ConfigError as problem:  # what another encoder leaves without effect
+            assert "has no effect" in str(problem)  # noqa: PT017
+            continue
+        for row, before in zip(found, plain, strict=True):
+            own, settings = before.runs[0].settings, row.runs[0].settings
+            kept = {of for of in own if not (of == key == "lambda" and row.row.startswith("(C)"))}
+            assert {of: settings[of] for of in kept} == {of: own[of] for of in kept}, row.row
+
+
+def test_a_setting_by_which_all_rows_differ_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no run would take batch_size = 48: each sets it itself"):
+        make_plan("figure4", Scope(("beauty",), settings={"batch_size": 48}), RunStore(tmp_path))
+
+
 @pytest.mark.parametrize(("data", "count"), [("complete-journey", 7), ("beauty", 6)])
 def test_rows_of_table_4_that_come_to_the_same_run_once(
     data: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

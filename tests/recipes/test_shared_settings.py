@@ -81,14 +81,19 @@ def test_a_wrong_value_is_refused_with_the_model_that_refuses_it() -> None:
 
 
 def test_settings_of_many_runs_are_left_out_where_a_run_has_no_use_for_them() -> None:
-    """And go before its own; what no run could use is refused."""
+    """And where it differs by them; what no run could use is refused."""
     shared = {"crop_ratio": 0.3, "epochs": 2, "lambda_": 0.0}
     every = combine_settings("mclrec", "beauty", None, {"beta": 0.5, "lambda": 0.2}, shared)
-    assert every == {"beta": 0.5, "lambda": 0.0, "crop_ratio": 0.3, "epochs": 2}
+    assert every == {"beta": 0.5, "lambda": 0.2, "crop_ratio": 0.3, "epochs": 2}
     without = combine_settings("mclrec", "beauty", None, {"beta": 0}, shared)
     assert without == {"beta": 0, "lambda": 0.0, "epochs": 2}
     lines = told_settings(shared, [("mclrec", every), ("mclrec", without)])
-    assert lines == ["crop_ratio = 0.3: taken by mclrec where it has an effect"]
+    assert lines == [
+        "crop_ratio = 0.3: taken by mclrec where it has an effect",
+        "lambda_ = 0.0: taken by mclrec but not where a row sets it itself",
+    ]
+    with pytest.raises(ConfigError, match=r"no run would take beta = 0\.1: each sets it itself"):
+        check_taken({"beta": 0.1}, [("mclrec", every), ("mclrec", without)])
     assert combine_settings("mclrec", "beauty", None, {"encoder": "gru"}, {"heads": 4}) == {"encoder": "gru"}
     useless = [
         (model, combine_settings(model, "beauty", None, {}, {"negatives": 4})) for model in ("mclrec", "ease")

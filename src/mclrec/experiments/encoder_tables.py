@@ -18,15 +18,17 @@ from mclrec.runs.run import LABELS
 __all__ = ["ENCODER_TABLES"]
 
 _RELATIVE: Mapping[str, Any] = {"norm": "pre", "positions": "relative", "alpha": 0.0}
+_FILTER: Mapping[str, Any] = {**_RELATIVE, "alpha": 0.7}
 _ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "post-norm": {"norm": "post", "positions": "oldest", "alpha": 0.0},
     "relative": _RELATIVE,
-    "filter": {**_RELATIVE, "alpha": 0.7},
+    "filter": _FILTER,
+    "wide filter": {**_FILTER, "hidden_size": 128},
     "HSTU": {"encoder": "hstu"},
     "GRU": {"encoder": "gru"},
     "convolution": {"encoder": "convolution"},
 }
-"""Settings of each encoder; the first three are transformers."""
+"""Settings of each encoder; the first four are transformers."""
 
 _ALONE = "alone"
 _CONTRASTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -107,7 +109,8 @@ ENCODER_TABLES = (
         metrics=("HR@20", "NDCG@20"),
         further=_gains,
         notes=(
-            "An encoder alone is CL4SRec without its contrast; `filter` is `relative` with BSARec's filter.",
+            "An encoder alone is CL4SRec without its contrast.",
+            "`filter` is `relative` with BSARec's filter, `wide filter` the same with a hidden size of 128.",
         ),
     ),
 )

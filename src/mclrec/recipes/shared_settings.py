@@ -74,11 +74,12 @@ def combine_settings(
     own: Mapping[str, Any],
     shared: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Combine the settings of one run of a campaign with those of all its runs, which go before.
+    """Combine the settings of all runs of a campaign with those by which one run differs, which go before.
 
-    A shared setting is left out where the model does not have it, and where the run's own settings or its recipe leave
-    it without effect: of a table's rows, the one without contrast has no use for a ratio of the views, and popularity
-    none for a number of epochs. `check_taken` sees to it that it is used somewhere.
+    A shared setting is left out where the run sets it itself (the row without contrast stays without, whatever the
+    weight of the others), where the model does not have it, and where the run's own settings or its recipe leave it
+    without effect: the row without contrast has no use for a ratio of the views, and popularity none for a number of
+    epochs. `check_taken` sees to it that it is used somewhere.
 
     Args:
         model: name of a registered model.
@@ -91,12 +92,12 @@ def combine_settings(
         ConfigError: as `mclrec.recipes.resolve`.
     """
     keys = setting_keys(model)
-    first = {keys[key] for key in shared if key in keys}
-    rest = {key: value for key, value in own.items() if keys.get(key, key) not in first}
+    first = {keys.get(key, key) for key in own}
+    rest = {key: value for key, value in shared.items() if keys.get(key, key) not in first}
     taken = taken_settings(
-        model, shared, lambda settings: possible(model, dataset, recipe, {**rest, **settings})
+        model, rest, lambda settings: possible(model, dataset, recipe, {**own, **settings})
     )
-    return {**rest, **taken}
+    return {**own, **taken}
 
 
 def check_taken(shared: Mapping[str, Any], runs: Sequence[Run]) -> None:
@@ -111,12 +112,16 @@ def check_taken(shared: Mapping[str, Any], runs: Sequence[Run]) -> None:
     """
     models = list(dict.fromkeys(model for model, _ in runs))
     check_known(models, shared)
-    for key in shared:
-        if not any(_own_keys(model).get(key) in taken for model, taken in runs):
-            having = [model for model in models if key in _own_keys(model)]
-            raise ConfigError(
-                f"{key} has no effect on {' or '.join(having)} with the other settings: leave it out"
-            )
+    for key, value in shared.items():
+        uses = {_use(model, taken, key, value) for model, taken in runs}
+        if _TAKEN in uses:
+            continue
+        if _SET in uses:
+            raise ConfigError(f"no run would take {key} = {value}: each sets it itself; leave it out")
+        having = [model for model in models if key in _own_keys(model)]
+        raise ConfigError(
+            f"{key} has no effect on {' or '.join(having)} with the other settings: leave it out"
+        )
 
 
 def told_settings(shared: Mapping[str, Any], runs: Sequence[Run]) -> list[str]:
@@ -129,29 +134,45 @@ def told_settings(shared: Mapping[str, Any], runs: Sequence[Run]) -> list[str]:
     return [
         f"{key} = {value}: {line}"
         for key, value in shared.items()
-        if (line := _who_took(key, runs)) is not None
+        if (line := _who_took(key, value, runs)) is not None
     ]
 
 
-def _who_took(key: str, runs: Sequence[Run]) -> str | None:
+def _who_took(key: str, value: Any, runs: Sequence[Run]) -> str | None:
     """Which models take a setting; None if all runs do."""
-    models = dict.fromkeys(model for model, _ in runs)
-    uses = {
-        model: {_own_keys(model).get(key) in taken for of, taken in runs if of == model} for model in models
-    }
-    if all(use == {True} for use in uses.values()):
+    uses = dict[str, set[str]]()
+    for model, taken in runs:
+        uses.setdefault(model, set()).add(_use(model, taken, key, value))
+    if all(use == {_TAKEN} for use in uses.values()):
         return None
-    without = [model for model in models if key not in _own_keys(model)]
-    useless = [model for model, use in uses.items() if use == {False} and model not in without]
-    always = [model for model, use in uses.items() if use == {True}]
-    partly = [model for model, use in uses.items() if len(use) > 1]
+    always, useless, without = (
+        [model for model, use in uses.items() if use == {kind}] for kind in (_TAKEN, _USELESS, _WITHOUT)
+    )
+    partly = {model: use for model, use in uses.items() if len(use) > 1 or use == {_SET}}
+    effect = [model for model, use in partly.items() if _SET not in use]
+    rows = [model for model in partly if model not in effect]
     parts = [
         f"taken by {', '.join(always)}" if always else "",
-        f"taken by {', '.join(partly)} where it has an effect" if partly else "",
+        f"taken by {', '.join(effect)} where it has an effect" if effect else "",
+        f"taken by {', '.join(rows)} but not where a row sets it itself" if rows else "",
         f"without effect on {', '.join(useless)}" if useless else "",
         f"{', '.join(without)} {'does' if len(without) == 1 else 'do'} not have it" if without else "",
     ]
     return "; ".join(filter(None, parts))
+
+
+_TAKEN, _SET, _USELESS, _WITHOUT = "taken", "set by the run itself", "without effect", "not a setting of it"
+
+
+def _use(model: str, taken: Mapping[str, Any], key: str, value: Any) -> str:
+    """What a run does with a shared setting."""
+    name = _own_keys(model).get(key)
+    if name is None:
+        return _WITHOUT
+    given = {setting_keys(model).get(own, own): found for own, found in taken.items()}
+    if name not in given:
+        return _USELESS
+    return _TAKEN if given[name] == value else _SET
 
 
 def _own_keys(model: str) -> dict[str, str]:
