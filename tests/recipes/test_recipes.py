@@ -13,7 +13,15 @@ from pydantic import Field
 from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig
-from mclrec.recipes import Recipe, default_recipe, parse_setting, resolve, section_names
+from mclrec.recipes import (
+    Recipe,
+    default_recipe,
+    parse_setting,
+    resolve,
+    section_names,
+    setting_keys,
+    write_recipe,
+)
 from mclrec.training.config import TrainingConfig
 
 BUILT_IN = ("mclrec", "sasrec", "popularity", "recency", "markov", "itemknn", "ease")
@@ -207,6 +215,30 @@ def test_a_model_that_only_counts_takes_no_settings_of_training(tmp_path: Path) 
     fails(f"{file}.training: {message}", "popularity", None, file)
     assert resolve("popularity", None, None, {"seen": "drop"}).training.seen == "drop"
     assert resolve("popularity", None, None, {"validation_targets": 9}).training.validation_targets == 9
+
+
+ADDED = [
+    (model, added)
+    for model in registry.names()
+    for added in ({}, {"repeat_bias": True}, {"co_occurrence": 2.0})
+    if added.keys() <= setting_keys(model).keys()
+]
+
+
+@pytest.mark.parametrize(("model", "added"), ADDED)
+def test_validation_chooses_what_is_added_to_scores_if_something_is(
+    model: str, added: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = resolve(model, None, "default", added)
+    built = registry.model_class(model)(recipe.config, 9, 5)
+    off = {**added, "calibrate_scores": False}
+    if built.co_occurrence is not None or built.repeats is not None:
+        found = resolve(model, None, "default", off)
+        assert not found.training.calibrate_scores
+    else:
+        fails("calibrate_scores has no effect", model, None, "default", off)
+    written = tmp_path / "written.toml"
+    write_recipe(written, recipe, "as it is")  # with all settings, and is read again
 
 
 def test_files_that_are_no_recipes(plain: str, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from mclrec.errors import ConfigError
 from mclrec.models import registry
-from mclrec.recipes import VALIDATION, resolve, setting_keys
+from mclrec.recipes import resolve, setting_keys
 from mclrec.recipes.shared_settings import check_known, check_taken, combine_settings, told_settings
+from mclrec.recipes.training_settings import training_keys
 from mclrec.training.config import TrainingConfig
 
 MODELS = registry.names()
@@ -52,6 +53,10 @@ def test_each_model_takes_a_setting_that_it_has_and_the_others_are_named(models:
     assert all(taken in ({}, shared) for _, taken in runs)
     takers = [model for model, taken in runs if taken]
     assert set(takers) <= set(having)
+    if not takers:
+        with pytest.raises(ConfigError, match=f"{key} has no effect on"):
+            check_taken(shared, runs)
+        return
     check_taken(shared, runs)
     lines = told_settings(shared, runs)
     assert len(lines) == (len(takers) < len(models))
@@ -106,6 +111,6 @@ def test_a_model_that_only_counts_takes_of_training_what_its_validation_has() ->
     shared = {"epochs": 3, "max_length": 9, "seen": "drop"}
     assert combine_settings("recency", None, None, {}, shared) == {"max_length": 9, "seen": "drop"}
     assert combine_settings("sasrec", None, None, {}, shared) == shared
-    for key in TrainingConfig.model_fields.keys() - VALIDATION:
+    for key in TrainingConfig.model_fields.keys() - training_keys("recency"):
         with pytest.raises(ConfigError, match="only count"):
             check_known(["popularity", "recency"], {key: 1})

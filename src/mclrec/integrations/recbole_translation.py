@@ -20,8 +20,7 @@ from mclrec.integrations.recbole_keys import (
     TRAINING,
     Family,
 )
-from mclrec.models import registry
-from mclrec.recipes import setting_keys
+from mclrec.recipes.shared_settings import own_keys
 
 __all__ = ["Note", "Rule", "Translation", "number"]
 
@@ -92,10 +91,7 @@ class Translation:
         self.say(key, f"{setting} = {value}")
 
     def _settings(self) -> set[str]:
-        own = set(setting_keys(self.model).values())
-        if registry.entry(self.model).only_counts:
-            return own - {"batch_size", "epochs", "patience", "learning_rate", "weight_decay"}
-        return own
+        return set(own_keys(self.model).values())
 
     @property
     def family(self) -> Family:

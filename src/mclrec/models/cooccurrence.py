@@ -36,6 +36,7 @@ _FAINT = 1e-9
 class CooccurrenceConfig(ModelConfig):
     """Configuration of co-occurrence alone."""
 
+    calibrated_with = ()
     max_length: int = Field(
         default=50, ge=1, le=100_000, description="newest items of the history that are read"
     )

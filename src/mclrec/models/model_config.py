@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
 
@@ -105,7 +105,20 @@ class NoEffectError(ValueError):
 
 
 class ModelConfig(Configuration):
-    """Base of the models' configurations: an unknown key or a given setting without effect is an error."""
+    """Base of the models' configurations: an unknown key or a given setting without effect is an error.
+
+    Attributes:
+        calibrated_with: names of the settings of which one must be on for validation to choose, after training, what is
+            added to scores; none of them: it always chooses. None: there is nothing to choose.
+    """
+
+    calibrated_with: ClassVar[Sequence[str] | None] = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether validation chooses what is added to scores."""
+        names = self.calibrated_with
+        return names is not None and (not names or any(getattr(self, name) for name in names))
 
     @classmethod
     def of_layers(cls, *layers: Mapping[str, Any]) -> Self:

@@ -113,6 +113,7 @@ class EncoderConfig(SizeConfig):
 class RegimeConfig(SizeConfig):
     """What a training example is, and which recommendation loss its targets get."""
 
+    calibrated_with = ("co_occurrence", "repeat_bias")
     unit: Unit = Field(
         "prefixes",
         description="one target an example, or one at every position of the end of a user's sequence, or of all of it "

@@ -26,10 +26,10 @@ from mclrec.models import registry
 from mclrec.models.model_config import ModelConfig, NoEffectError
 from mclrec.recipes.auto import AUTO, Choice, DataSizes, choose
 from mclrec.recipes.toml_text import Table, lines_of, parse_setting, read_toml, text_of_value
+from mclrec.recipes.training_settings import UselessSettingError, check_training, training_keys
 from mclrec.training.config import TrainingConfig
 
 __all__ = [
-    "VALIDATION",
     "Expectation",
     "Recipe",
     "UselessSettingError",
@@ -44,9 +44,6 @@ __all__ = [
 ]
 
 Config = TypeVar("Config", bound=BaseModel)
-VALIDATION = frozenset({"metric", "seen", "validation_targets"})
-"""Settings of training that models which only count have: how a search compares them."""
-
 _DEFAULT = "default"
 _RENAMED = {
     "longest": "max_length",
@@ -56,18 +53,6 @@ _RENAMED = {
     "base": "encoder",
 }
 """Settings by their earlier names."""
-
-
-class UselessSettingError(ConfigError):
-    """A setting was given that has no effect with the others.
-
-    Attributes:
-        key: of the setting.
-    """
-
-    def __init__(self, message: str, key: str) -> None:
-        super().__init__(message)
-        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +132,10 @@ def resolve(
     model_changes, training_changes = _route(model, changes, config_type)
     choices = _by_size(model, chosen, sizes, {**model_changes, **training_changes})
     layers = (sections[_DEFAULT], chosen, *(_ruled(choice, config_type) for choice in choices))
-    if recipe is not None or training_changes:
-        _refuse_training(model, training_changes, chosen)
     config = _build(config_type, [*_model_layers(layers), (model_changes, "")])
+    check_training(model, config, training_changes)
+    if recipe is not None:
+        check_training(model, config, chosen.training, f"{chosen.where}.training: ")
     return Recipe(
         model,
         chosen.name,
@@ -256,9 +242,7 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
     lines = [
         f"source = {text_of_value(source)}",
         *lines_of("model", recipe.config),
-        *lines_of(
-            "training", recipe.training, VALIDATION if registry.entry(recipe.model).only_counts else None
-        ),
+        *lines_of("training", recipe.training, training_keys(recipe.model)),
     ]
     write_text(path, "\n".join(lines) + "\n")
     read = resolve(recipe.model, None, path)
@@ -374,21 +358,6 @@ def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Co
     except ValidationError as problem:
         failed = str(next(iter(problem.errors()[0]["loc"]), ""))
         raise ConfigError(origins.get(failed, "") + invalid_value(problem)) from None
-
-
-def _refuse_training(model: str, changes: Table, chosen: _Section) -> None:
-    """Refuse settings of training for a model that only counts, but for those of its one validation.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    without = (key for key in changes or chosen.training if key not in VALIDATION)
-    given = next(without, None)
-    if given is not None and registry.entry(model).only_counts:
-        where = "" if changes else f"{chosen.where}.training: "
-        raise ConfigError(
-            f"{where}{given} has no effect: {model} only counts and is not trained; leave it out"
-        )
 
 
 def _expectation(section: _Section, dataset: str | None) -> Expectation | None:

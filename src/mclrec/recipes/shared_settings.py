@@ -8,11 +8,12 @@ from typing import Any
 
 from mclrec.errors import ConfigError
 from mclrec.models import registry
-from mclrec.recipes import VALIDATION, UselessSettingError, setting_keys, unknown_setting
+from mclrec.recipes import setting_keys, unknown_setting
 from mclrec.recipes.possible import possible
+from mclrec.recipes.training_settings import UselessSettingError, training_keys
 from mclrec.training.config import TrainingConfig
 
-__all__ = ["check_known", "check_taken", "combine_settings", "taken_settings", "told_settings"]
+__all__ = ["check_known", "check_taken", "combine_settings", "own_keys", "taken_settings", "told_settings"]
 
 Run = tuple[str, Mapping[str, Any]]
 """The model of a run, and the settings that it takes."""
@@ -27,8 +28,8 @@ def check_known(models: Sequence[str], shared: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: no such model, or a setting that none of them has (the nearest one is named).
     """
-    known = set[str]().union(*(_own_keys(model).values() for model in models))
-    accepted = set[str]().union(*(_own_keys(model) for model in models))
+    known = set[str]().union(*(own_keys(model).values() for model in models))
+    accepted = set[str]().union(*(own_keys(model) for model in models))
     for key in shared:
         if key not in accepted:
             if key in TrainingConfig.model_fields:
@@ -52,7 +53,7 @@ def taken_settings(
     Raises:
         ConfigError: a value that the model refuses.
     """
-    keys = _own_keys(model)
+    keys = own_keys(model)
     taken = {keys[key]: value for key, value in shared.items() if key in keys}
     while True:
         try:
@@ -118,7 +119,7 @@ def check_taken(shared: Mapping[str, Any], runs: Sequence[Run]) -> None:
             continue
         if _SET in uses:
             raise ConfigError(f"no run would take {key} = {value}: each sets it itself; leave it out")
-        having = [model for model in models if key in _own_keys(model)]
+        having = [model for model in models if key in own_keys(model)]
         raise ConfigError(
             f"{key} has no effect on {' or '.join(having)} with the other settings: leave it out"
         )
@@ -166,7 +167,7 @@ _TAKEN, _SET, _USELESS, _WITHOUT = "taken", "set by the run itself", "without ef
 
 def _use(model: str, taken: Mapping[str, Any], key: str, value: Any) -> str:
     """What a run does with a shared setting."""
-    name = _own_keys(model).get(key)
+    name = own_keys(model).get(key)
     if name is None:
         return _WITHOUT
     given = {setting_keys(model).get(own, own): found for own, found in taken.items()}
@@ -175,14 +176,11 @@ def _use(model: str, taken: Mapping[str, Any], key: str, value: Any) -> str:
     return _TAKEN if given[name] == value else _SET
 
 
-def _own_keys(model: str) -> dict[str, str]:
-    """Keys that a model has: of those of training, a model that only counts has those of its one validation."""
-    keys = setting_keys(model)
-    if not registry.entry(model).only_counts:
-        return keys
+def own_keys(model: str) -> dict[str, str]:
+    """Keys that a model has: its own, and of those of training what can have an effect on it."""
     config = registry.model_class(model).config_type
     return {
         key: name
-        for key, name in keys.items()
-        if key in VALIDATION or key not in TrainingConfig.model_fields or key in config.model_fields
+        for key, name in setting_keys(model).items()
+        if key not in TrainingConfig.model_fields or key in training_keys(model) or key in config.model_fields
     }

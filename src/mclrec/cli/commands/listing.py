@@ -86,7 +86,8 @@ def describe_model(name: str) -> dict[str, Any]:
         ConfigError: no such model.
     """
     from mclrec.models import registry
-    from mclrec.recipes import VALIDATION, resolve, section_names
+    from mclrec.recipes import resolve, section_names
+    from mclrec.recipes.training_settings import training_keys
     from mclrec.training.config import TrainingConfig
 
     entry = _entry(name)
@@ -96,9 +97,7 @@ def describe_model(name: str) -> dict[str, Any]:
         **entry,
         "settings": _settings(registry.model_class(name).config_type),
         "training": {
-            key: about
-            for key, about in _settings(TrainingConfig).items()
-            if key in VALIDATION or not registry.entry(name).only_counts
+            key: about for key, about in _settings(TrainingConfig).items() if key in training_keys(name)
         },
         "recipes": {
             section: {"source": recipe.source, "settings": _changes([recipe.config, recipe.training])}
