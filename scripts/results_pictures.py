@@ -83,6 +83,10 @@ def pictures(campaign: Mapping[str, Any], data: str) -> list[Picture]:
         return []
     if any(data_name(plot["data"]) == data for plot in campaign["clouds"]):
         return [Picture(campaign, data)]
-    if target.kind not in ("lines", "bars"):
-        return []
-    return [Picture(campaign, data, label, metric) for label in LABELS for metric in target.metrics]
+    there = {row["metric"] for row in campaign["measurements"] if data_name(row["data"]) == data}
+    return [
+        Picture(campaign, data, label, metric)
+        for label in LABELS
+        for metric in target.figures
+        if metric in there
+    ]

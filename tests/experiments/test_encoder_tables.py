@@ -17,6 +17,8 @@ from mclrec.experiments.target import Scope
 from mclrec.models import registry
 from mclrec.recipes import resolve
 from mclrec.recipes.auto import DataSizes
+from mclrec.report.page import write_report
+from mclrec.report.target_sections import draw
 
 ENCODERS, CONTRASTS = 7, 5
 CONTRAST_NAMES = ["alone", "CL4SRec", "DuoRec", "MCLRec, two updates", "MCLRec, three updates"]
@@ -114,8 +116,22 @@ def test_it_is_trained_and_told(tmp_path: Path) -> None:
             "post-norm",
             "relative",
             "filter",
+            "wide filter",
             "HSTU",
             "GRU",
             "convolution",
         ]
         assert all("(" in cell.text for _, cells in table.rows for cell in cells[1:])
+    changes = [row for row in outcome.measurements if row.metric not in TARGETS["encoders"].metrics]
+    assert len(changes) == 2 * ENCODERS * (CONTRASTS - 1)
+    for row in changes:
+        encoder, _, contrast = row.row.partition(", ")
+        [table] = [table for table in gains if f", {row.protocol}:" in table.title]
+        [text] = [cells[table.columns.index(contrast) - 1].text for of, cells in table.rows if of == encoder]
+        assert f"({row.mean:+.1%}, " in text
+        assert row.low <= row.mean <= row.high
+    text = write_report([tmp_path]).read_text(encoding="utf-8")
+    assert text.count("<svg") == 2  # U and F
+    [axes] = draw(TARGETS["encoders"], changes, changes[0].data, "F", changes[0].metric).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [row for row, _ in gains[0].rows]
+    assert sum(line.get_marker() == "o" for line in axes.get_lines()) == CONTRASTS - 1

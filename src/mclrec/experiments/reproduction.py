@@ -243,7 +243,7 @@ def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
     plots = target.view_plots(store, rows)
     notes = [*_notes(plan.scope, rows, missing), *target.notes]
     tables = [*_tables(target, measurements, notes), *target.further(store, rows), *view_tables(plots)]
-    return Outcome(name, measurements, tables, missing, plots)
+    return Outcome(name, [*measurements, *target.changes(store, rows)], tables, missing, plots)
 
 
 def _notes(scope: Scope, rows: Sequence[PlannedRow], missing: int) -> list[str]:

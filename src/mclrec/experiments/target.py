@@ -87,11 +87,13 @@ class Target:
         source: where the paper has it; empty for one of ours, which ``mclrec reproduce all`` leaves out.
         rows: the rows or points that it needs, for a scope.
         models: the models that it compares by default; empty if it is about MCLRec alone.
-        kind: how it is drawn; a table is not.
+        kind: how it is drawn; a table is not. ``changes`` are drawn as dots with intervals on both sides of 0.
         x: name of the plot's horizontal axis.
-        metrics: that it reports.
+        metrics: that its tables report.
+        drawn: what its figures show, if that is not the metrics.
         paper: looks up the paper's value of a measurement.
         further: makes tables beside the one of all measurements.
+        changes: makes the measurements of the kind ``changes``: differences in place of means.
         view_plots: makes its view plots, if it has any.
         notes: what a reader must know about its numbers.
     """
@@ -101,11 +103,13 @@ class Target:
     source: str
     rows: Callable[[Scope], Sequence[PlannedRow]]
     models: Sequence[str] = ()
-    kind: Literal["table", "lines", "bars", "views"] = "table"
+    kind: Literal["table", "lines", "bars", "views", "changes"] = "table"
     x: str = ""
     metrics: Sequence[str] = METRICS
+    drawn: Sequence[str] = ()
     paper: Callable[[Measurement], float | None] = lambda _: None
     further: Callable[[RunStore, Sequence[PlannedRow]], list[ResultTable]] = lambda *_: []
+    changes: Callable[[RunStore, Sequence[PlannedRow]], list[Measurement]] = lambda *_: []
     view_plots: Callable[[RunStore, Sequence[PlannedRow]], list[ViewPlot]] = lambda *_: []
     notes: Sequence[str] = ()
 
@@ -113,6 +117,11 @@ class Target:
     def origin(self) -> str:
         """What a title ends with: where the paper has it."""
         return f" (paper, {self.source})" if self.source else ""
+
+    @property
+    def figures(self) -> Sequence[str]:
+        """What is drawn, a figure each and protocol; nothing of tables and views."""
+        return (self.drawn or self.metrics) if self.kind in ("lines", "bars", "changes") else ()
 
     def plan(self, scope: Scope) -> Sequence[PlannedRow]:
         """The rows or points that a scope asks for.

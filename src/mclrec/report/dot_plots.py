@@ -1,4 +1,4 @@
-"""Plots of many measures at once: a strip for each, on which every system is a dot."""
+"""Plots of dots: many measures at once, a strip for each; and changes with their intervals, beside 0."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mclrec.report.plots import INK, Style
+from mclrec.report.plots import INK, Point, Style, errors, styles_of
 
-__all__ = ["Strip", "strips"]
+__all__ = ["Strip", "changes", "strips"]
 
 _HEIGHT = 0.5
 """Inches of a strip."""
+
+_APART = 0.6
+"""Share of a group's height that its dots take."""
 
 
 class Strip(NamedTuple):
@@ -75,3 +78,32 @@ def _strip(axes: Axes, measure: Strip, styles: Mapping[str, Style]) -> None:
     axes.tick_params(colors=INK, labelsize=8, length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def changes(values: Mapping[str, Mapping[str, Point]], x: str) -> Figure:
+    """Plot changes with their intervals: a group of dots per outer name, from the top, and in it a dot per inner name.
+
+    Args:
+        values: shares by name and kind of change: .02 is drawn as +2 %.
+        x: name of the horizontal axis.
+    """
+    kinds = styles_of(kind for row in values.values() for kind in row)
+    figure = Figure(figsize=(7, 1.1 + _HEIGHT * len(values)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, linewidth=1)
+    for number, (kind, style) in enumerate(kinds.items()):
+        shift = _APART * ((number + 0.5) / len(kinds) - 0.5)
+        found = {place + shift: row[kind] for place, row in enumerate(values.values()) if kind in row}
+        means, halves = [point.mean for point in found.values()], errors([*found.values()])
+        axes.errorbar(means, [*found], xerr=halves, fmt="o", color=style.colour, capsize=2, label=kind)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.1%}" if value else "0")
+    axes.set_xlabel(x, color=INK)
+    axes.tick_params(colors=INK, length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.grid(axis="x", color=INK, alpha=0.15)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper left", ncols=4, frameon=False, labelcolor=INK, fontsize=8)
+    return figure

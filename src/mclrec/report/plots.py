@@ -22,6 +22,7 @@ __all__ = [
     "Style",
     "best_so_far",
     "curve",
+    "errors",
     "grouped_bars",
     "histogram",
     "hit_curves",
@@ -182,7 +183,7 @@ def grouped_bars(
         means = [row[group].mean for group in present]
         axes.bar(places, means, width, color=styles[name].colour, hatch=styles[name].hatch, label=name)
         axes.errorbar(
-            places, means, _errors([row[group] for group in present]), fmt="none", ecolor=INK, capsize=2
+            places, means, errors([row[group] for group in present]), fmt="none", ecolor=INK, capsize=2
         )
     axes.set_xticks(range(len(groups)), groups, fontsize=10 if len(groups) <= _ROOMY else 8)
     _label(axes, x, y)
@@ -201,7 +202,7 @@ def lines(
         means = [point.mean for point in points]
         colour, dash, _ = styles[name]
         axes.errorbar(
-            places, means, _errors(points), color=colour, linestyle=dash, label=name, marker="o", capsize=2
+            places, means, errors(points), color=colour, linestyle=dash, label=name, marker="o", capsize=2
         )
     _label(axes, x, y)
     return figure
@@ -355,7 +356,8 @@ def _figure(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, figure.subplots(count, 1, squeeze=False)[:, 0].tolist()
 
 
-def _errors(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+def errors(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Lengths of the two halves of each interval, as matplotlib takes them."""
     return [max(point.mean - point.low, 0.0) for point in points], [
         max(point.high - point.mean, 0.0) for point in points
     ]

@@ -12,6 +12,7 @@ from mclrec.experiments.reproduction import TARGETS, Outcome
 from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Target
 from mclrec.experiments.view_plots import ViewPlot
+from mclrec.report.dot_plots import changes
 from mclrec.report.page import Section, write_page
 from mclrec.report.plots import Point, grouped_bars, lines, styles_of, to_svg, view_pairs
 from mclrec.runs.run import LABELS, Run
@@ -40,7 +41,7 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
     """Draw one metric of a target, on one data set and under one protocol.
 
     Args:
-        target: of the kind lines or bars.
+        target: of the kind lines, bars or changes.
         measurements: of any data, protocol and metric; those of others are skipped.
         data: name of the data set.
         label: U or F.
@@ -58,6 +59,8 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
             name, _, group = row.row.partition(", ")
             bars.setdefault(name, {})[group or data_name(data)] = point
     title = f"{metric} ({label})"
+    if target.kind == "changes":
+        return changes(bars, f"{target.x}: {title}")
     styles = styles_of(_name(target, row) for row in measurements)  # of all, so that each plot has the same
     if values:
         return lines(values, target.x, title, styles)
@@ -98,10 +101,9 @@ def _section(outcome: Outcome) -> Section:
             draw(target, outcome.measurements, data, label, metric),
             f"{target.title}: {data_name(data)}, {metric}, {label}",
         )
-        for data in dict.fromkeys(row.data for row in outcome.measurements)
+        for metric in target.figures
+        for data in dict.fromkeys(row.data for row in outcome.measurements if row.metric == metric)
         for label in LABELS
-        for metric in target.metrics
-        if target.kind in ("lines", "bars")
     ]
     text = [f"{target.title}{target.origin}."]
     if outcome.missing:
