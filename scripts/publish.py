@@ -132,6 +132,7 @@ def publish_campaign(directory: Path, folder: Path = RESULTS, *, unfinished: boo
         if recipe := record["scope"]["recipe"]:
             parts.append(recipe if isinstance(recipe, str) else "recipes")
         paths.append(folder / "campaigns" / f"{'-'.join(parts)}.json")
+        _check_replaced(paths[-1], record)
         write_json(
             paths[-1],
             {
@@ -142,6 +143,29 @@ def publish_campaign(directory: Path, folder: Path = RESULTS, *, unfinished: boo
             },
         )
     return paths
+
+
+def _check_replaced(path: Path, campaign: Mapping[str, Any]) -> None:
+    """Leave where a published campaign of this name has other settings, which the name does not tell, or more rows."""
+    if not path.is_file():
+        return
+    there = read_json(path)
+    for key in ("settings", "points"):
+        ours, theirs = (found["scope"].get(key) for found in (campaign, there))
+        if ours != theirs:
+            sys.exit(
+                f"{path.name}: is published with {key} {theirs}, not {ours}; remove it if it is replaced"
+            )
+    lost = _rows(there) - _rows(campaign)
+    if lost:
+        sys.exit(
+            f"{path.name}: is published with {count_of(len(lost), 'row')} more, such as {min(lost)}; "
+            "remove it if it is replaced"
+        )
+
+
+def _rows(campaign: Mapping[str, Any]) -> set[str]:
+    return {row["row"] for row in campaign["measurements"]}
 
 
 def pages() -> dict[Path, str]:
