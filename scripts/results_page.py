@@ -38,7 +38,7 @@ claims](../results.md).
 
 {PROTOCOLS}
 Best and second best of a column are marked. A name in brackets is a section of the model's recipes (`mclrec models
-NAME`), and so is `mclrec-best`: MCLRec with an encoder that we chose by validation.
+NAME`).
 """
 
 
@@ -116,9 +116,7 @@ def _regime(config: Mapping[str, Any]) -> str:
 def system(info: Mapping[str, Any]) -> str:
     """Name of a system: the model, with the section of its recipes if that is not the data set's own."""
     section, name, model = info["recipe"]["section"], info["data"]["name"], str(info["model"])
-    if section in ("default", name):
-        return model
-    return section if section.startswith(f"{model}-") else f"{model} ({section})"
+    return model if section in ("default", name) else f"{model} ({section})"
 
 
 def _read(path: Path) -> Result:

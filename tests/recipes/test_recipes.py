@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
+from tests.helpers import tiny_data
 
 from mclrec.errors import ConfigError
+from mclrec.experiments.planned_runs import PlannedRun, RunStore
 from mclrec.models import registry
 from mclrec.models.base import ModelConfig
 from mclrec.recipes import (
@@ -22,6 +24,8 @@ from mclrec.recipes import (
     setting_keys,
     write_recipe,
 )
+from mclrec.recipes.auto import DataSizes
+from mclrec.recipes.possible import possible
 from mclrec.training.config import TrainingConfig
 
 BUILT_IN = ("mclrec", "sasrec", "popularity", "recency", "markov", "itemknn", "ease")
@@ -127,6 +131,20 @@ def test_numbers_hold_for_one_data_set_and_the_recipe_as_it_is() -> None:
 )
 def test_logs_without_published_settings_have_auto(model: str, data: str | None, recipe: str | None) -> None:
     assert default_recipe(model, data) == recipe
+
+
+def test_the_best_recipe_is_auto_by_another_name(tmp_path: Path) -> None:
+    sizes = DataSizes(900, 1300, 30, 2400, 90_000, 0.0)
+    assert resolve("mclrec", None, "mclrec-best", {}, sizes) == resolve("mclrec", None, "auto", {}, sizes)
+    assert len(possible("mclrec", None, "mclrec-best")) == len(possible("mclrec", None, "auto")) > 1
+    assert "mclrec-best" not in section_names("mclrec")
+    fails("unknown recipe of mclrec 'mclrec-bets'; did you mean 'mclrec-best'", "mclrec", None, "mclrec-bets")
+    tiny_data().save(tmp_path / "data")
+    place = str(tmp_path / "data")
+    store = RunStore(tmp_path)
+    assert store.key(PlannedRun(place, "mclrec", recipe="mclrec-best")) == store.key(
+        PlannedRun(place, "mclrec", recipe="auto")
+    )
 
 
 def test_a_section_inherits_key_by_key() -> None:

@@ -22,8 +22,8 @@ from mclrec.experiments.earlier_runs import finished_runs
 from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
 from mclrec.files import write_text
 from mclrec.locks import Lock
-from mclrec.recipes import Recipe, resolve
-from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.recipes import Recipe, is_auto, resolve
+from mclrec.recipes.auto import DataSizes
 from mclrec.runs.recipe_choice import sizes_of
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import Run
@@ -122,7 +122,7 @@ class RunStore:
             ConfigError: unknown model, section or key.
         """
         known, sizes = known_as(self.datasets[planned.data]), None
-        if planned.recipe == AUTO:
+        if is_auto(planned.model, known, planned.recipe):
             sizes = self._sizes_of(planned)
         return resolve(planned.model, known, planned.recipe, planned.settings, sizes)
 

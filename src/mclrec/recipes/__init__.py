@@ -4,8 +4,8 @@
 ``source`` (a text), ``[SECTION.model]`` and ``[SECTION.training]`` (keys of the two configurations; those it
 leaves out come from ``[default]``) and ``[SECTION.expect.DATA]`` (intervals for the mean of several seeds on
 one data set, never inherited). ``[SECTION.search]`` says where `mclrec tune` looks (`mclrec.recipes.space`); a section
-without one has that of ``[default]``. A user's own file has ``source``, ``[model]``, ``[training]`` and ``[search]`` at
-the top.
+without one has that of ``[default]``. ``same_as`` alone makes a section another name of one above. A user's own file
+has ``source``, ``[model]``, ``[training]`` and ``[search]`` at the top.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ __all__ = [
     "Recipe",
     "UselessSettingError",
     "default_recipe",
+    "is_auto",
     "parse_setting",
     "resolve",
     "search_table",
@@ -168,6 +169,15 @@ def default_recipe(model: str, dataset: str | None) -> str | None:
     return AUTO if as_log and AUTO in sections else None
 
 
+def is_auto(model: str, dataset: str | None, recipe: str | Path | None) -> bool:
+    """Whether `resolve` takes the recipe ``auto``, by whatever name, whose rules ask for the sizes of the data.
+
+    Raises:
+        ConfigError: as `resolve`.
+    """
+    return _choose(model, _sections(model), dataset, recipe).name == AUTO
+
+
 def search_table(model: str, dataset: str | None, recipe: str | Path | None = None) -> tuple[Table, str]:
     """The written search space of the section that `resolve` takes, else of ``default``; empty where neither has one.
 
@@ -202,12 +212,12 @@ def unknown_setting(of: str, key: object, known: Set[str]) -> str:
 
 
 def section_names(model: str) -> list[str]:
-    """Sections of a model's recipes, ``default`` first.
+    """Sections of a model's recipes, ``default`` first, each by one name.
 
     Raises:
         ConfigError: no such model.
     """
-    return list(_sections(model))
+    return [name for name, section in _sections(model).items() if section.name == name]
 
 
 @cache
@@ -219,10 +229,10 @@ def _sections(model: str) -> dict[str, _Section]:
     registry.entry(model)
     file = files(__name__) / f"{model}.toml"
     tables = read_toml(file) if file.is_file() else {}
-    sections = {
-        name: _section(table, name, f"{file.name}: {name}")
-        for name, table in {_DEFAULT: {}, **tables}.items()
-    }
+    sections: dict[str, _Section] = {}
+    for name, table in {_DEFAULT: {}, **tables}.items():
+        same = sections.get(table.get("same_as", ""))
+        sections[name] = same or _section(table, name, f"{file.name}: {name}")
     if not sections[_DEFAULT].source:
         sections[_DEFAULT] = _Section(_DEFAULT, file.name, "defaults of the model's configuration")
     return sections

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.errors import ConfigError
-from mclrec.recipes import Recipe, resolve
-from mclrec.recipes.auto import AUTO, TYPICAL
+from mclrec.recipes import Recipe, is_auto, resolve
+from mclrec.recipes.auto import TYPICAL
 
 __all__ = ["possible"]
 
@@ -31,7 +31,7 @@ def possible(
         ConfigError: as `mclrec.recipes.resolve`, whatever the sizes.
     """
     found, problems = [], []
-    for sizes in TYPICAL if recipe == AUTO else (None,):
+    for sizes in TYPICAL if is_auto(model, dataset, recipe) else (None,):
         try:
             found.append(resolve(model, dataset, recipe, overrides, sizes))
         except ConfigError as problem:
