@@ -43,7 +43,7 @@ class Picture:
         """Name of the file."""
         several = [self.data] if len(self.campaign["scope"]["datasets"]) > 1 else []
         parts = [Path(self.campaign["file"]).stem, *several, self.metric.replace("@", ""), self.label]
-        return "-".join(filter(None, parts)).lower() + ".svg"
+        return "-".join(filter(None, parts)).lower().replace(" ", "-") + ".svg"
 
     @property
     def title(self) -> str:

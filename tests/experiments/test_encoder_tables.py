@@ -116,10 +116,10 @@ def test_it_is_trained_and_told(tmp_path: Path) -> None:
             "post-norm",
             "relative",
             "filter",
-            "wide filter",
             "HSTU",
             "GRU",
             "convolution",
+            "wide filter",
         ]
         assert all("(" in cell.text for _, cells in table.rows for cell in cells[1:])
     changes = [row for row in outcome.measurements if row.metric not in TARGETS["encoders"].metrics]

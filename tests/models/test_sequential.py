@@ -20,7 +20,7 @@ from mclrec.losses.recommendation import LOSSES, losses_with
 from mclrec.models import registry
 from mclrec.models.phases import StepContext
 from mclrec.models.sasrec import SASRec, SASRecConfig
-from mclrec.models.sequential import EncoderConfig
+from mclrec.models.sequential import EncoderConfig, SequentialRecommender
 from mclrec.nn.transformer import TransformerEncoder
 from mclrec.recipes import resolve
 
@@ -138,6 +138,20 @@ def test_a_filter_shows_later_items_only_where_the_last_one_predicts(name: str, 
     assert isinstance(made.encoder, TransformerEncoder)
     blocks = cast("list[Any]", made.encoder.blocks)
     assert [block.filter.causal for block in blocks] == 2 * [unit != "prefixes" or not given]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"norm": "post"}, {"norm": "pre"}, {"encoder": "gru"}, {"encoder": "hstu"}], ids=str
+)
+def test_states_have_a_scale_that_is_not_that_of_the_items(settings: dict[str, Any]) -> None:
+    """Or a contrast, by inner products of states, could shrink them by the items alone."""
+    made = registry.model_class("mclrec")(resolve("mclrec", None, None, settings).config, ITEMS)
+    encoder = cast("SequentialRecommender", made).encoder
+    for name, parameter in encoder.named_parameters():
+        if not name.startswith(("items.", "positions.")):
+            nn.init.zeros_(parameter)
+    states = encoder.eval().encode(torch.tensor([1, 2, 3, 4]), torch.tensor([0, 1, 4]), "all")
+    assert (states == states[0]).all()
 
 
 @pytest.mark.parametrize("encoder", ["gru", "convolution"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,10 +19,16 @@ from mclrec.nn.pointwise_attention import HSTUBlock, HSTUEncoder
 SIZE, HEADS, LONGEST = 8, 2, 20
 
 
-def encoder(layers: int = 2) -> HSTUEncoder:
+def encoder(layers: int = 2, *, last_norm: bool = False) -> HSTUEncoder:
     torch.manual_seed(3)
     made = HSTUEncoder(
-        num_items=20, max_length=LONGEST, hidden_size=SIZE, layers=layers, heads=HEADS, dropout=0.5
+        num_items=20,
+        max_length=LONGEST,
+        hidden_size=SIZE,
+        layers=layers,
+        heads=HEADS,
+        dropout=0.5,
+        last_norm=last_norm,
     )
     for parameter in made.parameters():  # the usual initialisation is too small to show a mistake
         torch.nn.init.normal_(parameter, std=0.5)
@@ -57,11 +64,14 @@ def naive(model: HSTUEncoder, items: list[int]) -> Tensor:
             gated = norm(torch.cat(heads)) * parts[t][0]
             out.append(token + block.out.weight @ gated + block.out.bias)  # eq. 3
         x = out
+    if isinstance(model.last_norm, torch.nn.LayerNorm):
+        x = [norm(token) * model.last_norm.weight + model.last_norm.bias for token in x]
     return torch.stack(x)
 
 
-def test_equals_the_equations() -> None:
-    model, packed = encoder(), histories([1, 5, 20, 3, 17, 5, 16], 0)
+@pytest.mark.parametrize("last_norm", [False, True])
+def test_equals_the_equations(*, last_norm: bool) -> None:
+    model, packed = encoder(last_norm=last_norm), histories([1, 5, 20, 3, 17, 5, 16], 0)
     expected = torch.cat([naive(model, row) for row in packed.tolist()])
     torch.testing.assert_close(model.encode(*tensors(packed), "all"), expected)
     last = torch.from_numpy(packed.offsets[1:] - 1)
@@ -86,7 +96,7 @@ def test_a_history_of_hidden_items_only_stays_finite() -> None:
 @given(lengths=LENGTHS, seed=st.integers(0, 99))
 @settings(max_examples=25, deadline=None)
 def test_packed_equals_padded_in_value_and_gradient(lengths: list[int], seed: int) -> None:
-    model, packed = encoder(), histories(lengths, seed, hidden=0.3)
+    model, packed = encoder(last_norm=seed % 2 == 1), histories(lengths, seed, hidden=0.3)
     gradients = []
     for states in (model.encode(*tensors(packed)), model(*padded(packed))):
         model.zero_grad()

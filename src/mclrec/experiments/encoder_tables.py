@@ -23,12 +23,12 @@ _ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "post-norm": {"norm": "post", "positions": "oldest", "alpha": 0.0},
     "relative": _RELATIVE,
     "filter": _FILTER,
-    "wide filter": {**_FILTER, "hidden_size": 128},
     "HSTU": {"encoder": "hstu"},
     "GRU": {"encoder": "gru"},
     "convolution": {"encoder": "convolution"},
+    "wide filter": {**_FILTER, "hidden_size": 128},
 }
-"""Settings of each encoder; the first four are transformers."""
+"""Settings of each encoder; the first three and the last one are transformers."""
 
 _ALONE = "alone"
 _CONTRASTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

@@ -14,7 +14,8 @@ item vectors come in times the root of d, plus a learned position, and dropout c
 
 Departs from the paper in: rab knows distances and no times, which no encoder here sees; the loss is the softmax over
 the catalogue unless another is chosen, in place of one over drawn items. The blocks are in
-`mclrec.nn.pointwise_attention`; models that take any encoder take them too (``encoder = "hstu"``).
+`mclrec.nn.pointwise_attention`; models that take any encoder take them too (``encoder = "hstu"``), with a LayerNorm
+behind them, one of the two last steps that the authors' code has; the other, vectors of length 1, is in the cosines.
 """
 
 from __future__ import annotations

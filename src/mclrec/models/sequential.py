@@ -173,6 +173,11 @@ class AnyEncoderConfig(SequentialConfig):
     encoder: Literal["transformer", "gru", "convolution", "hstu"] = Field(
         "transformer", description="the network that reads the history"
     )
+    last_norm: Annotated[bool, OnlyWith(encoder="hstu"), Before(False)] = Field(
+        True,
+        description="whether HSTU's last states go through a LayerNorm: inner products with other states, as in a "
+        "contrast, are out of proportion without one; where scores are cosines, HSTU itself needs none",
+    )
 
 
 def make_transformer(config: EncoderConfig, num_items: int, *, causal: bool = True) -> TransformerEncoder:
@@ -214,7 +219,9 @@ class SequentialRecommender(VectorRecommender):
         if kind == "convolution":
             return ConvolutionEncoder(num_items=self.num_items, **sizes)
         if kind == "hstu":
-            return HSTUEncoder(num_items=self.num_items, heads=config.heads, **sizes)
+            assert isinstance(config, AnyEncoderConfig)
+            heads, last_norm = config.heads, config.last_norm
+            return HSTUEncoder(num_items=self.num_items, heads=heads, last_norm=last_norm, **sizes)
         return make_transformer(config, self.num_items)
 
     @property

@@ -15,6 +15,9 @@ from mclrec.nn.transformer import BlockEncoder
 
 __all__ = ["HSTUBlock", "HSTUEncoder"]
 
+_EPS = 1e-6
+"""Of all norms."""
+
 
 class HSTUBlock(nn.Module):
     """Pointwise aggregated attention with a gate, and a residual.
@@ -107,12 +110,21 @@ class HSTUEncoder(BlockEncoder):
         layers: number of blocks.
         heads: attention heads.
         dropout: rate after the embedding and in each block.
+        last_norm: whether the states of the last block go through a LayerNorm, whose weights learn their scale.
     """
 
     drops_hidden = False  # distances count hidden tokens too
 
     def __init__(
-        self, *, num_items: int, max_length: int, hidden_size: int, layers: int, heads: int, dropout: float
+        self,
+        *,
+        num_items: int,
+        max_length: int,
+        hidden_size: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        last_norm: bool = False,
     ) -> None:
         super().__init__(num_items, max_length, hidden_size, dropout, positions="oldest", causal=True)
         self.scale = math.sqrt(hidden_size)
@@ -120,13 +132,18 @@ class HSTUEncoder(BlockEncoder):
         assert self.positions is not None
         nn.init.normal_(self.positions.weight, std=1 / self.scale)
         self.blocks = nn.ModuleList(HSTUBlock(hidden_size, heads, dropout, max_length) for _ in range(layers))
+        self.last_norm = nn.LayerNorm(hidden_size, eps=_EPS) if last_norm else nn.Identity()
 
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
         assert self.positions is not None
         out: Tensor = self.dropout(self.items(items) * self.scale + self.positions(positions))
         return out
 
+    def _leave(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last_norm(x)
+        return out
+
 
 def _normalised(x: Tensor) -> Tensor:
     """Rows with mean 0 and variance 1."""
-    return F.layer_norm(x, [x.shape[-1]], eps=1e-6)
+    return F.layer_norm(x, [x.shape[-1]], eps=_EPS)
