@@ -158,6 +158,11 @@ class ModelConfig(Configuration):
         """
         before = cls.before()
         config = cls.model_validate({**before, **settings}, context=STORED)
+        if (
+            idle := before.keys() & config.idle() - settings.keys()
+        ):  # these are as by default in every configuration
+            kept = {key: value for key, value in before.items() if key not in idle}
+            config = cls.model_validate({**kept, **settings}, context=STORED)
         if missing := config.model_dump(by_alias=True).keys() - settings.keys() - before.keys():
             raise ValueError(f"config.{min(missing)} is missing")
         return config
@@ -187,6 +192,10 @@ class ModelConfig(Configuration):
     def has_effect(self, name: str) -> bool:
         """Whether a setting, by its field's name, is used with the other settings as they are."""
         return not self._unmet(name, frozenset())
+
+    def idle(self) -> set[str]:
+        """Keys of the settings that have no effect."""
+        return {self._key(name) for name in type(self).model_fields if not self.has_effect(name)}
 
     def given_without_effect(self) -> Iterator[NoEffect]:
         """Settings that were given without having an effect, in the order of the fields."""

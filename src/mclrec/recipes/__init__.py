@@ -282,8 +282,7 @@ def _by_size(
 
 def _in_effect(choices: Sequence[Choice], config: ModelConfig) -> Sequence[Choice]:
     """Choices without settings that what the user chose leaves without effect: nobody is told of those."""
-    fields = type(config).model_fields
-    idle = {info.alias or name for name, info in fields.items() if not config.has_effect(name)}
+    idle = config.idle()
     kept = [
         replace(one, settings={key: value for key, value in one.settings.items() if key not in idle})
         for one in choices
