@@ -158,9 +158,8 @@ class ModelConfig(Configuration):
         """
         before = cls.before()
         config = cls.model_validate({**before, **settings}, context=STORED)
-        if (
-            idle := before.keys() & config.idle() - settings.keys()
-        ):  # these are as by default in every configuration
+        # What has no effect is as by default in every configuration, whatever it was before.
+        if idle := before.keys() & config.idle() - settings.keys():
             kept = {key: value for key, value in before.items() if key not in idle}
             config = cls.model_validate({**kept, **settings}, context=STORED)
         if missing := config.model_dump(by_alias=True).keys() - settings.keys() - before.keys():
@@ -195,7 +194,10 @@ class ModelConfig(Configuration):
 
     def idle(self) -> set[str]:
         """Keys of the settings that have no effect."""
-        return {self._key(name) for name in type(self).model_fields if not self.has_effect(name)}
+        return {self._key(name) for name in self._idle_names()}
+
+    def _idle_names(self) -> Iterator[str]:
+        return (name for name in type(self).model_fields if not self.has_effect(name))
 
     def given_without_effect(self) -> Iterator[NoEffect]:
         """Settings that were given without having an effect, in the order of the fields."""
@@ -241,10 +243,5 @@ class ModelConfig(Configuration):
 
     @model_serializer(mode="wrap")
     def _settings_with_effect(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        useless = {
-            key
-            for name, info in type(self).model_fields.items()
-            if not self.has_effect(name)
-            for key in (name, info.alias)
-        }
+        useless = {key for name in self._idle_names() for key in (name, self._key(name))}
         return {key: value for key, value in handler(self).items() if key not in useless}

@@ -178,9 +178,6 @@ def _use(model: str, taken: Mapping[str, Any], key: str, value: Any) -> str:
 
 def own_keys(model: str) -> dict[str, str]:
     """Keys that a model has: its own, and of those of training what can have an effect on it."""
-    config = registry.model_class(model).config_type
-    return {
-        key: name
-        for key, name in setting_keys(model).items()
-        if key not in TrainingConfig.model_fields or key in training_keys(model) or key in config.model_fields
-    }
+    fields = registry.model_class(model).config_type.model_fields
+    idle = TrainingConfig.model_fields.keys() - training_keys(model) - fields.keys()
+    return {key: name for key, name in setting_keys(model).items() if key not in idle}

@@ -90,15 +90,13 @@ def describe_model(name: str) -> dict[str, Any]:
     from mclrec.recipes.training_settings import training_keys
     from mclrec.training.config import TrainingConfig
 
-    entry = _entry(name)
+    entry, trained = _entry(name), training_keys(name)
     recipes = {section: resolve(name, None, section) for section in section_names(name)}
     return {
         "name": name,
         **entry,
         "settings": _settings(registry.model_class(name).config_type),
-        "training": {
-            key: about for key, about in _settings(TrainingConfig).items() if key in training_keys(name)
-        },
+        "training": {key: about for key, about in _settings(TrainingConfig).items() if key in trained},
         "recipes": {
             section: {"source": recipe.source, "settings": _changes([recipe.config, recipe.training])}
             for section, recipe in recipes.items()
