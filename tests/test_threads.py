@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
+
+
+def no_words() -> dict[str, str]:
+    """The environment without what it says of threads."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OMP_", "MKL_", "GOMP_", "KMP_"))
+    }
 
 
 def system(root: Path, cgroup: str, files: dict[str, str]) -> Path:
@@ -68,7 +78,7 @@ def test_a_system_without_cgroups(tmp_path: Path) -> None:
 
 
 def test_the_user_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "allowed_threads", lambda: 4)
+    monkeypatch.setattr(threads, "allowed_threads", lambda *_: 4)
     environment = {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "ACTIVE"}
     before = dict(environment)
     prepare_environment(environment)
@@ -82,11 +92,64 @@ def test_the_user_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OMP_WAIT_POLICY" not in spinning
 
 
-def test_what_we_set_is_not_taken_for_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "allowed_threads", lambda: 4)
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(
+    ("running", "given", "files", "spins"),
+    [
+        ("1/91", {}, {}, True),
+        ("0/0", {}, {}, True),  # a sandbox that does not tell
+        ("2/91", {}, {}, False),
+        ("2/91", {"OMP_NUM_THREADS": "7"}, {}, True),
+        ("9/91", {"OMP_NUM_THREADS": "1"}, {}, False),
+        ("1/91", {"OMP_NUM_THREADS": "9"}, {}, False),  # more threads than cores
+        ("7/91", {}, {V2 + "cpu.max": "150000 100000\n"}, True),  # two threads, on the last two cores
+        ("what", {}, {}, True),
+    ],
+)
+def test_threads_spin_where_nobody_else_wants_the_cores(
+    running: str,
+    given: dict[str, str],
+    files: dict[str, str],
+    spins: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    environment = dict(given)
+    root = system(tmp_path, "0::/\n", files | {"proc/loadavg": f"9.00 9.00 9.00 {running} 4711\n"})
+    prepare_environment(environment, root)
+    assert ("GOMP_SPINCOUNT" in environment, "OMP_WAIT_POLICY" in environment) == (spins, not spins)
+
+
+@pytest.mark.usefixtures("cores")
+def test_cores_of_others_are_no_reason_to_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)  # eight of them are ours
     environment: dict[str, str] = {}
-    prepare_environment(environment)
-    assert (environment["OMP_NUM_THREADS"], environment["OMP_WAIT_POLICY"]) == ("4", "PASSIVE")
+    prepare_environment(
+        environment, system(tmp_path, "0::/\n", {"proc/loadavg": "50.0 50.0 50.0 57/900 4711\n"})
+    )
+    assert "GOMP_SPINCOUNT" in environment
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell how many threads run")
+def test_processes_that_compute_are_seen() -> None:
+    found = "from mclrec.threads import prepare_environment as p; e = {}; p(e); print('OMP_WAIT_POLICY' in e)"
+    with ExitStack() as stack:
+        for _ in range(os.cpu_count() or 1):
+            code = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+            computing = stack.enter_context(subprocess.Popen(code, stdout=subprocess.PIPE))
+            stack.callback(computing.kill)
+            assert computing.stdout is not None
+            computing.stdout.readline()
+        done = subprocess.run([sys.executable, "-c", found], env=no_words(), capture_output=True, check=True)
+    assert done.stdout.strip() == b"True"
+
+
+def test_what_we_set_is_not_taken_for_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "allowed_threads", lambda *_: 4)
+    environment: dict[str, str] = {}
+    prepare_environment(environment, tmp_path)
+    assert environment["OMP_NUM_THREADS"] == "4"
     assert given_threads(environment) is None
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -98,6 +161,5 @@ def test_pytorch_has_what_was_set() -> None:
         "from mclrec.threads import prepare_environment, allowed_threads; prepare_environment(); import torch; "
         "print(torch.get_num_threads() == allowed_threads())"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=no_words(), capture_output=True, check=True)
     assert done.stdout.strip() == b"True"

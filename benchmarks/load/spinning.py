@@ -18,19 +18,25 @@ _LOOK = 0.2  # seconds after which a process looks whether it is still wanted
 
 @contextmanager
 def busy(cores: Sequence[int]) -> Iterator[None]:
-    """Keep each core busy by a process of its own until the block ends."""
+    """Keep each core busy by a process of its own, which has begun when the block does and ends with it."""
     with ExitStack() as stack:
         for core in cores:
             words = [sys.executable, "-m", __name__, str(core), str(os.getpid())]
-            process = stack.enter_context(subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL))
+            process = stack.enter_context(
+                subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            )
             stack.callback(process.kill)  # before it is waited for
+            assert process.stdout is not None
+            process.stdout.readline()
         yield
 
 
 def spin(core: int, parent: int) -> None:
-    """Compute on a core for as long as the process that wants it is there."""
+    """Say so in a line, then compute on a core for as long as the process that wants it is there."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
+    sys.stdout.write("\n")
+    sys.stdout.flush()
     while os.getppid() == parent:
         until = time.perf_counter() + _LOOK
         while time.perf_counter() < until:

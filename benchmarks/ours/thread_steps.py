@@ -1,7 +1,7 @@
 """Seconds of a training step by one thread and by more, in turns, and what our rule chooses.
 
-The rule is that of `mclrec.runs.thread_choice`. It runs in the environment of the command line, where threads that
-wait sleep (`mclrec.threads.prepare_environment`).
+The rule is that of `mclrec.runs.thread_choice`. It runs in the environment of the command line, which says how threads
+wait (`mclrec.threads.prepare_environment`).
 
 Request: ``data``, ``model``, ``recipe``, ``settings``, ``seed``, ``counts`` (of threads, beside those that the rule
 chooses), ``rounds``, ``steps`` (of each count in a round, after one that does not count), ``choices`` (times that the

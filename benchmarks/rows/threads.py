@@ -65,7 +65,7 @@ def measure_threads(session: Session) -> Outcome:
 
 
 def _child(session: Session, cell: _Cell) -> Child:
-    """A child in the environment that the command line makes for itself."""
+    """A child in the environment that the command line makes for itself under this load."""
     environment: dict[str, str] = {}
     prepare_environment(environment)
     threads = {name: str(session.threads) for name in environment if name.endswith("NUM_THREADS")}

@@ -143,7 +143,7 @@ def test_threads_on_a_free_and_on_a_busy_machine(
         yield
 
     def run(child: Child, **_: Any) -> Measurement:
-        assert child.environment["OMP_WAIT_POLICY"] == "PASSIVE"
+        assert child.environment["KMP_BLOCKTIME"] in {"0", "1"}
         assert child.environment["OMP_NUM_THREADS"] == "2"
         slow = 3.0 if loads[-1] else 0.5  # of two threads
         document = {"step_seconds": {"1": [1.0, 1.1, 0.9], "2": [slow] * 3}, "chosen": [2, 2, 1]}
