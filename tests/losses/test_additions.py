@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from mclrec.losses.additions import Additions
@@ -47,6 +49,19 @@ def test_those_of_some_items_are_counted_from_the_first() -> None:
     )
     torch.testing.assert_close(additions.values[part.places], part.values)
     assert [len(one.rows) for one in part.split(1)] == torch.bincount(part.rows, minlength=QUERIES).tolist()
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 99))
+def test_together_they_are_in_the_order_of_a_stable_sort(count: int, more: int, seed: int) -> None:
+    first, second = drawn(seed, count), drawn(seed + 100, more)
+    both = Additions.together(first, second)
+    rows = torch.cat([first.rows, second.rows])
+    order = rows.argsort(stable=True)
+    assert torch.equal(both.rows, rows[order])
+    assert torch.equal(both.items, torch.cat([first.items, second.items])[order])
+    assert torch.equal(both.values, torch.cat([first.values, second.values])[order])
+    assert both.values.requires_grad
+    assert torch.equal(both.offsets.diff(), torch.bincount(both.rows, minlength=QUERIES))
 
 
 def test_no_score_changes_by_more_than_the_most() -> None:

@@ -11,6 +11,7 @@ from tests.helpers import tiny_data
 from mclrec.data.split import leave_one_out
 from mclrec.recipes import resolve
 from mclrec.runs import plan
+from mclrec.runs.construction import LongestTime
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import sizes_of
 
@@ -32,13 +33,24 @@ from mclrec.runs.recipe_choice import sizes_of
 def test_a_long_training_says_how_it_can_be_shorter(
     section: str, seconds: float, cure: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mclrec.runs.plan.longest_time", lambda *_: seconds)
+    monkeypatch.setattr("mclrec.runs.plan.longest_time", lambda *_: LongestTime(seconds - 1, 1.0))
     split = leave_one_out(tiny_data(users=24))
     sizes = sizes_of(split)
     recipe = resolve("mclrec", None, section, sizes=sizes)
     lines = plan_lines(recipe, split, sizes, torch.device("cpu"))
     [time] = [place for place, line in enumerate(lines) if line.startswith("time: ")]
     assert [line.strip() for line in lines[time + 1 :]] == ([] if cure is None else [cure])
+
+
+def test_the_time_of_validation_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mclrec.runs.plan.longest_time", lambda *_: LongestTime(1200.0, 600.0))
+    split = leave_one_out(tiny_data(users=24))
+    recipe = resolve("sasrec", None, "auto", {"epochs": 20}, sizes=sizes_of(split))
+    lines = plan_lines(recipe, split, sizes_of(split), torch.device("cpu"))
+    assert (
+        "time: about 60 s an epoch and 30 s to validate it, at most 20 epochs: 30 minutes, less where validation "
+        "stops rising"
+    ) in lines
 
 
 def test_very_many_test_targets_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from tests.test_model_contract import build
 from mclrec.data.split import Targets, leave_one_out
 from mclrec.distributed.processes import SINGLE_PROCESS
 from mclrec.evaluation.metrics import parse_metric
+from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import rank_targets
+from mclrec.training import validation
 from mclrec.training.config import TrainingConfig
 from mclrec.training.validation import Validator, drawn
 
@@ -41,3 +43,27 @@ def test_what_is_drawn_keeps_its_order_and_occurs_once() -> None:
     found = drawn(SPLIT.validation, 9, np.random.default_rng(0))
     assert len(found) == 9
     assert (np.diff(found.users) > 0).all()
+
+
+@pytest.mark.parametrize("seen", ["drop", "keep"])
+def test_the_time_of_a_validation_is_estimated_by_some_of_its_targets(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, ranked = [0.0], []
+
+    def rank(model: object, targets: Targets, *_: object, **__: object) -> None:
+        ranked.append(len(targets))
+        seconds[0] += 2.0 * len(targets)
+
+    monkeypatch.setattr(validation, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(validation, "rank_targets", rank)
+    monkeypatch.setattr(validation, "ranker", rank)
+    monkeypatch.setattr(validation, "_WARMING_UP", 3)
+    monkeypatch.setattr(validation, "_TIMED", 7)
+    monkeypatch.setattr(validation, "_FEWEST_RETURNS", 0)
+    config = TrainingConfig(seen=seen)
+    model = build("sasrec", {"repeat_bias": True}, SPLIT.training)
+    validator = Validator(model, SPLIT, config, 1, torch.device("cpu"), SINGLE_PROCESS)
+    rounds = 2 if seen == "keep" else 1  # calibrated first
+    assert validator.expected_seconds() == pytest.approx(rounds * 2.0 * len(SPLIT.validation))
+    assert ranked == rounds * [3, 7]

@@ -30,14 +30,19 @@ class Additions:
 
     @classmethod
     def together(cls, first: Additions, second: Additions) -> Additions:
-        """Those of both, which are to the scores of the same queries."""
-        rows = torch.cat([first.rows, second.rows])
-        order = rows.argsort(stable=True)
+        """Those of both, which are to the scores of the same queries; of each query those of the first come first."""
+        # Each comes as many places later as the other has earlier ones. To sort the rows takes seven times as long.
+        before, after = _moved(first, second.offsets[:-1]), _moved(second, first.offsets[1:])
+
+        def merged(one: Tensor, other: Tensor) -> Tensor:
+            both = one.new_empty(len(one) + len(other))
+            return both.index_copy_(0, before, one).index_copy_(0, after, other)
+
         return cls(
             first.offsets + second.offsets,
-            rows[order],
-            torch.cat([first.items, second.items])[order],
-            torch.cat([first.values, second.values])[order],
+            merged(first.rows, second.rows),
+            merged(first.items, second.items),
+            merged(first.values, second.values),
         )
 
     def split(self, size: int) -> list[Additions]:
@@ -68,3 +73,10 @@ class Additions:
         """Scalar: the most that a score changes by."""
         sizes = self.values.detach().abs()
         return sizes.new_zeros(max(len(self.offsets) - 1, 1)).index_add_(0, self.rows, sizes).max()
+
+
+def _moved(additions: Additions, earlier: Tensor) -> Tensor:
+    """(P,) places of additions where ``earlier`` others, by the number of the query, come before them."""
+    rows = additions.rows
+    places = earlier.to(rows.device, non_blocking=True).index_select(0, rows)
+    return places + torch.arange(len(rows), device=rows.device)

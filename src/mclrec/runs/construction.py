@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -15,7 +16,7 @@ from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe
 from mclrec.training.trainer import Trainer
 
-__all__ = ["build", "longest_time"]
+__all__ = ["LongestTime", "build", "longest_time"]
 
 
 def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
@@ -27,8 +28,20 @@ def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
         return model_class(recipe.config, training.num_items, training.num_users)
 
 
-def longest_time(split: Split, recipe: Recipe, device: torch.device, steps: int = 9) -> float:
-    """Estimate the seconds of a training on this machine if it is never stopped early; validation not counted.
+class LongestTime(NamedTuple):
+    """Seconds of a training that is never stopped early.
+
+    Attributes:
+        training: of all epochs.
+        validation: of ranking validation targets after each of them.
+    """
+
+    training: float
+    validation: float
+
+
+def longest_time(split: Split, recipe: Recipe, device: torch.device, steps: int = 9) -> LongestTime:
+    """Estimate how long a training takes on this machine if it is never stopped early.
 
     Args:
         split: of the data.
@@ -38,7 +51,7 @@ def longest_time(split: Split, recipe: Recipe, device: torch.device, steps: int 
     """
     model = build(recipe, split.training, 1)
     if not model.phases():
-        return 0.0
+        return LongestTime(0.0, 0.0)
     nowhere = Path()  # nothing is written
     trainer = Trainer(model, split, recipe.training, seed=1, directory=nowhere, device=device, identity={})
-    return trainer.longest_time(steps)
+    return LongestTime(trainer.longest_time(steps), trainer.longest_validation())

@@ -10,7 +10,7 @@ import torch
 from mclrec.data.split import Split
 from mclrec.recipes import Recipe, resolve, section_names
 from mclrec.recipes.auto import AUTO, DataSizes
-from mclrec.runs.construction import longest_time
+from mclrec.runs.construction import LongestTime, longest_time
 from mclrec.wording import count_of
 
 __all__ = ["duration", "held_out_lines", "plan_lines"]
@@ -44,14 +44,15 @@ def plan_lines(
     lines += [*_validation_lines(recipe, split), *_test_lines(split)]
     if not timed:
         return lines
-    seconds = longest_time(split, recipe, device, _TIMED)
+    longest = longest_time(split, recipe, device, _TIMED)
+    seconds = sum(longest)
     if not len(split.validation):
         return [
             *lines,
             f"time: {count_of(recipe.training.epochs, 'epoch')}, about {duration(seconds)}; nothing is held out",
         ]
     return (
-        [*lines, *_times(recipe, seconds), *_quicker(recipe, split, sizes, device, seconds)]
+        [*lines, _time(recipe, longest), *_quicker(recipe, split, sizes, device, seconds)]
         if seconds
         else lines
     )
@@ -129,12 +130,12 @@ def _choices(recipe: Recipe) -> list[str]:
     ]
 
 
-def _times(recipe: Recipe, seconds: float) -> list[str]:
+def _time(recipe: Recipe, longest: LongestTime) -> str:
     epochs = recipe.training.epochs
-    line = f"time: about {seconds / epochs:.3g} s an epoch"
-    return [
-        f"{line}, at most {count_of(epochs, 'epoch')}: {duration(seconds)}, less where validation stops rising"
-    ]
+    training, validation = (seconds / epochs for seconds in longest)
+    each = f"{training:.3g} s an epoch and {validation:.2g} s to validate it"
+    most = f"at most {count_of(epochs, 'epoch')}: {duration(sum(longest))}"
+    return f"time: about {each}, {most}, less where validation stops rising"
 
 
 def _quicker(
@@ -148,7 +149,7 @@ def _quicker(
         return []
     auto = resolve(recipe.model, None, AUTO, sizes=sizes)
     auto = replace(auto, training=auto.training.on(device))
-    usual = longest_time(split, auto, device, _TIMED)
+    usual = sum(longest_time(split, auto, device, _TIMED))
     return [
         f"  each prefix of a history is an example, as in the paper; --recipe {AUTO} takes {duration(usual)}"
     ]

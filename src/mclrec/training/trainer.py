@@ -142,7 +142,7 @@ class Trainer:
         position.threads = torch.get_num_threads()
 
     def longest_time(self, steps: int = 9) -> float:
-        """Estimate the seconds of all epochs of all phases from a few batches; validation is not counted.
+        """Estimate the seconds of all epochs of all phases from a few batches, without their validations.
 
         The median of ``steps`` batches, after one to warm up. The weights are of no use afterwards.
         """
@@ -153,6 +153,11 @@ class Trainer:
             times = list(islice(timed, min(steps + 1, batches)))
             total += self._epochs(phase) * statistics.median(times[1:] or times or [0.0]) * batches
         return total
+
+    def longest_validation(self) -> float:
+        """Estimate the seconds of the validations of all epochs from a few targets."""
+        epochs = sum(self._epochs(phase) for phase in self.model.phases() if phase.validate)
+        return epochs * self._validator.expected_seconds() if epochs and self._validates else 0.0
 
     def timed_steps(self, number: int) -> Iterator[float]:
         """Yield the number of batches of a phase's epoch, then the seconds of one batch after the other, without end.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
+from time import perf_counter
 from typing import TypedDict
 
 import numpy as np
 import torch
 
+from mclrec.data.packed import IntArray
 from mclrec.data.returns import share_of_returns
 from mclrec.data.split import Split, Targets
 from mclrec.distributed.processes import Processes
@@ -15,6 +18,7 @@ from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.evaluation.reranking import ranker
 from mclrec.models.base import Recommender
+from mclrec.nn.repeats import RepeatBias
 from mclrec.randomness import Stream, generator
 from mclrec.training.config import TrainingConfig
 
@@ -25,6 +29,9 @@ _FEWEST_RETURNS = 30
 
 _EACH_EPOCH = 5_000
 """Targets by which a model is calibrated before each validation."""
+
+_WARMING_UP, _TIMED = 64, 1_024
+"""Targets by which the time of a validation is estimated."""
 
 
 class _Where(TypedDict):
@@ -68,10 +75,22 @@ class Validator:
         """The metric of the model as it now is."""
         part = self._model.repeats
         if part is not None and self._returning is not None:
-            rank = ranker(self._model, self._returning, part, seen="keep", cut=self._metric.k, **self._where)
+            rank = self._ranker(part, self._returning)
             part.recalibrate(lambda: self._metric.mean(rank()))
-        ranks = rank_targets(self._model, self._targets, seen=self._config.seen, **self._where)
-        return self._metric.mean(ranks)
+        return self._metric.mean(self._rank(self._targets))
+
+    def expected_seconds(self) -> float:
+        """Estimate how long `measure` takes from a few targets, after fewer to warm up."""
+        part, seconds = self._model.repeats, 0.0
+        if part is not None and self._returning is not None:
+            seconds = _scaled(self._returning, partial(self._ranker, part))
+        return seconds + _scaled(self._targets, self._rank)
+
+    def _ranker(self, part: RepeatBias, targets: Targets) -> Callable[[], IntArray]:
+        return ranker(self._model, targets, part, seen="keep", cut=self._metric.k, **self._where)
+
+    def _rank(self, targets: Targets) -> IntArray:
+        return rank_targets(self._model, targets, seen=self._config.seen, **self._where)
 
     # Found when they are first needed: trainers are also made to time a few batches.
 
@@ -85,6 +104,19 @@ class Validator:
         if self._model.repeats is None or self._config.seen == "drop" or not self._config.calibrate_scores:
             return None
         return returning_targets(self._split.validation, _EACH_EPOCH, self._seed)
+
+
+def _scaled(targets: Targets, rank: Callable[[Targets], object]) -> float:
+    """Seconds that ``rank`` would take for all targets, by those that it takes for some of them."""
+    if not len(targets):
+        return 0.0
+    rng = generator(0, Stream.VALIDATION)
+    for count in (_WARMING_UP, _TIMED):
+        some = drawn(targets, count, rng)
+        start = perf_counter()
+        rank(some)
+        seconds = perf_counter() - start
+    return seconds * len(targets) / len(some)
 
 
 def returning_targets(targets: Targets, most: int, seed: int) -> Targets | None:

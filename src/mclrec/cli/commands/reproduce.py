@@ -221,9 +221,7 @@ def _dry_run(what: str, scope: Scope, out: Path, *, as_json: bool) -> None:
     console.print(table)
     if without_runs:
         console.print(f"need no run: {', '.join(without_runs)}")
-    console.print(
-        f"{count_of(len(timed), 'run')}; {_duration(total)} on one worker if none stops early, without validation"
-    )
+    console.print(f"{count_of(len(timed), 'run')}; {_duration(total)} on one worker if none stops early")
 
 
 def _timed(runs: Sequence[PlannedRun], store: RunStore) -> Iterator[tuple[PlannedRun, str, float]]:
@@ -240,7 +238,7 @@ def _timed(runs: Sequence[PlannedRun], store: RunStore) -> Iterator[tuple[Planne
             alike = f"{planned.data} {planned.model} {planned.recipe} {planned.settings} {planned.lengths}"
             if state == "open" and alike not in times:
                 split = leave_one_out(store.datasets.of(planned))
-                times[alike] = longest_time(split, store.recipe(planned), resolve_device("auto"))
+                times[alike] = sum(longest_time(split, store.recipe(planned), resolve_device("auto")))
             advance(1)
             yield planned, state, times[alike] if state == "open" else 0.0
 
