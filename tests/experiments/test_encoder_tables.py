@@ -62,8 +62,9 @@ def test_models_choose_the_contrasts_beside_an_encoder_alone(
     assert {store.key(run) for run in plan.runs} <= {
         store.key(run) for run in whole.runs
     }  # none is trained twice
-    gains = TARGETS["encoders"].further(store, plan.rows["encoders"])
-    assert all(table.columns[1:] == (contrasts or list(CONTRAST_NAMES)) for table in gains)
+    further = TARGETS["encoders"].further(store, plan.rows["encoders"])
+    assert all(table.columns[1:] == (contrasts or list(CONTRAST_NAMES)) for table in further.tables)
+    assert not further.changes
 
 
 def test_a_model_without_such_a_contrast_is_refused() -> None:
@@ -98,7 +99,7 @@ def test_a_cell_tells_the_change_and_how_sure_it_is() -> None:
     assert _cell(alone, alone).text.endswith(" (+0.0%, 1.0000)")
     better = np.stack([per_user(np.maximum(ranks - gain, 1), "ndcg", 20) for gain in (9, 10)])
     cell = _cell(better, alone)
-    assert cell.value == better.mean()
+    assert cell.mean == better.mean()
     assert cell.text == f"{better.mean():.4f} ({better.mean() / alone.mean() - 1:+.1%}, 0.0002)"
     assert _cell(better, 0 * alone).text.endswith("(-, 0.0002)")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mclrec.errors import ConfigError
+from mclrec.evaluation.effects import Effect, nested_bootstrap
 from mclrec.evaluation.metrics import FloatArray, Metric
-from mclrec.evaluation.significance import Comparison, paired_bootstrap
+from mclrec.evaluation.significance import Interval
 from mclrec.experiments.paper_tables import ranks_of, values_of
 from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name
 from mclrec.experiments.results_table import Measurement, PlannedRow, ResultTable, TableCell
-from mclrec.experiments.target import Scope, Target
+from mclrec.experiments.target import Further, Scope, Target
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import LABELS
 
@@ -45,6 +46,8 @@ _METRIC = Metric("ndcg", 20)
 _CHANGE = f"change of {_METRIC}"
 """By a contrast, as a share of what the encoder has alone."""
 
+_TEST = "p is two-sided, against the encoder alone: a nested bootstrap over users and, where there are several, seeds."
+
 
 def _rows(scope: Scope) -> Sequence[PlannedRow]:
     for model in scope.models:
@@ -71,71 +74,75 @@ def _by_encoder(rows: Sequence[PlannedRow]) -> dict[str, dict[str, dict[str, Pla
     return found
 
 
-def _gains(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTable]:
-    """What each contrast adds to each encoder, by a paired bootstrap over users and seeds."""
-    return [
-        ResultTable(
-            f"What a contrast adds on {data_name(data)}, {label}: {_METRIC}, its change and p",
-            ["encoder", *next(iter(encoders.values()))],
-            [(encoder, _cells(store, contrasts, label)) for encoder, contrasts in encoders.items()],
-            ["p is two-sided, by a paired bootstrap over users and seeds, against the encoder alone."],
-        )
-        for data, encoders in _by_encoder(rows).items()
-        for label in LABELS
-    ]
+class _Cell(NamedTuple):
+    """An encoder with a contrast, or alone.
+
+    Attributes:
+        mean: of the metric.
+        effect: of the contrast; None for the encoder alone, and where that is not trained yet.
+    """
+
+    mean: float
+    effect: Effect | None
+
+    @property
+    def text(self) -> str:
+        """The mean and, with a contrast, its change and p."""
+        if self.effect is None:
+            return f"{self.mean:.4f}"
+        change = self.effect.relative
+        return f"{self.mean:.4f} ({f'{change.mean:+.1%}' if change else '-'}, {self.effect.p:.4f})"
 
 
-def _changes(store: RunStore, rows: Sequence[PlannedRow]) -> list[Measurement]:
-    """The same as shares of what the encoder has alone, with their intervals."""
-    return [
-        change
-        for encoders in _by_encoder(rows).values()
-        for contrasts in encoders.values()
-        for label in LABELS
-        for change in _changes_of(store, contrasts, label)
-    ]
+def _effects(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
+    """What each contrast adds to each encoder, as a table of each data set and protocol, and as measurements."""
+    tables: list[ResultTable] = []
+    changes: list[Measurement] = []
+    for data, encoders in _by_encoder(rows).items():
+        contrasts = next(iter(encoders.values()))
+        for label in LABELS:
+            found = {encoder: _cells(store, parts, label) for encoder, parts in encoders.items()}
+            tables.append(
+                ResultTable(
+                    f"What a contrast adds on {data_name(data)}, {label}: {_METRIC}, its change and p",
+                    ["encoder", *contrasts],
+                    [
+                        (encoder, [_shown(cells.get(name)) for name in contrasts])
+                        for encoder, cells in found.items()
+                    ],
+                    [_TEST],
+                )
+            )
+            changes += [
+                _change(store, encoders[encoder][name], label, cell.effect.relative)
+                for encoder, cells in found.items()
+                for name, cell in cells.items()
+                if cell.effect and cell.effect.relative
+            ]
+    return Further(tables, changes)
 
 
-def _changes_of(store: RunStore, contrasts: Mapping[str, PlannedRow], label: str) -> Iterator[Measurement]:
-    values = _values(store, contrasts, label)
-    alone = values.pop(_ALONE, None)
-    if alone is None or not alone.any():
-        return
-    for name, found in values.items():
-        row, test = contrasts[name], _compare(found, alone)
-        mean, low, high = (value / float(alone.mean()) for value in (test.difference, test.low, test.high))
-        done = [planned for planned in row.runs if store.is_complete(planned)]
-        seeds, keys = tuple(one.seed for one in done), tuple(store.kept_key(one) for one in done)
-        yield Measurement(row.data, row.row, None, label, _CHANGE, mean, low, high, "users", seeds, keys)
-
-
-def _cells(store: RunStore, contrasts: Mapping[str, PlannedRow], label: str) -> list[TableCell]:
-    """A cell for each contrast of an encoder; a dash where no run is finished yet."""
-    values = _values(store, contrasts, label)
-    return [
-        _cell(values[name], None if name == _ALONE else values.get(_ALONE))
-        if name in values
-        else TableCell("-")
-        for name in contrasts
-    ]
-
-
-def _values(store: RunStore, contrasts: Mapping[str, PlannedRow], label: str) -> dict[str, FloatArray]:
-    """The metric of every user and seed, of each contrast that has a finished run."""
+def _cells(store: RunStore, contrasts: Mapping[str, PlannedRow], label: str) -> dict[str, _Cell]:
+    """Each contrast of an encoder that has a finished run."""
     ranks = {name: ranks_of(store, row, label) for name, row in contrasts.items()}
-    return {name: values_of(tables, str(_METRIC)) for name, tables in ranks.items() if tables}
+    values = {name: values_of(tables, str(_METRIC)) for name, tables in ranks.items() if tables}
+    alone = values.get(_ALONE)
+    return {name: _cell(found, None if name == _ALONE else alone) for name, found in values.items()}
 
 
-def _cell(values: FloatArray, alone: FloatArray | None) -> TableCell:
-    mean = float(values.mean())
-    if alone is None:
-        return TableCell(f"{mean:.4f}", value=mean)
-    change = f"{mean / alone.mean() - 1:+.1%}" if alone.any() else "-"
-    return TableCell(f"{mean:.4f} ({change}, {_compare(values, alone).p:.4f})", value=mean)
+def _cell(values: FloatArray, alone: FloatArray | None) -> _Cell:
+    effect = None if alone is None else nested_bootstrap(values, alone, generator(0, Stream.BOOTSTRAP))
+    return _Cell(float(values.mean()), effect)
 
 
-def _compare(values: FloatArray, alone: FloatArray) -> Comparison:
-    return paired_bootstrap(values, alone, generator(0, Stream.BOOTSTRAP))
+def _shown(cell: _Cell | None) -> TableCell:
+    return TableCell("-") if cell is None else TableCell(cell.text, value=cell.mean)
+
+
+def _change(store: RunStore, row: PlannedRow, label: str, change: Interval) -> Measurement:
+    done = [planned for planned in row.runs if store.is_complete(planned)]
+    seeds, keys = tuple(one.seed for one in done), tuple(store.kept_key(one) for one in done)
+    return Measurement(row.data, row.row, None, label, _CHANGE, *change, "users", seeds, keys)
 
 
 ENCODER_TABLES = (
@@ -149,8 +156,7 @@ ENCODER_TABLES = (
         x="what a contrast adds",
         metrics=("HR@20", "NDCG@20"),
         drawn=(_CHANGE,),
-        further=_gains,
-        changes=_changes,
+        further=_effects,
         notes=(
             "An encoder alone is CL4SRec without its contrast.",
             "`filter` is `relative` with BSARec's filter, `wide filter` the same with a hidden size of 128.",

@@ -15,7 +15,7 @@ from mclrec.evaluation.significance import paired_bootstrap
 from mclrec.experiments import paper
 from mclrec.experiments.planned_runs import Datasets, PlannedRun, RunStore, data_name, dataset_at
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, TableCell
-from mclrec.experiments.target import Scope, Target
+from mclrec.experiments.target import Further, Scope, Target
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import resolve
 from mclrec.runs.run import LABELS
@@ -105,7 +105,7 @@ def _paper_table3(found: Measurement) -> float | None:
     return paper.table3().get((found.data, found.row, found.metric))
 
 
-def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTable]:
+def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
     """MCLRec against the best of the others, and all systems by whether the target is a repeat."""
     tables = []
     for data in dict.fromkeys(row.data for row in rows):
@@ -126,7 +126,7 @@ def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> list[ResultTabl
             tables.append(
                 by_repeat(f"Targets that are in the history already, on {data_name(data)}, U", ranks["U"])
             )
-    return tables
+    return Further(tables)
 
 
 def ranks_of(store: RunStore, row: PlannedRow, label: str) -> list[RankTable]:

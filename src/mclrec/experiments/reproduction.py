@@ -242,8 +242,9 @@ def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
     missing = sum(not store.is_complete(planned) for planned in wanted)
     plots = target.view_plots(store, rows)
     notes = [*_notes(plan.scope, rows, missing), *target.notes]
-    tables = [*_tables(target, measurements, notes), *target.further(store, rows), *view_tables(plots)]
-    return Outcome(name, [*measurements, *target.changes(store, rows)], tables, missing, plots)
+    further = target.further(store, rows)
+    tables = [*_tables(target, measurements, notes), *further.tables, *view_tables(plots)]
+    return Outcome(name, [*measurements, *further.changes], tables, missing, plots)
 
 
 def _notes(scope: Scope, rows: Sequence[PlannedRow], missing: int) -> list[str]:

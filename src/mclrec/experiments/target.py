@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mclrec.models import registry
 from mclrec.recipes import default_recipe
 from mclrec.recipes.shared_settings import combine_settings
 
-__all__ = ["PAPER_DATASETS", "Scope", "Target"]
+__all__ = ["PAPER_DATASETS", "Further", "Scope", "Target"]
 
 PAPER_DATASETS = ("beauty", "sports", "yelp")
 
@@ -77,6 +77,18 @@ class Scope:
         ]
 
 
+class Further(NamedTuple):
+    """What a target has beside the measurements of its rows and their table.
+
+    Attributes:
+        tables: that are shown after it.
+        changes: the measurements of the kind ``changes``: differences in place of means.
+    """
+
+    tables: Sequence[ResultTable] = ()
+    changes: Sequence[Measurement] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A table or figure of the paper.
@@ -92,8 +104,7 @@ class Target:
         metrics: that its tables report.
         drawn: what its figures show, if that is not the metrics.
         paper: looks up the paper's value of a measurement.
-        further: makes tables beside the one of all measurements.
-        changes: makes the measurements of the kind ``changes``: differences in place of means.
+        further: makes what there is beside the measurements of its rows and their table.
         view_plots: makes its view plots, if it has any.
         notes: what a reader must know about its numbers.
     """
@@ -108,8 +119,7 @@ class Target:
     metrics: Sequence[str] = METRICS
     drawn: Sequence[str] = ()
     paper: Callable[[Measurement], float | None] = lambda _: None
-    further: Callable[[RunStore, Sequence[PlannedRow]], list[ResultTable]] = lambda *_: []
-    changes: Callable[[RunStore, Sequence[PlannedRow]], list[Measurement]] = lambda *_: []
+    further: Callable[[RunStore, Sequence[PlannedRow]], Further] = lambda *_: Further()
     view_plots: Callable[[RunStore, Sequence[PlannedRow]], list[ViewPlot]] = lambda *_: []
     notes: Sequence[str] = ()
 
