@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from mclrec import threads
-from mclrec.threads import allowed_threads, given_threads, prepare_environment, share_of_threads
+from mclrec.threads import (
+    allowed_threads,
+    given_threads,
+    prepare_environment,
+    share_of_threads,
+    sleep_at_once,
+)
 
 
 @pytest.fixture
@@ -143,6 +149,27 @@ def test_processes_that_compute_are_seen() -> None:
             computing.stdout.readline()
         done = subprocess.run([sys.executable, "-c", found], env=no_words(), capture_output=True, check=True)
     assert done.stdout.strip() == b"True"
+
+
+def test_a_process_with_other_work_lets_no_thread_spin(tmp_path: Path) -> None:
+    environment: dict[str, str] = {}
+    prepare_environment(environment, tmp_path)
+    assert "GOMP_SPINCOUNT" in environment
+    sleep_at_once(environment)
+    assert (environment["OMP_WAIT_POLICY"], "GOMP_SPINCOUNT" in environment) == ("PASSIVE", False)
+    given = {"GOMP_SPINCOUNT": "9"}
+    sleep_at_once(given)
+    assert given == {"GOMP_SPINCOUNT": "9"}
+
+
+def test_the_service_says_so_before_pytorch_is_there() -> None:
+    code = (
+        "import sys; from mclrec.cli.commands import serve\n"
+        "def sleep(): print('torch' in sys.modules); sys.exit()\n"
+        "serve.sleep_at_once = sleep; from mclrec.cli import main; main(['serve', 'x'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b"False"
 
 
 def test_what_we_set_is_not_taken_for_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path, PurePosixPath
 
-__all__ = ["allowed_threads", "given_threads", "prepare_environment", "share_of_threads"]
+__all__ = ["allowed_threads", "given_threads", "prepare_environment", "share_of_threads", "sleep_at_once"]
 
 _COUNT = "OMP_NUM_THREADS"
 _COUNTS = (_COUNT, "MKL_NUM_THREADS")
@@ -76,6 +76,18 @@ def prepare_environment(environment: MutableMapping[str, str] = os.environ, root
     if not any(name in environment for name in _OWN_WORDS):
         threads = given_threads(environment) or allowed_threads(root)
         environment.update(_SPINNING if threads <= _free_cores(root) else _SLEEPING)
+
+
+def sleep_at_once(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let no thread spin where we said so, in a process that has other work to do; before libraries are imported.
+
+    Args:
+        environment: as `prepare_environment` has left it.
+    """
+    if all(environment.get(name) == value for name, value in _SPINNING.items()):
+        for name in _SPINNING:
+            del environment[name]
+        environment.update(_SLEEPING)
 
 
 def _free_cores(root: Path) -> int:

@@ -11,6 +11,7 @@ from mclrec.cli.app import EngineOption, ItemsOption, TitlesOption, app, example
 from mclrec.cli.terminal import tell_returns
 from mclrec.errors import ConfigError, quoted
 from mclrec.extras import require
+from mclrec.threads import sleep_at_once
 
 _LIMITS = "Limits"
 
@@ -139,6 +140,7 @@ def serve(
 
     SIGTERM finishes what was accepted and leaves; SIGHUP reads the model's directory anew.
     """
+    sleep_at_once()  # a thread that spins would take a core from requests
     from mclrec.serving.rest.supervision import Hangup
 
     Hangup.installed()  # before anything that takes time: SIGHUP would end the process
