@@ -32,7 +32,7 @@ class Additions:
     def together(cls, first: Additions, second: Additions) -> Additions:
         """Those of both, which are to the scores of the same queries; of each query those of the first come first."""
         # Each comes as many places later as the other has earlier ones. To sort the rows takes seven times as long.
-        before, after = _moved(first, second.offsets[:-1]), _moved(second, first.offsets[1:])
+        before, after = _moved(first, second._bounds()[:-1]), _moved(second, first._bounds()[1:])
 
         def merged(one: Tensor, other: Tensor) -> Tensor:
             both = one.new_empty(len(one) + len(other))
@@ -44,6 +44,10 @@ class Additions:
             merged(first.items, second.items),
             merged(first.values, second.values),
         )
+
+    def _bounds(self) -> Tensor:
+        """The offsets where the rows are, which are found there: to copy them would wait for the device."""
+        return torch.searchsorted(self.rows, torch.arange(len(self.offsets), device=self.rows.device))
 
     def split(self, size: int) -> list[Additions]:
         """Those of each ``size`` queries, counted from the first of these."""
@@ -78,5 +82,4 @@ class Additions:
 def _moved(additions: Additions, earlier: Tensor) -> Tensor:
     """(P,) places of additions where ``earlier`` others, by the number of the query, come before them."""
     rows = additions.rows
-    places = earlier.to(rows.device, non_blocking=True).index_select(0, rows)
-    return places + torch.arange(len(rows), device=rows.device)
+    return earlier.index_select(0, rows) + torch.arange(len(rows), device=rows.device)
