@@ -16,7 +16,15 @@ from mclrec.data.wanted_rows import WantedRows
 from mclrec.errors import ConfigError
 from mclrec.integrations.recbole_config import RecBoleConfig, read_config, translate
 from mclrec.integrations.recbole_intervals import condition, least_of
-from mclrec.integrations.recbole_keys import COLUMNS, FAMILIES, IN_RECBOLE_ONLY, MODELS, OVERALL, TRAINING
+from mclrec.integrations.recbole_keys import (
+    COLUMNS,
+    FAMILIES,
+    IN_RECBOLE_ONLY,
+    MODELS,
+    OVERALL,
+    TRAINING,
+    USUAL_FIELDS,
+)
 from mclrec.integrations.recbole_rules import RULES
 from mclrec.models import registry
 from mclrec.recipes import resolve, setting_keys
@@ -51,6 +59,14 @@ def named(found: RecBoleConfig) -> set[str]:
 def text_of(found: RecBoleConfig, key: str) -> str:
     [note] = [one for one in (*found.taken, *found.left) if one.key == key]
     return note.text
+
+
+@pytest.mark.parametrize("value", [{"inter": ["user_id"]}, ["user_id"], [["user_id"]]])
+@pytest.mark.parametrize("key", sorted({*RULES, *COLUMNS, *USUAL_FIELDS}))
+def test_a_table_or_a_list_where_a_name_belongs_is_told(key: str, value: Any) -> None:
+    columns = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    found = translated({**columns, key: value, "model": "SASRec"})
+    assert found is None or any(one == key or one.startswith(f"{key}.") for one in named(found))
 
 
 @given(values=configurations, model=st.sampled_from(sorted(MODELS)))

@@ -23,7 +23,8 @@ _READ = "users, items, times and the columns of --where are read"
 
 def _load_col(work: Translation, key: str, value: Any) -> None:
     files = value if isinstance(value, Mapping) else {}
-    used = {work.values.get(name) or usual for name, usual in USUAL_FIELDS.items()}
+    # A list, since any value may stand in the file; one that is no name is refused under its own key.
+    used = [work.values.get(name) or usual for name, usual in USUAL_FIELDS.items()]
     inter = files.get("inter")
     listed = [str(one) for one in inter] if isinstance(inter, list) else []
     useless = [name for name in listed if name not in used] + [
