@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from benchmarks.load.spinning import busy
 from mclrec import threads
 from mclrec.threads import (
     allowed_threads,
@@ -140,13 +140,8 @@ def test_cores_of_others_are_no_reason_to_sleep(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell how many threads run")
 def test_processes_that_compute_are_seen() -> None:
     found = "from mclrec.threads import prepare_environment as p; e = {}; p(e); print('OMP_WAIT_POLICY' in e)"
-    with ExitStack() as stack:
-        for _ in range(os.cpu_count() or 1):
-            code = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
-            computing = stack.enter_context(subprocess.Popen(code, stdout=subprocess.PIPE))
-            stack.callback(computing.kill)
-            assert computing.stdout is not None
-            computing.stdout.readline()
+    ours = sorted(os.sched_getaffinity(0))
+    with busy([ours[number % len(ours)] for number in range(os.cpu_count() or 1)]):
         done = subprocess.run([sys.executable, "-c", found], env=no_words(), capture_output=True, check=True)
     assert done.stdout.strip() == b"True"
 

@@ -32,7 +32,7 @@ libgomp itself would spin for 300,000 rounds, which is little quicker, and stand
 """
 
 _LOOKS, _BETWEEN = 5, 0.001
-"""How often the running threads of a machine are counted, and the seconds between."""
+"""How often the running threads of a machine are counted at most, and the seconds between."""
 
 _OWN_WORDS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 """Variables by which a user says how threads wait."""
@@ -44,8 +44,8 @@ def allowed_threads(root: Path = Path("/")) -> int:
     Args:
         root: where ``proc`` and ``sys`` are.
     """
-    quota = min(_quotas(root), default=math.inf)
-    return max(1, _cores() if math.isinf(quota) else min(_cores(), math.ceil(quota)))
+    cores, quota = _cores(), min(_quotas(root), default=math.inf)
+    return max(1, cores if math.isinf(quota) else min(cores, math.ceil(quota)))
 
 
 def given_threads(environment: MutableMapping[str, str] = os.environ) -> int | None:
@@ -71,11 +71,12 @@ def prepare_environment(environment: MutableMapping[str, str] = os.environ, root
         environment: what is changed.
         root: where ``proc`` and ``sys`` are.
     """
+    threads = given_threads(environment) or allowed_threads(root)
     if not any(environment.get(name) for name in _COUNTS):
-        environment[_COUNT], environment[_OURS] = str(allowed_threads(root)), "1"
+        environment[_COUNT], environment[_OURS] = str(threads), "1"
     if not any(name in environment for name in _OWN_WORDS):
-        threads = given_threads(environment) or allowed_threads(root)
-        environment.update(_SPINNING if threads <= _free_cores(root) else _SLEEPING)
+        room = any(threads <= free for free in _free_cores(root))
+        environment.update(_SPINNING if room else _SLEEPING)
 
 
 def sleep_at_once(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -90,19 +91,21 @@ def sleep_at_once(environment: MutableMapping[str, str] = os.environ) -> None:
         environment.update(_SLEEPING)
 
 
-def _free_cores(root: Path) -> int:
-    """Cores that this process may take and nobody else keeps busy.
+def _free_cores(root: Path) -> Iterator[int]:
+    """Cores that this process may take and nobody else keeps busy, by some looks in a row.
 
-    The system's average of a minute would still tell of the user's last command, so running threads are counted for a
-    moment: who computes is among them each time. Where the system does not tell, nobody is taken to be there.
+    The system's average of a minute would still tell of the user's last command, so running threads are counted: who
+    computes is among them at each look. Where the system does not tell, nobody is taken to be there.
     """
-    busy = min(_running(root) for _ in range(_LOOKS)) - 1  # this process runs too
-    return min(_cores(), (os.cpu_count() or 1) - max(busy, 0))
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_BETWEEN)
+        busy = max(_running(root) - 1, 0)  # this process runs too
+        yield min(_cores(), (os.cpu_count() or 1) - busy)
 
 
 def _running(root: Path) -> int:
     """Threads of the machine that run or could run; 1 where the system does not tell."""
-    time.sleep(_BETWEEN)
     try:
         return int((root / "proc/loadavg").read_text(encoding="utf-8").split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):

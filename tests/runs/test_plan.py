@@ -11,7 +11,7 @@ from tests.helpers import tiny_data
 from mclrec.data.split import leave_one_out
 from mclrec.recipes import resolve
 from mclrec.runs import plan
-from mclrec.runs.construction import LongestTime
+from mclrec.runs.construction import LongestTimes
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.recipe_choice import sizes_of
 
@@ -33,7 +33,7 @@ from mclrec.runs.recipe_choice import sizes_of
 def test_a_long_training_says_how_it_can_be_shorter(
     section: str, seconds: float, cure: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mclrec.runs.plan.longest_time", lambda *_: LongestTime(seconds - 1, 1.0))
+    monkeypatch.setattr("mclrec.runs.plan.longest_times", lambda *_: LongestTimes(seconds - 1, 1.0))
     split = leave_one_out(tiny_data(users=24))
     sizes = sizes_of(split)
     recipe = resolve("mclrec", None, section, sizes=sizes)
@@ -43,7 +43,7 @@ def test_a_long_training_says_how_it_can_be_shorter(
 
 
 def test_the_time_of_validation_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mclrec.runs.plan.longest_time", lambda *_: LongestTime(1200.0, 600.0))
+    monkeypatch.setattr("mclrec.runs.plan.longest_times", lambda *_: LongestTimes(1200.0, 600.0))
     split = leave_one_out(tiny_data(users=24))
     recipe = resolve("sasrec", None, "auto", {"epochs": 20}, sizes=sizes_of(split))
     lines = plan_lines(recipe, split, sizes_of(split), torch.device("cpu"))

@@ -20,7 +20,6 @@ from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, TrainingError
 from mclrec.recipes import parse_setting
-from mclrec.runs.construction import LongestTime
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
@@ -193,8 +192,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> _Watch:
     for module in (epoch_clock, within_minutes):
         monkeypatch.setattr(module, "time", watch)
     monkeypatch.setattr(
-        "mclrec.search.search_job.longest_time",
-        lambda split, recipe, *_: LongestTime(10.0 * recipe.training.epochs, 0.0),
+        "mclrec.search.search_job.longest_time", lambda split, recipe, *_: 10.0 * recipe.training.epochs
     )
     passed_on = epoch_clock.EpochClock.epoch_finished
 

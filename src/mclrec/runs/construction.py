@@ -16,7 +16,7 @@ from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe
 from mclrec.training.trainer import Trainer
 
-__all__ = ["LongestTime", "build", "longest_time"]
+__all__ = ["LongestTimes", "build", "longest_time", "longest_times"]
 
 
 def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
@@ -28,7 +28,7 @@ def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
         return model_class(recipe.config, training.num_items, training.num_users)
 
 
-class LongestTime(NamedTuple):
+class LongestTimes(NamedTuple):
     """Seconds of a training that is never stopped early.
 
     Attributes:
@@ -40,8 +40,8 @@ class LongestTime(NamedTuple):
     validation: float
 
 
-def longest_time(split: Split, recipe: Recipe, device: torch.device, steps: int = 9) -> LongestTime:
-    """Estimate how long a training takes on this machine if it is never stopped early.
+def longest_time(split: Split, recipe: Recipe, device: torch.device, steps: int = 9) -> float:
+    """Estimate the seconds of a training on this machine if it is never stopped early; validation not counted.
 
     Args:
         split: of the data.
@@ -49,9 +49,26 @@ def longest_time(split: Split, recipe: Recipe, device: torch.device, steps: int 
         device: where to train.
         steps: batches that are timed, of a model that is thrown away.
     """
+    trainer = _trainer(split, recipe, device)
+    return trainer.longest_time(steps) if trainer.model.phases() else 0.0
+
+
+def longest_times(split: Split, recipe: Recipe, device: torch.device, steps: int = 9) -> LongestTimes:
+    """The same with the time of validation, for which some targets are ranked.
+
+    Args:
+        split: of the data.
+        recipe: of the model.
+        device: where to train.
+        steps: batches that are timed, of a model that is thrown away.
+    """
+    trainer = _trainer(split, recipe, device)
+    if not trainer.model.phases():
+        return LongestTimes(0.0, 0.0)
+    return LongestTimes(trainer.longest_time(steps), trainer.longest_validation())
+
+
+def _trainer(split: Split, recipe: Recipe, device: torch.device) -> Trainer:
+    """A trainer of a model that is thrown away; nothing is written."""
     model = build(recipe, split.training, 1)
-    if not model.phases():
-        return LongestTime(0.0, 0.0)
-    nowhere = Path()  # nothing is written
-    trainer = Trainer(model, split, recipe.training, seed=1, directory=nowhere, device=device, identity={})
-    return LongestTime(trainer.longest_time(steps), trainer.longest_validation())
+    return Trainer(model, split, recipe.training, seed=1, directory=Path(), device=device, identity={})

@@ -189,7 +189,7 @@ def _recipe(split: Split, returns: float | None) -> Recipe:
 
 
 def _plan(split: Split, recipe: Recipe) -> str:
-    seconds = 2 * longest_time(split, recipe, _CPU, steps=4).training
+    seconds = 2 * longest_time(split, recipe, _CPU, steps=4)
     return (
         f"SASRec is trained twice, in order and shuffled, for {count_of(recipe.training.epochs, 'epoch')} of "
         f"{count_of(split.training.num_interactions, 'interaction')}: about {duration(seconds)}"

@@ -10,7 +10,7 @@ import torch
 from mclrec.data.split import Split
 from mclrec.recipes import Recipe, resolve, section_names
 from mclrec.recipes.auto import AUTO, DataSizes
-from mclrec.runs.construction import LongestTime, longest_time
+from mclrec.runs.construction import LongestTimes, longest_times
 from mclrec.wording import count_of
 
 __all__ = ["duration", "held_out_lines", "plan_lines"]
@@ -44,7 +44,7 @@ def plan_lines(
     lines += [*_validation_lines(recipe, split), *_test_lines(split)]
     if not timed:
         return lines
-    longest = longest_time(split, recipe, device, _TIMED)
+    longest = longest_times(split, recipe, device, _TIMED)
     seconds = sum(longest)
     if not len(split.validation):
         return [
@@ -130,7 +130,7 @@ def _choices(recipe: Recipe) -> list[str]:
     ]
 
 
-def _time(recipe: Recipe, longest: LongestTime) -> str:
+def _time(recipe: Recipe, longest: LongestTimes) -> str:
     epochs = recipe.training.epochs
     training, validation = (seconds / epochs for seconds in longest)
     each = f"{training:.3g} s an epoch and {validation:.2g} s to validate it"
@@ -149,7 +149,7 @@ def _quicker(
         return []
     auto = resolve(recipe.model, None, AUTO, sizes=sizes)
     auto = replace(auto, training=auto.training.on(device))
-    usual = sum(longest_time(split, auto, device, _TIMED))
+    usual = sum(longest_times(split, auto, device, _TIMED))
     return [
         f"  each prefix of a history is an example, as in the paper; --recipe {AUTO} takes {duration(usual)}"
     ]

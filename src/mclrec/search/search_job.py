@@ -113,6 +113,6 @@ class Job:
         """Estimate the seconds of an epoch of training from a few batches; validation not counted."""
         recipe = self.resolved(candidate.settings)
         try:
-            return longest_time(self.split, recipe, self.device, _TIMED).training / recipe.training.epochs
+            return longest_time(self.split, recipe, self.device, _TIMED) / recipe.training.epochs
         except MclrecError:  # told when it is trained
             return 0.0

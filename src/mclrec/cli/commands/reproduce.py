@@ -228,7 +228,7 @@ def _timed(runs: Sequence[PlannedRun], store: RunStore) -> Iterator[tuple[Planne
     """Each run with its state and the seconds that it takes at most, 0 if it is not open; like runs are timed once."""
     from mclrec.data.split import leave_one_out
     from mclrec.experiments.campaign import state_of
-    from mclrec.runs.construction import longest_time
+    from mclrec.runs.construction import longest_times
     from mclrec.runs.training_run import resolve_device
 
     times: dict[str, float] = {}
@@ -238,7 +238,7 @@ def _timed(runs: Sequence[PlannedRun], store: RunStore) -> Iterator[tuple[Planne
             alike = f"{planned.data} {planned.model} {planned.recipe} {planned.settings} {planned.lengths}"
             if state == "open" and alike not in times:
                 split = leave_one_out(store.datasets.of(planned))
-                times[alike] = sum(longest_time(split, store.recipe(planned), resolve_device("auto")))
+                times[alike] = sum(longest_times(split, store.recipe(planned), resolve_device("auto")))
             advance(1)
             yield planned, state, times[alike] if state == "open" else 0.0
 
