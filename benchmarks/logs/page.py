@@ -17,9 +17,15 @@ _LEAD = 1.25
 """Our NDCG@10 is to be at least so many times that of the best peer."""
 
 _OURS = "mclrec"
+_EARLIER = """\
+Ours are by the `auto` of {days}. Since then it has a frequency filter on logs like Beauty, counts co-occurrence by order and
+lets validation choose its weight: on Beauty training takes longer by that, and there and on complete-journey its lists are
+better ([results]({results}))."""
 _NOTES = """\
 - All is at its default. Each user's last item is ranked among the whole catalogue without the items of the history
   (protocol F; ties count against the target). `LOG` also stands for the options that name its columns.
+- Markov has two items as its window on complete-journey, by the recipe of that log, which is taken where a model has no
+  `auto`; by one item, its default elsewhere, NDCG@10 is .0254.
 - Time and memory of ours are those of the whole command, with reading, test and saving. Those of the peers begin when
   the prepared rows are opened, and end with the training. Metrics are means over the seeds, times medians, memory the
   highest. Processor time is what a process itself worked: on a machine with other work, times are compared by it, and
@@ -91,6 +97,7 @@ def logs_page(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
     parts = [
         "Made by `python -m benchmarks report` from `benchmarks/results/logs/`. Nothing here is typed by hand.",
         "\n".join(_table(found)),
+        _EARLIER.format(days=_days(cells), results="results.md"),
         *(["\n".join(findings_table([{"findings": targets}]))] if targets else []),
         _NOTES,
         "\n".join([*conditions(_results(found)), _load(cells)]),
@@ -108,7 +115,17 @@ def logs_summary(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
         "validation items of these logs "
         "(`make bench-logs`, [how it is measured, and the targets](docs/performance.md#logs-at-the-defaults)):"
     )
-    return "\n\n".join([opening, "\n".join(_table(found))])
+    return "\n\n".join(
+        [opening, "\n".join(_table(found)), _EARLIER.format(days=_days(cells), results="docs/results.md")]
+    )
+
+
+def _days(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
+    """The days on which ours were measured."""
+    found = {
+        document["measured"][:10] for cell, document in cells.items() if SYSTEMS[cell.system].kind == "ours"
+    }
+    return " to ".join(dict.fromkeys([min(found), max(found)]))
 
 
 def findings(found: Sequence[Row]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 A model has this recipe if its file has a section of that name, which holds what is the same on every log. The rules
 here add what is not. They look at training and validation data only. ``docs/auto.md`` shows what they were chosen by:
-validation on ml-100k, lastfm, complete-journey and Beauty.
+validation on ml-100k, lastfm, complete-journey, Beauty, Sports and Yelp.
 """
 
 from __future__ import annotations
