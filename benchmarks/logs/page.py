@@ -18,9 +18,9 @@ _LEAD = 1.25
 
 _OURS = "mclrec"
 _EARLIER = """\
-Ours are by the `auto` of {days}. Since then it has a frequency filter on logs like Beauty, counts co-occurrence by order and
-lets validation choose its weight: on Beauty training takes longer by that, and there and on complete-journey its lists are
-better ([results]({results}))."""
+Ours are by the `auto` of {days}. Since then it has a frequency filter on logs like Beauty, counts co-occurrence by
+order and lets validation choose its weight: on Beauty training takes longer by that, and there and on complete-journey
+its lists are better ([results]({results}))."""
 _NOTES = """\
 - All is at its default. Each user's last item is ranked among the whole catalogue without the items of the history
   (protocol F; ties count against the target). `LOG` also stands for the options that name its columns.
