@@ -104,7 +104,7 @@ def test_long_epochs_have_two_updates_a_batch() -> None:
     for sizes, updates, rate in ((ML_100K, "three", 1.6e-2), (BEAUTY, "two", 6e-3)):
         found = settings(sizes)
         assert (found["updates"], found["learning_rate"]) == (updates, rate)
-    assert resolve("sasrec", None, AUTO, sizes=BEAUTY).training.learning_rate == 2e-3
+    assert resolve("sasrec", None, AUTO, sizes=BEAUTY).training.learning_rate == 6e-3
     assert resolve("mclrec", None, AUTO, {"updates": "three"}, BEAUTY).training.learning_rate == 4e-3
 
 
