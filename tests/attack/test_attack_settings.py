@@ -37,7 +37,7 @@ FEW = {
     "pretrain_epochs": 1,
     "negatives": 2,
     "targets": 2,
-    "further_layers": 1,
+    "further_layers": 2,
     "dropped_layers": 1,
 }
 

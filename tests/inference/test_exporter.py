@@ -46,7 +46,7 @@ def run(made: Path, tmp_path: Path) -> Path:
 def same(found: list[Ranked], wanted: list[Ranked]) -> None:
     for one, other in zip(found, wanted, strict=True):
         assert one.items.tolist() == other.items.tolist()
-        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+        assert one.scores == pytest.approx(other.scores, rel=1e-5, abs=1e-5)
         assert one.popular == other.popular
 
 
@@ -264,6 +264,8 @@ def test_a_process_exports_recurrent_layers_more_than_once(tmp_path: Path) -> No
         ("mclrec", {"encoder": "gru", "inner_size": 16}),
         ("mclrec", {"encoder": "convolution"}),
         ("mclrec", {"encoder": "hstu"}),
+        ("hstu", {"temperature": 0.01, "hidden_size": 128}),
+        ("sasrec", {"temperature": 0.001}),
         ("sasrec", {"max_length": 1}),
         ("sasrec", {"positions": "newest"}),
         ("sasrec", {"positions": "relative", "norm": "pre"}),

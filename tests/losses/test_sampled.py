@@ -107,3 +107,21 @@ def test_sampled_softmax_tends_to_the_softmax_over_everything() -> None:
     negative = scores[drawn].masked_fill(drawn == 4, -math.inf)
     found = sampled_softmax(scores[4:5], negative.unsqueeze(0), (200_000 * chances[drawn]).log())
     assert found.item() == pytest.approx(-scores.log_softmax(0)[4].item(), rel=1e-2)
+
+
+def test_a_target_with_nothing_to_compare_it_with_adds_nothing() -> None:
+    """Every item that was drawn for the batch may be this very target, of few draws or by a steep popularity."""
+    torch.manual_seed(0)
+    positive, negative = torch.randn(3), torch.randn(3, 2)
+    targets = torch.tensor([[False], [True], [False]])
+    for loss in (
+        lambda own, drawn: bpr_max(own, drawn, 0.7),
+        top1_max,
+        lambda own, drawn: sampled_softmax(own, drawn, torch.zeros(2)),
+    ):
+        own, drawn = positive.clone().requires_grad_(), negative.clone().requires_grad_()
+        total = loss(own, drawn.masked_fill(targets, -math.inf))
+        torch.testing.assert_close(total, loss(positive[[0, 2]], negative[[0, 2]]))
+        for gradient in torch.autograd.grad(total, [own, drawn]):
+            assert bool(gradient.isfinite().all())
+            assert not gradient[1].any()

@@ -51,3 +51,8 @@ def test_data_sets_have_the_published_settings() -> None:
     found = {name: resolve("bsarec", name).config for name in ("beauty", "sports", "yelp")}
     settings = {name: (config.alpha, config.frequencies, config.heads) for name, config in found.items()}  # type: ignore[attr-defined]
     assert settings == {"beauty": (0.7, 5, 1), "sports": (0.3, 5, 1), "yelp": (0.7, 3, 1)}
+
+
+def test_without_a_share_of_the_filter_it_has_no_kind() -> None:
+    with pytest.raises(ConfigError, match="filter has no effect with alpha"):
+        resolve("bsarec", "tiny", None, {"alpha": 0.0, "filter": "causal"})

@@ -145,13 +145,15 @@ def alternatives(config: ModelConfig, name: str) -> list[Any]:
     if isinstance(value, int):
         if name == "max_length":
             return [value // 2]  # few convolutions see no further back
-        return [0 if value else 1] if name == "warm_up" else [2 * value or 4]
+        return [0 if value else 1] if name in ("warm_up", "dropped_layers") else [2 * value or 4]
     return [0.9 if value is None or value < 0.6 else 0.3]
 
 
 def context(config_type: type[ModelConfig], number: int) -> dict[str, Any]:
     """Small sizes; beside them, but for number 0, random choices and zeros."""
     values = {key: value for key, value in SMALL.items() if key in config_type.model_fields}
+    if number % 2 and "layers" in values:
+        values["layers"] = 2
     default = config_type.model_validate(values, context=STORED)
     for name, info in config_type.model_fields.items() if number else ():
         candidates = [getattr(default, name)]

@@ -81,3 +81,10 @@ def test_views_pass_the_same_layers_unless_each_is_to_have_its_own(distinct: boo
     seed_dropout(made, np.random.default_rng(0))
     alike = [torch.equal(*made._views(same)) for _ in range(12)]
     assert all(alike) != distinct
+
+
+@pytest.mark.parametrize("dropped", [2, 5])
+def test_no_layer_answers_that_was_never_trained(dropped: int) -> None:
+    with pytest.raises(ValueError, match=f"dropped_layers = {dropped}: of 2 further layers at least one"):
+        SRMAConfig.of_layers({"dropped_layers": dropped})
+    SRMAConfig.of_layers({"further_layers": 0})

@@ -36,7 +36,7 @@ def encoder(kind: str) -> GRUEncoder | ConvolutionEncoder:
 
 def histories(lengths: list[int]) -> Histories:
     rng = np.random.default_rng(0)
-    return Histories.of(Packed.of([rng.integers(1, 22, size=length) for length in lengths]))
+    return Histories.of(Packed.of([rng.integers(0, 22, size=length) for length in lengths]))  # 0 is hidden
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,7 +67,8 @@ def test_gru_equals_the_naive_recurrence() -> None:
         cast("Tensor", weight) for weight in made.gru.all_weights[0]
     )
     for item in batch.items:
-        inner_size = of_input @ made.items.weight[item] + input_bias
+        vector = made.items.weight[item] if item else torch.zeros(6, dtype=torch.float64)
+        inner_size = of_input @ vector + input_bias
         outer = of_state @ state + state_bias
         reset, update = (
             torch.sigmoid(inner_size[:5] + outer[:5]),
@@ -98,8 +99,8 @@ def test_our_recurrence_gives_the_numbers_of_torch(layers: int, lengths: list[in
 def test_convolutions_equal_naive_loops() -> None:
     made, batch = encoder("convolution"), histories([12])
     assert isinstance(made, ConvolutionEncoder)
-    x: list[Tensor] = [made.items.weight[item] for item in batch.items]
     zeros = torch.zeros(6, dtype=torch.float64)
+    x: list[Tensor] = [made.items.weight[item] if item else zeros for item in batch.items]
     for block in range(2):
         inside = x
         for place in (2 * block, 2 * block + 1):
@@ -112,6 +113,28 @@ def test_convolutions_equal_naive_loops() -> None:
             inside = [norm(convolution(tap)).relu() for tap in taps]
         x = [one + other for one, other in zip(x, inside, strict=True)]
     torch.testing.assert_close(made.encode(batch.items, batch.offsets, "all"), torch.stack(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_vector_of_padding_is_never_read(kind: str) -> None:
+    """The softmax trains it, as a class of its own: hidden items must not bring what it has learnt into views."""
+    made, batch = encoder(kind), histories([12, 7])
+
+    def states() -> list[Tensor]:
+        return [made.encode(batch.items, batch.offsets, "all"), made(*batch.padded())]
+
+    before = states()
+    with torch.no_grad():
+        made.items.weight[0] += 100
+    torch.testing.assert_close(states(), before)
+
+
+def test_layers_that_see_further_back_than_a_history_cost_no_memory() -> None:
+    """Dilations double with each convolution: those of 40 blocks are no numbers that a machine could count to."""
+    made = ConvolutionEncoder(num_items=20, hidden_size=4, layers=40).eval()
+    batch = histories([9, 50])
+    last = made.encode(batch.items, batch.offsets)
+    torch.testing.assert_close(made(*batch.padded()), last)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ from tests.nn.test_transformer import LENGTHS, histories, padded, tensors
 from mclrec.data.packed import Packed
 from mclrec.nn.blocks import Block
 from mclrec.nn.frequency import Frequencies, FrequencyFilter
-from mclrec.nn.packing import layout
+from mclrec.nn.packing import layout, with_padding
 from mclrec.nn.transformer import TransformerEncoder
 
 WINDOW, SIZE = 20, 8
@@ -144,6 +144,17 @@ def test_hidden_items_are_padding_to_the_filter(causal: bool) -> None:
     expected = torch.stack([naive(model, row, causal)[-1] for row in packed.tolist()])
     torch.testing.assert_close(model.encode(*tensors(packed)), expected)
     torch.testing.assert_close(model(*padded(packed)), expected)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_is_read_as_items_are(causal: bool) -> None:
+    """Which keys attention hides with `with_padding`, and which places it lets see everything, is not the filter's."""
+    offsets, made = torch.tensor([0, 7, 14, 34]), FrequencyFilter(SIZE, 20, 5, causal).double()
+    plan = layout(offsets, torch.device("cpu"), 20, causal=False)
+    x, hidden = torch.randn(len(plan.order), SIZE, dtype=torch.float64), torch.rand(len(plan.order)) < 0.5
+    found = made(x, with_padding(plan, hidden), None, last_only=False)
+    expected = made(x, layout(offsets, torch.device("cpu"), 20), None, last_only=False)
+    torch.testing.assert_close(found[plan.inverse], expected[plan.inverse])
 
 
 @pytest.mark.parametrize("causal", [False, True])

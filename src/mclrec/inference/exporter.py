@@ -52,7 +52,10 @@ from mclrec.sealed_json import sealed
 __all__ = ["TOLERANCE", "OnnxReport", "export_onnx"]
 
 TOLERANCE = 1e-5
-"""How far query vectors and scores of an export may be from torch's."""
+"""How far query vectors and scores of an export may be from torch's, in shares of the largest of them if that is above 1.
+
+Rounding grows with the numbers, and cosines over a temperature of .01 are scores up to 100.
+"""
 
 _OPSET = 18
 _LARGEST = 1_800_000_000
@@ -68,7 +71,7 @@ class OnnxReport:
 
     Attributes:
         directory: where it is.
-        difference: largest absolute difference of query vectors and scores from torch's.
+        difference: largest difference of query vectors and scores from torch's, counted as `TOLERANCE` is.
         histories: how many were compared, of every length 1..n.
         index: what was built over the items, with its recall; None for no index.
     """
@@ -273,7 +276,7 @@ def _likely_histories(loaded: LoadedModel) -> tuple[Packed, IntArray]:
 
 
 def _furthest(found: FloatArray, wanted: FloatArray) -> float:
-    return float(np.abs(found - wanted).max())
+    return float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max()))
 
 
 @contextmanager

@@ -91,16 +91,18 @@ def bpr_max(positive: Tensor, negative: Tensor, penalty: float) -> Tensor:
 
     Args:
         positive: (T,) scores r_i of the targets.
-        negative: (T, N) scores r_j; -inf for what is none, though not for a whole row.
+        negative: (T, N) scores r_j; -inf for what is none. A row without any adds nothing.
         penalty: on the negatives' scores.
 
     Returns:
         Scalar: the sum over rows; the caller divides by its number of targets.
     """
+    negative, alone = _with_one_negative(negative)
     log_weights = negative.log_softmax(1)
     present = log_weights > -torch.inf
     above = F.logsigmoid(positive.unsqueeze(1) - negative.masked_fill(~present, 0))
-    return -torch.logsumexp(log_weights + above, 1).sum() + penalty * _weighted_squares(negative, log_weights)
+    terms = torch.logsumexp(log_weights + above, 1).masked_fill(alone, 0)
+    return -terms.sum() + penalty * _weighted_squares(negative, log_weights)
 
 
 def top1_max(positive: Tensor, negative: Tensor) -> Tensor:
@@ -108,10 +110,20 @@ def top1_max(positive: Tensor, negative: Tensor) -> Tensor:
 
     Hidasi and Karatzoglou, 2018; arguments and result as `bpr_max`.
     """
-    weights = negative.softmax(1)
+    negative, alone = _with_one_negative(negative)
+    weights = negative.softmax(1).masked_fill(alone.unsqueeze(1), 0)
     scores = negative.masked_fill(negative == -torch.inf, 0)
     terms = torch.sigmoid(scores - positive.unsqueeze(1)) + torch.sigmoid(scores.square())
     return (weights * terms).sum()
+
+
+def _with_one_negative(negative: Tensor) -> tuple[Tensor, Tensor]:
+    """Negatives of which each row has one, as a softmax needs, and (T,) which rows had none.
+
+    Where every drawn item is the target there is nothing to compare it with.
+    """
+    alone = (negative == -torch.inf).all(1)
+    return negative.masked_fill(alone.unsqueeze(1), 0), alone
 
 
 def _weighted_squares(scores: Tensor, log_weights: Tensor) -> Tensor:

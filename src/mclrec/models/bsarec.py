@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mclrec.models.model_config import OnlyWith, OtherThan
+from mclrec.models.model_config import NONZERO, OnlyWith, OtherThan
 from mclrec.models.sequential import SequentialConfig, SequentialRecommender
 from mclrec.nn.transformer import TransformerEncoder
 
@@ -38,7 +38,10 @@ class BSARecConfig(SequentialConfig):
     norm: Literal["post"] = Field("post", description="LayerNorm after each part of a block")
     alpha: float = Field(0.7, ge=0, lt=1, description="share of the filter beside attention; 0 for none")
     filter: Annotated[
-        Literal["window", "causal"], OnlyWith(unit="prefixes"), OnlyWith(layers=OtherThan(1))
+        Literal["window", "causal"],
+        OnlyWith(unit="prefixes"),
+        OnlyWith(layers=OtherThan(1)),
+        OnlyWith(alpha=NONZERO),
     ] = Field("window", description="whether the filter sees the items after a place; causal in other units")
 
     @property

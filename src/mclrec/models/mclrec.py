@@ -92,12 +92,16 @@ class MLPAugmenter(nn.Module):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
+        narrow, narrower = (
+            hidden_size // 2,
+            max(1, hidden_size // 4),
+        )  # of nothing, each output would be the same
         self.layers = nn.Sequential(
-            nn.Linear(hidden_size, hidden_size // 2),
+            nn.Linear(hidden_size, narrow),
             nn.GELU(),
-            nn.Linear(hidden_size // 2, hidden_size // 4),
+            nn.Linear(narrow, narrower),
             nn.GELU(),
-            nn.Linear(hidden_size // 4, hidden_size),
+            nn.Linear(narrower, hidden_size),
         )
 
     def forward(self, hidden: Tensor) -> Tensor:

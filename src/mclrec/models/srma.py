@@ -23,12 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mclrec.augment.views import TwoViews
@@ -80,13 +80,22 @@ class SRMAConfig(AllStatesConfig):
         0.2, ge=0, le=1, description="share of items that reorder shuffles"
     )
 
+    @model_validator(mode="after")
+    def _some_layers_are_trained(self) -> Self:
+        if self.further_layers and self.dropped_layers >= self.further_layers:
+            raise ValueError(
+                f"dropped_layers = {self.dropped_layers}: of {self.further_layers} further layers at least one has to "
+                "be left, or none is ever trained, and lists go through all of them"
+            )
+        return self
+
 
 class DroppedLayers(Seeded):
     """Stochastic depth: each training pass skips ``dropped`` of the layers, drawn for the whole batch.
 
     Args:
         layers: number of layers.
-        dropped: number of skipped layers, at most all.
+        dropped: number of skipped layers.
         hidden_size: d.
         dropout: rate inside each layer.
     """
@@ -95,7 +104,7 @@ class DroppedLayers(Seeded):
 
     def __init__(self, layers: int, dropped: int, *, hidden_size: int, dropout: float) -> None:
         super().__init__()
-        self.dropped = min(dropped, layers)
+        self.dropped = min(dropped, layers)  # of none, none are skipped
         self.layers = nn.ModuleList(_Layer(hidden_size, dropout) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:

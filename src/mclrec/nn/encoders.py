@@ -42,6 +42,19 @@ class Encoder(nn.Module, ABC):
         self.items = ItemEmbedding(num_items, hidden_size)
         self.dropout = Dropout(dropout)
 
+    def inputs(self, items: Tensor) -> Tensor:
+        """Vectors of items after dropout, zeros for id 0: what a class of its own in the softmax has learnt is no item's.
+
+        Args:
+            items: ids, of any shape.
+
+        Returns:
+            (*items.shape, d).
+        """
+        vectors: Tensor = self.items(items)
+        out: Tensor = self.dropout(vectors * (items != 0).unsqueeze(-1).to(vectors.dtype))
+        return out
+
     @abstractmethod
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """Hidden states of packed histories, none of them empty and none longer than n.
@@ -114,13 +127,13 @@ class GRUEncoder(Encoder):
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """States of packed histories; implements `Encoder.encode`."""
-        vectors = self.items(items)
+        x = self.inputs(items)
         if not len(items):  # torch refuses to go over nothing
             # Of the right size, and made of the vectors, so that a backward pass comes to them.
-            nothing: Tensor = self.out(vectors.sum(1, keepdim=True).expand(0, self.gru.hidden_size))
+            nothing: Tensor = self.out(x.sum(1, keepdim=True).expand(0, self.gru.hidden_size))
             return nothing
         order, inverse, sizes = _by_time(offsets)
-        x = take(self.dropout(vectors), to_device(order, items.device))
+        x = take(x, to_device(order, items.device))
         with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
             states = _recurrence(self.gru, x.to(self.out.weight.dtype), sizes)
         places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
@@ -132,7 +145,7 @@ class GRUEncoder(Encoder):
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Last states of padded histories; implements `Encoder.forward`."""
         # What lies after a history's end changes nothing before it.
-        states, _ = self.gru(self.dropout(self.items(items)))
+        states, _ = self.gru(self.inputs(items))
         out: Tensor = self.out(last_of_padded(states, lengths))
         return out
 
@@ -175,7 +188,7 @@ class ConvolutionEncoder(Encoder):
             places = np.where(times >= steps, np.arange(len(times)) - steps + 1, 0)
             return F.pad(x, (0, 0, 1, 0)).index_select(0, to_device(torch.from_numpy(places), x.device))
 
-        x = self._blocks(self.dropout(self.items(items)), earlier)
+        x = self._blocks(self.inputs(items), earlier)
         return x if outputs == "all" else take(x, to_device(offsets[1:] - 1, x.device))
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
@@ -184,16 +197,19 @@ class ConvolutionEncoder(Encoder):
         def earlier(x: Tensor, steps: int) -> Tensor:
             return F.pad(x, (0, 0, steps, 0))[:, : x.shape[1]]
 
-        return last_of_padded(self._blocks(self.dropout(self.items(items)), earlier), lengths)
+        return last_of_padded(self._blocks(self.inputs(items), earlier), lengths)
 
     def _blocks(self, x: Tensor, earlier: _Earlier) -> Tensor:
-        """Apply all residual blocks; ``earlier(x, steps)`` gives each token's predecessor ``steps`` back."""
+        """Apply all residual blocks; ``earlier(x, steps)`` gives each token's predecessor ``steps`` back, at most n."""
         pairs = list(zip(self.convolutions, self.norms, strict=True))
         for number in range(0, len(pairs), 2):
             inside = x
             for place in (number, number + 1):
                 convolution, norm = pairs[place]
-                taps = [earlier(inside, 2 << place), earlier(inside, 1 << place), inside]
+                far, near = (
+                    min(steps << place, self.max_length) for steps in (2, 1)
+                )  # further back is nothing
+                taps = [earlier(inside, far), earlier(inside, near), inside]
                 inside = F.relu(norm(convolution(torch.cat(taps, -1))))
             x = x + self.dropout(inside)
         return x

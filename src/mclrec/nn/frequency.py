@@ -117,7 +117,7 @@ class FrequencyFilter(nn.Module):
         taps, parts = self.taps(x), []
         with torch.autocast(x.device.type, enabled=False):
             for group in plan.groups:
-                seen = group.bias == 0
+                seen = group.own == 0
                 if not self.causal:
                     seen = seen | seen.mT  # all of the own history
                 weights = self._between(group.length, taps) * seen

@@ -51,12 +51,14 @@ class Group:
         length: L of each.
         bias: (blocks, L, L) fp32, `ABSENT` where a key, the second dimension, is out of sight of a query, the third:
             of another history, or (if causal) later than the query; 0 elsewhere.
+        own: (blocks, L, L) fp32, ``bias`` if no key were hidden for what it holds, as `with_padding` does.
     """
 
     start: int
     stop: int
     length: int
     bias: Tensor
+    own: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +115,8 @@ def layout(offsets: Tensor, device: torch.device, max_length: int, *, causal: bo
         seen = block[:, :, None] == block[:, None, :]
         if causal:
             seen &= np.tri(length, dtype=bool).T
-        groups.append(Group(start, stop, length, tensor(np.where(seen, np.float32(0), np.float32(ABSENT)))))
+        bias = tensor(np.where(seen, np.float32(0), np.float32(ABSENT)))
+        groups.append(Group(start, stop, length, bias, own=bias))
         start = stop
     return Layout(
         order=tensor(order),
@@ -137,10 +140,10 @@ def with_padding(plan: Layout, hidden: Tensor) -> Layout:
     groups = []
     for group in plan.groups:
         together = group.bias == 0
-        earlier = torch.ones_like(together[0]).triu()
-        seen = together & earlier & ~hidden[group.start : group.stop].view(-1, group.length, 1)
+        own = together & torch.ones_like(together[0]).triu()
+        seen = own & ~hidden[group.start : group.stop].view(-1, group.length, 1)
         seen |= together & ~seen.any(1, keepdim=True)
-        groups.append(replace(group, bias=torch.where(seen, 0.0, ABSENT)))
+        groups.append(replace(group, bias=torch.where(seen, 0.0, ABSENT), own=torch.where(own, 0.0, ABSENT)))
     return replace(plan, groups=tuple(groups))
 
 
