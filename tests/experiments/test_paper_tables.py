@@ -8,10 +8,10 @@ USERS = 200
 REPEATED = np.arange(USERS) % 4 == 0
 
 
-def _table(ranks: np.ndarray) -> RankTable:
+def _table(ranks: np.ndarray, repeated: np.ndarray = REPEATED) -> RankTable:
     names: list[int | str] = list(range(USERS))
     ones = np.ones(USERS, dtype=np.int64)
-    return RankTable(names, names, ranks.astype(np.int64), ones, REPEATED, ones, {})
+    return RankTable(names, names, ranks.astype(np.int64), ones, repeated, ones, {})
 
 
 RANKS = {
@@ -39,3 +39,12 @@ def test_repeats_are_measured_separately() -> None:
     assert table.columns[1:3] == ["HR@20, repeats", "HR@20, others"]
     assert [cell.value for cell in table.rows[0][1]] == [1, 0, 1, 0]
     assert table.notes == ["25.00% of 200 targets are repeats."]
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+def test_a_group_without_targets_has_no_number(repeated: bool) -> None:
+    ranks = {"all alike": [_table(np.full(USERS, 3), np.full(USERS, repeated))]}
+    table = by_repeat("T", ranks)
+    texts = [cell.text for cell in table.rows[0][1][:2]]
+    assert texts == (["1.0000", "-"] if repeated else ["-", "1.0000"])
+    assert all(cell.value is None or np.isfinite(cell.value) for cell in table.rows[0][1])

@@ -8,12 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import tiny_data
 
-from mclrec.errors import ConfigError
-from mclrec.experiments import planned_runs
+from mclrec.errors import ConfigError, DataError, MclrecError
+from mclrec.experiments import planned_runs, reproduction
 from mclrec.experiments.paper import table3, table4
 from mclrec.experiments.paper_tables import SIZE_TABLES
 from mclrec.experiments.planned_runs import RunStore
-from mclrec.experiments.reproduction import TARGETS, make_plan, reproduce, target_names, told_scope
+from mclrec.experiments.reproduction import (
+    TARGETS,
+    Outcome,
+    Plan,
+    make_plan,
+    reproduce,
+    target_names,
+    told_scope,
+)
 from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.target import Scope
 
@@ -197,3 +205,34 @@ def test_sizes_need_no_run(name: str, tmp_path: Path) -> None:
     assert progress.complete
     assert "sparsity" in (tmp_path / name / "tables.md").read_text(encoding="utf-8")
     assert len(outcome.tables) == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "raised", "told"),
+    [
+        ({"table5": DataError}, DataError, "^table5 fails$"),
+        ({"table2": DataError, "table5": ConfigError}, MclrecError, "table2 fails.*table5 fails"),
+        ({"table2": DataError, "table5": ZeroDivisionError}, ZeroDivisionError, "table5 fails"),
+    ],
+)
+def test_what_one_target_fails_by_keeps_no_other_from_its_tables(
+    kinds: dict[str, type[Exception]],
+    raised: type[Exception],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gather = reproduction.gather
+
+    def failing(name: str, plan: Plan, store: RunStore) -> Outcome:
+        if name in kinds:
+            raise kinds[name](f"{name} fails")
+        return gather(name, plan, store)
+
+    names = ["table2", "table3", "table5"]
+    monkeypatch.setattr(reproduction, "gather", failing)
+    monkeypatch.setattr(reproduction, "target_names", lambda _: names)
+    scope = Scope(("complete-journey",), models=("popularity",))
+    with pytest.raises(raised, match=told):
+        reproduce("all", scope, tmp_path, minutes=0)
+    assert {path.parent.name for path in tmp_path.glob("*/tables.md")} == set(names) - kinds.keys()

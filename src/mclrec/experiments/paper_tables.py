@@ -157,7 +157,7 @@ def improvement(title: str, ranks: Ranks, ours: str) -> ResultTable:
 
 
 def by_repeat(title: str, ranks: Ranks) -> ResultTable:
-    """Metrics of targets that the user has interacted with before, and of all other targets."""
+    """Metrics of targets that the user has interacted with before, and of all others; - for a group without any."""
     repeated = next(iter(ranks.values()))[0].in_history
     rows = [
         (
@@ -177,6 +177,9 @@ def values_of(tables: Sequence[RankTable], metric: str) -> FloatArray:
 
 
 def _mean(tables: Sequence[RankTable], metric: str, chosen: np.ndarray) -> TableCell:
+    """The mean over some targets, where there are any."""
+    if not chosen.any():
+        return TableCell("-")
     value = float(values_of(tables, metric)[:, chosen].mean())
     return TableCell(f"{value:.4f}", value=value)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from mclrec.arguments import check_choice
-from mclrec.errors import ConfigError, DataError
+from mclrec.errors import ConfigError, DataError, MclrecError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.encoder_tables import ENCODER_TABLES
 from mclrec.experiments.paper_figures import FIGURES
@@ -217,6 +217,7 @@ def reproduce(
 
     Raises:
         ConfigError, DataError: as `make_plan`; the tracker is unknown, or an extra is not installed.
+        MclrecError: a target's tables cannot be made; those of the others are written first.
         OutputError: ``out`` cannot be written.
     """
     check_writable(out, "folder")
@@ -226,10 +227,42 @@ def reproduce(
     store = RunStore(runs_folder(out), track=track)
     plan = make_plan(what, scope, store)
     progress = run_campaign(store, plan.runs, workers=workers, minutes=minutes, show=show)
-    outcomes = [gather(name, plan, store) for name in target_names(what)]
-    for outcome in outcomes:
-        write_outcome(outcome, scope, out / outcome.name)
-    return Reproduction(outcomes, progress)
+    return Reproduction(_write_outcomes(target_names(what), plan, store, out), progress)
+
+
+def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path) -> list[Outcome]:
+    """Gather and write each target; one that fails is told once the others are written.
+
+    Raises:
+        Exception: of the target that failed; where several did, of the first, with the others' reasons.
+    """
+    outcomes: list[Outcome] = []
+    problems: dict[str, Exception] = {}
+    for name in names:
+        try:
+            outcome = gather(name, plan, store)
+            write_outcome(outcome, plan.scope, out / name)
+        except Exception as problem:  # whatever it is, what the other targets need is trained
+            problems[name] = problem
+        else:
+            outcomes.append(outcome)
+    if problems:
+        raise _together(problems)
+    return outcomes
+
+
+def _together(problems: Mapping[str, Exception]) -> Exception:
+    """One error for what failed, by name of the target: a fault of ours before those that a user can act on."""
+    faults = [problem for problem in problems.values() if not isinstance(problem, MclrecError)]
+    first = (faults or [*problems.values()])[0]
+    if len(problems) == 1:
+        return first
+    lines = [f"{name}: {problem}" for name, problem in problems.items()]
+    if not faults:
+        return type(first)("; ".join(lines))
+    for line in lines:
+        first.add_note(line)
+    return first
 
 
 def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
