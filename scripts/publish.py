@@ -23,6 +23,7 @@ from typing import Any
 from mclrec.data.datasets import named_by
 from mclrec.data.split import make_split
 from mclrec.errors import MclrecError
+from mclrec.experiments.kept_results import directories_with
 from mclrec.experiments.reproduction import load_outcomes, runs_folder
 from mclrec.files import read_json, write_json, write_text
 from mclrec.recipes.auto import AUTO, DataSizes
@@ -225,8 +226,8 @@ def _data(data: DataInfo) -> dict[str, Any]:
 
 def _run(folder: Path, key: str) -> Run:
     """The run of a campaign with a key."""
-    [directory] = folder.glob(f"*-{key}")
-    return Run(directory)
+    found = directories_with(folder, key)
+    return Run(found[0]) if found else sys.exit(f"{folder}: has no run with the key {key}")
 
 
 def _provenance(run: Run) -> dict[str, object]:

@@ -23,7 +23,8 @@ from mclrec.errors import TrainingError
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import evaluate, rank_targets
 from mclrec.evaluation.reranking import ranker
-from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
+from mclrec.experiments.kept_results import parts_to_measure
+from mclrec.experiments.noise import measure_with_noise, noisy_part
 from mclrec.inference.model import Model
 from mclrec.models.base import Recommender
 from mclrec.models.sequential import SequentialRecommender
@@ -293,7 +294,7 @@ def test_what_validation_chooses_is_ranked_on_the_device(
 def test_noise_is_measured_where_the_model_is(split: Split, tmp_path: Path, device: ForeignDevice) -> None:
     stored(tmp_path, "mclrec", build("mclrec", {}, split.training), split.data)
     measure_with_noise(tmp_path, split, 0.2, seed=1)
-    assert has_noisy_ranks(tmp_path, 0.2)
+    assert not parts_to_measure(tmp_path, [noisy_part(0.2)])
     assert device.waits
 
 

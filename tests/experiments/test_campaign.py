@@ -1,9 +1,11 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,11 @@ from pathlib import Path
 import pytest
 from tests.helpers import tiny_data, write_log
 
+from mclrec.errors import MclrecWarning
 from mclrec.experiments import planned_runs
 from mclrec.experiments.campaign import Progress, distinct, run_campaign, state_of
 from mclrec.experiments.planned_runs import ERROR_FILE, PlannedRun, RunStore, do_runs
+from mclrec.experiments.results_table import Measurement, PlannedRow, measure
 from mclrec.locks import Lock
 from mclrec.runs import training_run
 from mclrec.runs.request import TrainRequest
@@ -123,7 +127,8 @@ def test_a_run_whose_record_is_damaged_is_done_again(log: str, tmp_path: Path) -
     for name in ("metrics.json", "history.jsonl"):
         (store.directory(planned) / name).write_bytes(b"\xff")
     assert state_of(store, planned).state == "open"
-    assert do_runs(store, [planned])
+    with pytest.warns(MclrecWarning, match="its record cannot be read, and the run is done again"):
+        assert do_runs(store, [planned])
     assert store.run(planned).metrics == before
 
 
@@ -248,3 +253,75 @@ def test_noise_is_measured_without_training_again(
     assert (disturbed.history_lengths >= plain.history_lengths).all()
     assert (disturbed.ranks != plain.ranks).any()
     assert distinct(store, [planned, noisy]) == [noisy]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "other"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ranks-test-U.parquet",
+        "ranks-test-noise-0.5-F.parquet",
+        "metrics.json",
+        "model.safetensors",
+        "items.parquet",
+        "config.json",
+    ],
+)
+def test_what_is_damaged_is_made_again(
+    name: str, damage: str, log: str, tmp_path: Path, worn: tuple[Path, list[Measurement]]
+) -> None:
+    shutil.copytree(worn[0], tmp_path / "cells")
+    store, planned = RunStore(tmp_path / "cells"), _needing_all(log)
+    path = store.directory(planned) / name
+    whole = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"\xff" * len(whole))
+    assert state_of(store, planned).state == "open"
+    assert measure(store, _rows_of(planned)) == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MclrecWarning)
+        assert do_runs(store, [planned])
+    assert state_of(store, planned).state == "done", state_of(store, planned).problem
+    assert measure(store, _rows_of(planned)) == worn[1]
+
+
+@pytest.fixture(scope="module")
+def worn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Measurement]]:
+    """A finished run that is evaluated with noise, and its numbers."""
+    folder = tmp_path_factory.mktemp("worn")
+    planned = _needing_all(str(write_log(folder / "tiny.csv", tiny_data(shortest=5))))
+    store = RunStore(folder / "cells")
+    assert do_runs(store, [planned])
+    return store.folder, measure(store, _rows_of(planned))
+
+
+def _needing_all(log: str) -> PlannedRun:
+    return PlannedRun(log, "sasrec", settings=SMALL, noise=(0.5,), views=True)
+
+
+def _rows_of(planned: PlannedRun) -> list[PlannedRow]:
+    return [PlannedRow("tiny", part, [planned], part=part) for part in ("test", "test-noise-0.5")]
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "best-*.safetensors"])
+def test_a_damaged_checkpoint_is_discarded(
+    name: str, log: str, tmp_path: Path, worn: tuple[Path, list[Measurement]]
+) -> None:
+    shutil.copytree(worn[0], tmp_path / "cells")
+    store, planned = RunStore(tmp_path / "cells"), _needing_all(log)
+    (store.directory(planned) / "metrics.json").unlink()
+    [path] = (store.directory(planned) / "checkpoint").glob(name)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(MclrecWarning, match="its checkpoint is discarded and the run trained anew"):
+        assert do_runs(store, [planned])
+    assert measure(store, _rows_of(planned)) == worn[1]
+
+
+def test_a_damaged_model_is_told(log: str, tmp_path: Path, worn: tuple[Path, list[Measurement]]) -> None:
+    shutil.copytree(worn[0], tmp_path / "cells")
+    store, planned = RunStore(tmp_path / "cells"), _needing_all(log)
+    path = store.directory(planned) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(MclrecWarning, match="its model cannot be read, and the run is done again"):
+        assert do_runs(store, [planned])

@@ -8,6 +8,7 @@ from mclrec.data.loading import load
 from mclrec.data.split import leave_one_out
 from mclrec.errors import ConfigError
 from mclrec.experiments.campaign import distinct
+from mclrec.experiments.kept_results import directories_with
 from mclrec.experiments.planned_runs import PlannedRun, RunStore, command, do_runs
 from mclrec.experiments.target import Scope
 from mclrec.models import registry
@@ -111,3 +112,23 @@ def test_what_auto_chooses_by_the_data_is_part_of_a_run(log: str, tmp_path: Path
         assert recipe.choices
         assert run.info.config == recipe.config.model_dump(mode="json", by_alias=True)
         assert run.info.training["batch_size"] == recipe.training.batch_size == 16
+
+
+def test_a_run_is_found_whatever_its_data_are_called(log: str, tmp_path: Path) -> None:
+    store, plain = RunStore(tmp_path / "cells"), PlannedRun(log, "markov")
+    assert do_runs(store, [plain])
+    renamed = replace(plain, data=str(Path(log).rename(tmp_path / "other.csv")))
+    again = RunStore(tmp_path / "cells")
+    assert again.directory(renamed) == store.directory(plain)
+    assert again.is_complete(renamed)
+    assert not again.is_complete(replace(renamed, seed=2))
+
+
+def test_of_two_directories_with_one_key_the_finished_one_counts(log: str, tmp_path: Path) -> None:
+    """Earlier versions trained a log that was renamed a second time."""
+    store, plain = RunStore(tmp_path / "cells"), PlannedRun(log, "markov")
+    assert do_runs(store, [plain])
+    begun = store.directory(plain).with_name(f"a-markov-{store.key(plain)}")
+    begun.mkdir()
+    assert store.is_complete(plain)
+    assert directories_with(store.folder, store.key(plain)) == [store.directory(plain), begun]

@@ -16,7 +16,6 @@ from mclrec.experiments.planned_runs import (
     do_runs_in_process,
     failure_of,
     forget_failure,
-    is_complete,
 )
 from mclrec.locks import is_held
 from mclrec.runs.run import Run
@@ -88,12 +87,12 @@ class Progress:
 
 
 def distinct(store: RunStore, wanted: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """Merge planned runs that resolve to the same settings; the merged one has the noise shares of all of them."""
+    """Merge planned runs that resolve to the same settings; the merged one has all that any of them asks for."""
     found: dict[str, PlannedRun] = {}
     for planned in wanted:
         known = found.setdefault(store.key(planned), planned)
         noise = dict.fromkeys([*known.noise, *planned.noise])
-        found[store.key(planned)] = replace(known, noise=tuple(noise))
+        found[store.key(planned)] = replace(known, noise=tuple(noise), views=known.views or planned.views)
     return list(found.values())
 
 
@@ -163,7 +162,7 @@ class _Watch:
     def _state(self, planned: PlannedRun, directory: Path, max_epochs: int) -> RunState:
         if directory in self._done:
             return self._done[directory]
-        if is_complete(directory, planned.noise):
+        if planned.is_complete(directory):
             record = Run(directory).record
             self._done[directory] = RunState(planned, "done", record.epochs, record.epochs, record.seconds)
             return self._done[directory]

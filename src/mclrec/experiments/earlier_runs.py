@@ -13,17 +13,16 @@ from mclrec.runs.saved_settings import has_settings_of
 __all__ = ["finished_runs"]
 
 
-def finished_runs(folder: Path, data: str, recipe: Recipe, fingerprint: str, seed: int) -> Iterator[Path]:
-    """Directories of finished runs with the settings of a recipe, whatever their keys are.
+def finished_runs(folder: Path, recipe: Recipe, fingerprint: str, seed: int) -> Iterator[Path]:
+    """Directories of finished runs with the settings of a recipe, whatever their keys and their data's names are.
 
     Args:
         folder: holds the run directories.
-        data: name of the data, with which the directories' names begin.
         recipe: of a planned run.
         fingerprint: of the users' data that it trains on.
         seed: of all random numbers.
     """
-    for directory in sorted(folder.glob(f"{data}-{recipe.model}-*")):
+    for directory in sorted(folder.glob(f"*-{recipe.model}-*")):
         try:
             info, record = Run(directory).info, Run(directory).record
         except ModelFileError:

@@ -15,10 +15,10 @@ from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.models.storage import load_model
 from mclrec.randomness import Stream, generator
-from mclrec.runs.run import LABELS, ranks_path
+from mclrec.runs.run import ranks_path
 from mclrec.runs.training_run import resolve_device
 
-__all__ = ["has_noisy_ranks", "measure_with_noise", "noisy_part", "with_noise"]
+__all__ = ["measure_with_noise", "noisy_part", "with_noise"]
 
 _SEEN: tuple[Seen, ...] = ("keep", "drop")
 
@@ -26,11 +26,6 @@ _SEEN: tuple[Seen, ...] = ("keep", "drop")
 def noisy_part(share: float) -> str:
     """Name of the ranks under a share of noise, as ``test`` is of those without."""
     return f"test-noise-{share:g}"
-
-
-def has_noisy_ranks(directory: Path, share: float) -> bool:
-    """Whether a run has been evaluated with a share of noise, under both protocols."""
-    return all(ranks_path(directory, noisy_part(share), label).exists() for label in LABELS)
 
 
 def measure_with_noise(directory: Path, split: Split, share: float, seed: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +19,27 @@ from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
 from mclrec.data.statistics import of_length
-from mclrec.errors import ConfigError, InUseError, ModelFileError, TrainingError
+from mclrec.errors import ConfigError, InUseError, MclrecWarning, ModelFileError, TrainingError
 from mclrec.experiments.earlier_runs import finished_runs
-from mclrec.experiments.noise import has_noisy_ranks, measure_with_noise
+from mclrec.experiments.kept_results import (
+    directories_with,
+    is_complete,
+    is_finished,
+    parts_to_measure,
+    unreadable,
+)
+from mclrec.experiments.noise import measure_with_noise, noisy_part
 from mclrec.files import write_text
 from mclrec.locks import Lock
+from mclrec.models.storage import load_model
 from mclrec.recipes import Recipe, is_auto, resolve
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.recipe_choice import sizes_of
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import Run
 from mclrec.runs.run_directory import begin_or_resume, run_lock
-from mclrec.runs.training_run import train
+from mclrec.runs.training_run import measure, resolve_device, train
+from mclrec.training.checkpoint import CHECKPOINT
 
 __all__ = [
     "ERROR_FILE",
@@ -42,7 +53,6 @@ __all__ = [
     "do_runs_in_process",
     "failure_of",
     "forget_failure",
-    "is_complete",
 ]
 
 ERROR_FILE = "error.txt"
@@ -55,6 +65,8 @@ _PATIENCE = 0.1
 """Seconds that a worker waits for a run's lock, which the display of progress may look at."""
 
 _POLL = 1.0
+_AGAIN = "is done again, from its checkpoint if it has one"
+
 _WITHOUT_EFFECT = {"checkpoint_minutes"}
 """Training settings that do not change the result."""
 
@@ -72,6 +84,7 @@ class PlannedRun:
         lengths: train and evaluate only on users with this many interactions, from the first number to the second
             (None: no upper bound); on all users if None.
         noise: shares of random items in the test histories; the run is also evaluated with each of them.
+        views: whether its model is needed too, for plots of its views.
     """
 
     data: str
@@ -81,6 +94,16 @@ class PlannedRun:
     seed: int = 1
     lengths: tuple[int, int | None] | None = None
     noise: tuple[float, ...] = ()
+    views: bool = False
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of noise by the part of the targets that is measured: none of the test itself."""
+        return {"test": 0.0, **{noisy_part(share): share for share in self.noise}}
+
+    def is_complete(self, directory: Path) -> bool:
+        """Whether a directory holds the finished run with all that is planned."""
+        return is_complete(directory, self.shares, model=self.views)
 
 
 class Datasets:
@@ -112,7 +135,7 @@ class RunStore:
     def __init__(self, folder: Path, datasets: Datasets | None = None, track: str | None = None) -> None:
         self.folder, self.track = folder, track
         self.datasets = datasets or Datasets()
-        self._earlier: dict[tuple[str, tuple[float, ...]], Path | None] = {}
+        self._earlier: dict[tuple[str, tuple[float, ...], bool], Path | None] = {}
         self._sizes: dict[tuple[str, tuple[int, int | None] | None], DataSizes] = {}
 
     def recipe(self, planned: PlannedRun) -> Recipe:
@@ -150,32 +173,33 @@ class RunStore:
     def directory(self, planned: PlannedRun) -> Path:
         """The run's directory, whether it exists already or not.
 
-        A run that an earlier version has finished keeps the directory that it has, with the key of that version.
+        A directory that the run has keeps its name, whatever the data are called now. So does that of a run that an
+        earlier version has finished, with the key of that version.
         """
         key = self.key(planned)
         path = self.folder / f"{self.datasets[planned.data].name}-{planned.model}-{key}"
-        if path.exists():
-            return path
-        if (key, planned.noise) not in self._earlier:
-            self._earlier[key, planned.noise] = self._finished_earlier(planned)
-        return self._earlier[key, planned.noise] or path
+        if found := directories_with(self.folder, key):
+            return found[0] if len(found) == 1 or not is_finished(path) else path
+        asked = key, planned.noise, planned.views
+        if asked not in self._earlier:
+            self._earlier[asked] = self._finished_earlier(planned)
+        return self._earlier[asked] or path
 
     def _finished_earlier(self, planned: PlannedRun) -> Path | None:
         """The directory of the same run by an earlier version, if there is one with all that is planned."""
-        name, recipe = self.datasets[planned.data].name, self.recipe(planned)
-        if next(self.folder.glob(f"{name}-{planned.model}-*"), None) is None:
+        if next(self.folder.glob(f"*-{planned.model}-*"), None) is None:
             return None
         fingerprint = self.datasets.of(planned).fingerprint
-        found = finished_runs(self.folder, name, recipe, fingerprint, planned.seed)
-        return next((path for path in found if is_complete(path, planned.noise)), None)
+        found = finished_runs(self.folder, self.recipe(planned), fingerprint, planned.seed)
+        return next((path for path in found if planned.is_complete(path)), None)
 
     def kept_key(self, planned: PlannedRun) -> str:
         """The key in the name of the run's directory: `key`, or that of the version which has finished it."""
         return self.directory(planned).name.rpartition("-")[2]
 
     def is_complete(self, planned: PlannedRun) -> bool:
-        """Whether the run is finished, and evaluated with every share of noise that the plan asks for."""
-        return is_complete(self.directory(planned), planned.noise)
+        """Whether the run is finished, and what the plan asks for can be read."""
+        return planned.is_complete(self.directory(planned))
 
     def run(self, planned: PlannedRun) -> Run:
         """The finished run.
@@ -207,19 +231,6 @@ def command(planned: PlannedRun) -> str:
         return line
     shortest, longest = planned.lengths
     return f"{line}  # on users with {shortest} to {longest or 'any number of'} interactions"
-
-
-def is_complete(directory: Path, noise: Sequence[float] = ()) -> bool:
-    """Whether a directory holds a finished run with the ranks for each share of noise."""
-    return _is_finished(directory) and all(has_noisy_ranks(directory, share) for share in noise)
-
-
-def _is_finished(directory: Path) -> bool:
-    """Whether a run is done; one whose record cannot be read is done again, from its checkpoint."""
-    try:
-        return Run(directory).record.finished
-    except ModelFileError:
-        return False
 
 
 def failure_of(directory: Path) -> str | None:
@@ -278,15 +289,11 @@ def _do_one(store: RunStore, planned: PlannedRun) -> str:
 
 
 def _attempt(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> str:
-    """Do what is missing: the training, or evaluations with noise."""
+    """Do what is missing; says how it ended."""
     try:
         _count_attempt(directory)
-        if not _is_finished(directory) and not _train(store, planned, directory, lock):
+        if not _do_missing(store, planned, directory, lock):
             return "interrupted"
-        for share in planned.noise:
-            if not has_noisy_ranks(directory, share):
-                split = make_split(store.datasets.of(planned), "leave-one-out")
-                measure_with_noise(directory, split, share, planned.seed)
     except Exception as problem:
         ours = machine_failure(problem)
         text = str(ours) if ours is not None else traceback.format_exc()
@@ -295,6 +302,46 @@ def _attempt(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) 
     finally:
         _attempts_file(directory).unlink(missing_ok=True)
     return "done"
+
+
+def _do_missing(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> bool:
+    """Train, and measure what cannot be read or was never measured; whether the run came to its end."""
+    if not is_finished(directory):
+        if problem := unreadable(directory):
+            _warn(f"{directory}: its record cannot be read, and the run {_AGAIN}: {problem}")
+        if not _train(store, planned, directory, lock):
+            return False
+    try:
+        _measure(store, planned, directory)
+    except ModelFileError as problem:
+        _warn(f"{directory}: its model cannot be read, and the run {_AGAIN}: {problem}")
+        if not _train(store, planned, directory, lock):
+            return False
+        _measure(store, planned, directory)
+    return True
+
+
+def _measure(store: RunStore, planned: PlannedRun, directory: Path) -> None:
+    """Measure, by the saved model, the parts whose ranks are missing or damaged, or are of other weights.
+
+    Raises:
+        ModelFileError: the model is damaged, and is needed.
+    """
+    parts = parts_to_measure(directory, planned.shares)
+    if parts or planned.views:
+        loaded = load_model(directory, device := resolve_device("auto"))
+    if parts:
+        split = make_split(store.datasets.of(planned), "leave-one-out")
+    for part in parts:
+        if part == "test":
+            recipe = store.recipe(planned)
+            measure(loaded.model, split, recipe, directory, planned.seed, device)
+        else:
+            measure_with_noise(directory, split, planned.shares[part], planned.seed)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, MclrecWarning, stacklevel=3)
 
 
 def _attempts_file(directory: Path) -> Path:
@@ -317,7 +364,15 @@ def _count_attempt(directory: Path) -> None:
 
 
 def _train(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> bool:
-    """Train; whether the run came to its end."""
+    """Train, anew where the checkpoint cannot be read; whether the run came to its end."""
+    resumed = begin_or_resume(directory)
+    try:
+        return train(_request(store, planned, directory, resumed), lock=lock).record.finished
+    except ModelFileError as problem:
+        if not resumed:
+            raise
+        _warn(f"{directory}: its checkpoint is discarded and the run trained anew: {problem}")
+    shutil.rmtree(directory / CHECKPOINT)
     request = _request(store, planned, directory, begin_or_resume(directory))
     return train(request, lock=lock).record.finished
 

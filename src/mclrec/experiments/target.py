@@ -69,9 +69,9 @@ class Scope:
         return PlannedRow(planned.data, name, self.runs(planned), x, part)
 
     def variants(self, rows: Mapping[str, Mapping[str, Any]]) -> list[PlannedRow]:
-        """Variants of MCLRec on each data set: the settings that each changes, by name of the row."""
+        """Variants of MCLRec whose views are plotted, on each data set: what each changes, by name of the row."""
         return [
-            self.row(PlannedRun(data, "mclrec", settings=settings), row)
+            self.row(PlannedRun(data, "mclrec", settings=settings, views=True), row)
             for data in self.datasets
             for row, settings in rows.items()
         ]

@@ -1,0 +1,99 @@
+"""What is kept of a planned run: whether its numbers can be read and belong to its weights, and what is to be done again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from mclrec.errors import DataError, EvaluationError, ModelFileError
+from mclrec.models.directory import METRICS, TENSORS
+from mclrec.models.storage import load_model
+from mclrec.runs.run import LABELS, Run, ranks_path
+
+__all__ = ["directories_with", "is_complete", "is_finished", "parts_to_measure", "unreadable"]
+
+Stamp = tuple[int, int, int]
+"""What changes with a file: inode, size and time."""
+
+
+def is_complete(directory: Path, parts: Iterable[str], *, model: bool = False) -> bool:
+    """Whether a run is done, and what tables need of it can be read.
+
+    Args:
+        directory: of the run.
+        parts: whose ranks are needed.
+        model: whether the model is needed too.
+    """
+    if not is_finished(directory) or parts_to_measure(directory, parts):
+        return False
+    return not model or _has_model(directory, _stamps(path for path in directory.iterdir() if path.is_file()))
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether training has come to its end, as far as the record can be read."""
+    try:
+        return Run(directory).record.finished
+    except ModelFileError:
+        return False
+
+
+def unreadable(directory: Path) -> str | None:
+    """Why the record of a run cannot be read; None where it can, or where there is none yet."""
+    if not (directory / METRICS).exists():
+        return None
+    try:
+        Run(directory).record  # noqa: B018 - reading is what may fail
+    except ModelFileError as problem:
+        return str(problem)
+    return None
+
+
+def parts_to_measure(directory: Path, parts: Iterable[str]) -> list[str]:
+    """The parts whose ranks under a protocol are missing or damaged, or are of other weights."""
+    return [part for part in parts if not all(_has_ranks_now(directory, part, label) for label in LABELS)]
+
+
+def directories_with(folder: Path, key: str) -> Sequence[Path]:
+    """Directories of the run with a key, whatever their data were called: finished ones first."""
+    found = sorted(folder.glob(f"*-{key}"))
+    return found if len(found) < 2 else sorted(found, key=lambda directory: not is_finished(directory))
+
+
+def _has_ranks_now(directory: Path, part: str, label: str) -> bool:
+    return _has_ranks(
+        directory, part, label, _stamps([ranks_path(directory, part, label), directory / TENSORS])
+    )
+
+
+@lru_cache(maxsize=None)  # tables ask for each metric of each row
+def _has_ranks(directory: Path, part: str, label: str, _: tuple[Stamp | None, ...]) -> bool:
+    """Whether ranks can be read; the stamps of the files are what a remembered answer holds for."""
+    try:
+        Run(directory).ranks(part, label)
+    except (DataError, EvaluationError, ModelFileError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=None)
+def _has_model(directory: Path, _: tuple[Stamp | None, ...]) -> bool:
+    """Whether the model can be loaded; stamps as in `_has_ranks`."""
+    try:
+        load_model(directory)
+    except ModelFileError:
+        return False
+    return True
+
+
+def _stamps(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
+    return tuple(_stamp(path) for path in sorted(paths))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
