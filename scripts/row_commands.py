@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.data.datasets import dataset, named_by
-from mclrec.experiments.planned_runs import dataset_at
+from mclrec.experiments.data_names import dataset_at
 from mclrec.recipes import Recipe, default_recipe, parse_setting, resolve
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.run import DataInfo

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mclrec.experiments.planned_runs import data_name
+from mclrec.experiments.data_names import data_name
 from mclrec.wording import count_of, with_minus
 
 

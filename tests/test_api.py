@@ -129,6 +129,21 @@ def test_mistakes_are_told(words: dict[str, Any], message: str, tmp_path: Path) 
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"recipe": 3}, "recipe = 3: should be"),
+        ({"recipe": {"mclrec": 3}}, "recipe of mclrec = 3: should be a text"),
+        ({"datasets": []}, "datasets: there is none"),
+        ({"models": ["sasrec", "sasrec"]}, "models: sasrec is given twice"),
+    ],
+)
+def test_mistakes_about_a_campaign_are_told(words: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        mclrec.reproduce("table3", out=tmp_path / "new", **{"datasets": ["complete-journey"], **words})
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
 def test_reproduce_as_a_data_frame_and_report(tmp_path: Path) -> None:
     DATA.save(tmp_path / "data")

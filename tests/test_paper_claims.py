@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mclrec.experiments.plan import TARGETS
 from mclrec.experiments.planned_runs import PlannedRun
-from mclrec.experiments.reproduction import TARGETS, reproduce
+from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import PAPER_DATASETS, Scope
 from mclrec.recipes import resolve
 from scripts import paper_claims

@@ -12,6 +12,7 @@ from mclrec.arguments import (
     check_callable,
     check_flag,
     list_of,
+    mapping_of,
     minutes_of,
     path_of,
     settings_of,
@@ -25,7 +26,7 @@ from mclrec.data.loading import load, prepare
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.split_choice import chosen_split
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, quoted
 from mclrec.inference.model import Model
 from mclrec.inference.queries import Query
 from mclrec.models.registry import Entry
@@ -278,7 +279,7 @@ def reproduce(
         list_of("names", "models", models, ordered=True),
         seeds,
         settings_of(settings),
-        recipe,
+        _recipe_or_several(recipe),
         points,
     )
     return run_targets(
@@ -308,6 +309,23 @@ def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Pa
 
 def _recipe(value: Any) -> str | Path | None:
     return None if value is None else value if isinstance(value, str) else path_of("recipe", value)
+
+
+def _recipe_or_several(recipe: Any) -> str | dict[str, str] | None:
+    """A recipe of all models, or one by model.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(recipe, Mapping):
+        return {
+            model: text_of(f"recipe of {model}", name) for model, name in mapping_of("recipe", recipe).items()
+        }
+    if recipe is None or isinstance(recipe, str | Path):
+        return None if recipe is None else str(recipe)
+    raise ConfigError(
+        f"recipe = {quoted(recipe)}: should be a section's name, a file, or one of these by model"
+    )
 
 
 def _place(data: Any, folder: Path) -> str:

@@ -30,6 +30,7 @@ def test_ours_is_compared_with_the_best_of_the_others_over_its_seeds() -> None:
     assert name == "HR@5"
     assert [cell.text for cell in cells[:4]] == ["0.6000", "baseline", "0.3750", "+60.0%"]
     assert cells[4].value == pytest.approx(2 / 10_001)
+    assert cells[4].text == "\N{LESS-THAN OR EQUAL TO} 0.0002"
     assert len(table.rows) == 6
 
 

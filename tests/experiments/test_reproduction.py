@@ -13,7 +13,8 @@ from matplotlib.collections import PathCollection
 from mclrec.data.loading import load
 from mclrec.data.packed import ranges
 from mclrec.data.sequences import SequenceData
-from mclrec.experiments.reproduction import TARGETS, Outcome, load_outcomes, reproduce, target_names
+from mclrec.experiments.plan import TARGETS, target_names
+from mclrec.experiments.reproduction import Outcome, load_outcomes, reproduce
 from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.target import Scope
 from mclrec.report.page import write_report

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.helpers import tiny_data, write_log
@@ -78,6 +80,17 @@ def test_a_table_marks_the_best_two_and_notes_shared_runs() -> None:
     assert [cell.rank for _, [cell] in table.rows] == [2, 1, 1, 0]
     assert table.rows[0][1][0].text == "0.1000 ± 0.0100 (0.2000)"
     assert table.notes[0] == "c and b come to the same settings here: one run stands for both."
+
+
+def test_the_note_on_seeds_is_about_all_rows() -> None:
+    def seeds(name: str, count: int) -> Measurement:
+        kind = "seeds" if count > 1 else "users"
+        return replace(_row(name, 0.1, name), seeds=tuple(range(1, count + 1)), interval=kind)
+
+    [note] = pivot("T", [seeds("a", 3), seeds("b", 2), seeds("c", 1)]).notes
+    assert note.startswith("one seed; ")
+    assert "2 to 3 seeds; " in note
+    assert pivot("T", [seeds("a", 3), seeds("b", 3)]).notes[0].startswith("3 seeds; ")
 
 
 def test_brackets_are_explained_where_there_are_some() -> None:

@@ -6,22 +6,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import tiny_data
+from tests.helpers import tiny_data, write_log
 
 from mclrec.errors import ConfigError, DataError, MclrecError
 from mclrec.experiments import planned_runs, reproduction
+from mclrec.experiments.data_names import data_name
 from mclrec.experiments.paper import table3, table4
 from mclrec.experiments.paper_tables import SIZE_TABLES
-from mclrec.experiments.planned_runs import RunStore
-from mclrec.experiments.reproduction import (
+from mclrec.experiments.plan import (
     TARGETS,
-    Outcome,
     Plan,
+    check_request,
     make_plan,
-    reproduce,
     target_names,
     told_scope,
 )
+from mclrec.experiments.planned_runs import RunStore, do_runs
+from mclrec.experiments.reproduction import Outcome, reproduce
 from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.target import Scope
 
@@ -111,7 +112,8 @@ def test_a_curve_may_have_fewer_points(points: int) -> None:
 def test_points_need_a_curve(tmp_path: Path) -> None:
     few = replace(SCOPE, points=3, settings={})
     with pytest.raises(ConfigError, match="leave --points out"):
-        make_plan("table4", few, RunStore(tmp_path))
+        check_request("table4", few)
+    check_request("all", few)
     assert len(make_plan("all", few, RunStore(tmp_path)).rows["figure6"]) == 6
 
 
@@ -236,3 +238,91 @@ def test_what_one_target_fails_by_keeps_no_other_from_its_tables(
     with pytest.raises(raised, match=told):
         reproduce("all", scope, tmp_path, minutes=0)
     assert {path.parent.name for path in tmp_path.glob("*/tables.md")} == set(names) - kinds.keys()
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "told"),
+    [
+        ("tabel4", {}, "did you mean 'table4'"),
+        ("table2", {"models": ("nosuch",)}, "table2 needs no run: leave --models out"),
+        ("table2", {"recipe": "nosuch"}, "table2 needs no run: leave --recipe out"),
+        ("table5", {"seeds": 3}, "table5 needs no run: leave --seeds out"),
+        ("table5", {"points": 3}, "table5 needs no run: leave --points out"),
+        ("table3", {"models": ("nosuch",)}, "unknown model 'nosuch'"),
+        (
+            "table3",
+            {"models": ("popularity",), "recipe": {"mclrec": "nosuch"}},
+            "'mclrec'.*known: popularity",
+        ),
+        ("table3", {"models": ("markov", "sasrec"), "recipe": {"sasrce": "auto"}}, "did you mean 'sasrec'"),
+        ("table3", {"models": ("sasrec",), "recipe": "sequnces"}, "did you mean 'sequences'"),
+        ("table3", {"models": ("sasrec", "sasrec")}, "sasrec is given twice"),
+        ("table4", {"points": 3}, "leave --points out"),
+        ("table3", {"track": "nosuch"}, "unknown tracker 'nosuch'"),
+        ("table3", {"datasets": ()}, "--datasets: there is none"),
+        ("table3", {"datasets": ("beauty", "beauty")}, "beauty is given twice"),
+        ("table3", {"datasets": ("log.csv", "./log.csv")}, r"log.csv and ./log.csv are the same"),
+    ],
+)
+def test_all_that_is_asked_for_is_checked_before_data_are_read(
+    what: str, given: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned_runs, "load", lambda _: pytest.fail("were read"))
+    track = given.pop("track", None)
+    with pytest.raises(ConfigError, match=told):
+        check_request(what, Scope(**{"datasets": ("beauty",), **given}), track)
+
+
+def test_figure_8_leaves_out_groups_without_users(tmp_path: Path) -> None:
+    log = str(write_log(tmp_path / "log.csv", tiny_data(shortest=6)))
+    scope, store = Scope((log,), models=("popularity",)), RunStore(tmp_path / "out" / "cells")
+    assert (store.datasets[log].lengths > 5).all()
+    plan = make_plan("figure8", scope, store)
+    assert "popularity, =5" not in [row.row for row in plan.rows["figure8"]]
+    [outcome], progress = reproduce("figure8", scope, tmp_path / "out", minutes=0)
+    assert len(progress.runs) == len(plan.runs)
+    assert do_runs(store, plan.runs)
+    outcome = reproduction.gather("figure8", plan, store)
+    assert "log has no user with 5 interactions: the group is left out." in outcome.tables[0].notes
+
+
+def test_figure_8_of_short_histories_alone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planned_runs.Datasets, "has_users", lambda *_: False)
+    with pytest.raises(DataError, match=r"figure8: .* no user with 5 interactions.* 9 or more"):
+        make_plan("figure8", Scope(("complete-journey",)), RunStore(tmp_path))
+
+
+def test_a_log_of_which_nothing_is_left_is_told_what_reproduce_can_do(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,item,time\nu1,i1,1\nu1,i2,2\nu2,i1,3\n")
+    with pytest.raises(DataError, match="mclrec prepare"):
+        make_plan("table3", Scope((str(tmp_path / "log.csv"),)), RunStore(tmp_path))
+
+
+def test_two_logs_with_the_same_contents_have_a_table_each(tmp_path: Path) -> None:
+    logs = [str(write_log(tmp_path / name, tiny_data(shortest=5))) for name in ("log.csv", "copy.csv")]
+    scope, store = Scope(logs, models=("popularity",)), RunStore(tmp_path / "cells")
+    plan = make_plan("table3", scope, store)
+    assert len(plan.runs) == 1
+    assert do_runs(store, plan.runs)
+    outcome = reproduction.gather("table3", plan, store)
+    assert outcome.missing == 0
+    titles = [table.title.partition(":")[0] for table in outcome.tables]
+    assert titles[:4] == [
+        f"Performance of all systems on {name}" for name in ("log, U", "log, F", "copy, U", "copy, F")
+    ]
+    assert any("log and copy have the same contents" in note for note in outcome.tables[0].notes)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["a", "b", "log.csv", "log.tsv", "beauty"]), min_size=1, max_size=4).map(
+            "/".join
+        ),
+        unique=True,
+        max_size=5,
+    )
+)
+def test_no_two_data_have_one_name(places: list[str]) -> None:
+    assert len({data_name(place, places) for place in places}) == len(places)

@@ -17,7 +17,13 @@ __all__ = ["largest_core", "nothing_left"]
 Codes = npt.NDArray[np.integer[Any]]
 
 
-def nothing_left(place: str, read: Counts, steps: Sequence[Step], min_count: int, most: int) -> DataError:
+class NothingLeftError(DataError):
+    """A log of which the k-core leaves nothing; the message ends with the value of ``--min-count`` that helps."""
+
+
+def nothing_left(
+    place: str, read: Counts, steps: Sequence[Step], min_count: int, most: int
+) -> NothingLeftError:
     """The error for a log of which the k-core leaves nothing.
 
     Args:
@@ -31,7 +37,7 @@ def nothing_left(place: str, read: Counts, steps: Sequence[Step], min_count: int
     before = f"{', '.join(earlier)}, " if earlier else ""
     sizes = f"{count_of(read.rows, 'row')}, {count_of(read.users or 0, 'user')} and {count_of(read.items or 0, 'item')}"
     cure = f"--min-count {most} is the most that leaves any" if most > 1 else "--min-count 1 keeps all"
-    return DataError(
+    return NothingLeftError(
         f"{place}: nothing is left of {sizes}: {before}--min-count {min_count} none, for it removes users and items "
         f"with fewer rows until there is none; {cure}"
     )

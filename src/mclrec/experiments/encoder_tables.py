@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from mclrec.errors import ConfigError
 from mclrec.evaluation.effects import Effect, nested_bootstrap
 from mclrec.evaluation.metrics import FloatArray, Metric
-from mclrec.evaluation.significance import Interval
+from mclrec.evaluation.significance import Interval, p_text
+from mclrec.experiments.data_names import data_name
 from mclrec.experiments.paper_tables import ranks_of, values_of
-from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name
+from mclrec.experiments.planned_runs import PlannedRun, RunStore
 from mclrec.experiments.results_table import Measurement, PlannedRow, ResultTable, TableCell
 from mclrec.experiments.target import Further, Scope, Target
 from mclrec.randomness import Stream, generator
@@ -91,20 +92,21 @@ class _Cell(NamedTuple):
         if self.effect is None:
             return f"{self.mean:.4f}"
         change = self.effect.relative
-        return f"{self.mean:.4f} ({f'{change.mean:+.1%}' if change else '-'}, {self.effect.p:.4f})"
+        return f"{self.mean:.4f} ({f'{change.mean:+.1%}' if change else '-'}, {p_text(self.effect.p)})"
 
 
 def _effects(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
     """What each contrast adds to each encoder, as a table of each data set and protocol, and as measurements."""
     tables: list[ResultTable] = []
     changes: list[Measurement] = []
-    for data, encoders in _by_encoder(rows).items():
+    places = _by_encoder(rows)
+    for data, encoders in places.items():
         contrasts = next(iter(encoders.values()))
         for label in LABELS:
             found = {encoder: _cells(store, parts, label) for encoder, parts in encoders.items()}
             tables.append(
                 ResultTable(
-                    f"What a contrast adds on {data_name(data)}, {label}: {_METRIC}, its change and p",
+                    f"What a contrast adds on {data_name(data, places)}, {label}: {_METRIC}, its change and p",
                     ["encoder", *contrasts],
                     [
                         (encoder, [_shown(cells.get(name)) for name in contrasts])

@@ -1,10 +1,9 @@
-"""What is kept of a planned run: whether its numbers can be read and belong to its weights, and what is to be done again."""
+"""What is kept of a planned run: whether it can be read and is of its weights, and what has to be measured again."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from mclrec.errors import DataError, EvaluationError, ModelFileError
@@ -67,7 +66,7 @@ def _has_ranks_now(directory: Path, part: str, label: str) -> bool:
     )
 
 
-@lru_cache(maxsize=None)  # tables ask for each metric of each row
+@cache  # tables ask for each metric of each row
 def _has_ranks(directory: Path, part: str, label: str, _: tuple[Stamp | None, ...]) -> bool:
     """Whether ranks can be read; the stamps of the files are what a remembered answer holds for."""
     try:
@@ -77,7 +76,7 @@ def _has_ranks(directory: Path, part: str, label: str, _: tuple[Stamp | None, ..
     return True
 
 
-@lru_cache(maxsize=None)
+@cache
 def _has_model(directory: Path, _: tuple[Stamp | None, ...]) -> bool:
     """Whether the model can be loaded; stamps as in `_has_ranks`."""
     try:
@@ -93,7 +92,7 @@ def _stamps(paths: Iterable[Path]) -> tuple[Stamp | None, ...]:
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

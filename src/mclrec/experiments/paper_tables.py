@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from mclrec.data import statistics
 from mclrec.data.statistics import Sizes
 from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
 from mclrec.evaluation.protocol import RankTable
-from mclrec.evaluation.significance import paired_bootstrap
+from mclrec.evaluation.significance import p_text, paired_bootstrap
 from mclrec.experiments import paper
-from mclrec.experiments.planned_runs import Datasets, PlannedRun, RunStore, data_name, dataset_at
+from mclrec.experiments.data_names import data_name, dataset_at
+from mclrec.experiments.planned_runs import Datasets, PlannedRun, RunStore
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, TableCell
 from mclrec.experiments.target import Further, Scope, Target
 from mclrec.randomness import Stream, generator
@@ -33,7 +35,9 @@ _SIZE_COLUMNS = ("", "users", "items", "actions", "average length", "sparsity")
 
 def _sizes_by_data(datasets: Datasets, names: Sequence[str]) -> list[ResultTable]:
     """Table 2: a row per data set."""
-    sizes = (statistics.table2(datasets[name]) for name in names)
+    sizes = [statistics.table2(datasets[name]) for name in names]
+    if len({size.name for size in sizes}) < len(sizes):
+        sizes = [replace(size, name=data_name(name, names)) for size, name in zip(sizes, names, strict=True)]
     return [_size_table("Data sets (paper, table 2)", sizes, distinct=True)]
 
 
@@ -41,7 +45,7 @@ def _sizes_by_group(datasets: Datasets, names: Sequence[str]) -> list[ResultTabl
     """Table 5: users with 5, with 6 to 8, and with more than 8 interactions."""
     return [
         _size_table(
-            f"{name}: users by number of interactions (paper, table 5)",
+            f"{data_name(name, names)}: users by number of interactions (paper, table 5)",
             statistics.table5(datasets[name]),
             distinct=False,
         )
@@ -108,7 +112,9 @@ def _paper_table3(found: Measurement) -> float | None:
 def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
     """MCLRec against the best of the others, and all systems by whether the target is a repeat."""
     tables = []
-    for data in dict.fromkeys(row.data for row in rows):
+    places = dict.fromkeys(row.data for row in rows)
+    for data in places:
+        name = data_name(data, places)
         ranks = {
             label: {
                 row.row: found for row in rows if row.data == data and (found := ranks_of(store, row, label))
@@ -116,16 +122,12 @@ def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
             for label in LABELS
         }
         tables += [
-            improvement(
-                f"MCLRec against the best of the others on {data_name(data)}, {label}", ranks[label], "mclrec"
-            )
+            improvement(f"MCLRec against the best of the others on {name}, {label}", ranks[label], "mclrec")
             for label in LABELS
             if "mclrec" in ranks[label] and len(ranks[label]) > 1
         ]
         if any(seeds[0].in_history.any() for seeds in ranks["U"].values()):
-            tables.append(
-                by_repeat(f"Targets that are in the history already, on {data_name(data)}, U", ranks["U"])
-            )
+            tables.append(by_repeat(f"Targets that are in the history already, on {name}, U", ranks["U"]))
     return Further(tables)
 
 
@@ -148,7 +150,7 @@ def improvement(title: str, ranks: Ranks, ours: str) -> ResultTable:
             TableCell(best),
             TableCell(f"{theirs:.4f}", value=theirs),
             TableCell(change, value=mine - theirs),
-            TableCell(f"{test.p:.4f}", value=test.p),
+            TableCell(p_text(test.p), value=test.p),
         ]
         rows.append((metric, cells))
     columns = ["", ours, "best other", "its value", "improvement", "p"]

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.crashes import machine_failure
-from mclrec.data.datasets import is_dataset, known_as
+from mclrec.data.datasets import known_as
 from mclrec.data.loading import load
+from mclrec.data.nothing_left import NothingLeftError
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
 from mclrec.data.statistics import of_length
-from mclrec.errors import ConfigError, InUseError, MclrecWarning, ModelFileError, TrainingError
+from mclrec.errors import ConfigError, DataError, InUseError, MclrecWarning, ModelFileError, TrainingError
 from mclrec.experiments.earlier_runs import finished_runs
 from mclrec.experiments.kept_results import (
     directories_with,
@@ -47,8 +48,6 @@ __all__ = [
     "PlannedRun",
     "RunStore",
     "command",
-    "data_name",
-    "dataset_at",
     "do_runs",
     "do_runs_in_process",
     "failure_of",
@@ -114,8 +113,18 @@ class Datasets:
 
     def __getitem__(self, place: str) -> SequenceData:
         if place not in self._read:
-            self._read[place] = load(place)
+            try:
+                self._read[place] = load(place)
+            except NothingLeftError as problem:
+                raise DataError(f"{problem}: give the folder that `mclrec prepare` writes by it") from None
         return self._read[place]
+
+    def has_users(self, planned: PlannedRun) -> bool:
+        """Whether there are users of the lengths that a planned run trains on."""
+        if planned.lengths is None:
+            return True
+        (shortest, longest), lengths = planned.lengths, self[planned.data].lengths
+        return bool(((lengths >= shortest) & (longest is None or lengths <= longest)).any())
 
     def of(self, planned: PlannedRun) -> SequenceData:
         """The data that a planned run trains on."""
@@ -210,16 +219,6 @@ class RunStore:
         if not self.is_complete(planned):
             raise ConfigError(f"{self.directory(planned)}: is not finished")
         return Run(self.directory(planned))
-
-
-def dataset_at(place: str) -> str | None:
-    """Name of the registered data set that a place is; None for a path."""
-    return place if is_dataset(place) else None
-
-
-def data_name(place: str) -> str:
-    """Name of the data in titles: the data set's name, or the last part of a path."""
-    return Path(place).stem
 
 
 def command(planned: PlannedRun) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from mclrec.arguments import check_choice
 from mclrec.errors import ConfigError, DataError, MclrecError
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
-from mclrec.experiments.encoder_tables import ENCODER_TABLES
-from mclrec.experiments.paper_figures import FIGURES
-from mclrec.experiments.paper_tables import SIZE_TABLES, TABLES
-from mclrec.experiments.planned_runs import PlannedRun, RunStore, data_name, dataset_at
+from mclrec.experiments.data_names import data_name
+from mclrec.experiments.paper_tables import SIZE_TABLES
+from mclrec.experiments.plan import TARGETS, Plan, check_request, make_plan, settings_of, target_names
+from mclrec.experiments.planned_runs import RunStore
 from mclrec.experiments.results_table import (
     Measurement,
     PlannedRow,
@@ -27,55 +26,25 @@ from mclrec.experiments.results_table import (
 )
 from mclrec.experiments.target import Scope, Target
 from mclrec.experiments.view_plots import ViewPlot, view_tables
-from mclrec.extras import require
 from mclrec.files import check_writable, write_json, write_text
-from mclrec.models import registry
 from mclrec.recipes.auto import AUTO
-from mclrec.recipes.possible import possible
-from mclrec.recipes.shared_settings import check_taken, told_settings
+from mclrec.recipes.shared_settings import told_settings
 from mclrec.runs.run import LABELS
 from mclrec.sealed_json import read_sealed, sealed
-from mclrec.training.trackers import check_tracker
 from mclrec.wording import count_of
 
 __all__ = [
-    "ALL",
-    "TARGETS",
     "Outcome",
-    "Plan",
     "Reproduction",
     "gather",
     "load_outcomes",
-    "make_plan",
     "reproduce",
     "runs_folder",
-    "target_names",
-    "told_scope",
     "write_outcome",
 ]
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (*TABLES, *FIGURES, *ENCODER_TABLES)}
-"""Everything that needs runs, by name; `SIZE_TABLES` need none."""
-
-ALL = "all"
-
 _RECORD = "outcome.json"
 _PROTOCOLS = {"U": "items of the history stay candidates", "F": "items of the history are dropped"}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What has to be trained.
-
-    Attributes:
-        scope: how much was requested.
-        rows: the rows of each target.
-        runs: the runs behind them, each once.
-    """
-
-    scope: Scope
-    rows: Mapping[str, Sequence[PlannedRow]]
-    runs: Sequence[PlannedRun]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,83 +84,9 @@ class Reproduction(NamedTuple):
         return to_arrow(rows).add_column(0, "target", pa.array(targets, pa.string()))
 
 
-def target_names(what: str) -> list[str]:
-    """The names that a request stands for: itself, or every target of the paper for ``all``.
-
-    Raises:
-        ConfigError: no such target.
-    """
-    check_choice("target", what, [*sorted([*TARGETS, *SIZE_TABLES]), ALL])
-    paper = [name for name, target in TARGETS.items() if target.source]
-    return sorted([*paper, *SIZE_TABLES]) if what == ALL else [what]
-
-
 def runs_folder(out: Path) -> Path:
     """Where `reproduce` keeps the run directories under its output folder."""
     return out / "cells"
-
-
-def make_plan(what: str, scope: Scope, store: RunStore) -> Plan:
-    """Plan the runs of one target, or of all.
-
-    Raises:
-        ConfigError: no such target, model, or setting; ``points`` for a target that is not a curve.
-        DataError: no such data.
-    """
-    targets = _targets(what)
-    if scope.points and all(target.kind != "lines" for target in targets):
-        raise ConfigError(f"{what} has no curve: leave --points out")
-    rows = _rows(what, scope)
-    wanted = [planned for chosen in rows.values() for row in chosen for planned in row.runs]
-    return Plan(scope, rows, distinct(store, wanted))
-
-
-def _rows(what: str, scope: Scope) -> dict[str, Sequence[PlannedRow]]:
-    """The rows of each target that needs runs.
-
-    Raises:
-        ConfigError: as `make_plan`.
-    """
-    rows = {target.name: target.plan(scope) for target in _targets(what)}
-    if scope.settings and not rows:
-        raise ConfigError(f"{what} needs no run: leave --set out")
-    check_taken(scope.settings, _settings(row for chosen in rows.values() for row in chosen))
-    return rows
-
-
-def _settings(rows: Iterable[PlannedRow]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The model and the settings of each row."""
-    return [(planned.model, planned.settings) for row in rows for planned in row.runs[:1]]
-
-
-def told_scope(what: str, scope: Scope) -> list[str]:
-    """A line for each setting of a scope that only some of its models take, before anything is trained.
-
-    Raises:
-        ConfigError: as `make_plan`.
-    """
-    rows = _rows(what, scope)
-    return told_settings(scope.settings, _settings(row for chosen in rows.values() for row in chosen))
-
-
-def _targets(what: str) -> list[Target]:
-    """The targets of a request that need runs."""
-    return [TARGETS[name] for name in target_names(what) if name in TARGETS]
-
-
-def _check_extras(what: str, scope: Scope) -> None:
-    """Check, before data are read, that what the runs and the plots of a request need is installed.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    for name, rows in _rows(what, scope).items():
-        if TARGETS[name].kind == "views":
-            require("t-SNE")
-        for planned in (run for row in rows for run in row.runs[:1]):
-            dataset = dataset_at(planned.data)
-            for recipe in possible(planned.model, dataset, planned.recipe, planned.settings):
-                registry.require_extra(planned.model, recipe.config)
 
 
 def reproduce(
@@ -221,9 +116,7 @@ def reproduce(
         OutputError: ``out`` cannot be written.
     """
     check_writable(out, "folder")
-    if track is not None:
-        check_tracker(track)
-    _check_extras(what, scope)
+    check_request(what, scope, track)
     store = RunStore(runs_folder(out), track=track)
     plan = make_plan(what, scope, store)
     progress = run_campaign(store, plan.runs, workers=workers, minutes=minutes, show=show)
@@ -274,7 +167,8 @@ def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
     wanted = distinct(store, [planned for row in rows for planned in row.runs])
     missing = sum(not store.is_complete(planned) for planned in wanted)
     plots = target.view_plots(store, rows)
-    notes = [*_notes(plan.scope, rows, missing), *target.notes]
+    told = [*plan.left_out.get(name, ()), *_same_contents(store, rows, plan.scope.datasets)]
+    notes = [*_notes(plan.scope, rows, missing), *told, *target.notes]
     further = target.further(store, rows)
     tables = [*_tables(target, measurements, notes), *further.tables, *view_tables(plots)]
     return Outcome(name, [*measurements, *further.changes], tables, missing, plots)
@@ -282,18 +176,32 @@ def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
 
 def _notes(scope: Scope, rows: Sequence[PlannedRow], missing: int) -> list[str]:
     """Notes on how the runs differ from the paper's."""
-    told = told_settings(scope.settings, _settings(rows))
+    told = told_settings(scope.settings, settings_of(rows))
     partly = {line.partition(" = ")[0] for line in told}
     settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items() if name not in partly)
     return [
         *([f"Partial: {count_of(missing, 'run')} not done."] if missing else []),
-        *([f"Recipe: {recipes}."] if (recipes := _recipes(scope.recipe, rows)) else []),
+        *([f"Recipe: {recipes}."] if (recipes := _recipes(scope.recipe, rows, scope.datasets)) else []),
         *([f"In all runs: {settings}."] if settings else []),
         *(f"{line}." for line in told),
     ]
 
 
-def _recipes(requested: str | Mapping[str, str] | None, rows: Sequence[PlannedRow]) -> str:
+def _same_contents(store: RunStore, rows: Sequence[PlannedRow], datasets: Sequence[str]) -> list[str]:
+    """Notes on data of several names that are the same, and so share their runs."""
+    first: dict[str, str] = {}
+    notes = []
+    for data in dict.fromkeys(row.data for row in rows):
+        other = first.setdefault(store.datasets[data].fingerprint, data)
+        if other != data:
+            names = f"{data_name(other, datasets)} and {data_name(data, datasets)}"
+            notes.append(f"{names} have the same contents: where settings agree, one run stands for both.")
+    return notes
+
+
+def _recipes(
+    requested: str | Mapping[str, str] | None, rows: Sequence[PlannedRow], datasets: Sequence[str]
+) -> str:
     """The recipes that were requested, and where logs have `auto` of themselves."""
     if isinstance(requested, str):
         return f"{requested}, of all models"
@@ -302,22 +210,24 @@ def _recipes(requested: str | Mapping[str, str] | None, rows: Sequence[PlannedRo
     models, logs = (
         list(dict.fromkeys(names)) for names in ([run.model for run in runs], [run.data for run in runs])
     )
+    shown = [data_name(log, datasets) for log in logs]
     return ", ".join(
         [
             *(f"{name} of {model}" for model, name in asked.items()),
-            *([f"{AUTO} of {', '.join(models)} on {', '.join(map(data_name, logs))}"] if runs else []),
+            *([f"{AUTO} of {', '.join(models)} on {', '.join(shown)}"] if runs else []),
         ]
     )
 
 
 def _tables(target: Target, measurements: Sequence[Measurement], notes: Sequence[str]) -> list[ResultTable]:
+    places = dict.fromkeys(row.data for row in measurements)
     return [
         pivot(
-            f"{target.title} on {data_name(data)}, {label}: {_PROTOCOLS[label]}{target.origin}",
+            f"{target.title} on {data_name(data, places)}, {label}: {_PROTOCOLS[label]}{target.origin}",
             [row for row in measurements if row.data == data and row.protocol == label],
             notes,
         )
-        for data in dict.fromkeys(row.data for row in measurements)
+        for data in places
         for label in LABELS
     ]
 

@@ -290,10 +290,14 @@ def _shared_runs(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
 
 def _interval_notes(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
     """The note that explains the sign ±."""
-    kinds = {found.interval: len(found.seeds) for row in by_row.values() for found in row.values()}
+    kinds: dict[str, set[int]] = {}
+    for found in (found for row in by_row.values() for found in row.values()):
+        kinds.setdefault(found.interval, set()).add(len(found.seeds))
+    several = kinds.get("seeds", {0})
+    count = " to ".join(map(str, dict.fromkeys([min(several), max(several)])))
     texts = {
         "users": "one seed; ± is half of a 95 % bootstrap interval over users",
-        "seeds": f"{kinds.get('seeds')} seeds; ± is half of a 95 % interval (Student's t) over seeds",
+        "seeds": f"{count} seeds; ± is half of a 95 % interval (Student's t) over seeds",
     }
     return ["; ".join(texts[kind] for kind in sorted(kinds, reverse=True)) + "."]
 

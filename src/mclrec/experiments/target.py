@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from mclrec.errors import ConfigError
-from mclrec.experiments.planned_runs import PlannedRun, RunStore, dataset_at
+from mclrec.experiments.data_names import dataset_at
+from mclrec.experiments.planned_runs import PlannedRun, RunStore
 from mclrec.experiments.results_table import METRICS, Measurement, PlannedRow, ResultTable, measure
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.models import registry

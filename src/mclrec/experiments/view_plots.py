@@ -16,7 +16,8 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import FloatArray
-from mclrec.experiments.planned_runs import RunStore, data_name
+from mclrec.experiments.data_names import data_name
+from mclrec.experiments.planned_runs import RunStore
 from mclrec.experiments.results_table import PlannedRow, ResultTable, TableCell
 from mclrec.extras import require
 from mclrec.models.mclrec import MCLRec
@@ -120,10 +121,10 @@ def view_plots_of(store: RunStore, rows: Sequence[PlannedRow], views: tuple[str,
 def view_tables(plots: Sequence[ViewPlot]) -> list[ResultTable]:
     """Alignment and uniformity of view plots: one table per data set."""
     names = dict.fromkeys(plot.data for plot in plots)
-    return [_table(data, [plot for plot in plots if plot.data == data]) for data in names]
+    return [_table(data_name(data, names), [plot for plot in plots if plot.data == data]) for data in names]
 
 
-def _table(data: str, plots: Sequence[ViewPlot]) -> ResultTable:
+def _table(name: str, plots: Sequence[ViewPlot]) -> ResultTable:
     views = " and ".join(plots[0].views)
     rows = [
         (
@@ -143,7 +144,7 @@ def _table(data: str, plots: Sequence[ViewPlot]) -> ResultTable:
         "The weights are those of the epoch that validation chose; the paper shows them after 300 epochs.",
     ]
     return ResultTable(
-        f"Views {views} of training histories on {data_name(data)}",
+        f"Views {views} of training histories on {name}",
         ["", "alignment", "uniformity", "epoch"],
         rows,
         notes,

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mclrec.experiments.planned_runs import data_name
-from mclrec.experiments.reproduction import TARGETS, Outcome
+from mclrec.experiments.data_names import data_name
+from mclrec.experiments.kept_results import directories_with
+from mclrec.experiments.plan import TARGETS
+from mclrec.experiments.reproduction import Outcome
 from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Target
 from mclrec.experiments.view_plots import ViewPlot
@@ -92,14 +94,15 @@ def _section(outcome: Outcome) -> Section:
     if outcome.name not in TARGETS:
         return Section(outcome.name, tables=outcome.tables)
     target = TARGETS[outcome.name]
+    places = dict.fromkeys(row.data for row in (*outcome.measurements, *outcome.view_plots))
     pictures = [
-        to_svg(draw_views(target, outcome.view_plots, data), f"{target.title}: {data_name(data)}")
+        to_svg(draw_views(target, outcome.view_plots, data), f"{target.title}: {data_name(data, places)}")
         for data in dict.fromkeys(plot.data for plot in outcome.view_plots)
     ]
     pictures += [
         to_svg(
             draw(target, outcome.measurements, data, label, metric),
-            f"{target.title}: {data_name(data)}, {metric}, {label}",
+            f"{target.title}: {data_name(data, places)}, {metric}, {label}",
         )
         for metric in target.figures
         for data in dict.fromkeys(row.data for row in outcome.measurements if row.metric == metric)
@@ -113,7 +116,7 @@ def _section(outcome: Outcome) -> Section:
 
 def _provenance(outcomes: Sequence[Outcome], folder: Path) -> ResultTable:
     keys = dict.fromkeys(key for outcome in outcomes for row in outcome.measurements for key in row.keys)
-    runs = [Run(directory) for key in keys for directory in folder.glob(f"*-{key}")]
+    runs = [Run(directory) for key in keys for directory in directories_with(folder, key)[:1]]
     rows = []
     for run in runs:
         info, record = run.info, run.record

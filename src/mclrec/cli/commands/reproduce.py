@@ -113,14 +113,14 @@ def reproduce(
     if scope.settings:
         _say_settings(what, scope)
     if dry:
-        _dry_run(what, scope, out, as_json=as_json)
+        _dry_run(what, scope, out, track, as_json=as_json)
         return 0
     return _reproduce(what, scope, out, workers, minutes, track, as_json=as_json)
 
 
 def _say_settings(what: str, scope: Scope) -> None:
     """Say on the error stream which models take a setting that not all of them have; nothing with ``--quiet``."""
-    from mclrec.experiments.reproduction import told_scope
+    from mclrec.experiments.plan import told_scope
 
     for line in told_scope(what, scope):
         if not is_quiet():
@@ -199,12 +199,14 @@ def _print_lines(outcomes: Sequence[Outcome], progress: Progress) -> None:
     print_json({"runs": len(progress.runs), "done": progress.count("done"), "complete": progress.complete})
 
 
-def _dry_run(what: str, scope: Scope, out: Path, *, as_json: bool) -> None:
+def _dry_run(what: str, scope: Scope, out: Path, track: str | None, *, as_json: bool) -> None:
     """Print the plan, with the most time that each open run takes on one worker, extrapolated from a few batches."""
     from mclrec.experiments.paper_tables import SIZE_TABLES
+    from mclrec.experiments.plan import check_request, make_plan, target_names
     from mclrec.experiments.planned_runs import RunStore
-    from mclrec.experiments.reproduction import make_plan, runs_folder, target_names
+    from mclrec.experiments.reproduction import runs_folder
 
+    check_request(what, scope, track)
     store = RunStore(runs_folder(out))
     timed = list(_timed(make_plan(what, scope, store).runs, store))
     total = sum(seconds for _, _, seconds in timed)

@@ -1,0 +1,214 @@
+"""The plan of a campaign: what a request asks for, checked as a whole, and the runs that it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from mclrec.arguments import check_choice
+from mclrec.errors import ConfigError, DataError
+from mclrec.experiments.campaign import distinct
+from mclrec.experiments.data_names import data_name, dataset_at
+from mclrec.experiments.encoder_tables import ENCODER_TABLES
+from mclrec.experiments.paper_figures import FIGURES
+from mclrec.experiments.paper_tables import SIZE_TABLES, TABLES
+from mclrec.experiments.planned_runs import PlannedRun, RunStore
+from mclrec.experiments.results_table import PlannedRow
+from mclrec.experiments.target import Scope, Target
+from mclrec.extras import require
+from mclrec.models import registry
+from mclrec.recipes.possible import possible
+from mclrec.recipes.shared_settings import check_taken, told_settings
+from mclrec.training.trackers import check_tracker
+
+__all__ = [
+    "ALL",
+    "TARGETS",
+    "Plan",
+    "check_request",
+    "make_plan",
+    "settings_of",
+    "target_names",
+    "told_scope",
+]
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (*TABLES, *FIGURES, *ENCODER_TABLES)}
+"""Everything that needs runs, by name; `SIZE_TABLES` need none."""
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be trained.
+
+    Attributes:
+        scope: how much was requested.
+        rows: the rows of each target.
+        runs: the runs behind them, each once.
+        left_out: of each target, a note for each group of users that some data do not have.
+    """
+
+    scope: Scope
+    rows: Mapping[str, Sequence[PlannedRow]]
+    runs: Sequence[PlannedRun]
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def target_names(what: str) -> list[str]:
+    """The names that a request stands for: itself, or every target of the paper for ``all``.
+
+    Raises:
+        ConfigError: no such target.
+    """
+    check_choice("target", what, [*sorted([*TARGETS, *SIZE_TABLES]), ALL])
+    paper = [name for name, target in TARGETS.items() if target.source]
+    return sorted([*paper, *SIZE_TABLES]) if what == ALL else [what]
+
+
+def make_plan(what: str, scope: Scope, store: RunStore) -> Plan:
+    """Plan the runs of one target, or of all.
+
+    Raises:
+        ConfigError: no such target, model, or setting.
+        DataError: no such data, or none of their users is in any of the groups that the target is about.
+    """
+    asked = _rows(what, scope)
+    rows = {name: [*filter(partial(_has_users, store), chosen)] for name, chosen in asked.items()}
+    if asked and not any(rows.values()):
+        raise DataError(f"{what}: {'; '.join(_left_out(store, *asked.values(), scope=scope))}")
+    wanted = [planned for chosen in rows.values() for row in chosen for planned in row.runs]
+    left_out = {name: _left_out(store, chosen, scope=scope) for name, chosen in asked.items()}
+    return Plan(scope, rows, distinct(store, wanted), left_out)
+
+
+def _has_users(store: RunStore, row: PlannedRow) -> bool:
+    return store.datasets.has_users(row.runs[0])
+
+
+def _left_out(store: RunStore, *rows: Sequence[PlannedRow], scope: Scope) -> list[str]:
+    """A note for each group of users that some data do not have."""
+    empty = [row.runs[0] for chosen in rows for row in chosen if not _has_users(store, row)]
+    groups = dict.fromkeys((planned.data, planned.lengths) for planned in empty if planned.lengths)
+    return [
+        f"{data_name(data, scope.datasets)} has no user with {_in_words(*lengths)} interactions: the group is left out."
+        for data, lengths in groups
+    ]
+
+
+def _in_words(shortest: int, longest: int | None) -> str:
+    if longest is None:
+        return f"{shortest} or more"
+    return str(shortest) if shortest == longest else f"{shortest} to {longest}"
+
+
+def check_request(what: str, scope: Scope, track: str | None = None) -> None:
+    """Check all that is asked for, before data are read: names, options without effect, and what is not installed.
+
+    Raises:
+        ConfigError: the first of it that is wrong.
+    """
+    target_names(what)
+    _check_once("models", scope.models)
+    _check_datasets(scope.datasets)
+    if not _targets(what):
+        _refuse_without_runs(what, scope)
+    elif scope.points and all(target.kind != "lines" for target in _targets(what)):
+        raise ConfigError(f"{what} has no curve: leave --points out")
+    rows = _rows(what, scope)
+    if isinstance(scope.recipe, Mapping) and rows:
+        trained = {run.model for chosen in rows.values() for row in chosen for run in row.runs[:1]}
+        for model in scope.recipe:
+            check_choice(f"model in --recipe, which {what} trains here,", model, trained)
+    if track is not None:
+        check_tracker(track)
+    _check_extras(rows)
+
+
+def _refuse_without_runs(what: str, scope: Scope) -> None:
+    """Refuse options about runs of a target that needs none.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    given = {
+        "--models": scope.models,
+        "--recipe": scope.recipe,
+        "--set": scope.settings,
+        "--points": scope.points,
+        "--seeds": scope.seeds > 1,
+    }
+    for option, value in given.items():
+        if value:
+            raise ConfigError(f"{what} needs no run: leave {option} out")
+
+
+def _check_once(option: str, names: Sequence[str]) -> None:
+    """Refuse a name that is given twice, by which each of its measurements would be there twice."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ConfigError(f"--{option}: {name} is given twice; give it once")
+
+
+def _check_datasets(datasets: Sequence[str]) -> None:
+    """Refuse no data, and data that are given twice, also as another path to the same log."""
+    if not datasets:
+        raise ConfigError("--datasets: there is none; give one or more")
+    _check_once("datasets", datasets)
+    known: dict[str, str] = {}
+    for place in datasets:
+        if dataset_at(place) is None:
+            other = known.setdefault(os.path.realpath(place), place)
+            if other != place:
+                raise ConfigError(f"--datasets: {other} and {place} are the same; give one of them")
+
+
+def _rows(what: str, scope: Scope) -> dict[str, Sequence[PlannedRow]]:
+    """The rows of each target that needs runs.
+
+    Raises:
+        ConfigError: as `make_plan`.
+    """
+    rows = {target.name: target.plan(scope) for target in _targets(what)}
+    if scope.settings and not rows:
+        _refuse_without_runs(what, scope)
+    check_taken(scope.settings, settings_of(row for chosen in rows.values() for row in chosen))
+    return rows
+
+
+def settings_of(rows: Iterable[PlannedRow]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The model and the settings of each row."""
+    return [(planned.model, planned.settings) for row in rows for planned in row.runs[:1]]
+
+
+def told_scope(what: str, scope: Scope) -> list[str]:
+    """A line for each setting of a scope that only some of its models take, before anything is trained.
+
+    Raises:
+        ConfigError: as `make_plan`.
+    """
+    rows = _rows(what, scope)
+    return told_settings(scope.settings, settings_of(row for chosen in rows.values() for row in chosen))
+
+
+def _targets(what: str) -> list[Target]:
+    """The targets of a request that need runs."""
+    return [TARGETS[name] for name in target_names(what) if name in TARGETS]
+
+
+def _check_extras(rows: Mapping[str, Sequence[PlannedRow]]) -> None:
+    """Check that what the runs and the plots of targets need is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    for name, chosen in rows.items():
+        if TARGETS[name].kind == "views":
+            require("t-SNE")
+        for planned in (run for row in chosen for run in row.runs[:1]):
+            dataset = dataset_at(planned.data)
+            for recipe in possible(planned.model, dataset, planned.recipe, planned.settings):
+                registry.require_extra(planned.model, recipe.config)
