@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from mclrec.evaluation.significance import holm
 from mclrec.models import registry
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import resolve
+from mclrec.report.systems import open_study
 from mclrec.runs.comparison import compare_runs, group_runs, seeds_note
 from mclrec.runs.remeasure import evaluate_run
 from mclrec.runs.run import Run
@@ -142,6 +144,31 @@ def test_other_targets_are_refused(folder: Path, tmp_path: Path) -> None:
     other = start(write_log(tmp_path / "other.csv", tiny_data(seed=1)), tmp_path / "other", "popularity")
     with pytest.raises(EvaluationError, match=r"other: ranks other targets than .*popularity"):
         compare_runs([folder / "popularity", other.directory])
+
+
+def test_the_same_targets_of_another_log_are_refused(log: Path, tmp_path: Path) -> None:
+    """A log and the last rows of its users have the same targets, and are two data sets all the same."""
+    lines = log.read_text().splitlines()
+    rows = [line.split(",") for line in lines[1:]]
+    user, time = (lines[0].split(",").index(name) for name in ("user", "time"))
+    rows.sort(key=lambda row: (row[user], int(row[time])))
+    last = [row for _, own in groupby(rows, key=lambda row: row[user]) for row in list(own)[-5:]]
+    cut = tmp_path / "cut.csv"
+    cut.write_text("\n".join([lines[0], *(",".join(row) for row in last)]) + "\n")
+    runs = [start(log, tmp_path / "whole", seed=1), start(cut, tmp_path / "cut", seed=2)]
+    assert runs[0].ranks().same_targets(runs[1].ranks())
+    prints = [run.info.data.fingerprint[:12] for run in runs]
+    said = f"cut: ranks the targets of .*whole but was trained on other data .fingerprint {prints[1]}, not {prints[0]}"
+    for refused in (compare_runs, lambda runs: open_study([run.directory for run in runs])):
+        with pytest.raises(EvaluationError, match=said):
+            refused(runs)
+
+
+def test_another_name_of_a_log_is_the_same_data(log: Path, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "renamed.csv"
+    other.write_bytes(log.read_bytes())
+    rows = compare_runs([folder / "sasrec-1", start(other, tmp_path / "run", seed=2)])
+    assert [(row.label, row.seeds) for row in rows] == [("sasrec", (1, 2))]
 
 
 def test_a_run_does_not_count_twice(folder: Path) -> None:

@@ -122,7 +122,7 @@ def compare_runs(
         A row a system, whose ``claim`` says in words what may be claimed.
 
     Raises:
-        EvaluationError: the runs rank different targets, or one seed of a system is given twice.
+        EvaluationError: the runs rank different targets or are of different data, or one seed of a system is given twice.
         ModelFileError: a run is damaged or was not measured so.
         ConfigError: no runs are given, or an unknown part, rule or metric.
     """
@@ -166,7 +166,7 @@ def ranked_runs(runs: Sequence[Run], part: str, label: str) -> dict[str, Ranked]
     """Runs as systems, by a label that tells them apart.
 
     Raises:
-        EvaluationError: the runs rank different targets, or one seed of a system is given twice.
+        EvaluationError: the runs rank different targets or are of different data, or one seed of a system is given twice.
         ModelFileError: a run is damaged or was not measured so.
     """
     tables = rank_tables(runs, part, label)
@@ -198,38 +198,48 @@ def seeds_note(rows: Sequence[Row]) -> str | None:
 
 
 def rank_tables(runs: Sequence[Run], part: str, label: str) -> list[RankTable]:
-    """The runs' exact ranks of the same targets.
+    """The runs' exact ranks of the same targets, learnt from the same data.
 
     Raises:
-        EvaluationError: the runs rank different targets.
+        EvaluationError: the runs rank different targets, or were trained on different data.
         ModelFileError: a run is damaged or was not measured so.
     """
     tables = [run.ranks(part, label) for run in runs]
-    splits = [run.info.split for run in runs]
-    for run, split in zip(runs, splits, strict=True):
-        if split != splits[0]:
-            raise EvaluationError(
-                f"{run.directory}: holds out by the split {split}, {runs[0].directory} by {splits[0]}; compare runs of "
-                "one split"
-            )
-    if splits[0] == "files":
-        _check_same_files(runs)
     for run, table in zip(runs, tables, strict=True):
-        if not tables[0].same_targets(table):
-            raise EvaluationError(
-                f"{run.directory}: ranks other targets than {runs[0].directory}; compare runs on one data set"
-            )
+        _check_same_split(runs[0], run)
+        _check_same_data(runs[0], run, same_targets=tables[0].same_targets(table))
     return tables
 
 
-def _check_same_files(runs: Sequence[Run]) -> None:
-    """Refuse runs on splits of one log that were made in other ways, which may have some targets in common."""
-    for run in runs:
-        if run.info.data.fingerprint != runs[0].info.data.fingerprint:
-            raise EvaluationError(
-                f"{run.directory}: has other files for training, validation or test than {runs[0].directory}; "
-                "compare runs of one split"
-            )
+def _check_same_split(first: Run, run: Run) -> None:
+    """Refuse runs whose targets were held out by different rules."""
+    if run.info.split != first.info.split:
+        raise EvaluationError(
+            f"{run.directory}: holds out by the split {run.info.split}, {first.directory} by {first.info.split}; "
+            "compare runs of one split"
+        )
+
+
+def _check_same_data(first: Run, run: Run, *, same_targets: bool) -> None:
+    """Refuse runs on different data, which may have targets in common: a log, and the last rows of its users."""
+    here, there = run.info.data.fingerprint[:12], first.info.data.fingerprint[:12]
+    prints = f"(fingerprint {here}, not {there})"
+    if not same_targets:
+        raise EvaluationError(
+            f"{run.directory}: ranks other targets than {first.directory} {prints if here != there else ''}".rstrip()
+            + "; compare runs on one data set"
+        )
+    if run.info.data.fingerprint == first.info.data.fingerprint:
+        return
+    if run.info.split == "files":
+        raise EvaluationError(
+            f"{run.directory}: has other files for training, validation or test than {first.directory} {prints}; "
+            "compare runs of one split"
+        )
+    raise EvaluationError(
+        f"{run.directory}: ranks the targets of {first.directory} but was trained on other data {prints}; train one "
+        "of them again on the data of the other"
+    )
 
 
 def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:
