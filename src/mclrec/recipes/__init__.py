@@ -25,7 +25,15 @@ from mclrec.files import write_text
 from mclrec.models import registry
 from mclrec.models.model_config import ModelConfig, NoEffectError
 from mclrec.recipes.auto import AUTO, Choice, DataSizes, choose
-from mclrec.recipes.toml_text import Table, lines_of, parse_setting, read_toml, text_of_value
+from mclrec.recipes.toml_text import (
+    NONE,
+    Table,
+    lines_of,
+    parse_setting,
+    parse_toml,
+    read_toml,
+    text_of_value,
+)
 from mclrec.recipes.training_settings import UselessSettingError, check_training, training_keys
 from mclrec.training.config import TrainingConfig
 
@@ -126,16 +134,27 @@ def resolve(
         ConfigError: unknown model, section or key (the nearest is named), a value that is not allowed,
             a file that is missing or not TOML.
     """
+    chosen = _choose(model, _sections(model), dataset, recipe)
+    return _resolved(model, chosen, dataset, recipe is not None, dict(overrides or {}), sizes)
+
+
+def _resolved(
+    model: str,
+    chosen: _Section,
+    dataset: str | None,
+    asked: bool,
+    changes: Table,
+    sizes: DataSizes | None = None,
+) -> Recipe:
+    """The recipe of a section; ``asked`` says that the user named it, and not the data set."""
     config_type = registry.model_class(model).config_type
     sections = _sections(model)
-    chosen = _choose(model, sections, dataset, recipe)
-    changes = dict(overrides or {})
     model_changes, training_changes = _route(model, changes, config_type)
     choices = _by_size(model, chosen, sizes, {**model_changes, **training_changes})
     layers = (sections[_DEFAULT], chosen, *(_ruled(choice, config_type) for choice in choices))
     config = _build(config_type, [*_model_layers(layers), (model_changes, "")])
     check_training(model, config, training_changes)
-    if recipe is not None:
+    if asked:
         check_training(model, config, chosen.training, f"{chosen.where}.training: ")
     return Recipe(
         model,
@@ -247,19 +266,18 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
         source: where its settings come from, in a line.
 
     Raises:
-        ConfigError: a setting is none where TOML, which has no word for that, would say something else.
+        ConfigError: what would be written is not read as the recipe; nothing is written.
     """
     lines = [
         f"source = {text_of_value(source)}",
         *lines_of("model", recipe.config),
         *lines_of("training", recipe.training, training_keys(recipe.model)),
     ]
-    write_text(path, "\n".join(lines) + "\n")
-    read = resolve(recipe.model, None, path)
+    text = "\n".join(lines) + "\n"
+    read = _resolved(recipe.model, _section(parse_toml(text), str(path), str(path)), None, True, {})
     if (read.config, read.training) != (recipe.config, recipe.training):
-        raise ConfigError(
-            f"{path}: the recipe sets to none what is a number by default, which TOML cannot say"
-        )
+        raise ConfigError(f"{path}: no file can say this recipe: it would be read as another one")
+    write_text(path, text)
 
 
 def _by_size(
@@ -355,7 +373,7 @@ def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Co
             if key not in keys:
                 raise ConfigError(f"{prefix}{unknown_name('key', key, set(keys.values()))}")
         # The word none says none in Python and in TOML, as on the command line.
-        none = {key for key, value in table.items() if isinstance(value, str) and value == "none"}
+        none = {key for key, value in table.items() if isinstance(value, str) and value == NONE}
         tables.append({keys[key]: None if key in none else value for key, value in table.items()})
         origins |= dict.fromkeys(tables[-1], prefix)
     try:

@@ -16,6 +16,7 @@ from mclrec.errors import ConfigError, quoted
 from mclrec.files import system_reason
 
 __all__ = [
+    "NONE",
     "Table",
     "UnreadableError",
     "lines_of",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 Table = dict[str, Any]
+
+NONE = "none"
+"""The word that says in recipes and on the command line that a setting has no value, for which TOML has none."""
 
 
 def read_toml(file: Path | Traversable) -> Table:
@@ -74,17 +78,18 @@ def parse_toml(text: str) -> Table:
 
 
 def lines_of(name: str, config: BaseModel, only: Collection[str] | None = None) -> list[str]:
-    """Lines of a table with every setting that has an effect, or those of ``only``; one that is none is left out."""
+    """Lines of a table with every setting that has an effect, or those of ``only``."""
     values = config.model_dump(mode="json", by_alias=True)
-    kept = {
-        key: value for key, value in values.items() if value is not None and (only is None or key in only)
-    }
+    kept = {key: value for key, value in values.items() if only is None or key in only}
     return ["", f"[{name}]", *(f"{key} = {text_of_value(value)}" for key, value in kept.items())]
 
 
 def text_of_value(value: Any) -> str:
-    """A number, text or truth value: what JSON and TOML write alike."""
-    return json.dumps(value, ensure_ascii=False)
+    """A number, text or truth value: what JSON and TOML write alike; None is the word none, as recipes have it."""
+    text = json.dumps(NONE if value is None else value, ensure_ascii=False)
+    return text.replace(
+        "\x7f", "\\u007f"
+    )  # the one control character that JSON has as it is, and TOML refuses
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -99,7 +104,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, _, value = (part.strip() for part in text.partition("="))
     if not key or not value:
         raise ConfigError(f"setting {quoted(text)}: write it as key=value, for example beta=0.1")
-    if value == "none":
+    if value == NONE:
         return key, None
     try:
         parsed = parse_toml(f"value = {value}")

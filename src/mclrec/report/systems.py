@@ -110,7 +110,7 @@ def open_study(directories: Sequence[Path]) -> Study:
 
     Raises:
         ModelFileError: a run is missing, damaged or unfinished.
-        EvaluationError: the runs rank different targets or are of different data, or one seed of a system is given twice.
+        EvaluationError: other targets or data in some of the runs, or one seed of a system given twice.
     """
     runs = [open_run(directory) for directory in directories]
     tables = {label: rank_tables(runs, "test", label) for label in LABELS}

@@ -122,7 +122,7 @@ def compare_runs(
         A row a system, whose ``claim`` says in words what may be claimed.
 
     Raises:
-        EvaluationError: the runs rank different targets or are of different data, or one seed of a system is given twice.
+        EvaluationError: other targets or data in some of the runs, or one seed of a system given twice.
         ModelFileError: a run is damaged or was not measured so.
         ConfigError: no runs are given, or an unknown part, rule or metric.
     """
@@ -166,7 +166,7 @@ def ranked_runs(runs: Sequence[Run], part: str, label: str) -> dict[str, Ranked]
     """Runs as systems, by a label that tells them apart.
 
     Raises:
-        EvaluationError: the runs rank different targets or are of different data, or one seed of a system is given twice.
+        EvaluationError: other targets or data in some of the runs, or one seed of a system given twice.
         ModelFileError: a run is damaged or was not measured so.
     """
     tables = rank_tables(runs, part, label)
