@@ -11,7 +11,8 @@ from tests.helpers import tiny_data, write_log
 from mclrec.data.datasets import known_as
 from mclrec.data.loading import load
 from mclrec.data.sequences import SequenceData
-from mclrec.search.study import Plan, folder_of
+from mclrec.search.search_folder import folder_of
+from mclrec.search.study import Plan
 from mclrec.search.worker import Job
 
 pytest.importorskip("optuna")

@@ -37,9 +37,10 @@ from mclrec.recipes.auto import DataSizes
 from mclrec.recipes.space import Choices, Dimension, search_space, value_of
 from mclrec.runs.run_directory import run_lock
 from mclrec.runs.saved_settings import came_later
+from mclrec.search.search_folder import claim_folder
 from mclrec.training.identity import first_difference
 
-__all__ = ["ClaimedTrial", "Plan", "Search", "folder_of"]
+__all__ = ["ClaimedTrial", "Plan", "Search"]
 
 _NAME = "mclrec"
 _ATTEMPTS = 3
@@ -139,11 +140,6 @@ class ClaimedTrial:
         return self.trial.params
 
 
-def folder_of(storage: Path) -> Path:
-    """The folder beside a search's journal for its data, trials, best recipe and report."""
-    return storage.with_name(f"{storage.stem}-search")
-
-
 class Search:
     """A search, shared with all processes that open the same journal.
 
@@ -156,10 +152,11 @@ class Search:
     """
 
     def __init__(self, storage: Path, plan: Plan) -> None:
-        self.storage, self.plan, self.folder = storage, plan, folder_of(storage)
+        self.storage, self.plan = storage, plan
         self._space = {key: _distribution(dimension) for key, dimension in plan.space.items()}
         self._turn = FileLock(storage.with_name(f".{storage.name}.turn"))
         storage.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = claim_folder(storage)
         with self._turn:
             self.study = _open(storage, plan)
             _begin(self.study, storage, plan, self._space)

@@ -29,7 +29,8 @@ from mclrec.runs.precision_choice import with_precision
 from mclrec.runs.recipe_choice import possible_recipes, sizes_of
 from mclrec.runs.training_run import resolve_device
 from mclrec.runs.workers import Workers
-from mclrec.search.study import Plan, Search, folder_of
+from mclrec.search.search_folder import folder_of
+from mclrec.search.study import Plan, Search
 from mclrec.search.worker import Job, command, do_trials
 from mclrec.training.checkpoint import StopRequest
 from mclrec.training.reporting import Reporter
@@ -209,7 +210,7 @@ def tune(
         reporter.planned([*plan_lines(recipe, split, sizes, device, timed=False), *lines])
     storage = request.storage or default_storage(data.name, request.model)
     search = Search(storage, plan)
-    prepared = _prepared(data, folder_of(storage) / "data")
+    prepared = _prepared(data, search.folder / "data")
     origin = data.provenance
     if origin.kind == "memory":
         origin = SequenceData.load(prepared).provenance
@@ -304,7 +305,7 @@ def _view(trial: FrozenTrial, directory: Path) -> TrialView:
 
 
 def _outcome(progress: Progress, job: Job, search: Search) -> Outcome:
-    folder, best = folder_of(job.storage), progress.best
+    folder, best = search.folder, progress.best
     if best is None:
         return Outcome(progress, job.plan, folder, None, None)
     path = folder / "best.toml"
