@@ -52,7 +52,7 @@ from mclrec.sealed_json import sealed
 __all__ = ["TOLERANCE", "OnnxReport", "export_onnx"]
 
 TOLERANCE = 1e-5
-"""How far query vectors and scores of an export may be from torch's, in shares of the largest of them if that is above 1.
+"""How far query vectors and scores of an export may be from torch's, in shares of the largest if that is above 1.
 
 Rounding grows with the numbers, and cosines over a temperature of .01 are scores up to 100.
 """

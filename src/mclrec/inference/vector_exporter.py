@@ -45,8 +45,8 @@ def export_vectors(
     ``vectors.json`` says of which weights they are, as `mclrec.models.directory.weights_checksum` has it, with a sha256
     of each file, and what the model adds to the scores that vectors give: ``repeats`` and ``by_distance``, both by
     distance from the end of the history. The latter multiply the similarities of ``near.parquet``. Each item of the
-    history also gains a + b ln(count) + c ln(n / m), with a, b and c from ``whole``, n items in the history, and m places
-    from the newest of these to its end.
+    history also gains a + b ln(count) + c ln(n / m), with a, b and c from ``whole``, n items in the history, and m
+    places from the newest of these to its end.
 
     Args:
         run: directory of a trained model.

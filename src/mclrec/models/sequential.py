@@ -90,8 +90,8 @@ class EncoderConfig(SizeConfig):
     frequencies: Annotated[int, OnlyWith(alpha=NONZERO)] = Field(
         5,
         ge=1,
-        description="c, lowest frequencies that the filter keeps, max_length at most; waves count twice, so an even c is the "
-        "next odd one",
+        description="c, lowest frequencies that the filter keeps, max_length at most; waves count twice, so an even c "
+        "is the next odd one",
     )
 
     @property
