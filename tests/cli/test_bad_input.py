@@ -188,6 +188,12 @@ CASES = {
     "points of a table": Case(
         "reproduce table4 --datasets log.csv --points 3", ("table4 has no curve", "--points")
     ),
+    "options of a table without runs": Case(
+        "reproduce table2 --datasets log.csv --models sasrec", ("table2 needs no run", "--models")
+    ),
+    "tracker of a dry run": Case(
+        "reproduce table3 --datasets log.csv --track nosuch --dry-run", ("unknown tracker 'nosuch'",)
+    ),
     "groups of nothing": Case("datasets --groups", ("--groups needs",)),
     "demo over something else": Case("demo --out markov", ("markov: holds", "not part of a demo")),
     "unknown command": Case("trian log.csv", ("'trian'", "Did you mean 'train'?", "mclrec --help")),

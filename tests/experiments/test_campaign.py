@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.helpers import tiny_data, write_log
 
+from mclrec.cli.commands.reproduce import _timed
 from mclrec.errors import MclrecWarning
 from mclrec.experiments import planned_runs
 from mclrec.experiments.campaign import Progress, distinct, run_campaign, state_of
@@ -95,6 +96,15 @@ def test_a_campaign_tries_failed_runs_again(log: str, tmp_path: Path) -> None:
     store.directory(planned).mkdir(parents=True)
     (store.directory(planned) / ERROR_FILE).write_text("no space left")
     assert run_campaign(store, [planned]).complete
+
+
+def test_a_dry_run_counts_a_failed_run_as_open(log: str, tmp_path: Path) -> None:
+    store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "sasrec", settings=SMALL)
+    store.directory(planned).mkdir(parents=True)
+    (store.directory(planned) / ERROR_FILE).write_text("no space left")
+    [(_, state, seconds)] = _timed([planned], store)
+    assert state == "open"
+    assert seconds > 0
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import tiny_data, write_log
 
-from mclrec.errors import ConfigError, DataError, MclrecError
+from mclrec.errors import ConfigError, DataError, MclrecError, MclrecWarning
 from mclrec.experiments import planned_runs, reproduction
 from mclrec.experiments.data_names import data_name
 from mclrec.experiments.paper import table3, table4
@@ -326,3 +326,19 @@ def test_two_logs_with_the_same_contents_have_a_table_each(tmp_path: Path) -> No
 )
 def test_no_two_data_have_one_name(places: list[str]) -> None:
     assert len({data_name(place, places) for place in places}) == len(places)
+
+
+def test_tables_that_a_narrower_call_replaces_are_told(tmp_path: Path) -> None:
+    logs = [str(write_log(tmp_path / f"{seed}.csv", tiny_data(shortest=5, seed=seed))) for seed in (1, 2)]
+    scope, store = Scope(logs, models=("popularity", "recency")), RunStore(tmp_path / "out" / "cells")
+    assert do_runs(store, make_plan("table3", scope, store).runs)
+    reproduce("table3", scope, tmp_path / "out", minutes=0)
+    with pytest.warns(
+        MclrecWarning, match=r"its tables had .*2\.csv too and are replaced; the runs are kept"
+    ):
+        reproduce("table3", replace(scope, datasets=logs[:1]), tmp_path / "out", minutes=0)
+    with pytest.warns(MclrecWarning, match="its tables had recency too"):
+        reproduce(
+            "table3", replace(scope, datasets=logs[:1], models=("popularity",)), tmp_path / "out", minutes=0
+        )
+    reproduce("table3", scope, tmp_path / "out", minutes=0)

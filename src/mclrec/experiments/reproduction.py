@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from mclrec.errors import ConfigError, DataError, MclrecError
+from mclrec.errors import ConfigError, DataError, MclrecError, MclrecWarning
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
 from mclrec.experiments.data_names import data_name
 from mclrec.experiments.paper_tables import SIZE_TABLES
@@ -134,6 +135,7 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
     for name in names:
         try:
             outcome = gather(name, plan, store)
+            _tell_replaced(outcome, out / name)
             write_outcome(outcome, plan.scope, out / name)
         except Exception as problem:  # whatever it is, what the other targets need is trained
             problems[name] = problem
@@ -142,6 +144,24 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
     if problems:
         raise _together(problems)
     return outcomes
+
+
+def _tell_replaced(outcome: Outcome, folder: Path) -> None:
+    """Warn of data and rows that an earlier call has shown and this one, whose request is narrower, does not."""
+    try:
+        before = _read(folder / _RECORD).measurements
+    except DataError:  # there is none, or it cannot be read
+        return
+    datasets = {row.data for row in before} - {row.data for row in outcome.measurements}
+    rows = {row.row for row in before} - {row.row for row in outcome.measurements}
+    gone = sorted(datasets or rows)
+    if gone and outcome.measurements:
+        warnings.warn(
+            f"{folder}: its tables had {', '.join(gone)} too and are replaced; the runs are kept: ask for all at once "
+            "to see them together",
+            MclrecWarning,
+            stacklevel=3,
+        )
 
 
 def _together(problems: Mapping[str, Exception]) -> Exception:

@@ -94,8 +94,7 @@ def _section(outcome: Outcome) -> Section:
     if outcome.name not in TARGETS:
         return Section(outcome.name, tables=outcome.tables)
     target = TARGETS[outcome.name]
-    shown: tuple[Measurement | ViewPlot, ...] = (*outcome.measurements, *outcome.view_plots)
-    places = dict.fromkeys(row.data for row in shown)
+    places = [*(row.data for row in outcome.measurements), *(plot.data for plot in outcome.view_plots)]
     pictures = [
         to_svg(draw_views(target, outcome.view_plots, data), f"{target.title}: {data_name(data, places)}")
         for data in dict.fromkeys(plot.data for plot in outcome.view_plots)

@@ -236,7 +236,8 @@ def _timed(runs: Sequence[PlannedRun], store: RunStore) -> Iterator[tuple[Planne
     times: dict[str, float] = {}
     with advancing("timing runs", len(runs)) as advance:
         for planned in runs:
-            state = state_of(store, planned).state.replace("failed", "open")  # the next call tries it again
+            state = state_of(store, planned).state
+            state = "open" if state == "failed" else state  # the next call tries it again
             alike = f"{planned.data} {planned.model} {planned.recipe} {planned.settings} {planned.lengths}"
             if state == "open" and alike not in times:
                 split = leave_one_out(store.datasets.of(planned))
