@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.helpers import tiny_data, write_log
 
 from mclrec.errors import ConfigError, DataError, MclrecError, MclrecWarning
-from mclrec.experiments import planned_runs, reproduction
+from mclrec.experiments import plan, planned_runs, reproduction
 from mclrec.experiments.data_names import data_name
 from mclrec.experiments.paper import table3, table4
 from mclrec.experiments.paper_tables import SIZE_TABLES
@@ -149,8 +149,8 @@ def test_the_papers_values_stand_under_their_protocol_alone() -> None:
 
 def test_runs_that_targets_share_are_done_once(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    plan = make_plan("all", replace(SCOPE, settings={"epochs": 1}), store)
-    keys = [store.key(planned) for planned in plan.runs]
+    planned = make_plan("all", replace(SCOPE, settings={"epochs": 1}), store)
+    keys = [store.key(planned) for planned in planned.runs]
     assert len(set(keys)) == len(keys)
     entries = [entry for chosen in plan.rows.values() for entry in chosen]
     assert len(entries) > len(keys)
@@ -226,14 +226,15 @@ def test_what_one_target_fails_by_keeps_no_other_from_its_tables(
 ) -> None:
     gather = reproduction.gather
 
-    def failing(name: str, plan: Plan, store: RunStore) -> Outcome:
+    def failing(name: str, wanted: Plan, store: RunStore) -> Outcome:
         if name in kinds:
             raise kinds[name](f"{name} fails")
-        return gather(name, plan, store)
+        return gather(name, wanted, store)
 
     names = ["table2", "table3", "table5"]
     monkeypatch.setattr(reproduction, "gather", failing)
-    monkeypatch.setattr(reproduction, "target_names", lambda _: names)
+    for module in (plan, reproduction):
+        monkeypatch.setattr(module, "target_names", lambda _: names)
     scope = Scope(("complete-journey",), models=("popularity",))
     with pytest.raises(raised, match=told):
         reproduce("all", scope, tmp_path, minutes=0)
@@ -252,7 +253,7 @@ def test_what_one_target_fails_by_keeps_no_other_from_its_tables(
         (
             "table3",
             {"models": ("popularity",), "recipe": {"mclrec": "nosuch"}},
-            "'mclrec'.*known: popularity",
+            "mclrec=nosuch has no effect: table3 trains popularity here",
         ),
         ("table3", {"models": ("markov", "sasrec"), "recipe": {"sasrce": "auto"}}, "did you mean 'sasrec'"),
         ("table3", {"models": ("sasrec",), "recipe": "sequnces"}, "did you mean 'sequences'"),
@@ -277,12 +278,12 @@ def test_figure_8_leaves_out_groups_without_users(tmp_path: Path) -> None:
     log = str(write_log(tmp_path / "log.csv", tiny_data(shortest=6)))
     scope, store = Scope((log,), models=("popularity",)), RunStore(tmp_path / "out" / "cells")
     assert (store.datasets[log].lengths > 5).all()
-    plan = make_plan("figure8", scope, store)
-    assert "popularity, =5" not in [row.row for row in plan.rows["figure8"]]
+    planned = make_plan("figure8", scope, store)
+    assert "popularity, =5" not in [row.row for row in planned.rows["figure8"]]
     [outcome], progress = reproduce("figure8", scope, tmp_path / "out", minutes=0)
-    assert len(progress.runs) == len(plan.runs)
-    assert do_runs(store, plan.runs)
-    outcome = reproduction.gather("figure8", plan, store)
+    assert len(progress.runs) == len(planned.runs)
+    assert do_runs(store, planned.runs)
+    outcome = reproduction.gather("figure8", planned, store)
     assert "log has no user with 5 interactions: the group is left out." in outcome.tables[0].notes
 
 
@@ -303,10 +304,10 @@ def test_a_log_of_which_nothing_is_left_is_told_what_reproduce_can_do(tmp_path: 
 def test_two_logs_with_the_same_contents_have_a_table_each(tmp_path: Path) -> None:
     logs = [str(write_log(tmp_path / name, tiny_data(shortest=5))) for name in ("log.csv", "copy.csv")]
     scope, store = Scope(logs, models=("popularity",)), RunStore(tmp_path / "cells")
-    plan = make_plan("table3", scope, store)
-    assert len(plan.runs) == 1
-    assert do_runs(store, plan.runs)
-    outcome = reproduction.gather("table3", plan, store)
+    planned = make_plan("table3", scope, store)
+    assert len(planned.runs) == 1
+    assert do_runs(store, planned.runs)
+    outcome = reproduction.gather("table3", planned, store)
     assert outcome.missing == 0
     titles = [table.title.partition(":")[0] for table in outcome.tables]
     assert titles[:4] == [

@@ -22,17 +22,15 @@ def finished_runs(folder: Path, recipe: Recipe, fingerprint: str, seed: int) -> 
         fingerprint: of the users' data that it trains on.
         seed: of all random numbers.
     """
+    wanted = (recipe.model, seed, fingerprint, "leave-one-out")
     for directory in sorted(folder.glob(f"*-{recipe.model}-*")):
         try:
-            info, record = Run(directory).info, Run(directory).record
+            info = Run(directory).info
+            if (info.model, info.seed, info.data.fingerprint, info.split) != wanted:
+                continue
+            record = Run(directory).record
         except ModelFileError:
             continue
-        same = (info.model, info.seed, info.data.fingerprint, info.split) == (
-            recipe.model,
-            seed,
-            fingerprint,
-            "leave-one-out",
-        )
         alone = info.warm_start is None and info.measured_by is None and record.finished
-        if same and alone and has_settings_of(recipe, info.config, info.training, record.device):
+        if alone and has_settings_of(recipe, info.config, info.training, record.device):
             yield directory

@@ -120,9 +120,12 @@ def check_request(what: str, scope: Scope, track: str | None = None) -> None:
         raise ConfigError(f"{what} has no curve: leave --points out")
     rows = _rows(what, scope)
     if isinstance(scope.recipe, Mapping) and rows:
-        trained = {run.model for chosen in rows.values() for row in chosen for run in row.runs[:1]}
-        for model in scope.recipe:
-            check_choice(f"model in --recipe, which {what} trains here,", model, trained)
+        trained = sorted({run.model for chosen in rows.values() for row in chosen for run in row.runs[:1]})
+        for model, name in scope.recipe.items():
+            if model not in trained:
+                raise ConfigError(
+                    f"--recipe {model}={name} has no effect: {what} trains {', '.join(trained)} here; leave it out"
+                )
     if track is not None:
         check_tracker(track)
     _check_extras(rows)
