@@ -149,12 +149,12 @@ def test_the_papers_values_stand_under_their_protocol_alone() -> None:
 
 def test_runs_that_targets_share_are_done_once(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    planned = make_plan("all", replace(SCOPE, settings={"epochs": 1}), store)
-    keys = [store.key(planned) for planned in planned.runs]
+    whole = make_plan("all", replace(SCOPE, settings={"epochs": 1}), store)
+    keys = [store.key(planned) for planned in whole.runs]
     assert len(set(keys)) == len(keys)
-    entries = [entry for chosen in plan.rows.values() for entry in chosen]
+    entries = [entry for chosen in whole.rows.values() for entry in chosen]
     assert len(entries) > len(keys)
-    assert plan.rows.keys() | SIZE_TABLES.keys() == set(target_names("all"))
+    assert whole.rows.keys() | SIZE_TABLES.keys() == set(target_names("all"))
 
 
 @pytest.mark.slow

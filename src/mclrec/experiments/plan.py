@@ -138,9 +138,9 @@ def _refuse_without_runs(what: str, scope: Scope) -> None:
         ConfigError: one is given.
     """
     given = {
+        "--set": scope.settings,
         "--models": scope.models,
         "--recipe": scope.recipe,
-        "--set": scope.settings,
         "--points": scope.points,
         "--seeds": scope.seeds > 1,
     }
