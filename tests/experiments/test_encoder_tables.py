@@ -101,7 +101,10 @@ def test_a_cell_tells_the_change_and_how_sure_it_is() -> None:
     better = np.stack([per_user(np.maximum(ranks - gain, 1), "ndcg", 20) for gain in (9, 10)])
     cell = _cell(better, alone)
     assert cell.mean == better.mean()
-    assert cell.text == f"{better.mean():.4f} ({better.mean() / alone.mean() - 1:+.1%}, 0.0002)"
+    assert (
+        cell.text
+        == f"{better.mean():.4f} ({better.mean() / alone.mean() - 1:+.1%}, \N{LESS-THAN OR EQUAL TO} 0.0002)"
+    )
     assert _cell(better, 0 * alone).text.endswith("(-, 0.0002)")
 
 
