@@ -35,6 +35,7 @@ class Stream(IntEnum):
     TARGETS = 14
     CALIBRATION = 15
     VALIDATION = 16
+    WARM_START = 17
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:

@@ -15,6 +15,7 @@ from tests.runs.conftest import SASREC, log_source, start
 from tests.threads import members, together
 from tests.training.stub import same, weights
 
+from mclrec.configuration import option_text
 from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.shards import sharded
@@ -35,7 +36,7 @@ USERS = Vocabulary(["ann", "bob"])
 
 
 def model(name: str, items: int, seed: int, users: int = 40, **settings: Any) -> Recommender:
-    small = {"hidden_size": 8, "max_length": 8} | ({} if name == "bpr" else {"inner_size": 16})
+    small = {"hidden_size": 8, "max_length": 8} | ({} if name in ("bpr", "hstu") else {"inner_size": 16})
     recipe = resolve(name, "tiny", None, small | settings)
     return build(recipe, tiny_data(items=items, users=users), seed)
 
@@ -118,6 +119,62 @@ def test_a_model_that_counts_is_refused(tmp_path: Path) -> None:
     newer = build(resolve("popularity", "tiny", None, {}), tiny_data(items=5), 1)
     with pytest.raises(ConfigError, match=r"a popularity model only counts .* leave out --warm-start"):
         warm_start(newer, NEWER, USERS, load_model(tmp_path / "run"))
+
+
+OTHER_FUNCTIONS = [
+    ("mclrec", {"positions": "oldest"}, {"positions": "newest"}),
+    ("mclrec", {"heads": 2}, {"heads": 1}),
+    ("sasrec", {"heads": 2}, {"heads": 4}),
+    ("hstu", {"temperature": 0.05}, {"temperature": 0.2}),
+    ("hstu", {"temperature": None}, {"temperature": 0.2}),
+    ("bsarec", {"alpha": 0.7}, {"alpha": 0.3}),
+    ("bsarec", {"frequencies": 1}, {"frequencies": 3}),
+    ("bsarec", {"filter": "window"}, {"filter": "causal"}),
+    ("bsarec", {"unit": "prefixes"}, {"unit": "sequences"}),
+]
+HARMLESS = [
+    ("mclrec", {"dropout": 0.1}, {"dropout": 0.5}),
+    ("mclrec", {"lambda": 0.1, "beta": 0.1}, {"lambda": 0.2, "beta": 0.3}),
+    ("mclrec", {"learning_rate": 1e-3}, {"learning_rate": 1e-2}),
+    ("sasrec", {"dropout": 0.1, "attention_dropout": 0.1}, {"dropout": 0.5, "attention_dropout": 0.4}),
+    ("sasrec", {"loss": "bce"}, {"loss": "softmax"}),
+    ("mclrec", {"co_occurrence": 2.0}, {"co_occurrence": 0.0}),
+    ("bpr", {}, {"learning_rate": 1e-2}),
+]
+
+
+def warned(path: Path, name: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What is warned of where training goes on with other settings."""
+    old = model(name, 4, 1, users=2, **before)
+    with torch.no_grad():  # as training makes them: with first weights, attention is the same everywhere
+        for weight in old.parameters():
+            if weight.dim() == 2:
+                weight *= 20
+    save_model(path, name=name, model=old, items=EARLIER, counts=np.arange(5), users=USERS)
+    newer = model(name, 5, 2, users=2, **now)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warm_start(newer, NEWER, USERS, load_model(path))
+    assert newer.training
+    return [str(one.message) for one in caught if one.category is MclrecWarning]
+
+
+@pytest.mark.parametrize(("name", "before", "now"), OTHER_FUNCTIONS)
+def test_weights_that_mean_something_else_are_told(
+    tmp_path: Path, name: str, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    [message] = warned(tmp_path, name, before, now)
+    for key in now:
+        assert f"{key} = {option_text(now[key])}, earlier {option_text(before[key])}" in message
+    assert "meant something else" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("name", "before", "now"), HARMLESS)
+def test_settings_of_training_leave_weights_their_meaning(
+    tmp_path: Path, name: str, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    assert warned(tmp_path, name, before, now) == []
 
 
 def test_users_keep_their_vectors(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from mclrec.models.base import Recommender
 from mclrec.models.directory import ITEMS, read_items
 from mclrec.models.storage import LoadedModel
 from mclrec.runs.run import Run
+from mclrec.runs.same_function import warn_of_other_function
 from mclrec.wording import count_of
 
 __all__ = ["check_earlier", "learns_nothing_newer", "warm_start"]
@@ -160,7 +161,7 @@ def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier
     """Copy the weights of an earlier model into ``model``.
 
     Rows of item and user tensors move with their outside ids; other tensors are copied whole, but for those that
-    training counts anew in its own data.
+    training counts anew in its own data. Warns where settings differ by which these weights mean something else.
 
     Args:
         model: freshly initialised; new items and users keep their initial vectors.
@@ -197,6 +198,7 @@ def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier
             _copy_rows(source[name], tensor, rows)
         else:
             tensor.copy_(source[name])
+    warn_of_other_function(model, earlier.model, places)
     return int((places > 0).sum())
 
 
