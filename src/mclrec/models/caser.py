@@ -41,7 +41,10 @@ class CaserConfig(ModelConfig):
     """Configuration of Caser: sizes of window and filters."""
 
     max_length: int = Field(5, ge=1, le=1000, description="L, items of a window")
-    targets: int = Field(3, ge=1, le=1000, description="T, following items that a window predicts")
+    # In Python `targets` is of the split, so that this is given as `targets_`, like `lambda_`.
+    targets_: int = Field(
+        3, ge=1, le=1000, alias="targets", description="T, following items that a window predicts"
+    )
     hidden_size: int = Field(64, ge=1, le=65_536, description="d, the size of item and user vectors")
     vertical: int = Field(4, ge=1, description="vertical filters")
     horizontal: int = Field(16, ge=1, description="horizontal filters of each height")
@@ -108,8 +111,8 @@ class Caser(VectorRecommender):
         """One phase, one update a batch."""
         config = self.config
         examples = next_item_examples("prefixes", self.max_length)
-        negatives = UniformNegatives(config.negatives * config.targets)
-        collate = _Windows(config.targets, NextItem(negatives=negatives))
+        negatives = UniformNegatives(config.negatives * config.targets_)
+        collate = _Windows(config.targets_, NextItem(negatives=negatives))
         return (Phase([Update(self.loss, "all")], examples, collate),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - the interface of a loss
