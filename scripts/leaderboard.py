@@ -27,7 +27,8 @@ from scripts.rank_files import (
     read_ranks,
     targets_of,
 )
-from scripts.results_page import METRICS, TRIVIAL, system
+from scripts.results_page import METRICS, TRIVIAL
+from scripts.row_identity import system
 from scripts.submissions import TOLERANCE, Checked, read_submissions, refuse_names
 
 RANKS = "ranks"

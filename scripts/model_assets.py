@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mclrec.data.datasets import is_dataset
 from mclrec.files import atomic_file, check_writable, sha256_file, write_text
 from mclrec.inference.model import Model
 from mclrec.inference.published_models import PUBLISHED_FILES
 from mclrec.runs.run import Run
-from scripts.results_page import system
+from scripts.row_identity import NotPublishableError, model_name, row_name
 
 CHECKSUMS, ENTRIES = "SHA256SUMS", "published_models.toml"
 _CARD = "README.md"
@@ -20,19 +18,25 @@ _CARD = "README.md"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-def publish_weights(runs: Sequence[Path], folder: Path, address: str) -> list[str]:
+def publish_weights(runs: Sequence[Path], folder: Path, address: str, results: Path) -> list[str]:
     """Write the assets of runs into a folder, and return the models' names.
 
     Args:
         runs: directories of finished runs on named data sets, one of each system and data set.
         folder: where to.
         address: of the folder that the archives will be downloaded from.
+        results: folder of the published rows, whose settings they must have.
+
+    Raises:
+        MclrecError: one is not published (see `name_of`), or damaged.
     """
     check_writable(folder, "folder")
-    named = [(name_of(directory), directory) for directory in runs]
+    named = [(name_of(directory, results), directory) for directory in runs]
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        sys.exit(f"{', '.join(twice)}: several runs would have this name; choose one of them")
+        raise NotPublishableError(
+            f"{', '.join(twice)}: several runs would have this name; choose one of them"
+        )
     sums, entries = [], []
     for name, directory in named:
         Model.load(directory)  # what is damaged is not published
@@ -47,18 +51,15 @@ def publish_weights(runs: Sequence[Path], folder: Path, address: str) -> list[st
     return names
 
 
-def name_of(directory: Path) -> str:
-    """Name of a run's model, such as mclrec-beauty, or sasrec-relative-beauty for a section of its recipes."""
+def name_of(directory: Path, results: Path) -> str:
+    """Name of a run's model, such as mclrec-beauty, or sasrec-relative-beauty for a section of its recipes.
+
+    Raises:
+        MclrecError: the run is no row of the published results, or has other settings than that row.
+    """
     run = Run(directory)
-    info, data = run.info, run.info.data.name
-    if not run.record.finished:
-        sys.exit(f"{directory}: is not finished")
-    if not is_dataset(data) or info.measured_by or info.warm_start:
-        sys.exit(
-            f"{directory}: was not measured on a data set that has a name; only such models are published"
-        )
-    words = system(info.model_dump(mode="json")).replace(" (", "-").rstrip(")")
-    return f"{words}-{data}"
+    row_name(run, results)
+    return f"{model_name(run.info.model_dump(mode='json'))}-{run.info.data.name}"
 
 
 def pack(directory: Path, archive: Path) -> None:

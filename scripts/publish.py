@@ -14,172 +14,49 @@ python -m scripts.publish --check                       # writes nothing; fails 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from mclrec.data.datasets import named_by
-from mclrec.data.split import make_split
 from mclrec.errors import MclrecError
-from mclrec.experiments.kept_results import directories_with
-from mclrec.experiments.reproduction import load_outcomes, runs_folder
-from mclrec.files import read_json, write_json, write_text
-from mclrec.recipes.auto import AUTO, DataSizes
-from mclrec.runs.recipe_choice import sizes_of
-from mclrec.runs.remeasure import run_data
-from mclrec.runs.run import LABELS, DataInfo, Run
-from mclrec.wording import count_of
-from scripts.claim_evidence import differences_of
-from scripts.leaderboard import RANKS, leaderboard
+from mclrec.files import atomic_file
+from scripts.campaign_files import publish_campaign
+from scripts.leaderboard import leaderboard
 from scripts.model_assets import publish_weights
-from scripts.rank_files import publish_ranks, publish_targets
+from scripts.rank_files import publish_targets
 from scripts.rerun import read_reruns
 from scripts.results_overview import overview
-from scripts.results_page import data_page, read_campaigns, read_notes, read_results, summary, system
+from scripts.results_page import data_page, read_campaigns, read_notes, read_results, summary
 from scripts.results_pictures import FOLDER, Picture, pictures
-from scripts.row_commands import decided_command, portable_command, portable_place
+from scripts.run_files import publish_run
 
 ROOT = Path(__file__).parents[1]
 RESULTS, DOCS, FIRST_PAGE = ROOT / "results", ROOT / "docs", ROOT / "README.md"
 _MARKS = ("<!-- results: made by scripts.publish -->\n", "<!-- end of results -->\n")
-_OF_RUN = ("model", "command", "seed", "split", "recipe", "config", "training", "data", "versions")
-_OF_RECORD = (
-    "status",
-    "best_epoch",
-    "best_validation",
-    "epochs",
-    "training_seconds",
-    "seconds",
-    "device",
-    "processor",
-    "threads",
-)
 
 
-def publish_run(directory: Path, folder: Path = RESULTS, *, ranks: bool = False) -> Path:
-    """Publish one run as a JSON file: its results, and everything that they depend on.
+def pages(folder: Path | None = None) -> dict[Path, str]:
+    """Every page that is made from the files of results, with its text.
 
     Args:
-        directory: of the run.
-        folder: of the results.
-        ranks: whether its exact test ranks are published too, in ``ranks`` beside it.
+        folder: of the results; those of the repository if None.
+
+    Raises:
+        MclrecError: a file cannot be on the pages.
     """
-    run = Run(directory)
-    if not run.record.finished:
-        sys.exit(f"{directory}: is not finished")
-    info, record = run.info.model_dump(mode="json"), run.record.model_dump(mode="json")
-    variant = system(info).removeprefix(info["model"]).replace(" (", "-").rstrip(")")
-    name = f"{info['data']['name']}-{info['model']}{variant}"
-    path = folder / f"{name}-seed{info['seed']}.json"
-    _check_settings(directory, info, sorted(folder.glob(f"{name}-seed[0-9]*.json")))
-    row = {
-        **{key: info[key] for key in _OF_RUN},
-        "data": _data(run.info.data),
-        **({"sizes": asdict(_sizes(run))} if info["recipe"]["section"] == AUTO else {}),
-        **{key: record[key] for key in _OF_RECORD if key in record},
-        "protocols": {label: record["results"]["test"][label]["protocol"]["description"] for label in LABELS},
-        "test": run.metrics,
-        "validation": [epoch["metrics"] for epoch in run.history],
-    }
-    command = portable_command(info["command"], path.stem, run.info.data)
-    write_json(path, {**row, "command": decided_command(command, row)})
-    for label in LABELS if ranks else ():
-        publish_ranks(run, label, folder / RANKS / f"{path.stem}-{label}.parquet")
-    return path
-
-
-def _sizes(run: Run) -> DataSizes:
-    """Sizes of a run's data, from which its recipe chose settings."""
-    return sizes_of(make_split(run_data(run), run.info.split))
-
-
-def _check_settings(directory: Path, info: Mapping[str, Any], published: Sequence[Path]) -> None:
-    """Leave where a row of this name has other settings, as by ``--set``, which the name would not tell."""
-    ours = info["config"] | info["training"]
-    for path in published:
-        there = read_json(path)
-        theirs = there["config"] | there["training"]
-        other = [
-            key for key in {**theirs, **ours} if key in ours and key in theirs and ours[key] != theirs[key]
-        ]
-        if other:
-            sys.exit(
-                f"{directory}: {other[0]} = {ours[other[0]]}, in {path.name} {theirs[other[0]]}: a row has the same "
-                "settings with every seed; give these a section in the recipes, or remove the files that are replaced"
-            )
-
-
-def publish_campaign(directory: Path, folder: Path = RESULTS, *, unfinished: bool = False) -> list[Path]:
-    """Publish each target of a campaign as a JSON file: its tables, its numbers, and the runs behind them.
-
-    Args:
-        directory: of the campaign.
-        folder: of the results.
-        unfinished: whether targets are published of which runs are not done, which their tables say; they are named on
-            standard error and left out otherwise.
-    """
-    paths = []
-    for outcome in load_outcomes(directory):
-        if outcome.missing and not (unfinished and outcome.measurements):
-            print(f"{directory}: {outcome.name} lacks {count_of(outcome.missing, 'run')}", file=sys.stderr)
-            continue
-        record = read_json(directory / outcome.name / "outcome.json")
-        names = "-".join(Path(place).stem for place in record["scope"]["datasets"])
-        keys = dict.fromkeys(key for row in outcome.measurements for key in row.keys)
-        runs = {key: _run(runs_folder(directory), key) for key in keys}
-        parts = [outcome.name, names]
-        if recipe := record["scope"]["recipe"]:
-            parts.append(recipe if isinstance(recipe, str) else "recipes")
-        paths.append(folder / "campaigns" / f"{'-'.join(parts)}.json")
-        _check_replaced(paths[-1], record)
-        write_json(
-            paths[-1],
-            {
-                "target": outcome.name,
-                **record,
-                "differences": differences_of(outcome.name, outcome.measurements, runs),
-                "runs": {key: _provenance(run) for key, run in runs.items()},
-            },
-        )
-    return paths
-
-
-def _check_replaced(path: Path, campaign: Mapping[str, Any]) -> None:
-    """Leave where a published campaign of this name has other settings, which the name does not tell, or more rows."""
-    if not path.is_file():
-        return
-    there = read_json(path)
-    for key in ("settings", "points"):
-        ours, theirs = (found["scope"].get(key) for found in (campaign, there))
-        if ours != theirs:
-            sys.exit(
-                f"{path.name}: is published with {key} {theirs}, not {ours}; remove it if it is replaced"
-            )
-    lost = _rows(there) - _rows(campaign)
-    if lost:
-        sys.exit(
-            f"{path.name}: is published with {count_of(len(lost), 'row')} more, such as {min(lost)}; "
-            "remove it if it is replaced"
-        )
-
-
-def _rows(campaign: Mapping[str, Any]) -> set[str]:
-    return {row["row"] for row in campaign["measurements"]}
-
-
-def pages() -> dict[Path, str]:
-    """Every page that is made from the files of results, with its text."""
-    results, campaigns, notes = read_results(RESULTS), read_campaigns(RESULTS), read_notes(RESULTS)
+    folder = RESULTS if folder is None else folder
+    results, campaigns, notes = read_results(folder), read_campaigns(folder), read_notes(folder)
     return {
-        DOCS / "results.md": overview(results, campaigns, read_reruns(RESULTS)),
+        DOCS / "results.md": overview(results, campaigns, read_reruns(folder)),
         **{
             DOCS / "results" / f"{data}.md": data_page(data, of_data, campaigns, notes)
             for data, of_data in results.items()
         },
-        DOCS / "leaderboard.html": leaderboard(RESULTS),
-        FIRST_PAGE: with_table(FIRST_PAGE.read_text(encoding="utf-8"), summary(RESULTS)),
+        DOCS / "leaderboard.html": leaderboard(folder),
+        FIRST_PAGE: with_table(FIRST_PAGE.read_text(encoding="utf-8"), summary(folder)),
     }
 
 
@@ -189,16 +66,15 @@ def outdated(made: Mapping[Path, str]) -> list[Path]:
     return differing + [path for path in sorted((DOCS / "results").glob("*.md")) if path not in made]
 
 
-def figures() -> dict[Path, Picture]:
-    """Every picture of the published campaigns, by its file."""
-    folder = DOCS / "results" / FOLDER
+def figures(folder: Path | None = None) -> dict[Path, Picture]:
+    """Every picture of the published campaigns, by its file; ``folder`` as of `pages`."""
     drawn = [
         picture
-        for campaign in read_campaigns(RESULTS)
+        for campaign in read_campaigns(RESULTS if folder is None else folder)
         for data in campaign["scope"]["datasets"]
         for picture in pictures(campaign, data)
     ]
-    return {folder / picture.name: picture for picture in drawn}
+    return {DOCS / "results" / FOLDER / picture.name: picture for picture in drawn}
 
 
 def outdated_figures(made: Mapping[Path, Picture]) -> list[Path]:
@@ -212,30 +88,6 @@ def with_table(text: str, table: str) -> str:
     before, rest = text.split(_MARKS[0])
     _, after = rest.split(_MARKS[1])
     return f"{before}{_MARKS[0]}{table}{_MARKS[1]}{after}"
-
-
-def _data(data: DataInfo) -> dict[str, Any]:
-    """The data of a run, without the paths of this machine."""
-    return {
-        "name": data.name,
-        "fingerprint": data.fingerprint,
-        "source": named_by(data.fingerprint) or portable_place(data.place),
-        "options": data.reading.model_dump(mode="json", exclude_defaults=True),
-    }
-
-
-def _run(folder: Path, key: str) -> Run:
-    """The run of a campaign with a key."""
-    found = directories_with(folder, key)
-    return Run(found[0]) if found else sys.exit(f"{folder}: has no run with the key {key}")
-
-
-def _provenance(run: Run) -> dict[str, object]:
-    """Command, data, machine and duration of a run."""
-    kept = run.info.model_dump(mode="json", include={"command", "seed", "versions"})
-    record = run.record.model_dump(mode="json", include=set(_OF_RECORD))
-    command = decided_command(run.info.command, {"training": run.info.training})
-    return {**kept, "command": command, "data": _data(run.info.data), **record}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -260,46 +112,82 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--address", help="of the folder from which the assets will be downloaded")
     given = parser.parse_args(words)
-    if given.unfinished and not given.campaign:
-        parser.error("--unfinished goes with --campaign")
-    if given.check:
-        if given.runs or given.campaign or given.targets or given.weights:
-            parser.error("--check publishes nothing: leave all else out")
-        _check()
-        return
-    if given.weights:
-        if not given.runs or not given.address or given.campaign or given.targets:
-            parser.error("--weights needs the runs and --address, and goes without --campaign and --targets")
-        print(*publish_weights(given.runs, given.weights, given.address), sep="\n")
-        return
-    for place in given.runs:
-        print(publish_run(place, ranks=given.ranks))
-    if given.campaign:
-        print(*publish_campaign(given.campaign, unfinished=given.unfinished), sep="\n")
-    for name in given.targets:
-        print(publish_targets(name, RESULTS))
-    _write()
-
-
-def _write() -> None:
-    """Write the pages, and draw the pictures whose numbers have changed."""
-    for path, text in _made().items():
-        write_text(path, text)
-    for path, picture in figures().items():
-        if not picture.is_drawn(path):
-            write_text(path, picture.svg())
-
-
-def _made() -> dict[Path, str]:
-    """The pages; leaves with the reason where a submission to the leaderboard does not pass."""
+    _check_words(parser, given)
     try:
-        return pages()
+        for line in _done(given):
+            print(line)
     except MclrecError as problem:
         sys.exit(f"error: {problem}")
 
 
+def _check_words(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    if given.unfinished and not given.campaign:
+        parser.error("--unfinished goes with --campaign")
+    if given.check and (given.runs or given.campaign or given.targets or given.weights):
+        parser.error("--check publishes nothing: leave all else out")
+    if given.weights and (not given.runs or not given.address or given.campaign or given.targets):
+        parser.error("--weights needs the runs and --address, and goes without --campaign and --targets")
+
+
+def _done(given: argparse.Namespace) -> list[object]:
+    """Do what was asked for; what is told of it, a line each."""
+    if given.check:
+        _check()
+        return []
+    if given.weights:
+        return [*publish_weights(given.runs, given.weights, given.address, RESULTS)]
+    return [
+        *publish(given.runs, given.campaign, given.targets, ranks=given.ranks, unfinished=given.unfinished)
+    ]
+
+
+def publish(
+    runs: Sequence[Path],
+    campaign: Path | None = None,
+    targets: Sequence[str] = (),
+    *,
+    ranks: bool = False,
+    unfinished: bool = False,
+) -> list[Path]:
+    """Publish runs, a campaign and targets of data sets, and make all pages and pictures: all of it or nothing.
+
+    The files are written into a copy of the results, and the pages are made of that before anything is changed.
+
+    Returns:
+        The files of results.
+
+    Raises:
+        MclrecError: something cannot be published, or no pages can be made with it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "results"
+        shutil.copytree(RESULTS, copy)
+        made = [publish_run(place, copy, ranks=ranks) for place in runs]
+        made += publish_campaign(campaign, copy, unfinished=unfinished) if campaign else []
+        made += [publish_targets(name, copy) for name in targets]
+        drawn = {path: picture for path, picture in figures(copy).items() if not picture.is_drawn(path)}
+        texts = pages(copy) | {path: picture.svg() for path, picture in drawn.items()}
+        changed = {RESULTS / path.relative_to(copy): path.read_bytes() for path in _changed(copy)}
+        _write_all(changed | {path: text.encode("utf-8") for path, text in texts.items()})
+        return [RESULTS / path.relative_to(copy) for path in made]
+
+
+def _changed(copy: Path) -> list[Path]:
+    """Files of a copy of the results that are new or other ones."""
+    files = [path for path in sorted(copy.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    there = {path: RESULTS / path.relative_to(copy) for path in files}
+    return [path for path, old in there.items() if not old.is_file() or old.read_bytes() != path.read_bytes()]
+
+
+def _write_all(files: Mapping[Path, bytes]) -> None:
+    """Write files of which none takes its place before all have been written."""
+    with ExitStack() as stack:
+        for path, content in files.items():
+            stack.enter_context(atomic_file(path)).write_bytes(content)
+
+
 def _check() -> None:
-    if wrong := outdated(_made()) + outdated_figures(figures()):
+    if wrong := outdated(pages()) + outdated_figures(figures()):
         names = ", ".join(str(path.relative_to(ROOT)) for path in wrong)
         sys.exit(
             f"{names}: not what results/ makes; run python -m scripts.publish, and remove what belongs to no results"

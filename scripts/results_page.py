@@ -17,6 +17,7 @@ from mclrec.recipes import resolve
 from mclrec.runs.request import setting_words
 from mclrec.runs.run import LABELS
 from scripts.results_pictures import FOLDER, pictures
+from scripts.row_identity import check_row, check_scope, system
 from scripts.view_claims import view_verdict
 
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
@@ -43,13 +44,27 @@ NAME`).
 
 
 def read_results(folder: Path) -> dict[str, list[Result]]:
-    """All published runs, by data set."""
-    return _by_data(_read(path) for path in sorted(folder.glob("*.json")))
+    """All published runs, by data set.
+
+    Raises:
+        NotPublishableError: a file is none of a row, such as one on other data than those of its name.
+    """
+    found = [_read(path) for path in sorted(folder.glob("*.json"))]
+    for row in found:
+        check_row(row, row["file"])
+    return _by_data(found)
 
 
 def read_campaigns(folder: Path) -> list[Result]:
-    """All published campaigns."""
-    return [_read(path) for path in sorted((folder / "campaigns").glob("*.json"))]
+    """All published campaigns.
+
+    Raises:
+        NotPublishableError: one is on data that are no registered data set.
+    """
+    found = [_read(path) for path in sorted((folder / "campaigns").glob("*.json"))]
+    for campaign in found:
+        check_scope(campaign["file"], campaign["scope"])
+    return found
 
 
 def data_page(
@@ -111,12 +126,6 @@ def summary(folder: Path, data: str = "beauty") -> str:
 def _regime(config: Mapping[str, Any]) -> str:
     """Training examples and loss of a system that has a choice of them."""
     return ", ".join(str(config[key]) for key in ("unit", "loss") if key in config)
-
-
-def system(info: Mapping[str, Any]) -> str:
-    """Name of a system: the model, with the section of its recipes if that is not the data set's own."""
-    section, name, model = info["recipe"]["section"], info["data"]["name"], str(info["model"])
-    return model if section in ("default", name) else f"{model} ({section})"
 
 
 def _read(path: Path) -> Result:
@@ -223,8 +232,24 @@ def _campaign(found: Result, data: str) -> str:
     title = f"{found['target']}{_by_recipe(found['scope'])}"
     head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
     shown = [f"![{picture.title}]({FOLDER}/{picture.name})" for picture in pictures(found, data)]
-    told = filter(None, [view_verdict(found, data)])
+    told = filter(None, [_unknown_precision(found), view_verdict(found, data)])
     return "\n".join([head, *told, *(f"{picture}\n" for picture in shown), *map(markdown, own)])
+
+
+def _unknown_precision(found: Result) -> str:
+    """A line where the file does not say in what precision runs were trained, which earlier versions left out."""
+    runs = found["runs"].values()
+    trained = [run for run in runs if run["epochs"]]
+    unknown = [run for run in trained if "training" not in run and "precision=" not in _decided(run)]
+    if not unknown:
+        return ""
+    which = "its runs" if len(unknown) == len(trained) else f"{len(unknown)} of its {len(trained)} runs"
+    return f"In what precision {which} were trained (fp32 or bf16) was not recorded.\n"
+
+
+def _decided(run: Result) -> str:
+    """The command of a run without a precision that was left to the machine."""
+    return str(run["command"]).replace("precision=auto", "")
 
 
 def _by_recipe(scope: Mapping[str, Any]) -> str:

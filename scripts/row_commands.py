@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +23,24 @@ def portable_command(command: str, name: str, data: DataInfo | None = None) -> s
     Its output goes to ``runs/NAME``. A file of data is the data set that it holds, if that has a name and is trained by
     the same recipe then; else it is one in the folder that the reader is in.
     """
-    words = shlex.split(command)
+    words, comment = _parted(command)
     if data is not None and data.place in words:
         known = named_by(data.fingerprint)
         same = known is not None and ("--recipe" in words or dataset(known).auto)
         words[words.index(data.place)] = known if known and same else portable_place(data.place)
     if "--out" in words:
         words[words.index("--out") + 1] = f"runs/{name}"
-    return shlex.join(words)
+    return shlex.join(words) + comment
+
+
+def _parted(command: str) -> tuple[list[str], str]:
+    """Words of a command, and the comment at its end with the blanks before it, such as which users it is about."""
+    for mark in re.finditer(r"\s+#", command):
+        try:
+            return shlex.split(command[: mark.start()]), command[mark.start() :]
+        except ValueError:  # the mark is within quotes
+            continue
+    return shlex.split(command), ""
 
 
 def portable_place(place: str) -> str:
@@ -49,12 +60,13 @@ def decided_command(command: str, row: Mapping[str, Any]) -> str:
     """
     if recipe_of({**row, "command": command}).training.precision != "auto":
         return command
-    words, decided = shlex.split(command), f"precision={row['training']['precision']}"
+    words, comment = _parted(command)
+    decided = f"precision={row['training']['precision']}"
     if _AUTO_PRECISION in words:
         words[words.index(_AUTO_PRECISION)] = decided
-        return shlex.join(words)
+        return shlex.join(words) + comment
     end = words.index("--out") if "--out" in words else len(words)
-    return shlex.join([*words[:end], "--set", decided, *words[end:]])
+    return shlex.join([*words[:end], "--set", decided, *words[end:]]) + comment
 
 
 def recipe_of(row: Mapping[str, Any]) -> Recipe:
@@ -63,7 +75,7 @@ def recipe_of(row: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: it has a section or setting that there is no more.
     """
-    words = shlex.split(row["command"], comments=True)
+    words, _ = _parted(row["command"])
     given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
     changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
     sizes = DataSizes(**row["sizes"]) if "sizes" in row else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +14,22 @@ from typing import Any
 import pytest
 from tests.helpers import tiny_data, write_log
 
-from mclrec.data.datasets import is_dataset
+import mclrec
+from mclrec.data.datasets import _DATASETS, is_dataset, register_dataset
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
+from mclrec.files import sha256_file
+from mclrec.runs.final import finalize
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.saved_settings import has_settings_of
 from mclrec.runs.training_run import train
-from scripts.publish import figures, main, outdated, outdated_figures, pages, publish_campaign, publish_run
+from scripts import publish, row_identity
+from scripts.campaign_files import check_replaced, publish_campaign
+from scripts.publish import figures, main, outdated, outdated_figures, pages
 from scripts.results_page import reproduce_command, summary
 from scripts.row_commands import decided_command, portable_command, recipe_of
+from scripts.row_identity import NotPublishableError
+from scripts.run_files import publish_run
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "results").glob("*.json"))
@@ -130,6 +138,7 @@ def test_a_campaign_is_published_but_for_targets_that_are_not_done(
     [path] = publish_campaign(tmp_path / "campaign", tmp_path / "results")
     assert path.name == "table3-complete-journey.json"
     [run] = json.loads(path.read_text(encoding="utf-8"))["runs"].values()
+    assert {"config", "training"} <= run.keys()
     assert run["command"].startswith("mclrec train complete-journey --model markov")
     assert "figure4 lacks " in capsys.readouterr().err
 
@@ -145,22 +154,85 @@ def test_a_campaign_that_is_not_finished_is_published_where_that_is_asked_for(
     [path] = publish_campaign(place, tmp_path / "results", unfinished=True)
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found["missing"] == 1
+    assert all({"config", "training"} <= run.keys() for run in found["runs"].values())
     assert {row["row"] for row in found["measurements"]} == {"markov"}
     assert "Partial: 1 run not done." in json.dumps(found["sheets"])
-    reproduce("table3", Scope(("complete-journey",), models=("recency",)), place)
-    with pytest.raises(
-        SystemExit, match=r"table3-complete-journey\.json: is published with 1 row more, such as markov"
-    ):
-        publish_campaign(place, tmp_path / "results")
     models = ("markov", "recency")
     reproduce("table3", Scope(("complete-journey",), models=models, settings={"max_length": 9}), place)
-    with pytest.raises(SystemExit, match=r"is published with settings {}, not {'max_length': 9}"):
+    with pytest.raises(NotPublishableError, match=r"is published with settings {}, not {'max_length': 9}"):
         publish_campaign(place, tmp_path / "results")
     reproduce("table3", Scope(("complete-journey",), models=models), place)
     assert publish_campaign(place, tmp_path / "results") == [path]
     with pytest.raises(SystemExit):
         main(["--unfinished"])
     assert "goes with --campaign" in capsys.readouterr().err
+
+
+def test_a_campaign_is_refused_where_its_data_or_recipe_have_no_name(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "beauty.csv", tiny_data())
+    for scope, said in (
+        (Scope((str(log),), models=("popularity",)), "is no data set that has a name"),
+        (
+            Scope(("complete-journey",), models=("popularity",), recipe=str(recipe_file(tmp_path))),
+            "is a file",
+        ),
+    ):
+        place = tmp_path / said[-4:]
+        reproduce("table3", scope, place)
+        with pytest.raises(NotPublishableError, match=said):
+            publish_campaign(place, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def recipe_file(folder: Path) -> Path:
+    path = folder / "my.toml"
+    path.write_text('source = "mine"\n')
+    return path
+
+
+ENCODERS = json.loads((ROOT / "results" / "campaigns" / "encoders-beauty-auto.json").read_text())
+
+
+def changed(**scope: Any) -> dict[str, Any]:
+    return {**ENCODERS, "scope": ENCODERS["scope"] | scope}
+
+
+OTHER_DATA = {"name": "beauty", "fingerprint": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("campaign", "said"),
+    [
+        (changed(models=["cl4srec", "duorec", "mclrec"]), None),
+        (changed(models=[]), None),
+        (
+            {
+                **ENCODERS,
+                "measurements": [*ENCODERS["measurements"], {**ENCODERS["measurements"][0], "row": "new"}],
+            },
+            None,
+        ),
+        (changed(models=["cl4srec"]), "1 model more, such as mclrec"),
+        (changed(recipe={"mclrec": "auto"}), "recipe auto, not {'mclrec': 'auto'}"),
+        (changed(settings={"epochs": 3}), "settings {}, not {'epochs': 3}"),
+        ({**ENCODERS, "runs": {"a": {"data": OTHER_DATA}}}, "other data of the name beauty"),
+        ({**ENCODERS, "measurements": ENCODERS["measurements"][:-16]}, "16 values more"),
+        (
+            {**ENCODERS, "measurements": [{**row, "seeds": []} for row in ENCODERS["measurements"]]},
+            "values more, such as .* with seed 1",
+        ),
+    ],
+)
+def test_a_published_campaign_is_replaced_only_by_one_that_has_all_of_it(
+    campaign: dict[str, Any], said: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "encoders-beauty-auto.json"
+    path.write_text(json.dumps(ENCODERS))
+    if said is None:
+        check_replaced(path, campaign)
+    else:
+        with pytest.raises(NotPublishableError, match=said):
+            check_replaced(path, campaign)
 
 
 def published() -> list[dict[str, Any]]:
@@ -175,9 +247,13 @@ def published() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
 def test_a_published_command_still_trains_by_the_published_settings(record: dict[str, Any]) -> None:
     recipe = recipe_of(record)
+    if "config" not in record:  # campaigns of earlier versions, of which the command alone is known
+        return
     now = recipe.config.model_dump(mode="json", by_alias=True)
-    saved = record.get("config", {})
-    assert {key: now[key] for key in now if key in saved} == {key: saved[key] for key in now if key in saved}
+    saved = record["config"]
+    common = now.keys() & saved.keys()
+    assert common or not now
+    assert {key: now[key] for key in common} == {key: saved[key] for key in common}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -203,6 +279,11 @@ def test_a_published_run_is_found_again_by_its_command_on_every_machine(
         ("mclrec train beauty --recipe sequences --set precision=fp32", ""),
         ("mclrec train beauty --model markov", ""),
         ("mclrec train beauty", ""),  # its own recipe is the paper's, in fp32
+        (
+            "mclrec train beauty --recipe sequences  # on users with 5 to 5 interactions",
+            " --set precision=bf16  # on users with 5 to 5 interactions",
+        ),
+        ("mclrec train 'my  # beauty.csv' --recipe sequences", " --set precision=bf16"),
     ],
 )
 def test_a_published_command_says_what_was_decided_by_the_machine(command: str, expected: str | None) -> None:
@@ -210,7 +291,8 @@ def test_a_published_command_says_what_was_decided_by_the_machine(command: str, 
     if expected is None:
         assert decided == command.replace("auto", "bf16")
     else:
-        assert decided == command.removesuffix(" --out runs/a") + expected
+        line = command.removesuffix(" --out runs/a").removesuffix("  # on users with 5 to 5 interactions")
+        assert decided == line + expected
 
 
 def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> None:
@@ -232,26 +314,100 @@ def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> Non
         assert trained == f"mclrec train {expected}{more} --out runs/b"
 
 
-def test_a_published_run_names_no_folder_of_the_machine_that_ran_it(tmp_path: Path) -> None:
+@pytest.fixture
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log that is a registered data set of the name tiny."""
     log = write_log(tmp_path / "tiny.csv", tiny_data())
-    run = train(TrainRequest(log, "popularity", out=tmp_path / "run")).directory
+    registered(monkeypatch, "tiny", log)
+    return log
+
+
+def registered(monkeypatch: pytest.MonkeyPatch, name: str, log: Path) -> None:
+    monkeypatch.setattr("mclrec.data.datasets._DATASETS", dict(_DATASETS))
+    fingerprint = mclrec.load(log).fingerprint
+    register_dataset(name, address=log, sha256=sha256_file(log), fingerprint=fingerprint, auto=True)
+
+
+def trained(log: Any, out: Path, model: str = "popularity", **request: Any) -> Path:
+    return train(TrainRequest(log, model, out=out, **request)).directory
+
+
+def test_a_published_run_names_no_folder_of_the_machine_that_ran_it(named: Path, tmp_path: Path) -> None:
+    run = trained(named, tmp_path / "run")
     assert str(tmp_path) not in publish_run(run, tmp_path).read_text(encoding="utf-8")
 
 
-def test_runs_of_one_name_have_the_same_settings(tmp_path: Path) -> None:
-    def trained(seed: int, dropout: float) -> Path:
-        log = write_log(tmp_path / "tiny.csv", tiny_data())
-        settings = {"epochs": 1, "hidden_size": 4, "dropout": dropout}
-        place = tmp_path / f"run-{seed}-{dropout}"
-        return train(TrainRequest(log, "sasrec", seed=seed, settings=settings, out=place)).directory
+SETTINGS = {"epochs": 1, "hidden_size": 4}
 
-    first = publish_run(trained(1, 0.5), tmp_path)
-    assert publish_run(trained(2, 0.5), tmp_path) != first
+
+def test_runs_of_one_name_have_the_same_settings(
+    named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_sasrec(seed: int, dropout: float) -> Path:
+        settings, place = SETTINGS | {"dropout": dropout}, tmp_path / f"run-{seed}-{dropout}"
+        return trained(named, place, "sasrec", seed=seed, settings=settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(row_identity, "_check_section", lambda run: None)
+        first = publish_run(of_sasrec(1, 0.5), tmp_path)
+    assert publish_run(of_sasrec(2, 0.5), tmp_path) != first
     for seed in (1, 3):
         with pytest.raises(
-            SystemExit, match=r"dropout = 0\.4, in tiny-sasrec-auto-seed1\.json 0\.5: .* give these a section"
+            NotPublishableError,
+            match=r"dropout = 0\.4, in tiny-sasrec-auto-seed1\.json 0\.5: .* give these a section",
         ):
-            publish_run(trained(seed, 0.4), tmp_path)
+            publish_run(of_sasrec(seed, 0.4), tmp_path)
     first.unlink()
     (tmp_path / "tiny-sasrec-auto-seed2.json").unlink()
-    publish_run(trained(4, 0.4), tmp_path)
+    with pytest.raises(NotPublishableError, match=r"not by the settings of the section auto: .* = "):
+        publish_run(of_sasrec(4, 0.4), tmp_path)
+
+
+def refused_runs(log: Path, folder: Path) -> dict[str, Path]:
+    """Runs that are no rows, by what is said of them."""
+    (folder / "other").mkdir()
+    other = write_log(folder / "other" / "tiny.csv", tiny_data(seed=7))
+    renamed = write_log(folder / "Tiny-2.csv", tiny_data())
+    private = write_log(folder / "private.csv", tiny_data(seed=7))
+    recipe = folder / "my.toml"
+    recipe.write_text('source = "mine"\n[training]\nepochs = 1\n')
+    first = trained(log, folder / "first", "sasrec", settings=SETTINGS)
+    return {
+        "'tiny' are not those of the data set": trained(other, folder / "a"),
+        "'Tiny-2' are those of tiny": trained(renamed, folder / "b"),
+        "'private' are no data set": trained(private, folder / "c"),
+        "its split is time": trained(log, folder / "d", split="time"),
+        "rows are trained from scratch": trained(
+            log, folder / "e", "sasrec", settings=SETTINGS, warm_start=first
+        ),
+        r"my\.toml' is no section": trained(log, folder / "f", "sasrec", recipe=recipe),
+        "is a final model": finalize(trained(log, folder / "g"), out=folder / "h", progress=False).directory,
+        "no such model directory": folder / "nothing",
+    }
+
+
+def test_what_is_no_row_is_refused_and_leaves_everything_as_it_was(
+    named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "results", tmp_path / "site" / "results")
+    shutil.copytree(ROOT / "docs" / "results", tmp_path / "site" / "docs" / "results")
+    for name, path in (("RESULTS", "results"), ("DOCS", "docs"), ("FIRST_PAGE", "README.md")):
+        monkeypatch.setattr(publish, name, tmp_path / "site" / path)
+    (tmp_path / "site" / "README.md").write_bytes((ROOT / "README.md").read_bytes())
+    before = contents(tmp_path / "site")
+    good = trained(named, tmp_path / "good")
+    for said, run in refused_runs(named, tmp_path).items():
+        for words in (
+            [str(good), str(run)],
+            ["--weights", str(tmp_path / "w"), "--address", "https://a.b", str(run)],
+        ):
+            with pytest.raises(SystemExit, match=rf"error: .*{said}"):
+                main(words)
+    for campaign in ("nothing", "good"):
+        with pytest.raises(SystemExit, match=r"error: .*neither a run nor what `mclrec reproduce` writes"):
+            main(["--campaign", str(tmp_path / campaign), str(good)])
+    assert contents(tmp_path / "site") == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

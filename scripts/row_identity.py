@@ -1,0 +1,184 @@
+"""Which row of the published results a run is, and whether its model, data and settings are those of that row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mclrec.data.datasets import dataset, is_dataset, looks_like_path, named_by
+from mclrec.data.split import make_split
+from mclrec.errors import MclrecError, quoted
+from mclrec.files import read_json
+from mclrec.recipes import resolve, section_names
+from mclrec.recipes.auto import AUTO, DataSizes
+from mclrec.runs.recipe_choice import sizes_of
+from mclrec.runs.remeasure import run_data
+from mclrec.runs.run import LABELS, Run
+from mclrec.runs.saved_settings import other_setting
+
+SPLIT = "leave-one-out"
+"""The paper's split, by which all rows are measured."""
+
+
+class NotPublishableError(MclrecError):
+    """A run or campaign that is no row of the published results."""
+
+
+def system(info: Mapping[str, Any]) -> str:
+    """Name of a system: the model, with the section of its recipes if that is not the data set's own."""
+    section, name, model = info["recipe"]["section"], info["data"]["name"], str(info["model"])
+    return model if section in (name, _own_section(model, name)) else f"{model} ({section})"
+
+
+def model_name(info: Mapping[str, Any]) -> str:
+    """The same as part of the name of a file: ``mclrec``, or ``mclrec-relative`` for a section of its recipes."""
+    return system(info).replace(" (", "-").rstrip(")")
+
+
+@cache
+def _own_section(model: str, name: str) -> str:
+    return resolve(model, name, None).section
+
+
+def check_row(row: Mapping[str, Any], place: object) -> None:
+    """Refuse what is no row of the results: other data than those of its name, another split, another start.
+
+    Args:
+        row: the configuration of a run, or a published row, which has what is asked for in the same places.
+        place: what messages call it.
+
+    Raises:
+        NotPublishableError: it is none.
+    """
+    check_training(row, place)
+    name, fingerprint = row["data"]["name"], row["data"]["fingerprint"]
+    if is_dataset(name) and dataset(name).fingerprint == fingerprint:
+        return
+    known = named_by(fingerprint)
+    if known is not None:
+        raise NotPublishableError(
+            f"{place}: the data {quoted(name)} are those of {known}: train by that name to have a row there"
+        )
+    what = (
+        "are not those of the data set of that name"
+        if is_dataset(name)
+        else "are no data set that has a name"
+    )
+    raise NotPublishableError(f"{place}: the data {quoted(name)} {what}; only such data have published rows")
+
+
+def check_training(row: Mapping[str, Any], place: object) -> None:
+    """Refuse what no published number may come from, whatever its data: arguments as of `check_row`.
+
+    Raises:
+        NotPublishableError: a final model, a warm start, another split than the paper's, or a recipe of a file.
+    """
+    if row.get("measured_by"):
+        raise NotPublishableError(
+            f"{place}: is a final model, which nothing was measured on; publish {row['measured_by']['run']}"
+        )
+    if row.get("warm_start"):
+        raise NotPublishableError(f"{place}: started from {row['warm_start']}; rows are trained from scratch")
+    if row["split"] != SPLIT:
+        raise NotPublishableError(f"{place}: its split is {row['split']}; rows are measured by {SPLIT}")
+    if row["recipe"]["section"] not in section_names(row["model"]):
+        raise NotPublishableError(
+            f"{place}: its recipe {quoted(row['recipe']['section'])} is no section of the recipes of "
+            f"{row['model']}; make it one, by which others can train it"
+        )
+
+
+def check_scope(place: object, scope: Mapping[str, Any]) -> None:
+    """Refuse a campaign on data that are no data set that has a name, or by a recipe in a file.
+
+    Args:
+        place: what messages call it.
+        scope: of the campaign, as in its file.
+
+    Raises:
+        NotPublishableError: it is one.
+    """
+    for data in scope["datasets"]:
+        if not is_dataset(data):
+            raise NotPublishableError(
+                f"{place}: {quoted(data)} is no data set that has a name; only campaigns on such data are published"
+            )
+    recipe = scope.get("recipe") or ""
+    for name in [recipe] if isinstance(recipe, str) else recipe.values():
+        if looks_like_path(name):
+            raise NotPublishableError(
+                f"{place}: the recipe {quoted(name)} is a file; only sections of the recipes are published"
+            )
+
+
+def row_name(run: Run, folder: Path) -> str:
+    """Name of the row that a run is with its seed, such as beauty-mclrec or beauty-sasrec-relative.
+
+    Args:
+        run: that is to be published.
+        folder: of the results.
+
+    Raises:
+        NotPublishableError: it is no row, was not measured as one, or has other settings than its row.
+        ModelFileError: there is no such run, or it is damaged.
+    """
+    _check_run(run)
+    info = run.info.model_dump(mode="json")
+    name = f"{info['data']['name']}-{model_name(info)}"
+    published = sorted(folder.glob(f"{name}-seed[0-9]*.json"))
+    _check_settings(run, [{**read_json(path), "file": path.name} for path in published])
+    return name
+
+
+def _check_run(run: Run) -> None:
+    check_row(run.info.model_dump(mode="json"), run.directory)
+    if not run.record.finished:
+        raise NotPublishableError(f"{run.directory}: is not finished; mclrec train --resume ends it")
+    if not run.record.test.keys() >= set(LABELS):
+        raise NotPublishableError(f"{run.directory}: was not measured on the test targets")
+
+
+def sizes_of_run(run: Run) -> DataSizes | None:
+    """Sizes of a run's data, from which its recipe chose settings; None where it asks for none.
+
+    Raises:
+        DataError: the data are missing.
+    """
+    info = run.info
+    return sizes_of(make_split(run_data(run), info.split)) if info.recipe.section == AUTO else None
+
+
+def _check_settings(run: Run, published: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a run by other settings than its row has, as by ``--set``, which the row's name would not tell.
+
+    They are those of the rows of that name that are published, and where there are none those of its section, but for
+    the precision, which depends on the machine.
+    """
+    ours = run.info.config | run.info.training
+    for row in published:
+        theirs = row["config"] | row["training"]
+        other = [key for key in theirs if key in ours and ours[key] != theirs[key]]
+        if other:
+            raise NotPublishableError(
+                f"{run.directory}: {other[0]} = {ours[other[0]]}, in {row['file']} {theirs[other[0]]}: a row has the "
+                "same settings with every seed; give these a section in the recipes, or remove the files that are "
+                "replaced"
+            )
+    if not published:
+        _check_section(run)
+
+
+def _check_section(run: Run) -> None:
+    info = run.info
+    recipe = resolve(info.model, info.data.name, info.recipe.section, {}, sizes_of_run(run))
+    decided = {key: info.training[key] for key in ("precision",) if key in info.training}
+    by_section = replace(recipe, training=recipe.training.model_copy(update=decided))
+    other = other_setting(by_section, info.config, info.training, run.record.device)
+    if other is not None:
+        raise NotPublishableError(
+            f"{run.directory}: not by the settings of the section {info.recipe.section}: {other}; give these a "
+            "section in the recipes"
+        )
