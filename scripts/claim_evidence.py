@@ -17,6 +17,7 @@ from mclrec.evaluation.metrics import FloatArray, parse_metric, per_user
 from mclrec.experiments.results_table import Measurement, student_quantile
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import LABELS, Run
+from mclrec.wording import count_of
 from scripts import paper_claims
 from scripts.paper_claims import Claim, Pair, Point
 
@@ -246,11 +247,20 @@ def _welch(ours: Value, other: Value) -> int:
 
 
 def verdict(claim: Claim, differences: Sequence[Difference]) -> str:
-    """What the differences say about a claim, in words.
+    """What the differences say about a claim, in words; where some of the claim's are not measured, it says so.
 
     A difference counts as seen if its interval leaves out 0. Not all of them need to be seen for the direction that is
     named if none is.
     """
+    text, measured, wanted = _of_measured(claim, differences), len(differences), len(claim.pairs)
+    if measured >= wanted:
+        return text
+    left = f"{measured} of {count_of(wanted, 'difference')}"
+    return f"{text} as far as measured: {left}" if text == "held" else f"{text} ({left} measured)"
+
+
+def _of_measured(claim: Claim, differences: Sequence[Difference]) -> str:
+    """What the differences that are measured say."""
     signs = [_seen(claim, difference) for difference in differences]
     ahead, against = signs.count(1), signs.count(-1)
     if ahead == len(signs):
@@ -259,7 +269,9 @@ def verdict(claim: Claim, differences: Sequence[Difference]) -> str:
         return "held in part, the opposite in part" if ahead else "did not hold: the opposite was seen"
     if ahead:
         return f"held in part: {ahead} of {len(signs)} differences seen"
-    sides = {claim.expected * difference.mean > 0 for difference in differences}
+    sides = {claim.expected * difference.mean > 0 for difference in differences if difference.mean}
+    if not sides:
+        return "not shown: no difference"
     leaning = {True: "in its direction", False: "in the other direction"}
     where = leaning[sides.pop()] if len(sides) == 1 else "in both directions"
     return f"not shown: {where}, within chance"

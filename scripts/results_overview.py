@@ -18,16 +18,17 @@ from scripts.results_page import PROTOCOLS, grouped, reproduce_command
 _MINUS = "\N{MINUS SIGN}"
 _BASES = {
     "paired": "paired bootstrap of users{seeds}",
-    "seeds": "spread of {count} seeds, same users",
+    "seeds": "spread of {count} seeds, without the error over users",
     "users": "one seed; users unpaired, wider than a paired interval",
     "none": "not known from the files",
 }
 _SURE = {
-    "paired": "as sure as it gets here: the same users under both, seeds resampled too",
-    "seeds": "fairly: several seeds, whose spread is the interval; the users are the same ones",
-    "paired, one seed": "somewhat: the same users under both, but one seed, and what another would change is not "
-    "in the interval",
-    "users": "little: one seed, and what another seed would change is not in the interval",
+    "paired": "fairly, {count} seeds: the same users under both and seeds resampled too, but so few seeds tell little "
+    "of how much seeds differ",
+    "seeds": "somewhat, by {count} seeds alone: their spread is the interval, and the error over users is not in it",
+    "paired, one seed": "somewhat, one seed: the same users under both, but what another seed would change is not in "
+    "the interval",
+    "users": "little, one seed: what another seed would change is not in the interval",
     "none": "not at all: no interval can be had from the files",
 }
 
@@ -46,10 +47,13 @@ _CLAIMS_HEAD = f"""## The paper's claims
 
 Eight claims of the paper, each by differences between rows that this code trained alike. Judged by {JUDGED} under
 {PROTOCOL}, MCLRec's protocol in the paper; NDCG@20 stands beside it. A difference is *seen* if its 95 % interval leaves
-out 0; intervals are not corrected for their number. A claim *held* if all of its differences are seen.
+out 0; intervals are not corrected for their number. A claim *held* if all of its differences are seen; where some of
+them are not measured, the verdict says how many are.
 
 The interval is a paired bootstrap where the file holds one (`python -m scripts.publish --campaign` makes it from files
-of ranks), else from the spread of the seeds, else what the number of users allows; each row says which.
+of ranks), else from the spread of the seeds, else what the number of users allows; each row says which. No interval
+has all that chance does: one seed leaves out what another would change, the spread of seeds leaves out the error over
+users, and a bootstrap of a few seeds makes too little of how much seeds differ.
 """
 
 _AGAIN_HEAD = """## Trained again
@@ -190,7 +194,7 @@ def _conclusion(claim: Claim, item: Evidence) -> str:
 def _sure(difference: Difference) -> str:
     """How sure a difference is, in a word, and why."""
     one_seed = difference.basis == "paired" and difference.seeds == 1
-    return _SURE["paired, one seed" if one_seed else difference.basis]
+    return _SURE["paired, one seed" if one_seed else difference.basis].format(count=difference.seeds)
 
 
 def _rows(item: Evidence) -> list[tuple[str, list[TableCell]]]:
