@@ -18,9 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mclrec.errors import unknown_name
+from mclrec.errors import ConfigError, MclrecError, TrainingError, unknown_name
 from mclrec.files import read_json, write_text
+from mclrec.models.directory import METRICS
 from mclrec.runs.run import LABELS, Run
+from mclrec.runs.saved_settings import check_settings
+from scripts.row_commands import recipe_of
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -46,16 +49,36 @@ def again(name: str, row: Mapping[str, Any], folder: Path) -> Run:
     Args:
         name: of the row, and of the run's directory.
         row: as it is published.
-        folder: holds the run's directory, a new one or one that was interrupted.
+        folder: holds the run's directory: a new one, one that was interrupted and goes on, or one that is finished
+            and is taken as it is.
+
+    Raises:
+        MclrecError: a finished run is another one than the row's, or it cannot be trained.
     """
     words = shlex.split(row["command"])
     if "--out" in words:
         del words[(place := words.index("--out")) : place + 2]
     out = folder / name
+    if (out / METRICS).exists() and Run(out).record.finished:
+        return _of_row(Run(out), row)
     words += ["--out", str(out), *(["--resume"] if (out / "checkpoint").exists() else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": str(row["threads"]), "PYTHONPATH": str(ROOT / "src")}
-    subprocess.run([sys.executable, "-m", *words], env=environment, check=True)  # noqa: S603 - our own command
+    ended = subprocess.run([sys.executable, "-m", *words], env=environment)  # noqa: S603 - our own command
+    if ended.returncode:
+        raise TrainingError(f"{name}: its training ended with status {ended.returncode}; the reason is above")
     return Run(out)
+
+
+def _of_row(run: Run, row: Mapping[str, Any]) -> Run:
+    """A finished run, if it is one of the row's command."""
+    info = run.info
+    found = (info.model, info.seed, info.split, info.data.fingerprint)
+    if found != (row["model"], row["seed"], row["split"], row["data"]["fingerprint"]):
+        raise ConfigError(
+            f"{run.directory}: holds another run than the row's; remove it, or give another --runs"
+        )
+    check_settings(run, recipe_of(row))
+    return run
 
 
 def comparison(name: str, row: Mapping[str, Any], run: Run) -> dict[str, Any]:
@@ -135,7 +158,10 @@ def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.rows:
             row = read_json(RESULTS / f"{name}.json")
-            found = comparison(name, row, again(name, row, given.runs or Path(scratch)))
+            try:
+                found = comparison(name, row, again(name, row, given.runs or Path(scratch)))
+            except MclrecError as problem:
+                sys.exit(f"error: {problem}")
             write_down(found, RESULTS)
             print(f"{name}: {in_words(found)}")
 

@@ -36,9 +36,16 @@ def test_a_row_is_trained_again_and_written_down(
     assert float(found["published"]) - float(found["again"]) == pytest.approx(0.0002, abs=1.1e-4)
     assert f"{ROW}: 17 of 18 metrics alike to 4 digits; NDCG@20 F was" in capsys.readouterr().out
     write_json(tmp_path / "results" / f"{ROW}.json", read_json(BUNDLED))
-    rerun.main([ROW, "--runs", str(tmp_path / "runs")])
-    [found] = rerun.read_reruns(tmp_path / "results")
-    assert (found["alike"], found["farthest"]) == ("18", "")
+    for _ in range(2):  # a run that is kept is compared again
+        rerun.main([ROW, "--runs", str(tmp_path / "runs")])
+        [found] = rerun.read_reruns(tmp_path / "results")
+        assert (found["alike"], found["farthest"]) == ("18", "")
+    write_json(tmp_path / "results" / f"{ROW}.json", {**read_json(BUNDLED), "seed": 2})
+    with pytest.raises(SystemExit, match=r"error: .*holds another run than the row's; remove it"):
+        rerun.main([ROW, "--runs", str(tmp_path / "runs")])
+    write_json(tmp_path / "results" / f"{ROW}.json", {**row, "command": "mclrec train no-such-data"})
+    with pytest.raises(SystemExit, match=r"error: .*its training ended with status 2"):
+        rerun.main([ROW])
 
 
 def test_a_row_that_is_not_published_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

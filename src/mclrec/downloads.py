@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mclrec.errors import DataError, MclrecError
+from mclrec.errors import ConfigError, DataError, MclrecError, quoted
 from mclrec.files import atomic_file, sha256_file
 from mclrec.progress import counting
 
-__all__ = ["check_sha256", "download", "is_web_address"]
+__all__ = ["check_sha256", "checksum_of", "download", "is_web_address"]
 
 _BLOCK = 1 << 16
 _TIMEOUT = 30  # seconds without a byte
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_web_address(address: str) -> bool:
     """Whether an address is one of http or https."""
     return address.startswith(("https://", "http://"))
+
+
+def checksum_of(given: object, name: str) -> str:
+    """A sha256 that somebody registers, in lower case.
+
+    Args:
+        given: what should be one.
+        name: of what it is, for the message.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    found = given.lower() if isinstance(given, str) else ""
+    if not _SHA256.fullmatch(found):
+        raise ConfigError(
+            f"sha256 of {quoted(name)}: {quoted(given)} is not 64 hexadecimal digits, such as sha256sum prints"
+        )
+    return found
 
 
 def download(

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mclrec
+from mclrec.data.datasets import register_dataset
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.files import sha256_file
 from mclrec.inference import published_models as registry
@@ -154,6 +156,36 @@ def test_names_and_addresses_are_checked(address: str) -> None:
     register_published_model("model", address=f"{address}/x.zip", sha256="0" * 64)
     with pytest.raises(ConfigError, match="published already"):
         register_published_model("model", address=f"{address}/y.zip", sha256="0" * 64)
+
+
+@pytest.mark.parametrize("given", ["zz", None, "", "g" * 64, "0" * 63, 7])
+def test_a_checksum_that_is_none_is_refused_when_it_is_registered(given: Any, address: str) -> None:
+    with pytest.raises(ConfigError, match=r"sha256 of 'model': .* is not 64 hexadecimal digits"):
+        register_published_model("model", address=f"{address}/x.zip", sha256=given)
+    with pytest.raises(ConfigError, match=r"sha256 of 'data-set': .* is not 64 hexadecimal digits"):
+        register_dataset("data-set", address=f"{address}/x.csv", sha256=given)
+
+
+def test_a_damaged_directory_of_the_cache_is_downloaded_again(
+    run: Path, address: str, tmp_path: Path
+) -> None:
+    assets = tmp_path / "assets"
+    main(["--weights", str(assets), "--address", address, str(run)])
+    archive = assets / f"{NAME}.zip"
+    register(address, archive)
+    whole = model_directory(NAME)
+    for name in ("config.json", "model.safetensors", "items.parquet"):
+        before = (whole / name).read_bytes()
+        for damage in (before[:-9], None):
+            if damage is None:
+                (whole / name).unlink()
+            else:
+                (whole / name).write_bytes(damage)
+            assert (model_directory(NAME) / name).read_bytes() == before
+    (whole / "items.parquet").unlink()
+    archive.unlink()
+    with pytest.raises(ModelFileError, match=r"what was kept in .* is damaged: try again"):
+        mclrec.Model.load(NAME)
 
 
 def test_our_registry_is_empty_and_shows_what_an_entry_is() -> None:

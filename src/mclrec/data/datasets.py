@@ -20,7 +20,7 @@ from mclrec.data.columns import Columns
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
 from mclrec.data.ties import TieRule
-from mclrec.downloads import check_sha256, download, is_web_address
+from mclrec.downloads import check_sha256, checksum_of, download, is_web_address
 from mclrec.errors import ConfigError, DataError, unknown_name
 from mclrec.files import cache_folder
 from mclrec.plugins import Plugins
@@ -120,7 +120,7 @@ def register_dataset(
             by their default section.
 
     Raises:
-        ConfigError: another data set has that name, or the name could be taken for a path.
+        ConfigError: another data set has that name, the name could be taken for a path, or the checksum is none.
     """
     if not name or looks_like_path(name) or name != name.strip():
         raise ConfigError(f"{name!r} cannot be the name of a data set: it could be taken for a path")
@@ -129,7 +129,7 @@ def register_dataset(
         name,
         about,
         path,
-        sha256.lower(),
+        checksum_of(sha256, name),
         file or path.rstrip("/").rpartition("/")[2],
         Reading(min_count=min_count, drop_repeats=drop_repeats, columns=columns, header=header, ties=ties),
         users,

@@ -22,9 +22,10 @@ from pathlib import Path
 from mclrec.arguments import path_of
 from mclrec.data.datasets import looks_like_path
 from mclrec.data.unpacking import UNPACKING_ERRORS
-from mclrec.downloads import download, is_web_address
-from mclrec.errors import ConfigError, ModelFileError, quoted, unknown_name
-from mclrec.files import atomic_directory, cache_folder
+from mclrec.downloads import checksum_of, download, is_web_address
+from mclrec.errors import ConfigError, MclrecError, ModelFileError, quoted, unknown_name
+from mclrec.files import atomic_directory, cache_folder, read_json, sha256_file, write_json
+from mclrec.models.directory import read_config
 
 __all__ = [
     "PUBLISHED_FILES",
@@ -48,7 +49,7 @@ PUBLISHED_FILES = (
 )
 """What of a run's directory is published: no checkpoints, and no ranks of users."""
 
-_ARCHIVE = "download.zip"
+_ARCHIVE, _CHECKSUMS = "download.zip", "downloaded.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,14 @@ def register_published_model(name: str, *, address: str, sha256: str, about: str
         about: what it is, in a line.
 
     Raises:
-        ConfigError: another model has that name, it could be taken for a path, or the address is none of http.
+        ConfigError: another model has that name, it could be taken for a path, the address is none of http, or the
+            checksum is none.
     """
     if not name or looks_like_path(name) or name != name.strip():
         raise ConfigError(f"{quoted(name)} cannot be the name of a model: it could be taken for a path")
     if not is_web_address(address):
         raise ConfigError(f"{address}: not an http address, from which {name!r} could be downloaded")
-    added = PublishedModel(name, address, sha256.lower(), about)
+    added = PublishedModel(name, address, checksum_of(sha256, name), about)
     if published_models().get(name, added) != added:
         raise ConfigError(f"a model named {name!r} is published already: {published_models()[name].address}")
     _REGISTERED[name] = added
@@ -144,10 +146,14 @@ def _directories(folder: Path) -> Iterator[Path]:
 
 
 def _cached(model: PublishedModel) -> Path:
-    """The model's directory in the cache; the archive's checksum is part of its name."""
+    """The model's directory in the cache; the archive's checksum is part of its name.
+
+    A directory whose files are not those that were unpacked is downloaded again.
+    """
     target = cache_folder() / "models" / f"{model.name}-{model.sha256[:16]}"
-    if target.is_dir():
+    if _is_whole(target):
         return target
+    damaged = f"what was kept in {target} is damaged: " if target.exists() else ""
     with atomic_directory(target) as temporary:
         archive = temporary / _ARCHIVE
         download(
@@ -155,12 +161,31 @@ def _cached(model: PublishedModel) -> Path:
             archive,
             name=model.name,
             sha256=model.sha256,
-            cure="try again, or put its directory into a folder and name that in MCLREC_MODELS",
+            cure=f"{damaged}try again, or put its directory into a folder and name that in MCLREC_MODELS",
             error=ModelFileError,
         )
         _unpack(archive, temporary, model.address)
         archive.unlink()
+        write_json(temporary / _CHECKSUMS, _checksums(temporary))
     return target
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a directory of the cache has all that was unpacked into it, as it was.
+
+    One of an earlier version has no checksums, and counts as whole if its configuration and weights can be read.
+    """
+    try:
+        if (folder / _CHECKSUMS).is_file():
+            return bool(read_json(folder / _CHECKSUMS) == _checksums(folder))
+        return bool(read_config(folder))
+    except MclrecError:
+        return False
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Sha256 of each file of a model in a directory."""
+    return {name: sha256_file(folder / name) for name in PUBLISHED_FILES if (folder / name).is_file()}
 
 
 def _unpack(archive: Path, folder: Path, shown: str) -> None:
