@@ -44,7 +44,7 @@ def test_a_row_is_trained_again_and_written_down(
     with pytest.raises(SystemExit, match=r"error: .*holds another run than the row's; remove it"):
         rerun.main([ROW, "--runs", str(tmp_path / "runs")])
     write_json(tmp_path / "results" / f"{ROW}.json", {**row, "command": "mclrec train no-such-data"})
-    with pytest.raises(SystemExit, match=r"error: .*its training ended with status 2"):
+    with pytest.raises(SystemExit, match=r"error: .*its training ended with status [0-9]"):
         rerun.main([ROW])
 
 
