@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mclrec.experiments.reproduction import TARGETS, Outcome, load_outcomes, runs_folder
+from mclrec.experiments.kept_results import directories_with
+from mclrec.experiments.plan import TARGETS
+from mclrec.experiments.reproduction import Outcome, load_outcomes, runs_folder
 from mclrec.files import read_json, write_json
 from mclrec.runs.run import Run
 from mclrec.wording import count_of
@@ -70,9 +72,9 @@ def _file_name(record: Mapping[str, Any]) -> str:
 
 def _run(folder: Path, key: str) -> Run:
     """The run of a campaign with a key."""
-    found = sorted(folder.glob(f"*-{key}"))
-    if len(found) != 1:
-        raise NotPublishableError(f"{folder}: has {count_of(len(found), 'run')} with the key {key}, not one")
+    found = directories_with(folder, key)
+    if not found:
+        raise NotPublishableError(f"{folder}: has no run with the key {key}")
     return Run(found[0])
 
 

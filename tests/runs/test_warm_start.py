@@ -149,7 +149,7 @@ def warned(path: Path, name: str, before: dict[str, Any], now: dict[str, Any]) -
     with torch.no_grad():  # as training makes them: with first weights, attention is the same everywhere
         for weight in old.parameters():
             if weight.dim() == 2:
-                weight *= 20
+                weight.mul_(20)
     save_model(path, name=name, model=old, items=EARLIER, counts=np.arange(5), users=USERS)
     newer = model(name, 5, 2, users=2, **now)
     with warnings.catch_warnings(record=True) as caught:

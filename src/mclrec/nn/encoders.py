@@ -43,7 +43,7 @@ class Encoder(nn.Module, ABC):
         self.dropout = Dropout(dropout)
 
     def inputs(self, items: Tensor) -> Tensor:
-        """Vectors of items after dropout, zeros for id 0: what padding has learnt, a class of the softmax, is no item's.
+        """Vectors of items after dropout, zeros for id 0: what padding has learnt as a class of its own is no item's.
 
         Args:
             items: ids, of any shape.
