@@ -20,7 +20,7 @@ from pydantic import (
 from mclrec.data.columns import Columns
 from mclrec.data.part_sources import PartSource
 from mclrec.data.ties import TieRule
-from mclrec.errors import ConfigError, invalid_value
+from mclrec.errors import ConfigError, invalid_value, quoted
 
 __all__ = ["Kind", "Origin", "Quote", "Reading", "ReadingOptions"]
 
@@ -135,8 +135,10 @@ class Reading(BaseModel):
         """A reading with some of its fields given; those that are not given, or None, are those of ``reading``.
 
         Raises:
-            ConfigError: there is no such field, or its value cannot be.
+            ConfigError: there is no such field, its value cannot be, or what was given is no reading.
         """
+        if reading is not None and not isinstance(reading, Reading):
+            raise ConfigError(f"reading = {quoted(reading)}: should be an mclrec.Reading")
         try:
             fields = {} if reading is None else reading.options()
             given = {name: value for name, value in options.items() if value is not None}
