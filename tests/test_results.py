@@ -157,6 +157,12 @@ def test_a_campaign_that_is_not_finished_is_published_where_that_is_asked_for(
     assert all({"config", "training"} <= run.keys() for run in found["runs"].values())
     assert {row["row"] for row in found["measurements"]} == {"markov"}
     assert "Partial: 1 run not done." in json.dumps(found["sheets"])
+    reproduce("table3", Scope(("complete-journey",), models=("recency",)), place)
+    with pytest.raises(
+        NotPublishableError,
+        match=r"table3-complete-journey\.json: is published with 1 row more, such as markov",
+    ):
+        publish_campaign(place, tmp_path / "results")
     models = ("markov", "recency")
     reproduce("table3", Scope(("complete-journey",), models=models, settings={"max_length": 9}), place)
     with pytest.raises(NotPublishableError, match=r"is published with settings {}, not {'max_length': 9}"):
