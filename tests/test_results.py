@@ -16,6 +16,7 @@ from tests.helpers import tiny_data, write_log
 
 import mclrec
 from mclrec.data.datasets import _DATASETS, is_dataset, register_dataset
+from mclrec.errors import MclrecWarning
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope
 from mclrec.files import sha256_file
@@ -157,7 +158,8 @@ def test_a_campaign_that_is_not_finished_is_published_where_that_is_asked_for(
     assert all({"config", "training"} <= run.keys() for run in found["runs"].values())
     assert {row["row"] for row in found["measurements"]} == {"markov"}
     assert "Partial: 1 run not done." in json.dumps(found["sheets"])
-    reproduce("table3", Scope(("complete-journey",), models=("recency",)), place)
+    with pytest.warns(MclrecWarning, match="its tables had markov too and are replaced"):
+        reproduce("table3", Scope(("complete-journey",), models=("recency",)), place)
     with pytest.raises(
         NotPublishableError,
         match=r"table3-complete-journey\.json: is published with 1 row more, such as markov",
