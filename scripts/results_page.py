@@ -76,13 +76,17 @@ def data_page(
         data: its name.
         results: its runs.
         campaigns: of all data sets.
-        notes: on results, by the names of their files.
+        notes: on results and campaigns, by the names of their files.
     """
     own = [found for found in campaigns if data in found["scope"]["datasets"]]
     told = {name: text for name, text in notes.items() if name in {run["file"][:-5] for run in results}}
     parts = [_HEAD.format(data=data), "## All systems\n"]
     parts += [markdown(_table(data, results, label)) for label in LABELS]
-    parts += [*_expected(data, results, told), *(_campaign(found, data) for found in own), _runs(results)]
+    parts += [
+        *_expected(data, results, told),
+        *(_campaign(found, data, notes) for found in own),
+        _runs(results),
+    ]
     return "\n".join(parts)
 
 
@@ -222,8 +226,8 @@ def _verdict(value: float, low: float, high: float) -> str:
     return "SHORT" if value < low else "ABOVE" if value > high else "inside"
 
 
-def _campaign(found: Result, data: str) -> str:
-    """A campaign's tables of one data set, and those of all its data sets."""
+def _campaign(found: Result, data: str, notes: Mapping[str, str]) -> str:
+    """A campaign's tables of one data set, and those of all its data sets, after what is noted of it."""
     names = found["scope"]["datasets"]
     others = [f" on {Path(name).stem}" for name in names if name != data]
     tables = [ResultTable.of(table) for table in found["sheets"]]
@@ -232,7 +236,8 @@ def _campaign(found: Result, data: str) -> str:
     title = f"{found['target']}{_by_recipe(found['scope'])}"
     head = f"## {title}\n\n`{command}` ([numbers and runs]({_LINKS}/campaigns/{found['file']}))\n"
     shown = [f"![{picture.title}]({FOLDER}/{picture.name})" for picture in pictures(found, data)]
-    told = filter(None, [_unknown_precision(found), view_verdict(found, data)])
+    note = " ".join(notes.get(Path(found["file"]).stem, "").split())
+    told = filter(None, [note and f"{note}\n", _unknown_precision(found), view_verdict(found, data)])
     return "\n".join([head, *told, *(f"{picture}\n" for picture in shown), *map(markdown, own)])
 
 
