@@ -205,7 +205,7 @@ def test_another_training_than_the_papers_is_said(folder: Path) -> None:
 
 def test_the_papers_value_is_shown_under_its_protocol_alone(tmp_path: Path) -> None:
     for model in ("sasrec", "mclrec"):
-        write_run(tmp_path, model, 1, data={"name": "beauty"})
+        write_run(tmp_path, model, 1, data={"name": "beauty"}, recipe={"section": "beauty"})
     assert rows_of(tmp_path, "mclrec", "U").paper["HR@20"] == 0.1243
     assert rows_of(tmp_path, "mclrec", "F").paper == rows_of(tmp_path, "sasrec", "U").paper == {}
     assert rows_of(tmp_path, "sasrec", "F").paper.keys() == {"HR@20", "NDCG@20"}

@@ -284,14 +284,14 @@ def test_figure_8_leaves_out_groups_without_users(tmp_path: Path) -> None:
     assert len(progress.runs) == len(planned.runs)
     assert do_runs(store, planned.runs)
     outcome = reproduction.gather("figure8", planned, store)
-    assert "log has no user with 5 interactions: the group is left out." in outcome.tables[0].notes
+    assert "log has no history of length 5: the group is left out." in outcome.tables[0].notes
 
 
 def test_figure_8_of_short_histories_alone_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planned_runs.Datasets, "has_users", lambda *_: False)
-    with pytest.raises(DataError, match=r"figure8: .* no user with 5 interactions.* 9 or more"):
+    with pytest.raises(DataError, match=r"figure8: .* no history of length 5.* 9 or more"):
         make_plan("figure8", Scope(("complete-journey",)), RunStore(tmp_path))
 
 

@@ -94,7 +94,7 @@ def _left_out(store: RunStore, *rows: Sequence[PlannedRow], scope: Scope) -> lis
     empty = [row.runs[0] for chosen in rows for row in chosen if not _has_users(store, row)]
     groups = dict.fromkeys((planned.data, planned.lengths) for planned in empty if planned.lengths)
     return [
-        f"{data_name(data, scope.datasets)} has no user with {_in_words(*lengths)} interactions: the group is left out."
+        f"{data_name(data, scope.datasets)} has no history of length {_in_words(*lengths)}: the group is left out."
         for data, lengths in groups
     ]
 
