@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.kept_results import directories_with
-from mclrec.experiments.plan import TARGETS
 from mclrec.experiments.reproduction import Outcome, load_outcomes, runs_folder
 from mclrec.files import read_json, write_json
 from mclrec.runs.run import Run

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.paper import paper_protocol, table3
-from mclrec.experiments.plan import TARGETS
 from mclrec.experiments.results_table import ResultTable, TableCell, markdown, ranks_of
 from mclrec.recipes import resolve
 from mclrec.runs.request import setting_words

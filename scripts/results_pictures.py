@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.data_names import data_name
-from mclrec.experiments.plan import TARGETS
 from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.view_plots import ViewPlot
 from mclrec.runs.run import LABELS

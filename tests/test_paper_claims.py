@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mclrec.experiments.plan import TARGETS
+from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.planned_runs import PlannedRun
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import PAPER_DATASETS, Scope

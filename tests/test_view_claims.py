@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mclrec.experiments.plan import TARGETS
+from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.target import Scope
 from scripts.view_claims import VIEW_CLAIMS, view_verdict
 

@@ -11,8 +11,8 @@ from tests.helpers import tiny_data
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import per_user
 from mclrec.evaluation.significance import p_text
+from mclrec.experiments.campaign_plan import TARGETS, make_plan, target_names
 from mclrec.experiments.encoder_tables import _cell
-from mclrec.experiments.plan import TARGETS, make_plan, target_names
 from mclrec.experiments.planned_runs import RunStore
 from mclrec.experiments.reproduction import reproduce
 from mclrec.experiments.target import Scope

@@ -13,7 +13,7 @@ from matplotlib.collections import PathCollection
 from mclrec.data.loading import load
 from mclrec.data.packed import ranges
 from mclrec.data.sequences import SequenceData
-from mclrec.experiments.plan import TARGETS, target_names
+from mclrec.experiments.campaign_plan import TARGETS, target_names
 from mclrec.experiments.reproduction import Outcome, load_outcomes, reproduce
 from mclrec.experiments.results_table import Measurement
 from mclrec.experiments.target import Scope

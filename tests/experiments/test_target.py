@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 from tests.helpers import tiny_data, write_log
 
 from mclrec.errors import ConfigError, DataError, MclrecError, MclrecWarning
-from mclrec.experiments import plan, planned_runs, reproduction
-from mclrec.experiments.data_names import data_name
-from mclrec.experiments.paper import table3, table4
-from mclrec.experiments.paper_tables import SIZE_TABLES
-from mclrec.experiments.plan import (
+from mclrec.experiments import campaign_plan, planned_runs, reproduction
+from mclrec.experiments.campaign_plan import (
     TARGETS,
     Plan,
     check_request,
@@ -21,6 +18,9 @@ from mclrec.experiments.plan import (
     target_names,
     told_scope,
 )
+from mclrec.experiments.data_names import data_name
+from mclrec.experiments.paper import table3, table4
+from mclrec.experiments.paper_tables import SIZE_TABLES
 from mclrec.experiments.planned_runs import RunStore, do_runs
 from mclrec.experiments.reproduction import Outcome, reproduce
 from mclrec.experiments.results_table import Measurement
@@ -233,7 +233,7 @@ def test_what_one_target_fails_by_keeps_no_other_from_its_tables(
 
     names = ["table2", "table3", "table5"]
     monkeypatch.setattr(reproduction, "gather", failing)
-    for module in (plan, reproduction):
+    for module in (campaign_plan, reproduction):
         monkeypatch.setattr(module, "target_names", lambda _: names)
     scope = Scope(("complete-journey",), models=("popularity",))
     with pytest.raises(raised, match=told):

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import hit_rate
-from mclrec.experiments.plan import TARGETS
+from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.reproduction import load_outcomes, reproduce
 from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Scope

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mclrec.data.packed import ranges
+from mclrec.data.packed import IntArray, ranges
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import DataError
 
-__all__ = ["GROUPS", "Sizes", "of_length", "table2", "table5"]
+__all__ = ["GROUPS", "Sizes", "of_length", "table2", "table5", "users_of_length"]
 
 GROUPS: tuple[tuple[str, int, int | None], ...] = (("=5", 5, 5), ("6-8", 6, 8), (">8", 9, None))
 """Table 5's groups of users by sequence length: label, shortest, longest."""
@@ -57,14 +57,18 @@ def table5(data: SequenceData) -> list[Sizes]:
     return [_group(data, *group) for group in GROUPS]
 
 
+def users_of_length(data: SequenceData, shortest: int, longest: int | None = None) -> IntArray:
+    """Places of the users with ``shortest`` to ``longest`` interactions."""
+    return np.flatnonzero((data.lengths >= shortest) & (longest is None or data.lengths <= longest))
+
+
 def of_length(data: SequenceData, shortest: int, longest: int | None = None) -> SequenceData:
     """Select the users with ``shortest`` to ``longest`` interactions; the catalogue stays whole.
 
     Raises:
         DataError: there are none.
     """
-    lengths = data.lengths
-    chosen = np.flatnonzero((lengths >= shortest) & (longest is None or lengths <= longest))
+    lengths, chosen = data.lengths, users_of_length(data, shortest, longest)
     label = f"{shortest}-{'' if longest is None else longest}"
     if not len(chosen):
         raise DataError(f"{data.name}: no user has {label} interactions")

@@ -19,7 +19,7 @@ from mclrec.data.loading import load
 from mclrec.data.nothing_left import NothingLeftError
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
-from mclrec.data.statistics import of_length
+from mclrec.data.statistics import of_length, users_of_length
 from mclrec.errors import ConfigError, DataError, InUseError, MclrecWarning, ModelFileError, TrainingError
 from mclrec.experiments.earlier_runs import finished_runs
 from mclrec.experiments.kept_results import (
@@ -121,10 +121,7 @@ class Datasets:
 
     def has_users(self, planned: PlannedRun) -> bool:
         """Whether there are users of the lengths that a planned run trains on."""
-        if planned.lengths is None:
-            return True
-        (shortest, longest), lengths = planned.lengths, self[planned.data].lengths
-        return bool(((lengths >= shortest) & (longest is None or lengths <= longest)).any())
+        return planned.lengths is None or len(users_of_length(self[planned.data], *planned.lengths)) > 0
 
     def of(self, planned: PlannedRun) -> SequenceData:
         """The data that a planned run trains on."""

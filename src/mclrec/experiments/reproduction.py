@@ -12,9 +12,16 @@ import pyarrow as pa
 
 from mclrec.errors import ConfigError, DataError, MclrecError, MclrecWarning
 from mclrec.experiments.campaign import Progress, distinct, run_campaign
+from mclrec.experiments.campaign_plan import (
+    TARGETS,
+    Plan,
+    check_request,
+    make_plan,
+    settings_of,
+    target_names,
+)
 from mclrec.experiments.data_names import data_name
 from mclrec.experiments.paper_tables import SIZE_TABLES
-from mclrec.experiments.plan import TARGETS, Plan, check_request, make_plan, settings_of, target_names
 from mclrec.experiments.planned_runs import RunStore
 from mclrec.experiments.results_table import (
     Measurement,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.data_names import data_name
 from mclrec.experiments.kept_results import directories_with
-from mclrec.experiments.plan import TARGETS
 from mclrec.experiments.reproduction import Outcome
 from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Target

@@ -120,7 +120,7 @@ def reproduce(
 
 def _say_settings(what: str, scope: Scope) -> None:
     """Say on the error stream which models take a setting that not all of them have; nothing with ``--quiet``."""
-    from mclrec.experiments.plan import told_scope
+    from mclrec.experiments.campaign_plan import told_scope
 
     for line in told_scope(what, scope):
         if not is_quiet():
@@ -201,8 +201,8 @@ def _print_lines(outcomes: Sequence[Outcome], progress: Progress) -> None:
 
 def _dry_run(what: str, scope: Scope, out: Path, track: str | None, *, as_json: bool) -> None:
     """Print the plan, with the most time that each open run takes on one worker, extrapolated from a few batches."""
+    from mclrec.experiments.campaign_plan import check_request, make_plan, target_names
     from mclrec.experiments.paper_tables import SIZE_TABLES
-    from mclrec.experiments.plan import check_request, make_plan, target_names
     from mclrec.experiments.planned_runs import RunStore
     from mclrec.experiments.reproduction import runs_folder
 
