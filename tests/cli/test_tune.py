@@ -29,7 +29,7 @@ def test_from_space_to_recipe(cli: Cli, world: Path) -> None:
     said = done.err.partition("trial")[0]
     assert "298 rows, 40 users" in said  # what was taken of the log, and the recipe, as train says them
     assert "recipe auto: " in said
-    assert "steps an epoch of" in said
+    assert "steps per epoch of" in said
     assert "precision: " in said
     assert "(the recipe: " in done.out
     assert "mclrec train log.csv --model sasrec --seed 1 --recipe s-search/best.toml" in done.out

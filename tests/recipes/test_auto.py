@@ -69,10 +69,10 @@ def test_models_differ_in_their_contrast_alone(sizes: DataSizes) -> None:
 
 def test_steps_of_an_epoch_are_told() -> None:
     reasons = {key: choice.reason for choice in choose(ML_100K, ["batch_size"]) for key in choice.settings}
-    assert reasons == {"batch_size": "19 steps an epoch of 2,412 pieces of histories"}
+    assert reasons == {"batch_size": "19 steps per epoch of 2,412 windows"}
     short = DataSizes(200_000, 5000, 20, 200_000, 10**6, 0.0)
     assert [choice.reason for choice in choose(short, ["batch_size"])] == [
-        "782 steps an epoch of 200,000 users"
+        "782 steps per epoch of 200,000 users"
     ]
 
 

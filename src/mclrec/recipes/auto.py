@@ -150,7 +150,7 @@ def _length(sizes: DataSizes) -> Choice:
     """The model's own length, but no positions that no history reaches."""
     length = min(max(sizes.longest, 2), _MAX_LENGTH)
     why = (
-        "the last items tell most of the next one"
+        "the latest items say most about the next one"
         if length == _MAX_LENGTH
         else f"the longest training history has {count_of(sizes.longest, 'item')}"
     )
@@ -163,13 +163,9 @@ def _steps(sizes: DataSizes) -> int:
 
 
 def _batch(sizes: DataSizes) -> Choice:
-    what = (
-        f"{sizes.windows:,} pieces of histories"
-        if sizes.windows > sizes.users
-        else count_of(sizes.users, "user")
-    )
+    what = f"{sizes.windows:,} windows" if sizes.windows > sizes.users else count_of(sizes.users, "user")
     return Choice(
-        {"batch_size": batch_size(sizes.windows)}, f"{count_of(_steps(sizes), 'step')} an epoch of {what}"
+        {"batch_size": batch_size(sizes.windows)}, f"{count_of(_steps(sizes), 'step')} per epoch of {what}"
     )
 
 
@@ -178,17 +174,19 @@ def _cycle(sizes: DataSizes) -> Choice | None:
     if _steps(sizes) >= _MANY_BATCHES:
         return None
     settings = {"learning_rate": 1.6e-2, "cycle": "whole", "epochs": _cycle_epochs(sizes, 2 * _CYCLE)}
-    return Choice(settings, "few steps an epoch: the rate rises for a fifth of all, then falls to 0")
+    return Choice(
+        settings, "few steps per epoch: the rate rises for a fifth of the training, then falls to 0"
+    )
 
 
 def _updates(sizes: DataSizes) -> Choice:
     """Three updates learn more in an epoch; two cost half as much, and need a higher rate where it is constant."""
     if _steps(sizes) < _MANY_BATCHES:
         settings = {"updates": "three", "epochs": _cycle_epochs(sizes, _CYCLE)}
-        reason = "the official code's updates, which learn as much in half the epochs"
+        reason = "the official code's three updates per batch learn as much in half the epochs"
     else:
         settings = {"updates": "two", "learning_rate": 6e-3}
-        reason = "algorithm 1, in half the time of the official code's three"
+        reason = "algorithm 1's two updates per batch take half the time of the official code's three"
     return Choice(settings, reason, unless="updates")
 
 
@@ -205,7 +203,7 @@ def _patience(sizes: DataSizes) -> Choice:
     patience = _patience_epochs(sizes)
     return Choice(
         {"stopping": "plateau", "patience": patience},
-        f"stops when {count_of(patience, 'epoch')} are on average hardly better than the {patience} before",
+        f"stops when the last {count_of(patience, 'epoch')} are on average hardly better than the {patience} before",
     )
 
 
@@ -215,7 +213,7 @@ def _dropout(sizes: DataSizes) -> Choice:
     many = each >= _OFTEN
     return Choice(
         {"dropout": 0.3 if many else 0.5},
-        f"an item has {each:,.0f} interactions on average, {'many' if many else 'few'}",
+        f"{each:,.0f} interactions per item on average, which is {'many' if many else 'few'}",
     )
 
 
@@ -227,7 +225,7 @@ def _targets(sizes: DataSizes) -> float:
 def _attention_dropout(sizes: DataSizes) -> Choice:
     """Which of many items a state attends to is worth learning; of a few, dropout makes further examples."""
     length = _targets(sizes)
-    why = f"targets in a piece of a history: {length:,.0f} on average, {'many' if length >= _LONG else 'few'}"
+    why = f"{length:,.0f} targets per window on average, which is {'many' if length >= _LONG else 'few'}"
     return Choice({"attention_dropout": 0.2 if length >= _LONG else 0.5}, why)
 
 
@@ -238,17 +236,19 @@ def _filter(sizes: DataSizes) -> Choice | None:
     """
     if _targets(sizes) >= _LONG or _steps(sizes) < _MANY_BATCHES:
         return None
-    return Choice({"alpha": ALPHA}, "many short histories: a frequency filter reads them beside attention")
+    return Choice(
+        {"alpha": ALPHA}, "many short histories: a frequency filter beside attention reads them better"
+    )
 
 
 def _loss(sizes: DataSizes) -> Choice:
     if sizes.items <= _FULL_SOFTMAX:
         return Choice(
-            {"loss": "softmax"}, f"over all {count_of(sizes.items, 'item')}, which is the most accurate"
+            {"loss": "softmax"}, f"over all {count_of(sizes.items, 'item')}, the most accurate loss"
         )
     return Choice(
         {"loss": "sampled", "samples": _SAMPLES},
-        f"a softmax over all {count_of(sizes.items, 'item')} would cost more than half of a step",
+        f"a softmax over all {count_of(sizes.items, 'item')} would take more than half of each step",
     )
 
 
@@ -256,9 +256,11 @@ def _protocol(sizes: DataSizes) -> Choice:
     share = sizes.returns or 0.0
     if suited_protocol(sizes.returns) == "U":
         return Choice(
-            {"seen": "keep"}, f"{share:.0%} of held-out items are returns to an item of the history"
+            {"seen": "keep"}, f"{share:.0%} of the held-out items are already in the user's history"
         )
-    return Choice({"seen": "drop"}, f"hardly anybody returns to an item ({share:.1%} of held-out items)")
+    return Choice(
+        {"seen": "drop"}, f"users hardly ever return to an item ({share:.1%} of the held-out items)"
+    )
 
 
 def _co_occurrence(sizes: DataSizes) -> Choice | None:
@@ -269,7 +271,7 @@ def _co_occurrence(sizes: DataSizes) -> Choice | None:
     if sizes.items > _MOST_COUNTED or suited_protocol(sizes.returns) == "U":
         return None
     return Choice(
-        {"co_occurrence": _CO_OCCURRENCE}, "what others have near the items of a history tells on small logs"
+        {"co_occurrence": _CO_OCCURRENCE}, "on small logs, items that occur together predict each other well"
     )
 
 
