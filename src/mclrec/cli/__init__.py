@@ -12,12 +12,12 @@ __all__ = ["main"]
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit the process.
 
-    The exit status is 0 for success, 1 for a command that did not get its result or for a fault of ours, 2 for an
-    error of the user or of the machine, 3 if another training process was lost, 4 if an update refuses the new model,
-    and 130 for Ctrl-C. Errors are told in one line on standard error; a fault has a crash file beside it.
+    The exit status is 0 for success, 1 if a command did not get its result or for a bug of ours, 2 for an error
+    caused by the user or the machine, 3 if another training process was lost, 4 if an update refuses the new model,
+    and 130 for Ctrl-C. Errors are reported in one line on standard error; a bug also leaves a crash file.
 
     Args:
-        arguments: the words after ``mclrec``; those of the process if None.
+        arguments: the command line after ``mclrec``; that of the process if None.
     """
     if arguments is None:
         prepare_environment()
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         words = sys.argv[1:] if arguments is None else arguments
         status = run(words, whole_process=arguments is None)
-    except KeyboardInterrupt:  # before the net was there
+    except KeyboardInterrupt:  # before the handler of `guard` is installed
         sys.stderr.write("interrupted\n")
         status = 130
     sys.exit(status)

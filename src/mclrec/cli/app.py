@@ -36,16 +36,16 @@ __all__ = [
 
 
 _MAY_BE_EMPTY = "history"
-"""The parameter that may be empty text; `popular items` are the answer to it."""
+"""The parameter that may be an empty string: an empty history is answered with popular items."""
 
 
 class _Command(TyperCommand):
-    """A command whose words are not empty: an unset variable of a shell is no path, name or list."""
+    """A command that refuses empty arguments: an unset shell variable is not a path, name or list."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words; they are looked at first, because the path of an empty text is the working directory."""
+        """Refuse empty arguments, then parse: an empty string parsed as a path would be the working directory."""
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-        parameters: list[Any] = self.params  # typer has two types of them
+        parameters: list[Any] = self.params  # typer has two parameter types
         for parameter in parameters:
             value = given.get(str(parameter.name))
             values = value if isinstance(value, list | tuple) else [value]
@@ -57,7 +57,7 @@ class _Command(TyperCommand):
 
 
 class _Application(typer.Typer):
-    """The application; the words of all its commands are checked."""
+    """The typer application, whose commands all refuse empty arguments."""
 
     def command(
         self, *args: Any, **options: Any
@@ -93,7 +93,7 @@ def _main(
 
 
 def examples(*lines: str) -> str:
-    """Examples for the end of a command's help."""
+    """Format examples as the epilog of a command's help."""
     return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 

@@ -32,13 +32,13 @@ def print_comparison(
 
     Args:
         rows: the systems.
-        label: of the protocol.
-        metric: the one that is tested.
-        baselines: are listed below the systems, those that are no systems themselves.
-        console: where to; standard output if None.
-        part: of the targets.
+        label: label of the protocol.
+        metric: the metric that is tested.
+        baselines: listed below the systems, except those that are systems themselves.
+        console: to print on; standard output if None.
+        part: which targets were ranked, test or validation.
     """
-    from mclrec.data.returns import PROTOCOLS  # NumPy, which not every command needs
+    from mclrec.data.returns import PROTOCOLS  # imports NumPy, which not every command needs
     from mclrec.runs.comparison import seeds_note
 
     console = console or output()
@@ -54,11 +54,11 @@ def print_comparison(
 
 
 Part = dict[str, list[str | Text]]
-"""Columns of a table by their heads; the first names the systems."""
+"""Columns of a table by heading; the first names the systems."""
 
 
 def _tables(console: Console, parts: Sequence[Part], title: str) -> list[Table]:
-    """One table of all parts side by side, or where the console is too narrow one of each."""
+    """One table with all parts side by side, or one table per part if the console is too narrow."""
     whole = _table(parts, title)
     unlimited = console.options.update(max_width=1000)  # a table is never measured wider than its console
     if console.measure(whole, options=unlimited).maximum <= console.width:
@@ -81,7 +81,7 @@ def _measured(rows: Sequence[Row], baselines: Sequence[Score]) -> Part:
     labels = {row.label for row in rows}
     others = [score for score in baselines if score.model not in labels]
     columns: Part = {"system": [*(row.label for row in rows), *(score.model for score in others)]}
-    widest = max(rows, key=lambda row: len(row.metrics))  # lists that end early have fewer
+    widest = max(rows, key=lambda row: len(row.metrics))  # systems with short lists have fewer metrics
     for name in widest.metrics:
         values = [row.metrics.get(name) for row in rows]
         best = max(value for value in values if value is not None)

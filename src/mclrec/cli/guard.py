@@ -1,8 +1,8 @@
-"""The net under every command: whatever ends it is one line and an exit status, never a traceback.
+"""Top-level error handling of every command: a failure ends in one line and an exit status, never in a traceback.
 
-Ctrl-C is told within two seconds. Python raises it in the main thread, which may be in the midst of a long computation
-of another library, or of an import that turns it into another exception. So the system's notice of the signal goes
-through a pipe to a thread of its own, which ends the process if the main thread does not hear in time.
+Ctrl-C takes effect within two seconds. Python raises it in the main thread, which may be in the middle of another
+library's long computation, or of an import that turns it into another exception. Therefore the signal's number is also
+written to a pipe, and the thread that reads it ends the process if the main thread does not react in time.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ INTERRUPTED = 130
 _USAGE = 2
 
 _TO_HEAR = 1.2
-"""Seconds that the main thread has to hear of Ctrl-C, wherever it is."""
+"""Seconds that the main thread has to react to Ctrl-C, wherever it is."""
 
 _TO_LEAVE = 0.5
-"""Seconds that an interrupted process has to end, when the command has."""
+"""Seconds that an interrupted process has to exit after its command has ended."""
 
 _RENAMED = {"--from": "--warm-start", "--budget": "--minutes"}
-"""Options by their earlier names."""
+"""Current names of renamed options, by earlier name."""
 
 
 def run(words: Sequence[str], *, whole_process: bool) -> int:
-    """Run a command; returns the exit status.
+    """Run a command and return its exit status.
 
     Args:
-        words: of the command.
-        whole_process: whether the process ends with the command: then it stays quiet, and deaf to Ctrl-C, to its end.
+        words: the command line after ``mclrec``.
+        whole_process: whether the process ends with the command: other packages then stay silent, and Ctrl-C is
+            ignored, until it exits.
     """
     if whole_process:
         _prepare_streams()
@@ -64,12 +65,12 @@ def run(words: Sequence[str], *, whole_process: bool) -> int:
 
 
 def _status(words: list[str], interruption: _Interruption) -> int:
-    """Run a command; returns the exit status, after one line that explains it."""
+    """Run a command and return its exit status, after reporting a failure in one line."""
     try:
         status = _command(words)
         if sys.stdout is not None:
             sys.stdout.flush()
-        return interruption.tell() if interruption.requested else status  # typer makes of Ctrl-C a status
+        return interruption.tell() if interruption.requested else status  # typer turns Ctrl-C into a status
     except LostProcessError as problem:
         tell("error", str(problem))
         os._exit(LOST_STATUS)  # at once: torch would wait for the lost process
@@ -94,7 +95,7 @@ def _command(words: list[str]) -> int:
 
 
 def _prepare_streams() -> None:
-    """Let the streams show what they have no letter for as escapes, and tell where output gets lost."""
+    """Escape characters that the streams cannot encode, and report it if standard output cannot be written."""
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -115,7 +116,7 @@ def _usage(problem: Any) -> str:
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output that ends the command when it can take no more: quietly where the reader has gone."""
+    """Standard output that ends the command if it cannot be written: silently if the reader has closed the pipe."""
 
     def write(self, text: str) -> int:
         """Write text."""
@@ -123,7 +124,7 @@ class _Output(io.TextIOWrapper):
             return super().write(text)
 
     def flush(self) -> None:
-        """Write out what is still held back."""
+        """Write out buffered text."""
         with _ending():
             super().flush()
 
@@ -141,17 +142,17 @@ def _ending() -> Iterator[None]:
 
 
 def _silence() -> None:
-    """Let what is written to standard output from now on go nowhere: Python flushes it once more at its end."""
+    """Redirect standard output to the null device, because Python flushes it once more at exit."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class _Interruption:
-    """Ctrl-C in this process: whether it came, and the end of the process if the main thread does not hear.
+    """Handling of Ctrl-C: records that it came, and ends the process if the main thread does not react.
 
     Attributes:
-        requested: whether it came while nothing else, such as a training that writes a checkpoint, handled it.
-        ends_process: whether the command is over, and the process about to end.
+        requested: whether Ctrl-C came while nothing else, such as a training that writes a checkpoint, handled it.
+        ends_process: whether the command is over and the process about to exit.
     """
 
     def __init__(self) -> None:
@@ -159,8 +160,8 @@ class _Interruption:
         self._heard = threading.Event()
         self._told = False
 
-    def hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the interface of a handler
-        """Raise `KeyboardInterrupt`; the second time, end at once."""
+    def hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signature of a signal handler
+        """Handle SIGINT: raise `KeyboardInterrupt`; the second time, exit at once."""
         if self.ends_process:
             return
         if self.requested:
@@ -170,7 +171,7 @@ class _Interruption:
         raise KeyboardInterrupt
 
     def tell(self) -> int:
-        """Say once that the command was interrupted; returns its exit status."""
+        """Print, only once, that the command was interrupted, and return its exit status."""
         if not self._told:
             self._told = True
             with suppress(OSError, ValueError, AttributeError):
@@ -178,7 +179,7 @@ class _Interruption:
         return INTERRUPTED
 
     def watch(self, pipe: int) -> None:
-        """Wait for the system's notices of signals, until the pipe is closed."""
+        """Read the numbers of signals until the pipe is closed; exit if the main thread does not react to Ctrl-C."""
         with os.fdopen(pipe, "rb", buffering=0) as notices:
             while notice := notices.read(1):
                 ours = notice[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) == self.hear
@@ -186,23 +187,23 @@ class _Interruption:
                     self._end()
 
     def over(self, status: int) -> None:
-        """Ignore Ctrl-C from now on, and end the process here.
+        """Ignore Ctrl-C from now on, and exit the process here instead of letting Python shut down.
 
-        Python would take apart every module of torch first, which takes seconds on a busy machine. After an
-        interruption a thread could hold the process, and where Ctrl-C came during `exec`, Python ends by the signal
-        and not by a status.
+        Python would first tear down every module of torch, which takes seconds on a busy machine. After an
+        interruption a thread could keep the process alive, and if Ctrl-C came during `exec`, Python would end by the
+        signal instead of with a status.
         """
         self.ends_process = True
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it ends, Python would give the handler back
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler is reset to the default at exit
         if status == INTERRUPTED:
             timer = threading.Timer(_TO_LEAVE, os._exit, (status,))
             timer.daemon = True
             timer.start()
         elif sys.getprofile() is not None or sys.gettrace() is not None:
-            return  # a profiler or debugger around the command has its own end
+            return  # let a profiler or debugger around the command finish
         else:
-            threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python does
+            threading._shutdown()  # type: ignore[attr-defined]  # joins threads, as Python does at exit
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
@@ -217,7 +218,7 @@ class _Interruption:
 
 @contextmanager
 def _interruptible() -> Iterator[_Interruption]:
-    """Make Ctrl-C heard during the block, unless it is ignored or this is not the main thread."""
+    """Handle Ctrl-C during the block, unless it is ignored or this is not the main thread."""
     interruption = _Interruption()
     if (
         threading.current_thread() is not threading.main_thread()
@@ -233,9 +234,7 @@ def _interruptible() -> Iterator[_Interruption]:
     try:
         yield interruption
     finally:
-        if (
-            not interruption.ends_process
-        ):  # else nothing hears any more, when Python clears up and comes by here too
+        if not interruption.ends_process:  # else this is Python's cleanup, and Ctrl-C stays ignored
             signal.signal(signal.SIGINT, before)
             signal.set_wakeup_fd(earlier)
             os.close(writing)

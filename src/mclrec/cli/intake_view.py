@@ -22,11 +22,11 @@ _BINS = 24
 
 
 def print_view(intake: Intake, lengths: IntArray) -> None:
-    """Print the view.
+    """Print an intake: columns, sizes after each rule, measures and warnings.
 
     Args:
-        intake: what was taken.
-        lengths: of the histories, of which a small histogram is drawn.
+        intake: what was read from the log, kept and dropped.
+        lengths: lengths of the histories, drawn as a small histogram.
     """
     console = output()
     console.print(Text.assemble((intake.place, "bold"), f"  {intake.format}"), soft_wrap=True)
@@ -43,7 +43,7 @@ def print_view(intake: Intake, lengths: IntArray) -> None:
 
 
 def intake_json(intake: Intake, name: str) -> dict[str, Any]:
-    """The record with its warnings and the protocol that suits, for JSON."""
+    """The intake with its warnings and the protocol that suits the log, for JSON."""
     return {
         "data": name,
         **intake.model_dump(mode="json"),
@@ -77,7 +77,7 @@ def _sizes(intake: Intake) -> Table:
 
 
 def _measures(intake: Intake, lengths: IntArray) -> Table:
-    """Labelled lines, which wrap beside their labels."""
+    """Table of labelled measures, whose text wraps beside its label."""
     lines = dict(measure_lines(intake.left, intake.tie_order))
     span = "none; rows are in order"
     if intake.left.first is not None:
@@ -104,7 +104,7 @@ def _add(table: Table, label: str, counts: Counts, read: Counts, option: str) ->
 
 
 def _drawn(lengths: IntArray) -> str:
-    """A histogram in one line, from the shortest history to the longest, on a logarithmic axis."""
+    """A one-line histogram, from the shortest history to the longest, on a logarithmic axis."""
     import numpy as np
 
     least, most = int(lengths.min()), int(lengths.max())

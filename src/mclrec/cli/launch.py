@@ -1,4 +1,4 @@
-"""``mclrec train --processes N``: starts N training processes on this machine, in the environment torchrun sets."""
+"""``mclrec train --processes N``: starts N training processes on this machine, with the environment of torchrun."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mclrec.threads import share_of_threads
 __all__ = ["is_main", "is_one_of_several", "run_processes"]
 
 _GRACE = 10.0
-"""Seconds that the other processes have to exit by themselves after one has failed."""
+"""Seconds that the other processes have to exit on their own after one has failed."""
 
 _POLL = 0.1
 
@@ -62,7 +62,7 @@ def run_processes(words: Sequence[str], count: int) -> int:
 
 
 def _start(words: Sequence[str], count: int, output: IO[str]) -> list[subprocess.Popen[str]]:
-    """Start all processes, with a free port to meet at and an equal share of the cores each."""
+    """Start all processes, with a free rendezvous port and an equal share of the cores each."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -100,7 +100,7 @@ def _statuses(processes: Sequence[subprocess.Popen[str]]) -> list[int | None]:
 
 
 def _explain(statuses: Sequence[int | None], words: Sequence[str], output: IO[str]) -> None:
-    """Say why the run ended, unless the first process has output so already."""
+    """Report why the run ended, unless the first process has already done so."""
     killed = [rank for rank, status in enumerate(statuses) if status is not None and status < 0]
     if killed:
         name = signal.Signals(-(statuses[killed[0]] or 0)).name
@@ -116,9 +116,9 @@ def _explain(statuses: Sequence[int | None], words: Sequence[str], output: IO[st
 
 @contextmanager
 def _forwarding_signals(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
-    """Forward Ctrl-C and SIGTERM to all processes, which agree on a step after which they stop."""
+    """Forward Ctrl-C and SIGTERM to all processes, which agree on the step after which to stop."""
 
-    def forward(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
+    def forward(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signature of a signal handler
         for process in processes:
             process.send_signal(number)
 

@@ -1,4 +1,4 @@
-"""Whether order matters on a log, on the terminal."""
+"""Result of an order probe on the terminal: whether the order of interactions matters in a log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["print_order"]
 
 
 def print_order(probe: OrderProbe) -> None:
-    """Print a row a system, with and without order, and the verdict in a sentence."""
+    """Print one row per system, with and without order, then the verdict in a sentence and the notes."""
     effect, console = probe.effect, output()
     title = f"Is there order in this log? {effect.metric} ({probe.label})"
     table = plain_table("", "in order", "shuffled", "95 % of the difference", "lost", "p (Holm)", title=title)

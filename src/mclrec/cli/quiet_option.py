@@ -1,4 +1,4 @@
-"""``--quiet``: the option of every command that may take long, and what such a command shows while it runs."""
+"""``--quiet``: the option that silences progress, for every command that may take long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUIET = Annotated[
 
 
 def takes_long(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option ``--quiet``, within which everything that shows progress is silent."""
+    """Add the option ``--quiet`` to a command; with it, everything that shows progress is silent."""
 
     def run(*, quiet: bool = False, **values: Any) -> Any:
         with quietly(quiet):

@@ -1,4 +1,4 @@
-"""Options of the commands that read a log: one group, which every such command takes as one `Reading`."""
+"""Options shared by the commands that read a log; each command receives them as one `Reading`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _RULES: dict[str, tuple[Any, Any]] = {
         ],
     ),
 }
-"""What is kept of a log: default and type of each option."""
+"""Rules that decide which rows of a log are kept: default and type of each option."""
 
 _PARTS: dict[str, tuple[Any, Any]] = {
     "valid": (
@@ -75,7 +75,7 @@ _PARTS: dict[str, tuple[Any, Any]] = {
         Annotated[str | None, typer.Option(metavar="FILE", help="Test set; goes with --valid.")],
     ),
 }
-"""Files of a split that somebody made."""
+"""Files of an existing split."""
 
 _FILTER: dict[str, tuple[Any, Any]] = {
     "where": (
@@ -89,7 +89,7 @@ _FILTER: dict[str, tuple[Any, Any]] = {
         ],
     ),
 }
-"""Which rows are read."""
+"""Condition on the rows to read."""
 
 _NAMES: dict[str, tuple[Any, Any]] = {
     "user_column": (None, Annotated[str | None, _column("Column of the user; guessed if not given.")]),
@@ -166,14 +166,15 @@ _TEXT: dict[str, tuple[Any, Any]] = {
         ],
     ),
 }
-"""How a log is written."""
+"""Format of a log: how its values are written."""
 
 
 def reads_log(*, rules: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the options that read a log, in the place of its parameter ``reading``.
+    """Replace a command's parameter ``reading`` with the options for reading a log.
 
     Args:
-        rules: whether the command also says what is kept of the log; one that reads users' histories keeps all.
+        rules: whether to include the rules for keeping rows and the files of a split; a command that only reads
+            users' histories keeps all rows.
     """
     options = (_RULES | _PARTS if rules else {}) | _FILTER | _NAMES | _TEXT
 

@@ -1,4 +1,4 @@
-"""``--recbole FILE`` of ``mclrec train``: a RecBole configuration beside the options, which go before it."""
+"""``--recbole FILE`` of ``mclrec train``: a RecBole configuration, which the other options override."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _KEYS = {
     "drop_repeats": ("rm_dup_inter",),
     **dict.fromkeys(_SPLITS, ("eval_args.split",)),
 }
-"""Keys that an option goes before, by the parameter of the option."""
+"""RecBole keys that an option overrides, by the parameter of the option."""
 
 _OF_THE_LOG = ("min_count", "where", "user_column", "item_column", "time_column", "drop_repeats")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the command line says.
+    """The options of the command line.
 
     Attributes:
-        names: parameters that were given, and are no defaults.
+        names: parameters that were given explicitly, rather than left at their defaults.
         model: name of the model.
         recipe: section or file; None where not given.
-        settings: of ``--set``.
-        seed: of everything random.
+        settings: those given with ``--set``.
+        seed: random seed.
         device: auto, cpu or cuda.
         reading: how the log is read.
     """
@@ -60,16 +60,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What the command line and the file come to.
+    """The training that the command line and the file together ask for.
 
     Attributes:
         model: name of the model.
         recipe: section or file.
-        settings: of the model and its training.
-        seed: of everything random.
+        settings: settings of the model and its training.
+        seed: random seed.
         device: auto, cpu or cuda.
         reading: how the log is read.
-        lines: what became of each key, for people.
+        lines: human-readable lines on what became of each key.
     """
 
     model: str
@@ -81,7 +81,7 @@ class Requested:
     lines: list[str]
 
     def command(self, data: str, split: str) -> str:
-        """The command that does the same without the file."""
+        """The equivalent command without the file."""
         from mclrec.data.split_rules import SplitRule
         from mclrec.runs.request import setting_words
 
@@ -92,15 +92,15 @@ class Requested:
 
 
 def with_recbole(path: Path, data: str, given: Given) -> Requested:
-    """Put a RecBole configuration below the options of the command line.
+    """Merge a RecBole configuration with the options of the command line, which take precedence.
 
     Args:
-        path: of the configuration.
-        data: the log of the command line.
-        given: its options.
+        path: path of the configuration.
+        data: the log given on the command line.
+        given: the options of the command line.
 
     Raises:
-        ConfigError: the file cannot be read or asks for a split that is not made here, or the settings cannot be.
+        ConfigError: the file cannot be read or asks for an unsupported split, or a setting is not allowed.
     """
     from mclrec.data.datasets import is_dataset
     from mclrec.data.loading import is_prepared
@@ -141,10 +141,10 @@ def _settled(
     origins: Mapping[str, str],
     given: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The file's settings that have an effect beside those of the command line, and why others have none.
+    """The file's settings that have an effect together with the command line's, and by key why others have none.
 
     Raises:
-        ConfigError: a value cannot be.
+        ConfigError: a value is not allowed.
     """
     from mclrec.recipes.possible import possible
 
@@ -167,7 +167,7 @@ def _settled(
 
 
 def _gives_way(found: RecBoleConfig, given: Given) -> dict[str, str]:
-    """Keys that options go before, and which."""
+    """RecBole keys that options override, each with a text that names the option."""
     said = {
         key: f"gives way to --{name.replace('_', '-')}"
         for name, keys in _KEYS.items()
@@ -185,7 +185,7 @@ def _gives_way(found: RecBoleConfig, given: Given) -> dict[str, str]:
 
 
 def _lines(path: Path, found: RecBoleConfig, gives_way: Mapping[str, str], given: Given) -> list[str]:
-    """What became of each key, one a line, and RecBole's defaults."""
+    """Lines on what became of each key, and on RecBole's defaults."""
     taken = [one for one in found.taken if one.key not in gives_way]
     left = {one.key: one.text for one in found.left}
     left |= {key: text for key, text in gives_way.items() if key in left or _has(found.taken, key)}

@@ -1,4 +1,4 @@
-"""Metrics of runs on the terminal: a scoreboard a protocol, the one that suits the log first."""
+"""Metrics of runs on the terminal: one scoreboard per protocol, the one that suits the log first."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["baselines_of", "print_notes", "print_result", "print_scores", "rules
 
 
 def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
-    """What to do with items of the history: as asked, else both ways, the one that suits the log first.
+    """How to treat items of the history: as requested, else both ways, the one that suits the log first.
 
-    JSON is read by programs, and is of one protocol: U if none is asked for.
+    JSON is read by programs and covers one protocol: U if none is requested.
     """
     if seen is not None:
         return [seen]
@@ -31,7 +31,7 @@ def rules_of(run: Path, seen: Seen | None, *, as_json: bool) -> list[Seen]:
         return ["keep"]
     try:
         returns = returns_of(open_run(run).directory)
-    except MclrecError:  # the command says what is wrong when it reads the run
+    except MclrecError:  # the command reports it when it reads the run
         returns = None
     return [SEEN_OF[label] for label in protocol_order(returns)]
 
@@ -70,7 +70,7 @@ def print_scores(run: Run) -> None:
 
 
 def print_result(run: Path, result: Result) -> None:
-    """Print the metrics of an evaluation of a run, beside its baselines, and the rules."""
+    """Print the result of evaluating a run beside its baselines, with a description of the protocol."""
     print_scoreboard(scoreboard(open_run(run), result))
     output().print(
         f"{result.protocol.description}; {count_of(result.num_targets, 'target')}\n", soft_wrap=True
@@ -80,7 +80,7 @@ def print_result(run: Path, result: Result) -> None:
 
 
 def print_notes(further: FurtherMetrics) -> None:
-    """Print what each of the metrics beyond accuracy says, in a line."""
+    """Explain each metric beyond accuracy in a line, and print further notes."""
     lines = [f"{measure.title}: {measure.note}" for measure in further.measures]
     lines.append(
         "targets: what users took next, where lists can be held against it; the unbiased HR is as sure as "
@@ -91,7 +91,7 @@ def print_notes(further: FurtherMetrics) -> None:
 
 
 def _print_further(further: FurtherMetrics, protocol: Protocol) -> None:
-    """Print metrics beyond accuracy: a row each, a column for each system and one for what users took next."""
+    """Print metrics beyond accuracy: a row per metric, a column per system and one for what users took next."""
     title = f"{protocol.part}, what is in lists of {further.k} ({protocol.label})"
     table = plain_table("", *further.systems, "targets", title=title)
     columns = [*further.systems.values(), further.targets]

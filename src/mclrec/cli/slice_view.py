@@ -1,4 +1,4 @@
-"""Metrics by slices of the targets on the terminal: a table a slicing."""
+"""Metrics by slices of the targets on the terminal: one table per slicing."""
 
 from __future__ import annotations
 

@@ -42,20 +42,20 @@ __all__ = [
 State = TypeVar("State")
 
 _UNLIMITED = 1000
-"""Width of the output where it is no terminal: more than any line of a table has."""
+"""Width of the output if it is not a terminal: wider than any table."""
 
 
 class PlainConsole(Console):
-    """A console that shows text as it is: no markup, and no control character of an id reaches the terminal."""
+    """A console that prints text without interpreting markup, and escapes control characters, which ids may contain."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        # What is told and drawn goes into logs too, where FORCE_COLOR must not make control codes of it.
+        # Standard error is often redirected to a log, where FORCE_COLOR must not add control codes.
         plain = stderr and not (sys.stderr is not None and sys.stderr.isatty())
         force = False if plain else None
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, force_terminal=force)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Segments of what is printed, in which only the console's own control codes are left."""
+        """Render segments, escaping all control characters but the console's own codes."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             if control or text.isprintable() or text == "\n":
@@ -65,7 +65,7 @@ class PlainConsole(Console):
 
 
 def output() -> PlainConsole:
-    """Standard output; lines are not wrapped where it is no terminal."""
+    """A console on standard output; lines are not wrapped unless it is a terminal."""
     console = PlainConsole()
     if not console.is_terminal:
         console.width = max(console.width, _UNLIMITED)
@@ -73,12 +73,12 @@ def output() -> PlainConsole:
 
 
 def say(text: str) -> None:
-    """Print a line."""
+    """Print a line, with control characters escaped."""
     typer.echo(visible(text))
 
 
 def tell_returns(model: Path, option: str) -> None:
-    """Say on the error stream that users return to items which are left out of lists; nothing with ``--quiet``."""
+    """Note on the error stream that users return to items which lists leave out; silent with ``--quiet``."""
     from mclrec.runs.intake_file import returns_note
 
     if is_quiet():
@@ -88,7 +88,7 @@ def tell_returns(model: Path, option: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON in one line, in which characters that a terminal obeys or does not have are escaped."""
+    """Print JSON on one line; control characters and those that the output cannot encode are escaped."""
     text = json.dumps(value, ensure_ascii=not _writes_unicode())
     typer.echo(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
@@ -98,15 +98,15 @@ def _writes_unicode() -> bool:
 
 
 class _Table(Table):
-    """A table whose cells are measured as they will be shown."""
+    """A table that escapes control characters before it measures its cells."""
 
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
-        """Add a row; text is made visible before the columns are measured."""
+        """Add a row, with control characters in its text escaped."""
         super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def plain_table(*columns: str, left: int = 1, title: str | None = None) -> Table:
-    """A table without lines, whose first ``left`` columns are text and the others numbers."""
+    """A table without rules, whose first ``left`` columns are left-aligned text, the others right-aligned numbers."""
     table = _Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < left else "right", overflow="fold")
@@ -114,7 +114,7 @@ def plain_table(*columns: str, left: int = 1, title: str | None = None) -> Table
 
 
 def print_intake(intake: Intake) -> None:
-    """Print what was taken of a log: the result on standard output, warnings on the error stream."""
+    """Print the summary of a log's intake on standard output, and its warnings on the error stream."""
     from mclrec.data.intake_text import intake_warnings, summary
 
     output().print(summary(intake), soft_wrap=True)
@@ -125,7 +125,7 @@ def print_intake(intake: Intake) -> None:
 def print_recommendations(
     found: Sequence[Recommendation], titles: Sequence[str | None] | None = None
 ) -> None:
-    """Print recommended items with rank and score, and with their titles where there are any."""
+    """Print recommended items with rank and score, and with titles if they are given."""
     named = [] if titles is None else ["title"]
     table = plain_table("", "item", *named, "score", left=2 + len(named))
     for place, (item, score) in enumerate(found, start=1):
@@ -136,7 +136,7 @@ def print_recommendations(
 
 def print_scoreboard(board: Scoreboard) -> None:
     """Print the metrics of a run beside its baselines, with the interval of the main metric."""
-    from mclrec.evaluation.significance import p_text  # NumPy, which not every command needs
+    from mclrec.evaluation.significance import p_text  # imports NumPy, which not every command needs
 
     names = [name for name in board.scores[0].metrics if not name.startswith("MRR")] or list(
         board.scores[0].metrics
@@ -159,12 +159,12 @@ def live(
 ) -> Iterator[Callable[[State], None]]:
     """Show the state of many tasks; yields a function to call with the current state.
 
-    On a terminal it redraws a view, elsewhere it prints one line for each task that has ended. With ``--quiet`` it does
-    neither.
+    On a terminal that function redraws a view; elsewhere it prints one line for each task that has ended. With
+    ``--quiet`` it does nothing.
 
     Args:
-        draw: makes the view of a state.
-        finished: the number of tasks, and a line for each that has ended, by its number.
+        draw: returns the view of a state.
+        finished: returns the number of tasks, and a line for each task that has ended, by its number.
     """
     console = PlainConsole(stderr=True)
     if is_quiet():

@@ -1,4 +1,4 @@
-"""The commands, in the order of the help. Each parses its words, calls the library and prints the result."""
+"""The commands, in the order of the help. Each parses its arguments, calls the library and prints the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mclrec backtest``: models trained anew before several moments, beside leave-one-out."""
+"""``mclrec backtest``: models retrained before each of several moments, and compared with leave-one-out."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def backtest(
 
 
 def _print(found: Backtest) -> None:
-    """Print metrics by window, what the windows are, and whether models change places."""
+    """Print metrics by window, the windows, and whether the order of the models changes."""
     console = output()
     console.print(_metrics(found))
     console.print()

@@ -1,4 +1,4 @@
-"""``mclrec convert``: turns a checkpoint of RecBole into a run, without running what is pickled in it."""
+"""``mclrec convert``: turns a RecBole checkpoint into a run, without executing code that is pickled in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mclrec demo``: the whole way on the bundled data, from a log to named recommendations."""
+"""``mclrec demo``: a tour on the bundled data, from a log to recommendations of named products."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DATA = "complete-journey"
 _TRAINED = ("sasrec", "mclrec")
 _MODELS = ("markov", *_TRAINED)
 _HOUSEHOLD = 100
-"""User row whose history and recommendations are shown."""
+"""Index of the user whose history and recommendations are shown."""
 
 
 @app.command(
@@ -70,14 +70,12 @@ def demo(
     for name in _MODELS:
         console.print(Text(name, style="bold"))
         with ProgressReporter(PlainConsole(stderr=True), data=name == _MODELS[0]) as reporter:
-            recipe = default_recipe(
-                name, None
-            )  # as for any log; the bundled one has a section of its own too
+            recipe = default_recipe(name, None)  # as for any log: the bundled data have their own section
             shorter = {"epochs": epochs} if epochs is not None and name in _TRAINED else None
             request = TrainRequest(data, name, recipe, shorter, seed=seed, out=out / name)
             runs[name] = train(request, reporter)
         if not runs[name].record.finished:
-            raise KeyboardInterrupt  # the training heard it
+            raise KeyboardInterrupt  # the training handled Ctrl-C
     console.print()
     directories = [runs[name].directory for name in _MODELS]
     _show_verdict(directories, console)
@@ -105,7 +103,7 @@ def _clear(out: Path) -> None:
 
 
 def _show_verdict(directories: Sequence[Path], console: PlainConsole) -> None:
-    """Print the table of the protocol that suits the data, and who is ahead and how surely."""
+    """Print the comparison under the protocol that suits the data, and which system is ahead and how surely."""
     from mclrec.evaluation.protocol import SEEN_OF
     from mclrec.report.systems import open_study
     from mclrec.report.verdict import advice, pairs

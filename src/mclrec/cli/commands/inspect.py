@@ -1,4 +1,4 @@
-"""``mclrec inspect``: says what is taken of a log, what is dropped by which rule, and what to mind."""
+"""``mclrec inspect``: reports what is read from a log, what each rule drops, and what to watch out for."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def inspect(
 
 
 def _probed(data: SequenceData, seed: int, *, as_json: bool) -> OrderProbe:
-    """Find out about order, with a bar for its progress, and print what was found."""
+    """Run the order probe with a progress bar, and print its result unless JSON was requested."""
     from mclrec.cli.order_view import print_order
     from mclrec.notices import tell
     from mclrec.progress import counting, is_quiet

@@ -1,4 +1,4 @@
-"""``mclrec judge``: recommendations of any system, beside runs, by the held-out targets of a log."""
+"""``mclrec judge``: evaluates recommendations of any system, beside runs, on the held-out targets of a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mclrec models`` and ``mclrec datasets``: list what there is, or describe one."""
+"""``mclrec models`` and ``mclrec datasets``: list all of them, or describe one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def datasets(
 
 
 def list_models() -> dict[str, dict[str, Any]]:
-    """Title, year, paper, family and regimes of each registered model, by name; imports none of ours."""
+    """Title, year, paper, family and regimes of each registered model, by name, without importing our models."""
     from mclrec.models import registry
 
     return {name: _entry(name) for name in registry.entries()}
@@ -78,9 +78,9 @@ def list_models() -> dict[str, dict[str, Any]]:
 def describe_model(name: str) -> dict[str, Any]:
     """Describe one model: its registry entry with ``settings``, ``training`` and ``recipes``.
 
-    Settings are by key, with ``default``, ``allowed`` and ``description``. Recipes are by section, with ``source`` and
-    the ``settings`` that differ from the defaults. A model without a regime is not trained in epochs and has no
-    training settings.
+    Each setting, by key, has ``default``, ``allowed`` and ``description``. Each recipe, by section, has ``source`` and
+    the ``settings`` that differ from the defaults. A model without a regime is not trained in epochs, and of the
+    training settings it has only those of its validation.
 
     Raises:
         ConfigError: no such model.
@@ -158,7 +158,7 @@ def _print_models(found: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _grouped(regimes: Sequence[str]) -> str:
-    """``a | b / x | y`` where each of a and b goes with each of x and y."""
+    """Regimes as ``a | b / x | y`` where each of a and b is combined with each of x and y."""
     losses: dict[str, list[str]] = {}
     for regime in regimes:
         unit, _, loss = regime.partition("/")
@@ -191,7 +191,7 @@ def _settings_table(title: str, settings: Mapping[str, Mapping[str, Any]]) -> Ta
 
 
 def _setting_text(value: Any) -> str:
-    """A value as ``--set`` takes it."""
+    """A value in the form that ``--set`` accepts."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -167,10 +167,10 @@ def _titled(model: Model, item: OutsideId) -> dict[str, str]:
 
 
 def parsed(name: str, text: str) -> Any:
-    """The JSON of an option.
+    """Parse the JSON value of an option.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not valid JSON.
     """
     try:
         return json.loads(text)
@@ -179,10 +179,10 @@ def parsed(name: str, text: str) -> Any:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Outside ids of a text file, one a line; blank lines are left out.
+    """Read outside ids from a text file, one per line; blank lines are skipped.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -192,10 +192,10 @@ def read_ids(path: Path) -> list[str]:
 
 
 def _ids(text: str) -> list[str]:
-    """Comma-separated ids; quotes keep commas and blanks in an id.
+    """Split comma-separated ids; quotes preserve commas and blanks in an id.
 
     Raises:
-        ConfigError: a quote is not closed, or something stands behind it.
+        ConfigError: a quote is not closed, or the closing quote is followed by other text.
     """
     from mclrec.data.quoting import MalformedError, split_quoted
 

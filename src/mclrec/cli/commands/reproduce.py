@@ -1,4 +1,4 @@
-"""``mclrec reproduce``: does the runs of a campaign, shows their progress, and prints its tables."""
+"""``mclrec reproduce``: executes the runs of a campaign, shows their progress, and prints its tables."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def reproduce(
 
 
 def _say_settings(what: str, scope: Scope) -> None:
-    """Say on the error stream which models take a setting that not all of them have; nothing with ``--quiet``."""
+    """Note on the error stream which models take a setting that not all of them have; silent with ``--quiet``."""
     from mclrec.experiments.campaign_plan import told_scope
 
     for line in told_scope(what, scope):
@@ -128,7 +128,7 @@ def _say_settings(what: str, scope: Scope) -> None:
 
 
 def _by_model(recipe: str | None) -> str | dict[str, str] | None:
-    """Parse ``MODEL=NAME,...`` as a mapping; any other text is for all models."""
+    """Parse ``MODEL=NAME,...`` as a mapping; any other text applies to all models."""
     if recipe is None or "=" not in recipe:
         return recipe
     return dict(_pair(part) for part in names(recipe))
@@ -151,7 +151,7 @@ def _reproduce(
     *,
     as_json: bool,
 ) -> int:
-    """Do the campaign and print its tables; the exit status is 1 if a run failed, 130 if runs are missing."""
+    """Run the campaign and print its tables; the exit status is 1 if a run failed, 130 if runs are missing."""
     from mclrec.experiments.reproduction import reproduce
 
     with live(_drawn, _finished) as show:
@@ -174,7 +174,7 @@ def _reproduce(
 
 
 def _print(outcomes: Sequence[Outcome], progress: Progress, out: Path) -> None:
-    """Print tables, what failed, and where files are."""
+    """Print the tables, the failed runs, and where the files are."""
     console = PlainConsole()
     for outcome in outcomes:
         for table in outcome.tables:
@@ -200,7 +200,7 @@ def _print_lines(outcomes: Sequence[Outcome], progress: Progress) -> None:
 
 
 def _dry_run(what: str, scope: Scope, out: Path, track: str | None, *, as_json: bool) -> None:
-    """Print the plan, with the most time that each open run takes on one worker, extrapolated from a few batches."""
+    """Print the plan, and from a few batches an upper bound on the time of each open run on one worker."""
     from mclrec.experiments.campaign_plan import check_request, make_plan, target_names
     from mclrec.experiments.paper_tables import SIZE_TABLES
     from mclrec.experiments.planned_runs import RunStore
@@ -227,7 +227,7 @@ def _dry_run(what: str, scope: Scope, out: Path, track: str | None, *, as_json: 
 
 
 def _timed(runs: Sequence[PlannedRun], store: RunStore) -> Iterator[tuple[PlannedRun, str, float]]:
-    """Each run with its state and the seconds that it takes at most, 0 if it is not open; like runs are timed once."""
+    """Yield each run, its state and an upper bound on its seconds, 0 if it is not open; like runs are timed once."""
     from mclrec.data.split import leave_one_out
     from mclrec.experiments.campaign import state_of
     from mclrec.runs.construction import longest_times

@@ -143,7 +143,7 @@ def serve(
     sleep_at_once()  # a thread that spins would take a core from requests
     from mclrec.serving.rest.supervision import Hangup
 
-    Hangup.installed()  # before anything that takes time: SIGHUP would end the process
+    Hangup.installed()  # before anything slow: until then, SIGHUP would end the process
     require("the service")
     if traces:
         require("traces")
@@ -192,10 +192,10 @@ def serve(
 
 
 def _shares(text: str) -> dict[str, float]:
-    """Shares by arm, as they are written.
+    """Parse ``NAME=SHARE,...`` into shares by arm.
 
     Raises:
-        ConfigError: one is no name and number, or is there twice.
+        ConfigError: a part is not a name and a number, or an arm is named twice.
     """
     found: dict[str, float] = {}
     for word in names(text):

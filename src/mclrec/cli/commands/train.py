@@ -54,7 +54,7 @@ _OF_THE_MEASURED_RUN = {
     "warm_start": "--warm-start",
     "minutes": "--minutes",
 }
-"""Options that do not go with ``--final``, by their parameters."""
+"""Options that are incompatible with ``--final``, by parameter."""
 
 
 @app.command(
@@ -201,13 +201,13 @@ def train(
 
 
 def _given(context: typer.Context) -> set[str]:
-    """Parameters of the options that were given."""
+    """Names of the parameters that were given explicitly."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
 
 
 def _tell(lines: Sequence[str], command: str) -> None:
-    """Print what became of a RecBole configuration, and the command that does the same without it."""
+    """Print what became of a RecBole configuration, and the equivalent command without it."""
     from mclrec.cli.launch import is_main
 
     if is_main():
@@ -216,10 +216,10 @@ def _tell(lines: Sequence[str], command: str) -> None:
 
 
 def _refuse_beside_final(context: typer.Context) -> None:
-    """Refuse options that a final model takes from the run that was measured.
+    """Refuse options whose values a final model takes from its measured run.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: such an option was given.
     """
     given = _given(context)
     for name, option in _OF_THE_MEASURED_RUN.items():
@@ -231,7 +231,7 @@ def _refuse_beside_final(context: typer.Context) -> None:
 
 
 def _train_within(request: TrainRequest, minutes: float, began: float, *, as_json: bool) -> int:
-    """Search, train and print the result; an interruption is told by the search."""
+    """Search, train and print the result; the search itself reports an interruption."""
     from mclrec.search.within_minutes import train_within
     from mclrec.training.reporting import ProgressReporter
 
@@ -242,7 +242,7 @@ def _train_within(request: TrainRequest, minutes: float, began: float, *, as_jso
 
 
 def _deciding(words: list[str]) -> list[str]:
-    """The words of the command but for those that change nothing about the run."""
+    """The words of the command, without those that change nothing about the run."""
     return [word for word in words if word not in ("--resume", "--quiet", "-q", "--json")]
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mclrec.search.tuning import Outcome, Progress, TrialView, TuneRequest
 
 _SHOWN = 12
-"""Number of trials that are shown: those that run, then the best."""
+"""Number of trials that are shown: running ones first, then the best."""
 
 _STYLES = {"failed": "red", "pruned": "dim", "running": "bold"}
 
@@ -141,7 +141,7 @@ def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None
             workers=workers,
             minutes=minutes,
             show=show,
-            reporter=ProgressReporter(PlainConsole(stderr=True)),  # speaks before there is a view
+            reporter=ProgressReporter(PlainConsole(stderr=True)),  # reports before the live view is drawn
         )
     if as_json:
         _print_lines(outcome)

@@ -1,4 +1,4 @@
-"""``mclrec update``: a newer model takes the place of an earlier one, if it is no worse."""
+"""``mclrec update``: replaces an earlier model with a newer one, if that is no worse."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mclrec.runs.nightly import Update
 
 REFUSED = 4
-"""Exit status where the new model is refused, and the earlier one stays."""
+"""Exit status if the new model is refused and the earlier one stays."""
 
 
 @app.command(
@@ -114,10 +114,10 @@ def update(
 
 
 def _floor(text: str) -> tuple[str, float]:
-    """A floor as it is written.
+    """Parse a floor, ``NAME=VALUE``.
 
     Raises:
-        ConfigError: it is no name and number.
+        ConfigError: the text is not a name and a number.
     """
     name, sign, value = text.partition("=")
     try:
@@ -129,7 +129,7 @@ def _floor(text: str) -> tuple[str, float]:
 
 
 def _print(outcome: Update) -> None:
-    """Print what was compared, the numbers, and what was done."""
+    """Print the comparison, and what was done."""
     if outcome.judgement is not None:
         _print_judgement(outcome.judgement)
     lines = []
