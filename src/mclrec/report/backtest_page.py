@@ -19,8 +19,8 @@ def write_backtest_page(found: Backtest, path: Path) -> Path:
     """Write the page as one HTML file.
 
     Args:
-        found: what was measured.
-        path: of the file.
+        found: results of the backtest.
+        path: the HTML file to write.
 
     Raises:
         ConfigError: matplotlib or jinja2 is not installed.

@@ -1,4 +1,4 @@
-"""Plots of dots: many measures at once, a strip for each; and changes with their intervals, beside 0."""
+"""Dot plots: many measures at once, one strip each; and changes with their intervals, around 0."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mclrec.report.plots import INK, Point, Style, errors, styles_of
 __all__ = ["Strip", "changes", "strips"]
 
 _HEIGHT = 0.5
-"""Inches of a strip."""
+"""Height of a strip in inches."""
 
 _APART = 0.6
-"""Share of a group's height that its dots take."""
+"""Share of a group's height over which its dots are spread."""
 
 
 class Strip(NamedTuple):
-    """A measure.
+    """One measure of several systems.
 
     Attributes:
-        title: its name.
-        values: of the systems that have one.
-        form: how a value is written, as `format` takes it.
-        held_against: a value that people may want to see beside; None for none.
+        title: name of the measure.
+        values: values of the systems that have one.
+        form: format specification of a value, for `format`.
+        held_against: reference value, drawn as a thin line; None for none.
     """
 
     title: str
@@ -37,12 +37,12 @@ class Strip(NamedTuple):
 
 
 def strips(measures: list[Strip], styles: Mapping[str, Style], held_against: str) -> Figure:
-    """Plot measures one below the other, each on an axis of its own.
+    """Plot measures one below the other, each on its own axis.
 
     Args:
         measures: at least one.
-        styles: of all systems, in the order of the legend.
-        held_against: what the thin lines are.
+        styles: styles of all systems, in the order of the legend.
+        held_against: name of the reference values in the legend.
     """
     figure = Figure(figsize=(7, 0.6 + _HEIGHT * len(measures)), layout="constrained")
     grid = figure.subplots(len(measures), 1, squeeze=False)[:, 0].tolist()

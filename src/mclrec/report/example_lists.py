@@ -1,4 +1,4 @@
-"""Examples of a report: some users' histories, what a system recommends after them, and the item that came."""
+"""Example users of a report: their histories, the items that a system recommends next, and the targets."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One user of the test.
+    """One user of the test set.
 
     Attributes:
         user: outside id.
         history: the newest items before the target, oldest first.
-        left_out: how many older ones there are.
-        target: the item that came.
-        recommended: the system's list, best first, and whether each is the target.
-        ranks: of the target, in words.
+        left_out: number of older items, which are not shown.
+        target: the item that came next.
+        recommended: the system's list, best first: each item, and whether it is the target.
+        ranks: rank of the target by each system, as text.
     """
 
     user: str
@@ -44,7 +44,7 @@ class Example:
 
 
 def draw_examples(study: Study, system: System) -> list[Example]:
-    """Some users, drawn at random, with the recommendations of one system; items of the history are not among them.
+    """Draw random test users, with the recommendations of one system, which leave out items of the history.
 
     Raises:
         MclrecError: the data or the model cannot be read.
@@ -59,10 +59,10 @@ def draw_examples(study: Study, system: System) -> list[Example]:
 
 
 def _check_rows(targets: Targets, table: RankTable, data: SequenceData) -> None:
-    """Check that the ranks are of these targets, row by row.
+    """Check row by row that the ranks belong to these targets.
 
     Raises:
-        DataError: they are not.
+        DataError: they do not.
     """
     users = [data.user_ids[user + 1] for user in targets.users.tolist()]
     if users != table.users or [data.item_ids[item] for item in targets.items.tolist()] != table.items:
@@ -70,7 +70,7 @@ def _check_rows(targets: Targets, table: RankTable, data: SequenceData) -> None:
 
 
 def _example(study: Study, model: Model, targets: Targets, table: RankTable, place: int) -> Example:
-    # The history ends where the target stands, not where its item occurs last.
+    # The history ends at the target's position, not at the last occurrence of its item.
     dense = targets.histories(np.array([place])).items.tolist()
     history = [targets.data.item_ids[item] for item in dense]
     target = table.items[place]
@@ -87,7 +87,7 @@ def _example(study: Study, model: Model, targets: Targets, table: RankTable, pla
 
 
 def _ranks(study: Study, place: int) -> str:
-    """Rank of one target by each system."""
+    """Rank of one target by each system, as text."""
     return ", ".join(f"{system.label} {_rank(study, system, place)}" for system in study.systems)
 
 

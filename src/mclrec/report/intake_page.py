@@ -1,4 +1,4 @@
-"""Page on a log: what was taken, what was dropped by which rule, and what the sequences are like."""
+"""Page on the intake of a log: what was read, what each rule dropped, and properties of the sequences."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from mclrec.report.page import Section, write_page
 from mclrec.report.plots import curve, histogram, ranked_bars, to_svg
 from mclrec.wording import percent
 
-if TYPE_CHECKING:  # which needs torch
+if TYPE_CHECKING:  # the module imports torch
     from mclrec.runs.order_probe import OrderProbe
 
 __all__ = ["TAKEN", "intake_section", "write_intake_page"]
 
 TAKEN = "What was taken"
-"""Title of the section on what a log came to."""
+"""Title of the section on the intake of a log."""
 
 _BINS = 60
 _FINE = 60  # lengths up to which each has a bar of its own
@@ -42,10 +42,10 @@ def write_intake_page(
     """Write the page on a log as one HTML file.
 
     Args:
-        intake: what was taken.
+        intake: what was read from the log, kept and dropped.
         data: the sequences that are left.
-        path: of the file.
-        probe: whether order matters; None where nobody asked.
+        path: the HTML file to write.
+        probe: result of the order probe; None if it was not run.
 
     Raises:
         ConfigError: matplotlib or jinja2 is not installed.
@@ -63,7 +63,7 @@ def write_intake_page(
 
 
 def intake_section(intake: Intake) -> Section:
-    """What was read, dropped and left, as tables."""
+    """Section with tables of what was read, dropped and left."""
     tables = [_columns(intake)] if intake.columns else []
     tables += [_watched(intake)] if watched_lines(intake.watched) else []
     return Section(
@@ -101,7 +101,7 @@ def _watched(intake: Intake) -> ResultTable:
 
 
 def _rules(intake: Intake) -> ResultTable:
-    """Sizes after each rule."""
+    """Table of sizes after each rule."""
     stages = [("read", "", intake.read)]
     stages += [(step.rule, step.option, step.left) for step in intake.steps]
     if intake.parts is not None:
@@ -129,7 +129,7 @@ def _measures(intake: Intake) -> ResultTable:
 
 
 def _suited(left: Measures) -> str:
-    """Which protocol suits, and why."""
+    """Text on which protocol suits the log, and why."""
     words = PROTOCOLS[suited_protocol(left.returns)]
     share = "an unknown share" if left.returns is None else percent(left.returns)
     return (
@@ -139,7 +139,7 @@ def _suited(left: Measures) -> str:
 
 
 def _order(probe: OrderProbe) -> Section:
-    """Whether order matters: each system with histories in order, and with shuffled ones."""
+    """Section on whether order matters: each system with histories in order, and with shuffled ones."""
     effect = probe.effect
     rows = []
     for one in effect.systems:
@@ -201,7 +201,7 @@ def _times(data: SequenceData) -> list[str]:
 
 
 def _moments(edges: Any, per_second: int | None) -> Sequence[Any]:
-    """Edges as moments where times are some, else as numbers."""
+    """Edges as datetimes if times have a known unit and fit into one, else as numbers."""
     if per_second is None:
         return list(edges.tolist())
     try:

@@ -22,7 +22,7 @@ from mclrec.wording import count_of
 __all__ = ["report_judged"]
 
 _FEW = 3
-"""Names that fit into a title."""
+"""Number of names that fit into a title."""
 
 _METRICS = (
     "HR@k is the share of targets that are among the first k items of the list; NDCG@k also counts how high they are "
@@ -40,9 +40,9 @@ def report_judged(case: Case, found: Sequence[Judged], path: Path) -> Path:
     """Write the report on judged systems.
 
     Args:
-        case: what was judged, and by which targets.
+        case: the judged systems and the targets.
         found: the judgement under each protocol, the one that suits the log first.
-        path: of the HTML file.
+        path: the HTML file to write.
 
     Raises:
         ConfigError: matplotlib or jinja2 is not installed.
@@ -175,7 +175,7 @@ def _difference(row: Row) -> list[TableCell]:
 
 
 def _slices(found: Judged) -> Section:
-    """For whom the systems work, under the protocol that suits the log."""
+    """Section on the metric by slices of the targets, under the protocol of ``found``."""
     return slice_section(
         {label: system.tables for label, system in found.systems.items()}, found.metric, found.label
     )

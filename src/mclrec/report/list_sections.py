@@ -1,4 +1,4 @@
-"""Section of a report on what is in the systems' lists, whether or not users took it next."""
+"""Report section on metrics beyond accuracy: what the systems' lists contain, hits or not."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _cell(measure: Measure, value: float | None) -> TableCell:
 
 
 def _pictures(found: FurtherMetrics, styles: dict[str, Style]) -> list[str]:
-    """The same as dots, but for measures that are alike for all systems."""
+    """The same values as dot plots, without measures that are equal for all systems and targets."""
     measures = [_strip(found, measure) for measure in found.measures]
     told = [one for one in measures if len({*one.values.values(), one.held_against} - {None}) > 1]
     drawn = {name: styles[name] for name in found.systems}

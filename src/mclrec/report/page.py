@@ -1,4 +1,4 @@
-"""Reports as one HTML file: the page, its sections, and which report suits what is given."""
+"""Reports as one HTML file: the page, its sections, and the choice of the report for given directories."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_report(places: Sequence[Path], out: Path | None = None) -> Path:
         out: HTML file; ``report.html`` in the first directory if None.
 
     Raises:
-        ConfigError: matplotlib or jinja2 is not installed; a directory is neither.
+        ConfigError: matplotlib or jinja2 is not installed; a directory is neither of the two.
     """
     require("a report")
     path = out or places[0] / "report.html"

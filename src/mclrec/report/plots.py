@@ -44,16 +44,16 @@ INK = "#010203"
 _COLOURS = ("#1b6ca8", "#d1701f", "#3c8d40", "#b3394b", "#7a5ba6", "#8a6d3b", "#5f7f8c", "#c0569f")
 _DASHES = ("-", "--", ":", "-.")
 _HATCHES = ("", "//", "..", "xx")
-"""Told apart by these where there are more names than colours."""
+"""Dashes and hatches distinguish systems if there are more of them than colours."""
 
 _CURVE = 400
-"""Points of a curve over all ranks."""
+"""Number of points of a curve over all ranks."""
 
 _LEGEND = 100
-"""Letters that fit into one line of a legend."""
+"""Number of characters that fit into one line of a legend."""
 
 _ROOMY = 5
-"""Groups of bars whose names have room in the usual size."""
+"""Number of groups of bars up to which their names fit in the usual font size."""
 
 Places = Sequence[tuple[float, float]]
 
@@ -70,7 +70,7 @@ class Scatter(NamedTuple):
     """The points of one scatter plot.
 
     Attributes:
-        x: positions: numbers, or names.
+        x: positions, as numbers or names.
         y: values.
         log: whether the horizontal axis is logarithmic.
     """
@@ -84,9 +84,9 @@ class Style(NamedTuple):
     """How one system is drawn in all plots of a page.
 
     Attributes:
-        colour: of lines and bars.
-        dash: of lines.
-        hatch: of bars.
+        colour: colour of lines and bars.
+        dash: line style of lines.
+        hatch: fill pattern of bars.
     """
 
     colour: str
@@ -101,7 +101,7 @@ def style(number: int) -> Style:
 
 
 def styles_of(names: Iterable[str]) -> dict[str, Style]:
-    """Styles of names, in their order; for all plots of a page these are made once."""
+    """Assign styles to names in their order; to be called once for all plots of a page."""
     return {name: style(number) for number, name in enumerate(dict.fromkeys(names))}
 
 
@@ -111,8 +111,8 @@ def learning_curves(
     """Plot the validation metric by epoch: a line per run, with its best epoch marked; None if no run has epochs.
 
     Args:
-        histories: of the runs, by name.
-        styles: of the runs; by their order if None.
+        histories: histories of the runs, by name.
+        styles: styles of the runs; assigned in their order if None.
     """
     styles = styles or styles_of(histories)
     measured = {name: [epoch for epoch in history if epoch["metrics"]] for name, history in histories.items()}
@@ -143,9 +143,9 @@ def hit_curves(
     """Plot HR@k over k: the share of targets that are among the first k places, for every length of the list.
 
     Args:
-        ranks: of the targets, for each seed, by name of the system.
-        num_items: V, the length of the longest list that there can be.
-        styles: of the systems; by their order if None.
+        ranks: ranks of the targets, for each seed, by name of the system.
+        num_items: V, the length of the longest possible list.
+        styles: styles of the systems; assigned in their order if None.
         longest: length up to which the ranks are known; V if None.
     """
     styles = styles or styles_of(ranks)
@@ -168,10 +168,10 @@ def grouped_bars(
     """Plot bars with intervals: a cluster per group (inner name), and in it a bar per outer name.
 
     Args:
-        values: by name and group.
+        values: values by name and group.
         x: name of the horizontal axis.
         y: name of the vertical axis.
-        styles: of the outer names; by their order if None.
+        styles: styles of the outer names; assigned in their order if None.
     """
     styles = styles or styles_of(values)
     groups = list(dict.fromkeys(group for row in values.values() for group in row))
@@ -193,7 +193,7 @@ def grouped_bars(
 def lines(
     values: Mapping[str, Mapping[float, Point]], x: str, y: str, styles: Mapping[str, Style] | None = None
 ) -> Figure:
-    """Plot lines with intervals, one per outer name; arguments as `grouped_bars`."""
+    """Plot lines with intervals, one per outer name; arguments as for `grouped_bars`."""
     styles = styles or styles_of(values)
     figure, [axes] = _figure(1)
     for name, row in values.items():
@@ -209,11 +209,11 @@ def lines(
 
 
 def view_pairs(plots: Mapping[str, tuple[Places, Places]], names: tuple[str, str], x: str, y: str) -> Figure:
-    """Plot pairs of views, a panel per view plot: circle and cross of one colour are the two views of one history.
+    """Plot pairs of views, a panel per view plot: a circle and a cross of one colour are the views of one history.
 
     Args:
         plots: coordinates of all first and of all second views, by title.
-        names: of the two views.
+        names: names of the two views.
         x: name of the horizontal axis.
         y: name of the vertical axis.
     """
@@ -235,7 +235,7 @@ def view_pairs(plots: Mapping[str, tuple[Places, Places]], names: tuple[str, str
 
 
 def histogram(edges: Sequence[Any], counts: Sequence[float], x: str, y: str, *, log: bool = False) -> Figure:
-    """Plot counts as bars that touch, each between two edges: numbers or moments; ``log`` is of the horizontal axis."""
+    """Plot counts as touching bars between edges (numbers or datetimes); ``log`` scales the horizontal axis."""
     figure, [axes] = _figure(1)
     axes.stairs(counts, edges, fill=True, color=_COLOURS[0])
     if log:
@@ -248,7 +248,7 @@ def histogram(edges: Sequence[Any], counts: Sequence[float], x: str, y: str, *, 
 def curve(
     values: Sequence[float], heights: Sequence[float], x: str, y: str, *, log: bool = False, even: str = ""
 ) -> Figure:
-    """Plot one line; with both axes logarithmic, or beside the diagonal, which ``even`` names."""
+    """Plot one line: on logarithmic axes if ``log``, beside the diagonal, labelled ``even``, if that is given."""
     figure, [axes] = _figure(1)
     axes.plot(values, heights, color=_COLOURS[0], linewidth=2)
     if log:
@@ -324,7 +324,7 @@ def parallel(axes_: Mapping[str, Scatter], values: Sequence[float]) -> Figure:
 
     Args:
         axes_: positions of the trials on each axis; ``y`` is not used.
-        values: of the trials, higher is better.
+        values: values of the trials; higher is better.
     """
     figure, [axes] = _figure(1)
     places = [_places(plot) for plot in axes_.values()]
@@ -344,7 +344,7 @@ def parallel(axes_: Mapping[str, Scatter], values: Sequence[float]) -> Figure:
 
 
 def to_svg(figure: Figure, title: str) -> str:
-    """A figure as an ``svg`` element that scales with the page; the title is its accessible name."""
+    """Render a figure as an ``svg`` element that scales with the page; the title is its accessible name."""
     text = svg_text(figure, transparent=True).replace(INK, "currentColor")
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
@@ -357,7 +357,7 @@ def _figure(count: int) -> tuple[Figure, Sequence[Axes]]:
 
 
 def errors(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    """Lengths of the two halves of each interval, as matplotlib takes them."""
+    """Lengths of the lower and the upper half of each interval, in the form that matplotlib expects."""
     return [max(point.mean - point.low, 0.0) for point in points], [
         max(point.high - point.mean, 0.0) for point in points
     ]

@@ -1,4 +1,4 @@
-"""Report on runs: which system to take, metrics, differences, training, ranks, slices, lists, examples, origin."""
+"""Report on runs: which system to choose, metrics, differences, training, ranks, slices, lists, examples, origin."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mclrec.wording import count_of
 __all__ = ["report_runs"]
 
 _FEW = 3
-"""Names that fit into a title."""
+"""Number of names that fit into a title."""
 
 _METRICS = (
     "HR@k is the share of targets that are among the first k items of the list; NDCG@k also counts how high they are "
@@ -47,8 +47,8 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
     """Write the report on one run, or on several runs on the same data.
 
     Args:
-        directories: of finished runs.
-        path: of the HTML file.
+        directories: directories of finished runs.
+        path: the HTML file to write.
 
     Raises:
         ConfigError: an extra is not installed.
@@ -84,7 +84,7 @@ def report_runs(directories: Sequence[Path], path: Path) -> Path:
 
 
 def _seeds(study: Study) -> list[str]:
-    """What one seed cannot tell."""
+    """Caveat about systems that were trained with one seed only."""
     once = [system.label for system in study.systems if len(system.runs) == 1 and system.first.record.epochs]
     if not once or len(study.systems) == 1:
         return []
@@ -132,7 +132,7 @@ def _protocols(study: Study) -> list[str]:
 
 
 def _taken(study: Study) -> Section:
-    """What was taken of the log, with warnings; runs of earlier versions do not know."""
+    """Section on the intake of the log, with warnings; runs of earlier versions did not record it."""
     if study.intake is None:
         return Section(
             TAKEN, [f"None: {study.first.directory} has no {INTAKE}, like runs of earlier versions."]
@@ -177,7 +177,7 @@ def _interval(found: Interval) -> TableCell:
 
 
 def _baselines(study: Study, label: str, metrics: Sequence[Metric]) -> list[tuple[str, list[TableCell]]]:
-    """Rows of the baselines that are no systems of the report themselves."""
+    """Rows of the baselines that are not among the report's systems."""
     found = read_baselines(study.first.directory)
     models = {system.first.info.model for system in study.systems}
     rows = []
@@ -253,7 +253,7 @@ def _runs(study: Study) -> Section:
 
 
 def _machines(study: Study) -> list[str]:
-    """Versions and machines, each once with the runs that had them."""
+    """Versions and machines, each listed once with the runs that used them."""
     had: dict[str, list[str]] = {}
     for name, run in study.runs.items():
         versions = " ".join(f"{library} {version}" for library, version in run.info.versions.items())

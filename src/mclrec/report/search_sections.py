@@ -15,15 +15,15 @@ from mclrec.wording import count_of
 __all__ = ["report_search"]
 
 _MIN_TRIALS = 2
-"""Number of finished trials that the plots need."""
+"""Minimum number of finished trials for plots."""
 
 
 def report_search(outcome: Outcome, path: Path) -> Path:
-    """Write the report.
+    """Write the report on a search.
 
     Args:
-        outcome: of a search in which at least one trial is done.
-        path: of the HTML file.
+        outcome: outcome of a search in which at least one trial is done.
+        path: the HTML file to write.
     """
     done = [trial for trial in outcome.progress.trials if trial.state == "done" and trial.value is not None]
     sections = [_result(outcome)]
@@ -153,5 +153,5 @@ def _provenance(outcome: Outcome) -> list[str]:
 
 
 def _place(value: Any) -> Any:
-    """A setting's position on an axis: names and booleans as text, numbers unchanged."""
+    """A setting's value as a position on an axis: names and booleans as text, numbers unchanged."""
     return str(value) if isinstance(value, str | bool) else value

@@ -1,4 +1,4 @@
-"""Section of a report on slices of the targets: plots of the main metric, and tables with all slices and intervals."""
+"""Report section on slices of the targets: plots of the main metric, and tables with all slices and intervals."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def slice_section(
     label: str,
     styles: Mapping[str, Style] | None = None,
 ) -> Section:
-    """A metric of systems by slices of their common targets, under one protocol.
+    """Section on one metric of systems by slices of their common targets, under one protocol.
 
     Args:
-        systems: tables of ranks by name, one a seed.
-        metric: to measure.
-        label: of the protocol.
-        styles: of the systems; by their order if None.
+        systems: rank tables by name of the system, one per seed.
+        metric: the metric to measure.
+        label: label of the protocol.
+        styles: styles of the systems; assigned in their order if None.
     """
     targets = next(iter(systems.values()))[0]
     found = slicings(targets)
@@ -53,7 +53,7 @@ def slice_section(
 
 
 def _table(slices: Slices, slicing: Slicing, label: str) -> ResultTable:
-    """A row a slice: its targets, and the metric of each system with its interval."""
+    """One row per slice: its targets, and the metric of each system with its interval."""
     rows = []
     for name, places in slicing.slices():
         found = slices.of(slicing.key, name)
@@ -74,7 +74,7 @@ def _table(slices: Slices, slicing: Slicing, label: str) -> ResultTable:
 
 
 def _bars(slices: Slices, slicing: Slicing, label: str, styles: Mapping[str, Style] | None) -> str:
-    """The same as bars; slices without targets have none."""
+    """The same values as bars; slices without targets are left out."""
     values: dict[str, dict[str, Point]] = {system: {} for system in slices.systems}
     for name, places in slicing.slices():
         for (system, _), value in slices.of(slicing.key, name).items():

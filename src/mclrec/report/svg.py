@@ -1,4 +1,4 @@
-"""Figures as SVG text, the same for the same figure wherever it is drawn."""
+"""Figures as reproducible SVG text: the same figure gives the same text wherever it is drawn."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["svg_text"]
 
 
 def svg_text(figure: Figure, *, transparent: bool = False) -> str:
-    """A figure as an ``svg`` element, whose text stays text.
+    """Render a figure as an ``svg`` element, keeping text as text.
 
     Args:
         figure: the figure.
-        transparent: whether it has no background of its own.
+        transparent: whether to leave out the background.
     """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mclrec", "font.family": "sans-serif"}):

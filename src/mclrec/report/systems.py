@@ -1,4 +1,4 @@
-"""What a report compares: systems, each of one or more runs that differ in seed, with their ranks, names and styles."""
+"""Systems compared in a report: each has one or more runs that differ in seed, with their ranks, names and style."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class System:
     Attributes:
         label: name of the model, with the settings in which it differs from the others.
         style: how all plots draw it.
-        runs: by name; they differ in seed.
-        ranks: by label of the protocol, a table a run.
+        runs: runs by name, which differ in seed.
+        ranks: rank tables by label of the protocol, one per run.
     """
 
     label: str
@@ -36,16 +36,16 @@ class System:
     ranks: dict[str, list[RankTable]]
 
     def values(self, protocol: str, metric: Metric) -> FloatArray:
-        """(seeds, U) the metric of each user; see `RankTable.values`."""
+        """(seeds, U) values of a metric, one per user; see `RankTable.values`."""
         return np.stack([table.values(metric) for table in self.ranks[protocol]])
 
     def mean(self, protocol: str, metric: Metric) -> float:
-        """Mean over targets and seeds."""
+        """Mean of a metric over targets and seeds."""
         return float(self.values(protocol, metric).mean())
 
     @property
     def first(self) -> Run:
-        """Its first run."""
+        """The first run."""
         return next(iter(self.runs.values()))
 
 
@@ -66,17 +66,17 @@ class Study:
 
     @property
     def first(self) -> Run:
-        """A run, for what all have in common."""
+        """The first run, for what all runs have in common."""
         return self.systems[0].first
 
     @property
     def num_items(self) -> int:
-        """V."""
+        """V, the number of items."""
         return self.first.info.num_items
 
     @property
     def intake(self) -> Intake | None:
-        """What was taken of the log; None for runs of earlier versions."""
+        """Intake of the log; None for runs of earlier versions."""
         return self.first.intake
 
     @property
@@ -86,31 +86,31 @@ class Study:
 
     @property
     def plotted(self) -> str:
-        """Label of the protocol that plots and slices are of: the one that suits the log."""
+        """Label of the protocol of plots and slices: the one that suits the log."""
         return self.order[0]
 
     @property
     def targets(self) -> RankTable:
-        """A table of ranks, for what all say of the targets."""
+        """A rank table, for the properties of the targets, in which all tables agree."""
         return self.systems[0].ranks[LABELS[0]][0]
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """Cuts of the metrics: the paper's that the catalogue allows."""
+        """Cutoffs of the metrics: those of the paper that the catalogue allows."""
         return default_cuts(self.num_items)
 
     @property
     def main_metric(self) -> Metric:
-        """The metric that systems are compared by: NDCG@10, or at the largest cut below that the catalogue allows."""
+        """Metric for comparing systems: NDCG@10, or NDCG at the largest smaller cutoff that the catalogue allows."""
         return main_metric(self.num_items)
 
 
 def open_study(directories: Sequence[Path]) -> Study:
-    """Read runs and group them.
+    """Read runs, and group those that differ only in seed into systems.
 
     Raises:
         ModelFileError: a run is missing, damaged or unfinished.
-        EvaluationError: other targets or data in some of the runs, or one seed of a system given twice.
+        EvaluationError: runs differ in targets or data, or one seed of a system is given twice.
     """
     runs = [open_run(directory) for directory in directories]
     tables = {label: rank_tables(runs, "test", label) for label in LABELS}
@@ -130,7 +130,7 @@ def open_study(directories: Sequence[Path]) -> Study:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """A name for each run, no two alike: the model's, or as much of the end of the path as tells them apart."""
+    """A unique name for each run: the model's, or the shortest end of the path that distinguishes runs of a model."""
     models = [run.info.model for run in runs]
     paths = [run.directory.absolute().parts for run in runs]
     names = []

@@ -27,9 +27,9 @@ def report_outcomes(outcomes: Sequence[Outcome], folder: Path, path: Path) -> Pa
     """Write the report on the results of some targets.
 
     Args:
-        outcomes: of the targets.
-        folder: holds the run directories.
-        path: of the HTML file.
+        outcomes: outcomes of the targets.
+        folder: folder of the run directories.
+        path: the HTML file to write.
 
     Raises:
         ConfigError: an extra is not installed.
@@ -43,11 +43,11 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
     """Draw one metric of a target, on one data set and under one protocol.
 
     Args:
-        target: of the kind lines, bars or changes.
-        measurements: of any data, protocol and metric; those of others are skipped.
+        target: a target of the kind lines, bars or changes.
+        measurements: measurements of any data, protocol and metric, of which the matching ones are drawn.
         data: name of the data set.
-        label: U or F.
-        metric: as measured.
+        label: protocol, U or F.
+        metric: name of the metric, as in the measurements.
     """
     values: dict[str, dict[float, Point]] = {}
     bars: dict[str, dict[str, Point]] = {}
@@ -63,7 +63,9 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
     title = f"{metric} ({label})"
     if target.kind == "changes":
         return changes(bars, f"{target.x}: {title}")
-    styles = styles_of(_name(target, row) for row in measurements)  # of all, so that each plot has the same
+    styles = styles_of(
+        _name(target, row) for row in measurements
+    )  # of all, so that plots have the same styles
     if values:
         return lines(values, target.x, title, styles)
     return grouped_bars(bars, target.x, title, styles)
@@ -78,8 +80,8 @@ def draw_views(target: Target, plots: Sequence[ViewPlot], data: str) -> Figure:
     """Draw a target's view plots on one data set: the first seed of each row.
 
     Args:
-        target: of the kind views.
-        plots: of any data set and seed; those of others are skipped.
+        target: a target of the kind views.
+        plots: view plots of any data set and seed, of which the matching ones are drawn.
         data: name of the data set.
     """
     chosen: dict[str, ViewPlot] = {}

@@ -1,4 +1,4 @@
-"""Which system to take, and how surely: differences between all pairs of systems, and the sentence that follows."""
+"""Advice on which system to choose: differences between all pairs of systems, and a sentence based on them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Pair:
     """Two systems and the difference between them.
 
     Attributes:
-        better: the one with the higher metric.
-        worse: the other.
-        test: of better minus worse.
-        sure: whether they differ, by Holm's correction over all pairs.
+        better: the system with the higher metric.
+        worse: the other system.
+        test: the difference, better minus worse, and its p-value.
+        sure: whether the difference is significant after Holm's correction over all pairs.
     """
 
     better: System
@@ -41,7 +41,7 @@ class Pair:
 
 
 def pairs(study: Study, protocol: str) -> list[Pair]:
-    """All pairs of systems, the best system's first."""
+    """All pairs of systems, those of the best system first."""
     metric = study.main_metric
     ordered = sorted(study.systems, key=lambda system: -system.mean(protocol, metric))
     values = {system.label: system.values(protocol, metric) for system in ordered}
@@ -58,7 +58,7 @@ def pairs(study: Study, protocol: str) -> list[Pair]:
 
 
 def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultTable:
-    """Table of all pairs."""
+    """Table of the differences between all pairs."""
     rows = [
         (
             f"{pair.better.label} \N{MINUS SIGN} {pair.worse.label}",
@@ -87,13 +87,13 @@ def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultT
 
 
 def advice(study: Study, found: Sequence[Pair], protocol: str) -> str:
-    """Which system to take under a protocol, and how surely; and which baselines are above it."""
+    """Text on which system to choose under a protocol, how sure that is, and which baselines are above it."""
     best = found[0].better if found else study.systems[0]
     return f"{_choice(study, found, protocol)}{_above(study, best, protocol)}"
 
 
 def _above(study: Study, best: System, protocol: str) -> str:
-    """The baselines, beside the systems, that are above the best system."""
+    """Sentence on baselines, other than the systems, that are above the best system; empty if there are none."""
     metric = study.main_metric
     models = {system.first.info.model for system in study.systems}
     baselines = read_baselines(study.first.directory)
@@ -129,13 +129,13 @@ def _choice(study: Study, found: Sequence[Pair], protocol: str) -> str:
 
 
 def _cheapest(systems: Sequence[System]) -> str:
-    """The system that trains fastest, with its time."""
+    """Text that names the system that trains fastest, with its time."""
     seconds = {system.label: system.first.record.seconds for system in systems}
     label = min(seconds, key=seconds.__getitem__)
     return f"{label}, which is trained fastest ({max(seconds[label], 1):,.0f} s)"
 
 
 def _named(systems: Sequence[System]) -> str:
-    """Names with commas and an "and"."""
+    """Names joined by commas and "and"."""
     *others, last = [system.label for system in systems]
     return f"{', '.join(others)} and {last}" if others else last
