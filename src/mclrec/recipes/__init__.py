@@ -3,9 +3,9 @@
 `MODEL.toml` holds a model's sections: ``[default]``, then one for each data set or variant. A section has
 ``source`` (a text), ``[SECTION.model]`` and ``[SECTION.training]`` (keys of the two configurations; those it
 leaves out come from ``[default]``) and ``[SECTION.expect.DATA]`` (intervals for the mean of several seeds on
-one data set, never inherited). ``[SECTION.search]`` says where `mclrec tune` looks (`mclrec.recipes.space`); a section
-without one has that of ``[default]``. ``same_as`` alone makes a section another name of one above. A user's own file
-has ``source``, ``[model]``, ``[training]`` and ``[search]`` at the top.
+one data set, never inherited). ``[SECTION.search]`` is the search space of `mclrec tune` (`mclrec.recipes.space`); a
+section without one has that of ``[default]``. A section with nothing but ``same_as`` is an alias of an earlier one. A
+user's own file has ``source``, ``[model]``, ``[training]`` and ``[search]`` at the top level.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _RENAMED = {
     "hidden": "inner_size",
     "base": "encoder",
 }
-"""Settings by their earlier names."""
+"""Current names of renamed settings, by earlier name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A run's settings: all that decides it but the data and the seed.
+    """The settings of a run: all that determines it except the data and the seed.
 
     Attributes:
         model: name of the model.
@@ -88,7 +88,7 @@ class Recipe:
         config: the model's configuration.
         training: the trainer's configuration.
         expect: the numbers to expect on this data set; None where there are none or settings were overridden.
-        choices: what the rules of the recipe `auto` chose by the sizes of the data, but for what was overridden.
+        choices: what the rules of the recipe `auto` chose from the sizes of the data, without overridden settings.
     """
 
     model: str
@@ -124,11 +124,11 @@ def resolve(
 
     Args:
         model: name of a registered model.
-        dataset: name of the registered data set that the data are, by their fingerprint and not by what they are called
-            (`mclrec.data.datasets.known_as`); its section is taken where the model has one, else ``default``.
+        dataset: name of the registered data set that the data are, according to their fingerprint, whatever they are
+            called (`mclrec.data.datasets.known_as`); its section is used if the model has one, else ``default``.
         recipe: another section, or a ``.toml`` file.
-        overrides: settings that go before the recipe's, by key of either configuration.
-        sizes: of the data, for the rules of the recipe ``auto``; without them it is what is the same on every log.
+        overrides: settings that override the recipe's, by key of either configuration.
+        sizes: sizes of the data, for the rules of the recipe ``auto``; without them only its section is used.
 
     Raises:
         ConfigError: unknown model, section or key (the nearest is named), a value that is not allowed,
@@ -146,7 +146,7 @@ def _resolved(
     changes: Table,
     sizes: DataSizes | None = None,
 ) -> Recipe:
-    """The recipe of a section; ``asked`` says that the user named it, and not the data set."""
+    """The recipe of a section; ``asked`` is whether the user named the section, rather than the data set."""
     config_type = registry.model_class(model).config_type
     sections = _sections(model)
     model_changes, training_changes = _route(model, changes, config_type)
@@ -171,14 +171,14 @@ def _resolved(
 
 
 def default_recipe(model: str, dataset: str | None) -> str | None:
-    """The recipe that is meant where none is given: a data set's own section, or ``auto`` as for any log.
+    """The recipe to use if none is given: a data set's own section, or ``auto`` as for any log.
 
     Args:
         model: name of a registered model.
         dataset: name of a registered data set by which the user asked for the data; None for a log.
 
     Returns:
-        ``auto`` where it is meant and the model has it; None for the data set's own section, else the default one.
+        ``auto`` if it applies and the model has it; None for the data set's own section, else the default one.
 
     Raises:
         ConfigError: no such model.
@@ -189,7 +189,7 @@ def default_recipe(model: str, dataset: str | None) -> str | None:
 
 
 def is_auto(model: str, dataset: str | None, recipe: str | Path | None) -> bool:
-    """Whether `resolve` takes the recipe ``auto``, by whatever name, whose rules ask for the sizes of the data.
+    """Whether `resolve` uses the recipe ``auto``, under any alias; its rules need the sizes of the data.
 
     Raises:
         ConfigError: as `resolve`.
@@ -198,10 +198,10 @@ def is_auto(model: str, dataset: str | None, recipe: str | Path | None) -> bool:
 
 
 def search_table(model: str, dataset: str | None, recipe: str | Path | None = None) -> tuple[Table, str]:
-    """The written search space of the section that `resolve` takes, else of ``default``; empty where neither has one.
+    """Search space, as written, of the section that `resolve` uses, else of ``default``; empty if neither has one.
 
     Returns:
-        The table, and where it stands.
+        The table, and its location for messages.
 
     Raises:
         ConfigError: as `resolve`.
@@ -213,7 +213,7 @@ def search_table(model: str, dataset: str | None, recipe: str | Path | None = No
 
 
 def setting_keys(model: str) -> dict[str, str]:
-    """Keys of all settings of a model and of its training: the usual one by each that is accepted."""
+    """Canonical keys of the settings of a model and of its training, by each key that is accepted."""
     return {**_keys(TrainingConfig), **_keys(registry.model_class(model).config_type)}
 
 
@@ -222,8 +222,8 @@ def unknown_setting(of: str, key: object, known: Set[str]) -> str:
 
     Args:
         of: the model or models.
-        key: that was given.
-        known: keys that there are.
+        key: the given key.
+        known: keys of the existing settings.
     """
     if isinstance(key, str) and _RENAMED.get(key) in known:
         return f"unknown setting of {of} {key!r}: it is called {_RENAMED[key]} now"
@@ -231,7 +231,7 @@ def unknown_setting(of: str, key: object, known: Set[str]) -> str:
 
 
 def section_names(model: str) -> list[str]:
-    """Sections of a model's recipes, ``default`` first, each by one name.
+    """Names of the sections of a model's recipes, ``default`` first, without aliases.
 
     Raises:
         ConfigError: no such model.
@@ -243,7 +243,7 @@ def section_names(model: str) -> list[str]:
 def _sections(model: str) -> dict[str, _Section]:
     """A model's sections by name; a model without a recipe file has an empty default.
 
-    Read once: a campaign asks for the settings of its cells again and again, and nobody changes a section.
+    Cached, because a campaign resolves the settings of its cells repeatedly; sections are never modified.
     """
     registry.entry(model)
     file = files(__name__) / f"{model}.toml"
@@ -258,15 +258,15 @@ def _sections(model: str) -> dict[str, _Section]:
 
 
 def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
-    """Write every setting of a recipe that has an effect, so that it does not change when defaults do.
+    """Write every setting of a recipe that has an effect, so that later defaults do not change the recipe.
 
     Args:
         path: a file that ends in ``.toml``.
-        recipe: what to write.
-        source: where its settings come from, in a line.
+        recipe: the recipe to write.
+        source: one line on where its settings come from.
 
     Raises:
-        ConfigError: what would be written is not read as the recipe; nothing is written.
+        ConfigError: the text would be read back as another recipe; nothing is written.
     """
     lines = [
         f"source = {text_of_value(source)}",
@@ -283,11 +283,11 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
 def _by_size(
     model: str, chosen: _Section, sizes: DataSizes | None, overrides: Mapping[str, Any]
 ) -> Sequence[Choice]:
-    """What the rules choose, but for what the user chose otherwise."""
+    """Choices of the rules of `auto`, without settings that the user chose."""
     if chosen.name != AUTO or sizes is None:
         return ()
     decided, kept = set(overrides), []
-    # A later rule goes before earlier ones.
+    # Later rules take precedence over earlier ones.
     for choice in reversed(choose(sizes, setting_keys(model).values())):
         if choice.unless in overrides:
             continue
@@ -299,7 +299,7 @@ def _by_size(
 
 
 def _in_effect(choices: Sequence[Choice], config: ModelConfig) -> Sequence[Choice]:
-    """Choices without settings that what the user chose leaves without effect: nobody is told of those."""
+    """Choices without settings that have no effect, because of what the user chose: those are not reported."""
     idle = config.idle()
     kept = [
         replace(one, settings={key: value for key, value in one.settings.items() if key not in idle})
@@ -345,13 +345,13 @@ def _model_layers(sections: Iterable[_Section]) -> list[tuple[Table, str]]:
 
 
 def _keys(config_type: type[BaseModel]) -> dict[str, str]:
-    """The key to use for each that is accepted: a field's alias, where it has one, for its name too."""
+    """Canonical keys by each key that is accepted: a field's alias, if it has one, also for its name."""
     keys = {name: info.alias or name for name, info in config_type.model_fields.items()}
     return keys | {key: key for key in keys.values()}
 
 
 def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Table, Table]:
-    """Overrides of the model's configuration and of the trainer's."""
+    """Split overrides into those of the model's configuration and those of the trainer's."""
     of_model, of_training = _keys(config_type), _keys(TrainingConfig)
     for key in changes:
         if key not in of_model and key not in of_training:
@@ -363,7 +363,7 @@ def _route(model: str, changes: Table, config_type: type[BaseModel]) -> tuple[Ta
 
 
 def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Config:
-    """Configuration from tables and where each stands, "" for overrides; later ones go before earlier ones."""
+    """Build a configuration from tables and their locations, "" for overrides; later tables override earlier ones."""
     keys = _keys(config_type)
     tables: list[Table] = []
     origins: dict[str, str] = {}
@@ -372,7 +372,7 @@ def _build(config_type: type[Config], layers: Sequence[tuple[Table, str]]) -> Co
         for key in table:
             if key not in keys:
                 raise ConfigError(f"{prefix}{unknown_name('key', key, set(keys.values()))}")
-        # The word none says none in Python and in TOML, as on the command line.
+        # The word none means None in Python and in TOML, as on the command line.
         none = {key for key, value in table.items() if isinstance(value, str) and value == NONE}
         tables.append({keys[key]: None if key in none else value for key, value in table.items()})
         origins |= dict.fromkeys(tables[-1], prefix)

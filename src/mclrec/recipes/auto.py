@@ -1,8 +1,8 @@
 """The recipe `auto`: settings that follow from the sizes of the data.
 
-A model has this recipe if its file has a section of that name, which holds what is the same on every log. The rules
-here add what is not. They look at training and validation data only. ``docs/auto.md`` shows what they were chosen by:
-validation on ml-100k, lastfm, complete-journey, Beauty, Sports and Yelp.
+A model has this recipe if its file has a section of that name, which holds the settings that are the same on every
+log. The rules here add those that are not. They look at training and validation data only. ``docs/auto.md`` shows how
+they were chosen: by validation on ml-100k, lastfm, complete-journey, Beauty, Sports and Yelp.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ _MAX_LENGTH = 50
 _BATCH = 128
 _LARGEST_BATCH = 1024
 _STEPS = 8
-"""Steps that an epoch has at least, while batches are not smaller than `_SMALLEST_BATCH`."""
+"""Minimum number of steps in an epoch, unless batches would be smaller than `_SMALLEST_BATCH`."""
 
 _SMALLEST_BATCH = 16
 _MANY_STEPS = 1000
-"""Steps of an epoch from which batches grow with the number of users."""
+"""Number of steps in an epoch from which batches grow with the number of windows."""
 
 _PATIENCE_STEPS = 100
 _LEAST_PATIENCE = 7
 _CYCLE = 4
-"""Epochs of the learning rate's cycle with three updates a batch, in multiples of the patience."""
+"""Length of the learning rate's cycle with three updates per batch, as a multiple of the patience."""
 _MOST_EPOCHS = 200
 
 _OFTEN = 30
-"""Interactions of an item, on average, from which less dropout is better."""
+"""Average number of interactions per item from which less dropout is better."""
 
 _LONG = 20
-"""Targets of a piece of a history, on average, from which attention needs little dropout and no filter beside it."""
+"""Average number of targets per window from which attention needs little dropout and no filter beside it."""
 
 ALPHA = 0.7
 """Share of the frequency filter: BSARec's on its shortest histories."""
 
 _MANY_BATCHES = 100
-"""Steps of an epoch from which MCLRec makes algorithm 1's two updates a batch, the learning rate stays as it is, and a
-filter reads short histories."""
+"""Number of steps in an epoch from which MCLRec makes the two updates per batch of algorithm 1, the learning rate is
+constant, and a filter is added for short histories."""
 
 _FULL_SOFTMAX = 50_000
-"""Items up to which the softmax is over the whole catalogue."""
+"""Number of items up to which the softmax is over the whole catalogue."""
 
 _SAMPLES = 2048
 
@@ -60,7 +60,7 @@ _CO_OCCURRENCE = 4.0
 """Weight of co-occurrence, in units of scores."""
 
 _MOST_COUNTED = 50_000
-"""Items up to which co-occurrence is counted: those near each item are stored, and every query is compared exactly."""
+"""Number of items up to which co-occurrence is counted: it stores the items near each one and ranks exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class DataSizes:
     """Sizes of the data that the rules look at.
 
     Attributes:
-        users: users with a training example.
-        items: items of the catalogue.
+        users: number of users with a training example.
+        items: number of items in the catalogue.
         longest: length of the longest training history.
-        windows: pieces of at most 50 targets that the training histories are cut into.
-        interactions: of the training part.
-        returns: share of the validation targets that their users' histories hold already; None without targets.
+        windows: number of pieces of at most 50 targets that the training histories are cut into.
+        interactions: number of training interactions.
+        returns: share of the validation targets that are in their user's history; None without targets.
     """
 
     users: int
@@ -88,9 +88,9 @@ class DataSizes:
         """Measure the training part.
 
         Args:
-            split: of the data.
-            returns: share of its validation targets that are in their user's history, from the intake, where they
-                are counted once; None without targets.
+            split: split of the data.
+            returns: share of its validation targets that are in their user's history, from the intake, which has
+                counted them already; None without targets.
         """
         lengths = split.training.lengths
         return cls(
@@ -109,8 +109,8 @@ TYPICAL = (
     DataSizes(users=200_000, items=10**6, longest=300, windows=400_000, interactions=9 * 10**6, returns=0.4),
     DataSizes(users=200_000, items=10**6, longest=300, windows=200_000, interactions=2 * 10**6, returns=0.0),
 )
-"""Few long histories, many short ones, and both of many items: each choice of the rules that decides whether another
-setting has an effect is made on one of these."""
+"""Sizes of logs with few long histories, with many short ones, and with both kinds for many items. Each choice of the
+rules on which the effect of another setting depends is made for one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class Choice:
 
     Attributes:
         settings: values by key.
-        reason: a clause for people, in a line.
-        unless: a setting without which the others mean nothing: who chooses it has none of them; None for none.
+        reason: a human-readable clause, on one line.
+        unless: a setting on which the others depend: if the user sets it, the whole choice is dropped; None for none.
     """
 
     settings: Mapping[str, Any]
@@ -132,22 +132,22 @@ def choose(sizes: DataSizes, keys: Collection[str]) -> Sequence[Choice]:
     """Choose settings for data of these sizes.
 
     Args:
-        sizes: of the data.
-        keys: settings that the model and its training have; others are left out.
+        sizes: sizes of the data.
+        keys: settings that the model and its training have; a choice with any other setting is left out.
     """
     choices = [rule(sizes) for rule in _RULES]
     return [choice for choice in choices if choice is not None and choice.settings.keys() <= set(keys)]
 
 
 def batch_size(windows: int) -> int:
-    """Windows of a batch: 128, fewer where an epoch would have less than 8 steps, more from 1,000 steps on."""
+    """Number of windows in a batch: 128, fewer if an epoch would have fewer than 8 steps, more from 1,000 steps on."""
     most, least = windows / _STEPS, windows / _MANY_STEPS
     size = min(max(_BATCH, _power_of_two(least)), _LARGEST_BATCH)
     return max(min(size, _power_of_two(most)), _SMALLEST_BATCH)
 
 
 def _length(sizes: DataSizes) -> Choice:
-    """The model's own length, but no positions that no history reaches."""
+    """Length 50, or that of the longest training history if it is shorter: no history reaches further positions."""
     length = min(max(sizes.longest, 2), _MAX_LENGTH)
     why = (
         "the latest items say most about the next one"
@@ -158,7 +158,7 @@ def _length(sizes: DataSizes) -> Choice:
 
 
 def _steps(sizes: DataSizes) -> int:
-    """Steps of an epoch."""
+    """Number of steps in an epoch."""
     return -(-sizes.windows // batch_size(sizes.windows))
 
 
@@ -170,7 +170,7 @@ def _batch(sizes: DataSizes) -> Choice:
 
 
 def _cycle(sizes: DataSizes) -> Choice | None:
-    """Where epochs are short, one cycle of a high rate ends where a constant one does in twice as many epochs."""
+    """With few steps per epoch, one cycle of a high learning rate does in half the epochs what a constant one does."""
     if _steps(sizes) >= _MANY_BATCHES:
         return None
     settings = {"learning_rate": 1.6e-2, "cycle": "whole", "epochs": _cycle_epochs(sizes, 2 * _CYCLE)}
@@ -180,7 +180,7 @@ def _cycle(sizes: DataSizes) -> Choice | None:
 
 
 def _updates(sizes: DataSizes) -> Choice:
-    """Three updates learn more in an epoch; two cost half as much, and need a higher rate where it is constant."""
+    """Three updates learn more per epoch; two cost half as much, and need a higher learning rate if it is constant."""
     if _steps(sizes) < _MANY_BATCHES:
         settings = {"updates": "three", "epochs": _cycle_epochs(sizes, _CYCLE)}
         reason = "the official code's three updates per batch learn as much in half the epochs"
@@ -199,7 +199,7 @@ def _patience_epochs(sizes: DataSizes) -> int:
 
 
 def _patience(sizes: DataSizes) -> Choice:
-    """Patience counts in steps: an epoch of few users is a short way."""
+    """Patience in epochs for a minimum number of steps, because an epoch of few users has few steps."""
     patience = _patience_epochs(sizes)
     return Choice(
         {"stopping": "plateau", "patience": patience},
@@ -218,21 +218,21 @@ def _dropout(sizes: DataSizes) -> Choice:
 
 
 def _targets(sizes: DataSizes) -> float:
-    """Targets of a piece of a history, on average."""
+    """Average number of targets per window."""
     return (sizes.interactions - sizes.users) / max(sizes.windows, 1)
 
 
 def _attention_dropout(sizes: DataSizes) -> Choice:
-    """Which of many items a state attends to is worth learning; of a few, dropout makes further examples."""
+    """Among many items it pays to learn which to attend to; with few, dropout serves to create further examples."""
     length = _targets(sizes)
     why = f"{length:,.0f} targets per window on average, which is {'many' if length >= _LONG else 'few'}"
     return Choice({"attention_dropout": 0.2 if length >= _LONG else 0.5}, why)
 
 
 def _filter(sizes: DataSizes) -> Choice | None:
-    """In a few items there is little to attend to: a filter reads them all by how far back they are.
+    """Short histories offer little to attend to: a filter weights all of their items by how far back they are.
 
-    It takes many users to gain by it; of few, co-occurrence knows as much.
+    Only many users make it useful; with few, co-occurrence contributes as much.
     """
     if _targets(sizes) >= _LONG or _steps(sizes) < _MANY_BATCHES:
         return None
@@ -264,9 +264,9 @@ def _protocol(sizes: DataSizes) -> Choice:
 
 
 def _co_occurrence(sizes: DataSizes) -> Choice | None:
-    """The fewer interactions there are, the more counts say that an encoder has not learnt.
+    """The fewer interactions a log has, the more co-occurrence counts add to what an encoder has learnt.
 
-    Only other items gain, so that where people return it would push down what they return to.
+    They raise only items outside the history, so where users return to items they would push those items down.
     """
     if sizes.items > _MOST_COUNTED or suited_protocol(sizes.returns) == "U":
         return None

@@ -1,4 +1,4 @@
-"""What a recipe may turn out to be before data are read, on whose sizes the rules of `auto` depend."""
+"""Possible forms of a recipe before the data are read, on whose sizes the rules of `auto` depend."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def possible(
     recipe: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Recipe]:
-    """The recipe, or for `auto` each that it is on logs of different sizes: a setting may have an effect on some alone.
+    """The recipe, or for `auto` its forms on logs of several sizes: a setting may have an effect on some of them only.
 
     Args:
         model: name of a registered model.
         dataset: name of the registered data set that the data are, if that is known.
-        recipe: section or file; the data set's own where None.
-        overrides: settings that go before the recipe's.
+        recipe: section or file; the data set's own if None.
+        overrides: settings that override the recipe's.
 
     Raises:
-        ConfigError: as `mclrec.recipes.resolve`, whatever the sizes.
+        ConfigError: as `mclrec.recipes.resolve`, if it fails for all sizes.
     """
     found, problems = [], []
     for sizes in TYPICAL if is_auto(model, dataset, recipe) else (None,):

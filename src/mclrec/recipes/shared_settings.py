@@ -1,4 +1,4 @@
-"""Settings that several models share: each model takes those that it has, and who took which is told."""
+"""Settings shared by several models: each model takes those that it has, and the user is told which took what."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def taken_settings(
     Args:
         model: name of a registered model.
         shared: settings of all models.
-        check: makes the model's configuration with some of them; raises `UselessSettingError` for one without effect.
+        check: builds the model's configuration with some of them; raises `UselessSettingError` for one without effect.
 
     Raises:
         ConfigError: a value that the model refuses.
@@ -75,12 +75,12 @@ def combine_settings(
     own: Mapping[str, Any],
     shared: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Combine the settings of all runs of a campaign with those by which one run differs, which go before.
+    """Combine the settings shared by all runs of a campaign with one run's own settings, which take precedence.
 
-    A shared setting is left out where the run sets it itself (the row without contrast stays without, whatever the
-    weight of the others), where the model does not have it, and where the run's own settings or its recipe leave it
-    without effect: the row without contrast has no use for a ratio of the views, and popularity none for a number of
-    epochs. `check_taken` sees to it that it is used somewhere.
+    A shared setting is left out if the run sets it itself (the row without contrast stays without, whatever the weight
+    in the others), if the model does not have it, or if the run's own settings or its recipe leave it without effect:
+    the row without contrast has no use for a ratio of the views, nor popularity for a number of epochs. `check_taken`
+    makes sure that some run uses it.
 
     Args:
         model: name of a registered model.
@@ -177,7 +177,7 @@ def _use(model: str, taken: Mapping[str, Any], key: str, value: Any) -> str:
 
 
 def own_keys(model: str) -> dict[str, str]:
-    """Keys that a model has: its own, and of those of training what can have an effect on it."""
+    """Canonical keys, by each that is accepted, of a model's own settings and of training settings that affect it."""
     fields = registry.model_class(model).config_type.model_fields
     idle = TrainingConfig.model_fields.keys() - training_keys(model) - fields.keys()
     return {key: name for key, name in setting_keys(model).items() if key not in idle}

@@ -5,8 +5,8 @@
     dropout = { low = 0.1, high = 0.6, step = 0.1 }
     batch_size = [16, 32, 64]
 
-A range has ``low`` and ``high``, both included, and ``log = true`` or a ``step``; it is of whole numbers where the
-setting is. A list names the values.
+A range has ``low`` and ``high``, both included, and optionally ``log = true`` or a ``step``; it consists of integers if
+the setting is one. A list contains the values to try.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["Choices", "Dimension", "Range", "Space", "search_space", "value_of"]
 Number = int | float
 _RANGE_KEYS = ("low", "high", "log", "step")
 _FALLBACK = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
-"""For a model whose recipes say nothing: what every model has, and what matters most."""
+"""Search space of a model whose recipes have none: the setting that every model has and that matters most."""
 
 _RULER = {"metric", "seen"}
-"""Settings that say how trials are measured: with others their values could not be compared."""
+"""Settings that determine how trials are measured: trials that differ in them could not be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class Range:
     """A dimension of numbers from ``low`` to ``high``, both included.
 
     Attributes:
-        low: the lowest.
-        high: the highest.
-        log: whether they are drawn by their logarithm.
-        step: distance of neighbours from ``low`` on; None for any number between.
-        whole: whether they are integers.
+        low: the lowest number.
+        high: the highest number.
+        log: whether numbers are drawn on a logarithmic scale.
+        step: distance between neighbouring numbers, starting at ``low``; None for any number in between.
+        whole: whether the numbers are integers.
     """
 
     low: Number
@@ -73,7 +73,7 @@ class Choices:
     """A dimension of listed values.
 
     Attributes:
-        values: what a trial can have.
+        values: the values that a trial can have.
     """
 
     values: tuple[Any, ...]
@@ -105,12 +105,12 @@ def search_space(
         model: name of a registered model.
         dataset: name of the registered data set that the data are, if they are one.
         recipe: another section, or a ``.toml`` file.
-        overrides: settings that go before the recipe's.
-        sizes: of the data, for the rules of the recipe ``auto``.
+        overrides: settings that override the recipe's.
+        sizes: sizes of the data, for the rules of the recipe ``auto``.
 
     Raises:
-        ConfigError: an unknown or unfit setting, a malformed range, a bound that the setting does not allow, a setting
-            that would have no effect, a recipe whose own value is outside, or nothing to search.
+        ConfigError: an unknown or unsuitable setting, a malformed range, a bound that the setting does not allow, a
+            setting that would have no effect, a recipe whose own value is outside, or nothing to search.
     """
 
     def resolved(change: Mapping[str, Any]) -> Recipe:
@@ -144,13 +144,13 @@ def search_space(
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
-    """A setting of a recipe, by its key."""
+    """Value of a recipe's setting, by its key."""
     values = recipe.training.model_dump() | recipe.config.model_dump(by_alias=True)
     return values[key]
 
 
 def _field_type(model: str, key: str) -> Any:
-    """``int``, ``float``, or whatever else a setting is; None as a value is left out."""
+    """Type of a setting, such as ``int`` or ``float``, without None."""
     for config_type in (registry.model_class(model).config_type, TrainingConfig):
         for name, info in config_type.model_fields.items():
             if key in (name, info.alias):
@@ -208,7 +208,7 @@ def _number(value: Any, kind: Any, place: str) -> Number:
 
 
 def _check(resolved: Callable[[Mapping[str, Any]], Recipe], space: Space, key: str, where: str) -> None:
-    """Refuse a dimension that has values which the model does not take, or with which others have no effect."""
+    """Refuse a dimension with values that the model does not accept, or that leave other dimensions without effect."""
     dimension = space[key]
     values = dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high)
     for value in values:

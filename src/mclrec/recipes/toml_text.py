@@ -1,4 +1,4 @@
-"""TOML of recipes: read with the line in every error, and written value by value."""
+"""TOML of recipes: reading, with line numbers in syntax errors, and writing value by value."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = [
 Table = dict[str, Any]
 
 NONE = "none"
-"""The word that says in recipes and on the command line that a setting has no value, for which TOML has none."""
+"""The word for None in recipes and on the command line, because TOML has no null value."""
 
 
 def read_toml(file: Path | Traversable) -> Table:
     """Read a TOML file.
 
     Raises:
-        ConfigError: it is missing or not TOML, with the line.
+        ConfigError: the file is missing, unreadable or not TOML; a syntax error has its line.
     """
     try:
         return parse_toml(file.read_text(encoding="utf-8"))
@@ -45,27 +45,27 @@ def read_toml(file: Path | Traversable) -> Table:
     except UnreadableError as problem:
         raise ConfigError(f"{file}: not valid TOML: {problem}") from None
     except tomllib.TOMLDecodeError as problem:
-        # Before Python 3.14 the line is in the message only.
+        # Before Python 3.14 only the message has the line.
         message, _, place = str(problem).partition(" (at ")
         line = re.search(r"line (\d+)", place)
         where = f"{file}:{line[1]}" if line else f"{file}: last line"
         raise ConfigError(f"{where}: not valid TOML: {message}") from None
     except OSError as problem:
         raise ConfigError(f"{file}: cannot be read: {system_reason(problem)}") from None
-    except ValueError as problem:  # no UTF-8, or a zero byte in the path
+    except ValueError as problem:  # not UTF-8, or a zero byte in the path
         raise ConfigError(f"{file}: cannot be read: {problem}") from None
 
 
 class UnreadableError(Exception):
-    """TOML on which Python's reader stumbles."""
+    """TOML that Python's parser cannot process, with no syntax error."""
 
 
 def parse_toml(text: str) -> Table:
     """Parse TOML.
 
     Raises:
-        tomllib.TOMLDecodeError: it is malformed.
-        UnreadableError: it is nested too deeply, or has a number of thousands of digits.
+        tomllib.TOMLDecodeError: the text is malformed.
+        UnreadableError: the text is nested too deeply, or has a number of thousands of digits.
     """
     try:
         return tomllib.loads(text)
@@ -78,22 +78,21 @@ def parse_toml(text: str) -> Table:
 
 
 def lines_of(name: str, config: BaseModel, only: Collection[str] | None = None) -> list[str]:
-    """Lines of a table with every setting that has an effect, or those of ``only``."""
+    """Lines of a TOML table with every setting that has an effect; of these only the keys in ``only``, if given."""
     values = config.model_dump(mode="json", by_alias=True)
     kept = {key: value for key, value in values.items() if only is None or key in only}
     return ["", f"[{name}]", *(f"{key} = {text_of_value(value)}" for key, value in kept.items())]
 
 
 def text_of_value(value: Any) -> str:
-    """A number, text or truth value: what JSON and TOML write alike; None is the word none, as recipes have it."""
+    """Write a number, string or boolean as both JSON and TOML do; None becomes the word none, as in recipes."""
     text = json.dumps(NONE if value is None else value, ensure_ascii=False)
-    return text.replace(
-        "\x7f", "\\u007f"
-    )  # the one control character that JSON has as it is, and TOML refuses
+    # DEL is the one control character that JSON leaves as it is and TOML refuses.
+    return text.replace("\x7f", "\\u007f")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Key and value of ``key=value``: the value in TOML's syntax, bare words as text, ``none`` as None.
+    """Parse ``key=value``: the value is in TOML's syntax, but a bare word is text, and ``none`` is None.
 
     >>> parse_setting("beta=0.1"), parse_setting("updates=three"), parse_setting("gamma=none")
     (('beta', 0.1), ('updates', 'three'), ('gamma', None))

@@ -1,4 +1,4 @@
-"""Which settings of training have an effect on a model."""
+"""Training settings that have an effect on a model."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mclrec.training.config import TrainingConfig
 __all__ = ["UselessSettingError", "check_training", "training_keys"]
 
 _VALIDATION = frozenset({"metric", "seen", "validation_targets"})
-"""Settings of training that models which only count have: how a search compares them."""
+"""Training settings that apply to models that only count: how a search compares them."""
 
 _CALIBRATION = frozenset({"calibrate_scores"})
-"""Those of what validation chooses after training."""
+"""Training settings of the calibration, which chooses by validation after training."""
 
 
 class UselessSettingError(ConfigError):
     """A setting was given that has no effect.
 
     Attributes:
-        key: of the setting.
+        key: key of the setting.
     """
 
     def __init__(self, message: str, key: str) -> None:
@@ -32,7 +32,7 @@ class UselessSettingError(ConfigError):
 
 
 def training_keys(model: str) -> frozenset[str]:
-    """Settings of training that can have an effect on a model; one that only counts has those of its one validation.
+    """Training settings that can have an effect on a model; if it only counts, those of its single validation.
 
     Raises:
         ConfigError: no such model.
@@ -44,18 +44,18 @@ def training_keys(model: str) -> frozenset[str]:
 
 
 def check_training(model: str, config: ModelConfig, given: Mapping[str, Any], where: str = "") -> None:
-    """Refuse settings of training that have no effect on a model.
+    """Refuse training settings that have no effect on a model.
 
     Args:
-        model: its name.
-        config: its configuration.
+        model: name of the model.
+        config: configuration of the model.
         given: the settings, by key.
-        where: they stand, for the message; a file that was written with all settings may have ``calibrate_scores =
-            true`` for any model.
+        where: location of the settings in a file, for the message; a file that was written with all settings may
+            have ``calibrate_scores = true`` for any model.
 
     Raises:
         ConfigError: the model only counts, and is not trained.
-        UselessSettingError: validation has nothing to choose.
+        UselessSettingError: validation has nothing to calibrate.
     """
     keys, counts = training_keys(model) | _CALIBRATION, registry.entry(model).only_counts
     for key, value in given.items():
