@@ -63,9 +63,8 @@ def draw(target: Target, measurements: Sequence[Measurement], data: str, label: 
     title = f"{metric} ({label})"
     if target.kind == "changes":
         return changes(bars, f"{target.x}: {title}")
-    styles = styles_of(
-        _name(target, row) for row in measurements
-    )  # of all, so that plots have the same styles
+    # Of all measurements, so that plots have the same styles.
+    styles = styles_of(_name(target, row) for row in measurements)
     if values:
         return lines(values, target.x, title, styles)
     return grouped_bars(bars, target.x, title, styles)
