@@ -29,10 +29,10 @@ __all__ = ["INTERRUPTED", "run"]
 INTERRUPTED = 130
 _USAGE = 2
 
-_TO_HEAR = 1.2
+_REACTION_SECONDS = 1.2
 """Seconds that the main thread has to react to Ctrl-C, wherever it is."""
 
-_TO_LEAVE = 0.5
+_EXIT_SECONDS = 0.5
 """Seconds that an interrupted process has to exit after its command has ended."""
 
 _RENAMED = {"--from": "--warm-start", "--budget": "--minutes"}
@@ -120,17 +120,17 @@ class _Output(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write text."""
-        with _ending():
+        with _exit_on_write_error():
             return super().write(text)
 
     def flush(self) -> None:
         """Write out buffered text."""
-        with _ending():
+        with _exit_on_write_error():
             super().flush()
 
 
 @contextmanager
-def _ending() -> Iterator[None]:
+def _exit_on_write_error() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
@@ -183,7 +183,7 @@ class _Interruption:
         with os.fdopen(pipe, "rb", buffering=0) as notices:
             while notice := notices.read(1):
                 ours = notice[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) == self.hear
-                if ours and not self._heard.wait(_TO_HEAR):
+                if ours and not self._heard.wait(_REACTION_SECONDS):
                     self._end()
 
     def over(self, status: int) -> None:
@@ -197,7 +197,7 @@ class _Interruption:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler is reset to the default at exit
         if status == INTERRUPTED:
-            timer = threading.Timer(_TO_LEAVE, os._exit, (status,))
+            timer = threading.Timer(_EXIT_SECONDS, os._exit, (status,))
             timer.daemon = True
             timer.start()
         elif sys.getprofile() is not None or sys.gettrace() is not None:

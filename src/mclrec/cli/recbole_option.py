@@ -32,7 +32,7 @@ _KEYS = {
 }
 """RecBole keys that an option overrides, by the parameter of the option."""
 
-_OF_THE_LOG = ("min_count", "where", "user_column", "item_column", "time_column", "drop_repeats")
+_LOG_OPTIONS = ("min_count", "where", "user_column", "item_column", "time_column", "drop_repeats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,11 @@ def with_recbole(path: Path, data: str, given: Given) -> Requested:
     }
     recipe = given.recipe or _DEFAULT
     mine, dropped = _settled(path, model, recipe, settings, found.origins, given.settings)
-    gives_way = _gives_way(found, given) | dropped
+    gives_way = _overridden_keys(found, given) | dropped
     reading = given.reading.filled(found.reading)
     if is_dataset(data) or is_prepared(data):
         reading = given.reading
-        read = {key for name in _OF_THE_LOG for key in _KEYS[name]}
+        read = {key for name in _LOG_OPTIONS for key in _KEYS[name]}
         gives_way |= {one.key: f"{data} is prepared already" for one in found.taken if one.key in read}
     lines = _lines(path, found, gives_way, given)
     return Requested(
@@ -166,7 +166,7 @@ def _settled(
             return kept, dropped
 
 
-def _gives_way(found: RecBoleConfig, given: Given) -> dict[str, str]:
+def _overridden_keys(found: RecBoleConfig, given: Given) -> dict[str, str]:
     """RecBole keys that options override, each with a text that names the option."""
     said = {
         key: f"gives way to --{name.replace('_', '-')}"

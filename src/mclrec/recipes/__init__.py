@@ -150,7 +150,7 @@ def _resolved(
     config_type = registry.model_class(model).config_type
     sections = _sections(model)
     model_changes, training_changes = _route(model, changes, config_type)
-    choices = _by_size(model, chosen, sizes, {**model_changes, **training_changes})
+    choices = _rule_choices(model, chosen, sizes, {**model_changes, **training_changes})
     layers = (sections[_DEFAULT], chosen, *(_ruled(choice, config_type) for choice in choices))
     config = _build(config_type, [*_model_layers(layers), (model_changes, "")])
     check_training(model, config, training_changes)
@@ -280,7 +280,7 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
     write_text(path, text)
 
 
-def _by_size(
+def _rule_choices(
     model: str, chosen: _Section, sizes: DataSizes | None, overrides: Mapping[str, Any]
 ) -> Sequence[Choice]:
     """Choices of the rules of `auto`, without settings that the user chose."""

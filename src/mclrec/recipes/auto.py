@@ -38,7 +38,7 @@ _CYCLE = 4
 """Length of the learning rate's cycle with three updates per batch, as a multiple of the patience."""
 _MOST_EPOCHS = 200
 
-_OFTEN = 30
+_MANY_INTERACTIONS = 30
 """Average number of interactions per item from which less dropout is better."""
 
 _LONG = 20
@@ -210,7 +210,7 @@ def _patience(sizes: DataSizes) -> Choice:
 def _dropout(sizes: DataSizes) -> Choice:
     """Items that are seen often need less dropout, and learn faster with less."""
     each = sizes.interactions / max(sizes.items, 1)
-    many = each >= _OFTEN
+    many = each >= _MANY_INTERACTIONS
     return Choice(
         {"dropout": 0.3 if many else 0.5},
         f"{each:,.0f} interactions per item on average, which is {'many' if many else 'few'}",

@@ -31,7 +31,7 @@ _RANGE_KEYS = ("low", "high", "log", "step")
 _FALLBACK = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 """Search space of a model whose recipes have none: the setting that every model has and that matters most."""
 
-_RULER = {"metric", "seen"}
+_MEASUREMENT_KEYS = {"metric", "seen"}
 """Settings that determine how trials are measured: trials that differ in them could not be compared."""
 
 
@@ -127,7 +127,7 @@ def search_space(
         place = f"{where}: {key}"
         if key not in keys:
             raise ConfigError(f"{where}: {unknown_name('setting', key, set(keys.values()))}")
-        if keys[key] in _RULER:
+        if keys[key] in _MEASUREMENT_KEYS:
             raise ConfigError(f"{place} says how trials are measured, and must be the same for all")
         if keys[key] not in fixed:
             space[keys[key]] = _dimension(content, _field_type(model, keys[key]), place)

@@ -16,7 +16,7 @@ __all__ = ["Strip", "changes", "strips"]
 _HEIGHT = 0.5
 """Height of a strip in inches."""
 
-_APART = 0.6
+_GROUP_SPREAD = 0.6
 """Share of a group's height over which its dots are spread."""
 
 
@@ -92,7 +92,7 @@ def changes(values: Mapping[str, Mapping[str, Point]], x: str) -> Figure:
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=1)
     for number, (kind, style) in enumerate(kinds.items()):
-        shift = _APART * ((number + 0.5) / len(kinds) - 0.5)
+        shift = _GROUP_SPREAD * ((number + 0.5) / len(kinds) - 0.5)
         found = {place + shift: row[kind] for place, row in enumerate(values.values()) if kind in row}
         means, halves = [point.mean for point in found.values()], errors([*found.values()])
         axes.errorbar(means, [*found], xerr=halves, fmt="o", color=style.colour, capsize=2, label=kind)

@@ -56,7 +56,9 @@ def write_intake_page(
         _warnings(intake),
         intake_section(intake),
         Section("Histories and items", pictures=[*_lengths(data), *_popularity(data)]),
-        Section("Time, ties and returns", [_suited(intake.left)], pictures=[*_times(data), _shares(intake)]),
+        Section(
+            "Time, ties and returns", [_protocol_text(intake.left)], pictures=[*_times(data), _shares(intake)]
+        ),
         *([] if probe is None else [_order(probe)]),
     ]
     return write_page(path, f"{data.name}: what was taken of the log", sections)
@@ -128,7 +130,7 @@ def _measures(intake: Intake) -> ResultTable:
     return ResultTable("What is left", ["measure", "value"], rows)
 
 
-def _suited(left: Measures) -> str:
+def _protocol_text(left: Measures) -> str:
     """Text on which protocol suits the log, and why."""
     words = PROTOCOLS[suited_protocol(left.returns)]
     share = "an unknown share" if left.returns is None else percent(left.returns)

@@ -52,7 +52,7 @@ _CURVE = 400
 _LEGEND = 100
 """Number of characters that fit into one line of a legend."""
 
-_ROOMY = 5
+_FULL_SIZE_GROUPS = 5
 """Number of groups of bars up to which their names fit in the usual font size."""
 
 Places = Sequence[tuple[float, float]]
@@ -185,7 +185,7 @@ def grouped_bars(
         axes.errorbar(
             places, means, errors([row[group] for group in present]), fmt="none", ecolor=INK, capsize=2
         )
-    axes.set_xticks(range(len(groups)), groups, fontsize=10 if len(groups) <= _ROOMY else 8)
+    axes.set_xticks(range(len(groups)), groups, fontsize=10 if len(groups) <= _FULL_SIZE_GROUPS else 8)
     _label(axes, x, y)
     return figure
 

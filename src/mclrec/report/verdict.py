@@ -89,10 +89,10 @@ def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultT
 def advice(study: Study, found: Sequence[Pair], protocol: str) -> str:
     """Text on which system to choose under a protocol, how sure that is, and which baselines are above it."""
     best = found[0].better if found else study.systems[0]
-    return f"{_choice(study, found, protocol)}{_above(study, best, protocol)}"
+    return f"{_choice(study, found, protocol)}{_better_baselines(study, best, protocol)}"
 
 
-def _above(study: Study, best: System, protocol: str) -> str:
+def _better_baselines(study: Study, best: System, protocol: str) -> str:
     """Sentence on baselines, other than the systems, that are above the best system; empty if there are none."""
     metric = study.main_metric
     models = {system.first.info.model for system in study.systems}

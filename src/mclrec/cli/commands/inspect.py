@@ -74,7 +74,7 @@ def inspect(
     intake = intake_of(found)
     if not as_json:
         print_view(intake, found.lengths)
-    probe = _probed(found, 1 if seed is None else seed, as_json=as_json) if order else None
+    probe = _run_probe(found, 1 if seed is None else seed, as_json=as_json) if order else None
     if as_json:
         further = {} if probe is None else {"order": probe.to_json()}
         print_json({**intake_json(intake, found.name), **further})
@@ -86,7 +86,7 @@ def inspect(
             say(str(path))
 
 
-def _probed(data: SequenceData, seed: int, *, as_json: bool) -> OrderProbe:
+def _run_probe(data: SequenceData, seed: int, *, as_json: bool) -> OrderProbe:
     """Run the order probe with a progress bar, and print its result unless JSON was requested."""
     from mclrec.cli.order_view import print_order
     from mclrec.notices import tell

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mclrec.runs.request import TrainRequest
     from mclrec.runs.run import Run
 
-_OF_THE_MEASURED_RUN = {
+_SET_BY_MEASURED_RUN = {
     "model": "--model",
     "recipe": "--recipe",
     "recbole": "--recbole",
@@ -155,7 +155,7 @@ def train(
         raise ConfigError("--minutes does not go with --processes: a search is one process")
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
-    command = shlex.join(["mclrec", *_deciding(words)])
+    command = shlex.join(["mclrec", *_deciding_words(words)])
     if final is not None:
         _refuse_beside_final(context)
         from mclrec.runs.final import final_request
@@ -222,7 +222,7 @@ def _refuse_beside_final(context: typer.Context) -> None:
         ConfigError: such an option was given.
     """
     given = _given(context)
-    for name, option in _OF_THE_MEASURED_RUN.items():
+    for name, option in _SET_BY_MEASURED_RUN.items():
         if name in given:
             raise ConfigError(
                 f"{option} does not go with --final, which has model, settings, seed and data rules of its run; leave "
@@ -241,7 +241,7 @@ def _train_within(request: TrainRequest, minutes: float, began: float, *, as_jso
     return 0
 
 
-def _deciding(words: list[str]) -> list[str]:
+def _deciding_words(words: list[str]) -> list[str]:
     """The words of the command, without those that change nothing about the run."""
     return [word for word in words if word not in ("--resume", "--quiet", "-q", "--json")]
 
