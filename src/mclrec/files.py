@@ -12,12 +12,13 @@ import re
 import secrets
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from mclrec.errors import DataError, MclrecError, OutputError
+from mclrec.errors import DataError, MclrecError, OutputError, quoted
 from mclrec.locks import lock_beside
 
 __all__ = [
@@ -367,18 +368,29 @@ def parse_json(text: str | bytes, where: str, error: type[MclrecError] = DataErr
     Args:
         text: one JSON value.
         where: file, for the message.
-        error: raised for text that is malformed, nested too deeply, or holds NaN, an infinity or a number of
-            thousands of digits.
+        error: raised for text that is malformed, nested too deeply, has a key twice, or holds NaN, an infinity or a
+            number of thousands of digits.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct_keys
+        )
     except json.JSONDecodeError as problem:
         raise error(f"{where}:{problem.lineno}: not valid JSON: {problem.msg}") from None
     except RecursionError:
         raise error(f"{where}: not valid JSON: nested too deeply") from None
     except ValueError as problem:
-        reason = str(problem).partition(";")[0]
+        reason = str(problem).partition("; use sys")[0]
         raise error(f"{where}: not valid JSON: {reason}") from None
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose keys are distinct: `json` would keep the last value of each."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {quoted(counts.most_common(1)[0][0])} is there twice")
+    return found
 
 
 def _refuse_constant(name: str) -> Any:

@@ -209,7 +209,7 @@ def test_the_command_names_items_by_the_titles_of_the_table(
     found = json.loads(capsys.readouterr().out)
     assert {(one["item"], one["title"]) for one in found} == {("item 05", "Five"), ("item 07", "Seven")}
     for further, said in (
-        (["--filter", "{shelf: a}"], "--filter is no JSON"),
+        (["--filter", "{shelf: a}"], "--filter:1: not valid JSON"),
         (["--filter", '{"shelf": "c"}'], "filter: shelf: no item has 'c'"),
     ):
         with pytest.raises(SystemExit) as left:

@@ -234,7 +234,8 @@ def test_words_of_the_command_line(tmp_path: Path) -> None:
         ("A=0,B=0", "--split: one share has to be above 0"),
         ("A=-1,B=2", "--split: A = -1.0: should be a number, 0 or more"),
         ("A=nan,B=2", "--split: A = nan: should be a number"),
-        ("A=9,A=1", "should be a share for each arm, as in A=90,B=10"),
+        ("A=9,A=1", "--split: 'A' is given twice"),
+        ("A=9,A =1", "--split: 'A' is given twice"),
         ("90,10", "should be a share for each arm"),
         ("A=x,B=1", "should be a share for each arm"),
     ):

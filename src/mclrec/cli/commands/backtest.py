@@ -17,6 +17,7 @@ from mclrec.cli.app import (
     examples,
     names,
 )
+from mclrec.cli.pairs import settings_given
 from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, output, plain_table, print_json, say
@@ -85,7 +86,6 @@ def backtest(
     """
     from mclrec.extras import require
     from mclrec.files import check_writable
-    from mclrec.recipes import parse_setting
     from mclrec.runs.backtesting import CHEAP, BacktestRequest, run_backtest
     from mclrec.training.reporting import ProgressReporter
 
@@ -104,7 +104,7 @@ def backtest(
         out,
         device,
         reading,
-        dict(parse_setting(text) for text in setting or []),
+        settings_given(setting),
     )
     found = run_backtest(
         request,

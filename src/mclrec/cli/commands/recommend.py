@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,7 @@ from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import print_json, print_recommendations, say, tell_returns
 from mclrec.errors import ConfigError, DataError
+from mclrec.files import parse_json
 from mclrec.wording import count_of
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ def parsed(name: str, text: str) -> Any:
         ConfigError: it is not valid JSON.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise ConfigError(f"--{name} is no JSON: {problem}; quote it for the shell as '...'") from None
+        return parse_json(text, f"--{name}", ConfigError)
+    except ConfigError as problem:
+        raise ConfigError(f"{problem}; quote it for the shell as '...'") from None
 
 
 def read_ids(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from mclrec.cli.app import (
     examples,
     names,
 )
+from mclrec.cli.pairs import distinct_pairs, settings_given
 from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.terminal import PlainConsole, live, plain_table, print_json
 from mclrec.notices import tell
@@ -100,13 +101,12 @@ def reproduce(
     Finished runs are kept, and the same command continues an interrupted campaign.
     """
     from mclrec.experiments.target import PAPER_DATASETS, Scope
-    from mclrec.recipes import parse_setting
 
     scope = Scope(
         names(datasets) or PAPER_DATASETS,
         names(models),
         seeds,
-        dict(parse_setting(text) for text in setting or []),
+        settings_given(setting),
         _by_model(recipe),
         points,
     )
@@ -131,14 +131,14 @@ def _by_model(recipe: str | None) -> str | dict[str, str] | None:
     """Parse ``MODEL=NAME,...`` as a mapping; any other text applies to all models."""
     if recipe is None or "=" not in recipe:
         return recipe
-    return dict(_pair(part) for part in names(recipe))
+    return distinct_pairs("--recipe", map(_pair, names(recipe)))
 
 
 def _pair(text: str) -> tuple[str, str]:
     model, equals, name = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"{text!r}: write MODEL=NAME here too", param_hint="--recipe")
-    return model, name
+    return model.strip(), name.strip()
 
 
 def _reproduce(

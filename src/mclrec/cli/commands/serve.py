@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mclrec.cli.app import EngineOption, ItemsOption, TitlesOption, app, examples, names
+from mclrec.cli.pairs import distinct_pairs
 from mclrec.cli.terminal import tell_returns
 from mclrec.errors import ConfigError, quoted
 from mclrec.extras import require
@@ -197,14 +198,14 @@ def _shares(text: str) -> dict[str, float]:
     Raises:
         ConfigError: a part is not a name and a number, or an arm is named twice.
     """
-    found: dict[str, float] = {}
-    for word in names(text):
-        name, sign, share = word.partition("=")
-        try:
-            value = float(share) if sign and name not in found else None
-        except ValueError:
-            value = None
-        if value is None:
-            raise ConfigError(f"--split {quoted(text)}: should be a share for each arm, as in A=90,B=10")
-        found[name.strip()] = value
-    return found
+    return distinct_pairs("--split", (_share(word, text) for word in names(text)))
+
+
+def _share(word: str, text: str) -> tuple[str, float]:
+    name, _, share = word.partition("=")
+    try:
+        return name.strip(), float(share)
+    except ValueError:
+        raise ConfigError(
+            f"--split {quoted(text)}: should be a share for each arm, as in A=90,B=10"
+        ) from None

@@ -27,6 +27,7 @@ from mclrec.cli.app import (
     app,
     examples,
 )
+from mclrec.cli.pairs import settings_given
 from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.recbole_option import Given, with_recbole
@@ -165,10 +166,9 @@ def train(
         final_one = final_request(open_run(final), data, reading, command=command, **options)
         return _train(final_one, as_json=as_json)
     from mclrec.data.split_choice import chosen_split
-    from mclrec.recipes import parse_setting
     from mclrec.runs.request import TrainRequest
 
-    settings: Mapping[str, Any] = dict(parse_setting(text) for text in setting or [])
+    settings: Mapping[str, Any] = settings_given(setting)
     requested = None
     if recbole is not None:
         given = Given(_given(context), model, recipe, settings, seed, device, reading)

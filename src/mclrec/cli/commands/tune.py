@@ -31,6 +31,7 @@ from mclrec.cli.app import (
     app,
     examples,
 )
+from mclrec.cli.pairs import settings_given
 from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, live, output, plain_table, print_json
@@ -102,7 +103,6 @@ def tune(
 
     The same command continues an interrupted search.
     """
-    from mclrec.recipes import parse_setting
     from mclrec.search import check_installed
 
     check_installed()
@@ -113,7 +113,7 @@ def tune(
         data,
         model,
         recipe,
-        dict(parse_setting(text) for text in setting or []),
+        settings_given(setting),
         seed,
         storage,
         device,

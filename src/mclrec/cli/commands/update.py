@@ -17,6 +17,7 @@ from mclrec.cli.app import (
     app,
     examples,
 )
+from mclrec.cli.pairs import distinct_pairs
 from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import PlainConsole, output, plain_table, print_json
@@ -86,7 +87,7 @@ def update(
         open_run(run),
         data,
         out,
-        floors(dict(_floor(text) for text in floor or [])),
+        floors(distinct_pairs("--floor", map(_floor, floor or []))),
         final,
         form,
         into,
