@@ -1,1 +1,1 @@
-"""A log becomes sequences: readers, preparation, storage, splits, named data sets, statistics."""
+"""From a log to sequences: readers, preparation, storage, splits, named data sets, statistics."""

@@ -1,4 +1,4 @@
-"""Items that are near each other in histories: which are an item's nearest, by a count and without training."""
+"""Nearest items of each item, counted from co-occurrence in histories without training."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mclrec.data.sequences import SequenceData
 __all__ = ["KEPT", "NearItems", "near_items"]
 
 KEPT = 100
-"""Items that are kept of each item, the nearest."""
+"""Default number of nearest items kept for each item."""
 
 _WINDOW = 10
-"""Places apart up to which two interactions of a user are near each other."""
+"""Largest distance, in places, at which two interactions of a user count as near each other."""
 
 _SHRINK = 5.0
-"""Added to the denominator of a similarity: with few interactions, chance decides."""
+"""Added to the denominator of a similarity, because counts of few interactions are mostly chance."""
 
 _PAIRS = 1 << 21
-"""Pairs of interactions that are looked at together."""
+"""Approximate number of pairs of interactions that are processed at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +42,17 @@ class NearItems:
 def near_items(data: SequenceData, kept: int = KEPT) -> NearItems:
     """Count how often items are within 10 places of each other, and keep the most similar ones of each item.
 
-    Similarity has the form of ItemKNN's (`mclrec.models.itemknn`), of near interactions instead of common users:
+    The similarity has the form of ItemKNN's (`mclrec.models.itemknn`), with near interactions instead of common users:
 
         s(i, j) = n(i, j) / (sqrt(n(i) n(j)) + 5),
 
-    where n(i) interactions are with item i. A pair of a user's interactions with i and with j, d places apart and 10 at
-    most, adds (11 - d) / 10 to n(i, j) if j comes after i, and half of that if before: n(i, j) is not n(j, i).
+    where n(i) is the number of interactions with item i. Each pair of a user's interactions with i and j that are
+    d <= 10 places apart adds (11 - d) / 10 to n(i, j) if j comes after i, and half of that if j comes before i. So
+    n(i, j) differs from n(j, i).
 
     Args:
-        data: whose histories are counted.
-        kept: K, items that are kept of each item.
+        data: the histories that are counted.
+        kept: K, the number of nearest items kept for each item.
     """
     base = data.num_items + 1
     counts = np.bincount(data.items, minlength=base).astype(np.float64)
@@ -59,7 +60,7 @@ def near_items(data: SequenceData, kept: int = KEPT) -> NearItems:
     similarities = np.zeros((base, kept), dtype=np.float32)
     for sources, targets, times in _pairs(data, base):
         similar = times / (2 * _WINDOW) / (np.sqrt(counts[sources] * counts[targets]) + _SHRINK)
-        chosen = highest_of_each(sources, similar, kept)  # of equally similar ones, the lower id
+        chosen = highest_of_each(sources, similar, kept)  # ties go to the lower id
         rows = sources[chosen]
         columns = np.arange(len(rows)) - np.searchsorted(rows, rows)
         near[rows, columns], similarities[rows, columns] = targets[chosen], similar[chosen]
@@ -67,7 +68,7 @@ def near_items(data: SequenceData, kept: int = KEPT) -> NearItems:
 
 
 def _pairs(data: SequenceData, base: int) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
-    """Ascending items i, other items j near them, and 20 n(i, j), whole numbers: of some items i after the other."""
+    """Yield ascending items i, items j near them, and the integers 20 n(i, j), for a portion of the i at a time."""
     items, offsets = data.items, data.offsets
     by_item = np.argsort(items, kind="stable")
     starts = np.searchsorted(items[by_item], np.arange(base + 1))

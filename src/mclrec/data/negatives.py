@@ -1,4 +1,4 @@
-"""Negative sampling: items for each target that the user does not have, or one set of items for a whole batch."""
+"""Negative sampling: items outside the user's history for each target, or one set of items for a whole batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["SharedNegatives", "UniformNegatives"]
 
 
 class SharedNegatives:
-    """Draws one set of items for a whole batch, each with a probability that grows with its popularity.
+    """Draws one set of items for a whole batch, with probabilities proportional to a power of the popularity.
 
-    They may be items of any user's; a loss over them leaves out each target itself.
+    Users may have interacted with some of them; only the target itself is left out, by the loss.
 
     Args:
-        count: N, items drawn.
-        power: of the popularity; 0 is uniform.
+        count: N, the number of items drawn.
+        power: exponent of the popularity; 0 is uniform.
     """
 
     def __init__(self, count: int, power: float) -> None:
@@ -38,7 +38,7 @@ class SharedNegatives:
         return ids
 
     def log_counts(self, ids: IntArray) -> npt.NDArray[np.float64]:
-        """(N,) logarithm of the expected count of each item in one draw from the data drawn from last."""
+        """(N,) logarithm of the expected count of each item in one draw, for the data of the latest call."""
         assert self._data is not None
         weights = np.maximum(self._data.popularity[ids], 1) ** self.power
         logs: npt.NDArray[np.float64] = np.log(self.count * weights / self._bounds[-1])
@@ -48,8 +48,8 @@ class SharedNegatives:
 class UniformNegatives:
     """Draws ``per_target`` items for each target of a batch.
 
-    Membership is one binary search in the sorted (user, item) pairs; items that the user has are drawn again.
-    A user who has the whole catalogue has no negatives and gets any items.
+    Items that the user has interacted with are redrawn; membership is a binary search in the sorted (user, item)
+    pairs. A user who has interacted with the whole catalogue has no negatives, and gets arbitrary items.
     """
 
     def __init__(self, per_target: int = 1) -> None:
@@ -59,7 +59,7 @@ class UniformNegatives:
         self._full: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:
-        """Draw (targets,) ids, or (targets, per_target) where more than one is drawn for each."""
+        """Draw (targets,) ids, or (targets, per_target) if ``per_target`` is more than one."""
         spans = examples.at(rows)
         per_example = spans.lengths if examples.every_position else 1
         users = np.repeat(np.repeat(spans.users, per_example), self.per_target)
@@ -67,7 +67,7 @@ class UniformNegatives:
         return drawn if self.per_target == 1 else drawn.reshape(-1, self.per_target)
 
     def for_users(self, data: SequenceData, users: IntArray, rng: np.random.Generator) -> IntArray:
-        """Draw (N,) ids, one for each of N user rows, of items that the user does not have."""
+        """Draw (N,) ids, one for each of N user rows, of items that the user has not interacted with."""
         if self._data is not data:
             self._index(data)
         drawn = rng.integers(1, data.num_items + 1, size=len(users))
@@ -85,7 +85,7 @@ class UniformNegatives:
         self._data = data
 
     def _hits(self, users: IntArray, items: IntArray) -> npt.NDArray[np.bool_]:
-        """Whether the user has the item."""
+        """Whether each user has interacted with the item beside it."""
         assert self._data is not None
         pairs = users * (self._data.num_items + 1) + items
         places = np.searchsorted(self._pairs, pairs)

@@ -1,4 +1,4 @@
-"""Raw columns become a log: roles, types and missing values are looked at here, for every kind of source alike."""
+"""Convert raw columns to a log: resolve roles, types and missing values in the same way for every kind of source."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["Normalised", "normalised"]
 
 @dataclass(frozen=True, slots=True)
 class Normalised:
-    """A log in Arrow.
+    """A log as Arrow batches.
 
     Attributes:
-        schema: columns by their roles: ids int64 or large_string, time and sequence int64, float64 or large_string.
-        batches: the rows, once.
-        ticks: units of ``time`` in one of what `mclrec.data.readers.Log` has.
-        text: whether time or sequence are text that has yet to be read.
-        raw: where it is from.
-        named: names of its columns by role.
-        first: values of the first row by role, once it was read.
-        rows: where its rows are from, and which were left out.
-        lists: whether it was one of lists, whose rows have yet to be settled (`mclrec.data.histories.settle`).
-        followed: whether an item of its own follows each list.
-        wanted: the rows of the raw table that a condition kept; None without one.
+        schema: columns by role: ids int64 or large_string, time and sequence int64, float64 or large_string.
+        batches: the rows; they can be iterated once.
+        ticks: ticks of ``time`` per unit that `mclrec.data.readers.Log` counts in.
+        text: whether time or sequence is text that has yet to be parsed.
+        raw: the table that the log was read from.
+        named: column names by role.
+        first: values of the first row by role, once it has been read.
+        rows: maps rows to their source, and knows which were dropped.
+        lists: whether the table held lists, whose rows have yet to be settled (`mclrec.data.histories.settle`).
+        followed: whether each list is followed by an item in a column of its own.
+        wanted: the rows of the raw table that a condition kept; None without a condition.
         day: a column that may hold the days of the times.
     """
 
@@ -61,7 +61,7 @@ class Normalised:
     day: str | None = None
 
     def found(self) -> Found:
-        """What the log has in it, once its rows were read."""
+        """What was found in the log; available once its rows have been read."""
         found = replace(
             self.rows.dropped(),
             format=self.raw.format,
@@ -85,10 +85,10 @@ class Normalised:
 
 
 def normalised(raw: RawTable, reading: Reading) -> Normalised:
-    """Find the columns of a log and give them their types.
+    """Find the columns of a log and determine their types.
 
     Raises:
-        DataError: a column is missing or of a type that cannot be used; ``batches`` raises it for values.
+        DataError: a column is missing or has an unusable type. Unusable values raise it while ``batches`` is iterated.
     """
     for option in ("header", "quote", "encoding"):
         if getattr(reading, option) is not None:
@@ -124,7 +124,7 @@ def _with_roles(raw: RawTable, columns: Columns, reading: Reading) -> Normalised
 
 
 def _only_list(raw: ParquetTable, columns: Columns) -> str | None:
-    """The one column of lists of a log that has no other item."""
+    """The only list column of a log without an item column; None if there is no such column, or several."""
     if columns.item is not None or has_item(raw.names):
         return None
     lists = [name for name, kind in zip(raw.names, raw.kinds, strict=True) if is_list(kind)]
@@ -132,7 +132,7 @@ def _only_list(raw: ParquetTable, columns: Columns) -> str | None:
 
 
 def _of_lists(raw: RawTable, columns: Columns, reading: Reading) -> Normalised:
-    """A table of lists: its columns are looked at before it is known whether the lists hold structures."""
+    """Normalise a table of lists; its columns are resolved before it is known whether the lists hold structures."""
     outside = replace(columns, time=None, sequence=None)
     if columns.item not in raw.names:
         outside = replace(outside, item=None)
@@ -150,7 +150,7 @@ def _of_lists(raw: RawTable, columns: Columns, reading: Reading) -> Normalised:
 
 
 class _Conversion:
-    """The rows of a table on their way to a log."""
+    """Conversion of the rows of a table to those of a log."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class _Conversion:
         self._read = 0
 
     def result(self, named: dict[str, str]) -> Normalised:
-        """The log, of which nothing is read yet."""
+        """The log; none of its rows has been read yet."""
         kinds = {role: target.stored for role, target in self._targets.items()}
         if self._numbered:
             kinds["sequence"] = pa.int64()
@@ -195,14 +195,14 @@ class _Conversion:
         )
 
     def row_place(self, row: int) -> str:
-        """Where a row of the log is from."""
+        """Where a row of the log comes from, for messages."""
         if not self._drop:
             return self._raw.row_place(row)
         number = bisect_right(self._starts, row) - 1
         return self._raw.row_place(int(self._kept[number][row - self._starts[number]]))
 
     def dropped(self) -> Found:
-        """Rows that were left out, and what watched columns hold."""
+        """The number of rows dropped, and what was counted in watched columns."""
         found = Found()
         if self._drop:
             found = dropped_missing(self._read, self._read - self._starts[-1])
@@ -236,7 +236,7 @@ class _Conversion:
             )
 
     def _whole(self, present: dict[str, pa.Array], numbers: IntArray) -> tuple[dict[str, pa.Array], IntArray]:
-        """The rows in which no value is missing, and their numbers."""
+        """The rows without missing values, and their numbers."""
         lacking = np.zeros(len(numbers), dtype=np.bool_)
         for role, values in _needed(present):
             lacking |= missing_values(role, values).to_numpy(zero_copy_only=False)
@@ -252,7 +252,7 @@ class _Conversion:
 
 
 def _value(cell: pa.Scalar) -> Any:
-    """The value of a cell; None if Python has none for it, as for a moment beyond the year 9999."""
+    """The value of a cell; None if Python cannot represent it, such as a time after the year 9999."""
     try:
         return cell.as_py()
     except (ValueError, OverflowError):
@@ -260,14 +260,14 @@ def _value(cell: pa.Scalar) -> Any:
 
 
 def _needed(columns: Mapping[str, pa.Array]) -> Iterator[tuple[str, pa.Array]]:
-    """The columns whose values no row may lack, by role."""
+    """The columns in which no value may be missing, by role."""
     return ((role, values) for role, values in columns.items() if role != "label")
 
 
 def _refuse_missing(
     raw: RawTable, present: dict[str, pa.Array], rest: Iterator[list[pa.Array]], start: int
 ) -> None:
-    """Refuse a part with missing values, and count those of the parts that follow it."""
+    """Refuse a batch with missing values; the error also counts those in the batches that follow."""
     masks = {role: missing_values(role, values) for role, values in _needed(present)}
     rows = [row for mask in masks.values() if (row := pc.index(mask, True).as_py()) >= 0]
     if not rows:

@@ -1,4 +1,4 @@
-"""Logs of which nothing is left: what each rule dropped, and which value of ``--min-count`` would help."""
+"""Errors for logs of which no row is left: what each rule dropped, and which ``--min-count`` would keep some."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Codes = npt.NDArray[np.integer[Any]]
 
 
 class NothingLeftError(DataError):
-    """A log of which the k-core leaves nothing; the message ends with the value of ``--min-count`` that helps."""
+    """The k-core of a log is empty; the message ends with the largest ``--min-count`` that keeps some rows."""
 
 
 def nothing_left(
     place: str, read: Counts, steps: Sequence[Step], min_count: int, most: int
 ) -> NothingLeftError:
-    """The error for a log of which the k-core leaves nothing.
+    """The error for a log whose k-core is empty.
 
     Args:
-        place: of the log.
+        place: path or kind of the log.
         read: sizes of what was read.
         steps: rules that were applied, the k-core last.
-        min_count: of the k-core.
-        most: the largest one that leaves something.
+        min_count: k of the k-core.
+        most: the largest k that keeps some rows.
     """
     earlier = [f"{step.option.split(' ')[0]} left {step.left.rows:,}" for step in steps[:-1]]
     before = f"{', '.join(earlier)}, " if earlier else ""
@@ -44,9 +44,9 @@ def nothing_left(
 
 
 def largest_core(users: Codes, items: Codes, below: int) -> int:
-    """The largest k below a value for which the k-core of some rows is not empty; at least 1."""
+    """The largest k less than ``below`` for which the k-core of the rows is not empty; at least 1."""
     least, most = 1, min(below - 1, _largest(users), _largest(items))
-    while least < most:  # the core of k holds that of k + 1
+    while least < most:  # the k-core contains the (k + 1)-core
         k = (least + most + 1) // 2
         if _has_core(users, items, k):
             least = k
@@ -56,12 +56,12 @@ def largest_core(users: Codes, items: Codes, below: int) -> int:
 
 
 def _largest(codes: Codes) -> int:
-    """Rows of the most frequent code."""
+    """Number of rows of the most frequent code; at least 1."""
     return int(np.bincount(codes).max(initial=1))
 
 
 def _has_core(users: Codes, items: Codes, k: int) -> bool:
-    """Whether rows are left when users and items with fewer than k are removed until there is none."""
+    """Whether the k-core has rows: users and items with fewer than k rows are removed until no such one remains."""
     while len(users):
         kept = (np.bincount(users)[users] >= k) & (np.bincount(items)[items] >= k)
         if kept.all():

@@ -1,7 +1,7 @@
-"""Dates written as numbers: 20240131 a day, 2024013118 an hour, 202401311805 a minute, 20240131180559 a second.
+"""Dates written as numbers: 20240131 (day), 2024013118 (hour), 202401311805 (minute), 20240131180559 (second).
 
-A number of this form is taken for a date where all numbers of a column are of it, and most are of our days. None of
-them is then a plausible count of seconds or milliseconds: 2024013118 seconds end in 2034.
+A column is read as dates if all its numbers have the same one of these forms and their median is in 1990 to 2099.
+Numbers like these are not plausible as counts of seconds or milliseconds: 2024013118 seconds after 1970 is in 2034.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mclrec.data.packed import IntArray, blocks, empty
 __all__ = ["FORMS", "are_clock_times", "date_form", "dates_read", "middle", "seconds_of_dates"]
 
 FORMS = {8: "YYYYMMDD", 10: "YYYYMMDDHH", 12: "YYYYMMDDHHMM", 14: "YYYYMMDDHHMMSS"}
-"""Forms of numbers that are dates, by their digits."""
+"""Forms of dates written as numbers, by the number of digits."""
 
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 _LONGEST = max(FORMS)
@@ -27,13 +27,13 @@ _HOURS, _MINUTES, _LAST_CLOCK = 24, 60, 235_959
 
 
 def middle(times: npt.NDArray[Any]) -> int:
-    """About the median of times, of at least one: that of a million of them, evenly spread."""
+    """Approximate median of one or more times: the median of a sample of about a million, evenly spaced."""
     some = times[:: -(-len(times) // _SAMPLED)]
     return int(np.partition(some, len(some) // 2)[len(some) // 2])
 
 
 def date_form(number: int) -> str | None:
-    """The form of a number that is a date of our days; None for any other."""
+    """The form of a number that is a date in the years 1990 to 2099; None for any other number."""
     form = FORMS.get(len(str(number))) if number > 0 else None
     if form is None:
         return None
@@ -42,7 +42,7 @@ def date_form(number: int) -> str | None:
 
 
 def seconds_of_dates(numbers: IntArray, form: str) -> tuple[IntArray, npt.NDArray[np.bool_]]:
-    """Seconds since 1970 (UTC) of numbers of a form, and whether each is of it; of others they mean nothing."""
+    """Seconds since 1970 (UTC) of dates in a form, and whether each is valid; invalid ones have meaningless seconds."""
     digits = len(form)
     days, clock = np.divmod(numbers, 10 ** (digits - 8))
     clock = clock * 10 ** (_LONGEST - digits)
@@ -56,17 +56,17 @@ def seconds_of_dates(numbers: IntArray, form: str) -> tuple[IntArray, npt.NDArra
 
 
 def _first_day(months: IntArray) -> IntArray:
-    """Days since 1970 of the first day of months since then."""
+    """Days since 1970 of the first day of each month, given in months since 1970."""
     return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
 
 
 def are_clock_times(times: npt.NDArray[Any], users: npt.NDArray[np.integer[Any]], ticks: int) -> bool:
-    """Whether all times may be hours, or clock times written as numbers: 0 to 24, 1805 or 180559; counters are none.
+    """Whether all times may be hours (0 to 24) or clock times written as numbers (1805, 180559), and are not counters.
 
     Args:
-        times: (N,) of rows that are ordered by user and time.
-        users: (N,) of each row.
-        ticks: units of ``times`` in one of what the log has.
+        times: (N,) times of rows that are ordered by user and time.
+        users: (N,) user of each row.
+        ticks: ticks of ``times`` per unit of the log.
     """
     least, most = int(times.min()) // ticks, int(times.max()) // ticks
     if least < 0 or most > _LAST_CLOCK:
@@ -81,11 +81,13 @@ def are_clock_times(times: npt.NDArray[Any], users: npt.NDArray[np.integer[Any]]
 
 
 def dates_read(times: npt.NDArray[Any], ticks: int) -> tuple[npt.NDArray[Any], str | None]:
-    """Times as seconds, in ticks, where all of them are dates written as numbers, and the form.
+    """Convert times to seconds, in ticks, if all of them are dates written as numbers; return them and the form.
+
+    Otherwise the times are returned unchanged, with None.
 
     Args:
-        times: (N,) as the log has them.
-        ticks: units of ``times`` in one of what the log has.
+        times: (N,) times of the log.
+        ticks: ticks of ``times`` per unit of the log.
     """
     form = date_form(middle(times) // ticks) if len(times) and ticks <= _MOST_TICKS else None
     if form is None:

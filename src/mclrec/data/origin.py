@@ -1,4 +1,4 @@
-"""Where data come from: the place, how the log was read, and the fingerprint that recognises the result."""
+"""Provenance of data: the place, the options by which the log was read, and the fingerprint of the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mclrec.errors import ConfigError, invalid_value, quoted
 __all__ = ["Kind", "Origin", "Quote", "Reading", "ReadingOptions"]
 
 Quote = Literal["none", '"', "'"]
-"""What encloses the fields of delimited text."""
+"""The quote character of delimited text."""
 
 Kind = Literal["dataset", "file", "prepared", "memory"]
 """A registered data set, a log in files, a folder of prepared data, or a frame (or arrays) in memory."""
@@ -68,26 +68,26 @@ class ReadingOptions(TypedDict, total=False):
 
 
 class Reading(BaseModel):
-    """How a log becomes sequences: every option that changes the result, in one structure that travels.
+    """Reading options: how a log becomes sequences, with every option that changes the result in one structure.
 
-    `mclrec.load` and `mclrec.prepare` take it whole or field by field, the commands have an option for each field, runs
-    and prepared folders keep it.
+    `mclrec.load` and `mclrec.prepare` take it whole or field by field; commands have an option for each field; runs and
+    prepared folders store it.
 
     Attributes:
         min_count: interactions that each user and item must have (k-core); None for the default.
         drop_repeats: whether only the first interaction of a user with an item is kept.
-        columns: names of the columns; None where all are guessed.
-        header: whether delimited text begins with names; None where that is guessed.
-        quote: what encloses fields of delimited text: ``none``, ``"`` or ``'``; None where that is found out.
-        encoding: of text, such as ``latin-1``; UTF-8 if None.
-        time_format: how text writes times, in the signs of strptime; ISO if None.
-        drop_missing: whether rows without a value are left out, and not refused.
-        ties: what orders rows of a user at one time: ``hash``, which tells nothing about their items, or ``file``, the
-            order in which the log has them. None for the hash, of which a warning speaks where many rows are tied.
-        drop_duplicates: whether of rows with the same user, item and time only the first is kept.
-        where: a condition over the columns of the log, in DuckDB's SQL; rows for which it is not true are left out.
-        valid: the validation set, where the log is a training set that somebody split off; a path or frame as it is.
-        test: likewise the test set; both are given, or neither.
+        columns: names of the columns; None to detect all of them.
+        header: whether delimited text begins with a header; None to detect it.
+        quote: quote character of delimited text: ``none``, ``"`` or ``'``; None to detect it.
+        encoding: encoding of text, such as ``latin-1``; None for UTF-8.
+        time_format: strptime format of times in text; None for ISO.
+        drop_missing: whether rows with a missing value are dropped instead of refused.
+        ties: what orders rows of a user at the same time: ``hash``, which reveals nothing about their items, or
+            ``file``, their order in the log. None for the hash, with a warning if many rows are tied.
+        drop_duplicates: whether only the first of several rows with the same user, item and time is kept.
+        where: a condition on the columns of the log, in DuckDB's SQL; rows for which it is not true are dropped.
+        valid: the validation set, if the log is the training set of an existing split; a path or a frame, like the log.
+        test: the test set of that split; give both or neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,12 +115,12 @@ class Reading(BaseModel):
 
     @property
     def in_parts(self) -> bool:
-        """Whether validation and test set are read from places of their own."""
+        """Whether the validation and test set are read from sources of their own."""
         return self.test is not None
 
     @model_serializer(mode="wrap")
     def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The options that were given: what earlier versions wrote, which had fewer, says as much."""
+        """Serialise only options that differ from their defaults, as earlier versions, which had fewer options, did."""
         written: dict[str, Any] = serialise(self)
         if self.columns is not None:
             written["columns"] = {name: value for name, value in asdict(self.columns).items() if value}
@@ -132,10 +132,10 @@ class Reading(BaseModel):
 
     @classmethod
     def of(cls, reading: Reading | None = None, /, **options: Any) -> Reading:
-        """A reading with some of its fields given; those that are not given, or None, are those of ``reading``.
+        """Create reading options from keyword arguments; those left out or None are taken from ``reading``.
 
         Raises:
-            ConfigError: there is no such field, its value cannot be, or what was given is no reading.
+            ConfigError: a field does not exist or has an invalid value, or ``reading`` is not a `Reading`.
         """
         if reading is not None and not isinstance(reading, Reading):
             raise ConfigError(f"reading = {quoted(reading)}: should be an mclrec.Reading")
@@ -147,7 +147,7 @@ class Reading(BaseModel):
             raise ConfigError(invalid_value(problem)) from None
 
     def words(self) -> list[str]:
-        """The options of the command line that read a log in this way; none for the defaults."""
+        """The command-line options that read a log in this way; none for defaults."""
         words = []
         for name, value in self.options().items():
             option = f"--{name.replace('_', '-')}"
@@ -162,7 +162,7 @@ class Reading(BaseModel):
         return words
 
     def filled(self, usual: Reading) -> Reading:
-        """What is given here, and what ``usual`` gives where nothing is."""
+        """These options, with those that are not given taken from ``usual``."""
         given = {name: value for name, value in self.options().items() if value not in (None, False)}
         if self.header is not None:
             given["header"] = self.header
@@ -171,27 +171,27 @@ class Reading(BaseModel):
         return usual.model_copy(update=given)
 
     def beside(self, usual: Reading) -> Reading:
-        """What is given here and differs from ``usual``."""
+        """Only those of these options that differ from ``usual``."""
         given = self.options()
         return Reading(**{name: value for name, value in given.items() if value != getattr(usual, name)})
 
     def options(self) -> dict[str, Any]:
-        """The same as keyword arguments of `mclrec.load`."""
+        """All options, as keyword arguments of `mclrec.load`."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 class Origin(BaseModel):
-    """Where some data come from; kept in prepared folders and in the configuration of runs.
+    """Origin of data; stored in prepared folders and in the configuration of runs.
 
     Attributes:
-        kind: of the place.
+        kind: kind of source.
         place: name of the data set, path as it was given, or kind of the frame.
-        path: the same path from the root of the file system; None for other kinds.
-        reading: how the log was read; the defaults for a prepared folder, whose ``log`` knows.
-        fingerprint: of the sequences that came out.
-        times: checksum of their times; None where they have none, and in what earlier versions wrote.
-        log: of a prepared folder: where its sequences came from, if that is known.
-        parts: paths of the validation and test set from the root of the file system, by their names in ``reading``.
+        path: the absolute path; None for other kinds.
+        reading: how the log was read; the defaults for a prepared folder, whose ``log`` has the options.
+        fingerprint: fingerprint of the resulting sequences.
+        times: checksum of their times; None if they have none, and in files that earlier versions wrote.
+        log: for a prepared folder: the origin of its sequences, if known.
+        parts: absolute paths of the validation and test set, by their names in ``reading``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -207,15 +207,15 @@ class Origin(BaseModel):
 
     @property
     def source(self) -> Origin:
-        """The log itself: the origin of a prepared folder's log, where that is known, else this origin."""
+        """The origin of the log itself: for a prepared folder that of its log, if known; otherwise this origin."""
         return self if self.log is None else self.log.source
 
     def words(self) -> list[str]:
-        """The data of a command line, with the options that read them; ``DATA`` for data from memory."""
+        """The data argument of a command line with its reading options; ``DATA`` for data from memory."""
         return ["DATA"] if self.kind == "memory" else [self.place, *self.reading.words()]
 
     def __str__(self) -> str:
-        """A phrase for people, such as "file log.csv --min-count 1"."""
+        """A readable description, such as "file log.csv --min-count 1"."""
         kinds = {"dataset": "data set", "file": "file", "prepared": "prepared folder", "memory": "memory:"}
         text = " ".join([kinds[self.kind], self.place, *map(shlex.quote, self.reading.words())])
         return text if self.log is None else f"{text}, made of {self.log}"

@@ -1,7 +1,7 @@
-"""Flat arrays: sequences of different length packed one after the other, and large arrays that lie in files.
+"""Flat arrays: sequences of different lengths packed one after the other, and large arrays backed by files.
 
-An array with a value an interaction is worked on in blocks, because a whole-array expression such as ``table[places]``
-makes temporary arrays of eight bytes an interaction. What stays in memory then grows with users and items only.
+Arrays with one value per interaction are processed in blocks, because a whole-array expression such as
+``table[places]`` makes temporary arrays of eight bytes per interaction. Memory then grows with users and items only.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ __all__ = [
 
 IntArray = npt.NDArray[np.int64]
 
-_MAPPED_FROM = 1 << 25  # bytes from which an array lies in a file
-_BLOCK = 1 << 20  # values worked on at a time
-_DENSE = 4  # possible keys for each key up to which counting in an array beats sorting
+_MAPPED_FROM = 1 << 25  # bytes from which an array is backed by a file
+_BLOCK = 1 << 20  # values processed at a time
+_DENSE = 4  # ratio of possible keys to keys up to which counting in an array beats sorting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packed:
-    """B sequences of different length, one after the other in a flat array.
+    """B sequences of different lengths, one after the other in a flat array.
 
     Attributes:
         items: (T,) int64 item ids, 1..V, with 0 for a hidden and V+1 for a masked position.
@@ -74,7 +74,7 @@ class Packed:
 
     @property
     def positions(self) -> IntArray:
-        """(T,) place of each token in its sequence, from 0."""
+        """(T,) position of each token in its sequence, from 0."""
         return ranges(np.zeros(len(self), dtype=np.int64), self.lengths)
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class Packed:
         return self.items[self.offsets[row] : self.offsets[row + 1]]
 
     def take(self, rows: npt.NDArray[np.integer[Any]], max_length: int | None = None) -> Packed:
-        """The sequences ``rows``, in that order; of each its last ``max_length`` tokens, or all."""
+        """Select the sequences ``rows``, in that order, with the last ``max_length`` tokens of each, or all."""
         lengths = self.lengths[rows] if max_length is None else np.minimum(self.lengths[rows], max_length)
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
@@ -98,9 +98,9 @@ class Packed:
 
 
 def shuffled(lengths: IntArray, rng: np.random.Generator) -> IntArray:
-    """(T,) places of packed tokens with each sequence's own in uniformly random order."""
+    """(T,) places of packed tokens, permuted uniformly at random within each sequence."""
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    # Half a unit of noise: with a whole one, a key could round up into the next sequence.
+    # Noise of up to half a unit: with a whole unit, a key could round up into the next sequence.
     return np.argsort(rows + 0.5 * rng.random(len(rows)))
 
 
@@ -120,10 +120,10 @@ def ranges(starts: IntArray, lengths: IntArray) -> IntArray:
 
 
 def empty(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Allocate an array of ``count`` values. A large one lies in an unnamed file in ``TMPDIR`` that is removed with it.
+    """Allocate an array of ``count`` values; a large one is backed by an unnamed file in ``TMPDIR``, removed with it.
 
     Raises:
-        DataError: there is no room for the file.
+        DataError: the disk has no room for the file.
     """
     kind = np.dtype(dtype)
     size = count * kind.itemsize
@@ -131,12 +131,12 @@ def empty(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         return np.empty(count, kind)
     with tempfile.TemporaryFile(prefix="mclrec-") as file:
         try:
-            # Room is taken now: a write to a page that has none on the disk would kill the process.
+            # Reserve the space now: a later write to a page without space on disk would kill the process.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
                 file.truncate(size)
-            # As a plain array: a memmap would pass its class on to everything computed from it.
+            # As a plain array: everything computed from a memmap would be a memmap too.
             return np.asarray(np.memmap(file, kind, "r+", shape=(count,)))
         except OSError as problem:
             raise DataError(
@@ -146,22 +146,22 @@ def empty(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """Slices of a block each that cover 0 up to ``count``."""
+    """Slices of one block each that together cover 0 up to ``count``."""
     return (slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
 
 
 def spans(offsets: IntArray) -> Iterator[tuple[int, int]]:
-    """Ranges of users, ``first`` up to ``last``, with about a block of interactions each; no user is split."""
+    """Ranges of users, ``first`` up to ``last``, of about one block of interactions each; no user is split."""
     cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _BLOCK))
     ends = np.unique(np.concatenate([cuts, [0, len(offsets) - 1]])).tolist()
     return pairwise(ends)
 
 
 def run_blocks(same: npt.NDArray[np.bool_]) -> Iterator[slice]:
-    """Slices of about a block each that cover an array and split no run.
+    """Slices of about one block each that together cover an array without splitting a run.
 
     Args:
-        same: (N,) whether a value belongs to the run of the one before it.
+        same: (N,) whether a value belongs to the same run as the one before it.
     """
     start = 0
     while start < len(same):
@@ -185,12 +185,12 @@ def counted(values: npt.NDArray[np.integer[Any]], kinds: int) -> IntArray:
 
 
 def distinct_counts(keys: IntArray, size: int, weights: IntArray | None = None) -> tuple[IntArray, IntArray]:
-    """The different keys in ascending order, and how often each is there.
+    """The distinct keys in ascending order, and the number of occurrences (or the sum of weights) of each.
 
     Args:
-        keys: below ``size``.
-        size: of the range of keys.
-        weights: what each counts, above 0; None for 1.
+        keys: keys from 0 to ``size`` - 1.
+        size: number of possible keys.
+        weights: positive weight of each key; None for 1.
     """
     if size <= _DENSE * len(keys):
         counts = np.bincount(keys, weights, minlength=size).astype(np.int64, copy=False)
@@ -204,16 +204,16 @@ def distinct_counts(keys: IntArray, size: int, weights: IntArray | None = None) 
 
 
 def highest_of_each(groups: IntArray, values: npt.NDArray[np.floating[Any]], count: int) -> IntArray:
-    """Places of the highest values of each group, the highest first and equal ones in the order in which they stand.
+    """Places of the highest values of each group, in descending order; ties keep their order.
 
     Args:
-        groups: ascending, one for each value.
-        values: to compare.
-        count: places of a group at most.
+        groups: group of each value, ascending.
+        values: values to compare.
+        count: maximum number of places per group.
     """
     bounds = np.flatnonzero(np.diff(groups)) + 1
     starts = [0, *bounds.tolist()]
-    # Sorting the groups one by one is quicker than sorting all values together by group and value.
+    # Sorting the groups one by one is faster than sorting all values at once by group and value.
     orders = (np.argsort(-piece, kind="stable")[:count] for piece in np.split(values, bounds))
     return np.concatenate([start + order for start, order in zip(starts, orders, strict=True)])
 

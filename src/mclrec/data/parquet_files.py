@@ -1,7 +1,7 @@
-"""Parquet files with a checksum of all their bytes, which is verified before a reader looks at one of them.
+"""Parquet files with a checksum of all their bytes, which is verified before any of them is parsed.
 
-The checksum lies in the metadata of the file: zeros while it is computed, written over them afterwards. Any reader of
-Parquet reads such a file.
+The checksum is stored in the metadata of the file: zeros while it is computed, overwritten afterwards. Any Parquet
+reader can read such a file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["read_parquet", "write_parquet"]
 _KEY = b"mclrec.sha256"
 _DIGITS = 64
 _BETWEEN = 2
-"""Bytes between key and value in Parquet's footer: the kind of the value, and its length."""
+"""Bytes between key and value in Parquet's footer: the type and the length of the value."""
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
@@ -41,11 +41,11 @@ def read_parquet(path: Path, error: type[MclrecError], cure: str) -> pa.Table:
 
     Args:
         path: the file.
-        error: what is raised.
-        cure: what to do with a damaged file, for the message.
+        error: class of the error to raise.
+        cure: what to do about a damaged file, for the message.
 
     Raises:
-        error: the file is missing, damaged or of another origin.
+        error: the file is missing, damaged, or was not written by `write_parquet`.
     """
     try:
         content = regular_file(path, error).read_bytes()
@@ -56,7 +56,7 @@ def read_parquet(path: Path, error: type[MclrecError], cure: str) -> pa.Table:
         what = "its checksum differs" if place else "it has no checksum of mclrec's"
         raise error(f"{path}: damaged, or not ours: {what}; {cure}")
     try:
-        # Not read_table: it imports pyarrow.dataset, and with it pandas where that is installed.
+        # Not read_table, which imports pyarrow.dataset and thereby pandas if that is installed.
         with pq.ParquetFile(pa.BufferReader(content)) as file:
             return file.read()
     except (pa.ArrowException, OSError, ValueError) as problem:
@@ -64,13 +64,13 @@ def read_parquet(path: Path, error: type[MclrecError], cure: str) -> pa.Table:
 
 
 def _place(content: bytes) -> int:
-    """Where the checksum begins; 0 where there is none."""
+    """Offset of the checksum; 0 if there is none."""
     key = content.rfind(_KEY)
     return 0 if key < 0 else key + len(_KEY) + _BETWEEN
 
 
 def _digest(content: bytes, place: int) -> bytes:
-    """The checksum of a file, by which its own place counts as zeros."""
+    """The checksum of a file, with zeros in place of the checksum itself."""
     digest = hashlib.sha256(memoryview(content)[:place])
     digest.update(b"0" * _DIGITS)
     digest.update(memoryview(content)[place + _DIGITS :])

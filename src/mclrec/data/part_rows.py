@@ -1,8 +1,8 @@
-"""Rows of a log that came in files for training, validation and test: their order, what they repeat, where parts end.
+"""Rows of a log in training, validation and test files: their order, repeated rows, and where each part ends.
 
-Rows of a user stand in the order of the files, whatever their times say. Where a file holds lists, a list may say again
-what came before, as RecBole's files do, whose rows are a history and the item that follows it: the history is known
-already, or becomes it, and the item alone is a target.
+Rows of a user are in the order of the files, whatever their times are. If a file holds lists, a list may repeat earlier
+rows. So do RecBole's files, whose rows are a history and the item that follows it: rows of the history that are already
+known are dropped, the others become history, and only the item is a target.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from mclrec.errors import DataError, quoted
 __all__ = ["check_parts", "cuts_of", "first_in_parts", "in_order"]
 
 _TRAINING, _TEST = 0, 4
-"""Where a row belongs; what lists of validation or test say of the time before their targets is one less."""
+"""Parts of rows: 0 training, 2 validation, 4 test; 1 and 3 are histories in lists of the validation and test file."""
 
 Parts = npt.NDArray[np.int8]
 
 
 def in_order(rows: CodedRows, reads: Sequence[PartRead]) -> tuple[CodedRows, int]:
-    """Rows with the part that each belongs to, and how many that lists only repeat were left out.
+    """Assign each row its part and drop rows that lists merely repeat; return the rows and the number dropped.
 
     Args:
-        rows: whose parts are the numbers of their files.
+        rows: rows whose ``parts`` are the numbers of their files.
         reads: what was found in each file.
 
     Raises:
@@ -48,16 +48,16 @@ def in_order(rows: CodedRows, reads: Sequence[PartRead]) -> tuple[CodedRows, int
 
 
 def cuts_of(rows: CodedRows) -> IntArray:
-    """(4, users) rows of each user up to each part but the last; see `mclrec.data.sequences.SequenceData`."""
+    """(4, users) number of rows of each user up to and including each part but the last; see `SequenceData.cuts`."""
     parts, users = _parts_of(rows), len(rows.user_ids)
     return np.stack([counted(rows.users[parts <= part], users) for part in range(_TEST)])
 
 
 def check_parts(rows: CodedRows, reads: Sequence[PartRead], repeated: int, ticks: int) -> PartsTaken:
-    """What was taken of each file.
+    """Check that the parts belong together; return what was taken of each file.
 
     Raises:
-        DataError: nothing is left of a file, no user of the last two is in the first, or times have other units.
+        DataError: no row of a file is left, no user of one of the last two is in the first, or units of time differ.
     """
     files = _files_of(rows)
     sizes = [int(np.count_nonzero(files == number)) for number in range(len(reads))]
@@ -86,7 +86,7 @@ def check_parts(rows: CodedRows, reads: Sequence[PartRead], repeated: int, ticks
 
 
 def _check_units(rows: CodedRows, reads: Sequence[PartRead], ticks: int) -> None:
-    """Refuse times that count seconds in one file, and milliseconds or so in another."""
+    """Refuse times in different units, such as seconds in one file and milliseconds in another."""
     if rows.times is None:
         return
     files = _files_of(rows)
@@ -102,7 +102,7 @@ def _check_units(rows: CodedRows, reads: Sequence[PartRead], ticks: int) -> None
 
 
 def first_in_parts(rows: CodedRows) -> npt.NDArray[np.bool_]:
-    """Whether a row is the first of its user, item and time in any file."""
+    """(N,) whether a row is the first one of its user, item and time in all files."""
     order, same = _alike(rows)
     first = np.ones(len(order), np.bool_)
     first[order[same]] = False
@@ -116,13 +116,13 @@ def _parts_of(rows: CodedRows) -> Parts:
 
 
 def _files_of(rows: CodedRows) -> Parts:
-    """(N,) the file of each row: 0, 1 or 2."""
+    """(N,) number of the file of each row: 0, 1 or 2."""
     files: Parts = (_parts_of(rows) + 1) // 2
     return files
 
 
 def _alike(rows: CodedRows) -> tuple[IntArray, npt.NDArray[np.bool_]]:
-    """Places of the rows, alike ones side by side in order, and whether one is like that before it."""
+    """Order of rows by which equal ones are adjacent and stay in order, and whether each equals the one before it."""
     keys = [rows.items, rows.users] if rows.times is None else [rows.times, rows.items, rows.users]
     order = np.lexsort(keys)
     same = np.zeros(len(order), np.bool_)
@@ -131,7 +131,7 @@ def _alike(rows: CodedRows) -> tuple[IntArray, npt.NDArray[np.bool_]]:
 
 
 def _leaked(rows: CodedRows) -> int:
-    """Rows that an earlier file has too."""
+    """Number of rows that an earlier file has too."""
     order, same = _alike(rows)
     files = _files_of(rows)[order]
     starts = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
@@ -139,22 +139,22 @@ def _leaked(rows: CodedRows) -> int:
 
 
 def _disordered(rows: CodedRows) -> int:
-    """Users with a row that is older than one of an earlier file."""
+    """Number of users with a row that is older than one of an earlier file."""
     if rows.times is None or len(rows.users) < 2:
         return 0
     parts = _parts_of(rows)
-    # Rows of a file are in order, so that only its first can be older than the last before it.
+    # Rows of a part are in order, so only its first can be older than the last one of the part before.
     border = (rows.users[1:] == rows.users[:-1]) & (parts[1:] != parts[:-1])
     older = border & (rows.times[1:] < rows.times[:-1])
     return len(np.unique(rows.users[1:][older]))
 
 
 class _Lists:
-    """Lists of each user in three files, of which later ones may repeat what earlier ones say.
+    """Lists of each user in three files; those of later files may repeat rows of earlier ones.
 
-    A list that an item follows is a history: it is what stands before, whole or its end, and the item alone is new. A
-    list alone repeats what came before if those of all users of its file begin with that, as snapshots do; else all of
-    it is new.
+    A list that is followed by an item is a history: it begins with all of the user's earlier items or with the last
+    ones of them, and these rows are dropped. Lists without such an item repeat earlier rows if the lists of all users
+    in the file begin with the earlier items, as snapshots do; otherwise all of their rows are new.
     """
 
     def __init__(self, rows: CodedRows, reads: Sequence[PartRead]) -> None:
@@ -165,7 +165,7 @@ class _Lists:
         self._users = list(zip(starts.tolist(), [*starts[1:].tolist(), len(rows.items)], strict=True))
 
     def settled(self) -> npt.NDArray[np.bool_]:
-        """Which rows are new; the parts of rows that are a history are set."""
+        """(N,) whether a row is new; sets the parts of rows that belong to a history."""
         for number in (1, 2):
             if not self._reads[number].found.lists:
                 continue
@@ -181,7 +181,7 @@ class _Lists:
         return self._kept
 
     def _list(self, number: int, start: int, end: int) -> tuple[Codes, int, Codes] | None:
-        """A user's items before a file, where its list begins, and its items; None without one."""
+        """A user's items before a file, and the first place and the items of its list there; None without a list."""
         parts = self._parts[start:end]
         first, last = start + np.searchsorted(parts, [2 * number, 2 * number + 1])
         if first == last:
@@ -190,7 +190,7 @@ class _Lists:
         return earlier, int(first), self._rows.items[first:last]
 
     def _follow(self, number: int, earlier: Codes, place: int, items: Codes) -> None:
-        """Take the last item of a list as the target, and those before it as its history."""
+        """Take the last item of a list as the target and those before it as the history."""
         history = items[:-1]
         known = next(
             (

@@ -1,4 +1,4 @@
-"""Sources of a log's validation and test set, as options hold them: paths, or frames that equal themselves alone."""
+"""Sources of a log's validation and test set as option values: paths, or frames compared by identity."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["FramePart", "PartSource", "source_of"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FramePart:
-    """A frame that was given as a part of a log; comparing two never compares their values."""
+    """A frame given as a part of a log; compared by identity, never by its values."""
 
     frame: Any
 
     def __str__(self) -> str:
-        """Its kind."""
+        """The kind of frame, such as "polars frame"."""
         return f"{type(self.frame).__module__.partition('.')[0]} frame"
 
 
 def source_of(part: Any) -> Any:
-    """The frame of a `FramePart`; a path as it is."""
+    """The frame of a `FramePart`; a path unchanged."""
     return part.frame if isinstance(part, FramePart) else part
 
 
@@ -40,4 +40,4 @@ def _part(given: Any) -> str | FramePart:
 
 
 PartSource = Annotated[Any, BeforeValidator(_part), PlainSerializer(str)]
-"""A path as text, or a `FramePart`; other frames and paths become one of these."""
+"""A path as text, or a `FramePart`; paths and frames are converted to one of these."""

@@ -1,7 +1,7 @@
-"""Logs that come in files for training, validation and test: each is read as a log, and all become one table.
+"""Logs in separate files for training, validation and test: each is read as a log, and all are merged into one table.
 
-The first file says how the others are read: their columns are called as its own. Ids are merged as if all rows were in
-one file, times are brought to one unit. DuckDB holds the merged table, whichever engine has read the files.
+The columns of the first file determine how the others are read. Ids are merged as if all rows were in one file, and
+times are converted to one unit. DuckDB holds the merged table, whichever engine has read the files.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class _Copied:
     """A file of the log, copied to Parquet.
 
     Attributes:
-        log: as it was read; it is closed.
-        files: the copy, as DuckDB reads it.
-        kinds: DuckDB's types of its columns.
-        rows: their number.
+        log: the log that was read, closed by now.
+        files: the copy, as an SQL literal for DuckDB's ``read_parquet``.
+        kinds: DuckDB's types of its columns, by role.
+        rows: number of rows.
     """
 
     log: Log
@@ -52,16 +52,16 @@ class _Copied:
 
 
 def read_parts(source: Any, reading: Reading, *, engine: str | None = None) -> Log:
-    """Open a log that comes in three files; use it in a ``with`` block.
+    """Open a log in three files; use it in a ``with`` block.
 
     Args:
-        source: the training set: path or frame, as `mclrec.data.readers.read_log` takes it.
-        reading: how each is read; its ``valid`` and ``test`` say where the others are.
-        engine: as `mclrec.data.readers.read_log` takes it.
+        source: the training set: a path or frame, as for `mclrec.data.readers.read_log`.
+        reading: how each file is read; ``valid`` and ``test`` are the sources of the other two.
+        engine: as for `mclrec.data.readers.read_log`.
 
     Raises:
-        DataError: as for one log; two of them are the same file, or their columns or types differ.
-        ConfigError: there is no such engine, or it is not installed, or frames stand beside paths.
+        DataError: as for one log; or two of them are the same file, or their columns or types differ.
+        ConfigError: there is no such engine, or it is not installed, or frames are mixed with paths.
     """
     sources = [source, source_of(reading.valid), source_of(reading.test)]
     _check_apart(sources, reading)
@@ -94,7 +94,7 @@ def read_parts(source: Any, reading: Reading, *, engine: str | None = None) -> L
 
 
 def _check_apart(sources: Sequence[Any], reading: Reading) -> None:
-    """Refuse paths beside frames, and two parts that are the same file or frame."""
+    """Refuse a mixture of paths and frames, and parts that share a file or frame."""
     frames = [not isinstance(source, str | Path) for source in sources]
     if any(frames) != all(frames):
         raise ConfigError(
@@ -118,7 +118,7 @@ def _files_of(source: str | Path) -> set[Any]:
 
 
 def _as_first(reading: Reading, found: Found) -> Reading:
-    """How a further file is read: by the columns of the first."""
+    """Reading options of a further file, with the columns of the first."""
     given = reading.columns or Columns()
     if found.columns_again is None:
         return reading
@@ -135,7 +135,7 @@ def _copied(
     path: Path,
     number: int,
 ) -> _Copied:
-    """Read a file, and copy its rows."""
+    """Read a file and copy its rows to Parquet."""
     try:
         with read_log(source, reading, engine=engine) as log, foreign_errors(log.place, "cannot be read"):
             log.frame.sink_parquet(str(path))
@@ -164,14 +164,14 @@ def _check_alike(first: _Copied, other: _Copied) -> None:
 
 
 def _query(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number: int, ticks: int) -> str:
-    """The rows of a file as all files have them."""
+    """SQL: the rows of a file, with the column types that all files share."""
     part = parts[number]
     chosen = [f'{_id(connection, parts, number, role)} AS "{role}"' for role in ("user", "item")]
     if "time" in part.kinds:
         chosen.append(f"{_time(connection, parts, number, ticks)} AS time")
     if "sequence" in part.kinds:
         same = len({other.kinds["sequence"] for other in parts}) == 1
-        # It orders rows of one file alone, so that its ranks say as much.
+        # It only orders rows within a file, so its ranks order them as well.
         chosen.append("sequence" if same else "dense_rank() OVER (ORDER BY sequence) AS sequence")
     if "label" in part.kinds:
         chosen.append("label")
@@ -179,7 +179,7 @@ def _query(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], numb
 
 
 def _id(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number: int, role: str) -> str:
-    """An id: an integer if it is one in all files; of text, where it is not one in another, as it is written."""
+    """SQL: an id, unchanged if all files have one type; as text if only some of several text files hold integers."""
     kinds = [part.kinds[role] for part in parts]
     part, other = parts[number], next((place for place, kind in enumerate(kinds) if kind != kinds[0]), None)
     name = f'"{role}"'
@@ -199,13 +199,13 @@ def _id(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number:
 
 
 def _any(connection: duckdb.DuckDBPyConnection, part: _Copied, test: str) -> bool:
-    """Whether a row of a file passes a test."""
+    """Whether any row of a file passes a test."""
     query = f"SELECT count(*) FROM read_parquet({part.files}) WHERE {test}"  # noqa: S608 - ours
     return bool(connection.execute(query).fetchall() != [(0,)])
 
 
 def _time(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number: int, ticks: int) -> str:
-    """A time in the ticks of all files, as a float where one of them has floats."""
+    """SQL: a time in ticks shared by all files, as a float if any file has floats."""
     part = parts[number]
     floats = any(other.kinds["time"] == "DOUBLE" for other in parts)
     exact = floats and part.kinds["time"] != "DOUBLE"
@@ -219,7 +219,7 @@ def _time(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], numbe
 
 
 def _found(parts: Sequence[_Copied]) -> Found:
-    """What was found in all files together; format and columns are those of the first."""
+    """What was found in all files combined; format and columns are those of the first."""
     founds = [part.log.found for part in parts]
     read = None
     if any(found.read is not None for found in founds):

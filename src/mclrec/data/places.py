@@ -1,8 +1,9 @@
-"""Paths of logs: the regular files that a path, folder or pattern means, and names that no engine takes for patterns.
+"""Paths of logs: the regular files that a path, folder or pattern refers to, and links with names free of wildcards.
 
-A path that exists is taken as it is written, whatever signs its name holds; only one that does not is a pattern. Files
-that links lead to twice are read once. Of a folder all files of one type are read, whose names begin neither with ``_``
-nor with ``.``: what other writers keep beside their data is called so.
+A path that exists is taken literally, whatever characters it contains; only a path that does not exist is a pattern.
+A file that is reached twice through links is read once. In a folder, all files of known types are read except those
+whose names begin with ``_`` or ``.``, as other writers name what they keep beside their data; they need to be of one
+type.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _PACKED = (".gz", ".bz2", ".zst", ".zip")
 
 
 def suffix_of(path: Path) -> str:
-    """File type in lower case, without that of the packing: of ``log.csv.gz`` it is ``.csv``."""
+    """File suffix in lower case, without that of the compression: ``.csv`` for ``log.csv.gz``."""
     name = path.name.lower()
     for ending in _PACKED:
         name = name.removesuffix(ending) if name != ending else name
@@ -32,7 +33,7 @@ def suffix_of(path: Path) -> str:
 
 
 def path_exists(path: Path) -> bool:
-    """Whether there is such a file or folder.
+    """Whether a file or folder exists.
 
     Raises:
         DataError: the text cannot be a path: it is empty, too long or not printable.
@@ -51,15 +52,15 @@ def path_exists(path: Path) -> bool:
 
 
 def _is_bytes(text: str) -> bool:
-    """Whether all that cannot be printed stands for bytes that are no UTF-8."""
+    """Whether all unprintable characters are surrogates that stand for bytes that are not UTF-8."""
     return all(sign.isprintable() or "\udc80" <= sign <= "\udcff" for sign in text)
 
 
 def log_files(path: Path) -> list[Path]:
-    """The files of a log: one of any known type, or those of one type in a folder or of a pattern, by name.
+    """The files of a log: one file of a known type, or those in a folder or matching a pattern, of one type, sorted.
 
     Raises:
-        DataError: there is none, one of them is no regular file, types differ, or a type is not known.
+        DataError: there is no file, one of them is not a regular file, types differ, or a type is unknown.
     """
     if path_exists(path):
         if not path.is_dir():
@@ -77,7 +78,7 @@ def log_files(path: Path) -> list[Path]:
 
 
 def _of_one_type(path: Path, files: list[Path]) -> list[Path]:
-    """The files, if they have one type; two that are both Parquet's count as one."""
+    """Return the files if all have the same type; both suffixes of Parquet count as one type."""
     kinds = sorted({".parquet" if suffix_of(file) in PARQUET else _type(file) for file in files})
     if len(kinds) > 1:
         raise DataError(
@@ -88,7 +89,7 @@ def _of_one_type(path: Path, files: list[Path]) -> list[Path]:
 
 
 def _type(path: Path) -> str:
-    """Type of a file; a zip file says by its name alone that it is one."""
+    """Type of a file by its suffix; a zip file without an inner suffix has the type ``.zip``."""
     return suffix_of(path) or path.suffix.lower()
 
 
@@ -97,7 +98,7 @@ def _listed() -> str:
 
 
 def _checked(path: Path) -> Path:
-    """The path, if it is a regular file of a known type that may be read."""
+    """Return the path if it is a readable regular file of a known type."""
     try:
         kind = irregular(path.stat().st_mode)
     except OSError as problem:
@@ -117,7 +118,7 @@ def _checked(path: Path) -> Path:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """The logs in a folder and in those below it; a folder that a link leads back to is not entered again."""
+    """Yield the logs in a folder and its subfolders; a folder reached again through a link is not re-entered."""
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         status = Path(place).stat()
@@ -148,7 +149,7 @@ def _parts(found: Path) -> Iterable[Path]:
 
 
 def _once(files: Iterable[Path]) -> list[Path]:
-    """The files in order, without those that are an earlier one under another name."""
+    """The files in order, without repeats of the same file under another name."""
     kept: dict[Path, Path] = {}
     for file in files:
         kept.setdefault(file.resolve(), file)
@@ -156,12 +157,12 @@ def _once(files: Iterable[Path]) -> list[Path]:
 
 
 def linked(files: Iterable[Path], folder: Path, ending: str) -> list[Path]:
-    """Links to files under names of letters and digits, in order, for engines that take other names for patterns.
+    """Link files under plain names, in order, for engines that would read other names as patterns.
 
     Args:
         files: regular files.
-        folder: an empty one that the links are made in.
-        ending: of their names.
+        folder: an empty folder in which the links are made.
+        ending: suffix of the links' names.
     """
     links = []
     for number, file in enumerate(files):

@@ -1,7 +1,7 @@
-"""Preparation: a log becomes `SequenceData`; ids get dense codes, rows their order, rare users and items are removed.
+"""Preparation: turn a log into `SequenceData` by coding ids densely, ordering rows, and removing rare users and items.
 
 Coding, joining and sorting are narwhals expressions, run by the engine that holds the log (DuckDB, Polars,
-pandas, Spark); the coded columns are streamed into flat NumPy arrays, where repeats and rare users and items are
+pandas, Spark). The coded columns are then streamed into flat NumPy arrays, where repeats and rare users and items are
 removed.
 """
 
@@ -48,7 +48,7 @@ def prepare_log(
     drop_duplicates: bool = False,
     ties: TieRule | None = None,
 ) -> SequenceData:
-    """Turn an open log into sequences; `mclrec.data.loading.prepare` says by which rules.
+    """Turn an open log into sequences, by the rules that `mclrec.data.loading.prepare` describes.
 
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
@@ -79,7 +79,7 @@ def prepare_log(
 
 
 def _nameable(log: Log) -> dict[str, str]:
-    """Columns of ids that a condition may name, by role: not lists, nor names that were cut."""
+    """Columns that a condition may name, by role; excludes lists, and columns whose names were cut."""
     return {
         column.role: column.name
         for column in log.found.columns
@@ -96,7 +96,7 @@ def _with_intake(
     parts: PartsTaken | None,
     doubtful: tuple[DoubtfulIds, ...],
 ) -> SequenceData:
-    """The sequences with the record of what was taken."""
+    """The sequences with the record of what was taken from the log."""
     if log.found.read is not None:
         read = Counts(users=None, items=None, rows=log.found.read)
     intake = Intake(
@@ -120,11 +120,11 @@ def _with_intake(
 
 
 def _coded(log: Log, ties: TieRule | None) -> CodedRows:
-    """Codes by outside id, and the rows in order."""
+    """Code ids in their order, and sort the rows."""
     users, items = _codes(log.frame, "user"), _codes(log.frame, "item")
     present = log.frame.collect_schema().names()
     moment = ["user_code", *(column for column in ("part", "time", "sequence") if column in present)]
-    # By item last, so that what is hashed stands in the same order on every engine.
+    # The item comes last, so that rows are hashed in the same order on every engine.
     order = [*moment, "item_code"]
     ordered = log.frame.join(users, on="user").join(items, on="item").sort(order).select(order)
     with tempfile.TemporaryDirectory(prefix="mclrec-") as folder:
@@ -150,10 +150,10 @@ def _coded(log: Log, ties: TieRule | None) -> CodedRows:
 
 
 def _refuse_hours(times: npt.NDArray[Any], users: Codes, log: Log) -> None:
-    """Refuse times that are hours or clock times beside a column that has their days, if nobody named the column.
+    """Refuse hours or clock times if another column may hold their days and no time column was named.
 
     Raises:
-        DataError: they are.
+        DataError: the times are hours or clock times.
     """
     found = log.found
     if found.day is None or not are_clock_times(times, users, log.ticks):
@@ -167,7 +167,7 @@ def _refuse_hours(times: npt.NDArray[Any], users: Codes, log: Log) -> None:
 
 
 def _tie_order(columns: Sequence[str], ties: TieRule | None) -> str | None:
-    """What orders rows of a user at one time; None without times."""
+    """What orders rows of a user at the same time, in words; None without times."""
     if "time" not in columns:
         return None
     if ties == "file":
@@ -178,7 +178,7 @@ def _tie_order(columns: Sequence[str], ties: TieRule | None) -> str | None:
 
 
 def _codes(frame: nw.LazyFrame[Any], role: str) -> nw.LazyFrame[Any]:
-    """The distinct ids of a column with their places in order."""
+    """The distinct ids of a column with their ranks, counted from 0."""
     code = f"{role}_code"
     distinct = frame.select(role).unique().with_row_index(code, order_by=role)
     return distinct.with_columns(nw.col(code).cast(nw.Int32))
@@ -190,14 +190,14 @@ def _vocabulary(codes: nw.LazyFrame[Any], role: str) -> Vocabulary:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of a table: one, or those of a folder, as Spark writes it, which are numbered in order."""
+    """The files of a table: a single one, or the numbered parts of a folder that Spark wrote, in order."""
     return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
 
 
 def _stream(paths: Sequence[Path], moment: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Columns of a table in Parquet files as arrays: codes as int32, times as they are.
+    """Columns of a table in Parquet files as arrays: codes as int32, times in their own type.
 
-    The array ``same`` says whether a row has the values of ``moment`` that the one before it has.
+    The array ``same`` tells whether a row equals the one before it in the columns ``moment``.
     """
     count = sum(pq.read_metadata(path).num_rows for path in paths)
     kinds: dict[str, npt.DTypeLike] = {"user_code": np.int32, "item_code": np.int32}
@@ -221,7 +221,7 @@ def _stream(paths: Sequence[Path], moment: Sequence[str]) -> dict[str, npt.NDArr
 def _repeated(
     batch: pa.RecordBatch, before: pa.RecordBatch | None
 ) -> tuple[npt.NDArray[np.bool_], pa.RecordBatch]:
-    """Whether each row is as the one before it, of which the first one's is given; and the last row."""
+    """Whether each row equals the one before it (``before`` for the first row), and the last row."""
     same = np.ones(len(batch), np.bool_)
     for number, column in enumerate(batch.columns):
         same[1:] &= pc.equal(column.slice(1), column.slice(0, len(column) - 1)).to_numpy(zero_copy_only=False)
@@ -233,7 +233,7 @@ def _repeated(
 
 
 def _first_of_pairs(rows: CodedRows) -> npt.NDArray[np.bool_]:
-    """Whether a row is the first of its user and item."""
+    """(N,) whether a row is the first of its user and item."""
     pairs = rows.users.astype(np.int64) * len(rows.item_ids) + rows.items
     first = np.zeros(len(pairs), dtype=np.bool_)
     first[np.unique(pairs, return_index=True)[1]] = True
@@ -241,10 +241,10 @@ def _first_of_pairs(rows: CodedRows) -> npt.NDArray[np.bool_]:
 
 
 def _first_of_events(rows: CodedRows, place: str) -> npt.NDArray[np.bool_]:
-    """Whether a row is the first of its user, item and time.
+    """(N,) whether a row is the first of its user, item and time.
 
     Raises:
-        DataError: there are no times.
+        DataError: the log was read without times.
     """
     times = rows.times
     if times is None:
@@ -264,7 +264,7 @@ def _first_of_events(rows: CodedRows, place: str) -> npt.NDArray[np.bool_]:
 
 
 def _core(rows: CodedRows, min_count: int) -> CodedRows:
-    """Remove users and items with fewer than ``min_count`` rows, until none is left."""
+    """Remove users and items with fewer than ``min_count`` rows until every one has that many (k-core)."""
     while True:
         kept = gathered(counted(rows.users, len(rows.user_ids)) >= min_count, rows.users)
         kept &= gathered(counted(rows.items, len(rows.item_ids)) >= min_count, rows.items)
@@ -274,7 +274,7 @@ def _core(rows: CodedRows, min_count: int) -> CodedRows:
 
 
 def _sequences(rows: CodedRows, log: Log) -> SequenceData:
-    """Number the users and items that are left, in the order of their codes."""
+    """Build sequences, with the remaining users and items renumbered in the order of their codes."""
     lengths = counted(rows.users, len(rows.user_ids))
     item_counts = counted(rows.items, len(rows.item_ids))
     users, items = np.flatnonzero(lengths), np.flatnonzero(item_counts)
@@ -291,7 +291,7 @@ def _sequences(rows: CodedRows, log: Log) -> SequenceData:
 
 
 def _whole(times: npt.NDArray[Any], ticks: int) -> IntArray:
-    """Times rounded down from their ticks."""
+    """Times rounded down from ticks to whole units."""
     found = empty(len(times), np.int64)
     for block in blocks(len(times)):
         found[block] = whole_times(times[block], ticks)

@@ -1,4 +1,4 @@
-"""Fields between delimiters, quoted or not: quotes keep delimiters, blanks and line ends; two stand for one."""
+"""Split lines with quoted fields: quotes protect delimiters, blanks and line ends; a doubled quote stands for one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ __all__ = ["MalformedError", "split_quoted"]
 
 
 class MalformedError(Exception):
-    """What is wrong with a line, to be said after its number."""
+    """A malformed line; the message is to follow the line's number."""
 
 
 def split_quoted(text: str, delimiter: str, *, quote: str = '"', strip: bool = False) -> list[str] | None:
-    """The fields of a line, of which some are quoted; None if the last one goes on in the next line.
+    """Split a line with quoted fields; return None if its last field continues on the next line.
 
     Args:
         text: the line.
-        delimiter: between fields.
-        quote: what encloses fields.
-        strip: whether blanks around fields that are not quoted go.
+        delimiter: delimiter between fields.
+        quote: quote character.
+        strip: whether to strip blanks around unquoted fields.
 
     Raises:
-        MalformedError: something stands behind a closing quote.
+        MalformedError: text follows a closing quote.
     """
     fields: list[str] = []
     place = 0
@@ -49,7 +49,7 @@ def _after_blanks(text: str, place: int) -> int:
 
 
 def _closing(text: str, place: int, quote: str) -> int:
-    """Where the quote is that closes a field, -1 if there is none; two stand for one within the field."""
+    """Index of the quote that closes a field, -1 if there is none; a doubled quote stands for one within the field."""
     while (place := text.find(quote, place)) >= 0:
         if not text.startswith(quote, place + 1):
             return place

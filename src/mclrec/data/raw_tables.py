@@ -1,7 +1,7 @@
-"""Columns of frames and Parquet files as Arrow arrays, whatever they are called and whoever holds them.
+"""Columns of frames and Parquet files as Arrow arrays, whatever their names and whichever library holds them.
 
-Columns are taken by their place, not by their name: names may be no text, hold dots, quotes and wildcards, or differ
-in case alone. Each source is read once, from its first row to its last.
+Columns are selected by position, not by name: names may not be text, may contain dots, quotes or wildcards, or may
+differ only in case. Each source is read once, from its first row to its last.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mclrec.errors import DataError, quoted
 
 __all__ = ["ParquetTable", "RawTable", "Selection", "SparkTable", "frame_table", "kind_of"]
 
-_ROWS = 1 << 17  # of a batch
+_ROWS = 1 << 17  # per batch
 _COUNTED = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
     *("FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "ENUM", "BOOLEAN"),
@@ -34,16 +34,16 @@ _COUNTED = {
 
 
 Types = list[tuple[str, list[pa.DataType]]]
-"""Types of columns in each part of a log, with the part's name."""
+"""Column types in each part of a log, with the part's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some columns of a log.
+    """A selection of columns of a log.
 
     Attributes:
-        types: in each of its parts.
-        batches: the columns, a part of the rows at a time.
+        types: types of the columns in each part of the log.
+        batches: the columns, one batch of rows at a time.
     """
 
     types: Types
@@ -51,14 +51,14 @@ class Selection:
 
 
 class RawTable(Protocol):
-    """A log as it came.
+    """A log as it was given, before its columns are interpreted.
 
     Attributes:
         place: file or kind of frame, for messages.
-        names: of its columns, as text.
+        names: column names, as text.
         in_order: whether its rows have an order.
-        engine: what orders it if nothing else is said.
-        format: in words.
+        engine: the engine that orders it by default.
+        format: the format, in words.
     """
 
     place: str
@@ -68,28 +68,28 @@ class RawTable(Protocol):
     in_order: bool
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places; what is read once can be asked for once."""
+        """Select columns by position; call it once only, as some sources can be read just once."""
 
     def can_watch(self, place: int) -> bool:
-        """Whether the values of a column can be read and counted beside others, whatever it is called."""
+        """Whether the values of a column can be read and counted along with others, whatever its name is."""
 
     def row_place(self, row: int) -> str:
-        """A row, for messages."""
+        """Description of a row, for messages."""
 
 
 # -------------------------------------------------------------------------------- Parquet
 
 
 class ParquetTable:
-    """Parquet files, read in order and one by one; those after the first have its columns.
+    """Parquet files, read one by one in order; all of them need the columns of the first.
 
     Args:
-        files: regular files.
+        files: regular files, as named in messages.
         place: the path that was given.
-        contents: where the files lie, if not there.
+        contents: files to read instead, if the content is elsewhere.
 
     Raises:
-        DataError: one is no Parquet, or damaged.
+        DataError: a file is damaged or not Parquet.
     """
 
     in_order = True
@@ -112,14 +112,14 @@ class ParquetTable:
         self.kinds = list(self._schemas[0].types)
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places."""
+        """Select columns by position."""
         return Selection(self.types(wanted), self._batches(wanted))
 
     def types(self, wanted: Sequence[int]) -> Types:
-        """The types of some columns, in each file.
+        """The types of some columns in each file.
 
         Raises:
-            DataError: a file does not have one of them, or has it twice.
+            DataError: a file lacks one of them, or has it more than once.
         """
         return [
             (str(file), [schema.types[place] for place in self._places(number, wanted)])
@@ -134,7 +134,7 @@ class ParquetTable:
                 for batch in source.iter_batches(_ROWS, columns=names):
                     columns = [_column(batch, self._schemas[number].names[place]) for place in places]
                     for column in columns:
-                        column.validate(full=True)  # a damaged file has text that is no UTF-8
+                        column.validate(full=True)  # text in a damaged file may not be UTF-8
                     yield columns
 
     def can_watch(self, place: int) -> bool:
@@ -146,7 +146,7 @@ class ParquetTable:
         )
 
     def row_place(self, row: int) -> str:
-        """The file, and its row from 1."""
+        """The file, and the number of the row in it, from 1."""
         number = bisect_right(self._starts, row) - 1
         return f"{self._files[number]}: row {row - self._starts[number] + 1}"
 
@@ -161,7 +161,7 @@ class ParquetTable:
 
 @contextmanager
 def _parquet(file: Path, content: Path) -> Iterator[pq.ParquetFile]:
-    # From an open file: Arrow takes no path that is not UTF-8.
+    # From an open file: Arrow does not accept paths that are not UTF-8.
     with foreign_errors(str(file), "cannot be read"), content.open("rb") as source:
         yield pq.ParquetFile(source)
 
@@ -174,10 +174,10 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 
 def frame_table(source: Any) -> RawTable:
-    """A frame as a raw table.
+    """Wrap a frame as a raw table.
 
     Raises:
-        DataError: it is no frame, or cannot be looked into.
+        DataError: the source is not a frame, or cannot be read.
     """
     if nw.dependencies.is_pandas_like_dataframe(source):
         return _PandasTable(source)
@@ -207,13 +207,13 @@ def kind_of(frame: nw.DataFrame[Any] | nw.LazyFrame[Any]) -> str:
 
 
 def _engine_of(kind: str) -> str:
-    """The frame's own engine, or DuckDB in the place of one that does not order logs."""
+    """The frame's own engine; DuckDB instead of one that cannot order logs."""
     engine = kind.partition(" ")[0]
     return engine if engine in ("pandas", "polars", "pyarrow") else "duckdb"
 
 
 class _EagerTable:
-    """A frame in memory, whose columns are converted when they are wanted, and others never."""
+    """A frame in memory; only columns that are used are converted to Arrow."""
 
     in_order = True
 
@@ -225,7 +225,7 @@ class _EagerTable:
         self._converted: dict[int, pa.Table] = {}
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places."""
+        """Select columns by position."""
         columns = [self._values(place) for place in wanted]
         return Selection([(self.place, [column.type for column in columns])], _parts(columns))
 
@@ -237,7 +237,7 @@ class _EagerTable:
             return False
 
     def row_place(self, row: int) -> str:
-        """The row, from 1."""
+        """The number of the row, from 1."""
         return f"{self.place}: row {row + 1}"
 
     def _values(self, place: int) -> pa.ChunkedArray:
@@ -266,13 +266,13 @@ def _of_series(series: Any) -> Any:
     if series.dtype == object:
         kinds = {type(value) for value in series}
         if len(kinds) > 1 and any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):
-            # Arrow reads such a mixture from memory that is not its own.
+            # For such a mixture, Arrow reads memory that it does not own.
             raise ValueError(f"mixes {' and '.join(sorted(kind.__name__ for kind in kinds))}")
     return nw.from_native(series, series_only=True).to_arrow()
 
 
 class _Relation:
-    """A DuckDB relation, whose query runs once: one that draws at random gives other rows each time."""
+    """A DuckDB relation; its query runs only once, because a query that samples returns other rows each time."""
 
     in_order = False
     engine = "duckdb"
@@ -286,7 +286,7 @@ class _Relation:
         self._reader: pa.RecordBatchReader | None = None
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places; the query runs."""
+        """Select columns by position; this runs the query."""
         columns = ", ".join(f"#{place + 1} AS c{number}" for number, place in enumerate(wanted))
         with foreign_errors(self.place, "the query failed"):
             reader = self._relation.project(columns).to_arrow_reader(_ROWS)
@@ -302,12 +302,12 @@ class _Relation:
         return self._kinds[place] in _COUNTED
 
     def row_place(self, row: int) -> str:
-        """The row of the result, from 1."""
+        """The number of the row in the result, from 1."""
         return f"{self.place}: row {row + 1} of the result"
 
 
 class _LazyTable:
-    """A lazy frame of any other kind, collected as Arrow."""
+    """Any other kind of lazy frame; collected as Arrow."""
 
     in_order = False
 
@@ -321,9 +321,9 @@ class _LazyTable:
             self._kinds = list(schema.dtypes())
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places; the frame is collected."""
+        """Select columns by position; this collects the frame."""
         with foreign_errors(self.place, "cannot be collected"):
-            # By place: Polars takes some names for patterns.
+            # By position: Polars reads some names as patterns.
             chosen = [nw.nth(place).alias(str(number)) for number, place in enumerate(wanted)]
             frame = self._frame.select(chosen).collect()
         table = _EagerTable(self.place, frame.columns, lambda place: frame.get_column(str(place)).to_arrow())
@@ -340,7 +340,7 @@ class _LazyTable:
 
 
 class SparkTable:
-    """A table of Spark, whose columns are brought to this process."""
+    """A Spark table, whose columns are collected in this process."""
 
     in_order = False
     engine = "spark"
@@ -351,9 +351,9 @@ class SparkTable:
         self._native = native
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places; the table is collected."""
+        """Select columns by position; this collects the table."""
         with foreign_errors(self.place, "cannot be collected"):
-            # By place: Spark takes dots in names for fields of structures.
+            # By position: Spark reads dots in names as access to fields of structures.
             renamed = self._native.toDF(*[f"c{number}" for number in range(len(self.names))])
             table = renamed.select([f"c{place}" for place in wanted]).toArrow()
         return Selection([(self.place, list(table.schema.types))], _parts(table.columns))

@@ -1,23 +1,23 @@
 """Read an interaction log, from a file or a data frame, as one lazy table: user, item, time, sequence.
 
-Whatever the engine, a path is opened by `mclrec.data.places`, text is read by `mclrec.data.texts`, and Parquet and
-frames become Arrow arrays, whose types `mclrec.data.column_types` reads. The rows then go to the engine that orders
-them: by default a temporary database of DuckDB on disk, so that a log larger than memory spills. What comes out is a
-narwhals frame, and `mclrec.data.preparation` goes on from there with one code for all engines.
+Whatever the engine, paths are opened by `mclrec.data.places`, text is read by `mclrec.data.texts`, and Parquet and
+frames become Arrow arrays, whose types `mclrec.data.column_types` interprets. The rows then go to the engine that
+orders them: by default a temporary DuckDB database on disk, so that a log larger than memory spills. The result is a
+narwhals frame, which `mclrec.data.preparation` processes with the same code for all engines.
 
 | file | read as |
 | --- | --- |
 | ``.csv .tsv .dat .data .txt`` | fields between commas, tabs, ``;``, ``|``, ``::`` or blanks, with a header or not |
-| ``.inter`` | the same, with a header of RecBole's ``name:type`` |
-| the same | one user a line in order, ``user item item ...`` or ``user:item item ...``, no header |
-| ``.jsonl .ndjson .json`` | one JSON object or Python dict a line, or one array of objects |
+| ``.inter`` | the same, with RecBole's header of ``name:type`` |
+| the same | one user per line, items in order: ``user item item ...`` or ``user:item item ...``, no header |
+| ``.jsonl .ndjson .json`` | one JSON object or Python dict per line, or one array of objects |
 | ``.parquet .pq`` | Parquet |
 | a folder or pattern | files of one of these types, as one log |
-| ``https:// s3://`` ... | a file there, by DuckDB's extension httpfs |
+| ``https:// s3://`` ... | a file at this address, fetched by DuckDB's extension httpfs |
 
-Which of the forms of text it is, the lines say; columns without names are told by their values. Text may be gzipped,
-all files packed as ``.bz2``, ``.zst`` or ``.zip``; a path that exists is never a pattern. In text and JSON, ids that
-are integers throughout are integers ("007" is not); in Parquet and in frames their type says what they are.
+The form of text is detected from its lines, and the roles of columns without names from their values. Text may be
+gzipped, and any file compressed as ``.bz2``, ``.zst`` or ``.zip``. A path that exists is never a pattern. In text and
+JSON, ids are integers if all of them are ("007" is not); in Parquet and frames, the type of the column decides.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ from mclrec.errors import ConfigError, DataError, MclrecWarning, quoted
 
 __all__ = ["Log", "PartRead", "read_log", "temporary_database"]
 
-_MEMORY = "2GB"  # of DuckDB; sorts and joins that need more spill to the temporary directory
+_MEMORY = "2GB"  # limit of DuckDB; larger sorts and joins spill to the temporary directory
 
 
 class PartRead(NamedTuple):
-    """A file of a log that comes in several: its place, and what was found in it."""
+    """One file of a log in several parts: its place, and what was found in it."""
 
     place: str
     found: Found
@@ -69,14 +69,14 @@ class Log:
     """A log as a lazy table; closing it removes the temporary database.
 
     Attributes:
-        frame: columns ``user`` and ``item`` (Int64 or String), and where the log has them ``time`` (Int64 or
-            Float64) and ``sequence``; no nulls.
+        frame: columns ``user`` and ``item`` (Int64 or String), and, if the log has them, ``time`` (Int64 or Float64)
+            and ``sequence``; no nulls.
         place: file name or kind of frame, for messages.
-        name: how reports call the log.
-        ticks: units of ``time`` in a second, or in one of the units that the log has.
-        found: its format and columns, and the rows that were dropped while it was read.
-        parts: what was found in the files for training, validation and test, if it came in these; ``frame`` then has
-            the number of each row's file, from 0, as ``part``.
+        name: name of the log in reports.
+        ticks: ticks of ``time`` per second, or per unit of the log if its times are numbers.
+        found: format, columns, and the rows that were dropped while the log was read.
+        parts: what was found in the training, validation and test files, if the log consists of these; ``frame`` then
+            has a column ``part`` with the number of each row's file, from 0.
     """
 
     frame: nw.LazyFrame[Any]
@@ -100,9 +100,9 @@ def read_log(source: Any, reading: Reading | None = None, *, engine: str | None 
     """Open a log; use it in a ``with`` block.
 
     Args:
-        source: path of a file, folder or Parquet pattern, or a frame of any engine that narwhals takes.
-        reading: names of columns and what else was said about the log; what was not is found out.
-        engine: one of `mclrec.data.backends.ENGINES` for files, DuckDB if None; a frame has its own.
+        source: path of a file or folder, a pattern, an address, or a frame of any engine that narwhals supports.
+        reading: names of columns and other reading options; those that are not given are detected.
+        engine: one of `mclrec.data.backends.ENGINES` for files, DuckDB if None; None for a frame, which has its own.
 
     Raises:
         DataError: missing, empty or malformed file; unknown column; null or unusable values.
@@ -116,11 +116,11 @@ def read_log(source: Any, reading: Reading | None = None, *, engine: str | None 
 
 
 def _tell_endings(log: Log, asked: Columns) -> None:
-    """Warn of columns that nobody named, and that were taken by how their names end."""
+    """Warn about columns that were not named and were chosen by the ending of their name."""
     for column in log.found.columns:
         if log.found.followed and column.role == "item":
-            continue  # a list and the item behind it, which have one name
-        name = column.name.rpartition(": ")[2]  # of a field in lists
+            continue  # a list and the item after it, shown under one name
+        name = column.name.rpartition(": ")[2]  # name of a field in lists
         if getattr(asked, column.role, None) is None and has_ending(column.role, name):
             warnings.warn(
                 f"{log.place}: took {quoted(name)} as the {column.role} by how its name ends; if that is wrong: "
@@ -154,7 +154,7 @@ def _opened(source: Any, reading: Reading, engine: str | None) -> Log:
 
 
 def _name(source: str | Path) -> str:
-    """How reports call a log: its file's name without its type."""
+    """Name of a log in reports: the file name without its suffixes."""
     name = str(source).partition("?")[0].rstrip("/").rpartition("/")[2]
     return name.partition(".")[0] or name
 
@@ -184,7 +184,7 @@ def _read_path(
 def _of_spark(
     table: Any, reading: Reading, place: str, stack: ExitStack
 ) -> tuple[nw.LazyFrame[Any], int, Found]:
-    """A table of Spark, which Spark reads if it holds its types without loss, and Arrow otherwise."""
+    """Open a Spark table: with Spark if it represents the column types without loss, otherwise through Arrow."""
     if spark_holds(table, reading, place):
         return of_spark(table, reading.columns or Columns(), place)
     log = normalised(spark_table(table, place), reading)
@@ -194,7 +194,7 @@ def _of_spark(
 def _stored(
     log: Normalised, engine: str, reading: Reading, stack: ExitStack
 ) -> tuple[nw.LazyFrame[Any], int]:
-    """The rows on an engine, and the ticks of their times; text and lists go through DuckDB, which reads them."""
+    """Move rows to an engine (text and lists are parsed by DuckDB first); return them and the ticks of their times."""
     place = log.raw.place
     if engine != "duckdb" and not log.text and not log.lists:
         if reading.time_format is not None:
@@ -213,12 +213,12 @@ def _stored(
 
 
 def _folder(stack: ExitStack) -> Path:
-    """A temporary folder that goes when ``stack`` closes."""
+    """A temporary folder that is removed when ``stack`` closes."""
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mclrec-")))
 
 
 def temporary_database(stack: ExitStack) -> tuple[duckdb.DuckDBPyConnection, Path]:
-    """A database in a temporary folder, and that folder."""
+    """Open a DuckDB database in a temporary folder; return it and the folder."""
     folder = _folder(stack)
     connection = duckdb.connect(str(folder / "log.duckdb"))
     stack.callback(connection.close)

@@ -1,4 +1,4 @@
-"""Logs at addresses: fetched by DuckDB's extension httpfs, where it is installed, into a temporary file."""
+"""Remote logs: files at URLs, fetched into a temporary file by DuckDB's extension httpfs if it is installed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ EXTENSION = "httpfs"
 
 
 def fetched(address: str, folder: Path) -> Path:
-    """The file at an address, copied into a folder under its own name.
+    """Copy the file at an address into a folder under its own name; return the copy.
 
-    Keys for ``s3://`` are those that DuckDB finds: in secrets that were stored, or in the environment.
+    Credentials for ``s3://`` are those that DuckDB finds in its stored secrets or in the environment.
 
     Raises:
         DataError: the extension is not installed, or the file cannot be fetched.
@@ -52,7 +52,7 @@ def _load(connection: duckdb.DuckDBPyConnection, address: str) -> None:
         connection.execute("LOAD aws")
         connection.execute("CREATE SECRET (TYPE s3, PROVIDER credential_chain)")
     except duckdb.Error:
-        return  # without the extension for keys of AWS, DuckDB's own secrets are used
+        return  # without the aws extension, DuckDB's own secrets are used
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, address: str, path: Path) -> None:

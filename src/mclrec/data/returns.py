@@ -1,6 +1,6 @@
-"""Returns: whether users come back to items that they have had, and which evaluation protocol suits that.
+"""Returns: how often users come back to items of their history, and which evaluation protocol suits that.
 
-The two protocols have names of one letter in files and JSON; people read them by the words here.
+In files and JSON the two protocols have one-letter labels; the titles and notes here are what people read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Label = Literal["F", "U"]
 
 
 class ProtocolWords(NamedTuple):
-    """A protocol in words: a title, and one line on what it means and where it suits."""
+    """A protocol in words: a title, and one line on what it means and when it suits."""
 
     title: str
     note: str
@@ -45,24 +45,24 @@ PROTOCOLS: Mapping[str, ProtocolWords] = {
         "Items that the user has had may be recommended again: for logs where users return to their items.",
     ),
 }
-"""The protocols, by their label."""
+"""The protocols, by label."""
 
 MANY = 0.1
-"""Share of returns from which items of the history have to stay candidates: F would call each a miss."""
+"""Share of returns from which items of the history have to stay candidates: F would count each return as a miss."""
 
 
 def suited_protocol(returns: float | None) -> Label:
     """The protocol that suits data: U where many users return to their items, F where hardly anybody does.
 
     Args:
-        returns: share of *validation* targets that are in their user's history, never of test targets. None where
-            it is not known, which gives F.
+        returns: share of *validation* targets, never of test targets, that are in their user's history. None if it is
+            not known; the protocol is then F.
     """
     return "U" if returns is not None and returns >= MANY else "F"
 
 
 def protocol_order(returns: float | None) -> tuple[Label, Label]:
-    """Labels of both protocols, the one that suits first; ``returns`` as `suited_protocol` takes it."""
+    """Labels of both protocols, the suited one first; ``returns`` as for `suited_protocol`."""
     return ("U", "F") if suited_protocol(returns) == "U" else ("F", "U")
 
 
@@ -80,7 +80,7 @@ def share_of_returns(targets: Targets) -> float | None:
 
 
 def validation_returns(data: SequenceData) -> float | None:
-    """Share of validation targets in their user's history: by the data's own files, or else by leave-one-out."""
+    """Share of validation targets that are in their user's history, by the data's own files or else leave-one-out."""
     if data.cuts is not None:
         return share_of_returns(by_files(data).validation)
     users: IntArray = np.flatnonzero(data.lengths >= 3)
