@@ -1,4 +1,4 @@
-"""Sequences: the dense item ids of each user in flat arrays, with the outside ids and the origin beside them."""
+"""Sequences: dense item ids of all users in flat arrays, together with the outside ids and the origin of the data."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ _ID_FILES = ("items.parquet", "users.parquet")
 
 @dataclass(frozen=True, eq=False)
 class SequenceData:
-    """Interactions of U users with V items, user after user, each in order of time.
+    """Interactions of U users with V items, user by user, each user's in order of time.
 
     Attributes:
         items: (N,) int32 dense item ids, 1..V; may be memory-mapped.
         offsets: (U + 1,) int64; user row ``u`` owns ``items[offsets[u]:offsets[u + 1]]``.
         item_ids: outside ids of the items.
         user_ids: outside ids of the users; user row ``u`` has the dense id ``u + 1``.
-        times: (N,) int64 where the log has times: integers as the log has them, floats rounded down, dates
-            and timestamps as seconds since 1970 (UTC).
-        name: how reports call this data.
-        origin: where they were read from; None for arrays that were given.
-        intake: what was taken of the log; None for arrays, and for data that earlier versions prepared.
-        cuts: (4, U) int64 where the log came in files for training, validation and test: interactions of each user that
-            are training data, that stand before the validation file's targets, before the end of that file, and before
-            the test file's targets. The first two differ where the file itself says what came before its targets,
-            and so do the others. None for one log.
+        times: (N,) int64 if the log has times: integers as in the log, floats rounded down, dates and timestamps as
+            seconds since 1970 (UTC). None without times.
+        name: name of the data in reports.
+        origin: where the data were read from; None for data made from arrays.
+        intake: what was taken of the log; None for arrays, and for data prepared by earlier versions.
+        cuts: (4, U) int64 if the log came in training, validation and test files; None for one log. Numbers of
+            interactions of each user that are training data, that precede the validation file's targets, that precede
+            the end of that file, and that precede the test file's targets. The first two differ if the validation file
+            itself has histories before its targets, and the last two if the test file has.
     """
 
     items: npt.NDArray[np.int32]
@@ -95,7 +95,7 @@ class SequenceData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 over sequences and catalogue size: equal data give equal fingerprints on every engine."""
+        """SHA-256 of sequences and catalogue size; equal for equal data, whichever engine prepared them."""
         digest = hashlib.sha256(f"{self.num_users} {self.num_items} {self.num_interactions}\n".encode())
         digest.update(np.ascontiguousarray(self.offsets, dtype="<i8").data)
         digest.update(np.ascontiguousarray(self.items, dtype="<i4").data)
@@ -106,18 +106,18 @@ class SequenceData:
 
     @cached_property
     def times_checksum(self) -> str | None:
-        """Sha256 over the times, which only a split by time depends on; None where there are none."""
+        """SHA-256 of the times, on which only splits by time depend; None without times."""
         if self.times is None:
             return None
         return hashlib.sha256(np.ascontiguousarray(self.times, dtype="<i8").data).hexdigest()
 
     def same_rows(self, other: SequenceData) -> bool:
-        """Whether sequences and times are those of other data, whatever their ids are."""
+        """Whether sequences and times equal those of other data, whatever the outside ids are."""
         return (self.fingerprint, self.times_checksum) == (other.fingerprint, other.times_checksum)
 
     @cached_property
     def provenance(self) -> Origin:
-        """The origin, if these sequences are all that came from there; else memory, as for a part of a data set."""
+        """The origin if these are all of its sequences; otherwise (a part of a data set) one of kind ``memory``."""
         if self.origin is not None and self.origin.fingerprint == self.fingerprint:
             return self.origin
         place = "arrays" if self.origin is None else f"a part of {self.origin.place}"
@@ -125,15 +125,15 @@ class SequenceData:
 
     @property
     def taken(self) -> Intake | None:
-        """The intake, if these sequences are all that came of it; None for a part of a data set."""
+        """The intake if these are all of its sequences; None for a part of a data set."""
         known = self.intake is not None and self.intake.fingerprint == self.fingerprint
         return self.intake if known else None
 
     def save(self, directory: Path | str) -> None:
-        """Write a directory that `load` maps into memory; it is whole or not there.
+        """Write a directory that `load` can map into memory, atomically.
 
         Raises:
-            DataError, OutputError: as `check_place`.
+            DataError, OutputError: as for `check_place`.
         """
         path = path_of("directory", directory)
         check_place(path)
@@ -166,10 +166,10 @@ class SequenceData:
 
     @classmethod
     def load(cls, directory: Path | str) -> SequenceData:
-        """Read what `save` wrote. The arrays are mapped into memory, and read through once to be checked.
+        """Load a directory that `save` wrote. Arrays are mapped into memory, and read once to verify their checksums.
 
         Raises:
-            DataError: the directory is missing, foreign, of another format, or damaged.
+            DataError: the directory is missing, of another kind or format, or damaged.
         """
         path = Path(directory)
         meta = _read_meta(path)
@@ -213,7 +213,7 @@ class SequenceData:
 
 
 class _Meta(BaseModel):
-    """What ``meta.json`` says; with checksums of all that lies beside it."""
+    """Contents of ``meta.json``, with checksums of all other files of the directory."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -232,11 +232,11 @@ class _Meta(BaseModel):
 
 
 def check_place(directory: Path) -> None:
-    """Check, before the work, that `SequenceData.save` can write a directory.
+    """Check in advance that `SequenceData.save` can write a directory.
 
     Raises:
-        DataError: it exists and holds something else.
-        OutputError: it is a file or a link, or its parent cannot be written.
+        DataError: the directory exists and holds something else.
+        OutputError: it is a file or a link, or its parent is not writable.
     """
     check_folder(directory, "meta.json", _KIND, "prepared data; name another directory")
 
@@ -247,7 +247,7 @@ def is_saved(directory: Path) -> bool:
 
 
 def comes_in_parts(directory: Path) -> bool:
-    """Whether ``directory`` holds prepared data of a log that came in files for training, validation and test."""
+    """Whether ``directory`` holds prepared data of a log in training, validation and test files."""
     return is_saved(directory) and bool(read_json(directory / "meta.json").get("cuts"))
 
 
@@ -269,7 +269,7 @@ def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:
     """A one-dimensional array on disk, mapped into memory for reading."""
     regular_file(path)
     with foreign_errors(str(path), "damaged"):
-        # As a plain array: a memmap would pass its class on to everything computed from it.
+        # As a plain array: everything computed from a memmap would be a memmap too.
         array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     if array.dtype != dtype or array.ndim != 1:
         raise DataError(f"{path}: damaged: holds {array.dtype} of {array.ndim} dimensions")
@@ -277,7 +277,7 @@ def _map(path: Path, dtype: type[np.signedinteger[Any]]) -> Any:
 
 
 def _cuts(path: Path) -> IntArray:
-    """The cuts on disk, four for each user."""
+    """Load the (4, U) cuts, which are stored flat."""
     flat: IntArray = _map(path, np.int64)
     if len(flat) % 4:
         raise DataError(f"{path}: damaged: holds {len(flat)} numbers, and no four for each user")
@@ -285,7 +285,7 @@ def _cuts(path: Path) -> IntArray:
 
 
 def distinct_items(data: SequenceData) -> Packed:
-    """The different items of each user in ascending order: the rows of the binary matrix X of users by items."""
+    """The distinct items of each user in ascending order: the rows of the binary user-item matrix X."""
     base = data.num_items + 1
     rows = np.repeat(np.arange(data.num_users), data.lengths)
     users, items = np.divmod(np.unique(rows * base + data.items), base)

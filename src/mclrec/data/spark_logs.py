@@ -1,4 +1,4 @@
-"""Logs that Spark reads itself, in its cluster: of the types of `mclrec.data.column_types` those without loss."""
+"""Logs that Spark itself reads, in its cluster: those whose column types it holds without loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TESTS = (
 
 
 def is_spark(source: Any) -> bool:
-    """Whether this is a frame of Spark."""
+    """Whether a source is a Spark data frame."""
     native = nw.to_native(source, pass_through=True)
     return nw.dependencies.is_pyspark_dataframe(native) or nw.dependencies.is_pyspark_connect_dataframe(
         native
@@ -36,7 +36,7 @@ def is_spark(source: Any) -> bool:
 
 
 def spark_reads(raw: ParquetTable, reading: Reading) -> bool:
-    """Whether Spark gets the same out of Parquet files as Arrow does, so that it may read them itself."""
+    """Whether Spark reads the same from Parquet files as Arrow does, so that it may read them itself."""
     columns = reading.columns or Columns()
     if _needs_arrow(reading):
         return False
@@ -51,7 +51,7 @@ def spark_reads(raw: ParquetTable, reading: Reading) -> bool:
 
 
 def _needs_arrow(reading: Reading) -> bool:
-    """Whether something was said that Spark's own reading does not know."""
+    """Whether the options include one that reading by Spark does not support."""
     columns = reading.columns
     lists = columns is not None and (columns.history is not None or columns.label is not None)
     said = (reading.header, reading.quote, reading.encoding, reading.time_format, reading.where)
@@ -59,7 +59,7 @@ def _needs_arrow(reading: Reading) -> bool:
 
 
 def spark_holds(source: Any, reading: Reading, place: str) -> bool:
-    """Whether a table of Spark can stay there: all its columns are of types that it holds without loss."""
+    """Whether Spark holds the types of all used columns without loss, so that the table can stay in Spark."""
     native = nw.to_native(source, pass_through=True)
     if _needs_arrow(reading):
         return False
@@ -71,13 +71,19 @@ def spark_holds(source: Any, reading: Reading, place: str) -> bool:
 
 
 def _stays(role: str, kind: str) -> bool:
-    numbers = kind in ("byte", "short", "integer", "long", "double")  # Arrow knows which floats are rounded
+    numbers = kind in (
+        "byte",
+        "short",
+        "integer",
+        "long",
+        "double",
+    )  # not float: Arrow knows which are rounded
     ids = role in ("user", "item")
     return numbers or (kind == "string" if ids else kind in ("date", "timestamp", "timestamp_ntz"))
 
 
 def spark_table(source: Any, place: str) -> RawTable:
-    """A table of Spark as one of Arrow, in the memory of the driver, for types that only Arrow holds without loss."""
+    """Wrap a Spark table to be read as Arrow, in the driver's memory, for types that only Arrow holds without loss."""
     native = nw.to_native(source, pass_through=True)
     with foreign_errors(place, "cannot be collected"):
         return SparkTable(native, place)
@@ -90,10 +96,10 @@ def _is_plain(role: str, kind: pa.DataType) -> bool:
 
 
 def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[Any], int, Found]:
-    """A table of Spark as a log, the ticks of its times, and its columns.
+    """A Spark table as a log: the frame, the ticks of its times, and what was found.
 
     Raises:
-        DataError: a column is missing, of a type that Spark does not hold without loss, or lacks values.
+        DataError: a column is missing, has a type that cannot be used, or has missing or unusable values.
     """
     native = nw.to_native(source, pass_through=True)
     with foreign_errors(place, "cannot be read by Spark"):
@@ -103,7 +109,7 @@ def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[An
             raise DataError(
                 f"{place}: a lazy frame has no order of rows; name a column that has it, of time or sequence"
             )
-        # By place: Spark takes dots in names for fields of structures.
+        # By position: Spark reads dots in names as access to fields of structures.
         renamed = nw.from_native(native.toDF(*[f"c{number}" for number in range(len(names))]))
         frame = renamed.select(
             nw.col(f"c{names.index(column)}").alias(role) for role, column in roles.named.items()
@@ -122,7 +128,7 @@ def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[An
 
 
 def _watched(native: Any, roles: Roles, place: str) -> tuple[Watched, ...]:
-    """What is in columns that are watched, counted by Spark."""
+    """Contents of the watched columns, counted by Spark."""
     table = spark_table(native, place)
     watched = {
         name: kind
@@ -149,7 +155,7 @@ def _ticks(kinds: dict[str, nw.dtypes.DType]) -> int:
 
 
 def _refuse_values(frame: nw.LazyFrame[Any], kinds: dict[str, nw.dtypes.DType], place: str) -> None:
-    """Refuse missing values, and floats that are no integers where ids have to be, or no 64 bits hold."""
+    """Refuse missing values, ids as floats that are not exact integers, and float times beyond 64 bits."""
     tests = {f"{role} missing": _is_missing(role, kind) for role, kind in kinds.items()}
     for role, kind in kinds.items():
         if kind.is_float() and role != "sequence":
@@ -187,7 +193,7 @@ def _value(role: str, kind: nw.dtypes.DType) -> nw.Expr:
     if kind.is_integer() or (kind.is_float() and role in ("user", "item")):
         return column.cast(nw.Int64)
     if kind.is_float():
-        return column.cast(nw.Float64) + 0.0  # of -0 and 0 neither is the lesser
+        return column.cast(nw.Float64) + 0.0  # -0 becomes 0, so that neither sorts first
     if kind == nw.Date:
         column = column.cast(nw.Datetime("us"))
     elif isinstance(kind, nw.Datetime) and kind.time_zone is not None:
@@ -196,12 +202,12 @@ def _value(role: str, kind: nw.dtypes.DType) -> nw.Expr:
 
 
 def _microseconds(time: nw.Expr) -> nw.Expr:
-    """Since 1970, from the parts of a timestamp: narwhals subtracts no timestamps on Spark."""
+    """Microseconds since 1970, from the parts of a timestamp: narwhals cannot subtract timestamps on Spark."""
     year = time.dt.year().cast(nw.Int64)
     leap_days = (year - 1969) // 4 - (year - 1901) // 100 + (year - 1601) // 400
     days = (year - 1970) * 365 + leap_days + time.dt.ordinal_day().cast(nw.Int64) - 1
     hours = days * 24 + time.dt.hour().cast(nw.Int64)
     minutes = hours * 60 + time.dt.minute().cast(nw.Int64)
     seconds = minutes * 60 + time.dt.second().cast(nw.Int64)
-    # Before 1970 Spark's share of a second is negative.
+    # Before 1970, Spark's fraction of a second is negative.
     return seconds * 1_000_000 + time.dt.microsecond().cast(nw.Int64) % 1_000_000

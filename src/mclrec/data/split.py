@@ -1,4 +1,4 @@
-"""Splits: training data, and held-out targets. Training data are a copy without the held-out items."""
+"""Splits: training data and held-out targets. The training data are a copy without the held-out items."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Part = Literal["validation", "test"]
-"""The held-out targets that are measured."""
+"""Parts of a split with held-out targets."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -48,7 +48,7 @@ class Targets:
     Attributes:
         data: the whole data, held-out items included.
         users: (M,) user rows.
-        places: (M,) where the target stands in ``data.items``.
+        places: (M,) index of each target in ``data.items``.
     """
 
     data: SequenceData
@@ -60,17 +60,17 @@ class Targets:
 
     @property
     def items(self) -> IntArray:
-        """(M,) the targets' dense ids."""
+        """(M,) dense item ids of the targets."""
         return self.data.items[self.places].astype(np.int64)
 
     @property
     def gaps(self) -> IntArray | None:
-        """(M,) time since the user's interaction before each target, in the data's unit; None without times."""
+        """(M,) time from the user's previous interaction to each target, in the data's unit; None without times."""
         times = self.data.times
         return None if times is None else times[self.places] - times[self.places - 1]
 
     def histories(self, rows: IntArray, max_length: int | None = None) -> Packed:
-        """Histories before the targets ``rows``: the last ``max_length`` items, or all of them."""
+        """Histories before the targets ``rows``: their last ``max_length`` items, or all items."""
         starts, ends = self.data.offsets[self.users[rows]], self.places[rows]
         if max_length is not None:
             starts = np.maximum(starts, ends - max_length)
@@ -79,7 +79,7 @@ class Targets:
         return Packed(items, np.concatenate([[0], np.cumsum(lengths)]))
 
     def take(self, rows: IntArray) -> Targets:
-        """The targets of some rows."""
+        """Select the targets ``rows``."""
         return Targets(self.data, self.users[rows], self.places[rows])
 
 
@@ -88,11 +88,11 @@ class Split:
     """Training data, and the targets of validation and test.
 
     Attributes:
-        name: of the rule, with its moments in time.
+        name: name of the rule, with its moments in time.
         data: all data.
-        training: the data without what is held out.
-        validation: targets that decide when to stop, and which settings are best.
-        test: targets that are measured at the end.
+        training: the data without everything that is held out.
+        validation: targets for early stopping and the choice of settings.
+        test: targets for the final evaluation.
     """
 
     name: str
@@ -145,20 +145,20 @@ def by_time(
 ) -> Split:
     """Split at two moments, the same for all users, in the unit of ``data.times``.
 
-    Training holds what happened before ``validation_from``. A user's validation target is the first interaction
-    from then on and before ``test_from`` that has a history, the test target the first from ``test_from`` on, or other
-    ones of these by ``targets``; histories hold all that the user did before the target. Targets may be items that
-    training never shows.
+    Training data are the interactions before ``validation_from``. By default, a user's validation target is the first
+    interaction from ``validation_from`` until ``test_from`` that has a history, and the test target the first from
+    ``test_from`` on; ``targets`` selects other ones. Histories hold all of the user's interactions before the target.
+    Targets may be items that do not occur in training.
 
     Args:
-        data: with times.
-        validation_from: moment that ends training.
-        test_from: moment that ends validation.
-        test_until: moment from which on nothing is a target; None for no end.
-        targets: which interactions of a user in a part are targets; see `mclrec.data.target_choice`.
+        data: data with times.
+        validation_from: moment at which training ends and validation begins.
+        test_from: moment at which validation ends and the test begins.
+        test_until: moment at which the test ends; None for no end.
+        targets: which of a user's interactions in a part are targets; see `mclrec.data.target_choice`.
 
     Raises:
-        DataError: the data have no times, or the moments are not in order or leave a part empty.
+        DataError: the data have no times, the moments are not in order, or a part is empty.
     """
     times = _times(data)
     if validation_from >= test_from:
@@ -201,10 +201,10 @@ def by_time(
 def by_time_quantiles(
     data: SequenceData, validation: float = 0.8, test: float = 0.9, targets: str = "first"
 ) -> Split:
-    """`by_time` at the moments before which the fractions ``validation`` and ``test`` of all rows lie.
+    """Split by `by_time` at the moments before which the fractions ``validation`` and ``test`` of all rows lie.
 
     Raises:
-        DataError: as `by_time`; or the fractions are not in order within 0 and 1.
+        DataError: as for `by_time`; or the fractions are not ascending between 0 and 1.
     """
     if not 0 < validation < test < 1:
         raise DataError(
@@ -215,7 +215,7 @@ def by_time_quantiles(
 
 
 def times_at(data: SequenceData, fractions: Sequence[float]) -> list[int]:
-    """Times before which some fractions of all rows lie, each at least 0 and below 1.
+    """Times before which the given fractions (0 <= fraction < 1) of all rows lie.
 
     Raises:
         DataError: the data have no times, or no rows.
@@ -223,7 +223,7 @@ def times_at(data: SequenceData, fractions: Sequence[float]) -> list[int]:
     times = _times(data)
     if not len(times):
         raise DataError(f"{data.name}: has no rows to split by time")
-    # Not np.quantile: its floats cannot hold nanoseconds.
+    # Not np.quantile: floats cannot represent nanoseconds exactly.
     ordered = empty(len(times), times.dtype)
     ordered[:] = times
     ordered.sort()
@@ -231,13 +231,13 @@ def times_at(data: SequenceData, fractions: Sequence[float]) -> list[int]:
 
 
 def by_files(data: SequenceData) -> Split:
-    """Split as the log came in files: training data, and the first row of each user in those of validation and of test.
+    """Split by the log's own files: training data, and each user's first row in the validation and in the test file.
 
-    Histories hold all that stands before the target: rows of training, then of validation, then of the test. A target
-    has at least one item before it, and may be an item that training never shows.
+    Histories hold all rows before the target: those of training, then of validation, then of test. A target has at
+    least one item before it, and may be an item that does not occur in training.
 
     Raises:
-        DataError: the log did not come in parts, or one of them has no target.
+        DataError: the log did not come in three files, or the validation or test file has no target.
     """
     if data.cuts is None:
         raise _one_log(data)
@@ -260,22 +260,22 @@ def by_files(data: SequenceData) -> Split:
 
 
 def everything(data: SequenceData) -> Split:
-    """Split that holds nothing out: all data are training data, and there is no target of either part."""
+    """Split that holds nothing out: all data are training data, and both parts have no targets."""
     none: IntArray = np.empty(0, dtype=np.int64)
     targets = Targets(data, none, none)
     return Split(EVERYTHING, data, data, targets, targets)
 
 
 EVERYTHING = "everything"
-"""Name of the rule that holds nothing out, by which final models are trained; a measured run cannot ask for it."""
+"""Name of the rule that holds nothing out. Final models are trained by it; measured runs cannot use it."""
 
 
 def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
-    """Hold out targets by a rule, or by the text of one.
+    """Split data by a rule, or by the text of a rule.
 
     Raises:
-        ConfigError: no such rule.
-        DataError: the data do not go with it (`check_rule`); or a part would have no target.
+        ConfigError: there is no such rule.
+        DataError: the rule does not apply to the data (`check_rule`), or leaves a part without targets.
     """
     check_rule(data, str(rule))
     if rule == EVERYTHING:
@@ -294,11 +294,11 @@ def make_split(data: SequenceData, rule: SplitRule | str) -> Split:
 
 
 def check_rule(data: SequenceData, rule: str) -> None:
-    """Check that data can be split by a rule, as a run has it: in files by those, one log by any other.
+    """Check that a rule, as stored in runs, applies to data: ``files`` to logs in files, other rules to single logs.
 
     Raises:
-        ConfigError: no such rule.
-        DataError: the data do not go with it.
+        ConfigError: there is no such rule.
+        DataError: the rule does not apply to the data.
     """
     by_own_files = rule != EVERYTHING and SplitRule.of(rule).name == "files"
     if by_own_files and data.cuts is None:
@@ -317,15 +317,15 @@ def _one_log(data: SequenceData) -> DataError:
 
 
 def looks_at_times(rule: str) -> bool:
-    """Whether the targets of a rule, as a run has it, depend on times and not on the order alone."""
+    """Whether the targets of a rule, as stored in runs, depend on times and not only on the order."""
     return rule != EVERYTHING and SplitRule.of(rule).name == "time"
 
 
 def check_part(name: str) -> None:
-    """Check that the name is that of a part of the held-out targets.
+    """Check that a name is that of a part with held-out targets.
 
     Raises:
-        ConfigError: it is not; the nearest is suggested.
+        ConfigError: it is not; the closest name is suggested.
     """
     check_choice("part", name, PARTS)
 
@@ -337,7 +337,7 @@ def _times(data: SequenceData) -> IntArray:
 
 
 def _before(moment: int, times: IntArray, offsets: IntArray) -> IntArray:
-    """(U,) interactions of each user before a moment."""
+    """(U,) number of interactions of each user before a moment."""
     counts = np.zeros(len(offsets) - 1, dtype=np.int64)
     for first, last in spans(offsets):
         marked = times[offsets[first] : offsets[last]] < moment
@@ -348,17 +348,17 @@ def _before(moment: int, times: IntArray, offsets: IntArray) -> IntArray:
 
 
 def _first(data: SequenceData, starts: IntArray, ends: IntArray) -> Targets:
-    """Each user's first place in ``starts[u]:ends[u]`` that is not the user's very first."""
+    """The first interaction of each user in ``starts[u]:ends[u]`` that has a history."""
     return _targets(data, starts, ends, "first")
 
 
 def _targets(data: SequenceData, starts: IntArray, ends: IntArray, choice: str) -> Targets:
-    """Each user's chosen places in ``starts[u]:ends[u]``, none of which is the user's very first."""
+    """The chosen interactions of each user in ``starts[u]:ends[u]``, all of which have a history."""
     return Targets(data, *chosen_places(np.maximum(starts, data.offsets[:-1] + 1), ends, choice))
 
 
 def _head(data: SequenceData, lengths: IntArray) -> SequenceData:
-    """The first ``lengths[u]`` interactions of each user, copied."""
+    """Copy the first ``lengths[u]`` interactions of each user."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
 
     def copied(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

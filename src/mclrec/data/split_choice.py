@@ -1,4 +1,4 @@
-"""The rule of splitting that a request means: the one that it names, or the data's own."""
+"""Resolution of the split rule: the one that was requested, or the default for the data."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def chosen_split(
     test_until: object = None,
     targets: object = None,
 ) -> str:
-    """The rule of a request, as `SplitRule` writes it.
+    """The split rule of a request, as the text of a `SplitRule`.
 
     Args:
-        data: as `mclrec.data.loading.load` takes it.
+        data: as for `mclrec.data.loading.load`.
         reading: likewise.
-        split: name of the rule; None for ``files`` where the data come in parts, and for ``leave-one-out`` elsewhere.
-        valid_from: as `SplitRule.of` takes it; likewise ``test_from``, ``test_until`` and ``targets``.
+        split: name of the rule; None for ``files`` if the data come in parts, and ``leave-one-out`` otherwise.
+        valid_from: as for `SplitRule.of`; likewise ``test_from``, ``test_until`` and ``targets``.
 
     Raises:
-        ConfigError: no such rule, or none that goes with the data.
+        ConfigError: there is no such rule, or it does not apply to the data.
     """
     if not _in_parts(data, reading):
         name = "leave-one-out" if split is None else split

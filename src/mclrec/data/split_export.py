@@ -1,7 +1,7 @@
-"""A split as files that any system can read: what it may train on, whom to recommend what, and the held-out targets.
+"""Export of a split as files for any system: training data, users with their histories, and held-out targets.
 
-Ids are those of the log. ``position`` counts a user's interactions from 1, in the order in which models here read them,
-which times alone do not give where some are equal.
+Ids are those of the log. ``position`` counts a user's interactions from 1, in the order in which models here read them;
+times alone do not determine this order if some are equal.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ __all__ = [
 ]
 
 FORMATS = ("parquet", "csv")
-"""Types of the files of an export."""
+"""File formats of an export."""
 
 MANIFEST = "split.json"
-"""File of an export that says what the others hold."""
+"""Name of the manifest of an export, which describes the other files."""
 
 _KIND: Literal["mclrec split"] = "mclrec split"
 _FORMAT: Literal[1] = 1
@@ -53,7 +53,7 @@ Batches = Iterator[pa.RecordBatch]
 
 
 class _Span(NamedTuple):
-    """Interactions ``starts[i]:ends[i]`` of the data, which are of the user rows ``users[i]``; and what they are."""
+    """Interactions ``starts[i]:ends[i]`` of the user rows ``users[i]``, with a description of what they are."""
 
     holds: str
     users: IntArray
@@ -66,7 +66,7 @@ class _Part(BaseModel):
 
 
 class ExportedFile(_Part):
-    """One file of an export: what it holds, its rows, and the sha256 of its bytes."""
+    """One file of an export: what it holds, its number of rows, and the SHA-256 of its bytes."""
 
     holds: str
     rows: Annotated[int, Field(ge=0)]
@@ -74,19 +74,19 @@ class ExportedFile(_Part):
 
 
 class ExportedSplit(_Part):
-    """Contents of ``split.json``: which data were split how, and what the files beside it hold.
+    """Contents of ``split.json``: the data, the split rule, and what the files of the export hold.
 
     Attributes:
-        kind: of the file.
+        kind: kind of the file.
         format: version of the layout.
-        name: of the data.
-        origin: of the data, with their fingerprint.
+        name: name of the data.
+        origin: origin of the data, with their fingerprint.
         split: rule by which targets were held out.
-        users: of all data; likewise ``items`` and ``interactions``.
+        users: number of users in all data; likewise ``items`` and ``interactions``.
         returns: share of validation targets that are in their user's history.
         suited: label of the protocol that suits the data.
-        protocols: what the two protocols do with items of the history.
-        files: by name.
+        protocols: how each protocol treats items of the history, by label.
+        files: descriptions of the files, by name.
     """
 
     kind: Literal["mclrec split"]
@@ -103,10 +103,10 @@ class ExportedSplit(_Part):
     files: dict[str, ExportedFile]
 
     def data(self) -> SequenceData:
-        """The data that were split, read again from where they were.
+        """Read the data that were split again from their origin.
 
         Raises:
-            DataError: they are gone, or no longer the same.
+            DataError: the data are gone or have changed.
         """
         found = read_again(self.origin, self.name)
         same_times = self.origin.times in (None, found.times_checksum)
@@ -130,24 +130,24 @@ def export_split(
     reading: Reading | None = None,
     format: str = "parquet",  # noqa: A002 - the command's word
 ) -> ExportedSplit:
-    """Write a split as files that any system can train on and recommend by; `mclrec.judge` then judges its lists.
+    """Export a split as files that any system can train on and recommend for; `mclrec.judge` then judges its lists.
 
     Args:
-        data: as `mclrec.train` takes it.
-        out: folder that is written.
-        split: as `mclrec.train` takes it; likewise the moments and ``targets``.
+        data: as for `mclrec.train`.
+        out: folder to write.
+        split: as for `mclrec.train`; likewise the moments and ``targets``.
         valid_from: with ``time``: the moment from which validation targets are taken.
         test_from: likewise for the test.
-        test_until: likewise the end of the test.
+        test_until: with ``time``: the moment at which the test ends.
         targets: with ``time``: which interaction of a user is the target: ``first``, ``last`` or ``random``.
-        reading: how a log becomes sequences; as `mclrec.load` takes it.
-        format: of the files, ``parquet`` or ``csv``.
+        reading: reading options of a log; as for `mclrec.load`.
+        format: format of the files, ``parquet`` or ``csv``.
 
     Returns:
-        What was written: the files with their rows, the rule of the split, and the protocols.
+        The manifest: the files with their numbers of rows, the split rule, and the protocols.
 
     Raises:
-        MclrecError: of the kind that says what is wrong.
+        MclrecError: the subclass depends on the problem.
     """
     place, given = path_of("out", out), Reading.of(reading)
     check_choice("format", format, FORMATS)
@@ -157,17 +157,17 @@ def export_split(
 
 
 def write_split(data: SequenceData, out: Path, rule: str, file_type: str = "parquet") -> ExportedSplit:
-    """Write a split of data as files for any system, in a folder that is whole or not there.
+    """Write a split of data as files for any system, atomically in one folder.
 
     Args:
-        data: what is split.
+        data: data to split.
         out: the folder; an earlier export there is replaced.
-        rule: of the split, as `mclrec.data.split.make_split` takes it.
+        rule: split rule, as for `mclrec.data.split.make_split`.
         file_type: ``parquet`` or ``csv``.
 
     Raises:
-        DataError: the data do not go with the rule.
-        ConfigError: no such rule, or one by which a user has several targets in a part.
+        DataError: the rule does not apply to the data.
+        ConfigError: there is no such rule, or it gives a user several targets in a part.
         OutputError: the folder cannot be written.
     """
     split = make_split(data, rule)
@@ -204,11 +204,11 @@ def write_split(data: SequenceData, out: Path, rule: str, file_type: str = "parq
 
 
 def check_export_place(directory: Path) -> None:
-    """Check, before the work, that `write_split` can write a folder.
+    """Check in advance that `write_split` can write a folder.
 
     Raises:
-        DataError: it exists and holds something else.
-        OutputError: it is a file or a link, or its parent cannot be written.
+        DataError: the folder exists and holds something else.
+        OutputError: it is a file or a link, or its parent is not writable.
     """
     check_folder(directory, MANIFEST, _KIND, "an exported split; name another folder")
 
@@ -232,7 +232,7 @@ def read_export(directory: Path) -> ExportedSplit:
 
 
 def _contents(split: Split) -> dict[str, tuple[str, pa.Schema, Batches]]:
-    """What each file holds, in words, and its rows, by its name without the type."""
+    """Description, schema and rows of each file, by file name without suffix."""
     data = split.data
     starts = data.offsets[:-1]
     spanned = {
@@ -277,7 +277,7 @@ def _schema(data: SequenceData) -> pa.Schema:
 
 
 def _rows(data: SequenceData, schema: pa.Schema, span: _Span) -> Batches:
-    """The interactions of a span, some users at a time."""
+    """Yield the interactions of a span, in batches of users."""
     users, starts, lengths = span.users, span.starts, span.ends - span.starts
     for first, last in spans(np.concatenate([[0], np.cumsum(lengths)])):
         part = slice(first, last)
@@ -299,7 +299,7 @@ def _users(targets: Targets) -> tuple[pa.Schema, Batches]:
 
 
 def _write(path: Path, schema: pa.Schema, batches: Batches) -> int:
-    """Write rows by the type of the file's name; return how many they are."""
+    """Write rows in the format of the file's suffix; return their number."""
     rows = 0
     parquet = path.suffix == ".parquet"
     with (

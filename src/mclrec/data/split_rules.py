@@ -1,4 +1,4 @@
-"""Rules by which targets are held out, as text that travels: on command lines, in runs, checkpoints and searches."""
+"""Split rules and their textual form, which is used on command lines and stored in runs, checkpoints and searches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mclrec.errors import ConfigError, quoted
 __all__ = ["SPLIT_NAMES", "SplitName", "SplitRule"]
 
 SplitName = Literal["leave-one-out", "time", "files"]
-"""A user's last items, what happened after moments that are the same for all users, or what own files hold."""
+"""What is held out: a user's last items, everything after moments common to all users, or files of their own."""
 
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
@@ -28,13 +28,13 @@ class SplitRule:
     """A rule by which targets are held out.
 
     Attributes:
-        name: of the rule.
-        valid_from: with ``time``: the moment from which interactions are held out for validation, an ISO date or time,
-            or an integer of the log's unit; None for the one before which 80 % of all rows lie.
-        test_from: the moment from which they are held out for the test; None for the one before which 90 % lie.
-        test_until: with both moments: the one from which on nothing is a target; None for no end.
-        targets: with ``time``: which interactions of a user in a part are targets: ``first``, ``last``, ``all``, or
-            ``random`` for one of them, ``random-7`` with another seed than 1.
+        name: name of the rule.
+        valid_from: with ``time``: the moment from which interactions are held out for validation: an ISO date or time,
+            or an integer in the log's unit; None for the moment before which 80 % of all rows lie.
+        test_from: likewise for the test; None for the moment before which 90 % lie.
+        test_until: with both moments: the moment at which the test ends; None for no end.
+        targets: with ``time``: which of a user's interactions in a part are targets: ``first``, ``last``, ``all``, or
+            ``random`` for a random one, ``random-7`` for another seed than 1.
     """
 
     name: SplitName = "leave-one-out"
@@ -52,18 +52,18 @@ class SplitRule:
         test_until: object = None,
         targets: object = None,
     ) -> SplitRule:
-        """The rule of a name, or of what `str` made of a rule.
+        """Create a rule from its name and details, or from the text that `str` made of a rule.
 
         Args:
-            text: ``leave-one-out``, ``time``, ``time(FROM, FROM)``, or ``files``; behind the moments may stand ``until
-                MOMENT`` and the choice of targets, which may also stand alone.
+            text: ``leave-one-out``, ``time``, ``time(FROM, FROM)``, or ``files``. The two moments may be followed by
+                ``until MOMENT`` and the choice of targets, which may also be in the parentheses alone.
             valid_from: date, datetime, integer, or text.
             test_from: likewise.
             test_until: likewise.
-            targets: which are targets; the first of each user if None.
+            targets: which interactions are targets; the first of each user if None.
 
         Raises:
-            ConfigError: there is no such rule, or its moments are none, or only one is given.
+            ConfigError: there is no such rule, a moment is invalid, or only one of the two moments is given.
         """
         found = _WITH_DETAILS.fullmatch(text_of("split", text))
         if found and (valid_from, test_from, test_until, targets) == (None, None, None, None):
@@ -90,14 +90,14 @@ class SplitRule:
         return cls("time", first, second, until, choice)
 
     def __str__(self) -> str:
-        """The rule as `of` takes it."""
+        """The text of the rule, which `of` can parse."""
         details = [moment for moment in (self.valid_from, self.test_from) if moment is not None]
         details += [] if self.test_until is None else [f"{_UNTIL}{self.test_until}"]
         details += [] if self.targets == "first" else [self.targets]
         return f"{self.name}({', '.join(details)})" if details else self.name
 
     def words(self) -> list[str]:
-        """The options of the command line; none for the default, which is ``files`` for a log that comes in parts."""
+        """The command-line options of the rule; none for the default, which is ``files`` for a log in parts."""
         if self.name != "time":
             return []
         words = ["--split", self.name]
@@ -109,7 +109,7 @@ class SplitRule:
 
 
 def _details(text: str) -> tuple[object, object, object, object]:
-    """Both moments, the end of the test and the choice of targets, as `str` writes them; None where there is none."""
+    """Parse the details that `str` writes: both moments, the end of the test, the choice of targets; None if absent."""
     parts = text.split(", ")
     targets = parts.pop() if parts[-1].partition("-")[0] in TARGET_CHOICES else None
     until = parts.pop().removeprefix(_UNTIL) if parts and parts[-1].startswith(_UNTIL) else None

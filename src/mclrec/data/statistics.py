@@ -1,4 +1,4 @@
-"""Statistics of a data set, as in the paper's tables 2 and 5, and selection of users by sequence length."""
+"""Statistics of data sets, as in tables 2 and 5 of the paper, and selection of users by sequence length."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ GROUPS: tuple[tuple[str, int, int | None], ...] = (("=5", 5, 5), ("6-8", 6, 8), 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """One row: a data set, or a group of its users.
+    """Statistics of a data set, or of a group of its users.
 
     Attributes:
-        name: of the data set or group.
+        name: name of the data set or group.
         users: number of users.
-        items: size of the catalogue up to the highest dense id that occurs: what table 5 counts as #items, and
-            what its sparsity goes by.
+        items: the highest dense id that occurs, which table 5 reports as #items and uses for its sparsity.
         distinct_items: number of items that occur.
         actions: number of interactions.
     """
@@ -38,17 +37,17 @@ class Sizes:
 
     @property
     def average_length(self) -> float:
-        """Interactions of a user; 0 without users."""
+        """Mean number of interactions per user; 0 without users."""
         return self.actions / self.users if self.users else 0.0
 
     @property
     def sparsity(self) -> float:
-        """Share of empty cells in the table of users by items, 0 to 1; a repeat counts as a further cell."""
+        """Share of empty cells in the user-item matrix; a repeated interaction counts as a further cell."""
         return 1 - self.actions / (self.users * self.items) if self.users else 1.0
 
 
 def table2(data: SequenceData) -> Sizes:
-    """Row of table 2."""
+    """The data set's row of table 2."""
     return _sizes(data.name, data.num_users, data.items)
 
 
@@ -58,15 +57,15 @@ def table5(data: SequenceData) -> list[Sizes]:
 
 
 def users_of_length(data: SequenceData, shortest: int, longest: int | None = None) -> IntArray:
-    """Places of the users with ``shortest`` to ``longest`` interactions."""
+    """Rows of the users with ``shortest`` to ``longest`` interactions (no limit if None)."""
     return np.flatnonzero((data.lengths >= shortest) & (longest is None or data.lengths <= longest))
 
 
 def of_length(data: SequenceData, shortest: int, longest: int | None = None) -> SequenceData:
-    """Select the users with ``shortest`` to ``longest`` interactions; the catalogue stays whole.
+    """Select the users with ``shortest`` to ``longest`` interactions; the catalogue is unchanged.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no such users.
     """
     lengths, chosen = data.lengths, users_of_length(data, shortest, longest)
     label = f"{shortest}-{'' if longest is None else longest}"

@@ -1,4 +1,4 @@
-"""Which of a user's interactions after a moment are targets: all of them, the first, the last, or one at random."""
+"""Choice of targets among a user's interactions in a period: the first, the last, a random one, or all."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mclrec.randomness import Stream, generator
 __all__ = ["TARGET_CHOICES", "check_targets", "chosen_places"]
 
 TARGET_CHOICES = ("first", "last", "all", "random")
-"""Names of the choices; ``random-7`` draws with the seed 7, ``random`` with 1."""
+"""Names of the choices; ``random-7`` draws with seed 7, ``random`` with seed 1."""
 
 _SEEDED = re.compile(r"random-(\d{1,9})")
 
 
 def check_targets(value: object) -> str:
-    """A choice of targets, as rules of splitting write it.
+    """Check a choice of targets; return it in the form that split rules use.
 
     Raises:
-        ConfigError: there is no such choice; the nearest is suggested.
+        ConfigError: there is no such choice; the closest name is suggested.
     """
     text = text_of("targets", value)
     if _SEEDED.fullmatch(text):
@@ -35,15 +35,15 @@ def check_targets(value: object) -> str:
 
 
 def chosen_places(starts: IntArray, ends: IntArray, choice: str) -> tuple[IntArray, IntArray]:
-    """Targets among the places ``starts[u]`` up to ``ends[u]`` of each user u, who may have none there.
+    """Choose targets among the places ``starts[u]:ends[u]`` of each user u; the range may be empty.
 
     Args:
         starts: (U,) first place of each user.
-        ends: (U,) place behind the last.
-        choice: as `check_targets` returns it.
+        ends: (U,) end of the range, exclusive.
+        choice: as returned by `check_targets`.
 
     Returns:
-        (M,) user rows in ascending order, and (M,) places, for each user in order.
+        (M,) user rows in ascending order, and (M,) places, ascending within each user.
     """
     lengths = np.maximum(ends - starts, 0)
     users: IntArray = np.flatnonzero(lengths)

@@ -1,4 +1,4 @@
-"""Labels of targets: values of a column of the log in the rows that the targets are; the log is read again for them."""
+"""Labels of targets: values of a log column in the targets' rows, for which the log is read again."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _BATCH = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class TargetLabels:
-    """Values of a column of the log for M targets.
+    """Values of a log column for M targets.
 
     Attributes:
-        column: its name.
-        values: of each target, as text; None where the log says nothing.
-        ambiguous: targets whose user, item and time stand in several rows with different values, of which the first is
-            taken.
+        column: name of the column.
+        values: value of each target, as text; None if the log has no value.
+        ambiguous: number of targets whose user, item and time occur in several rows with different values; the first
+            value is used.
     """
 
     column: str
@@ -50,18 +50,18 @@ class TargetLabels:
 
 
 def read_labels(targets: Targets, column: str, source: Any = None) -> TargetLabels:
-    """Read the log of some targets again, with one column more.
+    """Read the log of some targets again, with one more column.
 
-    A row of the log is a target's if it has its user, its item and, where there are times, its time in whole seconds
-    (or in whole units of the log).
+    A row of the log belongs to a target if it has the same user, item and, if there are times, the same time in whole
+    seconds (or whole units of the log).
 
     Args:
-        targets: of data that know where they come from.
-        column: of the log.
-        source: the log, if it is not where the data say: a path or a frame.
+        targets: targets of data with a known origin.
+        column: name of the column.
+        source: the frame, for data from memory; otherwise unused.
 
     Raises:
-        DataError: the log is gone, or not the one of the targets; there is no such column; or rows have none.
+        DataError: the log is gone or is not that of the targets, or it has no such column.
     """
     data = targets.data
     log, reading = _source(data, source)
@@ -77,7 +77,7 @@ def read_labels(targets: Targets, column: str, source: Any = None) -> TargetLabe
 
 
 def _source(data: SequenceData, given: Any) -> tuple[Any, Reading]:
-    """The log of some data, and how it is read."""
+    """The source of the data's log, and its reading options."""
     if data.origin is None:
         raise DataError(f"{data.name}: came as arrays, which have no column but user, item and time")
     log = data.origin.source
@@ -95,7 +95,7 @@ def _source(data: SequenceData, given: Any) -> tuple[Any, Reading]:
 
 
 def _batches(log: Log) -> Iterator[pa.RecordBatch]:
-    """Rows of a log, some at a time, in its order where it has one."""
+    """Yield the rows of a log in batches, in order if the log has one."""
     with tempfile.TemporaryDirectory(prefix="mclrec-") as folder, foreign_errors(log.place, "cannot be read"):
         path = Path(folder) / "rows.parquet"
         log.frame.sink_parquet(str(path))
@@ -104,7 +104,7 @@ def _batches(log: Log) -> Iterator[pa.RecordBatch]:
 
 
 class _Wanted:
-    """The targets by what a row of theirs has, and the values that were found."""
+    """Targets indexed by user, item and time, and the values found for them."""
 
     def __init__(self, targets: Targets) -> None:
         data = targets.data
@@ -123,7 +123,7 @@ class _Wanted:
         self._ambiguous: set[int] = set()
 
     def add(self, batch: pa.RecordBatch, ticks: int) -> None:
-        """Look for targets among some rows."""
+        """Take the values of rows that belong to targets."""
         pairs = self._pairs(_dense(self._users, batch["user"]), _dense(self._items, batch["item"]))
         rows = np.flatnonzero(np.isin(pairs, self._known))
         if not len(rows):
@@ -137,10 +137,10 @@ class _Wanted:
                 self._take(target, label)
 
     def labels(self, column: str, place: str) -> TargetLabels:
-        """What was found.
+        """The labels that were found.
 
         Raises:
-            DataError: a target is in no row, so that this is another log.
+            DataError: a target has no row, so this must be another log.
         """
         if lost := int(np.count_nonzero(~self._seen)):
             raise DataError(
@@ -156,12 +156,12 @@ class _Wanted:
             self._ambiguous.add(target)
 
     def _pairs(self, users: IntArray, items: IntArray) -> IntArray:
-        """A number for each user and item; 0 where one of them is unknown."""
+        """A number for each pair of a user and an item; 0 if one of them is unknown."""
         return np.where((users > 0) & (items > 0), users * self._base + items, 0)
 
 
 def _dense(ids: Vocabulary, column: pa.Array) -> IntArray:
-    """Dense ids of a column, each distinct id looked up once."""
+    """Dense ids of a column; each distinct id is looked up once."""
     coded = column.dictionary_encode()
     found: IntArray = ids.dense_all(coded.dictionary.to_pylist())[
         coded.indices.to_numpy(zero_copy_only=False)
