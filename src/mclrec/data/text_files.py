@@ -1,4 +1,4 @@
-"""Text files, gzipped or not: checked once, block by block; read line by line where they are odd."""
+"""Text files, gzipped or not: scanned and checked once in blocks, and readable line by line in Python."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mclrec.errors import DataError
 __all__ = ["LONGEST_LINE", "TextFile", "open_text"]
 
 LONGEST_LINE = 1 << 26
-"""Bytes of the longest line that is read."""
+"""Maximum length of a line, in bytes."""
 
 _BLOCK = 1 << 20
-_FIRST, _LATER = 1 << 18, 1 << 12  # bytes of a sample: of the first block, and of others
+_FIRST, _LATER = 1 << 18, 1 << 12  # bytes of a sample, from the first block and from later ones
 _MOST_SAMPLES, _MOST_LINES = 64, 2000
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -28,19 +28,19 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A text file that has been read through once: UTF-8 without NUL, whole, and with lines of bearable length.
+    """A text file that has been scanned once: valid UTF-8, without NUL bytes, and not truncated.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         zipped: whether it is gzipped.
-        ending: of its lines: LF, CRLF or CR; None where they differ.
-        longest: bytes that no line has more of.
-        long_line: number of a line that has more than `LONGEST_LINE`; 0 if none has.
-        quotes: whether it holds a double quote.
-        blanks: whether it holds a blank.
-        packing: words behind the name of a format that say how the file is packed and encoded.
-        content: where the bytes lie, if not at ``path``.
-        samples: some of its lines: those at the beginning, and here and there some that follow each other.
+        ending: line ending: LF, CRLF or CR; None if they are mixed.
+        longest: upper bound on the length of a line, in bytes.
+        long_line: number of a line longer than `LONGEST_LINE`; 0 if there is none.
+        quotes: whether it contains a double quote.
+        blanks: whether it contains a blank.
+        packing: text to follow the name of a format, which tells how the file is compressed and encoded.
+        content: the file that holds the bytes; ``path`` itself, or a temporary one.
+        samples: groups of consecutive lines, from the beginning and from places spread over the file.
     """
 
     path: Path
@@ -55,12 +55,12 @@ class TextFile:
     samples: tuple[tuple[str, ...], ...]
 
     def check_lines(self) -> None:
-        """Refuse lines of a length that no memory holds."""
+        """Refuse a file with a line longer than `LONGEST_LINE`."""
         if self.long_line:
             raise DataError(f"{self.path}:{self.long_line}: line has more than {LONGEST_LINE >> 20} MB")
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """The lines with their numbers from 1, without LF, or without CR where no line of the file ends with LF."""
+        """Yield lines with their numbers, from 1, split at LF, or at CR if no line of the file ends with LF."""
         rest, number = "", 0
         for text in self.pieces():
             *whole, rest = (rest + text).split("\r" if self.ending == "\r" else "\n")
@@ -71,7 +71,7 @@ class TextFile:
             yield number + 1, rest
 
     def pieces(self) -> Iterator[str]:
-        """The text in pieces, without a byte order mark."""
+        """Yield the text in pieces, without a byte order mark."""
         with _opened(self.path, self.content, self.zipped) as file:
             decoder = codecs.getincrementaldecoder("utf-8-sig")()
             while block := file.read(_BLOCK):
@@ -80,10 +80,10 @@ class TextFile:
 
 
 def open_text(file: Unpacked) -> TextFile:
-    """Read a text file through and say what is in it.
+    """Scan a text file and describe it.
 
     Raises:
-        DataError: it cannot be read, is empty, cut off, or no UTF-8 text.
+        DataError: the file cannot be read, is empty or truncated, or is not UTF-8 text.
     """
     with _errors(file.path), file.content.open("rb") as raw:
         zipped = raw.read(2) == _GZIP
@@ -95,7 +95,7 @@ def open_text(file: Unpacked) -> TextFile:
 
 
 class _Scan:
-    """What the blocks of a file have in them."""
+    """Properties of a text file, collected block by block."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,7 +103,7 @@ class _Scan:
         self.started = self.quotes = self.blanks = False
         self.samples = _Samples()
         self.ends = self.returns = self.both = 0  # LF, CR, CRLF
-        self.line = self.longest = 0  # bytes of the line that goes on, and of the longest at most
+        self.line = self.longest = 0  # bytes of the current line, and bound on those of the longest
         self.long_line = 0
         self.last = b""
 
@@ -191,7 +191,7 @@ class _Scan:
 
 
 class _Samples:
-    """Lines of the first block, and of some later ones evenly spread: every block, then every second, fourth..."""
+    """Samples of the first block and of later ones, evenly spaced: of too many samples, every second one is dropped."""
 
     def __init__(self) -> None:
         self._blocks = 0
@@ -207,7 +207,7 @@ class _Samples:
         self._blocks += 1
 
     def lines(self, end: str) -> tuple[tuple[str, ...], ...]:
-        """The whole lines of each sample."""
+        """The complete lines of each sample."""
         found = []
         for number, sample in self._kept:
             lines = sample.decode("utf-8-sig", "replace").split(end)

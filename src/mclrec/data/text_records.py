@@ -1,4 +1,4 @@
-"""Rows of delimited text, read in Python: fields with the number of the line in which each row begins."""
+"""Rows of delimited text, parsed in Python: fields, with the number of the line at which each row begins."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mclrec.data.text_files import LONGEST_LINE, TextFile
 __all__ = ["BLANKS", "records", "split_plain"]
 
 BLANKS = " "
-"""The delimiter that stands for any number of blanks and tabs."""
+"""Delimiter that stands for one or more blanks and tabs."""
 
 _BLANKS = re.compile("[ \t]+")
-_MOST_ATTEMPTS = 1000  # at the end of a quoted field
+_MOST_ATTEMPTS = 1000  # to find the end of a quoted field
 _UNCLOSED = "opens a quote that is not closed; --quote none reads quotes as text"
 
 
 def split_plain(line: str, delimiter: str) -> list[str]:
-    """The fields of a line without quotes, blanks around them left out."""
+    """The fields of a line without quotes, stripped of surrounding blanks."""
     if delimiter == BLANKS:
         return _BLANKS.split(line.strip(" \t"))
     if " " in line or "\t" in line:
@@ -28,10 +28,10 @@ def split_plain(line: str, delimiter: str) -> list[str]:
 
 
 def records(file: TextFile, delimiter: str, quote: str | None) -> Iterator[tuple[int, list[str]]]:
-    """The rows; blank lines are passed over.
+    """Yield the rows, with the number of the first line of each; blank lines are skipped.
 
     Raises:
-        MalformedError: a row is not what it should be; ``args`` are the number of its line and what is wrong.
+        MalformedError: a row is malformed; ``args`` are the number of its line and what is wrong.
     """
     blank = " " if delimiter == "\t" else " \t"
     lines = file.lines()
@@ -52,7 +52,7 @@ def records(file: TextFile, delimiter: str, quote: str | None) -> Iterator[tuple
 def _quoted(
     file: TextFile, text: str, lines: Iterator[tuple[int, str]], delimiter: str, quote: str
 ) -> list[str]:
-    """The fields of a row that begins with a line, and goes on in the next ones while a quote is open."""
+    """The fields of a row that begins with ``text`` and continues on the next lines while a quote is open."""
     parts, size, end = [text], len(text), "\r" if file.ending == "\r" else "\n"
     for _ in range(_MOST_ATTEMPTS):
         whole = end.join(parts).removesuffix("\r")

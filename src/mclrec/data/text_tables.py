@@ -1,7 +1,7 @@
-"""Tables of text in DuckDB: read from a file by DuckDB itself, or row by row from what Python makes of odd files.
+"""Text as tables in DuckDB: read by DuckDB itself, or filled with rows that Python parses from irregular files.
 
-DuckDB reads what is well-formed, quickly. What it refuses, and what it is known to take for something else, is read
-again in Python, which either reads it, or says which line is wrong: no message of DuckDB reaches anybody.
+DuckDB reads well-formed files quickly. What it refuses, or is known to misread, is read again in Python, which either
+succeeds or reports the line that is wrong, so that users never see a message of DuckDB.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mclrec.errors import DataError
 
 __all__ = ["TextLog", "compression", "csv_options", "fill", "read_by_duckdb", "sql_name", "sql_text", "store"]
 
-_ROWS = 1 << 16  # of a batch
+_ROWS = 1 << 16  # per batch
 _BUFFER = 1 << 25
 
 Row = Sequence[Any]
@@ -32,15 +32,15 @@ class TextLog(Protocol):
     """A log in a text file.
 
     Attributes:
-        path: of the file.
-        file_order: whether its rows are in order, and that is not in a column.
-        format: as it was detected, in words.
-        names: of all its columns, where it has names.
-        columns: their names by role.
-        doubts: choices of columns that could have been others.
-        inner: fields of the objects in lists, by their roles.
-        wanted: columns that the condition needs, by the roles that they have for it.
-        watched: columns whose values are counted, with what they hold.
+        path: path of the file.
+        file_order: whether rows are ordered by their place in the file alone, without a column for the order.
+        format: the detected format, in words.
+        names: names of all columns, if they have names.
+        columns: column names by role.
+        doubts: ambiguous choices of columns.
+        inner: fields of the objects in lists, by role.
+        wanted: columns that the condition needs, by their roles in it.
+        watched: columns whose values are counted, with the kind of each.
         day: a column that may hold the days of the times.
     """
 
@@ -56,10 +56,10 @@ class TextLog(Protocol):
     day: str | None
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-        """Make the table ``log``, whose columns are roles, of a condition and of what is watched too; return which."""
+        """Create the table ``log``, with a column per role (condition and watched ones included); return the roles."""
 
     def line_of(self, row: int) -> int:
-        """The number of the line in which a row of the table begins."""
+        """Number of the line at which a row of the table begins."""
 
 
 def sql_text(value: object) -> str:
@@ -75,43 +75,43 @@ def sql_name(column: str) -> str:
 def read_by_duckdb(
     connection: duckdb.DuckDBPyConnection, file: TextFile, folder: Path, query: Callable[[str], str]
 ) -> bool:
-    """Make the table ``log`` by DuckDB's own reader.
+    """Create the table ``log`` with DuckDB's own reader.
 
     Args:
-        connection: gets the table.
-        file: what is read.
-        folder: for a link to the file under a name that is no pattern.
-        query: the rows, given the file's name as an SQL literal.
+        connection: database in which the table is created.
+        file: file to read.
+        folder: folder for a link to the file under a name that is not a pattern.
+        query: maps the file's name, as an SQL literal, to a query for the rows.
 
     Returns:
-        Whether DuckDB could read it; if not, there is no table.
+        Whether DuckDB could read the file; if not, no table is created.
     """
     [link] = linked([file.content], folder, ".gz" if file.zipped else ".text")
     try:
         connection.execute(f"CREATE TABLE log AS {query(sql_text(_literal(link)))}")
     except (duckdb.InvalidInputException, duckdb.ConversionException, UnicodeDecodeError):
-        return False  # the last is raised for a message that cuts a character
+        return False  # UnicodeDecodeError: DuckDB's message cut a character in two
     except duckdb.IOException as problem:
         if "GZIP" not in str(problem):
             raise
-        return False  # Python reads some headers that DuckDB does not
+        return False  # Python reads some gzip headers that DuckDB does not
     finally:
         link.unlink()
     return True
 
 
 def _literal(path: Path) -> str:
-    """A pattern that matches this path alone: DuckDB takes signs in the name of TMPDIR for a pattern too."""
+    """A pattern that matches only this path: DuckDB also expands wildcards in the name of TMPDIR."""
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path))
 
 
 def compression(file: TextFile) -> str:
-    """DuckDB's option that says whether a file is zipped, whatever it is called."""
+    """DuckDB's option for the compression of a file, whatever its name is."""
     return f"compression = '{'gzip' if file.zipped else 'uncompressed'}'"
 
 
 def csv_options(file: TextFile) -> str:
-    """Options of DuckDB's reader of delimited text that follow from the file."""
+    """Options of DuckDB's CSV reader that depend on the file."""
     longest = max(file.longest + 1024, 1 << 21)
     buffer = max(_BUFFER, 2 * longest)
     return (
@@ -123,10 +123,10 @@ def csv_options(file: TextFile) -> str:
 def fill(
     connection: duckdb.DuckDBPyConnection, kinds: dict[str, pa.DataType], rows: Iterator[Row], place: str
 ) -> None:
-    """Make the table ``log`` of rows from Python.
+    """Create the table ``log`` from Python rows.
 
     Raises:
-        DataError: a value is no Unicode text; and whatever ``rows`` raises.
+        DataError: a value is not valid Unicode text; errors of ``rows`` are passed on.
     """
     schema = pa.schema(list(kinds.items()))
     store(connection, schema, _batches(schema, rows, place))
@@ -150,7 +150,7 @@ def store(
     batches: Iterator[pa.RecordBatch],
     table: str = "log",
 ) -> None:
-    """Make a table of Arrow batches; what they raise arrives as it is, not as an error of DuckDB."""
+    """Create a table from Arrow batches; errors of the iterator are raised unchanged, not as errors of DuckDB."""
     raised: list[BaseException] = []
 
     def watched() -> Iterator[pa.RecordBatch]:

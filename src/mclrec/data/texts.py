@@ -36,17 +36,17 @@ def load_text(
     folder: Path,
     reading: Reading,
 ) -> Typed:
-    """Load text files as one log; ids are integers where all are, times are numbers.
+    """Load text files as one log; ids become integers if all of them are, and times become numbers.
 
     Args:
-        connection: gets the table ``log``.
-        files: of the types of text; those after the first have its columns.
+        connection: database in which the table ``log`` is created.
+        files: text files; all of them need the columns of the first.
         place: the path that was given.
-        folder: for links to them while they are read.
-        reading: what was said about them.
+        folder: folder for links to the files while they are read.
+        reading: the reading options.
 
     Raises:
-        DataError: empty or malformed file, unknown column, missing values, a time that is none.
+        DataError: empty or malformed file, unknown column, missing values, or an invalid time.
     """
     first = _opened(files[0], reading, folder)
     same = reading if len(files) == 1 else reading.model_copy(update={"columns": _columns(first)})
@@ -109,7 +109,7 @@ def _refuse(path: Path, what: str, option: str, value: object) -> None:
 
 
 def _places(logs: Sequence[TextLog], starts: Sequence[int]) -> Callable[[int], str]:
-    """Where a row of the table comes from: file and line."""
+    """A function that tells where a row of the table comes from: file and line."""
 
     def place(row: int) -> str:
         number = bisect_right(starts, row) - 1
@@ -121,7 +121,7 @@ def _places(logs: Sequence[TextLog], starts: Sequence[int]) -> Callable[[int], s
 def _from_lists(
     connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str]
 ) -> Callable[[int], str]:
-    """Where a row with one item of a list comes from: from where the list does."""
+    """A function that tells where a row with one item of a list comes from: the place of the list."""
 
     def place(row: int) -> str:
         [(source,)] = connection.execute(f"SELECT source_row FROM log WHERE rowid = {row}").fetchall()  # noqa: S608 - ours
@@ -131,7 +131,7 @@ def _from_lists(
 
 
 def _columns(log: TextLog) -> Columns | None:
-    """The columns of a log, to be read of the next file too."""
+    """The columns of a log, by which the next file is read too; None if they have no names."""
     if not log.names:
         return None
     found = log.columns.get
@@ -147,7 +147,7 @@ def _columns(log: TextLog) -> Columns | None:
 
 
 def _shown(log: TextLog) -> dict[str, str]:
-    """Names of columns by role, for people: what is in lists is named by the list too."""
+    """Names of columns by role, for display; fields in lists are prefixed with the name of the list."""
     history = log.columns.get("history")
     if history is None:
         return log.columns
@@ -157,7 +157,7 @@ def _shown(log: TextLog) -> dict[str, str]:
 
 
 def _check_alike(first: TextLog, log: TextLog) -> None:
-    """Check that two files of a log have the same columns, in any order if they have names."""
+    """Check that two files of a log have the same columns; named columns may be in any order."""
     if sorted(log.names) == sorted(first.names) and log.columns == first.columns:
         return
     missing = [name for name in first.names if name not in log.names]
@@ -171,7 +171,7 @@ def _check_alike(first: TextLog, log: TextLog) -> None:
 def _load_all(
     connection: duckdb.DuckDBPyConnection, logs: Sequence[TextLog], folder: Path
 ) -> tuple[list[int], list[str]]:
-    """Make the table ``log`` of all files, in order; return at which of its rows each begins, and its roles."""
+    """Create the table ``log`` from all files, in order; return the first row of each file, and the columns' roles."""
     starts, roles = [0], list[str]()
     for number, log in enumerate(logs):
         here = log.load(connection, folder)
@@ -181,9 +181,7 @@ def _load_all(
         if not number:
             connection.execute("ALTER TABLE log RENAME TO whole")
         else:
-            shared = ", ".join(
-                sql_name(role) for role in roles if role in here
-            )  # columns to watch may differ
+            shared = ", ".join(sql_name(role) for role in roles if role in here)  # watched columns may differ
             connection.execute(f"INSERT INTO whole BY NAME SELECT {shared} FROM log")  # noqa: S608 - quoted
             connection.execute("DROP TABLE log")
         [(rows,)] = connection.execute("SELECT count(*) FROM whole").fetchall()
@@ -195,7 +193,7 @@ def _load_all(
 
 
 def _first_row(connection: duckdb.DuckDBPyConnection) -> dict[str, object]:
-    """The first row of the table ``log``, by role; nothing if it has none."""
+    """The first row of the table ``log``, by role; empty if there is none."""
     rows = connection.execute("SELECT * FROM log LIMIT 1")
     names = [str(column[0]) for column in rows.description or []]
     return dict(zip(names, rows.fetchone() or (), strict=False))

@@ -1,9 +1,9 @@
-"""Ties: rows of one user at one time stand in an order that tells nothing about their items.
+"""Ties: rows of one user at the same time are put in an order that reveals nothing about their items.
 
-The order of outside ids would: where a basket or a day shares one time, the item before tells which one comes next. So
-rows at the same time are ordered by a hash of outside user id, outside item id and time. It does not depend on the
-engine, the machine, other rows of the log, or the order in which the rows came. Of the item alone it would be one order
-for all users again, which a model learns.
+An order by outside ids would: if a basket or a day shares one time, each item would hint at the next one. So rows at
+the same time are ordered by a hash of outside user id, outside item id and time. This order does not depend on the
+engine, the machine, other rows of the log, or the order in which rows were read. A hash of the item alone would again
+be one order for all users, which a model can learn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mclrec.data.vocabulary import Vocabulary
 __all__ = ["TIES", "TieRule", "break_ties", "whole_times"]
 
 TieRule = Literal["hash", "file"]
-"""What orders a user's rows at the same time: a hash, or the order in which the log has them."""
+"""What orders a user's rows at the same time: a hash, or their order in the log."""
 
 TIES: tuple[TieRule, ...] = get_args(TieRule)
 
@@ -41,16 +41,16 @@ def break_ties(
     item_ids: Vocabulary,
     ticks: int = 1,
 ) -> None:
-    """Order tied rows by their hash, in place; the same item twice at one time stays adjacent.
+    """Order tied rows by their hash, in place; repeats of an item at the same time stay adjacent.
 
     Args:
-        users: (N,) places in ``user_ids``, in order.
-        items: (N,) places in ``item_ids``; ordered within each run of ``same``, and written to.
-        times: (N,) in ticks, or None, which counts as 0.
-        same: (N,) whether a row has the user, time and sequence of the one before it.
+        users: (N,) places in ``user_ids``, ascending.
+        items: (N,) places in ``item_ids``, ascending within each run of ``same``; modified in place.
+        times: (N,) times in ticks; None counts as 0.
+        same: (N,) whether a row has the same user, time and sequence as the one before it.
         user_ids: outside ids of users.
         item_ids: outside ids of items.
-        ticks: units of ``times`` in one that is hashed, which does not depend on how exact a log's times are.
+        ticks: ticks per unit of time. Whole units are hashed, whatever the precision of the log's times.
     """
     of_users, of_items = _IdHashes(user_ids), _IdHashes(item_ids)
     for block in run_blocks(same):
@@ -69,7 +69,7 @@ def break_ties(
 
 
 def whole_times(times: npt.NDArray[Any], ticks: int) -> IntArray:
-    """(N,) times rounded down from their ticks."""
+    """(N,) times rounded down from ticks to whole units."""
     whole = np.floor(times) if times.dtype.kind == "f" else times
     return (whole // ticks if ticks != 1 else whole).astype(np.int64)
 
@@ -79,8 +79,8 @@ class _Groups:
     """Tied rows of a block.
 
     Attributes:
-        rows: (M,) their places in the block.
-        numbers: (M,) number of the group of each, from 0.
+        rows: (M,) places of the rows in the block.
+        numbers: (M,) number of each row's group, from 0.
     """
 
     rows: IntArray
@@ -88,7 +88,7 @@ class _Groups:
 
 
 def _groups(items: npt.NDArray[np.int32], same: npt.NDArray[np.bool_]) -> _Groups:
-    """The groups of rows at one time that hold more than one item."""
+    """The groups of tied rows that hold more than one distinct item."""
     starts = np.flatnonzero(~same)
     ends = np.append(starts[1:], len(same))
     several = items[starts] != items[ends - 1]
@@ -110,9 +110,9 @@ def mixed(values: Hashes) -> Hashes:
 
 
 class _IdHashes:
-    """Hashes of outside ids, made when they are first needed: the first 8 bytes of BLAKE2b of an id as UTF-8 text.
+    """Hashes of outside ids, computed on first use: BLAKE2b, with a digest of 8 bytes, of the id as UTF-8 text.
 
-    Integers are hashed as decimal digits, so that a column that becomes text when a row is added keeps its order.
+    Integers are hashed as decimal digits, so that the order stays the same if a further row turns the column into text.
     """
 
     def __init__(self, ids: Vocabulary) -> None:
@@ -121,7 +121,7 @@ class _IdHashes:
         self._hashes = np.zeros(len(ids), np.uint64)
 
     def of(self, places: npt.NDArray[np.int32]) -> Hashes:
-        """(M,) hashes of the ids at some places, counted from 0."""
+        """(M,) hashes of the ids at the given places, counted from 0."""
         wanted = np.zeros(len(self._ids), np.bool_)
         wanted[places] = True
         wanted &= ~self._known

@@ -1,4 +1,4 @@
-"""How text writes times: ISO in all its forms, as SQL, and the other forms that are known by name, to be suggested."""
+"""Formats of times in text: SQL that parses every ISO format, and other known formats, which errors suggest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _iso() -> str:
 
 
 ISO = _iso()
-"""SQL: the column ``time`` in the one form of ISO that DuckDB casts: basic and minute forms are written out."""
+"""SQL: the column ``time`` rewritten from any ISO format (basic, without seconds ...) to the one that DuckDB casts."""
 
 _DAYS = [
     *(
@@ -64,17 +64,17 @@ FORMS = [
     "%Y-%m-%d %I:%M:%S %p",
     "%Y-%m-%d %I:%M %p",
 ]
-"""Forms of strptime that logs are known to use."""
+"""Formats of strptime that logs are known to use."""
 
 
 CLOCK = r"\s*[Tt]?\d{1,2}(:\d\d(:\d\d([.,]\d+)?)?)?\s*([AaPp]\.?[Mm]\.?|Z|z|[+-]\d\d(:?\d\d)?)?\s*"
-"""Pattern of a clock time without a day: 12:30, 12:30:05.25, 1:05 PM, 12:30+01:00."""
+"""Pattern of a clock time without a date: 12:30, 12:30:05.25, 1:05 PM, 12:30+01:00."""
 
 _DAY_SIGNS = re.compile(r"%-?[dejxcDFsuwaAU]")
 
 
 def clock_form(text: str) -> str:
-    """The form of strptime of a clock time."""
+    """The strptime format of a clock time."""
     half = re.search(r"(\s*)[AaPp][Mm]\s*$", text)
     minutes = "%M" if ":" in text else ""
     seconds = ("%S" if text.count(":") > 1 else "") + (".%f" if "." in text else "")
@@ -83,10 +83,10 @@ def clock_form(text: str) -> str:
 
 
 def has_day(form: str) -> bool:
-    """Whether a form of strptime says on which day a time is."""
+    """Whether a strptime format includes the day."""
     return _DAY_SIGNS.search(form) is not None
 
 
 def sampled_meaning(form: str) -> str:
-    """What a form takes the first two numbers for."""
+    """What the first two numbers of a time mean in a strptime format, such as "day/month"."""
     return {"%d": "day/month", "%m": "month/day"}.get(form[:2], "year/month")

@@ -1,4 +1,4 @@
-"""Types of text: ids are integers where all are, times are numbers or dates, sequence columns numbers where all are."""
+"""Types of text columns: ids and sequences become numbers if all values are; times are numbers or dates."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mclrec.wording import count_of
 
 __all__ = ["WORDS_FOR_NOTHING", "Typed", "missing", "typed"]
 
-# Canonical integers only: try_cast alone rounds '1.5' and reads '007'.
+# Canonical integers only: try_cast alone would round '1.5' and accept '007'.
 _INTEGER = "try_cast({0} AS BIGINT)::VARCHAR = {0}"
 _NUMBER = (
     r"regexp_full_match({0}, '\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(?i:nan|inf|infinity)\s*')"
 )
 _DECIMAL = r"regexp_full_match({0}, '[+-]?\d+(\.\d{{0,9}})?')"
 _PLACES = "max(length(split_part({0}, '.', 2)))"
-# DuckDB takes 31/12/23 for a day of the year 31.
+# Without the test of the year, DuckDB reads 31/12/23 as a day of the year 31.
 _MOMENT = r"isfinite(try_cast({0} AS TIMESTAMPTZ)) AND regexp_matches(time, '^\s*\d{{4}}')"
 _NANOSECONDS = r"regexp_matches({0}, '[.]\d{{6}}0{{0,2}}[1-9]')"
 _LOST = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
 _TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
 WORDS_FOR_NOTHING = ("NULL", "Null", "null", "NA", "N/A", "n/a", "<NA>", r"\N", "NaN", "nan", "None")
-"""What databases, R, pandas and Python write for nothing."""
+"""Words for missing values, as written by databases, R, pandas and Python."""
 
 _NOTHING = (
     "({0} IS NULL OR ({0} >= '<' AND {0} IN (" + ", ".join(f"'{word}'" for word in WORDS_FOR_NOTHING) + ")))"
@@ -41,20 +41,20 @@ _FINITE = "isfinite(CAST({0} AS DOUBLE))"
 
 
 def _parsed(form: str) -> str:
-    """SQL: the column ``time`` as a form of strptime reads it; null where it does not, or ``%Y`` finds two digits."""
+    """SQL: the column ``time`` in a strptime format; NULL if it does not match, or if ``%Y`` matches two digits."""
     parsed = f"try_strptime(trim(time), {sql_text(form)})"
     return f"CASE WHEN year({parsed}) >= {_FIRST_YEAR} THEN {parsed} END"
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A log in its types: ids BIGINT or VARCHAR, time BIGINT or DOUBLE, sequence one of the three.
+    """A typed log: ids are BIGINT or VARCHAR, time is BIGINT or DOUBLE, sequence is one of these three.
 
     Attributes:
         relation: the rows.
-        ticks: units of ``time`` in one of what `mclrec.data.readers.Log` has.
-        found: what the file has in it, where it is a file.
-        doubts: choices that could have been others, to be told.
+        ticks: ticks of ``time`` per unit that `mclrec.data.readers.Log` counts in.
+        found: what was found in the log while it was read.
+        doubts: ambiguous choices, to warn about.
     """
 
     relation: duckdb.DuckDBPyRelation
@@ -74,20 +74,20 @@ def typed(
     text_ids: bool = True,
     day: str | None = None,
 ) -> Typed:
-    """Give the columns of the table ``log`` their types.
+    """Convert the columns of the table ``log`` to their types.
 
     Args:
-        connection: where the table is.
-        roles: its columns.
+        connection: database with the table.
+        roles: columns of the table.
         place: file or kind of frame, for messages.
-        row_place: where a row of the table comes from, likewise.
-        reading: what was said about the log.
-        file_order: whether rows are in order, and have no sequence of their own.
-        text_ids: whether ids are those of a text file, which are integers if all look like it.
-        day: the column that may hold the days, where the time may hold clock times alone.
+        row_place: tells where a row of the table comes from, for messages.
+        reading: the reading options.
+        file_order: whether rows are ordered by their place in the file, without a sequence column.
+        text_ids: whether ids are text of a file, which become integers if all of them look like integers.
+        day: a column that may hold the days, in case the time column holds only clock times.
 
     Raises:
-        DataError: values are missing, or no times, or too large.
+        DataError: values are missing, too large, or not valid times.
     """
     needed = [role for role in roles if role != "label"]
     table = _Table(connection, place, row_place, day)
@@ -112,15 +112,15 @@ def typed(
 
 
 def missing(place: str, counts: dict[str, int], first: str) -> DataError:
-    """The error for rows without a value, by role."""
+    """The error for rows with missing values, with the count of each role and the first row."""
     what = ", ".join(f"{count} without {role}" for role, count in counts.items() if count)
-    where = first.removeprefix(f"{place}: ")  # a row
+    where = first.removeprefix(f"{place}: ")  # "row 7", or still PATH:LINE
     where = f"line {where[len(place) + 1 :]}" if where.startswith(f"{place}:") else where
     return DataError(f"{place}: rows {what}; the first is {where}: mend them, or --drop-missing")
 
 
 class _Table:
-    """The table ``log``, whose text is looked at."""
+    """The table ``log``, with tests of the text in its columns."""
 
     def __init__(
         self,
@@ -134,13 +134,13 @@ class _Table:
         self._row_place = row_place
         self._day = day
         self.row = "rowid"
-        """The column that keeps the order of the file."""
+        """Column with the row's number in the file."""
         self._kinds = {
             str(name): str(kind) for name, kind, *_ in connection.execute("DESCRIBE log").fetchall()
         }
 
     def refuse_missing(self, roles: Sequence[str], test: str) -> None:
-        """Refuse a table without rows, or with rows in which a test says that a value is missing."""
+        """Refuse a table without rows, or with rows for which the test for missing values is true."""
         bad = {role: self._test(test, role) for role in roles}
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition in bad.values())
         first = f"min({self.row}) FILTER ({' OR '.join(bad.values())})"
@@ -153,7 +153,7 @@ class _Table:
             raise missing(self._place, dict(zip(roles, found, strict=True)), self._row_place(row))
 
     def without_missing(self, roles: Sequence[str], test: str) -> Found:
-        """Leave out rows in which a value is missing, and say how many they were."""
+        """Drop rows with missing values, and report their number."""
         bad = " OR ".join(self._test(test, role) for role in roles)
         counted = f"SELECT count(*), count(*) FILTER ({bad}) FROM log"  # noqa: S608 - names are ours
         [(rows, dropped)] = self._connection.execute(counted).fetchall()
@@ -170,12 +170,12 @@ class _Table:
         return dropped_missing(rows, dropped)
 
     def _test(self, test: str, role: str) -> str:
-        """A test of a column, of which only text may hold words for nothing."""
+        """The test for missing values of one column; only text columns can hold words for them."""
         words = test is _NOTHING and self._kinds[role] != "VARCHAR"
         return ("{0} IS NULL" if words else test).format(sql_name(role))
 
     def id_type(self, role: str) -> str:
-        """Expression for an id: an integer if all are, also if all were written as floats."""
+        """SQL of an id: an integer if all ids are integers, or all are integers written as floats (7.0)."""
         name = sql_name(role)
         if self._fits(_INTEGER.format(name)):
             return f"CAST({name} AS BIGINT)"
@@ -184,7 +184,7 @@ class _Table:
         return name
 
     def sequence_type(self) -> str:
-        """Expression for the sequence: an integer, a float, or text if not all are numbers."""
+        """SQL of the sequence: integers, floats, or text if not all values are numbers."""
         if self._kinds["sequence"] != "VARCHAR":
             return "sequence"
         if self._fits(_INTEGER.format("sequence")):
@@ -193,10 +193,10 @@ class _Table:
             return "sequence"
         self.refuse_missing(["sequence"], f"NOT {_FINITE}")
         self._refuse("sequence", _LOST, "has more digits than can be ordered beside numbers with a fraction")
-        return "CAST(sequence AS DOUBLE) + 0"  # of -0 and 0 neither is the lesser
+        return "CAST(sequence AS DOUBLE) + 0"  # -0 becomes 0, so that neither sorts first
 
     def time_type(self, form: str | None) -> tuple[str, int]:
-        """Expression for the time, written in a form of strptime or as ISO, and the ticks in one of its units."""
+        """SQL of the time, which is a number, ISO, or in a strptime format; and its ticks per unit."""
         if self._kinds["time"] != "VARCHAR":
             if form is not None:
                 raise DataError(f"{self._place}: the time is no text, where --time-format cannot apply")
@@ -222,7 +222,7 @@ class _Table:
         raise self._no_time()
 
     def _formatted(self, form: str) -> tuple[str, int]:
-        """Expression for a time that is written in a form of strptime."""
+        """SQL and ticks of a time in a strptime format."""
         if self._day is not None and not has_day(form):
             raise DataError(f"{self._place}: --time-format {form} has no day, and {self._join(self._day)}")
         parsed = _parsed(form)
@@ -264,7 +264,7 @@ class _Table:
         return self._error("time", row, f"is neither a number nor an ISO date; {cure}")
 
     def _clock(self, row: int) -> DataError:
-        """The error for times of the clock, which say nothing of the day."""
+        """The error for clock times without a day."""
         [(text,)] = self._connection.execute(f"SELECT time FROM log WHERE {self.row} = {row}").fetchall()  # noqa: S608
         if self._day is not None:
             return self._error("time", row, f"is a clock time without a day, and {self._join(self._day)}")
@@ -287,7 +287,7 @@ class _Table:
         )
 
     def _forms(self, row: int) -> list[str]:
-        """The known forms that read a row, and of these, those that read all rows, if any does."""
+        """The known formats that match all rows; if there is none, those that match the given row."""
         one = f"FROM log WHERE {self.row} = {row}"
         wanted = ", ".join(f"{_parsed(form)} IS NOT NULL" for form in FORMS)
         [fits] = self._connection.execute(f"SELECT {wanted} {one}").fetchall()
@@ -308,7 +308,7 @@ class _Table:
         return self._unfit(test)[0] == 0
 
     def _unfit(self, test: str) -> tuple[int, int | None]:
-        """Number of rows that a test does not fit, and the first of them."""
+        """Number of rows that fail a test, and the first of them."""
         query = f"SELECT count(*), min({self.row}) FROM log WHERE NOT coalesce({test}, false)"  # noqa: S608 - ours
         [(count, row)] = self._connection.execute(query).fetchall()
         return count, row

@@ -1,6 +1,7 @@
-"""Packed files as plain ones: zip, bzip2 and Zstandard are unpacked into a temporary folder, text recoded to UTF-8.
+"""Decompression of zip, bzip2 and Zstandard files into a temporary folder, and conversion of text to UTF-8.
 
-What a file is packed with is told by its first bytes. Gzip stays as it is: all readers of text unpack it as they go.
+The compression is detected from the first bytes of a file. Gzip is left as it is: all readers of text decompress it on
+the fly.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ UNPACKING_ERRORS = (
     NotImplementedError,
     RuntimeError,
 )
-"""What Python raises of packed content that is damaged, encrypted or packed in a way that it does not know."""
+"""What Python raises for compressed content that is damaged, encrypted, or in an unsupported method."""
 
 _BLOCK = 1 << 20
 _MAGIC = {b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
@@ -47,9 +48,9 @@ class Unpacked:
     """A regular file whose content can be read.
 
     Attributes:
-        path: as it is called in messages; a part of a zip file has that file's path before it.
-        content: where the content lies: the file itself, or a temporary one.
-        packing: words that say how it is packed, to stand behind the name of a format.
+        path: path for messages; that of a member of a zip file begins with the path of the zip file.
+        content: file with the content: the file itself, or a temporary one.
+        packing: text to follow the name of a format, which tells how the file is compressed.
     """
 
     path: Path
@@ -58,19 +59,19 @@ class Unpacked:
 
     @property
     def suffix(self) -> str:
-        """Type of the file, in lower case."""
+        """Suffix of the file, in lower case and without that of the compression."""
         return suffix_of(self.path)
 
 
 def unpacked(path: Path, folder: Path) -> list[Unpacked]:
-    """The files that a file is or holds.
+    """Decompress a file if needed; return the files that it is or contains.
 
     Args:
         path: a regular file.
-        folder: a temporary one, for what is unpacked.
+        folder: a temporary folder for decompressed files.
 
     Raises:
-        DataError: it is damaged, not what its name says, or no log is in it.
+        DataError: the file is damaged, is not what its suffix says, or contains no log.
     """
     with _errors(path), path.open("rb") as file:
         head = file.read(4)
@@ -91,10 +92,10 @@ def unpacked(path: Path, folder: Path) -> list[Unpacked]:
 
 
 def recoded(file: Unpacked, encoding: str, folder: Path) -> Unpacked:
-    """A text file in UTF-8.
+    """Convert a text file from an encoding to UTF-8.
 
     Raises:
-        DataError: it is not written in that encoding.
+        DataError: the file is not text in that encoding.
     """
     content = _free(folder, ".text")
     decoder = codecs.getincrementaldecoder(encoding)()
@@ -131,7 +132,7 @@ def _not_encoded(path: Path, line: int, encoding: str, problem: UnicodeError) ->
 
 
 def _members(path: Path, folder: Path) -> list[Unpacked]:
-    """The logs in a zip file, by name; others, such as a README, are passed over."""
+    """Unpack the logs in a zip file, sorted by name; other files, such as a README, are skipped."""
     found = []
     with _errors(path), zipfile.ZipFile(path) as packed:
         for entry in sorted(packed.infolist(), key=lambda entry: entry.filename):
@@ -150,7 +151,7 @@ def _members(path: Path, folder: Path) -> list[Unpacked]:
 
 
 def _free(folder: Path, suffix: str) -> Path:
-    """A name in a folder that no file has."""
+    """An unused path in a folder."""
     return folder / f"unpacked{sum(1 for _ in folder.iterdir()):06}{suffix}"
 
 
@@ -171,7 +172,7 @@ def _opened(path: Path, content: Path, kind: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _written(content: Path, path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file; that there is no room for it is not said of the log."""
+    """Open a temporary file to write; a full disk becomes an error about the folder, not about the log."""
     file = content.open("wb")
     try:
         yield file

@@ -1,4 +1,4 @@
-"""One user a line: ``user item item ...`` in the order of time."""
+"""Text logs with one user per line: ``user item item ...``, items in the order of time."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ _VALUE = re.compile(r"\d+:[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def are_user_lines(file: TextFile, reading: Reading) -> bool:
     """Whether lines are users with their items, and not rows of columns.
 
-    They are if blanks separate their words, nothing says that there are columns, and lines differ in width; or, where
-    they do not, if no word begins two lines and no column is a time. Two words a line are a user and an item, in order.
+    They are if all have the form ``user:item item ...``. Otherwise, blanks or tabs must separate the words (tabs in
+    equal number in every line only in a ``.txt`` file), and the first line must hold no known column name. Then lines
+    of different widths are users with their items. So are lines of equal width if neither columns nor a header were
+    asked for, lines have more than two words, no two begin with the same word, and no column holds times.
     """
     lines = [line for part in file.samples for line in part]
     lines = lines or [next((line for _, line in file.lines() if line.strip()), "")]
@@ -61,10 +63,10 @@ def are_user_lines(file: TextFile, reading: Reading) -> bool:
 
 
 def refuse_values(file: TextFile) -> None:
-    """Refuse lines of ``user item:value item:value ...``, as LIBSVM has them: ``item:value`` is no item.
+    """Refuse the LIBSVM format ``user item:value item:value ...``, as ``item:value`` is not an item.
 
     Raises:
-        DataError: all words of some lines behind the first one are so.
+        DataError: in the sampled lines, all words after the first have the form ``item:value``.
     """
     rows = [_BLANKS.split(line.strip(" \t")) for part in file.samples for line in part]
     words = [word for row in rows for word in row[1:]]
@@ -76,7 +78,7 @@ def refuse_values(file: TextFile) -> None:
 
 
 def _bare(word: str) -> str:
-    """A word without the quotes that enclose it."""
+    """A word without enclosing double quotes."""
     return word[1:-1] if len(word) > 1 and word[0] == word[-1] == '"' else word
 
 
@@ -89,18 +91,18 @@ def _names_columns(columns: Columns) -> bool:
 
 
 class UserLines:
-    """A log of one user a line.
+    """A log with one user per line.
 
     Args:
         file: the text.
-        columns: as `mclrec.data.readers.read_log` takes them; such a file has none.
-        header: likewise.
+        columns: the columns that were asked for; such a file has none.
+        header: whether a header was asked for; likewise.
 
     Raises:
-        DataError: columns or a header are asked for.
+        DataError: columns or a header were asked for.
     """
 
-    file_order = False  # it is in the column of places in the line
+    file_order = False  # the column ``sequence`` has the item's place in the line
 
     def __init__(self, file: TextFile, columns: Columns, header: bool | None) -> None:
         self.path = file.path
@@ -123,14 +125,14 @@ class UserLines:
             )
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-        """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""
+        """Create the table ``log``; see `mclrec.data.text_tables.TextLog`."""
         if self._pairs or self._file.ending is None or not self._read(connection, folder):
             kinds = {"user": pa.large_string(), "item": pa.large_string(), "sequence": pa.int64()}
             fill(connection, kinds, self._rows(), str(self.path))
         return ["user", "item", "sequence"]
 
     def line_of(self, row: int) -> int:
-        """The number of the line that a row is from."""
+        """Number of the line that a row comes from."""
         rows = 0
         for number, parts in self._lines():
             rows += len(parts) - 1
@@ -147,7 +149,7 @@ class UserLines:
             f"SELECT count(*) FILTER (len(parts) = 1), count(*) - count(DISTINCT parts[1]) {users}"
         ).fetchall()
         if short or twice:
-            return False  # the line is told by the reading in Python
+            return False  # reading in Python will find the line
         connection.execute(
             'CREATE TABLE log AS SELECT parts[1] AS "user", unnest(parts[2:]) AS item, '
             f"unnest(range(1, len(parts))) AS sequence {users}"

@@ -1,4 +1,4 @@
-"""Vocabularies: the ids of a log in the order of dense ids, and what an id may be."""
+"""Vocabularies: mapping between the outside ids of a log and dense ids, and what an id may be."""
 
 from __future__ import annotations
 
@@ -25,24 +25,23 @@ __all__ = ["OutsideId", "Vocabulary", "as_text", "id_list", "is_integer", "plain
 OutsideId = int | str
 
 _AT_ONCE = 1024
-"""Ids that become Python objects at once."""
+"""Number of ids that are converted to Python objects at a time."""
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
-"""The one way to write an integer of 64 bits as text: no sign of a positive one, no zeros in front, no blanks."""
+"""Canonical text of a 64-bit integer: no plus sign, no leading zeros, no blanks."""
 
 
 class Vocabulary:
     """Vocabulary of outside ids in the order of their dense ids: the id at place ``i`` has the dense id ``i + 1``.
 
     Ids are all integers or all strings (any Unicode); a mixture becomes strings, and so do integers beyond 64 bits.
-    They are held in one Arrow array, so that millions cost little; the table for look-ups is built when the first one
-    is made.
+    They are stored in one Arrow array, which is compact for millions of ids; the look-up table is built on first use.
 
     Args:
         ids: the outside ids, or an Arrow array of them.
 
     Raises:
-        DataError: one of them is neither text nor an integer.
+        DataError: an id is neither text nor an integer.
     """
 
     def __init__(self, ids: Iterable[OutsideId] | npt.NDArray[np.integer[Any]] | pa.Array) -> None:
@@ -53,7 +52,7 @@ class Vocabulary:
         return len(self._ids)
 
     def __iter__(self) -> Iterator[OutsideId]:
-        """Outside ids in order, some at a time: a million at once would hold up other threads."""
+        """Yield outside ids in order, converted in slices: converting a million at once would block other threads."""
         for start in range(0, len(self), _AT_ONCE):
             yield from self._ids.slice(start, _AT_ONCE).to_pylist()
 
@@ -65,7 +64,7 @@ class Vocabulary:
         return value
 
     def outside_all(self, dense: IntArray) -> list[OutsideId]:
-        """Outside ids of many dense ids in 1..V: `__getitem__` of each, from a list that the first call builds."""
+        """Outside ids of many dense ids in 1..V; the first call builds a list of all ids."""
         listed, given = self._listed, dense.tolist()
         if given and min(given) < 1:
             raise IndexError(f"dense id {min(given)} is not in 1..{len(self)}")
@@ -73,7 +72,7 @@ class Vocabulary:
 
     @cached_property
     def _listed(self) -> list[OutsideId]:
-        """The ids themselves, which the table for look-ups holds anyway."""
+        """All ids as Python objects, shared with the look-up table."""
         return list(self._places)
 
     @cached_property
@@ -86,10 +85,10 @@ class Vocabulary:
     def dense(self, outside: OutsideId | np.integer[Any]) -> int:
         """Dense id of an outside id, 0 if unknown: exact inverse of `__getitem__`.
 
-        An integer may be given as text, written as Python writes it ("7", not "007" or "+7"), and the other way round.
+        An integer may be given as text as Python writes it ("7", not "007" or "+7"), and such text as an integer.
 
         Raises:
-            DataError: it is neither text nor an integer; see `plain_id`.
+            DataError: the id is neither text nor an integer; see `plain_id`.
         """
         outside = plain_id(outside)
         if isinstance(outside, str) and self.integers:
@@ -100,7 +99,7 @@ class Vocabulary:
         return self._places.get(outside, 0)
 
     def dense_all(self, outside: Iterable[OutsideId] | npt.NDArray[np.integer[Any]]) -> IntArray:
-        """Dense ids of many outside ids, 0 where unknown. Raises as `dense`."""
+        """Dense ids of many outside ids, 0 for unknown ones. Raises like `dense`."""
         places, own = self._places, int if self.integers else str
         return np.array(
             [places.get(value, 0) if type(value) is own else self.dense(value) for value in id_list(outside)],
@@ -108,19 +107,19 @@ class Vocabulary:
         )
 
     def dense_known(self, outside: Iterable[OutsideId]) -> IntArray:
-        """Dense ids of those outside ids that are known."""
+        """Dense ids of the known ones among some outside ids."""
         dense = self.dense_all(outside)
         return dense[dense > 0]
 
     def shared_with(self, other: Vocabulary) -> int:
-        """How many of the ids are the other's too; 7 and "7" are the same."""
+        """Number of ids that the other vocabulary has too; 7 and "7" are the same."""
         here, there = self._ids, other.to_arrow()
         if self.integers != other.integers:
             here, there = here.cast(pa.large_string()), there.cast(pa.large_string())
         return int(pc.sum(pc.is_in(here, value_set=there)).as_py() or 0)
 
     def take(self, places: IntArray) -> Vocabulary:
-        """The ids at some places, counted from 0, in their order."""
+        """The ids at the given places, counted from 0, in that order."""
         return Vocabulary(self._ids.take(pa.array(places)))
 
     def to_arrow(self) -> pa.Array:
@@ -132,7 +131,7 @@ class Vocabulary:
         """Inverse of `to_arrow`, for arrays from files.
 
         Raises:
-            DataError: these are not distinct integers or strings.
+            DataError: the ids are not distinct integers or strings.
         """
         integers = pa.types.is_integer(ids.type)
         if not (integers or pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
@@ -166,11 +165,11 @@ class Vocabulary:
 
 
 def plain_id(value: object) -> OutsideId:
-    """An id as Python's own int or str, whatever library it comes from.
+    """An id as a plain Python int or str, whatever library it comes from.
 
     Raises:
-        DataError: it is neither text nor an integer. Truth values are none, nor are numbers with a point: 5.0 in a
-            column of integers comes from a missing value, and 5.7 would name another item.
+        DataError: the value is neither text nor an integer. Booleans and floats are refused too: 5.0 in a column of
+            integers is the result of a missing value, and 5.7 would name another item.
     """
     if isinstance(value, str):
         return str.__str__(value)
@@ -182,16 +181,16 @@ def plain_id(value: object) -> OutsideId:
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Whether a value is an integer, of whatever library; a truth value is none."""
+    """Whether a value is an integer of any library; booleans are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def id_list(ids: object) -> Iterator[Any]:
-    """Ids as they were given, if they are a list of some kind.
+    """Iterate over ids, unchanged, if they are a list of some kind.
 
     Raises:
-        DataError: they are not: a text would be taken for a list of letters, a frame for one of its columns' names, and
-            of a mapping what it says of each id would be lost.
+        DataError: they are not a list. Text would be read as a list of letters, a frame as a list of column names, and
+            of a mapping the values would be lost.
     """
     try:
         if not isinstance(ids, str | bytes | Mapping) and not hasattr(ids, "columns"):
@@ -202,7 +201,7 @@ def id_list(ids: object) -> Iterator[Any]:
 
 
 def as_text(value: object) -> str | None:
-    """An id as text; None where Python refuses to write so long an integer."""
+    """An id as text; None if it is an integer too long for Python to convert."""
     try:
         return str(value)
     except ValueError:
@@ -217,7 +216,7 @@ def _arrow_ids(ids: Iterable[OutsideId] | npt.NDArray[np.integer[Any]]) -> pa.Ar
         if all(isinstance(value, int) for value in values):
             return pa.array(values, pa.int64())
     except OverflowError:
-        pass  # beyond 64 bits: as text
+        pass  # beyond 64 bits: stored as text
     try:
         return pa.array([str(value) for value in values], pa.large_string())
     except ValueError as problem:  # half of a surrogate pair, or a number of thousands of digits

@@ -1,4 +1,4 @@
-"""Rows of a log that a condition wants: those of a table of text in DuckDB, and those of Arrow arrays as they come."""
+"""Rows of a log that satisfy a condition: of a table of text in DuckDB, or of Arrow arrays, batch by batch."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ def keep_wanted(
     place: str,
     row_place: Callable[[int], str],
 ) -> tuple[Step, int, Callable[[int], str]]:
-    """Keep the rows of the table ``log`` of text that a condition wants, and its columns of other roles.
+    """Keep only the rows of the text table ``log`` that satisfy a condition, and drop the condition's own columns.
 
     Args:
-        connection: where the table is.
+        connection: database with the table.
         where: the condition.
-        wanted: columns of the log that it needs, by the roles that they have in the table.
-        roles: columns of the table, those for the condition among them.
+        wanted: columns of the log that the condition needs, by their roles in the table.
+        roles: columns of the table, including those of the condition.
         place: the log, for messages.
-        row_place: where a row of the table comes from, likewise.
+        row_place: tells where a row of the table comes from, for messages.
 
     Returns:
-        The rule with what it left, how many rows there were, and where a row that was kept comes from.
+        The rule with the number of rows it left, the number of rows before, and a function that tells where a kept row
+        comes from.
 
     Raises:
-        DataError: the condition cannot be tested, or wants no row.
+        DataError: the condition cannot be evaluated, or no row satisfies it.
     """
     condition = parsed(where)
     by_column = {column: _column(role, "text", column) for role, column in wanted.items()}
@@ -85,7 +86,7 @@ def keep_wanted(
 
 
 class WantedRows:
-    """A raw table of which only the rows are there that a condition wants.
+    """A raw table filtered by a condition.
 
     Args:
         raw: the table.
@@ -103,7 +104,7 @@ class WantedRows:
         self._read = 0
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places."""
+        """Select columns by position."""
         tested = [self.names.index(column) for column in self._roles.values()]
         both = list(dict.fromkeys([*wanted, *tested]))
         found = self._raw.read(both)
@@ -116,18 +117,18 @@ class WantedRows:
         return self._raw.can_watch(place)
 
     def row_place(self, row: int) -> str:
-        """Where a row that was kept is from."""
+        """Where a kept row comes from, for messages."""
         number = bisect_right(self._starts, row) - 1
         return self._raw.row_place(int(self._kept[number][row - self._starts[number]]))
 
     def add_to(self, found: Found) -> Found:
-        """What was found in the rows that were kept, and how many were not."""
+        """Add the condition to what was found in the kept rows."""
         return after_condition(found, _step(self._where, self._starts[-1]), self._read)
 
     def _batches(
         self, batches: Iterator[list[pa.Array]], shown: list[int], used: list[int]
     ) -> Iterator[list[pa.Array]]:
-        # Only the columns of the condition are in this database, and nothing else can be reached from it.
+        # This database holds only the columns of the condition, and has no access to anything else.
         with duckdb.connect(config={"enable_external_access": "false", "threads": "1"}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             for arrays in batches:
@@ -190,12 +191,12 @@ class WantedRows:
 
 
 def after_condition(found: Found, step: Step, read: int) -> Found:
-    """What was found in rows that a condition left, with the condition as the first rule."""
+    """Add a condition, as the first rule, to what was found in the rows that it left."""
     return replace(found, read=read, steps=(step, *found.steps))
 
 
 def _column(role: str, kind: Kind, column: str, *, floating: bool = False) -> Value:
-    """A column of the log: empty text and what is no number are nothing, times are of UTC."""
+    """A column of the log as SQL; empty text and NaN become NULL, and times are in UTC."""
     sql = sql_name(role)
     if kind == "text":
         sql = f"nullif({sql}, '')"

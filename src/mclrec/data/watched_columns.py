@@ -1,7 +1,8 @@
-"""Watched columns: those that nobody reads, and whose values may say that a row is no interaction like the others.
+"""Watched columns: columns without a role whose values may show that some rows are not ordinary interactions.
 
-They are amounts (a return is a row of -1 piece), kinds of events (a view beside a purchase) and ratings, known by their
-usual names. While a log is read, their values are counted; `mclrec.data.watched_text` says what that means.
+They hold amounts (a return is a row with a quantity of -1), kinds of events (views as well as purchases) or ratings,
+and are recognised by their usual names. Their values are counted while a log is read; `mclrec.data.watched_text` puts
+the result into words.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _AMOUNTS = (
     ),
     re.compile("salesvalue|totalvalue|ordervalue|sales|total|spend|paid|cost|unitcost|.*(price|revenue)"),
 )
-"""Names of amounts, the most telling first."""
+"""Names of amounts, the most significant first."""
 
 _EVENTS = re.compile(
     "(event|action|interaction|behaviou?r|feedback|activity)(type|name|kind)?|type|operation|transactiontype|"
@@ -51,15 +52,15 @@ _RATINGS = re.compile(
     "(star|user|movie|book|item)?ratings?|stars|score|reviewscore|overall|grade|ratingvalue"
 )
 
-_MOST_AMOUNTS, _MOST_EVENTS = 3, 2  # columns of a log that are watched
+_MOST_AMOUNTS, _MOST_EVENTS = 3, 2  # watched columns per log
 _MOST: Mapping[WatchedKind, int] = {"events": 12, "ratings": 50}
-"""Values that a column has at most, if it holds kinds of events or ratings."""
+"""Maximum number of distinct values of a column of events or ratings."""
 
 _PREFIX = "watched "
 _NUMBER = r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?"
 
 
-# -------------------------------------------------------------------------------- which
+# -------------------------------------------------------------------------------- selection
 
 
 def watched_columns(
@@ -67,12 +68,12 @@ def watched_columns(
     taken: Iterable[str],
     values: Callable[[str], Sequence[object]] | None = None,
 ) -> dict[str, WatchedKind]:
-    """The columns of a log to watch, with what each holds by its name.
+    """The columns of a log to watch, each with the kind of values that its name suggests.
 
     Args:
-        names: of all columns.
-        taken: those that are read for something, or are in the condition, whose values were thought of.
-        values: some of the values of a column; None where they are not known.
+        names: names of all columns.
+        taken: columns that have a role or occur in the condition; they are not watched.
+        values: returns sample values of a column; None if they are not known.
     """
     passed = set(taken)
     folded = Counter(name.casefold() for name in names)
@@ -92,19 +93,19 @@ def watched_columns(
 
 
 def _may_be(kind: WatchedKind, values: Sequence[object]) -> bool:
-    """Whether some values of a column do not speak against it."""
+    """Whether sample values of a column are compatible with a kind."""
     if any(isinstance(value, list | dict) for value in values):
         return False
     return kind not in _MOST or len({str(value) for value in values}) <= _MOST[kind]
 
 
 def watched_roles(columns: Iterable[str]) -> dict[str, str]:
-    """The columns by the names that they have in tables while they are counted."""
+    """Watched columns by the names that they have in tables while they are counted."""
     return {f"{_PREFIX}{column}": column for column in columns}
 
 
 def is_watched_role(role: str) -> bool:
-    """Whether a column of a table is there to be watched alone."""
+    """Whether a column of a table is one that is only watched."""
     return role.startswith(_PREFIX)
 
 
@@ -112,10 +113,10 @@ def is_watched_role(role: str) -> bool:
 
 
 class Watching:
-    """Counts of watched columns of Arrow arrays, a part of the rows at a time.
+    """Counts of the values in watched columns of Arrow arrays, one batch of rows at a time.
 
     Args:
-        columns: with what they hold, as `watched_columns` finds them.
+        columns: the watched columns and their kinds, from `watched_columns`.
     """
 
     def __init__(self, columns: Mapping[str, WatchedKind]) -> None:
@@ -125,7 +126,7 @@ class Watching:
         self._signs = {name: Counter[str]() for name, kind in columns.items() if kind not in _MOST}
 
     def add(self, arrays: Sequence[pa.Array]) -> None:
-        """Count the values of some rows, of all columns in their order."""
+        """Count the values of a batch of rows; ``arrays`` are all watched columns, in order."""
         self._rows += len(arrays[0]) if arrays else 0
         for (name, kind), array in zip(self._columns.items(), arrays, strict=True):
             values = plain(array)
@@ -139,7 +140,7 @@ class Watching:
                         self._values[name][_written(value.as_py())] += pair["counts"].as_py()
 
     def found(self) -> tuple[Watched, ...]:
-        """What was counted of the columns that hold what their names say."""
+        """The counts of all columns whose values fit their kind."""
         both = [
             _of_signs(name, self._rows, self._signs[name]["below"], self._signs[name]["zero"])
             if kind not in _MOST
@@ -150,7 +151,7 @@ class Watching:
 
 
 def _numbers(values: pa.Array) -> pa.Array:
-    """The numbers in a column; of text those that look like it."""
+    """The numbers in a column; in text, the values that look like numbers. Booleans are not numbers."""
     if pa.types.is_boolean(values.type):
         return pa.array([], pa.int64())
     if not is_text(values.type):
@@ -160,7 +161,7 @@ def _numbers(values: pa.Array) -> pa.Array:
 
 
 def _written(value: object) -> str:
-    """A value as all engines write it: ``true`` or ``false``, and numbers without a fraction that is zero."""
+    """A value as text, the same for all engines: ``true`` or ``false``, and numbers without a zero fraction."""
     text = str(value).lower() if isinstance(value, bool) else str(value).strip()
     return f"{float(text):.15g}" if re.fullmatch(r"[+-]?\d{1,15}(\.\d*)?", text) else text
 
@@ -170,7 +171,7 @@ def _of_signs(name: str, rows: int, below: int, zero: int) -> Watched | None:
 
 
 def _of_values(name: str, kind: WatchedKind, rows: int, counts: Mapping[str, int]) -> Watched | None:
-    """The record of a column's values; None if they are too many for kinds of events, or no ratings."""
+    """The record of a column of events or ratings; None if it has no values or too many, or ratings are not numbers."""
     kept = Counter[str]()
     for value, count in counts.items():
         if value not in ("", *WORDS_FOR_NOTHING):
@@ -186,7 +187,7 @@ def _of_values(name: str, kind: WatchedKind, rows: int, counts: Mapping[str, int
 def watched_in_table(
     connection: duckdb.DuckDBPyConnection, columns: Mapping[str, WatchedKind]
 ) -> tuple[Watched, ...]:
-    """What the table ``log`` of text has in its watched columns."""
+    """Counts of the watched columns of the text table ``log``."""
     if not columns:
         return ()
     [(rows,)] = connection.execute("SELECT count(*) FROM log").fetchall()
@@ -203,7 +204,7 @@ def _signs_in_table(connection: duckdb.DuckDBPyConnection, name: str, rows: int)
     column = sql_name(f"{_PREFIX}{name}")
     value = f"replace(trim({column}), ',', '.')"
     number = f"CASE WHEN regexp_full_match({value}, {sql_text(_NUMBER)}) THEN try_cast({value} AS DOUBLE) END"
-    # By value first: there are few of them, and reading text as numbers takes longest.
+    # Group by value first: there are few distinct values, and parsing numbers takes longest.
     query = (
         "SELECT sum(n) FILTER (number < 0), sum(n) FILTER (number = 0) FROM "  # noqa: S608 - names are quoted
         f"(SELECT {number} AS number, n FROM (SELECT {column}, count(*) AS n FROM log GROUP BY {column}))"
@@ -224,11 +225,11 @@ def _values_in_table(
 
 
 def watched_in_frame(frame: nw.LazyFrame[Any], columns: Mapping[str, WatchedKind]) -> tuple[Watched, ...]:
-    """What a lazy frame has in its watched columns, counted by its own engine.
+    """Counts of the watched columns of a lazy frame, computed by its own engine.
 
     Args:
-        frame: the rows, whose watched columns are called by their number.
-        columns: the columns in that order.
+        frame: the rows; each watched column is named by its number.
+        columns: the watched columns, in the order of these numbers.
     """
     both: list[Watched | None] = []
     for number, (name, kind) in enumerate(columns.items()):
@@ -252,7 +253,7 @@ def watched_in_frame(frame: nw.LazyFrame[Any], columns: Mapping[str, WatchedKind
 
 
 def watched_in_all(parts: Sequence[Sequence[Watched]]) -> tuple[Watched, ...]:
-    """What several files of one log have in the columns that are watched in each."""
+    """Counts of the watched columns of several files of one log, added up by column."""
     by_name: dict[tuple[WatchedKind, str], list[Watched]] = {}
     for part in parts:
         for watched in part:

@@ -1,4 +1,4 @@
-"""Watched columns in words: a line on what each holds, and warnings with the condition that takes the right rows."""
+"""Descriptions of watched columns, and warnings that suggest a condition for selecting the right rows."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ __all__ = ["column_word", "condition_option", "watched_lines", "watched_warnings
 
 _SHOWN = 4
 _MOST_KINDS = 12
-_REPEATED = 2  # rows a kind, on average, below which values are no kinds
+_REPEATED = 2  # mean rows per value below which values are not kinds of events
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
 _MONEY = re.compile(r".*(price|revenue|value|sales|cost|spend|total|paid)", re.IGNORECASE)
 _UNDOING = re.compile(
     r".*(remove|return|refund|cancel|delete|reject|fail|dislike|unlike|skip|impression|ignore)", re.IGNORECASE
 )
 _WANTED = ("purchase", "buy", "bought", "transaction", "order", "sale", "paid", "complet", "deliver")
-"""Parts of words for what a log with several kinds of events is mostly learnt from, the first first."""
+"""Parts of words for the kind of event that a model is usually trained on, in order of preference."""
 
-_LIKED = 0.75  # of the way from the lowest rating to the highest
+_LIKED = 0.75  # fraction of the way from the lowest rating to the highest
 
 
 def watched_lines(watched: Sequence[Watched]) -> list[tuple[str, str]]:
-    """What the columns hold, in labelled lines."""
+    """The kind of each doubtful column, and a line on what it holds."""
     return [(found.kind, _line(found)) for found in watched if _doubtful(found)]
 
 
 def watched_warnings(watched: Sequence[Watched]) -> list[tuple[str, str]]:
-    """What is to be known before rows are taken for interactions: the kind of each warning, and its text.
+    """Warnings about rows that may not be ordinary interactions: the kind of each warning, and its text.
 
-    Of several amounts one is warned of: what is refunded has less than zero pieces, and costs less than nothing.
+    Only one of several columns of amounts gets a warning, as refunds have negative quantities and negative prices.
     """
     doubtful = [found for found in watched if _doubtful(found)]
     amounts = [found for found in doubtful if found.kind == "amounts"]
@@ -43,7 +43,7 @@ def watched_warnings(watched: Sequence[Watched]) -> list[tuple[str, str]]:
 
 
 def _doubtful(found: Watched) -> bool:
-    """Whether a column says that its rows are not all alike; what costs nothing may have been a gift."""
+    """Whether the values of a column tell rows apart. A price of zero alone does not: the item may have been a gift."""
     if found.kind == "ratings":
         return len(found.values) > 1
     if found.kind == "events":
@@ -101,7 +101,7 @@ def _kinds(found: Watched) -> str:
 
 
 def _constant(found: Watched) -> str:
-    """The kind of events that a log is likely to be wanted for, as a constant of a condition."""
+    """The kind of event that is most likely wanted, as a constant in a condition."""
     kinds = [value for value, _ in found.values]
     telling = [
         kind for part in _WANTED for kind in kinds if part in kind.lower() and not _UNDOING.match(kind)
@@ -121,12 +121,12 @@ def _constant(found: Watched) -> str:
 
 
 def condition_option(column: str, sign: str, constant: str) -> str:
-    """The option ``--where`` with a comparison, as a shell reads it."""
+    """The option ``--where`` with a comparison, quoted for a shell."""
     condition = f"{column_word(column)} {sign} {constant}"
     return f"--where {in_quotes(condition)}"
 
 
 def column_word(column: str) -> str:
-    """The name of a column in a condition."""
+    """The name of a column as it is written in a condition, quoted if necessary."""
     column = untyped(column)
     return column if column.isidentifier() and column.isascii() else '"' + column.replace('"', '""') + '"'
