@@ -274,6 +274,6 @@ def _refuse_missing(
         return
     counts = {role: pc.sum(mask).as_py() for role, mask in masks.items()}
     for arrays in rest:
-        for role, values in _needed(dict(zip(present, arrays, strict=False))):  # watched columns follow
+        for role, values in _needed(dict(zip(present, arrays, strict=False))):  # watched columns come last
             counts[role] += pc.sum(missing_values(role, plain(values))).as_py() or 0
     raise missing(raw.place, counts, raw.row_place(start + min(rows)))

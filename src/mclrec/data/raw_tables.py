@@ -335,7 +335,7 @@ class _LazyTable:
         return kind.is_numeric() or kind in (nw.String, nw.Boolean, nw.Categorical, nw.Enum)
 
     def row_place(self, row: int) -> str:
-        """The row of what was collected, from 1."""
+        """The number of the collected row, from 1."""
         return f"{self.place}: row {row + 1} of what was collected"
 
 
@@ -364,5 +364,5 @@ class SparkTable:
         return kind in ("byte", "short", "integer", "long", "float", "double", "decimal", "string", "boolean")
 
     def row_place(self, row: int) -> str:
-        """The row of what was collected, from 1."""
+        """The number of the collected row, from 1."""
         return f"{self.place}: row {row + 1} of what was collected"
