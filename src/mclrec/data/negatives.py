@@ -56,7 +56,7 @@ class UniformNegatives:
         self.per_target = per_target
         self._data: SequenceData | None = None
         self._pairs: IntArray = np.empty(0, dtype=np.int64)
-        self._full: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+        self._has_all_items: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
 
     def __call__(self, examples: Examples, rows: IntArray, rng: np.random.Generator) -> IntArray:
         """Draw (targets,) ids, or (targets, per_target) if ``per_target`` is more than one."""
@@ -71,7 +71,7 @@ class UniformNegatives:
         if self._data is not data:
             self._index(data)
         drawn = rng.integers(1, data.num_items + 1, size=len(users))
-        again = np.flatnonzero(self._hits(users, drawn) & ~self._full[users])
+        again = np.flatnonzero(self._hits(users, drawn) & ~self._has_all_items[users])
         while len(again):
             drawn[again] = rng.integers(1, data.num_items + 1, size=len(again))
             again = again[self._hits(users[again], drawn[again])]
@@ -81,7 +81,7 @@ class UniformNegatives:
         users = np.repeat(np.arange(data.num_users), data.lengths)
         self._pairs = np.unique(users * (data.num_items + 1) + data.items)
         distinct = np.bincount(self._pairs // (data.num_items + 1), minlength=data.num_users)
-        self._full = distinct >= data.num_items
+        self._has_all_items = distinct >= data.num_items
         self._data = data
 
     def _hits(self, users: IntArray, items: IntArray) -> npt.NDArray[np.bool_]:

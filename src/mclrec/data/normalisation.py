@@ -95,7 +95,7 @@ def normalised(raw: RawTable, reading: Reading) -> Normalised:
             raise DataError(f"{raw.place}: is no text, where --{option} cannot apply")
     columns = reading.columns or Columns()
     if isinstance(raw, ParquetTable) and columns.history is None:
-        columns = replace(columns, history=_only_list(raw, columns))
+        columns = replace(columns, history=_only_list_column(raw, columns))
     if reading.where is None:
         return _with_roles(raw, columns, reading)
     wanted = WantedRows(raw, reading.where)
@@ -123,7 +123,7 @@ def _with_roles(raw: RawTable, columns: Columns, reading: Reading) -> Normalised
     return replace(conversion.result(named), day=roles.day)
 
 
-def _only_list(raw: ParquetTable, columns: Columns) -> str | None:
+def _only_list_column(raw: ParquetTable, columns: Columns) -> str | None:
     """The only list column of a log without an item column; None if there is no such column, or several."""
     if columns.item is not None or has_item(raw.names):
         return None
@@ -238,7 +238,7 @@ class _Conversion:
     def _whole(self, present: dict[str, pa.Array], numbers: IntArray) -> tuple[dict[str, pa.Array], IntArray]:
         """The rows without missing values, and their numbers."""
         lacking = np.zeros(len(numbers), dtype=np.bool_)
-        for role, values in _needed(present):
+        for role, values in _required(present):
             lacking |= missing_values(role, values).to_numpy(zero_copy_only=False)
         if lacking.any():
             kept = pa.array(~lacking)
@@ -259,7 +259,7 @@ def _value(cell: pa.Scalar) -> Any:
         return None
 
 
-def _needed(columns: Mapping[str, pa.Array]) -> Iterator[tuple[str, pa.Array]]:
+def _required(columns: Mapping[str, pa.Array]) -> Iterator[tuple[str, pa.Array]]:
     """The columns in which no value may be missing, by role."""
     return ((role, values) for role, values in columns.items() if role != "label")
 
@@ -268,12 +268,12 @@ def _refuse_missing(
     raw: RawTable, present: dict[str, pa.Array], rest: Iterator[list[pa.Array]], start: int
 ) -> None:
     """Refuse a batch with missing values; the error also counts those in the batches that follow."""
-    masks = {role: missing_values(role, values) for role, values in _needed(present)}
+    masks = {role: missing_values(role, values) for role, values in _required(present)}
     rows = [row for mask in masks.values() if (row := pc.index(mask, True).as_py()) >= 0]
     if not rows:
         return
     counts = {role: pc.sum(mask).as_py() for role, mask in masks.items()}
     for arrays in rest:
-        for role, values in _needed(dict(zip(present, arrays, strict=False))):  # watched columns come last
+        for role, values in _required(dict(zip(present, arrays, strict=False))):  # watched columns come last
             counts[role] += pc.sum(missing_values(role, plain(values))).as_py() or 0
     raise missing(raw.place, counts, raw.row_place(start + min(rows)))

@@ -79,8 +79,8 @@ def check_parts(rows: CodedRows, reads: Sequence[PartRead], repeated: int, ticks
         places=(reads[0].place, reads[1].place, reads[2].place),
         rows=(sizes[0], sizes[1], sizes[2]),
         repeated=repeated,
-        leaked=_leaked(rows),
-        disordered=_disordered(rows),
+        leaked=_count_leaked_rows(rows),
+        disordered=_count_disordered_users(rows),
         untrained=int(np.count_nonzero(present & ~trained)),
     )
 
@@ -130,7 +130,7 @@ def _alike(rows: CodedRows) -> tuple[IntArray, npt.NDArray[np.bool_]]:
     return order, same
 
 
-def _leaked(rows: CodedRows) -> int:
+def _count_leaked_rows(rows: CodedRows) -> int:
     """Number of rows that an earlier file has too."""
     order, same = _alike(rows)
     files = _files_of(rows)[order]
@@ -138,7 +138,7 @@ def _leaked(rows: CodedRows) -> int:
     return int(np.count_nonzero(files > files[starts]))
 
 
-def _disordered(rows: CodedRows) -> int:
+def _count_disordered_users(rows: CodedRows) -> int:
     """Number of users with a row that is older than one of an earlier file."""
     if rows.times is None or len(rows.users) < 2:
         return 0
@@ -172,7 +172,7 @@ class _Lists:
             lists = [found for user in self._users if (found := self._list(number, *user)) is not None]
             if self._reads[number].found.followed:
                 for earlier, place, items in lists:
-                    self._follow(number, earlier, place, items)
+                    self._split_off_target(number, earlier, place, items)
                 continue
             known = [(earlier, place, items) for earlier, place, items in lists if len(earlier)]
             if all(np.array_equal(earlier, items[: len(earlier)]) for earlier, _, items in known):
@@ -189,7 +189,7 @@ class _Lists:
         earlier = self._rows.items[start:first][self._kept[start:first]]
         return earlier, int(first), self._rows.items[first:last]
 
-    def _follow(self, number: int, earlier: Codes, place: int, items: Codes) -> None:
+    def _split_off_target(self, number: int, earlier: Codes, place: int, items: Codes) -> None:
         """Take the last item of a list as the target and those before it as the history."""
         history = items[:-1]
         known = next(

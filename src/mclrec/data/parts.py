@@ -71,7 +71,7 @@ def read_parts(source: Any, reading: Reading, *, engine: str | None = None) -> L
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mclrec-")))
         copied: list[_Copied] = []
         for number, part in enumerate(sources):
-            one = alone if not copied else _as_first(alone, copied[0].log.found)
+            one = alone if not copied else _reading_by_first(alone, copied[0].log.found)
             copied.append(_copied(connection, part, one, engine, folder / f"part{number}.parquet", number))
         first = copied[0].log
         for other in copied[1:]:
@@ -117,7 +117,7 @@ def _files_of(source: str | Path) -> set[Any]:
     return {file.resolve() for file in log_files(Path(source))}
 
 
-def _as_first(reading: Reading, found: Found) -> Reading:
+def _reading_by_first(reading: Reading, found: Found) -> Reading:
     """Reading options of a further file, with the columns of the first."""
     given = reading.columns or Columns()
     if found.columns_again is None:
@@ -188,7 +188,7 @@ def _id(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number:
     texts = all(part.log.found.text_ids for part in parts)
     if kinds[number] == "VARCHAR" and texts:
         test = f"regexp_full_match({name}, {sql_text(_FLOAT_ID)})"
-        texts = not _any(connection, part, test)
+        texts = not _any_row_passes(connection, part, test)
     if not texts:
         first, second = ("text" if kinds[place] == "VARCHAR" else "integers" for place in (0, other))
         raise DataError(
@@ -198,7 +198,7 @@ def _id(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number:
     return f"CAST({name} AS VARCHAR)"
 
 
-def _any(connection: duckdb.DuckDBPyConnection, part: _Copied, test: str) -> bool:
+def _any_row_passes(connection: duckdb.DuckDBPyConnection, part: _Copied, test: str) -> bool:
     """Whether any row of a file passes a test."""
     query = f"SELECT count(*) FROM read_parquet({part.files}) WHERE {test}"  # noqa: S608 - ours
     return bool(connection.execute(query).fetchall() != [(0,)])
@@ -209,7 +209,7 @@ def _time(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], numbe
     part = parts[number]
     floats = any(other.kinds["time"] == "DOUBLE" for other in parts)
     exact = floats and part.kinds["time"] != "DOUBLE"
-    if exact and _any(connection, part, f"abs(time) > {_EXACT}"):
+    if exact and _any_row_passes(connection, part, f"abs(time) > {_EXACT}"):
         raise DataError(
             f"{part.log.place}: has times beyond 2^53, which cannot be ordered beside the floats of another file; "
             "write times alike in all files"

@@ -42,7 +42,7 @@ def path_exists(path: Path) -> bool:
     reason = "it is empty"
     if path != Path():
         try:
-            if os.path.lexists(path) or text.isprintable() or _is_bytes(text):
+            if os.path.lexists(path) or text.isprintable() or _is_undecodable(text):
                 return path.exists()
             reason = "it is not printable"
         except (OSError, ValueError) as problem:
@@ -51,7 +51,7 @@ def path_exists(path: Path) -> bool:
     raise DataError(f"{quoted(shown)} is neither the name of a data set nor a path: {reason}")
 
 
-def _is_bytes(text: str) -> bool:
+def _is_undecodable(text: str) -> bool:
     """Whether all unprintable characters are surrogates that stand for bytes that are not UTF-8."""
     return all(sign.isprintable() or "\udc80" <= sign <= "\udcff" for sign in text)
 
@@ -65,7 +65,7 @@ def log_files(path: Path) -> list[Path]:
     if path_exists(path):
         if not path.is_dir():
             return [_checked(path)]
-        files = sorted(_below(path))
+        files = sorted(_logs_below(path))
         if not files:
             raise DataError(f"{path}: is a folder that holds no log; read are {_listed()}")
     elif set(str(path)) & set("*?["):
@@ -74,10 +74,10 @@ def log_files(path: Path) -> list[Path]:
             raise DataError(f"{path}: no such file, nor one that matches it as a pattern")
     else:
         raise DataError(f"{path}: no such file")
-    return _of_one_type(path, [_checked(file) for file in _once(files)])
+    return _checked_one_type(path, [_checked(file) for file in _without_repeats(files)])
 
 
-def _of_one_type(path: Path, files: list[Path]) -> list[Path]:
+def _checked_one_type(path: Path, files: list[Path]) -> list[Path]:
     """Return the files if all have the same type; both suffixes of Parquet count as one type."""
     kinds = sorted({".parquet" if suffix_of(file) in PARQUET else _type(file) for file in files})
     if len(kinds) > 1:
@@ -117,7 +117,7 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _logs_below(folder: Path) -> Iterator[Path]:
     """Yield the logs in a folder and its subfolders; a folder reached again through a link is not re-entered."""
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -145,10 +145,10 @@ def _matching(pattern: Path) -> Iterable[Path]:
 
 
 def _parts(found: Path) -> Iterable[Path]:
-    return _below(found) if found.is_dir() else [found]
+    return _logs_below(found) if found.is_dir() else [found]
 
 
-def _once(files: Iterable[Path]) -> list[Path]:
+def _without_repeats(files: Iterable[Path]) -> list[Path]:
     """The files in order, without repeats of the same file under another name."""
     kept: dict[Path, Path] = {}
     for file in files:

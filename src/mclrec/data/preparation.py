@@ -57,7 +57,7 @@ def prepare_log(
         rows = _coded(log, ties)
     check_rounded(rows.user_ids, "user", log.place)
     check_rounded(rows.item_ids, "item", log.place)
-    doubtful, repeated = doubtful_ids(rows, _nameable(log)), 0
+    doubtful, repeated = doubtful_ids(rows, _condition_columns(log)), 0
     if log.parts:
         rows, repeated = in_order(rows, log.parts)
     read, steps = rows.counts, list(log.found.steps)
@@ -78,7 +78,7 @@ def prepare_log(
     return _with_intake(data, rows, log, read, steps, parts, doubtful)
 
 
-def _nameable(log: Log) -> dict[str, str]:
+def _condition_columns(log: Log) -> dict[str, str]:
     """Columns that a condition may name, by role; excludes lists, and columns whose names were cut."""
     return {
         column.role: column.name

@@ -259,10 +259,10 @@ def _parts(columns: list[pa.ChunkedArray]) -> Iterator[list[pa.Array]]:
 class _PandasTable(_EagerTable):
     def __init__(self, frame: Any) -> None:
         kind = kind_of(nw.from_native(frame.iloc[:, :0]))
-        super().__init__(kind, list(frame.columns), lambda place: _of_series(frame.iloc[:, place]))
+        super().__init__(kind, list(frame.columns), lambda place: _series_to_arrow(frame.iloc[:, place]))
 
 
-def _of_series(series: Any) -> Any:
+def _series_to_arrow(series: Any) -> Any:
     if series.dtype == object:
         kinds = {type(value) for value in series}
         if len(kinds) > 1 and any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):

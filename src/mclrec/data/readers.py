@@ -111,11 +111,11 @@ def read_log(source: Any, reading: Reading | None = None, *, engine: str | None 
     reading = reading or Reading()
     check_engine("duckdb" if engine is None else engine)
     log = _opened(source, reading, engine)
-    _tell_endings(log, reading.columns or Columns())
+    _warn_of_endings(log, reading.columns or Columns())
     return log
 
 
-def _tell_endings(log: Log, asked: Columns) -> None:
+def _warn_of_endings(log: Log, asked: Columns) -> None:
     """Warn about columns that were not named and were chosen by the ending of their name."""
     for column in log.found.columns:
         if log.found.followed and column.role == "item":
@@ -135,7 +135,7 @@ def _opened(source: Any, reading: Reading, engine: str | None) -> Log:
         if isinstance(source, str | Path):
             if engine == "spark" and "://" in str(source):
                 table = scan_spark([str(source)], str(source))
-                frame, ticks, found = _of_spark(table, reading, str(source), stack)
+                frame, ticks, found = _open_spark(table, reading, str(source), stack)
                 name = str(source).rstrip("/").rpartition("/")[2]
                 return Log(frame, str(source), name, ticks, found, stack.pop_all())
             frame, ticks, found = _read_path(source, reading, engine or "duckdb", stack)
@@ -145,7 +145,7 @@ def _opened(source: Any, reading: Reading, engine: str | None) -> Log:
                 f"a frame is prepared by its own engine, not by {engine}: give a path, or no engine"
             )
         if is_spark(source):
-            frame, ticks, found = _of_spark(source, reading, "pyspark frame", stack)
+            frame, ticks, found = _open_spark(source, reading, "pyspark frame", stack)
             return Log(frame, "pyspark frame", "data", ticks, found, stack.pop_all())
         raw = frame_table(source)
         log = normalised(raw, reading)
@@ -176,12 +176,12 @@ def _read_path(
     raw = ParquetTable([file.path for file in files], place, contents)
     if engine == "spark" and spark_reads(raw, reading):
         parts = linked(contents, _folder(stack), ".parquet")
-        return _of_spark(scan_spark([str(part) for part in parts], place), reading, place, stack)
+        return _open_spark(scan_spark([str(part) for part in parts], place), reading, place, stack)
     log = normalised(raw, reading)
     return *_stored(log, engine, reading, stack), log.found()
 
 
-def _of_spark(
+def _open_spark(
     table: Any, reading: Reading, place: str, stack: ExitStack
 ) -> tuple[nw.LazyFrame[Any], int, Found]:
     """Open a Spark table: with Spark if it represents the column types without loss, otherwise through Arrow."""

@@ -19,7 +19,7 @@ from mclrec.errors import DataError
 __all__ = ["is_spark", "of_spark", "spark_holds", "spark_reads", "spark_table"]
 
 _MICROSECONDS = 10**6
-_TESTS = (
+_LOSSLESS = (
     pa.types.is_signed_integer,
     pa.types.is_float64,
     pa.types.is_string,
@@ -67,10 +67,10 @@ def spark_holds(source: Any, reading: Reading, place: str) -> bool:
         names = [str(name) for name in native.columns]
         roles = (reading.columns or Columns()).resolve(names, place)
         kinds = [field.dataType.typeName() for field in native.schema.fields]
-    return all(_stays(role, kinds[names.index(column)]) for role, column in roles.named.items())
+    return all(_spark_holds_type(role, kinds[names.index(column)]) for role, column in roles.named.items())
 
 
-def _stays(role: str, kind: str) -> bool:
+def _spark_holds_type(role: str, kind: str) -> bool:
     numbers = kind in (
         "byte",
         "short",
@@ -92,7 +92,9 @@ def spark_table(source: Any, place: str) -> RawTable:
 def _is_plain(role: str, kind: pa.DataType) -> bool:
     if role == "time" and pa.types.is_timestamp(kind):
         return kind.unit in ("ms", "us")
-    return any(test(kind) for test in _TESTS) and (role in ("user", "item") or not pa.types.is_string(kind))
+    return any(test(kind) for test in _LOSSLESS) and (
+        role in ("user", "item") or not pa.types.is_string(kind)
+    )
 
 
 def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[Any], int, Found]:

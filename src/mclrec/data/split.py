@@ -240,7 +240,7 @@ def by_files(data: SequenceData) -> Split:
         DataError: the log did not come in three files, or the validation or test file has no target.
     """
     if data.cuts is None:
-        raise _one_log(data)
+        raise _no_files_error(data)
     starts, ends = data.offsets[:-1], data.offsets[1:]
     in_training, validation, before_test, test = data.cuts
     split = Split(
@@ -302,7 +302,7 @@ def check_rule(data: SequenceData, rule: str) -> None:
     """
     by_own_files = rule != EVERYTHING and SplitRule.of(rule).name == "files"
     if by_own_files and data.cuts is None:
-        raise _one_log(data)
+        raise _no_files_error(data)
     if data.cuts is not None and not by_own_files and rule != EVERYTHING:
         raise DataError(
             f"{data.name}: comes in files for training, validation and test, which are its split; it cannot be split "
@@ -310,7 +310,7 @@ def check_rule(data: SequenceData, rule: str) -> None:
         )
 
 
-def _one_log(data: SequenceData) -> DataError:
+def _no_files_error(data: SequenceData) -> DataError:
     return DataError(
         f"{data.name}: is one log, with no files for validation and test; name them with --valid and --test"
     )

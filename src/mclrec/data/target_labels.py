@@ -68,7 +68,7 @@ def read_labels(targets: Targets, column: str, source: Any = None) -> TargetLabe
     columns = replace(reading.columns or Columns(), label=column)
     reading = reading.model_copy(update={"columns": columns})
     engine = "spark" if isinstance(log, str) and "://" in log else None
-    wanted = _Wanted(targets)
+    wanted = _TargetIndex(targets)
     read = read_parts if reading.in_parts else read_log
     with read(log, reading, engine=engine) as opened:
         for batch in _batches(opened):
@@ -103,7 +103,7 @@ def _batches(log: Log) -> Iterator[pa.RecordBatch]:
             yield from pq.ParquetFile(part).iter_batches(_BATCH)
 
 
-class _Wanted:
+class _TargetIndex:
     """Targets indexed by user, item and time, and the values found for them."""
 
     def __init__(self, targets: Targets) -> None:

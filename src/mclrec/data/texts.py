@@ -64,7 +64,7 @@ def load_text(
     roles = [role for role in roles if not is_watched_role(role)]
     if "history" in roles:
         unrolled = unroll(connection, roles, first.inner, row_place)
-        roles, row_place = unrolled.roles, _from_lists(connection, row_place)
+        roles, row_place = unrolled.roles, _list_places(connection, row_place)
         several += (
             f", lists of items ({count_of(unrolled.repeated, 'row')} repeat another)"
             if unrolled.repeated
@@ -118,7 +118,7 @@ def _places(logs: Sequence[TextLog], starts: Sequence[int]) -> Callable[[int], s
     return place
 
 
-def _from_lists(
+def _list_places(
     connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str]
 ) -> Callable[[int], str]:
     """A function that tells where a row with one item of a list comes from: the place of the list."""

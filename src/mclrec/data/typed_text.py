@@ -27,7 +27,7 @@ _PLACES = "max(length(split_part({0}, '.', 2)))"
 # Without the test of the year, DuckDB reads 31/12/23 as a day of the year 31.
 _MOMENT = r"isfinite(try_cast({0} AS TIMESTAMPTZ)) AND regexp_matches(time, '^\s*\d{{4}}')"
 _NANOSECONDS = r"regexp_matches({0}, '[.]\d{{6}}0{{0,2}}[1-9]')"
-_LOST = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
+_INEXACT = r"(regexp_full_match({0}, '\s*[+-]?\d+\s*') AND abs(try_cast({0} AS DOUBLE)) > 9007199254740992)"
 _TOO_LARGE = "abs(try_cast({0} AS DOUBLE)) >= 9223372036854775808"
 WORDS_FOR_NOTHING = ("NULL", "Null", "null", "NA", "N/A", "n/a", "<NA>", r"\N", "NaN", "nan", "None")
 """Words for missing values, as written by databases, R, pandas and Python."""
@@ -192,7 +192,9 @@ class _Table:
         if not self._fits(_NUMBER.format("sequence")):
             return "sequence"
         self.refuse_missing(["sequence"], f"NOT {_FINITE}")
-        self._refuse("sequence", _LOST, "has more digits than can be ordered beside numbers with a fraction")
+        self._refuse(
+            "sequence", _INEXACT, "has more digits than can be ordered beside numbers with a fraction"
+        )
         return "CAST(sequence AS DOUBLE) + 0"  # -0 becomes 0, so that neither sorts first
 
     def time_type(self, form: str | None) -> tuple[str, int]:
@@ -212,14 +214,16 @@ class _Table:
                 return exact, 10**places
         if self._fits(_NUMBER.format("time")):
             self.refuse_missing(["time"], f"NOT {_FINITE}")
-            self._refuse("time", _LOST, "has more digits than can be ordered beside numbers with a fraction")
+            self._refuse(
+                "time", _INEXACT, "has more digits than can be ordered beside numbers with a fraction"
+            )
             self._refuse("time", _TOO_LARGE, "is beyond 64 bits")
             return "CAST(time AS DOUBLE) + 0", 1
         for text in ("time", ISO):
             moment = _MOMENT.format(text)
             if self._fits(moment):
                 return self._moment(text)
-        raise self._no_time()
+        raise self._unreadable_time()
 
     def _formatted(self, form: str) -> tuple[str, int]:
         """SQL and ticks of a time in a strptime format."""
@@ -249,7 +253,7 @@ class _Table:
         digits = r"rpad(substr(regexp_extract(time, '[.](\d{1,9})', 1), 7), 3, '0')"
         return f"{microseconds} * 1000 + CAST({digits} AS BIGINT)", 10**9
 
-    def _no_time(self) -> DataError:
+    def _unreadable_time(self) -> DataError:
         kinds = [_NUMBER.format("time"), _MOMENT.format(ISO)]
         row = min(self._unfit(fits) for fits in kinds)[1]
         if self._fits(f"regexp_full_match(time, {sql_text(CLOCK)})"):

@@ -24,7 +24,7 @@ __all__ = ["OutsideId", "Vocabulary", "as_text", "id_list", "is_integer", "plain
 
 OutsideId = int | str
 
-_AT_ONCE = 1024
+_SLICE = 1024
 """Number of ids that are converted to Python objects at a time."""
 
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
@@ -53,8 +53,8 @@ class Vocabulary:
 
     def __iter__(self) -> Iterator[OutsideId]:
         """Yield outside ids in order, converted in slices: converting a million at once would block other threads."""
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self._ids.slice(start, _AT_ONCE).to_pylist()
+        for start in range(0, len(self), _SLICE):
+            yield from self._ids.slice(start, _SLICE).to_pylist()
 
     def __getitem__(self, dense: int) -> OutsideId:
         """Outside id of a dense id in 1..V."""

@@ -68,7 +68,7 @@ def keep_wanted(
             f"CREATE TABLE wanted AS SELECT {kept}, rowid AS source FROM log WHERE {test.sql} ORDER BY rowid"  # noqa: S608 - ours
         )
     except duckdb.Error as problem:
-        raise _failed(place, problem) from None
+        raise _condition_error(place, problem) from None
     [(read,), (left,)] = connection.execute(
         "SELECT count(*) FROM log UNION ALL SELECT count(*) FROM wanted"
     ).fetchall()
@@ -157,7 +157,7 @@ class WantedRows:
                     [(value,)] = connection.execute(f"SELECT {check.value} FROM one").fetchall()  # noqa: S608 - ours
                     raise _unfit(self._raw.row_place(self._read + row), check, value)
         except duckdb.Error as problem:
-            raise _failed(self.place, problem) from None
+            raise _condition_error(self.place, problem) from None
         mask: np.ndarray = found.column(0).to_numpy()
         return mask
 
@@ -221,6 +221,6 @@ def _unfit(place: str, check: Check, value: object) -> DataError:
     return DataError(f"{place}: --where: {check.what.replace('{0}', quoted(value), 1)}")
 
 
-def _failed(place: str, problem: duckdb.Error) -> DataError:
+def _condition_error(place: str, problem: duckdb.Error) -> DataError:
     text = str(problem).splitlines()[0].partition(" when casting from source column")[0]
     return DataError(f"{place}: --where: {text}")

@@ -89,10 +89,10 @@ def watched_columns(
     found |= dict.fromkeys(ratings[:1], "ratings")
     if values is None:
         return found
-    return {name: kind for name, kind in found.items() if _may_be(kind, values(name))}
+    return {name: kind for name, kind in found.items() if _fits_kind(kind, values(name))}
 
 
-def _may_be(kind: WatchedKind, values: Sequence[object]) -> bool:
+def _fits_kind(kind: WatchedKind, values: Sequence[object]) -> bool:
     """Whether sample values of a column are compatible with a kind."""
     if any(isinstance(value, list | dict) for value in values):
         return False
@@ -142,9 +142,9 @@ class Watching:
     def found(self) -> tuple[Watched, ...]:
         """The counts of all columns whose values fit their kind."""
         both = [
-            _of_signs(name, self._rows, self._signs[name]["below"], self._signs[name]["zero"])
+            _amounts_record(name, self._rows, self._signs[name]["below"], self._signs[name]["zero"])
             if kind not in _MOST
-            else _of_values(name, kind, self._rows, self._values[name])
+            else _values_record(name, kind, self._rows, self._values[name])
             for name, kind in self._columns.items()
         ]
         return tuple(watched for watched in both if watched is not None)
@@ -166,11 +166,11 @@ def _written(value: object) -> str:
     return f"{float(text):.15g}" if re.fullmatch(r"[+-]?\d{1,15}(\.\d*)?", text) else text
 
 
-def _of_signs(name: str, rows: int, below: int, zero: int) -> Watched | None:
+def _amounts_record(name: str, rows: int, below: int, zero: int) -> Watched | None:
     return Watched(kind="amounts", name=shortened(name), rows=rows, below=below, zero=zero)
 
 
-def _of_values(name: str, kind: WatchedKind, rows: int, counts: Mapping[str, int]) -> Watched | None:
+def _values_record(name: str, kind: WatchedKind, rows: int, counts: Mapping[str, int]) -> Watched | None:
     """The record of a column of events or ratings; None if it has no values or too many, or ratings are not numbers."""
     kept = Counter[str]()
     for value, count in counts.items():
@@ -194,7 +194,7 @@ def watched_in_table(
     both = [
         _signs_in_table(connection, name, rows)
         if kind not in _MOST
-        else _of_values(name, kind, rows, _values_in_table(connection, name, kind))
+        else _values_record(name, kind, rows, _values_in_table(connection, name, kind))
         for name, kind in columns.items()
     ]
     return tuple(watched for watched in both if watched is not None)
@@ -210,7 +210,7 @@ def _signs_in_table(connection: duckdb.DuckDBPyConnection, name: str, rows: int)
         f"(SELECT {number} AS number, n FROM (SELECT {column}, count(*) AS n FROM log GROUP BY {column}))"
     )
     [(below, zero)] = connection.execute(query).fetchall()
-    return _of_signs(name, rows, int(below or 0), int(zero or 0))
+    return _amounts_record(name, rows, int(below or 0), int(zero or 0))
 
 
 def _values_in_table(
@@ -242,13 +242,13 @@ def watched_in_frame(frame: nw.LazyFrame[Any], columns: Mapping[str, WatchedKind
             for value, count in pairs:
                 if value is not None:
                     counts[_written(value)] += count
-            both.append(_of_values(name, kind, rows, counts))
+            both.append(_values_record(name, kind, rows, counts))
         else:
             signs = Counter[bool]()
             for value, count in pairs:
                 if isinstance(value, int | float | Decimal) and value <= 0:
                     signs[value == 0] += count
-            both.append(_of_signs(name, rows, signs[False], signs[True]))
+            both.append(_amounts_record(name, rows, signs[False], signs[True]))
     return tuple(watched for watched in both if watched is not None)
 
 
@@ -258,10 +258,10 @@ def watched_in_all(parts: Sequence[Sequence[Watched]]) -> tuple[Watched, ...]:
     for part in parts:
         for watched in part:
             by_name.setdefault((watched.kind, watched.name), []).append(watched)
-    return tuple(_sum(found) for found in by_name.values())
+    return tuple(_added_up(found) for found in by_name.values())
 
 
-def _sum(parts: Sequence[Watched]) -> Watched:
+def _added_up(parts: Sequence[Watched]) -> Watched:
     counts = Counter[str]()
     for part in parts:
         counts.update(dict(part.values))
