@@ -1,4 +1,4 @@
-"""A campaign: several worker processes do the planned runs, until all are done or the time is up."""
+"""A campaign: worker processes do the planned runs until all are done or the time is up."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class RunState:
     Attributes:
         planned: the run.
         state: open, running, done or failed.
-        epochs: finished so far.
-        max_epochs: the most that its settings allow.
-        seconds: duration of the finished run, or so far.
-        problem: why it failed.
+        epochs: number of epochs finished so far.
+        max_epochs: largest number of epochs that its settings allow.
+        seconds: duration of the finished run, or of its epochs so far.
+        problem: why it failed; empty otherwise.
     """
 
     planned: PlannedRun
@@ -54,7 +54,7 @@ class Progress:
 
     Attributes:
         runs: the state of each run.
-        elapsed: seconds since the start.
+        elapsed: seconds since the start of the campaign.
         workers: number of worker processes.
     """
 
@@ -73,7 +73,7 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Estimated seconds to go, from the median time of finished runs of the same model; None without any."""
+        """Estimated seconds left, from the median time of finished runs, of the same model if any; None without any."""
         done = [run for run in self.runs if run.state == "done"]
         if not done:
             return None
@@ -87,7 +87,7 @@ class Progress:
 
 
 def distinct(store: RunStore, wanted: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """Merge planned runs that resolve to the same settings; the merged one has all that any of them asks for."""
+    """Merge planned runs that resolve to the same settings; the merged run includes all noise and views requested."""
     found: dict[str, PlannedRun] = {}
     for planned in wanted:
         known = found.setdefault(store.key(planned), planned)
@@ -104,16 +104,16 @@ def run_campaign(
     minutes: float | None = None,
     show: Callable[[Progress], None] | None = None,
 ) -> Progress:
-    """Do every planned run that is not done yet.
+    """Do all planned runs that are not done yet.
 
-    A run that failed in an earlier call is tried again. On Ctrl-C, on SIGTERM and when the time is up, running
-    trainings write a checkpoint, from which the next call resumes.
+    A run that failed in an earlier call is tried again. On Ctrl-C, on SIGTERM and when the time is up, trainings in
+    progress write a checkpoint, from which the next call resumes.
 
     Args:
         store: the run directories.
         wanted: the runs, most important first.
         workers: number of processes, which share the processor's cores; None for `usual_count`.
-        minutes: time after which it stops.
+        minutes: time limit; None for none.
         show: called with the progress twice a second.
 
     Returns:
@@ -145,7 +145,7 @@ def state_of(store: RunStore, planned: PlannedRun) -> RunState:
 
 
 class _Watch:
-    """Reads progress from run directories; finished runs are read once, settings are resolved once."""
+    """Reads the progress of runs from their directories; finished runs are read, and settings resolved, only once."""
 
     def __init__(self, store: RunStore, wanted: Sequence[PlannedRun]) -> None:
         self._wanted = [
@@ -175,7 +175,7 @@ class _Watch:
 
 
 def _history(directory: Path) -> list[dict[str, Any]]:
-    """Epochs so far; none where they cannot be read, which the run's worker tells when it resumes."""
+    """The epochs so far; empty if they cannot be read, which the run's worker reports when it resumes."""
     try:
         return Run(directory).history
     except ModelFileError:

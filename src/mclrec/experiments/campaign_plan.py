@@ -1,4 +1,4 @@
-"""The plan of a campaign: what a request asks for, checked as a whole, and the runs that it needs."""
+"""The plan of a campaign: checks of a request as a whole, and the runs that it needs."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ __all__ = [
 ]
 
 TARGETS: Mapping[str, Target] = {target.name: target for target in (*TABLES, *FIGURES, *ENCODER_TABLES)}
-"""Everything that needs runs, by name; `SIZE_TABLES` need none."""
+"""All targets that need runs, by name; `SIZE_TABLES` need none."""
 
 ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What has to be trained.
+    """The runs that a request needs.
 
     Attributes:
-        scope: how much was requested.
+        scope: scope of the request.
         rows: the rows of each target.
-        runs: the runs behind them, each once.
-        left_out: of each target, a note for each group of users that some data do not have.
+        runs: the runs behind these rows, each once.
+        left_out: for each target, notes on groups of users that some data do not have.
     """
 
     scope: Scope
@@ -59,10 +59,10 @@ class Plan:
 
 
 def target_names(what: str) -> list[str]:
-    """The names that a request stands for: itself, or every target of the paper for ``all``.
+    """The target names that a request stands for: the name itself, or every target of the paper for ``all``.
 
     Raises:
-        ConfigError: no such target.
+        ConfigError: there is no such target.
     """
     check_choice("target", what, [*sorted([*TARGETS, *SIZE_TABLES]), ALL])
     paper = [name for name, target in TARGETS.items() if target.source]
@@ -73,8 +73,8 @@ def make_plan(what: str, scope: Scope, store: RunStore) -> Plan:
     """Plan the runs of one target, or of all.
 
     Raises:
-        ConfigError: no such target, model, or setting.
-        DataError: no such data, or none of their users is in any of the groups that the target is about.
+        ConfigError: there is no such target, model, or setting.
+        DataError: there are no such data, or none of their users is in any of the groups that the target compares.
     """
     asked = _rows(what, scope)
     rows = {name: [*filter(partial(_has_users, store), chosen)] for name, chosen in asked.items()}
@@ -90,7 +90,7 @@ def _has_users(store: RunStore, row: PlannedRow) -> bool:
 
 
 def _left_out(store: RunStore, *rows: Sequence[PlannedRow], scope: Scope) -> list[str]:
-    """A note for each group of users that some data do not have."""
+    """A note on each group of users that some data do not have."""
     empty = [row.runs[0] for chosen in rows for row in chosen if not _has_users(store, row)]
     groups = dict.fromkeys((planned.data, planned.lengths) for planned in empty if planned.lengths)
     return [
@@ -106,10 +106,10 @@ def _in_words(shortest: int, longest: int | None) -> str:
 
 
 def check_request(what: str, scope: Scope, track: str | None = None) -> None:
-    """Check all that is asked for, before data are read: names, options without effect, and what is not installed.
+    """Check a request before data are read: names, options without effect, and packages that are not installed.
 
     Raises:
-        ConfigError: the first of it that is wrong.
+        ConfigError: the first problem that was found.
     """
     target_names(what)
     _check_once("models", scope.models)
@@ -132,10 +132,10 @@ def check_request(what: str, scope: Scope, track: str | None = None) -> None:
 
 
 def _refuse_without_runs(what: str, scope: Scope) -> None:
-    """Refuse options about runs of a target that needs none.
+    """Refuse options on runs for a target that needs none.
 
     Raises:
-        ConfigError: one is given.
+        ConfigError: such an option is given.
     """
     given = {
         "--set": scope.settings,
@@ -150,14 +150,14 @@ def _refuse_without_runs(what: str, scope: Scope) -> None:
 
 
 def _check_once(option: str, names: Sequence[str]) -> None:
-    """Refuse a name that is given twice, by which each of its measurements would be there twice."""
+    """Refuse a name given twice, which would duplicate its measurements."""
     for place, name in enumerate(names):
         if name in names[:place]:
             raise ConfigError(f"--{option}: {name} is given twice; give it once")
 
 
 def _check_datasets(datasets: Sequence[str]) -> None:
-    """Refuse no data, and data that are given twice, also as another path to the same log."""
+    """Refuse an empty list of data, and data given twice, also by different paths to the same log."""
     if not datasets:
         raise ConfigError("--datasets: there is none; give one or more")
     _check_once("datasets", datasets)
@@ -173,7 +173,7 @@ def _rows(what: str, scope: Scope) -> dict[str, Sequence[PlannedRow]]:
     """The rows of each target that needs runs.
 
     Raises:
-        ConfigError: as `make_plan`.
+        ConfigError: as in `make_plan`.
     """
     rows = {target.name: target.plan(scope) for target in _targets(what)}
     if scope.settings and not rows:
@@ -188,10 +188,10 @@ def settings_of(rows: Iterable[PlannedRow]) -> list[tuple[str, Mapping[str, Any]
 
 
 def told_scope(what: str, scope: Scope) -> list[str]:
-    """A line for each setting of a scope that only some of its models take, before anything is trained.
+    """Lines on each setting of a scope that only some of its models take, to be shown before training.
 
     Raises:
-        ConfigError: as `make_plan`.
+        ConfigError: as in `make_plan`.
     """
     rows = _rows(what, scope)
     return told_settings(scope.settings, settings_of(row for chosen in rows.values() for row in chosen))
@@ -203,10 +203,10 @@ def _targets(what: str) -> list[Target]:
 
 
 def _check_extras(rows: Mapping[str, Sequence[PlannedRow]]) -> None:
-    """Check that what the runs and the plots of targets need is installed.
+    """Check that the packages needed for the runs and plots of targets are installed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: a package is missing.
     """
     for name, chosen in rows.items():
         if TARGETS[name].kind == "views":

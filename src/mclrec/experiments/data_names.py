@@ -1,4 +1,4 @@
-"""Names of the data of a campaign: of registered data sets, and short ones of paths that are told apart."""
+"""Display names of a campaign's data: names of registered data sets, and short but distinct names of paths."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["data_name", "dataset_at"]
 
 
 def dataset_at(place: str) -> str | None:
-    """Name of the registered data set that a place is; None for a path."""
+    """The registered data set that ``place`` names; None for a path."""
     return place if is_dataset(place) else None
 
 
 def data_name(place: str, among: Iterable[str] = ()) -> str:
-    """Name of the data in titles: the data set's name, or the last part of a path.
+    """Name of the data in titles: the data set's name, or the end of a path.
 
     Args:
         place: name or path.
-        among: of all data that are shown: the name has as much of the path as tells it from the others.
+        among: names and paths of all data shown: the name has as much of the path as distinguishes it from these.
 
     >>> data_name("a/log.csv"), data_name("a/log.csv", ["b/log.csv"]), data_name("log.csv", ["a/log.csv"])
     ('log', 'a/log', 'log.csv')
@@ -30,7 +30,7 @@ def data_name(place: str, among: Iterable[str] = ()) -> str:
 
 
 def _ends(place: str) -> Iterator[str]:
-    """The ends of a path, shortest first, each without its suffix and with it."""
+    """The trailing parts of a path, shortest first, each without and with the suffix."""
     path = Path(place)
     for length in range(1, len(path.parts) + 1):
         *folders, last = path.parts[-length:]

@@ -1,4 +1,4 @@
-"""Finished runs of earlier versions in a campaign's folder, found by their settings: their keys were of other ones."""
+"""Find finished runs of earlier versions in a campaign's folder by settings, since their keys hashed other settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["finished_runs"]
 
 
 def finished_runs(folder: Path, recipe: Recipe, fingerprint: str, seed: int) -> Iterator[Path]:
-    """Directories of finished runs with the settings of a recipe, whatever their keys and their data's names are.
+    """Yield the directories of finished runs with the settings of a recipe, whatever their keys and data names.
 
     Args:
-        folder: holds the run directories.
-        recipe: of a planned run.
-        fingerprint: of the users' data that it trains on.
-        seed: of all random numbers.
+        folder: folder of the run directories.
+        recipe: recipe of a planned run.
+        fingerprint: fingerprint of the data, for the selected users, that it trains on.
+        seed: seed of everything random.
     """
     wanted = (recipe.model, seed, fingerprint, "leave-one-out")
     for directory in sorted(folder.glob(f"*-{recipe.model}-*")):

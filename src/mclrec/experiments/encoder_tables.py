@@ -1,4 +1,4 @@
-"""Where a contrast helps: encoders, each alone and with the contrasts of three papers. A table of ours, of no paper."""
+"""Where a contrast helps: encoders alone and with the contrasts of three papers. This table is our own, of no paper."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _CONTRASTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "MCLRec, two updates": ("mclrec", {"updates": "two"}),
     "MCLRec, three updates": ("mclrec", {"updates": "three"}),
 }
-"""Model and settings of each contrast; any encoder can have them."""
+"""Model and settings of each contrast, which can be combined with any encoder."""
 _CONTRASTING = tuple(dict.fromkeys(model for model, _ in _CONTRASTS.values()))
 
 _METRIC = Metric("ndcg", 20)
 _CHANGE = f"change of {_METRIC}"
-"""By a contrast, as a share of what the encoder has alone."""
+"""Relative change due to a contrast, compared with the encoder alone."""
 
 _TEST = "p is two-sided, against the encoder alone: a nested bootstrap over users and, where there are several, seeds."
 
@@ -76,11 +76,11 @@ def _by_encoder(rows: Sequence[PlannedRow]) -> dict[str, dict[str, dict[str, Pla
 
 
 class _Cell(NamedTuple):
-    """An encoder with a contrast, or alone.
+    """Result of an encoder with a contrast, or alone.
 
     Attributes:
-        mean: of the metric.
-        effect: of the contrast; None for the encoder alone, and where that is not trained yet.
+        mean: mean of the metric.
+        effect: effect of the contrast; None for the encoder alone, and until that is trained.
     """
 
     mean: float
@@ -88,7 +88,7 @@ class _Cell(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The mean and, with a contrast, its change and p."""
+        """The mean and, with a contrast, its relative change and p-value."""
         if self.effect is None:
             return f"{self.mean:.4f}"
         change = self.effect.relative
@@ -96,7 +96,7 @@ class _Cell(NamedTuple):
 
 
 def _effects(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
-    """What each contrast adds to each encoder, as a table of each data set and protocol, and as measurements."""
+    """Effect of each contrast on each encoder: a table per data set and protocol, and measurements."""
     tables: list[ResultTable] = []
     changes: list[Measurement] = []
     places = _by_encoder(rows)
@@ -125,7 +125,7 @@ def _effects(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
 
 
 def _cells(store: RunStore, contrasts: Mapping[str, PlannedRow], label: str) -> dict[str, _Cell]:
-    """Each contrast of an encoder that has a finished run."""
+    """The cells of an encoder, by contrast, as far as there are finished runs."""
     ranks = {name: ranks_of(store, row, label) for name, row in contrasts.items()}
     values = {name: values_of(tables, str(_METRIC)) for name, tables in ranks.items() if tables}
     alone = values.get(_ALONE)
@@ -165,4 +165,4 @@ ENCODER_TABLES = (
         ),
     ),
 )
-"""Tables that are in no paper."""
+"""Tables of our own, which are in no paper."""

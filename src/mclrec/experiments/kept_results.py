@@ -1,4 +1,4 @@
-"""What is kept of a planned run: whether it can be read and is of its weights, and what has to be measured again."""
+"""Stored results of a planned run: whether they are readable and match its weights, and what must be measured again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mclrec.runs.run import LABELS, Run, ranks_path
 __all__ = ["directories_with", "is_complete", "is_finished", "parts_to_measure", "unreadable"]
 
 Stamp = tuple[int, int, int]
-"""What changes with a file: inode, size and time."""
+"""Inode, size and modification time of a file, which change when it does."""
 
 
 def is_complete(directory: Path, parts: Iterable[str], *, model: bool = False) -> bool:
-    """Whether a run is done, and what tables need of it can be read.
+    """Whether a run is finished and all results that tables need from it can be read.
 
     Args:
-        directory: of the run.
-        parts: whose ranks are needed.
+        directory: directory of the run.
+        parts: parts whose ranks are needed.
         model: whether the model is needed too.
     """
     if not is_finished(directory) or parts_to_measure(directory, parts):
@@ -31,7 +31,7 @@ def is_complete(directory: Path, parts: Iterable[str], *, model: bool = False) -
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether training has come to its end, as far as the record can be read."""
+    """Whether training is finished according to the record; False if this cannot be read."""
     try:
         return Run(directory).record.finished
     except ModelFileError:
@@ -39,7 +39,7 @@ def is_finished(directory: Path) -> bool:
 
 
 def unreadable(directory: Path) -> str | None:
-    """Why the record of a run cannot be read; None where it can, or where there is none yet."""
+    """Why the record of a run cannot be read; None if it can, or if there is none yet."""
     if not (directory / METRICS).exists():
         return None
     try:
@@ -50,12 +50,12 @@ def unreadable(directory: Path) -> str | None:
 
 
 def parts_to_measure(directory: Path, parts: Iterable[str]) -> list[str]:
-    """The parts whose ranks under a protocol are missing or damaged, or are of other weights."""
+    """The parts whose ranks under some protocol are missing, damaged, or from other weights."""
     return [part for part in parts if not all(_has_ranks_now(directory, part, label) for label in LABELS)]
 
 
 def directories_with(folder: Path, key: str) -> Sequence[Path]:
-    """Directories of the run with a key, whatever their data were called: finished ones first."""
+    """Directories of runs with this key, whatever the name of their data; finished runs first."""
     found = sorted(folder.glob(f"*-{key}"))
     return found if len(found) < 2 else sorted(found, key=lambda directory: not is_finished(directory))
 
@@ -68,7 +68,7 @@ def _has_ranks_now(directory: Path, part: str, label: str) -> bool:
 
 @cache  # tables ask for each metric of each row
 def _has_ranks(directory: Path, part: str, label: str, _: tuple[Stamp | None, ...]) -> bool:
-    """Whether ranks can be read; the stamps of the files are what a remembered answer holds for."""
+    """Whether ranks can be read; cached per state of the files, which the stamps identify."""
     try:
         Run(directory).ranks(part, label)
     except (DataError, EvaluationError, ModelFileError):
@@ -78,7 +78,7 @@ def _has_ranks(directory: Path, part: str, label: str, _: tuple[Stamp | None, ..
 
 @cache
 def _has_model(directory: Path, _: tuple[Stamp | None, ...]) -> bool:
-    """Whether the model can be loaded; stamps as in `_has_ranks`."""
+    """Whether the model can be loaded; cached as in `_has_ranks`."""
     try:
         load_model(directory)
     except ModelFileError:

@@ -24,14 +24,14 @@ _SEEN: tuple[Seen, ...] = ("keep", "drop")
 
 
 def noisy_part(share: float) -> str:
-    """Name of the ranks under a share of noise, as ``test`` is of those without."""
+    """Name of the part with a share of noise, which stands beside ``test``, the part without."""
     return f"test-noise-{share:g}"
 
 
 def measure_with_noise(directory: Path, split: Split, share: float, seed: int) -> None:
-    """Evaluate a finished run on noisy test histories and save the ranks beside its others.
+    """Evaluate a finished run on noisy test histories, and save the ranks beside its other ranks.
 
-    The noise of a share is the same for every model and seed.
+    For a given share, the noise is the same for every model and seed.
     """
     noisy = with_noise(split, share, generator(0, Stream.NOISE, round(1000 * share)))
     device = resolve_device("auto")
@@ -45,11 +45,11 @@ def measure_with_noise(directory: Path, split: Split, share: float, seed: int) -
 def with_noise(split: Split, share: float, rng: np.random.Generator) -> Split:
     """The split with ``floor(share * n)`` random items inserted into each test history of n items.
 
-    They are inserted before distinct, uniformly drawn positions, and are items that the user has never had. Training
-    and validation data stay unchanged.
+    They are inserted before distinct, uniformly drawn positions, and are items that the user has never interacted with.
+    Training and validation data stay unchanged.
 
     Raises:
-        ConfigError: the share is not in 0..1.
+        ConfigError: the share is not from 0 to 1.
     """
     if not 0 <= share <= 1:
         raise ConfigError(f"share of noise is {share}; it must be from 0 to 1")
@@ -63,14 +63,14 @@ def _noisy(targets: Targets, share: float, rng: np.random.Generator) -> Targets:
     copies = np.ones(len(histories.items), dtype=np.int64)
     copies[chosen] = 2
     tokens = np.repeat(histories.items, copies)
-    first = (np.cumsum(copies) - copies)[chosen]  # of two copies
+    first = (np.cumsum(copies) - copies)[chosen]  # the first of two copies
     users = targets.users[histories.rows[chosen]]
     tokens[first] = UniformNegatives().for_users(data, users, rng)
     return _with_histories(targets, tokens, histories.lengths + counts)
 
 
 def _with_histories(targets: Targets, tokens: IntArray, lengths: IntArray) -> Targets:
-    """The same targets after other histories; users without a target lose their items."""
+    """The same targets with other histories; users without a target lose their items."""
     all_lengths = np.zeros(targets.data.num_users, dtype=np.int64)
     all_lengths[targets.users] = lengths + 1
     offsets = np.concatenate([[0], np.cumsum(all_lengths)])

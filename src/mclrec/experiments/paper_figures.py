@@ -1,4 +1,4 @@
-"""Figures 2 to 8 of the paper: which runs each of them needs, and how it is drawn."""
+"""Figures 2 to 8 of the paper: the runs that each needs, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOISE = (0.05, 0.1, 0.15, 0.2, 0.3)
 
 
 def _joint_or_meta(scope: Scope) -> Sequence[PlannedRow]:
-    """Figure 3: one joint loss for everything, or augmenters that learn against the encoder as it then is."""
+    """Figure 3: one joint loss for everything, against augmenters that learn with the current encoder held fixed."""
     return [
         row
         for data in scope.datasets
@@ -38,7 +38,7 @@ def _joint_or_meta(scope: Scope) -> Sequence[PlannedRow]:
 
 
 def _by_batch_size(scope: Scope) -> Sequence[PlannedRow]:
-    """Figure 4: how small batches may be for a contrastive loss."""
+    """Figure 4: effect of the batch size on contrastive losses."""
     return [
         scope.row(PlannedRun(data, model, settings={"batch_size": size}), model, size)
         for data in scope.datasets
@@ -48,7 +48,7 @@ def _by_batch_size(scope: Scope) -> Sequence[PlannedRow]:
 
 
 def _by_weight(scope: Scope) -> Sequence[PlannedRow]:
-    """Figure 6: the weights of the two contrastive losses, one changed at a time."""
+    """Figure 6: the weights of the two contrastive losses, varied one at a time."""
     return [
         scope.row(PlannedRun(data, "mclrec", settings={name: weight}), name, weight)
         for data in scope.datasets
@@ -58,7 +58,7 @@ def _by_weight(scope: Scope) -> Sequence[PlannedRow]:
 
 
 def _by_noise(scope: Scope) -> Sequence[PlannedRow]:
-    """Figure 7: random items in the histories from which test items are predicted."""
+    """Figure 7: random items inserted into the test histories."""
     return [
         scope.row(PlannedRun(data, model, noise=_NOISE), model, share, noisy_part(share) if share else "test")
         for data in scope.datasets
@@ -68,7 +68,7 @@ def _by_noise(scope: Scope) -> Sequence[PlannedRow]:
 
 
 def _by_length(scope: Scope) -> Sequence[PlannedRow]:
-    """Figure 8: users with few interactions and with many, each group trained and evaluated alone."""
+    """Figure 8: users grouped by number of interactions, each group trained and evaluated alone."""
     return [
         scope.row(PlannedRun(data, model, lengths=(shortest, longest)), f"{model}, {label}")
         for data in scope.datasets

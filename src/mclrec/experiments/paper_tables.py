@@ -26,7 +26,7 @@ from mclrec.wording import count_of
 __all__ = ["SIZE_TABLES", "TABLES", "by_repeat", "improvement", "ranks_of", "values_of"]
 
 Ranks = Mapping[str, Sequence[RankTable]]
-"""The rank tables of each system, one per seed, all of the same targets."""
+"""The rank tables of each system, one per seed, all on the same targets."""
 
 # Tables 2 and 5: the sizes of the data. Nothing is trained for them.
 
@@ -34,7 +34,7 @@ _SIZE_COLUMNS = ("", "users", "items", "actions", "average length", "sparsity")
 
 
 def _sizes_by_data(datasets: Datasets, names: Sequence[str]) -> list[ResultTable]:
-    """Table 2: a row per data set."""
+    """Table 2: one row per data set."""
     sizes = [statistics.table2(datasets[name]) for name in names]
     if len({size.name for size in sizes}) < len(sizes):
         sizes = [replace(size, name=data_name(name, names)) for size, name in zip(sizes, names, strict=True)]
@@ -68,7 +68,7 @@ SIZE_TABLES: Mapping[str, Callable[[Datasets, Sequence[str]], list[ResultTable]]
     "table2": _sizes_by_data,
     "table5": _sizes_by_group,
 }
-"""Tables that need no run, by name."""
+"""Tables that need no runs, by name."""
 
 # Table 3: all systems, trained and evaluated alike.
 
@@ -110,7 +110,7 @@ def _paper_table3(found: Measurement) -> float | None:
 
 
 def _comparisons(store: RunStore, rows: Sequence[PlannedRow]) -> Further:
-    """MCLRec against the best of the others, and all systems by whether the target is a repeat."""
+    """Tables of MCLRec against the best other system, and of all systems by whether the target is a repeat."""
     tables = []
     places = dict.fromkeys(row.data for row in rows)
     for data in places:
@@ -159,7 +159,7 @@ def improvement(title: str, ranks: Ranks, ours: str) -> ResultTable:
 
 
 def by_repeat(title: str, ranks: Ranks) -> ResultTable:
-    """Metrics of targets that the user has interacted with before, and of all others; - for a group without any."""
+    """Metrics on targets that the user has interacted with before, and on all others; ``-`` for an empty group."""
     repeated = next(iter(ranks.values()))[0].in_history
     rows = [
         (
@@ -174,22 +174,22 @@ def by_repeat(title: str, ranks: Ranks) -> ResultTable:
 
 
 def values_of(tables: Sequence[RankTable], metric: str) -> FloatArray:
-    """Values of a metric: (seeds, users)."""
+    """Values of a metric for each seed and target: (seeds, M)."""
     return np.stack([per_user(table.ranks, *parse_metric(metric)) for table in tables])
 
 
 def _mean(tables: Sequence[RankTable], metric: str, chosen: np.ndarray) -> TableCell:
-    """The mean over some targets, where there are any."""
+    """The mean over the chosen targets; ``-`` if there are none."""
     if not chosen.any():
         return TableCell("-")
     value = float(values_of(tables, metric)[:, chosen].mean())
     return TableCell(f"{value:.4f}", value=value)
 
 
-# Table 4: MCLRec without each of its parts; also the paper's own R, and two updates per batch instead of three.
+# Table 4: MCLRec without each of its parts; also R as in the paper, and two updates per batch instead of three.
 
 _LAMBDA_OF_C = 0.1
-"""Lambda of row (C) where the recipe's is 0: without L_cl2, the row would be SASRec and not CL4SRec."""
+"""Lambda of row (C) if the recipe's is 0: without L_cl2 as well, the row would be SASRec and not CL4SRec."""
 
 _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "(A) MCLRec": {},
@@ -211,7 +211,7 @@ def _ablations(scope: Scope) -> Sequence[PlannedRow]:
 
 
 def _ablated(scope: Scope, data: str, row: str) -> Mapping[str, Any]:
-    """The settings that a row changes; (C) keeps the recipe's lambda where there is one."""
+    """The settings that a row changes; (C) keeps the recipe's lambda unless that is 0."""
     if not row.startswith("(C)"):
         return _ABLATIONS[row]
     settings = scope.settings_of(PlannedRun(data, "mclrec"))
@@ -226,10 +226,10 @@ def _paper_table4(found: Measurement) -> float | None:
     return paper.table4().get((found.data, found.row[1], found.metric))
 
 
-# Section 4.3 claims that R makes CL4SRec and DuoRec worse, as it is made for learnable augmenters.
+# Section 4.3 claims that R makes CL4SRec and DuoRec worse, since it is designed for learnable augmenters.
 
 _GAMMA = 0.01
-"""A tenth of the weight of the contrastive loss, which is .1 in both models, as in MCLRec."""
+"""A tenth of the weight of the contrastive loss (.1 in both models), the same ratio as in MCLRec."""
 
 
 def _with_and_without_r(scope: Scope) -> Sequence[PlannedRow]:

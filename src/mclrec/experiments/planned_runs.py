@@ -1,4 +1,4 @@
-"""The training runs of a campaign: what each one trains, where its directory is, and how workers carry them out."""
+"""The training runs of a campaign: what each one trains, where its directory is, and how workers do them."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ ERROR_FILE = "error.txt"
 """File in a run's directory that says why the run failed."""
 
 _ATTEMPTS = 3
-"""How often a run is begun before it counts as failed: it may be what kills its workers."""
+"""Number of attempts whose process died after which a run counts as failed, as it may be what kills its workers."""
 
 _PATIENCE = 0.1
-"""Seconds that a worker waits for a run's lock, which the display of progress may look at."""
+"""Seconds that a worker waits for a run's lock, which the progress display may hold for a moment."""
 
 _POLL = 1.0
 _AGAIN = "is done again, from its checkpoint if it has one"
@@ -72,15 +72,15 @@ _WITHOUT_EFFECT = {"checkpoint_minutes"}
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One training run of a campaign, before or after it has been done.
+    """One training run of a campaign, done or not.
 
     Attributes:
         data: name of a data set, or path of a log.
         model: name of a registered model.
         recipe: section of the model's recipes; the data set's own if None.
         settings: override those of the recipe.
-        seed: of all random numbers.
-        lengths: train and evaluate only on users with this many interactions, from the first number to the second
+        seed: seed of everything random.
+        lengths: train and evaluate only on users whose number of interactions is from the first number to the second
             (None: no upper bound); on all users if None.
         noise: shares of random items in the test histories; the run is also evaluated with each of them.
         views: whether its model is needed too, for plots of its views.
@@ -97,11 +97,11 @@ class PlannedRun:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of noise by the part of the targets that is measured: none of the test itself."""
+        """Share of noise by part of the targets to measure; 0 for the test part itself."""
         return {"test": 0.0, **{noisy_part(share): share for share in self.noise}}
 
     def is_complete(self, directory: Path) -> bool:
-        """Whether a directory holds the finished run with all that is planned."""
+        """Whether a directory holds the finished run with everything that was planned."""
         return is_complete(directory, self.shares, model=self.views)
 
 
@@ -120,7 +120,7 @@ class Datasets:
         return self._read[place]
 
     def has_users(self, planned: PlannedRun) -> bool:
-        """Whether there are users of the lengths that a planned run trains on."""
+        """Whether any user has a number of interactions that a planned run selects."""
         return planned.lengths is None or len(users_of_length(self[planned.data], *planned.lengths)) > 0
 
     def of(self, planned: PlannedRun) -> SequenceData:
@@ -133,9 +133,9 @@ class RunStore:
     """The run directories of a campaign. Planned runs that resolve to the same settings share one.
 
     Args:
-        folder: holds one directory per run.
-        datasets: where data come from.
-        track: what runs are tracked with; see `TrainRequest`.
+        folder: folder with one directory per run.
+        datasets: the data sets; a new collection if None.
+        track: experiment tracker of the runs; see `TrainRequest`.
     """
 
     def __init__(self, folder: Path, datasets: Datasets | None = None, track: str | None = None) -> None:
@@ -148,7 +148,7 @@ class RunStore:
         """The run's resolved settings.
 
         Raises:
-            ConfigError: unknown model, section or key.
+            ConfigError: an unknown model, section or key.
         """
         known, sizes = known_as(self.datasets[planned.data]), None
         if is_auto(planned.model, known, planned.recipe):
@@ -156,14 +156,14 @@ class RunStore:
         return resolve(planned.model, known, planned.recipe, planned.settings, sizes)
 
     def _sizes_of(self, planned: PlannedRun) -> DataSizes:
-        """The sizes of the run's data, measured once."""
+        """The sizes of the run's data, computed once."""
         users = (planned.data, planned.lengths)
         if users not in self._sizes:
             self._sizes[users] = sizes_of(make_split(self.datasets.of(planned), "leave-one-out"))
         return self._sizes[users]
 
     def key(self, planned: PlannedRun) -> str:
-        """Hash of everything that decides the result: twelve hexadecimal digits."""
+        """Hash of everything that determines the result: twelve hexadecimal digits."""
         recipe = self.recipe(planned)
         training = recipe.training.identity()
         identity = {
@@ -177,10 +177,10 @@ class RunStore:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
     def directory(self, planned: PlannedRun) -> Path:
-        """The run's directory, whether it exists already or not.
+        """The run's directory, whether it exists or not.
 
-        A directory that the run has keeps its name, whatever the data are called now. So does that of a run that an
-        earlier version has finished, with the key of that version.
+        An existing directory of the run keeps its name, whatever the data are called now. So does the directory of a
+        run finished by an earlier version, whose name has the key of that version.
         """
         key = self.key(planned)
         path = self.folder / f"{self.datasets[planned.data].name}-{planned.model}-{key}"
@@ -192,7 +192,7 @@ class RunStore:
         return self._earlier[asked] or path
 
     def _finished_earlier(self, planned: PlannedRun) -> Path | None:
-        """The directory of the same run by an earlier version, if there is one with all that is planned."""
+        """The directory of the same run by an earlier version, if it holds everything that was planned."""
         if next(self.folder.glob(f"*-{planned.model}-*"), None) is None:
             return None
         fingerprint = self.datasets.of(planned).fingerprint
@@ -200,11 +200,11 @@ class RunStore:
         return next((path for path in found if planned.is_complete(path)), None)
 
     def kept_key(self, planned: PlannedRun) -> str:
-        """The key in the name of the run's directory: `key`, or that of the version which has finished it."""
+        """The key in the name of the run's directory: `key`, or that of the earlier version that finished the run."""
         return self.directory(planned).name.rpartition("-")[2]
 
     def is_complete(self, planned: PlannedRun) -> bool:
-        """Whether the run is finished, and what the plan asks for can be read."""
+        """Whether the run is finished and everything the plan needs can be read."""
         return planned.is_complete(self.directory(planned))
 
     def run(self, planned: PlannedRun) -> Run:
@@ -219,7 +219,7 @@ class RunStore:
 
 
 def command(planned: PlannedRun) -> str:
-    """The command line that repeats one run alone; a comment where no command selects the run's users."""
+    """Command line that repeats one run; a comment is added if it selects users, which no option does."""
     line = train_command(
         planned.data, planned.model, planned.seed, recipe=planned.recipe, settings=planned.settings
     )
@@ -230,7 +230,7 @@ def command(planned: PlannedRun) -> str:
 
 
 def failure_of(directory: Path) -> str | None:
-    """Why a run failed; None if it has not."""
+    """Why a run failed; None if it did not."""
     try:
         text = (directory / ERROR_FILE).read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
@@ -239,16 +239,16 @@ def failure_of(directory: Path) -> str | None:
 
 
 def forget_failure(directory: Path) -> None:
-    """Let a run that failed, or whose processes died, be tried again."""
+    """Allow a new attempt at a run that failed or whose processes died."""
     (directory / ERROR_FILE).unlink(missing_ok=True)
     _attempts_file(directory).unlink(missing_ok=True)
 
 
 def do_runs(store: RunStore, wanted: Sequence[PlannedRun]) -> bool:
-    """Do the runs that no other worker is doing, until all are over.
+    """Do the runs that no other worker is doing, until all are done or have failed.
 
-    A run that fails leaves its reason in `ERROR_FILE`, and the next one begins. While other workers still have runs,
-    this one waits, and takes over those whose worker dies.
+    A run that fails leaves its reason in `ERROR_FILE`, and the next one begins. While other workers are still busy,
+    this one waits, and takes over runs whose worker dies.
 
     Returns:
         False if a signal ended it.
@@ -271,7 +271,7 @@ def do_runs_in_process(folder: str, wanted: Sequence[PlannedRun], track: str | N
 
 
 def _do_one(store: RunStore, planned: PlannedRun) -> str:
-    """Do one run if it is open; says done, failed, interrupted, or busy if another worker holds its lock."""
+    """Do one run if it is open; returns done, failed, interrupted, or busy if another worker holds its lock."""
     directory = store.directory(planned)
     if store.is_complete(planned):
         return "done"
@@ -285,7 +285,7 @@ def _do_one(store: RunStore, planned: PlannedRun) -> str:
 
 
 def _attempt(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> str:
-    """Do what is missing; says how it ended."""
+    """Make one attempt at a run and record a failure; returns done, failed or interrupted."""
     try:
         _count_attempt(directory)
         if not _do_missing(store, planned, directory, lock):
@@ -301,7 +301,7 @@ def _attempt(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) 
 
 
 def _do_missing(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> bool:
-    """Train, and measure what cannot be read or was never measured; whether the run came to its end."""
+    """Train, and measure what is unreadable or was never measured; returns False if training was interrupted."""
     if not is_finished(directory):
         if problem := unreadable(directory):
             _warn(f"{directory}: its record cannot be read, and the run {_AGAIN}: {problem}")
@@ -318,10 +318,10 @@ def _do_missing(store: RunStore, planned: PlannedRun, directory: Path, lock: Loc
 
 
 def _measure(store: RunStore, planned: PlannedRun, directory: Path) -> None:
-    """Measure, by the saved model, the parts whose ranks are missing or damaged, or are of other weights.
+    """Measure, with the saved model, the parts whose ranks are missing, damaged, or from other weights.
 
     Raises:
-        ModelFileError: the model is damaged, and is needed.
+        ModelFileError: the model is needed and is damaged.
     """
     parts = parts_to_measure(directory, planned.shares)
     if parts or planned.views:
@@ -341,15 +341,15 @@ def _warn(text: str) -> None:
 
 
 def _attempts_file(directory: Path) -> Path:
-    """File beside a run's directory that counts the attempts whose process died."""
+    """File beside a run's directory that counts attempts whose process died, one byte each."""
     return directory.with_name(f".{directory.name}.attempts")
 
 
 def _count_attempt(directory: Path) -> None:
-    """Note that a run is begun, until its process ends the attempt.
+    """Count an attempt; the count is removed when the attempt ends, unless its process dies.
 
     Raises:
-        TrainingError: the processes of several attempts died: the run may be what kills them.
+        TrainingError: the processes of several attempts died, so the run may be what kills them.
     """
     path = _attempts_file(directory)
     died = path.stat().st_size if path.exists() else 0
@@ -360,7 +360,7 @@ def _count_attempt(directory: Path) -> None:
 
 
 def _train(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) -> bool:
-    """Train, anew where the checkpoint cannot be read; whether the run came to its end."""
+    """Train, from scratch if the checkpoint cannot be read; returns False if training was interrupted."""
     resumed = begin_or_resume(directory)
     try:
         return train(_request(store, planned, directory, resumed), lock=lock).record.finished
@@ -374,7 +374,7 @@ def _train(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) ->
 
 
 def _request(store: RunStore, planned: PlannedRun, directory: Path, resume: bool) -> TrainRequest:
-    """The request names its recipe section: the data of selected users are not called like their data set."""
+    """The training request; it names the recipe section, since data of selected users do not have a data set's name."""
     section = store.recipe(planned).section
     data = store.datasets.of(planned)
     return TrainRequest(

@@ -1,4 +1,4 @@
-"""``mclrec reproduce``: from the name of a table or figure to its numbers, by a plan, a campaign and tables."""
+"""``mclrec reproduce``: plan the runs of a table or figure, do them in a campaign, and write tables of the results."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ _PROTOCOLS = {"U": "items of the history stay candidates", "F": "items of the hi
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The results of one target so far.
+    """Results of one target so far.
 
     Attributes:
-        name: of the target.
-        measurements: of its finished runs.
+        name: name of the target.
+        measurements: measurements of its finished runs.
         tables: its tables.
-        missing: number of runs that are not done.
-        view_plots: its view plots, if it has any.
+        missing: number of its runs that are not done.
+        view_plots: its view plots, if any.
     """
 
     name: str
@@ -75,25 +75,25 @@ class Outcome:
 
 
 class Reproduction(NamedTuple):
-    """The result of `reproduce`.
+    """Result of `reproduce`.
 
     Attributes:
-        outcomes: of each target.
-        progress: of the runs, with the reasons of those that failed.
+        outcomes: outcome of each target.
+        progress: progress of the runs, with the reasons of failures.
     """
 
     outcomes: list[Outcome]
     progress: Progress
 
     def frame(self) -> pa.Table:
-        """All measurements as an Arrow table, one per row, with a column for the target; has ``.to_pandas()``."""
+        """All measurements as an Arrow table, one per row, with a column for the target; see ``.to_pandas()``."""
         rows = [row for outcome in self.outcomes for row in outcome.measurements]
         targets = [outcome.name for outcome in self.outcomes for _ in outcome.measurements]
         return to_arrow(rows).add_column(0, "target", pa.array(targets, pa.string()))
 
 
 def runs_folder(out: Path) -> Path:
-    """Where `reproduce` keeps the run directories under its output folder."""
+    """Folder of the run directories in the output folder of `reproduce`."""
     return out / "cells"
 
 
@@ -107,20 +107,20 @@ def reproduce(
     show: Callable[[Progress], None] | None = None,
     track: str | None = None,
 ) -> Reproduction:
-    """Do the runs that are missing, and write tables of all that are finished.
+    """Do the missing runs of a target, and write tables of all finished ones.
 
     Args:
         what: name of a target, or ``all``.
-        scope: how much of it.
+        scope: how much of it to do.
         out: output folder: the runs in ``cells/``, and the tables in a folder per target.
         workers: number of processes; None for `mclrec.runs.workers.usual_count`.
-        minutes: time after which it stops.
+        minutes: time limit; None for none.
         show: called with the progress.
-        track: what runs are tracked with; see `mclrec.runs.request.TrainRequest`.
+        track: experiment tracker of the runs; see `mclrec.runs.request.TrainRequest`.
 
     Raises:
-        ConfigError, DataError: as `make_plan`; the tracker is unknown, or an extra is not installed.
-        MclrecError: a target's tables cannot be made; those of the others are written first.
+        ConfigError, DataError: as in `make_plan`; or the tracker is unknown, or an extra is not installed.
+        MclrecError: a target's tables cannot be made; those of the other targets are written first.
         OutputError: ``out`` cannot be written.
     """
     check_writable(out, "folder")
@@ -132,10 +132,10 @@ def reproduce(
 
 
 def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path) -> list[Outcome]:
-    """Gather and write each target; one that fails is told once the others are written.
+    """Gather and write the outcome of each target; a failure is raised once the others are written.
 
     Raises:
-        Exception: of the target that failed; where several did, of the first, with the others' reasons.
+        Exception: that of the target that failed; if several did, one error with all reasons.
     """
     outcomes: list[Outcome] = []
     problems: dict[str, Exception] = {}
@@ -144,7 +144,7 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
             outcome = gather(name, plan, store)
             _tell_replaced(outcome, out / name)
             write_outcome(outcome, plan.scope, out / name)
-        except Exception as problem:  # whatever it is, what the other targets need is trained
+        except Exception as problem:  # whatever it is, the runs of the other targets are trained
             problems[name] = problem
         else:
             outcomes.append(outcome)
@@ -154,10 +154,10 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
 
 
 def _tell_replaced(outcome: Outcome, folder: Path) -> None:
-    """Warn of data and rows that an earlier call has shown and this one, whose request is narrower, does not."""
+    """Warn of data or rows in the tables of an earlier call that this narrower request leaves out."""
     try:
         before = _read(folder / _RECORD).measurements
-    except DataError:  # there is none, or it cannot be read
+    except DataError:  # it is missing or cannot be read
         return
     datasets = {row.data for row in before} - {row.data for row in outcome.measurements}
     rows = {row.row for row in before} - {row.row for row in outcome.measurements}
@@ -172,7 +172,7 @@ def _tell_replaced(outcome: Outcome, folder: Path) -> None:
 
 
 def _together(problems: Mapping[str, Exception]) -> Exception:
-    """One error for what failed, by name of the target: a fault of ours before those that a user can act on."""
+    """Combine errors, given by target, into one; our own faults come before errors that a user can fix."""
     faults = [problem for problem in problems.values() if not isinstance(problem, MclrecError)]
     first = (faults or [*problems.values()])[0]
     if len(problems) == 1:
@@ -186,7 +186,7 @@ def _together(problems: Mapping[str, Exception]) -> Exception:
 
 
 def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
-    """Measure the finished runs of a target and make its tables."""
+    """Measure the finished runs of a target, and make its tables."""
     if name in SIZE_TABLES:
         return Outcome(name, [], SIZE_TABLES[name](store.datasets, plan.scope.datasets), 0)
     target, rows = TARGETS[name], plan.rows[name]
@@ -202,7 +202,7 @@ def gather(name: str, plan: Plan, store: RunStore) -> Outcome:
 
 
 def _notes(scope: Scope, rows: Sequence[PlannedRow], missing: int) -> list[str]:
-    """Notes on how the runs differ from the paper's."""
+    """Notes on missing runs, and on recipes and settings that differ from the paper's."""
     told = told_settings(scope.settings, settings_of(rows))
     partly = {line.partition(" = ")[0] for line in told}
     settings = ", ".join(f"{name} = {value}" for name, value in scope.settings.items() if name not in partly)
@@ -215,7 +215,7 @@ def _notes(scope: Scope, rows: Sequence[PlannedRow], missing: int) -> list[str]:
 
 
 def _same_contents(store: RunStore, rows: Sequence[PlannedRow], datasets: Sequence[str]) -> list[str]:
-    """Notes on data of several names that are the same, and so share their runs."""
+    """Notes on data with different names and equal contents, which therefore share runs."""
     first: dict[str, str] = {}
     notes = []
     for data in dict.fromkeys(row.data for row in rows):
@@ -229,7 +229,7 @@ def _same_contents(store: RunStore, rows: Sequence[PlannedRow], datasets: Sequen
 def _recipes(
     requested: str | Mapping[str, str] | None, rows: Sequence[PlannedRow], datasets: Sequence[str]
 ) -> str:
-    """The recipes that were requested, and where logs have `auto` of themselves."""
+    """Text on the requested recipes, and on logs that are trained with `auto` by default."""
     if isinstance(requested, str):
         return f"{requested}, of all models"
     asked = requested or {}
@@ -260,10 +260,10 @@ def _tables(target: Target, measurements: Sequence[Measurement], notes: Sequence
 
 
 def load_outcomes(out: Path) -> list[Outcome]:
-    """Read what earlier calls of `reproduce` wrote under ``out``.
+    """Read the outcomes that earlier calls of `reproduce` wrote to ``out``.
 
     Raises:
-        ConfigError: there is nothing.
+        ConfigError: there are none.
         DataError: a file is damaged.
     """
     outcomes = [_read(path) for path in sorted(out.glob(f"*/{_RECORD}"))]
@@ -286,7 +286,7 @@ def _read(path: Path) -> Outcome:
 
 
 def write_outcome(outcome: Outcome, scope: Scope, folder: Path) -> None:
-    """Write the tables of a target, and what `load_outcomes` reads."""
+    """Write the tables of a target, and the record that `load_outcomes` reads."""
     text = "\n".join(markdown(table) for table in outcome.tables)
     write_text(folder / "tables.md", text or "Nothing is done yet.\n")
     write_text(folder / "tables.tex", "\n".join(latex(table) for table in outcome.tables))
@@ -294,7 +294,7 @@ def write_outcome(outcome: Outcome, scope: Scope, folder: Path) -> None:
         "scope": asdict(scope),
         "name": outcome.name,
         "measurements": [asdict(row) for row in outcome.measurements],
-        "sheets": [asdict(table) for table in outcome.tables],  # the keys of published files
+        "sheets": [asdict(table) for table in outcome.tables],  # key names as in files published earlier
         "missing": outcome.missing,
         "clouds": [asdict(plot) for plot in outcome.view_plots],
     }

@@ -1,4 +1,4 @@
-"""Measurements of finished runs, and the tables made of them: as Markdown, as LaTeX and as Arrow."""
+"""Measurements of finished runs, and tables of them in Markdown, LaTeX and Arrow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mclrec.evaluation.significance import confidence_interval
 from mclrec.randomness import Stream, generator
 from mclrec.runs.run import LABELS
 
-if TYPE_CHECKING:  # a page of tables alone needs no torch
+if TYPE_CHECKING:  # reading tables for a report needs no torch
     from mclrec.experiments.planned_runs import PlannedRun, RunStore
 
 __all__ = [
@@ -43,9 +43,9 @@ class PlannedRow:
     Attributes:
         data: name of the data set.
         row: name of the row, or of the figure's line.
-        runs: its runs, which differ in seed only.
+        runs: its runs, which differ only in seed.
         x: position on a figure's horizontal axis.
-        part: which ranks of the runs are measured: ``test``, or a part with noise.
+        part: part of the targets that is measured: ``test``, or a part with noise.
     """
 
     data: str
@@ -64,14 +64,14 @@ class Measurement:
         row: name of the row.
         x: position on a figure's horizontal axis.
         protocol: U or F.
-        metric: such as HR@5.
-        mean: over seeds.
+        metric: name of the metric, such as HR@5.
+        mean: mean over seeds.
         low: lower end of the 95 % interval.
         high: upper end of the 95 % interval.
-        interval: what the interval is over: ``seeds`` (Student's t) or, with one seed, ``users`` (bootstrap).
-        seeds: of the runs.
-        keys: of the runs; see `RunStore.key`.
-        part: which ranks of the runs; see `PlannedRow`.
+        interval: what the interval is taken over: ``seeds`` (Student's t) or, with one seed, ``users`` (bootstrap).
+        seeds: seeds of the runs.
+        keys: keys of the runs; see `RunStore.kept_key`.
+        part: part of the targets; see `PlannedRow`.
         paper: the paper's value, if it has one under this protocol.
     """
 
@@ -91,10 +91,10 @@ class Measurement:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Measurement:
-        """A measurement as JSON has it.
+        """Make a measurement from its JSON object.
 
         Raises:
-            KeyError, TypeError: it is none.
+            KeyError, TypeError: it is not a measurement.
         """
         return cls(**{**row, "seeds": tuple(row["seeds"]), "keys": tuple(row["keys"])})
 
@@ -102,7 +102,7 @@ class Measurement:
 def measure(
     store: RunStore, rows: Iterable[PlannedRow], metrics: Sequence[str] = METRICS
 ) -> list[Measurement]:
-    """Test metrics of all rows under both protocols, over the seeds that are done; rows without any are left out."""
+    """Test metrics of all rows under both protocols, over the finished seeds; rows without any are left out."""
     found = []
     for row in rows:
         done = [planned for planned in row.runs if store.is_complete(planned)]
@@ -112,7 +112,7 @@ def measure(
 
 
 def to_arrow(measurements: Sequence[Measurement]) -> pa.Table:
-    """Measurements as an Arrow table, one per row; ``.to_pandas()`` makes a data frame of it."""
+    """Measurements as an Arrow table, one per row; ``.to_pandas()`` converts it to a data frame."""
     names = [field.name for field in fields(Measurement)]
     rows = [asdict(row) for row in measurements]
     return pa.table({name: pa.array([_plain(row[name]) for row in rows]) for name in names})
@@ -157,11 +157,11 @@ def _interval(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, flo
 
 
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; the last also stands for more."""
+"""97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; the last is also used for more."""
 
 
 def student_quantile(degrees: int) -> float:
-    """97.5 % quantile of Student's t; that of 10 degrees of freedom where there are more, which is a little wide."""
+    """97.5 % quantile of Student's t; above 10 degrees of freedom that of 10 is used, which is slightly too large."""
     return _STUDENT[min(degrees, len(_STUDENT)) - 1]
 
 
@@ -170,8 +170,8 @@ class TableCell:
     """One cell of a table.
 
     Attributes:
-        text: as it is printed.
-        rank: 1 for the best of its column, 2 for the second best, 0 for all others.
+        text: printed text.
+        rank: 1 for the best value of its column, 2 for the second best, 0 for all others.
         value: the number to sort by; None for text.
     """
 
@@ -186,7 +186,7 @@ class ResultTable:
 
     Attributes:
         title: what it shows.
-        columns: their names, beginning with that of the column of row names.
+        columns: names of the columns, the first of which holds the row names.
         rows: name and cells of each row.
         notes: printed below the table.
     """
@@ -198,15 +198,15 @@ class ResultTable:
 
     @classmethod
     def of(cls, written: Mapping[str, Any]) -> ResultTable:
-        """Read a table from JSON as `dataclasses.asdict` writes it."""
+        """Make a table from its JSON object, as `dataclasses.asdict` writes it."""
         rows = [(name, [TableCell(**cell) for cell in cells]) for name, cells in written["rows"]]
         return cls(written["title"], written["columns"], rows, written["notes"])
 
 
 def pivot(title: str, measurements: Iterable[Measurement], notes: Sequence[str] = ()) -> ResultTable:
-    """A table of measurements, with a column per metric; the best two values of a column are marked.
+    """Make a table of measurements with a column per metric; the best two values of each column are marked.
 
-    A cell reads ``mean ± half of the interval (paper)``.
+    A cell reads ``mean ± half of the interval's width (paper's value)``.
     """
     by_row: dict[str, dict[str, Measurement]] = {}
     for found in measurements:
@@ -227,7 +227,7 @@ def pivot(title: str, measurements: Iterable[Measurement], notes: Sequence[str] 
 
 
 def markdown(table: ResultTable) -> str:
-    """A table as Markdown; the best of a column in bold, the second best underlined."""
+    """Format a table as Markdown, with the best value of a column in bold and the second best underlined."""
     lines = [
         f"### {table.title}",
         "",
@@ -244,7 +244,7 @@ def markdown(table: ResultTable) -> str:
 
 
 def latex(table: ResultTable) -> str:
-    r"""A table as LaTeX, for documents that use booktabs; the best in ``\textbf``, the second best underlined."""
+    r"""Format a table as LaTeX for booktabs, with the best value in ``\textbf`` and the second best underlined."""
     width = len(table.columns) - 1
     lines = [
         r"\begin{table}",
@@ -266,9 +266,9 @@ def latex(table: ResultTable) -> str:
 
 
 def ranks_of(values: Sequence[float]) -> list[int]:
-    """Rank each value: 1 for the highest, 2 for the next lower one, else 0.
+    """Rank each value: 1 for the highest, 2 for the second highest, else 0.
 
-    Values that agree in four decimals are equal; if all are equal, none is ranked.
+    Values equal to four decimals are tied; if all are tied, none is ranked.
     """
     rounded = [round(value, 4) for value in values]
     levels = sorted(set(rounded), reverse=True)[:2]
@@ -276,7 +276,7 @@ def ranks_of(values: Sequence[float]) -> list[int]:
 
 
 def _shared_runs(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
-    """Notes on rows that resolve to the same settings and so share a run."""
+    """Notes on rows that resolve to the same settings and therefore share runs."""
     first: dict[tuple[str, ...], str] = {}
     notes = []
     for name, row in by_row.items():
@@ -289,7 +289,7 @@ def _shared_runs(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
 
 
 def _interval_notes(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
-    """The note that explains the sign ±."""
+    """Note that explains the ± sign."""
     kinds: dict[str, set[int]] = {}
     for found in (found for row in by_row.values() for found in row.values()):
         kinds.setdefault(found.interval, set()).add(len(found.seeds))
@@ -303,7 +303,7 @@ def _interval_notes(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str
 
 
 def _paper_notes(by_row: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
-    """The note that explains values in brackets, if there are any."""
+    """Note that explains values in brackets, if there are any."""
     printed = any(found.paper is not None for row in by_row.values() for found in row.values())
     return ["In brackets, the paper's value, where it is under this protocol."] * printed
 

@@ -1,4 +1,4 @@
-"""View plots: t-SNE of both views of training histories, with alignment and uniformity (paper, figures 2 and 5)."""
+"""View plots: t-SNE of the two views of training histories, with alignment and uniformity (paper, figures 2 and 5)."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class ViewPlot:
-    """Both views of some training histories, as one run embeds them.
+    """The two views of a sample of training histories, as the model of one run embeds them.
 
     Attributes:
         data: name of the data set.
         row: name of the row.
         views: names of the two views, as in the paper.
         one: t-SNE coordinates (x, y) of each history's first view.
-        other: of each history's second view.
+        other: t-SNE coordinates (x, y) of each history's second view.
         alignment: see `alignment`.
         uniformity: see `uniformity`, over both views.
-        epoch: whose weights were chosen by validation; None if the model is not trained in epochs.
-        seed: of the run.
+        epoch: epoch whose weights validation chose; None if the model is not trained in epochs.
+        seed: seed of the run.
     """
 
     data: str
@@ -61,10 +61,10 @@ class ViewPlot:
 
     @classmethod
     def of(cls, plot: Mapping[str, Any]) -> ViewPlot:
-        """A plot as JSON has it.
+        """Make a plot from its JSON object.
 
         Raises:
-            KeyError, TypeError: it is none.
+            KeyError, TypeError: it is not a plot.
         """
         return cls(**{**plot, "views": tuple(plot["views"])})
 
@@ -76,8 +76,8 @@ def alignment(one: FloatArray, other: FloatArray) -> float:
     Hypersphere, ICML 2020, section 4.1.2, with alpha = 2.
 
     Args:
-        one: (B, d).
-        other: (B, d).
+        one: (B, d) first view of each history.
+        other: (B, d) second view of each history.
     """
     difference = _on_sphere(one) - _on_sphere(other)
     return float(np.square(difference).sum(1).mean())
@@ -98,11 +98,11 @@ def uniformity(vectors: FloatArray) -> float:
 
 
 def view_plots_of(store: RunStore, rows: Sequence[PlannedRow], views: tuple[str, str]) -> list[ViewPlot]:
-    """A view plot for each finished run of the rows.
+    """Make a view plot for each finished run of the rows.
 
     Args:
         store: the run directories.
-        rows: of runs of MCLRec.
+        rows: rows with runs of MCLRec.
         views: two of h1, h2, z1 and z2.
 
     Raises:
@@ -119,7 +119,7 @@ def view_plots_of(store: RunStore, rows: Sequence[PlannedRow], views: tuple[str,
 
 
 def view_tables(plots: Sequence[ViewPlot]) -> list[ResultTable]:
-    """Alignment and uniformity of view plots: one table per data set."""
+    """Tables of the alignment and uniformity of view plots, one per data set."""
     names = dict.fromkeys(plot.data for plot in plots)
     return [_table(data_name(data, names), [plot for plot in plots if plot.data == data]) for data in names]
 
@@ -155,7 +155,7 @@ def _table(name: str, plots: Sequence[ViewPlot]) -> ResultTable:
 def _representations(
     directory: Path, data: SequenceData, views: tuple[str, str]
 ) -> tuple[FloatArray, FloatArray]:
-    """Vectors (B, d) of two views; histories and random augmentations are the same for every run."""
+    """Vectors (B, d) of each of two views; histories and random augmentations are the same for every run."""
     model = load_model(directory).model
     if not isinstance(model, MCLRec) or (viewer := model.viewer()) is None:
         raise ConfigError(
@@ -184,7 +184,7 @@ def _view_plot(
 
 
 def _t_sne(vectors: FloatArray) -> FloatArray:
-    """Coordinates (B, 2) by t-SNE of directions: z has length 1, and h is treated as if it had."""
+    """t-SNE coordinates (B, 2) of the vectors' directions: z has length 1, and h is normalised likewise."""
     require("t-SNE")
     from sklearn.manifold import TSNE
 

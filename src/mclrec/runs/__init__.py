@@ -1,1 +1,1 @@
-"""Runs: data, recipe and seed in, a directory with a trained model and its numbers out."""
+"""Runs: from data, recipe and seed to a directory with a trained model and its metrics."""

@@ -1,4 +1,4 @@
-"""What a rolling evaluation found: metrics by window, and whether models change places."""
+"""Results of a rolling evaluation: metrics by window, and whether the ranking of models changes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["Backtest", "Window"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Targets by one rule: leave-one-out, or those of a stretch of time.
+    """The test targets of one split rule: leave-one-out, or a window of time.
 
     Attributes:
-        name: ``leave-one-out``, or ``cut 1`` and so on.
-        split: the rule, as runs have it.
-        start: moment from which targets are taken; None for leave-one-out.
-        end: moment from which nothing is a target any more; None for leave-one-out and for the end of the log.
+        name: ``leave-one-out``, or ``cut 1``, ``cut 2`` and so on.
+        split: the split rule, as runs store it.
+        start: moment at which the window begins; None for leave-one-out.
+        end: moment at which the window ends (exclusive); None for leave-one-out and for the end of the log.
         targets: number of test targets.
-        users: that have them.
-        new_items: targets whose item training never shows.
-        new_users: targets whose user has no training row.
-        notes: what else is to be known.
+        users: number of users with at least one test target.
+        new_items: number of targets whose item never occurs in training.
+        new_users: number of targets whose user has no training row.
+        notes: further remarks on the window.
     """
 
     name: str
@@ -42,17 +42,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """Metrics of several models under leave-one-out and in windows of time.
+    """Metrics of several models under leave-one-out and in each window of time.
 
     Attributes:
         data: name of the log.
-        fingerprint: of its sequences.
-        label: of the protocol.
-        metric: such as NDCG@10.
-        seed: of the trainings.
+        fingerprint: fingerprint of its sequences.
+        label: label of the protocol.
+        metric: name of the metric, such as NDCG@10.
+        seed: seed of the trainings.
         targets: which interactions of a user in a window are targets.
-        windows: leave-one-out, then the cuts in order of time.
-        values: by model, the metric in each window with its 95 % interval over users.
+        windows: leave-one-out, then the cuts in chronological order.
+        values: for each model, the metric in each window with its 95 % interval over users.
         notes: which models take a setting that not all of them have.
     """
 
@@ -72,12 +72,12 @@ class Backtest:
         return list(self.values)
 
     def over_time(self, model: str) -> float:
-        """Mean of a model's metric over the cuts, each counting once."""
+        """Mean of a model's metric over the cuts, unweighted."""
         return float(np.mean([found.mean for found in self.values[model][1:]]))
 
     @property
     def tau(self) -> float | None:
-        """Kendall's tau-b between leave-one-out and the means over the cuts; None for one model or for ties alone."""
+        """Kendall's tau-b between leave-one-out and the means over the cuts; None for one model or if all are tied."""
         return kendall_tau(self._of_window(0), [self.over_time(model) for model in self.models])
 
     def tau_of(self, window: int) -> float | None:
@@ -86,14 +86,14 @@ class Backtest:
 
     @property
     def changed(self) -> list[tuple[str, str]]:
-        """Pairs of models of which the first is ahead under leave-one-out, and the second over time."""
+        """Pairs of models whose order differs: the first leads under leave-one-out, the second over time."""
         return changed_places(
             self.models, self._of_window(0), [self.over_time(model) for model in self.models]
         )
 
     @property
     def verdict(self) -> str:
-        """Whether models change places, in a sentence."""
+        """One sentence on whether the ranking of models changes."""
         if len(self.models) == 1:
             return "One model has no place to change: name several."
         tau = "undefined" if self.tau is None else f"{self.tau:.2f}"
@@ -103,7 +103,7 @@ class Backtest:
         return f"Leave-one-out and time order the models differently (Kendall's tau {tau}): it alone has {pairs}."
 
     def to_json(self) -> dict[str, Any]:
-        """The table ready for JSON."""
+        """The table as a JSON object."""
         return {
             **{
                 name: getattr(self, name)

@@ -1,4 +1,4 @@
-"""Rolling evaluation: models trained anew before each of several moments, beside leave-one-out on the same log."""
+"""Rolling evaluation: models retrained for each of several cuts in time, beside leave-one-out on the same log."""
 
 from __future__ import annotations
 
@@ -45,30 +45,31 @@ from mclrec.wording import count_of
 __all__ = ["CHEAP", "BacktestRequest", "backtest", "cut_rules", "run_backtest"]
 
 CHEAP = ("popularity", "markov", "itemknn", "cooccurrence", "ease")
-"""Models that take seconds, which are taken if no others are asked for."""
+"""The default models, each of which trains in seconds."""
 
 _FIRST = 0.5
-"""Share of the rows that lie before the first window of validation."""
+"""Share of the rows before the first validation window."""
 
 _MOST_CUTS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class BacktestRequest:
-    """What is evaluated over time.
+    """Request for a rolling evaluation.
 
     Attributes:
-        data: as `mclrec.load` takes them.
-        models: names.
+        data: the data, in any form that `mclrec.load` accepts.
+        models: names of the models.
         cuts: number of windows.
         targets: which interactions of a user in a window are targets.
-        metric: that is shown; NDCG@10, or at the largest cut that the catalogue allows, if None.
-        seen: keep or drop items of the history; what suits the log if None.
-        seed: of the trainings.
+        metric: the metric to report; if None, NDCG@10, or NDCG at the largest cutoff that the catalogue allows.
+        seen: keep or drop items of the history; if None, the protocol that suits the log.
+        seed: seed of the trainings.
         out: directory of the runs; ``runs/backtest-DATA`` if None.
         device: auto, cpu or cuda.
         reading: how the log is read.
-        settings: of the models and their training, before their recipes; each model takes those that it has.
+        settings: settings of the models and their training, which override their recipes; each model takes those that
+            it has.
     """
 
     data: Any
@@ -100,30 +101,30 @@ def backtest(
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Backtest:
-    """Train models before each of several moments and measure them on what came after, beside leave-one-out.
+    """Train models on the data before each of several cuts and measure them on what follows, beside leave-one-out.
 
-    The second half of the log's rows is divided into windows of as many rows each: the first is validation of the first
-    cut, the second its test and validation of the second cut, and so on. Finished runs are kept; called again, it goes
-    on.
+    The second half of the log's rows is divided into windows of equally many rows: the first is the validation window
+    of the first cut, the second its test window and the validation window of the second cut, and so on. Finished runs
+    are kept; a repeated call continues where the last one stopped.
 
     Args:
-        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`; with times.
-        models: names of models; those that take seconds if none are given.
-        cuts: number of moments.
+        data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`; it must have times.
+        models: names of models; by default those that train in seconds.
+        cuts: number of cuts in time.
         targets: which interactions of a user in a window count: ``first``, ``last``, ``all``, or one at ``random``.
-        metric: such as ``ndcg@10``.
-        seen: keep (U) or drop (F) items of the history; what suits the log by default.
-        seed: of the trainings.
+        metric: the metric to report, such as ``ndcg@10``.
+        seen: keep (U) or drop (F) items of the history; by default the protocol that suits the log.
+        seed: seed of the trainings.
         out: directory of the runs, ``runs/backtest-DATA`` by default.
         device: auto, cpu or cuda.
         reading: how a log becomes sequences; as `mclrec.load` takes it.
-        settings: of the models and their training, such as ``{"epochs": 5}``, before their recipes; each model takes
-            those that it has.
+        settings: settings of the models and their training, such as ``{"epochs": 5}``, which override their recipes;
+            each model takes those that it has.
         progress: whether to show progress bars.
 
     Raises:
-        DataError: the log has no times, or too few for so many cuts.
-        ConfigError: an unknown model, metric, choice or setting; or the directory holds other runs, or runs by other
+        DataError: the log has no times, or too few distinct ones for so many cuts.
+        ConfigError: an unknown model, metric, choice or setting; or the directory holds other runs, or runs with other
             settings.
     """
     request = BacktestRequest(
@@ -145,11 +146,11 @@ def backtest(
 def run_backtest(
     request: BacktestRequest, reporting: Callable[[], AbstractContextManager[Reporter | None]]
 ) -> Backtest:
-    """Do what `backtest` does.
+    """Run a rolling evaluation, as `backtest` does.
 
     Args:
         request: what to evaluate.
-        reporting: a context for each training, which gives its reporter.
+        reporting: makes a context manager for each training that yields its reporter, or None for no reports.
     """
     choice = check_targets(request.targets)
     models = list(dict.fromkeys(request.models))
@@ -201,10 +202,10 @@ def run_backtest(
 
 
 def cut_rules(data: SequenceData, cuts: int, targets: str) -> list[SplitRule]:
-    """Rules of a number of cuts: each one's test is the next one's validation, and the last ends with the log.
+    """Split rules of the cuts: each test window is the validation window of the next; the last ends with the log.
 
     Raises:
-        DataError: the data have no times, or so few different ones that a window would be empty.
+        DataError: the data have no times, or so few distinct ones that a window would be empty.
     """
     size = (1 - _FIRST) / (cuts + 1)
     edges = times_at(data, [_FIRST + number * size for number in range(cuts + 1)])
@@ -253,11 +254,11 @@ def _trained(
     folder: Path,
     reporting: Callable[[], AbstractContextManager[Reporter | None]],
 ) -> Run:
-    """The run of a model for a window: the one that is there, or a new one.
+    """The run of a model for a window: the existing one if it is finished, else a new or resumed one.
 
     Raises:
         ConfigError: the directory holds another run.
-        KeyboardInterrupt: the training was interrupted; what is done is kept.
+        KeyboardInterrupt: the training was interrupted; its progress is kept.
     """
     directory = folder / f"{window.name.replace(' ', '-')}-{model}"
     if (directory / CONFIG).exists():
@@ -287,14 +288,14 @@ def _trained(
 
 
 def _recipe(data: SequenceData, model: str, settings: Mapping[str, Any], window: Window) -> Recipe:
-    """The recipe by which a run of a window is trained."""
+    """The recipe of a model's run in a window."""
     return recipe_for(model, data, sizes_of(make_split(data, window.split)), settings=settings)
 
 
 def _settings(
     models: Sequence[str], data: SequenceData, split: Split, given: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """The settings that each model takes in a window."""
+    """The given settings that each model takes in a window."""
     if not given:
         return {model: {} for model in models}
     sizes = sizes_of(split)
@@ -308,10 +309,10 @@ def _settings(
 
 
 class _OfKnownData(Reporters):
-    """Passes on all but what was taken of the log, which is told once and not before each training."""
+    """Passes on all reports except that of the log, which is reported once and not before each training."""
 
     def data_taken(self, intake: Intake) -> None:
-        """Nothing: it is known."""
+        """Ignore the intake, which has been reported already."""
 
 
 def _interval(run: Run, label: str, metric: Metric) -> Interval:

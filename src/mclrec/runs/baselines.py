@@ -1,4 +1,4 @@
-"""Baselines of a run: popularity and a Markov chain on its own targets, beside which its metrics mean something."""
+"""Baselines of a run: popularity and a Markov chain, measured on the same targets to put its metrics in context."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 BASELINES = "baselines.json"
-"""File of the baselines in a run's directory."""
+"""Name of the baselines' file in a run's directory."""
 
 _MODELS = ("markov", "popularity")
 _PROTOCOLS: tuple[Seen, ...] = ("drop", "keep")
 
 _MOST_CELLS = 400_000_000
-"""Targets times items up to which the baselines are measured: a few seconds."""
+"""Largest product of targets and items for which the baselines are measured; it takes a few seconds."""
 
 
 class _Part(BaseModel):
@@ -53,11 +53,12 @@ class Score(_Part):
     """Metrics of one system under one protocol.
 
     Attributes:
-        model: its name.
+        model: name of the system.
         metrics: means over the targets.
-        low: lower end of the 95 % interval of the main metric, by the bootstrap over users.
-        high: upper end.
-        p: two-sided, of the run being no better or worse than a baseline in the main metric; None for the run itself.
+        low: lower end of the 95 % interval of the main metric, from a bootstrap over users.
+        high: upper end of that interval.
+        p: two-sided p-value of the difference between the run and this baseline in the main metric; None for the run
+            itself, and where nothing was tested.
     """
 
     model: str
@@ -68,12 +69,12 @@ class Score(_Part):
 
 
 class Baselines(_Part):
-    """The baselines of a run.
+    """The scores of a run's baselines.
 
     Attributes:
         metric: the main metric, such as NDCG@10.
-        scores: by label of the protocol.
-        skipped: why they were not measured; None where they were.
+        scores: scores of the baselines, by label of the protocol.
+        skipped: why they were not measured; None if they were.
     """
 
     metric: str
@@ -89,10 +90,10 @@ def measure_baselines(split: Split, model: str, tables: Mapping[str, RankTable],
     """Measure the baselines on the test targets of a run.
 
     Args:
-        split: of the run.
-        model: `system_name` of the run, which is no baseline of its own.
+        split: split of the run.
+        model: `system_name` of the run; a baseline of that name is left out.
         tables: the run's exact ranks, by label of the protocol.
-        seed: for the record.
+        seed: seed of the run, which is only recorded.
     """
     metric = main_metric(split.data.num_items)
     if skipped := too_large(split.test):
@@ -107,11 +108,11 @@ def measure_baselines(split: Split, model: str, tables: Mapping[str, RankTable],
 
 
 def changed_settings(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in which a run differs from the baseline that has its name; none where there is no such baseline.
+    """The settings in which a run differs from the baseline of the same name; empty if there is no such baseline.
 
     Args:
         model: name of the run's model.
-        config: its settings, as saved.
+        config: settings of the model, as saved.
     """
     if model not in _MODELS:
         return {}
@@ -120,18 +121,18 @@ def changed_settings(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def system_name(model: str, config: Mapping[str, Any]) -> str:
-    """Name of a run beside its baselines: its model's, with the settings in which it differs from one of that name."""
+    """Name of a run beside its baselines: its model, with the settings in which it differs from the same baseline."""
     changed = changed_settings(model, config)
     return " ".join([model, *(f"{key}={value}" for key, value in changed.items())])
 
 
 def baseline_names(model: str) -> list[str]:
-    """Names of the baselines of a system by its `system_name`, which is none of its own."""
+    """Names of a system's baselines, given its `system_name`; a system is no baseline of itself."""
     return [name for name in _MODELS if name != model]
 
 
 def trained_baselines(split: Split, model: str) -> Iterator[tuple[str, Recommender]]:
-    """The baselines of a system by name, each trained when it is its turn; ``model`` as of `baseline_names`."""
+    """Yield the name and model of each baseline of a system, trained on demand; ``model`` as in `baseline_names`."""
     for name in baseline_names(model):
         kind = registry.model_class(name)
         baseline = kind(kind.config_type(), split.data.num_items, split.data.num_users)
@@ -140,7 +141,7 @@ def trained_baselines(split: Split, model: str) -> Iterator[tuple[str, Recommend
 
 
 def too_large(targets: Targets) -> str | None:
-    """Why baselines are not measured on targets, which would take more than a few seconds; None where they are."""
+    """Why measuring baselines on these targets would take too long; None if it takes a few seconds at most."""
     num_items = targets.data.num_items
     if len(targets) * num_items <= _MOST_CELLS:
         return None
@@ -157,7 +158,7 @@ def score(model: str, table: RankTable, metrics: dict[str, float], num_items: in
 
 
 def read_baselines(directory: Path) -> Baselines | None:
-    """Baselines of a run; None for runs of earlier versions.
+    """Read the baselines of a run; None for runs of earlier versions.
 
     Raises:
         ModelFileError: the file is damaged.

@@ -1,4 +1,4 @@
-"""Calibration of a trained model by validation: what no loss sets as lists need it."""
+"""Calibration of a trained model on validation: score additions that no loss tunes for recommendation lists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 CALIBRATION_TARGETS = 20_000
-"""Validation targets that are ranked at each step; of more, so many are drawn."""
+"""Most validation targets that are ranked at each step; if there are more, a sample of this size is drawn."""
 
 
 def calibrate(
@@ -37,20 +37,20 @@ def calibrate(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> Calibration | None:
-    """Let a trained model choose what it has to choose, with the items of histories among the candidates.
+    """Choose how much a trained model adds to the scores of items of the history, which are among the candidates.
 
-    Where nobody returns to an item, what training has learned of it is left as it is.
+    If hardly any user returns to an item, what training has learned about repetition is left unchanged.
 
     Args:
-        model: with the weights that validation chose.
-        split: whose validation targets decide.
-        metric: such as ``ndcg@10``.
-        seed: of the run; draws the targets where there are many.
-        device: where the model is.
-        processes: all call this together, and choose alike.
+        model: the model, with the weights that validation chose.
+        split: its validation targets decide.
+        metric: metric to maximise, such as ``ndcg@10``.
+        seed: seed of the run; it draws the sample of targets if there are many.
+        device: device of the model.
+        processes: the training processes, which all call this together and choose the same values.
 
     Returns:
-        What was chosen, and what the metric was before and is now; None if there was nothing to choose.
+        The chosen values, with the metric before and after; None if there was nothing to choose.
     """
     part = model.repeats
     targets = None if part is None else returning_targets(split.validation, CALIBRATION_TARGETS, seed)
@@ -76,18 +76,18 @@ def weigh_near_items(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> Calibration | None:
-    """Let a trained model choose how much items gain that are near those of the history.
+    """Choose how much a trained model adds to the scores of items that co-occur with those of the history.
 
     Args:
-        model: with the weights that validation chose.
-        split: whose validation targets decide.
-        training: its metric and its protocol.
-        seed: of the run; draws the targets where there are many.
-        device: where the model is.
-        processes: all call this together, and choose alike.
+        model: the model, with the weights that validation chose.
+        split: its validation targets decide.
+        training: settings of the training, which give the metric and the protocol.
+        seed: seed of the run; it draws the sample of targets if there are many.
+        device: device of the model.
+        processes: the training processes, which all call this together and choose the same values.
 
     Returns:
-        What was chosen, and what the metric was before and is now; None if there was nothing to choose.
+        The chosen values, with the metric before and after; None if there was nothing to choose.
     """
     part = model.co_occurrence
     if part is None or not len(split.validation):
@@ -110,7 +110,7 @@ def weigh_near_items(
 
 
 def chosen_lines(record: RunRecord) -> list[str]:
-    """What validation chose after training, in lines for people."""
+    """Human-readable lines on what validation chose after training."""
     return [
         *([] if record.near_items is None else [near_items_line(record.near_items)]),
         *([] if record.calibration is None else [calibration_line(record.calibration)]),
@@ -118,7 +118,7 @@ def chosen_lines(record: RunRecord) -> list[str]:
 
 
 def near_items_line(found: Calibration) -> str:
-    """How much validation lets co-occurrence add, in a line for people."""
+    """Human-readable line on the weight that validation chose for co-occurrence."""
     weight, decay = found.chosen["weight"], found.chosen["decay"]
     return (
         f"co-occurrence weighed by validation, weight {weight:g}, decay {decay:g}: {found.metric} "
@@ -127,7 +127,7 @@ def near_items_line(found: Calibration) -> str:
 
 
 def calibration_line(found: Calibration) -> str:
-    """What validation chose, in a line for people."""
+    """Human-readable line on what validation chose for items of the history."""
     chosen = ", ".join(f"{name} {value:+g}" for name, value in found.chosen.items())
     return (
         f"calibrated by validation, {chosen}: {found.metric} with items of the history among the candidates "

@@ -1,4 +1,4 @@
-"""Comparison of runs on the same targets: differences to the first system, and what may be claimed of them."""
+"""Comparison of runs on the same targets: differences from the first system, and what may be claimed about them."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ __all__ = [
 ]
 
 _ENOUGH = 5
-"""Seeds from which on what they vary is known well enough."""
+"""Number of seeds from which the variation between them is known well enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """A system of a comparison, with its ranks of the targets.
+    """A system in a comparison, with the ranks it gives to the targets.
 
     Attributes:
-        tables: a table a seed.
-        seeds: of its trainings.
-        trained: whether another seed would give another model, which it does not where a model only counts.
-        length: places of its lists, beyond which nothing is known; None where all items are ranked.
+        tables: one rank table per seed.
+        seeds: seeds of its trainings.
+        trained: whether another seed would give another model; False for a model that only counts.
+        length: length of its lists, beyond which ranks are unknown; None if all items are ranked.
     """
 
     tables: Sequence[RankTable]
@@ -56,7 +56,7 @@ class Ranked:
     length: int | None = None
 
     def metrics(self, cuts: Iterable[int]) -> dict[str, float]:
-        """Means over the tables of HR and NDCG, at those cuts of which its lists say something."""
+        """HR and NDCG averaged over the tables, at those cutoffs that its lists reach."""
         known = [k for k in cuts if self.length is None or k <= self.length]
         metrics = [Metric(name, k) for name in ("hr", "ndcg") for k in known]
         return {
@@ -67,15 +67,15 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system in a comparison: all runs of the same model and settings, which differ in seed.
+    """One row of a comparison: all runs of the same model and settings, which differ in seed only.
 
     Attributes:
-        label: name of the model, with the settings in which it differs from others of the table.
-        seeds: of its runs.
-        metrics: mean over its runs.
-        interval: 95 % interval of the tested metric, by the bootstrap over users and, if there are several, seeds.
-        trained: whether another seed would give another model, which it does not where a model only counts.
-        finding: comparison with the first system in the tested metric; None for the first itself.
+        label: name of the model, with the settings in which it differs from others in the table.
+        seeds: seeds of its runs.
+        metrics: means over its runs.
+        interval: 95 % interval of the tested metric, from a bootstrap over users and, if there are several, seeds.
+        trained: whether another seed would give another model; False for a model that only counts.
+        finding: comparison with the first system in the tested metric; None for the first system itself.
     """
 
     label: str
@@ -87,7 +87,7 @@ class Row:
 
     @property
     def difference(self) -> float | None:
-        """Difference to the first system in the tested metric; None for the first itself."""
+        """Difference from the first system in the tested metric; None for the first system itself."""
         return None if self.finding is None else self.finding.effect.difference.mean
 
     @property
@@ -102,7 +102,7 @@ class Row:
 
     @property
     def claim(self) -> str | None:
-        """What may be claimed of the difference, in one sentence."""
+        """One sentence on what may be claimed about the difference."""
         return None if self.finding is None else self.finding.claim
 
 
@@ -110,20 +110,20 @@ class Row:
 def compare_runs(
     runs: Iterable[Any], *, seen: str = "keep", metric: str = "ndcg@10", part: str = "test"
 ) -> list[Row]:
-    """Compare runs with the first of them; runs of one system that differ in seed are taken together.
+    """Compare runs with the first of them; runs of one system that differ only in seed are averaged.
 
     Args:
         runs: runs on the same data, or their directories; the first is the baseline.
         seen: keep (U) or drop (F) items of the history.
-        metric: what is tested.
-        part: which targets.
+        metric: the metric to test.
+        part: part of the targets: validation or test.
 
     Returns:
-        A row a system, whose ``claim`` says in words what may be claimed.
+        One row per system; its ``claim`` says in words what may be claimed.
 
     Raises:
-        EvaluationError: other targets or data in some of the runs, or one seed of a system given twice.
-        ModelFileError: a run is damaged or was not measured so.
+        EvaluationError: the runs differ in targets or data, or one seed of a system is given twice.
+        ModelFileError: a run is damaged, or was not measured on this part under this protocol.
         ConfigError: no runs are given, or an unknown part, rule or metric.
     """
     if isinstance(runs, str | Path | Run):
@@ -137,12 +137,12 @@ def compare_runs(
 
 
 def compare_systems(systems: Mapping[str, Ranked], metric: Metric, cuts: Iterable[int] = CUTS) -> list[Row]:
-    """Compare systems with the first of them; all rank the same targets.
+    """Compare systems with the first of them; all must rank the same targets.
 
     Args:
-        systems: by label.
-        metric: what is tested, at a cut of which all say something.
-        cuts: of the metrics that are listed.
+        systems: the systems, by label.
+        metric: the metric to test, at a cutoff that the lists of all systems reach.
+        cuts: cutoffs of the metrics that are listed.
     """
     values = {
         label: np.stack([table.values(metric) for table in system.tables])
@@ -163,11 +163,11 @@ def compare_systems(systems: Mapping[str, Ranked], metric: Metric, cuts: Iterabl
 
 
 def ranked_runs(runs: Sequence[Run], part: str, label: str) -> dict[str, Ranked]:
-    """Runs as systems, by a label that tells them apart.
+    """Group runs into systems, by a label that tells them apart.
 
     Raises:
-        EvaluationError: other targets or data in some of the runs, or one seed of a system given twice.
-        ModelFileError: a run is damaged or was not measured so.
+        EvaluationError: the runs differ in targets or data, or one seed of a system is given twice.
+        ModelFileError: a run is damaged, or was not measured on this part under this protocol.
     """
     tables = rank_tables(runs, part, label)
     return {
@@ -181,7 +181,7 @@ def ranked_runs(runs: Sequence[Run], part: str, label: str) -> dict[str, Ranked]
 
 
 def seeds_note(rows: Sequence[Row]) -> str | None:
-    """What intervals and p-values do not know of seeds; None if every system has enough of them."""
+    """Caveat on systems with few seeds, whose variation the intervals do not capture; None if all have enough."""
     trained = [row for row in rows if row.trained]
     one = [row.label for row in trained if len(row.seeds) == 1]
     few = [f"{row.label} ({len(row.seeds)})" for row in trained if 1 < len(row.seeds) < _ENOUGH]
@@ -198,11 +198,11 @@ def seeds_note(rows: Sequence[Row]) -> str | None:
 
 
 def rank_tables(runs: Sequence[Run], part: str, label: str) -> list[RankTable]:
-    """The runs' exact ranks of the same targets, learnt from the same data.
+    """The exact ranks of each run, after checking that all have the same targets and training data.
 
     Raises:
         EvaluationError: the runs rank different targets, or were trained on different data.
-        ModelFileError: a run is damaged or was not measured so.
+        ModelFileError: a run is damaged, or was not measured on this part under this protocol.
     """
     tables = [run.ranks(part, label) for run in runs]
     for run, table in zip(runs, tables, strict=True):
@@ -221,7 +221,7 @@ def _check_same_split(first: Run, run: Run) -> None:
 
 
 def _check_same_data(first: Run, run: Run, *, same_targets: bool) -> None:
-    """Refuse runs on different data, which may have targets in common: a log, and the last rows of its users."""
+    """Refuse runs on different data, even if the targets are equal, as for a log and the last rows of its users."""
     here, there = run.info.data.fingerprint[:12], first.info.data.fingerprint[:12]
     prints = f"(fingerprint {here}, not {there})"
     if not same_targets:
@@ -245,13 +245,13 @@ def _check_same_data(first: Run, run: Run, *, same_targets: bool) -> None:
 def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:
     """Indices of the runs of each system, by a label that tells systems apart.
 
-    The label says in which settings a system differs from others of its model, and from the baseline of its name.
+    The label names the settings in which a system differs from others of its model and from the baseline of its name.
 
     Raises:
         EvaluationError: one seed of a system is given twice.
     """
     infos = [run.info for run in runs]
-    # An earlier model is part of what a system is: trained from scratch and from there are two.
+    # The warm start is part of a system's identity: from scratch and from an earlier model are two systems.
     settings = [
         {**settings_now(info.model, info.config, info.training), "warm_start": info.warm_start}
         for info in infos
@@ -273,7 +273,7 @@ def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:
 
 
 def _refuse_repeats(system: str, runs: Sequence[Run]) -> None:
-    """Refuse one run given twice, whose copies would count as further seeds.
+    """Refuse runs of one system with equal seeds, which would count as several trainings.
 
     Raises:
         EvaluationError: two runs of a system have the same seed.

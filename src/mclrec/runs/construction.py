@@ -1,4 +1,4 @@
-"""Construction of the model of a run, and an estimate of how long its training takes."""
+"""Construction of a run's model, and estimates of how long its training takes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["LongestTimes", "build", "longest_time", "longest_times"]
 
 
 def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
-    """Build the model with weights initialised by the seed."""
+    """Build the model of a recipe, with weights initialised from the seed."""
     model_class = registry.model_class(recipe.model)
     check_memory(model_class, recipe.config, training.num_items, training.num_users, IN_TRAINING)
     with torch.random.fork_rng(devices=[]):
@@ -29,11 +29,11 @@ def build(recipe: Recipe, training: SequenceData, seed: int) -> Recommender:
 
 
 class LongestTimes(NamedTuple):
-    """Seconds of a training that is never stopped early.
+    """Estimated seconds of a training that is never stopped early.
 
     Attributes:
-        training: of all epochs.
-        validation: of ranking validation targets after each of them.
+        training: seconds of all epochs.
+        validation: seconds of ranking validation targets after the epochs.
     """
 
     training: float
@@ -41,26 +41,26 @@ class LongestTimes(NamedTuple):
 
 
 def longest_time(split: Split, recipe: Recipe, device: torch.device, steps: int = 9) -> float:
-    """Estimate the seconds of a training on this machine if it is never stopped early; validation not counted.
+    """Estimate the seconds of a training on this machine if it is never stopped early, without validation.
 
     Args:
-        split: of the data.
-        recipe: of the model.
-        device: where to train.
-        steps: batches that are timed, of a model that is thrown away.
+        split: split of the data.
+        recipe: recipe of the model.
+        device: device to train on.
+        steps: number of batches to time, on a throwaway model.
     """
     trainer = _trainer(split, recipe, device)
     return trainer.longest_time(steps) if trainer.model.phases() else 0.0
 
 
 def longest_times(split: Split, recipe: Recipe, device: torch.device, steps: int = 9) -> LongestTimes:
-    """The same with the time of validation, for which some targets are ranked.
+    """Estimate the seconds of training, as `longest_time`, and of validation, for which some targets are ranked.
 
     Args:
-        split: of the data.
-        recipe: of the model.
-        device: where to train.
-        steps: batches that are timed, of a model that is thrown away.
+        split: split of the data.
+        recipe: recipe of the model.
+        device: device to train on.
+        steps: number of batches to time, on a throwaway model.
     """
     trainer = _trainer(split, recipe, device)
     if not trainer.model.phases():
@@ -69,6 +69,6 @@ def longest_times(split: Split, recipe: Recipe, device: torch.device, steps: int
 
 
 def _trainer(split: Split, recipe: Recipe, device: torch.device) -> Trainer:
-    """A trainer of a model that is thrown away; nothing is written."""
+    """A trainer of a throwaway model; nothing is written."""
     model = build(recipe, split.training, 1)
     return Trainer(model, split, recipe.training, seed=1, directory=Path(), device=device, identity={})

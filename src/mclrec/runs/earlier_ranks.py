@@ -1,4 +1,4 @@
-"""Ranks of an earlier model on the targets of newer data, as it would have answered."""
+"""Ranks that an earlier model gives to the targets of newer data, as it would answer in service."""
 
 from __future__ import annotations
 
@@ -23,32 +23,34 @@ __all__ = ["earlier_ranks"]
 
 
 def earlier_ranks(earlier: LoadedModel, targets: Targets, seen: Seen, device: torch.device) -> IntArray:
-    """(M,) ranks of targets of newer data among the items of an earlier model.
+    """Rank the targets of newer data with an earlier model, among its own items: (M,).
 
-    It is asked as the service asks: items that it does not know are left out of a history, and a history without an
-    item that it knows has the popular items for an answer. A target that it does not know is a miss.
+    The model is queried as by the service: unknown items are left out of a history, and a history without any known
+    item is answered with the popular items. An unknown target is a miss.
 
     Args:
         earlier: the model, on ``device``.
-        targets: of the newer data.
+        targets: targets of the newer data.
         seen: whether items of the history stay candidates.
-        device: where the model is.
+        device: device of the model.
     """
     return rank_targets(_InNewerIds(earlier, targets.data), targets, seen=seen, device=device)
 
 
 class _InNewerIds(Recommender):
-    """An earlier model that is asked in the dense ids of newer data.
+    """Adapter that lets an earlier model be queried in the dense ids of newer data.
 
     Args:
-        earlier: the model, with its vocabularies and counts.
+        earlier: the earlier model, with its vocabularies and counts.
         data: the newer data.
     """
 
     def __init__(self, earlier: LoadedModel, data: SequenceData) -> None:
         super().__init__(earlier.model.config, earlier.model.num_items)
         self.model = earlier.model
-        self.max_length = max(int(data.lengths.max(initial=1)), 1)  # cut after unknown items are left out
+        self.max_length = max(
+            int(data.lengths.max(initial=1)), 1
+        )  # truncated after unknown items are dropped
         self._items = np.concatenate([[0], earlier.items.dense_all(data.item_ids)])
         self._users = np.zeros(data.num_users + 1, dtype=np.int64)
         if earlier.users is not None:
@@ -59,15 +61,15 @@ class _InNewerIds(Recommender):
         self._ordered = np.sort(earlier.counts[1:])
 
     def phases(self) -> Sequence[Phase]:
-        """No phases: it is not trained."""
+        """No phases: the model is not trained."""
         return ()
 
     def scores(self, histories: Histories) -> Tensor:
-        """Scores of the earlier model's own items; implements `Recommender.scores`."""
+        """Scores of the earlier model over its own items; implements `Recommender.scores`."""
         return self.model.scores(self._translated(histories))
 
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
-        """Rank one item a history among the earlier model's items; overrides `Recommender.ranks`."""
+        """Rank one item per history among the earlier model's items; overrides `Recommender.ranks`."""
         known = self._translated(histories)
         own = self._items[items.numpy()]
         ranks = np.full(len(own), MISS, dtype=np.int64)
@@ -83,13 +85,13 @@ class _InNewerIds(Recommender):
         return torch.from_numpy(ranks)
 
     def _translated(self, histories: Histories) -> Histories:
-        """Histories in the earlier model's ids, what it does not know left out."""
+        """Histories in the earlier model's ids, without items it does not know."""
         packed = Packed(histories.items.cpu().numpy(), histories.offsets.numpy())
         users = self._users[histories.users.cpu().numpy()]
         return Histories.of(self._known(packed), users).to(histories.device)
 
     def _known(self, packed: Packed) -> Packed:
-        """Sequences in the earlier model's ids, what it does not know left out."""
+        """Sequences in the earlier model's ids, without items it does not know."""
         items = self._items[packed.items]
         kept = np.concatenate([[0], np.cumsum(items > 0)])
         return Packed(items[items > 0], kept[packed.offsets])

@@ -1,4 +1,4 @@
-"""The base of what JSON files of a run hold, as frozen types, and the record of a calibration."""
+"""Base class of the frozen records in a run's JSON files, and the record of a calibration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Calibration", "FileRecord"]
 
 
 class FileRecord(BaseModel):
-    """A part of a file: no key may be missing but those in ``may_lack``, which are None then, and none is unknown."""
+    """A record in a JSON file: only keys in ``may_lack`` may be missing, which are then None; no key may be unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     may_lack: ClassVar[frozenset[str]] = frozenset()
@@ -25,10 +25,10 @@ class FileRecord(BaseModel):
 
 
 class Calibration(FileRecord):
-    """What validation chose after training by a metric, and its values before and with it.
+    """Values that validation chose after training, with the metric before and after.
 
-    Of how much higher items of the history are, the metric is that with them among the candidates, and the names are
-    those of `mclrec.nn.repeats.Chosen` (``recency`` is missing where it was not there to choose). Of co-occurrence they
+    For the scores of items of the history, the metric keeps these items among the candidates, and the names are those
+    of `mclrec.nn.repeats.Chosen` (``recency`` is missing in runs that did not choose it). For co-occurrence, the names
     are those of `mclrec.nn.co_occurrence.Nearness`, and the protocol is that of training.
     """
 

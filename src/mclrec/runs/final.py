@@ -1,9 +1,9 @@
-"""Final models: trained on everything by the settings of a run that was measured, for the model that goes live.
+"""Final models: trained on all data with the settings of a measured run, for the model that goes live.
 
 A measured run holds out each user's newest items. Its final model has the same settings and seed, learns from all
-interactions, and passes over them as often as validation chose there: the number of steps then grows as the data do,
-and each interaction is learnt from as often as the measured model's interactions were. To keep the number of steps
-instead would be to pass less often over more data, which nothing has measured.
+interactions, and is trained for the number of epochs that validation chose there: the number of steps then grows with
+the data, and each interaction is learnt from as often as those of the measured model were. Keeping the number of steps
+instead would mean fewer passes over more data, which nothing has measured.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ def finalize(
     reading: Reading | None = None,
     progress: bool = True,
 ) -> Run:
-    """Train the final model of a measured run: the same settings and seed on everything, with nothing held out.
+    """Train the final model of a measured run: the same settings and seed on all data, with nothing held out.
 
-    It passes over the data as often as validation chose in ``run``. It is not measured, since nothing is left to
-    measure it on; its card says which run was.
+    It is trained for the number of epochs that validation chose in ``run``. It is not measured, since nothing is left
+    to measure it on; its card names the measured run.
 
     Args:
         run: the measured run, or its directory.
         data: a newer log of the same kind, as `mclrec.train` takes it; the run's own data by default.
         out: directory of the final run; a free one under ``runs/`` by default.
         device: auto, cpu or cuda.
-        resume: go on with an interrupted final run.
-        reading: how a log is read; as the run's own log was where nothing is said.
+        resume: whether to resume an interrupted final run.
+        reading: how a log is read; by default as the run's own log was.
         progress: whether to show progress bars.
 
     Returns:
-        The final run, which recommends, is exported and served as any other.
+        The final run, which recommends, is exported and served like any other.
 
     Raises:
-        MclrecError: of the kind that says what is wrong.
+        MclrecError: the subclass says what is wrong.
     """
     check_flag("resume", resume)
     bars = shown(progress)
@@ -77,9 +77,9 @@ def final_request(run: Run, data: Any, reading: Reading, **options: Any) -> Trai
     """The request for the final model of a measured run.
 
     Args:
-        run: that was measured.
-        data: as `finalize`.
-        reading: as `finalize`.
+        run: the measured run.
+        data: as in `finalize`.
+        reading: as in `finalize`.
         options: further fields of the request, such as ``out``.
 
     Raises:
@@ -110,15 +110,16 @@ def final_request(run: Run, data: Any, reading: Reading, **options: Any) -> Trai
 
 
 def reading_like(run: Run, data: Any, reading: Reading) -> Reading:
-    """How data are read that take the place of a run's: as the run's own log was, but for what is said otherwise.
+    """Reading options for data that replace a run's log: the run's own, with the given overrides.
 
-    A log in files for training, validation and test is one where its training file is named; another log takes the
-    files that are said with it. Data sets with a name have readings of their own, and prepared data are read already.
+    A log that comes in files for training, validation and test is recognised by the path of its training file; another
+    log takes only the files given with it. Registered data sets have their own reading, and prepared data have been
+    read already.
 
     Args:
-        run: the other one.
+        run: the run whose data are replaced.
         data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
-        reading: what is said.
+        reading: the overrides.
     """
     prepared = isinstance(data, SequenceData) or (isinstance(data, str | Path) and is_saved(Path(data)))
     named = isinstance(data, str) and is_dataset(data)
@@ -127,22 +128,22 @@ def reading_like(run: Run, data: Any, reading: Reading) -> Reading:
         return reading
     usual = source.reading
     if usual.in_parts and not _is_place(data, source):
-        # Of another log neither the files nor their rule that no row is rare.
+        # Another log does not inherit the files. Without files of its own it keeps their rule that no row is too rare.
         usual = usual.model_copy(update={"valid": None, "test": None, "min_count": 1})
         usual = usual.model_copy(update={"min_count": None} if reading.in_parts else {})
     return reading.filled(usual)
 
 
 def _is_place(data: Any, source: Origin) -> bool:
-    """Whether data are given by the path where a run's own log was."""
+    """Whether data are given as the path of a run's own log."""
     return isinstance(data, str | Path) and source.path == str(Path(data).absolute())
 
 
 def measured_run(run: Run) -> Run:
-    """The measured run that a final model stands for; a run that was measured itself as it is. Links are followed.
+    """The measured run behind a final model, or the run itself if it was measured. Links are followed.
 
     Raises:
-        ModelFileError: the measured run is not where it was, or was trained anew since.
+        ModelFileError: the measured run is no longer where it was, or has been retrained since.
     """
     run = Run(run.directory.resolve())
     by = run.info.measured_by

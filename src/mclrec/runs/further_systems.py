@@ -1,4 +1,4 @@
-"""Metrics beyond accuracy of runs, beside those of popularity and Markov on the same targets."""
+"""Beyond-accuracy metrics of runs, beside those of popularity and Markov on the same targets."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["check_metrics", "further_metrics", "further_of_runs", "passes"]
 
 
 def check_metrics(metrics: str, categories: object) -> Path | None:
-    """Return the file of categories, if they go with the metrics.
+    """Check that categories are used by the metrics, and return the path of their file; None if there are none.
 
     Raises:
-        ConfigError: they do not: only metrics beyond accuracy look at categories.
+        ConfigError: they are not used: only beyond-accuracy metrics need categories.
     """
     if categories is None:
         return None
@@ -39,7 +39,7 @@ def check_metrics(metrics: str, categories: object) -> Path | None:
 
 
 def passes(model: str, targets: Targets) -> int:
-    """How often `further_metrics` goes through the targets: lists of the run, lists and ranks of each baseline."""
+    """Number of passes of `further_metrics` over the targets: lists of the run, lists and ranks of each baseline."""
     return 1 + 2 * (0 if too_large(targets) else len(baseline_names(model)))
 
 
@@ -53,16 +53,17 @@ def further_metrics(
     device: torch.device,
     progress: Callable[[int], None],
 ) -> FurtherMetrics:
-    """Measure lists of a model, and of the baselines, for the targets of a result.
+    """Compute beyond-accuracy metrics of the lists of a model and of the baselines, for the targets of a result.
 
     Args:
-        model: the evaluated model; it is on ``device``.
-        split: that its targets are of.
-        result: its exact ranks, under some protocol.
-        ks: cutoffs that were asked for: lists have the length of the main metric's, or of the first if it is not there.
-        categories: of the items.
-        device: where the model is.
-        progress: called with the number of targets that were done.
+        model: the evaluated model, on ``device``.
+        split: split of the targets.
+        result: exact ranks of the model, under one protocol.
+        ks: requested cutoffs: lists have the length of the main metric's cutoff, or the first of these if it is not
+            among them.
+        categories: categories of the items.
+        device: device of the model.
+        progress: called after each batch with the number of targets in it.
 
     Raises:
         EvaluationError: a cutoff is not in 1..V.
@@ -95,13 +96,13 @@ def further_metrics(
 
 
 def further_of_runs(runs: Mapping[str, Run], split: Split, seen: Seen) -> FurtherMetrics:
-    """Measure lists of several runs, and of the baselines, for the same test targets.
+    """Compute beyond-accuracy metrics of the lists of several runs and of the baselines, for the same test targets.
 
-    There is no diversity by vectors, which are each model's own.
+    Diversity by item vectors is left out, since each model has its own vectors.
 
     Args:
-        runs: by the name of the system; all were measured by the split.
-        split: of their data.
+        runs: the runs, by name of the system; all were measured on this split.
+        split: split of their data.
         seen: keep (U) or drop (F) items of the history.
 
     Raises:
@@ -132,7 +133,7 @@ def _of_baselines(
     seen: Seen,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Values]:
-    """Values of popularity and Markov, but of those that were measured already."""
+    """Values of popularity and Markov, except those measured already."""
     found: dict[str, Values] = {}
     for name, baseline in trained_baselines(split, ""):
         if name not in measured:

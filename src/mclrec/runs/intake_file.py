@@ -1,4 +1,4 @@
-"""The file of a run that holds what was taken of its log, read without anything that trains."""
+"""The intake file of a run, which records what was read from its log; reading it needs no training code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTAKE = "intake.json"
 
 
 def read_intake(directory: Path) -> Intake | None:
-    """What was taken of the log of a run; None for runs of earlier versions, and models that are no run.
+    """Read what was taken from the log of a run; None for runs of earlier versions, and for models that are not runs.
 
     Raises:
         ModelFileError: the file is damaged.
@@ -29,7 +29,7 @@ def read_intake(directory: Path) -> Intake | None:
 
 
 def returns_of(directory: Path) -> float | None:
-    """Share of a run's validation targets in their user's history; None where nothing is known of its log.
+    """Share of a run's validation targets that are in their user's history; None if nothing is known about its log.
 
     Raises:
         ModelFileError: the file is damaged.
@@ -39,18 +39,18 @@ def returns_of(directory: Path) -> float | None:
 
 
 def returns_note(directory: Path, option: str) -> str | None:
-    """Say that the users of a log return to items, which are left out of lists unless somebody asks for them.
+    """Note that users of the log return to items, which are left out of lists unless they are asked for.
 
     Args:
-        directory: of the model.
-        option: what asks for them.
+        directory: directory of the model.
+        option: name of the option that includes them.
 
     Returns:
-        A sentence, or None where hardly anybody returns or nothing is known of the log.
+        A sentence, or None if hardly anybody returns or nothing is known about the log.
     """
     try:
         returns = returns_of(directory)
-    except ModelFileError:  # of a file that recommending does not need
+    except ModelFileError:  # recommending does not need this file
         return None
     if returns is None or suited_protocol(returns) != "U":
         return None

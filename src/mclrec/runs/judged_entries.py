@@ -1,4 +1,4 @@
-"""What is to be judged: recommendation lists and runs, each by a name."""
+"""Entries of a judgement: recommendation lists and runs, each with a name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
     """A file or frame of lists, or a run.
 
     Attributes:
-        name: of the system; None for a run that nobody named, which is called by its model.
+        name: name of the system; None for an unnamed run, which is called by its model.
         source: a run, a path, or a frame.
     """
 
@@ -29,19 +29,19 @@ class Entry(NamedTuple):
 
     @property
     def run(self) -> Run | None:
-        """The run, if it is one."""
+        """The run, or None if the entry is not one."""
         return self.source if isinstance(self.source, Run) else None
 
 
 def entries_of(given: Any) -> list[Entry]:
-    """What is to be judged.
+    """Parse what the user gave to be judged.
 
     Args:
         given: paths of lists and directories of runs, each as it is or as ``NAME=PATH``; runs; or a mapping of names to
             any of these, or to frames.
 
     Raises:
-        ConfigError: there is nothing, or something else, or one file is given twice.
+        ConfigError: nothing is given, or something that cannot be judged, or one file is given twice.
     """
     if isinstance(given, str | os.PathLike | Run):
         raise ConfigError(
@@ -60,7 +60,7 @@ def entries_of(given: Any) -> list[Entry]:
 
 
 def _unnamed(source: Any) -> Entry:
-    """A source that may have its name before it, as in ``theirs=lists.csv``."""
+    """Parse a source that may be prefixed by its name, as in ``theirs=lists.csv``."""
     if isinstance(source, Run):
         return Entry(None, source)
     if not isinstance(source, str | os.PathLike):
@@ -83,17 +83,17 @@ def _entry(name: str | None, source: Any) -> Entry:
 
 
 def _stem(path: Path) -> str:
-    """Name of a file without its type and packing."""
+    """Name of a file without its suffixes for type and compression."""
     kind = suffix_of(path)
     end = path.name.lower().rindex(kind) if kind else len(path.name)
     return path.name[:end] or path.name
 
 
 def _refuse_alike(entries: list[Entry], given: Sequence[Any]) -> None:
-    """Refuse files that nobody named, and that would be taken for trainings of one system by the names of files.
+    """Refuse unnamed files with equal stems, which would be taken for trainings of one system.
 
     Raises:
-        ConfigError: there are two.
+        ConfigError: there are two such files.
     """
     names = [entry.name for entry in entries]
     for entry, source in zip(entries, given, strict=True):
@@ -106,10 +106,10 @@ def _refuse_alike(entries: list[Entry], given: Sequence[Any]) -> None:
 
 
 def _refuse_twice(entries: list[Entry]) -> None:
-    """Refuse a file that is given twice, which would count as two trainings.
+    """Refuse a file given twice, which would count as two trainings.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: there is such a file.
     """
     paths = [entry.source.resolve() for entry in entries if isinstance(entry.source, Path)]
     for path in paths:

@@ -1,4 +1,4 @@
-"""Systems that are judged: the ranks that lists and runs give to the same targets."""
+"""The systems to be judged: ranks that lists and runs give to the same targets."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ __all__ = ["JudgedSystems"]
 
 
 class JudgedSystems:
-    """Ranks of systems on the targets of one part, under one protocol.
+    """Ranks of several systems on one part of the targets, under one protocol.
 
     Args:
         entries: lists and runs.
-        read: the lists, by their places among the entries.
-        split: the targets.
-        part: of them.
-        seen: what is done with items of the history.
+        read: the lists that were read, by index of their entry.
+        split: the split that holds the targets.
+        part: part of the targets.
+        seen: keep or drop items of the history.
 
     Attributes:
-        systems: by label, in the order in which they were given.
+        systems: the systems by label, in the order given.
         listed: name, place and ranks of each file of lists.
 
     Raises:
-        DataError: lists know none of the users or items.
+        DataError: lists contain none of the users or items.
         EvaluationError: a run was measured on other targets.
         ConfigError: two systems have one name.
     """
@@ -69,7 +69,7 @@ class JudgedSystems:
     def _of_lists(
         self, entries: Sequence[Entry], read: Mapping[int, RecommendedLists]
     ) -> Iterator[tuple[int, str, Ranked]]:
-        """Systems of lists, each with the place of its first file among the entries."""
+        """Yield the systems given by lists, each with the index of its first entry."""
         named: dict[str, tuple[int, list[ListedRanks]]] = {}
         for place, lists in read.items():
             name = str(entries[place].name)
@@ -85,7 +85,7 @@ class JudgedSystems:
         return Ranked(tables, tuple(range(1, len(found) + 1)), trained=True, length=length)
 
     def _table(self, name: str, found: ListedRanks) -> RankTable:
-        """Ranks with the outside ids of the targets, as those of a run."""
+        """Ranks with the outside ids of the targets, as in the rank table of a run."""
         result = Result(
             model=name,
             protocol=Protocol(self.part, self.seen, self.split.name),
@@ -102,7 +102,7 @@ class JudgedSystems:
         return result.table("")
 
     def _of_runs(self, entries: Sequence[Entry], label: str) -> Iterator[tuple[int, str, Ranked]]:
-        """Systems of runs, each with the place of its first run among the entries."""
+        """Yield the systems given by runs, each with the index of its first entry."""
         names: dict[str | None, list[int]] = {}
         for place, entry in enumerate(entries):
             if entry.run is not None:
@@ -119,7 +119,7 @@ class JudgedSystems:
                 yield places[members[0]], name or own, ranked[own]
 
     def _check_run(self, run: Run, label: str) -> None:
-        """Check that a run ranks these targets among these items.
+        """Check that a run was trained on these data and ranks these targets.
 
         Raises:
             EvaluationError: it does not.
@@ -135,21 +135,21 @@ class JudgedSystems:
             )
 
     def default_metric(self) -> Metric:
-        """NDCG@10, or at the end of the shortest lists or of the catalogue."""
+        """NDCG@10, or NDCG at a smaller cutoff if the lists or the catalogue are shorter."""
         main = main_metric(self.num_items)
         return Metric(main.name, min([main.k, *self._lengths()]))
 
     def default_cuts(self) -> list[int]:
-        """Cuts of the paper of which at least one system says something."""
+        """The paper's cutoffs that the lists of at least one system reach."""
         lengths = self._lengths()
         longest = max(lengths) if len(lengths) == len(self.systems) else self.num_items
         return [k for k in default_cuts(self.num_items) if k <= longest]
 
     def check_cuts(self, metric: Metric, cuts: Sequence[int]) -> None:
-        """Refuse cuts of which lists, or the catalogue, say nothing.
+        """Refuse cutoffs beyond the lists or the catalogue.
 
         Raises:
-            EvaluationError: there is one.
+            EvaluationError: there is such a cutoff.
         """
         for k in (metric.k, *cuts):
             check_cut(k, self.num_items)
@@ -157,7 +157,7 @@ class JudgedSystems:
                 found.check_cut(k, name)
 
     def baselines(self, metric: Metric, cuts: Sequence[int]) -> tuple[tuple[Score, ...], str | None]:
-        """Popularity and Markov on the same targets, unless they are among the systems, or why they were left out."""
+        """Scores of popularity and Markov on the same targets, except those already among the systems, or why none."""
         if (skipped := too_large(self.targets)) is not None:
             return (), skipped
         found, table = [], next(iter(self.systems.values())).tables[0]

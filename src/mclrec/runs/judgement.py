@@ -1,4 +1,4 @@
-"""Whether a new model may take the place of an earlier one: both, and popularity, on the same held-out targets."""
+"""Acceptance test of a new model: compare it with the earlier model and popularity on the same held-out targets."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Rival(_Part):
 
     Attributes:
         name: ``earlier model`` or ``popularity``.
-        value: its metric.
-        difference: the new model's metric less this one's.
-        low: lower end of the difference's 95 % interval, by the bootstrap over users.
-        high: upper end.
-        p: two-sided, of the difference.
+        value: metric of this system.
+        difference: the new model's metric minus this one's.
+        low: lower end of the difference's 95 % interval, from a bootstrap over users.
+        high: upper end of that interval.
+        p: two-sided p-value of the difference.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Rival(_Part):
 
 
 class Floor(_Part):
-    """A metric of the new model, and the value that it must reach."""
+    """A metric of the new model, and the least value it must reach."""
 
     metric: str
     value: float
@@ -63,17 +63,17 @@ class Floor(_Part):
 
 
 class Judgement(_Part):
-    """What a new model was compared with, and what speaks against it.
+    """Result of comparing a new model with its rivals and floors.
 
     Attributes:
-        protocol: label of the one that suits the data.
-        metric: the validation metric of the training, such as NDCG@10, here on the test targets.
-        targets: how many there are.
-        unknown: those whose item the earlier model does not know, which are misses for it.
+        protocol: label of the protocol that suits the data.
+        metric: the validation metric of the training, such as NDCG@10, measured on the test targets.
+        targets: number of test targets.
+        unknown: number of targets whose item the earlier model does not know, which are misses for it.
         value: the new model's metric.
-        rivals: the earlier model, and popularity.
-        floors: that were asked for.
-        faults: what speaks against the new model; none if it may take the earlier one's place.
+        rivals: the earlier model and, unless the new model is popularity itself, popularity.
+        floors: the floors that were requested.
+        faults: reasons against the new model; empty if it may replace the earlier one.
     """
 
     protocol: Literal["F", "U"]
@@ -89,14 +89,14 @@ class Judgement(_Part):
 def judge(
     measured: Run, earlier: Run, split: Split, floors: Mapping[str, float], device: torch.device
 ) -> Judgement:
-    """Compare a measured run with an earlier one and with popularity, on its own test targets.
+    """Compare a measured run with an earlier one and with popularity, on the new run's test targets.
 
     Args:
-        measured: the new model, measured.
-        earlier: the earlier model, measured on other data.
-        split: of the new model's data.
-        floors: value that each of these metrics must reach, under the same protocol.
-        device: where the models compute.
+        measured: run of the new model.
+        earlier: run of the earlier model, which was measured on other data.
+        split: split of the new model's data.
+        floors: least value of each of these metrics, under the same protocol.
+        device: device to compute on.
 
     Raises:
         ModelFileError: a run is damaged.
@@ -148,7 +148,7 @@ def _rival(name: str, own: FloatArray, other: FloatArray) -> Rival:
 
 
 def _faults(metric: str, value: float, rivals: tuple[Rival, ...]) -> list[str]:
-    """What the rivals say against the new model: the earlier one only what is sure, popularity whatever it is."""
+    """Faults of the new model: significantly below the earlier model, or not above popularity at all."""
     faults = []
     for rival in rivals:
         if rival.name == _POPULARITY and rival.difference <= 0:

@@ -1,4 +1,4 @@
-"""Judging recommendations of any system: in one table with runs, by the same targets, metrics and tests."""
+"""Judge recommendations of any system in one table with runs, on the same targets, with the same metrics and tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["AskedSplit", "Case", "Judged", "JudgedLists", "judge", "open_case"]
 
 
 class AskedSplit(NamedTuple):
-    """What was said about the split, as `mclrec.data.split_choice.chosen_split` takes it."""
+    """Options of the split as the user gave them, in the form that `mclrec.data.split_choice.chosen_split` takes."""
 
     split: str | None = None
     valid_from: object = None
@@ -46,13 +46,13 @@ class AskedSplit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JudgedLists:
-    """What was found in the lists of a system, and decided.
+    """Findings on one file of lists, and what was decided about them.
 
     Attributes:
-        name: of the system.
+        name: name of the system.
         place: the file, or the kind of frame.
-        facts: numbers.
-        notes: sentences about them.
+        facts: the findings in numbers.
+        notes: sentences about these.
     """
 
     name: str
@@ -63,17 +63,17 @@ class JudgedLists:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Systems under one protocol, by one part of the targets.
+    """Systems judged under one protocol on one part of the targets.
 
     Attributes:
-        label: of the protocol.
-        protocol: its rules in a sentence.
-        part: of the targets.
-        metric: what was tested.
-        rows: the systems; the first is the baseline of the tests.
-        lists: what was found in each file of lists.
-        baselines: popularity and Markov, unless they are systems themselves.
-        skipped: why these were not measured; None if they were.
+        label: label of the protocol.
+        protocol: its rules in one sentence.
+        part: part of the targets.
+        metric: the tested metric.
+        rows: one row per system; the first is the baseline of the tests.
+        lists: findings on each file of lists.
+        baselines: scores of popularity and Markov, unless they are systems themselves.
+        skipped: why the baselines were not measured; None if they were.
         systems: ranks of the systems, by label.
     """
 
@@ -90,12 +90,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """Lists and runs that are to be judged, and the split whose targets they are judged by.
+    """Lists and runs to be judged, and the split whose targets they are judged on.
 
     Attributes:
         entries: lists and runs.
-        read: the lists, by their places among the entries.
-        split: of the data.
+        read: the lists that were read, by index of their entry.
+        split: split of the data.
     """
 
     entries: list[Entry]
@@ -104,13 +104,13 @@ class Case:
 
     @property
     def rules(self) -> list[Seen]:
-        """What to do with items of the history, both ways: the one that suits the log first."""
+        """Both rules for items of the history (keep and drop), the one that suits the log first."""
         return [SEEN_OF[label] for label in protocol_order(share_of_returns(self.split.validation))]
 
     def judged(
         self, seen: str, part: str = "test", metric: str | None = None, ks: Sequence[int] | None = None
     ) -> Judged:
-        """Judge the systems under one protocol; arguments and errors are those of `judge`."""
+        """Judge the systems under one protocol; arguments and errors as in `judge`."""
         check_part(part)
         label = check_seen(seen)
         wanted = None if metric is None else parse_metric(metric)
@@ -136,7 +136,7 @@ class Case:
 
 
 def _told(name: str, place: str, found: ListedRanks, seen: Seen, metric: Metric) -> JudgedLists:
-    """What was found in a file, and what it leaves open of the tested metric."""
+    """Findings on a file, with the bounds of the tested metric if the lists do not determine it."""
     notes = list(found.facts.notes(seen))
     if count := found.bounded_at(metric.k):
         low, high = metric.mean(found.ranks), metric.mean(found.best_case())
@@ -167,30 +167,30 @@ def judge(
     list_score: str | None = None,
     list_in_order: bool = False,
 ) -> Judged:
-    """Judge recommendations of any system, beside runs, by the held-out targets of a log.
+    """Judge recommendations of any system, beside runs, on the held-out targets of a log.
 
-    Lists are files (csv, tsv, JSON, Parquet, TREC run files) or frames of user, item, and rank or score, or of a list
-    of items a row. `mclrec.evaluation.listed_ranks` says how the rank of a target is found in them.
+    Lists are files (csv, tsv, JSON, Parquet, TREC run files) or frames of user, item, and rank or score, or with one
+    list of items per row. `mclrec.evaluation.listed_ranks` defines the rank of a target in them.
 
     Args:
         lists: paths, each as it is or as ``NAME=PATH``, and runs or their directories; or a mapping of names to these
-            or to frames. The first is the baseline of the tests; several of one name are trainings of one system.
-        data: the log, as `mclrec.train` takes it, or the folder of an exported split; of the first run if None.
+            or to frames. The first is the baseline of the tests; several with one name are trainings of one system.
+        data: the log, as `mclrec.train` takes it, or the folder of an exported split; if None, that of the first run.
         split: as `mclrec.train` takes it; likewise ``valid_from``, ``test_from``, ``test_until``, ``targets``
-            and ``reading``. Lists answer one target a user.
+            and ``reading``. Lists can answer only one target per user.
         seen: keep (U) or drop (F) items of the history.
         part: test or validation.
-        metric: what is tested; NDCG@10 if None, or NDCG at the end of the shortest lists.
-        ks: cuts of the metrics; 5, 10 and 20 if None, as far as there are lists of that length.
-        list_user: column of the user, of all files; found if None, and likewise the others.
+        metric: the metric to test; if None, NDCG@10, or NDCG at the length of the shortest lists.
+        ks: cutoffs of the metrics; if None, those of 5, 10 and 20 that the longest lists reach.
+        list_user: column of the user, in all files; detected if None, and likewise the others.
         list_item: column of the item, or of a list of items in order.
         list_rank: column of the rank.
-        list_score: column of the score, which is then taken also where there is a rank.
-        list_in_order: whether each user's rows are in order, with no column that says so.
+        list_score: column of the score, which then takes precedence over a rank.
+        list_in_order: whether each user's rows are in order although no column says so.
 
     Raises:
-        DataError: a file, or the log, cannot be read; or lists know none of the users or items.
-        EvaluationError: a cut is beyond the lists; or a run was measured on other targets.
+        DataError: a file, or the log, cannot be read; or lists contain none of the users or items.
+        EvaluationError: a cutoff is beyond the lists; or a run was measured on other targets.
         ConfigError: nothing is given, or two systems have one name.
     """
     case = open_case(
@@ -211,7 +211,7 @@ def open_case(
     reading: Reading | None = None,
     asked: AskedSplit | None = None,
 ) -> Case:
-    """Read the lists, and hold out the targets that they are judged by; arguments and errors as `judge`."""
+    """Read the lists, and split the data whose targets they are judged on; arguments and errors as in `judge`."""
     entries = entries_of(lists)
     read = {}
     with advancing("lists", len(entries)) as advance:
@@ -223,11 +223,11 @@ def open_case(
 
 
 def _split(entries: Sequence[Entry], data: Any, reading: Reading, asked: AskedSplit) -> Split:
-    """The split that holds the targets: of a log, of an export, or of the first run.
+    """The split that holds the targets: that of a log, of an exported split, or of the first run.
 
     Raises:
-        ConfigError: there is none of these, or an option that does not go with it.
-        DataError: the data cannot be read, or are not what they were.
+        ConfigError: there is none of these, or an option does not go with it.
+        DataError: the data cannot be read, or have changed.
     """
     given = reading != Reading() or asked != AskedSplit()
     if data is None:

@@ -1,4 +1,4 @@
-"""The place that a service reads its model from: a symbolic link, which changes from one model to the next at once."""
+"""Symbolic link from which a service reads its model, switched atomically from one model to the next."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["check_link", "point"]
 
 
 def check_link(place: Path) -> None:
-    """Check, before the work, that ``place`` can be pointed to a directory.
+    """Check, before any work is done, that ``place`` can become a link to a directory.
 
     Raises:
-        ConfigError: it is a file or folder, which could not be exchanged at once.
-        OutputError: the folder that it lies in cannot be written.
+        ConfigError: it is a file or folder, which cannot be replaced atomically.
+        OutputError: its parent folder cannot be written.
     """
     if place.exists() and not place.is_symlink():
         raise ConfigError(
@@ -27,10 +27,10 @@ def check_link(place: Path) -> None:
 
 
 def point(place: Path, directory: Path) -> None:
-    """Let the link ``place`` lead to ``directory``, atomically: who opens it finds the old one or the new one.
+    """Point the link ``place`` to ``directory``, atomically: a reader finds either the old target or the new one.
 
     Raises:
-        ConfigError: as `check_link`.
+        ConfigError: as in `check_link`.
         OutputError: the link cannot be made.
     """
     check_link(place)

@@ -1,4 +1,4 @@
-"""Ranking test targets takes hours on a large log: told while it can still be left for later."""
+"""Note that ranking the test targets will take hours, given early enough to postpone it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mclrec.wording import count_of
 __all__ = ["telling_if_long"]
 
 _SETTLED = 10.0
-"""Seconds of ranking after which the rest is estimated."""
+"""Seconds of ranking after which the remaining time is estimated."""
 
 _LONG = 3600.0
-"""Seconds that are told of."""
+"""Remaining seconds above which the note is given."""
 
 
 def telling_if_long(total: int, advance: Callable[[int], None]) -> Callable[[int], None]:
-    """Count targets that are ranked, and say once, from the first of them, if all take more than an hour.
+    """Wrap a progress callback: once ten seconds have passed, note if the rest will take more than an hour.
 
     Args:
-        total: number of targets to rank, of all protocols together.
-        advance: told of each batch's number of targets.
+        total: number of targets to rank, over all protocols.
+        advance: the callback, which takes the number of targets in each batch.
     """
     start, done, told = perf_counter(), 0, False
 

@@ -1,4 +1,4 @@
-"""The model card: a page for people in a run's directory."""
+"""The model card: a human-readable page in a run's directory."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def model_card(
     baselines: Baselines | None,
     found: Sequence[str] = (),
 ) -> str:
-    """Markdown text of the card.
+    """Render the model card as Markdown.
 
     Args:
-        info: what decided the run.
-        record: what it reached.
-        recipe: of the run.
-        intake: what was taken of the log.
-        baselines: systems beside it; None where nothing was measured.
-        found: how its settings were found, in lines of Markdown.
+        info: everything that determined the run.
+        record: results of the run.
+        recipe: recipe of the run.
+        intake: what was read from the log.
+        baselines: baselines to show beside it; None if nothing was measured.
+        found: how its settings were found, as lines of Markdown.
     """
     entry = registry.entry(recipe.model)
     data = info.data
@@ -71,7 +71,7 @@ def model_card(
 
 
 def _data(intake: Intake) -> list[str]:
-    """What was taken of the log, and what to know about it."""
+    """Section on the data: what was read from the log, and its warnings."""
     rows = [f"| {label} | {_cell(text)} |" for label, text in intake_lines(intake)]
     warned = [f"- {visible(warning.text)}" for warning in intake_warnings(intake)]
     return [
@@ -86,14 +86,14 @@ def _data(intake: Intake) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that stays in its cell."""
+    """Escape text for a cell of a Markdown table."""
     return visible(text).replace("|", "\\|")
 
 
 def _results(
     results: Mapping[str, MeasuredPart], returns: float | None, baselines: Baselines | None
 ) -> list[str]:
-    """Tables of test metrics beside the baselines, the protocol that suits the log first, with its rules."""
+    """Tables of test metrics beside the baselines, with the rules of each protocol; the one that suits comes first."""
     if not results:
         return ["Not measured on the test split: training was interrupted, or was a trial of a search.", ""]
     lines = []
@@ -112,7 +112,7 @@ def _results(
 
 
 def _measured_elsewhere(by: MeasuredBy) -> list[str]:
-    """What a final model's card says in the place of its results: which run was measured, and its numbers."""
+    """Section that replaces the results in a final model's card: which run was measured, and its metrics."""
     passes = f" in {count_of(by.best_epoch, 'epoch')}, as many as validation chose" if by.best_epoch else ""
     first = f"This model was not measured. It learnt from all interactions{passes}; nothing is left to measure it on."
     lines = [f"{first} The run that measured its settings is `{by.run}` (split {by.split}):", ""]
@@ -127,7 +127,7 @@ def _measured_elsewhere(by: MeasuredBy) -> list[str]:
 
 
 def _expectation(recipe: Recipe) -> list[str]:
-    """The recipe's interval, where it has one."""
+    """Section on the recipe's expected metrics, if it has any."""
     if recipe.expect is None:
         return []
     intervals = ", ".join(f"{name} {low} to {high}" for name, (low, high) in recipe.expect.intervals.items())

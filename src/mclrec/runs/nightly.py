@@ -1,8 +1,8 @@
-"""The nightly path: yesterday's model and today's log give a model that takes its place, if it is no worse.
+"""Nightly update: train a new model from yesterday's model and today's log, and replace the old one if it is no worse.
 
-Training goes on from the earlier model and is measured on held-out targets; both models and popularity are compared on
-them. A model that stands the comparison is trained on everything, exported, and put where the service reads it, as far
-as was asked for. Each step can be done again, so that the same command goes on after a kill.
+Training starts from the earlier model (warm start). The new model is compared with the earlier one and with popularity
+on held-out targets. If it is accepted it is, as requested, trained on all data, exported, and put where the service
+reads it. Each step can be repeated, so that the same command resumes after a kill.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ _MEASURED, _FINAL = "measured", "final"
 
 
 class Update(BaseModel):
-    """What became of an update; kept in its directory.
+    """Outcome of an update, which is saved in its directory.
 
     Attributes:
-        directory: of the update.
+        directory: directory of the update.
         status: begun, interrupted by a signal, refused, or done.
-        earlier: directory of the measured run that was compared with, and gone on from.
-        fingerprint: of the newer data.
-        options: of the request.
-        judgement: the comparison; None before it.
-        model: directory of the model that goes live; None where it was refused.
-        exported: directory of its export.
-        into: the link that leads to it now.
+        earlier: directory of the measured run that training started from, and that the new model is compared with.
+        fingerprint: fingerprint of the newer data.
+        options: options of the request.
+        judgement: result of the comparison; None before it.
+        model: directory of the model that goes live; None unless the update is done.
+        exported: directory of its export; None if there is none.
+        into: the link that now points to it; None if there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +78,7 @@ class Update(BaseModel):
 
     @property
     def accepted(self) -> bool:
-        """Whether the new model takes the place of the earlier one."""
+        """Whether the new model replaces the earlier one."""
         return self.status == "done"
 
 
@@ -98,31 +98,31 @@ def update(
     reading: Reading | None = None,
     progress: bool = True,
 ) -> Update:
-    """Train a newer model from an earlier one, and let it take its place if it is no worse; called again, it goes on.
+    """Train a new model from an earlier one, and replace that if the new one is no worse; a repeated call resumes.
 
     Args:
         run: the earlier model: a run or final model, its directory, or a link to it.
         data: the newer log, as `mclrec.train` takes it.
-        out: directory of the update: ``measured`` and ``final`` in it are runs.
-        floor: values that metrics of the new model must reach, such as ``{"ndcg@10": 0.05}``.
-        final: whether the model that goes live is trained on everything.
+        out: directory of the update; its subdirectories ``measured`` and ``final`` are runs.
+        floor: least values of the new model's metrics, such as ``{"ndcg@10": 0.05}``.
+        final: whether the model that goes live is trained on all data.
         export: ``onnx`` to export it.
-        into: a symbolic link, which leads to the new model afterwards; made if it is not there.
+        into: a symbolic link that will point to the new model; created if missing.
         device: auto, cpu or cuda.
-        valid_from: moment from which validation targets are held out, later than the earlier run's; needed where that
-            has such moments, by which nothing newer would be learnt.
-        test_from: likewise for the test.
-        reading: how the log is read; as the earlier run's own was where nothing is said.
+        valid_from: moment from which validation targets are held out, later than the earlier run's; needed if that run
+            was split at a fixed moment, since otherwise nothing newer would be learnt.
+        test_from: likewise for test targets.
+        reading: how the log is read; by default as the earlier run's own log was.
         progress: whether to show progress bars.
 
     Returns:
-        The update: ``.accepted``, ``.judgement`` with the numbers and what speaks against the new model, ``.model``.
+        The update: ``.accepted``, ``.judgement`` with the metrics and the reasons against the new model, ``.model``.
 
     Raises:
-        MclrecError: of the kind that says what is wrong.
+        MclrecError: the subclass says what is wrong.
     """
     check_flag("final", final)
-    shown(progress)  # is checked before anything is read
+    shown(progress)  # checks the argument before anything is read
     request = UpdateRequest(
         open_run(run),
         data,
@@ -139,14 +139,14 @@ def update(
 
 
 def run_update(request: UpdateRequest, reporting: Reporting = nullcontext) -> Update:
-    """Update as requested.
+    """Run an update as requested.
 
     Args:
-        request: what to do.
-        reporting: opens what is told of the progress of a training; nothing is told if it gives None.
+        request: the request.
+        reporting: makes a context manager for each training that yields its reporter, or None for no reports.
 
     Raises:
-        MclrecError: of any kind that the data, the runs or the training can cause.
+        MclrecError: any error that the data, the runs or the training can cause.
     """
     earlier = measured_run(request.run)
     check_update(request, earlier)
@@ -155,13 +155,13 @@ def run_update(request: UpdateRequest, reporting: Reporting = nullcontext) -> Up
 
 
 class _Steps:
-    """The steps of one update, each of which finds out what is done already."""
+    """The steps of one update, each of which detects what has been done already."""
 
     def __init__(self, request: UpdateRequest, reporting: Reporting) -> None:
         self._request, self._reporting = request, reporting
 
     def run(self, earlier: Run) -> Update:
-        """Do what is left to do."""
+        """Do the steps that are left."""
         request = self._request
         earlier = self._compared_with(earlier)
         reading = reading_like(earlier, request.data, request.reading)
@@ -195,20 +195,20 @@ class _Steps:
         )
 
     def _again(self, done: Update) -> Update:
-        """What came out before; the link is led back to the model if it leads elsewhere by now.
+        """Return the earlier outcome, after pointing the link to its model again if it points elsewhere.
 
         Raises:
-            ModelFileError: the model is gone.
+            ModelFileError: the model is missing or damaged.
         """
         if done.model is None:
             return done
-        _ = Run(done.model).info  # says what is wrong with it
+        _ = Run(done.model).info  # raises if the model is missing or damaged
         if done.into is not None and done.into.resolve() != done.model.resolve():
             point(done.into, done.model)
         return done
 
     def _compared_with(self, earlier: Run) -> Run:
-        """The earlier run, also where the link that names it leads to this update's own model already."""
+        """The earlier run, even if the link that names it already points to this update's own model."""
         kept = self._kept()
         own = self._request.out.resolve() / _MEASURED
         if kept is None:
@@ -225,7 +225,7 @@ class _Steps:
         return open_run(kept.earlier)
 
     def _begin(self, earlier: Run, data: SequenceData) -> Update:
-        """What the directory says of this very update; it says that it has begun where there was none."""
+        """The saved state of this update; if there is none, or its options differ, an update is begun and saved."""
         request, kept = self._request, self._kept()
         if kept is not None and kept.fingerprint != data.fingerprint:
             raise ConfigError(
@@ -249,10 +249,10 @@ class _Steps:
         return self._keep(begun)
 
     def _check_split(self, earlier: Run, data: SequenceData) -> None:
-        """Refuse what would be an update without anything new.
+        """Refuse a split that would hold back everything new, and an earlier model that is no warm start.
 
         Raises:
-            ConfigError: it learns from nothing newer than the earlier model, or is no model to go on from.
+            ConfigError: it would learn from nothing newer than the earlier model, or cannot start from that.
         """
         split = with_targets_of(self._request.split, earlier.info.split)
         if self._request.split is not None and not looks_at_times(earlier.info.split):
@@ -268,7 +268,7 @@ class _Steps:
         check_earlier(earlier, data, split)
 
     def _measured(self, earlier: Run, data: SequenceData) -> Run:
-        """The run that goes on from the earlier one, or is trained anew where a model only counts, and is measured."""
+        """Train and measure a run that starts from the earlier one, or from scratch if the model only counts."""
         info = earlier.info
         counts = registry.entry(info.model).only_counts
         request = TrainRequest(
@@ -285,7 +285,7 @@ class _Steps:
         return self._train(final_request(measured, data, Reading()), _FINAL)
 
     def _train(self, request: TrainRequest, name: str) -> Run:
-        """Train in a folder of the update, from where it was left."""
+        """Train in a folder of the update, resuming from its checkpoint if there is one."""
         place = self._request.out.resolve() / name
         request = replace(
             request,
@@ -298,7 +298,7 @@ class _Steps:
             return train(request, reporter)
 
     def _kept(self) -> Update | None:
-        """What an earlier call wrote of this update."""
+        """The outcome that an earlier call saved; None if there is none."""
         path = self._request.out / _RECORD
         if not path.exists():
             return None
@@ -311,5 +311,5 @@ class _Steps:
 
 
 def _changed(outcome: Update, **changes: Any) -> Update:
-    """A copy with some fields changed."""
+    """Copy of an outcome with some fields changed."""
     return outcome.model_copy(update=changes)

@@ -1,8 +1,9 @@
-"""Whether a log has order: Markov and SASRec on it, and on the same log with each history shuffled.
+"""Test whether the order of a log matters: Markov and SASRec on the log, and on the log with each history shuffled.
 
-The held-out item is each user's last but one, so that nothing is learnt of test targets. Both times the same items are
-learnt from and asked with, in order or in one random order; popularity, which knows no order, is there for comparison.
-SASRec is trained for a number of epochs that depends on the number of rows alone, so that the seed decides the result.
+The held-out item is each user's last but one, so that test targets are never used. Both runs train on the same items
+and query with the same items, either in order or in one random order. Popularity, which ignores order, is included for
+comparison. SASRec is trained for a number of epochs that depends only on the number of rows, so that the result is
+determined by the seed.
 """
 
 from __future__ import annotations
@@ -42,28 +43,28 @@ _TRAINED = "sasrec"
 _COUNTED = ("markov", "popularity")
 
 _MOST_ROWS = 200_000
-"""Interactions that are looked at; of a longer log, those of some users, drawn by the seed."""
+"""Most interactions that are used; from a longer log, users are sampled by the seed."""
 
 _BUDGET = 1_500_000
-"""Interactions that are learnt from, over all epochs of one training."""
+"""Interactions to train on, summed over all epochs of one training."""
 
 _EPOCHS = (6, 40)
-"""Epochs of a training, at least and at most."""
+"""Minimum and maximum number of epochs of a training."""
 
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderProbe:
-    """What was found out about the order of a log's histories.
+    """Result of a test of whether the order of histories matters.
 
     Attributes:
-        effect: the systems with and without order.
-        label: of the protocol, the one that suits the log.
-        rows: interactions that were looked at.
-        of_rows: interactions of the log.
-        epochs: of each training.
-        seed: of everything random.
+        effect: metrics of the systems with and without order.
+        label: label of the protocol, which is the one that suits the log.
+        rows: number of interactions used.
+        of_rows: number of interactions in the log.
+        epochs: number of epochs of each training.
+        seed: seed of everything random.
     """
 
     effect: OrderEffect
@@ -75,7 +76,7 @@ class OrderProbe:
 
     @property
     def notes(self) -> list[str]:
-        """How it was found out, in sentences."""
+        """Sentences on how the result was obtained."""
         some = "" if self.rows == self.of_rows else f", of users drawn from all {self.of_rows:,}"
         found = [
             (
@@ -92,7 +93,7 @@ class OrderProbe:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The probe ready for JSON."""
+        """The result as a JSON object."""
         return {
             **self.effect.to_json(),
             "protocol": self.label,
@@ -111,13 +112,13 @@ def probe_order(
     planned: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> OrderProbe:
-    """Find out whether the order of histories matters on a log; takes a minute or two, on one thread.
+    """Test whether the order of histories matters on a log; takes a minute or two, on one thread.
 
     Args:
-        data: of the log; of one that comes in files, the training part is looked at.
-        seed: of the shuffle, of the training, and of the users where there are too many rows.
-        planned: is told in a line what is going to be done and about how long it takes.
-        progress: called with the number of steps that are done, and of all.
+        data: the log; if it comes in files, only its training part is used.
+        seed: seed of the shuffle, of the training, and of the sample of users if there are too many rows.
+        planned: called with a line that says what is going to be done and about how long it takes.
+        progress: called with the number of steps done and the number of all steps.
 
     Raises:
         DataError: no user has three interactions, or no history has two.
@@ -142,7 +143,7 @@ def probe_order(
 
 
 def shuffled_histories(data: SequenceData, lengths: IntArray, rng: np.random.Generator) -> SequenceData:
-    """The same data with the first ``lengths[u]`` items of each user in random order; times stay where they are."""
+    """Shuffle the first ``lengths[u]`` items of each user; times keep their positions."""
     places = ranges(data.offsets[:-1], lengths)
     items = data.items.copy()
     items[places] = data.items[places[shuffled(lengths, rng)]]
@@ -150,7 +151,7 @@ def shuffled_histories(data: SequenceData, lengths: IntArray, rng: np.random.Gen
 
 
 def _some_users(data: SequenceData, seed: int) -> SequenceData:
-    """All users, or as many of them in random order as have the rows that are looked at; items that they have."""
+    """The data of all users or, if there are too many rows, of a random sample of users and the items they have."""
     if data.num_interactions <= _MOST_ROWS:
         return data
     order = generator(seed, Stream.SHUFFLE, 0).permutation(data.num_users)
@@ -168,7 +169,7 @@ def _some_users(data: SequenceData, seed: int) -> SequenceData:
 
 
 def _arms(data: SequenceData, seed: int) -> dict[str, Split]:
-    """The log and the shuffled log, each with the same targets and nothing else held out."""
+    """The log in order and shuffled, as splits with the same targets as their test and no validation targets."""
     found = leave_one_out(data)
     lengths = found.training.lengths
     other = shuffled_histories(data, lengths, generator(seed, Stream.SHUFFLE, 1))
@@ -181,7 +182,7 @@ def _arms(data: SequenceData, seed: int) -> dict[str, Split]:
 
 
 def _recipe(split: Split, returns: float | None) -> Recipe:
-    """SASRec by `auto`, for a fixed number of epochs in full precision."""
+    """Recipe of SASRec: that of `auto`, for a fixed number of epochs in fp32."""
     rows = split.training.num_interactions
     epochs = int(np.clip(round(_BUDGET / max(rows, 1)), *_EPOCHS))
     settings = {"epochs": epochs, "precision": "fp32", "stopping": "best"}
@@ -197,7 +198,7 @@ def _plan(split: Split, recipe: Recipe) -> str:
 
 
 def _values(split: Split, recipe: Recipe, seen: Seen, seed: int, steps: _Steps) -> Mapping[str, FloatArray]:
-    """Values of the main metric for each target, by system."""
+    """Value of the main metric for each target, by system."""
     found: dict[str, FloatArray] = {}
     metric: Metric = main_metric(split.data.num_items)
     for name in (_TRAINED, *_COUNTED):
@@ -239,7 +240,7 @@ class _Steps(SilentReporter):
         self._done = self._total = 0
 
     def epoch_started(self, start: EpochStart) -> None:
-        """Note how many batches there will be in all."""
+        """Compute the total number of batches."""
         self._total = 2 * start.epochs * start.steps
 
     def stepped(self, losses: dict[str, float]) -> None:  # noqa: ARG002 - `Reporter`

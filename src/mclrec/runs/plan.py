@@ -1,4 +1,4 @@
-"""What a training is going to do, in lines for people: what the recipe chose and why, and how long it will take."""
+"""The plan of a training in human-readable lines: what the recipe chose and why, and how long it will take."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from mclrec.wording import count_of
 __all__ = ["duration", "held_out_lines", "plan_lines"]
 
 _MANY = 100_000
-"""Test targets from which their number is told."""
+"""Number of test targets above which it is mentioned."""
 
 _TIMED = 4
-"""Batches that are timed."""
+"""Number of batches to time."""
 
 _LONG = 600.0
-"""Seconds from which a training has to say that there is a quicker way."""
+"""Seconds of training above which the quicker recipe is suggested."""
 
 _VERY_LONG = 3600.0
-"""Seconds from which a training by the quicker way has to say that it can be given a time."""
+"""Seconds of training by the quicker recipe above which a time limit is suggested."""
 
 
 def plan_lines(
     recipe: Recipe, split: Split, sizes: DataSizes, device: torch.device, *, timed: bool = True
 ) -> list[str]:
-    """Lines on what is going to be trained.
+    """Describe what is going to be trained, line by line.
 
     Args:
-        recipe: that is trained by.
-        split: of the data.
-        sizes: of the data.
-        device: where.
-        timed: whether a few batches are timed for it, by a model that is thrown away.
+        recipe: recipe of the training.
+        split: split of the data.
+        sizes: sizes of the data.
+        device: device to train on.
+        timed: whether to time a few batches of a throwaway model for it.
     """
     lines = [f"recipe {recipe.section}: {recipe.source}", *_choices(recipe), *held_out_lines(split)]
     lines += [*_validation_lines(recipe, split), *_test_lines(split)]
@@ -59,7 +59,7 @@ def plan_lines(
 
 
 def _validation_lines(recipe: Recipe, split: Split) -> list[str]:
-    """A line on validation by fewer targets than there are."""
+    """A line saying that validation ranks only a sample of the targets, if it does."""
     most, there = recipe.training.validation_targets, len(split.validation)
     if most is None or there <= most:
         return []
@@ -68,7 +68,7 @@ def _validation_lines(recipe: Recipe, split: Split) -> list[str]:
 
 
 def _test_lines(split: Split) -> list[str]:
-    """A line on very many test targets, all of which are ranked after training."""
+    """A line on the number of test targets, all of which are ranked after training, if it is very large."""
     if len(split.test) <= _MANY:
         return []
     targets, items = count_of(len(split.test), "target"), count_of(split.data.num_items, "item")
@@ -76,10 +76,10 @@ def _test_lines(split: Split) -> list[str]:
 
 
 def held_out_lines(split: Split) -> list[str]:
-    """Lines on what a split by time leaves cold, and on what was decided by rows after its first moment.
+    """Lines on the cold items and users of a split by time, and on what later rows decided (the k-core).
 
     Args:
-        split: by any rule; there is nothing to say of other splits.
+        split: a split by any rule; splits other than by time give no lines.
     """
     if not split.name.startswith("by-time"):
         return []
@@ -95,7 +95,7 @@ def held_out_lines(split: Split) -> list[str]:
 
 
 def _core(split: Split) -> list[str]:
-    """Items and users that the k-core kept for rows that come after training."""
+    """A line on items and users that the k-core kept only because of rows that are not in training."""
     taken = split.data.taken
     least = next((step.option for step in taken.steps if step.rule == "k-core"), None) if taken else None
     if least is None:
@@ -114,7 +114,7 @@ def _core(split: Split) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it: ``1 second``, ``40 seconds``, ``4 minutes``, ``5.5 hours``."""
+    """Format seconds in words: ``1 second``, ``40 seconds``, ``4 minutes``, ``5.5 hours``."""
     if seconds < 90:
         return count_of(max(round(seconds), 1), "second")
     if seconds < 90 * 60:
@@ -123,7 +123,7 @@ def duration(seconds: float) -> str:
 
 
 def _choices(recipe: Recipe) -> list[str]:
-    """A line for each rule of the recipe `auto`."""
+    """A line for each choice of the recipe `auto`."""
     return [
         f"  {', '.join(f'{key} = {value}' for key, value in choice.settings.items())}: {choice.reason}"
         for choice in recipe.choices
@@ -141,7 +141,7 @@ def _time(recipe: Recipe, longest: LongestTimes) -> str:
 def _quicker(
     recipe: Recipe, split: Split, sizes: DataSizes, device: torch.device, seconds: float
 ) -> list[str]:
-    """The way by `auto`, where the training takes long because each prefix is an example; a time where `auto` does."""
+    """Suggest `auto` if training is slow because each prefix is an example, and a time limit if `auto` is slow."""
     if recipe.section == AUTO and seconds > _VERY_LONG:
         return ["  --minutes 30 takes the best model that is found in half an hour"]
     long = seconds > _LONG and getattr(recipe.config, "unit", None) == "prefixes"

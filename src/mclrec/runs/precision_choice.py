@@ -1,4 +1,4 @@
-"""Which precision a training takes where its recipe leaves it open: what is quicker here, or what it began with."""
+"""Choice of precision where the recipe leaves it open: the faster one on this machine, or the one a run began with."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _DECIDED = ("fp32", "bf16")
 def with_precision(
     recipe: Recipe, device: torch.device, begun: object = None, processes: Processes = SINGLE_PROCESS
 ) -> tuple[Recipe, list[str]]:
-    """A recipe with ``precision = "auto"`` decided, and a line on it.
+    """Resolve ``precision = "auto"`` in a recipe; returns the recipe and a line on the choice.
 
-    A run that goes on keeps the precision that it began with: it may be on another machine now, where the other one is
-    quicker. Each process would measure its own machine, so all take what the main one found.
+    A resumed run keeps the precision that it began with, even if it is now on a machine where the other one is faster.
+    Each process would measure its own machine, so all take what the main process found.
 
     Args:
-        recipe: of the training.
-        device: where to train.
-        begun: precision that the run which goes on began with; None for a new one.
-        processes: that train together.
+        recipe: recipe of the training.
+        device: device to train on.
+        begun: precision that a resumed run began with; None for a new run.
+        processes: the processes that train together.
     """
     if recipe.training.precision != "auto":
         return recipe, []
-    known = begun if begun in _DECIDED else None  # a damaged file, which is refused later, may say anything
+    known = begun if begun in _DECIDED else None  # a damaged file may hold anything; it is refused later
     decided = processes.broadcast_text(lambda: known or recipe.training.on(device).precision)
     training = recipe.training.model_copy(update={"precision": decided})
     why = "as it began" if known else "the quicker one here"

@@ -1,4 +1,4 @@
-"""Which recipe a run is trained by, where the user gave one or left it open."""
+"""Choice of the recipe of a run, whether the user named one or not."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def recipe_for(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The recipe that a run on these data is trained by.
+    """The recipe of a run on these data.
 
-    A data set of the paper that was asked for by its name has its own section, as published results are trained. A log
-    has the recipe ``auto`` where the model has it, even if it happens to be a data set's file.
+    A data set of the paper, if requested by name, is trained with its own section, as for the published results. A log
+    is trained with the recipe ``auto`` if the model has it, even if the log happens to be a data set's file.
 
     Raises:
-        ConfigError: as `mclrec.recipes.resolve`.
+        ConfigError: as in `mclrec.recipes.resolve`.
     """
     if recipe is None:
         recipe = default_recipe(model, asked_as(data))
@@ -43,23 +43,23 @@ def recipe_for(
 
 
 def sizes_of(split: Split) -> DataSizes:
-    """The sizes by which `auto` chooses, where no intake of the split is at hand."""
+    """The sizes on which `auto` bases its choices, computed from a split without a given intake."""
     return DataSizes.of(split, split_intake(split).left.returns)
 
 
 def possible_recipes(
     model: str, data: Any, recipe: str | Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> list[Recipe]:
-    """The recipe before data are read: each that it may turn out to be, where none is given or it depends on the data.
+    """All recipes that a run may turn out to have, before the data are read on which the choice may depend.
 
     Args:
         model: name of a registered model.
-        data: as they were asked for.
-        recipe: that was given.
-        settings: go before the recipe's.
+        data: the data as requested.
+        recipe: the recipe that was given, if any.
+        settings: override the recipe's settings.
 
     Raises:
-        ConfigError: the settings go with none of them.
+        ConfigError: the settings fit none of them.
     """
     if recipe is not None:
         return possible(model, None, recipe, settings)
@@ -77,12 +77,12 @@ def possible_recipes(
 
 
 def recipe_of(run: Run, split: str) -> Recipe:
-    """The settings of a run as a recipe, whatever its section or file says by now.
+    """The saved settings of a run as a recipe, whatever its section or file says now.
 
     Args:
-        run: that was trained by them.
-        split: rule of the training that they are for. Where it holds everything in, the number of epochs is the one
-            that validation chose in ``run``.
+        run: the run that was trained with them.
+        split: split rule of the training they are for. If it is ``everything``, the number of epochs is the one that
+            validation chose in ``run``.
 
     Raises:
         ModelFileError: the run is damaged.
@@ -91,7 +91,7 @@ def recipe_of(run: Run, split: str) -> Recipe:
     training = TrainingConfig.model_validate(info.training)
     chosen = run.record.best_epoch
     if split == EVERYTHING and chosen:
-        cycle = cycle_epochs(training.cycle, training.epochs)  # the rates of the epochs that were chosen
+        cycle = cycle_epochs(training.cycle, training.epochs)  # keeps the learning rates of the chosen epochs
         training = training.model_copy(update={"epochs": chosen, "cycle": cycle})
     config_type = registry.model_class(info.model).config_type
     config = config_type.of_stored(info.config)

@@ -1,4 +1,4 @@
-"""Evaluation of a run again, or by other rules than at the end of its training."""
+"""Re-evaluation of a run, by the same rules as at the end of its training or by others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mclrec.runs.training_run import resolve_device
 __all__ = ["evaluate_run", "run_data"]
 
 _PATIENCE = 3.0
-"""Seconds that an evaluation waits for others that write their ranks."""
+"""Seconds that an evaluation waits for others to finish writing their ranks."""
 
 
 @refusals_as_ours()
@@ -45,30 +45,30 @@ def evaluate_run(
     slices: bool = False,
     slice_by: Any = None,
 ) -> Result:
-    """Rank the held-out targets of the run's own data; the exact ranks are written into its directory.
+    """Rank the held-out targets of the run's own data, and write the exact ranks to its directory.
 
     Args:
         run: the run, or its directory.
         part: validation or test targets.
         seen: keep (U) or drop (F) items of the history.
-        ks: cutoffs of the metrics; if None, the paper's that the catalogue allows.
-        data: the data, or where they are, if they are no longer where the run read them, or came from memory.
+        ks: cutoffs of the metrics; if None, those of the paper that the catalogue allows.
+        data: the data or their path, if they are no longer where the run read them, or came from memory.
         device: auto, cpu or cuda.
-        progress: called with the number of targets that are done, and of all; with ``metrics="all"`` each counts once
-            for every time that a system ranks it or lists items for it; so with slices.
-        metrics: ``all`` measures lists of 10 (of the first of ``ks``, if 10 is none of them) beyond accuracy too,
-            beside popularity and Markov: coverage, novelty, diversity and others, in ``result.further``.
+        progress: called with the number of targets done and the number of all targets; with ``metrics="all"`` or
+            slices, each target counts once for every time that a system ranks it or lists items for it.
+        metrics: ``all`` adds beyond-accuracy metrics of lists of 10 items (or of the first of ``ks``, if 10 is not
+            among them), beside popularity and Markov: coverage, novelty, diversity and others, in ``result.further``.
         categories: table of the items' categories (csv, tsv or Parquet: item, category) for ``metrics="all"``.
         slices: whether to measure groups of targets too, beside popularity and Markov, in ``result.slices``: by length
-            of the history, popularity, time since the last interaction, repeats, and what training has not shown.
-        slice_by: a column of the log, or several, to slice by as well: by its value in the row that the target is.
+            of the history, popularity, time since the last interaction, repeats, and users or items new to training.
+        slice_by: one or more further columns of the log to slice by: targets are grouped by the value in their row.
 
     Raises:
         ModelFileError: the directory is damaged.
-        DataError: the data are missing, or not what the model was trained on; or the categories cannot be read, or the
-            log has no such column.
+        DataError: the data are missing, or are not those the model was trained on; or the categories cannot be read, or
+            the log has no such column.
         EvaluationError: a cutoff is not in 1..V, or the run is a final model, which has learnt from its targets.
-        ConfigError: unknown part, rule, metrics or device, or categories that nothing was asked of.
+        ConfigError: unknown part, rule, metrics or device, or categories that no requested metric uses.
     """
     run = open_run(run)
     check_part(part)
@@ -124,17 +124,17 @@ def evaluate_run(
 
 
 def _check_unused(run: Run) -> None:
-    """Find out before the work whether a training writes to the run.
+    """Check, before any work is done, that no training writes to the run.
 
     Raises:
-        InUseError: it does.
+        InUseError: a training writes to it.
     """
-    if is_held(run.directory):  # by an evaluation that keeps its ranks, it is for a moment
+    if is_held(run.directory):  # an evaluation holds the lock only for a moment, to save its ranks
         lock_in(run.directory).acquire(_PATIENCE).release()
 
 
 def _keep_ranks(run: Run, result: Result, weights: str) -> None:
-    """Write the ranks; where they cannot be written, the result is of use without them."""
+    """Save the ranks; only warn if they cannot be written, since the result is useful without them."""
     protocol = result.protocol
     path = ranks_path(run.directory, protocol.part, protocol.label)
     try:
@@ -145,15 +145,15 @@ def _keep_ranks(run: Run, result: Result, weights: str) -> None:
 
 
 def run_data(run: Run, data: Any = None, hint: str = "say where with --data") -> SequenceData:
-    """Return the data of a run as they were prepared for training, nothing of them held out.
+    """Return the data of a run as prepared for training, before anything is held out.
 
     Args:
-        run: what was trained.
-        data: the data, or where they are, if they are no longer where the run read them.
-        hint: what to do where they are gone.
+        run: the run that was trained on them.
+        data: the data or their path, if they are no longer where the run read them.
+        hint: advice for the error message if they are missing.
 
     Raises:
-        DataError: the data are missing, or not what the model was trained on.
+        DataError: the data are missing, or are not those the model was trained on.
     """
     about = run.info.data
     try:

@@ -1,4 +1,4 @@
-"""Requests for training runs: what decides a run, and the command line for it."""
+"""Requests for training runs: everything that determines a run, and the command line for it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ __all__ = ["TrainRequest", "run_name", "setting_words", "train_command"]
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """Request for a training run: everything that decides it.
+    """Request for a training run: everything that determines it.
 
     Attributes:
         data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
         model: name of a registered model.
-        recipe: section or file; None for the data set's own.
-        settings: go before the recipe's.
-        seed: of everything random.
+        recipe: section or file; None for the data set's own section, or ``auto`` for a log.
+        settings: override the recipe's settings.
+        seed: seed of everything random.
         out: directory; None for a free one under ``runs/``.
         device: auto, cpu or cuda.
-        resume: go on from the directory's checkpoint.
+        resume: whether to resume from the directory's checkpoint.
         warm_start: earlier run, or its directory, whose model training starts from.
         split: rule by which targets are held out, as `SplitRule` writes it; ``everything`` holds nothing out, and takes
             the number of epochs from ``like``.
-        command: for the record; made up from the rest if None.
+        command: command line to record; derived from the other fields if None.
         measured: whether test targets are ranked at the end; a search must not look at them.
-        track: what the run is tracked with beside its history; None for nothing.
+        track: experiment tracker to use beside the run's history; None for none.
         shard_items: whether the item table is sharded by rows among the processes, instead of whole in each.
-        reading: how a log is read; data that are prepared already take none.
-        like: run whose settings are taken in the place of a recipe's; None for those of the recipe.
-        found: how the settings were found, in lines of Markdown for the card.
+        reading: how a log is read; not used for data that are prepared already.
+        like: run whose settings replace those of a recipe; None to use the recipe.
+        found: how the settings were found, as lines of Markdown for the model card.
     """
 
     data: Any
@@ -61,7 +61,7 @@ class TrainRequest:
 
 
 def run_name(data: str, model: str, seed: int) -> str:
-    """Name of a run's directory under ``runs/``, where none is given."""
+    """Default name of a run's directory under ``runs/``."""
     return f"{data}-{model}-seed{seed}"
 
 
@@ -75,14 +75,14 @@ def train_command(
     split: str = "leave-one-out",
     warm_start: str | None = None,
 ) -> str:
-    """Command line that does a training run.
+    """Command line of a training run.
 
     Args:
-        data: where the data come from, or what names them.
+        data: origin of the data, or their name or path.
         model: name of a registered model.
-        seed: of everything random.
-        recipe: section or file; None for the data set's own.
-        settings: go before the recipe's.
+        seed: seed of everything random.
+        recipe: section or file; None for the default recipe.
+        settings: override the recipe's settings.
         split: rule by which targets are held out, as `SplitRule` writes it.
         warm_start: directory of the earlier run that training starts from.
     """
@@ -98,7 +98,7 @@ def train_command(
 
 
 def setting_words(settings: Mapping[str, Any]) -> list[str]:
-    """Words ``--set KEY=VALUE`` for each setting, as they are read back."""
+    """Command-line words ``--set KEY=VALUE`` for each setting, in the form in which they are parsed."""
     return [
         word
         for key, value in settings.items()

@@ -1,4 +1,4 @@
-"""A run: its directory, and what the files in it say, as frozen types."""
+"""A run: its directory, and the contents of its files as frozen types."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 LABELS = ("U", "F")
-"""Protocols that every run is measured under."""
+"""Labels of the protocols under which every run is measured."""
 
 _OF_THE_FORMAT = {"format", "model", "config", "num_items", "num_users"}
 
@@ -49,29 +49,29 @@ Stored = TypeVar("Stored", bound=BaseModel)
 
 
 class RecipeInfo(FileRecord):
-    """The recipe that a run was trained by: its section or file, and where its settings come from."""
+    """The recipe of a run: its section or file, and the source of its settings."""
 
     section: str
     source: str
 
 
 class DataInfo(Origin):
-    """The data that a run was trained on: their name, and their origin with their fingerprint."""
+    """The data that a run was trained on: name, origin and fingerprint."""
 
     name: str
 
 
 class MeasuredBy(FileRecord):
-    """The run that a final model's settings and number of epochs were measured by.
+    """The measured run behind a final model, from which its settings and number of epochs are taken.
 
     Attributes:
-        run: its directory, from the root.
+        run: absolute path of its directory.
         weights: checksum of the weights that were measured.
         split: rule by which it held targets out.
         best_epoch: epoch that validation chose; 0 for a model that only counts.
-        metric: of validation.
-        best_validation: its value in that epoch.
-        test: test metrics by label of the protocol; empty where it was not measured on the test targets.
+        metric: validation metric.
+        best_validation: value of that metric in the best epoch; None if there was no validation.
+        test: test metrics by label of the protocol; empty if it was not measured on the test targets.
     """
 
     run: str
@@ -84,7 +84,7 @@ class MeasuredBy(FileRecord):
 
 
 class RunInfo(FileRecord):
-    """Contents of ``config.json``: everything that decided a run.
+    """Contents of ``config.json``: everything that determined a run.
 
     Attributes:
         format: version of the directory's layout.
@@ -92,15 +92,15 @@ class RunInfo(FileRecord):
         config: settings of the model.
         num_items: V, the size of its catalogue.
         num_users: U for a model that has user vectors, else 0.
-        recipe: section or file, and source.
+        recipe: section or file, and source of the settings.
         training: settings of the training.
-        seed: of everything random.
+        seed: seed of everything random.
         split: rule by which targets were held out; ``everything`` for a final model, which holds nothing out.
-        warm_start: directory of the earlier model that training started from; None where there was none.
-        data: name, origin and fingerprint.
-        command: command line that does the same.
-        versions: of Python and of the libraries.
-        measured_by: for a final model, the run that was measured in its stead; None for every other run.
+        warm_start: directory of the earlier model that training started from; None if there was none.
+        data: name, origin and fingerprint of the data.
+        command: command line that repeats the run.
+        versions: versions of Python and of the libraries.
+        measured_by: for a final model, the run that was measured in its stead; None for all other runs.
     """
 
     may_lack: ClassVar[frozenset[str]] = frozenset({"measured_by"})
@@ -124,7 +124,7 @@ class RunInfo(FileRecord):
         """Refuse a final model where a measured run is needed.
 
         Raises:
-            EvaluationError: it is one; the run that was measured is named.
+            EvaluationError: this is a final model; the message names the measured run.
         """
         if self.measured_by is not None:
             raise EvaluationError(
@@ -133,7 +133,7 @@ class RunInfo(FileRecord):
             )
 
     def extra(self) -> dict[str, Any]:
-        """What a run adds to the configuration that every model directory has."""
+        """The fields that a run adds to the configuration that every model directory has."""
         return self.model_dump(mode="json", exclude=_OF_THE_FORMAT)
 
     @model_validator(mode="after")
@@ -144,7 +144,7 @@ class RunInfo(FileRecord):
 
 
 class ProtocolInfo(FileRecord):
-    """Rules of a measurement, as `mclrec.evaluation.protocol.Protocol` has them, with label and description."""
+    """Rules of a measurement: those of `mclrec.evaluation.protocol.Protocol`, with label and description."""
 
     label: Literal["U", "F"]
     part: str
@@ -155,7 +155,7 @@ class ProtocolInfo(FileRecord):
 
 
 class MeasuredPart(FileRecord):
-    """Metrics of one part of the targets under one protocol; see `mclrec.evaluation.protocol.Result.to_json`."""
+    """Metrics on one part of the targets under one protocol; see `mclrec.evaluation.protocol.Result.to_json`."""
 
     model: str
     data: str
@@ -176,19 +176,19 @@ class RunRecord(FileRecord):
     Attributes:
         status: finished, or interrupted by a signal.
         best_epoch: epoch whose weights were kept; 0 for a model that only counts.
-        best_validation: the validation metric of that epoch; None where there was none.
-        epochs: epochs that were trained.
-        training_seconds: seconds of the epochs alone.
-        seconds: seconds of the whole run.
-        ended: when it ended, in UTC: 2026-01-31T12:00:00Z.
+        best_validation: the validation metric of that epoch; None if there was no validation.
+        epochs: number of epochs trained.
+        training_seconds: seconds spent in the epochs alone.
+        seconds: seconds spent in the whole run.
+        ended: time at which it ended, in UTC: 2026-01-31T12:00:00Z.
         device: cpu or cuda.
-        processor: behind the device, and what decides how sums are rounded; None in runs of earlier versions.
-        threads: threads that torch used in each process.
-        processes: training processes.
+        processor: processor of the device, on which the rounding of sums depends; None in runs of earlier versions.
+        threads: number of threads that torch used in each process.
+        processes: number of training processes.
         weights: checksum of the weights that were measured.
-        near_items: how much co-occurrence adds, by validation after training; None where there was nothing to choose.
-        calibration: what was chosen by validation after training; None where there was nothing to choose.
-        results: by part and label of the protocol; empty for an interrupted training, a trial, and a final model.
+        near_items: what validation chose for co-occurrence after training; None if there was nothing to choose.
+        calibration: what it chose for items of the history; None if there was nothing to choose.
+        results: results by part and protocol label; empty for an interrupted training, a trial, and a final model.
     """
 
     may_lack: ClassVar[frozenset[str]] = frozenset({"processor", "near_items", "calibration"})
@@ -211,35 +211,35 @@ class RunRecord(FileRecord):
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether training was completed."""
         return self.status == "finished"
 
     def machine(self, precision: str) -> str:
-        """Device, processor, threads and precision in words; runs of earlier versions do not know their processor.
+        """Device, processor, threads and precision in words; runs of earlier versions did not record the processor.
 
         Args:
-            precision: of the training; a model that only counts has none.
+            precision: precision of the training; ignored for a model that only counts.
         """
         inside = [*filter(None, [self.processor]), count_of(self.threads, "thread")]
         return f"{self.device} ({', '.join(inside)})" + (f" in {precision}" if self.epochs else "")
 
     @property
     def test(self) -> dict[str, MeasuredPart]:
-        """Results on the test targets, by label; empty where they were not measured."""
+        """Results on the test targets, by protocol label; empty if they were not measured."""
         return self.results.get("test", {})
 
 
 def ranks_path(directory: Path, part: str, label: str) -> Path:
-    """Path of the exact ranks of one part under one protocol."""
+    """Path of the exact ranks on one part of the targets under one protocol."""
     return directory / f"ranks-{part}-{label}.parquet"
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Run:
-    """A finished or interrupted run. Wherever a path is taken, a run is taken too.
+    """A finished or interrupted run; accepted wherever the path of its directory is.
 
     Attributes:
-        directory: holds model, numbers and history.
+        directory: directory with the model, metrics and history.
     """
 
     directory: Path
@@ -255,7 +255,7 @@ class Run:
         """Contents of ``config.json``: model, settings, data, seed, versions.
 
         Raises:
-            ModelFileError: there is no such run, or the file is damaged or not written by a run.
+            ModelFileError: there is no such run, or the file is damaged or was not written by a run.
         """
         return _validated(RunInfo, read_config(self.directory), self.directory / CONFIG)
 
@@ -264,13 +264,13 @@ class Run:
         """Contents of ``metrics.json``: how training ended, and the results by part and protocol.
 
         Raises:
-            ModelFileError: the file is missing or damaged, or is of other weights than the run has now.
+            ModelFileError: the file is missing or damaged, or belongs to other weights than the run has now.
         """
         return _validated(RunRecord, read_metrics(self.directory), self.directory / METRICS)
 
     @property
     def intake(self) -> Intake | None:
-        """What was taken of the log that the run was trained on; None for runs of earlier versions.
+        """What was read from the log that the run was trained on; None for runs of earlier versions.
 
         Raises:
             ModelFileError: the file is damaged.
@@ -288,7 +288,7 @@ class Run:
         """One record per epoch; empty for a model that only counts.
 
         Raises:
-            ModelFileError: the file is damaged, or has fewer epochs than ``metrics.json`` says.
+            ModelFileError: the file is damaged, or has fewer epochs than ``metrics.json``.
         """
         path = self.directory / "history.jsonl"
         found, trained = read_history(path), self._epochs()
@@ -299,7 +299,7 @@ class Run:
         return [asdict(record) for record in found]
 
     def _epochs(self) -> int:
-        """Epochs that were trained as far as ``metrics.json`` says, which an unfinished run has not."""
+        """Number of trained epochs according to ``metrics.json``; 0 for an unfinished run, which has no such file."""
         try:
             return self.record.epochs
         except ModelFileError:
@@ -316,7 +316,7 @@ class Run:
         """Exact rank of each target, under one protocol (U or F, as in ``metrics``).
 
         Raises:
-            ModelFileError: there is no such run, or it was not measured in this way, or on other weights.
+            ModelFileError: there is no such run, or it was not measured in this way, or with other weights.
             EvaluationError: it is a final model, which has nothing to be measured on.
             DataError: the file is damaged.
         """
@@ -332,7 +332,7 @@ class Run:
         table = load_ranks(path)
         check_weights(self.directory, table.about.get("weights"), path)
         measured = table.about.get("protocol")
-        # Ranks of noisy histories are of a part called test-noise-SHARE, and measured as those of the test.
+        # Ranks of noisy histories belong to the part test-noise-SHARE, but their protocol names the part test.
         if (
             not isinstance(measured, dict)
             or measured.get("label") != label
@@ -343,10 +343,10 @@ class Run:
 
 
 def open_run(run: object) -> Run:
-    """Return the run that is given, itself or by its directory.
+    """Return the given run, which may be given as its directory.
 
     Raises:
-        ConfigError: this is neither a run nor a path.
+        ConfigError: the argument is neither a run nor a path.
         ModelFileError: there is no such directory.
     """
     if isinstance(run, Run):
@@ -365,17 +365,17 @@ def open_run(run: object) -> Run:
 
 
 def check_seen(seen: str) -> Literal["U", "F"]:
-    """Return the protocol's label for ``keep`` or ``drop``.
+    """Return the protocol label for ``keep`` (U) or ``drop`` (F).
 
     Raises:
-        ConfigError: it is neither; the nearest is suggested.
+        ConfigError: the argument is neither; the nearest is suggested.
     """
     check_choice("rule for seen items", seen, LABEL_OF)
     return LABEL_OF[cast("Seen", seen)]
 
 
 def _validated(kind: type[Stored], found: Any, path: Path) -> Stored:
-    """Contents of a file as a frozen type; defaults never fill in what is missing."""
+    """Validate the contents of a file as a frozen type; a missing key is an error even if it has a default."""
     record = validated(kind, found, str(path), ModelFileError)
     if missing := _missing(record.model_dump(mode="json"), found):
         raise ModelFileError(f"{path}: {missing} is missing")
@@ -383,7 +383,7 @@ def _validated(kind: type[Stored], found: Any, path: Path) -> Stored:
 
 
 def _missing(whole: Any, found: Any) -> str | None:
-    """First key that a file should hold and does not."""
+    """Path of the first key that is missing from a file; None if there is none."""
     if not isinstance(whole, dict) or not isinstance(found, dict):
         return None
     for key, value in whole.items():

@@ -1,4 +1,4 @@
-"""The directory of a run while it is trained: claimed by one process, and what an earlier process left in it."""
+"""The directory of a run during training: it is claimed by one process, which may resume what an earlier one left."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from mclrec.training.checkpoint import has_checkpoint
 __all__ = ["CANDIDATES", "RunDirectory", "begin_or_resume", "run_lock"]
 
 CANDIDATES = "candidates.json"
-"""File of a search for settings in the directory of the run that it ends with."""
+"""Name of the file in which a search for settings keeps its state, in the directory of the resulting run."""
 
 _CURE = "wait until it has ended, or give another --out"
 _UNFINISHED = ("history.jsonl", "checkpoint", "tensorboard")
-"""What a training leaves before it has a model."""
+"""Files and folders that a training writes before it has a model."""
 
 _MOST_NUMBERS = 10_000
 
 
 def run_lock(directory: Path) -> Lock:
-    """The lock of a run's directory, which everything that writes there holds."""
+    """The lock of a run's directory, which every writer holds."""
     return lock_in(directory, _CURE)
 
 
 class RunDirectory:
-    """The directory of one run, which nobody else writes to until `release`.
+    """The directory of one run, reserved for this process until `release`.
 
     Args:
         out: the directory; None for a free one under ``runs/``.
-        resume: whether to go on with the run that is there.
-        lock: of ``out``, where the caller holds it; it stays the caller's.
-        search: whether a search for settings goes on there, and not a run.
+        resume: whether to resume the run in it.
+        lock: lock of ``out`` if the caller holds it already; the caller keeps it.
+        search: whether it is the directory of a search for settings, and not of a run.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class RunDirectory:
         self.resume = resume
 
     def claim_given(self) -> str:
-        """Claim the directory, if one was given: before data are read. Returns its name.
+        """Claim the directory if one was given, before data are read; returns its name.
 
         Raises:
-            ConfigError: it is in use for something else, or its run is finished.
+            ConfigError: it holds something else, or its run is finished.
             InUseError: another process writes there.
             OutputError: it cannot be written.
             TrainingError: there is nothing to resume.
@@ -74,13 +74,13 @@ class RunDirectory:
         return str(self._out)
 
     def claim(self, stem: str) -> Path:
-        """Claim the directory, a free one or the last one under ``runs/`` if none was given; return it.
+        """Return the claimed directory; if none was given, claim a free one under ``runs/``, or the last to resume it.
 
         Args:
-            stem: name of a directory that is chosen.
+            stem: base name of a directory chosen under ``runs/``.
 
         Raises:
-            MclrecError: as `claim_given`.
+            MclrecError: as in `claim_given`.
         """
         if self._out is not None:
             return self._out
@@ -105,7 +105,7 @@ class RunDirectory:
         return self._lock
 
     def release(self) -> None:
-        """Give the directory back."""
+        """Release the lock, unless it is the caller's."""
         if self._own and self._lock is not None:
             self._lock.release()
 
@@ -124,7 +124,7 @@ class RunDirectory:
 
 
 def begin_or_resume(directory: Path) -> bool:
-    """Whether the run in ``directory`` has a checkpoint to resume from; without one, the directory is emptied."""
+    """Whether ``directory`` has a checkpoint to resume from; without one, the directory is emptied."""
     if has_checkpoint(directory):
         return True
     if directory.is_dir():
@@ -133,7 +133,7 @@ def begin_or_resume(directory: Path) -> bool:
 
 
 def discard_stale(directory: Path) -> None:
-    """Remove what is of other weights than a directory has now: numbers, the card that shows them, vectors."""
+    """Remove files that belong to earlier weights: metrics, baselines, the model card, ranks and exported vectors."""
     weights = weights_checksum(directory / TENSORS)
     stale = [directory / METRICS, directory / BASELINES, directory / "README.md"]
     for path in directory.glob("ranks-*.parquet"):
@@ -153,7 +153,7 @@ def discard_stale(directory: Path) -> None:
 
 
 def _has_vectors_of_others(folder: Path, weights: str) -> bool:
-    """Whether a folder holds an export of vectors that are not those of some weights."""
+    """Whether a folder holds exported vectors of other weights than those given."""
     try:
         return bool(read_sealed(folder / VECTORS_RECORD).get("weights") != weights)
     except DataError:
@@ -161,10 +161,10 @@ def _has_vectors_of_others(folder: Path, weights: str) -> bool:
 
 
 def _resumes(directory: Path, wanted: bool) -> bool:
-    """Whether a claimed directory has a run that goes on.
+    """Whether a claimed directory has a run to resume; clears the remains of one that has no checkpoint yet.
 
     Raises:
-        ConfigError: it is not empty and nobody asked to resume, or there is no run that could go on.
+        ConfigError: it is not empty although resuming was not requested, or holds no run that could be resumed.
     """
     if not wanted:
         if not is_empty(directory):
@@ -189,10 +189,10 @@ def _resumes(directory: Path, wanted: bool) -> bool:
 
 
 def _search_resumes(directory: Path, wanted: bool) -> bool:
-    """Whether a claimed directory has a search that goes on.
+    """Whether a claimed directory has a search to resume.
 
     Raises:
-        ConfigError: it is not empty and nobody asked to resume, or there is no search.
+        ConfigError: it is not empty although resuming was not requested, or holds no search.
     """
     if not wanted or is_empty(directory):
         return _resumes(directory, wanted=False)

@@ -1,4 +1,4 @@
-"""Whether weights mean the same in two models, whose settings may differ without a difference in any shape."""
+"""Check that weights keep their meaning in a warm start: settings may differ although all shapes agree."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _HISTORIES = 8
 _LONGEST = 20
 _ITEMS = 16
 _ROUNDING = 1e-3
-"""Share of the scores by which they may differ: what devices and precisions add stays far below it."""
+"""Tolerated relative difference of scores; differences between devices and precisions are far smaller."""
 
 
 def warn_of_other_function(model: Recommender, earlier: Recommender, places: IntArray) -> None:
-    """Warn where a model scores items otherwise, for a few histories, than the earlier one whose weights it has.
+    """Warn if a model scores items differently, for a few histories, from the earlier model whose weights it has.
 
-    Sharded models are not compared: no process has all vectors.
+    Sharded models are not compared, since no process has all vectors.
 
     Args:
-        model: with the earlier one's weights.
+        model: the new model, with the earlier model's weights.
         earlier: the earlier model, of the same class.
-        places: (V,) dense id in the earlier model of each item, 0 for a new one.
+        places: (V,) dense id of each item in the earlier model, 0 for a new item.
     """
     differing = _differing(model, earlier)
     known = np.flatnonzero(places) + 1
@@ -72,7 +72,7 @@ def _told(settings: dict[str, object], key: str) -> str:
 
 @torch.no_grad()
 def _scores(model: VectorRecommender, histories: Packed, ranked: IntArray) -> Tensor:
-    """(B, K) scores of items for unknown users, without dropout and without what is counted."""
+    """Scores of K items for unknown users, without dropout and without score additions: (B, K)."""
     was = model.training
     device = next(model.parameters()).device
     made = Histories.of(histories)

@@ -1,4 +1,4 @@
-"""Settings of runs that earlier versions saved, compared with those of a recipe."""
+"""Comparison of settings saved by runs, also of earlier versions, with those of a recipe."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _CAME_LATER: Mapping[str, Any] = {
     "norm": "post",
     "temperature": None,
 }
-"""What runs did before a model had the setting; settings that are newer say it themselves (`Before`)."""
+"""Values that reproduce runs from before a setting existed; newer settings declare theirs with `Before`."""
 
 _TRAINING_CAME_LATER: Mapping[str, Any] = {"average": None, "stopping": "best"}
 
 _FREE = "checkpoint_minutes"
-"""A setting that changes nothing about the numbers."""
+"""A setting that has no effect on the results."""
 
 
 def came_later(model: str) -> dict[str, Any]:
-    """Of the identity of a run or search, the settings that earlier versions lack, with their values there.
+    """Settings in the identity of a run or search that earlier versions lack, with the values they stood for there.
 
     Args:
-        model: its name.
+        model: name of the model.
     """
     kind = registry.model_class(model).config_type
     found = _older(kind) | kind.before() | dict(_TRAINING_CAME_LATER) | TrainingConfig.before()
@@ -48,25 +48,25 @@ def came_later(model: str) -> dict[str, Any]:
 def has_settings_of(
     recipe: Recipe, config: Mapping[str, Any], training: Mapping[str, Any], device: str
 ) -> bool:
-    """Whether a run was made by the settings of a recipe; arguments as of `other_setting`."""
+    """Whether a run was trained with the settings of a recipe; arguments as in `other_setting`."""
     return other_setting(recipe, config, training, device) is None
 
 
 def other_setting(
     recipe: Recipe, config: Mapping[str, Any], training: Mapping[str, Any], device: str
 ) -> str | None:
-    """The first setting in which a run and a recipe differ, in words for a message; None where they are the same.
+    """The first setting in which a run and a recipe differ, as text for a message; None if there is none.
 
     Args:
-        recipe: by which a run is wanted.
-        config: the run's settings of the model, as its version saved them.
-        training: its settings of the training, ``precision`` decided for the device.
-        device: that it was trained on.
+        recipe: the recipe that is wanted.
+        config: the run's model settings, as its version saved them.
+        training: its training settings, with ``precision`` resolved for the device.
+        device: device that it was trained on.
     """
     try:
         then = _stored(type(recipe.config), config).identity()
         trained = TrainingConfig.model_validate({**_TRAINING_CAME_LATER, **training}).model_dump(mode="json")
-    except (ValidationError, ValueError):  # a setting that this version has no more, or one that is missing
+    except (ValidationError, ValueError):  # a setting that no longer exists, or one that is missing
         return "its settings are those of another version"
     now = recipe.config.identity() | recipe.training.on(torch.device(device)).model_dump(mode="json")
     had = then | trained
@@ -77,14 +77,14 @@ def other_setting(
 
 
 def settings_now(model: str, config: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run as this version saves them, but for what changes nothing about the numbers.
+    """Settings of a run as this version saves them, without those that have no effect on the results.
 
-    Settings that this version cannot read stay as they were saved.
+    Settings that this version cannot read are returned as they were saved.
 
     Args:
-        model: its name.
-        config: the run's settings of the model, as its version saved them.
-        training: its settings of the training.
+        model: name of the model.
+        config: the run's model settings, as its version saved them.
+        training: its training settings.
     """
     try:
         now = _stored(registry.model_class(model).config_type, config).model_dump(mode="json", by_alias=True)
@@ -95,7 +95,7 @@ def settings_now(model: str, config: Mapping[str, Any], training: Mapping[str, A
 
 
 def check_settings(run: Run, recipe: Recipe) -> None:
-    """Refuse a finished run in the place of one by another recipe, such as that of an earlier version.
+    """Refuse a finished run whose settings differ from a recipe, such as one of an earlier version.
 
     Raises:
         ConfigError: a setting differs.

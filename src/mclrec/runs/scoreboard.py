@@ -1,4 +1,4 @@
-"""Scoreboards: the metrics of a run for people, the protocol that suits the log first, beside the baselines."""
+"""Scoreboards: human-readable metrics of a run beside its baselines, with the protocol that suits the log first."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["Scoreboard", "scoreboard", "scoreboards", "skipped_baselines"]
 
 
 _LEVEL = 0.05
-"""The p below which a difference counts as sure."""
+"""Significance level of a difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
-    """The scores under one protocol.
+    """Scores of a run and its baselines under one protocol.
 
     Attributes:
-        label: of the protocol.
-        part: of the targets.
-        metric: the one that has intervals.
-        scores: of the run, then of the baselines.
+        label: label of the protocol.
+        part: part of the targets.
+        metric: the metric that has intervals.
+        scores: score of the run, then those of the baselines.
     """
 
     label: str
@@ -36,17 +36,17 @@ class Scoreboard:
 
     @property
     def title(self) -> str:
-        """What the protocol is called."""
+        """The part and the title of the protocol."""
         return f"{self.part}, {PROTOCOLS[self.label].title}"
 
     @property
     def note(self) -> str:
-        """What the protocol means and where it suits, in a line."""
+        """One line on what the protocol means and where it is suitable."""
         return PROTOCOLS[self.label].note
 
     @property
     def verdict(self) -> str | None:
-        """What p is of, and which baselines are surely ahead, in a line; None without baselines."""
+        """One line on what p tests and which baselines are significantly better; None without baselines."""
         own, *others = self.scores
         if not others:
             return None
@@ -65,7 +65,7 @@ class Scoreboard:
 
 
 def scoreboards(run: Run) -> list[Scoreboard]:
-    """Scoreboards of a finished run on its test targets; none where it was not measured.
+    """Scoreboards of a finished run on its test targets; none if it was not measured.
 
     Raises:
         ModelFileError: a file of the run is damaged.
@@ -87,7 +87,7 @@ def scoreboards(run: Run) -> list[Scoreboard]:
 
 
 def scoreboard(run: Run, result: Result) -> Scoreboard:
-    """Scoreboard of an evaluation of a run, with the baselines where they rank the same targets by the same cuts."""
+    """Scoreboard of an evaluation of a run, with its baselines if they have the same targets and cutoffs."""
     num_items, label = result.targets.data.num_items, result.protocol.label
     own = score(system_name(result.model, result.config), result.table(""), result.metrics, num_items)
     baselines = read_baselines(run.directory) if result.protocol.part == "test" else None
@@ -100,6 +100,6 @@ def scoreboard(run: Run, result: Result) -> Scoreboard:
 
 
 def skipped_baselines(run: Run) -> str | None:
-    """Why a run has no baselines; None if it has some, or was trained by an earlier version."""
+    """Why a run has no baselines; None if it has some, or was trained with an earlier version."""
     baselines = read_baselines(run.directory)
     return None if baselines is None else baselines.skipped

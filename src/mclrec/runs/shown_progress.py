@@ -1,4 +1,4 @@
-"""Progress bars of what is called from Python, or none."""
+"""Progress bars of calls from Python, or none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["shown"]
 
 
 def shown(progress: Any) -> AbstractContextManager[Reporter | None]:
-    """The reporter for an argument ``progress`` of the Python interface: bars on the error stream, or none.
+    """The reporter for the argument ``progress`` of the Python interface: bars on the error stream, or none.
 
     Raises:
         ConfigError: the argument is neither true nor false.
@@ -27,6 +27,6 @@ def shown(progress: Any) -> AbstractContextManager[Reporter | None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """No reporter, and no bars of what is called within."""
+    """Yield no reporter, and suppress the progress bars of nested calls."""
     with quietly():
         yield None

@@ -20,10 +20,10 @@ __all__ = ["check_slice_columns", "column_slicings", "result_slices"]
 
 
 def check_slice_columns(given: Any) -> list[str]:
-    """Names of columns to slice by: of one, or of several.
+    """Check and return the names of columns to slice by, given one or several.
 
     Raises:
-        ConfigError: one is no text, is empty, or is given twice.
+        ConfigError: a name is not text, is empty, or is given twice.
     """
     if given is None:
         return []
@@ -41,9 +41,9 @@ def column_slicings(targets: Targets, columns: Sequence[str], source: Any = None
     """Slicings of targets by columns of their log.
 
     Args:
-        targets: of data that know where they come from.
-        columns: of the log.
-        source: the log, where it came from memory.
+        targets: targets of data that record their origin.
+        columns: columns of the log.
+        source: the log, if it came from memory.
 
     Raises:
         DataError: the log cannot be read again, or has no such column.
@@ -59,14 +59,14 @@ def result_slices(
     ks: tuple[int, ...] | None,
     progress: Callable[[int], None],
 ) -> Slices:
-    """Measure a result, and the baselines, by slices of its targets.
+    """Metrics of a result and of the baselines by slices of the targets.
 
     Args:
-        split: that the targets are of.
-        result: exact ranks, under some protocol.
+        split: split of the targets.
+        result: exact ranks, under one protocol.
         found: slicings by columns, which come before the others.
-        ks: cutoffs that were asked for: the metrics have that of the main metric, or the first if it is not there.
-        progress: called with the number of targets that were done.
+        ks: requested cutoffs: the metrics have the main metric's cutoff, or the first of these if it is not among them.
+        progress: called after each batch with the number of targets in it.
     """
     own = result.table("")
     k = main_metric(split.data.num_items).k

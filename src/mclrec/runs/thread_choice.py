@@ -1,7 +1,7 @@
-"""How many threads a training takes: one, unless more are clearly quicker on its own first batches.
+"""Choice of the number of threads of a training: one, unless more are clearly faster on its own first batches.
 
-Small batches are done before a second thread has woken up, and on a machine that others use too, threads wait for each
-other. What is right is measured, which takes a moment. A run keeps its number when it is resumed.
+Small batches are done before a second thread has woken up, and on a shared machine threads wait for each other. The
+best number is measured, which takes a moment. A resumed run keeps its number.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ __all__ = ["quickest", "take_threads", "usable_threads"]
 
 _ROUNDS = 3
 _HOPELESS = 4.0
-"""How much slower than one thread a count is, in its best batch, that is not tried again."""
+"""A count whose best batch is slower than that of one thread by this factor is not tried again."""
 
 _MARGIN = 1.2
-"""How much quicker than one thread more of them have to be."""
+"""Factor by which more threads must be faster than one."""
 
 _SOME = 4
-"""A count between one and all, where there are at least twice as many."""
+"""A count to try between one and all, if there are at least twice as many."""
 
 
 def usable_threads() -> int:
-    """Threads that this process may take: what the user has set, else what PyTorch has and the system allows."""
+    """Number of threads this process may use: the user's setting, else PyTorch's default within the system's limit."""
     own = torch.get_num_threads()
     return own if given_threads() is not None else min(own, allowed_threads())
 
 
 def take_threads(split: Split, recipe: Recipe, device: torch.device, *, measure: bool) -> str:
-    """Set the number of threads for a training, unless the user has; returns a line on it.
+    """Set the number of threads for a training, unless the user has set it; returns a line on it.
 
     Args:
-        split: of the data.
-        recipe: of the model.
-        device: where to train.
-        measure: whether batches are timed, of a model that is thrown away; else all threads are taken that are allowed.
+        split: split of the data.
+        recipe: recipe of the model.
+        device: device to train on.
+        measure: whether to time batches of a throwaway model; otherwise all allowed threads are used.
     """
     given, most = given_threads() is not None, usable_threads()
     torch.set_num_threads(most)
@@ -57,13 +57,13 @@ def take_threads(split: Split, recipe: Recipe, device: torch.device, *, measure:
 
 
 def quickest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
-    """The count by which a batch is quickest, one if none is clearly quicker.
+    """The number of threads with which a batch is fastest; one if no other is clearly faster.
 
-    All take turns, so that what else the machine does meets them alike.
+    The counts take turns, so that other load on the machine affects all of them alike.
 
     Args:
-        counts: of threads; the first is one.
-        seconds: does a batch by so many threads, and returns how long it took.
+        counts: numbers of threads to try; the first is one.
+        seconds: trains a batch with the given number of threads and returns how long it took.
     """
     one, *more = counts
     times: dict[int, list[float]] = {count: [] for count in counts}
@@ -88,7 +88,7 @@ def _words(counts: Sequence[int]) -> str:
 
 
 def _timing(split: Split, recipe: Recipe, device: torch.device) -> Callable[[int], float]:
-    """A function that trains a batch by a number of threads and returns its seconds."""
+    """A function that trains a batch with the given number of threads and returns its seconds."""
     model = build(recipe, split.training, 1)
     phases = model.phases()
     if not phases:
@@ -96,7 +96,7 @@ def _timing(split: Split, recipe: Recipe, device: torch.device) -> Callable[[int
     nowhere = Path()  # nothing is written
     trainer = Trainer(model, split, recipe.training, seed=1, directory=nowhere, device=device, identity={})
     steps = trainer.timed_steps(0)
-    if not next(steps):  # told when it is trained
+    if not next(steps):  # the number of batches; training reports that there are none
         return lambda _: 0.0
 
     def seconds(count: int) -> float:

@@ -1,4 +1,4 @@
-"""A training run: train a model by a recipe, measure it under both protocols, write its directory."""
+"""A training run: train a model with a recipe, measure it under both protocols, and write its directory."""
 
 from __future__ import annotations
 
@@ -72,19 +72,19 @@ from mclrec.training.trainer import Trainer
 __all__ = ["check_request", "resolve_device", "train"]
 
 _FREE = {"epochs", "patience", "checkpoint_minutes", "graphs"}
-"""Settings of training that may change between a run and its resumption, as the device may (`graphs` goes with it)."""
+"""Training settings that may change when a run is resumed, as may the device (which `graphs` depends on)."""
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | None = None) -> Run:
-    """Train as requested. Where torchrun started several processes, all of them train one model.
+    """Train as requested. If torchrun started several processes, they train one model together.
 
     Args:
-        request: what to train.
+        request: the request.
         reporter: receives the progress.
-        lock: of ``request.out``, where the caller holds it already.
+        lock: lock of ``request.out``, if the caller holds it already.
 
     Raises:
-        MclrecError: of any kind that the data, the recipe or the training can cause.
+        MclrecError: any error that the data, the recipe or the training can cause.
     """
     device = resolve_device(request.device)
     check_request(request)
@@ -105,7 +105,7 @@ def _train(
     processes: Processes,
     reporter: Reporter | None,
 ) -> Run:
-    """Train as one of the training processes."""
+    """Do the part of one training process."""
     processes.broadcast_text(place.claim_given)
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
@@ -185,7 +185,7 @@ def _train(
 
 
 class _Chosen(NamedTuple):
-    """What a trained model has chosen by validation."""
+    """What validation chose for a trained model; see `RunRecord`."""
 
     near_items: Calibration | None = None
     calibration: Calibration | None = None
@@ -199,7 +199,7 @@ def _choose(
     device: torch.device,
     processes: Processes,
 ) -> _Chosen:
-    """Let a trained model choose; a final one, which has nothing to validate on, is as the run that measured it."""
+    """Calibrate a model on validation; a final model has no validation and takes the values of its measured run."""
     if not recipe.training.calibrate_scores:
         return _Chosen()
     if request.split != EVERYTHING:
@@ -226,7 +226,7 @@ def measure(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> dict[str, Any]:
-    """Measure test metrics under both protocols; writes the exact ranks beside the model."""
+    """Measure test metrics under both protocols, and write the exact ranks beside the model."""
     results = {}
     total = len(SEEN_OF) * len(split.test)
     with advancing("test targets", total) as advance:
@@ -249,7 +249,7 @@ def measure(
 
 
 def check_request(request: TrainRequest) -> None:
-    """Find the mistakes that can be found before data are read."""
+    """Check what can be checked before data are read."""
     if request.like is None:
         SplitRule.of(request.split)
     recipes = (
@@ -270,7 +270,7 @@ def check_request(request: TrainRequest) -> None:
 
 
 def _recipe(request: TrainRequest, data: SequenceData, sizes: DataSizes) -> Recipe:
-    """The settings of the run: those of another run, or those of a recipe."""
+    """The settings of the run, from another run or from a recipe."""
     if request.like is not None:
         return recipe_of(request.like, request.split)
     return recipe_for(request.model, data, sizes, request.recipe, request.settings)
@@ -280,7 +280,7 @@ def _recipe(request: TrainRequest, data: SequenceData, sizes: DataSizes) -> Reci
 def _tracked(
     request: TrainRequest, recipe: Recipe, directory: Path, reporter: Reporter | None, *, resume: bool
 ) -> Iterator[Reporter]:
-    """Reporters of the run: the one that was given, and the tracker that was asked for."""
+    """Yield the reporter of the run: the given one, combined with the requested tracker."""
     given = reporter or SilentReporter()
     if request.track is None:
         yield given
@@ -318,7 +318,7 @@ def _info(request: TrainRequest, model: Recommender, recipe: Recipe, split: Spli
 
 
 def _measured_by(request: TrainRequest) -> MeasuredBy | None:
-    """The run that a final model's settings were measured by."""
+    """The measured run behind a final model; None for other runs."""
     if request.like is None or request.split != EVERYTHING:
         return None
     run, record = request.like, request.like.record
@@ -334,7 +334,7 @@ def _measured_by(request: TrainRequest) -> MeasuredBy | None:
 
 
 def _identity(info: RunInfo) -> dict[str, Any]:
-    """What a resumed run must share with its checkpoint, flat so that a difference can be named."""
+    """What a resumed run must share with its checkpoint, as a flat mapping so that a difference can be named."""
     training = {key: value for key, value in info.training.items() if key not in _FREE}
     training["cycle"] = cycle_epochs(training.get("cycle"), info.training["epochs"])
     config = registry.model_class(info.model).config_type.of_stored(info.config)
@@ -384,7 +384,7 @@ def _earlier(request: TrainRequest) -> str | None:
 
 
 def _command(request: TrainRequest, data: SequenceData) -> str:
-    """The command line that repeats a run started from Python."""
+    """Command line that repeats a run that was started from Python."""
     if request.like is not None and request.split == EVERYTHING:
         return shlex.join(
             ["mclrec", "train", *data.provenance.words(), "--final", str(request.like.directory)]

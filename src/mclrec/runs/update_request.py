@@ -1,4 +1,4 @@
-"""Requests for updates: what decides one, and the mistakes in it that can be found before data are read."""
+"""Requests for updates: everything that determines one, and checks that are possible before data are read."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ __all__ = ["UpdateRequest", "check_update", "floors", "split_of", "with_targets_
 
 @dataclass(frozen=True, slots=True)
 class UpdateRequest:
-    """Request for an update: everything that decides it.
+    """Request for an update: everything that determines it.
 
     Attributes:
-        run: the earlier model: a measured run, a final model (its measured run is meant), or a link to one.
+        run: the earlier model: a measured run, a final model (which stands for its measured run), or a link to one.
         data: the newer log, as `mclrec.train` takes it.
         out: directory of the update.
-        floor: value that each of these metrics of the new model must reach, under the protocol that suits the data.
-        final: whether the model that goes live is trained on everything.
+        floor: least value of each of these metrics of the new model, under the protocol that suits the data.
+        final: whether the model that goes live is trained on all data.
         export: ``onnx`` to export it; None for no export.
-        into: the link that the service reads its model from; None for none.
+        into: the link from which the service reads its model; None for none.
         device: auto, cpu or cuda.
-        reading: how the log is read; as the earlier run's own was where nothing is said.
+        reading: how the log is read; by default as the earlier run's own log was.
         split: rule by which targets are held out; the earlier run's if None.
-        command: for the record of the runs; made up from the rest if None.
+        command: command line to record in the runs; derived from the other fields if None.
     """
 
     run: Run
@@ -55,18 +55,18 @@ class UpdateRequest:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What else decides the outcome, beside the models and the data."""
+        """The options that determine the outcome together with the model and the data, as saved in the update."""
         into = None if self.into is None else str(self.into.absolute())
         split = {} if self.split is None else {"split": self.split}
         return {"floor": dict(self.floor), "final": self.final, "export": self.export, "into": into, **split}
 
 
 def check_update(request: UpdateRequest, earlier: Run) -> None:
-    """Find the mistakes that can be found before data are read.
+    """Check what can be checked before data are read.
 
     Raises:
-        ConfigError: no such export, or none of this model, or the link cannot be one.
-        OutputError: a place cannot be written.
+        ConfigError: an unknown export, or one that this model does not support, or ``into`` cannot become a link.
+        OutputError: a directory cannot be written.
     """
     check_writable(request.out, "folder")
     if request.into is not None:
@@ -81,21 +81,21 @@ def check_update(request: UpdateRequest, earlier: Run) -> None:
 
 
 def split_of(valid_from: object, test_from: object) -> str | None:
-    """The rule of a split by given moments; None where there are none.
+    """The rule of a split by time at the given moments; None if no moment is given.
 
     Raises:
-        ConfigError: one is none, or is not given.
+        ConfigError: a moment is invalid, or only one is given.
     """
     given = (valid_from, test_from) != (None, None)
     return str(SplitRule.of("time", valid_from, test_from)) if given else None
 
 
 def with_targets_of(split: str | None, earlier: str) -> str:
-    """The rule of an update: that of the earlier run, or new moments with the earlier run's choice of targets.
+    """The split rule of an update: that of the earlier run, or new moments with the earlier run's choice of targets.
 
     Args:
-        split: rule of the new moments; None where there are none.
-        earlier: rule of the earlier run.
+        split: split rule with the new moments; None if there are none.
+        earlier: split rule of the earlier run.
     """
     if split is None or earlier == EVERYTHING:
         return earlier if split is None else split
@@ -103,10 +103,10 @@ def with_targets_of(split: str | None, earlier: str) -> str:
 
 
 def floors(given: Any) -> dict[str, float]:
-    """Floors by metric.
+    """Parse and check the floors, by metric.
 
     Raises:
-        ConfigError: a metric is unknown, or its value is no number within 0 and 1.
+        ConfigError: a metric is unknown, or its value is not a number from 0 to 1.
     """
     if given is not None and not isinstance(given, Mapping):
         raise ConfigError(

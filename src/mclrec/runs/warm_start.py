@@ -1,4 +1,4 @@
-"""Warm start: go on from an earlier model on a newer log; known items and users keep their vectors."""
+"""Warm start: continue from an earlier model on a newer log; known items and users keep their vectors."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from mclrec.wording import count_of
 __all__ = ["check_earlier", "learns_nothing_newer", "warm_start"]
 
 _FEW = 0.01
-"""Share of the smaller catalogue below which two models have hardly any item in common."""
+"""Share of the smaller catalogue below which two catalogues count as having hardly any item in common."""
 
 _EXAMPLES = 3
 
 
 def check_earlier(earlier: Run, data: SequenceData, split: str) -> None:
-    """Check that a model is one to go on from, on these data; warns where there is little for it to learn, or to keep.
+    """Check that training can start from a model on these data; warns if little is new, or little can be kept.
 
     Args:
-        earlier: run of the model.
-        data: that training goes on with.
+        earlier: run of the earlier model.
+        data: data to continue training on.
         split: rule by which their targets are held out.
 
     Raises:
-        ConfigError: it has learnt from what would be held out, or knows no item of the data.
+        ConfigError: the model has learnt from what would be held out, or knows no item of the data.
         ModelFileError: its directory is damaged.
     """
     info = earlier.info
@@ -73,15 +73,15 @@ def check_earlier(earlier: Run, data: SequenceData, split: str) -> None:
 
 
 def learns_nothing_newer(earlier: Run, data: SequenceData, split: str) -> bool:
-    """Whether both hold out from one fixed moment on, so that training has no row that is newer than the earlier run's.
+    """Whether both splits hold out from the same fixed moment on, so that training sees no newer row than before.
 
     Args:
-        earlier: run that training goes on from.
-        data: that it goes on with.
+        earlier: run of the earlier model.
+        data: data to continue training on.
         split: rule by which their targets are held out.
 
     Raises:
-        ConfigError: data are held out from an earlier moment than with the earlier run, which has learnt from them.
+        ConfigError: data would be held out from an earlier moment than in the earlier run, which has learnt from them.
     """
     before, now = (_held_out_from(data, rule) for rule in (earlier.info.split, split))
     if before is None or now is None:
@@ -95,12 +95,12 @@ def learns_nothing_newer(earlier: Run, data: SequenceData, split: str) -> bool:
 
 
 def _check_rules(earlier: Run, data: SequenceData, split: str) -> None:
-    """Check that what a rule holds out is newer than what a model has learnt whose targets another rule held out.
+    """If the split rules differ, check that the new targets are newer than what the earlier model has learnt from.
 
-    Two fixed moments are compared by `learns_nothing_newer`; the same rule on a log that has grown holds out anew.
+    Two fixed moments are compared by `learns_nothing_newer`; the same rule on a grown log holds out newer rows.
 
     Raises:
-        ConfigError: it is not newer. Where nobody knows how far the model has learnt, that is a warning.
+        ConfigError: they are not newer. It is only a warning if it is not known up to when the model has learnt.
     """
     if EVERYTHING in (earlier.info.split, split):
         return
@@ -135,7 +135,7 @@ def _warn(text: str) -> None:
 
 
 def _learnt_until(earlier: Run, data: SequenceData) -> int | None:
-    """The time, in units of some data, before which a run may have learnt from any row; None if it is not known."""
+    """The time before which a run may have learnt from any row, in the unit of ``data``; None if unknown."""
     fixed = SplitRule.of(earlier.info.split).valid_from
     last = None if earlier.intake is None else earlier.intake.left.last
     if data.times is None or (fixed is None and last is None):
@@ -147,33 +147,33 @@ def _learnt_until(earlier: Run, data: SequenceData) -> int | None:
 
 
 def _held_out_from(data: SequenceData, split: str) -> int | None:
-    """The fixed moment from which a rule holds out, as a time of some data; None where it has none."""
+    """The fixed moment from which a rule holds out, in the unit of ``data``; None if it has none."""
     fixed = None if split == EVERYTHING else SplitRule.of(split).valid_from
     return None if fixed is None or data.times is None else time_of(fixed, data.times, data.name)
 
 
 def _some(ids: Vocabulary) -> str:
-    """A few ids, as examples."""
+    """A few ids as examples, for messages."""
     return ", ".join(quoted(ids[place]) for place in range(1, min(len(ids), _EXAMPLES) + 1))
 
 
 def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier: LoadedModel) -> int:
     """Copy the weights of an earlier model into ``model``.
 
-    Rows of item and user tensors move with their outside ids; other tensors are copied whole, but for those that
-    training counts anew in its own data. Warns where settings differ by which these weights mean something else.
+    Rows of item and user tensors are matched by outside id; other tensors are copied whole, except those that training
+    counts from its own data. Warns if settings differ in a way that changes the meaning of the weights.
 
     Args:
         model: freshly initialised; new items and users keep their initial vectors.
         items: outside ids of its items.
         users: outside ids of its users.
-        earlier: a model of the same class.
+        earlier: the earlier model, of the same class.
 
     Returns:
         Number of items that both models have.
 
     Raises:
-        ConfigError: the models differ in class or in the shape of a tensor, or only count.
+        ConfigError: the models differ in class or in the shape of a tensor, or are models that only count.
     """
     if type(earlier.model) is not type(model):
         raise ConfigError(
@@ -203,7 +203,7 @@ def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier
 
 
 def _check_shapes(earlier: Recommender, model: Recommender) -> None:
-    """Refuse models that differ in more than their items and users, before anything is copied."""
+    """Refuse models whose shapes differ in more than the number of items and users, before anything is copied."""
     there, here = _shapes(earlier), _shapes(model)
     for name in (*here, *there):
         if here.get(name) != there.get(name):
@@ -229,12 +229,12 @@ def _shapes(model: Recommender) -> dict[str, tuple[int, ...]]:
 
 
 def _sources(source: Tensor, places: IntArray, count: int) -> IntArray:
-    """For each row of a tensor, the row of ``source`` that belongs there; -1 for a new item or user.
+    """For each row of the new tensor, the row of ``source`` to copy there; -1 for a new item or user.
 
     Args:
-        source: tensor of the earlier model: a row for unknown ids, one for each known id, and special ids.
-        places: dense id in the earlier model of each item or user, 0 for a new one.
-        count: items or users of the earlier model.
+        source: tensor of the earlier model: a row for unknown ids, one for each known id, and rows for special ids.
+        places: dense id of each item or user in the earlier model, 0 for a new one.
+        count: number of items or users in the earlier model.
     """
     special = np.arange(count + 1, len(source))
     return np.concatenate([[0], np.where(places > 0, places, -1), special])
@@ -242,6 +242,6 @@ def _sources(source: Tensor, places: IntArray, count: int) -> IntArray:
 
 @torch.no_grad()
 def _copy_rows(source: Tensor, target: Tensor, rows: IntArray) -> None:
-    """Copy the rows ``rows`` of ``source`` into ``target``, in order; -1 leaves a row as it is."""
+    """Copy row ``rows[i]`` of ``source`` into row i of ``target``; -1 leaves a row unchanged."""
     known = torch.from_numpy(rows >= 0)
     target[known] = source[torch.from_numpy(rows)[known]]

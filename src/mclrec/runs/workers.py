@@ -23,35 +23,35 @@ from mclrec.runs.thread_choice import usable_threads
 __all__ = ["Workers", "usual_count"]
 
 _GRACE = 60.0
-"""Seconds that a worker is given to write its checkpoint."""
+"""Seconds that a worker has to write its checkpoint."""
 
 _POLL = 1.0
 _REVIVALS = 3
 """Number of times that a killed worker is replaced, per worker and per job."""
 
 _MOST = 4
-"""Most workers by default; each has its own copy of model and optimiser."""
+"""Largest default number of workers; each has its own copy of model and optimiser."""
 
 
 def usual_count() -> int:
-    """Default number of workers: one per thread that torch may use, but one where there is a GPU.
+    """Default number of workers: one per thread that torch may use, at most four; one if there is a GPU.
 
-    A second thread makes models of this size at most 1.4 times as fast (MCLRec on Beauty: an epoch takes 13.0 s by two,
-    16.6 s by one); a process a core does as many runs at a time as there are cores.
+    A second thread makes models of this size at most 1.4 times as fast (MCLRec on Beauty: an epoch takes 13.0 s with
+    two, 16.6 s with one); one process per core does as many runs at a time as there are cores.
     """
     return 1 if torch.cuda.is_available() else min(usable_threads(), _MOST)
 
 
 class Workers:
-    """Pool of processes that run the same function until it returns; leaving the ``with`` block stops them.
+    """Pool of processes that each run the same function until it returns; leaving the ``with`` block stops them.
 
-    They leave Ctrl-C to this process, which stops them by SIGTERM, and share the processor's cores.
+    They share the processor's cores. They ignore Ctrl-C, which this process handles by sending them SIGTERM.
 
     Args:
-        target: what each does; importable by name.
-        arguments: of ``target``.
-        count: how many.
-        jobs: how many jobs they do in all; each may be what kills its worker.
+        target: the function that each runs; it must be importable by name.
+        arguments: arguments of ``target``.
+        count: number of workers.
+        jobs: total number of jobs; any of them may kill its worker, so the limit on replacements grows with it.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class Workers:
             self._kill()
 
     def _kill(self) -> None:
-        """End those that still run."""
+        """Kill the workers that still run."""
         for process in self._processes:
             process.kill()
         for process in self._processes:
             process.join()
 
     def working(self) -> bool:
-        """Replace workers that a signal has killed, up to a limit; whether any runs.
+        """Replace workers that a signal has killed, up to a limit; returns whether any is running.
 
-        One that ended by itself has nothing left to do, or has told why it cannot.
+        A worker that ended by itself has nothing left to do, or has reported why it cannot go on.
         """
         for place, process in enumerate(self._processes):
             if (process.exitcode or 0) < 0 and self._revivals < self._most_revivals:
@@ -117,8 +117,9 @@ class Workers:
     def _start(self) -> BaseProcess:
         arguments = (self._target, self._arguments, self._threads, os.getpid())
         process = self._context.Process(target=_work, args=arguments)
-        # The worker inherits this, so that Ctrl-C, which the terminal sends to both, does not reach its imports.
-        resource_tracker.ensure_running()  # the first start of a process would, and unblock the signal
+        # The worker inherits the blocked signal, so that Ctrl-C, which the terminal sends to both, does not interrupt
+        # its imports.
+        resource_tracker.ensure_running()  # else the first start of a process does, and unblocks the signal
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
@@ -138,7 +139,7 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
 
     words = ["worker", target.__qualname__]
     try:
-        signal.signal(signal.SIGTERM, stop)  # it may come while the next lines are run
+        signal.signal(signal.SIGTERM, stop)  # it may arrive during the next lines
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         torch.set_num_threads(threads)
         with others_quiet(words), quietly():
@@ -146,7 +147,7 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
     except KeyboardInterrupt:  # between two runs
         return
     except Exception as problem:
-        if not stopped.is_set():  # another library may make its own exception of the signal
+        if not stopped.is_set():  # another library may turn the signal into its own exception
             sys.exit(failed(problem, words))
 
 

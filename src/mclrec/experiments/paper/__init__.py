@@ -1,4 +1,4 @@
-"""The values that the paper reports, to compare with."""
+"""The values that the paper reports, for comparison."""
 
 from __future__ import annotations
 
