@@ -86,7 +86,7 @@ class Reproduction(NamedTuple):
     progress: Progress
 
     def frame(self) -> pa.Table:
-        """All measurements as an Arrow table, one per row, with a column for the target; see ``.to_pandas()``."""
+        """All measurements as an Arrow table (with ``.to_pandas()``), one per row, with a column for the target."""
         rows = [row for outcome in self.outcomes for row in outcome.measurements]
         targets = [outcome.name for outcome in self.outcomes for _ in outcome.measurements]
         return to_arrow(rows).add_column(0, "target", pa.array(targets, pa.string()))

@@ -121,7 +121,7 @@ def changed_settings(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def system_name(model: str, config: Mapping[str, Any]) -> str:
-    """Name of a run beside its baselines: its model, with the settings in which it differs from the same baseline."""
+    """Name of a run beside its baselines: its model, with the settings that differ from the baseline of that name."""
     changed = changed_settings(model, config)
     return " ".join([model, *(f"{key}={value}" for key, value in changed.items())])
 

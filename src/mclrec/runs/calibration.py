@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 CALIBRATION_TARGETS = 20_000
-"""Most validation targets that are ranked at each step; if there are more, a sample of this size is drawn."""
+"""Largest number of validation targets ranked at each step; if there are more, a sample of this size is drawn."""
 
 
 def calibrate(

@@ -251,7 +251,7 @@ def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:
         EvaluationError: one seed of a system is given twice.
     """
     infos = [run.info for run in runs]
-    # The warm start is part of a system's identity: from scratch and from an earlier model are two systems.
+    # The warm start is part of a system's identity: trained from scratch and from an earlier model are two systems.
     settings = [
         {**settings_now(info.model, info.config, info.training), "warm_start": info.warm_start}
         for info in infos

@@ -1,4 +1,4 @@
-"""Note that ranking the test targets will take hours, given early enough to postpone it."""
+"""A note that ranking the test targets will take hours, given early enough to postpone it."""
 
 from __future__ import annotations
 

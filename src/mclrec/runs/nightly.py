@@ -249,7 +249,7 @@ class _Steps:
         return self._keep(begun)
 
     def _check_split(self, earlier: Run, data: SequenceData) -> None:
-        """Refuse a split that would hold back everything new, and an earlier model that is no warm start.
+        """Refuse a split under which nothing newer is learnt, and an earlier model that training cannot start from.
 
         Raises:
             ConfigError: it would learn from nothing newer than the earlier model, or cannot start from that.

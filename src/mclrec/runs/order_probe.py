@@ -1,9 +1,9 @@
 """Test whether the order of a log matters: Markov and SASRec on the log, and on the log with each history shuffled.
 
-The held-out item is each user's last but one, so that test targets are never used. Both runs train on the same items
-and query with the same items, either in order or in one random order. Popularity, which ignores order, is included for
-comparison. SASRec is trained for a number of epochs that depends only on the number of rows, so that the result is
-determined by the seed.
+The held-out item is each user's last but one, so that nothing is learnt about test targets. Both runs train on the same
+items and query with the same items, either in order or in one random order. Popularity, which ignores order, is
+included for comparison. SASRec is trained for a number of epochs that depends only on the number of rows, so that the
+result is determined by the seed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TRAINED = "sasrec"
 _COUNTED = ("markov", "popularity")
 
 _MOST_ROWS = 200_000
-"""Most interactions that are used; from a longer log, users are sampled by the seed."""
+"""Approximate number of interactions used at most; from a longer log, users are sampled by the seed."""
 
 _BUDGET = 1_500_000
 """Interactions to train on, summed over all epochs of one training."""
