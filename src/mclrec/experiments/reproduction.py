@@ -142,18 +142,18 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
     for name in names:
         try:
             outcome = gather(name, plan, store)
-            _tell_replaced(outcome, out / name)
+            _warn_of_replaced(outcome, out / name)
             write_outcome(outcome, plan.scope, out / name)
         except Exception as problem:  # whatever it is, the runs of the other targets are trained
             problems[name] = problem
         else:
             outcomes.append(outcome)
     if problems:
-        raise _together(problems)
+        raise _combined_error(problems)
     return outcomes
 
 
-def _tell_replaced(outcome: Outcome, folder: Path) -> None:
+def _warn_of_replaced(outcome: Outcome, folder: Path) -> None:
     """Warn of data or rows in the tables of an earlier call that this narrower request leaves out."""
     try:
         before = _read(folder / _RECORD).measurements
@@ -171,7 +171,7 @@ def _tell_replaced(outcome: Outcome, folder: Path) -> None:
         )
 
 
-def _together(problems: Mapping[str, Exception]) -> Exception:
+def _combined_error(problems: Mapping[str, Exception]) -> Exception:
     """Combine errors, given by target, into one; our own faults come before errors that a user can fix."""
     faults = [problem for problem in problems.values() if not isinstance(problem, MclrecError)]
     first = (faults or [*problems.values()])[0]

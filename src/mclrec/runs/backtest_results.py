@@ -78,17 +78,17 @@ class Backtest:
     @property
     def tau(self) -> float | None:
         """Kendall's tau-b between leave-one-out and the means over the cuts; None for one model or if all are tied."""
-        return kendall_tau(self._of_window(0), [self.over_time(model) for model in self.models])
+        return kendall_tau(self._window_means(0), [self.over_time(model) for model in self.models])
 
     def tau_of(self, window: int) -> float | None:
         """Kendall's tau-b between leave-one-out and one window."""
-        return kendall_tau(self._of_window(0), self._of_window(window))
+        return kendall_tau(self._window_means(0), self._window_means(window))
 
     @property
     def changed(self) -> list[tuple[str, str]]:
         """Pairs of models whose order differs: the first leads under leave-one-out, the second over time."""
         return changed_places(
-            self.models, self._of_window(0), [self.over_time(model) for model in self.models]
+            self.models, self._window_means(0), [self.over_time(model) for model in self.models]
         )
 
     @property
@@ -126,5 +126,5 @@ class Backtest:
             "notes": list(self.notes),
         }
 
-    def _of_window(self, number: int) -> list[float]:
+    def _window_means(self, number: int) -> list[float]:
         return [values[number].mean for values in self.values.values()]

@@ -281,7 +281,7 @@ def _trained(
         settings=settings,
     )
     with reporting() as reporter:
-        run = train(wanted, None if reporter is None else _OfKnownData(reporter))
+        run = train(wanted, None if reporter is None else _WithoutIntake(reporter))
     if not run.record.finished:
         raise KeyboardInterrupt
     return run
@@ -308,7 +308,7 @@ def _settings(
     return {model: taken(model) for model in models}
 
 
-class _OfKnownData(Reporters):
+class _WithoutIntake(Reporters):
     """Passes on all reports except that of the log, which is reported once and not before each training."""
 
     def data_taken(self, intake: Intake) -> None:

@@ -34,10 +34,10 @@ def earlier_ranks(earlier: LoadedModel, targets: Targets, seen: Seen, device: to
         seen: whether items of the history stay candidates.
         device: device of the model.
     """
-    return rank_targets(_InNewerIds(earlier, targets.data), targets, seen=seen, device=device)
+    return rank_targets(_NewerIdsAdapter(earlier, targets.data), targets, seen=seen, device=device)
 
 
-class _InNewerIds(Recommender):
+class _NewerIdsAdapter(Recommender):
     """Adapter that lets an earlier model be queried in the dense ids of newer data.
 
     Args:

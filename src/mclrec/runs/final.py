@@ -127,14 +127,14 @@ def reading_like(run: Run, data: Any, reading: Reading) -> Reading:
     if prepared or named or source.kind == "dataset":
         return reading
     usual = source.reading
-    if usual.in_parts and not _is_place(data, source):
+    if usual.in_parts and not _is_same_path(data, source):
         # Another log does not inherit the files. Without files of its own it keeps their rule that no row is too rare.
         usual = usual.model_copy(update={"valid": None, "test": None, "min_count": 1})
         usual = usual.model_copy(update={"min_count": None} if reading.in_parts else {})
     return reading.filled(usual)
 
 
-def _is_place(data: Any, source: Origin) -> bool:
+def _is_same_path(data: Any, source: Origin) -> bool:
     """Whether data are given as the path of a run's own log."""
     return isinstance(data, str | Path) and source.path == str(Path(data).absolute())
 

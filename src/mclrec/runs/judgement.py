@@ -124,7 +124,7 @@ def judge(
         value=float(own.mean()),
         rivals=rivals,
         floors=reached,
-        faults=(*_faults(str(metric), float(own.mean()), rivals), *_missed(reached)),
+        faults=(*_faults(str(metric), float(own.mean()), rivals), *_missed_floors(reached)),
     )
 
 
@@ -160,7 +160,7 @@ def _faults(metric: str, value: float, rivals: tuple[Rival, ...]) -> list[str]:
     return faults
 
 
-def _missed(floors: tuple[Floor, ...]) -> list[str]:
+def _missed_floors(floors: tuple[Floor, ...]) -> list[str]:
     return [
         f"{floor.metric} {floor.value:.4f} is below the floor {floor.least:g}"
         for floor in floors

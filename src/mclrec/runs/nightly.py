@@ -163,13 +163,13 @@ class _Steps:
     def run(self, earlier: Run) -> Update:
         """Do the steps that are left."""
         request = self._request
-        earlier = self._compared_with(earlier)
+        earlier = self._earlier_run(earlier)
         reading = reading_like(earlier, request.data, request.reading)
         data = load(request.data, **reading.options())
         check_rule(data, earlier.info.split)
         done = self._begin(earlier, data)
         if done.status in ("refused", "done"):
-            return self._again(done)
+            return self._restored_outcome(done)
         measured = self._measured(earlier, data)
         if not measured.record.finished:
             return self._keep(_changed(done, status="interrupted"))
@@ -194,7 +194,7 @@ class _Steps:
             )
         )
 
-    def _again(self, done: Update) -> Update:
+    def _restored_outcome(self, done: Update) -> Update:
         """Return the earlier outcome, after pointing the link to its model again if it points elsewhere.
 
         Raises:
@@ -207,7 +207,7 @@ class _Steps:
             point(done.into, done.model)
         return done
 
-    def _compared_with(self, earlier: Run) -> Run:
+    def _earlier_run(self, earlier: Run) -> Run:
         """The earlier run, even if the link that names it already points to this update's own model."""
         kept = self._kept()
         own = self._request.out.resolve() / _MEASURED

@@ -52,7 +52,7 @@ def plan_lines(
             f"time: {count_of(recipe.training.epochs, 'epoch')}, about {duration(seconds)}; nothing is held out",
         ]
     return (
-        [*lines, _time(recipe, longest), *_quicker(recipe, split, sizes, device, seconds)]
+        [*lines, _time(recipe, longest), *_suggestion_lines(recipe, split, sizes, device, seconds)]
         if seconds
         else lines
     )
@@ -138,7 +138,7 @@ def _time(recipe: Recipe, longest: LongestTimes) -> str:
     return f"time: about {each}, {most}, less where validation stops rising"
 
 
-def _quicker(
+def _suggestion_lines(
     recipe: Recipe, split: Split, sizes: DataSizes, device: torch.device, seconds: float
 ) -> list[str]:
     """Suggest `auto` if training is slow because each prefix is an example, and a time limit if `auto` is slow."""

@@ -43,7 +43,7 @@ __all__ = [
 LABELS = ("U", "F")
 """Labels of the protocols under which every run is measured."""
 
-_OF_THE_FORMAT = {"format", "model", "config", "num_items", "num_users"}
+_FORMAT_KEYS = {"format", "model", "config", "num_items", "num_users"}
 
 Stored = TypeVar("Stored", bound=BaseModel)
 
@@ -134,10 +134,10 @@ class RunInfo(FileRecord):
 
     def extra(self) -> dict[str, Any]:
         """The fields that a run adds to the configuration that every model directory has."""
-        return self.model_dump(mode="json", exclude=_OF_THE_FORMAT)
+        return self.model_dump(mode="json", exclude=_FORMAT_KEYS)
 
     @model_validator(mode="after")
-    def _final_or_measured(self) -> Self:
+    def _check_measured_by(self) -> Self:
         if (self.split == EVERYTHING) != (self.measured_by is not None):
             raise ValueError(f"split {self.split} goes with no such measured_by: one of them is lost")
         return self

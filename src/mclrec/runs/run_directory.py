@@ -142,7 +142,7 @@ def discard_stale(directory: Path) -> None:
                 stale.append(path)
         except DataError:
             stale.append(path)
-    if _has_vectors_of_others(directory / VECTORS_FOLDER, weights):
+    if _has_stale_vectors(directory / VECTORS_FOLDER, weights):
         stale.append(directory / VECTORS_FOLDER)
         warnings.warn(
             f"{directory / VECTORS_FOLDER}: vectors of earlier weights are removed; export them again",
@@ -152,7 +152,7 @@ def discard_stale(directory: Path) -> None:
     _remove(iter(stale))
 
 
-def _has_vectors_of_others(folder: Path, weights: str) -> bool:
+def _has_stale_vectors(folder: Path, weights: str) -> bool:
     """Whether a folder holds exported vectors of other weights than those given."""
     try:
         return bool(read_sealed(folder / VECTORS_RECORD).get("weights") != weights)

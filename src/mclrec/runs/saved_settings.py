@@ -41,7 +41,7 @@ def came_later(model: str) -> dict[str, Any]:
         model: name of the model.
     """
     kind = registry.model_class(model).config_type
-    found = _older(kind) | kind.before() | dict(_TRAINING_CAME_LATER) | TrainingConfig.before()
+    found = _older_defaults(kind) | kind.before() | dict(_TRAINING_CAME_LATER) | TrainingConfig.before()
     return {f"{SETTING}{key}": value for key, value in found.items()}
 
 
@@ -109,9 +109,9 @@ def check_settings(run: Run, recipe: Recipe) -> None:
 
 
 def _stored(kind: type[ModelConfig], config: Mapping[str, Any]) -> ModelConfig:
-    return kind.of_stored({**_older(kind), **config})
+    return kind.of_stored({**_older_defaults(kind), **config})
 
 
-def _older(kind: type[ModelConfig]) -> dict[str, Any]:
+def _older_defaults(kind: type[ModelConfig]) -> dict[str, Any]:
     keys = {info.alias or name for name, info in kind.model_fields.items()}
     return {key: _CAME_LATER[key] for key in keys & _CAME_LATER.keys()}

@@ -21,13 +21,13 @@ from mclrec.training.trainer import Trainer
 __all__ = ["quickest", "take_threads", "usable_threads"]
 
 _ROUNDS = 3
-_HOPELESS = 4.0
+_DROP_FACTOR = 4.0
 """A count whose best batch is slower than that of one thread by this factor is not tried again."""
 
 _MARGIN = 1.2
 """Factor by which more threads must be faster than one."""
 
-_SOME = 4
+_MIDDLE_COUNT = 4
 """A count to try between one and all, if there are at least twice as many."""
 
 
@@ -70,7 +70,7 @@ def quickest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
     for _ in range(_ROUNDS + 1):
         for count in (one, *more):
             times[count].append(seconds(count))
-        more = [count for count in more if min(times[count]) < _HOPELESS * min(times[one])]
+        more = [count for count in more if min(times[count]) < _DROP_FACTOR * min(times[one])]
         if not more:
             return one
     typical = {count: median(times[count][1:]) for count in (one, *more)}
@@ -79,7 +79,7 @@ def quickest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
 
 
 def _counts(most: int) -> list[int]:
-    return [1, _SOME, most] if most >= 2 * _SOME else [1, most]
+    return [1, _MIDDLE_COUNT, most] if most >= 2 * _MIDDLE_COUNT else [1, most]
 
 
 def _words(counts: Sequence[int]) -> str:

@@ -53,7 +53,8 @@ def check_earlier(earlier: Run, data: SequenceData, split: str) -> None:
     if not shared:
         raise ConfigError(
             f"{data.name} ({data.provenance}) has no item in common with {earlier.directory} ({info.data.place}): "
-            f"{_some(data.item_ids)} here, {_some(items)} there; a warm start is for a newer log with the same ids"
+            f"{_example_ids(data.item_ids)} here, {_example_ids(items)} there; a warm start is for a newer log with "
+            "the same ids"
         )
     if shared < _FEW * smaller:
         warnings.warn(
@@ -152,7 +153,7 @@ def _held_out_from(data: SequenceData, split: str) -> int | None:
     return None if fixed is None or data.times is None else time_of(fixed, data.times, data.name)
 
 
-def _some(ids: Vocabulary) -> str:
+def _example_ids(ids: Vocabulary) -> str:
     """A few ids as examples, for messages."""
     return ", ".join(quoted(ids[place]) for place in range(1, min(len(ids), _EXAMPLES) + 1))
 

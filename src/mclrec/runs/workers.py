@@ -140,7 +140,7 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
     words = ["worker", target.__qualname__]
     try:
         signal.signal(signal.SIGTERM, stop)  # it may arrive during the next lines
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
         torch.set_num_threads(threads)
         with others_quiet(words), quietly():
             target(*arguments)
@@ -151,7 +151,7 @@ def _work(target: Callable[..., object], arguments: tuple[Any, ...], threads: in
             sys.exit(failed(problem, words))
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_POLL)
     os.kill(os.getpid(), signal.SIGTERM)
