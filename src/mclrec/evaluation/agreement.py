@@ -1,4 +1,4 @@
-"""Whether two measurements order systems alike: Kendall's tau-b, and the pairs that change places."""
+"""Agreement of two measurements on the order of systems: Kendall's tau-b, and the pairs whose order is reversed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["changed_places", "kendall_tau"]
 
 
 def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Kendall's tau-b of two values a system: 1 for the same order, -1 for the opposite one.
+    """Kendall's tau-b of two measurements of the same systems: 1 for the same order, -1 for the reverse order.
 
-    Concordant less discordant pairs, over the root of the product of the pairs that are not tied in each (Kendall, The
-    treatment of ties in ranking problems, Biometrika 1945).
+    The number of concordant minus discordant pairs, divided by the square root of the product of the numbers of untied
+    pairs in each measurement (Kendall, The treatment of ties in ranking problems, Biometrika 1945).
 
     Returns:
-        The coefficient; None where all values of one measurement are equal, or there is one system.
+        The coefficient; None if all values of one measurement are equal, or if there are fewer than two systems.
 
     Raises:
-        EvaluationError: they are of different numbers of systems.
+        EvaluationError: the measurements have different numbers of systems.
     """
     if len(one) != len(other):
         raise EvaluationError(f"cannot compare the order of {len(one)} systems with that of {len(other)}")
@@ -35,7 +35,7 @@ def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
 def changed_places(
     names: Sequence[str], one: Sequence[float], other: Sequence[float]
 ) -> list[tuple[str, str]]:
-    """Pairs of systems of which the first is ahead in ``one``, and the second in ``other``."""
+    """Pairs of systems whose order is reversed: the first is ahead in ``one``, the second in ``other``."""
     found = []
     for (a, x, u), (b, y, v) in combinations(zip(names, one, other, strict=True), 2):
         if x > y and u < v:

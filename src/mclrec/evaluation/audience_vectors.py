@@ -1,4 +1,4 @@
-"""Vectors of items by their audience: a likeness of items that no recommender has learnt."""
+"""Item vectors computed from the sets of users who had each item: a similarity that no recommender has learned."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _SIZE = 256
 
 
 def audience_vectors(training: SequenceData, size: int = _SIZE) -> npt.NDArray[np.float32]:
-    """Compute vectors whose cosine is, nearly, that of the sets of users who had two items in training.
+    """Compute item vectors whose cosines approximate those of the items' sets of users in training.
 
-    Cosine of two sets of users A and B: |A and B| / sqrt(|A| |B|). Each user draws ``size`` random signs, and an item's
-    vector is the sum over its users (random projection, Achlioptas 2003). The cosine of one pair is right within
-    about 1 / sqrt(size), a mean over many pairs much better. The signs are always the same.
+    The cosine of two sets of users A and B is |A and B| / sqrt(|A| |B|). Each user draws ``size`` random signs, and an
+    item's vector is the sum over its users (random projection, Achlioptas 2003). The cosine of one pair has an error of
+    about 1 / sqrt(size), a mean over many pairs a much smaller one. The signs are the same in every call.
 
     Args:
         training: the training data.
         size: d, the length of the vectors.
 
     Returns:
-        (V + 1, d); zero for an item that training never shows.
+        (V + 1, d); zero for an item that does not occur in training.
     """
     had, base = distinct_items(training), training.num_items + 1
     users, items = had.rows, had.items

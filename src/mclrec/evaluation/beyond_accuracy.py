@@ -1,8 +1,8 @@
 """Metrics beyond accuracy: coverage, Gini, novelty, popularity lift, diversity, calibration, repeats, unbiased recall.
 
-Everywhere ``lists`` are (M, k) dense item ids, a list a row, best first; 0 is an empty place of a list that ran out of
-items. ``histories`` are the M histories that the lists follow, whole, and ``popularity`` (V + 1,) the interactions of
-each item in the training data. A value that nothing can be computed from is NaN.
+In all functions, ``lists`` are (M, k) dense item ids, one list per row, best first; 0 is an empty place of a list that
+ran out of items. ``histories`` are the M complete histories that the lists were made for, and ``popularity`` is the
+(V + 1,) number of interactions of each item in the training data. An undefined value is NaN.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ __all__ = [
 ]
 
 ALPHA = 0.01
-"""Weight of the history's distribution in `calibration`, so that no logarithm is infinite; as in the paper."""
+"""Smoothing weight of the history's distribution in `calibration`, which keeps logarithms finite; as in the paper."""
 
 _CELLS = 2**21
-"""Values that a chunk of lists holds at once: 16 MiB."""
+"""Values held at once for a chunk of lists: 16 MiB."""
 
 BoolArray = npt.NDArray[np.bool_]
 
 
 def coverage(lists: IntArray, num_items: int) -> float:
-    """Catalogue coverage: share of the V items that stand in at least one list, 0..1.
+    """Catalogue coverage: share of the V items that are in at least one list, 0..1.
 
-    Ge, Delgado-Battenfeld and Jannach, RecSys 2010. The same k items for everybody give k / V.
+    Ge, Delgado-Battenfeld and Jannach, RecSys 2010. It is k / V if all users get the same k items.
 
     Raises:
         EvaluationError: there are no lists.
@@ -54,10 +54,10 @@ def coverage(lists: IntArray, num_items: int) -> float:
 
 
 def gini(lists: IntArray, num_items: int) -> float:
-    """Gini index of how often each of the V items is recommended, 0 (all alike) up to 1 - 1 / V (one item alone).
+    """Gini index of how often each of the V items is recommended, from 0 (all equally) to 1 - 1 / V (one item only).
 
-    Fleder and Hosanagar, Management Science 2009. With counts x_1 <= ... <= x_V it is the sum of (2 i - V - 1) x_i over
-    V times the sum of x; items that no list holds count as 0.
+    Fleder and Hosanagar, Management Science 2009. With counts x_1 <= ... <= x_V it is the sum of (2 i - V - 1) x_i,
+    divided by V times the sum of x; items that are in no list have a count of 0.
 
     Raises:
         EvaluationError: there are no lists.
@@ -71,8 +71,8 @@ def gini(lists: IntArray, num_items: int) -> float:
 def novelty(lists: IntArray, popularity: IntArray) -> float:
     """Novelty: mean self-information -log2 p(i) of the listed items, in bits; p(i) is i's share of the training rows.
 
-    Zhou et al., PNAS 2010. One bit more means half as popular. An item that training never shows counts as one that it
-    shows once.
+    Zhou et al., PNAS 2010. One bit more means half as popular. An item that does not occur in training is counted as if
+    it occurred once.
 
     Raises:
         EvaluationError: there are no lists.
@@ -83,13 +83,13 @@ def novelty(lists: IntArray, popularity: IntArray) -> float:
 
 
 def popularity_lift(lists: IntArray, histories: Packed, popularity: IntArray) -> float:
-    """Popularity lift: how much more popular lists are than the histories before them, relative: .5 is half more.
+    """Popularity lift: relative increase in popularity from the histories to the lists; .5 is 50 % more popular.
 
     Abdollahpouri et al., RecSys 2020: (g(lists) - g(histories)) / g(histories), where g is the mean over users of the
-    mean popularity of a user's items. 0 means as popular, -1 that training shows none of the listed items.
+    mean popularity of a user's items. 0 means as popular, -1 that none of the listed items occurs in training.
 
     Raises:
-        EvaluationError: there are no lists, or not a history for each.
+        EvaluationError: there are no lists, or their number differs from that of the histories.
     """
     _check(lists, histories)
     before = _mean_popularity(histories, popularity)
@@ -99,13 +99,13 @@ def popularity_lift(lists: IntArray, histories: Packed, popularity: IntArray) ->
 def vector_diversity(lists: IntArray, vectors: npt.NDArray[np.floating[Any]]) -> float:
     """Intra-list diversity: 1 - mean cosine of the pairs of items of a list, averaged over lists.
 
-    Smyth and McClave, ICCBR 2001; Ziegler et al., WWW 2005. 0: all items of a list point the same way; 1: they have
-    nothing in common; it exceeds 1 only where vectors point against each other. Items whose vector is zero are
-    left out, and so are lists with fewer than two others.
+    Smyth and McClave, ICCBR 2001; Ziegler et al., WWW 2005. 0: all vectors of a list have the same direction; 1: they
+    are orthogonal on average; it exceeds 1 only if cosines are negative on average. Items whose vector is zero are
+    left out, and so are lists with fewer than two other items.
 
     Args:
         lists: (M, k).
-        vectors: (V + 1, d) one vector an item.
+        vectors: (V + 1, d), one vector per item.
 
     Raises:
         EvaluationError: there are no lists.
@@ -122,14 +122,14 @@ def vector_diversity(lists: IntArray, vectors: npt.NDArray[np.floating[Any]]) ->
 
 
 def category_diversity(lists: IntArray, categories: Packed) -> float:
-    """Intra-list diversity by categories: `vector_diversity` of vectors that mark an item's categories.
+    """Intra-list diversity by category: `vector_diversity` of multi-hot vectors of the items' categories.
 
-    With one category an item it is the share of the pairs of a list whose categories differ. Items without category
-    are left out, and so are lists with fewer than two others.
+    If each item has one category, it is the share of the pairs of a list whose categories differ. Items without a
+    category are left out, and so are lists with fewer than two other items.
 
     Args:
         lists: (M, k).
-        categories: V + 1 lists of different categories, from 0; empty for an item without.
+        categories: V + 1 lists of distinct categories, numbered from 0; empty for an item without a category.
 
     Raises:
         EvaluationError: there are no lists.
@@ -146,21 +146,22 @@ def category_diversity(lists: IntArray, categories: Packed) -> float:
 
 
 def calibration(lists: IntArray, histories: Packed, categories: Packed, alpha: float = ALPHA) -> float:
-    """Miscalibration: KL divergence between the categories of a history and of its list, in nats, averaged over users.
+    """Miscalibration: KL divergence between the category distributions of history and list, in nats; mean over users.
 
     Steck, RecSys 2018: the sum over categories g of p(g) ln(p(g) / q'(g)), where p is the history's distribution, q the
-    list's, and q' = (1 - alpha) q + alpha p. Every item weighs the same, and is spread evenly over its categories. 0:
-    lists have the history's mixture; the most is -ln(alpha), 4.6 for .01: none of the history's categories is listed.
-    Users whose history has no item with a category are left out.
+    list's, and q' = (1 - alpha) q + alpha p. Every item has the same weight, divided evenly among its categories. It is
+    0 if the distributions are equal, and at most -ln(alpha), 4.6 for .01, if none of the history's categories is
+    listed. Users whose history has no item with a category are left out.
 
     Args:
         lists: (M, k).
         histories: M histories.
-        categories: V + 1 lists of different categories, from 0; empty for an item without.
-        alpha: smoothing, within 0..1.
+        categories: V + 1 lists of distinct categories, numbered from 0; empty for an item without a category.
+        alpha: smoothing weight, between 0 and 1.
 
     Raises:
-        EvaluationError: there are no lists, or not a history for each, or alpha is not between 0 and 1.
+        EvaluationError: there are no lists, their number differs from that of the histories, or alpha is not between 0
+            and 1.
     """
     _check(lists, histories)
     if not 0 < alpha < 1:
@@ -175,10 +176,10 @@ def calibration(lists: IntArray, histories: Packed, categories: Packed, alpha: f
 
 
 def in_history(lists: IntArray, histories: Packed) -> BoolArray:
-    """(M, k) whether each listed item is in the history that its list follows; False for an empty place.
+    """(M, k) mask of the listed items that are in the user's history; False for an empty place.
 
     Raises:
-        EvaluationError: there are no lists, or not a history for each.
+        EvaluationError: there are no lists, or their number differs from that of the histories.
     """
     _check(lists, histories)
     base = int(max(lists.max(), histories.items.max(initial=0))) + 1
@@ -193,29 +194,30 @@ def in_history(lists: IntArray, histories: Packed) -> BoolArray:
 def repeat_share(lists: IntArray, histories: Packed) -> float:
     """Share of the listed items that are in the user's history, 0..1; the others are discoveries.
 
-    Li et al., A Next Basket Recommendation Reality Check, TOIS 2023. Of hits alone, with all other places empty, it is
-    the share of hits that are repeats.
+    Li et al., A Next Basket Recommendation Reality Check, TOIS 2023. For lists that contain only the hits, with all
+    other places empty, it is the share of hits that are repeats.
 
     Raises:
-        EvaluationError: there are no lists, or not a history for each.
+        EvaluationError: there are no lists, or their number differs from that of the histories.
     """
     repeated, places = in_history(lists, histories), np.count_nonzero(lists)
     return float(np.count_nonzero(repeated) / places) if places else math.nan
 
 
 def unbiased_recall(hits: BoolArray, items: IntArray, popularity: IntArray, gamma: float = 1.0) -> float:
-    """Recall as if people had met all items alike: hits weighted by inverse propensity, self-normalised, 0..1.
+    """Recall corrected for exposure: hits weighted by inverse propensity, self-normalised, 0..1.
 
-    Yang et al., RecSys 2018. What is popular is also what was shown most, so that targets are logged with a probability
-    that rises with popularity. The propensity of an item is taken as its popularity to the power gamma; the estimate is
-    the sum over hits of 1 / propensity, over that sum over all targets. gamma = 0 is plain recall, that is HR; 1 weighs
-    all items about alike. An item that training never shows counts as one that it shows once.
+    Yang et al., RecSys 2018. Popular items are also those that were shown most, so that the probability of a target
+    being logged rises with popularity. The propensity of an item is taken to be its popularity to the power gamma; the
+    estimate is the sum of 1 / propensity over hits, divided by the same sum over all targets. gamma = 0 is plain
+    recall, i.e. HR; 1 gives all items about the same total weight. An item that does not occur in training is counted
+    as if it occurred once.
 
     Args:
-        hits: (M,) whether a list holds its target.
+        hits: (M,) whether the list contains the target.
         items: (M,) the targets.
         popularity: (V + 1,).
-        gamma: at least 0; it is an assumption, so it has to be stated beside the number.
+        gamma: at least 0; it is an assumption, so it has to be reported with the value.
 
     Raises:
         EvaluationError: there are no targets, or gamma is below 0 or not finite.
@@ -225,9 +227,9 @@ def unbiased_recall(hits: BoolArray, items: IntArray, popularity: IntArray, gamm
 
 
 def effective_targets(items: IntArray, popularity: IntArray, gamma: float = 1.0) -> float:
-    """Effective sample size of `unbiased_recall`: how many targets of equal weight would be as sure, 1..M.
+    """Effective sample size of `unbiased_recall`: number of equally weighted targets of the same precision, 1..M.
 
-    Kish 1965: the squared sum of the weights over the sum of their squares.
+    Kish 1965: the squared sum of the weights, divided by the sum of their squares.
 
     Raises:
         EvaluationError: as `unbiased_recall`.
@@ -237,7 +239,7 @@ def effective_targets(items: IntArray, popularity: IntArray, gamma: float = 1.0)
 
 
 def _inverse_propensity(items: IntArray, popularity: IntArray, gamma: float) -> FloatArray:
-    """(M,) weights up to a factor, of which the largest is 1 so that none overflows."""
+    """(M,) inverse propensities, scaled so that the largest is 1 and none overflows."""
     if not (math.isfinite(gamma) and gamma >= 0):
         raise EvaluationError(f"gamma = {gamma}: must be a number of at least 0")
     if not len(items):
@@ -259,7 +261,7 @@ def _check(lists: IntArray, histories: Packed | None = None) -> None:
 
 
 def _listed(lists: IntArray) -> IntArray:
-    """All listed items, without empty places."""
+    """All listed items in one array, without empty places."""
     _check(lists)
     return lists[lists > 0]
 
@@ -271,10 +273,10 @@ def _packed(lists: IntArray) -> Packed:
 
 
 def _exposure(lists: IntArray, num_items: int) -> IntArray:
-    """(V,) number of places that each item has in the lists.
+    """(V,) number of times that each item is listed.
 
     Raises:
-        EvaluationError: there are no lists, or one holds an item that is not in 1..V.
+        EvaluationError: there are no lists, or one contains an item that is not in 1..V.
     """
     counts = np.bincount(_listed(lists), minlength=num_items + 1)
     if len(counts) > num_items + 1:
@@ -283,7 +285,7 @@ def _exposure(lists: IntArray, num_items: int) -> IntArray:
 
 
 def _mean_popularity(items: Packed, popularity: IntArray) -> float:
-    """Mean over the sequences that are not empty of the mean popularity of their items."""
+    """Mean popularity of the items of each sequence, averaged over the nonempty sequences."""
     sums = np.bincount(items.rows, weights=popularity[items.items], minlength=len(items))
     filled = items.lengths > 0
     return _mean(sums[filled] / items.lengths[filled])
@@ -292,11 +294,12 @@ def _mean_popularity(items: Packed, popularity: IntArray) -> float:
 def _diversities(sums: FloatArray, counts: IntArray) -> FloatArray:
     """1 - mean cosine of the pairs of each list with at least two items.
 
-    The square of a sum of n unit vectors is n and twice the cosines of all pairs, so that no pair need be formed.
+    The squared norm of a sum of n unit vectors is n plus twice the sum of the cosines of all pairs, so pairs need not
+    be enumerated.
 
     Args:
-        sums: (B, d) sum of the unit vectors of a list.
-        counts: (B,) how many there are.
+        sums: (B, d) sums of the unit vectors of each list.
+        counts: (B,) numbers of unit vectors.
     """
     pairs = counts > 1
     cosines = np.square(sums[pairs]).sum(axis=1) - counts[pairs]
@@ -309,9 +312,9 @@ def _kinds(categories: Packed) -> int:
 
 
 def _category_sums(items: Packed, categories: Packed, kinds: int, power: float) -> FloatArray:
-    """(B, kinds) sum over the items of each sequence of their category vectors.
+    """(B, kinds) sums of the category vectors of the items of each sequence.
 
-    An item with n categories has 1 / n ** power at each: by 1 they sum to 1, by 1/2 the vector has the length 1.
+    An item with n categories has the value 1 / n ** power in each: a power of 1 gives a sum of 1, 1/2 a norm of 1.
     """
     lengths = categories.lengths[items.items]
     places = ranges(categories.offsets[:-1][items.items], lengths)
@@ -322,7 +325,7 @@ def _category_sums(items: Packed, categories: Packed, kinds: int, power: float) 
 
 
 def _shares(sums: FloatArray) -> FloatArray:
-    """Rows divided by their sums; rows of zeros stay."""
+    """Normalise rows to a sum of 1; rows of zeros are unchanged."""
     totals = sums.sum(axis=1, keepdims=True)
     shares: FloatArray = sums / np.where(totals > 0, totals, 1)
     return shares
@@ -333,7 +336,7 @@ def _mean(values: FloatArray) -> float:
 
 
 def _chunks(count: int, width: int) -> Iterator[slice]:
-    """Slices of 0..count whose rows of ``width`` values are held at once."""
+    """Slices that divide ``count`` rows of ``width`` values into chunks of at most `_CELLS` values."""
     rows = max(1, _CELLS // max(1, width))
     return (slice(start, min(start + rows, count)) for start in range(0, count, rows))
 

@@ -1,4 +1,4 @@
-"""What may be claimed of systems that are compared with one of them, in words."""
+"""Comparisons of systems with a baseline, and the claims that they support, in words."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _AT_MOST = "\N{LESS-THAN OR EQUAL TO}"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Comparison of a system with the baseline, one of a family of comparisons that are made at once.
+    """Comparison of a system with the baseline, one of a family of simultaneous comparisons.
 
     Attributes:
-        system: its name.
-        baseline: name of the system that it is compared with.
-        metric: that is compared, as in words.
+        system: name of the system.
+        baseline: name of the baseline.
+        metric: name of the compared metric, as used in sentences.
         users: number of users.
-        seeds: of the system and of the baseline.
-        effect: difference to the baseline.
-        adjusted_p: the p of ``effect`` after Holm's correction over the family.
-        family: number of comparisons.
-        detectable: smallest difference that these users and seeds show with a power of .8 at a level of .05 over the
-            family; None for a single user.
+        seeds: numbers of seeds of the system and of the baseline.
+        effect: difference from the baseline.
+        adjusted_p: p-value of ``effect`` after Holm's correction over the family.
+        family: number of comparisons in the family.
+        detectable: smallest difference that can be detected with these users and seeds, with a power of .8 and a
+            significance level of .05 over the family; None for a single user.
         base: mean of the baseline.
     """
 
@@ -55,19 +55,19 @@ class Finding:
 
     @property
     def sure(self) -> bool:
-        """Whether the systems may be called different."""
+        """Whether the difference is significant."""
         return self.adjusted_p < LEVEL
 
     @property
     def relative_detectable(self) -> float | None:
-        """The smallest difference as a share of the baseline's mean; None where there is no such share."""
+        """The smallest detectable difference as a share of the baseline's mean; None if that share is undefined."""
         if self.detectable is None or self.effect.relative is None:
             return None
         return self.detectable / self.base
 
     @property
     def claim(self) -> str:
-        """What may be claimed, in one sentence."""
+        """The claim that the comparison supports, in one sentence."""
         if self.sure:
             side = "ahead of" if self.effect.difference.mean > 0 else "behind"
             size, p = _size(self.effect), self._p_words()
@@ -79,7 +79,7 @@ class Finding:
 
     @property
     def p_text(self) -> str:
-        """The corrected p; it has a sign where the bootstrap cannot show a smaller one."""
+        """The adjusted p-value, marked as an upper bound if the bootstrap cannot resolve a smaller one."""
         least = p_text(self.effect.p).startswith(_AT_MOST)
         return p_text(self.adjusted_p, self.adjusted_p if least else 0)
 
@@ -88,7 +88,7 @@ class Finding:
         return words if self.family == 1 else f"{words} after Holm over {self.family} comparisons"
 
     def _limit(self) -> str:
-        """The smallest difference that could have been seen."""
+        """The smallest detectable difference, in words."""
         share, height = self.relative_detectable, self.detectable
         if height is None:
             return "a single user shows nothing"
@@ -101,8 +101,8 @@ def compare_with_baseline(values: Mapping[str, FloatArray], metric: str) -> list
 
     Args:
         values: (users,) or (seeds, users) values of the metric by name of the system, from
-            `mclrec.evaluation.metrics.per_user`; users in one order.
-        metric: its name, for the words.
+            `mclrec.evaluation.metrics.per_user`; users in the same order for all systems.
+        metric: its name, for the sentences.
 
     Raises:
         EvaluationError: there is no system, the users differ in number, or a value is not finite.
@@ -130,7 +130,7 @@ def compare_with_baseline(values: Mapping[str, FloatArray], metric: str) -> list
 
 
 def _size(effect: Effect) -> str:
-    """Size of a difference that has a direction, with its interval: shares of the baseline where there are any."""
+    """Absolute value of a significant difference, with its interval; as shares of the baseline if these are defined."""
     found = effect.difference if effect.relative is None else effect.relative
     ordered = found if found.mean > 0 else Interval(-found.mean, -found.high, -found.low)
     if effect.relative is None:
@@ -152,7 +152,7 @@ def _signed(effect: Effect) -> str:
 
 
 def _percents(*shares: float) -> list[str]:
-    """Shares in per cent, with as many decimals as the smallest needs that is not zero, three at most."""
+    """Shares in per cent, all with the number of decimals that the smallest nonzero share needs, at most three."""
     least = min((abs(share) for share in shares if share), default=1.0)
     decimals = 0 if least >= 0.1 else 1 if least >= 0.01 else 2 if least >= 0.001 else 3
     return [with_minus(f"{100 * share:,.{decimals}f}") for share in shares]

@@ -1,8 +1,8 @@
-"""How far two systems are apart, and how surely, where users and seeds are both a matter of chance.
+"""Effect sizes of differences between two systems, with uncertainty over both users and seeds.
 
-The nested bootstrap resamples the seeds of each system and the users, who are the same for both systems. As every seed
-meets every user it is conservative: what varies with both is counted more than once (Owen 2007, "The pigeonhole
-bootstrap").
+The nested bootstrap resamples the seeds of each system, and the users, who are the same for both systems. Since seeds
+and users are crossed, it is conservative: variance of their interaction is counted more than once (Owen 2007, "The
+pigeonhole bootstrap").
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from mclrec.evaluation.significance import Interval
 __all__ = ["LEVEL", "POWER", "Effect", "detectable_difference", "nested_bootstrap", "nested_interval"]
 
 LEVEL = 0.05
-"""Chance of calling equal systems different, in all comparisons that are made at once."""
+"""Significance level: probability of calling equal systems different, over all simultaneous comparisons."""
 
 POWER = 0.8
-"""Chance of seeing a difference as large as the smallest that a test set can show."""
+"""Probability of detecting a true difference as large as the smallest detectable one."""
 
 
 class Effect(NamedTuple):
-    """Difference between two systems, with 95 % intervals unless others were asked for.
+    """Difference between two systems, with 95 % intervals unless another confidence is given.
 
     Attributes:
-        difference: of the means.
-        relative: the difference as a share of the second system's mean; None where that mean may be 0.
-        p: two-sided, of the difference.
+        difference: difference of the means.
+        relative: the difference as a share of the second system's mean; None if a resample of that mean is 0.
+        p: two-sided p-value of the difference.
     """
 
     difference: Interval
@@ -57,16 +57,16 @@ def nested_bootstrap(
     samples: int = SAMPLES,
     confidence: float = 0.95,
 ) -> Effect:
-    """Compare two systems on the same users, for new users and new seeds.
+    """Compare two systems on the same users; the result generalises to new users and new seeds.
 
-    A system with one seed is taken as it is: the statement is then about new users only.
+    A system with one seed is not resampled over seeds: the result then generalises to new users only.
 
     Args:
         a: (users,) or (seeds, users) values of a metric, from `mclrec.evaluation.metrics.per_user`.
-        b: the same for the system that it is compared with, users in the same order; its seeds may be others.
-        rng: source of the resamples.
-        samples: how many resamples.
-        confidence: of the percentile intervals.
+        b: the same for the system that it is compared with, users in the same order; its seeds may differ.
+        rng: draws the resamples.
+        samples: number of resamples.
+        confidence: confidence level of the percentile intervals.
 
     Raises:
         EvaluationError: the users differ in number, there are none, or a value is not finite.
@@ -101,19 +101,20 @@ def nested_interval(
 def detectable_difference(
     a: FloatArray, b: FloatArray, level: float = LEVEL, power: float = POWER
 ) -> float | None:
-    """Smallest true difference of means that a two-sided test of these users and seeds shows with the given power.
+    """Smallest true difference of means that a two-sided test on these users and seeds detects with the given power.
 
-    It is z(1 - level / 2) + z(power) standard errors of the paired difference, 2.80 of them by default (Cohen 1988): of
-    users the variance of their differences over their number, of each system's seeds that of their means over theirs.
+    It is z(1 - level / 2) + z(power) standard errors of the paired difference, 2.80 by default (Cohen 1988). The
+    squared standard error is the variance of the users' differences divided by the number of users, plus for each
+    system the variance of its seeds' means divided by the number of its seeds.
 
     Args:
         a: (users,) or (seeds, users) values of a metric.
         b: the same for the other system, users in the same order.
-        level: chance of calling equal systems different.
-        power: chance of calling systems different that are so far apart.
+        level: probability of calling equal systems different.
+        power: probability of detecting that difference.
 
     Returns:
-        The difference; None for a single user, whose variance is unknown.
+        The difference; None for a single user, since the variance over users is then unknown.
 
     Raises:
         EvaluationError: the users differ in number, there are none, or a value is not finite.
@@ -132,7 +133,7 @@ def detectable_difference(
 
 
 def _over_drawn_seeds(means: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """(samples,) means over resampled seeds of (samples, seeds) means over resampled users."""
+    """Average (samples, seeds) means over resampled users, over resampled seeds too: (samples,)."""
     samples, seeds = means.shape
     drawn: FloatArray = (seed_weights(seeds, rng, samples) * means).sum(axis=1)
     return drawn

@@ -1,4 +1,4 @@
-"""The metrics beyond accuracy of several systems on the same targets, with what each means in a line."""
+"""Metrics beyond accuracy of several systems on the same targets, each with a one-line explanation."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mclrec.evaluation import beyond_accuracy as beyond
 __all__ = ["GAMMA", "MEASURES", "FurtherMetrics", "Grounds", "Measure", "Values"]
 
 GAMMA = 1.0
-"""Power of the popularity that a target's propensity is taken to be; see `beyond_accuracy.unbiased_recall`."""
+"""Exponent of the popularity in a target's propensity; see `beyond_accuracy.unbiased_recall`."""
 
 Values = Mapping[str, float | None]
-"""Values of one system by `Measure.key`; None for what its lists have no answer to."""
+"""Values of one system by `Measure.key`; None for metrics that are undefined for its lists."""
 
 
 class Measure(NamedTuple):
-    """A metric beyond accuracy as people see it.
+    """A metric beyond accuracy as it is presented.
 
     Attributes:
-        key: its name in JSON and in Python.
-        title: its name in tables, with the unit where it has one.
-        note: what it says, in a line, to somebody who has never heard of it.
-        form: how a value is written.
+        key: name in JSON and in Python.
+        title: name in tables, with its unit if it has one.
+        note: explanation in one line for readers who do not know the metric.
+        form: format specification of its values.
     """
 
     key: str
@@ -94,20 +94,20 @@ MEASURES = (
         ".4f",
     ),
 )
-"""All metrics beyond accuracy, in the order of tables."""
+"""All metrics beyond accuracy, in the order in which tables show them."""
 
 
 @dataclass(frozen=True, slots=True)
 class FurtherMetrics:
-    """Metrics beyond accuracy of the systems that were asked for the same lists.
+    """Metrics beyond accuracy of several systems that made lists for the same targets.
 
     Attributes:
         k: length of the lists.
         systems: values by name of the system, the evaluated one first.
-        targets: values of what users took next, where these have an answer: what lists may be held against.
-        effective_targets: targets of equal weight that would make ``unbiased_recall`` as sure.
-        notes: what else is to be known: of the categories, of baselines that were left out.
-        gamma: power of the popularity that ``unbiased_recall`` assumes.
+        targets: values of the items that users took next, for metrics that are defined for them, as a reference.
+        effective_targets: effective sample size of ``unbiased_recall``.
+        notes: remarks on categories and on omitted baselines.
+        gamma: exponent of the popularity that ``unbiased_recall`` assumes.
     """
 
     k: int
@@ -119,7 +119,7 @@ class FurtherMetrics:
 
     @property
     def measures(self) -> list[Measure]:
-        """The metrics for which some system has a value."""
+        """The metrics for which at least one system has a value."""
         return [
             measure
             for measure in MEASURES
@@ -127,7 +127,7 @@ class FurtherMetrics:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The metrics ready for JSON."""
+        """The metrics as a JSON object."""
         return {
             "k": self.k,
             "systems": {name: dict(values) for name, values in self.systems.items()},
@@ -140,14 +140,14 @@ class FurtherMetrics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grounds:
-    """What the lists of all systems are judged by.
+    """Reference data by which the lists of all systems are evaluated.
 
     Attributes:
         targets: M targets.
         popularity: (V + 1,) interactions of each item in training.
-        audiences: (V + 1, d) neutral item vectors, see `audience_vectors`.
+        audiences: (V + 1, d) model-independent item vectors; see `audience_vectors`.
         vectors: (V + 1, d) item vectors of the evaluated model; None if it has none.
-        categories: V + 1 lists of categories; None where none are known.
+        categories: V + 1 lists of categories; None if none are known.
     """
 
     targets: Targets
@@ -157,11 +157,11 @@ class Grounds:
     categories: Packed | None = None
 
     def values(self, lists: IntArray, ranks: IntArray) -> Values:
-        """All metrics of a system.
+        """Compute all metrics of a system.
 
         Args:
-            lists: (M, k) its lists, see `mclrec.evaluation.ranking.list_items`.
-            ranks: (M,) exact ranks of the targets: a target is found if its rank is at most k, as HR@k counts it.
+            lists: (M, k) the system's lists; see `mclrec.evaluation.ranking.list_items`.
+            ranks: (M,) exact ranks of the targets; as in HR@k, a target with a rank of at most k is a hit.
         """
         items, histories = self.targets.items, self._histories
         hits = ranks <= lists.shape[1]
@@ -181,12 +181,12 @@ class Grounds:
         return _answers(found)
 
     def of_targets(self) -> Values:
-        """The metrics of what users took next that can be compared with those of longer lists."""
+        """Metrics of the items that users took next; only those that can be compared with metrics of longer lists."""
         return _answers(self._of_any(self.targets.items[:, None], self._histories))
 
     @property
     def effective_targets(self) -> float:
-        """How sure the unbiased recall is, in targets of equal weight."""
+        """Effective sample size of the unbiased recall: equally weighted targets of the same precision."""
         return beyond.effective_targets(self.targets.items, self.popularity, GAMMA)
 
     @property
@@ -194,7 +194,7 @@ class Grounds:
         return self.targets.histories(np.arange(len(self.targets)))
 
     def _of_any(self, lists: IntArray, histories: Packed) -> dict[str, float]:
-        """Metrics that are means over listed items, and so do not depend on how long lists are."""
+        """Metrics that are means over listed items, and therefore comparable across list lengths."""
         return {
             "novelty": beyond.novelty(lists, self.popularity),
             "popularity_lift": beyond.popularity_lift(lists, histories, self.popularity),
@@ -203,7 +203,7 @@ class Grounds:
 
 
 def _answers(found: Mapping[str, float]) -> Values:
-    """Values in the order of tables; None for NaN, which JSON does not have."""
+    """Values in the order of `MEASURES`; None instead of NaN, which JSON does not have."""
     return {
         measure.key: None if math.isnan(found[measure.key]) else found[measure.key]
         for measure in MEASURES

@@ -1,15 +1,16 @@
-"""Ranks of targets in recommendation lists, and what had to be decided for it, counted.
+"""Ranks of targets in recommendation lists, and statistics of the lists and of the conventions applied to them.
 
 Conventions, for a list of any system:
 
-- The target's rank is 1 + the number of listed rows of other items that do not come after it. Equal scores or ranks
-  thus count against the target. Where a file has ranks, a rank is never better than the file says.
-- A target that its user's list does not hold is a miss, and so is one whose user has no list. A list that ends before
-  others of its file is one whose system had no more to recommend.
-- Items that the data do not know take their place. An item that is there twice counts at its better place, and its
-  other rows take theirs.
-- Under F, items of the user's history are left out and the list closes up. What stood beyond its end is not known: a
-  target that it does not hold is a miss up to where it then ends, and HR and NDCG beyond that are lower bounds.
+- The target's rank is 1 + the number of listed rows of other items that do not come after it. Ties in score or rank
+  thus count against the target. If a file has ranks, the target's rank is never better than the one in the file.
+- A target that is not in its user's list is a miss, and so is one whose user has no list. If a list is shorter than
+  others in its file, its system is assumed to have had no more items to recommend.
+- Items that are unknown to the data occupy their places. A duplicated item counts at its best place, and its other rows
+  occupy theirs.
+- Under F, items of the user's history are removed and the items behind them move up. What followed the end of the
+  original list is unknown: a target that is not listed is a miss only up to the end of the shortened list, and HR and
+  NDCG at larger cutoffs are lower bounds.
 """
 
 from __future__ import annotations
@@ -39,29 +40,29 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ListFacts:
-    """What was found in the lists of a system, and what was made of it.
+    """Statistics of a system's lists, and of how they were interpreted.
 
     Attributes:
-        rows: items in lists of users with a target.
-        length: places of the longest list.
+        rows: number of rows in lists of users with a target.
+        length: number of places of the longest list.
         ordering: what orders the items of a list.
-        columns: that were taken, by role.
-        targets: how many there are.
+        columns: columns that were used, by role.
+        targets: number of targets.
         without_list: targets whose user has no list.
-        short: lists that end before the longest one.
-        other_users: users of the file that the data know, and that have no target.
-        unknown_users: users of the file that the data do not know.
-        unknown_items: rows of items that the data do not know.
-        first_unknown: one of these items; None if there is none.
-        copies: rows of items that stand before them in the same list.
+        short: lists that are shorter than the longest one.
+        other_users: users in the file that are in the data but have no target.
+        unknown_users: users in the file that are unknown to the data.
+        unknown_items: rows with items that are unknown to the data.
+        first_unknown: the first of these items; None if there is none.
+        copies: rows that repeat an item of the same list.
         not_listed: rows without a score, or with one that is NaN or minus infinity.
-        tied: targets whose score or rank other items of the list have too.
-        gaps: lists in which ranks are left out.
-        from_zero: whether ranks counted from 0.
-        rising: lists whose scores rise from row to row, if those of no list fall.
-        found: targets that their list holds.
-        seen: rows of items that are in the user's history.
-        bounded: targets of which is not known whether they would be a hit, because the list was closed up.
+        tied: targets whose score or rank is shared by other items of the list.
+        gaps: lists whose ranks have gaps.
+        from_zero: whether ranks are counted from 0.
+        rising: lists whose scores rise from row to row; 0 if the scores of any list fall.
+        found: targets that are in their list.
+        seen: rows with items that are in the user's history.
+        bounded: targets that may be hits or misses, because their list was shortened.
     """
 
     rows: int
@@ -90,7 +91,7 @@ class ListFacts:
         return asdict(self)
 
     def notes(self, seen: Seen) -> Iterator[str]:
-        """What was decided, a sentence each; nothing of what did not occur."""
+        """Notes on the lists and on the conventions applied, one sentence each; only about cases that occurred."""
         taken = ", ".join(f"{role} from {column}" for role, column in self.columns.items())
         yield f"lists of up to {self.length} by {_BY[self.ordering]} ({taken})"
         counted = [
@@ -144,8 +145,8 @@ class ListedRanks:
 
     Attributes:
         ranks: (M,) int64, 1 = best, `MISS` = not in the list.
-        certain_to: (M,) places of the list of which is known what stands there: cuts up to which a miss is sure.
-        facts: what was found and decided.
+        certain_to: (M,) number of leading places whose items are known: largest cutoff at which a miss is certain.
+        facts: statistics of the lists.
     """
 
     ranks: IntArray
@@ -153,10 +154,10 @@ class ListedRanks:
     facts: ListFacts
 
     def check_cut(self, k: int, name: str) -> None:
-        """Refuse a cut beyond the lists, of which they say nothing.
+        """Refuse a cutoff larger than the length of the lists.
 
         Raises:
-            EvaluationError: the cut is beyond the longest list.
+            EvaluationError: the cutoff exceeds the length of the longest list.
         """
         if k > self.facts.length:
             raise EvaluationError(
@@ -165,25 +166,25 @@ class ListedRanks:
             )
 
     def bounded_at(self, k: int) -> int:
-        """Targets of which is not known whether they are among the first k."""
+        """Number of targets that may or may not be among the first k."""
         return int(np.count_nonzero((self.ranks == MISS) & (self.certain_to < k)))
 
     def best_case(self) -> IntArray:
-        """(M,) the best ranks that the lists allow: unknown targets stand right behind the end of their list."""
+        """(M,) best possible ranks: targets of uncertain rank are placed directly after the end of their list."""
         unknown = (self.ranks == MISS) & (self.certain_to < self.facts.length)
         return np.where(unknown, self.certain_to + 1, self.ranks)
 
 
 def ranks_of_lists(lists: RecommendedLists, targets: Targets, seen: Seen) -> ListedRanks:
-    """Rank each target in its user's list; the module's docstring has the conventions.
+    """Rank each target in its user's list; see the module's docstring for the conventions.
 
     Args:
-        lists: of a system.
+        lists: recommendation lists of a system.
         targets: M targets of different users.
-        seen: whether items of the history stay in the lists (U) or are left out (F).
+        seen: whether items of the history stay in the lists (U) or are removed (F).
 
     Raises:
-        DataError: no user, or no item, of the lists is known.
+        DataError: no user or no item of the lists is known, or no user of the lists has a target.
         EvaluationError: a user has several targets.
     """
     rows = _Rows.of(lists, targets)
@@ -210,7 +211,7 @@ def _told(
     ahead: BoolArray,
     tied: BoolArray,
 ) -> ListedRanks:
-    """Close lists up under F, and count what was found."""
+    """Remove items of the history under F, and compute the statistics."""
     held = ranks < MISS
     histories = targets.histories(np.arange(len(targets)))
     returned = repeats(histories, targets.items)
@@ -257,13 +258,13 @@ class _Rows:
 
     Attributes:
         owners: (R,) the target of each row's user.
-        items: (R,) dense ids, 0 for an item that the data do not know.
-        worse: (R,) numbers that order the rows of a user, the better the lower; ranks from 1, where there are ranks.
-        copies: rows of an item that its list has already.
-        other_users: users of the file that have no target; ``unknown_users`` are not in the data.
-        first_unknown: an item that the data do not know.
-        from_zero: whether ranks counted from 0.
-        targets: how many there are.
+        items: (R,) dense ids, 0 for an item that is unknown to the data.
+        worse: (R,) sort keys of the rows of a user, lower is better; if the file has ranks, these, counted from 1.
+        copies: rows that repeat an item of the same list.
+        other_users: users in the file that have no target; ``unknown_users`` are not in the data.
+        first_unknown: the first item that is unknown to the data; None if there is none.
+        from_zero: whether ranks are counted from 0.
+        targets: number of targets.
     """
 
     owners: IntArray
@@ -289,7 +290,7 @@ class _Rows:
         items = _known(data.item_ids, item_ids, "item", lists.place)
         target_of = np.full(data.num_users + 1, -1)
         target_of[targets.users + 1] = np.arange(len(targets))
-        owners = target_of[users][user_codes]  # place 0, of unknown users, has no target
+        owners = target_of[users][user_codes]  # unknown users have id 0, which has no target
         kept = owners >= 0
         if not kept.any():
             raise DataError(f"{lists.place}: none of its users has a target in {data.name}")
@@ -309,11 +310,11 @@ class _Rows:
         )
 
     def counts(self, which: BoolArray | None = None) -> IntArray:
-        """(M,) rows of each target's list, or those of them that a mask has."""
+        """(M,) number of rows of each target's list, or of those rows that a mask selects."""
         return np.bincount(self.owners if which is None else self.owners[which], minlength=self.targets)
 
     def rising(self) -> int:
-        """How many lists have scores that rise from row to row, if those of no list fall."""
+        """Number of lists whose scores rise from row to row; 0 if the scores of any list fall."""
         order = np.argsort(self.owners, kind="stable")
         owners, worse = self.owners[order], self.worse[order]
         same = owners[1:] == owners[:-1]
@@ -322,23 +323,23 @@ class _Rows:
         return len(np.unique(owners[1:][same & (worse[1:] < worse[:-1])]))
 
     def highest_ranks(self) -> IntArray:
-        """(M,) the highest rank of each target's list; 0 without a list."""
+        """(M,) highest rank in each target's list; 0 without a list."""
         highest = np.zeros(self.targets, dtype=np.int64)
         np.maximum.at(highest, self.owners, self.worse.astype(np.int64))
         return highest
 
 
 def _coded(values: pa.Array) -> tuple[IntArray, pa.Array]:
-    """Places of values among the different ones, and these."""
+    """Dictionary-encode values: the code of each value, and the distinct values."""
     coded = values.dictionary_encode()
     return coded.indices.to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary
 
 
 def _known(known: Vocabulary, ids: pa.Array, role: str, place: str) -> IntArray:
-    """Dense ids of outside ids, 0 where the data do not know them.
+    """Dense ids of outside ids, 0 for those that are unknown to the data.
 
     Raises:
-        DataError: they know none.
+        DataError: all are unknown.
     """
     dense = known.dense_all(ids.to_pylist())
     if not dense.any():
@@ -350,11 +351,11 @@ def _known(known: Vocabulary, ids: pa.Array, role: str, place: str) -> IntArray:
 
 
 def _worse(lists: RecommendedLists) -> tuple[npt.NDArray[Any], bool]:
-    """Numbers that are the lower, the better, and whether ranks counted from 0."""
+    """Sort keys of the rows, lower is better, and whether ranks are counted from 0."""
     if lists.ordering == "score":
         order = lists.order
         return (
             ~order if order.dtype == np.int64 else -order
-        ), False  # of whole numbers, the least has no negative
+        ), False  # negating the lowest int64 would overflow
     from_zero = lists.ordering == "rank" and int(lists.order.min()) == 0
     return lists.order + int(from_zero), from_zero

@@ -1,7 +1,7 @@
-"""Hit rate, NDCG and MRR from exact ranks, for one target a user.
+"""Hit rate, NDCG and MRR from exact ranks, for lists with one relevant item.
 
-With one relevant item HR@k is Recall@k and the ideal DCG is 1, so that each metric is a gain of the rank
-inside the cut and zero outside it.
+With one relevant item, HR@k equals Recall@k and the ideal DCG is 1, so that each metric is a function of the rank
+within the cutoff and zero beyond it.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 
 CUTS = (5, 10, 20)
-"""The cuts that the paper reports."""
+"""The cutoffs that the paper reports."""
 
 MISS = 2**31 - 1
-"""Rank of a target that no list holds, however long: it is beyond every cut."""
+"""Rank of a target that is in no list, however long: it is beyond every cutoff."""
 
 _DIGITS = 9
-"""Digits that a cut has at most, so that `MISS` is beyond it."""
+"""Maximum number of digits of a cutoff, which keeps it below `MISS`."""
 
 _GAINS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "hr": np.ones_like,
@@ -56,7 +56,7 @@ METRICS = tuple(_GAINS)
 
 
 class Metric(NamedTuple):
-    """A metric with its cut, such as MRR@10."""
+    """A metric with its cutoff, such as MRR@10."""
 
     name: str
     k: int
@@ -73,7 +73,7 @@ def parse_metric(text: str) -> Metric:
     """Parse a metric such as ``mrr@10``, in upper or lower case.
 
     Raises:
-        ConfigError: the name is unknown, or the cut is not a whole number of at least 1.
+        ConfigError: the name is unknown, or the cutoff is not an integer of at least 1.
     """
     if not isinstance(text, str):
         raise ConfigError(f"metric = {quoted(text)}: should be a text such as ndcg@10")
@@ -88,10 +88,10 @@ def parse_metric(text: str) -> Metric:
 
 
 def check_cut(k: int, num_items: int | None = None) -> None:
-    """Refuse a cut that is not an integer in 1..V, or below 1 if V is unknown.
+    """Refuse a cutoff that is not an integer in 1..V, or of at least 1 if V is unknown.
 
     Raises:
-        EvaluationError: the cut is out of range.
+        EvaluationError: the cutoff is not an integer or is out of range.
     """
     if not is_integer(k):
         raise EvaluationError(f"k = {quoted(k)}: the length of a list is a whole number")
@@ -104,12 +104,12 @@ def check_cut(k: int, num_items: int | None = None) -> None:
 
 
 def default_cuts(num_items: int) -> tuple[int, ...]:
-    """The cuts of the paper that are at most the catalogue's V items; V itself if there is none."""
+    """The paper's cutoffs that do not exceed the catalogue's V items; V itself if all do."""
     return tuple(k for k in CUTS if k <= num_items) or (num_items,)
 
 
 def main_metric(num_items: int) -> Metric:
-    """The metric that systems are compared by: NDCG@10, or at the largest cut below that V items allow."""
+    """The metric by which systems are compared: NDCG@10, or NDCG at the largest smaller cutoff that V items allow."""
     cuts = default_cuts(num_items)
     return Metric("ndcg", max((k for k in cuts if k <= CUTS[1]), default=cuts[0]))
 
@@ -119,15 +119,15 @@ def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:
 
     Args:
         ranks: (M,) ranks of the targets, 1 = best, `MISS` = in no list.
-        metric: ``hr`` (1 inside the cut), ``ndcg`` (1 / log2(rank + 1)) or ``mrr`` (1 / rank); 0 outside.
-        k: the cut.
+        metric: ``hr`` (1 within the cutoff), ``ndcg`` (1 / log2(rank + 1)) or ``mrr`` (1 / rank); 0 beyond the cutoff.
+        k: the cutoff.
 
     Returns:
         (M,) values in 0..1.
 
     Raises:
         ConfigError: unknown metric.
-        EvaluationError: k below 1, or a rank below 1.
+        EvaluationError: k is not an integer of at least 1, or a rank is below 1.
     """
     if metric not in _GAINS:
         raise ConfigError(unknown_name("metric", metric, _GAINS))
@@ -138,18 +138,18 @@ def per_user(ranks: IntArray, metric: str, k: int) -> FloatArray:
 
 
 def by_user(values: FloatArray, users: IntArray) -> FloatArray:
-    """One value a user of values a target, for statements about users who have several targets each.
+    """Aggregate values of targets to one value per user, for inference over users who have several targets each.
 
-    Their mean over users is the mean over targets, m, and the bootstrap over them is that over users with all their
-    targets, to first order: user u with n targets of the sum s has m + (s - n m) U / M (the linearised ratio, Cochran
-    1977, section 6.3).
+    The mean over users equals the mean over targets, m, and bootstrapping these values is, to first order, the cluster
+    bootstrap over users with all their targets: a user with n targets whose values sum to s gets m + (s - n m) U / M
+    (the linearised ratio, Cochran 1977, section 6.3).
 
     Args:
-        values: (M,) of the targets.
-        users: (M,) user of each, any integers.
+        values: (M,) values of the targets.
+        users: (M,) user of each target, any integers.
 
     Returns:
-        (U,) values in the order of the users; the values themselves where every user has one target.
+        (U,) values in ascending order of the users; the unchanged values if every user has one target.
     """
     distinct, codes = np.unique(users, return_inverse=True)
     if len(distinct) == len(values):
@@ -161,25 +161,25 @@ def by_user(values: FloatArray, users: IntArray) -> FloatArray:
 
 
 def hit_rate(ranks: IntArray, k: int) -> float:
-    """HR@k: share of the targets (M,) that are in the first k places. Raises as `per_user`, and if M = 0."""
+    """HR@k: share of the (M,) targets in the first k places. Raises like `per_user`, and EvaluationError if M = 0."""
     return _mean(ranks, "hr", k)
 
 
 def ndcg(ranks: IntArray, k: int) -> float:
-    """NDCG@k: mean over the targets (M,) of 1 / log2(rank + 1) inside the cut. Raises as `hit_rate`."""
+    """NDCG@k: mean over the (M,) targets of 1 / log2(rank + 1) within the cutoff. Raises like `hit_rate`."""
     return _mean(ranks, "ndcg", k)
 
 
 def mrr(ranks: IntArray, k: int) -> float:
-    """MRR@k: mean over the targets (M,) of 1 / rank inside the cut. Raises as `hit_rate`."""
+    """MRR@k: mean over the (M,) targets of 1 / rank within the cutoff. Raises like `hit_rate`."""
     return _mean(ranks, "mrr", k)
 
 
 def summarise(ranks: IntArray, ks: Iterable[int] = CUTS) -> dict[str, float]:
-    """Compute all metrics at all cuts, in the order HR, NDCG, MRR: ``{"HR@5": ..., "HR@10": ..., ...}``.
+    """Compute all metrics at all cutoffs, in the order HR, NDCG, MRR: ``{"HR@5": ..., "HR@10": ..., ...}``.
 
     Raises:
-        EvaluationError: there are no targets, or a cut is below 1.
+        EvaluationError: there are no targets, or a cutoff is not an integer of at least 1.
     """
     cuts = tuple(ks)
     metrics = [Metric(name, k) for name in METRICS for k in cuts]

@@ -1,4 +1,4 @@
-"""What the order of histories is worth: systems trained and asked with histories in order, and with shuffled ones."""
+"""Effect of the order of histories: systems trained and evaluated on ordered and on shuffled histories."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from mclrec.wording import count_of, percent, with_minus
 __all__ = ["OrderEffect", "SystemInOrder", "order_effect"]
 
 _LITTLE = 0.1
-"""Share of the metric below which what order adds is called little."""
+"""Share of the metric below which the contribution of order is called little."""
 
 
 _RIVALS = ""
-"""Name of the comparison of the best systems, where they are two."""
+"""Key of the comparison of the two best systems, if they differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemInOrder:
-    """A system with histories in order, and with shuffled ones.
+    """A system with ordered and with shuffled histories.
 
     Attributes:
-        name: of the model.
-        ordered: its metric with histories in order.
-        shuffled: its metric with shuffled ones.
-        difference: ordered less shuffled.
+        name: name of the model.
+        ordered: metric with ordered histories.
+        shuffled: metric with shuffled histories.
+        difference: ordered minus shuffled.
         low: lower end of the difference's 95 % interval, by the paired bootstrap over users.
-        high: upper end.
-        p: two-sided, after Holm's correction over all comparisons of the probe.
+        high: upper end of that interval.
+        p: two-sided p-value, after Holm's correction over all comparisons of the analysis.
     """
 
     name: str
@@ -49,21 +49,21 @@ class SystemInOrder:
 
     @property
     def lost(self) -> float | None:
-        """Share of the metric that goes with the order; None where there is none to lose."""
+        """Share of the metric that is lost by shuffling; None if the metric is 0."""
         return self.difference / self.ordered if self.ordered > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class OrderEffect:
-    """What order is worth on one log.
+    """Effect of the order of histories on one log.
 
     Attributes:
-        metric: such as NDCG@10.
-        systems: that learn from order, and one that does not, for comparison.
-        best: the best system with histories in order, beside its rival, the best without, and their difference.
+        metric: name of the metric, such as NDCG@10.
+        systems: systems that learn from order, and one that does not, for comparison.
+        best: the best system with ordered histories, compared with its rival, the best one with shuffled histories.
         rival: name of the rival.
-        users: whose targets were ranked.
-        detectable: smallest difference of the two that so many users show; None for a single one.
+        users: number of users whose targets were ranked.
+        detectable: smallest detectable difference between the two for this number of users; None for a single user.
     """
 
     metric: str
@@ -75,7 +75,7 @@ class OrderEffect:
 
     @property
     def verdict(self) -> str:
-        """Whether order matters here, in one sentence."""
+        """Whether order matters on this log, in one sentence."""
         best, share = self.best, self.best.lost
         numbers = (
             f"{self.metric} {best.ordered:.4f} by {best.name} with histories in order, {best.shuffled:.4f} by "
@@ -92,22 +92,22 @@ class OrderEffect:
         return f"Order matters on this log, {worth} of what can be reached: {numbers})."
 
     def to_json(self) -> dict[str, Any]:
-        """The effect ready for JSON."""
+        """The effect as a JSON object, with the verdict."""
         return {**asdict(self), "verdict": self.verdict}
 
 
 def order_effect(
     ordered: Mapping[str, FloatArray], shuffled: Mapping[str, FloatArray], metric: str
 ) -> OrderEffect:
-    """Compare systems with histories in order with the same systems with shuffled ones, on the same targets.
+    """Compare systems on ordered histories with the same systems on shuffled histories, for the same targets.
 
-    Whether order matters is what the best system loses to the best one that has no order: a model that needs order may
-    lose much, where another reaches as much without.
+    The verdict compares the best system on ordered histories with the best one on shuffled histories, which may be
+    different models: one that relies on order may lose much, although another performs as well without it.
 
     Args:
-        ordered: (users,) values of the metric by system, with histories in order.
-        shuffled: the same with shuffled histories, in the same order of systems and users.
-        metric: its name.
+        ordered: (users,) values of the metric by system, with ordered histories.
+        shuffled: the same with shuffled histories, with systems and users in the same order.
+        metric: name of the metric.
 
     Raises:
         EvaluationError: the systems are not the same, or there are none.
@@ -135,7 +135,7 @@ def order_effect(
 
 
 def _best(arm: Mapping[str, FloatArray]) -> str:
-    """Name of the system with the highest mean; the first of equal ones."""
+    """Name of the system with the highest mean; the first of tied ones."""
     means = {name: float(np.mean(values)) for name, values in arm.items()}
     return max(means, key=lambda name: means[name])
 

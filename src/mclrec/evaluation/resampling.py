@@ -1,9 +1,10 @@
 """Bootstrap resamples of users and of seeds (Efron and Tibshirani 1993, chapters 13 and 16).
 
-A resample of M users draws M users with replacement from the observed ones. Only how often each *distinct* user is
-drawn matters, and these counts are multinomial. Metrics with a cut take few distinct values (NDCG@10 eleven), so 10,000
-resamples of 20,000 users take a fraction of a second, not two hundred million draws. Where nearly every user is
-distinct, drawing users one by one is the cheaper way to the same distribution.
+A resample of M users draws M users with replacement from the observed ones. Users with equal values are
+interchangeable, so only the number of draws of each *distinct* value matters, and these counts are multinomial. Metrics
+with a cutoff take few distinct values (NDCG@10 eleven), so 10,000 resamples of 20,000 users take a fraction of a second
+instead of two hundred million draws. If nearly all values are distinct, drawing users one by one gives the same
+distribution at a lower cost.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ __all__ = [
 ]
 
 DECIMALS = 12
-"""Decimals of a difference; what is below them is rounding, not evidence."""
+"""Decimals to which differences are rounded, so that floating-point errors do not count as evidence."""
 
 SAMPLES = 10_000
-"""Resamples, unless others are asked for."""
+"""Default number of resamples."""
 
 _CHUNK = 2**20  # counts or draws held at once: 8 MiB
-_BINOMIAL_COST = 10  # one count of a multinomial takes as long as so many draws
+_BINOMIAL_COST = 10  # sampling one count of a multinomial takes as long as this many draws of a user
 
 
 def checked_rows(values: FloatArray) -> FloatArray:
-    """(seeds, users) values of (users,) or (seeds, users) ones.
+    """Validate (users,) or (seeds, users) values, and return them as (seeds, users).
 
     Raises:
         EvaluationError: another shape, no users, or a value that is not finite.
@@ -54,10 +55,10 @@ def checked_rows(values: FloatArray) -> FloatArray:
 
 
 def paired_rows(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """`checked_rows` of two systems on the same users.
+    """Apply `checked_rows` to the values of two systems on the same users.
 
     Raises:
-        EvaluationError: as there, or the users differ in number.
+        EvaluationError: as in `checked_rows`, or the users differ in number.
     """
     one, other = checked_rows(a), checked_rows(b)
     if one.shape[1] != other.shape[1]:
@@ -68,13 +69,13 @@ def paired_rows(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def paired_differences(one: FloatArray, other: FloatArray) -> FloatArray:
-    """(users,) differences of (seeds, users) rows on the mean over each system's seeds, without rounding errors."""
+    """(users,) differences between two systems' means over seeds of (seeds, users) rows, without rounding errors."""
     differences: FloatArray = np.round(one.mean(axis=0) - other.mean(axis=0), DECIMALS)
     return differences
 
 
 def resampled_means(rows: FloatArray, rng: np.random.Generator, samples: int) -> FloatArray:
-    """(samples, R) means of R rows of values of the same users, who are drawn with replacement for all rows at once."""
+    """(samples, R) means of R rows over resampled users; every row of a sample uses the same resample."""
     size = rows.shape[1]
     patterns, counts = _distinct_users(rows)
     by_counts = len(counts) * _BINOMIAL_COST <= size
@@ -92,10 +93,10 @@ def resampled_means(rows: FloatArray, rng: np.random.Generator, samples: int) ->
 
 
 def seed_weights(seeds: int, rng: np.random.Generator, samples: int) -> FloatArray:
-    """(samples, seeds) weights of a system's seeds, which are drawn with replacement; each row adds up to 1.
+    """(samples, seeds) bootstrap weights of a system's seeds; each row adds up to 1.
 
-    Drawing S of S seeds gives their mean (S - 1) / S of the variance that it has, half of it for two seeds. Deviations
-    from equal weights are therefore stretched by the root of S / (S - 1), the rescaling of Rao and Wu (1988).
+    Drawing S of S seeds underestimates the variance of their mean by a factor of (S - 1) / S, half for two seeds.
+    Deviations from equal weights are therefore scaled by the square root of S / (S - 1) (Rao and Wu 1988).
     """
     if seeds == 1:
         return np.ones((samples, 1))
@@ -114,19 +115,19 @@ def percentiles(means: FloatArray, confidence: float) -> tuple[float, float]:
 def two_sided_p(differences: FloatArray, differing: int) -> float:
     """Two-sided p-value of resampled differences: twice the smaller share on either side of zero, zero included.
 
-    One is added to both parts of the fraction, so that p is never 0. All resamples of two users favour the system that
-    both users favour, which shows nothing: p is at least 2 / 2^N, the least that the signs of N differences can show.
+    One is added to numerator and denominator, so that p is never 0. If few users differ, all resamples may favour the
+    same system, which shows nothing: p is at least 2 / 2^N, the smallest p of a sign test on N differences.
 
     Args:
         differences: (samples,) resampled differences.
-        differing: N, users for whom the two systems differ.
+        differing: N, the number of users for whom the two systems differ.
     """
     extreme = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return min(1.0, max(2 * (extreme + 1) / (len(differences) + 1), 2.0 ** (1 - differing)))
 
 
 def _distinct_users(rows: FloatArray) -> tuple[FloatArray, IntArray]:
-    """(R, K) distinct columns of (R, M) rows, in order, and (K,) how many users have each."""
+    """(R, K) distinct columns of (R, M) rows, sorted, and the (K,) number of users with each."""
     codes = np.zeros(rows.shape[1], dtype=np.int64)
     first, counts = codes[:1], codes[:1]
     for values in rows:

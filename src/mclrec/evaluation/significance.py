@@ -1,4 +1,4 @@
-"""Statistical significance of differences: the paired bootstrap over users, and Holm's correction of several tests."""
+"""Statistical significance of differences: the paired bootstrap over users, and Holm's correction for several tests."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two systems on the same users.
 
-    Users are resampled, seeds are averaged over: the statement is about new users, for the seeds at hand.
+    Users are resampled and seeds are averaged over: the result generalises to new users, for the given seeds.
 
     Args:
         a: (users,) or (seeds, users) values of a metric, from `mclrec.evaluation.metrics.per_user`.
         b: the same for the other system, users in the same order; its number of seeds may differ.
-        rng: source of the resamples.
-        samples: how many resamples; the smallest p is 2 / (samples + 1).
-        confidence: of the percentile interval.
+        rng: draws the resamples.
+        samples: number of resamples; the smallest p is 2 / (samples + 1).
+        confidence: confidence level of the percentile interval.
 
     Returns:
-        mean(a) - mean(b), its interval, and p, see `mclrec.evaluation.resampling.two_sided_p`.
+        mean(a) - mean(b), its interval, and p (see `mclrec.evaluation.resampling.two_sided_p`).
 
     Raises:
         EvaluationError: the users differ in number, there are none, or a value is not finite.
@@ -91,7 +91,7 @@ def confidence_interval(
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p-values of several tests, corrected by Holm (1979): the chance of one false finding among all is below each."""
+    """Adjust the p-values of several tests by Holm's method (1979), which controls the family-wise error rate."""
     corrected, highest = [0.0] * len(values), 0.0
     for place, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
         highest = max(highest, min(1.0, values[index] * (len(values) - place)))
@@ -100,11 +100,11 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def p_text(p: float, smallest: float = 2 / (SAMPLES + 1)) -> str:
-    """A p-value in four decimals, rounded up; one that the bootstrap cannot tell from smaller ones has a sign.
+    """Format a p-value with four decimals, rounded up; with a sign if the bootstrap cannot resolve a smaller one.
 
     Args:
-        p: of a paired bootstrap.
-        smallest: that it can have; see `paired_bootstrap`.
+        p: p-value of a paired bootstrap.
+        smallest: smallest p-value that it can have; see `paired_bootstrap`.
 
     >>> p_text(0.26), p_text(2 / 10_001)
     ('0.2600', '\u2264 0.0002')
