@@ -1,8 +1,8 @@
-"""Evaluation protocols, results with all that is needed to repeat them, and tables of ranks.
+"""Evaluation protocols, reproducible evaluation results, and tables of ranks.
 
-Two protocols are in use (both rank the target among the whole catalogue): **U**, unfiltered, keeps the items
-of the user's history as candidates; **F**, filtered, drops them, and a target that is among them is a miss.
-They are not comparable: on Yelp 6.66 % of the test items are already in their user's history.
+There are two protocols, both of which rank the target among the whole catalogue: **U**, unfiltered, keeps the items of
+the user's history as candidates; **F**, filtered, drops them, and a target that is among them is a miss. Their results
+are not comparable: on Yelp 6.66 % of the test items are already in their user's history.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mclrec.evaluation.metrics import MISS, FloatArray, Metric, by_user, per_use
 from mclrec.files import parse_json
 from mclrec.sealed_json import sealed, unsealed
 
-if TYPE_CHECKING:  # which measures tables of ranks
+if TYPE_CHECKING:  # circular at runtime: slices imports this module
     from mclrec.evaluation.slices import Slices
 
 __all__ = [
@@ -49,10 +49,10 @@ __all__ = [
 Seen = Literal["keep", "drop"]
 
 LABEL_OF: Mapping[Seen, Literal["U", "F"]] = {"keep": "U", "drop": "F"}
-"""Label of each protocol, by what it does with items of the history."""
+"""Protocol label, by the treatment of items of the history."""
 
 SEEN_OF: Mapping[str, Seen] = {label: seen for seen, label in LABEL_OF.items()}
-"""What each protocol, by its label, does with items of the history."""
+"""Treatment of items of the history, by protocol label."""
 
 _METADATA = b"mclrec"
 _GAP, _USER_COUNT, _UNITS = "gap", "user_count", "units_per_second"
@@ -63,10 +63,10 @@ class Protocol:
     """Rules by which a model is evaluated.
 
     Attributes:
-        part: which held-out targets.
+        part: the part of the split whose targets are ranked.
         seen: whether items of the user's history stay candidates (U) or are dropped (F).
-        split: how the targets were held out.
-        candidates: what a target is ranked among.
+        split: name of the rule by which the targets were held out.
+        candidates: the items that a target is ranked among.
     """
 
     part: Part = "test"
@@ -91,20 +91,21 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class RankTable:
-    """Ranks of M targets with what comparisons and user groups need, independent of model and data.
+    """Ranks of M targets with the fields that comparisons and slices need, independent of model and data.
 
     Attributes:
         users: (M,) outside ids of the users.
         items: (M,) outside ids of the targets.
         ranks: (M,) int64, 1 = best, `MISS` = in no list.
-        history_lengths: (M,) items that the user had before the target.
+        history_lengths: (M,) number of items in the user's history before the target.
         in_history: (M,) whether the target is one of them.
-        popularity: (M,) the target's interactions in the training data.
-        about: the record of the result without arrays, see `Result.to_json`, and the checksum of the ``weights``.
-        gaps: (M,) time since the user's interaction before the target, in the unit of the log; None where it has no
+        popularity: (M,) number of the target's interactions in the training data.
+        about: the result without its arrays (see `Result.to_json`), and the checksum of the ``weights``.
+        gaps: (M,) time since the user's interaction before the target, in the unit of the log; None if the log has no
             times, and in tables of earlier versions.
-        user_counts: (M,) the user's interactions in the training data; None in tables of earlier versions.
-        units_per_second: of ``gaps``; None where their unit is not known.
+        user_counts: (M,) number of the user's interactions in the training data; None if they are not known, and in
+            tables of earlier versions.
+        units_per_second: time units of ``gaps`` per second; None if their unit is not known.
     """
 
     users: list[OutsideId]
@@ -122,11 +123,11 @@ class RankTable:
         return len(self.ranks)
 
     def values(self, metric: Metric, rows: IntArray | None = None) -> FloatArray:
-        """(U,) values of a metric, one a user, whose mean is that over targets; see `by_user`.
+        """(U,) values of a metric, one per user, whose mean is the mean over targets; see `by_user`.
 
         Args:
-            metric: of the ranks.
-            rows: targets that are looked at; all if None.
+            metric: the metric.
+            rows: rows of the targets to use; all if None.
         """
         ranks, codes = self.ranks, self._user_codes
         if rows is not None:
@@ -136,18 +137,18 @@ class RankTable:
 
     @cached_property
     def _user_codes(self) -> IntArray | None:
-        """(M,) a number for the user of each target; None where all are different."""
+        """(M,) number of each target's user; None if no user has several targets."""
         codes = {user: code for code, user in enumerate(dict.fromkeys(self.users))}
         if len(codes) == len(self.users):
             return None
         return np.array([codes[user] for user in self.users], dtype=np.int64)
 
     def same_targets(self, other: RankTable) -> bool:
-        """Whether both rank the same items of the same users, row by row: only then can they be compared in pairs."""
+        """Whether both rank the same items of the same users, row by row, as paired comparisons require."""
         return self.users == other.users and self.items == other.items
 
     def save(self, path: Path) -> None:
-        """Write the ranks as Parquet with a checksum, atomically; the record is in the metadata of the file."""
+        """Write the ranks as Parquet, atomically; ``about``, with a checksum, is in the file's metadata."""
         columns = {
             "user": self.users,
             "item": self.items,
@@ -167,7 +168,7 @@ class RankTable:
 
 
 def load_ranks(path: Path) -> RankTable:
-    """Read a table of ranks that `RankTable.save` wrote.
+    """Read a table of ranks that was written by `RankTable.save`.
 
     Raises:
         DataError: the file is missing or damaged, or is not a table of ranks.
@@ -177,7 +178,7 @@ def load_ranks(path: Path) -> RankTable:
     try:
         about = unsealed(parse_json(table.schema.metadata[_METADATA], str(path)), str(path))
         ranks = table["rank"].to_numpy()
-        units = about.pop(_UNITS, None)  # earlier versions had none, and no times
+        units = about.pop(_UNITS, None)  # earlier versions wrote no units and no times
         return RankTable(
             users=table["user"].to_pylist(),
             items=table["item"].to_pylist(),
@@ -195,28 +196,28 @@ def load_ranks(path: Path) -> RankTable:
 
 
 def _numbers(table: pa.Table, name: str) -> IntArray | None:
-    """A column of numbers; None where the table does not have it."""
+    """A column of numbers; None if the table does not have it."""
     return table[name].to_numpy() if name in table.column_names else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """Result of an evaluation: the metrics, the ranks behind them, and what is needed to repeat it.
+    """Result of an evaluation: the metrics, the ranks that they are computed from, and the facts to reproduce it.
 
     Attributes:
         model: name of the model in the registry.
-        protocol: the rules.
-        metrics: as `mclrec.evaluation.metrics.summarise` returns them.
+        protocol: the evaluation protocol.
+        metrics: metrics as returned by `mclrec.evaluation.metrics.summarise`.
         ranks: (M,) int64, 1 = best, `MISS` = in no list.
         targets: the M targets.
-        popularity: (V + 1,) interactions of each item in the training data.
-        seed: seed of the training.
-        config: configuration of the model, resolved.
+        popularity: (V + 1,) number of interactions of each item in the training data.
+        seed: training seed.
+        config: resolved configuration of the model.
         versions: versions of Python and of the libraries.
-        seconds: seconds that the ranking took.
-        further: metrics beyond accuracy; None where they were not asked for.
-        slices: metrics by groups of targets; None where they were not asked for.
-        user_counts: (U,) interactions of each user in the training data; None where they are not known.
+        seconds: duration of the ranking in seconds.
+        further: metrics beyond accuracy; None if they were not requested.
+        slices: metrics by groups of targets; None if they were not requested.
+        user_counts: (U,) number of interactions of each user in the training data; None if they are not known.
     """
 
     model: str
@@ -244,7 +245,7 @@ class Result:
         return len(self.ranks)
 
     def to_json(self) -> dict[str, Any]:
-        """The record of the result without arrays, ready for JSON."""
+        """The result without its arrays, as a JSON object."""
         data = self.targets.data
         return {
             "model": self.model,
@@ -267,10 +268,10 @@ class Result:
         }
 
     def table(self, weights: str) -> RankTable:
-        """Table of the ranks with outside ids.
+        """Make the table of the ranks, with outside ids.
 
         Args:
-            weights: checksum of the weights that were measured.
+            weights: checksum of the evaluated weights.
         """
         data, items = self.targets.data, self.targets.items
         histories = self.targets.histories(np.arange(len(self.targets)))
@@ -292,7 +293,7 @@ class Result:
 
         Args:
             path: the file.
-            weights: checksum of the weights that were measured.
+            weights: checksum of the evaluated weights.
         """
         self.table(weights).save(path)
 
@@ -306,7 +307,7 @@ def repeats(histories: Packed, items: IntArray) -> npt.NDArray[np.bool_]:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that numbers depend on."""
+    """Versions of Python and of the libraries that results depend on."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("mclrec", "torch", "numpy")},

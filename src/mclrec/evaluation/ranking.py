@@ -1,4 +1,4 @@
-"""Full-catalogue evaluation: exact ranks of held-out items, lists of the best items, and the top of a score matrix."""
+"""Full-catalogue evaluation: exact ranks of held-out items, lists of the best items, top k of a score matrix."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 SCORE_BYTES = 3 * 2**20
-"""Memory for one chunk of fp32 scores: they stay in a processor's cache until they are counted. Much larger chunks
-have their memory mapped afresh each time, and take twice as long."""
+"""Memory for one chunk of fp32 scores, small enough to stay in the CPU's cache until ranks are counted. The memory of
+much larger chunks is mapped anew each time, which takes twice as long."""
 
 DEVICE_SCORE_BYTES = 2**28
-"""Memory for one chunk of scores on a GPU, which has no such cache, and is waited for once a chunk."""
+"""Memory for one chunk of scores on a GPU, which has no such cache and is synchronised with once per chunk."""
 
-_MIN_ROWS = 32  # fewer would read the item table more often than the scores are worth
-_MAX_ROWS = 1024  # encoding takes memory too, and gains nothing by more
+_MIN_ROWS = 32  # with fewer rows, reading the item table costs more than the cache saves
+_MAX_ROWS = 1024  # encoding takes memory too, and is no faster with more rows
 
 
 def evaluate(
@@ -63,17 +63,17 @@ def evaluate(
         model: a trained model; it is on ``device``.
         split: the data that it was trained on, and the targets.
         name: name of the model in the registry.
-        part: which targets.
+        part: the part of the split whose targets are ranked.
         seen: whether items of the history stay candidates; see `Protocol`.
-        ks: cuts of the metrics; by default those of the paper that the catalogue allows.
-        seed: seed of the training, for the record.
-        device: where the model is; by default, where its weights are.
+        ks: cutoffs of the metrics; by default those of the paper that do not exceed the catalogue.
+        seed: training seed, recorded in the result.
+        device: the model's device; by default that of its weights.
         batch_size: see `rank_targets`.
         progress: see `rank_targets`.
         processes: see `rank_targets`.
 
     Raises:
-        EvaluationError: a cut is not in 1..V.
+        EvaluationError: a cutoff is not in 1..V, or there are no targets.
     """
     cuts = default_cuts(model.num_items) if ks is None else tuple(ks)
     for k in cuts:
@@ -116,19 +116,19 @@ def rank_targets(
 ) -> IntArray:
     """Rank each target among all V items: 1 + the number of other candidates that do not score below it.
 
-    Ties count against the target, and so does NaN: a constant scorer ranks every target last. A target that no list
-    would hold, because its score is NaN or -inf (see `top_items`), is a miss at every cut. The model sees the last
-    ``model.reads`` items of a history, or as many as it ``remembers`` where all items are candidates.
+    Ties count against the target, and so does NaN: a constant scorer ranks every target last. A target whose score is
+    NaN or -inf could be in no list (see `top_items`), and is a miss at every cutoff. The model sees the last
+    ``model.reads`` items of a history, or as many as it ``remembers`` if all items are candidates.
 
     Args:
-        model: scores histories, in fp32; its training modes are restored afterwards.
+        model: the model, which scores histories in fp32; its training modes are restored afterwards.
         targets: M targets.
-        seen: ``keep`` ranks among all items. ``drop`` ranks among the items that are not in the user's
-            history (all of it, not only what the model sees); a target that is in it is a miss.
-        device: where the model is; by default, where its weights are.
-        batch_size: users encoded at once; they are scored and ranked in chunks that fit into `SCORE_BYTES`.
+        seen: ``keep`` ranks among all items. ``drop`` ranks among the items that are not in the user's complete
+            history, not only in the part that the model sees; a target that is in the history is a miss.
+        device: the model's device; by default that of its weights.
+        batch_size: targets encoded at once; they are scored and ranked in chunks of `rows_per_chunk`.
         progress: called after each batch with the number of targets in it.
-        processes: each ranks its own part of the targets, and gets all ranks.
+        processes: each process ranks its own part of the targets and receives all ranks.
 
     Returns:
         (M,) int64 ranks within 1..V, or `MISS`, in the order of the targets.
@@ -161,12 +161,12 @@ def list_items(
     """List the k best items for the history before each target, in the order of `top_items`.
 
     Args:
-        model: scores histories, in fp32; its training modes are restored afterwards.
-        targets: M targets, which the lists do not depend on.
+        model: the model, which scores histories in fp32; its training modes are restored afterwards.
+        targets: M targets; only their histories affect the lists.
         k: length of the lists.
-        seen: ``drop`` lists no item of the user's history (all of it, not only what the model sees).
-        device: where the model is; by default, where its weights are.
-        batch_size: users whose histories are taken at once; they are scored in chunks that fit into `SCORE_BYTES`.
+        seen: ``drop`` lists no item of the user's complete history, not only of the part that the model sees.
+        device: the model's device; by default that of its weights.
+        batch_size: targets per call of ``progress``, and at most scored at once; see `rows_per_chunk`.
         progress: called after each batch with the number of lists in it.
 
     Returns:
@@ -192,7 +192,7 @@ def list_items(
 
 
 def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tensor, Tensor]:
-    """Top k items of each row, best first; of equal scores the lower id comes first, on every device.
+    """Top k items of each row, best first; ties are broken by the lower id, on every device.
 
     Args:
         scores: (B, V + 1) fp32; column 0 is ignored, NaN and -inf are never listed.
@@ -200,7 +200,7 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
         seen: B histories whose items are excluded.
 
     Returns:
-        Dense ids (B, k) and their scores (B, k). Where a row runs out of items: id 0 and -inf.
+        Dense ids (B, k) and their scores (B, k); id 0 and -inf in the places after a row runs out of items.
 
     Raises:
         EvaluationError: k is not in 1..V.
@@ -213,7 +213,7 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
     values, best = scores.topk(min(k + 1, num_items))
     best = best[:, :k]
     if k < num_items:
-        # topk promises nothing about ties; a stable sort of the row settles one across the end of the list.
+        # topk does not define the order of ties; rows with a tie across the end of the list need a stable sort.
         tied = values[:, k - 1] == values[:, k]
         if tied.any():
             best[tied] = scores[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
@@ -225,20 +225,20 @@ def top_items(scores: Tensor, k: int, seen: Packed | None = None) -> tuple[Tenso
 def rows_per_chunk(num_items: int, device: torch.device | None = None) -> int:
     """Number of rows of V + 1 fp32 scores that fit into `SCORE_BYTES`; at least 32, at most 1024.
 
-    On another device than the host they may take `DEVICE_SCORE_BYTES`.
+    The limit is `DEVICE_SCORE_BYTES` if the device is not the CPU.
     """
     room = SCORE_BYTES if device is None or device.type == "cpu" else DEVICE_SCORE_BYTES
     return min(_MAX_ROWS, max(_MIN_ROWS, room // (4 * (num_items + 1))))
 
 
 def by_length(model: Recommender, targets: Targets) -> IntArray:
-    """(M,) rows of the targets, those with histories of like length together: models that pad have little to pad."""
+    """(M,) rows of the targets sorted by history length, so that models that pad have little to pad."""
     lengths = targets.places - targets.data.offsets[targets.users]
     return np.argsort(np.minimum(lengths, model.reads), kind="stable")
 
 
 def _device_of(model: Recommender) -> torch.device:
-    """Device of the first weight, or of the first count where there are no weights."""
+    """Device of the first parameter, or of the first buffer if there are no parameters."""
     tensors = chain(model.parameters(), model.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
@@ -246,15 +246,18 @@ def _device_of(model: Recommender) -> torch.device:
 def asked(
     targets: Targets, longest: int | None, seen: Seen, device: torch.device
 ) -> tuple[Histories, Packed | None]:
-    """The ``longest`` newest items of the history before each target, and the items that are no candidates."""
+    """Model inputs for the targets: the ``longest`` newest items of each history, and the items that are excluded.
+
+    All items of a history are returned if ``longest`` is None; nothing is excluded (None) if ``seen`` is ``keep``.
+    """
     everyone = np.arange(len(targets))
     histories = Histories.of(targets.histories(everyone, longest), targets.users + 1).to(device)
     return histories, None if seen == "keep" else targets.histories(everyone)
 
 
 def _depends_on(model: Recommender, seen: Seen) -> int | None:
-    """Newest items of a history that a ranking depends on; None for all of them."""
-    # What the rest of a history adds, it adds to items of the history, which are no candidates where they are dropped.
+    """Number of newest items of a history that a ranking depends on; None for all items."""
+    # Items older than ``reads`` affect only the scores of items of the history, which ``drop`` excludes.
     return model.remembers if seen == "keep" else model.reads
 
 
@@ -273,7 +276,7 @@ def _rank_rows(
 
 @contextmanager
 def inference(model: Recommender, device: torch.device) -> Iterator[None]:
-    """Evaluation mode without gradients, in full precision; the mode of each module is restored afterwards."""
+    """Context of evaluation mode, without gradients or autocast; the mode of each module is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

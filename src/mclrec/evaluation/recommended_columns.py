@@ -1,4 +1,4 @@
-"""Columns of recommendation lists: user, item, and rank or score, named by the caller or found by usual names."""
+"""Columns of recommendation lists: user, item, and rank or score, given by the caller or recognised by common names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mclrec.errors import DataError, quoted
 __all__ = ["TREC_COLUMNS", "ListColumns", "Ordering"]
 
 Ordering = Literal["rank", "score", "rows"]
-"""What orders the items of a list: a rank, a score, or the rows (or a list's elements) as they stand."""
+"""What orders the items of a list: a rank, a score, or the order of the rows (or of a list's elements)."""
 
-# After the usual names in a log; without case, blanks, hyphens, underscores and RecBole's ":float". The first that is
-# there is taken, ranks before scores: RecTools writes both, and its rank is the order that its users see.
+# Tried after the common names in logs; compared without case, blanks, hyphens, underscores and RecBole's ":float". The
+# first match is used, ranks before scores: RecTools writes both, and its rank is the order that its users see.
 _MORE_NAMES = {
     "user": ("queryid", "qid", "query", "useridx", "queryidx"),
     "item": ("itemidx", "docid", "docno", "items", "itemids", "itemidlist", "recommendations", "topk"),
@@ -26,14 +26,14 @@ _SCORES = ("score", "rating", "prediction", "relevance", "predictedrating", "sim
 
 @dataclass(frozen=True, slots=True)
 class ListColumns:
-    """Names of the columns of recommendation lists; None is found by usual names.
+    """Names of the columns of recommendation lists; a column that is None is recognised by common names.
 
     Attributes:
         user: ids of users.
-        item: ids of items, or a list of them in order, one row a user.
-        rank: place in the list, from 1 (or from 0): 1 is the best.
-        score: the higher, the better.
-        in_order: the rows of each user are in order, and no column says so.
+        item: ids of items, or ordered lists of them, one row per user.
+        rank: place in the list, counted from 1 (or from 0); the lowest is the best.
+        score: score of the item; higher is better.
+        in_order: the rows of each user are already in order, without a rank or score column.
 
     The columns of a file without a header are called ``1``, ``2``, ``3`` and so on.
     """
@@ -45,10 +45,10 @@ class ListColumns:
     in_order: bool = False
 
     def resolve(self, names: Sequence[str], place: str) -> dict[str, str]:
-        """Columns by role: user, item, and order where a column has it.
+        """Find the columns by role: user, item, and order if there is a rank or score column.
 
         Raises:
-            DataError: a named column is missing, or one that is needed is not found.
+            DataError: a named column is missing, a required one is not found, one has two roles, or options conflict.
         """
         if sum((self.rank is not None, self.score is not None, self.in_order)) > 1:
             raise DataError(
@@ -66,7 +66,7 @@ class ListColumns:
         return found
 
     def ordering(self, found: dict[str, str], *, lists: bool) -> Ordering:
-        """What orders lists whose columns were found; elements of ``lists`` do so themselves."""
+        """What orders the items, given the columns found; ``lists`` says that the items are in list columns."""
         column = None if lists else found.get("order")
         if column is None:
             return "rows"
@@ -74,10 +74,10 @@ class ListColumns:
         return "rank" if ranked else "score"
 
     def check_order(self, names: Sequence[str], place: str, *, in_order: bool = True) -> None:
-        """Refuse rows that nothing orders; ``in_order`` says whether they stand in any order at all.
+        """Refuse rows of unknown order; ``in_order`` says whether the source has an order of rows at all.
 
         Raises:
-            DataError: nobody said that they are in order, or they cannot be.
+            DataError: the source has no order of rows, or the caller did not say that they are in order.
         """
         if not in_order:
             raise DataError(
@@ -91,9 +91,9 @@ class ListColumns:
             )
 
     def for_reader(self) -> Columns:
-        """The columns as the reader of text logs takes them, whose ``sequence`` then is the rank or score.
+        """Columns for the reader of text logs, with the rank or score as ``sequence``.
 
-        It is not told the item's column, which may hold lists: `_TextColumns.resolve` says what is in it.
+        The item column is omitted, since it may contain lists; `_TextColumns.resolve` determines its role.
         """
         return _TextColumns(
             user=self.user,
@@ -103,7 +103,7 @@ class ListColumns:
         )
 
     def _nameless(self, names: Sequence[str]) -> bool:
-        """Whether columns are called by their numbers and not all of them were said."""
+        """Whether the columns have only numbers as names, and not all required ones were given."""
         numbered = list(names) == [str(place) for place in range(1, len(names) + 1)]
         ordered = self.rank is not None or self.score is not None or self.in_order
         return numbered and (self.user is None or self.item is None or not ordered)
@@ -139,12 +139,12 @@ class ListColumns:
 
 
 TREC_COLUMNS = ListColumns(user="1", item="3", score="5")
-"""Columns of a TREC run file: query, Q0, document, rank, score, tag. Its score is its order, as in trec_eval."""
+"""Columns of a TREC run file: query, Q0, document, rank, score, tag. Its score is what orders it, as in trec_eval."""
 
 
 @dataclass(frozen=True, slots=True)
 class _TextColumns(Columns):
-    """Columns of lists, for the reader of text logs: how it finds columns is replaced by `ListColumns.resolve`."""
+    """Columns of recommendation lists for the reader of text logs; resolved by `ListColumns.resolve`."""
 
     wanted: ListColumns = ListColumns()
 
@@ -166,13 +166,17 @@ class _TextColumns(Columns):
 
 
 def _looks_like_item(names: Sequence[str], history: str, place: str) -> bool:
-    """Whether a column beside that of lists has a usual name of the item."""
+    """Whether a column other than that of lists has a common name of item columns."""
     others = [name for name in names if name != history]
     return bool(_first(_MORE_NAMES["item"], others, place) or usual_column("item", others, place))
 
 
 def _first(usual: Sequence[str], names: Sequence[str], place: str) -> str | None:
-    """The column with the first of some names that is there."""
+    """The column that matches the first possible name; None if none matches.
+
+    Raises:
+        DataError: several columns match it.
+    """
     compact = [compact_name(name) for name in names]
     for wanted in usual:
         found = [name for name, short in zip(names, compact, strict=True) if short == wanted]

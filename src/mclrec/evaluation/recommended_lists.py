@@ -1,7 +1,7 @@
-"""Recommendation lists of any system: what a csv, tsv, JSON, Parquet or TREC run file, or a frame, has in it.
+"""Reader of any system's recommendation lists: csv, tsv, JSON, Parquet and TREC run files, and data frames.
 
-Rows are a user, an item, and its rank or score; or a user and a list of items in order. Read are thus what RecTools
-(``user_id,item_id,score,rank``) and RePlay (``query_id,item_id,rating``) return, RecBole's types behind names
+A row contains a user, an item, and its rank or score, or a user and an ordered list of items. This covers the output of
+RecTools (``user_id,item_id,score,rank``) and RePlay (``query_id,item_id,rating``), column names with RecBole's types
 (``item_id_list:token_seq``), and run files (``qid Q0 docid rank score tag``).
 """
 
@@ -48,15 +48,15 @@ Order = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecommendedLists:
-    """Rows of a file of recommendations: an item for a user each.
+    """Rows of a file of recommendations, each an item recommended to a user.
 
     Attributes:
         place: file or kind of frame, for messages.
         users: (R,) outside ids, int64 or large_string.
-        items: (R,) likewise.
-        order: (R,) what orders the rows of a user: ranks, scores, or the numbers of rows.
-        ordering: which of them it is.
-        columns: that were taken, by role.
+        items: (R,) outside ids, int64 or large_string.
+        order: (R,) ranks, scores or row numbers, which order the rows of a user.
+        ordering: which of them ``order`` contains.
+        columns: columns that were used, by role.
         not_listed: rows that were left out because their score is missing, NaN or minus infinity.
     """
 
@@ -76,11 +76,12 @@ def read_lists(source: Any, columns: ListColumns | None = None) -> RecommendedLi
     """Read recommendation lists.
 
     Args:
-        source: path of a file, or of a folder of files of one type; or a frame of any kind that logs may have.
-        columns: their names; found where not given.
+        source: path of a file, or of a folder of files of one type; or a data frame of any kind supported for logs.
+        columns: names of the columns; recognised by common names if not given.
 
     Raises:
-        DataError: missing, empty or damaged file; unknown column; a user, item or rank that is missing or none.
+        DataError: missing, empty or damaged file; unknown column; missing or invalid user, item, rank or score; several
+            lists of a user.
     """
     columns = columns or ListColumns()
     if not isinstance(source, str | Path):
@@ -95,7 +96,7 @@ def read_lists(source: Any, columns: ListColumns | None = None) -> RecommendedLi
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of a path; a single one may have any name, as run files of TREC have."""
+    """The files of a path; a single file may have any name, as TREC run files do."""
     if path_exists(path) and not path.is_dir():
         return [regular_file(path)]
     return log_files(path)
@@ -113,15 +114,15 @@ def _is_parquet(file: Unpacked) -> bool:
 
 @dataclass(slots=True)
 class _Gathered:
-    """Rows of the parts of a file, as they are read.
+    """Accumulator for the rows of successive parts of a source.
 
     Attributes:
         place: file or kind of frame.
-        ordering: of the items of a list.
-        columns: that were taken, by role.
-        users: a part each; likewise ``items`` and ``orders``.
-        not_listed: rows that were left out.
-        rows: that were read.
+        ordering: what orders the items of a list.
+        columns: columns that are used, by role.
+        users: one array per part; likewise ``items`` and ``orders``.
+        not_listed: number of rows that were left out.
+        rows: number of rows kept so far.
     """
 
     place: str
@@ -136,10 +137,10 @@ class _Gathered:
     def add(
         self, users: pa.Array, items: pa.Array, order: pa.Array | None, row_place: Callable[[int], str]
     ) -> None:
-        """Add rows, or lists that are unrolled into rows.
+        """Add rows; lists of items are flattened into rows.
 
         Raises:
-            DataError: a rank or score is none.
+            DataError: a rank is missing or invalid, or a score is not a number.
         """
         if pa.types.is_nested(items.type):
             parents = pc.list_parent_indices(items)
@@ -159,10 +160,10 @@ class _Gathered:
         self.orders.append(values)
 
     def result(self) -> RecommendedLists:
-        """All rows.
+        """Concatenate all rows.
 
         Raises:
-            DataError: there is none.
+            DataError: there are no rows.
         """
         if not self.rows:
             what = f": {count_of(self.not_listed, 'row')} without a score" if self.not_listed else ""
@@ -196,10 +197,10 @@ def _of_text(files: Sequence[Unpacked], columns: ListColumns, place: str) -> Rec
 
 
 def _of_table(raw: RawTable, columns: ListColumns) -> RecommendedLists:
-    """Lists in Parquet or a frame.
+    """Read lists from Parquet or a frame.
 
     Raises:
-        DataError: as `read_lists`.
+        DataError: as in `read_lists`.
     """
     named = columns.resolve(raw.names, raw.place)
     selection = raw.read([raw.names.index(column) for column in named.values()])
@@ -234,17 +235,17 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _id_type(role: str, types: list[tuple[str, pa.DataType]], *, lists: bool) -> ColumnType:
-    """What a column of ids becomes, or the elements of one of lists."""
+    """Common type of a column of ids, or of the elements of a column of lists."""
     if role == "item" and lists:
         types = [(part, kind.value_type if _is_list(kind) else kind) for part, kind in types]
     return common_type(role, types)
 
 
 def _converted(role: str, values: pa.Array, target: ColumnType, row_place: Callable[[int], str]) -> pa.Array:
-    """Ids as int64 or text.
+    """Convert ids to int64 or text.
 
     Raises:
-        DataError: one is missing or does not fit.
+        DataError: an id is missing or cannot be converted.
     """
     row = pc.index(missing_values(role, values), True).as_py()
     if row >= 0:
@@ -256,7 +257,7 @@ def _converted(role: str, values: pa.Array, target: ColumnType, row_place: Calla
 
 
 def _items(values: pa.Array, target: ColumnType, row_place: Callable[[int], str]) -> pa.Array:
-    """Items as int64 or text, or lists of these."""
+    """Convert items, or the elements of lists of items, to int64 or text."""
     if not _is_list(values.type):
         return _converted("item", values, target, row_place)
     flat, parents = plain(pc.list_flatten(values)), pc.list_parent_indices(values)
@@ -267,10 +268,10 @@ def _items(values: pa.Array, target: ColumnType, row_place: Callable[[int], str]
 
 
 def _refuse_second_lists(users: Sequence[pa.Array], row_place: Callable[[int], str]) -> None:
-    """Refuse a user with two lists, of which it is not known which counts.
+    """Refuse a second list of a user, since it is ambiguous which one counts.
 
     Raises:
-        DataError: there is one in the last part.
+        DataError: the last part contains a second list of a user.
     """
     seen = pa.chunked_array(users).to_pylist()
     if len(set(seen)) == len(seen):
@@ -283,10 +284,10 @@ def _refuse_second_lists(users: Sequence[pa.Array], row_place: Callable[[int], s
 
 
 def _ranks(values: pa.Array, row_place: Callable[[int], str]) -> npt.NDArray[np.int64]:
-    """Ranks, each of which has to be there.
+    """Parse ranks.
 
     Raises:
-        DataError: one is missing, negative or no whole number.
+        DataError: a rank is missing, not an integer, negative or not below `MISS`.
     """
     numbers = _numbers("rank", values, row_place).cast(pa.float64())
     whole = pc.and_kleene(
@@ -304,21 +305,21 @@ def _ranks(values: pa.Array, row_place: Callable[[int], str]) -> npt.NDArray[np.
 
 
 def _scores(values: pa.Array, row_place: Callable[[int], str]) -> tuple[Order, npt.NDArray[np.bool_]]:
-    """Scores, and whether each lists its item: one that is missing, NaN or minus infinity does not."""
+    """Parse scores, and whether each row counts as listed: not if its score is missing, NaN or minus infinity."""
     numbers = _numbers("score", values, row_place)
     listed = pc.is_valid(numbers).to_numpy(zero_copy_only=False)
     found: Order = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False)
     if found.dtype == np.float64:
-        listed = listed & (found > -np.inf)  # which NaN is not
-        found = found + 0.0  # of -0 and 0 neither is the better
+        listed = listed & (found > -np.inf)  # False for NaN too
+        found = found + 0.0  # turns -0 into 0
     return found, listed
 
 
 def _numbers(role: str, values: pa.Array, row_place: Callable[[int], str]) -> pa.Array:
-    """A column as int64 or float64.
+    """Convert a column to int64 or float64.
 
     Raises:
-        DataError: it holds no numbers, or one beyond 64 bits.
+        DataError: a value is not a number, or is an integer beyond 64 bits.
     """
     kind = values.type
     if is_text(kind):

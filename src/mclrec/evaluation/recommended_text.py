@@ -1,4 +1,4 @@
-"""Recommendation lists in text: delimited rows, TREC run files, JSON objects, and lists behind RecBole's types."""
+"""Reader of recommendation lists in text: delimited rows, TREC run files, JSON objects, and RecBole's list columns."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class TextRows(NamedTuple):
 
     Attributes:
         users: (R,) outside ids as text.
-        items: (R,) likewise, or lists of them.
-        order: (R,) rank or score as text; None where rows are in order.
-        columns: that were taken, by role.
-        row_place: file and line of a row, for messages.
+        items: (R,) outside ids as text, or lists of them.
+        order: (R,) rank or score as text; None if the rows are in order.
+        columns: columns that were used, by role.
+        row_place: gives the file and line of a row, for messages.
     """
 
     users: pa.Array
@@ -53,7 +53,7 @@ def read_text(file: Unpacked, columns: ListColumns) -> TextRows:
     """Read a text file.
 
     Raises:
-        DataError: empty or malformed file, unknown column, or a row without user or item.
+        DataError: empty or malformed file, unknown column, a row without a user or item, or an invalid list of items.
     """
     text = open_text(file)
     log = _opened(text, columns)
@@ -86,9 +86,9 @@ def _opened(text: TextFile, columns: ListColumns) -> TextLog:
 
 
 def _is_run_file(text: TextFile) -> bool:
-    """Whether lines are those of a TREC run: query, Q0, document, rank, score, tag."""
+    """Whether the lines are those of a TREC run: query, Q0, document, rank, score, tag."""
     lines = [line for part in text.samples for line in part]
-    tabs = all("\t" in line for line in lines)  # with which an id may have blanks
+    tabs = all("\t" in line for line in lines)  # then ids may contain blanks
     rows = [line.split("\t" if tabs else None) for line in lines]
     if not rows or any(len(row) != _TREC_WIDTH for row in rows):
         return False
@@ -107,7 +107,7 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _nothing(values: pa.Array) -> pa.Array:
-    """Mask of values that are missing, or a word for nothing."""
+    """Mask of values that are null, or a word for a missing value such as NA."""
     return pc.or_kleene(
         pc.is_null(values), pc.is_in(values, value_set=pa.array(WORDS_FOR_NOTHING, pa.large_string()))
     )
@@ -120,17 +120,17 @@ def _refuse_missing(role: str, values: pa.Array, row_place: Callable[[int], str]
 
 
 def _ids(values: pa.Array) -> pa.Array:
-    """Ids, of which a column of integers may have been written as floats: 5.0 for 5."""
+    """Normalise a column of integer ids that were written as floats, such as 5.0 for 5; others are unchanged."""
     if pc.all(pc.match_substring_regex(values, _FLOAT_IDS)).as_py():
         return pc.replace_substring_regex(values, r"\.0$", "")
     return values
 
 
 def number_values(role: str, values: pa.Array, row_place: Callable[[int], str]) -> pa.Array:
-    """Numbers of text as int64 where all are whole, else as float64; null where there is none.
+    """Parse numbers in text, as int64 if all are integers, else as float64; null for a missing value.
 
     Raises:
-        DataError: a value is no number.
+        DataError: a value is not a number.
     """
     nothing = _nothing(values)
     present = pc.if_else(nothing, pa.scalar(None, pa.large_string()), values)
@@ -143,7 +143,7 @@ def number_values(role: str, values: pa.Array, row_place: Callable[[int], str]) 
 
 
 def _lists(values: pa.Array, log: TextLog, row_place: Callable[[int], str]) -> pa.Array:
-    """Lists of ids: of JSON, or with blanks between them."""
+    """Parse lists of ids, which are JSON lists or separated by whitespace."""
     if not isinstance(log, JsonLog):
         return pc.utf8_split_whitespace(pc.utf8_trim_whitespace(values)).cast(
             pa.large_list(pa.large_string())
@@ -153,10 +153,10 @@ def _lists(values: pa.Array, log: TextLog, row_place: Callable[[int], str]) -> p
 
 
 def _elements(text: str | None, row: int, row_place: Callable[[int], str]) -> Iterator[str]:
-    """The ids in a list of JSON.
+    """Yield the ids in a JSON list.
 
     Raises:
-        DataError: it is none.
+        DataError: the text is not a list, or an element is not an id.
     """
     try:
         found: Any = [] if text is None else json.loads(text)

@@ -1,4 +1,4 @@
-"""Exact ranks of the same targets again and again, while validation chooses what is added to scores."""
+"""Repeated exact ranking of the same targets, for the calibration of what is added to scores."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from mclrec.nn.calibrated import Calibrated
 __all__ = ["Reranker", "ranker"]
 
 _MOST = 1000
-"""The longest list that ranks are counted within: so many scores are kept for each target."""
+"""Largest cutoff for which scores are cached: each target needs that many of them."""
 
 _BATCH = 1024
 """Targets that are ranked at once."""
 
 _KEPT_BYTES = 2**29
-"""Memory for what is kept of scores; what does not fit is computed anew each time."""
+"""Memory for cached scores; those that do not fit are recomputed each time."""
 
 
 def ranker(
@@ -45,16 +45,16 @@ def ranker(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> Callable[[], IntArray]:
-    """Make a function that ranks the targets again and again, while nothing changes but what ``part`` has chosen.
+    """Make a function that ranks the targets each time it is called; only the choice of ``part`` may change in between.
 
     Args:
         model: a trained model.
         targets: M targets.
-        part: of the model.
-        seen: as `rank_targets` takes it.
-        cut: of the metric. Ranks beyond it may be `MISS`.
-        device: where the model is.
-        processes: all call the function together; each ranks a part of the targets, and gets all ranks.
+        part: the calibrated part of the model.
+        seen: see `rank_targets`.
+        cut: cutoff of the metric; ranks beyond it may be `MISS`.
+        device: the model's device.
+        processes: all call the function together; each ranks a part of the targets and receives all ranks.
     """
     if isinstance(model, VectorRecommender) and model.shard.whole and cut <= _MOST:
         return Reranker(model, targets, part, seen=seen, cut=cut, device=device, processes=processes).ranks
@@ -62,15 +62,15 @@ def ranker(
 
 
 class _Lists(NamedTuple):
-    """What is kept of the scores after the histories of B targets, without what is chosen.
+    """Cached scores for the histories of B targets, without the addition of the calibrated part.
 
     Attributes:
-        own: (B,) scores of the targets; -inf where a target is no candidate.
-        own_features: (B, F) what `Calibrated.coefficients` weigh in them.
-        best: (B, cut) the highest scores of other items to which nothing is added, whatever is chosen.
-        counts: (B,) how many other items there are to which something is.
-        scores: (E,) theirs, one target after the other.
-        features: (E, F) what is weighed in them.
+        own: (B,) scores of the targets; -inf if a target is no candidate.
+        own_features: (B, F) features of the targets, which `Calibrated.coefficients` weight.
+        best: (B, min(cut, V + 1)) highest scores of the other items to which nothing is added, whatever is chosen.
+        counts: (B,) number of other items to which something may be added, without those that can never matter.
+        scores: (E,) scores of these items, one target after the other.
+        features: (E, F) features of these items.
     """
 
     own: Tensor
@@ -82,25 +82,26 @@ class _Lists(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return sum(each.nbytes for each in self)
 
 
 class Reranker:
-    """Ranks within a cut, from what is left of all scores without those that can never matter.
+    """Ranks within a cutoff, computed from the cached scores of those items that can affect them.
 
-    Histories are encoded and compared with all items once. Whatever is chosen, items to which nothing is added keep
-    their scores, so that the highest of them tell how many of them are above a target, up to the cut. The others are
-    few. They are all kept, but for those that stay below a whole list of the former even with the most that is added.
+    Histories are encoded and scored against all items once. Items to which nothing is added keep their scores whatever
+    is chosen, so that the highest of these scores suffice to count how many are above a target, up to the cutoff. The
+    other items are few. All of them are cached except those that rank below a full list of the former even with the
+    largest possible addition.
 
     Args:
-        model: a trained model with all of its item table.
+        model: a trained model with its whole item table in this process.
         targets: M targets.
-        part: of the model; its search begins at what it has chosen by now.
-        seen: as `rank_targets` takes it.
-        cut: ranks beyond it are `MISS`.
-        device: where the model is.
-        processes: each ranks its own part of the targets, and gets all ranks.
+        part: the calibrated part of the model; its search starts from its current choice.
+        seen: see `rank_targets`.
+        cut: the cutoff; ranks beyond it are `MISS`.
+        device: the model's device.
+        processes: each ranks its own part of the targets and receives all ranks.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Reranker:
             self._kept.append(lists)
 
     def ranks(self) -> IntArray:
-        """(M,) int64 ranks by what the part has chosen now, as `rank_targets` counts them; `MISS` beyond the cut."""
+        """(M,) int64 ranks under the part's current choice, defined as in `rank_targets`; `MISS` beyond the cutoff."""
         ranks = torch.empty(len(self._targets), dtype=torch.int64)
         for batch, kept in zip_longest(self._batches, self._kept):
             ranks[torch.from_numpy(batch)] = self._rank(kept or self._read(batch)).cpu()
@@ -137,7 +138,7 @@ class Reranker:
         return everyone
 
     def _read(self, batch: IntArray) -> _Lists:
-        """Score all items after the histories of some targets, and keep what matters."""
+        """Score all items for the histories of some targets, and keep the scores that can matter."""
         rows = rows_per_chunk(self._model.num_items, self._device)
         with inference(self._model, self._device):
             found = [

@@ -1,9 +1,9 @@
-"""Slices: metrics of groups of targets, so that a mean does not hide for whom a system works.
+"""Slices: metrics of groups of targets, to show for whom a system works, which an overall mean hides.
 
-A slicing puts each target into one of its slices: by the length of the history, the target's popularity, the time since
-the user's last interaction, whether the target is a repeat, whether training has shown the item and the user at all, or
-by a column of the log. As slices partition the targets, the mean over all of them is that of the slices, weighted by
-their targets.
+A slicing assigns each target to one of its slices: by the length of the history, the target's popularity, the time
+since the user's last interaction, whether the target is a repeat, whether the item or the user occurs in training at
+all, or by a column of the log. As slices partition the targets, the mean over all targets is the mean over slices
+weighted by their numbers of targets.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from mclrec.randomness import Stream, generator
 from mclrec.records import Records
 from mclrec.wording import count_of
 
-if TYPE_CHECKING:  # which reads logs
+if TYPE_CHECKING:  # imports the readers of logs, which are not needed here
     from mclrec.data.target_labels import TargetLabels
 
 __all__ = ["FEW", "Slice", "SliceValue", "Slices", "Slicing", "label_slicing", "measure_slices", "slicings"]
 
 FEW = 30
-"""Targets below which the interval of a slice means little."""
+"""Number of targets below which a slice's confidence interval is unreliable."""
 
 _QUANTILES = 4
 _LABELS = 10
-"""Values of a column that have a slice of their own; targets with others are one slice."""
+"""Number of a column's values with slices of their own; if several others remain, these share one slice."""
 
 _KEYS = ("history", "popularity", "repeat", "time", "item", "user")
-"""Keys of the slicings that every table of ranks allows; a column that is called so has another."""
+"""Keys of the built-in slicings; a column with one of these names gets a different key."""
 
 _HOUR, _DAY = 3600, 86_400
 _SPANS = (
@@ -49,7 +49,7 @@ _SPANS = (
     ("up to 30 days", 30 * _DAY),
     ("over 30 days", None),
 )
-"""Slices by time, with the most seconds of each."""
+"""Slices by time since the last interaction, with the upper limit of each in seconds."""
 
 COLD = (
     "Items that training never shows have no vector and no count: a model that knows items by their ids cannot "
@@ -62,11 +62,11 @@ class Slicing:
     """A partition of M targets.
 
     Attributes:
-        key: its name in JSON and in Python.
-        title: its name for people.
-        names: of its slices, in order.
-        places: (M,) slice of each target, a place in ``names``.
-        note: what else is to be known; None for nothing.
+        key: name in JSON and in Python.
+        title: display name.
+        names: names of the slices, in order.
+        places: (M,) slice of each target, as an index into ``names``.
+        note: a remark; None if there is none.
     """
 
     key: str
@@ -76,7 +76,7 @@ class Slicing:
     note: str | None = None
 
     def slices(self) -> list[Slice]:
-        """The slices with their targets, those without any among them."""
+        """The slices with their targets, empty slices included."""
         return [Slice(name, np.flatnonzero(self.places == place)) for place, name in enumerate(self.names)]
 
 
@@ -94,14 +94,14 @@ class SliceValue:
     Attributes:
         by: key of the slicing, such as ``history``.
         slice: name of the slice.
-        targets: in it.
-        share: of all targets.
+        targets: number of targets in the slice.
+        share: share of all targets.
         system: name of the system.
-        metric: such as NDCG@10.
-        mean: over the slice's targets; None where there are none.
-        low: lower end of the 95 % interval, by the bootstrap over users; None where all values are alike (a single one
-            is), so that resampling them shows nothing.
-        high: upper end.
+        metric: name of the metric, such as NDCG@10.
+        mean: mean over the slice's targets; None if there are none.
+        low: lower end of the 95 % interval, by the bootstrap over users; None if all values are equal (as a single one
+            is), since resampling them shows no variation.
+        high: upper end of that interval; None likewise.
     """
 
     by: str
@@ -116,12 +116,12 @@ class SliceValue:
 
     @property
     def few(self) -> bool:
-        """Whether its targets are so few that the interval means little."""
+        """Whether the slice has too few targets for a reliable interval."""
         return self.targets < FEW
 
     @property
     def text(self) -> str:
-        """Mean and interval for people."""
+        """Mean and interval as text."""
         if self.mean is None:
             return "none"
         if self.low is None or self.high is None:
@@ -134,11 +134,11 @@ class Slices:
     """Metrics of several systems by slices of their common targets.
 
     Attributes:
-        slicings: in order.
-        systems: names, in order.
-        metrics: names, in order.
-        values: one a slice, system and metric.
-        notes: what else is to be known.
+        slicings: the slicings, in order.
+        systems: names of the systems, in order.
+        metrics: names of the metrics, in order.
+        values: one value per slice, system and metric.
+        notes: remarks.
     """
 
     slicings: tuple[Slicing, ...]
@@ -152,7 +152,7 @@ class Slices:
         return {(one.system, one.metric): one for one in self.values if (one.by, one.slice) == (by, name)}
 
     def to_arrow(self) -> pa.Table:
-        """A table with a row a slice, system and metric; ``.to_pandas()`` or Polars make a data frame of it."""
+        """A table with one row per slice, system and metric; ``.to_pandas()`` or Polars convert it to a data frame."""
         names = list(SliceValue.__dataclass_fields__)
         rows = [asdict(value) for value in self.values]
         kinds = {"targets": pa.int64(), "share": pa.float64()} | dict.fromkeys(
@@ -163,17 +163,17 @@ class Slices:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The values ready for JSON."""
+        """The values and notes as a JSON object."""
         return {"values": [asdict(value) for value in self.values], "notes": list(self.notes)}
 
 
-# -------------------------------------------------------------------------------- which
+# -------------------------------------------------------------------------------- slicings
 
 
 def slicings(table: RankTable) -> list[Slicing]:
-    """The slicings that a table of ranks allows, whatever ranked its targets.
+    """The slicings that can be made from a table of ranks; they depend on its targets, not on its ranks.
 
-    There are none by time where the data have no times, and none by users in tables of earlier versions.
+    The slicing by time requires data with times; the one by user is not available in tables of earlier versions.
     """
     found = [
         _by_quantiles("history", "items in the history", table.history_lengths),
@@ -202,9 +202,9 @@ def slicings(table: RankTable) -> list[Slicing]:
 
 
 def label_slicing(labels: TargetLabels) -> Slicing:
-    """Slices by a column of the log: its most frequent values, all others together, and targets without a value.
+    """Slicing by a column of the log: its most frequent values, all other values together, and targets without a value.
 
-    Equally frequent values come in the order of their text.
+    Equally frequent values are sorted as text.
     """
     counts = Counter(value for value in labels.values if value is not None)
     ordered = sorted(counts, key=lambda value: (-counts[value], value))
@@ -235,20 +235,20 @@ def label_slicing(labels: TargetLabels) -> Slicing:
 
 
 def _free(name: str, taken: Mapping[str, int]) -> str:
-    """A name that no value has."""
+    """A variant of a name that is not taken."""
     while name in taken:
         name = f"({name})"
     return name
 
 
 def _by_quantiles(key: str, title: str, values: IntArray) -> Slicing:
-    """Slices of targets as equal in size as ties allow, up to four, ordered by a number."""
+    """Slicing by quantiles of a number: up to four slices of sizes as equal as ties allow, in ascending order."""
     names, places = _quantiles(values)
     return Slicing(key, title, names, places)
 
 
 def _quantiles(values: IntArray) -> tuple[tuple[str, ...], IntArray]:
-    """Names of the slices, and the slice of each value."""
+    """Names of the quantile slices, and the index of each value's slice."""
     if not len(values):
         return (), np.zeros(0, dtype=np.int64)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _QUANTILES + 1), method="nearest"))
@@ -264,7 +264,7 @@ def _quantiles(values: IntArray) -> tuple[tuple[str, ...], IntArray]:
 
 
 def _by_popularity(popularity: IntArray) -> Slicing:
-    """Quantiles of the counts; targets that training never shows are a slice of their own."""
+    """Slicing by quantiles of the popularity; targets that do not occur in training are a slice of their own."""
     shown = popularity > 0
     names, places = _quantiles(popularity[shown])
     all_places = np.zeros(len(popularity), dtype=np.int64)
@@ -273,7 +273,7 @@ def _by_popularity(popularity: IntArray) -> Slicing:
 
 
 def _by_time(gaps: IntArray, per_second: int | None) -> Slicing:
-    """Slices by the time since the user's last interaction; by quantiles where the log's unit is not known."""
+    """Slicing by the time since the user's last interaction; by its quantiles if the log's time unit is not known."""
     title = "time since the last interaction"
     if per_second is None:
         return _by_quantiles("time", f"{title}, in the log's unit", gaps)
@@ -282,7 +282,7 @@ def _by_time(gaps: IntArray, per_second: int | None) -> Slicing:
     return Slicing("time", title, tuple(name for name, _ in _SPANS), places)
 
 
-# -------------------------------------------------------------------------------- measured
+# -------------------------------------------------------------------------------- metrics
 
 
 def measure_slices(
@@ -295,12 +295,12 @@ def measure_slices(
 
     Args:
         found: slicings of the targets.
-        systems: tables of ranks by name, one a seed; means are over seeds.
-        metrics: to measure.
-        notes: what else is to be known.
+        systems: tables of ranks by name of the system, one per seed; values are means over seeds.
+        metrics: the metrics to compute.
+        notes: remarks to add.
 
     Raises:
-        EvaluationError: the systems do not rank the same targets, or slicings are of others.
+        EvaluationError: there are no systems, they do not rank the same targets, or a slicing is of other targets.
     """
     tables = [table for group in systems.values() for table in group]
     if not tables or any(not tables[0].same_targets(table) for table in tables):
@@ -337,7 +337,7 @@ def measure_slices(
 
 
 def _interval(seeds: Sequence[FloatArray]) -> tuple[float | None, float | None, float | None]:
-    """Mean and interval; no mean without targets, and no interval where all values are alike."""
+    """Mean and confidence interval; no mean if there are no targets, and no interval if all values are equal."""
     values = np.stack(seeds)
     if not values.shape[1]:
         return None, None, None

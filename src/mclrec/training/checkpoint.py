@@ -1,6 +1,6 @@
-"""How a training stops and resumes: a request to stop between two steps, and the checkpoint that it goes on from.
+"""Stopping and resuming a training: checkpoints, and signals as requests to stop between two steps.
 
-A checkpoint holds weights, optimisers, position and history in one file that is written atomically.
+A checkpoint contains weights, optimiser states, position and history in one file that is written atomically.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _STATE = "state.safetensors"
 
 @dataclass(slots=True)
 class Position:
-    """Position of a run: phase, epoch, step, and what the epochs so far came to.
+    """Position of a run: phase, epoch, step, and the results so far.
 
     Attributes:
         phase: number of the phase, from 0.
         epoch: epoch of that phase, from 1.
-        step: finished batches of that epoch.
-        best_epoch: epoch of the phase with the best validation metric, 0 before the first.
+        step: number of finished batches of that epoch.
+        best_epoch: epoch of the phase with the best validation metric; 0 before the first validation.
         best_value: validation metric of that epoch.
         sums: sum of each loss term over the steps of the epoch so far.
         seconds: seconds spent in the steps of the epoch so far.
         history: records of all finished epochs.
-        elapsed: seconds since the run began, validation and those of interrupted processes included.
-        threads: of the process, on which the last bits of its numbers depend; 0 before it begins.
+        elapsed: seconds of training so far, including validation and the time of interrupted processes.
+        threads: number of PyTorch threads, which affects the last bits of results; 0 before the run begins.
     """
 
     phase: int = 0
@@ -89,7 +89,10 @@ def has_checkpoint(directory: Path) -> bool:
 
 
 def began_with(directory: Path) -> dict[str, Any]:
-    """Settings by which the run in a directory began, as far as its checkpoint says; `Checkpoints.load` checks it."""
+    """Settings with which the run in a directory began, as recorded in its checkpoint; empty if it cannot be read.
+
+    The settings are not validated; `Checkpoints.load` does that.
+    """
     try:
         path = directory / CHECKPOINT / _STATE
         identity = parse_json(read_notes(path).get("identity", "null"), str(path), ModelFileError)
@@ -100,13 +103,13 @@ def began_with(directory: Path) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """The ``checkpoint`` folder of a run. What it holds does not depend on the number of processes.
+    """The ``checkpoint`` folder of a run. Its contents do not depend on the number of processes.
 
     Args:
-        directory: the folder; where there are several processes, all of them see it.
-        identity: what must be the same for a run to go on: configuration, seed, data.
-        came_later: values of keys that an earlier version did not have, as its runs were made.
-        layout: where the processes hold the tensors. All of them save and load; the main one writes.
+        directory: the folder; if there are several processes, all of them must have access to it.
+        identity: what must be unchanged for a run to resume: configuration, seed, data.
+        came_later: for keys that earlier versions did not have, the values that describe their runs.
+        layout: how tensors are distributed over processes. All processes call save and load; the main one writes.
     """
 
     def __init__(
@@ -136,11 +139,11 @@ class Checkpoints:
                     path.unlink(missing_ok=True)
 
     def load(self) -> tuple[Position, dict[str, dict[str, Tensor]]]:
-        """Load the position, and tensors by part.
+        """Load the position, and the tensors by part.
 
         Raises:
             TrainingError: there is no checkpoint, or it belongs to another run.
-            ModelFileError: it is damaged, or not a checkpoint.
+            ModelFileError: the file is damaged, or not a checkpoint.
         """
         if not self._state.exists():
             raise TrainingError(f"{self._state}: no checkpoint to resume from")
@@ -162,16 +165,16 @@ class Checkpoints:
         return reached, parts
 
     def save_best(self, model: dict[str, Tensor], phase: int, epoch: int) -> None:
-        """Keep the weights of the best epoch so far; those before it stay until the position is saved."""
+        """Save the weights of the best epoch so far; those of earlier epochs are kept until the position is saved."""
         save_tensors(self._best(phase, epoch), model, layout=self._layout)
 
     def load_best(self, phase: int, epoch: int) -> dict[str, Tensor]:
         """Load the weights of the best epoch.
 
         Raises:
-            ModelFileError: they are missing or damaged, or not those that the checkpoint was written with.
+            ModelFileError: they are missing or damaged, or differ from those that the checkpoint refers to.
         """
-        self._layout.processes.barrier()  # until they are written
+        self._layout.processes.barrier()  # wait until they are written
         path = self._best(phase, epoch)
         tensors, _, checksum = read_tensors(path, self._layout)
         if self._resumed.get(path, checksum) != checksum:
@@ -191,9 +194,9 @@ class Checkpoints:
 
 
 class StopRequest:
-    """Context in which Ctrl-C and SIGTERM set ``requested`` instead of raising; a second signal does not wait.
+    """Context in which Ctrl-C and SIGTERM set ``requested``; a second signal raises KeyboardInterrupt.
 
-    Outside the main thread it does nothing.
+    Outside the main thread it has no effect.
     """
 
     def __init__(self) -> None:

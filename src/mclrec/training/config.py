@@ -35,7 +35,7 @@ class TrainingConfig(Configuration):
         default="keep",
         description="at validation, keep a user's earlier items as candidates (U) or drop them (F)",
     )
-    # Before it there was no limit, which is the same on all but very long logs.
+    # Earlier versions had no limit, which is equivalent except on very long logs.
     validation_targets: Annotated[int | None, Before(100_000)] = Field(
         default=100_000,
         ge=1,
@@ -72,16 +72,16 @@ class TrainingConfig(Configuration):
     )
 
     def on(self, device: torch.device) -> Self:
-        """Copy with ``precision = "auto"`` decided for a device."""
+        """Copy with ``precision = "auto"`` resolved for a device."""
         if self.precision != "auto":
             return self
         return self.model_copy(update={"precision": "bf16" if quicker_in_bf16(device) else "fp32"})
 
     def check_device(self, device: torch.device) -> None:
-        """Refuse to train on a device that does not have what a setting asks for.
+        """Refuse a device that does not support the settings.
 
         Raises:
-            ConfigError: graphs are asked for, and it is not a CUDA device.
+            ConfigError: ``graphs`` is set, and it is not a CUDA device.
         """
         if self.graphs and device.type != "cuda":
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""When training stops early: the plateau of a validation curve."""
+"""Early stopping on a plateau of the validation curve."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from statistics import fmean
 __all__ = ["on_plateau"]
 
 _PROGRESS = 1.005
-"""How much higher the later epochs have to be on average, for a curve that still rises."""
+"""Factor by which the mean of the later epochs must exceed that of the earlier ones for progress."""
 
 
 def on_plateau(values: Sequence[float], patience: int) -> bool:
-    """Whether a curve has stopped rising: its last ``patience`` values are hardly above as many before, on average.
+    """Whether a curve has stopped rising: its last ``patience`` values have hardly improved on those before, on average.
 
-    A single best epoch is a matter of chance, all the more on a small log; means of several epochs are less so. A curve
-    that goes down or creeps is on a plateau, one that dips and still rises is not.
+    The best single epoch is noisy, especially on a small log; means of several epochs are less so. A curve that falls
+    or barely rises is on a plateau; one that dips but still rises overall is not.
 
     Args:
-        values: validation metric of each epoch so far, the higher the better.
-        patience: epochs in each of the two means.
+        values: validation metric of each epoch so far; higher is better.
+        patience: number of epochs in each of the two means.
     """
     if len(values) < 2 * patience:
         return False

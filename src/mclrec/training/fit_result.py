@@ -15,12 +15,12 @@ class FitResult:
     """Result of a training.
 
     Attributes:
-        history: one record for each epoch.
-        best_epoch: epoch of the last phase whose weights the model now has; 0 if none was validated. Without
-            validation targets it is the last.
-        best_value: validation metric of that epoch; None without validation targets.
+        history: one record per epoch.
+        best_epoch: epoch of the last phase whose weights the model now has; 0 if no epoch was validated. Without
+            validation targets, it is the last epoch.
+        best_value: validation metric of that epoch; None without validation.
         interrupted: whether a signal ended the training; the model then has the best weights so far.
-        seconds_before: seconds that interrupted processes had spent on this training.
+        seconds_before: seconds that earlier, interrupted processes spent on this training.
     """
 
     history: Sequence[EpochRecord]

@@ -1,4 +1,4 @@
-"""What a run or search must have in common with the one that it goes on with, and how it differs."""
+"""Comparison of a resumed run's or search's identity with that of the original one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mclrec.configuration import option_text
 __all__ = ["NOTHING_LATER", "SETTING", "Difference", "first_difference"]
 
 SETTING = "setting "
-"""What keys of an identity begin with that ``--set`` can change."""
+"""Prefix of those identity keys that ``--set`` can change."""
 
 NOTHING_LATER: Mapping[str, Any] = MappingProxyType({})
-"""For identities whose keys have always been there."""
+"""Default of ``came_later``: no keys were added since earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Difference:
     """The first key in which two identities differ.
 
     Attributes:
-        key: of the identity.
-        had: value of the one that was begun.
-        now: value of the one that would go on.
-        known: whether both have the key.
+        key: key of the identity.
+        had: value in the original identity.
+        now: value in the new identity.
+        known: whether both identities have the key.
     """
 
     key: str
@@ -35,7 +35,7 @@ class Difference:
     known: bool
 
     def remedy(self, otherwise: str) -> str:
-        """What to do about it: the ``--set`` by which it goes on, where there is one, or ``otherwise``."""
+        """Advice to the user: the ``--set`` option with which it can resume, if there is one, or ``otherwise``."""
         if not (self.known and self.key.startswith(SETTING)):
             return otherwise
         return f"go on with --set {self.key.removeprefix(SETTING)}={option_text(self.had)}, or {otherwise}"
@@ -44,12 +44,12 @@ class Difference:
 def first_difference(
     had: Mapping[str, Any], now: Mapping[str, Any], came_later: Mapping[str, Any] = NOTHING_LATER
 ) -> Difference | None:
-    """The first key, by name, in which two identities differ; None where they are the same.
+    """The first key, in alphabetical order, in which two identities differ; None if they are equal.
 
     Args:
-        had: the one that was begun, perhaps by an earlier version, as JSON has it.
-        now: the one that would go on, as JSON has it.
-        came_later: values of keys that an earlier version did not have, as it did without them.
+        had: the original identity, perhaps of an earlier version, as decoded from JSON.
+        now: the new identity, as decoded from JSON.
+        came_later: for keys that earlier versions did not have, the values that describe their runs.
     """
     had, now = {**came_later, **had}, {**came_later, **now}
     for key in sorted(had.keys() | now.keys()):

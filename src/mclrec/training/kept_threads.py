@@ -1,4 +1,4 @@
-"""PyTorch's number of threads belongs to the whole process: who changes it for a while gives it back."""
+"""Restoring PyTorch's number of threads, which is a setting of the whole process, after a temporary change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["kept_threads"]
 
 @contextmanager
 def kept_threads() -> Iterator[None]:
-    """Give PyTorch its number of threads back at the end of the block."""
+    """Restore PyTorch's number of threads at the end of the block."""
     before = torch.get_num_threads()
     try:
         yield
