@@ -166,7 +166,7 @@ def list_items(
         k: length of the lists.
         seen: ``drop`` lists no item of the user's complete history, not only of the part that the model sees.
         device: the model's device; by default that of its weights.
-        batch_size: targets per call of ``progress``, and at most scored at once; see `rows_per_chunk`.
+        batch_size: targets per call of ``progress``; they are scored in chunks of at most `rows_per_chunk`.
         progress: called after each batch with the number of lists in it.
 
     Returns:

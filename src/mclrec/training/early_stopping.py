@@ -12,7 +12,7 @@ _PROGRESS = 1.005
 
 
 def on_plateau(values: Sequence[float], patience: int) -> bool:
-    """Whether a curve has stopped rising: its last ``patience`` values have hardly improved on those before, on average.
+    """Whether a curve has stopped rising: the mean of its last ``patience`` values barely exceeds that of those before.
 
     The best single epoch is noisy, especially on a small log; means of several epochs are less so. A curve that falls
     or barely rises is on a plateau; one that dips but still rises overall is not.

@@ -1,4 +1,4 @@
-"""Data loader: the shuffled batches of an epoch, each prepared while the one before is trained on."""
+"""Data loader: the shuffled batches of an epoch, each prepared during the training step on the previous one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mclrec.randomness import Stream, generator
 __all__ = ["EpochBatches", "Order"]
 
 _HELD = 1 << 22
-"""Examples up to which a permutation is held, in 32 MB."""
+"""Largest number of examples whose permutation is held in memory: 32 MiB."""
 
 _ROUNDS = 8
 """Rounds of the Feistel network."""
@@ -28,19 +28,19 @@ Words = npt.NDArray[np.uint64]
 
 
 class EpochBatches:
-    """The batches of one epoch, shuffled; what is drawn depends on (seed, phase, epoch, step) alone.
+    """The shuffled batches of one epoch; random draws depend on (seed, phase, epoch, step) alone.
 
-    Each process draws the whole batch, which costs little beside a step, and keeps its own rows, so that the number of
-    processes changes nothing.
+    Each process draws the whole batch, which is cheap compared with a step, and keeps its own rows, so that the batches
+    do not depend on the number of processes.
 
     Args:
-        phase: collates the batches.
+        phase: the phase, which collates the batches.
         examples: the training examples.
-        batch_size: examples in a batch of all processes; the last may be smaller.
+        batch_size: number of examples in a batch, over all processes; the last batch may be smaller.
         key: (seed, number of the phase, epoch).
-        device: where the batches go.
+        device: device to which the batches are moved.
         processes: processes that divide each batch.
-        width: the length to which histories are padded; None for packed ones.
+        width: length to which histories are padded; None for packed histories.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class EpochBatches:
         return -(-len(self._order) // self._batch_size)
 
     def size(self, step: int) -> int:
-        """Number of examples in batch number ``step``, of all processes together."""
+        """Number of examples in batch number ``step``, over all processes."""
         return len(self._rows(step))
 
     def prepare(self, step: int) -> Batch:
@@ -74,7 +74,7 @@ class EpochBatches:
         return (batch if self._width is None else batch.padded(self._width)).to(self._device)
 
     def starting_at(self, step: int) -> Iterator[tuple[int, Batch]]:
-        """Yield numbered batches from ``step`` to the end of the epoch; a thread prepares one ahead."""
+        """Yield numbered batches from ``step`` to the end of the epoch; a thread prefetches one batch."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             ahead = pool.submit(self.prepare, step) if step < len(self) else None
             while ahead is not None:
@@ -90,15 +90,15 @@ class EpochBatches:
 class Order:
     """A random permutation of 0..count-1.
 
-    A permutation of many would take more memory than what is trained on. It is computed instead, by a Feistel network
-    on the bits of a place: each round adds (xor) a keyed hash of one half to the other, which can be undone, so that no
-    two places get one number. A number that is ``count`` or more goes through again until it is not; there are at most
-    as many of those as of the others.
+    For a large count, storing the permutation would take more memory than the training data. It is computed on demand
+    instead, by a Feistel network on the bits of an index: each round XORs a keyed hash of one half into the other,
+    which is invertible, so that the result is a permutation. A number of ``count`` or more is encrypted again until it
+    is lower (cycle walking); at most about half of the numbers are.
 
     Args:
         count: number of elements.
         rng: draws the permutation, or the keys of the rounds.
-        held: largest count for which the permutation is held.
+        held: largest count for which the permutation is stored.
     """
 
     def __init__(self, count: int, rng: np.random.Generator, held: int = _HELD) -> None:
@@ -113,7 +113,7 @@ class Order:
         return self._count
 
     def part(self, start: int, stop: int) -> IntArray:
-        """Elements number ``start`` up to ``stop``, or to the end."""
+        """Elements ``start`` to ``stop`` (exclusive) of the permutation, at most to its end."""
         if self._order is not None:
             return self._order[start:stop]
         numbers = self._mixed(np.arange(start, min(stop, self._count), dtype=np.uint64))
@@ -122,7 +122,7 @@ class Order:
         return numbers.astype(np.int64)
 
     def _mixed(self, places: Words) -> Words:
-        """Encrypt each number to another one of as many bits."""
+        """Encrypt each number to a number of the same bit width."""
         one = np.uint64(1)
         low, high = places & ((one << self._low) - one), places >> self._low
         for number, key in enumerate(self._keys):
@@ -134,7 +134,7 @@ class Order:
 
 
 def _hash(values: Words, key: np.uint64) -> Words:
-    """Hash to 64 bits: the end of splitmix64."""
+    """Hash to 64 bits: the finaliser of splitmix64."""
     values = values + key
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""Losses on their way from the device to the history, without making the host wait for the device."""
+"""Asynchronous transfer of losses from the device to the host, without stalling the device."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["LossReader", "report_means"]
 
 
 _INTERVAL = 0.1
-"""Seconds between two copies; a progress bar is drawn no more often."""
+"""Seconds between two copies; progress bars are not redrawn more often."""
 
 _Use = Callable[[list[float]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """The values of one batch on the device, and what is done with each, and after the last, once they are known."""
+    """The values of one batch on the device, the callback that receives each, and one to call after the last."""
 
     values: list[tuple[Tensor, _Use]]
     then: Callable[[], None]
 
     def pass_on(self, numbers: Iterator[float]) -> None:
-        """Give each use its numbers."""
+        """Pass the numbers to the callbacks."""
         for values, use in self.values:
             use(list(islice(numbers, len(values))))
         self.then()
@@ -40,7 +40,7 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Copy:
-    """The values of some batches on their way to the host."""
+    """Pending copy of the values of some batches to the host."""
 
     batches: list[_Batch]
     numbers: Tensor
@@ -48,7 +48,7 @@ class _Copy:
 
     @classmethod
     def of(cls, batches: list[_Batch]) -> _Copy:
-        """Queue one copy behind the work that computes the values."""
+        """Queue one copy after the kernels that compute the values."""
         values = torch.cat([values for batch in batches for values, _ in batch.values])
         numbers = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
         arrived = torch.cuda.Event()
@@ -56,7 +56,7 @@ class _Copy:
         return cls(batches, numbers, arrived)
 
     def pass_on(self) -> None:
-        """Wait until the values are there, and give them to their batches, in order."""
+        """Wait until the values have arrived, and pass them to their batches, in order."""
         self.arrived.synchronize()
         numbers = iter(self.numbers.tolist())
         for batch in self.batches:
@@ -64,14 +64,14 @@ class _Copy:
 
 
 class LossReader:
-    """Passes the values of small vectors on, in the order in which they were given.
+    """Passes the values of small vectors to callbacks, in the order in which they were added.
 
-    On the CPU a value is there at once. On a CUDA device the values of all batches stay where they are for ``interval``
-    seconds. Then one copy is queued behind the work that computes them, and it is read when the next one is queued: the
-    host prepares batches meanwhile, and the device never runs out of work.
+    On the CPU, values are passed on immediately. On a CUDA device, the values of all batches are collected for
+    ``interval`` seconds. Then one copy is queued after the kernels that compute them, and it is read when the next copy
+    is queued: the host prepares batches in the meantime, and the device never runs out of work.
 
     Args:
-        interval: seconds between two copies; by default a tenth.
+        interval: seconds between two copies; a tenth by default.
     """
 
     def __init__(self, interval: float | None = None) -> None:
@@ -82,7 +82,7 @@ class LossReader:
         self._copies: deque[_Copy] = deque()
 
     def add(self, values: Tensor, use: _Use) -> None:
-        """Pass ``values``, a vector, to ``use``: now, or later."""
+        """Pass ``values``, a vector, to the callback ``use``: immediately on the CPU, later on a CUDA device."""
         if not values.is_cuda:
             use(values.tolist())
             return
@@ -97,7 +97,7 @@ class LossReader:
         self._of_batch = []
 
     def keep_up(self) -> None:
-        """Once an interval, queue a copy of all values that there are, and pass on those of the copies before it."""
+        """Once per interval, queue a copy of all collected values, and pass on those of earlier copies."""
         if time.monotonic() - self._copied < self._interval:
             return
         self._copy()
@@ -125,10 +125,10 @@ def report_means(
     key: tuple[int, ...],
     values: list[float],
 ) -> None:
-    """Add the mean losses of one update, the last value of which is what was minimised, to ``reported``.
+    """Add the mean losses of one update to ``reported``; the last value is the minimised total, which is not added.
 
     Raises:
-        TrainingError: that is not finite.
+        TrainingError: the total is not finite.
     """
     means = dict(zip(names, values, strict=False))
     if not math.isfinite(values[-1]):

@@ -1,4 +1,4 @@
-"""Optimisers by parameter group, kept over all updates of a phase, and the average of the weights."""
+"""Optimisers by parameter group, whose states persist over all updates of a phase, and weight averaging."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Optimisers:
         model: the model to be trained.
         groups: names of the groups.
         config: learning rate and weight decay.
-        layout: where the processes hold the parameters; a step takes the gradients of all of them.
-        recorded: whether steps are to be recorded and run again on the device: then their learning rates are tensors
-            there, which `scale_rates` fills.
+        layout: how parameters are distributed over processes; a step all-reduces their gradients.
+        recorded: whether steps are recorded as CUDA graphs: their learning rates are then tensors on the device, which
+            `scale_rates` fills.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Optimisers:
             return torch.optim.Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True)
         lr = torch.full((), rate, device=parameters[0].device)
         adam = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True, capturable=True)
-        adam._warned_capturable_if_run_uncaptured = True  # the first steps are not
+        adam._warned_capturable_if_run_uncaptured = True  # no warning: the first steps are not captured
         return adam
 
     def scale_rates(self, factor: float) -> None:
-        """Give each group its learning rate times a factor, from the next step on."""
+        """Multiply each group's base learning rate by a factor, from the next step on."""
         for group, adam in self._adam.items():
             self._current[group] = self._rates[group] * factor
             if self._recorded:
@@ -76,12 +76,12 @@ class Optimisers:
         return dict(self._current)
 
     def reach_only(self, group: str) -> None:
-        """Let gradients reach this group's parameters and no others: no graph is built where none leads there.
+        """Require gradients for this group's parameters only, so that autograd builds no graph for any others.
 
-        What was frozen when the phase began stays so.
+        Parameters that were frozen when the phase began stay frozen.
 
         Raises:
-            TrainingError: all of the group is frozen.
+            TrainingError: all parameters of the group are frozen.
         """
         reached = [
             parameter for parameter in self._parameters[group].values() if id(parameter) not in self._frozen
@@ -94,7 +94,7 @@ class Optimisers:
             parameter.requires_grad_(True)
 
     def step(self, group: str, loss: Tensor) -> None:
-        """Take one step of the group's optimiser along the gradient of ``loss``."""
+        """Take one step of the group's optimiser on the gradient of ``loss``."""
         adam = self._adam[group]
         loss.backward()
         self._layout.all_reduce_gradients(self._parameters[group])
@@ -111,7 +111,7 @@ class Optimisers:
         }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore a saved state; parameters that were never updated have none.
+        """Restore a saved state; parameters that were never updated have no state.
 
         Raises:
             TrainingError: the state belongs to another model.
@@ -135,13 +135,13 @@ class Optimisers:
 
 
 class WeightAverage:
-    """Polynomial-decay average of the parameters over all steps: step t counts as about t to some power.
+    """Polynomial-decay average of the parameters over all steps: step t has a weight of about t ** power.
 
     Shamir and Zhang, Stochastic Gradient Descent for Non-smooth Optimization, ICML 2013, section 4.
 
     Args:
         model: the model whose parameters are averaged.
-        power: eta of the paper; None switches averaging off.
+        power: eta in the paper; None disables averaging.
     """
 
     def __init__(self, model: nn.Module, power: float | None) -> None:
@@ -163,7 +163,7 @@ class WeightAverage:
     @contextmanager
     @torch.no_grad()
     def in_place(self) -> Iterator[None]:
-        """Give the model the average inside the block, if there is one."""
+        """Load the average, if there is one, into the model within the block; restore the parameters afterwards."""
         current = {name: self._parameters[name].clone() for name in self._means}
         for name, mean in self._means.items():
             self._parameters[name].copy_(mean)
@@ -185,18 +185,18 @@ class WeightAverage:
 
 
 def _beside(key: str, value: Tensor, parameter: Tensor) -> Tensor:
-    """A saved quantity on the device where fused Adam needs it."""
+    """Move a saved optimiser quantity to the device, and all except the step count to the dtype, of its parameter."""
     return value.to(parameter.device) if key == "step" else value.to(parameter)
 
 
 @torch.no_grad()
 def check_weights(model: Recommender, processes: Processes, epoch: int) -> None:
-    """Refuse weights that the last step of an epoch has made infinite, which the loss before it cannot show.
+    """Refuse weights that are not finite after an epoch: the last step can break them after its loss was checked.
 
     Raises:
-        TrainingError: they are not finite.
+        TrainingError: a weight is not finite.
     """
-    finite = [torch.isfinite(weights).all() for weights in model.parameters()]  # read back together
+    finite = [torch.isfinite(weights).all() for weights in model.parameters()]  # copied to the host at once
     if any(processes.any(bool(finite) and not bool(torch.stack(finite).all()))):
         raise TrainingError(
             f"the weights are not finite after epoch {epoch}: lower the learning rate, or train in fp32"

@@ -1,9 +1,9 @@
-"""Which precision is the quicker one on a device.
+"""Choice of the faster precision on a device: bf16 or fp32.
 
-That a processor has instructions for bf16 does not make them quick. With AVX512-BF16 an AMD EPYC trains faster in bf16
-(docs/performance.md), and an Intel Xeon whose AMX is hidden from a virtual machine takes 1.2 to 1.4 times as long as in
-fp32. So a small step is timed in both: by the time that it has a processor, on one thread, since others may want the
-cores just then, and the same seed should train alike whether they do or not.
+A CPU may have bf16 instructions that are not faster. With AVX512-BF16 an AMD EPYC trains faster in bf16
+(docs/performance.md), but an Intel Xeon whose AMX is hidden from a virtual machine takes 1.2 to 1.4 times as long as in
+fp32. Therefore a small step is timed in both precisions. CPU time on one thread is measured, since the load of other
+processes on the cores must not affect the choice: the same seed should train in the same precision.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ __all__ = ["quicker_in_bf16", "step_seconds"]
 _ROWS, _HIDDEN, _ITEMS = 512, 64, 2048
 _ROUNDS = 5
 _MARGIN = 1.1
-"""How much quicker bf16 has to be. Processors are well on one side or the other, so the choice does not change."""
+"""Minimum speedup of bf16. CPUs are well above or below it, so the choice does not vary between runs."""
 
 
 def quicker_in_bf16(device: torch.device) -> bool:
-    """Whether products in bf16 are quicker than in fp32.
+    """Whether matrix products are faster in bf16 than in fp32.
 
-    On a CPU with instructions for bf16 this is measured, once a process, in some .1 s; on others they are emulated,
-    which is slower.
+    On a CPU with bf16 instructions this is measured once per process, in about .1 s; other CPUs emulate bf16, which is
+    slower. A CUDA device is expected to be faster in bf16 if it supports it natively.
 
     Args:
-        device: that multiplies.
+        device: the device to train on.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -45,7 +45,7 @@ def _has_bf16() -> bool:
 
 @cache
 def _measured_quicker() -> bool:
-    """Whether the best of some small steps is clearly quicker in bf16; both take turns, and the first ones warm up."""
+    """Whether the fastest of several small steps is clearly faster in bf16; precisions alternate after a warm-up."""
     with kept_threads():
         torch.set_num_threads(1)
         rounds = [(step_seconds(bf16=False), step_seconds(bf16=True)) for _ in range(_ROUNDS + 1)]
@@ -54,10 +54,10 @@ def _measured_quicker() -> bool:
 
 
 def step_seconds(*, bf16: bool) -> float:
-    """Seconds of this thread that a small step takes: states times a table of items, forward and backward.
+    """CPU time in seconds of a small step on this thread: states times an item table, forward and backward.
 
     Args:
-        bf16: whether it multiplies in bf16.
+        bf16: whether to multiply in bf16.
     """
     with torch.inference_mode(False), torch.enable_grad():
         states, table = (torch.ones(count, _HIDDEN, requires_grad=True) for count in (_ROWS, _ITEMS))

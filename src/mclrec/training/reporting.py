@@ -1,4 +1,4 @@
-"""Progress of a training: the record of an epoch, the history file, and reporters to the terminal."""
+"""Progress reporting during training: epoch records, the history file, and reporters, one for the terminal."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ class EpochRecord:
 
     Attributes:
         phase: name of its phase.
-        epoch: from 1.
-        seconds: seconds of training, validation not counted.
-        losses: mean of each loss term over the steps of the epoch, by ``group/term``, without its weight.
+        epoch: number of the epoch in the phase, from 1.
+        seconds: seconds of training, without validation.
+        losses: unweighted mean of each loss term over the steps of the epoch, by ``group/term``, or by ``term`` if the
+            phase updates one group only.
         metrics: validation metric, if the phase validates.
-        best: whether that is the best so far.
-        learning_rates: learning rate of each parameter group.
+        best: whether the epoch's weights are the best so far.
+        learning_rates: learning rate of each parameter group in the last step.
     """
 
     phase: str
@@ -59,14 +60,14 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True)
 class EpochStart:
-    """What is known of an epoch when it begins.
+    """Start of an epoch, as reported.
 
     Attributes:
         phase: name of its phase.
-        epoch: from 1.
-        epochs: of the phase, at most: early stopping may end it sooner.
-        steps: batches of the epoch.
-        done: those of them that were done before an interruption.
+        epoch: number of the epoch in the phase, from 1.
+        epochs: maximum number of epochs of the phase; early stopping may end it sooner.
+        steps: number of batches of the epoch.
+        done: number of batches that were finished before an interruption.
     """
 
     phase: str
@@ -77,15 +78,15 @@ class EpochStart:
 
 
 def write_history(path: Path, records: Sequence[EpochRecord]) -> None:
-    """Write all records as JSON lines with a checksum each, atomically: a resumed run has each epoch once."""
+    """Write all records as JSON lines with a checksum each, atomically, so that a resumed run has each epoch once."""
     write_text(path, "".join(json.dumps(sealed(asdict(record))) + "\n" for record in records))
 
 
 def read_history(path: Path) -> list[EpochRecord]:
-    """Read what `write_history` wrote; nothing where there is no file, as of a model that only counts.
+    """Read the records written by `write_history`; none if there is no file, as for a model without training phases.
 
     Raises:
-        ModelFileError: the file is damaged.
+        ModelFileError: the file is damaged or cannot be read.
     """
     if not path.exists():
         return []
@@ -108,29 +109,29 @@ def _record(line: str, where: str) -> EpochRecord:
 
 
 class Reporter(Protocol):
-    """Receives the progress of a training; an exception that it raises ends the training."""
+    """Interface of objects that receive the progress of a training; an exception that one raises ends the training."""
 
     def data_taken(self, intake: Intake) -> None:
-        """The data are read and split; nothing is built yet."""
+        """Called when the data have been read and split, before a model is built."""
 
     def planned(self, lines: Sequence[str]) -> None:
-        """What is going to be trained, in lines for people, before it begins."""
+        """Called before training with a readable description of what is going to be trained."""
 
     def epoch_started(self, start: EpochStart) -> None:
-        """An epoch begins."""
+        """Called at the start of an epoch."""
 
     def stepped(self, losses: dict[str, float]) -> None:
-        """One more batch is done; ``losses`` are means over the epoch so far."""
+        """Called after each batch; ``losses`` are means over the epoch so far."""
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """An epoch is over and, if the phase validates, validated."""
+        """Called at the end of an epoch, after its validation if the phase validates."""
 
 
 class SilentReporter:
-    """Reports nothing; base of reporters that need some of the methods."""
+    """Reporter that ignores everything; base of reporters that need only some of the methods."""
 
     def data_taken(self, intake: Intake) -> None:
-        """Ignore what was read."""
+        """Ignore the summary of the data."""
 
     def planned(self, lines: Sequence[str]) -> None:
         """Ignore the plan."""
@@ -152,7 +153,7 @@ class Reporters:
         self._reporters = reporters
 
     def data_taken(self, intake: Intake) -> None:
-        """Pass on what was read."""
+        """Pass on the summary of the data."""
         for reporter in self._reporters:
             reporter.data_taken(intake)
 
@@ -178,19 +179,19 @@ class Reporters:
 
 
 def print_warnings(intake: Intake, console: Console) -> None:
-    """Print the warnings about a log, a line each."""
+    """Print the warnings about a log, one per line."""
     for warned in intake_warnings(intake):
         console.print(Text.assemble(("warning: ", "yellow"), warned.text), soft_wrap=True)
 
 
 class ProgressReporter:
-    """Prints what was read and a line for each finished epoch; bars show the running epoch and the whole phase.
+    """Prints a summary of the data and a line for each finished epoch; bars show the current epoch and the whole phase.
 
-    Within `mclrec.progress.quietly`, it prints warnings about the data alone.
+    Within `mclrec.progress.quietly`, it prints only the warnings about the data.
 
     Args:
-        console: to print to.
-        data: whether to print what was read, which is the same for several runs on the same data.
+        console: console to print to.
+        data: whether to print the data's summary and warnings, which are the same for all runs on the same data.
     """
 
     def __init__(self, console: Console, *, data: bool = True) -> None:
@@ -210,7 +211,7 @@ class ProgressReporter:
         self._display.__exit__(kind, error, trace)
 
     def data_taken(self, intake: Intake) -> None:
-        """Print what was read, dropped and left, and warnings."""
+        """Print how much was read, dropped and kept, and warnings."""
         if not self._data:
             return
         if not is_quiet():
@@ -222,7 +223,7 @@ class ProgressReporter:
         self._say(*lines)
 
     def epoch_started(self, start: EpochStart) -> None:
-        """Reset the bar of the epoch; at the beginning of a phase, that of the whole phase too."""
+        """Reset the bar of the epoch and, at the beginning of a phase, that of the whole phase."""
         if self._line is None:
             self._whole, self._line = self._display.add(""), self._display.add("")
         before = (start.epoch - 1) * start.steps + start.done
@@ -242,7 +243,7 @@ class ProgressReporter:
         self._display.update(self._line, advance=1, note=text)
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """Print the line of the epoch; the bars go, as it may have been the last one."""
+        """Print the line of the epoch, and hide the bars, since the epoch may have been the last one."""
         self._display.refresh()
         for line in (self._whole, self._line):
             self._display.update(line, visible=False)

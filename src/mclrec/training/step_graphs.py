@@ -1,8 +1,9 @@
-"""Steps of one shape as CUDA graphs: recorded once, then replayed, so that the host starts one thing and not hundreds.
+"""CUDA graphs of training steps with constant shapes: recorded once, then replayed with a single launch from the host.
 
-A graph is the work that a function queues on the device, with all addresses and all numbers of the host in it. So a
-batch is copied to where the first one was, the learning rates are tensors on the device, and what is drawn comes from
-the device's generator, whose seed a replay reads anew. `Phase.varies` says whether steps have one shape.
+A graph records the kernels that a function launches, together with all their addresses and host-side values. Therefore
+each batch is copied to the addresses of the first one, learning rates are tensors on the device, and random numbers
+come from the device's generator, whose seed is read again at each replay. `Phase.varies` says whether shapes are
+constant.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ from mclrec.training.steps import Means, Steps, Trained
 __all__ = ["CudaGraphs", "GraphedSteps", "Recorder", "make_steps", "reason_against"]
 
 WARM_UP = 3
-"""Batches that are trained before a step is recorded: kernels are chosen, and all that is made once is there."""
+"""Batches to train on before a step is recorded, so that kernels are selected and one-time allocations are done."""
 
 
 class Recorder(Protocol):
-    """Records what functions do on a device."""
+    """Interface of recorders of the work that functions launch on a device."""
 
     def warm(self, work: Callable[[], None]) -> None:
-        """Do ``work`` once, as it is going to be recorded."""
+        """Run ``work`` once under the conditions in which it will be recorded."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record ``work`` without doing it.
+        """Record ``work`` without executing it.
 
         Returns:
-            Does what was recorded, at the same addresses.
+            A function that replays the recording, at the same addresses.
         """
 
     def close(self) -> None:
-        """Forget all that was recorded, and give back its memory."""
+        """Discard all recordings, and free their memory."""
 
 
 class CudaGraphs:
-    """Records CUDA graphs that share one pool of memory, and so are to be replayed in the order of their recording.
+    """Records CUDA graphs that share one memory pool, and must therefore be replayed in the order of their recording.
 
     Args:
         device: the CUDA device.
@@ -54,7 +55,7 @@ class CudaGraphs:
         self._graphs: list[torch.cuda.CUDAGraph] = []
 
     def warm(self, work: Callable[[], None]) -> None:
-        """Do ``work`` on the stream of the recordings: what remembers its stream then remembers that one."""
+        """Run ``work`` on the recording stream, so that objects that remember their stream remember this one."""
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -65,14 +66,14 @@ class CudaGraphs:
         """Record ``work``; implements `Recorder.record`."""
         graph = torch.cuda.CUDAGraph()
         pool = self._graphs[0].pool() if self._graphs else None
-        # Beside this thread, one that prepares the next batch allocates pinned memory and copies from it.
+        # Meanwhile the thread that prepares the next batch allocates pinned memory and copies from it.
         with torch.cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"):
             work()
         self._graphs.append(graph)
         return graph.replay
 
     def close(self) -> None:
-        """Forget the graphs; implements `Recorder.close`."""
+        """Discard the graphs; implements `Recorder.close`."""
         if self._graphs:
             torch.cuda.synchronize(self._device)
         for graph in self._graphs:
@@ -83,26 +84,26 @@ class CudaGraphs:
 class GraphedSteps(Steps):
     """Steps that are recorded after a few batches, and replayed from then on.
 
-    Only whole batches are: the smaller one at the end of an epoch is computed as it comes.
+    Only full batches are recorded: the smaller one at the end of an epoch is computed eagerly.
 
     Args:
-        trained: the phase, and what is trained in it.
-        width: the length to which histories are padded.
-        rows: of a whole batch.
-        recorder: records what a step does.
+        trained: the phase, and the objects that its steps need.
+        width: length to which histories are padded.
+        rows: number of rows of a full batch.
+        recorder: records the work of a step.
     """
 
-    warm_up = WARM_UP + 1  # the one that is recorded
+    warm_up = WARM_UP + 1  # including the batch that is recorded
 
     def __init__(self, trained: Trained, width: int, rows: int, recorder: Recorder) -> None:
         super().__init__(trained)
         self.width = width
         self._rows, self._recorder = rows, recorder
-        self._fixed: Batch | None = None  # at the addresses that the graphs read
+        self._fixed: Batch | None = None  # the batch at the addresses that the graphs read
         self._tensors: list[Tensor] = []
         self._warm = 0
         self._replays: dict[int, Callable[[], None]] = {}
-        self._written: dict[int, Means] = {}  # at the addresses that the graphs write
+        self._written: dict[int, Means] = {}  # the means at the addresses that the graphs write
 
     def run(
         self, batch: Batch, size: int, key: tuple[int, ...], finished: Callable[[dict[str, float]], None]
@@ -111,7 +112,7 @@ class GraphedSteps(Steps):
         super().run(self._placed(batch), size, key, finished)
 
     def close(self) -> None:
-        """Forget graphs and addresses; overrides `Steps.close`."""
+        """Discard graphs and fixed tensors; overrides `Steps.close`."""
         self._replays.clear()
         self._written.clear()
         self._fixed = None
@@ -119,7 +120,7 @@ class GraphedSteps(Steps):
         self._recorder.close()
 
     def _placed(self, batch: Batch) -> Batch:
-        """The batch at the fixed addresses, if it is a whole one."""
+        """Copy a batch to the fixed addresses, if it is a full one that fits; otherwise return it as it is."""
         if len(batch) != self._rows:
             return batch
         if self._fixed is None:
@@ -133,13 +134,13 @@ class GraphedSteps(Steps):
         return self._fixed
 
     def _fits(self, batch: Batch, fixed: Batch) -> bool:
-        """Whether a batch differs from the recorded one in the values of its tensors alone."""
+        """Whether a batch differs from the recorded one only in the values of its tensors."""
         constants = (batch.count, batch.targets_per_row) == (fixed.count, fixed.targets_per_row)
         sizes = [(tensor.shape, tensor.dtype) for tensor in batch.tensors()]
         return constants and sizes == [(tensor.shape, tensor.dtype) for tensor in self._tensors]
 
     def _update(self, number: int, batch: Batch, size: int, report: Callable[[Means], None]) -> None:
-        """Compute the update of a batch elsewhere or of the first batches; record and replay that of the others."""
+        """Run an update: eagerly for the first batches and those at other addresses, else recorded and replayed."""
         if batch is not self._fixed:
             self._compute(number, batch, size, report)
         elif self._warm <= WARM_UP:
@@ -151,7 +152,7 @@ class GraphedSteps(Steps):
                 )
             self._replays[number]()
             means = self._written[number]
-            report(Means(means.names, means.values.clone()))  # the next replay writes over them
+            report(Means(means.names, means.values.clone()))  # the next replay overwrites them
 
     def _keep(self, number: int, means: Means) -> None:
         self._written[number] = means
@@ -165,12 +166,12 @@ def reason_against(trained: Trained) -> str:
 
 
 def make_steps(trained: Trained, config: TrainingConfig, examples: int) -> Steps:
-    """Make the steps of a phase as configured, with a warning where they are to be recorded and cannot be.
+    """Make the steps of a phase as configured; warn if ``graphs`` is set but they cannot be recorded.
 
     Args:
-        trained: the phase, and what is trained in it.
-        config: settings of the training.
-        examples: number of the phase's examples.
+        trained: the phase, and the objects that its steps need.
+        config: training settings.
+        examples: number of the phase's training examples.
     """
     if not config.graphs:
         return Steps(trained)

@@ -1,4 +1,4 @@
-"""The updates of a batch, one after the other: losses, means, and a step of the group's optimiser."""
+"""Training steps: the updates of a batch in turn, each with losses, their means, and an optimiser step of its group."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["Means", "Steps", "Trained"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """What the steps of a phase have to do with.
+    """A phase, and the objects that its steps need.
 
     Attributes:
         model: the model.
         phase: the phase.
-        optimisers: those of the phase.
-        losses: passes mean losses on.
-        processes: which train together.
-        device: where.
-        precision: of products: fp32 or bf16.
+        optimisers: the optimisers of the phase.
+        losses: passes mean losses on to the host.
+        processes: the processes that train together.
+        device: the device to train on.
+        precision: precision of matrix products: fp32 or bf16.
     """
 
     model: Recommender
@@ -46,7 +46,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Means:
-    """Mean losses of an update over the whole batch, on the device; the last is what is minimised, without a name."""
+    """Mean losses of an update over the whole batch, on the device; the last, unnamed, is the minimised total."""
 
     names: tuple[str, ...]
     values: Tensor
@@ -56,14 +56,14 @@ class Steps:
     """Runs the updates of each batch of a phase.
 
     Args:
-        trained: the phase, and what is trained in it.
+        trained: the phase, and the objects that its steps need.
     """
 
     width: int | None = None
-    """The length to which histories of the batches are to be padded; None for packed ones."""
+    """Length to which the histories of batches must be padded; None for packed histories."""
 
     warm_up: int = 0
-    """Batches at the beginning that take longer than all others do."""
+    """Number of batches at the beginning that take longer than later ones."""
 
     def __init__(self, trained: Trained) -> None:
         self._trained = trained
@@ -75,13 +75,13 @@ class Steps:
 
         Args:
             batch: this process's part of the batch.
-            size: rows of the whole batch.
+            size: number of rows of the whole batch.
             key: seed, number of the phase, epoch and step.
-            finished: receives the mean losses by ``group/term`` once they are known, the last ones of a group that is
-                updated twice.
+            finished: receives the mean losses, by ``group/term`` if the phase updates several groups and by ``term``
+                otherwise, once they are known; for a group that is updated twice, those of its last update.
 
         Raises:
-            TrainingError: a loss is not finite; from a CUDA device this is known some batches later.
+            TrainingError: a loss is not finite; on a CUDA device this is raised some batches later.
         """
         reported: dict[str, float] = {}
         phase, losses = self._trained.phase, self._trained.losses
@@ -95,14 +95,14 @@ class Steps:
         losses.end_batch(lambda: finished(reported))
 
     def close(self) -> None:
-        """Give back what is held on the device for the steps of the phase alone."""
+        """Free device memory that is used only by the steps of this phase."""
 
     def _update(self, number: int, batch: Batch, size: int, report: Callable[[Means], None]) -> None:
         """Run update ``number`` of the phase."""
         self._compute(number, batch, size, report)
 
     def _compute(self, number: int, batch: Batch, size: int, report: Callable[[Means], None]) -> None:
-        """Compute an update from the batch's tensors: losses, which are reported first, gradients and the step."""
+        """Compute an update: losses, which are reported first, gradients and the optimiser step."""
         trained = self._trained
         update = trained.phase.updates[number]
         trained.optimisers.reach_only(update.group)
@@ -117,7 +117,7 @@ class Steps:
         trained.optimisers.step(update.group, total)
 
     def _shares(self, losses: Losses) -> Losses:
-        """Loss terms as this process's share: a term of gathered rows, which every process computes, counts once."""
+        """Scale loss terms to this process's share, so that a term of gathered rows, which all compute, counts once."""
         size = self._trained.processes.size
         return {
             name: replace(term, sum=term.sum / size) if term.whole and size > 1 else term
@@ -125,14 +125,15 @@ class Steps:
         }
 
     def _means(self, losses: Losses, total: Tensor) -> Tensor:
-        """Mean of each term over the whole batch, and the loss that is minimised; on the device."""
+        """Mean of each term over the whole batch, and the minimised total; all-reduced, on the device."""
         means = [*(term.mean for term in losses.values()), total]
         return self._trained.processes.all_reduce_sum(torch.stack([mean.detach().double() for mean in means]))
 
     def _seed_dropout(self, number: int, key: tuple[int, ...]) -> None:
-        """Seed dropout: each process has a stream of its own, as it has rows of its own.
+        """Seed dropout: each process has its own random stream, as it has its own rows.
 
-        With several processes, what is drawn once for a whole batch has one more stream, the same in all of them.
+        With several processes, masks that are drawn once for a whole batch use a further stream that all processes
+        share.
         """
         model, processes = self._trained.model, self._trained.processes
         common = generator(key[0], Stream.DROPOUT, *key[1:], number)

@@ -1,4 +1,4 @@
-"""Trackers: a run's history as curves in TensorBoard, MLflow or Weights & Biases, beside ``history.jsonl``."""
+"""Experiment trackers: log a run's history to TensorBoard, MLflow or Weights & Biases, besides ``history.jsonl``."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ __all__ = [
 ]
 
 _SCALARS = (bool, int, float, str)
-"""Types of settings by which trackers compare runs."""
+"""Types of settings that TensorBoard can compare runs by."""
 
 
 class Tracker(SilentReporter):
-    """Base of trackers: losses, validation metric, learning rates and seconds of each epoch, and the settings once.
+    """Base of trackers, which log losses, validation metric, learning rates and seconds per epoch, and settings once.
 
-    Steps are epochs, counted over all phases. A resumed run goes on in what the interrupted one has written.
+    Steps are epochs, counted over all phases. A resumed run continues the tracker run of the interrupted one.
 
     Args:
-        directory: folder for what the tracker keeps.
+        directory: folder for the tracker's files.
         settings: settings of model and training.
-        metric: validation metric, for comparing runs.
-        history: phase and epoch of the finished epochs of a resumed run.
+        metric: validation metric by which runs are compared.
+        history: phase and epoch of each finished epoch of a resumed run.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Tracker(SilentReporter):
             self.close(failed=error is not None)
 
     def epoch_started(self, start: EpochStart) -> None:
-        """Open what is written to at the first epoch."""
+        """Open the tracker at the first epoch."""
         self._ensure_open(self._step(start.phase, start.epoch))
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """Write the points of the epoch."""
+        """Log the values of the epoch."""
         step = self._step(record.phase, record.epoch)
         self._ensure_open(step)
         scalars = {
@@ -86,20 +86,20 @@ class Tracker(SilentReporter):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What writing may raise, as where a server does not answer: a warning, and no end of the training."""
+        """Exceptions of `write` that only cause a warning, such as those for a server that does not respond."""
         return ()
 
     @abstractmethod
     def open(self, step: int) -> None:
-        """Open what is written to, from a step on, and write the settings."""
+        """Open the tracker's output for steps from ``step`` on, and log the settings."""
 
     @abstractmethod
     def write(self, scalars: Mapping[str, float], step: int) -> None:
-        """Write the points of a step."""
+        """Log the values of a step."""
 
     @abstractmethod
     def close(self, *, failed: bool) -> None:
-        """Close what was opened; ``failed`` says whether the training ended by an exception."""
+        """Close the output; ``failed`` says whether an exception ended the training."""
 
     def _ensure_open(self, step: int) -> None:
         if not self._is_open:
@@ -107,28 +107,28 @@ class Tracker(SilentReporter):
             self._is_open = True
 
     def _warn(self, problem: Exception) -> None:
-        """Say once that epochs are missing; they are in ``history.jsonl``."""
+        """Warn once that an epoch was not logged; it is in ``history.jsonl``."""
         if not self._warned:
             text = f"{self.directory.name} did not take an epoch, which is in history.jsonl: {problem}"
             warnings.warn(text, MclrecWarning, stacklevel=2)
             self._warned = True
 
     def _step(self, phase: str, epoch: int) -> int:
-        """Number of an epoch over all phases; the same if it is repeated after a crash."""
+        """Number of an epoch, counted over all phases; the same if the epoch is repeated after a crash."""
         return self._steps.setdefault((phase, epoch), len(self._steps) + 1)
 
 
 class TensorBoardTracker(Tracker):
-    """Tracker that writes event files of TensorBoard.
+    """Tracker that writes TensorBoard event files.
 
-    A resumed run writes a further file in the same folder, which takes the place of what the interrupted one wrote from
-    that epoch on.
+    A resumed run writes another file to the same folder, which replaces what the interrupted run wrote from that epoch
+    on.
     """
 
     _writer: SummaryWriter
 
     def open(self, step: int) -> None:
-        """Open the event file; all settings are written as text, simple ones also for comparing runs."""
+        """Open the event file; log all settings as text, and scalar ones also as hyperparameters."""
         from torch.utils.tensorboard import SummaryWriter
         from torch.utils.tensorboard.summary import hparams
 
@@ -136,8 +136,8 @@ class TensorBoardTracker(Tracker):
         rows = [f"| {key} | {value} |" for key, value in self.settings.items()]
         self._writer.add_text("settings", "\n".join(["| setting | value |", "| --- | --- |", *rows]), step)
         compared = {key: value for key, value in self.settings.items() if isinstance(value, _SCALARS)}
-        # add_hparams would make a folder of its own, in which the curves are not.
-        file: Any = self._writer.file_writer  # typed as None
+        # add_hparams would write to a subfolder, separate from the curves.
+        file: Any = self._writer.file_writer  # its annotation says None
         for entry in hparams(compared, {f"validation/{self.metric}": 0.0}):
             file.add_summary(entry)
 
@@ -153,21 +153,21 @@ class TensorBoardTracker(Tracker):
 
 
 class MLflowTracker(Tracker):
-    """Tracker that writes a run of MLflow: to ``MLFLOW_TRACKING_URI``, or to a SQLite file in the run's directory.
+    """Tracker that writes an MLflow run to ``MLFLOW_TRACKING_URI``, or to a SQLite file in the run's directory.
 
-    The experiment is that of ``MLFLOW_EXPERIMENT_NAME``, or mclrec. Which run of MLflow belongs to the directory is
-    kept there, so that a resumed run goes on in it.
+    The experiment is ``MLFLOW_EXPERIMENT_NAME``, or mclrec by default. The id of the MLflow run is saved in the run's
+    directory, so that a resumed run continues it.
     """
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What the client raises where its server does not answer or refuses."""
+        """The client's exception for a server that does not respond or refuses a request."""
         from mlflow.exceptions import MlflowException
 
         return (MlflowException,)
 
     def open(self, step: int) -> None:  # noqa: ARG002 - `Tracker`
-        """Make a run, or take up that of an interrupted one."""
+        """Create an MLflow run, or continue that of an interrupted training."""
         from mlflow import MlflowClient
         from mlflow.entities import Param
         from mlflow.exceptions import MlflowException
@@ -192,7 +192,7 @@ class MLflowTracker(Tracker):
     def write(self, scalars: Mapping[str, float], step: int) -> None:
         """Write the points of a step."""
         for tag, value in scalars.items():
-            # MLflow's names have no @: validation/ndcg_10.
+            # MLflow does not allow @ in names: validation/ndcg_10.
             self._client.log_metric(self._run, tag.replace("@", "_"), value, step=step)
 
     def close(self, *, failed: bool) -> None:
@@ -212,13 +212,13 @@ class MLflowTracker(Tracker):
 
 
 class WandbTracker(Tracker):
-    """Tracker that writes a run of Weights & Biases, which is kept in the run's directory until ``wandb sync``.
+    """Tracker that writes a Weights & Biases run, which stays in the run's directory until ``wandb sync``.
 
-    It is sent at once where ``WANDB_MODE=online`` says so. The project is that of ``WANDB_PROJECT``, or mclrec.
+    With ``WANDB_MODE=online`` it is uploaded immediately. The project is ``WANDB_PROJECT``, or mclrec by default.
     """
 
     def open(self, step: int) -> None:  # noqa: ARG002 - `Tracker`
-        """Begin a run, or take up that of an interrupted one."""
+        """Begin a W&B run, or continue that of an interrupted training."""
         import wandb
 
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -229,7 +229,7 @@ class WandbTracker(Tracker):
             name=self.directory.parent.name,
             id=earlier,
             resume="allow" if earlier else None,
-            dir=str(self.directory.parent),  # in which it makes a folder of that name
+            dir=str(self.directory.parent),  # wandb creates the folder "wandb" in it, which is self.directory
             config=dict(self.settings),
             mode="online" if os.environ.get("WANDB_MODE") == "online" else "offline",
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True),
@@ -250,7 +250,7 @@ _TRACKERS: Mapping[str, tuple[str, type[Tracker]]] = {
     "mlflow": ("tracking by MLflow", MLflowTracker),
     "wandb": ("tracking by Weights & Biases", WandbTracker),
 }
-"""The feature that a tracker needs (see `extras`), and the tracker."""
+"""The feature that each tracker requires (see `extras`), and its class."""
 
 TRACKERS = tuple(_TRACKERS)
 """Names of the supported trackers."""
@@ -273,5 +273,5 @@ def tracker(
     metric: str,
     history: Sequence[tuple[str, int]] = (),
 ) -> Tracker:
-    """The tracker of a name, which keeps what it writes in a folder of that name in a run's directory."""
+    """Make the tracker of the given name, whose files are in a folder of that name in the run's directory."""
     return _TRACKERS[name][1](directory / name, settings, metric, history)

@@ -1,7 +1,7 @@
-"""The training loop: phases, epochs, batches, updates. It knows the contract of models and no model.
+"""The training loop: phases, epochs, batches, updates. It depends on the interface of models, not on any model.
 
-Every random draw is keyed by (seed, purpose, phase, epoch, step), so a run that was killed at any moment and resumed
-from its last checkpoint gives the same numbers as one that was not.
+Every random draw is keyed by (seed, purpose, phase, epoch, step), so that a run that was killed at any moment and
+resumed from its last checkpoint gives the same results as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ __all__ = ["Trainer"]
 
 
 class _Interrupted(Exception):
-    """A signal asked for a stop, and the checkpoint is written."""
+    """Raised after a signal has requested a stop and the checkpoint has been written."""
 
 
 class Trainer:
-    """Trains one model on one split into one directory.
+    """Trains one model on one split, and writes its history and checkpoints to one directory.
 
     Args:
-        model: the model, initialised.
+        model: the initialised model.
         split: training data and validation targets.
         config: batch size, epochs, early stopping and so on.
         seed: seed of order, views, negatives and dropout.
         directory: folder for ``history.jsonl`` and ``checkpoint/``.
-        device: where to train.
+        device: device to train on.
         identity: what a resumed run must have in common with its checkpoint.
-        came_later: of the identity, values of keys that runs of earlier versions lack.
-        reporter: receives progress.
+        came_later: for keys of the identity that earlier versions did not have, the values that describe their runs.
+        reporter: receives the progress.
         processes: processes that train together: each has its part of every batch, and the main one writes.
 
     Raises:
-        ConfigError: the configuration asks for what the device does not have.
+        ConfigError: the device does not support the configuration.
     """
 
     def __init__(
@@ -94,11 +94,12 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def fit(self, *, resume: bool = False) -> FitResult:
-        """Train to the end, or until a signal; the model then has the best weights.
+        """Train to the end, or until a signal; afterwards the model has the best weights.
 
         Raises:
-            TrainingError: a loss is not finite; nothing to resume, or another run's checkpoint.
-            DataError: the data give no example.
+            TrainingError: a loss or weight is not finite; there is no checkpoint to resume, or it is another run's.
+            ModelFileError: the checkpoint is damaged.
+            DataError: the data contain no training example.
             LostProcessError: another process has ended.
         """
         position, restored = self._checkpoints.load() if resume else (Position(), None)
@@ -125,7 +126,7 @@ class Trainer:
             self._unfreeze()
         measured = self._take_best(position)
         self.model.eval()
-        if not phases and self._validates:  # what only counts is validated once, for a search to compare
+        if not phases and self._validates:  # without phases: validated once here, for searches to compare
             position.best_value, measured = self._validator.measure(), True
         return FitResult(
             tuple(position.history),
@@ -136,15 +137,15 @@ class Trainer:
         )
 
     def _take_threads(self, position: Position) -> None:
-        """Go on with as many threads as the run began with: sums depend on how many parts are added."""
+        """Use the number of threads that the run began with: rounding of sums depends on the number of partial sums."""
         if position.threads and self._processes.size == 1:
             torch.set_num_threads(position.threads)
         position.threads = torch.get_num_threads()
 
     def longest_time(self, steps: int = 9) -> float:
-        """Estimate the seconds of all epochs of all phases from a few batches, without their validations.
+        """Estimate the seconds of all epochs of all phases from a few batches; validations are not included.
 
-        The median of ``steps`` batches, after one to warm up. The weights are of no use afterwards.
+        Uses the median of ``steps`` batches, after one to warm up. The weights are not usable afterwards.
         """
         total = 0.0
         for number, phase in enumerate(self.model.phases()):
@@ -155,14 +156,14 @@ class Trainer:
         return total
 
     def longest_validation(self) -> float:
-        """Estimate the seconds of the validations of all epochs from a few targets."""
+        """Estimate the total seconds of the validations of all epochs from a few targets."""
         epochs = sum(self._epochs(phase) for phase in self.model.phases() if phase.validate)
         return epochs * self._validator.expected_seconds() if epochs and self._validates else 0.0
 
     def timed_steps(self, number: int) -> Iterator[float]:
-        """Yield the number of batches of a phase's epoch, then the seconds of one batch after the other, without end.
+        """Yield the number of batches of an epoch of phase ``number``, then the seconds of each batch, endlessly.
 
-        Batches before steps take their usual time are trained, and not told. The weights are of no use afterwards.
+        Warm-up batches are trained but not yielded. The weights are not usable afterwards.
         """
         if number == 0:
             self.model.on_fit_start(self.split.training)
@@ -211,7 +212,7 @@ class Trainer:
         restored: Mapping[str, Mapping[str, Tensor]] | None,
         stop: StopRequest,
     ) -> None:
-        """Run the epochs of one phase, from ``position`` on."""
+        """Run the epochs of one phase, starting at ``position``."""
         self._start_phase(phase)
         optimisers = self._optimisers(phase)
         self._average = WeightAverage(self.model, self.config.average if phase.validate else None)
@@ -233,16 +234,16 @@ class Trainer:
             steps.close()
 
     def _epochs(self, phase: Phase) -> int:
-        """Epochs of a phase, at most."""
+        """Maximum number of epochs of a phase."""
         return self.config.epochs if phase.epochs is None else phase.epochs
 
     def _start_phase(self, phase: Phase) -> None:
-        """Let the model freeze parameters for the phase; what an earlier phase froze is free again."""
+        """Unfreeze what an earlier phase froze, and let the model freeze parameters for this phase."""
         self._unfreeze()
         self.model.on_phase_start(phase.name)
 
     def _unfreeze(self) -> None:
-        """Make all parameters trainable but those that the model was built with frozen."""
+        """Make all parameters trainable, except those that were frozen when the model was built."""
         for parameter in self.model.parameters():
             parameter.requires_grad_(id(parameter) not in self._frozen)
 
@@ -267,7 +268,7 @@ class Trainer:
         key = (self.seed, position.phase, position.epoch)
         if position.step == 0:
             self.model.on_epoch_start(self._context(position))
-        # Different processors round differently: once an epoch, all get the main process's weights and buffers.
+        # Rounding differs between kinds of processors: all processes get the main one's weights and buffers each epoch.
         self._layout.broadcast(self.model.state_dict())
         self.model.train()
         told = EpochStart(phase.name, position.epoch, self._epochs(phase), len(batches), position.step)
@@ -292,20 +293,20 @@ class Trainer:
             if stopping:
                 raise _Interrupted
         self._losses.catch_up()
-        # No step may be left, but the rates are still those of the last one.
+        # Even if no step was left to run after a resume, the recorded rates must be those of the last step.
         self._set_rates(phase, optimisers, position.epoch, len(batches) - 1, len(batches))
         self._finish_epoch(phase, position, optimisers.learning_rates)
         self._save(position, optimisers.state())
 
     def _set_rates(self, phase: Phase, optimisers: Optimisers, epoch: int, step: int, steps: int) -> None:
-        """Set the learning rates of a step, one of so many an epoch."""
+        """Set the learning rates of a step; ``steps`` is the number of steps per epoch."""
         cycle = cycle_epochs(self.config.cycle, self._epochs(phase))
         if cycle is not None:
             updates = max(Counter(update.group for update in phase.updates).values())
             optimisers.scale_rates(one_cycle((epoch - 1) * steps + step, cycle * steps, updates))
 
     def _finish_epoch(self, phase: Phase, position: Position, rates: dict[str, float]) -> None:
-        """Validate, keep the best weights, write the history and move on to the next epoch."""
+        """Validate, save the best weights, write the history and move on to the next epoch."""
         check_weights(self.model, self._processes, position.epoch)
         metrics: dict[str, float] = {}
         best = False
@@ -328,7 +329,7 @@ class Trainer:
 
     @property
     def _validates(self) -> bool:
-        """Whether anything is held out for validation; where nothing is, the newest weights are the best."""
+        """Whether there are validation targets; if there are none, the newest weights count as the best."""
         return len(self.split.validation) > 0
 
     def _context(self, position: Position) -> FitContext:
@@ -336,7 +337,7 @@ class Trainer:
         return FitContext(self.split.training, position.epoch, lambda: generator(*key))
 
     def _take_best(self, position: Position) -> bool:
-        """Load the best weights into the model, if there are any yet."""
+        """Load the best weights into the model; False if there are none yet."""
         if not position.best_epoch:
             return False
         self._load(self._checkpoints.load_best(position.phase, position.best_epoch))
@@ -346,12 +347,12 @@ class Trainer:
         """Load weights of the checkpoint into the model.
 
         Raises:
-            TrainingError: they do not fit.
+            TrainingError: the weights do not fit the model.
         """
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as problem:
-            complaint = str(problem).splitlines()[-1].strip()  # the first line says that there are some
+            complaint = str(problem).splitlines()[-1].strip()  # the first line only announces the errors
             raise TrainingError(
                 f"{self.directory / CHECKPOINT}: does not fit the model: {complaint}; train anew into another --out"
             ) from None

@@ -1,4 +1,4 @@
-"""Validation while a model trains: the metric that chooses epochs, and targets that calibration goes by."""
+"""Validation during training: the metric that selects the best epoch, and the targets used for calibration."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from mclrec.training.config import TrainingConfig
 __all__ = ["Validator", "drawn", "returning_targets"]
 
 _FEWEST_RETURNS = 30
-"""Validation targets that are in their histories, without which there is nothing to go by."""
+"""Minimum number of validation targets that are in their histories; with fewer, calibration is not reliable."""
 
 _EACH_EPOCH = 5_000
-"""Targets by which a model is calibrated before each validation."""
+"""Maximum number of targets on which a model is calibrated before each validation."""
 
 _WARMING_UP, _TIMED = 64, 1_024
-"""Targets by which the time of a validation is estimated."""
+"""Numbers of targets for warming up and for timing when the time of a validation is estimated."""
 
 
 class _Where(TypedDict):
-    """Where targets are ranked."""
+    """Keyword arguments of `rank_targets` and `ranker` that say where targets are ranked."""
 
     device: torch.device
     processes: Processes
@@ -44,18 +44,18 @@ class _Where(TypedDict):
 class Validator:
     """Measures a model on the validation targets of a split.
 
-    Of very many targets some are drawn, the same ones in every epoch and for every seed: on a log of a hundred million
-    rows ranking all takes several times as long as the epoch. Where items of the history are candidates, a model is
-    calibrated first if it can be: it will be after training, and else the epoch would be chosen by lists that nobody
-    gets.
+    If there are very many targets, a sample is used, the same in every epoch and for every seed: on a log of a hundred
+    million rows, ranking all targets takes several times as long as the epoch. If items of the history are candidates,
+    a model with a repeat bias is calibrated first: it will be calibrated after training too, and otherwise the epoch
+    would be selected by lists that users never get.
 
     Args:
-        model: the model that trains.
-        split: whose validation targets are ranked.
-        config: the metric, the protocol and the number of targets.
-        seed: of the run; draws the targets of calibration.
-        device: where the model is.
-        processes: all validate together, and calibrate alike.
+        model: the model in training.
+        split: the split whose validation targets are ranked.
+        config: settings for the metric, the protocol, the number of targets and whether to calibrate.
+        seed: seed of the run, for drawing the calibration targets.
+        device: the model's device.
+        processes: all processes validate together, and calibrate identically.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Validator:
         self._where: _Where = {"device": device, "processes": processes}
 
     def measure(self) -> float:
-        """The metric of the model as it now is."""
+        """Calibrate the model if it can be, and compute the metric with its current weights."""
         part = self._model.repeats
         if part is not None and self._returning is not None:
             rank = self._ranker(part, self._returning)
@@ -80,7 +80,7 @@ class Validator:
         return self._metric.mean(self._rank(self._targets))
 
     def expected_seconds(self) -> float:
-        """Estimate how long `measure` takes from a few targets, after fewer to warm up."""
+        """Estimate the seconds that `measure` takes from a few targets, after still fewer to warm up."""
         part, seconds = self._model.repeats, 0.0
         if part is not None and self._returning is not None:
             seconds = _scaled(self._returning, partial(self._ranker, part))
@@ -92,7 +92,7 @@ class Validator:
     def _rank(self, targets: Targets) -> IntArray:
         return rank_targets(self._model, targets, seen=self._config.seen, **self._where)
 
-    # Found when they are first needed: trainers are also made to time a few batches.
+    # Computed lazily: trainers are also made just to time a few batches.
 
     @cached_property
     def _targets(self) -> Targets:
@@ -107,7 +107,7 @@ class Validator:
 
 
 def _scaled(targets: Targets, rank: Callable[[Targets], object]) -> float:
-    """Seconds that ``rank`` would take for all targets, by those that it takes for some of them."""
+    """Seconds that ``rank`` would take for all targets, extrapolated from a sample of them."""
     if not len(targets):
         return 0.0
     rng = generator(0, Stream.VALIDATION)
@@ -120,12 +120,12 @@ def _scaled(targets: Targets, rank: Callable[[Targets], object]) -> float:
 
 
 def returning_targets(targets: Targets, most: int, seed: int) -> Targets | None:
-    """Targets by which to calibrate: all of them, or so many that are drawn; None where hardly anybody returns.
+    """Targets on which to calibrate: all, or a sample of ``most``; None if too few targets are in their histories.
 
     Args:
-        targets: of validation.
-        most: how many are drawn of more.
-        seed: of the run.
+        targets: validation targets.
+        most: maximum number of targets; if there are more, this many are drawn.
+        seed: seed of the run.
     """
     if len(targets) * (share_of_returns(targets) or 0.0) < _FEWEST_RETURNS:
         return None
@@ -133,7 +133,7 @@ def returning_targets(targets: Targets, most: int, seed: int) -> Targets | None:
 
 
 def drawn(targets: Targets, most: int | None, rng: np.random.Generator) -> Targets:
-    """So many of the targets, drawn, in their order; all where there are no more, or ``most`` is None."""
+    """Random sample of ``most`` targets, in their original order; all if there are no more or ``most`` is None."""
     if most is None or len(targets) <= most:
         return targets
     return targets.take(np.sort(rng.choice(len(targets), most, replace=False)))
