@@ -77,7 +77,7 @@ def novelty(lists: IntArray, popularity: IntArray) -> float:
     Raises:
         EvaluationError: there are no lists.
     """
-    counts = _positive(popularity)[_listed(lists)]
+    counts = _at_least_one(popularity)[_listed(lists)]
     total = max(1, int(popularity.sum()))
     return float(np.mean(np.log2(total) - np.log2(counts))) if len(counts) else math.nan
 
@@ -244,12 +244,12 @@ def _inverse_propensity(items: IntArray, popularity: IntArray, gamma: float) -> 
         raise EvaluationError(f"gamma = {gamma}: must be a number of at least 0")
     if not len(items):
         raise EvaluationError("there are no targets to average over")
-    logs = gamma * np.log(_positive(popularity)[items])
+    logs = gamma * np.log(_at_least_one(popularity)[items])
     weights: FloatArray = np.exp(logs.min() - logs)
     return weights
 
 
-def _positive(popularity: IntArray) -> FloatArray:
+def _at_least_one(popularity: IntArray) -> FloatArray:
     return np.maximum(popularity, 1).astype(np.float64)
 
 

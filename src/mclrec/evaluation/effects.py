@@ -73,8 +73,8 @@ def nested_bootstrap(
     """
     one, other = paired_rows(a, b)
     users = resampled_means(np.concatenate([one, other]), rng, samples)
-    first = _over_drawn_seeds(users[:, : len(one)], rng)
-    second = _over_drawn_seeds(users[:, len(one) :], rng)
+    first = _resample_seeds(users[:, : len(one)], rng)
+    second = _resample_seeds(users[:, len(one) :], rng)
     differences = np.round(first - second, DECIMALS)
     mean = float(np.round(one.mean() - other.mean(), DECIMALS))
     relative = None
@@ -94,7 +94,7 @@ def nested_interval(
         EvaluationError: there are no users, or a value is not finite.
     """
     rows = checked_rows(values)
-    means = _over_drawn_seeds(resampled_means(rows, rng, samples), rng)
+    means = _resample_seeds(resampled_means(rows, rng, samples), rng)
     return Interval(float(rows.mean()), *percentiles(means, confidence))
 
 
@@ -132,7 +132,7 @@ def detectable_difference(
     return (normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * math.sqrt(variance)
 
 
-def _over_drawn_seeds(means: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _resample_seeds(means: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Average (samples, seeds) means over resampled users, over resampled seeds too: (samples,)."""
     samples, seeds = means.shape
     drawn: FloatArray = (seed_weights(seeds, rng, samples) * means).sum(axis=1)

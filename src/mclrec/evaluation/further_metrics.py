@@ -168,7 +168,7 @@ class Grounds:
         found: dict[str, float] = {
             "coverage": beyond.coverage(lists, len(self.popularity) - 1),
             "gini": beyond.gini(lists, len(self.popularity) - 1),
-            **self._of_any(lists, histories),
+            **self._length_independent(lists, histories),
             "audience_diversity": beyond.vector_diversity(lists, self.audiences),
             "repeat_hits": beyond.repeat_share(np.where(hits, items, 0)[:, None], histories),
             "unbiased_recall": beyond.unbiased_recall(hits, items, self.popularity, GAMMA),
@@ -182,7 +182,7 @@ class Grounds:
 
     def of_targets(self) -> Values:
         """Metrics of the items that users took next; only those that can be compared with metrics of longer lists."""
-        return _answers(self._of_any(self.targets.items[:, None], self._histories))
+        return _answers(self._length_independent(self.targets.items[:, None], self._histories))
 
     @property
     def effective_targets(self) -> float:
@@ -193,7 +193,7 @@ class Grounds:
     def _histories(self) -> Packed:
         return self.targets.histories(np.arange(len(self.targets)))
 
-    def _of_any(self, lists: IntArray, histories: Packed) -> dict[str, float]:
+    def _length_independent(self, lists: IntArray, histories: Packed) -> dict[str, float]:
         """Metrics that are means over listed items, and therefore comparable across list lengths."""
         return {
             "novelty": beyond.novelty(lists, self.popularity),

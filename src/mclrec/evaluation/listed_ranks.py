@@ -93,7 +93,7 @@ class ListFacts:
     def notes(self, seen: Seen) -> Iterator[str]:
         """Notes on the lists and on the conventions applied, one sentence each; only about cases that occurred."""
         taken = ", ".join(f"{role} from {column}" for role, column in self.columns.items())
-        yield f"lists of up to {self.length} by {_BY[self.ordering]} ({taken})"
+        yield f"lists of up to {self.length} by {_ORDERING_TEXT[self.ordering]} ({taken})"
         counted = [
             (self.without_list, "target", "without a list: misses"),
             (self.short, "list", f"that end before place {self.length}: misses beyond their ends"),
@@ -122,9 +122,9 @@ class ListFacts:
                 "no list holds its target: lists made after the whole log leave the targets out as seen; make them "
                 "after the histories of the split"
             )
-        yield from self._of_seen(seen)
+        yield from self._seen_notes(seen)
 
-    def _of_seen(self, seen: Seen) -> Iterator[str]:
+    def _seen_notes(self, seen: Seen) -> Iterator[str]:
         if seen == "keep" and not self.seen:
             yield "no list holds an item of its user's history: if they were filtered, U counts each return as a miss"
         if seen == "drop" and self.seen:
@@ -136,7 +136,7 @@ class ListFacts:
             )
 
 
-_BY = {"rank": "rank", "score": "score", "rows": "the order of rows"}
+_ORDERING_TEXT = {"rank": "rank", "score": "score", "rows": "the order of rows"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -295,7 +295,7 @@ class _Rows:
         if not kept.any():
             raise DataError(f"{lists.place}: none of its users has a target in {data.name}")
         owners, codes = owners[kept], item_codes[kept]
-        worse, from_zero = _worse(lists)
+        worse, from_zero = _sort_keys(lists)
         unknown = np.flatnonzero(items[codes] == 0)
         return cls(
             owners=owners,
@@ -350,7 +350,7 @@ def _known(known: Vocabulary, ids: pa.Array, role: str, place: str) -> IntArray:
     return dense
 
 
-def _worse(lists: RecommendedLists) -> tuple[npt.NDArray[Any], bool]:
+def _sort_keys(lists: RecommendedLists) -> tuple[npt.NDArray[Any], bool]:
     """Sort keys of the rows, lower is better, and whether ranks are counted from 0."""
     if lists.ordering == "score":
         order = lists.order

@@ -184,7 +184,7 @@ def list_items(
             batch = order[start : start + batch_size]
             for first in range(0, len(batch), step):
                 rows = batch[first : first + step]
-                histories, excluded = asked(targets.take(rows), _depends_on(model, seen), seen, place)
+                histories, excluded = asked(targets.take(rows), _history_limit(model, seen), seen, place)
                 lists[rows] = top_items(model.scores(histories).float(), k, excluded)[0].cpu().numpy()
             if progress is not None:
                 progress(len(batch))
@@ -255,7 +255,7 @@ def asked(
     return histories, None if seen == "keep" else targets.histories(everyone)
 
 
-def _depends_on(model: Recommender, seen: Seen) -> int | None:
+def _history_limit(model: Recommender, seen: Seen) -> int | None:
     """Number of newest items of a history that a ranking depends on; None for all items."""
     # Items older than ``reads`` affect only the scores of items of the history, which ``drop`` excludes.
     return model.remembers if seen == "keep" else model.reads
@@ -265,7 +265,7 @@ def _rank_rows(
     model: Recommender, targets: Targets, rows: IntArray, seen: Seen, device: torch.device
 ) -> IntArray:
     chunk = targets.take(rows)
-    histories, excluded = asked(chunk, _depends_on(model, seen), seen, device)
+    histories, excluded = asked(chunk, _history_limit(model, seen), seen, device)
     items = torch.from_numpy(chunk.items)
     ranks: IntArray = model.ranks(histories, items, excluded, rows_per_chunk(model.num_items, device)).numpy()
     missed = ranks > model.num_items

@@ -54,7 +54,7 @@ class ListColumns:
             raise DataError(
                 f"{place}: --list-rank, --list-score and --list-in-order exclude each other; give one"
             )
-        if self._nameless(names):
+        if self._needs_names(names):
             raise DataError(
                 f"{place}: has no line with names; say which columns they are, such as --list-user 1 --list-item 2 "
                 "--list-rank 3 (or --list-score, --list-in-order)"
@@ -102,7 +102,7 @@ class ListColumns:
             wanted=self,
         )
 
-    def _nameless(self, names: Sequence[str]) -> bool:
+    def _needs_names(self, names: Sequence[str]) -> bool:
         """Whether the columns have only numbers as names, and not all required ones were given."""
         numbered = list(names) == [str(place) for place in range(1, len(names) + 1)]
         ordered = self.rank is not None or self.score is not None or self.in_order

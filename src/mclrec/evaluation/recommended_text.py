@@ -106,7 +106,7 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
-def _nothing(values: pa.Array) -> pa.Array:
+def _missing_mask(values: pa.Array) -> pa.Array:
     """Mask of values that are null, or a word for a missing value such as NA."""
     return pc.or_kleene(
         pc.is_null(values), pc.is_in(values, value_set=pa.array(WORDS_FOR_NOTHING, pa.large_string()))
@@ -114,7 +114,7 @@ def _nothing(values: pa.Array) -> pa.Array:
 
 
 def _refuse_missing(role: str, values: pa.Array, row_place: Callable[[int], str]) -> None:
-    row = pc.index(_nothing(values), True).as_py()
+    row = pc.index(_missing_mask(values), True).as_py()
     if row >= 0:
         raise DataError(f"{row_place(row)}: has no {role}; mend the file or leave the row out")
 
@@ -132,7 +132,7 @@ def number_values(role: str, values: pa.Array, row_place: Callable[[int], str]) 
     Raises:
         DataError: a value is not a number.
     """
-    nothing = _nothing(values)
+    nothing = _missing_mask(values)
     present = pc.if_else(nothing, pa.scalar(None, pa.large_string()), values)
     bad = pc.index(pc.fill_null(pc.match_substring_regex(present, _NUMBER), True), False).as_py()
     if bad >= 0:

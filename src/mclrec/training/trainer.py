@@ -103,7 +103,7 @@ class Trainer:
             LostProcessError: another process has ended.
         """
         position, restored = self._checkpoints.load() if resume else (Position(), None)
-        self._take_threads(position)
+        self._restore_threads(position)
         seconds_before = position.elapsed
         self._began = time.perf_counter() - seconds_before
         if self._processes.main:
@@ -116,7 +116,7 @@ class Trainer:
             with StopRequest() as stop, kept_memory():
                 for number in range(position.phase, len(phases)):
                     if number > position.phase:
-                        self._take_best(position)
+                        self._load_best(position)
                         position.next_phase()
                     self._run_phase(phases[number], position, restored, stop)
                     restored = None
@@ -124,7 +124,7 @@ class Trainer:
             interrupted = True
         finally:
             self._unfreeze()
-        measured = self._take_best(position)
+        measured = self._load_best(position)
         self.model.eval()
         if not phases and self._validates:  # without phases: validated once here, for searches to compare
             position.best_value, measured = self._validator.measure(), True
@@ -136,7 +136,7 @@ class Trainer:
             seconds_before,
         )
 
-    def _take_threads(self, position: Position) -> None:
+    def _restore_threads(self, position: Position) -> None:
         """Use the number of threads that the run began with: rounding of sums depends on the number of partial sums."""
         if position.threads and self._processes.size == 1:
             torch.set_num_threads(position.threads)
@@ -227,7 +227,7 @@ class Trainer:
             )
         steps = self._steps(phase, optimisers, examples)
         try:
-            while position.epoch <= self._epochs(phase) and not self._stale(phase, position):
+            while position.epoch <= self._epochs(phase) and not self._stops_early(phase, position):
                 batches = self._batches(phase, examples, (self.seed, position.phase, position.epoch), steps)
                 self._run_epoch(phase, batches, steps, optimisers, position, stop)
         finally:
@@ -247,7 +247,7 @@ class Trainer:
         for parameter in self.model.parameters():
             parameter.requires_grad_(id(parameter) not in self._frozen)
 
-    def _stale(self, phase: Phase, position: Position) -> bool:
+    def _stops_early(self, phase: Phase, position: Position) -> bool:
         """Whether early stopping ends the phase."""
         if not phase.validate or not self._validates:
             return False
@@ -336,7 +336,7 @@ class Trainer:
         key = (self.seed, Stream.CLUSTERING, position.phase, position.epoch)
         return FitContext(self.split.training, position.epoch, lambda: generator(*key))
 
-    def _take_best(self, position: Position) -> bool:
+    def _load_best(self, position: Position) -> bool:
         """Load the best weights into the model; False if there are none yet."""
         if not position.best_epoch:
             return False

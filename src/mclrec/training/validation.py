@@ -34,7 +34,7 @@ _WARMING_UP, _TIMED = 64, 1_024
 """Numbers of targets for warming up and for timing when the time of a validation is estimated."""
 
 
-class _Where(TypedDict):
+class _RankingArguments(TypedDict):
     """Keyword arguments of `rank_targets` and `ranker` that say where targets are ranked."""
 
     device: torch.device
@@ -69,7 +69,7 @@ class Validator:
     ) -> None:
         self._model, self._split, self._config, self._seed = model, split, config, seed
         self._metric = parse_metric(config.metric)
-        self._where: _Where = {"device": device, "processes": processes}
+        self._where: _RankingArguments = {"device": device, "processes": processes}
 
     def measure(self) -> float:
         """Calibrate the model if it can be, and compute the metric with its current weights."""
