@@ -132,8 +132,7 @@ class Steps:
     def _seed_dropout(self, number: int, key: tuple[int, ...]) -> None:
         """Seed dropout: each process has its own random stream, as it has its own rows.
 
-        With several processes, masks that are drawn once for a whole batch use a further stream that all processes
-        share.
+        With several processes, random draws for a whole batch use a further stream that all processes share.
         """
         model, processes = self._trained.model, self._trained.processes
         common = generator(key[0], Stream.DROPOUT, *key[1:], number)
