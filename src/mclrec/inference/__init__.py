@@ -1,1 +1,1 @@
-"""A trained model answers queries: the same in Python, in bulk and over HTTP, by torch or by onnxruntime."""
+"""Inference: a trained model answers queries identically in Python, bulk and over HTTP, with torch or onnxruntime."""

@@ -14,7 +14,7 @@ __all__ = ["mapped"]
 
 
 def mapped(path: Path) -> npt.NDArray[Any]:
-    """Map a file of NumPy's into memory: processes that serve the same export share it.
+    """Memory-map a ``.npy`` file; processes that serve the same export share it.
 
     Raises:
         ModelFileError: it is damaged.

@@ -1,4 +1,4 @@
-"""What a caller asks of a model: refused where it is no list or length, and told where some of it is not known."""
+"""Checks of a caller's arguments: errors for invalid lists and lengths, warnings about unknown ids and short lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check_history", "check_k", "told_lists", "warn_of", "warn_of_bulk"]
 
 
 def check_k(k: int, num_items: int) -> None:
-    """Refuse a length that is not an integer in 1..V.
+    """Check that k is an integer in 1..V.
 
     Raises:
         EvaluationError: it is not.
@@ -27,10 +27,10 @@ def check_k(k: int, num_items: int) -> None:
 
 
 def check_history(history: object) -> None:
-    """Refuse what is no list of ids: a text would be taken for one of letters, and a set has no order.
+    """Check that a history is a list of ids: a text would be read as a list of letters, and a set has no order.
 
     Raises:
-        EvaluationError: it is none.
+        EvaluationError: it is not.
     """
     if isinstance(history, set | frozenset):
         raise EvaluationError(
@@ -43,12 +43,12 @@ def check_history(history: object) -> None:
 
 
 def warn_of(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int) -> None:
-    """Say which items are unknown, and how many histories get popular items.
+    """Warn which items are unknown, and how many histories get popular items.
 
     Args:
-        unknown: unknown items, by history.
-        empty: histories without a known item.
-        stacklevel: at which the caller of the package is, seen from here.
+        unknown: unknown items of each history.
+        empty: number of histories without a known item.
+        stacklevel: of the package's caller, relative to this function.
     """
     names = list(dict.fromkeys(chain.from_iterable(unknown)))
     if names:
@@ -69,16 +69,16 @@ def warn_of(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int)
 def told_lists(
     known: Vocabulary, exclude: Iterable[OutsideId], allow: Iterable[OutsideId] | None, stacklevel: int
 ) -> tuple[tuple[OutsideId, ...], tuple[OutsideId, ...] | None]:
-    """The two lists, of any kind; say where no item of one is known, which then changes nothing, or leaves nothing.
+    """Convert both lists to tuples; warn if no item of one is known, so that it has no effect, or allows no item.
 
     Args:
-        known: the catalogue.
+        known: outside ids of the catalogue.
         exclude: items that may not be recommended.
-        allow: the only ones that may be; None for all.
-        stacklevel: at which the caller of the package is, seen from here.
+        allow: the only items that may be recommended; None for all.
+        stacklevel: of the package's caller, relative to this function.
 
     Raises:
-        DataError: one of them is no list of ids.
+        DataError: one of them is not a list of ids.
     """
     excluded, allowed = tuple(id_list(exclude)), None if allow is None else tuple(id_list(allow))
     for name, ids, effect in (
@@ -92,13 +92,13 @@ def told_lists(
 
 
 def warn_of_bulk(found: BulkFacts, items: Vocabulary, k: int, stacklevel: int) -> None:
-    """Say of a bulk run what `warn_of` says of histories, and how many lists are shorter than asked.
+    """Warn about a bulk run as `warn_of` does about histories, and about lists shorter than k.
 
     Args:
-        found: what the run found.
-        items: of its log.
-        k: items that were asked for.
-        stacklevel: at which the caller of the package is, seen from here.
+        found: counts of the run.
+        items: outside ids of its log.
+        k: requested length of the lists.
+        stacklevel: of the package's caller, relative to this function.
     """
     warn_of([list(items.take(found.unknown))], found.empty, stacklevel + 1)
     if found.short:

@@ -1,7 +1,7 @@
-"""Recommendations for every user of a log: in bounded memory, and going on after a kill.
+"""Recommendations for every user of a log, in bounded memory, resumable after a kill.
 
-Beside the file that is wanted lies ``FILE.parts/`` until all is done: ``state.json``, which says what is being made,
-and a Parquet file for each block of users. The same call goes on with the blocks that are not there.
+Until all is done, ``FILE.parts/`` lies beside the output file, with ``state.json``, which identifies the call, and a
+Parquet file for each finished block of users. The same call resumes with the missing blocks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["BulkFacts", "BulkOptions", "check_format", "check_out", "recommend_users", "users_of"]
 
 _USERS = 16_384
-"""Users answered before their rows are written."""
+"""Users per block, which is answered and then written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ class BulkOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BulkFacts:
-    """What a bulk run found.
+    """Counts of what was unknown or missing in a bulk run.
 
     Attributes:
-        empty: users whose history has no known item.
-        unknown: places of the data's items that the model does not know.
-        short: users whose list has fewer items than were asked for, those without any included.
-        without_list: users for whom no item was left.
+        empty: number of users whose history has no known item.
+        unknown: indices of the data's items that the model does not know.
+        short: number of users whose list has fewer than k items, including those without any.
+        without_list: number of users for whom no item was left.
     """
 
     empty: int
@@ -94,10 +94,10 @@ class _Bulk:
 
 
 def users_of(users: Any, columns: Columns | None, reading: Reading | None) -> SequenceData:
-    """The users and histories of a log, of which nothing is filtered, or of prepared data."""
+    """The users and histories of prepared data, or of a log, which is not filtered."""
     if isinstance(users, SequenceData):
         return users
-    # Reading logs needs the database engine, recommending does not.
+    # Reading logs needs the database engine; recommending does not.
     from mclrec.data.loading import load, prepare
 
     if isinstance(users, str | Path) and is_saved(Path(users)):
@@ -106,17 +106,17 @@ def users_of(users: Any, columns: Columns | None, reading: Reading | None) -> Se
 
 
 def recommend_users(runtime: Runtime, data: SequenceData, out: Path, options: BulkOptions) -> BulkFacts:
-    """Write one list a user; show a progress bar on the error stream.
+    """Write one list per user; show a progress bar on the error stream.
 
     Args:
         runtime: the model.
         data: the users and their histories.
-        out: file of a format that `check_format` knows: user, rank (from 1), item, score. It is whole or not there.
+        out: file of a format that `check_format` knows: user, rank (from 1), item, score. It is written atomically.
         options: the same for all users.
 
     Raises:
-        ConfigError: another bulk of that name is unfinished; the format is unknown.
-        InUseError: another process makes it.
+        ConfigError: a different bulk run to the same file is unfinished, or the format is unknown.
+        InUseError: another process is writing the file.
     """
     write, bulk = check_format(out), _Bulk(runtime, data, options)
     items = runtime.catalogue.items
@@ -148,14 +148,14 @@ def recommend_users(runtime: Runtime, data: SequenceData, out: Path, options: Bu
 
 
 class _Reached:
-    """Counts the lists that have any item, and those that have all of k, as their rows are written."""
+    """Counts the lists that have at least one item, and those that have k, while their rows are written."""
 
     def __init__(self, k: int) -> None:
         self.k = k
         self.any = self.whole = 0
 
     def counted(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """The tables, each counted when it is its turn."""
+        """Pass the tables through, counting the lists of each."""
         for table in tables:
             ranks = table["rank"].to_numpy()
             self.any += int(np.count_nonzero(ranks == 1))
@@ -164,7 +164,7 @@ class _Reached:
 
 
 def _queries(bulk: _Bulk, rows: IntArray, histories: Packed) -> Iterator[DenseQuery]:
-    """One query for each of consecutive user rows; all share the lists."""
+    """One query for each of consecutive user rows; all share the arrays of excluded and allowed items."""
     runtime, options = bulk.runtime, bulk.options
     items = runtime.catalogue.items
     excluded = items.dense_known(options.exclude)
@@ -182,13 +182,13 @@ def _queries(bulk: _Bulk, rows: IntArray, histories: Packed) -> Iterator[DenseQu
 
 @contextmanager
 def _parts(folder: Path, bulk: _Bulk) -> Iterator[Path]:
-    """Yield the folder of the blocks; it goes when all is done, or if nothing was.
+    """Yield the folder of the blocks; it is removed when all blocks are done, or if none was.
 
-    Only who holds its lock removes anything.
+    Only the process that holds its lock removes anything.
 
     Raises:
-        InUseError: another process holds it.
-        ConfigError: the blocks that are there are of another call.
+        InUseError: another process holds the lock.
+        ConfigError: the folder has blocks of a different call.
     """
     with lock_in(folder, "wait until it has ended, or give another file"):
         try:
@@ -202,10 +202,10 @@ def _parts(folder: Path, bulk: _Bulk) -> Iterator[Path]:
 
 
 def _begin(folder: Path, bulk: _Bulk) -> None:
-    """Go on with what is there if it is the same, or begin.
+    """Record the inputs of a bulk run, or check that those of an unfinished one are the same.
 
     Raises:
-        ConfigError: it is not the same.
+        ConfigError: they are not the same.
     """
     path, options = folder / "state.json", bulk.options
     wanted = {
@@ -237,7 +237,7 @@ def _digest(data: SequenceData) -> str:
 
 
 def _digest_of(ids: Iterable[OutsideId]) -> str:
-    """Checksum of outside ids in their order."""
+    """Checksum of outside ids, which depends on their order."""
     digest = hashlib.sha256()
     for id_ in ids:
         digest.update(f"{id_}\n".encode(errors="surrogatepass"))
@@ -245,7 +245,7 @@ def _digest_of(ids: Iterable[OutsideId]) -> str:
 
 
 def _known(packed: Packed) -> Packed:
-    """The sequences without unknown items, whose id is 0."""
+    """Remove unknown items, whose id is 0, from the sequences."""
     kept = packed.items > 0
     places = np.concatenate([[0], np.cumsum(kept)])
     return Packed(packed.items[kept], places[packed.offsets])
@@ -258,7 +258,7 @@ def _histories(data: SequenceData, rows: IntArray, dense: IntArray) -> Packed:
 
 
 def _table(bulk: _Bulk, rows: IntArray, answers: Sequence[Ranked]) -> pa.Table:
-    """The lists of user rows as a table, one row an item."""
+    """The lists of user rows as a table, one row per item."""
     users, items = bulk.data.user_ids, bulk.runtime.catalogue.items
     lengths = np.array([len(ranked.items) for ranked in answers], dtype=np.int64)
     columns = [
@@ -281,10 +281,10 @@ _Writer = Callable[[Path, pa.Schema, Iterable[pa.Table]], None]
 
 
 def check_format(out: Path) -> _Writer:
-    """Return the writer for the format that the ending of a file's name says.
+    """Return the writer for the format given by the suffix of a file's name.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: the format is unknown.
     """
     writer = _WRITERS.get(out.suffix.lower())
     if writer is None:
@@ -293,10 +293,10 @@ def check_format(out: Path) -> _Writer:
 
 
 def check_out(users: object, out: Path) -> None:
-    """Refuse, before the work, a file that must not be replaced.
+    """Check, before any work, that the output file may be written.
 
     Raises:
-        OutputError: it is the log of the users, or no regular file.
+        OutputError: it is the log of the users, not a regular file, or not writable.
     """
     target = replaceable_file(out)
     check_writable(out)
@@ -321,10 +321,10 @@ def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> Non
 
 
 def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:  # noqa: ARG001 - as the others
-    """Write one JSON object a line, in UTF-8."""
+    """Write one JSON object per line, in UTF-8."""
     with path.open("w", encoding="utf-8") as file:
         for table in tables:
-            # By way of text, which has no more digits than a score of single precision needs.
+            # Converted via text, which has only the digits that a single-precision score needs.
             scores = map(float, pc.cast(table["score"], pa.string()).to_pylist())
             columns = [table[name].to_pylist() for name in ("user", "rank", "item")]
             for user, rank, item, score in zip(*columns, scores, strict=True):

@@ -1,4 +1,4 @@
-"""The catalogue as people and logs call it: outside ids, training counts, search in the names."""
+"""The catalogue of a model: outside ids, titles, training counts, and search by name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Catalogue"]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The V items of a model. Nothing in it changes after `prepare`, so threads may share it.
+    """The V items of a model. It does not change after `prepare`, so threads may share it.
 
     Attributes:
-        items: outside ids; see `Vocabulary.dense` for what names one.
-        counts: (V + 1,) interactions of each dense id in training.
-        titles: (V + 1,) what people call each dense id, empty where it has no title; empty if there are none at all.
+        items: outside ids; see `Vocabulary.dense` for the values that identify an item.
+        counts: (V + 1,) training interactions of each dense id.
+        titles: (V + 1,) title of each dense id, an empty text for an item without one; empty if there are no titles.
     """
 
     items: Vocabulary
@@ -34,7 +34,7 @@ class Catalogue:
         return len(self.items)
 
     def prepare(self) -> None:
-        """Build now what the first look-up and the first search would build."""
+        """Build the indexes that the first look-up and the first search would otherwise build."""
         self.items.dense_all(())
         self.items.outside_all(np.empty(0, dtype=np.int64))
         self._names  # noqa: B018 - cached
@@ -52,28 +52,28 @@ class Catalogue:
         return self.items.outside_all(dense)
 
     def titles_of(self, dense: Iterable[int]) -> dict[str, str]:
-        """Titles of dense ids by their outside ids as text; only of those that have one."""
+        """Titles of those dense ids that have one, keyed by outside id as text."""
         if not self.titles:
             return {}
         return {str(self.items[item]): self.titles[item] for item in dense if self.titles[item]}
 
     def search(self, text: str, limit: int) -> Found:
-        """Dense ids of the items whose ids or titles hold each word of ``text``, best first; see `NameIndex.search`.
+        """Dense ids of the items whose id or title contains each word of ``text``, best first; see `NameIndex.search`.
 
         Args:
-            text: parts of words; the most popular items are found if it is empty.
-            limit: how many are listed, at most.
+            text: words or parts of words; if it is empty, the most popular items are found.
+            limit: maximum number of items to list.
         """
         found = self._names.search(_storable(text), limit)
         return Found(found.items + 1, found.total)
 
     def nearest(self, outside: OutsideId, limit: int = 3) -> list[OutsideId]:
-        """Outside ids that are most like an unknown one, for its error message."""
+        """Outside ids of the items whose names are most similar to an unknown id, for its error message."""
         text = _storable(as_text(outside) or "")
         return [self.items[place + 1] for place in self._names.nearest(text, limit).tolist()]
 
     def unknown_item(self, outside: OutsideId) -> str:
-        """Message for an id that does not exist, with the nearest ones that do."""
+        """Error message for an unknown id, which suggests the nearest known ones."""
         near = ", ".join(quoted(name) for name in self.nearest(outside))
         return f"unknown item {quoted(outside)}" + (f"; did you mean {near}?" if near else "")
 
@@ -86,5 +86,5 @@ class Catalogue:
 
 
 def _storable(text: str) -> str:
-    """Text without halves of surrogate pairs, which no name holds and no encoding writes."""
+    """Replace lone surrogates in a text, which no name contains and which cannot be encoded."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Rules brought to the items of a model: arrays by dense id, made once for all requests that ask the same."""
+"""Rules compiled for the items of a model: arrays by dense id, made once for all requests with the same rules."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from mclrec.inference.rules import LARGEST, Boost, Rules, matching
 __all__ = ["CompiledRules", "RuleBook"]
 
 _MOST, _ITEMS = 64, 2**22
-"""Rules that are kept compiled, and items of all of them."""
+"""Maximum numbers of compiled rules in the cache, and of items over all of them."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CompiledRules:
-    """Rules for the items of a model.
+    """Rules compiled for the items of a model.
 
     Attributes:
-        kept: (V + 1,) which items pass the filter; None where there is none.
-        allowed: dense ids of these, in order.
-        left_out: dense ids of the others.
-        dense: what engines do; None if the filter is all.
-        checksum: of the rules and the table: by it unfinished work is told from that by others.
+        kept: (V + 1,) mask of the items that pass the filter; None if there is no filter.
+        allowed: dense ids of these items, sorted.
+        left_out: dense ids of the other items.
+        dense: rules that engines apply; None if there is nothing but a filter.
+        checksum: of the rules and the table; distinguishes unfinished work from that with other rules.
     """
 
     kept: BoolArray | None
@@ -42,9 +42,9 @@ class CompiledRules:
     checksum: str = ""
 
     def narrow(self, excluded: IntArray, allowed: IntArray | None) -> tuple[IntArray, IntArray | None]:
-        """Excluded and allowed items of a query that also has to pass the filter.
+        """Apply the filter to a query's excluded and allowed items.
 
-        Whichever list is shorter says it: a long one costs in each request.
+        The shorter of the two possible lists expresses it, since a long one costs time in each request.
         """
         if self.kept is None:
             return excluded, allowed
@@ -56,10 +56,10 @@ class CompiledRules:
 
 
 class RuleBook:
-    """Compiles rules by a table of items, and remembers the newest; threads may share it.
+    """Compiles rules for a table of items, and caches the most recently used; threads may share it.
 
     Args:
-        facts: the table; None where there is none.
+        facts: the table; None for none.
     """
 
     def __init__(self, facts: ItemFacts | None = None) -> None:
@@ -68,10 +68,10 @@ class RuleBook:
         self._lock = threading.Lock()
 
     def compiled(self, filter: Any, boost: Any, diversify: Any) -> CompiledRules | None:  # noqa: A002
-        """Rules as Python or JSON has them, compiled; None where nothing is given.
+        """Compile rules given as Python or JSON values; None if nothing is given.
 
         Raises:
-            ConfigError: they are not of the form, name a column or value that there is not, or there is no table.
+            ConfigError: they are malformed, name a column or value that does not exist, or there is no table.
         """
         rules = Rules.of(filter, boost, diversify)
         if rules is None:
@@ -80,7 +80,7 @@ class RuleBook:
             raise ConfigError(
                 "filter, boost and diversify need a table of items: load the model with items=..., or give --items"
             )
-        key = repr(rules)  # 1 and True are equal, and written differently
+        key = repr(rules)  # 1 and True are equal, but differ in their repr
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -94,10 +94,10 @@ class RuleBook:
 
 
 def _compile(rules: Rules, facts: ItemFacts) -> CompiledRules:
-    """Make the arrays.
+    """Compile rules into arrays.
 
     Raises:
-        ConfigError: they name a column or value that there is not.
+        ConfigError: they name a column or value that does not exist.
     """
     rules.check_columns(facts)
     kept = matching(rules.filter, facts, "filter") if rules.filter else None
@@ -113,10 +113,10 @@ def _compile(rules: Rules, facts: ItemFacts) -> CompiledRules:
 
 
 def _boosts(boosts: Sequence[Boost], facts: ItemFacts) -> Boosts:
-    """What all boosts do to each item: their factors multiplied, their amounts added up.
+    """Combine all boosts of each item: their factors multiplied, their amounts summed.
 
     Raises:
-        ConfigError: they name a column or value that there is not, or come to too much.
+        ConfigError: they name a column or value that does not exist, or together exceed the limits of one boost.
     """
     factors, added = np.ones(facts.num_items + 1), np.zeros(facts.num_items + 1)
     for boost in boosts:

@@ -1,4 +1,4 @@
-"""Engines: dense ids and dense users in, dense ids and scores out, many queries at once. Nothing here needs torch."""
+"""Engines: batches of queries in dense ids in, dense ids and scores out. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = [
 ]
 
 _ENCODED = 1024
-"""Histories encoded at once, at most: what bounds the memory of encoders."""
+"""Maximum number of histories encoded at once, which bounds the memory of encoders."""
 
 
 class Engine(Protocol):
-    """A model that answers. Nothing in it changes after loading, so threads may share it."""
+    """A model that answers queries. It does not change after loading, so threads may share it."""
 
     @property
     def num_items(self) -> int:
@@ -39,28 +39,28 @@ class Engine(Protocol):
         """Maximum length n: how many of the newest items of a history the model reads."""
 
     def answer(self, queries: Sequence[DenseQuery]) -> list[Ranked]:
-        """One list a query, in their order, whatever mix of lengths, k and constraints they are."""
+        """Answer queries in order, one list per query; lengths, k and constraints may differ between them."""
 
     def similar(self, item: int, query: DenseQuery) -> Ranked:
-        """Items by the cosine of their vectors with that of ``item``, which is not among them.
+        """Items by cosine similarity of their vectors to that of ``item``, which is not listed itself.
 
         Args:
             item: dense id.
-            query: how many, and among which.
+            query: number of items to list, and which items may be listed.
 
         Raises:
             EvaluationError: the model has no item vectors.
         """
 
     def query_vectors(self, histories: Packed, users: IntArray) -> FloatArray:
-        """(B, d) query vectors of histories of at least one known item, and of dense users (B,).
+        """(B, d) query vectors of histories with at least one known item each, and dense users (B,).
 
         Raises:
             EvaluationError: the model has no vectors.
         """
 
     def item_vectors(self) -> FloatArray:
-        """(V + 1, d) vectors by dense id; row 0 means nothing.
+        """(V + 1, d) vectors by dense id; row 0 is unused.
 
         Raises:
             EvaluationError: the model has no vectors.
@@ -78,14 +78,14 @@ class Ranker(Protocol):
     """Finds the best items for query vectors."""
 
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
-        """One list for each query vector (B, d), by what its query allows."""
+        """One list for each query vector (B, d), subject to the constraints of its query."""
 
 
 class VectorEngine:
     """An `Engine` whose scores are query . item + bias.
 
     Args:
-        encoder: makes query vectors.
+        encoder: computes query vectors.
         exact: compares queries with all items.
         counts: (V + 1,) training counts.
         max_length: n.
@@ -122,11 +122,11 @@ class VectorEngine:
         return _answers(queries, self._counts, self._max_length, known)
 
     def similar(self, item: int, query: DenseQuery) -> Ranked:
-        """Rank by the cosine of vectors; implements `Engine.similar`."""
+        """Rank by cosine similarity of vectors; implements `Engine.similar`."""
         return self._exact.similar(item, query)
 
     def query_vectors(self, histories: Packed, users: IntArray) -> FloatArray:
-        """Encode histories, some at a time; implements `Engine.query_vectors`."""
+        """Encode histories in batches; implements `Engine.query_vectors`."""
         rows = [
             np.arange(start, min(start + _ENCODED, len(users))) for start in range(0, len(users), _ENCODED)
         ]
@@ -142,7 +142,7 @@ class ScoringEngine:
     """An `Engine` over a model that scores all items and has no vectors.
 
     Args:
-        scorer: makes the scores.
+        scorer: computes the scores.
         counts: (V + 1,) training counts.
         max_length: n.
         name: of the model, for messages.
@@ -206,7 +206,7 @@ def _answers(
     max_length: int,
     known: Callable[[Packed, IntArray, Sequence[DenseQuery]], list[Ranked]],
 ) -> list[Ranked]:
-    """Popular items for empty histories; ``known`` answers the others, some at a time. Groups are kept to."""
+    """Answer queries: popular items for empty histories, ``known`` for the others in batches; apply group caps."""
 
     def listed(some: Sequence[DenseQuery]) -> list[Ranked]:
         return _listed(some, counts, max_length, known)
@@ -220,7 +220,7 @@ def _listed(
     max_length: int,
     known: Callable[[Packed, IntArray, Sequence[DenseQuery]], list[Ranked]],
 ) -> list[Ranked]:
-    """`_answers` without regard to groups."""
+    """`_answers` without group caps."""
     lists = _popular(queries, counts)
     left = [row for row in range(len(queries)) if row not in lists]
     for start in range(0, len(left), _ENCODED):
@@ -233,7 +233,7 @@ def _listed(
 
 
 def _popular(queries: Sequence[DenseQuery], counts: FloatArray) -> dict[int, Ranked]:
-    """Lists by training counts for the queries without a history; like ones are made once."""
+    """Lists by training counts for the queries without a history; equal queries share a list."""
     lists: dict[int, Ranked] = {}
     made: dict[tuple[int, int, int, int], Ranked] = {}
     for row, query in enumerate(queries):

@@ -1,4 +1,4 @@
-"""Exact ranking in NumPy: scores of the whole catalogue or of an allow-list, without what a query leaves out."""
+"""Exact ranking in NumPy: scores the whole catalogue or an allow-list, and leaves out a query's excluded items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mclrec.inference.top_k import FloatArray, merge, top_k
 __all__ = ["ExactRanker", "rank_scores", "rows_at_once"]
 
 _SCORES = 3 * 2**18
-"""fp32 scores that are held at once: they stay in a processor's cache while the best are looked for."""
+"""fp32 scores that are held at once: few enough to stay in the CPU cache during the top-k selection."""
 
 _FEWEST_ROWS, _MOST_ROWS = 32, 1024
 """Histories scored at once: with fewer, the vectors of a large catalogue are read too often."""
@@ -25,12 +25,12 @@ _FEWEST_ITEMS = 4096
 
 
 class ExactRanker:
-    """Compares query vectors with all items: the score is query . item + bias, and what the history adds.
+    """Compares query vectors with all items: the score is query . item + bias, plus additions due to the history.
 
     Args:
         vectors: (V + 1, d) fp32, row i for item i; row 0 is never listed. May be memory-mapped.
         biases: (V + 1,) fp32, or None for none.
-        gains: what the history adds; by default nothing.
+        gains: additions due to the history; none by default.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class ExactRanker:
         self.num_items = len(vectors) - 1
 
     def alone(self, query: DenseQuery) -> bool:
-        """Whether a query is for this ranker: it has an allow-list or rules, or its history changes scores."""
+        """Whether only this ranker can answer a query: it has an allow-list or rules, or its history changes scores."""
         return query.allowed is not None or query.rules is not None or self.gains.change(query)
 
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
-        """Find the best items, some queries and some of the catalogue at a time; implements `Ranker.rank`."""
+        """Find the best items, in blocks of queries and of the catalogue; implements `Ranker.rank`."""
         lists: dict[int, Ranked] = {}
         for rows, candidates in _by_candidates(queries, self.num_items):
             group = [queries[row] for row in rows]
@@ -54,8 +54,10 @@ class ExactRanker:
         return [lists[row] for row in range(len(queries))]
 
     def similar(self, item: int, query: DenseQuery) -> Ranked:
-        """Rank by cosine; implements `Engine.similar`."""
-        with np.errstate(invalid="ignore", divide="ignore"):  # a vector of zeros is like none, and not listed
+        """Rank by cosine similarity; implements `Engine.similar`."""
+        with np.errstate(
+            invalid="ignore", divide="ignore"
+        ):  # a zero vector has cosine NaN, and is not listed
             scores = (self.vectors @ self.vectors[item]) / (self._lengths * self._lengths[item])
         scores[item] = -np.inf
         return rank_scores(scores[None], [query])[0]
@@ -69,12 +71,12 @@ class ExactRanker:
     def _products(
         self, vectors: FloatArray, candidates: IntArray | None, boosts: Boosts | None
     ) -> Iterator[FloatArray]:
-        """Scores (B, some) of one part of the candidates after the other."""
+        """Yield scores (B, some) of the candidates, chunk by chunk."""
         count = self.num_items if candidates is None else len(candidates)
         size = max(_FEWEST_ITEMS, _SCORES // max(len(vectors), 1))
         for start in range(0, count, size):
             stop = min(start + size, count)
-            # A slice where it can be: taking rows by their numbers copies them.
+            # A slice where possible: indexing rows by number copies them.
             ids = slice(start + 1, stop + 1) if candidates is None else candidates[start:stop]
             scores = vectors @ self.vectors[ids].T
             if self.biases is not None:
@@ -85,9 +87,9 @@ class ExactRanker:
 
 
 def rank_scores(scores: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
-    """The best items of scores (B, V + 1) of the whole catalogue, which are not changed.
+    """The best items by scores (B, V + 1) of the whole catalogue, which are not modified.
 
-    Rules take these scores for counts or weights.
+    Boosts treat these scores as counts or sums of weights.
     """
     lists: dict[int, Ranked] = {}
     for rows, candidates in _by_candidates(queries, scores.shape[1] - 1):
@@ -101,14 +103,14 @@ def rank_scores(scores: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranke
 
 
 def rows_at_once(items: int) -> int:
-    """How many histories are scored at once against so many items."""
+    """How many histories are scored at once against a number of items."""
     return max(_FEWEST_ROWS, min(_MOST_ROWS, _SCORES // max(items, 1)))
 
 
 def _by_candidates(
     queries: Sequence[DenseQuery], num_items: int
 ) -> Iterator[tuple[list[int], IntArray | None]]:
-    """Rows that share candidates and rules, a bounded number at a time; the candidates are distinct and in order."""
+    """Group rows that share candidates and rules, in blocks of bounded size; candidates are distinct and sorted."""
     groups: dict[tuple[int, int], list[int]] = {}
     for row, query in enumerate(queries):
         groups.setdefault((id(query.allowed), id(query.rules)), []).append(row)  # None is one object, too
@@ -126,13 +128,13 @@ def _select(
     candidates: IntArray | None,
     gains: Gains | None = None,
 ) -> list[Ranked]:
-    """The best items by scores of the candidates, which come in chunks (B, some) and may be overwritten.
+    """The best items by scores of the candidates, which come in chunks (B, some) and are overwritten.
 
     Args:
-        chunks: scores of one part of the candidates after the other.
-        queries: B.
-        candidates: dense ids in order; None for 1..V.
-        gains: what is added to scores; None for nothing.
+        chunks: scores of consecutive parts of the candidates.
+        queries: B queries.
+        candidates: sorted dense ids; None for 1..V.
+        gains: additions to scores; None for nothing.
     """
     k = max(query.k for query in queries)
     added = None if gains is None else _added(gains, candidates)
@@ -162,7 +164,7 @@ def _select(
 
 
 def _added(gains: Gains, candidates: IntArray | None) -> tuple[IntArray, IntArray, FloatArray]:
-    """Rows and columns of the scores that gain something, and what."""
+    """Rows, columns and values of the additions to the scores of candidates."""
     which, columns = _columns(gains.items, candidates)
     return gains.rows[which], columns, gains.values[which]
 
@@ -170,9 +172,9 @@ def _added(gains: Gains, candidates: IntArray | None) -> tuple[IntArray, IntArra
 def _left_out(
     queries: Sequence[DenseQuery], candidates: IntArray | None
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Columns of the scores that no row may list, and rows and columns of further scores that may not be listed."""
+    """Columns of the scores that no row may list, then rows and columns of further scores that may not be listed."""
     common, everywhere = queries[0].excluded, NO_ITEMS
-    if len(common) and all(query.excluded is common for query in queries):  # long, as a rule: looked up once
+    if len(common) and all(query.excluded is common for query in queries):  # usually long: looked up once
         everywhere = _columns(common, candidates)[1]
         lists = [NO_ITEMS if query.include_seen else query.history for query in queries]
     else:
@@ -186,7 +188,7 @@ def _left_out(
 
 
 def _columns(items: IntArray, candidates: IntArray | None) -> tuple[IntArray, IntArray]:
-    """Which of some dense ids are candidates, as places in ``items``, and where these are among the candidates."""
+    """Indices into ``items`` of the dense ids that are candidates, and the columns of these candidates."""
     if candidates is None:
         return np.arange(len(items)), items - 1
     if not len(candidates):

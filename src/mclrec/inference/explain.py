@@ -1,4 +1,4 @@
-"""Explanations by leaving out: what each item of a history that the model reads does to a score."""
+"""Leave-one-out explanations: the contribution to a score of each item of a history that the model reads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["LeaveOneOut"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveOneOut:
-    """Queries for a history as a whole and without each of the items that the model reads, and what follows of them.
+    """Leave-one-out queries of a history: the whole history, and the history without each item that the model reads.
 
     Attributes:
         runtime: the model.
         queries: the whole history first.
         items: (m,) dense ids whose scores are explained.
-        dense: dense id of each place of the history, 0 where unknown.
-        places: places of the history that are left out, one a further query: those of the items that the model reads,
-            the newest known ones. None where only one item is known: there is no shorter history to compare with.
-        unknown: items of the history that the model does not know, each once.
-        unknown_user: whether a user was named that the model has no vector for.
+        dense: dense id of each position of the history, 0 where unknown.
+        places: positions of the history that are left out, one per further query: those of the items that the model
+            reads, the newest known ones. Empty if only one item is known: there is no shorter history to compare with.
+        unknown: distinct items of the history that the model does not know.
+        unknown_user: whether a user was named for whom the model has no vector.
     """
 
     runtime: Runtime
@@ -59,7 +59,7 @@ class LeaveOneOut:
             user: outside id.
 
         Raises:
-            KeyError: an item is unknown; the argument is its id.
+            KeyError: one of ``items`` is unknown; the argument is its id.
         """
         history, items = list(id_list(history)), list(id_list(items))
         dense = runtime.catalogue.items.dense_all(history).tolist()
@@ -81,13 +81,13 @@ class LeaveOneOut:
         return cls(runtime, queries, wanted, dense, places, list(unknown), unknown_user)
 
     def explain(self, answers: Sequence[Ranked]) -> list[Explanation]:
-        """Compare the scores.
+        """Compare the scores with and without each item of the history.
 
         Args:
-            answers: the engine's, one a query.
+            answers: the engine's answers, one per query.
 
         Returns:
-            One explanation for each item, in the order in which they were given.
+            One explanation per item, in the order in which the items were given.
         """
         whole, *without = [dict(zip(a.items.tolist(), a.scores.tolist(), strict=True)) for a in answers]
         rest = dict(zip(self.places, without, strict=True))

@@ -1,4 +1,4 @@
-"""What exports of every kind share: the model that has vectors, the folder that one may replace, and its checksums."""
+"""Functions shared by all kinds of export: loading a model with vectors, checking the folder, locks, checksums."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["check_free", "checksums", "locked", "vector_model"]
 
 
 def vector_model(run: Path) -> tuple[LoadedModel, VectorRecommender]:
-    """Load the model of a run that is to be exported.
+    """Load the model of a run for export.
 
     Raises:
-        ConfigError: it has no vectors.
+        ConfigError: the model has no vectors.
         ModelFileError: the run cannot be read.
     """
     loaded = load_model(run)
@@ -30,7 +30,7 @@ def vector_model(run: Path) -> tuple[LoadedModel, VectorRecommender]:
 
 @contextmanager
 def locked(run: Path, directory: Path) -> Iterator[None]:
-    """Hold the lock of the run where the export is to lie in it: a training may be about to replace its weights.
+    """Hold the lock of the run if the export goes into it: a training may be about to replace its weights.
 
     Raises:
         InUseError: another process writes to the run.
@@ -43,11 +43,11 @@ def locked(run: Path, directory: Path) -> Iterator[None]:
 
 
 def check_free(directory: Path, own: str) -> None:
-    """Check that an export replaces an export, and nothing else.
+    """Check that an export would replace nothing but an export.
 
     Args:
-        directory: where it is to lie.
-        own: name of the file by which an export of its kind is known.
+        directory: directory of the export.
+        own: name of the file that identifies an export of this kind.
 
     Raises:
         ConfigError: something else is there.
@@ -59,5 +59,5 @@ def check_free(directory: Path, own: str) -> None:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Sha256 of each file of an export."""
+    """SHA-256 of each file of an export."""
     return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}

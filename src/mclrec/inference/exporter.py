@@ -1,4 +1,4 @@
-"""Exports of a run's model as ONNX, with which it answers without torch."""
+"""Export of a run's model to ONNX, for inference without torch."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ from mclrec.sealed_json import sealed
 __all__ = ["TOLERANCE", "OnnxReport", "export_onnx"]
 
 TOLERANCE = 1e-5
-"""How far query vectors and scores of an export may be from torch's, in shares of the largest if that is above 1.
+"""Largest difference of query vectors and scores from torch's: relative to the largest magnitude if that exceeds 1.
 
-Rounding grows with the numbers, and cosines over a temperature of .01 are scores up to 100.
+Rounding errors grow with the numbers, and cosines divided by a temperature of .01 are scores up to 100.
 """
 
 _OPSET = 18
 _LARGEST = 1_800_000_000
-"""Bytes of weights in one ONNX file: its format ends at two gigabytes. What is larger goes beside it."""
+"""Bytes of weights stored inside an ONNX file, whose format is limited to 2 GB; larger ones go into a second file."""
 
-_ROWS = 4  # histories of each length that are compared
-_SAMPLE = 500  # queries that an index is measured on
+_ROWS = 4  # histories compared per length
+_SAMPLE = 500  # queries on which the recall of an index is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class OnnxReport:
     """Result of an export to ONNX.
 
     Attributes:
-        directory: where it is.
-        difference: largest difference of query vectors and scores from torch's, counted as `TOLERANCE` is.
-        histories: how many were compared, of every length 1..n.
-        index: what was built over the items, with its recall; None for no index.
+        directory: directory of the export.
+        difference: largest difference of query vectors and scores from torch's, measured as for `TOLERANCE`.
+        histories: number of histories that were compared, of every length 1..n.
+        index: description of the index over the items, with its recall; None for no index.
     """
 
     directory: Path
@@ -83,15 +83,16 @@ class OnnxReport:
 
 
 def export_onnx(run: Path, out: Path | None = None, index: str | None = None) -> OnnxReport:
-    """Write encoder and ranking as ONNX, and compare them with torch.
+    """Write the encoder and the ranking as ONNX, and compare them with torch.
 
     Args:
         run: directory of a trained model.
-        out: where to; ``RUN/onnx`` if None, where serving looks for it. An earlier export there is replaced.
-        index: kind of approximate index to build over the items, for catalogues past about a million; None for none.
+        out: output directory; ``RUN/onnx`` if None, where serving looks for it. An earlier export there is replaced.
+        index: kind of approximate index to build over the items, for catalogues of more than about a million items;
+            None for none.
 
     Raises:
-        ModelFileError: the run cannot be read, or onnxruntime's answers differ from torch's.
+        ModelFileError: the run cannot be read, or onnxruntime's results differ from torch's.
         ConfigError: the model has no vectors or no padded form, ``out`` holds something else, an extra is missing,
             or no query would use the index.
     """
@@ -151,7 +152,7 @@ def _manifest(run: Path, loaded: LoadedModel, folder: Path, difference: float) -
 
 
 class _Queries(nn.Module):
-    """The padded form as the forward pass, which is what torch exports; users are given to models that know some."""
+    """Makes the padded query vectors the forward pass, which torch exports; only models with users are given users."""
 
     def __init__(self, model: VectorRecommender) -> None:
         super().__init__()
@@ -164,7 +165,7 @@ class _Queries(nn.Module):
 
 
 def _write_encoder(path: Path, model: VectorRecommender) -> None:
-    # Sizes of 0 and 1 would be taken for constants; no history has more than `max_length` items.
+    # torch.export would treat sizes of 0 and 1 as constants; no history has more than `max_length` items.
     dynamic = torch.export.Dim.DYNAMIC
     example = [torch.ones(3, 4, dtype=torch.int64), torch.ones(3, dtype=torch.int64)]
     shapes = {"items": {0: dynamic, 1: dynamic}, "lengths": {0: dynamic}}
@@ -172,7 +173,7 @@ def _write_encoder(path: Path, model: VectorRecommender) -> None:
         example.append(torch.ones(3, dtype=torch.int64))
         shapes["users"] = {0: dynamic}
     queries = _Queries(model)
-    queries(example[0][:, :1], *example[1:])  # a model without a padded form says so, in its own words
+    queries(example[0][:, :1], *example[1:])  # a model without a padded form raises its own error
     weights = sum(parameter.nbytes for parameter in model.parameters())
     with _quiet(), _exportable(), _recurrent_layers_dispatched_anew():
         torch.onnx.export(
@@ -190,9 +191,9 @@ def _write_encoder(path: Path, model: VectorRecommender) -> None:
 
 
 def _write_ranking(path: Path, vectors: FloatArray, biases: FloatArray | None) -> None:
-    """Scores and the best items: queries (B, d), k (1,) -> scores (B, V), items (B, k), values (B, k).
+    """Write the ranking graph: queries (B, d), k (1,) -> scores (B, V), items (B, k), values (B, k).
 
-    Column j of the scores is item j + 1. Of equal scores, TopK lists the lower item first.
+    Column j of the scores is item j + 1. Among equal scores, TopK lists the lower item first.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -222,7 +223,7 @@ def _write_ranking(path: Path, vectors: FloatArray, biases: FloatArray | None) -
         ],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    # The version of the format that the encoder is written in.
+    # The same version of the file format as the encoder's.
     encoder = onnx.load(path.with_name(ENCODER), load_external_data=False)
     opset = helper.make_opsetid("", _OPSET)
     proto = helper.make_model(graph, opset_imports=[opset], ir_version=encoder.ir_version)
@@ -232,15 +233,15 @@ def _write_ranking(path: Path, vectors: FloatArray, biases: FloatArray | None) -
 
 @torch.inference_mode()
 def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
-    """Largest difference from torch on random histories of every length, and how many these were.
+    """Largest difference from torch on random histories of every length, and the number of histories.
 
     Raises:
-        ModelFileError: it is larger than `TOLERANCE`, or the best items differ beyond ties.
+        ModelFileError: the difference exceeds `TOLERANCE`, or the exported top items are not those of its own scores.
     """
     encode, ranking = onnx_encoder(folder / ENCODER), open_session(folder / RANKING)
     k, worst, rng = min(10, model.num_items), 0.0, generator(0, Stream.EXPORT)
     for batch in _histories(model, rng):
-        users = rng.integers(0, model.num_users + 1, size=len(batch))  # unknown ones, too
+        users = rng.integers(0, model.num_users + 1, size=len(batch))  # including 0, unknown
         wanted = model.query_vectors(Histories.of(batch, users))
         queries = encode(batch, users)
         scores, items, values = ranking.run(
@@ -259,14 +260,14 @@ def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
 
 
 def _histories(model: VectorRecommender, rng: np.random.Generator) -> Iterator[Packed]:
-    """Batches of random histories: each length alone, then all lengths mixed."""
+    """Batches of random histories: one for each length, then one of all lengths mixed."""
     lengths = np.arange(1, model.reads + 1)
     for batch in [np.full(_ROWS - 1, length) for length in lengths] + [rng.permutation(lengths)]:
         yield Packed.of([rng.integers(1, model.num_items + 1, size=length) for length in batch])
 
 
 def _likely_histories(loaded: LoadedModel) -> tuple[Packed, IntArray]:
-    """Histories of random length whose items are drawn by popularity, and users: what an index is measured on."""
+    """Histories of random length with items drawn by popularity, and random users, to measure an index on."""
     rng = generator(0, Stream.EXPORT)
     counts = loaded.counts[1:] + 1.0
     lengths = rng.integers(1, loaded.model.reads, size=_SAMPLE, endpoint=True)
@@ -281,10 +282,10 @@ def _furthest(found: FloatArray, wanted: FloatArray) -> float:
 
 @contextmanager
 def _exportable() -> Iterator[None]:
-    """Say that this torch cannot export a model: 2.11 and 2.12 cannot with recurrent layers, which 2.13 can.
+    """Turn a failed export into a `ConfigError`: torch 2.11 and 2.12 cannot export recurrent layers, 2.13 can.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: this version of torch cannot export the encoder.
     """
     try:
         yield
@@ -297,10 +298,10 @@ def _exportable() -> Iterator[None]:
 
 @contextmanager
 def _recurrent_layers_dispatched_anew() -> Iterator[None]:
-    """Let the exporter exchange what a GRU does, although it has done something before.
+    """Clear the dispatch cache of GRUs, so that the exporter can replace their kernel.
 
-    torch 2.13 writes the loop that it exports into a table of kernels, whose answers each operation remembers: a
-    process that has exported a GRU, or has run one under a dispatch mode, gets one with a fixed number of steps.
+    torch 2.13 registers the loop that it exports in a table of kernels, whose look-ups each operator caches: a process
+    that has already exported a GRU, or run one under a dispatch mode, would export one with a fixed number of steps.
     """
     remembered = getattr(torch.ops.aten.gru.input, "_dispatch_cache", {})
     remembered.clear()

@@ -1,4 +1,4 @@
-"""At most n of a group in a list: the best list that keeps to it, by asking for longer lists until it is full."""
+"""Caps on the number of items per group in a list, enforced by requesting longer lists until k allowed items remain."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mclrec.inference.queries import DenseQuery, DenseRules, Ranked
 __all__ = ["with_caps"]
 
 _WIDER = 4
-"""How many times as long each further list is."""
+"""Factor by which each further list is longer than the one before."""
 
 
 def with_caps(
     queries: Sequence[DenseQuery], listed: Callable[[Sequence[DenseQuery]], list[Ranked]]
 ) -> list[Ranked]:
-    """Lists in which each item is the best one left that no cap is against.
+    """Answer queries greedily under caps: each item is the best remaining one that no cap forbids.
 
-    Going down the list of all items gives that, and what is kept of its beginning does not depend on its end.
+    This is one pass down the ranking of all items, and which of its first items are kept does not depend on the rest.
 
     Args:
-        queries: of which some have groups in their rules.
-        listed: answers queries without regard to groups.
+        queries: queries, some of which have groups in their rules.
+        listed: answers queries without caps.
     """
     if not any(_groups(query) for query in queries):
         return listed(queries)
@@ -58,7 +58,7 @@ def _wider(query: DenseQuery) -> DenseQuery:
 
 
 def _kept(items: IntArray, groups: Sequence[tuple[IntArray, int]], k: int) -> IntArray:
-    """Places of the items that stay: the first k against which no cap is."""
+    """Indices of the items that are kept: the first k that no cap forbids."""
     if len(groups) == 1:
         numbers, most = groups[0][0][items], groups[0][1]
         return np.flatnonzero((numbers < 0) | (_earlier(numbers) < most))[:k]
@@ -66,7 +66,7 @@ def _kept(items: IntArray, groups: Sequence[tuple[IntArray, int]], k: int) -> In
 
 
 def _earlier(numbers: IntArray) -> IntArray:
-    """How many of the same number stand before each."""
+    """For each number, how many equal ones precede it."""
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(numbers) else order
@@ -76,7 +76,7 @@ def _earlier(numbers: IntArray) -> IntArray:
 
 
 def _kept_by_several(items: IntArray, groups: Sequence[tuple[IntArray, int]], k: int) -> IntArray:
-    """`_kept` one item after the other: what one cap leaves out does not count for another."""
+    """`_kept` for several caps, item by item: an item that one cap forbids does not count towards another."""
     kept: list[int] = []
     held: Counter[tuple[int, int]] = Counter()
     for place, item in enumerate(items.tolist()):

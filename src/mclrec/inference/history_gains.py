@@ -1,4 +1,4 @@
-"""What the items of a history do to scores beside query . item + bias, in NumPy: repetition and co-occurrence."""
+"""Additions to the scores query . item + bias due to the items of the history, in NumPy: repetition, co-occurrence."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from mclrec.inference.top_k import FloatArray
 __all__ = ["FURTHER_FORMATS", "Gains", "HistoryGains", "NearGains"]
 
 FURTHER_FORMATS = _WITH_REPEATS, _WITH_NEAR, _WITH_COUNTS, _WITH_WHOLE = 4, 5, 6, 7
-"""Formats of an export with what an older reader would overlook: repeats, also near items, also the counts of whole
-histories (which are no longer written without recency), and also recency."""
+"""Formats of exports with files that an older reader would ignore: repeats; then also near items; also counts over
+whole histories (no longer written without recency); and also recency."""
 
 _REPEATS, _WHOLE, _NEAR, _SIMILARITIES, _BY_DISTANCE = (
     "repeats.npy",
@@ -33,11 +33,11 @@ _REPEATS, _WHOLE, _NEAR, _SIMILARITIES, _BY_DISTANCE = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gains:
-    """Numbers that are added to some scores of several queries.
+    """Sparse additions to the scores of several queries.
 
     Attributes:
-        rows: (P,) place of the query of each.
-        items: (P,) dense ids; an id may be there several times.
+        rows: (P,) index of the query of each addition.
+        items: (P,) dense ids; an item may occur several times in a row.
         values: (P,) fp32.
     """
 
@@ -48,18 +48,18 @@ class Gains:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NearGains:
-    """What co-occurrence adds, as `mclrec.nn.co_occurrence` has it.
+    """Additions by co-occurrence, as in `mclrec.nn.co_occurrence`.
 
     Attributes:
         near: the nearest items of each item.
-        by_distance: (n,) fp32, what a similarity counts by distance from the end, first that of the newest item.
+        by_distance: (n,) fp32, factors of similarities by distance from the end, the newest item's first.
     """
 
     near: NearItems
     by_distance: FloatArray
 
     def of(self, queries: Sequence[DenseQuery]) -> Gains:
-        """What each query's items near those of its history gain, each item once."""
+        """Additions to the items near those of each query's history, summed per item; items of the history gain 0."""
         histories = [query.history[-len(self.by_distance) :] for query in queries]
         base = len(self.near.items)
         rows = np.repeat(np.arange(len(queries)), [len(history) for history in histories])
@@ -77,14 +77,14 @@ class NearGains:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistoryGains:
-    """What is added to scores because of the items of the history.
+    """Additions to scores due to the items of the history.
 
     Attributes:
-        repeats: (n,) fp32, added to the score of an item of the history by its distance from the end, first that of the
-            newest item; None for nothing.
-        whole: (3,) fp32 a, b, c: each item of a whole history of n gains a + b ln(count) + c ln(n / newer) too, where
-            newer counts the places from its newest one to the end; None for nothing.
-        near: what is added to items near those of the history; None for nothing.
+        repeats: (n,) fp32, added to the score of an item of the history by its distance from the end, the newest
+            item's first; None for nothing.
+        whole: (3,) fp32 a, b, c: each item of a whole history of n also gains a + b ln(count) + c ln(n / m), where it
+            occurs ``count`` times, most recently in the m-th place from the end; None for nothing.
+        near: additions to items near those of the history; None for nothing.
     """
 
     repeats: FloatArray | None = None
@@ -93,7 +93,7 @@ class HistoryGains:
 
     @classmethod
     def read(cls, directory: Path, files: Collection[str]) -> HistoryGains:
-        """Map what an export with these files has.
+        """Memory-map those of an export's files that hold additions.
 
         Raises:
             ModelFileError: a file is damaged.
@@ -109,7 +109,7 @@ class HistoryGains:
         return cls(repeats, whole, NearGains(NearItems(near, similarities), by_distance))
 
     def write(self, folder: Path) -> None:
-        """Write the files of an export."""
+        """Write the additions as files of an export."""
         files: dict[str, npt.NDArray[Any]] = {} if self.repeats is None else {_REPEATS: self.repeats}
         if self.whole is not None:
             files[_WHOLE] = self.whole
@@ -125,7 +125,7 @@ class HistoryGains:
 
     @property
     def format(self) -> int | None:
-        """The format that an export has for these; None if any has them."""
+        """The format of an export with these additions; None without any, for the basic format."""
         if self.whole is not None:
             return _WITH_WHOLE
         if self.near is not None:
@@ -133,15 +133,15 @@ class HistoryGains:
         return None if self.repeats is None else _WITH_REPEATS
 
     def change(self, query: DenseQuery) -> bool:
-        """Whether anything is added to an item that the query may list.
+        """Whether an item that the query may list gains anything.
 
-        Items of the history are listed only where a query says so.
+        Items of the history are listed only if the query includes them.
         """
         listed = self.near is not None or (self.repeats is not None and query.include_seen)
         return listed and len(query.history) > 0
 
     def of(self, queries: Sequence[DenseQuery]) -> Gains | None:
-        """What is added to scores of the queries; None for nothing."""
+        """Additions to the scores of the queries; None for nothing."""
         parts = [self._repeated(queries)] if self.repeats is not None else []
         if self.whole is not None:
             parts.append(self._of_whole(queries))
@@ -156,7 +156,7 @@ class HistoryGains:
         )
 
     def _repeated(self, queries: Sequence[DenseQuery]) -> Gains:
-        """What the items of the histories gain that may be listed."""
+        """Additions by distance from the end to the items of those histories that may be listed."""
         assert self.repeats is not None
         lists = [query.history[-len(self.repeats) :] if query.include_seen else NO_ITEMS for query in queries]
         rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
@@ -164,11 +164,11 @@ class HistoryGains:
         return Gains(rows, np.concatenate(lists), values)
 
     def _of_whole(self, queries: Sequence[DenseQuery]) -> Gains:
-        """What each item of the whole histories gains that may be listed."""
+        """Additions by count and recency to each item of those whole histories that may be listed."""
         assert self.whole is not None
         shift, frequency, recency = self.whole
         lists = [query.history if query.include_seen else NO_ITEMS for query in queries]
-        # From the newest item on, so that the first place of an item is its newest one.
+        # Reversed, so that the first index of an item is that of its newest occurrence.
         counted = [np.unique(items[::-1], return_index=True, return_counts=True) for items in lists]
         sizes = [len(items) for items, _, _ in counted]
         counts, newer = (

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub: a run's files with their checksums go up, and come down checked."""
+"""Models on the Hugging Face Hub: upload a run's files with checksums, download and verify them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mclrec.sealed_json import read_sealed, sealed
 __all__ = ["CHECKSUMS", "download_model", "push_to_hub"]
 
 CHECKSUMS = "checksums.json"
-"""File beside a model on the Hub: the SHA-256 of each of its files."""
+"""File beside a model on the Hub, with the SHA-256 of each of the model's files."""
 
 
 @refusals_as_ours()
@@ -35,24 +35,24 @@ def push_to_hub(
 ) -> str:
     """Upload a finished run's model to the Hugging Face Hub, from where `mclrec.Model.from_pretrained` loads it.
 
-    What is uploaded is the card, the weights as safetensors, the items, the settings, the metrics and the history of
-    epochs, with a checksum of each; no ranks of users, no checkpoints and no log. Models with user vectors hold the
-    users' ids.
+    The upload contains the card, the weights as safetensors, the items, the settings, the metrics and the history of
+    epochs, with a checksum of each; no ranks of users, no checkpoints and no log. Models with user vectors contain the
+    users' ids. Access and server are configured as for huggingface_hub: ``hf auth login``, ``HF_TOKEN``,
+    ``HF_ENDPOINT``.
 
     Args:
         run: the run, or its directory.
-        repository: ``owner/name`` on the Hub; it is made if there is none.
-        private: whether a repository that is made is private.
-        revision: branch that is written to; the main one by default.
-        message: of the commit.
+        repository: ``owner/name`` on the Hub; created if it does not exist.
+        private: whether a newly created repository is private.
+        revision: branch to commit to; the main branch by default.
+        message: commit message.
 
     Returns:
-        The address of the commit. Access and server are huggingface_hub's own: ``hf auth login``, ``HF_TOKEN``,
-        ``HF_ENDPOINT``.
+        The URL of the commit.
 
     Raises:
         ModelFileError: the run is damaged or not finished.
-        OutputError: the Hub does not take it.
+        OutputError: the Hub rejects the upload.
         ConfigError: huggingface_hub is not installed.
     """
     require("the Hugging Face Hub")
@@ -65,7 +65,7 @@ def push_to_hub(
     from huggingface_hub import CommitOperationAdd, HfApi
 
     with _ours(f"{named}: the Hub does not take it", OutputError), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the items' Parquet file, as if it were a data set
+        warnings.simplefilter("ignore", UserWarning)  # about the items' Parquet file, taken for a data set
         api = HfApi(library_name="mclrec")
         api.create_repo(named, private=private, exist_ok=True)
         files = [CommitOperationAdd(name, str(directory / name)) for name in names]
@@ -78,17 +78,17 @@ def push_to_hub(
 
 @refusals_as_ours()
 def download_model(repository: str, revision: str | None = None) -> Path:
-    """The directory of a model of the Hub in huggingface_hub's cache, with every file as its checksum says.
+    """Download a model from the Hub into huggingface_hub's cache, verify its checksums, and return the directory.
 
-    Only files of a model are downloaded, whatever else the repository has; none of them is a pickle. A checksum says
-    that a file is whole, and not who wrote it: name a commit where others may write.
+    Only a model's files are downloaded, whatever else the repository holds; none of them is a pickle. A checksum proves
+    that a file is intact, not who wrote it: give a commit as the revision if others can write to the repository.
 
     Args:
         repository: ``owner/name`` on the Hub.
         revision: branch, tag or commit; the main branch by default.
 
     Raises:
-        ModelFileError: there is no such model, it cannot be downloaded, or a file is another one than was uploaded.
+        ModelFileError: the model does not exist, cannot be downloaded, or a file differs from the uploaded one.
         ConfigError: huggingface_hub is not installed.
     """
     require("the Hugging Face Hub")
@@ -114,7 +114,7 @@ def download_model(repository: str, revision: str | None = None) -> Path:
 
 
 def _check_loads(directory: Path) -> None:
-    """Refuse a directory that no model can be loaded from."""
+    """Check that a model can be loaded from a directory, by loading it."""
     from mclrec.inference.model import Model
 
     Model.load(directory, engine="torch")
@@ -126,12 +126,12 @@ def _json(value: dict[str, Any]) -> bytes:
 
 @contextmanager
 def _ours(what: str, error: type[MclrecError]) -> Iterator[None]:
-    """What huggingface_hub and its client of HTTP raise, as an error of ours in one line."""
+    """Convert errors of huggingface_hub and its HTTP client to one of ours, with a one-line message."""
     try:
         yield
     except MclrecError:
         raise
-    except Exception as problem:  # the client's errors are of another package in each of its versions
+    except Exception as problem:  # which HTTP package the errors come from depends on the version
         place = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         lines = str(problem).split("\n")
         raise error(f"{what} ({place}): {next(filter(None, lines), type(problem).__name__)}") from None

@@ -1,7 +1,7 @@
-"""An approximate index over the items, for catalogues past about a million: faiss, inverted lists.
+"""An approximate index over the items, for catalogues of more than about a million items: faiss, inverted lists.
 
-Items lie in lists by their nearest centroid, and a query looks into a few of the lists. The item's bias is one more
-dimension of its vector, with 1 in the query. What an index cannot answer well, exact comparison does.
+Items are assigned to lists by nearest centroid, and a query probes a few of the lists. An item's bias is an additional
+dimension of its vector, with 1 in the query. Queries that an index cannot answer well go to exact comparison.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ if TYPE_CHECKING:
 __all__ = ["INDEX", "KINDS", "IndexRanker", "build_index", "check_kind", "load_index"]
 
 INDEX = "index.faiss"
-"""Name of its file in an export."""
+"""Name of the index file in an export."""
 
 KINDS = ("faiss",)
 
 _ROUNDS = 10  # of k-means
-_POINTS = 64  # items a centroid that k-means sees, at most
-_FEWEST = 39  # with fewer, faiss warns that centroids mean little
-_ENOUGH = 0.99  # recall at which no more lists are looked into
-_WIDE = 1024  # places that an index is asked for at most
+_POINTS = 64  # maximum training items per centroid for k-means
+_FEWEST = 39  # minimum items per centroid: with fewer, faiss warns
+_ENOUGH = 0.99  # recall at which no more lists are probed
+_WIDE = 1024  # maximum length of a list from the index
 
 
 class IndexRanker:
-    """Finds the best items by an index.
+    """Finds the best items using an index.
 
     Args:
         index: over the vectors of items 1..V with their biases.
-        exact: for allow-lists, rules, what the history adds to, long lists, and where the index finds too few.
+        exact: answers queries with allow-lists, rules or additions due to the history, those for long lists, and those
+            for which the index finds too few items.
     """
 
     def __init__(self, index: faiss.Index, exact: ExactRanker) -> None:
         self._index, self._exact = index, exact
 
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
-        """Ask the index for candidates, and sort them; implements `Ranker.rank`."""
+        """Get candidates from the index, and sort them; implements `Ranker.rank`."""
         wanted = [query.k + len(query.left_out) for query in queries]
         rows = [
             row for row, query in enumerate(queries) if wanted[row] <= _WIDE and not self._exact.alone(query)
@@ -71,16 +72,16 @@ class IndexRanker:
 
 
 def check_kind(kind: str) -> None:
-    """Refuse an unknown kind of index.
+    """Check that a kind of index exists.
 
     Raises:
-        ConfigError: with the nearest name.
+        ConfigError: it does not; the message suggests the nearest name.
     """
     check_choice("index", kind, KINDS)
 
 
 def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10) -> dict[str, Any]:
-    """Write an index that looks into as many lists as the recall needs.
+    """Write an index, and choose how many lists a query must probe for a recall of `_ENOUGH`.
 
     Args:
         exact: the items.
@@ -89,7 +90,7 @@ def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10
         k: of the recall.
 
     Returns:
-        Kind, number of lists, lists looked into, k, and the recall@k against exact comparison.
+        Kind, number of lists, number of lists probed, k, and the recall@k relative to exact comparison.
 
     Raises:
         ConfigError: faiss is not installed.
@@ -111,17 +112,17 @@ def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10
 
 
 def load_index(path: Path, exact: ExactRanker, probes: int, threads: int = 1) -> IndexRanker:
-    """Map an index into memory.
+    """Memory-map an index.
 
     Args:
-        path: of the file, whose checksum has been compared.
+        path: of the file, whose checksum has been verified.
         exact: the items.
-        probes: lists that a query looks into.
-        threads: that faiss may use.
+        probes: number of lists that a query probes.
+        threads: number that faiss may use.
 
     Raises:
         ConfigError: faiss is not installed.
-        ModelFileError: it is not an index over these items.
+        ModelFileError: the file is not an index over these items.
     """
     engine = _faiss()
     engine.omp_set_num_threads(threads)
@@ -157,6 +158,6 @@ def _extended_queries(queries: FloatArray, exact: ExactRanker) -> FloatArray:
 
 
 def _recall(found: IntArray, wanted: Sequence[Ranked]) -> float:
-    """Share of the best items that were found."""
+    """Recall: share of the exact best items that were found."""
     hits = sum(len(np.intersect1d(row, ranked.items)) for row, ranked in zip(found, wanted, strict=True))
     return hits / max(1, sum(len(ranked.items) for ranked in wanted))

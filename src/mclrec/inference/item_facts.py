@@ -1,4 +1,4 @@
-"""Item facts: columns of a table about items (category, price, available), by dense id, for rules and titles."""
+"""Item attributes: columns of an item table (category, price, available) by dense id, for rules and titles."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ BoolArray = npt.NDArray[np.bool_]
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
-"""Numbers as they are written; 007 is text."""
+"""Texts that are read as numbers; 007 stays text."""
 
 _FLAGS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, eq=False)
 class FactColumn:
-    """What a column says of each item.
+    """A column of the item table, by dense id.
 
     Attributes:
         name: of the column.
-        kind: of its values; ``other`` for a type that no rule reads.
-        values: (V + 1,) by dense id: numbers, truth values, or places in ``words``; anything where ``there`` is not.
+        kind: type of its values; ``other`` for a type that rules do not support.
+        values: (V + 1,) by dense id: numbers, booleans, or indices into ``words``; arbitrary where ``there`` is false.
         there: (V + 1,) which items have a value.
-        words: the distinct texts of a column of text, sorted.
-        described: the type, where it is ``other``.
+        words: the distinct texts of a text column, sorted.
+        described: name of the type, if ``kind`` is ``other``.
     """
 
     name: str
@@ -59,17 +59,17 @@ class FactColumn:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Place of each text in ``words``."""
+        """Index of each text in ``words``."""
         return {word: place for place, word in enumerate(self.words)}
 
     @cached_property
     def groups(self) -> IntArray:
-        """(V + 1,) a number for each distinct value; -1 where there is none."""
+        """(V + 1,) group number of each item, one per distinct value; -1 for items without a value."""
         groups: IntArray = np.unique(self.values, return_inverse=True)[1].astype(np.int64).reshape(-1)
         return np.where(self.there, groups, -1)
 
     def nearest(self, word: str) -> str | None:
-        """The text of the column that is most like one that it does not have."""
+        """The column's text that is most similar to an unknown one; None if none is similar."""
         found = self._names.nearest(word, 1).tolist()
         return self.words[found[0]] if found else None
 
@@ -80,12 +80,12 @@ class FactColumn:
 
 @dataclass(frozen=True, eq=False)
 class ItemFacts:
-    """A table about the items of a model.
+    """A table of attributes of a model's items.
 
     Attributes:
-        columns: by name, all but that of the ids.
+        columns: by name, without the id column.
         num_items: V.
-        titles: (V + 1,) by dense id, empty where an item has none; empty if the table has no titles.
+        titles: (V + 1,) by dense id, an empty text for an item without one; empty if the table has no titles.
         checksum: of the file.
     """
 
@@ -96,17 +96,18 @@ class ItemFacts:
 
 
 def read_item_facts(path: Path, items: Vocabulary) -> ItemFacts:
-    """Read a table about items.
+    """Read a table of items.
 
     The first column holds ids; all columns have names. Items that the model does not have are left out; a
-    `MclrecWarning` says how many of its own are not in the table. Columns called title or name are the titles.
+    `MclrecWarning` says how many of the model's items have no row. A text column called title or name (see `TITLES`)
+    holds the titles.
 
     Args:
         path: ``.csv``, ``.tsv`` or ``.parquet``.
         items: outside ids of the model's items.
 
     Raises:
-        DataError: it cannot be read, names a column or an item twice, or has none of the model's items.
+        DataError: the table cannot be read, has a column or an item twice, or has none of the model's items.
     """
     regular_file(path)
     names, ids, columns = _read(path)
@@ -126,10 +127,10 @@ def read_item_facts(path: Path, items: Vocabulary) -> ItemFacts:
 
 
 def _check_items(path: Path, ids: Sequence[Any], dense: IntArray, items: Vocabulary) -> None:
-    """Compare the table's items with the model's.
+    """Compare the table's items with the model's, and warn of items without a row.
 
     Raises:
-        DataError: an item is there twice, or none of the model's is there.
+        DataError: an item has two rows, or no item of the model has one.
     """
     rows = np.bincount(dense, minlength=len(items) + 1)[1:]
     if (rows > 1).any():
@@ -147,10 +148,10 @@ def _check_items(path: Path, ids: Sequence[Any], dense: IntArray, items: Vocabul
 
 
 def _read(path: Path) -> tuple[list[str], list[Any], Iterator[pa.Array]]:
-    """Names of the columns, the ids, and the other columns.
+    """Read the names of the columns, the ids, and the other columns.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     kind = path.suffix.lower()
     try:
@@ -181,7 +182,7 @@ def _check_lines(path: Path, lines: Sequence[Sequence[str]], columns: int) -> No
 
 
 def _typed(texts: Sequence[str]) -> pa.Array:
-    """Values of a column of text: numbers or truth values where all are; what is empty is missing."""
+    """Infer the type of a text column: numbers or booleans if all values are; empty values are missing."""
     given = [text for text in texts if text]
     convert: Any = str
     if given and all(map(_NUMBER.fullmatch, given)):
@@ -193,7 +194,7 @@ def _typed(texts: Sequence[str]) -> pa.Array:
 
 
 def _column(name: str, column: pa.Array, dense: IntArray, num_items: int) -> FactColumn:
-    """A column by dense id; the types are brought down to text, numbers and truth values."""
+    """Reorder a column by dense id, and reduce its type to text, number, boolean or other."""
     if pa.types.is_uint64(column.type):
         column = _signed(column)
     kind = column.type
@@ -209,7 +210,7 @@ def _column(name: str, column: pa.Array, dense: IntArray, num_items: int) -> Fac
     if pa.types.is_null(kind):
         column = column.cast(pa.string())
     elif pa.types.is_dictionary(kind) or pa.types.is_temporal(kind):
-        column = pc.cast(column, pa.string())  # 2026-06-02, whose order is that of time
+        column = pc.cast(column, pa.string())  # ISO dates such as 2026-06-02 sort by time
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return FactColumn(name, "other", np.zeros(num_items + 1, np.bool_), there, described=str(kind))
     texts = column.to_pylist()
@@ -221,7 +222,7 @@ def _column(name: str, column: pa.Array, dense: IntArray, num_items: int) -> Fac
 
 
 def _signed(column: pa.Array) -> pa.Array:
-    """A column of unsigned integers as signed ones, or as numbers with a point where one is too large."""
+    """Cast unsigned integers to signed ones, or to floats if one is too large."""
     try:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
@@ -229,14 +230,14 @@ def _signed(column: pa.Array) -> pa.Array:
 
 
 def _spread(column: pa.Array, dense: IntArray, num_items: int, kind: type[Any]) -> npt.NDArray[Any]:
-    """Values of rows by dense id."""
+    """Scatter the values of rows to a (V + 1,) array by dense id."""
     values = np.zeros(num_items + 1, dtype=kind)
     values[dense] = column.to_numpy(zero_copy_only=False)
     return values
 
 
 def _titles(columns: Iterable[FactColumn]) -> tuple[str, ...]:
-    """The titles of a table, from its first column that is called so and holds text."""
+    """The titles of a table, from the text column whose name comes first in `TITLES`; empty if there is none."""
     named = {column.name.strip().lower(): column for column in columns if column.kind == "text"}
     for name in TITLES:
         if name in named:

@@ -1,4 +1,4 @@
-"""`mclrec.Model`: a saved model in Python, outside ids in, outside ids out."""
+"""`mclrec.Model`: a saved model in Python, with outside ids as input and output."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 _QUERIES = 4096
-"""Queries of an iterator that are answered together."""
+"""Queries of an iterator that are answered in one batch."""
 
 
 class Model:
-    """A trained model that recommends. Nothing in it changes after loading, so threads may share it.
+    """A trained model that recommends items. It does not change after loading, so threads may share it.
 
     Items of a history that the model does not know are skipped, with a `MclrecWarning`. A history without a known item
-    gets the popular items, with a `MclrecWarning`. Of a long history the model reads the newest items, but all of it
-    counts as seen. Unknown users are answered from their history alone. Answers carry all of this as attributes, see
-    `Recommendations`.
+    gets the popular items, with a `MclrecWarning`. Of a long history the model reads only the newest items, but all of
+    its items count as seen. Unknown users are answered from their history alone. Answers report all of this in their
+    attributes, see `Recommendations`.
 
     Args:
-        runtime: what answers; `Model.load` makes one.
+        runtime: answers the queries; `Model.load` makes one.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -62,24 +62,24 @@ class Model:
         titles: str | Path | None = None,
         items: str | Path | None = None,
     ) -> Model:
-        """Read a model directory, or an export to ONNX on its own.
+        """Load a model directory, or an export to ONNX on its own.
 
         Args:
             path: directory of a run, or of an export; or the name of a published model, see
                 `mclrec.inference.published_models`.
             device: auto, cpu or cuda.
-            engine: torch, or onnx for the run's export in onnxruntime; ``auto`` takes the export where there is one of
-                these very weights, unless CUDA is asked for.
-            index: kind of approximate index in the export; all items are compared if None.
-            titles: file of titles of items, see `title`: .csv, .tsv or .parquet with the id and the title of an item
+            engine: torch, or onnx for the run's export in onnxruntime; ``auto`` takes the export if there is one of
+                exactly these weights, unless CUDA is requested.
+            index: kind of approximate index in the export; if None, queries are compared with all items.
+            titles: file of item titles, see `title`: .csv, .tsv or .parquet with the id and the title of an item
                 in each row.
-            items: table of items, .csv, .tsv or .parquet: ids in the first column, then columns of any names, by which
-                `recommend` takes ``filter``, ``boost`` and ``diversify``; one called title has titles.
+            items: table of items, .csv, .tsv or .parquet: ids in the first column, then columns with any names, to
+                which ``filter``, ``boost`` and ``diversify`` of `recommend` refer; one called title holds titles.
 
         Raises:
-            DataError: titles or items cannot be read, or are none of the model's items.
-            ModelFileError: it is missing, damaged or of another format; or it cannot be downloaded.
-            ConfigError: there is no such device or index.
+            DataError: titles or items cannot be read, or contain none of the model's items.
+            ModelFileError: the model is missing, damaged or of another format, or it cannot be downloaded.
+            ConfigError: the device or index does not exist.
         """
         runtime = load_runtime(model_directory(path), engine=engine, index=index, device=device, threads=0)
         places = (
@@ -90,7 +90,7 @@ class Model:
 
     @classmethod
     def from_pretrained(cls, repository: str, revision: str | None = None, **options: Any) -> Model:
-        """Load a model that `mclrec.push_to_hub` has uploaded; ``options`` are those of `load`."""
+        """Download and load a model that `mclrec.push_to_hub` has uploaded; ``options`` are those of `load`."""
         return cls.load(import_module("mclrec.inference.hub").download_model(repository, revision), **options)
 
     @property
@@ -100,7 +100,7 @@ class Model:
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What the model is: name, version, configuration, data, seed, protocol, metrics, sizes, engine."""
+        """Description of the model: name, version, configuration, data, seed, protocol, metrics, sizes, engine."""
         return self._runtime.card
 
     @property
@@ -109,7 +109,7 @@ class Model:
         return self._runtime.catalogue.items
 
     def title(self, item: OutsideId) -> str | None:
-        """Title of an item; None if the titles that `load` was given have none for it, or there are none."""
+        """Title of an item; None if `load` was given no title for it, or no titles at all."""
         catalogue = self._runtime.catalogue
         dense = catalogue.dense(item)
         return catalogue.titles[dense] or None if dense and catalogue.titles else None
@@ -132,7 +132,7 @@ class Model:
         boost: Sequence[Mapping[str, Any]] | None = None,
         diversify: Mapping[str, int] | None = None,
     ) -> Recommendations:
-        """The k best items after a history.
+        """Recommend the k best next items after a history.
 
         Args:
             history: outside item ids, oldest first.
@@ -141,14 +141,14 @@ class Model:
             exclude: items that may not be recommended.
             allow: the only items that may be recommended; None for all.
             include_seen: whether items of the history may be recommended.
-            filter: conditions of items that may be recommended, by columns of the table that `load` was given:
+            filter: conditions on items that may be recommended, on columns of the table that `load` was given:
                 ``{"category": ["dairy"], "available": True, "price": {"max": 10}}``; see `mclrec.inference.rules`.
-            boost: ``[{"where": {"brand": "own"}, "factor": 1.5}]``, or ``add``: changes of scores.
-            diversify: ``{"category": 2}``: at most so many items with one value of a column.
+            boost: changes to scores: ``[{"where": {"brand": "own"}, "factor": 1.5}]``, or ``add``.
+            diversify: ``{"category": 2}``: the maximum number of items that share a value of a column.
 
         Raises:
             EvaluationError: k is not between 1 and the number of items.
-            ConfigError: a rule names a column or value that there is not, or is of another form.
+            ConfigError: a rule names a column or value that does not exist, or is malformed.
         """
         users = None if user is None else [user]
         asked = Query((), None, k, exclude, allow, include_seen, filter, boost, diversify)
@@ -167,12 +167,12 @@ class Model:
         boost: Sequence[Mapping[str, Any]] | None = None,
         diversify: Mapping[str, int] | None = None,
     ) -> RecommendationBatch:
-        """`recommend` for many histories; `answer` takes queries that each have options of their own.
+        """`recommend` for many histories; `answer` takes queries with individual options.
 
         Args:
             histories: of outside item ids, oldest first.
             k: length of the lists.
-            users: outside ids, one a history; None where there is none.
+            users: outside ids, one per history, None for a history without one; None for no users.
             exclude: items that may not be recommended to anyone.
             allow: the only items that may be recommended; None for all.
             include_seen: whether items of a history may be recommended.
@@ -181,16 +181,16 @@ class Model:
             diversify: as in `recommend`, in each list.
 
         Raises:
-            EvaluationError: k is not between 1 and the number of items, or there is not one user a history.
+            EvaluationError: k is not between 1 and the number of items, or there is not one user per history.
         """
         asked = Query((), None, k, exclude, allow, include_seen, filter, boost, diversify)
         return self._answer(histories, users, asked)
 
     def answer(self, queries: Iterable[Query]) -> Iterator[Recommendations]:
-        """Answer any number of queries, in their order and in bounded memory; what is unknown is told by the answers.
+        """Answer any number of queries, in order and in bounded memory; unknown ids are reported in the answers.
 
         Raises:
-            EvaluationError: a query's k is not between 1 and the number of items, or its history is no list.
+            EvaluationError: a query's k is not between 1 and the number of items, or its history is not a list.
         """
         waiting = iter(queries)
         while some := list(islice(waiting, _QUERIES)):
@@ -207,7 +207,7 @@ class Model:
         exclude: Sequence[OutsideId] = (),
         allow: Sequence[OutsideId] | None = None,
     ) -> Recommendations:
-        """The k items whose vectors have the highest cosine with that of an item, without itself.
+        """The k items whose vectors have the highest cosine similarity to that of an item, excluding the item itself.
 
         Args:
             item: outside id.
@@ -232,7 +232,7 @@ class Model:
         *,
         user: OutsideId | None = None,
     ) -> list[Explanation]:
-        """What each item of a history does to the scores of some items: the difference that leaving it out makes.
+        """Explain scores by leave-one-out: how much each score changes when one item of the history is left out.
 
         Args:
             history: outside item ids, oldest first.
@@ -258,16 +258,16 @@ class Model:
         *,
         users: Sequence[OutsideId | None] | None = None,
     ) -> FloatArray:
-        """(B, d) query vectors: the score of an item is query . item vector, and what the model adds to that.
+        """(B, d) query vectors: an item's score is query . item vector, plus what the model adds.
 
-        Biases, and what ``co_occurrence`` and ``repeat_bias`` add, are in ``recommend`` and in exports.
+        Biases and the additions of ``co_occurrence`` and ``repeat_bias`` are included in ``recommend`` and exports.
 
         Args:
             histories: of outside item ids, oldest first.
-            users: outside ids, one a history; None where there is none.
+            users: outside ids, one per history, None for a history without one; None for no users.
 
         Raises:
-            EvaluationError: the model has no vectors, a history has no known item, or there is not one user a history.
+            EvaluationError: the model has no vectors, a history has no known item, or users do not match histories.
         """
         decoded = self._runtime.decode(_queries(histories, users, Query(k=1)))
         warn_of((one.unknown for one in decoded), empty=0, stacklevel=3)
@@ -310,12 +310,12 @@ class Model:
     ) -> int:
         """Recommend to every user of a log; show a progress bar on the error stream.
 
-        Memory is bounded. A call goes on where an earlier one with the same model and arguments was killed.
+        Memory is bounded. A call resumes where an earlier one with the same model and arguments was killed.
 
         Args:
-            users: prepared data, or a log in any form that training reads (path, frame, name of a data set), of which
-                nothing is filtered.
-            out: file to write, whole or not at all: user, rank (from 1), item, score, one row an item. Its ending says
+            users: prepared data, or a log in any form that training reads (path, frame, name of a data set), which is
+                not filtered.
+            out: file to write atomically: user, rank (from 1), item, score, one row per item. Its suffix determines
                 the format: .parquet, .csv or .jsonl.
             k: length of the lists.
             exclude: items that may not be recommended to anyone.
@@ -325,14 +325,14 @@ class Model:
             boost: as in `recommend`.
             diversify: as in `recommend`, in each list.
             columns: names of the log's columns; guessed where not given.
-            reading: all that can be said about how the log is read; ``columns`` go before its own.
+            reading: all options for reading the log; ``columns`` takes precedence over its own.
 
         Returns:
             Number of users.
 
         Raises:
-            ConfigError: other recommendations of that name are unfinished, or the format is unknown.
-            OutputError: ``out`` is the log itself, or no regular file.
+            ConfigError: different recommendations to the same file are unfinished, or the format is unknown.
+            OutputError: ``out`` is the log itself, or not a regular file.
             DataError: the log cannot be read.
             EvaluationError: k is not between 1 and the number of items.
         """
@@ -372,10 +372,10 @@ def _queries(
     users: Sequence[OutsideId | None] | None,
     asked: Query,
 ) -> Iterator[Query]:
-    """One query a history; all share what else is asked.
+    """One query per history; all other fields are those of ``asked``.
 
     Raises:
-        EvaluationError: there is not one user a history, or a history is no list.
+        EvaluationError: there is not one user per history, or a history is not a list.
     """
     histories = list(id_list(histories))
     if users is None:

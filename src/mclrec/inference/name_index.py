@@ -1,7 +1,7 @@
-"""A search index over the names of a catalogue: parts of words, without case and accents, among millions of names.
+"""A substring index over the names of a catalogue, ignoring case and accents, for millions of names.
 
-Every position of every name stands in one suffix array, sorted by the four bytes that follow it. A text is found by
-bisection, wherever it is in a name, and the items that have it are marked in a mask.
+One suffix array holds every position of every name, sorted by the four bytes that start there. Bisection finds a text
+anywhere in a name, and a mask marks the names that contain it.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from mclrec.data.packed import IntArray
 __all__ = ["MOST_WORDS", "Found", "NameIndex", "words_of"]
 
 MOST_WORDS = 16
-"""Words that a search should have at most: each costs a pass over the names that have it."""
+"""Maximum number of words that a search should have: each costs a pass over the names that contain it."""
 
 _KEY = 4
-"""Bytes that places are sorted by."""
+"""Bytes by which positions are sorted."""
 
 _EDGE = "\n"
-"""Stands before each name and after the last one: with it, a text is found at the start of a name, or as all of it."""
+"""Separator before each name and after the last one: it lets a search match the start of a name, or the whole name."""
 
 _LIKELY = 64
-"""Names that are compared letter by letter when near ones are looked for."""
+"""Names that are compared character by character in a search for similar names."""
 
 _COMPARED = 64
-"""Letters of a name, and of what is like it, that are compared: more would take seconds."""
+"""Leading characters of a name and of the text that are compared: more would take seconds."""
 
 _LOOKED_AT = 100_000
-"""Places of parts of a text that are looked at when near names are looked for; the rarest parts say most."""
+"""Positions of trigrams that are visited in a search for similar names; the rarest trigrams are the most telling."""
 
 _SLICE = 512
-"""Names that are brought into plain form at once: in between, other threads may go on."""
+"""Names that are normalised at once; other threads can run in between."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +47,8 @@ class Found:
     """Result of a search.
 
     Attributes:
-        items: places in the list of names, best first.
-        total: how many names have the text.
+        items: indices into the list of names, best first.
+        total: number of names that match.
     """
 
     items: IntArray
@@ -60,7 +60,7 @@ class NameIndex:
 
     Args:
         names: in any order.
-        counts: (V,) how popular each is: settles who comes first.
+        counts: (V,) popularity of each name, which breaks ties in the ranking.
     """
 
     def __init__(self, names: Sequence[str], counts: IntArray) -> None:
@@ -71,17 +71,15 @@ class NameIndex:
         self._bytes = (_EDGE + text + _EDGE).encode()
         self._array = array = np.frombuffer(self._bytes, dtype=np.uint8)
         edges = array == ord(_EDGE)
-        self._owners = np.cumsum(edges, dtype=np.int32) - np.int32(
-            1
-        )  # (bytes,) which name each byte belongs to
+        self._owners = np.cumsum(edges, dtype=np.int32) - np.int32(1)  # (bytes,) name of each byte
         self._starts = np.flatnonzero(edges)
         self._places = _sorted_places(array)
 
     def search(self, text: str, limit: int) -> Found:
-        """Names that hold each word of ``text``, in parts or whole.
+        """Names that contain each word of ``text``, also within a word.
 
-        First the name that is the text, then those that begin with it, then those of which each word begins one, then
-        the others; among equals, popular ones first. An empty text finds all names.
+        First the names equal to the text, then those that begin with it, then those in which each word begins a word,
+        then the others; among equals, popular ones first. An empty text finds all names.
         """
         plain, words = _plain([text]), words_of(text)
         if not words:
@@ -99,7 +97,7 @@ class NameIndex:
         return Found(self._order[chosen[:limit]], total)
 
     def nearest(self, text: str, limit: int = 3) -> IntArray:
-        """Places of the names that are most like ``text``, by its first letters if it is long; none where none is."""
+        """Indices of the names most similar to ``text``, of which only the beginning is compared; may be empty."""
         plain = _plain([text[:_COMPARED]])[:_COMPARED]
         likely = self._likely(plain)
         names = {self._name(place)[:_COMPARED]: place for place in reversed(likely)}
@@ -107,7 +105,7 @@ class NameIndex:
         return self._order[[names[name] for name in close]]
 
     def _likely(self, plain: str) -> list[int]:
-        """Names that share most parts of three letters with a text, popular ones first among equals."""
+        """Names that share the most trigrams with a text, popular ones first among equals."""
         grams = {plain[start : start + 3] for start in range(max(1, len(plain) - 2))} - {""}
         parts, left = [], _LOOKED_AT
         for places in sorted((self._window(gram.encode())[1] for gram in grams), key=_length):
@@ -121,7 +119,7 @@ class NameIndex:
         return likely
 
     def _tiers(self, plain: str, words: Sequence[str]) -> Iterator[npt.NDArray[np.bool_]]:
-        """(V,) masks, each after the better ones."""
+        """(V,) masks of the tiers of matches, best first."""
         yield self._having(f"{_EDGE}{plain}{_EDGE}")
         yield self._having(f"{_EDGE}{plain}")
         starts = np.ones(len(self._order), dtype=bool)
@@ -137,13 +135,13 @@ class NameIndex:
         return mask
 
     def _having(self, text: str) -> npt.NDArray[np.bool_]:
-        """(V,) which names hold the text somewhere."""
+        """(V,) mask of the names that contain the text anywhere."""
         mask = np.zeros(len(self._order), dtype=bool)
         mask[self._owners[self._hits(text.encode())]] = True
         return mask
 
     def _hits(self, needle: bytes) -> npt.NDArray[np.int32]:
-        """Places of the needle. An edge belongs to the name after it, so that of the first byte is the owner's."""
+        """Start positions of the needle. A separator belongs to the name after it, so the start identifies the name."""
         at, window = self._window(needle)
         hits = self._places[window]
         if len(needle) <= _KEY:
@@ -155,13 +153,13 @@ class NameIndex:
         return hits
 
     def _window(self, needle: bytes) -> tuple[int, slice]:
-        """Which four bytes of a needle are rarest, and where the sorted places begin with them."""
+        """Offset of the rarest four bytes of a needle, and the slice of the sorted positions that begin with them."""
         ranges = [self._range(needle[at : at + _KEY]) for at in range(max(1, len(needle) - _KEY + 1))]
         at = min(range(len(ranges)), key=lambda number: _length(ranges[number]))
         return at, ranges[at]
 
     def _range(self, key: bytes) -> slice:
-        """Which of the sorted places begin with at most four bytes."""
+        """Slice of the sorted positions that begin with a key of at most four bytes."""
 
         def begin(place: int) -> bytes:
             return self._bytes[place : place + len(key)]
@@ -173,7 +171,7 @@ class NameIndex:
 
 
 def words_of(text: str) -> list[str]:
-    """The words that a search for a text looks for, each once."""
+    """The distinct words that a search for a text looks for."""
     return list(dict.fromkeys(_plain([text]).split()))
 
 
@@ -182,7 +180,7 @@ def _length(places: slice) -> int:
 
 
 def _plain(names: Sequence[str]) -> str:
-    """Names one a line: without accents and case, words apart by one blank, other signs left out."""
+    """Normalise names, one per line: without accents and case, words separated by one space, no punctuation."""
     text = _EDGE.join(names)
     if text.count(_EDGE) != len(names) - 1:
         text = _EDGE.join(name.replace(_EDGE, " ") for name in names)
@@ -194,10 +192,8 @@ def _plain(names: Sequence[str]) -> str:
 
 
 def _sorted_places(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """All places, in the order of the four bytes that begin there; equal ones as they stand."""
+    """All positions, stably sorted by the four bytes that begin there."""
     padded = np.concatenate([array, np.zeros(_KEY, dtype=np.uint8)]).astype(np.uint16)
     pairs = padded[:-1] << 8 | padded[1:]
-    order = np.argsort(pairs[2 : len(array) + 2], kind="stable").astype(
-        np.int32
-    )  # by radix, in one pass each
+    order = np.argsort(pairs[2 : len(array) + 2], kind="stable").astype(np.int32)  # radix sort, one pass each
     return order[np.argsort(pairs[order], kind="stable")]

@@ -1,15 +1,15 @@
-"""An export as it lies on disk, and the engine's parts that answer by it: onnxruntime and NumPy, no torch.
+"""Files of an ONNX export, and the parts of an engine that use them with onnxruntime and NumPy, without torch.
 
 - ``encoder.onnx``: ``items`` (B, L), left-aligned with zeros after the end, ``lengths`` (B,), and for models with user
   vectors ``users`` (B,), to query vectors;
 - ``ranking.onnx``: ``queries`` (B, d), ``k`` (1,) to ``scores`` (B, V) of items 1..V, ``items`` and ``values`` (B, k);
-- ``vectors.npy`` (V + 1, d), ``biases.npy`` (V + 1,) where there are any: for allow-lists, and to find items like one;
-- where the model has them, what the history adds to scores: ``repeats.npy`` (n,), what an item of the history gains by
-  its distance from the end; ``whole.npy`` (3,), what it gains by how often and how lately it was there too;
-  ``near.npy`` (V + 1, K), ``similarities.npy`` (V + 1, K) and ``by_distance.npy`` (n,), what items gain that
-  are near those of the history;
+- ``vectors.npy`` (V + 1, d) and, if the model has biases, ``biases.npy`` (V + 1,): for allow-lists and similar items;
+- if the model has them, additions to scores due to the history: ``repeats.npy`` (n,), to an item of the history by its
+  distance from the end; ``whole.npy`` (3,), to an item of the history by its frequency and recency there;
+  ``near.npy`` (V + 1, K), ``similarities.npy`` (V + 1, K) and ``by_distance.npy`` (n,), to items near those of the
+  history;
 - ``items.parquet``: outside ids and training counts; ``users.parquet``: outside ids of users that have vectors;
-- ``manifest.json``: sizes, the model's card, the weights that were exported, a checksum for each file.
+- ``manifest.json``: sizes, the model's card, the checksum of the exported weights, a checksum for each file.
 """
 
 from __future__ import annotations
@@ -56,37 +56,37 @@ __all__ = [
 ]
 
 KIND, EXPORT_FORMAT = "mclrec export", 3
-"""The format of an export whose history adds nothing to scores; those of others are `HistoryGains.format`'s."""
+"""The format of an export without additions due to the history; for the others, see `HistoryGains.format`."""
 
 MANIFEST, ENCODER, RANKING = "manifest.json", "encoder.onnx", "ranking.onnx"
 VECTORS, BIASES = "vectors.npy", "biases.npy"
 
 _SCORE_BYTES = 64 * 2**20
-"""Scores that onnxruntime holds at once: all items for some of the queries."""
+"""Bytes of scores that onnxruntime holds at once: all items for a block of queries."""
 
 _PADDED = 128
 """Histories that are padded to one length and encoded at once."""
 
 _WIDEST = 2048
-"""Items that onnxruntime is asked to sort, at most; a longer list is faster in NumPy."""
+"""Maximum length of a list from onnxruntime; longer lists are faster in NumPy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export whose files are whole.
+    """An export whose files match their checksums.
 
     Attributes:
-        directory: where it is.
-        card: of the model, as `mclrec.inference.runtime.model_card` makes it.
-        weights: sha256 of the ``model.safetensors`` that was exported.
-        max_length: n, the newest items of a history that the encoder takes.
+        directory: directory of the export.
+        card: of the model, as returned by `mclrec.inference.runtime.model_card`.
+        weights: SHA-256 of the ``model.safetensors`` that was exported.
+        max_length: n, how many of the newest items of a history the encoder takes.
         files: names of its files.
         items: outside ids.
         counts: (V + 1,) training counts.
-        exact: the items' vectors, mapped into memory.
-        users: outside ids of the users that have vectors; None for models that know no users.
-        strangers: dense ids of those of them that training has not seen.
-        index: which index lies beside them, with its recall; None for none.
+        exact: exact ranker over the memory-mapped item vectors.
+        users: outside ids of the users that have vectors; None for models without users.
+        strangers: dense ids of those users that training has not seen.
+        index: description of the index in the export, with its recall; None for none.
     """
 
     directory: Path
@@ -103,15 +103,15 @@ class Export:
 
 
 def is_export(directory: Path) -> bool:
-    """Whether a directory is an export itself, not a run."""
+    """Whether a directory is itself an export, and not a run."""
     return (directory / MANIFEST).exists()
 
 
 def read_export(directory: Path) -> Export:
-    """Read an export, and compare each file with its checksum.
+    """Read an export, and verify the checksum of each file.
 
     Raises:
-        ModelFileError: it is missing, damaged, of another format or not ours.
+        ModelFileError: the export is missing, damaged, of another format or not written by mclrec.
     """
     manifest = _read_manifest(directory / MANIFEST)
     for name, checksum in manifest["files"].items():
@@ -148,8 +148,8 @@ class OnnxRanker:
 
     Args:
         session: of ``ranking.onnx``.
-        exact: for allow-lists, rules, what the history adds to, and for queries that leave out so many items that
-            asking for as many more costs more.
+        exact: answers queries with allow-lists, rules or additions due to the history, and those that leave out so many
+            items that listing as many more would cost more.
     """
 
     def __init__(self, session: InferenceSession, exact: ExactRanker) -> None:
@@ -157,9 +157,9 @@ class OnnxRanker:
         self._rows = max(1, _SCORE_BYTES // (4 * exact.num_items))
 
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
-        """List more items than are wanted, and leave out of them; implements `Ranker.rank`."""
+        """List more items than requested, then remove those to leave out; implements `Ranker.rank`."""
         lists: dict[int, Ranked] = {}
-        # As many more as are left out: so many remain when these are taken away.
+        # Longer by the number of items to leave out, so that at least k remain without them.
         widths = [
             query.k + len(query.history) * (not query.include_seen) + len(query.excluded) for query in queries
         ]
@@ -185,15 +185,15 @@ class OnnxRanker:
 
 
 def onnx_encoder(path: Path, threads: int = 1) -> Encoder:
-    """The encoder in onnxruntime; threads may share it.
+    """Load an exported encoder into onnxruntime; threads may share it.
 
     Args:
         path: of ``encoder.onnx``.
-        threads: that one call may use; 0 for as many as there are cores.
+        threads: number that one call may use; 0 for as many as there are cores.
 
     Raises:
         ConfigError: onnxruntime is not installed.
-        ModelFileError: it cannot read the file.
+        ModelFileError: onnxruntime cannot read the file.
     """
     session = open_session(path, threads)
     takes_users = "users" in {given.name for given in session.get_inputs()}
@@ -207,7 +207,7 @@ def onnx_encoder(path: Path, threads: int = 1) -> Encoder:
     def encode(histories: Packed, users: IntArray) -> FloatArray:
         if len(histories) <= _PADDED:
             return part(histories, users)
-        order = np.argsort(histories.lengths, kind="stable")  # of like length together: little is padded
+        order = np.argsort(histories.lengths, kind="stable")  # sorted by length: little padding
         rows = [order[start : start + _PADDED] for start in range(0, len(order), _PADDED)]
         queries = np.concatenate([part(histories.take(some), users[some]) for some in rows])
         sorted_back = np.empty_like(queries)
@@ -222,10 +222,11 @@ def open_session(path: Path, threads: int = 1) -> InferenceSession:
 
     Args:
         path: of the file.
-        threads: that one call may use; 0 for as many as there are cores.
+        threads: number that one call may use; 0 for as many as there are cores.
 
     Raises:
-        ModelFileError: onnxruntime is not installed, or cannot read the file.
+        ConfigError: onnxruntime is not installed.
+        ModelFileError: onnxruntime cannot read the file.
     """
     require("the engine onnx")
     import onnxruntime
@@ -240,7 +241,7 @@ def open_session(path: Path, threads: int = 1) -> InferenceSession:
 
 
 def padded(histories: Packed) -> tuple[IntArray, IntArray]:
-    """Items (B, L) left-aligned with zeros after the end, and lengths (B,)."""
+    """Pad histories: items (B, L), left-aligned with zeros after the end, and lengths (B,)."""
     lengths = histories.lengths
     items = np.zeros((len(histories), int(lengths.max())), dtype=np.int64)
     items[np.arange(items.shape[1]) < lengths[:, None]] = histories.items

@@ -1,11 +1,11 @@
-"""Published models by name: found in ``MCLREC_MODELS``, in the cache, or downloaded, and checked.
+"""Published models by name: looked up in ``MCLREC_MODELS`` and in the cache, else downloaded and verified.
 
-Our own are listed in ``published_models.toml``; one of yours is registered by `register_published_model`.
+Our own are listed in ``published_models.toml``; register yours with `register_published_model`.
 
 Environment:
     MCLREC_MODELS: folders (separated as in ``PATH``) of model directories, which are searched first.
     MCLREC_CACHE: where downloads are kept; ``$XDG_CACHE_HOME/mclrec`` or ``~/.cache/mclrec`` if not set.
-    MCLREC_MIRROR: address of a folder to download from instead of the models' own.
+    MCLREC_MIRROR: URL of a folder to download from instead of the models' own URLs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PUBLISHED_FILES = (
     "model.safetensors",
     "users.parquet",
 )
-"""What of a run's directory is published: no checkpoints, and no ranks of users."""
+"""Files of a run's directory that are published: no checkpoints, and no ranks of users."""
 
 _ARCHIVE, _CHECKSUMS = "download.zip", "downloaded.json"
 
@@ -57,10 +57,10 @@ class PublishedModel:
     """A published model.
 
     Attributes:
-        name: what `mclrec.Model.load` takes.
-        address: http(s) address of its archive, a ZIP file of a model directory.
+        name: name to pass to `mclrec.Model.load`.
+        address: http(s) URL of its archive, a ZIP file of a model directory.
         sha256: checksum of the archive, in lower-case hexadecimal digits.
-        about: what it is, in a line.
+        about: one-line description.
     """
 
     name: str
@@ -73,17 +73,17 @@ _REGISTERED: dict[str, PublishedModel] = {}
 
 
 def register_published_model(name: str, *, address: str, sha256: str, about: str = "") -> None:
-    """Give a published model a name, by which `mclrec.Model.load` then finds it.
+    """Register a published model under a name that `mclrec.Model.load` then accepts.
 
     Args:
-        name: what it is called.
-        address: http(s) address of the archive that ``scripts.publish --weights`` has made.
-        sha256: checksum of the archive, in hexadecimal digits; another one is refused.
-        about: what it is, in a line.
+        name: name of the model.
+        address: http(s) URL of the archive that ``scripts.publish --weights`` has made.
+        sha256: checksum of the archive, in hexadecimal digits; an archive with another one is refused.
+        about: one-line description.
 
     Raises:
-        ConfigError: another model has that name, it could be taken for a path, the address is none of http, or the
-            checksum is none.
+        ConfigError: another model has the name, the name could be taken for a path, the address is not an http(s) URL,
+            or the checksum is not a SHA-256.
     """
     if not name or looks_like_path(name) or name != name.strip():
         raise ConfigError(f"{quoted(name)} cannot be the name of a model: it could be taken for a path")
@@ -96,7 +96,7 @@ def register_published_model(name: str, *, address: str, sha256: str, about: str
 
 
 def published_models() -> dict[str, PublishedModel]:
-    """The published models by name: ours, and those that were registered."""
+    """The published models by name: our own and the registered ones."""
     return {**_ours(), **_REGISTERED}
 
 
@@ -107,19 +107,18 @@ def _ours() -> dict[str, PublishedModel]:
 
 
 def read_entries(text: str) -> list[PublishedModel]:
-    """The models of a registry in TOML, such as ``scripts.publish --weights`` writes."""
+    """Parse the published models of a TOML text, in the format that ``scripts.publish --weights`` writes."""
     return [PublishedModel(name, **entry) for name, entry in tomllib.loads(text).items()]
 
 
 def model_directory(given: str | Path) -> Path:
-    """The directory of a model: what is at a path, or the published model of a name, downloaded if need be.
+    """Resolve a path, or the name of a published model, to a model directory; download the model if necessary.
 
-    A directory of that name in the working directory comes first. What was downloaded is kept under its checksum, and
-    not downloaded again.
+    A directory of that name in the working directory takes precedence. Downloads are cached under their checksum.
 
     Raises:
-        ModelFileError: a text that is neither a path nor the name of a published model, with the nearest name; or the
-            download failed, or is another file.
+        ModelFileError: the text is neither a path nor the name of a published model (the message suggests the nearest
+            name), or the download failed or has another checksum.
         InUseError: another process is downloading it.
     """
     path = path_of("path", given)
@@ -146,9 +145,9 @@ def _directories(folder: Path) -> Iterator[Path]:
 
 
 def _cached(model: PublishedModel) -> Path:
-    """The model's directory in the cache; the archive's checksum is part of its name.
+    """The model's directory in the cache, downloaded if necessary; the archive's checksum is part of its name.
 
-    A directory whose files are not those that were unpacked is downloaded again.
+    If the files differ from those that were unpacked, the model is downloaded again.
     """
     target = cache_folder() / "models" / f"{model.name}-{model.sha256[:16]}"
     if _is_whole(target):
@@ -171,9 +170,10 @@ def _cached(model: PublishedModel) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a directory of the cache has all that was unpacked into it, as it was.
+    """Whether a cached directory is intact: all its files are as they were unpacked.
 
-    One of an earlier version has no checksums, and counts as whole if its configuration and weights can be read.
+    A directory from an earlier version has no checksums, and counts as intact if its configuration and weights can be
+    read.
     """
     try:
         if (folder / _CHECKSUMS).is_file():
@@ -184,12 +184,12 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """Sha256 of each file of a model in a directory."""
+    """SHA-256 of each model file in a directory."""
     return {name: sha256_file(folder / name) for name in PUBLISHED_FILES if (folder / name).is_file()}
 
 
 def _unpack(archive: Path, folder: Path, shown: str) -> None:
-    """Unpack an archive of plain files; no name may lead out of the folder."""
+    """Unpack an archive of plain files; names that could lead outside the folder are refused."""
     try:
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():

@@ -33,25 +33,25 @@ __all__ = [
 
 
 NO_ITEMS: IntArray = np.empty(0, dtype=np.int64)
-"""No dense ids."""
+"""An empty array of dense ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question to a model: what comes next after a history?
+    """A query to a model: which items come next after a history?
 
     Attributes:
-        history: outside item ids, oldest first. Items that the model does not know are skipped; popular items are
-            the answer if nothing is left.
-        user: outside id, for models with user vectors; a user that the model does not know, and None, is answered
-            from the history alone.
-        k: how many items are wanted; fewer come where no more are left.
-        exclude: items that may not be recommended; unknown ones change nothing.
+        history: outside item ids, oldest first. Items that the model does not know are skipped; if none is left, the
+            answer is the popular items.
+        user: outside id, for models with user vectors; for None or a user that the model does not know, the answer
+            depends on the history alone.
+        k: number of items to list; fewer are listed where no more are left.
+        exclude: items that may not be recommended; unknown ones are ignored.
         allow: the only items that may be recommended; None for all.
         include_seen: whether items of the history may be recommended.
-        filter: conditions by column of items that may be recommended; see `mclrec.inference.rules`.
-        boost: what happens to scores of items, by conditions.
-        diversify: how many items with one value of a column there may be, by column.
+        filter: conditions, by column, on the items that may be recommended; see `mclrec.inference.rules`.
+        boost: conditional changes to the scores of items.
+        diversify: maximum number of items that share a value of a column, by column.
     """
 
     history: Sequence[OutsideId] = ()
@@ -66,19 +66,19 @@ class Query:
 
     @property
     def has_rules(self) -> bool:
-        """Whether there is anything for a table of items to say."""
+        """Whether the query has rules, which need a table of items."""
         return self.filter is not None or self.boost is not None or self.diversify is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boosts:
-    """What boosts do to the score of each item, by the scale that scores have.
+    """The effect of boosts on the score of each item, depending on the scale of the scores.
 
     Attributes:
-        logits: (V + 1,) fp32, added to scores of which a softmax makes odds: the amount and the factor's logarithm.
-        factors: (V + 1,) fp32, for scores that are counts or sums of weights: one of zero or more is multiplied by it,
-            one below zero divided.
-        added: (V + 1,) fp32, then added to these.
+        logits: (V + 1,) fp32, added to scores that are logits: the amount plus the logarithm of the factor.
+        factors: (V + 1,) fp32, for scores that are counts or sums of weights: scores of zero or more are multiplied by
+            them, negative scores are divided by them.
+        added: (V + 1,) fp32, then added to the latter scores.
     """
 
     logits: FloatArray
@@ -87,12 +87,12 @@ class Boosts:
 
     @classmethod
     def of(cls, factors: npt.NDArray[np.float64], added: npt.NDArray[np.float64]) -> Boosts:
-        """Boosts of factors above zero and amounts, (V + 1,) each."""
+        """Boosts from positive factors and amounts, (V + 1,) each."""
         logits = (np.log(factors) + added).astype(np.float32)
         return cls(logits, factors.astype(np.float32), added.astype(np.float32))
 
     def weigh(self, scores: FloatArray, ids: IntArray | slice) -> FloatArray:
-        """Boosted counts or weights (B, some) of some dense ids."""
+        """Boost scores (B, some) of the given dense ids that are counts or sums of weights."""
         factors = self.factors[ids]
         boosted: FloatArray = np.where(scores >= 0, scores * factors, scores / factors) + self.added[ids]
         return boosted
@@ -100,11 +100,11 @@ class Boosts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DenseRules:
-    """What engines do beside leaving items out; made once, and shared by all queries that ask the same.
+    """Rules that engines apply beside leaving items out; made once, and shared by all queries with the same rules.
 
     Attributes:
-        boosts: changes of scores; None for none.
-        groups: (V + 1,) number of the group of each item, -1 for none, and how many of a group there may be.
+        boosts: changes to scores; None for none.
+        groups: pairs of the group number of each item, (V + 1,), -1 for none, and the maximum number per group.
     """
 
     boosts: Boosts | None = None
@@ -116,14 +116,14 @@ class DenseQuery:
     """A query in the model's own ids.
 
     Attributes:
-        history: (n,) dense ids of known items, oldest first; may be empty. All of it is given: an engine reads the
-            newest items that its model can take.
-        k: how many items are wanted, at least 1.
+        history: (n,) dense ids of known items, oldest first; may be empty. It is not truncated: an engine itself takes
+            the newest items that its model reads.
+        k: number of items to list, at least 1.
         user: dense id, 0 for an unknown user or none.
-        excluded: dense ids that may not be answered, in any order.
-        allowed: the only dense ids that may be answered; all of them if None.
-        include_seen: whether items of the history may be answered.
-        rules: changes of scores, and groups of which there may be so many; None for none.
+        excluded: dense ids that may not be listed, in any order.
+        allowed: the only dense ids that may be listed; None for all.
+        include_seen: whether items of the history may be listed.
+        rules: changes to scores and caps per group; None for none.
     """
 
     history: IntArray
@@ -136,7 +136,7 @@ class DenseQuery:
 
     @property
     def left_out(self) -> IntArray:
-        """Dense ids that may not be answered: excluded ones, and seen ones unless they are included."""
+        """Dense ids that may not be listed: excluded ones, and seen ones unless ``include_seen``."""
         if self.include_seen:
             return self.excluded
         return np.concatenate([self.excluded, self.history]) if len(self.excluded) else self.history
@@ -144,12 +144,12 @@ class DenseQuery:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """The best items for a query, by the rule of `mclrec.inference.top_k`.
+    """The best items for a query, in the order defined in `mclrec.inference.top_k`.
 
     Attributes:
         items: (m,) dense ids, m <= k: fewer where no more are left.
         scores: (m,) comparable within one list; training counts where ``popular``.
-        popular: whether the history was empty, so that popular items were given.
+        popular: whether the popular items were listed because the history was empty.
     """
 
     items: IntArray
@@ -162,7 +162,7 @@ class Recommendation(NamedTuple):
 
     Attributes:
         item: outside id.
-        score: the model's, comparable within one list; the training count where popular items were given; the
+        score: the model's score, comparable within one list; the training count if popular items were listed; the
             cosine for similar items.
     """
 
@@ -171,7 +171,7 @@ class Recommendation(NamedTuple):
 
 
 class _Framed(ABC):
-    """Base of answers that become data frames, with the columns of their Arrow table."""
+    """Base of answers that convert to data frames, with the columns of their Arrow table."""
 
     __slots__ = ()
 
@@ -196,7 +196,7 @@ class _Framed(ABC):
         return self._to_frame("polars")
 
     def _to_frame(self, library: str) -> Any:
-        """The table in another library's form; narwhals asks for it, so that it is no dependency of this package."""
+        """Convert the table through narwhals, so that the library is not a dependency of this package."""
         import narwhals
 
         try:
@@ -206,13 +206,13 @@ class _Framed(ABC):
 
 
 class Recommendations(_Framed, list[Recommendation]):
-    """A list of recommended items, best first, that says what of its query was unknown.
+    """A list of recommended items, best first, which also reports the unknown ids of its query.
 
     Args:
         items: the recommended items.
-        unknown: items of the history that the model does not know, each once.
-        unknown_user: whether a user was named that the model has no vector for.
-        popular: whether popular items were given, for want of a known item.
+        unknown: distinct items of the history that the model does not know.
+        unknown_user: whether the query names a user for whom the model has no vector.
+        popular: whether popular items were listed because the history has no known item.
     """
 
     __slots__ = ("popular", "unknown", "unknown_user")
@@ -239,7 +239,7 @@ class RecommendationBatch(_Framed, list[Recommendations]):
     __slots__ = ()
 
     def to_arrow(self) -> pa.Table:
-        """Columns query (from 0), rank (from 1), item and score as an Arrow table, one row an item."""
+        """Columns query (from 0), rank (from 1), item and score as an Arrow table, one row per item."""
         lengths = [len(row) for row in self]
         items = Vocabulary([found.item for found in chain.from_iterable(self)]).to_arrow()
         scores = [found.score for found in chain.from_iterable(self)]
@@ -255,12 +255,12 @@ class RecommendationBatch(_Framed, list[Recommendations]):
 
 
 class Reason(NamedTuple):
-    """What one item of a history does to a score.
+    """The contribution of one item of a history to a score.
 
     Attributes:
         position: in the history as given; 0 is the oldest.
         item: outside id.
-        difference: score with the whole history less the score without this item, all others kept.
+        difference: score with the whole history minus the score with this item alone left out.
     """
 
     position: int
@@ -269,13 +269,13 @@ class Reason(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """An item, its score, and where the score comes from.
+    """An item, its score, and the contributions of the history's items to the score.
 
     Attributes:
         item: outside id.
         score: after the whole history.
-        because: one reason for each item that the model reads (the newest known ones), in their order; none where
-            only one item of the history is known, and nothing could be compared.
+        because: one reason for each item that the model reads (the newest known ones), in their order; empty if only
+            one item of the history is known, so that there is nothing to compare with.
     """
 
     item: OutsideId

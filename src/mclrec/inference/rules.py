@@ -1,12 +1,12 @@
-"""Business rules of a request by columns of items: which items may be listed, which go up, how many of a kind.
+"""Business rules of a request, on columns of items: filters, boosts of scores, and caps on items of the same kind.
 
     filter     {"category": ["dairy", "bread"], "available": true, "price": {"max": 10}}
     boost      [{"where": {"brand": "own"}, "factor": 1.5}, {"where": {"price": {"min": 50}}, "add": -0.3}]
     diversify  {"category": 2}
 
-A condition of a column is a value, a list of values of which an item has one (null: it has none), or an object with
-``min``, ``max`` (both included) and ``not`` (a list of values of which an item has none). All conditions have to hold.
-An item without a value has none of the values, and is within no bounds.
+A condition on a column is a value, a list of values of which the item must have one (null matches items without a
+value), or an object with ``min``, ``max`` (both inclusive) and ``not`` (a list of values that the item must not have).
+All conditions must hold. An item without a value matches no value and no bounds.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ __all__ = ["LARGEST", "Boost", "Condition", "Rules", "matching"]
 Value = str | int | float | bool | None
 
 _COLUMNS, _BOOSTS, _VALUES = 16, 16, 1000
-"""Conditions of a filter, boosts, and values of a list that are taken, at most."""
+"""Maximum numbers of columns in a rule, of boosts, and of values in a list."""
 
-_LONGEST = 512  # letters of a value or name
+_LONGEST = 512  # characters of a value or name
 
 LARGEST = 1e6
-"""The largest factor and amount of a boost; the smallest factor is one by it."""
+"""The largest factor and amount of a boost; the smallest factor is its reciprocal."""
 
 _BOUNDS = ("min", "max", "not")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What an item's value in a column has to be.
+    """A condition on an item's value in a column.
 
     Attributes:
-        column: its name.
-        values: of which it has to be one; None if any will do. None among them stands for no value.
-        without: of which it may be none.
-        low: smallest value; None for no bound.
-        high: largest value.
+        column: name of the column.
+        values: accepted values; None for any. None among them matches items without a value.
+        without: refused values.
+        low: smallest accepted value; None for no bound.
+        high: largest accepted value; None for no bound.
     """
 
     column: str
@@ -57,7 +57,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Boost:
-    """What happens to the scores of items for which conditions hold: ``factor``, then ``add``."""
+    """A change to the scores of items for which all conditions hold: times ``factor``, then plus ``add``."""
 
     where: tuple[Condition, ...]
     factor: float = 1.0
@@ -66,12 +66,12 @@ class Boost:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rules as they were given, well formed; what columns and values there are is not known yet.
+    """Well-formed rules as they were given, not yet checked against the columns and values of a table.
 
     Attributes:
-        filter: conditions of items that may be listed.
-        boost: changes of scores.
-        diversify: how many items with one value of a column may be listed, by column.
+        filter: conditions on items that may be listed.
+        boost: changes to scores.
+        diversify: pairs of a column and the maximum number of items listed that share a value of it.
     """
 
     filter: tuple[Condition, ...] = ()
@@ -80,10 +80,10 @@ class Rules:
 
     @classmethod
     def of(cls, filter: Any = None, boost: Any = None, diversify: Any = None) -> Rules | None:  # noqa: A002
-        """Rules from what Python or JSON has; None where nothing is given.
+        """Parse rules given as Python or JSON values; None if nothing is given.
 
         Raises:
-            ConfigError: it is not of the form, or beyond a limit.
+            ConfigError: a rule is malformed, or exceeds a limit.
         """
         if filter is None and boost is None and diversify is None:
             return None
@@ -94,10 +94,10 @@ class Rules:
         )
 
     def check_columns(self, facts: ItemFacts) -> None:
-        """Refuse columns that the table of items does not have.
+        """Check that the table of items has the columns, with types that rules support.
 
         Raises:
-            ConfigError: with the nearest name.
+            ConfigError: a column does not exist (the message suggests the nearest name), or its type is unsupported.
         """
         asked = [("filter", condition.column) for condition in self.filter]
         asked += [("boost", condition.column) for boost in self.boost for condition in boost.where]
@@ -113,15 +113,15 @@ class Rules:
 
 
 def matching(conditions: Sequence[Condition], facts: ItemFacts, place: str) -> BoolArray:
-    """(V + 1,) for which items all conditions hold.
+    """(V + 1,) mask of the items for which all conditions hold.
 
     Args:
-        conditions: of columns that there are.
+        conditions: on columns that exist.
         facts: the table of items.
-        place: of the conditions, for messages.
+        place: name of the rule that has the conditions, for messages.
 
     Raises:
-        ConfigError: a value is of another type than the column's, or no item has it.
+        ConfigError: a value is not of the column's type, or no item has it.
     """
     mask = np.ones(facts.num_items + 1, dtype=bool)
     for one in conditions:
@@ -137,7 +137,7 @@ def matching(conditions: Sequence[Condition], facts: ItemFacts, place: str) -> B
 
 
 def _having(column: FactColumn, values: Iterable[Value], where: str) -> BoolArray:
-    """Which items have one of the values."""
+    """Mask of the items that have one of the values."""
     mask = np.zeros(len(column.there), dtype=bool)
     given = []
     for value in values:
@@ -151,10 +151,10 @@ def _having(column: FactColumn, values: Iterable[Value], where: str) -> BoolArra
 
 
 def _stored(column: FactColumn, value: Value, where: str) -> Any:
-    """A value as the column holds it.
+    """A value as the column stores it: text as an index into ``words``.
 
     Raises:
-        ConfigError: it is of another type, or no item has it.
+        ConfigError: the value is of another type, or no item has it.
     """
     _check_kind(column, value, where)
     if isinstance(value, str):
@@ -172,7 +172,7 @@ def _stored(column: FactColumn, value: Value, where: str) -> Any:
 
 
 def _within(column: FactColumn, condition: Condition, where: str) -> BoolArray:
-    """Which items have a value within the bounds."""
+    """Mask of the items that have a value within the bounds."""
     mask = column.there.copy()
     for bound, lower in ((condition.low, True), (condition.high, False)):
         if bound is None:
@@ -181,7 +181,7 @@ def _within(column: FactColumn, condition: Condition, where: str) -> BoolArray:
         if column.kind == "flag":
             raise ConfigError(f"{where}: holds true and false, which have no min and max")
         limit: Any = bound
-        if isinstance(bound, str):  # by code points, so that dates as text are in their order
+        if isinstance(bound, str):  # by code points, so that ISO dates as text are in order
             words = np.array(column.words, dtype=object)
             limit = int(np.searchsorted(words, bound, side="left" if lower else "right")) - (not lower)
         mask &= (column.values >= limit) if lower else (column.values <= limit)
@@ -189,10 +189,10 @@ def _within(column: FactColumn, condition: Condition, where: str) -> BoolArray:
 
 
 def _check_kind(column: FactColumn, value: Value, where: str) -> None:
-    """Refuse a value of another type than the column's.
+    """Check that a value is of the column's type.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: it is not.
     """
     kind = "flag" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
     if kind != column.kind:
@@ -201,10 +201,10 @@ def _check_kind(column: FactColumn, value: Value, where: str) -> None:
 
 
 def _conditions(place: str, given: Any) -> tuple[Condition, ...]:
-    """Conditions by column.
+    """Parse conditions given by column.
 
     Raises:
-        ConfigError: they are not of the form.
+        ConfigError: they are malformed.
     """
     if not isinstance(given, Mapping):
         raise ConfigError(
@@ -229,7 +229,7 @@ def _condition(place: str, name: str, wanted: Any) -> Condition:
 
 
 def _values(where: str, given: Any) -> tuple[Value, ...]:
-    """A value or a list of values as a list."""
+    """Parse a value or a list of values into a tuple."""
     if not isinstance(given, list | tuple | set | frozenset):
         return (_value(where, given),)
     if not given:
@@ -239,10 +239,10 @@ def _values(where: str, given: Any) -> tuple[Value, ...]:
 
 
 def _value(where: str, given: Any) -> Value:
-    """A value as Python's own.
+    """Convert a value to a plain Python one.
 
     Raises:
-        ConfigError: it is no text, number or truth value, or too long.
+        ConfigError: it is not text, a number or a boolean, or it is too long or too large.
     """
     value = given.item() if isinstance(given, np.generic) else given
     if value is None or isinstance(value, bool):
@@ -260,10 +260,10 @@ def _value(where: str, given: Any) -> Value:
 
 
 def _boosts(given: Any) -> tuple[Boost, ...]:
-    """Boosts in their order.
+    """Parse boosts, in their order.
 
     Raises:
-        ConfigError: they are not of the form.
+        ConfigError: they are malformed.
     """
     if isinstance(given, Mapping):
         given = [given]
@@ -299,10 +299,10 @@ def _number(key: str, given: Any) -> float:
 
 
 def _caps(given: Any) -> tuple[tuple[str, int], ...]:
-    """How many of a value, by column.
+    """Parse the maximum number of items per value, by column.
 
     Raises:
-        ConfigError: they are not of the form.
+        ConfigError: it is malformed.
     """
     if not isinstance(given, Mapping):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A model directory, or an export, becomes a runtime that answers queries. Torch is imported only where it answers."""
+"""Load a model directory or an export into a runtime that answers queries. Torch is imported only if it answers."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ EngineName = Literal["auto", "torch", "onnx"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedQuery:
-    """A query in the ids of one model, and what of it the model does not know.
+    """A query in dense ids of one model, and which of its ids the model does not know.
 
     Attributes:
         query: for the engine.
-        unknown: items of the history that the model does not know, each once.
-        unknown_user: whether a user was named that the model has no vector for.
+        unknown: distinct items of the history that the model does not know.
+        unknown_user: whether the query names a user for whom the model has no vector.
     """
 
     query: DenseQuery
@@ -64,17 +64,17 @@ class DecodedQuery:
 
 @dataclass(frozen=True)
 class Runtime:
-    """A model that is ready to answer: Python, bulk files and HTTP all ask this.
+    """A model that is ready to answer; shared by Python, bulk files and HTTP.
 
     Attributes:
-        engine: dense ids in, dense ids and scores out.
-        catalogue: dense ids to outside ids and back.
-        card: what the model is: name, version, configuration, data, protocol, metrics, sizes, engine, and how
+        engine: takes dense ids, returns dense ids and scores.
+        catalogue: maps dense ids to outside ids and back.
+        card: description of the model: name, version, configuration, data, protocol, metrics, sizes, engine, and how
             many of the newest items of a history it reads.
         version: name and a part of the checksum of the weights.
-        users: outside ids of the users of its data; None for models that know no users.
-        strangers: dense ids of those of them that training has not seen; they are as unknown ones.
-        checksum: of the weights: by it unfinished work is told from another model's.
+        users: outside ids of the users of its data; None for models without users.
+        strangers: dense ids of those users that training has not seen; they are treated as unknown.
+        checksum: of the weights; distinguishes unfinished work from another model's.
         rules: business rules by columns of items.
     """
 
@@ -88,15 +88,15 @@ class Runtime:
     rules: RuleBook = field(default_factory=RuleBook)
 
     def decode(self, queries: Iterable[Query]) -> list[DecodedQuery]:
-        """Decode queries: look their ids up.
+        """Decode queries: look up their ids, and compile their rules.
 
-        Unknown items of a history are skipped and reported, an unknown user is answered from the history alone and
-        reported; unknown ids in ``exclude`` and ``allow`` change nothing.
+        Unknown items of a history are skipped and reported; an unknown user is reported, and the answer depends on the
+        history alone; unknown ids in ``exclude`` and ``allow`` are ignored.
 
         Raises:
-            ConfigError: rules are not of their form, or name a column or value that there is not.
+            ConfigError: rules are malformed, or name a column or value that does not exist.
         """
-        # Queries of one caller often share lists, and then share the arrays. A list is kept: its id stays its own.
+        # Queries of one caller often share lists, and then share the arrays. Lists are kept alive: id() stays unique.
         lists: dict[int, tuple[Sequence[OutsideId], IntArray]] = {}
 
         def known(items: Sequence[OutsideId]) -> IntArray:
@@ -131,8 +131,8 @@ class Runtime:
         return DecodedQuery(dense, unknown, query.user is not None and not user)
 
     def encode(self, decoded: Sequence[DecodedQuery], ranked: Sequence[Ranked]) -> list[Recommendations]:
-        """The engine's answers to decoded queries, in outside ids."""
-        # One look-up for all; scores come first in zip, which then takes no id too many.
+        """Convert the engine's answers to decoded queries to outside ids."""
+        # One look-up for all lists; scores come first in zip, which then never consumes an id too many.
         ids = iter(self.catalogue.outside_all(np.concatenate([NO_ITEMS, *(one.items for one in ranked)])))
         return [
             Recommendations(
@@ -148,28 +148,28 @@ class Runtime:
         ]
 
     def answer(self, queries: Iterable[Query]) -> list[Recommendations]:
-        """Answer all queries at once, in their order."""
+        """Answer all queries in one batch, in order."""
         decoded = self.decode(queries)
         return self.encode(decoded, self.engine.answer([one.query for one in decoded]))
 
     def similar(self, item: int, query: Query) -> Recommendations:
-        """Items by the cosine of their vectors with that of ``item``, a dense id; see `Engine.similar`."""
+        """Items by cosine similarity of their vectors to that of ``item``, a dense id; see `Engine.similar`."""
         decoded = self.decode([query])
         return self.encode(decoded, [self.engine.similar(item, decoded[0].query)])[0]
 
     def with_titles(self, titles: Sequence[str]) -> Runtime:
-        """The same runtime with titles of the items; see `mclrec.inference.titles.read_titles`."""
+        """Copy with titles of the items; see `mclrec.inference.titles.read_titles`."""
         return replace(self, catalogue=replace(self.catalogue, titles=titles))
 
     def told_of_items(self, titles: Path | None, items: Path | None) -> Runtime:
-        """The same runtime with titles, and with a table of items, by which it takes rules.
+        """Copy with titles, and with a table of items, to which rules can refer.
 
         Args:
             titles: file of titles (`mclrec.inference.titles.read_titles`); those of the table if None.
             items: the table (`mclrec.inference.item_facts.read_item_facts`); None for none.
 
         Raises:
-            DataError: one of them cannot be read, or says nothing of the model's items.
+            DataError: one of them cannot be read, or contains none of the model's items.
         """
         known, runtime = self.catalogue.items, self
         if items is not None:
@@ -184,7 +184,7 @@ class Runtime:
 
 
 def _ruled(decoded: Sequence[DecodedQuery], rules: Sequence[CompiledRules | None]) -> list[DecodedQuery]:
-    """Decoded queries with their rules; queries that share lists and rules share what these come to."""
+    """Apply rules to decoded queries; queries that share lists and rules share the resulting arrays."""
     made: dict[tuple[int, int, int], tuple[IntArray, IntArray | None]] = {}
     found = []
     for one, rule in zip(decoded, rules, strict=True):
@@ -200,7 +200,7 @@ def _ruled(decoded: Sequence[DecodedQuery], rules: Sequence[CompiledRules | None
 
 
 def _distinct(items: Iterable[OutsideId]) -> tuple[OutsideId, ...]:
-    """The ids, each once, in their order."""
+    """The distinct ids, in order of first occurrence."""
     return tuple(dict.fromkeys(map(plain_id, items)))
 
 
@@ -212,19 +212,19 @@ def load_runtime(
     device: str = "cpu",
     threads: int = 1,
 ) -> Runtime:
-    """Read a model directory, or an export on its own.
+    """Load a model directory, or an export on its own.
 
     Args:
         directory: of a run, or of an export.
-        engine: torch, or onnxruntime, which needs an export of these very weights; ``auto`` takes the latter where
-            there is one, unless CUDA is asked for, and torch, with a `MclrecWarning`, where it is of other weights.
-        index: kind of index over the items; all of them are compared if None.
+        engine: torch, or onnxruntime, which needs an export of exactly these weights; ``auto`` takes onnxruntime if
+            there is an export, unless CUDA is requested, and torch, with a `MclrecWarning`, if its weights differ.
+        index: kind of index over the items; if None, queries are compared with all items.
         device: auto, cpu or cuda; onnxruntime computes on the CPU.
-        threads: that one call of onnxruntime may use; 0 for as many as there are cores.
+        threads: number that one call of onnxruntime may use; 0 for as many as there are cores.
 
     Raises:
-        ModelFileError: the directory is missing, damaged, of another format, or does not hold what is asked for.
-        ConfigError: there is no such device or index.
+        ModelFileError: the directory is missing, damaged, of another format, or does not hold what is requested.
+        ConfigError: the device or index does not exist.
     """
     check_choice("engine", engine, get_args(EngineName))
     check_choice("device", device, ("auto", "cpu", "cuda"))
@@ -238,7 +238,9 @@ def load_runtime(
     encoder = onnx_encoder(export.directory / ENCODER, threads)
     ranker: Ranker
     if index is None and export.exact.gains.near is not None:
-        ranker = export.exact  # would get every query: a session would hold the vectors again for nothing
+        ranker = (
+            export.exact
+        )  # gets every query: a session would hold a second copy of the vectors for nothing
     elif index is None:
         ranker = OnnxRanker(open_session(export.directory / RANKING, threads), export.exact)
     else:
@@ -255,12 +257,12 @@ def load_runtime(
 
 
 def model_version(name: str, weights: str) -> str:
-    """Name of the model and twelve digits of the checksum of its weights."""
+    """Version of a model: its name and the first twelve digits of the checksum of its weights."""
     return f"{name}-{weights[:12]}"
 
 
 def model_card(directory: Path, version: str) -> dict[str, Any]:
-    """Name, version, configuration, data, date, protocols, metrics and sizes of a run's model, as plain JSON.
+    """Describe a run's model as plain JSON: name, version, configuration, data, date, protocols, metrics and sizes.
 
     Raises:
         ModelFileError: ``config.json`` or ``metrics.json`` is damaged.
@@ -291,16 +293,16 @@ def model_card(directory: Path, version: str) -> dict[str, Any]:
 
 
 def _on_cuda(directory: Path, device: str) -> bool:
-    """Whether CUDA is asked for in words; ``auto`` is no reason to import torch where an export answers."""
+    """Whether CUDA is requested explicitly: ``auto`` is no reason to import torch where an export can answer."""
     return device == "cuda" and not is_export(directory)
 
 
 def _indexed(export: Export, kind: str, threads: int) -> IndexRanker:
-    """The index that lies in an export.
+    """Load the index of an export.
 
     Raises:
-        ConfigError: there is no such kind.
-        ModelFileError: the export has none, or it is damaged.
+        ConfigError: the kind does not exist.
+        ModelFileError: the export has no index, or it is damaged.
     """
     check_kind(kind)
     if export.index is None or INDEX not in export.files:
@@ -331,10 +333,11 @@ def _by_torch(directory: Path, device: str) -> Runtime:
 
 
 def _fitting(directory: Path, engine: str) -> Export | None:
-    """The export that is to answer; None for torch.
+    """Choose the export that answers; None for torch.
 
     Raises:
-        ModelFileError: there is a damaged one, or onnxruntime is asked for, and has nothing that it can use.
+        ModelFileError: the export is damaged, onnxruntime is requested without an export of these weights, or torch is
+            requested for an export on its own.
     """
     if is_export(directory):
         if engine == "torch":
@@ -342,7 +345,7 @@ def _fitting(directory: Path, engine: str) -> Export | None:
         return read_export(directory)
     if engine == "torch":
         return None
-    read_config(directory)  # says what is wrong with a directory that is no run
+    read_config(directory)  # raises an error if the directory is not a run's
     place = directory / "onnx"
     if engine == "auto" and not (place / MANIFEST).exists():
         return None

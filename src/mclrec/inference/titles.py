@@ -1,4 +1,4 @@
-"""Titles of items: what people call what a log has ids for, from a csv, tsv or Parquet file."""
+"""Titles of items, read from a CSV, TSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from mclrec.wording import count_of
 __all__ = ["TITLES", "read_titles"]
 
 TITLES = ("title", "name", "item_title", "item_name", "product_name")
-"""Names of the column of titles; the second column if none of them is there."""
+"""Names of the title column, in order of precedence; files without any have their titles in the second column."""
 
 
 def read_titles(path: Path, items: Vocabulary) -> tuple[str, ...]:
-    """Read the titles of the items of a model.
+    """Read the titles of a model's items.
 
-    The first column holds ids, and the one called title or name, or else the second, the titles. A line with names is
-    optional in text. Items that the model does not have are left out; a `MclrecWarning` says how many have no title.
+    The first column holds ids; the column called title or name (see `TITLES`), or else the second, holds the titles. In
+    text files, a header is optional. Items that the model does not have are left out; a `MclrecWarning` says how many
+    items of the model have no title.
 
     Args:
         path: ``.csv``, ``.tsv`` or ``.parquet``.
         items: outside ids of the model's items.
 
     Returns:
-        (V + 1,) titles by dense id; empty where an item has none.
+        (V + 1,) titles by dense id; an empty text for an item without one.
 
     Raises:
-        DataError: it cannot be read, has fewer than two columns, names an item twice, or none of the model's.
+        DataError: the file cannot be read, has fewer than two columns, has two different titles for an item, or has no
+            title for any of the model's items.
     """
     table = read_item_column(path, items, TITLES, "titles", "the item's id and its title")
     ids, texts = table.ids, table.values

@@ -1,7 +1,7 @@
-"""The best k of many scores, in NumPy, and the one rule for their order.
+"""Top-k selection in NumPy, and the one rule for the order of ranked items.
 
-The higher score comes first; of equal scores, the lower dense id. NaN and minus infinity are never listed. Every answer
-of this package is ordered by this rule, whatever computed its scores.
+The higher score comes first; among equal scores, the lower dense id. NaN and minus infinity are never listed. Every
+list of this package is ordered by this rule, whatever computed its scores.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ __all__ = ["FloatArray", "best_first", "merge", "top_k"]
 FloatArray = npt.NDArray[np.float32]
 
 _LARGEST_BLOCK, _SMALLEST_BLOCK = 64, 4
-"""Scores of which only the maximum is looked at first; with fewer, looking at all of them is as fast."""
+"""Scores per block, of which only the maximum is compared first; with fewer, comparing all scores is as fast."""
 
 _BLOCKS = 8
-"""Blocks for each place of a list: with fewer, their maxima exclude little."""
+"""Minimum number of blocks per place of a list: with fewer, their maxima exclude little."""
 
 _FEW = 4096
-"""Scores, or comparisons, that are made all at once: for fewer, each further call costs more than it saves."""
+"""Scores or comparisons up to which the direct method is used: for so few, further calls cost more than they save."""
 
 _Indices = npt.NDArray[np.intp]
 
 
 def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
-    """Columns of the k best scores of each row, best first, and these scores.
+    """Columns and values of the k best scores of each row, best first.
 
     Args:
         scores: (B, m); not changed.
         k: at least 1.
 
     Returns:
-        Columns (B, min(k, m)) and scores (B, min(k, m)); where a row has no more scores to list, minus infinity.
+        Columns (B, min(k, m)) and scores (B, min(k, m)), filled with minus infinity where a row has fewer to list.
     """
     count, columns = scores.shape
     k = min(k, columns)
@@ -61,10 +61,10 @@ def top_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
 
 
 def merge(parts: Sequence[tuple[IntArray, FloatArray]], k: int) -> tuple[IntArray, FloatArray]:
-    """The k best of what `top_k` gave for parts of the catalogue, whose ids rise from part to part.
+    """Merge results of `top_k` on consecutive parts of the catalogue, whose ids increase from part to part.
 
     Args:
-        parts: ids (B, any) and scores (B, any).
+        parts: ids (B, any) and scores (B, any) of each part.
         k: at least 1.
     """
     if len(parts) == 1:
@@ -75,10 +75,10 @@ def merge(parts: Sequence[tuple[IntArray, FloatArray]], k: int) -> tuple[IntArra
 
 
 def best_first(ids: IntArray, scores: FloatArray, excluded: IntArray, k: int) -> tuple[IntArray, FloatArray]:
-    """The k best of candidates in any order.
+    """The k best of some candidates given in any order.
 
     Args:
-        ids: (m,) dense ids, each once; 0 stands for no candidate.
+        ids: (m,) distinct dense ids; 0 stands for no candidate.
         scores: (m,).
         excluded: dense ids that are left out.
         k: at least 1.
@@ -90,14 +90,14 @@ def best_first(ids: IntArray, scores: FloatArray, excluded: IntArray, k: int) ->
 
 
 def _absent(ids: IntArray, others: IntArray) -> npt.NDArray[np.bool_]:
-    """Which ids are not among others: each is compared with each while that is faster than NumPy's way to sort them."""
+    """Mask of the ids that are not in ``others``: compared pairwise where that is faster than NumPy's sort."""
     if len(ids) * len(others) > _FEW:
         return np.isin(ids, others, invert=True)
     return np.asarray((ids != others[:, None]).all(0))
 
 
 def _find(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
-    """Rows, columns and scores among which the best k of each row are; None where a NaN is in the way."""
+    """Rows, columns and scores of a superset of the best k of each row; None if NaNs prevent the selection."""
     size = min(scores.shape[1] // (_BLOCKS * k), _LARGEST_BLOCK)
     if size < _SMALLEST_BLOCK or scores.size < _FEW:
         return _by_partition(scores, k)
@@ -105,10 +105,10 @@ def _find(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] |
 
 
 def _by_blocks(scores: FloatArray, k: int, size: int) -> tuple[_Indices, _Indices, FloatArray] | None:
-    """`_find` by the maxima of blocks of ``size`` scores.
+    """`_find` using the maxima of blocks of ``size`` scores.
 
-    The k-th highest of the blocks' maxima is not above the k-th highest score, so that whole blocks are done with
-    after one comparison. A block is every n-th column: their maxima are those of whole arrays, which is fast.
+    The k-th highest block maximum is at most the k-th highest score, so one comparison can rule out a whole block.
+    A block consists of every n-th column: its maximum is then an elementwise maximum of whole arrays, which is fast.
     """
     count, columns = scores.shape
     blocks = columns // size
@@ -132,7 +132,7 @@ def _by_blocks(scores: FloatArray, k: int, size: int) -> tuple[_Indices, _Indice
 
 
 def _by_partition(scores: FloatArray, k: int) -> tuple[_Indices, _Indices, FloatArray] | None:
-    """`_find` by the k-th highest score itself, for lists that are long beside the catalogue."""
+    """`_find` using the k-th highest score itself, for lists that are long relative to the catalogue."""
     columns = scores.shape[1]
     kept = scores > -np.inf
     if k < columns:

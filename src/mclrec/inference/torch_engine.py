@@ -1,4 +1,4 @@
-"""Engines by torch: any model of the registry, as it was saved, on the CPU or on a CUDA device."""
+"""Torch engines: any registered model as it was saved, on the CPU or on a CUDA device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Eng
 
     Args:
         loaded: a model on ``device``.
-        device: where histories are encoded. On the CPU, items are compared in NumPy.
+        device: where histories are encoded and items ranked; on the CPU, NumPy ranks the items.
     """
     model, place = loaded.model, torch.device(device)
     if not isinstance(model, VectorRecommender):
@@ -46,7 +46,7 @@ def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | Non
 
 
 def history_gains(model: VectorRecommender) -> HistoryGains:
-    """What the history adds to scores, fp32 on the host."""
+    """Additions to scores due to the history, fp32 on the host."""
     repeats, counted = model.repeats, model.co_occurrence
     by_distance = None if repeats is None else _array(repeats.values()[: model.reads])
     whole = None if repeats is None or not any(repeats.chosen) else _array(repeats.calibrated)
@@ -57,11 +57,11 @@ def history_gains(model: VectorRecommender) -> HistoryGains:
 
 
 class DeviceRanker:
-    """Compares query vectors with all items on the device where they are, by the same rule as NumPy.
+    """Compares query vectors with all items on the items' device, with the same order of ties as in NumPy.
 
     Args:
         table: the catalogue, on its device.
-        exact: for allow-lists, rules, and what the history adds to, which the host scores alone.
+        exact: answers, on the host, queries with allow-lists, rules or additions due to the history.
     """
 
     def __init__(self, table: ItemTable, exact: ExactRanker) -> None:
@@ -69,7 +69,7 @@ class DeviceRanker:
 
     @torch.inference_mode()
     def rank(self, vectors: FloatArray, queries: Sequence[DenseQuery]) -> list[Ranked]:
-        """Score and select on the device, some queries at a time; implements `Ranker.rank`."""
+        """Score and select on the device, in blocks of queries; implements `Ranker.rank`."""
         lists: dict[int, Ranked] = {}
         rows = [row for row, query in enumerate(queries) if not self._exact.alone(query)]
         device = self._table.weight.device

@@ -1,4 +1,4 @@
-"""Exports of a run's model as vectors in NumPy and Parquet files, for other programs."""
+"""Export of a run's model as vectors in NumPy and Parquet files, for other programs."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 __all__ = ["NEAR", "export_vectors"]
 
 NEAR = "near.parquet"
-"""What co-occurrence adds to scores, of a model that has it."""
+"""File of the item similarities by which co-occurrence adds to scores, for a model that has it."""
 
-_USERS = 8192  # encoded at once for the users' vectors
+_USERS = 8192  # users encoded at once
 
 
 def export_vectors(
     run: Path, out: Path | None = None, *, users: Path | None = None, reading: Reading | None = None
 ) -> Path:
-    """Write ``items.parquet`` (id, vector, bias, count) and ``vectors.npy`` (V, d), and the users' likewise.
+    """Write ``items.parquet`` (id, vector, bias, count), ``vectors.npy`` (V, d) and optionally users' query vectors.
 
-    ``vectors.json`` says of which weights they are, as `mclrec.models.directory.weights_checksum` has it, with a sha256
-    of each file, and what the model adds to the scores that vectors give: ``repeats`` and ``by_distance``, both by
-    distance from the end of the history. The latter multiply the similarities of ``near.parquet``. Each item of the
-    history also gains a + b ln(count) + c ln(n / m), with a, b and c from ``whole``, n items in the history, and m
-    places from the newest of these to its end.
+    ``vectors.json`` identifies the weights by `mclrec.models.directory.weights_checksum`, and has a SHA-256 of each
+    file and what the model adds to the scores that follow from the vectors: ``repeats`` and ``by_distance``, both
+    indexed by distance from the end of the history. The latter multiply the similarities of ``near.parquet``. Each item
+    of the history also gains a + b ln(count) + c ln(n / m), with a, b and c from ``whole``, where the item occurs
+    ``count`` times among the n items of the history, most recently in the m-th place from its end.
 
     Args:
         run: directory of a trained model.
-        out: where to; ``RUN/vectors`` if None. An earlier export there is replaced.
-        users: a log, whose users' query vectors are written to ``users.parquet`` (id, vector).
+        out: output directory; ``RUN/vectors`` if None. An earlier export there is replaced.
+        users: a log; the query vectors of its users are written to ``users.parquet`` (id, vector).
         reading: how the log is read.
 
     Returns:
@@ -78,7 +78,7 @@ def export_vectors(
         record: dict[str, Any] = {"kind": "mclrec vectors", "weights": loaded.checksum}
         gains = history_gains(model)
         if gains.repeats is not None:
-            record["repeats"] = gains.repeats.tolist()  # who lists items of the history adds them
+            record["repeats"] = gains.repeats.tolist()  # added by programs that list items of the history
         if gains.whole is not None:
             record["whole"] = gains.whole.tolist()
         if gains.near is not None:
@@ -90,7 +90,7 @@ def export_vectors(
 
 
 def _write_near(path: Path, items: Vocabulary, gains: NearGains) -> None:
-    """A row for each item and item near it: what a program adds to scores that it gets by the vectors."""
+    """Write a row for each pair of an item and an item near it, with their similarity."""
     near, similarities = gains.near.items[1:], gains.near.similarities[1:]
     rows, columns = np.nonzero(similarities)
     ids = items.to_arrow()
@@ -103,7 +103,7 @@ def _write_near(path: Path, items: Vocabulary, gains: NearGains) -> None:
 
 
 def _lists(vectors: FloatArray) -> pa.Array:
-    """Rows as Arrow lists of one size."""
+    """Rows of an array as Arrow lists of fixed size."""
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
@@ -111,7 +111,7 @@ def _lists(vectors: FloatArray) -> pa.Array:
 def _write_users(
     path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, reading: Reading | None
 ) -> None:
-    """Query vectors of a log's users with a known item, some at a time."""
+    """Write the query vectors of a log's users that have a known item, in batches."""
     from mclrec.data.loading import prepare
 
     data = prepare(log, reading=reading, min_count=1)
