@@ -1,4 +1,4 @@
-"""Hyperparameter search: many runs of one model, compared by validation metric and never by the test items."""
+"""Hyperparameter search: many runs of one model, compared by validation metric and never on the test items."""
 
 from __future__ import annotations
 

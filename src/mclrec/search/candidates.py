@@ -1,7 +1,7 @@
-"""Candidates of a search within minutes: a small fixed set of settings around the best so far, first the recipe.
+"""Candidates of a search within minutes: a small fixed set of variants of the best settings so far, first the recipe's.
 
-The set is written here and nowhere else; ``docs/tuning.md`` shows it. Each candidate differs from the one that it is
-around in one thing, so that what the search says can be understood. What the user fixed by ``--set`` is not varied.
+The set is defined only here, and described in ``docs/tuning.md``. Each candidate differs from the centre in one
+respect, so that the result of the search can be understood. Settings fixed with ``--set`` are not varied.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from mclrec.recipes.space import Choices, Dimension, Range, search_space, value_
 __all__ = ["MOST", "candidate_settings"]
 
 MOST = 8
-"""Candidates of a round at most, with the one that they are around."""
+"""Maximum number of candidates of a round, including the centre."""
 
 _LOG_STEP = 3
-"""Factor between a recipe's value and its neighbours, where a search space is by the logarithm."""
+"""Factor between a recipe's value and its neighbours, in a dimension with a logarithmic scale."""
 
 _WEIGHTS = ("beta", "lambda_supervised", "lambda")
-"""Weights of contrasts: the first that a model of `auto` has is that of its own one."""
+"""Weights of contrastive losses: the first non-zero one of a model with `auto` is the weight of its own loss."""
 
 _LITTLE = 0.2
-"""Attention dropout of `auto` where histories are long; the next lower one is tried there."""
+"""Attention dropout of `auto` for long histories: recipes with more are varied to this value, the others to .1."""
 
 _DIGITS = 3
-"""Significant digits of a value that is computed."""
+"""Significant digits of computed values."""
 
 
 def candidate_settings(
@@ -43,16 +43,16 @@ def candidate_settings(
     tried: Sequence[Mapping[str, Any]] = ({},),
     centre: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Settings of new candidates beside the user's own.
+    """Settings of new candidates, to be added to the user's own; the most promising come first.
 
     Args:
         base: the recipe with the user's settings.
         dataset: name of the registered data set that the data are, if they are one.
         recipe: section or file of the recipe.
-        settings: that the user gave; they are fixed.
+        settings: settings given by the user; they are fixed.
         sizes: of the data.
-        tried: settings of candidates that there are already; none comes twice.
-        centre: settings of the candidate that the new ones are around; those of the recipe itself if None.
+        tried: settings of the existing candidates, which are not repeated.
+        centre: settings of the candidate of which the new ones are variants; the recipe itself if None.
 
     Raises:
         ConfigError: the model only counts, or its search space is malformed.
@@ -85,7 +85,7 @@ def candidate_settings(
 
 
 def _around_auto(base: Recipe, sizes: DataSizes) -> Iterator[dict[str, Any]]:
-    """Changes of a recipe like `auto`, the most promising first."""
+    """Changes to a recipe from `auto`, the most promising first."""
     values = base.training.model_dump() | base.config.model_dump(by_alias=True)
     rate = base.training.learning_rate
     weight = next((key for key in _WEIGHTS if values.get(key)), "")
@@ -105,7 +105,7 @@ def _around_auto(base: Recipe, sizes: DataSizes) -> Iterator[dict[str, Any]]:
 
 
 def _around_space(base: Recipe, space: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
-    """Neighbours of a recipe in its search space: first one of each setting, then the others."""
+    """Changes to a recipe's neighbours in its search space: first one for each setting, then the others."""
     each = [
         [{key: value} for value in _neighbours(dimension, value_of(base, key))]
         for key, dimension in space.items()
@@ -115,7 +115,7 @@ def _around_space(base: Recipe, space: Mapping[str, Dimension]) -> Iterator[dict
 
 
 def _neighbours(dimension: Dimension, value: Any) -> list[Any]:
-    """Values of a dimension beside the recipe's."""
+    """Neighbours of a value in a dimension of the search space."""
     if isinstance(dimension, Choices):
         return [other for other in dimension.values if other != value]
     if dimension.log:
@@ -128,7 +128,7 @@ def _neighbours(dimension: Dimension, value: Any) -> list[Any]:
 
 
 def _fitted(dimension: Range, value: float) -> int | float:
-    """The nearest value that the range has, of few digits."""
+    """Clip a value to a range, and round it to few digits or, in a range of integers, to an integer."""
     inside = min(max(value, dimension.low), dimension.high)
     return round(inside) if dimension.whole else _rounded(inside)
 

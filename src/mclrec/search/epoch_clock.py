@@ -1,4 +1,4 @@
-"""The time of a search within minutes, and a reporter that ends a training when it is up."""
+"""The time budget of a search within minutes, and a reporter that ends a training when the time is up."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from mclrec.training.reporting import EpochRecord, EpochStart, Reporter, SilentR
 __all__ = ["MEASURING", "Budget", "EpochClock", "OutOfTimeError"]
 
 _RECENT = 5
-"""Epochs of which the mean says how long the next will take."""
+"""Number of last epochs whose mean time predicts that of the next."""
 
 MEASURING = 1.0, 5.0
-"""Seconds that are kept for the end: some, and so many validations, as the test has two protocols and two baselines."""
+"""Time reserved for the final test: seconds, plus a number of validations for its two protocols and two baselines."""
 
 
 class OutOfTimeError(Exception):
-    """The time of a training is up; its checkpoint is that of the last whole epoch."""
+    """The time of a training is up; its checkpoint is that of the last complete epoch."""
 
 
 class Budget:
-    """The time of all sessions of a search.
+    """The time budget of a search over all its sessions.
 
     Args:
-        seconds: in all.
-        began: when this session began, by `time.monotonic`.
+        seconds: total.
+        began: start of this session, as given by `time.monotonic`.
     """
 
     def __init__(self, seconds: float, began: float) -> None:
@@ -34,25 +34,25 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """Seconds of all sessions so far."""
+        """Seconds spent in all sessions so far."""
         return self.before + time.monotonic() - self._began
 
     @property
     def left(self) -> float:
-        """Seconds for training: those that measuring takes at the end are kept back."""
+        """Seconds left for training, without those reserved for the final test."""
         fixed, validations = MEASURING
         return self.seconds - self.spent - fixed - validations * self.validation
 
 
 class EpochClock(SilentReporter):
-    """Ends a training by `OutOfTimeError` where the next epoch would not end in time, or this one has not.
+    """Ends a training with `OutOfTimeError` if the next epoch would not end in time, or the current one has not.
 
     Args:
         inner: receives the progress.
-        budget: the time; is told how long validation takes.
-        kept: seconds that the training has to leave.
-        expected: seconds of an epoch, as far as they are known; else 0.
-        lines: whether finished epochs are passed on too, and not only their steps.
+        budget: the time budget, in which the time of a validation is recorded.
+        kept: seconds of the budget that must remain after the training.
+        expected: estimated seconds of an epoch; 0 if unknown.
+        lines: whether finished epochs are passed on to ``inner`` too, and not only their starts and steps.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class EpochClock(SilentReporter):
 
     @property
     def seconds(self) -> float:
-        """Seconds of an epoch, validation included."""
+        """Mean seconds of the last epochs, validation included; before the first, the expected ones."""
         return fmean(self._times[-_RECENT:]) if self._times else self._expected
 
     def epoch_started(self, start: EpochStart) -> None:
-        """Begin an epoch, if it is going to end in time; implements `Reporter.epoch_started`."""
+        """Begin an epoch if it is expected to end in time; implements `Reporter.epoch_started`."""
         self._began = time.monotonic()
         if self.seconds > self._budget.left - self._kept:
             raise OutOfTimeError
@@ -88,7 +88,7 @@ class EpochClock(SilentReporter):
         self._inner.stepped(losses)
 
     def epoch_finished(self, record: EpochRecord) -> None:
-        """Note the time of the epoch; implements `Reporter.epoch_finished`."""
+        """Record the time of the epoch; implements `Reporter.epoch_finished`."""
         self._times.append(time.monotonic() - self._began)
         self._budget.validation = max(self._budget.validation, self._times[-1] - record.seconds)
         if self._lines:

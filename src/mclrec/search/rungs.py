@@ -1,4 +1,4 @@
-"""The rungs of a search within minutes: which candidates there are, their training, and which of them go on."""
+"""The rungs of a search within minutes: choosing candidates, training them, and selecting those that survive."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ __all__ = ["search_rungs"]
 def search_rungs(job: Job, record: SearchRecord, budget: Budget) -> int:
     """Train candidates from rung to rung and from round to round, as long as there is time.
 
-    The first round is around the recipe, each further one around the best candidate so far, which is trained to its end
-    before.
+    The first round varies the recipe, each further one the best candidate so far, which is fully trained first.
 
     Returns:
         The number of the best candidate.
+
+    Raises:
+        TrainingError: the time is up before the first epoch is done.
     """
     try:
         while True:
@@ -53,7 +55,7 @@ def search_rungs(job: Job, record: SearchRecord, budget: Budget) -> int:
 
 
 def _compare(job: Job, record: SearchRecord, budget: Budget) -> None:
-    """Train the candidates of a round from rung to rung."""
+    """Train the candidates of a round from rung to rung, until the rungs or the time end."""
     while True:
         for candidate in record.going:
             _advance(job, record, candidate, budget)
@@ -62,7 +64,7 @@ def _compare(job: Job, record: SearchRecord, budget: Budget) -> None:
 
 
 def _further_round(job: Job, record: SearchRecord, budget: Budget, best: int) -> bool:
-    """Begin a round around the best candidate, if it and another one can be trained to their ends in time."""
+    """Begin a round around the best candidate, if there is time to train it and another one fully."""
     training, centre = job.base.training, record.of(best)
     rest = 0 if centre.ended else epochs_to_come(len(centre.curve), training.patience, job.epochs)
     if centre.seconds * (rest + epochs_to_come(0, training.patience, job.epochs)) > budget.left:
@@ -74,7 +76,7 @@ def _further_round(job: Job, record: SearchRecord, budget: Budget, best: int) ->
 
 
 def _plan(job: Job, record: SearchRecord, budget: Budget) -> None:
-    """Decide which candidates a round has, by the seconds that epochs of the one in the middle have taken."""
+    """Choose as many candidates for a round as fit into the time, given the seconds that epochs of the centre took."""
     training, centre = job.base.training, record.central
     if record.round > 1:
         record.rung = first_rung(training.patience, training.epochs)
@@ -94,7 +96,7 @@ def _plan(job: Job, record: SearchRecord, budget: Budget) -> None:
 
 
 def _others(job: Job, record: SearchRecord) -> list[Candidate]:
-    """Candidates around the one in the middle that have not been tried, the most promising first."""
+    """Variants of the centre that have not been tried, the most promising first."""
     settings = candidate_settings(
         job.base,
         known_as(job.split.data),
@@ -108,7 +110,7 @@ def _others(job: Job, record: SearchRecord) -> list[Candidate]:
 
 
 def _planned(record: SearchRecord, count: int, more: bool) -> str:
-    """What a round is going to do, in a line."""
+    """The plan of a round, in one line."""
     if record.round == 1:
         each = f"{record.recipe.seconds:.3g} s an epoch"
         if count == 1:
@@ -121,14 +123,14 @@ def _planned(record: SearchRecord, count: int, more: bool) -> str:
 
 
 def _remove_folders(job: Job, record: SearchRecord) -> None:
-    """Remove the checkpoints of candidates that are out."""
+    """Remove the folders of candidates that are out, with their checkpoints."""
     for candidate in record.candidates:
         if candidate.state == "out":
             shutil.rmtree(job.folder(candidate), ignore_errors=True)
 
 
 def _next_rung(job: Job, record: SearchRecord, budget: Budget) -> bool:
-    """Close the rung that all have reached; whether there is another one, and time for it."""
+    """Close the rung that all candidates have reached, and return whether there is a next one and time for it."""
     values = record.values(record.rung)
     record.rungs.append(Rung(record.rung, values, record.round))
     kept = going_on(values, record.centre)
@@ -154,7 +156,7 @@ def _next_rung(job: Job, record: SearchRecord, budget: Budget) -> bool:
 
 
 def _rest(job: Job, record: SearchRecord, reached: int) -> float:
-    """Seconds that the slowest candidate usually still needs after a number of epochs."""
+    """Seconds that the slowest candidate usually still needs after ``reached`` epochs."""
     slowest = max(candidate.seconds for candidate in record.going)
     return slowest * epochs_to_come(reached, job.base.training.patience, job.epochs)
 
@@ -163,8 +165,8 @@ def _advance(job: Job, record: SearchRecord, candidate: Candidate, budget: Budge
     """Train a candidate to the end of the rung.
 
     Raises:
-        OutOfTimeError: that would leave too little time for the winner.
-        KeyboardInterrupt: a signal asked for a stop, and the checkpoint is written.
+        OutOfTimeError: this would leave too little time for training the winner.
+        KeyboardInterrupt: a signal requested a stop, and the checkpoint is written.
     """
     if candidate.reached(record.rung):
         return
@@ -205,14 +207,14 @@ def _advance(job: Job, record: SearchRecord, candidate: Candidate, budget: Budge
 
 
 def _note(job: Job, candidate: Candidate, clock: EpochClock) -> None:
-    """Keep the curve of a candidate and how long its epochs take."""
+    """Record the curve of a candidate and the time of its epochs."""
     history = read_history(job.folder(candidate) / "history.jsonl")
     candidate.curve = [value for epoch in history for value in epoch.metrics.values()]
     candidate.seconds = clock.seconds
 
 
 def _fail(candidate: Candidate, centre: int, problem: Exception) -> None:
-    """Note that a candidate cannot be trained; what is our fault, or that of the one in the middle, is raised."""
+    """Mark a candidate as failed; the error is raised again if it is a fault of the library or the centre's."""
     ours = machine_failure(problem)
     if ours is None or candidate.number == centre:
         raise problem

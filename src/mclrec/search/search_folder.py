@@ -1,4 +1,4 @@
-"""The folder beside a search's journal, which is of this journal alone."""
+"""The folder beside a search's journal, which belongs to this journal alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mclrec.files import write_text
 __all__ = ["claim_folder", "folder_of"]
 
 _OWNER = "journal"
-"""File in a folder with the name of the journal that it belongs to; folders of earlier versions have none."""
+"""File in a folder that names the journal which owns it; folders from earlier versions have none."""
 
 
 def folder_of(storage: Path) -> Path:
-    """The folder for a search's data, trials, best recipe and report: ``one-search`` of ``one.journal``.
+    """The folder for a search's data, trials, best recipe and report: ``one-search`` for ``one.journal``.
 
-    Where another journal of the same stem has it, such as ``one.log``, it is ``one.journal-search``.
+    If another journal with the same stem, such as ``one.log``, owns that folder, it is ``one.journal-search``.
     """
     return next(folder for folder in _candidates(storage) if _may_have(storage, folder))
 
@@ -30,7 +30,7 @@ def _candidates(storage: Path) -> Iterator[Path]:
 
 
 def _may_have(storage: Path, folder: Path) -> bool:
-    """Whether a folder is this journal's, or nobody's."""
+    """Whether a folder belongs to this journal, or to none."""
     owner = folder / _OWNER
     if owner.is_file():
         return owner.read_text(encoding="utf-8").strip() == storage.name
@@ -38,13 +38,13 @@ def _may_have(storage: Path, folder: Path) -> bool:
 
 
 def _has_sibling(storage: Path) -> bool:
-    """Whether another file beside a journal has its stem, to whose search of an earlier version a folder may belong."""
+    """Whether another file has the journal's stem: a folder without an owner may belong to its search."""
     beside = storage.parent.iterdir()
     return any(one.stem == storage.stem and one.name != storage.name and one.is_file() for one in beside)
 
 
 def claim_folder(storage: Path) -> Path:
-    """Make the folder of a search, and write down that it is this journal's."""
+    """Create the folder of a search, and record this journal as its owner."""
     with FileLock(storage.with_name(f".{storage.stem}.folder")):
         folder = folder_of(storage)
         if not (folder / _OWNER).is_file():

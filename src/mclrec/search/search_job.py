@@ -1,4 +1,4 @@
-"""What a search within minutes works on."""
+"""The inputs of a search within minutes: request, recipe, data, device and directory."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from mclrec.training.schedule import cycle_epochs
 __all__ = ["FOLDER", "Job"]
 
 FOLDER = "candidates"
-"""Folder of the candidates in the directory of the run."""
+"""Folder of the candidates in the run's directory."""
 
 _TIMED = 3
-"""Batches that are timed of each candidate."""
+"""Batches of each candidate that are timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is searched for; the same throughout a session.
+    """The inputs of a search, constant throughout a session.
 
     Attributes:
-        request: of the run, with the data loaded and the recipe decided.
+        request: request for the run, with the data loaded and the recipe decided.
         base: the recipe.
-        split: of the data.
-        sizes: of the data.
+        split: split of the data.
+        sizes: sizes of the data.
         device: where to train.
-        directory: of the run.
-        lock: of the directory, which this process holds.
+        directory: directory of the run.
+        lock: lock of the directory, held by this process.
         reporter: receives progress.
     """
 
@@ -56,22 +56,22 @@ class Job:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Settings that the user gave."""
+        """Settings given by the user."""
         return self.request.settings or {}
 
     @property
     def epochs(self) -> int:
-        """Epochs of a whole training, at most."""
+        """Maximum number of epochs of a whole training."""
         return self.base.training.epochs
 
     def limited(self, epochs: int) -> dict[str, Any]:
-        """Settings by which a training ends after some epochs, with the learning rates of a whole one."""
+        """Settings that end a training after some epochs, but keep the learning rate schedule of a whole one."""
         training = self.base.training
         cycle = cycle_epochs(training.cycle, training.epochs)
         return {"epochs": epochs} if cycle is None else {"epochs": epochs, "cycle": cycle}
 
     def of_epochs(self, epochs: int) -> Job:
-        """The same search with another number of epochs of a whole training."""
+        """Copy with another number of epochs for a whole training."""
         settings = {**self.settings, "epochs": epochs}
         training = self.base.training.model_copy(update={"epochs": epochs})
         return replace(
@@ -79,7 +79,7 @@ class Job:
         )
 
     def say(self, line: str) -> None:
-        """Tell a line of the search."""
+        """Report a line about the search."""
         self.reporter.planned([line])
 
     def resolved(self, change: Mapping[str, Any]) -> Recipe:
@@ -106,13 +106,13 @@ class Job:
         )
 
     def folder(self, candidate: Candidate) -> Path:
-        """The directory that a candidate is trained in."""
+        """The directory in which a candidate is trained."""
         return self.directory / FOLDER / f"{candidate.number:02d}"
 
     def epoch_time(self, candidate: Candidate) -> float:
-        """Estimate the seconds of an epoch of training from a few batches; validation not counted."""
+        """Estimate the seconds of a training epoch from a few batches, without validation; 0 if training fails."""
         recipe = self.resolved(candidate.settings)
         try:
             return longest_time(self.split, recipe, self.device, _TIMED) / recipe.training.epochs
-        except MclrecError:  # told when it is trained
+        except MclrecError:  # reported when it is trained
             return 0.0

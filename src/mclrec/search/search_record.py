@@ -1,4 +1,4 @@
-"""Record of a search within minutes: its candidates and rungs, in ``candidates.json`` of the run that it ends with."""
+"""Record of a search within minutes: its candidates and rungs, saved as ``candidates.json`` of the resulting run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Candidate", "Move", "Rung", "SearchRecord"]
 
 @dataclass(slots=True)
 class Candidate:
-    """One candidate: settings, and how far it has been trained.
+    """One candidate: its settings, and how far it has been trained.
 
     Attributes:
         number: from 1, which is the recipe itself.
-        settings: that differ from the recipe.
+        settings: settings that differ from the recipe.
         curve: validation metric of each epoch so far.
-        seconds: of an epoch, validation included; 0 before the first.
-        ended: whether early stopping or the number of epochs ended its training.
-        state: going on, out after a rung, or failed.
+        seconds: time of an epoch, validation included; an estimate before the first, 0 if unknown.
+        ended: whether early stopping or the maximum number of epochs ended its training.
+        state: still compared (``going``), eliminated (``out``) or failed.
         problem: why it failed.
     """
 
@@ -43,22 +43,22 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What distinguishes it, for people."""
+        """Display name: the settings that distinguish the candidate."""
         return " ".join(setting_words(self.settings)[1::2]) or "the recipe"
 
     def reached(self, epochs: int) -> bool:
-        """Whether it needs no more training for a rung of ``epochs``."""
+        """Whether the candidate needs no more training for a rung of ``epochs``."""
         return self.ended or len(self.curve) >= epochs
 
 
 @dataclass(slots=True)
 class Rung:
-    """A rung that all candidates in it have reached.
+    """A completed rung, which all its candidates have reached.
 
     Attributes:
-        epochs: to which they were trained.
-        values: smoothed validation metric by number.
-        round: of the search, from 1.
+        epochs: number of epochs that the candidates were trained for.
+        values: smoothed validation metric by candidate number.
+        round: round of the search, from 1.
     """
 
     epochs: int
@@ -68,13 +68,13 @@ class Rung:
 
 @dataclass(slots=True)
 class Move:
-    """A candidate that turned out to be better than the one that it was around.
+    """The move of the search to a candidate that is better than the centre of its round.
 
     Attributes:
-        number: of the better one.
-        over: number of the other.
+        number: number of the better candidate.
+        over: number of the previous centre.
         values: smoothed validation metric of both.
-        epochs: after which they were compared; None where the other was trained to its end.
+        epochs: number of epochs after which they were compared; None if the previous centre was fully trained.
     """
 
     number: int
@@ -85,22 +85,22 @@ class Move:
 
 @dataclass(slots=True)
 class SearchRecord:
-    """All that a search has found out, which is what it goes on from.
+    """The state of a search, from which it can be resumed.
 
     Attributes:
-        identity: what a resumed search must have in common with it.
-        metric: validation metric that candidates are compared by.
-        rung: epochs of the rung under way.
-        candidates: the recipe, and since `planned` all others of the round.
-        threads: of every training of the search.
-        epochs: of a whole training, where those of the recipe do not fit into the time; else None.
-        round: the one under way, from 1.
-        centre: number of the candidate that those of the round are around.
-        planned: whether it is decided how many candidates the round has.
-        spent: seconds of all sessions until it was last written.
-        rungs: those that are complete.
-        moves: each time that a candidate turned out to be the best so far.
-        winner: number of the candidate that is trained on to its end; None while several are compared.
+        identity: values that must be the same in a resumed search.
+        metric: validation metric by which candidates are compared.
+        rung: epochs of the current rung.
+        candidates: all candidates by number; those of the current round are added when it is `planned`.
+        threads: number of threads of every training of the search.
+        epochs: epochs of a whole training, if those of the recipe do not fit into the time; else None.
+        round: current round, from 1.
+        centre: number of the candidate of which the others of the round are variants.
+        planned: whether the candidates of the round have been chosen.
+        spent: seconds of all sessions until the record was last written.
+        rungs: completed rungs.
+        moves: each replacement of a centre by a better candidate.
+        winner: number of the candidate that is trained to the end; None while several are compared.
         finished: whether the winner is trained and measured.
     """
 
@@ -130,7 +130,7 @@ class SearchRecord:
         return validated(cls, read_sealed(path, ModelFileError), str(path), ModelFileError)
 
     def save(self, directory: Path, spent: float) -> None:
-        """Write the record, with the seconds that were spent so far."""
+        """Write the record, with the seconds spent so far."""
         self.spent = spent
         value = asdict(self)
         for rung in value["rungs"]:
@@ -140,15 +140,15 @@ class SearchRecord:
     def check(
         self, identity: Mapping[str, Any], directory: Path, came_later: Mapping[str, Any] = NOTHING_LATER
     ) -> None:
-        """Refuse to go on with another search.
+        """Check that this search can be resumed with the given identity.
 
         Args:
-            identity: of the search that would go on.
-            directory: of this one.
-            came_later: of the identity, values of keys that searches of earlier versions lack.
+            identity: identity of the resuming search.
+            directory: directory of this search.
+            came_later: values of identity keys that searches of earlier versions lack.
 
         Raises:
-            ConfigError: it is of other data or settings, or finished.
+            ConfigError: this search has other data or settings, or is finished.
         """
         other = first_difference(self.identity, identity, came_later)
         if other is not None:
@@ -161,11 +161,11 @@ class SearchRecord:
 
     @property
     def precision(self) -> object:
-        """Precision of every training of the search; None where the record does not say."""
+        """Precision of every training of the search; None if the record lacks it."""
         return self.identity.get(f"{SETTING}precision")
 
     def of(self, number: int) -> Candidate:
-        """The candidate of a number."""
+        """The candidate with a number."""
         return self.candidates[number - 1]
 
     @property
@@ -175,7 +175,7 @@ class SearchRecord:
 
     @property
     def central(self) -> Candidate:
-        """The candidate that those of the round are around."""
+        """The centre of the round: the candidate of which the others are variants."""
         return self.of(self.centre)
 
     @property
@@ -184,7 +184,7 @@ class SearchRecord:
         return [candidate for candidate in self.candidates if candidate.state == "going"]
 
     def values(self, epochs: int) -> dict[int, float]:
-        """Smoothed validation metric of those that are compared and have reached so many epochs."""
+        """Smoothed validation metric, by number, of the compared candidates that have reached a rung of ``epochs``."""
         return {
             candidate.number: smoothed(candidate.curve, epochs)
             for candidate in self.going
@@ -192,10 +192,10 @@ class SearchRecord:
         }
 
     def settle(self) -> int:
-        """Decide the round: the number of the best candidate.
+        """Decide the round, and return the number of the best candidate.
 
-        Where the one in the middle was trained to its end, another has to be better than all that came of it. Else they
-        are compared after as many epochs as all have in common.
+        If the centre was fully trained, another candidate has to exceed the best of its whole training. Otherwise they
+        are compared after the last rung that all have reached.
         """
         if self.central.ended:
             epochs = None
@@ -210,7 +210,7 @@ class SearchRecord:
         return best
 
     def begin_round(self, centre: int, rung: int) -> None:
-        """Begin a further round around the best candidate, with ``rung`` as the epochs that this one is trained to."""
+        """Begin a further round around the best candidate, which is first trained for ``rung`` epochs."""
         for one in self.going:
             if one.number != centre:
                 one.state = "out"
@@ -218,7 +218,7 @@ class SearchRecord:
         self.round += 1
 
     def verdict(self) -> str:
-        """What the search has come to, in a line."""
+        """The result of the search, in one line."""
         others = len(self.candidates) - 1
         if not others:
             return "trained the recipe alone: the time was too short to compare it with other settings"
@@ -227,7 +227,7 @@ class SearchRecord:
         return "; ".join(map(self._told, self.moves))
 
     def _told(self, move: Move) -> str:
-        """A move, in words."""
+        """Text that describes a move."""
         own, other = move.values
         over = "the recipe" if move.over == RECIPE else self.of(move.over).name
         after = "" if move.epochs is None else f" after {count_of(move.epochs, 'epoch')}"
@@ -238,7 +238,7 @@ class SearchRecord:
         )
 
     def card_lines(self) -> list[str]:
-        """The search, in lines of Markdown for the card of the run."""
+        """Markdown lines that describe the search, for the card of the run."""
         heads = [
             ("" if rung.round == 1 else f"round {rung.round}, ") + count_of(rung.epochs, "epoch")
             for rung in self.rungs
@@ -256,7 +256,7 @@ class SearchRecord:
         ]
 
     def _cells(self, candidate: Candidate) -> list[str]:
-        """A candidate's values in each rung."""
+        """Table cells with a candidate's value in each rung."""
         if candidate.state == "failed":
             return ["failed" for _ in self.rungs]
         values = [rung.values.get(candidate.number) for rung in self.rungs]

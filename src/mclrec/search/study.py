@@ -1,8 +1,8 @@
 """The journal of a search: its trials, which worker does them, and their results.
 
 Optuna keeps the journal, in one file that any number of processes and machines can share, and draws the settings. It
-does not know whether the process of a running trial is still alive. So a worker holds a file lock while it does a
-trial. The operating system releases the lock when the process dies, and the next worker resumes the trial from its
+does not know whether the process of a running trial is still alive. Therefore a worker holds a file lock while it does
+a trial. The operating system releases the lock when the process dies, and the next worker resumes the trial from its
 checkpoint.
 """
 
@@ -44,21 +44,21 @@ __all__ = ["ClaimedTrial", "Plan", "Search"]
 
 _NAME = "mclrec"
 _ATTEMPTS = 3
-"""How often a trial is started before it counts as failed: its settings may be what kills its workers."""
+"""How often a trial is started before it counts as failed: its settings may be killing its workers."""
 
 _STARTUP = 5
 """Trials before the sampler models their results, and before any is pruned. The first trial is the recipe."""
 
 _LONGEST_LINE = 1_000_000
-"""Bytes of a journal's end that are searched for the end of a line."""
+"""Bytes at the end of a journal that are searched for a line break."""
 
 _OTHERS = 3
-"""Trials that must have reached an epoch before another can be pruned at it."""
+"""Number of trials that must have reached an epoch before another can be pruned there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is searched; the same for all workers that share the journal.
+    """The definition of a search; the same for all workers that share the journal.
 
     Attributes:
         model: name of a registered model.
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def space(self) -> dict[str, Dimension]:
-        """The search space: a dimension for each setting."""
+        """The search space: a dimension for each searched setting."""
         return search_space(self.model, self.dataset, self.recipe, self.settings, self.sizes)
 
     def recipe_with(self, chosen: Mapping[str, Any]) -> Recipe:
@@ -97,7 +97,7 @@ class Plan:
         return resolve(self.model, self.dataset, self.recipe, {**self.settings, **chosen}, self.sizes)
 
     def identity(self) -> dict[str, Any]:
-        """What must stay the same throughout a search, as a flat mapping, so that a difference can be named."""
+        """Values that must not change during a search, as a flat mapping, so that a difference can be named."""
         base, space = self.base, self.space
         values = {
             **base.config.model_dump(mode="json", by_alias=True),
@@ -119,9 +119,9 @@ class ClaimedTrial:
 
     Attributes:
         trial: Optuna's trial.
-        directory: of its run.
-        lock: held while the trial is done.
-        reported: epochs whose metric is in the journal already.
+        directory: directory of its run.
+        lock: held until the trial ends or is left to another worker.
+        reported: epochs whose metric is already in the journal.
     """
 
     trial: optuna.Trial
@@ -136,7 +136,7 @@ class ClaimedTrial:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that the trial tries."""
+        """The settings of the trial."""
         return self.trial.params
 
 
@@ -148,7 +148,7 @@ class Search:
         plan: what is searched.
 
     Raises:
-        ConfigError: the journal is damaged, or of another search.
+        ConfigError: the journal is damaged, or belongs to another search.
     """
 
     def __init__(self, storage: Path, plan: Plan) -> None:
@@ -171,7 +171,7 @@ class Search:
             return self.study.get_trials(deepcopy=False)
 
     def importance(self) -> dict[str, float]:
-        """Importance of each setting by PED-ANOVA, highest first; empty while too few trials are done."""
+        """Importance of each setting by PED-ANOVA, highest first; empty if too few, or only tied, trials are done."""
         done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         if len(done) < _STARTUP or len({trial.value for trial in done}) == 1:
             return {}
@@ -181,7 +181,7 @@ class Search:
         """Claim a trial: one whose process died or was stopped, else a new one.
 
         Args:
-            total: trials of the whole search.
+            total: number of trials of the whole search.
 
         Returns:
             None if none is available: all have ended, or other workers are doing them.
@@ -207,7 +207,7 @@ class Search:
         """Record the metric of an epoch.
 
         Raises:
-            optuna.TrialPruned: the trial is to be stopped.
+            optuna.TrialPruned: the trial should be stopped.
         """
         if epoch not in claimed.reported:
             claimed.reported.add(epoch)
@@ -239,7 +239,7 @@ class Search:
         claimed.lock.release()
 
     def _reclaim(self, known: FrozenTrial) -> ClaimedTrial | None:
-        """Claim a running trial whose process is gone; None if it is still held, or has been started too often."""
+        """Claim a running trial whose process is gone; None if its lock is held, or it has been started too often."""
         try:
             lock = run_lock(self.directory(known.number)).acquire()
         except InUseError:
@@ -251,13 +251,13 @@ class Search:
         if attempts >= _ATTEMPTS:
             self.fail(claimed, f"its process died {attempts} times; check its memory use")
             return None
-        for key, distribution in self._space.items():  # those that had not been drawn when its process died
+        for key, distribution in self._space.items():  # draws those that were missing when its process died
             _draw(trial, key, distribution)
         trial.set_user_attr("attempts", attempts + 1)
         return claimed
 
     def _seed(self, number: int) -> None:
-        """Seed the sampler by trial number, so that what is drawn does not depend on which worker draws it."""
+        """Seed the sampler by trial number, so that the seed does not depend on which worker draws the settings."""
         seed = int(generator(self.plan.seed, Stream.SEARCH, number).integers(1 << 32))
         self.study.sampler = optuna.samplers.TPESampler(
             seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_STARTUP
@@ -266,9 +266,9 @@ class Search:
 
 def _open(storage: Path, plan: Plan) -> optuna.Study:
     training = plan.base.training
-    # The median and not Hyperband, whose brackets need some ten trials each before the sampler learns anything: more
-    # than most searches have. Before it can be pruned, a trial gets as many epochs as early stopping grants
-    # one that does not improve.
+    # Median pruning and not Hyperband, whose brackets need some ten trials each before the sampler learns anything:
+    # more than most searches have. Before a trial can be pruned, it gets as many epochs as early stopping grants a
+    # training that does not improve.
     pruner = optuna.pruners.MedianPruner(
         n_startup_trials=_STARTUP,
         n_warmup_steps=min(training.patience, training.epochs // 2),
@@ -287,24 +287,24 @@ def _open(storage: Path, plan: Plan) -> optuna.Study:
 
 
 class _AppendLock(JournalFileOpenLock):
-    """The lock of a journal while lines are added; Optuna's own keeps others out for 30 s if its holder is killed."""
+    """Lock for appending lines to a journal; Optuna's own would block others for 30 s after its holder is killed."""
 
     def __init__(self, storage: Path) -> None:
         super().__init__(str(storage))
         self._held = FileLock(storage.with_name(f".{storage.name}.append"))
 
     def acquire(self) -> bool:
-        """Wait until nobody else adds lines."""
+        """Wait until no other process appends lines."""
         self._held.acquire()
         return True
 
     def release(self) -> None:
-        """Let others add lines."""
+        """Let other processes append lines."""
         self._held.release()
 
 
 def _remove_half_line(storage: Path, lock: _AppendLock) -> None:
-    """Remove what a full disk left of a journal's last line, which would spoil the next one."""
+    """Remove a truncated last line of a journal, left by a full disk, which would corrupt the next line."""
     if not storage.exists():
         return
     lock.acquire()
@@ -320,7 +320,11 @@ def _remove_half_line(storage: Path, lock: _AppendLock) -> None:
 
 
 def _begin(study: optuna.Study, storage: Path, plan: Plan, space: Mapping[str, BaseDistribution]) -> None:
-    """Give a new journal the search's identity and the recipe as its first trial; check the identity of an old one."""
+    """Store the search's identity in a new journal, with the recipe as its first trial; check that of an existing one.
+
+    Raises:
+        ConfigError: an existing journal belongs to another search.
+    """
     identity = json.loads(json.dumps(plan.identity()))
     known = study.user_attrs.get("identity")
     if known is None:
@@ -360,7 +364,7 @@ def _draw(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> None
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Optuna's log, and restore its level afterwards."""
+    """Silence Optuna's logging, and restore its level afterwards."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -371,12 +375,12 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _readable(storage: Path) -> Iterator[None]:
-    """Turn errors of reading the journal into one that names the file."""
+    """Convert errors from reading the journal to a `ConfigError` that names the file."""
     try:
         yield
     except MclrecError:
         raise
-    except Exception as problem:  # of Optuna, which believes what it reads
+    except Exception as problem:  # from Optuna, which does not validate what it reads
         if machine_failure(problem) is not None:
             raise
         reason = f"{type(problem).__name__}: {problem}"

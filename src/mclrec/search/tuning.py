@@ -1,4 +1,4 @@
-"""Search for a model's best settings with several workers, and continue an earlier search."""
+"""Hyperparameter search with several workers: find a model's best settings, or continue an earlier search."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class TuneRequest:
-    """A request to search.
+    """A request for a hyperparameter search.
 
     Attributes:
         data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
@@ -57,11 +57,11 @@ class TuneRequest:
         recipe: section of the recipes, or a file; None for the data set's own.
         settings: fixed settings, which override the recipe's and are not searched.
         seed: of the search and of every trial's run.
-        storage: the journal; one under ``runs/tune``, by data and model, if None.
+        storage: the journal; if None, one under ``runs/tune``, named after data and model.
         device: auto, cpu or cuda.
         split: rule by which targets are held out, as `SplitRule` writes it.
-        track: what runs are tracked with.
-        reading: how a log is read; data that are prepared already take none.
+        track: name of the experiment tracker.
+        reading: how a log is read; does not apply to prepared data.
     """
 
     data: Any
@@ -83,10 +83,10 @@ class TrialView:
     Attributes:
         number: from 0; trial 0 is the recipe.
         state: open, running, left (its process was stopped or died), done, pruned or failed.
-        settings: that it tries.
+        settings: settings of the trial.
         value: the best validation metric, so far if the trial is not done.
         by_epoch: validation metric of each epoch so far.
-        seconds: since it was started.
+        seconds: duration of the trial, if it has ended; else 0.
         problem: why it failed.
     """
 
@@ -104,7 +104,7 @@ class Progress:
     """Progress of a search.
 
     Attributes:
-        trials: those that have been started, by number.
+        trials: the trials that have been started, by number.
         total: number of trials of the whole search.
         metric: the validation metric by which trials are compared.
         elapsed: seconds since the start of this call.
@@ -116,7 +116,7 @@ class Progress:
     elapsed: float
 
     def count(self, *states: str) -> int:
-        """Number of trials that are in one of the states."""
+        """Number of trials in any of the states."""
         return sum(trial.state in states for trial in self.trials)
 
     @property
@@ -136,11 +136,11 @@ class Outcome:
     """The result of a call of `tune`.
 
     Attributes:
-        progress: of the search.
-        plan: what is searched.
-        folder: holds the trials' runs, the best recipe and the report.
+        progress: progress of the search.
+        plan: definition of the search.
+        folder: folder of the trials' runs, the best recipe and the report.
         recipe: TOML file of the best trial; None while no trial is done.
-        command: trains the best recipe and evaluates it on the test items.
+        command: command line that trains the best recipe and evaluates it on the test items; None without a recipe.
         importance: of each setting, by PED-ANOVA (Watanabe et al., IJCAI 2023); empty while few trials are done.
     """
 
@@ -158,7 +158,7 @@ def default_storage(data_name: str, model: str) -> Path:
 
 
 def look_at_space(request: TuneRequest) -> dict[str, tuple[Dimension, Any]]:
-    """The search space and the recipe's own value, by setting; writes nothing.
+    """The search space and the recipe's own value, by setting; nothing is written.
 
     Raises:
         MclrecError: as `tune`.
@@ -181,17 +181,17 @@ def tune(
 ) -> Outcome:
     """Search until there are ``trials`` trials, counted over all calls with the same journal.
 
-    The first trial is the recipe. On Ctrl-C, on SIGTERM and when the time is up, running trials write a
-    checkpoint, from which the next call resumes; so does another worker when one dies. Trials are compared by their
-    best validation metric; the test items are never used.
+    The first trial is the recipe. On Ctrl-C, on SIGTERM and when the time is up, running trials write a checkpoint,
+    from which the next call resumes; if a worker dies, another one resumes its trial. Trials are compared by their best
+    validation metric; the test items are never used.
 
     Args:
         request: what is searched.
         trials: number of trials of the whole search.
         workers: processes of this call; they share the processor's cores, and the journal with any other call.
-        minutes: time after which it stops.
+        minutes: time after which this call stops; None for no limit.
         show: called with the progress twice a second.
-        reporter: receives what was taken of the log, and the recipe that the search begins with.
+        reporter: receives the data that were read, and the recipe that the search starts from.
 
     Raises:
         MclrecError: the request, the data or the journal cannot be used.
@@ -232,7 +232,7 @@ def tune(
 
 
 def _check_request(request: TuneRequest) -> None:
-    """Find the mistakes that can be found before the data are read."""
+    """Check what can be checked before the data are read."""
     for recipe in possible_recipes(request.model, request.data, request.recipe, request.settings):
         section = recipe.section if request.recipe is None else request.recipe
         Plan(request.model, section, request.settings, request.seed, request.split, "", None, "").identity()
@@ -272,7 +272,11 @@ def _plan(request: TuneRequest, data: SequenceData, sizes: DataSizes) -> Plan:
 
 
 def _prepared(data: SequenceData, folder: Path) -> Path:
-    """Directory of the data as workers map them into memory; written by the first call."""
+    """Directory of the prepared data, which workers memory-map; written by the first call.
+
+    Raises:
+        ConfigError: the directory holds other data.
+    """
     if not is_saved(folder):
         data.save(folder)
     elif not data.same_rows(SequenceData.load(folder)):

@@ -1,9 +1,9 @@
-"""Training within a number of minutes: a search among few candidates, then the winner to its end.
+"""Training within a number of minutes: a search among a few candidates, then the full training of the winner.
 
 Everything is a run: a candidate is trained in ``candidates/NN`` of the run's directory and resumed with more epochs as
-long as it goes on, and the winner's checkpoint becomes that of the run itself. So no epoch is trained twice, and a run
-that was searched for is, bit for bit, the one that its command line trains without a search. The test items are looked
-at once, by the winner.
+long as it survives, and the winner's checkpoint becomes that of the run itself. Thus no epoch is trained twice, and the
+result of a search is, bit for bit, the run that its command line trains without a search. The test items are used only
+once, to measure the winner.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ __all__ = ["train_within"]
 _HISTORY = "history.jsonl"
 _MOST_MINUTES = 1e6
 _MARGIN = 1.25
-"""How much longer an epoch may take than a few batches say, with validation."""
+"""Safety factor on an epoch's time as estimated from a few batches, to include validation."""
 
 
 def train_within(
     request: TrainRequest, minutes: float, reporter: Reporter | None = None, *, began: float | None = None
 ) -> Run:
-    """Train the best model that is found within a time, and measure it.
+    """Search for the best model within a time limit, train it, and measure it.
 
     Args:
-        request: what to train; the recipe and its settings are what the search starts from.
-        minutes: of wall clock for everything, over all sessions if the search is interrupted and resumed.
+        request: what to train; the search starts from its recipe and settings.
+        minutes: wall-clock time for everything, summed over all sessions if the search is interrupted and resumed.
         reporter: receives progress.
-        began: moment of `time.monotonic` from which time counts; now if None.
+        began: start of the time, as given by `time.monotonic`; now if None.
 
     Raises:
         MclrecError: of any kind that the data, the recipe or the training can cause.
-        KeyboardInterrupt: a signal ended it; with ``resume`` it goes on.
+        KeyboardInterrupt: a signal ended it; with ``resume`` it can be continued.
     """
     if not 0 < minutes < _MOST_MINUTES:
         raise ConfigError(f"minutes = {minutes:g}: should be a number of minutes above 0")
@@ -92,10 +92,10 @@ def train_within(
 
 
 def _check(request: TrainRequest) -> None:
-    """Refuse what a search cannot do, before data are read.
+    """Check, before the data are read, that a search supports the request.
 
     Raises:
-        ConfigError: there is such a thing.
+        ConfigError: it does not.
     """
     reasons = {
         "--warm-start": (request.warm_start is not None, "candidates begin anew"),
@@ -120,7 +120,11 @@ def _job(
     reporter: Reporter,
     earlier: SearchRecord | None,
 ) -> Job:
-    """What is searched for; with ``earlier``, the record of the search that goes on, in its precision."""
+    """Make the job of a search; ``earlier`` is the record of a resumed search, whose precision is kept.
+
+    Raises:
+        ConfigError: the model is trained in several phases.
+    """
     split = make_split(data, request.split)
     intake = split_intake(split)
     reporter.data_taken(intake)
@@ -133,7 +137,7 @@ def _job(
             f"{request.model} is trained in several phases, which --minutes cannot do; use mclrec tune"
         )
     settings = request.settings
-    if base.training.precision != own:  # another machine's choice, which new candidates have to be told
+    if base.training.precision != own:  # chosen by another machine: new candidates have to be given it
         settings = {**(settings or {}), "precision": base.training.precision}
     request = replace(request, data=data, reading=Reading(), recipe=base.section, settings=settings)
     reporter.planned(lines)
@@ -141,7 +145,11 @@ def _job(
 
 
 def _resumed(job: Job, record: SearchRecord, budget: Budget) -> tuple[Job, SearchRecord]:
-    """The search that goes on, and its record."""
+    """Job and record of a resumed search.
+
+    Raises:
+        ConfigError: the record is of a search with other data or settings, or is finished.
+    """
     if record.epochs is not None:
         job = job.of_epochs(record.epochs)
     record.check(_identity(job), job.directory, came_later(job.base.model))
@@ -150,7 +158,11 @@ def _resumed(job: Job, record: SearchRecord, budget: Budget) -> tuple[Job, Searc
 
 
 def _begun(job: Job, budget: Budget) -> tuple[Job, SearchRecord]:
-    """A new search, and its record."""
+    """Job and record of a new search.
+
+    Raises:
+        ConfigError: the time is too short for one epoch.
+    """
     for line in plan_lines(job.base, job.split, job.sizes, job.device, timed=False):
         job.say(line)
     job.say(take_threads(job.split, job.base, job.device, measure=True))
@@ -175,9 +187,9 @@ def _begun(job: Job, budget: Budget) -> tuple[Job, SearchRecord]:
 
 
 def _fitting(job: Job, budget: Budget, seconds: float) -> int | None:
-    """Epochs of a whole cycle of the learning rate that fits into the time; None where the recipe's does.
+    """Epochs of a whole learning rate cycle that fits into the time; None to keep the recipe's.
 
-    A cycle that is cut has not come to its low rates, which gain the most; one of fewer epochs does.
+    A truncated cycle does not reach its low rates, which improve the model most; a shorter cycle does.
     """
     if job.base.training.cycle != "whole" or "epochs" in job.settings:
         return None
@@ -186,7 +198,7 @@ def _fitting(job: Job, budget: Budget, seconds: float) -> int | None:
 
 
 def _identity(job: Job) -> dict[str, Any]:
-    """What a resumed search must have in common with the one that it goes on with."""
+    """Values that must be the same in a resumed search as in the original one."""
     training = job.base.training.model_dump(mode="json", exclude={"checkpoint_minutes"})
     data, settings = job.split.data, training | job.base.config.identity()
     return {
@@ -201,7 +213,7 @@ def _identity(job: Job) -> dict[str, Any]:
 
 
 def _train(job: Job, record: SearchRecord, budget: Budget) -> Run:
-    """Search, then train the winner to its end."""
+    """Search, then train the winner to the end."""
     job.directory.mkdir(parents=True, exist_ok=True)
     record.save(job.directory, budget.spent)
     try:
@@ -224,7 +236,7 @@ def _train(job: Job, record: SearchRecord, budget: Budget) -> Run:
 
 
 def _finish(job: Job, record: SearchRecord, budget: Budget) -> Run:
-    """Train the winner to its end, or as long as there is time, and measure it."""
+    """Train the winner to the end, or until the time is up, and measure it."""
     winner = record.of(record.winner or RECIPE)
     _promote(job, winner)
     settings = {**job.settings, **winner.settings}
@@ -241,7 +253,7 @@ def _finish(job: Job, record: SearchRecord, budget: Budget) -> Run:
 
 
 def _final(job: Job, record: SearchRecord, settings: Mapping[str, Any]) -> TrainRequest:
-    """The request for the run that the search ends with."""
+    """The request for the run that results from the search."""
     return replace(
         job.request,
         settings=settings,
@@ -253,7 +265,7 @@ def _final(job: Job, record: SearchRecord, settings: Mapping[str, Any]) -> Train
 
 
 def _promote(job: Job, winner: Candidate) -> None:
-    """Make the winner's checkpoint that of the run, unless it is already."""
+    """Move the winner's checkpoint to the run's directory, unless that has one already."""
     folder = job.folder(winner)
     if has_checkpoint(folder) and not has_checkpoint(job.directory):
         shutil.copyfile(folder / _HISTORY, job.directory / _HISTORY)

@@ -1,4 +1,4 @@
-"""A worker of a search: claims trials, one after the other, and trains them."""
+"""A worker of a search: claims and trains one trial after another."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _POLL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What each worker of one call is given.
+    """The inputs of each worker of one call.
 
     Attributes:
         storage: the journal.
         plan: what is searched.
-        data: directory of the prepared data, which the workers map into memory and so share.
-        origin: where the data come from, for commands.
+        data: directory of the prepared data, which the workers memory-map and thus share.
+        origin: where the data come from, for command lines.
         trials: number of trials of the whole search.
         device: auto, cpu or cuda.
-        track: what runs are tracked with.
+        track: name of the experiment tracker.
     """
 
     storage: Path
@@ -54,7 +54,7 @@ def do_trials(job: Job) -> bool:
     """Do trials until all have ended. While other workers still have trials, wait, to take over if they die.
 
     Returns:
-        False if a signal ended it.
+        False if a signal stopped the worker.
     """
     search = Search(job.storage, job.plan)
     while True:
@@ -89,10 +89,14 @@ class _PruningReporter(SilentReporter):
 
 
 def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
-    """Train a trial; whether it ended, by whatever its settings caused.
+    """Train a trial.
+
+    Returns:
+        Whether the trial ended: finished, pruned or failed; False if a signal stopped it.
 
     Raises:
         OutputError: the results cannot be written; the trial is left to another worker.
+        KeyboardInterrupt: likewise left to another worker.
     """
     with claimed.lock:
         try:
@@ -112,12 +116,12 @@ def _attempt(search: Search, claimed: ClaimedTrial, job: Job) -> bool:
             search.finish(claimed, record.best_validation or 0.0)
         shutil.rmtree(claimed.directory / CHECKPOINT, ignore_errors=True)
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # what a trial that ran out of memory had reserved
+        torch.cuda.empty_cache()  # memory that a trial had reserved before it ran out
     return True
 
 
 def _reason(problem: Exception, claimed: ClaimedTrial) -> str:
-    """Why a trial failed, in a line; a fault of the library has a crash file."""
+    """One-line reason why a trial failed; for a fault of the library, a crash file is written."""
     ours = machine_failure(problem)
     return str(ours) if ours is not None else crash_message(problem, ["tune", f"trial {claimed.number}"])
 
