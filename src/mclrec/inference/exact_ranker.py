@@ -18,10 +18,10 @@ _SCORES = 3 * 2**18
 """fp32 scores that are held at once: few enough to stay in the CPU cache during the top-k selection."""
 
 _FEWEST_ROWS, _MOST_ROWS = 32, 1024
-"""Histories scored at once: with fewer, the vectors of a large catalogue are read too often."""
+"""Bounds of the number of histories scored at once: with fewer, the vectors of a large catalogue are read too often."""
 
 _FEWEST_ITEMS = 4096
-"""Items scored at once where there are many histories: with fewer, calls cost more than products."""
+"""Minimum number of items scored at once: with fewer, calls cost more than products."""
 
 
 class ExactRanker:

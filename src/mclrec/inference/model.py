@@ -116,7 +116,7 @@ class Model:
 
     @property
     def users(self) -> Vocabulary | None:
-        """Outside ids of the users that the model has vectors for; None for models that know no users."""
+        """Outside ids of the users that the model has vectors for; None for models without user vectors."""
         return self._runtime.users
 
     def recommend(
