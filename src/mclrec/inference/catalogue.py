@@ -64,12 +64,12 @@ class Catalogue:
             text: words or parts of words; if it is empty, the most popular items are found.
             limit: maximum number of items to list.
         """
-        found = self._names.search(_storable(text), limit)
+        found = self._names.search(_without_surrogates(text), limit)
         return Found(found.items + 1, found.total)
 
     def nearest(self, outside: OutsideId, limit: int = 3) -> list[OutsideId]:
         """Outside ids of the items whose names are most similar to an unknown id, for its error message."""
-        text = _storable(as_text(outside) or "")
+        text = _without_surrogates(as_text(outside) or "")
         return [self.items[place + 1] for place in self._names.nearest(text, limit).tolist()]
 
     def unknown_item(self, outside: OutsideId) -> str:
@@ -85,6 +85,6 @@ class Catalogue:
         return NameIndex(names, np.asarray(self.counts[1:]))
 
 
-def _storable(text: str) -> str:
+def _without_surrogates(text: str) -> str:
     """Replace lone surrogates in a text, which no name contains and which cannot be encoded."""
     return text.encode("utf-8", "replace").decode("utf-8")

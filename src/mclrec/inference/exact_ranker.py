@@ -49,7 +49,7 @@ class ExactRanker:
         for rows, candidates in _by_candidates(queries, self.num_items):
             group = [queries[row] for row in rows]
             boosts = None if group[0].rules is None else group[0].rules.boosts
-            chunks = self._products(vectors[rows], candidates, boosts)
+            chunks = self._score_chunks(vectors[rows], candidates, boosts)
             lists.update(zip(rows, _select(chunks, group, candidates, self.gains.of(group)), strict=True))
         return [lists[row] for row in range(len(queries))]
 
@@ -68,7 +68,7 @@ class ExactRanker:
         lengths: FloatArray = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
         return lengths
 
-    def _products(
+    def _score_chunks(
         self, vectors: FloatArray, candidates: IntArray | None, boosts: Boosts | None
     ) -> Iterator[FloatArray]:
         """Yield scores (B, some) of the candidates, chunk by chunk."""
@@ -137,7 +137,7 @@ def _select(
         gains: additions to scores; None for nothing.
     """
     k = max(query.k for query in queries)
-    added = None if gains is None else _added(gains, candidates)
+    added = None if gains is None else _candidate_gains(gains, candidates)
     everywhere, rows, columns = _left_out(queries, candidates)
     parts, start = [], 0
     for scores in chunks:
@@ -163,7 +163,7 @@ def _select(
     ]
 
 
-def _added(gains: Gains, candidates: IntArray | None) -> tuple[IntArray, IntArray, FloatArray]:
+def _candidate_gains(gains: Gains, candidates: IntArray | None) -> tuple[IntArray, IntArray, FloatArray]:
     """Rows, columns and values of the additions to the scores of candidates."""
     which, columns = _columns(gains.items, candidates)
     return gains.rows[which], columns, gains.values[which]

@@ -175,7 +175,7 @@ def _write_encoder(path: Path, model: VectorRecommender) -> None:
     queries = _Queries(model)
     queries(example[0][:, :1], *example[1:])  # a model without a padded form raises its own error
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    with _quiet(), _exportable(), _recurrent_layers_dispatched_anew():
+    with _quiet(), _export_failures_as_ours(), _fresh_gru_dispatch():
         torch.onnx.export(
             queries,
             tuple(example),
@@ -248,7 +248,9 @@ def _compare(folder: Path, model: VectorRecommender) -> tuple[float, int]:
             ["scores", "items", "values"], {"queries": queries, "k": np.array([k])}
         )
         expected = model.items().scores(wanted).numpy()
-        worst = max(worst, _furthest(queries, wanted.numpy()), _furthest(scores, expected[:, 1:]))
+        worst = max(
+            worst, _largest_difference(queries, wanted.numpy()), _largest_difference(scores, expected[:, 1:])
+        )
         places, best = top_k(scores, k)
         if not (np.array_equal(items, places + 1) and np.array_equal(values, best)):
             raise ModelFileError("the exported ranking does not list the best items")
@@ -276,12 +278,12 @@ def _likely_histories(loaded: LoadedModel) -> tuple[Packed, IntArray]:
     return Packed(drawn, np.concatenate([[0], np.cumsum(lengths)])), users
 
 
-def _furthest(found: FloatArray, wanted: FloatArray) -> float:
+def _largest_difference(found: FloatArray, wanted: FloatArray) -> float:
     return float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max()))
 
 
 @contextmanager
-def _exportable() -> Iterator[None]:
+def _export_failures_as_ours() -> Iterator[None]:
     """Turn a failed export into a `ConfigError`: torch 2.11 and 2.12 cannot export recurrent layers, 2.13 can.
 
     Raises:
@@ -297,7 +299,7 @@ def _exportable() -> Iterator[None]:
 
 
 @contextmanager
-def _recurrent_layers_dispatched_anew() -> Iterator[None]:
+def _fresh_gru_dispatch() -> Iterator[None]:
     """Clear the dispatch cache of GRUs, so that the exporter can replace their kernel.
 
     torch 2.13 registers the loop that it exports in a table of kernels, whose look-ups each operator caches: a process

@@ -13,7 +13,7 @@ from mclrec.inference.queries import DenseQuery, DenseRules, Ranked
 
 __all__ = ["with_caps"]
 
-_WIDER = 4
+_GROWTH = 4
 """Factor by which each further list is longer than the one before."""
 
 
@@ -31,7 +31,9 @@ def with_caps(
     if not any(_groups(query) for query in queries):
         return listed(queries)
     answers: dict[int, Ranked] = {}
-    waiting = {row: _wider(query) if _groups(query) else query for row, query in enumerate(queries)}
+    waiting = {
+        row: _with_longer_list(query) if _groups(query) else query for row, query in enumerate(queries)
+    }
     while waiting:
         found, again = listed(list(waiting.values())), {}
         for (row, query), ranked in zip(waiting.items(), found, strict=True):
@@ -43,7 +45,7 @@ def with_caps(
             if len(kept) == queries[row].k or len(ranked.items) < query.k:
                 answers[row] = Ranked(ranked.items[kept], ranked.scores[kept], ranked.popular)
             else:
-                again[row] = _wider(query)
+                again[row] = _with_longer_list(query)
         waiting = again
     return [answers[row] for row in range(len(queries))]
 
@@ -53,8 +55,8 @@ def _groups(query: DenseQuery) -> Sequence[tuple[IntArray, int]]:
     return () if rules is None else rules.groups
 
 
-def _wider(query: DenseQuery) -> DenseQuery:
-    return replace(query, k=_WIDER * query.k)
+def _with_longer_list(query: DenseQuery) -> DenseQuery:
+    return replace(query, k=_GROWTH * query.k)
 
 
 def _kept(items: IntArray, groups: Sequence[tuple[IntArray, int]], k: int) -> IntArray:

@@ -144,7 +144,7 @@ class HistoryGains:
         """Additions to the scores of the queries; None for nothing."""
         parts = [self._repeated(queries)] if self.repeats is not None else []
         if self.whole is not None:
-            parts.append(self._of_whole(queries))
+            parts.append(self._whole_history_gains(queries))
         if self.near is not None:
             parts.append(self.near.of(queries))
         if len(parts) < 2:
@@ -163,7 +163,7 @@ class HistoryGains:
         values = np.concatenate([self.repeats[: len(items)][::-1] for items in lists])
         return Gains(rows, np.concatenate(lists), values)
 
-    def _of_whole(self, queries: Sequence[DenseQuery]) -> Gains:
+    def _whole_history_gains(self, queries: Sequence[DenseQuery]) -> Gains:
         """Additions by count and recency to each item of those whole histories that may be listed."""
         assert self.whole is not None
         shift, frequency, recency = self.whole

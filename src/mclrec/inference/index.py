@@ -32,9 +32,9 @@ KINDS = ("faiss",)
 
 _ROUNDS = 10  # of k-means
 _POINTS = 64  # maximum training items per centroid for k-means
-_FEWEST = 39  # minimum items per centroid: with fewer, faiss warns
+_LEAST_PER_CENTROID = 39  # minimum items per centroid: with fewer, faiss warns
 _ENOUGH = 0.99  # recall at which no more lists are probed
-_WIDE = 1024  # maximum length of a list from the index
+_LONGEST_LIST = 1024  # maximum length of a list from the index
 
 
 class IndexRanker:
@@ -53,7 +53,9 @@ class IndexRanker:
         """Get candidates from the index, and sort them; implements `Ranker.rank`."""
         wanted = [query.k + len(query.left_out) for query in queries]
         rows = [
-            row for row, query in enumerate(queries) if wanted[row] <= _WIDE and not self._exact.alone(query)
+            row
+            for row, query in enumerate(queries)
+            if wanted[row] <= _LONGEST_LIST and not self._exact.alone(query)
         ]
         lists: dict[int, Ranked] = {}
         if rows:
@@ -96,7 +98,7 @@ def build_index(exact: ExactRanker, queries: FloatArray, path: Path, k: int = 10
         ConfigError: faiss is not installed.
     """
     engine, k = _faiss(), min(k, exact.num_items)
-    lists = max(1, min(int(4 * exact.num_items**0.5), exact.num_items // _FEWEST))
+    lists = max(1, min(int(4 * exact.num_items**0.5), exact.num_items // _LEAST_PER_CENTROID))
     vectors = np.ascontiguousarray(_extended(exact))
     index = engine.index_factory(vectors.shape[1], f"IVF{lists},Flat", engine.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.max_points_per_centroid, index.cp.seed = _ROUNDS, _POINTS, 1

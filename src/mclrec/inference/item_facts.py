@@ -165,7 +165,7 @@ def _read(path: Path) -> tuple[list[str], list[Any], Iterator[pa.Array]]:
             names = [name.strip() for name in lines[0]] if lines else []
             _check_lines(path, lines, len(names))
             texts = [[row[place].strip() for row in lines[1:]] for place in range(len(names))]
-            return names, texts[0] if texts else [], map(_typed, texts[1:])
+            return names, texts[0] if texts else [], map(_infer_type, texts[1:])
     except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem).partition("\n")[0]
         raise DataError(f"{path}: the table of items cannot be read: {reason}") from None
@@ -181,7 +181,7 @@ def _check_lines(path: Path, lines: Sequence[Sequence[str]], columns: int) -> No
             )
 
 
-def _typed(texts: Sequence[str]) -> pa.Array:
+def _infer_type(texts: Sequence[str]) -> pa.Array:
     """Infer the type of a text column: numbers or booleans if all values are; empty values are missing."""
     given = [text for text in texts if text]
     convert: Any = str

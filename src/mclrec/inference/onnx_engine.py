@@ -67,7 +67,7 @@ _SCORE_BYTES = 64 * 2**20
 _PADDED = 128
 """Histories that are padded to one length and encoded at once."""
 
-_WIDEST = 2048
+_LONGEST_LIST = 2048
 """Maximum length of a list from onnxruntime; longer lists are faster in NumPy."""
 
 
@@ -166,7 +166,7 @@ class OnnxRanker:
         rows = [
             row
             for row, query in enumerate(queries)
-            if widths[row] <= _WIDEST and not self._exact.alone(query)
+            if widths[row] <= _LONGEST_LIST and not self._exact.alone(query)
         ]
         for start in range(0, len(rows), self._rows):
             some = rows[start : start + self._rows]

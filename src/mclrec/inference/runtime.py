@@ -234,7 +234,7 @@ def load_runtime(
     if export is None:
         if index is not None:
             raise ModelFileError(f"{directory}: no index: {_build(directory, index)}")
-        return _by_torch(directory, device)
+        return _load_torch_runtime(directory, device)
     encoder = onnx_encoder(export.directory / ENCODER, threads)
     ranker: Ranker
     if index is None and export.exact.gains.near is not None:
@@ -244,7 +244,7 @@ def load_runtime(
     elif index is None:
         ranker = OnnxRanker(open_session(export.directory / RANKING, threads), export.exact)
     else:
-        ranker = _indexed(export, index, threads)
+        ranker = _load_index_ranker(export, index, threads)
     return Runtime(
         VectorEngine(encoder, export.exact, export.counts, export.max_length, ranker),
         Catalogue(export.items, export.counts),
@@ -297,7 +297,7 @@ def _on_cuda(directory: Path, device: str) -> bool:
     return device == "cuda" and not is_export(directory)
 
 
-def _indexed(export: Export, kind: str, threads: int) -> IndexRanker:
+def _load_index_ranker(export: Export, kind: str, threads: int) -> IndexRanker:
     """Load the index of an export.
 
     Raises:
@@ -314,7 +314,7 @@ def _build(run: Path | str, kind: str) -> str:
     return f"build one: mclrec export {run} --format onnx --index {kind}"
 
 
-def _by_torch(directory: Path, device: str) -> Runtime:
+def _load_torch_runtime(directory: Path, device: str) -> Runtime:
     from mclrec.inference.torch_engine import torch_engine
     from mclrec.models.storage import load_model, resolve_device
 

@@ -33,10 +33,12 @@ def torch_engine(loaded: LoadedModel, device: str | torch.device = "cpu") -> Eng
     """
     model, place = loaded.model, torch.device(device)
     if not isinstance(model, VectorRecommender):
-        return ScoringEngine(_calling(model.scores, place), loaded.counts, model.reads, loaded.name)
+        return ScoringEngine(_as_numpy_function(model.scores, place), loaded.counts, model.reads, loaded.name)
     exact = ExactRanker(*item_vectors(model), history_gains(model))
     ranker: Ranker = exact if place.type == "cpu" else DeviceRanker(model.items(), exact)
-    return VectorEngine(_calling(model.query_vectors, place), exact, loaded.counts, model.reads, ranker)
+    return VectorEngine(
+        _as_numpy_function(model.query_vectors, place), exact, loaded.counts, model.reads, ranker
+    )
 
 
 def item_vectors(model: VectorRecommender) -> tuple[FloatArray, FloatArray | None]:
@@ -91,7 +93,7 @@ class DeviceRanker:
         return [lists[row] for row in range(len(queries))]
 
 
-def _calling(
+def _as_numpy_function(
     function: Callable[[Histories], Tensor], device: torch.device
 ) -> Callable[[Packed, IntArray], FloatArray]:
     @torch.inference_mode()

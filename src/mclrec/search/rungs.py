@@ -80,7 +80,7 @@ def _plan(job: Job, record: SearchRecord, budget: Budget) -> None:
     training, centre = job.base.training, record.central
     if record.round > 1:
         record.rung = first_rung(training.patience, training.epochs)
-    others = _others(job, record)
+    others = _untried_variants(job, record)
     to_come = epochs_to_come(record.rung, training.patience, training.epochs)
     count = 1
     if others and centre.reached(record.rung) and budget.left > centre.seconds * (record.rung + to_come):
@@ -92,10 +92,10 @@ def _plan(job: Job, record: SearchRecord, budget: Budget) -> None:
     record.candidates += others[: count - 1]
     record.planned = True
     record.save(job.directory, budget.spent)
-    job.say(_planned(record, count, bool(others)))
+    job.say(_plan_line(record, count, bool(others)))
 
 
-def _others(job: Job, record: SearchRecord) -> list[Candidate]:
+def _untried_variants(job: Job, record: SearchRecord) -> list[Candidate]:
     """Variants of the centre that have not been tried, the most promising first."""
     settings = candidate_settings(
         job.base,
@@ -109,7 +109,7 @@ def _others(job: Job, record: SearchRecord) -> list[Candidate]:
     return [Candidate(number, one) for number, one in enumerate(settings, start=len(record.candidates) + 1)]
 
 
-def _planned(record: SearchRecord, count: int, more: bool) -> str:
+def _plan_line(record: SearchRecord, count: int, more: bool) -> str:
     """The plan of a round, in one line."""
     if record.round == 1:
         each = f"{record.recipe.seconds:.3g} s an epoch"

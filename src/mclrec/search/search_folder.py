@@ -21,7 +21,7 @@ def folder_of(storage: Path) -> Path:
 
     If another journal with the same stem, such as ``one.log``, owns that folder, it is ``one.journal-search``.
     """
-    return next(folder for folder in _candidates(storage) if _may_have(storage, folder))
+    return next(folder for folder in _candidates(storage) if _is_own_or_free(storage, folder))
 
 
 def _candidates(storage: Path) -> Iterator[Path]:
@@ -29,7 +29,7 @@ def _candidates(storage: Path) -> Iterator[Path]:
     return (storage.with_name(f"{name}-search") for name in names)
 
 
-def _may_have(storage: Path, folder: Path) -> bool:
+def _is_own_or_free(storage: Path, folder: Path) -> bool:
     """Whether a folder belongs to this journal, or to none."""
     owner = folder / _OWNER
     if owner.is_file():

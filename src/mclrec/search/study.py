@@ -167,7 +167,7 @@ class Search:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials that have been started or are waiting."""
-        with _readable(self.storage):
+        with _journal_errors_as_ours(self.storage):
             return self.study.get_trials(deepcopy=False)
 
     def importance(self) -> dict[str, float]:
@@ -275,7 +275,7 @@ def _open(storage: Path, plan: Plan) -> optuna.Study:
         n_min_trials=_OTHERS,
     )
     lock = _AppendLock(storage)
-    with _quiet(), _readable(storage):
+    with _quiet(), _journal_errors_as_ours(storage):
         _remove_half_line(storage, lock)
         return optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(storage), lock)),
@@ -374,7 +374,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _readable(storage: Path) -> Iterator[None]:
+def _journal_errors_as_ours(storage: Path) -> Iterator[None]:
     """Convert errors from reading the journal to a `ConfigError` that names the file."""
     try:
         yield
