@@ -1,7 +1,7 @@
-"""Ids of text that are another's but for how they are written: case, blanks, zeros, Unicode form.
+"""Detect text ids that differ from another id only in how they are written: case, blanks, zeros, Unicode form.
 
-Ids are distinct, so that those which no rule rewrites need not be compared. What no rule can rewrite is found by
-looking at all bytes at once, which takes a fraction of what patterns take.
+Ids are distinct, so ids that no rule rewrites need no comparison. Whether a rule can rewrite any is found by scanning
+all bytes at once, which takes a fraction of the time of regular expressions.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ _WRITTEN_NUMBER = r"^(?:\+\d+|-?0\d+|[+-]?\d+\.0+)(?:\.0+)?$"
 _BLANKS = r"\s+"
 _UNSEEN = r"[\x{FEFF}\x{200B}\x{2060}\x{00AD}]"
 _PADDED = r"(^|[^0-9.,])0+([0-9])"
-"""A number with zeros in front within an id, but for the digits behind a point: 1.05 is not 1.5."""
+"""A number with leading zeros within an id, except for digits after a point or comma: 1.05 is not 1.5."""
 
 _SIGNS = 62
-"""Letters of both cases and digits, of which random ids are made."""
+"""Number of characters that random ids are made of: letters of both cases and digits."""
 
 _CHANCE = 2
 _DEVIATIONS = 3
-"""Ids that differ in case or zeros alone are told of from so many times chance, and so many deviations more."""
+"""Ids that differ only in case or zeros are reported if they are more than this multiple of the number expected by
+chance, plus this many standard deviations."""
 
 _ZERO, _NINE = ord("0"), ord("9")
 
@@ -37,10 +38,10 @@ Places = npt.NDArray[np.int64]
 
 
 def alike_ids(ids: pa.Array) -> tuple[int, tuple[str, str] | None]:
-    """Number of ids that are another's but for how they are written, and two of these.
+    """Number of ids that differ from another only in how they are written, and an example of two such ids.
 
-    Those that differ in case alone, or in zeros within them, may be random ids, such as those of links, or counters of
-    letters and digits: they are told of if they are more than chance makes of ids of letters of both cases and digits.
+    Ids that differ only in case, or only in zeros within them, may be random ids, such as those of links, or counters
+    made of letters and digits: they are counted only if there are more of them than chance produces among random ids.
 
     Args:
         ids: (V,) distinct large strings.
@@ -73,11 +74,11 @@ def alike_ids(ids: pa.Array) -> tuple[int, tuple[str, str] | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Bytes:
-    """Ids as one row of bytes.
+    """All ids as one string of bytes.
 
     Attributes:
-        values: the bytes of all ids.
-        starts: (V + 1,) where each id begins, and the end.
+        values: the bytes of all ids, one id after the other.
+        starts: (V + 1,) offset at which each id begins, and the end of the last.
     """
 
     values: bytes
@@ -98,21 +99,21 @@ class _Bytes:
 
     @property
     def upper(self) -> bool:
-        """Whether a letter of ASCII is a capital one."""
+        """Whether there is an ASCII capital letter."""
         return self.values != self.values.lower()
 
     @property
     def signs(self) -> int:
-        """Number of different bytes, at most as many as random ids have."""
+        """Number of different bytes, at most as many as random ids are made of."""
         counts = np.bincount(np.frombuffer(self.values, dtype=np.uint8))
         return min(int(np.count_nonzero(counts)), _SIGNS)
 
     def has(self, signs: bytes) -> bool:
-        """Whether one of these signs is in an id."""
+        """Whether one of these characters occurs in an id."""
         return any(sign in self.values for sign in signs)
 
     def maybe_numbers(self) -> npt.NDArray[np.bool_]:
-        """Whether each id may be a number with a sign or a zero in front; of all where one has a point."""
+        """Whether each id may be a number with a sign or a leading zero; True for all if any id contains a point."""
         lengths = np.diff(self.starts)
         found = np.full(len(lengths), b"." in self.values)
         if not found.any():
@@ -122,7 +123,7 @@ class _Bytes:
         return found
 
     def padded(self) -> npt.NDArray[np.bool_]:
-        """Whether a number within each id may have zeros in front; none where all ids have one length."""
+        """Whether a number within each id may have leading zeros; False for all if all ids have the same length."""
         lengths = np.diff(self.starts)
         found = np.zeros(len(lengths), dtype=np.bool_)
         if len(lengths) and (lengths != lengths[0]).any():
@@ -142,7 +143,7 @@ class _Bytes:
 
 
 def _plain(ids: pa.Array, text: _Bytes) -> pa.Array:
-    """Ids in one way of writing but for their case: Unicode's NFKC, single blanks, numbers without zeros in front."""
+    """Normalise ids except for their case: Unicode NFKC, single blanks, numbers without leading zeros."""
     if not text.ascii:
         ids = pc.replace_substring_regex(pc.utf8_normalize(ids, form="NFKC"), _UNSEEN, "")
     if not text.ascii or text.has(b" \t\n\v\f\r"):
@@ -160,21 +161,21 @@ def _with_zeros(
     padded: npt.NDArray[np.bool_],
     found: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
-    """What is alike, with those that differ in zeros within them, unless chance makes as many.
+    """Add the ids that differ from another only in zeros within them, unless chance produces as many.
 
     Args:
-        ids: as they are.
+        ids: the ids as they are.
         text: their bytes.
-        folded: in one way of writing.
-        padded: which of them may have zeros in front of a number.
-        found: what is alike without looking at zeros.
+        folded: the normalised ids.
+        padded: mask of the ids that may contain a number with leading zeros.
+        found: mask of the ids that were found without regard to such zeros.
     """
     stripped = _stripped(folded.filter(pa.array(padded)))
     looked_at = padded | pc.is_in(folded, value_set=stripped).to_numpy(zero_copy_only=False)
     few = folded.filter(pa.array(looked_at))
     codes = _stripped(few).dictionary_encode()
     group = codes.indices.to_numpy(zero_copy_only=False)
-    # Zeros in front make an id longer: of one length are ids that have them in other places, which is no padding.
+    # Leading zeros make an id longer: ids of equal length differ in where their zeros are, which is no padding.
     lengths = _lengths(few)
     shortest = np.full(len(codes.dictionary), np.iinfo(np.int64).max)
     longest = np.zeros(len(codes.dictionary), dtype=np.int64)
@@ -188,12 +189,12 @@ def _with_zeros(
 
 
 def _stripped(values: pa.Array) -> pa.Array:
-    """Values without zeros in front of the numbers within them."""
+    """Values without leading zeros in the numbers within them."""
     return pc.replace_substring_regex(values, _PADDED, r"\1\2")
 
 
 def _is_chance(count: int, expected: Callable[[], float]) -> bool:
-    """Whether so many alike ids are no more than chance makes, of which so many are expected."""
+    """Whether the count of such ids is no more than chance produces, given the expected number."""
     if not count:
         return True
     mean = expected()
@@ -201,9 +202,9 @@ def _is_chance(count: int, expected: Callable[[], float]) -> bool:
 
 
 def _case_by_chance(ids: pa.Array) -> float:
-    """How many ids chance makes alike but for their case, if all ids are random.
+    """Expected number of ids that differ from another only in case, if all ids are random.
 
-    Of the V ids of length L, one with k letters is written in 2^k - 1 other ways, each of which is an id with the
+    If V ids have length L, one of them with k letters can be written in 2^k - 1 other ways, each of which is an id with
     probability V / 62^L.
     """
     lengths = _lengths(ids)
@@ -213,9 +214,9 @@ def _case_by_chance(ids: pa.Array) -> float:
 
 
 def _zeros_by_chance(ids: pa.Array, stripped: pa.Array, signs: int) -> float:
-    """How many ids chance makes alike but for zeros: the shorter writing of each, and itself.
+    """Expected number of ids that differ only in zeros by chance: the shorter form of each, and the id itself.
 
-    A shorter writing of length L is an id with the probability V / S^L, for ids of S signs.
+    A shorter form of length L is an id with probability V / S^L, for ids made of S different characters.
     """
     density, lengths = _density(_lengths(ids), signs), _lengths(stripped)
     return 2 * float(density[lengths].sum())
@@ -227,7 +228,7 @@ def _lengths(values: pa.Array) -> Places:
 
 
 def _density(lengths: Places, signs: int) -> npt.NDArray[np.float64]:
-    """Share of all random ids of each length that are there."""
+    """Share of all possible ids of each length that occur."""
     counts = np.bincount(lengths)
     found: npt.NDArray[np.float64] = np.minimum(
         counts / float(signs) ** np.minimum(np.arange(len(counts)), 100), 1
@@ -236,7 +237,7 @@ def _density(lengths: Places, signs: int) -> npt.NDArray[np.float64]:
 
 
 def _repeated(values: pa.Array) -> npt.NDArray[np.bool_]:
-    """Whether each value is there more than once."""
+    """Whether each value occurs more than once."""
     codes = values.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     repeated: npt.NDArray[np.bool_] = np.bincount(codes)[codes] > 1
     return repeated

@@ -35,10 +35,10 @@ ENGINES = ("duckdb", "polars", "pandas", "spark")
 """DuckDB, the default, spills what does not fit into memory; Spark runs on a cluster; all give the same result."""
 
 OLDEST = {"polars": "1.30"}
-"""Oldest versions of engines that are no requirements of the package."""
+"""Oldest supported versions of engines that the package does not require."""
 
 _JAVA = 17
-"""Oldest version that Spark 4 runs on."""
+"""Oldest Java version that Spark 4 runs on."""
 
 _SPARK_DEFAULTS = {
     "spark.app.name": "mclrec",
@@ -51,14 +51,14 @@ _SPARK_DEFAULTS = {
     "spark.sql.shuffle.partitions": "4",
     "spark.sql.session.timeZone": "UTC",
 }
-"""Settings of a session in this process, reachable from this machine only; Spark's own configuration goes first."""
+"""Settings of a session in this process, reachable from this machine only; Spark's own configuration overrides them."""
 
 
 def check_engine(name: str) -> None:
-    """Check that the name is that of an engine.
+    """Check that an engine of this name exists.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such engine.
     """
     check_choice("engine", name, ENGINES)
 
@@ -67,7 +67,7 @@ def on_engine(frame: nw.LazyFrame[Any], engine: str, resources: ExitStack) -> nw
     """Move a table from DuckDB to an engine, or leave it there.
 
     Args:
-        frame: on DuckDB.
+        frame: a table on DuckDB.
         engine: one of `ENGINES`, or pyarrow.
         resources: removes temporary files when it closes.
 
@@ -87,7 +87,7 @@ def move_table(table: pa.Table, engine: str, resources: ExitStack) -> nw.LazyFra
     """Copy an Arrow table to an engine other than DuckDB.
 
     Args:
-        table: int64, float64 and large_string.
+        table: columns of int64, float64 and large_string.
         engine: polars, pandas, pyarrow or spark.
         resources: removes temporary files when it closes.
 
@@ -113,11 +113,11 @@ def _parquet_place(resources: ExitStack) -> str:
 
 
 def scan_spark(places: list[str], shown: str) -> Any:
-    """Open Parquet files, or addresses of such, as a table of Spark.
+    """Open Parquet files, or their addresses, as a Spark table.
 
     Args:
-        places: files whose names are no patterns, or addresses that Spark can open, such as ``hdfs://``.
-        shown: for messages.
+        places: files whose names are no glob patterns, or addresses that Spark can open, such as ``hdfs://``.
+        shown: name of the data, for messages.
 
     Raises:
         ConfigError: pyspark or Java is missing or too old.
@@ -125,7 +125,7 @@ def scan_spark(places: list[str], shown: str) -> Any:
     """
     session = spark_session()
     with foreign_errors(shown, "cannot be read by Spark"):
-        # Names of folders are no columns, as on the other engines, which read a folder's files one by one.
+        # Folder names do not become columns: the other engines read the files of a folder one by one.
         return session.read.option("recursiveFileLookup", "true").parquet(*places)
 
 
@@ -140,7 +140,7 @@ def _check_installed(engine: str) -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    """The leading numbers of a version."""
+    """The first two numbers of a version."""
     return [int(part) for part in re.findall(r"\d+", text)[:2]]
 
 

@@ -17,7 +17,7 @@ __all__ = ["Batch", "Histories", "PaddedHistories", "target_places", "to_device"
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy on ``device``. From the host to CUDA the copy is queued behind the device's work, and nobody waits."""
+    """Copy to ``device``. From the host to CUDA, the copy is queued behind the device's work without blocking."""
     if device.type == "cuda" and not tensor.is_cuda:
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -39,7 +39,7 @@ class Histories:
 
     @classmethod
     def of(cls, packed: Packed, users: IntArray | None = None) -> Histories:
-        """Make tensors of packed arrays; users are unknown unless given."""
+        """Convert packed arrays to tensors; users are unknown unless given."""
         ids = np.zeros(len(packed), dtype=np.int64) if users is None else users
         return cls(torch.from_numpy(ids), torch.from_numpy(packed.items), torch.from_numpy(packed.offsets))
 
@@ -47,13 +47,13 @@ class Histories:
         return len(self.offsets) - 1
 
     def part(self, start: int, stop: int) -> Histories:
-        """The histories from number ``start`` up to ``stop``."""
+        """Histories ``start`` up to, but not including, ``stop``."""
         bounds = self.offsets[start : stop + 1]
         first, last = int(bounds[0]), int(bounds[-1])
         return Histories(self.users[start:stop], self.items[first:last], bounds - first)
 
     def newest(self, count: int) -> Histories:
-        """The last ``count`` items of each history; all of a shorter one."""
+        """The last ``count`` items of each history, or all items of a shorter one."""
         lengths = self.lengths
         if not len(self) or int(lengths.max()) <= count:
             return self
@@ -74,7 +74,7 @@ class Histories:
         return self.offsets.diff()
 
     def to(self, device: torch.device) -> Histories:
-        """Copy on ``device``; offsets stay on the host."""
+        """Copy to ``device``; offsets stay on the host."""
         if device == self.device:
             return self
         return replace(
@@ -93,11 +93,11 @@ class Histories:
     def padded(
         self, align: Literal["left", "right"] = "left", width: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Items as (B, L) with zeros, at the start of the row or at its end, and lengths (B,).
+        """Items as (B, L), padded with zeros, and lengths (B,).
 
         Args:
-            align: where the items of a row are.
-            width: L; the longest length unless given.
+            align: side of the row on which the items are.
+            width: L; the greatest length unless given.
         """
         lengths = self.lengths
         longest = width or (int(lengths.max()) if len(self) else 0)
@@ -123,12 +123,12 @@ class Histories:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaddedHistories:
-    """B histories with their users in tensors of one shape, whatever their lengths; nothing of them is on the host.
+    """B histories with their users in tensors of a fixed shape, whatever their lengths; nothing stays on the host.
 
     Attributes:
         users: (B,) dense user ids, 0 for an unknown user.
-        items: (B, n) oldest item first, zeros after the end; 0 before it marks a hidden position.
-        lengths: (B,) at least 1, where the items are.
+        items: (B, n) oldest item first, zeros after the end; a 0 before the end marks a hidden position.
+        lengths: (B,) number of items, at least 1; on the same device as the items.
     """
 
     users: Tensor
@@ -149,16 +149,16 @@ class PaddedHistories:
         return self.items.device
 
     def to(self, device: torch.device) -> PaddedHistories:
-        """Copy on ``device``."""
+        """Copy to ``device``."""
         return self.each(partial(to_device, device=device))
 
     def each(self, change: Callable[[Tensor], Tensor]) -> PaddedHistories:
-        """Histories of what ``change`` makes of each tensor."""
+        """Apply ``change`` to each tensor."""
         return PaddedHistories(change(self.users), change(self.items), change(self.lengths))
 
     @classmethod
     def concatenate(cls, parts: list[PaddedHistories]) -> PaddedHistories:
-        """Join several batches of histories of one width into one."""
+        """Join several batches of histories of the same width into one."""
         return cls(
             torch.cat([part.users for part in parts]),
             torch.cat([part.items for part in parts]),
@@ -171,16 +171,16 @@ class Batch:
     """Data of one training step, drawn once and shared by all updates of the step.
 
     Attributes:
-        histories: the inputs; `PaddedHistories` where they are asked for, in a phase that takes both (`Phase.varies`).
+        histories: the inputs; `PaddedHistories` if requested, in a phase that accepts both (`Phase.varies`).
         targets: (B,) one target per history, or (T,) one per token.
-        count: what sums of per-target losses are divided by. A constant share of the epoch's targets rather
-            than this batch's own number, so that each target weighs the same wherever it lands.
-        views: further versions of the inputs, for contrast.
-        negatives: ids drawn beside each target, shape of ``targets`` plus any trailing dimension.
+        count: divisor of the sums of per-target losses. A constant share of the epoch's targets rather than this
+            batch's own number, so that each target has the same weight whichever batch it is in.
+        views: further versions of the inputs, for contrastive losses.
+        negatives: ids drawn for each target, shape of ``targets`` plus any trailing dimension.
         shared: (N,) ids drawn once for all targets.
-        shared_log_counts: (N,) logarithm of how often each was to be expected among them.
-        targets_per_row: targets that a history of the epoch has, on average.
-        places: (P,) places in the flattened ``targets`` of those that are not 0, where some are; None where all count.
+        shared_log_counts: (N,) logarithm of the expected number of times that each is drawn.
+        targets_per_row: mean number of targets per history in the epoch.
+        places: (P,) indices of the nonzero entries of the flattened ``targets``; None if all targets count.
     """
 
     histories: Histories
@@ -197,10 +197,10 @@ class Batch:
         return len(self.histories)
 
     def part(self, rows: slice) -> Batch:
-        """Part of the batch with some of its rows; ``count`` stays that of the whole, so that losses add up."""
+        """Some rows of the batch; ``count`` stays that of the whole batch, so that losses add up."""
         start, stop, _ = rows.indices(len(self))
         bounds = self.histories.offsets
-        # A target a row, or one a token: where each row has one token, both are the same.
+        # One target per row, or one per token: these are the same if each row has one token.
         own = rows if len(self.targets) == len(self) else slice(int(bounds[start]), int(bounds[stop]))
         targets = self.targets[own]
         return replace(
@@ -213,7 +213,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> Batch:
-        """Copy on ``device``."""
+        """Copy to ``device``."""
         move = partial(to_device, device=device)
         return replace(
             self,
@@ -223,7 +223,7 @@ class Batch:
         )
 
     def padded(self, width: int) -> Batch:
-        """The batch with `PaddedHistories` of ``width``, for losses that take both."""
+        """The batch with `PaddedHistories` of ``width``, for losses that accept both."""
         pad = partial(PaddedHistories.of, width=width)
         return self._of(pad(self.histories), tuple(map(pad, self.views)))
 
@@ -239,7 +239,7 @@ class Batch:
         return found
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """A padded batch of what ``change`` makes of each tensor."""
+        """Apply ``change`` to each tensor of a padded batch."""
         histories, *views = (part.each(change) for part in self._padded_parts())
         return replace(self._of(histories, tuple(views)), **self._rest(change))
 
@@ -247,18 +247,18 @@ class Batch:
         return cast("list[PaddedHistories]", [self.histories, *self.views])
 
     def _of(self, histories: PaddedHistories, views: tuple[PaddedHistories, ...]) -> Batch:
-        """The batch with padded histories, whose attributes are annotated as what nearly all losses read."""
+        """The batch with padded histories, cast because the fields have the type that nearly all losses read."""
         return replace(
             self, histories=cast("Histories", histories), views=cast("tuple[Histories, ...]", views)
         )
 
     def _rest(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        """What ``change`` makes of the tensors beside histories and views."""
+        """Apply ``change`` to the tensors other than histories and views."""
         names = ("targets", "negatives", "shared", "shared_log_counts", "places")
         there = {name: getattr(self, name) for name in names}
         return {name: change(tensor) for name, tensor in there.items() if tensor is not None}
 
 
 def target_places(targets: Tensor) -> Tensor:
-    """(P,) places in the flattened ``targets`` of those that are not 0; on the host, where nobody waits for them."""
+    """(P,) indices of the nonzero entries of the flattened ``targets``; on the host, where this needs no sync."""
     return targets.flatten().nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""Cloze examples: masked items, to be predicted from both sides."""
+"""Cloze examples: masked items, to be predicted from the items on both sides."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def cloze(
     last_only: npt.NDArray[np.bool_] | None = None,
     last_always: bool = False,
 ) -> tuple[Packed, IntArray]:
-    """Mask each item with probability ``ratio``, and at least one of each history.
+    """Mask each item with probability ``ratio``, but at least one item of each history.
 
     Args:
         histories: B histories, none of them empty.
-        ratio: probability of each item.
+        ratio: probability that an item is masked.
         mask: id of the mask.
-        rng: draws.
-        last_only: (B,) histories of which nothing but the last item is masked.
-        last_always: whether the last item of every history is masked beside the drawn ones.
+        rng: random generator.
+        last_only: (B,) whether only the last item of a history is masked.
+        last_always: whether the last item of every history is masked in addition to the drawn ones.
 
     Returns:
-        The histories with masks, and (T,) the hidden items, 0 where nothing was hidden.
+        The histories with masks, and (T,) the masked items, 0 at all other positions.
     """
     lasts = histories.offsets[1:] - 1
     draws = rng.random(len(histories.items))
@@ -40,7 +40,7 @@ def cloze(
         hidden[lasts[last_only]] = True
     if last_always:
         hidden[lasts] = True
-    # Where no draw fell below the ratio, the lowest one is masked.
+    # If no draw of a history is below the ratio, the item with the lowest draw is masked.
     order = np.lexsort((draws, histories.rows))
     nearest = order[histories.offsets[:-1]]
     none = ~np.logical_or.reduceat(hidden, histories.offsets[:-1])
@@ -52,7 +52,7 @@ def cloze(
 
 
 def append_mask(histories: Packed, mask: int, max_length: int) -> Packed:
-    """Histories with a mask after the last item; the oldest item is removed where there would be more than n."""
+    """Append a mask to each history, of which at most the last ``max_length`` - 1 items are kept."""
     kept = np.minimum(histories.lengths, max_length - 1)
     offsets = np.concatenate([[0], np.cumsum(kept + 1)])
     items = np.full(offsets[-1], mask, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Rows of a log in codes, as preparation works on them before they become sequences."""
+"""Rows of a log with users and items as integer codes: the form in which preparation filters them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Codes = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class CodedRows:
-    """The log in codes from 0, ordered by user and then in time.
+    """A log with users and items as codes from 0, ordered by user and then by time.
 
     Attributes:
-        users: (N,) places in ``user_ids``.
-        items: (N,) places in ``item_ids``.
+        users: (N,) indices into ``user_ids``.
+        items: (N,) indices into ``item_ids``.
         times: (N,) in ticks, or None.
-        parts: (N,) of a log in several files, where each row belongs, in order within a user; None for one log.
-        tie_order: what orders rows of a user at one time; None without times.
-        user_ids: all users of the log, also those whose rows were removed.
-        item_ids: all items of the log, in the same way.
-        dates: the form of numbers that were read as dates; None where times were none.
+        parts: (N,) part that each row of a log in several files belongs to, ascending within a user; None for one log.
+        tie_order: what orders rows of a user with equal times; None without times.
+        user_ids: all users of the log, including those whose rows were removed.
+        item_ids: all items of the log, likewise.
+        dates: format of numbers that were read as dates, such as ``YYYYMMDD``; None if times were no such numbers.
     """
 
     users: Codes
@@ -43,14 +43,14 @@ class CodedRows:
 
     @property
     def counts(self) -> Counts:
-        """Sizes, users and items without rows left out."""
+        """Numbers of rows, and of the users and items that occur in them."""
         users, items = counted(self.users, len(self.user_ids)), counted(self.items, len(self.item_ids))
         return Counts(
             users=int(np.count_nonzero(users)), items=int(np.count_nonzero(items)), rows=len(self.items)
         )
 
     def take(self, kept: npt.NDArray[np.bool_]) -> CodedRows:
-        """Some of the rows, by mask."""
+        """The rows that a mask selects."""
         return replace(
             self,
             users=selected(self.users, kept),

@@ -1,4 +1,4 @@
-"""Types of columns of frames and Parquet: the one place that says which are read, as what, and which are refused."""
+"""Column types of frames and Parquet files: the only place that decides which are read, as what, and which are not."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = [
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86_400
 _EXACT = {16: 11, 32: 24, 64: 53}
-"""Bits of the whole numbers that a float of so many bits holds, each of them."""
+"""Largest n, by the width of a float in bits, such that it represents every whole number up to 2^n."""
 
-_MOST_PLACES = 9  # of decimals
+_MOST_PLACES = 9  # decimal places
 
 
 class UnfitError(Exception):
-    """A value that does not fit, and its place in the column."""
+    """A value that cannot be converted, and its row in the column."""
 
     def __init__(self, row: int, what: str) -> None:
         super().__init__(what)
@@ -41,13 +41,13 @@ class UnfitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """What a column becomes.
+    """The type that a column is converted to.
 
     Attributes:
         stored: int64, float64 or large_string.
-        ticks: of a time: units of ``stored`` in a second, or in one of what the column has.
-        moment: whether it is a point of time, such as a date.
-        text: whether it is text that has yet to be read, as that of a csv.
+        ticks: units of ``stored`` per second of a point in time, or per unit of a column of decimals.
+        moment: whether it is a point in time, such as a date.
+        text: whether it is text that still has to be parsed, like that of a CSV file.
     """
 
     stored: pa.DataType
@@ -57,10 +57,10 @@ class ColumnType:
 
 
 def column_type(role: str, kind: pa.DataType, place: str) -> ColumnType:
-    """What a column of this type becomes.
+    """The type that a column of a given role and type is converted to.
 
     Raises:
-        DataError: it cannot have this role.
+        DataError: a column of this type cannot have this role.
     """
     kind = _values_of(kind)
     if role == "label" and not pa.types.is_nested(kind) and not pa.types.is_binary(kind):
@@ -81,10 +81,10 @@ def column_type(role: str, kind: pa.DataType, place: str) -> ColumnType:
 
 
 def common_type(role: str, types: list[tuple[str, pa.DataType]]) -> ColumnType:
-    """What the columns of several files become together.
+    """The one type that the columns of several files are converted to.
 
     Raises:
-        DataError: one cannot have this role, or two hold different kinds of values.
+        DataError: one of them cannot have this role, or two hold different kinds of values.
     """
     first_place, first = types[0]
     common = column_type(role, first, first_place)
@@ -102,10 +102,10 @@ def common_type(role: str, types: list[tuple[str, pa.DataType]]) -> ColumnType:
 
 
 def converted(role: str, values: pa.Array, target: ColumnType) -> pa.Array:
-    """A column as what it becomes.
+    """Convert a column to its target type.
 
     Raises:
-        UnfitError: a value does not fit.
+        UnfitError: a value cannot be converted.
     """
     values = plain(values)
     if role == "label":
@@ -121,7 +121,7 @@ def converted(role: str, values: pa.Array, target: ColumnType) -> pa.Array:
     if pa.types.is_decimal(values.type):
         return _ticks(role, values, target.ticks)
     if target.stored == pa.float64():
-        values = pc.add(values, 0.0)  # of -0 and 0 neither is the lesser
+        values = pc.add(values, 0.0)  # turns -0 into 0, so that the two sort as equal
         if role == "time":
             _refuse(pc.greater_equal(pc.abs(values), 2.0**63), "is beyond 64 bits", values, role)
         return values
@@ -129,7 +129,7 @@ def converted(role: str, values: pa.Array, target: ColumnType) -> pa.Array:
 
 
 def _texts(values: pa.Array) -> pa.Array:
-    """Values of any kind as text; null for what is none, such as NaN and empty text."""
+    """Values of any type as text; NaN and empty text become null."""
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values.cast(pa.float64())), None, values)
     texts = values.cast(pa.string()).cast(pa.large_string())
@@ -147,7 +147,7 @@ def _is_uuid(kind: pa.DataType) -> bool:
 
 
 def plain(values: pa.Array) -> pa.Array:
-    """The values themselves of a column of categories or runs; UUIDs as text."""
+    """Decode a dictionary- or run-end-encoded column; UUIDs become text."""
     if _is_uuid(values.type):
         texts = [None if value is None else str(UUID(bytes=value)) for value in values.storage.to_pylist()]
         return pa.array(texts, pa.large_string())
@@ -159,7 +159,7 @@ def plain(values: pa.Array) -> pa.Array:
 
 
 def missing_values(role: str, values: pa.Array) -> pa.Array:
-    """Mask of the values that are missing: null, not finite, and of ids empty text."""
+    """Mask of missing values: nulls, numbers that are not finite and, for ids, empty text."""
     bad = pc.is_null(values)
     if pa.types.is_floating(values.type):
         bad = pc.or_(bad, pc.invert(pc.fill_null(pc.is_finite(values.cast(pa.float64())), False)))
@@ -189,13 +189,13 @@ def _order_type(kind: pa.DataType) -> ColumnType | None:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds text, UUIDs among it."""
+    """Whether a column holds text, which includes UUIDs."""
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, _is_uuid)
     return any(test(kind) for test in tests)
 
 
 def countable(kind: pa.DataType) -> bool:
-    """Whether values of a column can be counted: numbers, text, truth values."""
+    """Whether values of a column can be counted: numbers, booleans, and text other than UUIDs."""
     kind = _values_of(kind)
     types = pa.types
     numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
@@ -207,10 +207,11 @@ def _shown(kind: pa.DataType) -> str:
 
 
 def _exact(role: str, values: pa.Array) -> pa.Array:
-    """Floats as those of 64 bits, where they are as they were in the log.
+    """Cast floats to 64 bits, refusing values that may have been rounded.
 
-    Ids may be rounded beyond the whole numbers that their type holds. Of times and sequences that is refused of short
-    floats alone: 32 bits hold today's seconds since 1970 in steps of two minutes.
+    Ids may have been rounded beyond the range in which their type represents every whole number. Times and sequences
+    are refused for this only in floats of fewer than 64 bits: 32 bits hold today's seconds since 1970 in steps of two
+    minutes.
     """
     width, wide = values.type.bit_width, values.cast(pa.float64())
     bits = _EXACT[width]
@@ -223,7 +224,7 @@ def _exact(role: str, values: pa.Array) -> pa.Array:
 
 
 def _integers(role: str, values: pa.Array) -> pa.Array:
-    """Whole numbers as int64."""
+    """Cast whole numbers to int64."""
     if pa.types.is_floating(values.type):
         _refuse(pc.not_equal(values, pc.floor(values)), "is no whole number", values, role)
     if pa.types.is_decimal(values.type) and values.type.scale > 0:
@@ -258,7 +259,7 @@ class _Bare(str):
 
 
 def _moments(role: str, values: pa.Array, ticks: int) -> pa.Array:
-    """Points of time as integers, zones left behind: they count from 1970 in UTC."""
+    """Points in time as integers counted from 1970; Arrow counts them in UTC, so time zones are dropped."""
     if pa.types.is_date(values.type):
         days = values.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
         return _scaled(role, _finite(role, days, 2**31 - 1), _DAY * ticks)
@@ -267,7 +268,7 @@ def _moments(role: str, values: pa.Array, ticks: int) -> pa.Array:
 
 
 def _finite(role: str, values: pa.Array, infinity: int) -> pa.Array:
-    """The values, none of which is what databases write for an infinite time."""
+    """Return the values, refusing those that databases write for an infinite time."""
     outside = pc.or_(pc.greater_equal(values, infinity), pc.less_equal(values, -infinity))
     _refuse(outside, "is no point of time, but infinity", values, role)
     return values
@@ -281,7 +282,7 @@ def _scaled(role: str, values: pa.Array, factor: int) -> pa.Array:
 
 
 def _ticks(role: str, values: pa.Array, ticks: int) -> pa.Array:
-    """Decimals as integers: so many in one."""
+    """Convert decimals to integers, ``ticks`` of which make one."""
     places = len(str(ticks)) - 1
     fits: Callable[[pa.Array], pa.Array] = lambda some: _shifted(some, places)  # noqa: E731
     try:
@@ -298,14 +299,14 @@ def _ticks(role: str, values: pa.Array, ticks: int) -> pa.Array:
 
 
 def _shifted(values: pa.Array, places: int) -> pa.Array:
-    """Decimals times a power of ten: at that scale their digits are read as those of an integer."""
+    """Multiply decimals by 10^``places``, by reading their digits at that scale as those of an integer."""
     exact = values.cast(pa.decimal256(76, places))
     digits = pa.Array.from_buffers(pa.decimal256(76, 0), len(exact), exact.buffers(), offset=exact.offset)
     return digits.cast(pa.int64())
 
 
 def _refuse(bad: pa.Array, what: str, values: pa.Array, role: str) -> None:
-    """Raise for the first row that a mask has."""
+    """Raise an error for the first row that the mask ``bad`` selects."""
     row = pc.index(bad, True).as_py()
     if row >= 0:
         raise UnfitError(row, f"{role} {quoted(_number(values[row]))} {what}")

@@ -1,8 +1,9 @@
-"""Roles of columns without names, by what their values look like: ids, a time, a number that is neither.
+"""Guess the roles of unnamed columns from their values: ids, a time, or a number that is neither.
 
-A time is seconds, milliseconds, microseconds or nanoseconds of a plausible year, or an ISO or other date; a number with
-a fraction is a rating or a coordinate. What is left are ids. Which of two ids is the user cannot be known for sure:
-the shape of the ids decides, else that the rows of one stand together in the order of time, else that users come first.
+A time is a count of seconds, milliseconds, microseconds or nanoseconds in a plausible year, or an ISO or other date; a
+number with a fraction is a rating or a coordinate. Other columns hold ids. Which of two id columns is the user cannot
+be known for sure: it is the one whose ids begin like those of users, else the one whose equal values stand together in
+order of time, else the first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Rows = Sequence[Sequence[str]]
 
 _FROM, _TO = 631_152_000, 4_102_444_800  # 1990 and 2100
 _UNITS = (1, 10**3, 10**6, 10**9)
-_DIGITS = 19  # of the longest time, and of integers of 64 bits; Python refuses to read thousands
+_DIGITS = 19  # of the longest time and of 64-bit integers; Python refuses to parse thousands of them
 _INTEGER = re.compile(r"[-+]?\d+")
 _DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -31,18 +32,18 @@ _DATE = re.compile(
 _USERS = ("user", "usr", "u", "customer", "member", "visitor", "account", "a")
 _ITEMS = ("item", "i", "b", "product", "p", "sku", "movie", "tt", "n", "m", "poi")
 _RATINGS = {str(number) for number in range(11)}
-_FEW = 20  # rows, below which that values are alike says nothing
-_NAMED = 3  # columns, up to which ids may hold blanks; with more, a column of words or lists is none
-_RATING = 2  # the usual place of a rating
-_KINDS = 5  # values of a column of kinds
+_FEW = 20  # rows below which it means nothing that values are alike
+_NAMED = 3  # columns up to which ids may contain blanks; in wider logs, words and lists are no ids
+_RATING = 2  # usual position of a rating, from 0
+_KINDS = 5  # most values of a column of kinds, such as kinds of events
 _USER_AND_ITEM = 2
-_GRADES, _BEST = 25, 10.0  # the most values that ratings have, and the highest
-_LEAST = 0.99  # share of rows that stand in order
+_GRADES, _BEST = 25, 10.0  # most distinct ratings, and the highest rating
+_LEAST = 0.99  # least share of rows in order of time
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A choice that could have been another: what was taken, why, and which options say otherwise."""
+    """An uncertain choice: what was taken, why, and which options override it."""
 
     taken: str
     reason: str
@@ -53,7 +54,7 @@ class Doubt:
 
 
 def is_time(text: str) -> bool:
-    """Whether a value looks like a point of time."""
+    """Whether a value looks like a point in time."""
     if _NUMBER.fullmatch(text):
         whole = text.partition(".")[0]
         if not whole.isdigit() or whole.startswith("0") or not 9 <= len(whole) <= _DIGITS:
@@ -63,14 +64,14 @@ def is_time(text: str) -> bool:
 
 
 def is_value(text: str) -> bool:
-    """Whether a value is a number or a date, and so not the name of a column."""
+    """Whether a value is a number or a date, and therefore no column name."""
     return (
         bool(_NUMBER.fullmatch(text)) or is_time(text) or re.fullmatch(r"\d[\d.:TZ\s/+-]*", text) is not None
     )
 
 
 class _Look:
-    """What the values of a column look like."""
+    """Properties of the values of a column, by which its role is guessed."""
 
     def __init__(self, place: int, parts: Sequence[Rows]) -> None:
         self.place = place
@@ -100,7 +101,7 @@ class _Look:
 
     @property
     def together(self) -> bool:
-        """Whether equal values stand together, and not each for itself."""
+        """Whether equal values stand together, in runs of two or more rows on average."""
         runs = rows = 0
         for part in self.parts:
             found = [value for place, value in enumerate(part) if not place or value != part[place - 1]]
@@ -110,7 +111,7 @@ class _Look:
         return len(self.distinct) > 1 and runs * 2 <= rows
 
     def in_order(self, times: _Look) -> bool:
-        """Whether times do not fall where the value stays the same."""
+        """Whether times (nearly) never decrease while the value stays the same."""
         rising = steps = 0
         for values, moments in zip(self.parts, times.parts, strict=True):
             keys = [_sort_key(text) for text in moments]
@@ -122,7 +123,7 @@ class _Look:
 
     @property
     def prefix(self) -> str:
-        """The letters that all values begin with, in lower case."""
+        """The letters that all values begin with, in lower case; empty if these differ."""
         found = {
             match[0].lower() if (match := re.match(r"[A-Za-z]+", text)) else "" for text in self.distinct
         }
@@ -134,12 +135,12 @@ def _sort_key(text: str) -> tuple[float, str]:
 
 
 def placed(parts: Sequence[Rows], width: int, asked: Columns) -> tuple[Columns, list[Doubt]]:
-    """Columns of a log without a header, as "1", "2" and so on; None stays where nothing looks like a role.
+    """Guess the columns of a log without a header, named "1", "2" and so on; None if no column looks like a role.
 
     Args:
-        parts: rows from several places of the log, each a list of rows that follow each other.
+        parts: samples from several places of the log, each a list of consecutive rows.
         width: number of columns.
-        asked: those that were named.
+        asked: the columns that the caller named.
     """
     looks = [_Look(place, parts) for place in range(width)]
     named = {getattr(asked, role) for role in ("user", "item", "time", "sequence", "history")}
@@ -163,9 +164,9 @@ def placed(parts: Sequence[Rows], width: int, asked: Columns) -> tuple[Columns, 
 
 
 def _without_names(looks: list[_Look]) -> list[_Look]:
-    """The columns without those of several words, which name what the ids of another stand for.
+    """Leave out columns of several words, which are the names of what another column identifies by ids.
 
-    They stay where no other column than one of a few words, such as kinds of events, could be the item.
+    They stay if the only other column that could be the item has just a few values, such as kinds of events.
     """
     left = [look for look in looks if not look.spaced]
     others = [look for look in left if look.place == 0 or not look.kinds]
@@ -198,7 +199,7 @@ def _time(looks: list[_Look], width: int, doubts: list[Doubt]) -> _Look | None:
 
 
 def _ids(asked: Columns, looks: list[_Look], times: _Look | None, doubts: list[Doubt]) -> Columns:
-    """The columns with user and item among those that hold ids."""
+    """Choose the user and item columns among those that hold ids."""
     wanted = (asked.user is None) + (asked.item is None and asked.history is None)
     left = _likely(looks, wanted)
     if not wanted or len(left) < wanted:
@@ -221,9 +222,9 @@ def _ids(asked: Columns, looks: list[_Look], times: _Look | None, doubts: list[D
 
 
 def _likely(looks: list[_Look], wanted: int) -> list[_Look]:
-    """The columns without those that are least likely ids, as long as enough are left."""
+    """Leave out the columns that are least likely to hold ids, as long as enough are left."""
     few = all(look.rows < _FEW for look in looks)
-    ratings = [look for look in looks if look.rating and not look.together]  # as those of a user stand
+    ratings = [look for look in looks if look.rating and not look.together]  # together: user ids
     unlikely = [
         [look for look in looks if look.negative],
         [look for look in looks if look.row_number and look.place == 0 and not few],
@@ -238,7 +239,7 @@ def _likely(looks: list[_Look], wanted: int) -> list[_Look]:
 
 
 def _finest(looks: list[_Look]) -> _Look:
-    """The column with the most values; the first of equals."""
+    """The column with the most distinct values; the first one if several tie."""
     return max(looks, key=lambda look: (len(look.distinct), -look.place))
 
 
@@ -254,7 +255,7 @@ def _doubt_others(role: str, chosen: _Look, looks: list[_Look], doubts: list[Dou
 
 
 def _user(looks: list[_Look], times: _Look | None) -> tuple[_Look, str]:
-    """The column of the user, and the reason where it is not simply the first one."""
+    """The user column, and the reason if it is not simply the first one."""
     first, rest = looks[0], looks[1:]
     ids = next((look for look in rest if look.prefix in _USERS and look.prefix not in _ITEMS), None)
     if ids is not None and first.prefix in _ITEMS:

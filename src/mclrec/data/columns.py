@@ -22,7 +22,7 @@ __all__ = [
     "usual_column",
 ]
 
-# Compared without case, underscores, blanks and RecBole's ":token"; the first that the log has is taken.
+# Compared ignoring case, underscores, hyphens, blanks and RecBole's ":token"; the first that the log has is taken.
 _USUAL = {
     "user": "userid user uid username reviewerid customerid customer householdid household visitorid visitor "
     "memberid accountid playerid clientid sessionid session",
@@ -32,7 +32,7 @@ _USUAL = {
     "transactiontimestamp dateadded",
 }
 
-# Taken where there is none of the usual names; of a word in the first line they do not say that it is a header.
+# Taken if the log has none of the usual names. Unlike those, they do not prove that the first line is a header.
 _LESS_USUAL = {
     "user": "buyerid shopperid personid listenerid subscriberid patronid custid cuid member account player client "
     "buyer person shopper",
@@ -45,7 +45,7 @@ _LESS_USUAL = {
     "visitedat lastplayed transactiondt orderdt eventdt tdat dt day",
 }
 
-# How names may end, of a log that has no usual one for the role; taken if one column alone is called so, and told.
+# Endings of names, for a log without a usual name for the role; taken, and reported, if only one column has one.
 _ENDINGS = {
     "user": "userid customerid householdid visitorid memberid accountid clientid playerid shopperid buyerid",
     "item": "itemid productid articleid movieid trackid songid artistid bookid newsid videoid gameid recipeid "
@@ -54,22 +54,23 @@ _ENDINGS = {
 }
 _MOMENT = re.compile(r"[\s_\-](at|ts)$", re.IGNORECASE)
 _NO_EVENT = re.compile("birth|expir|releas|due|sign|regist|join|creat|updat|publi|valid")
-"""Dates of people and things, and not of what they did."""
+"""Words in the names of dates that belong to people and things, and not to what people did."""
 
 _CLOCK = re.compile(".*(time|timestamp|hour|clock|ts)")
 _DAY = re.compile(".*date|(?!.*(week|holi|of)).*day|.*dt")
-"""Names of columns of hours or clock times beside one of days, of which the first may be taken for the time."""
+"""Names of columns of clock times, and of days: if a log has both, the former may be mistaken for the whole time."""
 
 _RECBOLE_TYPES = {"token", "token_seq", "float", "float_seq"}
-_LISTED = 120  # characters of a list of names
+_LISTED = 120  # most characters of a list of names in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Columns of one log by their role; ``file_order`` says that rows are in the order of time.
+    """Columns of one log by role; ``file_order`` says that rows are in order of time.
 
-    A log with a ``history`` has lists there: of items, or of objects whose fields ``inner`` names by their role. Its
-    ``item``, if it has one, follows the list. A ``day`` is a column that may hold the days of a time that nobody named.
+    A ``history`` is a column of lists: of items, or of objects whose fields are in ``inner`` by role. In a log with
+    such a column, an ``item``, if any, follows the list. A ``day`` is a column that may hold the days of a time column
+    that was guessed.
     """
 
     user: str
@@ -84,7 +85,7 @@ class Roles:
 
     @property
     def named(self) -> dict[str, str]:
-        """Column of each role that a column has."""
+        """Column of each role that has one."""
         pairs = {"user": self.user, "item": self.item, "time": self.time, "sequence": self.sequence}
         pairs |= {"history": self.history, "label": self.label}
         return {role: column for role, column in pairs.items() if column is not None}
@@ -92,7 +93,7 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of a log's columns; None is guessed.
+    """Names of a log's columns; None means that the name is guessed.
 
     Attributes:
         user: ids of users.
@@ -100,9 +101,9 @@ class Columns:
         time: integers, floats, dates, timestamps or ISO text.
         sequence: order of rows at the same time, or of all rows in a log without time; optional, never guessed.
         file_order: the log has no time, and its rows are in order.
-        history: a list of items in order, one row a user or session; optional.
-        numbered: rows at the same time are in order; what ``ties="file"`` of `Reading` comes to.
-        label: a further column, read beside the others as text, which may lack values; no data are made of it.
+        history: a list of items in order, one row per user or session; optional.
+        numbered: rows at the same time are in order; set by ``ties="file"`` of `Reading`.
+        label: an additional column, read as text, whose values may be missing; sequences do not depend on it.
 
     The columns of a file without a header are called ``1``, ``2``, ``3`` and so on.
     """
@@ -117,12 +118,12 @@ class Columns:
     label: str | None = None
 
     def filled(self, usual: Columns | None) -> Columns:
-        """What is named here, and what ``usual`` names where nothing is."""
+        """These columns, completed from ``usual`` where none is named."""
         given = {name: value for name, value in asdict(self).items() if value}
         return self if usual is None else replace(usual, **given)
 
     def words(self) -> list[str]:
-        """The options of the command line that name these columns."""
+        """Command-line options that name these columns."""
         words: list[str] = []
         for role in ("user", "item", "time", "sequence", "history"):
             if (name := getattr(self, role)) is not None:
@@ -130,12 +131,12 @@ class Columns:
         return [*words, "--file-order"] if self.file_order else words
 
     def resolve(self, names: Sequence[str], place: str, fields: Sequence[str] = ()) -> Roles:
-        """Find the columns among ``names``; ``place`` begins the messages.
+        """Find the columns among ``names``; error messages begin with ``place``.
 
-        ``fields`` are those of the objects in a list column, if they are objects.
+        ``fields`` are those of the objects in a list column, if it holds objects.
 
         Raises:
-            DataError: a named column is missing, there twice or has two roles, or one that is needed cannot be guessed.
+            DataError: a named column is missing, ambiguous or has two roles, or a required one cannot be guessed.
         """
         if self.history is not None:
             return self._of_histories(names, place, fields)
@@ -156,7 +157,7 @@ class Columns:
         return roles
 
     def _of_histories(self, names: Sequence[str], place: str, fields: Sequence[str]) -> Roles:
-        """Roles of a log of lists; ``fields`` are those of the objects in the lists, if they are objects."""
+        """Roles of a log of lists; ``fields`` are those of the objects in the lists, if these hold objects."""
         history = named_column(self.history or "", names, place)
         if self.label is not None:
             raise DataError(f"{place}: is a log of lists, where the column {quoted(self.label)} is not read")
@@ -223,7 +224,7 @@ class Columns:
         return found
 
     def _lacking(self, needed: Sequence[str], names: Sequence[str], place: str) -> DataError:
-        """The error for all columns at once that are neither named nor guessed."""
+        """One error for all columns that are neither named nor can be guessed."""
         lacking = [
             role
             for role in needed
@@ -241,7 +242,7 @@ class Columns:
 
 
 def _day_beside(time: str, names: Sequence[str]) -> str | None:
-    """The column that may hold the days, if another is called as hours and clock times are."""
+    """The column that may hold the days, if the time column has a name of clock times."""
     if not _CLOCK.fullmatch(compact_name(time)):
         return None
     short = {name: compact_name(name) for name in names}
@@ -256,7 +257,7 @@ def has_item(names: Sequence[str]) -> bool:
 
 
 def token_list(names: Sequence[str], columns: Columns) -> str | None:
-    """The one column that RecBole's type says is a list, of a log that has neither a time nor other lists."""
+    """The only column that RecBole's type declares a list, if the log has no time and no order or list was named."""
     found = [name for name in names if name.endswith(":token_seq")]
     if len(found) != 1 or columns.history or columns.time or columns.sequence or columns.file_order:
         return None
@@ -264,7 +265,7 @@ def token_list(names: Sequence[str], columns: Columns) -> str | None:
 
 
 def _target(history: str, names: Sequence[str]) -> str | None:
-    """The item that follows a list in RecBole's files: ``x:token`` beside ``x_list:token_seq``."""
+    """The column of the item that follows a list in RecBole's files: ``x:token`` beside ``x_list:token_seq``."""
     wanted = f"{history.removesuffix('_list:token_seq')}:token"
     return wanted if history.endswith("_list:token_seq") and wanted in names else None
 
@@ -276,24 +277,24 @@ def has_known_name(names: Sequence[str]) -> bool:
 
 
 def compact_name(name: str) -> str:
-    """The name of a column in lower case, without blanks, hyphens, underscores and RecBole's type."""
+    """A column name in lower case, without blanks, hyphens, underscores and RecBole's type."""
     return re.sub(r"[\s_\-]", "", untyped(name)).lower()
 
 
 def untyped(name: str) -> str:
-    """The name of a column without RecBole's type behind it."""
+    """A column name without RecBole's type at its end."""
     before, colon, kind = name.rpartition(":")
     return before if colon and kind in _RECBOLE_TYPES else name
 
 
 def listed_names(names: Sequence[str]) -> str:
-    """Names with commas for a message, a long list cut."""
+    """Names joined with commas for a message; a long list is truncated."""
     text = ", ".join(names)
     return text if len(text) <= _LISTED else f"{text[:_LISTED]}... {len(names)} in all"
 
 
 def usual_column(role: str, names: Sequence[str], place: str) -> str | None:
-    """The column with the most usual name of a role; None if none has one."""
+    """The column with the most usual name for a role; None if there is none."""
     compact = [compact_name(name) for name in names]
     for usual in f"{_USUAL[role]} {_LESS_USUAL[role]}".split():
         found = [name for name, short in zip(names, compact, strict=True) if short == usual]
@@ -309,7 +310,7 @@ def usual_column(role: str, names: Sequence[str], place: str) -> str | None:
 
 
 def has_ending(role: str, name: str) -> bool:
-    """Whether the name of a column is none of the usual ones of a role, but ends like one."""
+    """Whether a column name is not one of the usual names for a role, but ends like one."""
     short = compact_name(name)
     if short in f"{_USUAL[role]} {_LESS_USUAL[role]}".split():
         return False
@@ -320,7 +321,7 @@ def has_ending(role: str, name: str) -> bool:
 
 
 def named_column(wanted: str, names: Sequence[str], place: str) -> str:
-    """The column called ``wanted``, RecBole's type left out or not."""
+    """The column called ``wanted``, with or without RecBole's type."""
     found = [name for name in names if name == wanted] or [name for name in names if untyped(name) == wanted]
     if len(found) > 1:
         raise DataError(f"{place}: {len(found)} columns are called {quoted(wanted)}; call them otherwise")

@@ -1,9 +1,9 @@
-"""SQL of conditions: written anew from their syntax trees, of allowed nodes and functions, with strict types.
+"""Compile the syntax tree of a condition to SQL, from allowed nodes and functions only, with strict types.
 
 Columns of text files are text, those of Parquet and frames have types, and a condition has to mean the same for both.
-So nothing is cast that DuckDB would cast on its own: text that is compared with a number is read as a number, and a
-value that is none is refused; what cannot be told, such as whether two columns of text are to be compared as numbers,
-has to be said by a cast.
+DuckDB's implicit casts are therefore avoided: text that is compared with a number is parsed as a number, and a value
+that is not a number is refused. Where the intended type is unclear, as in a comparison of two text columns, the
+condition has to contain a cast.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _SIGNS = {
     "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
 }
 _CALLED = {"position": "instr"}
-_SCHEMAS = (None, "", "main", "pg_catalog", "system")  # DuckDB puts some before its own functions
+_SCHEMAS = (None, "", "main", "pg_catalog", "system")  # DuckDB qualifies some of its own functions
 _ORDERS = ("<", ">", "<=", ">=")
 _WORDS = {"AND", "OR"}
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An expression: SQL, type, what it is for people, and the value of a constant of text."""
+    """An expression: its SQL, its type, its name in messages and, if it is a text constant, its value."""
 
     sql: str
     kind: Kind
@@ -58,7 +58,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A test that no row may fulfil: its SQL, SQL of the value that is at fault, and what is wrong with it."""
+    """A test that no row may satisfy: its SQL, the SQL of the offending value, and a message about that value."""
 
     bad: str
     value: str
@@ -67,22 +67,22 @@ class Check:
 
 @dataclass(slots=True)
 class Test:
-    """A condition as SQL: rows are wanted where it is true, and refused where a check is."""
+    """A condition as SQL: rows are kept if it is true; a row for which one of the checks is true is an error."""
 
     sql: str = ""
     checks: dict[str, Check] = field(default_factory=dict)
 
 
 def compiled(condition: Condition, columns: Mapping[str, Value], place: str) -> Test:
-    """Write the SQL of a condition.
+    """Compile a condition to SQL.
 
     Args:
-        condition: as it was parsed.
-        columns: what the words in it that name columns stand for.
+        condition: the parsed condition.
+        columns: the expression for each word in it that names a column.
         place: the log, for messages.
 
     Raises:
-        DataError: it holds what is not allowed, or compares what cannot be compared.
+        DataError: it contains something that is not allowed, or compares values that cannot be compared.
     """
     writer = _Writer(columns, place)
     try:
@@ -109,10 +109,10 @@ class _Writer:
         }
 
     def value(self, node: Node) -> Value:
-        """The SQL of a node.
+        """Compile a node to SQL.
 
         Raises:
-            DataError: it is of a class that is not allowed.
+            DataError: the node is of a class that is not allowed.
         """
         write = self._of.get(node["class"])
         if write is None:
@@ -120,10 +120,10 @@ class _Writer:
         return write(node)
 
     def truth(self, value: Value) -> str:
-        """SQL of a value that has to be true or false.
+        """SQL of a value that has to be a boolean.
 
         Raises:
-            DataError: it is neither.
+            DataError: it has another type.
         """
         if value.kind == "text" and value.constant is None:
             self._check(value, _TRUTH, "is neither true nor false")
@@ -138,7 +138,7 @@ class _Writer:
     # ---------------------------------------------------------------------------- types
 
     def _check(self, value: Value, form: str, what: str) -> None:
-        """No row may have text of another form, unless it is nothing."""
+        """Require that the text of every row has a form, unless it stands for a missing value."""
         forms = f"regexp_full_match({value.sql}, {sql_text(f'{form}|{_NOTHING}')})"
         self._add_check(f"NOT {forms}", value, what)
 
@@ -166,7 +166,7 @@ class _Writer:
             return value.sql
         if value.kind != "text":
             raise self._refused(f"{value.name} is {_A[value.kind]}, where a time has to be")
-        # DuckDB takes 31/12/23 for a day of the year 31.
+        # DuckDB would read 31/12/23 as a day of the year 31.
         read = f"CASE WHEN regexp_matches({value.sql}, '^\\s*\\d{{4}}') THEN TRY_CAST({value.sql} AS TIMESTAMP) END"
         nothing = f"regexp_full_match({value.sql}, {sql_text(_NOTHING)})"
         self._add_check(
@@ -189,7 +189,7 @@ class _Writer:
         return {"text": self._text, "time": self._time, "boolean": self.truth}[kind](value)
 
     def _same(self, values: Sequence[Value]) -> tuple[Kind, list[str]]:
-        """The type that values have in common, and their SQL in it."""
+        """The common type of the values, and the SQL of each value in that type."""
         kinds: set[Kind] = {value.kind for value in values if value.kind != "null"}
         order: tuple[Kind, ...] = ("time", "boolean", "number", "integer", "text")
         if kinds == {"integer", "text"}:
@@ -232,7 +232,7 @@ class _Writer:
         return Value(f"({one} {sign} {other})", "boolean", f"{left.name} {sign} {right.name}")
 
     def _alike(self, sign: str, left: Value, right: Value) -> tuple[str, str]:
-        """SQL of two values in the type in which they are compared."""
+        """SQL of two values, each in the type in which they are compared."""
         for value in (left, right):
             if value.constant == "":
                 raise self._refused("an empty field is NULL; write IS NULL instead of ''")
@@ -249,7 +249,7 @@ class _Writer:
         raise self._refused(f"{left.name} and {right.name} cannot be compared")
 
     def _texts(self, sign: str, left: Value, right: Value) -> tuple[str, str]:
-        """Two texts: equal or not as they are, before and behind by what a constant looks like."""
+        """SQL of two texts: compared for equality as they are, for order according to what a constant looks like."""
         if sign not in _ORDERS or None not in (left.constant, right.constant):
             return left.sql, right.sql
         constant = left.constant or right.constant
@@ -360,7 +360,7 @@ _A: dict[Kind, str] = {
 
 
 def _called(name: str, arguments: Sequence[str]) -> str:
-    """SQL of a call."""
+    """SQL of a function call."""
     if name in LIKES and len(arguments) == 2:
         return f"({arguments[0]} {LIKES[name]} {arguments[1]})"
     if name in OPERATORS:
@@ -373,6 +373,6 @@ def _called(name: str, arguments: Sequence[str]) -> str:
 def _double(text: str) -> str:
     """SQL of a number as exactly that double.
 
-    Without quotes DuckDB reads a decimal, and what it makes of one with many digits is off in the last bit.
+    Without quotes DuckDB reads a decimal, and converts one with many digits with an error in the last bit.
     """
     return f"CAST('{text}' AS DOUBLE)"

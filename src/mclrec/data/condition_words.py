@@ -1,7 +1,7 @@
-"""What a condition may hold: nodes of DuckDB's syntax tree, types that it may cast to, and functions.
+"""What a condition may contain: nodes of DuckDB's syntax tree, types that it may cast to, and functions.
 
-All that is not here is refused: queries inside, functions that read files or the environment, draw at random, tell the
-time, or need more than one row.
+Anything else is refused: subqueries, and functions that read files or the environment, draw random numbers, return the
+current time, or need more than one row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 __all__ = ["CASTS", "FUNCTIONS", "LIKES", "NODES", "NUMBERED", "OPERATORS", "Kind"]
 
 Kind = Literal["text", "integer", "number", "time", "boolean", "null"]
-"""Types of values: those of DuckDB that behave alike."""
+"""Types of values, each a group of DuckDB types that behave alike."""
 
 NODES = {
     *(
@@ -26,7 +26,7 @@ NODES = {
         "FUNCTION",
     ),
 }
-"""Classes of nodes."""
+"""Allowed classes of nodes."""
 
 CASTS: dict[str, Kind] = {
     **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"), "integer"),
@@ -36,7 +36,7 @@ CASTS: dict[str, Kind] = {
     "VARCHAR": "text",
     "BOOLEAN": "boolean",
 }
-"""Types that a value may be cast to."""
+"""Types that a value may be cast to, and the kind of each."""
 
 _TEXT_TO_TEXT = (
     "lower upper lcase ucase trim ltrim rtrim replace regexp_extract concat || "
@@ -51,10 +51,10 @@ _NUMBER_TO_NUMBER = (
 )
 _TIME_TO_NUMBER = "year quarter month week day hour minute second dayofweek isodow dayofyear epoch"
 OPERATORS = {"+", "-", "*", "/", "//", "%", "**", "^", "||"}
-"""Functions that are written between their arguments."""
+"""Functions that are written as operators."""
 
 LIKES = {"~~": "LIKE", "!~~": "NOT LIKE", "~~*": "ILIKE", "!~~*": "NOT ILIKE", "~~~": "GLOB"}
-"""Operators by the names that the tree has for them."""
+"""SQL operators by their names in the syntax tree."""
 
 NUMBERED = {
     "substring": 1,
@@ -65,7 +65,7 @@ NUMBERED = {
     "regexp_extract": 2,
     "round": 1,
 }
-"""Functions whose arguments are whole numbers from a place on."""
+"""Functions whose arguments are whole numbers from a position on, counted from 0."""
 
 FUNCTIONS: dict[str, tuple[Kind, Kind]] = {
     **dict.fromkeys(_TEXT_TO_TEXT.split(), ("text", "text")),
@@ -81,4 +81,4 @@ FUNCTIONS: dict[str, tuple[Kind, Kind]] = {
     "date_trunc": ("time", "time"),
     "datetrunc": ("time", "time"),
 }
-"""Functions that may be called: what they take and give."""
+"""Allowed functions: the type of their arguments and that of their result."""

@@ -1,7 +1,7 @@
-"""Conditions over the columns of a log: what ``--where`` says, as a syntax tree of DuckDB.
+"""Conditions over the columns of a log (``--where``), parsed into DuckDB's syntax tree.
 
-DuckDB parses the text and executes nothing of it. The tree has to be one expression; which nodes and functions it may
-hold, `mclrec.data.condition_sql` says, which writes the SQL that is executed anew from the tree.
+DuckDB only parses the text and executes none of it. The tree has to be a single expression of the nodes and functions
+in `mclrec.data.condition_words`; `mclrec.data.condition_sql` generates the SQL that is executed from the tree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Condition", "Node", "column_word", "condition_roles", "is_condition_
 Node = dict[str, Any]
 
 _FRAME = "mclrec_condition"
-"""A function that there is not, around the expression: what closes its bracket is seen in the tree."""
+"""A function that does not exist, called with the expression: text that closes its bracket shows up in the tree."""
 
 _LONGEST = 10_000
 _BLANKS = dict.fromkeys(map(ord, "\t\r\n"), " ")
@@ -39,23 +39,23 @@ _ROLE = "where "
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """A condition.
+    """A parsed condition.
 
     Attributes:
-        text: as it was given.
-        tree: the expression.
+        text: the text that was given.
+        tree: the syntax tree of the expression.
     """
 
     text: str
     tree: Node
 
     def columns(self, names: Sequence[str], place: str) -> dict[str, str]:
-        """The columns of a log that are in it, by the words that name them there.
+        """The columns of a log that the condition uses, by the words that name them in it.
 
-        A name is taken as it is, then without RecBole's type behind it, then in any case.
+        A word is matched exactly, then without RecBole's type at the end of names, then ignoring case.
 
         Raises:
-            DataError: there is none of a name, or several.
+            DataError: a word matches no column or several, or no word names a column.
         """
         words = list(dict.fromkeys(column_word(node) for node in _nodes(self.tree) if _is_column(node)))
         if not words:
@@ -66,18 +66,18 @@ class Condition:
         return {word: _column(word, names, place) for word in words}
 
     def roles(self, names: Sequence[str], place: str) -> dict[str, str]:
-        """The same columns, each once, by the names that they have in tables while the condition is tested."""
+        """The same columns without duplicates, by the names that they have in tables while the condition is tested."""
         columns = dict.fromkeys(self.columns(names, place).values())
         return {f"{_ROLE}{number}": column for number, column in enumerate(columns)}
 
 
 def condition_roles(where: str | None, names: Sequence[str], place: str) -> dict[str, str]:
-    """The columns that a condition needs, as `Condition.roles` has them; none without a condition."""
+    """The columns that a condition needs, as `Condition.roles` returns them; empty without a condition."""
     return {} if where is None else parsed(where).roles(names, place)
 
 
 def is_condition_role(role: str) -> bool:
-    """Whether a column of a table is there for the condition alone."""
+    """Whether a column of a table is only needed for the condition."""
     return role.startswith(_ROLE)
 
 
@@ -86,7 +86,7 @@ def parsed(text: str) -> Condition:
     """Parse a condition.
 
     Raises:
-        ConfigError: it is not one expression.
+        ConfigError: it is not a single expression, or contains something that is not allowed.
     """
     if len(text) > _LONGEST:
         raise ConfigError(f"where: has more than {_LONGEST} characters")
@@ -105,7 +105,7 @@ def parsed(text: str) -> Condition:
 
 
 def _check_words(tree: Node) -> None:
-    """Refuse nodes and functions that a condition cannot have, by name."""
+    """Refuse nodes, aliases and functions that are not allowed in a condition, naming them."""
     for node in _nodes(tree):
         kind = node.get("class")
         if kind is not None and kind not in NODES:
@@ -117,12 +117,12 @@ def _check_words(tree: Node) -> None:
 
 
 def _call(child: Node) -> Node:
-    """The tree of the function around an expression."""
+    """The tree of a call of `_FRAME` with an expression."""
     return {**_select("1")["select_list"][0], "children": [child]}
 
 
 def _select(text: str) -> Node:
-    """The tree of a query for an expression, without places in the text."""
+    """The tree of a query that calls `_FRAME` with an expression, without positions in the text."""
     query = f"SELECT {_FRAME}({text}\n)"
     try:
         with duckdb.connect(config={"enable_external_access": "false"}) as connection:
@@ -163,7 +163,7 @@ def _is_column(node: Node) -> bool:
 
 
 def column_word(node: Node) -> str:
-    """The word that names a column; with dots in it, if it was written in parts."""
+    """The word that names a column; the parts of a qualified name are joined with dots."""
     return ".".join(node["column_names"])
 
 

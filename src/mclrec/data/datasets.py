@@ -1,12 +1,12 @@
-"""Data sets that have a name: found in ``MCLREC_DATA``, in the cache, or downloaded, and checked.
+"""Named data sets: found in ``MCLREC_DATA`` or in the cache, or downloaded, and verified by checksum.
 
-A data set of your own is registered by `register_dataset`; one of an installed package by an entry point of the group
-``mclrec.datasets``, which names a module that does so when it is imported.
+`register_dataset` registers a data set of your own. An installed package registers its data sets through an entry point
+of the group ``mclrec.datasets``, which names a module that calls `register_dataset` when it is imported.
 
 Environment:
     MCLREC_DATA: folders (separated as in ``PATH``) that are searched first.
     MCLREC_CACHE: where downloads are kept; ``$XDG_CACHE_HOME/mclrec`` or ``~/.cache/mclrec`` if not set.
-    MCLREC_MIRROR: address of a folder to download from instead of the data sets' own.
+    MCLREC_MIRROR: address of a folder to download from instead of the data sets' own addresses.
 """
 
 from __future__ import annotations
@@ -46,19 +46,18 @@ _OF_RECBOLE = "https://raw.githubusercontent.com/RUCAIBox/RecBole/master/dataset
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A data set that has a name.
+    """A named data set.
 
     Attributes:
-        name: what `mclrec.load` takes.
-        about: what it is, in a line.
+        name: the name, as `mclrec.load` takes it.
+        about: a description of one line.
         address: http(s) address to download it from, or path of its file.
         sha256: checksum of the file.
         file: name of the file in folders and in the cache.
-        reading: how its log is read if nothing else is said; ``min_count`` is always given.
-        users: number of users, likewise ``items`` and ``interactions``; None where they are not stated.
-        fingerprint: of its sequences as they are read by default; None where it is not stated.
-        auto: whether it is trained on as a log is, by the recipe ``auto``, by models whose recipes have no section of
-            its name.
+        reading: how its log is read by default; ``min_count`` is always set.
+        users: number of users, likewise ``items`` and ``interactions``; None if not stated.
+        fingerprint: of its sequences as they are read by default; None if not stated.
+        auto: whether models whose recipes have no section for it are trained by the recipe ``auto``, as on a log.
     """
 
     name: str
@@ -75,7 +74,7 @@ class Dataset:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is downloaded."""
+        """Whether its file is downloaded."""
         return is_web_address(self.address)
 
 
@@ -101,26 +100,26 @@ def register_dataset(
     fingerprint: str | None = None,
     auto: bool = False,
 ) -> None:
-    """Give a data set a name, by which `mclrec.load`, `mclrec.train` and the command line then know it.
+    """Register a data set under a name for `mclrec.load`, `mclrec.train` and the command line.
 
     Args:
-        name: what it is called.
-        address: http(s) address to download it from, or path of a file, such as one that your package brings.
-        sha256: checksum of that file, in hexadecimal digits; a file with another one is refused.
-        about: what it is, in a line.
+        name: its name.
+        address: http(s) address to download it from, or path of a file, such as one that your package includes.
+        sha256: checksum of that file, in hexadecimal digits; a file with another checksum is refused.
+        about: a description of one line.
         file: name of the file in folders and in the cache; the last part of the address if not given.
-        min_count: k-core that is taken if nothing else is said; 1 keeps all rows.
+        min_count: default k-core; 1 keeps all rows.
         drop_repeats: whether only the first interaction of a user with an item is kept.
-        columns: names of its columns; guessed where not given.
+        columns: names of its columns; guessed if not given.
         header: whether delimited text begins with names; guessed when None.
-        ties: what orders rows of a user at one time, as `mclrec.prepare` takes it.
-        users: number of users, for lists; likewise ``items`` and ``interactions``.
+        ties: what orders rows of a user with equal times, as in `mclrec.prepare`.
+        users: number of users, shown in lists of data sets; likewise ``items`` and ``interactions``.
         fingerprint: of its sequences, so that the same log under another name is recognised.
-        auto: whether models whose recipes have no section of its name train by ``auto`` on it, as on a log, instead of
-            by their default section.
+        auto: whether models whose recipes have no section for it are trained by ``auto``, as on a log, instead of by
+            their default section.
 
     Raises:
-        ConfigError: another data set has that name, the name could be taken for a path, or the checksum is none.
+        ConfigError: another data set has that name, the name could be taken for a path, or the checksum is invalid.
     """
     if not name or looks_like_path(name) or name != name.strip():
         raise ConfigError(f"{name!r} cannot be the name of a data set: it could be taken for a path")
@@ -144,7 +143,7 @@ def register_dataset(
 
 
 def dataset_names() -> list[str]:
-    """Names of all data sets, ours first, then those of installed packages, which are not imported for this."""
+    """Names of all data sets: those registered so far, then those of installed packages, which are not imported."""
     return _PLUGINS.names()
 
 
@@ -154,11 +153,11 @@ def is_dataset(name: str) -> bool:
 
 
 def dataset(name: str) -> Dataset:
-    """Return the data set of a name.
+    """Return a data set by name.
 
     Raises:
-        DataError: there is none; the nearest name is suggested.
-        ConfigError: the package that brings it cannot be imported.
+        DataError: there is no such data set; the nearest name is suggested.
+        ConfigError: the package that provides it cannot be imported.
     """
     if not is_dataset(name):
         raise DataError(unknown_name("data set", name, dataset_names()))
@@ -173,15 +172,15 @@ def datasets() -> Records[Dataset]:
 
 
 def named_by(fingerprint: str) -> str | None:
-    """Name of the registered data set that states a fingerprint; None if none does."""
+    """Name of the registered data set with a given fingerprint; None if there is none."""
     return next((known.name for known in _DATASETS.values() if known.fingerprint == fingerprint), None)
 
 
 def known_as(data: SequenceData) -> str | None:
-    """Name of the registered data set that these sequences are; None if they are none of them.
+    """Name of the registered data set that these sequences are; None if they are not a registered one.
 
-    They are one if they have its fingerprint, whatever they are called and wherever they lie. Where a data set does
-    not state its fingerprint, they are if they were read from its own file, whose checksum was compared, by default
+    Sequences with the fingerprint of a data set are that data set, whatever their name and location. A data set that
+    states no fingerprint is recognised if they were read by its name, from the file with its checksum, with default
     options.
     """
     if known := named_by(data.fingerprint):
@@ -193,15 +192,15 @@ def known_as(data: SequenceData) -> str | None:
 
 
 def asked_as(data: SequenceData) -> str | None:
-    """Name of the registered data set that was asked for by its name; None for a log, whatever it holds.
+    """Name of the registered data set that was requested by its name; None for a log, whatever it contains.
 
-    A data set that is read by other options than its own, or a log with the name of a data set, is a log.
+    A data set that is read with options other than its own counts as a log, as does a log with the name of a data set.
     """
     return known_as(data) if data.provenance.source.kind == "dataset" else None
 
 
 def locate(name: str) -> Path:
-    """Return the checked file of a named data set, downloaded if need be.
+    """Return the verified file of a named data set, downloading it if necessary.
 
     Raises:
         DataError: unknown name, failed download, or a file whose checksum differs.
@@ -231,7 +230,7 @@ def _checked(path: Path, wanted: Dataset) -> Path:
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether text has a sign that names of data sets have not: a slash, a dot or a wildcard."""
+    """Whether text has a character that names of data sets cannot have: a slash, a dot or a wildcard."""
     return bool(set(name) & set("/\\.*?["))
 
 
@@ -240,7 +239,7 @@ register_dataset(
     about="grocery: each household's last 40 first purchases of a product type (comes with the package)",
     address=str(resources.files("mclrec.data") / "bundled" / "complete-journey.parquet"),
     sha256="5d22cba9b5ea209c781118985abc3e9594a7eb097e3534dc97284a522ea7de33",
-    columns=Columns(item="product_type"),  # position in a basket is by product number: no order of buying
+    columns=Columns(item="product_type"),  # positions in a basket follow product numbers: no order of buying
     ties="hash",
     users=2447,
     items=1509,

@@ -1,4 +1,4 @@
-"""Delimited text: separator, header and columns; read by DuckDB where it is plain, and in Python where it is not."""
+"""Logs in delimited text: separator, header and columns; read by DuckDB if the text is simple, else in Python."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class DelimitedLog:
 
     Args:
         file: the text.
-        reading: what was said about it.
+        reading: the options for reading it.
 
     Raises:
-        DataError: no rows, or a column that is not there.
+        DataError: it has no rows, or a column is missing.
     """
 
     def __init__(self, file: TextFile, reading: Reading) -> None:
@@ -69,7 +69,7 @@ class DelimitedLog:
         if not self._header:
             columns, self.doubts = placed(parts, self._width, columns)
             if self._delimiter == BLANKS and self._width == _PAIR:
-                self.doubts = []  # 'user item', one pair a line in order, is a form of its own
+                self.doubts = []  # ordered 'user item' pairs, one per line, are a known format
         elif (history := token_list(self.names, columns)) is not None:
             columns = replace(columns, history=history)
         roles = columns.resolve(self.names, str(self.path))
@@ -96,7 +96,7 @@ class DelimitedLog:
         return None if reading.quote == "none" else reading.quote
 
     def _samples(self, first: list[str]) -> list[list[list[str]]]:
-        """Rows of the file from several places, those without quotes and of the usual width."""
+        """Sample rows from several places of the file: those without quotes and as wide as the first row."""
         parts = [
             [
                 split_plain(line, self._delimiter)
@@ -109,7 +109,7 @@ class DelimitedLog:
         return [part for part in usual if part] or [[first]]
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-        """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""
+        """Create the table ``log``; see `mclrec.data.text_tables.TextLog`."""
         plain = self._file.ending is not None and (not self._header or self._skipped == self._first_line)
         if not (plain and self._read(connection, folder)):
             fill(connection, dict.fromkeys(self._places, pa.large_string()), self._values(), str(self.path))
@@ -118,10 +118,10 @@ class DelimitedLog:
         return list(self._places)
 
     def _refuse_second_header(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Refuse a row whose values are the names of their columns, as in files that were put together.
+        """Refuse a repeated header, a row whose values are the names of their columns, as in concatenated files.
 
         Raises:
-            DataError: there is one.
+            DataError: there is such a row.
         """
         again = " AND ".join(f"{sql_name(role)} = {sql_text(name)}" for role, name in self.columns.items())
         [(row,)] = connection.execute(f"SELECT min(rowid) FROM log WHERE {again}").fetchall()  # noqa: S608 - quoted
@@ -136,7 +136,7 @@ class DelimitedLog:
         return next(line for number, (line, _) in enumerate(self._rows()) if number == row)
 
     def _read(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
-        """Have DuckDB read the file, unless blanks stand at the ends of values: in quotes they would have to stay."""
+        """Have DuckDB read the file; False if it cannot, or if values have outer blanks, which quotes would protect."""
         query = self._by_lines if self._delimiter == BLANKS else self._query
         if not read_by_duckdb(connection, self._file, folder, query):
             return False
@@ -176,7 +176,7 @@ class DelimitedLog:
         )
 
     def _values(self) -> Iterator[list[str | None]]:
-        """The values of each row that have a role; None for an empty one."""
+        """The values of each row in the columns that have a role; None for empty values."""
         for line, fields in self._rows():
             if len(fields) != self._width and not (len(fields) == self._width + 1 and not fields[-1]):
                 raise self._malformed(line, f"has {count_of(len(fields), 'column')} instead of {self._width}")

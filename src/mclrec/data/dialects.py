@@ -1,8 +1,8 @@
-"""What delimited text looks like: its separator, whether its fields are quoted, and whether it begins with names.
+"""Detect the dialect of delimited text: its separator, whether its fields are quoted, and whether it has a header.
 
-All three are told from lines of the file, not from its name: fields are separated by the sign that gives lines of one
-width. Between commas, quotes enclose fields. Between tabs, semicolons and bars they are text, unless they enclose
-whole fields throughout: of each column all, or those that need it.
+All three are detected from lines of the file, not from its name. The separator is the character that splits lines into
+equal numbers of fields. Between commas, quotes enclose fields. Between tabs, semicolons and bars, quotes are part of
+the text, unless they consistently enclose whole fields: in each column either all fields or those that need it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["has_header", "quoting", "separator"]
 _SIGNS = ("::", "\t", ",", ";", "|")
 _LOOKED_AT = 400  # lines
 _QUOTED = 1000  # lines with quotes
-_FOUND = 0.5  # share of lines of one width, from which a sign is a separator
+_FOUND = 0.5  # share of lines of equal width from which a character is a separator
 
 
 def separator(lines: Sequence[str]) -> tuple[str, float]:
-    """The separator of some lines, blanks if there is no sign, and the share of lines of the usual width."""
+    """The separator of some lines, blanks if they have no other, and the share of lines of the most common width."""
     best, width, share = BLANKS, 1, 0.0
     for sign in _SIGNS:
         counts = Counter(_bare(line, sign).count(sign) + 1 for line in lines[:_LOOKED_AT])
@@ -39,7 +39,7 @@ def separator(lines: Sequence[str]) -> tuple[str, float]:
 
 
 def _bare(line: str, sign: str) -> str:
-    """A line without its quoted fields, if it has a separator elsewhere."""
+    """A line without its quoted fields, if a separator is left outside them; else the whole line."""
     if '"' not in line:
         return line
     mark = re.escape(sign)
@@ -48,7 +48,7 @@ def _bare(line: str, sign: str) -> str:
 
 
 def quoting(file: TextFile, delimiter: str, lines: Sequence[str]) -> str | None:
-    """What encloses fields, if anything does."""
+    """The quote character that encloses fields; None if none does."""
     if not file.quotes or delimiter in (BLANKS, "::"):
         return None
     if delimiter == ",":
@@ -73,7 +73,7 @@ def _with_quotes(file: TextFile) -> Iterator[str]:
 
 
 def _quoted_rows(file: TextFile, delimiter: str, width: int) -> list[list[str]] | None:
-    """The first rows with quotes read as such, or None if that leads to rows of other widths."""
+    """The first rows, with quotes taken as enclosing fields; None if that leads to rows of another width."""
     try:
         rows = [fields for _, fields in islice(records(file, delimiter, '"'), _QUOTED)]
     except MalformedError:
@@ -82,7 +82,7 @@ def _quoted_rows(file: TextFile, delimiter: str, width: int) -> list[list[str]] 
 
 
 def _fewer_wrong(quoted: Sequence[str], delimiter: str) -> str | None:
-    """Neither way of reading fits; the message is about quotes only if fields are enclosed."""
+    """Decide if neither reading fits: quoted, so that errors are about quotes, only if enough fields begin with one."""
     enclosed = sum(field.startswith('"') for line in quoted for field in line.split(delimiter))
     return '"' if enclosed * 2 > len(quoted) else None
 
@@ -106,9 +106,10 @@ def _lines(file: TextFile) -> Iterator[str]:
 
 
 def has_header(first: Sequence[str], below: Sequence[Sequence[str]], columns: Columns) -> bool:
-    """Whether the fields of the first row are names of columns.
+    """Whether the first row is a header.
 
-    They are if one is a usual name or was asked for, and if none is a value: a number, a date, what comes again below.
+    It is if a field is a usual column name. Otherwise no field may be a number or a date and, unless one is the name of
+    a requested column, none may occur again below or have digits and the form of the values below.
     """
     asked = {getattr(columns, role) for role in ("user", "item", "time", "sequence", "history")} - {None}
     if has_known_name(first):
@@ -126,5 +127,5 @@ def has_header(first: Sequence[str], below: Sequence[Sequence[str]], columns: Co
 
 
 def _shape(text: str) -> str:
-    """A value with its digits alike."""
+    """A value with each run of digits replaced by 0."""
     return re.sub(r"\d+", "0", text)

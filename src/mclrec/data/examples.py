@@ -20,8 +20,8 @@ class Spans(NamedTuple):
 
     Attributes:
         users: (B,) user rows.
-        starts: (B,) place in ``data.items`` of the first input item.
-        ends: (B,) place after the last input item, which is where the last target stands.
+        starts: (B,) index in ``data.items`` of the first input item.
+        ends: (B,) index after that of the last input item, which is the index of the last target.
     """
 
     users: IntArray
@@ -38,16 +38,16 @@ class Spans(NamedTuple):
 class Examples:
     """E training examples: spans of histories, with the item after the span or after each of its positions as target.
 
-    They are numbered user after user, and within a user by the place where they end, at equal distances. So what is
-    held goes by users (16 bytes each), however many interactions there are.
+    They are numbered user by user, and for each user by where they end, at equal distances. Memory therefore grows with
+    the number of users (16 bytes each), not with that of interactions.
 
     Attributes:
         data: the training data.
         bounds: (U + 1,) user row ``u`` has the examples ``bounds[u]`` up to ``bounds[u + 1]``.
-        firsts: (U,) place where the first example of that user ends.
-        max_length: most input items.
+        firsts: (U,) index at which the first example of each user ends.
+        max_length: greatest number of input items.
         every_position: whether each input position has a target (the item after it) or only the last.
-        stride: distance between the places where two examples of a user end.
+        stride: distance between the ends of consecutive examples of a user.
     """
 
     data: SequenceData
@@ -99,9 +99,9 @@ def sequences(data: SequenceData, max_length: int) -> Examples:
 
 
 def windows(data: SequenceData, max_length: int) -> Examples:
-    """Whole histories in pieces of ``max_length`` positions, from the end, with a target at each position.
+    """Whole histories, cut from the end into pieces of ``max_length`` positions, with a target at each position.
 
-    Every item but a user's first is a target once, as in prefixes. A user of no more than ``max_length`` + 1 items has
+    Every item but a user's first is a target once, as in `prefixes`. A user with at most ``max_length`` + 1 items has
     one example, the same as in `sequences`.
     """
     counts = -(-np.maximum(data.lengths - 1, 0) // max_length)
@@ -128,6 +128,6 @@ def _numbered(
     every_position: bool = False,
     stride: int = 1,
 ) -> Examples:
-    """Examples by user: ``counts[u]`` of them, the first of which ends at ``firsts[u]``."""
+    """Examples with ``counts[u]`` of them for user row ``u``, the first of which ends at ``firsts[u]``."""
     bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     return Examples(data, bounds, firsts, max_length, every_position, stride)

@@ -1,4 +1,4 @@
-"""Far times in words: how many there are, one of them, and the condition that leaves them out."""
+"""The warning about far times: how many there are, an example, and the condition that leaves them out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d.*")
 
 
 def far_warning(intake: Intake) -> str | None:
-    """What is to be known of times that are far from the others; None if there are none."""
+    """The warning about times that are far from the others; None if there are none."""
     far = intake.left.far
     if far is None:
         return None
@@ -42,10 +42,10 @@ def _unit(far: FarTimes) -> str:
 
 
 def _condition(intake: Intake, far: FarTimes) -> str | None:
-    """The option ``--where`` that takes the times that are not far; None where none is known to."""
+    """The ``--where`` option that keeps the times that are not far; None if it is not known how to write it."""
     column = next((column for column in intake.columns if column.role == "time"), None)
     if column is None or column.sample is None or ": " in column.name:
-        return None  # without one, or in lists
+        return None  # no time column, or times in lists
     if _NUMBER.fullmatch(column.sample):
         edges = [str(edge) for edge in bounds(intake.dates or far.unit, far.until, far.since)]
     elif _DATE.fullmatch(column.sample):

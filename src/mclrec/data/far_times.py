@@ -1,7 +1,7 @@
-"""Far times: those that no interaction of a log can have, where most of its times are of our days.
+"""Far times: implausible times in a log most of whose times are plausible (from 1990 to the end of next year).
 
-They stand for nothing (0, -1, 1970-01-01, 0001-01-01, 9999-12-31), are written in another unit than the others, or are
-wrong. Numbers that are no dates at all, such as counters, have none.
+They stand for missing values (0, -1, 1970-01-01, 0001-01-01, 9999-12-31), are in another unit than the others, or are
+wrong. A log whose times are no dates at all, such as counters, has none.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from mclrec.data.plausible_times import SINCE, UNITS, bounds
 
 __all__ = ["far_times"]
 
-_YEARS = 2  # the clock's year and the next one are plausible
-_MOST = 0.5  # share of times that are plausible, in any unit
+_YEARS = 2  # the current year and the next one are plausible
+_MOST = 0.5  # share of plausible times, in any unit, that has to be exceeded
 
 
 def far_times(times: IntArray) -> FarTimes | None:
-    """The times that are far from most, of at least one; None if there is none, or most are no times of our days.
+    """Find the times that are far from most; None if there are none, or if most are no plausible times.
 
     Args:
-        times: in the unit of the log.
+        times: at least one, in the unit of the log.
     """
     until = f"{datetime.now(UTC).year + _YEARS}-01-01"
     median, unit = middle(times), units_of(times)

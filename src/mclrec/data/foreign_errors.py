@@ -1,4 +1,4 @@
-"""Errors of other libraries about somebody's data, as errors of ours in a line."""
+"""Convert errors that other libraries raise on user data into one-line errors of this package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_ROOM = ("no space left", "disk quota exceeded", "max_temp_directory_size")
 
 @contextmanager
 def foreign_errors(place: str, what: str) -> Iterator[None]:
-    """Turn whatever a library raises into a line that says where and what.
+    """Turn any exception of a library into a one-line error that says where and what.
 
     Raises:
         OutputError: there was no room for temporary files.
@@ -26,7 +26,7 @@ def foreign_errors(place: str, what: str) -> Iterator[None]:
         yield
     except MclrecError:
         raise
-    except Exception as problem:  # there is no end to what libraries raise on damaged and odd data
+    except Exception as problem:  # libraries raise exceptions of any kind on damaged and odd data
         text = (str(problem) or type(problem).__name__).strip().partition("\n")[0]
         full = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or any(sign in str(problem).lower() for sign in _NO_ROOM):

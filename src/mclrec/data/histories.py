@@ -1,8 +1,8 @@
-"""Histories: lists of items in one field become rows, one an item, with its place in the list as the sequence.
+"""Unroll histories: a list of items in one field becomes one row per item, with its position as the sequence.
 
-A field is a JSON list, of ids or of objects, or ids between blanks, commas, semicolons or bars, with brackets around
-them or not. Where a user has several rows, either each list begins with the one before, as snapshots of one history
-do, and the longest is taken; or the items have times, which order them all.
+A field is a JSON list of ids or of objects, or ids separated by blanks, commas, semicolons or bars, with or without
+brackets. If a user has several rows, either each list begins with the previous one, as snapshots of one history do, and
+the longest is taken; or the items have times, which order them all.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _PARSED = pa.schema([("place", pa.int64()), ("history", _LIST)])
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
-    """The table ``log`` with one row an item.
+    """The table ``log`` with one row per item.
 
     Attributes:
         roles: its columns.
-        repeated: rows of the log whose list another row of its user begins with.
+        repeated: number of rows of the log whose list is the beginning of another list of the same user.
     """
 
     roles: list[str]
@@ -44,16 +44,16 @@ def unroll(
     inner: dict[str, str],
     row_place: Callable[[int], str],
 ) -> Unrolled:
-    """Make the table ``log`` of text, with a list in its column ``history``, one of items.
+    """Unroll the table ``log`` of text, with a list in its column ``history``, into one row per item.
 
     Args:
-        connection: where the table is.
+        connection: the database with the table.
         roles: its columns.
-        inner: fields of the objects in the lists by their roles; empty where they are ids.
+        inner: fields of the objects in the lists by role; empty for lists of ids.
         row_place: where a row of the table comes from, for messages.
 
     Raises:
-        DataError: a list holds what is no id, or rows of one user contradict each other.
+        DataError: a list contains something other than ids, or rows of one user contradict each other.
     """
     parts = _lists(connection, inner, row_place)
     item = "element"
@@ -74,15 +74,18 @@ def unroll(
 
 
 def settle(connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str], *, timed: bool) -> int:
-    """Take one of several rows of a user, if each list begins with the one before.
+    """Keep the longest of several lists of a user, if it begins with each of the others.
 
     Args:
         connection: its table ``log`` has user, item, sequence and source_row, which is the row of the list.
         row_place: where such a row comes from, for messages.
-        timed: whether the items have times.
+        timed: whether the items have times; lists that contradict each other are then all kept.
 
     Returns:
-        Rows that were left out, as other rows hold what is in them.
+        Number of rows that were left out because another row contains their list.
+
+    Raises:
+        DataError: the lists of a user contradict each other, and their items have no times.
     """
     several = 'SELECT "user" FROM log GROUP BY "user" HAVING min(source_row) != max(source_row)'
     if connection.execute(f"{several} LIMIT 1").fetchone() is None:
@@ -119,7 +122,7 @@ def _path(field: str) -> str:
 def _lists(
     connection: duckdb.DuckDBPyConnection, inner: dict[str, str], row_place: Callable[[int], str]
 ) -> str:
-    """SQL: the list in the column ``history``: of text, or of JSON objects."""
+    """SQL expression for the list in the column ``history``, of text or of JSON objects."""
     json = "regexp_full_match(history, '(?s)\\s*\\[.*\\]\\s*') AND json_valid(history)"
     [(lists, rows)] = connection.execute(
         f"SELECT count(*) FILTER ({json}), count(*) FILTER (history IS NOT NULL) FROM log"  # noqa: S608 - ours
@@ -141,8 +144,8 @@ def _lists(
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, sign: str | None, row_place: Callable[[int], str]) -> None:
-    """Make lists of the text in the column ``history``, which has brackets or quotes."""
-    kept = connection.cursor()  # while its rows are read, the other connection writes
+    """Parse the text in the column ``history``, which has brackets or quotes, into lists."""
+    kept = connection.cursor()  # of its own, since the other connection writes while rows are read
     rows = kept.execute("SELECT rowid, history FROM log ORDER BY rowid")
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -176,7 +179,7 @@ def _refuse(
     row_place: Callable[[int], str],
     whole: bool,
 ) -> None:
-    """Refuse the first list that is none, or that holds what is no id."""
+    """Refuse the first value that is no list, or that contains something other than ids."""
     value = f"(x -> {_path(inner['item'])})" if inner else "x"
     bad = json_id(value, "NULL")
     odd = f"len(list_filter({elements}, lambda x: {bad} IS NULL)) > 0"

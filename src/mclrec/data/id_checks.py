@@ -1,7 +1,7 @@
-"""Doubtful ids: those that differ only in how they are written, that stand for nobody, and that a spreadsheet rounded.
+"""Doubtful ids: those that differ only in how they are written, stand for nobody, or were rounded by a spreadsheet.
 
-Nothing is merged or left out here: `check_rounded` refuses, and what `doubtful_ids` counts is told. Both look at
-vocabularies, after coding, so that all engines come to the same.
+Nothing is merged or left out here: `check_rounded` refuses ids, `doubtful_ids` only counts them for warnings. Both work
+on vocabularies, after ids have been coded, so that all engines give the same result.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _NOBODY = [
     "<null>", "<none>", "null", "none", "nan", "n/a", "<na>", "#n/a", "#ref!", "#value!", "#name?",
     "[object object]", "unknown", "(unknown)", "anonymous", "anon", "guest", "-", "--", "-1", "?",
 ]  # fmt: skip
-"""What programs, spreadsheets and shops write where there is nobody or nothing, in small letters."""
+"""What programs, spreadsheets and shops write for a missing user or item, in lower case."""
 
 _NONE = -1
 _TOLD = 0.001
-"""Share of rows from which ids that stand for nobody are told of: random ids may be such words."""
+"""Share of rows from which an id that stands for nobody is reported: a random id may happen to be such a word."""
 
 _GIANT = 0.05
 _TIMES_MEAN = 10
-"""Share of rows, and times the mean user's, from which a user may be no person."""
+"""Share of all rows, and multiple of the mean user's share, above which a user may not be a single person."""
 
 _ROUNDED = r"^[+-]?\d[.,]\d+[eE]\+\d+$"
 
 
 def check_rounded(ids: Vocabulary, role: IdRole, place: str) -> None:
-    """Refuse ids that a spreadsheet wrote as 1.23457E+12, by which several have become one.
+    """Refuse ids that a spreadsheet wrote as 1.23457E+12, which may have merged several ids into one.
 
-    Without a point it may be a random id, so that 1E+12 alone is taken as it is.
+    Without a point it may be a random id, so 1E+12 is accepted as it is.
 
     Raises:
-        DataError: there is one.
+        DataError: there is such an id.
     """
     if ids.integers:
         return
@@ -63,11 +63,11 @@ def check_rounded(ids: Vocabulary, role: IdRole, place: str) -> None:
 
 
 def doubtful_ids(rows: CodedRows, columns: Mapping[str, str]) -> tuple[DoubtfulIds, ...]:
-    """What is doubtful about the users and items of a log, each where anything is.
+    """Find the doubtful ids among the users and the items of a log; a role without any is left out.
 
     Args:
-        rows: with the ids of the whole log.
-        columns: by role, those that a condition may name.
+        rows: the rows, with the ids of the whole log.
+        columns: columns that a condition may name, by role.
     """
     users = _checked("user", rows.user_ids, counted(rows.users, len(rows.user_ids)), columns.get("user"))
     items = _checked("item", rows.item_ids, counted(rows.items, len(rows.item_ids)), columns.get("item"))
@@ -95,7 +95,7 @@ def _checked(
 
 
 def _nobodies(ids: Vocabulary) -> list[int]:
-    """Places of the ids that stand for nobody or nothing; of integers, -1 where it alone is below zero."""
+    """Indices of the ids that stand for nobody or nothing; of integers, -1 if no other id is negative."""
     found = ids.to_arrow()
     if ids.integers:
         below = pc.indices_nonzero(pc.less(found, 0)).to_pylist()

@@ -1,4 +1,4 @@
-"""Doubtful ids in words: what is told of ids that are written in two ways or stand for nobody."""
+"""Warnings about doubtful ids: ids that are written in two ways or stand for nobody, users with too many rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 3
 
 
 def id_warnings(doubtful: Sequence[DoubtfulIds]) -> list[tuple[str, str]]:
-    """What is to be known of ids before they are counted as users and items: the kind of each warning, and its text."""
+    """The warnings about doubtful ids of users and items: the kind of each warning, and its text."""
     return [
         (kind, text)
         for found in doubtful
@@ -24,7 +24,7 @@ def id_warnings(doubtful: Sequence[DoubtfulIds]) -> list[tuple[str, str]]:
 
 
 def _nobody(found: DoubtfulIds) -> str | None:
-    """Ids that stand for nobody or nothing."""
+    """The warning about ids that stand for nobody or nothing."""
     if not found.nobody:
         return None
     most = sorted(found.nobody, key=lambda pair: -pair[1])
@@ -38,7 +38,7 @@ def _nobody(found: DoubtfulIds) -> str | None:
 
 
 def _giant(found: DoubtfulIds) -> str | None:
-    """A user with more rows than a person has."""
+    """The warning about a user with more rows than a person has."""
     if found.giant is None:
         return None
     value, share = found.giant
@@ -49,7 +49,7 @@ def _giant(found: DoubtfulIds) -> str | None:
 
 
 def _alike(found: DoubtfulIds) -> str | None:
-    """Ids that differ only in how they are written."""
+    """The warning about ids that differ only in how they are written."""
     if found.pair is None:
         return None
     one, other = map(_written, found.pair)
@@ -61,7 +61,7 @@ def _alike(found: DoubtfulIds) -> str | None:
 
 
 def _without(found: DoubtfulIds, values: Sequence[int | str]) -> str:
-    """How rows of some ids are left out."""
+    """How to leave out the rows of some ids."""
     if found.column is None:
         return "remove these from the log"
     constants = [
@@ -72,5 +72,5 @@ def _without(found: DoubtfulIds, values: Sequence[int | str]) -> str:
 
 
 def _written(value: int | str) -> str:
-    """An id as a constant that shows what cannot be seen."""
+    """An id as a literal, with invisible characters escaped."""
     return shortened(value if isinstance(value, int) else ascii(value))

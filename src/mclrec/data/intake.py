@@ -1,7 +1,7 @@
-"""The intake: what was taken of a log, by which rules rows were dropped, and what the sequences that are left are like.
+"""The intake: a record of what was read from a log, which rules dropped rows, and statistics of what is left.
 
-Readers say what they found (`Found`), preparation what each rule left (`Step`), and `mclrec.data.measures` what the
-result is like. The record travels with prepared data and with runs; `mclrec.data.intake_text` puts it into words.
+Readers report what they found (`Found`), preparation what each rule left (`Step`), and `mclrec.data.measures` describes
+the result. The record is saved with prepared data and with runs; `mclrec.data.intake_text` puts it into words.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ __all__ = [
 ]
 
 Rule = Literal["missing", "where", "duplicates", "repeats", "k-core"]
-"""A rule by which rows are dropped: without an id, not wanted, the same event twice, a later return, too rare."""
+"""A rule that drops rows: missing values, condition not met, duplicate event, later return, rare user or item."""
 
 WatchedKind = Literal["amounts", "events", "ratings"]
-"""What a column that nobody reads may hold: how many or how much, kinds of events, how much somebody liked it."""
+"""What a column without a role may contain: quantities or sums of money, kinds of events, ratings."""
 
 IdRole = Literal["user", "item"]
 
 HASHED = "a hash"
-"""What orders tied rows if nothing else is said."""
+"""What orders tied rows by default."""
 
 PART_NAMES = ("training", "validation", "test")
-"""What the files of a split are called."""
+"""Names of the files of a split."""
 
 _LONGEST = 60  # characters of a sample value
 
 
 class _Part(BaseModel):
-    """A part of the record: frozen, and of known keys."""
+    """Base of the parts of the record: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TakenColumn(_Part):
-    """A column that was read: its role, its name in the log, and a value of it (None where none was kept)."""
+    """A column that was read: its role, its name in the log, and a sample value (None if none was kept)."""
 
     role: str
     name: str
@@ -82,8 +82,8 @@ class Step(_Part):
 
     Attributes:
         rule: its kind.
-        option: as the command line has it, such as ``--min-count 5``.
-        left: sizes after it.
+        option: the command-line option, such as ``--min-count 5``.
+        left: sizes after it was applied.
     """
 
     rule: Rule
@@ -104,13 +104,13 @@ class Quantiles(_Part):
 
 
 class FarTimes(_Part):
-    """Times that are far from those of most rows, and no plausible times of an interaction.
+    """Times that are far from those of most rows, and implausible for an interaction.
 
     Attributes:
-        rows: that have one; likewise ``example`` as a time, or as it is written where it is none.
-        unit: what most times count in: units in a second, or the form of numbers that are dates.
-        since: the first plausible day, and ``until`` the one behind the last.
-        mixed: rows that are plausible in another unit, ``other``, in words.
+        rows: number of rows with such a time; ``example`` is one of these times as a date, or as written if it is none.
+        unit: unit of most times: units per second, or the format of numbers that are dates.
+        since: the first plausible day; ``until`` is the day after the last.
+        mixed: number of these rows whose times are plausible in another unit, which ``other`` names.
     """
 
     rows: int
@@ -123,25 +123,25 @@ class FarTimes(_Part):
 
 
 class Measures(_Part):
-    """What sequences are like.
+    """Statistics of sequences.
 
     Attributes:
         users: number of users; likewise ``items`` and ``rows``.
-        first: earliest time, in ISO 8601 (UTC) if it can be a moment, else the number; None without times.
+        first: earliest time, in ISO 8601 (UTC) if it is a plausible date, else the number; None without times.
         last: latest time.
         tied: share of rows that share their time with another row of their user; None without times.
-        duplicates: share of rows that repeat user, item and time of another; None without times.
-        repeats: share of rows whose item is in their user's history already.
-        returns: share of validation targets that are in their user's history, by which `mclrec.data.returns` says
-            which protocol suits; None where nobody has three interactions.
-        unmeasured: users with fewer than three interactions, whose items are trained on and never held out; of a log in
-            three files those without a test target.
-        lengths: of the histories.
-        mean_length: interactions a user.
-        gini: Gini coefficient of the items' popularity, 0 for items that are all alike.
+        duplicates: share of rows that repeat user, item and time of an earlier one; None without times.
+        repeats: share of rows whose item is already in their user's history.
+        returns: share of validation targets that are in their user's history, from which `mclrec.data.returns` derives
+            the suitable protocol; None if no user has three interactions.
+        unmeasured: number of users with fewer than three interactions, whose items are trained on and never held out;
+            for a log in three files, of those without a test target.
+        lengths: quantiles of the lengths of histories.
+        mean_length: interactions per user.
+        gini: Gini coefficient of the items' popularity, 0 if all are equally popular.
         top_item: the most popular item, and ``top_share`` its share of the rows.
         top_hundredth: share of the rows that the most popular 1 % of items have; likewise ``top_tenth`` 10 %.
-        far: times that are far from the others; None without any.
+        far: times that are far from the others; None if there are none.
     """
 
     users: int
@@ -165,14 +165,14 @@ class Measures(_Part):
 
 
 class Watched(_Part):
-    """What was counted in a column that was read for nothing else.
+    """Counts of the values in a column that is read for no other purpose.
 
     Attributes:
-        kind: what it holds.
-        name: of the column in the log.
-        rows: that were looked at, before those without a value were left out.
-        below: of amounts: rows with less than zero; likewise ``zero``.
-        values: of events and ratings: each value with its rows, the most frequent first.
+        kind: what the column contains.
+        name: name of the column in the log.
+        rows: number of rows examined, before those without a value were left out.
+        below: for amounts, the number of rows below zero; likewise ``zero`` for rows equal to zero.
+        values: for events and ratings, each value with its number of rows, the most frequent first.
     """
 
     kind: WatchedKind
@@ -184,15 +184,15 @@ class Watched(_Part):
 
 
 class DoubtfulIds(_Part):
-    """What is doubtful about the ids of users or of items, before any rule dropped rows.
+    """Doubtful ids of users or of items, before any rule dropped rows.
 
     Attributes:
-        role: whose.
-        column: that a condition may name; None where there is none.
-        ids: how many there are.
-        alike: those that differ from another only in how they are written, of which ``pair`` has two.
+        role: whether they are users or items.
+        column: the column that a condition may name; None if there is none.
+        ids: number of all ids.
+        alike: number of ids that differ from another only in how they are written; ``pair`` is an example.
         nobody: ids that stand for nobody or nothing, each with its share of the rows.
-        giant: a user that has more rows than a person, with its share.
+        giant: a user with more rows than a person has, with its share of the rows.
     """
 
     role: IdRole
@@ -205,15 +205,15 @@ class DoubtfulIds(_Part):
 
 
 class PartsTaken(_Part):
-    """What was taken of a log that came in files for training, validation and test.
+    """What was read from a log that came in files for training, validation and test.
 
     Attributes:
         places: the three files.
-        rows: that are left of each.
-        repeated: rows of lists in the last two files that only say again what came before.
-        leaked: rows of the last two files that an earlier file has too, with the same user, item and time.
-        disordered: users with a row that is older than one of an earlier file.
-        untrained: users without a row in the first file.
+        rows: number of rows left of each.
+        repeated: number of rows of lists in the last two files that only repeat what came before.
+        leaked: number of rows in the last two files whose user, item and time also occur in an earlier file.
+        disordered: number of users with a row that is older than one of an earlier file.
+        untrained: number of users without a row in the first file.
     """
 
     places: tuple[str, str, str]
@@ -225,26 +225,26 @@ class PartsTaken(_Part):
 
     @property
     def given(self) -> tuple[tuple[str, str], ...]:
-        """The second and third place, with the name of the option that gave it."""
+        """The validation and test files, each with the name of the option that gave it."""
         return (("valid", self.places[1]), ("test", self.places[2]))
 
 
 class Intake(_Part):
-    """What was taken of a log.
+    """The record of what was read from a log, and of what is left.
 
     Attributes:
         place: the log.
-        format: as it was detected.
-        columns: by role; empty where nobody knows, as for arrays.
-        tie_order: what orders rows of a user at one time, such as `HASHED`; None where times decide nothing.
-        read: sizes of the log as it was read, rows without ids included.
+        format: its format, as detected.
+        columns: the columns that were read; empty if they are unknown, as for arrays.
+        tie_order: what orders rows of a user with equal times, such as `HASHED`; None where times decide nothing.
+        read: sizes of the log as it was read, including rows without ids.
         steps: rules that were applied, in order.
-        left: what the sequences are like.
-        fingerprint: of the sequences.
-        parts: of a log that came in three files; None for one log.
-        watched: columns that may say that rows are no interactions like the others.
-        dates: the form of numbers that were read as dates, such as ``YYYYMMDD``; None where times are none.
-        doubtful: ids that may be no users or items of their own.
+        left: statistics of the sequences.
+        fingerprint: fingerprint of the sequences.
+        parts: what was read from each of three files; None for one log.
+        watched: columns that may show that some rows are not interactions like the others.
+        dates: format of numbers that were read as dates, such as ``YYYYMMDD``; None if times are no such numbers.
+        doubtful: ids that may not be distinct users or items.
     """
 
     place: str
@@ -261,17 +261,17 @@ class Intake(_Part):
     doubtful: tuple[DoubtfulIds, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The record as a JSON object with a checksum of what it says."""
+        """The record as a JSON object with a checksum of its contents."""
         return sealed(self.model_dump(mode="json"))
 
     @classmethod
     def of_json(cls, found: Any, where: str, error: type[MclrecError] = DataError) -> Intake:
-        """Read what `to_json` made.
+        """Read a record that `to_json` wrote.
 
         Args:
-            found: what was parsed.
-            where: file, for messages.
-            error: raised for what is damaged, edited or something else.
+            found: the parsed JSON.
+            where: the file, for messages.
+            error: type of the error that is raised if the record is damaged, edited or something else.
         """
         return validated(cls, unsealed(found, where, error), where, error)
 
@@ -290,16 +290,16 @@ class Found:
     """What a reader found in a log.
 
     Attributes:
-        format: as it was detected, in words.
-        columns: those that were read.
-        read: rows of the log, where some of them were dropped while it was read; None if none was.
+        format: its format as detected, in words.
+        columns: the columns that were read.
+        read: number of rows of the log, if some of them were dropped while it was read; None if none were.
         steps: the rules that dropped them.
-        columns_again: the columns, as a further file of the log is to be read; None where it is read by its own.
+        columns_again: the columns by which further files of the log are read; None if each is read by its own columns.
         lists: whether a row was a list of items.
         followed: whether an item of its own followed each list.
-        text_ids: whether ids are those of text, which are integers where all look like it.
-        watched: what was counted in columns that were read for nothing else.
-        day: a column that may hold the days of the times, if these should be hours.
+        text_ids: whether ids came from text, and are integers only if all of them look like integers.
+        watched: counts of columns that were read for no other purpose.
+        day: a column that may hold the days of the times, if these turn out to be hours.
     """
 
     format: str = ""
@@ -315,7 +315,7 @@ class Found:
 
 
 def dropped_missing(rows: int, dropped: int) -> Found:
-    """What a reader found that left out rows in which a value is missing."""
+    """The `Found` of a reader that left out rows in which a value is missing."""
     step = Step(
         rule="missing", option="--drop-missing", left=Counts(users=None, items=None, rows=rows - dropped)
     )
@@ -323,7 +323,7 @@ def dropped_missing(rows: int, dropped: int) -> Found:
 
 
 def taken_columns(names: Mapping[str, str], samples: Mapping[str, Any]) -> tuple[TakenColumn, ...]:
-    """Columns by role, with a sample value of those that have one; long values are cut."""
+    """Columns with their roles, and a sample value of those that have one; long values are truncated."""
     return tuple(
         TakenColumn(role=role, name=shortened(name), sample=_sample(samples.get(role)))
         for role, name in names.items()
@@ -335,6 +335,6 @@ def _sample(value: Any) -> str | None:
 
 
 def shortened(value: Any) -> str:
-    """A value as text that fits into a line: long ones are cut, and control characters are escapes."""
+    """A value as text that fits into a line: long values are truncated, and control characters are escaped."""
     text = visible(str(value)[: _LONGEST + 1])
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -1,4 +1,4 @@
-"""The intake in words: a few lines for people, and warnings that name the option that cures."""
+"""The intake in words: a summary of a few lines, and warnings that name the option that helps."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mclrec.wording import count_of, percent
 __all__ = ["Warned", "intake_lines", "intake_warnings", "measure_lines", "summary"]
 
 _FEW_LEFT = 0.5
-"""Share of rows or users below which it is told how little the k-core left."""
+"""Share of rows or users left by the k-core below which a warning is given."""
 
 _TIED = 0.05
 _UNORDERED = 0.5
-"""Shares of tied rows from which a log has an order in part, and hardly any."""
+"""Shares of tied rows above which a log is only partly in order, and hardly in order at all."""
 
 _FEW_USERS = 100
 _ONE_ITEM = 0.2
-"""Share of rows from which an item is suspect."""
+"""Share of rows above which an item is suspect."""
 
 _SHORT = 0.1
-"""Share of users who are never measured from which that is told."""
+"""Share of users who are never measured above which a warning is given."""
 
 _TWICE = 0.01
-"""Share of rows that are the same event again from which that is told."""
+"""Share of rows that are duplicates above which a warning is given."""
 
 _DROPPED: dict[Rule, str] = {
     "missing": "without user, item or time",
@@ -38,11 +38,11 @@ _DROPPED: dict[Rule, str] = {
     "k-core": "users and items with too few rows",
 }
 
-_HELD_OUT = 3  # interactions from which a user is measured
+_HELD_OUT = 3  # interactions that a user needs to be measured
 
 
 class Warned(NamedTuple):
-    """A warning: what it is about, in a word, and its text with the cure."""
+    """A warning: its subject in a word, and its text with the remedy."""
 
     kind: str
     text: str
@@ -75,7 +75,7 @@ def intake_lines(intake: Intake) -> list[tuple[str, str]]:
 
 
 def measure_lines(left: Measures, tie_order: str | None) -> list[tuple[str, str]]:
-    """What the sequences are like, in labelled lines."""
+    """Statistics of the sequences, in labelled lines."""
     sizes = _sizes(Counts(users=left.users, items=left.items, rows=left.rows))
     span = "no times, rows in order" if left.first is None else f"{left.first} to {left.last}"
     lengths, suited = left.lengths, suited_protocol(left.returns)
@@ -122,7 +122,7 @@ def intake_warnings(intake: Intake) -> list[Warned]:
 
 
 def _core(intake: Intake) -> Warned | None:
-    """How little the k-core left."""
+    """The warning that the k-core left little."""
     step = intake.step("k-core")
     if step is None:
         return None
@@ -138,7 +138,7 @@ def _core(intake: Intake) -> Warned | None:
 
 
 def _order(intake: Intake) -> Warned | None:
-    """Whether times say what came after what."""
+    """The warning that times do not tell in which order rows came."""
     left = intake.left
     if left.tied is None or left.tied <= _TIED or intake.tie_order != HASHED:
         return None
@@ -157,7 +157,7 @@ def _order(intake: Intake) -> Warned | None:
 
 
 def _suspects(intake: Intake) -> list[Warned | None]:
-    """What may be no interaction of a person."""
+    """Warnings about what may not be interactions of people: a dominant item, and duplicates."""
     left = intake.left
     item = twice = None
     if left.top_share > _ONE_ITEM and left.items > 1:
@@ -197,7 +197,7 @@ def _short(left: Measures) -> Warned | None:
 
 
 def _parts(parts: PartsTaken) -> str:
-    """How many rows are left of each file."""
+    """The number of rows left of each file."""
     names = ("to train on", "for validation", "for the test")
     sizes = ", ".join(
         f"{rows:,} {name} ({shortened(place)})"
@@ -210,7 +210,7 @@ def _parts(parts: PartsTaken) -> str:
 
 
 def _of_parts(parts: PartsTaken, left: Measures) -> list[Warned | None]:
-    """What may be wrong with a split that came in files."""
+    """Warnings about a split that came in files."""
     leak = order = unmeasured = None
     if parts.leaked:
         cure = "remove them" if left.first is None else "leave them out with --drop-duplicates"
@@ -242,7 +242,7 @@ def _sizes(counts: Counts) -> str:
 
 
 def _lost(before: Counts, left: Counts) -> str:
-    """What a rule dropped."""
+    """The number of rows, users and items that a rule dropped."""
     parts = []
     for name in ("rows", "users", "items"):
         earlier, later = getattr(before, name), getattr(left, name)

@@ -19,11 +19,11 @@ from mclrec.wording import count_of
 __all__ = ["ItemCategories", "read_categories"]
 
 _NAMES = ("category", "categories", "genre", "genres", "department", "item_category", "product_category")
-"""Names of the column of categories; the second column if none of them is there."""
+"""Names of the column of categories; without any of them, the second column is read."""
 
 
 _FEW = 10
-"""Items up to which it means nothing that most have a category of their own."""
+"""Number of items up to which it means nothing that most have a category of their own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,9 +32,9 @@ class ItemCategories:
 
     Attributes:
         names: the categories, in order.
-        of_items: V + 1 lists of places in ``names``, by dense id; empty for an item without.
-        unknown: items of the table that are not in the vocabulary.
-        column: of the table that they were read from; None if it has no name.
+        of_items: V + 1 lists of indices into ``names``, by dense id; empty for an item without a category.
+        unknown: number of items of the table that are not in the vocabulary.
+        column: name of the column that they were read from; None if it has no name.
     """
 
     names: tuple[str, ...]
@@ -44,12 +44,12 @@ class ItemCategories:
 
     @property
     def known(self) -> int:
-        """Items of the vocabulary that have a category."""
+        """Number of items of the vocabulary that have a category."""
         return int(np.count_nonzero(self.of_items.lengths))
 
     @property
     def description(self) -> str:
-        """What was taken of the table, in a sentence."""
+        """What was read from the table, in a sentence."""
         total = len(self.of_items) - 1
         text = f"{count_of(len(self.names), 'category', 'categories')} for {self.known:,} of {count_of(total, 'item')}"
         if self.column is not None:
@@ -65,9 +65,9 @@ class ItemCategories:
 
 
 def read_categories(path: Path, items: Vocabulary) -> ItemCategories:
-    """Read the categories of items: the first column holds ids, the one called category or genre, or the second, them.
+    """Read the categories of items: ids from the first column, categories from one with a usual name or the second.
 
-    An item may have several: a row each, or a list in Parquet. A line with names is optional in text.
+    An item may have several categories: one per row, or a list in Parquet. A header is optional in text.
 
     Args:
         path: ``.csv``, ``.tsv`` or ``.parquet``.
@@ -99,7 +99,7 @@ def _labels(value: Any, path: Path) -> Iterator[str]:
     """The categories in a cell; none in an empty one.
 
     Raises:
-        DataError: it holds something else than text, a number, a date or a list of these.
+        DataError: it contains something other than text, a number, a date or a list of these.
     """
     if isinstance(value, list | tuple):
         for one in value:

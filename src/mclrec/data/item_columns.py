@@ -1,4 +1,4 @@
-"""Tables about items, a row an item: its id, and the column that is asked for, from a csv, tsv or Parquet file."""
+"""Read one column of a table about items, with one row per item, from a CSV, TSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ItemColumn(NamedTuple):
 
     Attributes:
         ids: outside ids of the items.
-        values: the column.
-        name: of the column; None where the file has no line with names.
+        values: values of the column.
+        name: name of the column; None if the file has no header.
     """
 
     ids: Sequence[Any]
@@ -32,13 +32,13 @@ class ItemColumn(NamedTuple):
     name: str | None
 
     def none_known(self, path: Path, what: str, items: Vocabulary, owner: str, theirs: str) -> DataError:
-        """The error of a table that says nothing of any item of a vocabulary.
+        """The error for a table that has no value for any item of a vocabulary.
 
         Args:
-            path: of the table.
-            what: the column holds, in the singular.
+            path: path of the table.
+            what: what the column contains, in the singular.
             items: the vocabulary.
-            owner: what the items are of, as in "an item of the model".
+            owner: what the items belong to, as in "an item of the model".
             theirs: the items as the subject of a sentence, as in "the model's items".
         """
         first = quoted(self.ids[0]) if len(self.ids) else "nothing"
@@ -51,12 +51,12 @@ class ItemColumn(NamedTuple):
 def read_item_column(
     path: Path, items: Vocabulary, names: Sequence[str], what: str, needs: str
 ) -> ItemColumn:
-    """Read ids and values, row by row. The first column holds ids; a line with names is optional in text.
+    """Read ids and values, row by row. The first column holds ids; a header is optional in text.
 
     Args:
         path: ``.csv``, ``.tsv`` or ``.parquet``.
-        items: outside ids, by which a line with names is known.
-        names: of the column of values; the second column if none of them is there.
+        items: outside ids; the first row is a header if it does not begin with one of them.
+        names: names of the column of values; without any of them, the second column is read.
         what: what is read, in the plural, for messages.
         needs: what the two columns are, for messages.
 
@@ -95,7 +95,7 @@ def _of_text(rows: list[list[str]], items: Vocabulary, names: Sequence[str]) -> 
 
 
 def _place(found: Sequence[str], names: Sequence[str]) -> int:
-    """Which column has the values."""
+    """Index of the column with the values."""
     plain = [name.strip().lower() for name in found]
     return next((plain.index(name) for name in names if name in plain[1:]), 1)
 

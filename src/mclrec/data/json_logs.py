@@ -1,4 +1,4 @@
-"""JSON logs: one object a line, or one array of objects; read by DuckDB, and object by object where it refuses."""
+"""JSON logs: one object per line, or one array of objects; read by DuckDB or, if it refuses, object by object."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 def are_objects(file: TextFile) -> bool:
-    """Whether a file holds JSON objects or Python dicts: by its type, or as it begins with one."""
+    """Whether a file contains JSON objects or Python dicts, according to its suffix or its first characters."""
     if suffix_of(file.path) in JSON:
         return True
     first = next((line for part in file.samples for line in part), "")
@@ -48,7 +48,7 @@ def are_objects(file: TextFile) -> bool:
 
 
 def json_id(value: str, refused: str = "error('refused')") -> str:
-    """SQL: an id of JSON as text, or ``refused`` for what is no id: lists, objects, truth values and fractions."""
+    """SQL for a JSON id as text, or ``refused`` for what cannot be an id: lists, objects, booleans and fractions."""
     kind, text = f"json_type({value})", f"({value} ->> '$')"
     return (
         f"CASE WHEN {kind} IN ('ARRAY', 'OBJECT', 'BOOLEAN') THEN {refused} "
@@ -59,7 +59,7 @@ def json_id(value: str, refused: str = "error('refused')") -> str:
 
 
 def _as_text(value: str, kind: str) -> str:
-    """SQL: a value that was read as a type, as text."""
+    """SQL for a value that was read as type ``kind``, as text."""
     return f"({value} ->> '$')" if kind == "JSON" else value
 
 
@@ -68,14 +68,14 @@ def _first_line(file: TextFile) -> str:
 
 
 def _inner(first: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Keys of the objects in the lists of some columns."""
+    """Keys of the first objects in the lists of some columns."""
     values = [first.get(name) for name in names]
     heads = [value[0] for value in values if isinstance(value, list) and value]
     return [str(key) for head in heads if isinstance(head, dict) for key in head]
 
 
 def _is_array(file: TextFile) -> bool:
-    """Whether the file is one array, which may be one line, and not one object a line."""
+    """Whether the file is one array, possibly on one line, rather than one object per line."""
     for piece in file.pieces():
         if start := piece.lstrip():
             return start.startswith("[")
@@ -83,14 +83,14 @@ def _is_array(file: TextFile) -> bool:
 
 
 class JsonLog:
-    """A log of JSON objects, whose columns are the keys of the first.
+    """A log of JSON objects, whose columns are the keys of the first object.
 
     Args:
         file: the text.
-        reading: what was said about it.
+        reading: the options for reading it.
 
     Raises:
-        DataError: no JSON, no object, or a key that is not there.
+        DataError: it is not JSON, a row is not an object, or a key is missing.
     """
 
     def __init__(self, file: TextFile, reading: Reading) -> None:
@@ -121,7 +121,7 @@ class JsonLog:
         self.doubts: list[Doubt] = []
 
     def _resolved(self, columns: Columns, first: dict[str, Any]) -> Roles:
-        """The columns; a list is taken for the history of a log that has no other item."""
+        """The columns by role; the only list is the history if no other column can be the item."""
         names = list(first)
         lists = [name for name, value in first.items() if isinstance(value, list)]
         flat = [name for name in names if name not in lists]
@@ -132,14 +132,14 @@ class JsonLog:
         return columns.resolve(names, str(self.path), inside)
 
     def load(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-        """Make the table ``log``; see `mclrec.data.text_tables.TextLog`."""
+        """Create the table ``log``; see `mclrec.data.text_tables.TextLog`."""
         if not self._read(connection, folder):
             kinds = dict.fromkeys(self._named, pa.large_string())
             fill(connection, kinds, self._values(), str(self.path))
         return list(self._named)
 
     def _read(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
-        """Have DuckDB read values as text; if ids may have been no text and no integers, with what they were."""
+        """Have DuckDB read values as text, or ids as JSON if some of them may be neither text nor integers."""
         if self._literal or not read_by_duckdb(
             connection, self._file, folder, self._query("VARCHAR", lambda value: value)
         ):
@@ -158,7 +158,7 @@ class JsonLog:
         return next(line for number, (line, _) in enumerate(self._objects()) if number == row)
 
     def _query(self, kind: str, value: Callable[[str], str]) -> Callable[[str], str]:
-        """The query for rows whose values are read as a type, and then as an expression of it."""
+        """The query that reads ids as type ``kind`` and converts them by ``value``; other values are read as text."""
         ids = {column for role, column in self._named.items() if role in _IDS}
         kinds = {column: kind if column in ids else "VARCHAR" for column in self._named.values()}
         read = ", ".join(f"{sql_text(column)}: '{kind}'" for column, kind in kinds.items())
@@ -222,7 +222,7 @@ class JsonLog:
             raise DataError(f"{self.path}:{line}: line is not JSON: {what}") from None
 
     def _evaluated(self, text: str, line: int) -> Any:
-        """A line that Python wrote, such as ``{'user': 'a'}``: literals alone, nothing is run."""
+        """Parse a line that Python wrote, such as ``{'user': 'a'}``: only literals, nothing is executed."""
         try:
             return ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError) as problem:
@@ -230,7 +230,7 @@ class JsonLog:
             raise DataError(f"{self.path}:{line}: line is not a Python dict: {what}") from None
 
     def _elements(self) -> Iterator[tuple[int, Any]]:
-        """The elements of the array, of which one at a time is in memory."""
+        """The elements of the array, with only one at a time in memory."""
         text = _Window(self.path, self._file.pieces())
         text.take("[")
         if text.sign() != "]":
@@ -246,7 +246,7 @@ class JsonLog:
 
 
 class _Window:
-    """The part of a text that is being read."""
+    """A sliding window over a text that is read in pieces."""
 
     def __init__(self, path: Path, pieces: Iterator[str]) -> None:
         self.path = path
@@ -256,7 +256,7 @@ class _Window:
         self._place = 0
 
     def sign(self) -> str:
-        """The next character that is not blank; nothing at the end."""
+        """The next character that is not blank; empty at the end."""
         while True:
             match = _BLANKS.match(self._text, self._place)
             end = match.end() if match else self._place
@@ -265,7 +265,7 @@ class _Window:
                 return self._text[end : end + 1]
 
     def take(self, sign: str) -> None:
-        """Pass over a character that has to come next."""
+        """Skip a character, which has to come next."""
         if self.sign() != sign:
             raise self.error(f"is not a JSON array: {sign} is missing")
         self._move(self._place + 1)
@@ -287,7 +287,7 @@ class _Window:
                 raise self.error("line is not JSON: the array is not closed")
 
     def _end(self) -> int | None:
-        """Where the next value ends; None if that is not in the window."""
+        """Index at which the next value ends; None if that is beyond the window."""
         try:
             end = _DECODER.raw_decode(self._text, self._place)[1]
         except json.JSONDecodeError as problem:
@@ -299,10 +299,10 @@ class _Window:
             raise self.error("line is not JSON: nested too deeply") from None
         except ValueError as problem:
             raise self.error(f"line is not JSON: {str(problem).partition(';')[0]}") from None
-        return end if end < len(self._text) else None  # a number may go on
+        return end if end < len(self._text) else None  # a number may continue
 
     def error(self, what: str, place: int | None = None) -> DataError:
-        """What is wrong, with the number of the line."""
+        """An error with the number of the line."""
         line = self.line if place is None else self.line + self._text.count("\n", self._place, place)
         return DataError(f"{self.path}:{line}: {what}")
 

@@ -1,4 +1,4 @@
-"""List columns of frames and Parquet files, as tables with one row an item."""
+"""Unroll list columns of frames and Parquet files into tables with one row per item."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mclrec.errors import DataError, quoted
 __all__ = ["SOURCE_ROW", "ListTable", "fields_of", "is_list"]
 
 SOURCE_ROW = "source_row"
-"""The column with the row that a list stands in."""
+"""Name of the column with the number of the row that contains the list."""
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -28,22 +28,22 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def fields_of(kind: pa.DataType) -> list[str]:
-    """Names of the fields of the structures in lists, if they are structures."""
+    """Names of the fields of the structs in a column, or in its lists; empty without structs."""
     inside = kind.value_type if is_list(kind) else kind
     return [field.name for field in inside] if pa.types.is_struct(inside) else []
 
 
 class ListTable:
-    """A table of lists as one of items: user, item, where the lists have it time, and the place in the list.
+    """A table of lists as a raw table of items: user, item, time if the lists have it, and position in the list.
 
     Args:
         raw: the table.
-        places: of the columns in ``selection``: user, history, and item where one follows each list.
-        inner: fields of the structures in the lists, by their roles.
-        selection: its columns.
+        places: indices of the columns in ``selection``: user, history, and item if one follows each list.
+        inner: fields of the structs in the lists, by role.
+        selection: columns of the table.
 
     Raises:
-        DataError: the column holds no lists.
+        DataError: the history column contains no lists.
     """
 
     in_order = True
@@ -65,7 +65,7 @@ class ListTable:
         self.names = ["user", "item", *(["time"] if "time" in inner else []), "sequence", SOURCE_ROW]
 
     def read(self, wanted: Sequence[int]) -> Selection:
-        """Some of the columns, by their places."""
+        """Select some of the columns by index."""
         names = [self.names[place] for place in wanted]
         types: Types = [
             (part, [self._type(name, kinds) for name in names]) for part, kinds in self._selection.types
@@ -73,11 +73,11 @@ class ListTable:
         return Selection(types, self._batches(names))
 
     def can_watch(self, place: int) -> bool:  # noqa: ARG002 - the interface of raw tables
-        """No column beside the lists is counted."""
+        """Always False: no column beside the lists is counted."""
         return False
 
     def row_place(self, row: int) -> str:
-        """The row of the list that an item is in."""
+        """The row that contains an item's list, for messages."""
         number = bisect_right(self._starts, row) - 1
         return self._raw.row_place(int(self._parents[number][row - self._starts[number]]))
 
@@ -120,7 +120,7 @@ class ListTable:
         return found
 
     def _lists(self, values: pa.Array, first: int) -> pa.Array:
-        """Lists, also of text: what the first rows have decides what stands between elements."""
+        """The lists, parsed if they are text; the first batch of rows determines the separator of elements."""
         if is_list(values.type):
             return values
         texts = values.cast(pa.large_string())
@@ -138,7 +138,7 @@ class ListTable:
 
 
 def _followed(items: pa.Array, parents: IntArray, last: pa.Array) -> tuple[pa.Array, IntArray]:
-    """The items of lists, with one more behind each."""
+    """Append one more item to each list."""
     both = np.concatenate([parents, np.arange(len(last))])
     order = np.argsort(both, kind="stable")
     joined = pa.concat_arrays([items, last.cast(items.type)])

@@ -1,4 +1,4 @@
-"""Lists that are written as text: as Python, NumPy, JSON, PostgreSQL and people write them."""
+"""Parse lists that are written as text, in the form of Python, NumPy, JSON or PostgreSQL, or by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["NO_LIST", "PLAIN", "SIGNS", "ListTextError", "list_elements", "sign_
 SIGNS = (",", ";", "|")
 
 PLAIN = r"[^\[\](){}'\"]*"
-"""Text without brackets and quotes, whose elements stand between signs or blanks alone."""
+"""Text without brackets and quotes, whose elements are separated only by `SIGNS` or blanks."""
 
 NO_LIST = "is no list of ids, which are integers or strings"
 
@@ -26,11 +26,11 @@ _ESCAPED = re.compile(r"\\(.)|\"\"|''", re.DOTALL)
 
 
 class ListTextError(Exception):
-    """What is wrong with a list, to be said after it."""
+    """An invalid list; the message completes a sentence that begins with the list."""
 
 
 def sign_of(held: list[bool]) -> str | None:
-    """The sign between elements, of those in `SIGNS` the first that is there; None for blanks."""
+    """The separator of elements: the first of `SIGNS` that occurs, None for blanks."""
     return next((sign for sign, there in zip(SIGNS, held, strict=True) if there), None)
 
 
@@ -39,7 +39,7 @@ def list_elements(text: str, sign: str | None) -> list[str]:
 
     Args:
         text: the list.
-        sign: between elements; None for blanks.
+        sign: the separator of elements; None for blanks.
 
     Raises:
         ListTextError: it was cut with ``...`` when it was written, or its elements are lists or objects.
@@ -69,9 +69,9 @@ def list_elements(text: str, sign: str | None) -> list[str]:
 
 
 def _evaluated(text: str) -> list[str] | None:
-    """The elements of a list that Python wrote, whose quoted elements may hold any sign; None if it is none."""
+    """Parse a Python list or tuple, whose quoted elements may contain any character; None if it is not one."""
     if "'" not in text and '"' not in text:
-        return None  # numbers and bare words, whose digits stay as they are
+        return None  # numbers and bare words: digits stay as they are written
     try:
         found = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -82,7 +82,7 @@ def _evaluated(text: str) -> list[str] | None:
 
 
 def _bare(text: str) -> str:
-    """An element without quotes around it all."""
+    """The text of an element that is not quoted as a whole."""
     text = text.strip()
     if text in ("...", "…"):
         raise ListTextError("was cut with '...' when it was written; write the whole list")
@@ -94,7 +94,7 @@ def _bare(text: str) -> str:
 
 
 def _closes_last(text: str) -> bool:
-    """Whether the bracket that a text begins with is closed by its last sign."""
+    """Whether the bracket that a text begins with is closed by its last character."""
     begin, end, depth = text[0], _BRACKETS[text[0]], 0
     for place, sign in enumerate(text):
         depth += (sign == begin) - (sign == end)

@@ -1,4 +1,4 @@
-"""Data by name, path or frame: reading and preparing them, and reading them again from where a run has them from."""
+"""Load data by name, path or frame: read and prepare them, and read again the data that a run was made from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mclrec.wording import commanded, for_caller
 __all__ = ["is_prepared", "load", "prepare", "read_again"]
 
 _MIN_COUNT = 5
-"""k-core of a log if nothing else is said."""
+"""Default k-core of a log."""
 
 
 @refusals_as_ours()
@@ -44,8 +44,9 @@ def load(
 
     Args:
         source: name of a data set, path of a log, frame, folder that `SequenceData.save` wrote, or `SequenceData`,
-            which are returned as they are. The last two are prepared already: the other arguments do not go with them.
-        reading: as `prepare` takes it; likewise all other arguments.
+            which are returned as they are. The last two are prepared already: of the other arguments, they accept only
+            ``name``.
+        reading: as in `prepare`; likewise all other arguments.
 
     Raises:
         DataError: no such name or file, a failed download, or a log that cannot be prepared.
@@ -77,26 +78,26 @@ def prepare(
 
     Rows are ordered by user, time and the optional sequence column, and then by a hash of user, item and time; dense
     ids follow the outside ids, integers by value and strings by UTF-8 bytes. The result is therefore the same on
-    every engine. A file of one user a line keeps its order, and its ids where they are 1..V.
+    every engine. A file with one user per line keeps its order, and its ids if they are 1..V.
 
     Args:
         source: name of a data set, path of a file or folder, or a frame: pandas, Polars, DuckDB, PyArrow, Spark or
             any other that narwhals takes (see `mclrec.data.readers`).
         reading: how the log becomes sequences, in one structure.
-        name: how reports call the data; the file's name if not given.
+        name: name of the data in reports; the file's name if not given.
         directory: where to save the result, which is then mapped into memory from there.
         engine: what reads and orders files: duckdb (the default), polars, pandas or spark; a frame has its own.
-        options: fields of `Reading`, which go before those of ``reading``:
-            min_count: users and items with fewer interactions are removed, until there is none (k-core); 1 keeps all.
-            If not given, what a named data set states (ours are 5-core already, and keep all), and 5 for any other log.
-            drop_repeats: keep only the first interaction of a user with an item; comes before the k-core.
-            drop_duplicates: keep one of rows with the same user, item and time, which is one event written twice.
-            columns: names of the columns (`Columns`); guessed where not given.
+        options: fields of `Reading`, which override those of ``reading``:
+            min_count: users and items with fewer interactions are removed until none are left (k-core); 1 keeps all.
+            If not given, what a named data set states (1 for ours, except for ml-100k), and 5 for any other log.
+            drop_repeats: keep only the first interaction of a user with an item; applied before the k-core.
+            drop_duplicates: keep one of several rows with the same user, item and time: one event written repeatedly.
+            columns: names of the columns (`Columns`); guessed if not given.
             where: keep rows for which a condition over the columns of the log is true, such as ``rating >= 4``.
-            ties: ``file`` where rows at one time are in order in the log; a hash, which tells nothing, if not given.
-            header, quote, encoding, time_format, drop_missing: as `Reading` says.
-            valid, test: validation and test set, if ``source`` is a training set that somebody split off: paths beside
-            a path, frames beside a frame. That is then the split, and nothing is removed by the k-core.
+            ties: ``file`` if rows with equal times are in order in the log; by default a hash, which reveals nothing.
+            header, quote, encoding, time_format, drop_missing: as in `Reading`.
+            valid, test: validation and test set, if ``source`` is the training set of an existing split: paths beside
+            a path, frames beside a frame. That split is then used, and nothing is removed by the k-core.
 
     Raises:
         DataError: the log cannot be read, or nothing is left of it.
@@ -136,16 +137,16 @@ def prepare(
 
 
 def read_again(origin: Origin, name: str, source: Any = None) -> SequenceData:
-    """Read data again as they were read before: from where they were, or from another place.
+    """Read data again as they were read before, from their original place or from another.
 
-    A path is looked for from the root first, then from the working directory as it was given; if a folder of prepared
-    data is gone, its log is prepared again. The first data with the fingerprint of ``origin`` are returned, else the
-    first that can be read: a caller that needs the very same data compares the fingerprints.
+    A path is tried from the root first, then as it was given, from the working directory; if a folder of prepared data
+    is gone, its log is prepared again. The first data with the fingerprint of ``origin`` are returned, else the first
+    that can be read: a caller that needs the very same data has to compare fingerprints.
 
     Args:
-        origin: of the data.
-        name: of the data.
-        source: the data, or where they are now, if not where they were.
+        origin: origin of the data.
+        name: name of the data.
+        source: the data, or where they are now, if not in their original place.
 
     Raises:
         DataError: they came from memory, or cannot be read any more.
@@ -176,7 +177,7 @@ def read_again(origin: Origin, name: str, source: Any = None) -> SequenceData:
 
 
 def _places(origin: Origin) -> list[tuple[str, Origin]]:
-    """Where data may lie now, in order, each with the origin that says how it is read there."""
+    """Places where the data may be now, in the order to try, each with the origin that says how they are read there."""
     if origin.kind == "memory":
         return []
     places = [origin.place] if origin.path in (None, origin.place) else [origin.path, origin.place]
@@ -186,7 +187,7 @@ def _places(origin: Origin) -> list[tuple[str, Origin]]:
 
 
 def _options(place: Any, log: Origin) -> dict[str, Any]:
-    """The options that read a log in another place: there a data set's own are not taken by its name."""
+    """The options for reading a log at ``place``, with those of its data set unless ``place`` is a data set's name."""
     options = log.reading.options()
     if log.parts is not None and place == log.path:
         options |= log.parts
@@ -196,14 +197,14 @@ def _options(place: Any, log: Origin) -> dict[str, Any]:
 
 
 def is_prepared(source: Any) -> bool:
-    """Whether `load` takes data as they are: `SequenceData`, or a folder that it was saved in."""
+    """Whether `load` returns data as they are: `SequenceData`, or a folder that they were saved in."""
     named = isinstance(source, str) and is_dataset(source)
     saved = isinstance(source, str | Path) and not named and is_saved(Path(source))
     return saved or isinstance(source, SequenceData)
 
 
 def _prepared(source: Any) -> SequenceData | None:
-    """The data, if they are prepared already: as they are, or from their folder."""
+    """The data if they are prepared already, given as such or loaded from their folder; else None."""
     if isinstance(source, SequenceData):
         return source
     return SequenceData.load(source) if is_prepared(source) else None
@@ -216,8 +217,8 @@ class _Source:
     Attributes:
         log: path or frame.
         reading: how it is read, with the defaults filled in.
-        origin: of what comes out, still without its fingerprint.
-        name: of a data set; None where the log has its own.
+        origin: origin of the resulting data, still without the fingerprint.
+        name: name of the data set; None if the log provides one.
     """
 
     log: Any
@@ -250,10 +251,10 @@ def _open(source: Any, given: Reading) -> _Source:
 
 
 def _check_parts(source: Any, given: Reading) -> None:
-    """Refuse what does not go with a split in files.
+    """Refuse what is incompatible with a split in files.
 
     Raises:
-        ConfigError: a k-core, which would be another split; or a data set with a name, which is whole.
+        ConfigError: a k-core was asked for, which would change the split, or a named data set, which is not split.
     """
     if given.min_count not in (None, 1):
         raise ConfigError(
@@ -268,13 +269,13 @@ def _check_parts(source: Any, given: Reading) -> None:
 
 
 def _from_root(part: str | FramePart) -> str:
-    """The path of a part from the root of the file system; an address as it is."""
+    """The absolute path of a part; an address or a frame as it is."""
     text = str(part)
     return text if isinstance(part, FramePart) or "://" in text else str(Path(text).absolute())
 
 
 def _numbered(reading: Reading) -> Reading:
-    """The reading, with rows numbered if their order breaks ties."""
+    """The reading options, with rows numbered if their order in the file breaks ties."""
     columns = reading.columns or Columns()
     if reading.ties != "file":
         return reading
@@ -287,13 +288,13 @@ def _numbered(reading: Reading) -> Reading:
 
 
 def _warn_of_rows(data: SequenceData, place: str) -> None:
-    """Say that rows may be no interactions, where no command prints all warnings about what was taken."""
+    """Warn that rows may not be interactions; not called for a command, which prints all warnings of the intake."""
     for _, text in watched_warnings(() if data.intake is None else data.intake.watched):
         warnings.warn(for_caller(f"{place}: {text}"), MclrecWarning, stacklevel=4)
 
 
 def _warn_of_shadowed(name: str) -> None:
-    """Say that a data set is taken, where a file or folder has the same name."""
+    """Warn that a data set is read if a file or folder has the same name."""
     if Path(name).exists():
         warnings.warn(
             f"{name}: the data set of this name is read, not the file or folder here; that is ./{name}",

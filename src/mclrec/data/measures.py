@@ -18,11 +18,11 @@ from mclrec.data.split import Split, by_files
 __all__ = ["Ties", "gini", "intake_of", "measure", "split_intake", "ties_of"]
 
 _HELD_OUT = 3
-"""Interactions from which a user has held-out items."""
+"""Number of interactions from which a user has held-out items."""
 
 
 class Ties(NamedTuple):
-    """Rows that share their time with another row of their user, and rows that repeat an earlier one altogether."""
+    """Number of rows that share their time with another row of their user, and of rows that repeat an earlier one."""
 
     tied: int
     duplicates: int
@@ -36,15 +36,15 @@ def ties_of(
     """Count ties and duplicates among rows that are ordered by user and time.
 
     Args:
-        users: (N,) of each row.
-        items: (N,) of each row; equal events stand side by side.
-        times: (N,) as exact as the log has them.
+        users: (N,) user of each row.
+        items: (N,) item of each row; equal events are adjacent.
+        times: (N,) time of each row, as exact as in the log.
     """
     tied = duplicates = 0
-    size, before = 1 << 20, False  # whether the block's first row is at the time of the row before it
+    size, before = 1 << 20, False  # whether the block's first row is tied with the row before it
     for start in range(0, len(users), size):
         stop = min(start + size, len(users))
-        end = min(stop + 1, len(users))  # the neighbour behind
+        end = min(stop + 1, len(users))  # with the next block's first row
         same = (users[start : end - 1] == users[start + 1 : end]) & (
             times[start : end - 1] == times[start + 1 : end]
         )
@@ -57,12 +57,12 @@ def ties_of(
 
 
 def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
-    """Measure sequences.
+    """Compute the statistics of sequences.
 
     Args:
-        data: with at least one interaction.
-        ties: as exact as the log's times were; counted from the data's own times, which are rounded to seconds, if
-            None.
+        data: sequences with at least one interaction.
+        ties: ties among the log's exact times; if None, they are counted among the data's own times, which are rounded
+            to seconds.
     """
     if ties is None and data.times is not None:
         ties = ties_of(np.repeat(np.arange(data.num_users), data.lengths), data.items, data.times)
@@ -92,11 +92,11 @@ def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
 
 
 def intake_of(data: SequenceData, returns: float | None = None) -> Intake:
-    """What was taken of the log of some sequences, or what they are like where nobody knows.
+    """The intake of some sequences; if it is unknown, one that contains only their statistics.
 
     Args:
-        data: with at least one interaction.
-        returns: share of validation targets in their user's history, where the split is not leave-one-out.
+        data: sequences with at least one interaction.
+        returns: share of validation targets in their user's history, if the split is not leave-one-out.
     """
     found = data.taken
     if found is None:
@@ -118,10 +118,10 @@ def intake_of(data: SequenceData, returns: float | None = None) -> Intake:
 
 
 def split_intake(split: Split) -> Intake:
-    """What was taken of the log of a split, with the returns among the split's own validation targets.
+    """The intake of a split's data, with the share of returns among the split's own validation targets.
 
-    They are counted once: by preparation for leave-one-out and for files of a split, and here for other splits.
-    Whoever needs them takes them from the intake.
+    It is computed once: by preparation for leave-one-out and for splits in files, and here for other splits. All other
+    code reads it from the intake.
     """
     if split.name in ("leave-one-out", "files"):
         return intake_of(split.data)
@@ -129,14 +129,14 @@ def split_intake(split: Split) -> Intake:
 
 
 def _unmeasured(data: SequenceData) -> int:
-    """Users without a test target."""
+    """Number of users without a test target."""
     if data.cuts is not None:
         return data.num_users - len(by_files(data).test)
     return int(np.count_nonzero(data.lengths < _HELD_OUT))
 
 
 def gini(counts: IntArray) -> float:
-    """Gini coefficient of counts: 0 if all are equal, towards 1 if one has everything."""
+    """Gini coefficient of counts: 0 if all are equal, close to 1 if one has everything."""
     ordered = np.sort(counts).astype(np.float64)
     size = len(ordered)
     ranks = np.arange(1, size + 1)
@@ -144,7 +144,7 @@ def gini(counts: IntArray) -> float:
 
 
 def _span(times: IntArray | None) -> tuple[str | None, str | None]:
-    """The earliest and the latest time, in the unit of most."""
+    """The earliest and the latest time as text, in the unit of most times."""
     if times is None:
         return None, None
     least, most, unit = int(times.min()), int(times.max()), units_of(times)
@@ -170,5 +170,5 @@ def _quantiles(values: IntArray) -> Quantiles:
 
 
 def _top(ordered: IntArray, share: float) -> float:
-    """Share of all that the first ``share`` of counts in falling order have; at least one of them."""
+    """Share of the total held by the first ``share`` of counts in descending order, by at least one of them."""
     return int(ordered[: max(1, round(len(ordered) * share))].sum()) / int(ordered.sum())

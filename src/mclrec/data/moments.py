@@ -1,4 +1,4 @@
-"""Moments: times of a log, which counts in units that it does not name, as dates, and dates as its times."""
+"""Convert between dates and the times of a log, whose unit is not stated and therefore guessed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from mclrec.errors import ConfigError, DataError, quoted
 __all__ = ["check_moment", "moment", "time_of", "units_of", "units_per_second"]
 
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (10**8, 1))
-"""From which number on times are nanoseconds, microseconds, milliseconds or seconds since 1970."""
+"""Numbers from which times are nanoseconds, microseconds, milliseconds or seconds since 1970, with units per second."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def units_per_second(time: int) -> int | None:
-    """Units in a second of what a time counts in; None where it can be no moment of our days."""
+    """Units per second of a time, guessed from its size; None if it is too small for a plausible date."""
     return next((unit for start, unit in _UNITS if time >= start), None)
 
 
 def units_of(times: IntArray) -> int | None:
-    """Units of a log's times in a second, by its median, which no few times that are wrong change; None without any."""
+    """Units per second of a log's times, guessed from their median, which is robust to wrong times; None if unknown."""
     return units_per_second(middle(times)) if len(times) else None
 
 
 def moment(time: int, unit: int | None = None) -> str:
-    """A time in ISO 8601, in UTC; as it is if it can be no moment of our days, or the log counts otherwise.
+    """A time in ISO 8601, in UTC; the bare number if it cannot be a plausible date.
 
     Args:
-        time: in the unit of the log.
-        unit: what the log has of it in a second; guessed from the time alone if None.
+        time: a time in the unit of the log.
+        unit: units per second in the log; guessed from the time alone if None.
     """
     per_second = units_per_second(abs(time)) if unit is None else unit
     if per_second is None:
@@ -48,14 +48,14 @@ def moment(time: int, unit: int | None = None) -> str:
 
 
 def check_moment(name: str, value: object) -> str:
-    """A moment as text: an integer of the log's unit, or an ISO date or time.
+    """Check a moment and return it as text: an integer in the log's unit, or an ISO date or time.
 
     Args:
-        name: of the option, for messages.
+        name: name of the option, for messages.
         value: an integer, a date, a datetime, or one of these as text.
 
     Raises:
-        ConfigError: it is none of them.
+        ConfigError: it is none of these.
     """
     text = value.isoformat() if isinstance(value, date) else str(value)
     if not isinstance(value, bool) and (_is_integer(text) or _instant(text) is not None):
@@ -67,15 +67,15 @@ def check_moment(name: str, value: object) -> str:
 
 
 def time_of(text: str, times: IntArray, place: str) -> int:
-    """A moment that `check_moment` took as a time of a log: the first one that is not before it.
+    """Convert a moment that `check_moment` accepted to a time of a log: the first that is not before it.
 
     Args:
         text: the moment; UTC if it names no zone.
-        times: of the log.
+        times: times of the log.
         place: the log, for messages.
 
     Raises:
-        DataError: it is a date, and the log's times are no moments.
+        DataError: it is a date, and the log's times are not dates.
     """
     per_second = units_of(times)
     if _is_integer(text):
@@ -90,7 +90,7 @@ def time_of(text: str, times: IntArray, place: str) -> int:
 
 
 def _date_number(number: int, times: IntArray, per_second: int | None) -> int:
-    """A whole number as a time of a log: a date such as 20240131 where no time is so early or late."""
+    """A whole number as a time of a log; one like 20240131 is a date if it is outside the range of the log's times."""
     form = date_form(number)
     if form is None or per_second is None or times.min() <= number <= times.max():
         return number
@@ -102,7 +102,7 @@ def _is_integer(text: str) -> bool:
 
 
 def _instant(text: str) -> datetime | None:
-    """The instant that ISO text names, in UTC if it names no zone."""
+    """The instant that ISO text names, in UTC if it names no zone; None for other text."""
     try:
         found = datetime.fromisoformat(text.strip())
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
