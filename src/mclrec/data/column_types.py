@@ -1,4 +1,4 @@
-"""Column types of frames and Parquet files: the only place that decides which are read, as what, and which are not."""
+"""Column types of frames and Parquet files: the only place that says which are read, as what, and which are refused."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ def _lines(file: TextFile) -> Iterator[str]:
 def has_header(first: Sequence[str], below: Sequence[Sequence[str]], columns: Columns) -> bool:
     """Whether the first row is a header.
 
-    It is if a field is a usual column name. Otherwise no field may be a number or a date and, unless one is the name of
-    a requested column, none may occur again below or have digits and the form of the values below.
+    It is if a field is a usual column name. Otherwise no field may be a number or a date; and unless one of them is the
+    name of a requested column, no field may occur again below, or contain digits and look like the values below it.
     """
     asked = {getattr(columns, role) for role in ("user", "item", "time", "sequence", "history")} - {None}
     if has_known_name(first):

@@ -21,7 +21,7 @@ class Spans(NamedTuple):
     Attributes:
         users: (B,) user rows.
         starts: (B,) index in ``data.items`` of the first input item.
-        ends: (B,) index after that of the last input item, which is the index of the last target.
+        ends: (B,) index after the last input item, which is that of the last target.
     """
 
     users: IntArray

@@ -49,7 +49,7 @@ def load(
         reading: as in `prepare`; likewise all other arguments.
 
     Raises:
-        DataError: no such name or file, a failed download, or a log that cannot be prepared.
+        DataError: no such name or file, a failed download, a log that cannot be prepared, or options for prepared data.
         ConfigError: there is no such engine, or it is not installed.
     """
     given = Reading.of(reading, **options)

@@ -1,4 +1,4 @@
-"""Measures of sequences: sizes, span of time, ties, repeats, lengths of histories and popularity of items."""
+"""Statistics of sequences: sizes, time span, ties, repeats, lengths of histories and popularity of items."""
 
 from __future__ import annotations
 
