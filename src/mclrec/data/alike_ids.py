@@ -20,7 +20,7 @@ __all__ = ["alike_ids"]
 _NUMBER = r"^(?:\+|(-))?0*(\d+)(?:\.0+)?$"
 _WRITTEN_NUMBER = r"^(?:\+\d+|-?0\d+|[+-]?\d+\.0+)(?:\.0+)?$"
 _BLANKS = r"\s+"
-_UNSEEN = r"[\x{FEFF}\x{200B}\x{2060}\x{00AD}]"
+_INVISIBLE = r"[\x{FEFF}\x{200B}\x{2060}\x{00AD}]"
 _PADDED = r"(^|[^0-9.,])0+([0-9])"
 """A number with leading zeros within an id, except for digits after a point or comma: 1.05 is not 1.5."""
 
@@ -145,7 +145,7 @@ class _Bytes:
 def _plain(ids: pa.Array, text: _Bytes) -> pa.Array:
     """Normalise ids except for their case: Unicode NFKC, single blanks, numbers without leading zeros."""
     if not text.ascii:
-        ids = pc.replace_substring_regex(pc.utf8_normalize(ids, form="NFKC"), _UNSEEN, "")
+        ids = pc.replace_substring_regex(pc.utf8_normalize(ids, form="NFKC"), _INVISIBLE, "")
     if not text.ascii or text.has(b" \t\n\v\f\r"):
         ids = pc.utf8_trim_whitespace(pc.replace_substring_regex(ids, _BLANKS, " "))
     maybe = ids if not text.ascii else ids.filter(pa.array(text.maybe_numbers()))

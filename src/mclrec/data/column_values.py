@@ -33,12 +33,12 @@ _USERS = ("user", "usr", "u", "customer", "member", "visitor", "account", "a")
 _ITEMS = ("item", "i", "b", "product", "p", "sku", "movie", "tt", "n", "m", "poi")
 _RATINGS = {str(number) for number in range(11)}
 _FEW = 20  # rows below which it means nothing that values are alike
-_NAMED = 3  # columns up to which ids may contain blanks; in wider logs, words and lists are no ids
+_NARROW = 3  # columns up to which ids may contain blanks; in wider logs, words and lists are no ids
 _RATING = 2  # usual position of a rating, from 0
 _KINDS = 5  # most values of a column of kinds, such as kinds of events
 _USER_AND_ITEM = 2
 _GRADES, _BEST = 25, 10.0  # most distinct ratings, and the highest rating
-_LEAST = 0.99  # least share of rows in order of time
+_IN_ORDER = 0.99  # least share of rows in order of time
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class _Look:
                 if values[place] == values[place - 1]:
                     steps += 1
                     rising += keys[place - 1] <= keys[place]
-        return steps > 0 and rising >= _LEAST * steps
+        return steps > 0 and rising >= _IN_ORDER * steps
 
     @property
     def prefix(self) -> str:
@@ -156,7 +156,7 @@ def placed(parts: Sequence[Rows], width: int, asked: Columns) -> tuple[Columns, 
             doubts.append(Doubt("the rows as they stand, in order", "no column is a time", "--time-column"))
     times = next((look for look in looks if look.name == found.time), None)
     ids = [look for look in free if not look.time and not look.fractions]
-    if width > _NAMED:
+    if width > _NARROW:
         ids = _without_names(ids)
         if found.time == "4" and (looks[2].rating or looks[2].fractions):
             ids = [look for look in ids if look.place < _RATING]  # user, item, rating, time
@@ -207,13 +207,13 @@ def _ids(asked: Columns, looks: list[_Look], times: _Look | None, doubts: list[D
     if wanted == 1:
         role = "user" if asked.user is None else "item"
         named = [look for look in left if look.prefix in _USERS]
-        chosen = _finest(left) if role == "item" else (named or left)[0]
+        chosen = _most_distinct(left) if role == "item" else (named or left)[0]
         if role == "item" or chosen.place:
             _doubt_others(role, chosen, left, doubts)
         return replace(asked, user=chosen.name) if role == "user" else replace(asked, item=chosen.name)
     user, reason = _user(left, times)
     items = [look for look in left if look is not user]
-    item = _finest(items)
+    item = _most_distinct(items)
     if reason:
         taken = f"column {user.name} as the user and {item.name} as the item"
         doubts.append(Doubt(taken, reason, "--user-column, --item-column"))
@@ -238,7 +238,7 @@ def _likely(looks: list[_Look], wanted: int) -> list[_Look]:
     return looks
 
 
-def _finest(looks: list[_Look]) -> _Look:
+def _most_distinct(looks: list[_Look]) -> _Look:
     """The column with the most distinct values; the first one if several tie."""
     return max(looks, key=lambda look: (len(look.distinct), -look.place))
 

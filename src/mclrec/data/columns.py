@@ -139,7 +139,7 @@ class Columns:
             DataError: a named column is missing, ambiguous or has two roles, or a required one cannot be guessed.
         """
         if self.history is not None:
-            return self._of_histories(names, place, fields)
+            return self._resolve_histories(names, place, fields)
         sequence = None if self.sequence is None else named_column(self.sequence, names, place)
         timeless = self.file_order or sequence is not None
         needed = ("user", "item") if timeless else ("user", "item", "time")
@@ -156,7 +156,7 @@ class Columns:
         self._check_apart(roles, place)
         return roles
 
-    def _of_histories(self, names: Sequence[str], place: str, fields: Sequence[str]) -> Roles:
+    def _resolve_histories(self, names: Sequence[str], place: str, fields: Sequence[str]) -> Roles:
         """Roles of a log of lists; ``fields`` are those of the objects in the lists, if these hold objects."""
         history = named_column(self.history or "", names, place)
         if self.label is not None:
@@ -206,7 +206,7 @@ class Columns:
             return named_column(wanted, names, place)
         found = usual_column(role, names, place)
         if found is None:
-            raise self._lacking(needed, names, place)
+            raise self._missing_columns_error(needed, names, place)
         return found
 
     def _time(self, names: Sequence[str], place: str, needed: Sequence[str]) -> str | None:
@@ -214,7 +214,7 @@ class Columns:
             return named_column(self.time, names, place)
         found = usual_column("time", names, place)
         if found is None and "time" in needed:
-            raise self._lacking(needed, names, place)
+            raise self._missing_columns_error(needed, names, place)
         others = [name for name in names if compact_name(name) in ("month", "year")]
         if found is not None and compact_name(found) == "day" and others:
             raise DataError(
@@ -223,7 +223,7 @@ class Columns:
             )
         return found
 
-    def _lacking(self, needed: Sequence[str], names: Sequence[str], place: str) -> DataError:
+    def _missing_columns_error(self, needed: Sequence[str], names: Sequence[str], place: str) -> DataError:
         """One error for all columns that are neither named nor can be guessed."""
         lacking = [
             role

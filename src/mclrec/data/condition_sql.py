@@ -183,7 +183,7 @@ class _Writer:
             )
         return value.sql
 
-    def _as(self, kind: Kind, value: Value) -> str:
+    def _sql_as(self, kind: Kind, value: Value) -> str:
         if kind in _NUMBERS:
             return self._number(value)
         return {"text": self._text, "time": self._time, "boolean": self.truth}[kind](value)
@@ -196,7 +196,7 @@ class _Writer:
             kinds = {"number"}
         kind: Kind = next((kind for kind in order if kind in kinds), "null")
         return kind, [
-            value.sql if value.kind in ("null", kind) else self._as(kind, value) for value in values
+            value.sql if value.kind in ("null", kind) else self._sql_as(kind, value) for value in values
         ]
 
     # ---------------------------------------------------------------------------- nodes
@@ -245,7 +245,7 @@ class _Writer:
             return f"CAST({left.sql} AS VARCHAR)", f"CAST({right.sql} AS VARCHAR)"
         for kind in ("time", "boolean", "number"):
             if kind in kinds or (kind == "number" and "integer" in kinds):
-                return self._as(kind, left), self._as(kind, right)
+                return self._sql_as(kind, left), self._sql_as(kind, right)
         raise self._refused(f"{left.name} and {right.name} cannot be compared")
 
     def _texts(self, sign: str, left: Value, right: Value) -> tuple[str, str]:
@@ -346,7 +346,7 @@ class _Writer:
             return f"CAST({self._number(value)} AS INTEGER)"
         if name in ("epoch_ms", "make_timestamp"):
             return f"CAST({self._number(value)} AS BIGINT)"
-        return self._as(takes, value)
+        return self._sql_as(takes, value)
 
 
 _A: dict[Kind, str] = {

@@ -22,7 +22,7 @@ __all__ = ["Condition", "Node", "column_word", "condition_roles", "is_condition_
 
 Node = dict[str, Any]
 
-_FRAME = "mclrec_condition"
+_WRAPPER = "mclrec_condition"
 """A function that does not exist, called with the expression: text that closes its bracket shows up in the tree."""
 
 _LONGEST = 10_000
@@ -96,7 +96,7 @@ def parsed(text: str) -> Condition:
     expressions = found.pop("select_list", [{}])
     usual.pop("select_list")
     call = expressions[0]
-    whole = found == usual and len(expressions) == 1 and call.get("function_name") == _FRAME
+    whole = found == usual and len(expressions) == 1 and call.get("function_name") == _WRAPPER
     if not whole or len(call.get("children", ())) != 1 or call != _call(call["children"][0]):
         raise ConfigError("where: is not one expression over columns of the log")
     tree = call["children"][0]
@@ -117,13 +117,13 @@ def _check_words(tree: Node) -> None:
 
 
 def _call(child: Node) -> Node:
-    """The tree of a call of `_FRAME` with an expression."""
+    """The tree of a call of `_WRAPPER` with an expression."""
     return {**_select("1")["select_list"][0], "children": [child]}
 
 
 def _select(text: str) -> Node:
-    """The tree of a query that calls `_FRAME` with an expression, without positions in the text."""
-    query = f"SELECT {_FRAME}({text}\n)"
+    """The tree of a query that calls `_WRAPPER` with an expression, without positions in the text."""
+    query = f"SELECT {_WRAPPER}({text}\n)"
     try:
         with duckdb.connect(config={"enable_external_access": "false"}) as connection:
             [(found,)] = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
@@ -135,16 +135,16 @@ def _select(text: str) -> Node:
     if len(tree["statements"]) != 1:
         raise ConfigError("where: is not one expression over columns of the log")
     try:
-        node: Node = _without_places(tree["statements"][0]["node"])
+        node: Node = _without_locations(tree["statements"][0]["node"])
     except RecursionError:
         raise ConfigError("where: is nested too deeply") from None
     return node
 
 
-def _without_places(tree: Any) -> Any:
+def _without_locations(tree: Any) -> Any:
     if isinstance(tree, dict):
-        return {key: _without_places(value) for key, value in tree.items() if key != "query_location"}
-    return [_without_places(value) for value in tree] if isinstance(tree, list) else tree
+        return {key: _without_locations(value) for key, value in tree.items() if key != "query_location"}
+    return [_without_locations(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _nodes(tree: Any) -> Iterator[Node]:

@@ -40,8 +40,8 @@ __all__ = [
     "register_dataset",
 ]
 
-_OF_S3REC = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
-_OF_RECBOLE = "https://raw.githubusercontent.com/RUCAIBox/RecBole/master/dataset/"
+_S3REC_FILES = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
+_RECBOLE_FILES = "https://raw.githubusercontent.com/RUCAIBox/RecBole/master/dataset/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ register_dataset(
 register_dataset(
     "beauty",
     about="Amazon reviews, Beauty, 5-core",
-    address=_OF_S3REC + "Beauty.txt",
+    address=_S3REC_FILES + "Beauty.txt",
     file="beauty.txt",
     sha256="226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8",
     users=22363,
@@ -260,7 +260,7 @@ register_dataset(
 register_dataset(
     "sports",
     about="Amazon reviews, Sports and Outdoors, 5-core",
-    address=_OF_S3REC + "Sports_and_Outdoors.txt",
+    address=_S3REC_FILES + "Sports_and_Outdoors.txt",
     file="sports.txt",
     sha256="2a095e0648872beb9982408958290f5d655db5be2911c3756b5446de9f0b8de2",
     users=35598,
@@ -271,7 +271,7 @@ register_dataset(
 register_dataset(
     "yelp",
     about="Yelp reviews, 5-core",
-    address=_OF_S3REC + "Yelp.txt",
+    address=_S3REC_FILES + "Yelp.txt",
     file="yelp.txt",
     sha256="724b219106b81dd2349027da997334ddb6da9fe2f152ad6e0d97a93170f7caed",
     users=30431,
@@ -282,7 +282,7 @@ register_dataset(
 register_dataset(
     "toys",
     about="Amazon reviews, Toys and Games, 5-core",
-    address=_OF_S3REC + "Toys_and_Games.txt",
+    address=_S3REC_FILES + "Toys_and_Games.txt",
     file="toys.txt",
     sha256="176c680c688d497598c4a89a03b402c0fe78d795e5db335c2e78dd5f2d778a3f",
     users=19412,
@@ -292,7 +292,7 @@ register_dataset(
 register_dataset(
     "lastfm",
     about="Last.fm, artists in the order in which a listener tagged them, 5-core",
-    address=_OF_S3REC + "LastFM.txt",
+    address=_S3REC_FILES + "LastFM.txt",
     file="lastfm.txt",
     sha256="9ded486adb5b0fe9dc761950afa0a9a05e93ff018992e0c52bf11afec529f802",
     users=1090,
@@ -304,7 +304,7 @@ register_dataset(
 register_dataset(
     "ml-100k",
     about="MovieLens 100k, ratings as RecBole has them, of which the 5-core is taken",
-    address=_OF_RECBOLE + "ml-100k/ml-100k.inter",
+    address=_RECBOLE_FILES + "ml-100k/ml-100k.inter",
     sha256="4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
     min_count=5,
     users=943,

@@ -62,7 +62,7 @@ def quoting(file: TextFile, delimiter: str, lines: Sequence[str]) -> str | None:
     as_text = all(line.count(delimiter) + 1 == usual for line in quoted)
     rows = _quoted_rows(file, delimiter, usual)
     if rows is None:
-        return None if as_text else _fewer_wrong(quoted, delimiter)
+        return None if as_text else _fallback_quote(quoted, delimiter)
     if not as_text:
         return '"'
     return '"' if _consistent(file, delimiter, rows) else None
@@ -81,7 +81,7 @@ def _quoted_rows(file: TextFile, delimiter: str, width: int) -> list[list[str]] 
     return rows if all(len(fields) == width for fields in rows) else None
 
 
-def _fewer_wrong(quoted: Sequence[str], delimiter: str) -> str | None:
+def _fallback_quote(quoted: Sequence[str], delimiter: str) -> str | None:
     """Decide if neither reading fits: quoted, so that errors are about quotes, only if enough fields begin with one."""
     enclosed = sum(field.startswith('"') for line in quoted for field in line.split(delimiter))
     return '"' if enclosed * 2 > len(quoted) else None

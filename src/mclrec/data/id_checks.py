@@ -23,15 +23,15 @@ from mclrec.wording import count_of
 
 __all__ = ["check_rounded", "doubtful_ids"]
 
-_NOBODY = [
+_PLACEHOLDERS = [
     "undefined", "nil", "(null)", "(none)", "(blank)", "(empty)", "(not set)", "not set", "not_set",
     "<null>", "<none>", "null", "none", "nan", "n/a", "<na>", "#n/a", "#ref!", "#value!", "#name?",
     "[object object]", "unknown", "(unknown)", "anonymous", "anon", "guest", "-", "--", "-1", "?",
 ]  # fmt: skip
 """What programs, spreadsheets and shops write for a missing user or item, in lower case."""
 
-_NONE = -1
-_TOLD = 0.001
+_NO_ID = -1
+_REPORTED_FROM = 0.001
 """Share of rows from which an id that stands for nobody is reported: a random id may happen to be such a word."""
 
 _GIANT = 0.05
@@ -78,8 +78,8 @@ def _checked(
     role: IdRole, ids: Vocabulary, counts: npt.NDArray[np.integer], column: str | None
 ) -> DoubtfulIds:
     rows = int(counts.sum())
-    nobody = [(ids[place + 1], int(counts[place]) / rows) for place in _nobodies(ids)]
-    nobody = [(value, share) for value, share in nobody if share >= _TOLD]
+    nobody = [(ids[place + 1], int(counts[place]) / rows) for place in _placeholder_indices(ids)]
+    nobody = [(value, share) for value, share in nobody if share >= _REPORTED_FROM]
     alike, pair = (0, None) if ids.integers else alike_ids(ids.to_arrow())
     giant: tuple[OutsideId, float] | None = None
     if role == "user" and rows:
@@ -94,13 +94,15 @@ def _checked(
     )
 
 
-def _nobodies(ids: Vocabulary) -> list[int]:
+def _placeholder_indices(ids: Vocabulary) -> list[int]:
     """Indices of the ids that stand for nobody or nothing; of integers, -1 if no other id is negative."""
     found = ids.to_arrow()
     if ids.integers:
         below = pc.indices_nonzero(pc.less(found, 0)).to_pylist()
-        return [place for place in below if len(below) == 1 and found[place].as_py() == _NONE]
-    short = pc.indices_nonzero(pc.less_equal(pc.utf8_length(found), max(map(len, _NOBODY)) + 2))
+        return [place for place in below if len(below) == 1 and found[place].as_py() == _NO_ID]
+    short = pc.indices_nonzero(pc.less_equal(pc.utf8_length(found), max(map(len, _PLACEHOLDERS)) + 2))
     words = pc.utf8_lower(pc.utf8_trim_whitespace(found.take(short)))
-    places: list[int] = short.filter(pc.is_in(words, value_set=pa.array(_NOBODY, words.type))).to_pylist()
+    places: list[int] = short.filter(
+        pc.is_in(words, value_set=pa.array(_PLACEHOLDERS, words.type))
+    ).to_pylist()
     return places

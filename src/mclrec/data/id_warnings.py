@@ -33,7 +33,7 @@ def _nobody(found: DoubtfulIds) -> str | None:
     what = "nobody, and their rows are one user's history" if found.role == "user" else "nothing"
     return (
         f"some ids of the {found.role} column may stand for {what} ({shown}{more} of rows); "
-        f"{_without(found, [value for value, _ in most])}"
+        f"{_removal_advice(found, [value for value, _ in most])}"
     )
 
 
@@ -44,7 +44,7 @@ def _giant(found: DoubtfulIds) -> str | None:
     value, share = found.giant
     return (
         f"the user {_written(value)} has {percent(share)} of the rows; if it stands for many people, or for a program, "
-        f"{_without(found, [value])}"
+        f"{_removal_advice(found, [value])}"
     )
 
 
@@ -60,7 +60,7 @@ def _alike(found: DoubtfulIds) -> str | None:
     )
 
 
-def _without(found: DoubtfulIds, values: Sequence[int | str]) -> str:
+def _removal_advice(found: DoubtfulIds, values: Sequence[int | str]) -> str:
     """How to leave out the rows of some ids."""
     if found.column is None:
         return "remove these from the log"

@@ -27,7 +27,7 @@ _ONE_ITEM = 0.2
 _SHORT = 0.1
 """Share of users who are never measured above which a warning is given."""
 
-_TWICE = 0.01
+_DUPLICATES = 0.01
 """Share of rows that are duplicates above which a warning is given."""
 
 _DROPPED: dict[Rule, str] = {
@@ -117,7 +117,7 @@ def intake_warnings(intake: Intake) -> list[Warned]:
         *_suspects(intake),
         _few_users(intake.left),
     ]
-    found += [_short(intake.left)] if intake.parts is None else _of_parts(intake.parts, intake.left)
+    found += [_short(intake.left)] if intake.parts is None else _split_warnings(intake.parts, intake.left)
     return [warned for warned in found if warned is not None]
 
 
@@ -166,7 +166,7 @@ def _suspects(intake: Intake) -> list[Warned | None]:
             f"the item {left.top_item} makes {percent(left.top_share)} of the rows; if it stands for something else, "
             "remove it from the log, for it is the first recommendation for nearly everybody",
         )
-    if left.duplicates is not None and left.duplicates > _TWICE:
+    if left.duplicates is not None and left.duplicates > _DUPLICATES:
         twice = Warned(
             "duplicates",
             f"{percent(left.duplicates)} of rows repeat user, item and time of another; if they are one event written "
@@ -209,7 +209,7 @@ def _parts(parts: PartsTaken) -> str:
     return f"by files, no k-core: {sizes}{repeated}"
 
 
-def _of_parts(parts: PartsTaken, left: Measures) -> list[Warned | None]:
+def _split_warnings(parts: PartsTaken, left: Measures) -> list[Warned | None]:
     """Warnings about a split that came in files."""
     leak = order = unmeasured = None
     if parts.leaked:

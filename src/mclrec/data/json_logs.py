@@ -260,15 +260,15 @@ class _Window:
         while True:
             match = _BLANKS.match(self._text, self._place)
             end = match.end() if match else self._place
-            self._move(end)
-            if end < len(self._text) or not self._more():
+            self._advance_to(end)
+            if end < len(self._text) or not self._read_more():
                 return self._text[end : end + 1]
 
     def take(self, sign: str) -> None:
         """Skip a character, which has to come next."""
         if self.sign() != sign:
             raise self.error(f"is not a JSON array: {sign} is missing")
-        self._move(self._place + 1)
+        self._advance_to(self._place + 1)
 
     def element(self) -> str:
         """The text of the next value."""
@@ -277,13 +277,13 @@ class _Window:
             end = self._end()
             if end is not None:
                 text = self._text[self._place : end]
-                self._move(end)
+                self._advance_to(end)
                 return text
             if len(self._text) - self._place > _LONGEST_OBJECT:
                 raise self.error(
                     f"holds an object of more than {_LONGEST_OBJECT >> 20} MB, or one that is not closed"
                 )
-            if not self._more():
+            if not self._read_more():
                 raise self.error("line is not JSON: the array is not closed")
 
     def _end(self) -> int | None:
@@ -306,11 +306,11 @@ class _Window:
         line = self.line if place is None else self.line + self._text.count("\n", self._place, place)
         return DataError(f"{self.path}:{line}: {what}")
 
-    def _move(self, place: int) -> None:
+    def _advance_to(self, place: int) -> None:
         self.line += self._text.count("\n", self._place, place)
         self._place = place
 
-    def _more(self) -> bool:
+    def _read_more(self) -> bool:
         piece = next((piece for piece in self._pieces if piece), "")
         if piece:
             self._text, self._place = self._text[self._place :] + piece, 0

@@ -245,7 +245,7 @@ def _open(source: Any, given: Reading) -> _Source:
         if not path_exists(Path(source)) and isinstance(source, str) and not looks_like_path(source):
             raise DataError(f"{unknown_name('data set', source, dataset_names())}; nor is there such a file")
         path = str(Path(source).absolute())
-    parts = {name: _from_root(getattr(given, name)) for name in ("valid", "test")} if given.in_parts else None
+    parts = {name: _absolute(getattr(given, name)) for name in ("valid", "test")} if given.in_parts else None
     origin = Origin(kind="file", place=str(source), path=path, reading=given, fingerprint="", parts=parts)
     return _Source(source, reading, origin)
 
@@ -268,7 +268,7 @@ def _check_parts(source: Any, given: Reading) -> None:
         )
 
 
-def _from_root(part: str | FramePart) -> str:
+def _absolute(part: str | FramePart) -> str:
     """The absolute path of a part; an address or a frame as it is."""
     text = str(part)
     return text if isinstance(part, FramePart) or "://" in text else str(Path(text).absolute())

@@ -85,8 +85,8 @@ def measure(data: SequenceData, ties: Ties | None = None) -> Measures:
         gini=gini(popularity),
         top_item=shortened(data.item_ids[int(popularity.argmax()) + 1]),
         top_share=int(ordered[0]) / rows,
-        top_hundredth=_top(ordered, 0.01),
-        top_tenth=_top(ordered, 0.1),
+        top_hundredth=_top_share(ordered, 0.01),
+        top_tenth=_top_share(ordered, 0.1),
         far=None if data.times is None else far_times(data.times),
     )
 
@@ -169,6 +169,6 @@ def _quantiles(values: IntArray) -> Quantiles:
     return Quantiles(**dict(zip(Quantiles.model_fields, map(int, found), strict=True)))
 
 
-def _top(ordered: IntArray, share: float) -> float:
+def _top_share(ordered: IntArray, share: float) -> float:
     """Share of the total held by the first ``share`` of counts in descending order, by at least one of them."""
     return int(ordered[: max(1, round(len(ordered) * share))].sum()) / int(ordered.sum())
