@@ -24,7 +24,7 @@ from mclrec.data.intake import Intake, Watched
 from mclrec.data.intake_text import intake_lines, intake_warnings
 from mclrec.data.loading import prepare
 from mclrec.data.readers import read_log
-from mclrec.data.watched_columns import watched_columns, watched_in_frame
+from mclrec.data.watched_columns import Watching, watched_columns, watched_in_frame
 from mclrec.data.watched_text import watched_warnings
 from mclrec.errors import MclrecWarning
 from mclrec.wording import by_command
@@ -232,6 +232,22 @@ def test_engines_count_alike(values: list[int | None], kind: Callable[[int], Any
         frame.select("quantity", "event", "rating").rename(dict(zip(chosen, "012", strict=True))).lazy()
     )
     assert watched_in_frame(lazy, chosen) == found  # type: ignore[arg-type]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.sampled_from([-2, 0, 1, 3]) | st.none(), min_size=4, max_size=30),
+    st.sampled_from([str, bool, int, float, "{},5".format, " {} ".format]),
+)
+def test_engines_take_the_same_values_for_amounts(
+    values: list[int | None], kind: Callable[[int], Any]
+) -> None:
+    column = [None if value is None else kind(value) for value in values]
+    table = pa.table({"0": pa.array(column)})
+    counted = Watching({"quantity": "amounts"})
+    counted.add([table["0"].combine_chunks()])
+    lazy = nw.from_native(pl.DataFrame(table).lazy())
+    assert watched_in_frame(lazy, {"quantity": "amounts"}) == counted.found()  # type: ignore[arg-type]
 
 
 def test_no_type_of_a_watched_column_stops_the_reading(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ __all__ = ["has_header", "quoting", "separator"]
 _SIGNS = ("::", "\t", ",", ";", "|")
 _LOOKED_AT = 400  # lines
 _QUOTED = 1000  # lines with quotes
-_FOUND = 0.5  # share of lines of equal width from which a character is a separator
 
 
 def separator(lines: Sequence[str]) -> tuple[str, float]:

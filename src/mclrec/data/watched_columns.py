@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -151,13 +150,13 @@ class Watching:
 
 
 def _numbers(values: pa.Array) -> pa.Array:
-    """The numbers in a column; in text, the values that look like numbers. Booleans are not numbers."""
+    """The values of a column as float64; null for booleans and for text that does not look like a number."""
     if pa.types.is_boolean(values.type):
-        return pa.array([], pa.int64())
+        return pa.nulls(len(values), pa.float64())
     if not is_text(values.type):
         return values.cast(pa.float64(), safe=False)  # rounding keeps the sign
     texts = pc.replace_substring(pc.utf8_trim_whitespace(values.cast(pa.large_string())), ",", ".")
-    return texts.filter(pc.match_substring_regex(texts, f"^(?:{_NUMBER})$")).cast(pa.float64())
+    return pc.if_else(pc.match_substring_regex(texts, f"^(?:{_NUMBER})$"), texts, None).cast(pa.float64())
 
 
 def _written(value: object) -> str:
@@ -235,20 +234,18 @@ def watched_in_frame(frame: nw.LazyFrame[Any], columns: Mapping[str, WatchedKind
     for number, (name, kind) in enumerate(columns.items()):
         column = str(number)
         counted = frame.group_by(column).agg(nw.len().alias("rows")).collect("pyarrow").to_native()
-        pairs = list(zip(counted[column].to_pylist(), counted["rows"].to_pylist(), strict=True))
-        rows = sum(count for _, count in pairs)
+        values, sizes = counted[column].combine_chunks(), counted["rows"].combine_chunks()
+        rows = pc.sum(sizes).as_py() or 0
         if kind in _MOST:
             counts = Counter[str]()
-            for value, count in pairs:
+            for value, count in zip(values.to_pylist(), sizes.to_pylist(), strict=True):
                 if value is not None:
                     counts[_written(value)] += count
             both.append(_values_record(name, kind, rows, counts))
         else:
-            signs = Counter[bool]()
-            for value, count in pairs:
-                if isinstance(value, int | float | Decimal) and value <= 0:
-                    signs[value == 0] += count
-            both.append(_amounts_record(name, rows, signs[False], signs[True]))
+            numbers = _numbers(plain(values))
+            below, zero = (pc.sum(sizes.filter(sign(numbers, 0))).as_py() for sign in (pc.less, pc.equal))
+            both.append(_amounts_record(name, rows, below or 0, zero or 0))
     return tuple(watched for watched in both if watched is not None)
 
 
