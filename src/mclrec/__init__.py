@@ -6,14 +6,14 @@
     model = mclrec.Model.load(run.directory)
     model.recommend(["11", "42"], k=10)
 
-Importing this package imports neither torch nor anything else that is slow; names are fetched when they are used.
+Importing this package imports neither torch nor any other slow module; names are resolved on first use.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # as in typing, which is not imported: Ctrl-C during these first imports is a traceback
+TYPE_CHECKING = False  # not imported from typing: Ctrl-C during these first imports prints a traceback
 if TYPE_CHECKING:
     from typing import Any
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mclrec.data.split_export import export_split
     from mclrec.errors import MclrecError, MclrecWarning
     from mclrec.inference.hub import push_to_hub
-    from mclrec.models.registry import summaries as models  # what calling the package does
+    from mclrec.models.registry import summaries as models  # called by `mclrec.models()`
     from mclrec.production import export, serve
     from mclrec.runs.backtesting import backtest
     from mclrec.runs.final import finalize
@@ -99,13 +99,13 @@ _ALONE = {
     "serve": "mclrec.production",
     "update": "mclrec.runs.nightly",
 }
-"""Names that are fetched from their own module; recommending and listing do not need the training stack."""
+"""Names resolved from their own module, not from `mclrec.api`: inference and listing do without the training stack."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mclrec' has no attribute {name!r}")
-    if name == "models":  # a package that can be called
+    if name == "models":  # a callable package
         return import_module("mclrec.models")
     return getattr(import_module(_ALONE.get(name, "mclrec.api")), name)
 

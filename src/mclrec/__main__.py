@@ -4,7 +4,7 @@ import sys
 
 try:
     from mclrec.cli import main
-except KeyboardInterrupt:  # Ctrl-C before the command line has its own answer to it
+except KeyboardInterrupt:  # Ctrl-C before the command line has installed its own handling
     sys.stderr.write("interrupted\n")
     sys.exit(130)
 

@@ -1,4 +1,4 @@
-"""The library in a handful of functions; everything here is also reachable as ``mclrec.NAME``."""
+"""The public Python interface: train, tune, reproduce, report; each name is also available as ``mclrec.NAME``."""
 
 from __future__ import annotations
 
@@ -88,35 +88,36 @@ def train(
     minutes: float | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a model and measure it.
+    """Train a model and evaluate it.
 
     Args:
         data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
         model: name of a model; ``mclrec models`` lists them.
         recipe: section of the model's recipes, or a TOML file; the data set's own by default.
-        seed: of everything random.
-        out: directory of the run; a free one under ``runs/`` by default.
+        seed: seed of all random numbers.
+        out: directory of the run; an unused one under ``runs/`` by default.
         device: auto, cpu or cuda.
-        resume: go on with an interrupted run.
+        resume: continue an interrupted run.
         warm_start: earlier run (or its directory) whose weights training starts from, on a newer log.
-        split: ``leave-one-out``, ``time``, or ``files``: those of ``reading``, whose default it is.
-        valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer of the
-            log's unit; by default the one before which 80 % of all rows lie.
+        split: ``leave-one-out`` (the default), ``time``, or ``files`` (the default for data in separate files for
+            training, validation and test).
+        valid_from: with ``time``: the moment from which validation targets are taken, an ISO date or an integer in the
+            log's unit; by default the moment before which 80 % of all rows lie.
         test_from: likewise for the test; 90 % by default.
-        test_until: likewise the end of the test.
+        test_until: likewise for the end of the test.
         targets: with ``time``: which of a user's interactions: ``first``, ``last``, ``all``, ``random``, ``random-7``.
-        reading: how a log becomes sequences; as `mclrec.load` takes it.
+        reading: how a log becomes sequences; see `mclrec.load`.
         progress: whether to show progress bars.
-        track: ``tensorboard``, ``mlflow`` or ``wandb`` (offline): writes its curves into the run, beside the history.
+        track: ``tensorboard``, ``mlflow`` or ``wandb`` (offline): also write the curves in its format, into the run.
         shard_items: whether the processes that torchrun started shard the item table by rows.
-        minutes: compare settings around the recipe on validation, and train the best, within so many minutes.
+        minutes: time limit within which settings around the recipe are compared on validation and the best is trained.
         settings: any setting of the model or of the training, such as ``beta=0.05`` or ``lambda_=0.1``.
 
     Returns:
         The run: ``run.metrics``, ``run.history``, ``run.model``.
 
     Raises:
-        MclrecError: of the kind that says what is wrong.
+        MclrecError: in the subclass for the cause.
     """
     check_flag("resume", resume)
     bars = shown(progress)
@@ -168,29 +169,29 @@ def tune(
 ) -> Outcome:
     """Search for a model's best settings by validation; called again with the same storage, the search continues.
 
-    Workers are processes: a script that calls this does so under ``if __name__ == "__main__":``.
+    Workers are processes: a script must call this under ``if __name__ == "__main__":``.
 
     Args:
         data: name of a data set, path of a log or of prepared data, frame, or `SequenceData`.
         model: name of a model.
-        trials: of the whole search, over all calls with the same storage.
-        workers: processes of this call.
-        storage: the journal; by data and model under ``runs/tune`` by default.
-        recipe: section of the model's recipes, or a TOML file, whose ``search`` says where to look.
-        seed: of everything random.
-        minutes: time after which it stops.
+        trials: number of trials of the whole search, over all calls with the same storage.
+        workers: number of processes in this call.
+        storage: the journal; by default under ``runs/tune``, named after data and model.
+        recipe: section of the model's recipes, or a TOML file, whose ``search`` defines the search space.
+        seed: seed of all random numbers.
+        minutes: time limit.
         device: auto, cpu or cuda.
-        split: ``leave-one-out``, ``time``, or ``files``: those of ``reading``, whose default it is.
-        valid_from: as `train` takes it; likewise ``test_from``, ``test_until`` and ``targets``.
-        reading: how a log becomes sequences; as `mclrec.load` takes it.
+        split: as in `train`.
+        valid_from: as in `train`; likewise ``test_from``, ``test_until`` and ``targets``.
+        reading: how a log becomes sequences; see `mclrec.load`.
         track: ``tensorboard``, ``mlflow`` or ``wandb``, for the curves of each trial.
-        settings: fixed; they are not searched.
+        settings: settings held fixed, which are not searched.
 
     Returns:
         The outcome: ``outcome.progress.best``, ``outcome.recipe`` (a TOML file), ``outcome.command``.
 
     Raises:
-        MclrecError: of the kind that says what is wrong.
+        MclrecError: in the subclass for the cause.
     """
     from mclrec.search import check_installed
 
@@ -234,32 +235,32 @@ def reproduce(
     track: str | None = None,
     **settings: Any,
 ) -> Reproduction:
-    """Make a table or figure of the paper; what is done is not run again, and an interrupted campaign goes on.
+    """Reproduce a table or figure of the paper; finished runs are kept, and an interrupted campaign continues.
 
-    Workers are processes: a script that calls this does so under ``if __name__ == "__main__":``.
+    Workers are processes: a script must call this under ``if __name__ == "__main__":``.
 
     Args:
         what: ``table2`` to ``table5``, ``figure2`` to ``figure8``, ``claim-regularizer``, ``all`` of these, or
             ``encoders``.
-        datasets: names, paths, frames or `SequenceData`; the paper's three by default. What has no place of its own is
-            kept under ``out``, where the workers read it.
-        models: which to compare, where the target compares models; the paper's by default.
-        seeds: runs of each, with seeds from 1.
-        recipe: section of every model's recipes, such as ``sequences``, or by model ``{"mclrec": "sequences"}``; the
-            data set's own by default.
-        points: of a curve at most, spread evenly; all by default.
+        datasets: names, paths, frames or `SequenceData`; the paper's three by default. Data in memory are
+            saved under ``out``, where the workers read them.
+        models: the models to compare, if the target compares models; the paper's by default.
+        seeds: number of runs of each, with seeds from 1.
+        recipe: section of every model's recipes, such as ``sequences``, or one per model ``{"mclrec": "sequences"}``;
+            the data set's own by default.
+        points: maximum number of points of a curve, evenly spread; all by default.
         out: directory of runs and tables.
-        workers: processes; as many as there are cores, four at most, if not given.
-        minutes: time after which it stops.
-        show: told about progress every second.
+        workers: number of processes; by default as many as there are cores, at most four.
+        minutes: time limit.
+        show: called with the progress every second.
         track: ``tensorboard``, ``mlflow`` or ``wandb``, for the curves of each run.
-        settings: of all runs, such as ``epochs=3`` for a quick look.
+        settings: settings of all runs, such as ``epochs=3`` for a quick look.
 
     Returns:
-        What is there: ``.frame().to_pandas()`` for all numbers, ``.outcomes`` with tables, ``.progress``.
+        The results so far: ``.frame().to_pandas()`` for all numbers, ``.outcomes`` with tables, ``.progress``.
 
     Raises:
-        MclrecError: of the kind that says what is wrong.
+        MclrecError: in the subclass for the cause.
     """
     from mclrec.experiments.reproduction import reproduce as run_targets
     from mclrec.experiments.target import PAPER_DATASETS, Scope
@@ -289,10 +290,10 @@ def reproduce(
 
 @refusals_as_ours()
 def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Path:
-    """Write one HTML file, which needs no network, about runs or about what `reproduce` wrote.
+    """Write a self-contained HTML report about runs or about the results of `reproduce`.
 
     Args:
-        places: runs (or their directories), or one directory that `reproduce` has written to.
+        places: runs (or their directories), or one output directory of `reproduce`.
         out: HTML file; ``report.html`` in the first directory by default.
 
     Raises:
@@ -312,10 +313,10 @@ def _recipe(value: Any) -> str | Path | None:
 
 
 def _recipe_or_several(recipe: Any) -> str | dict[str, str] | None:
-    """A recipe of all models, or one by model.
+    """One recipe for all models, or a recipe per model.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the value is neither.
     """
     if isinstance(recipe, Mapping):
         return {
@@ -329,7 +330,7 @@ def _recipe_or_several(recipe: Any) -> str | dict[str, str] | None:
 
 
 def _place(data: Any, folder: Path) -> str:
-    """Name or path of data for workers; what has neither is prepared into a folder first."""
+    """Name or path of data for workers; data in memory are first prepared and saved into a folder."""
     if isinstance(data, str | Path):
         return str(data)
     found = load(data)

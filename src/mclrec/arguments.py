@@ -1,4 +1,4 @@
-"""Checks of arguments from Python: whole numbers, choices, paths, lists, mappings; the command line checks its own."""
+"""Validation of Python arguments: whole numbers, choices, paths, lists, mappings; the command line checks its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 LARGEST_SEED = 2**32 - 1
-"""The largest seed that every library takes."""
+"""The largest seed that every library accepts."""
 
 
 def whole_number(
@@ -36,14 +36,14 @@ def whole_number(
     most: int | None = None,
     error: type[MclrecError] = ConfigError,
 ) -> int:
-    """A whole number in a range; NumPy's are taken, true and false are none.
+    """Return a whole number within a range; NumPy integers are accepted, booleans are not.
 
     Args:
-        name: of the argument, for the message.
-        value: what was given.
-        least: the least that is allowed.
-        most: the most that is allowed; any number if None.
-        error: what is raised.
+        name: name of the argument, for the message.
+        value: the given value.
+        least: smallest allowed value.
+        most: largest allowed value; unlimited if None.
+        error: type of the error that is raised.
     """
     try:
         number = operator.index(value)
@@ -58,10 +58,10 @@ def whole_number(
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Refuse a value that is not one of some texts.
+    """Refuse a value that is not one of the choices.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the value is not one of them.
     """
     if not isinstance(value, str) or value not in choices:
         raise ConfigError(unknown_name(name, value, choices))
@@ -71,7 +71,7 @@ def check_flag(name: str, value: Any) -> None:
     """Refuse a value that is neither true nor false.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the value is not a boolean.
     """
     if not isinstance(value, bool):
         raise ConfigError(f"{name} = {quoted(value)}: should be true or false")
@@ -81,17 +81,17 @@ def check_callable(name: str, value: Any) -> None:
     """Refuse a value that cannot be called.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: the value is not callable.
     """
     if not callable(value):
         raise ConfigError(f"{name} = {quoted(value)}: should be a function")
 
 
 def minutes_of(value: Any) -> float | None:
-    """A limit on time; None for no limit.
+    """Return a time limit in minutes; None for no limit.
 
     Raises:
-        ConfigError: it is no number of minutes.
+        ConfigError: the value is not a number of minutes.
     """
     if value is None:
         return None
@@ -101,10 +101,10 @@ def minutes_of(value: Any) -> float | None:
 
 
 def text_of(name: str, value: Any) -> str:
-    """A text.
+    """Return a string.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is not a string.
     """
     if not isinstance(value, str):
         raise ConfigError(f"{name} = {quoted(value)}: should be a text")
@@ -112,10 +112,10 @@ def text_of(name: str, value: Any) -> str:
 
 
 def path_of(name: str, value: Any) -> Path:
-    """A path from text or a path.
+    """Return a path given as a string or a path.
 
     Raises:
-        ConfigError: it is neither, empty, or has a zero byte.
+        ConfigError: the value is neither, is empty, or contains a null byte.
     """
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise ConfigError(f"{name} = {quoted(value)}: should be a path")
@@ -129,7 +129,7 @@ def mapping_of(name: str, value: Any) -> dict[str, Any]:
     """Return a mapping of names to values as a dictionary.
 
     Raises:
-        ConfigError: it is none, or a key is no text.
+        ConfigError: the value is not a mapping, or a key is not a string.
     """
     if not isinstance(value, Mapping) or any(not isinstance(key, str) for key in value):
         raise ConfigError(f"{name} = {quoted(value)}: should be a mapping of names to values")
@@ -137,10 +137,10 @@ def mapping_of(name: str, value: Any) -> dict[str, Any]:
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a model and its training, each of which is an argument of its own.
+    """Return settings of a model and its training, each given as a separate argument.
 
     Raises:
-        ConfigError: one argument holds several of them.
+        ConfigError: one argument is a mapping of several settings.
     """
     for name, value in given.items():
         if isinstance(value, Mapping):
@@ -154,20 +154,20 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
 def list_of(
     things: str, name: str, value: Any, error: type[MclrecError] = ConfigError, *, ordered: bool = False
 ) -> tuple[Any, ...]:
-    """The values in a list of any kind.
+    """Return the values of any iterable as a tuple.
 
-    A text would be taken for a list of letters, and a mapping for its keys alone.
+    Strings, which would yield letters, and mappings, which would yield their keys alone, are refused.
 
     Args:
         things: what the list should hold, for the message.
-        name: of the argument, for the message.
-        value: what was given.
-        error: what is raised.
-        ordered: whether the order means something, of which a set has another one in each process.
+        name: name of the argument, for the message.
+        value: the given value.
+        error: type of the error that is raised.
+        ordered: whether the order matters; sets are then refused, as their order differs between processes.
     """
     if ordered and isinstance(value, set | frozenset):
         raise error(f"{name} = {quoted(value)}: should be a list of {things}; a set has no order")
     if not isinstance(value, str | bytes | Mapping):
-        with suppress(TypeError):  # no list, or an array without a dimension
+        with suppress(TypeError):  # not iterable, or a zero-dimensional array
             return tuple(value)
     raise error(f"{name} = {quoted(value)}: should be a list of {things}")

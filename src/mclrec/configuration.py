@@ -1,7 +1,7 @@
-"""Base of all configurations: frozen, finite, of known keys and of sizes that a machine can have.
+"""Base of all configurations: frozen, known keys only, finite numbers of a plausible size.
 
 Settings come from recipes, from the command line, from Python and from files that somebody else may have written. All
-of them pass here before anything is allocated.
+of them are validated here before anything is allocated.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 __all__ = ["LARGEST", "Before", "Configuration", "kinds_of", "option_text"]
 
 LARGEST = 1_000_000
-"""The largest number that a setting can have, unless its own field allows less."""
+"""Largest allowed value of a numeric setting, unless its own field allows less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """Annotation of a setting that came later: the value by which runs do that were made before it existed."""
+    """Annotation of a setting that was added later: the value that describes runs made before it existed."""
 
     value: Any
 
 
 class Configuration(BaseModel):
-    """Base of configurations. NumPy's numbers are taken as Python's; true and false are no numbers."""
+    """Base of configurations. NumPy numbers are converted to Python numbers; booleans are not accepted as numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
     @classmethod
     def before(cls) -> dict[str, Any]:
-        """Values of settings that came later, by key, as runs have them that were made before these existed."""
+        """Values, by key, of the settings that were added later for runs made before these existed."""
         return {
             info.alias or name: part.value
             for name, info in cls.model_fields.items()
@@ -42,17 +42,17 @@ class Configuration(BaseModel):
         }
 
     def identity(self) -> dict[str, Any]:
-        """The settings by key, without later ones that change nothing: an old run is the same by a new version."""
+        """The settings by key, without later additions at their old value, so that old runs keep their identity."""
         before, settings = self.before(), self.model_dump(mode="json", by_alias=True)
         return {key: value for key, value in settings.items() if key not in before or value != before[key]}
 
     @field_validator("*", mode="before")
     @classmethod
     def _plain(cls, value: Any, info: ValidationInfo) -> Any:
-        """A value as Python has it.
+        """Convert a NumPy value to Python, and check numbers.
 
         Raises:
-            ValueError: it is true or false where a number belongs, or beyond `LARGEST`.
+            ValueError: the value is a boolean where a number is expected, or a finite number beyond `LARGEST`.
         """
         if isinstance(value, np.generic):
             value = value.item()
@@ -67,12 +67,12 @@ class Configuration(BaseModel):
 
 
 def kinds_of(annotation: Any) -> set[Any]:
-    """The types that a field's annotation allows: ``{float, NoneType}`` of ``float | None``."""
+    """The types that a field's annotation allows: ``{float, NoneType}`` for ``float | None``."""
     return set(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else {annotation}
 
 
 def option_text(value: Any) -> str:
-    """A setting's value as ``--set`` reads it."""
+    """A setting's value in the form that ``--set`` parses."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

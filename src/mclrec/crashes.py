@@ -1,8 +1,8 @@
-"""Exceptions that nobody raised for the user: what the machine refused becomes an error of ours, the rest a crash file.
+"""Unexpected exceptions: failures of the machine become an `MclrecError`, anything else a crash file.
 
-A crash file says what is needed to find the fault: versions, platform, command and traceback, without keys and
-passwords. Only its owner can read it. It is in the folder of downloads (`mclrec.files.cache_folder`), else in that of
-temporary files.
+A crash file holds what is needed to find the fault: versions, platform, command and traceback, without keys and
+passwords. Only its owner can read it. It is written to the cache folder (`mclrec.files.cache_folder`), or else to the
+folder of temporary files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["crash_message", "machine_failure", "refusals_as_ours"]
 
 _PACKAGES = ("mclrec", "torch", "numpy", "pyarrow", "duckdb", "narwhals", "pydantic")
 _LONGEST = 100_000
-"""Characters of a crash file; a traceback beyond that loses its middle."""
+"""Maximum characters of a traceback in a crash file; a longer one loses its middle."""
 
 _NO_MEMORY = re.compile(
     r"out of memory|not enough memory|cannot allocate memory|can't allocate memory|unable to allocate|bad_?alloc"
@@ -37,24 +37,24 @@ _NO_MEMORY = re.compile(
     r"|maximum allowed dimension exceeded",
     re.I,
 )
-"""How libraries report that memory is short, or that a size is beyond all memory."""
+"""Messages by which libraries report that memory ran out, or that a size exceeds any memory."""
 
 _KNOWN = {errno.EMFILE, errno.ENFILE, errno.EIO}
-"""Errors of the system that need no path to be understood."""
+"""System errors that can be understood without a path."""
 
 _SECRET_OPTION = re.compile(r"key|token|secret|password|credential", re.I)
 _SECRETS = re.compile(
     r"(?<=://)[^/\s@]+(?=@)|(?<=[?&])([^=\s&]*(?:key|token|secret|sig|password|credential)[^=\s&]*=)[^&\s'\"]+",
     re.I,
 )
-"""Name and password in an address, and what its query calls a key."""
+"""User name and password in a URL, and values of query parameters that are named like secrets."""
 
 
 @contextmanager
 def refusals_as_ours() -> Iterator[None]:
-    """Raise what the machine refuses in the block, such as memory or room on a disk, as an `MclrecError`.
+    """Raise failures of the machine in the block, such as memory or disk space running out, as an `MclrecError`.
 
-    It is the door of the Python interface: messages that leave it name options as arguments.
+    It is the boundary of the Python interface: messages that leave it name options as Python arguments.
     """
     try:
         yield
@@ -69,7 +69,7 @@ def refusals_as_ours() -> Iterator[None]:
 
 
 def machine_failure(problem: BaseException) -> MclrecError | None:
-    """The error to show for what the machine refuses: memory, files, paths, room on a disk; None for anything else."""
+    """The `MclrecError` for a failure of the machine: memory, files, paths, disk space; None for anything else."""
     if isinstance(problem, MclrecError):
         return problem
     place = _place(problem)
@@ -94,7 +94,7 @@ def machine_failure(problem: BaseException) -> MclrecError | None:
 
 
 def _place(problem: BaseException) -> str | None:
-    """The path that a system error is about, as the user knows it."""
+    """The path that a system error is about, without the name of a temporary file."""
     name = getattr(problem, "filename", None)
     return without_temporary(os.fsdecode(name)) if isinstance(name, str | bytes) else None
 
@@ -107,11 +107,11 @@ def _temporary_folder() -> str:
 
 
 def crash_message(problem: BaseException, words: Sequence[str]) -> str:
-    """Write the crash file of an exception; returns the line to show, which names the file.
+    """Write the crash file of an exception; return the line to show, which names the file.
 
     Args:
         problem: the exception.
-        words: of the command, or what else says what was done.
+        words: words of the command, or another description of what was done.
     """
     kind = f"a fault of mclrec itself, {type(problem).__name__}"
     text = _report(problem, words)
@@ -157,7 +157,7 @@ def _report(problem: BaseException, words: Sequence[str]) -> str:
 
 
 def _without_secrets(words: Sequence[str]) -> list[str]:
-    """The words of a command without values of options that name a key or a password."""
+    """The words of a command with the values of options that name a key or a password masked."""
     hidden = set(_secrets(words))
     return [
         f"{word.partition('=')[0]}=***" if word.partition("=")[2] in hidden else word

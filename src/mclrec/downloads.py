@@ -1,4 +1,4 @@
-"""Downloads that are whole, checked and atomic: how named data sets and published models are fetched."""
+"""Complete, checked and atomic downloads of named data sets and published models."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_web_address(address: str) -> bool:
-    """Whether an address is one of http or https."""
+    """Whether an address is an http or https URL."""
     return address.startswith(("https://", "http://"))
 
 
 def checksum_of(given: object, name: str) -> str:
-    """A sha256 that somebody registers, in lower case.
+    """Validate a sha256 that is being registered; return it in lower case.
 
     Args:
-        given: what should be one.
-        name: of what it is, for the message.
+        given: the given checksum.
+        name: name of what it belongs to, for the message.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not a sha256.
     """
     found = given.lower() if isinstance(given, str) else ""
     if not _SHA256.fullmatch(found):
@@ -52,17 +52,17 @@ def download(
     cure: str,
     error: type[MclrecError] = DataError,
 ) -> None:
-    """Download to a temporary file; only a whole and checked file takes the target's place.
+    """Download to a temporary file; only a complete and checked file replaces the target.
 
-    ``MCLREC_MIRROR`` is the address of a folder that is asked for the last part of the address instead.
+    If ``MCLREC_MIRROR`` is set to the address of a folder, the file is fetched from there by its name.
 
     Args:
         address: http(s) address.
-        target: where the file goes.
-        name: what is downloaded, for messages and the bar.
+        target: path of the downloaded file.
+        name: name of what is downloaded, for messages and the progress bar.
         sha256: checksum that the file must have.
-        cure: what to do if the address does not answer, for the message.
-        error: raised if it does not answer, or if the file is another one.
+        cure: what to do if the download fails, for the message.
+        error: raised if the download fails, or if the checksum differs.
     """
     mirror = os.environ.get("MCLREC_MIRROR")
     if mirror:
@@ -81,7 +81,7 @@ def download(
 def check_sha256(
     path: Path, name: str, sha256: str, shown: object, error: type[MclrecError] = DataError
 ) -> None:
-    """Refuse a file that has another checksum; ``shown`` is what the message calls it."""
+    """Refuse a file whose checksum differs; the message calls the file ``shown``."""
     found = sha256_file(path, error)
     if found != sha256:
         raise error(
@@ -91,7 +91,7 @@ def check_sha256(
 
 
 def _copy(response: Any, file: BinaryIO, name: str) -> None:
-    """Copy a response to a file, with a bar on a terminal; a short one raises OSError."""
+    """Copy a response to a file, with a bar on a terminal; a truncated response raises OSError."""
     size = response.headers.get("Content-Length")
     total = None if size is None else int(size)
     with counting(f"downloading {name}", total, unit="bytes") as advance:

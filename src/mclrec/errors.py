@@ -37,15 +37,15 @@ _LONGEST_PATH = 4096
 _LONGEST_VALUE = 60
 _LONGEST_LIST = 160
 CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
-"""What a terminal obeys instead of showing it, what turns the direction of text, and bytes that are no UTF-8."""
+"""Control characters, characters that change the direction of text, and bytes that are not UTF-8 (surrogates)."""
 
 
 LOST_STATUS = 3
-"""Exit status of a process that ends because another one of the same run has."""
+"""Exit status of a process that ends because another process of the same run has ended."""
 
 
 def visible(text: str) -> str:
-    r"""Text in which control characters and what is no UTF-8 are written as escapes, so that a terminal shows them.
+    r"""Text in which control characters and bytes that are not UTF-8 are escaped, so that a terminal shows them.
 
     >>> print(visible("\x1b[31mred"))
     \x1b[31mred
@@ -54,7 +54,7 @@ def visible(text: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """A value for a message: its `repr`, of which a long one is cut in the middle.
+    """A value for a message: its `repr`, cut in the middle if it is long.
 
     >>> print(quoted("i1"), quoted("9" * 500))
     'i1' '999999999999999999999999999...9999999999999999999999999999'
@@ -63,15 +63,15 @@ def quoted(value: object) -> str:
     short.maxstring = short.maxother = short.maxlong = _LONGEST_VALUE
     try:
         text = visible(short.repr(value))
-    except ValueError:  # Python writes no number of thousands of digits
+    except ValueError:  # Python refuses to convert integers of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= 2 * _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}...{text[-20:]}"
 
 
 def bounded(message: str) -> str:
-    """A message that no value makes long: visible, two lines at most, 300 characters beside the path in front.
+    """A message of bounded length: control characters escaped, at most two lines and 300 characters after a path.
 
-    What is too long loses its middle: the beginning says what is wrong, the end what to do.
+    A message that is too long loses its middle: the beginning says what is wrong, the end what to do.
     """
     first, *others = (visible(line) for line in message.splitlines() or [""])
     text = "\n".join([first, " ".join(others)] if others else [first])
@@ -84,7 +84,7 @@ def bounded(message: str) -> str:
 
 
 class MclrecError(Exception):
-    """Base of every error that is the input's fault; the command line prints it without a traceback."""
+    """Base of all errors that the user can act on; the command line prints them without a traceback."""
 
     def __init__(self, *parts: object) -> None:
         super().__init__(*(bounded(part) if isinstance(part, str) else part for part in parts))
@@ -99,11 +99,11 @@ class ConfigError(MclrecError):
 
 
 class ModelFileError(MclrecError):
-    """A model directory that is missing, damaged or of another version."""
+    """A model directory that is missing, damaged or has another format version."""
 
 
 class TrainingError(MclrecError):
-    """Training that cannot go on: a non-finite loss, a checkpoint that does not fit."""
+    """Training that cannot continue: a non-finite loss, a checkpoint that does not fit."""
 
 
 class LostProcessError(TrainingError):
@@ -115,15 +115,15 @@ class EvaluationError(MclrecError):
 
 
 class OutputError(MclrecError):
-    """A place that cannot be written: not a regular file or folder, or on a full disk."""
+    """A path that cannot be written: not a regular file or folder, or on a full disk."""
 
 
 class InUseError(OutputError):
-    """A place that another process is writing to."""
+    """A path that another process is writing to."""
 
 
 class ResourceError(MclrecError):
-    """The machine has too little for it: memory, open files."""
+    """Resources of the machine that ran out: memory, open files."""
 
 
 class MclrecWarning(UserWarning):
@@ -143,7 +143,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """Names with commas, as many as fit into a message."""
+    """Comma-separated names, as many as fit into a message."""
     text = ", ".join(names)
     if len(text) <= _LONGEST_LIST:
         return text
@@ -151,11 +151,11 @@ def _listed(names: list[str]) -> str:
 
 
 def invalid_value(problem: ValidationError, *, options: bool = False) -> str:
-    """First complaint of pydantic in one line: the key, its value, what is allowed, and how many more.
+    """The first error of a pydantic validation in one line: key, value, what is allowed, and how many more.
 
     Args:
-        problem: the complaints.
-        options: whether keys are options of the command line, which messages call so.
+        problem: the validation errors.
+        options: whether keys are options of the command line, and are written as such.
     """
     complaints = problem.errors(include_url=False, include_context=False)
     first = complaints[0]

@@ -1,4 +1,4 @@
-"""Extras: packages that some features need and not every installation has; they are checked before any work begins."""
+"""Optional dependencies (extras) of features, which are checked before any work begins."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Extra:
     """Packages that a feature needs.
 
     Attributes:
-        name: in ``pip install "mclrec[NAME]"``.
-        packages: names by which they are installed, by the names of the modules that are imported.
+        name: name of the extra in ``pip install "mclrec[NAME]"``.
+        packages: name of each package for pip, keyed by the module that is imported.
     """
 
     name: str
@@ -57,11 +57,11 @@ EXTRAS: Mapping[str, Extra] = {
         },
     ),
 }
-"""Features that need more than the package's own dependencies, by what messages call them."""
+"""Extras of features that need more than the package's own dependencies, keyed by the feature's name in messages."""
 
 
 def missing(feature: str) -> str | None:
-    """What a feature needs, and how to install it, if anything of it is missing; else None."""
+    """A message with the packages that a feature needs and how to install them; None if all are installed."""
     extra = EXTRAS[feature]
     if all(map(_is_installed, extra.packages)):
         return None
@@ -69,7 +69,7 @@ def missing(feature: str) -> str | None:
 
 
 def _is_installed(module: str) -> bool:
-    """Whether there is a module; of a dotted name also those that it is in."""
+    """Whether a module exists; for a dotted name, with its parent packages."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, JSON with line numbers in errors, checksums."""
+"""Files: atomic writes, checks before writing, JSON with line numbers in errors, checksums."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _REASONS = {
     errno.ENFILE: "too many files are open on this machine",
     errno.EIO: "the disk does not work (input/output error)",
 }
-"""What the usual errors of the system mean."""
+"""Explanations of the usual system errors."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -64,28 +64,28 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-"""What lies under a name that is no regular file."""
+"""Names of the kinds of paths that are not regular files."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXTS = re.compile(
     r"no space left|disk quota exceeded|file too large|\d+ requested and \d+ written", re.I
 )
-"""How libraries report a full disk that do not pass on the system's number."""
+"""Messages about a full disk from libraries that do not pass on ``errno``."""
 
 _TEMPORARY = re.compile(r"\.([^/]+)\.[0-9a-f]{12}\.part")
 _unfinished: set[Path] = set()
-"""What `atomic_file` and `atomic_directory` have begun in this process."""
+"""Temporary paths of `atomic_file` and `atomic_directory` that are in use in this process."""
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds, else remove it.
 
-    A new file has the permissions that the user's umask gives, a replaced one keeps its own. A symbolic link is
+    A new file gets its permissions from the user's umask, a replaced one keeps its own. A symbolic link is
     followed: the file that it points to is replaced, and the link stays.
 
     Raises:
-        OutputError: ``path`` exists and is no regular file, such as a folder, a device or a pipe, or the disk is full.
+        OutputError: ``path`` exists and is not a regular file (a folder, device or pipe), or the disk is full.
     """
     target = replaceable_file(path)
     with _told_where(path):
@@ -106,16 +106,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def replaceable_file(path: Path) -> Path:
-    """The file that a write to ``path`` makes or replaces, links followed.
+    """The file that writing to ``path`` creates or replaces, with symbolic links followed.
 
     Raises:
-        OutputError: ``path`` exists and is no regular file.
+        OutputError: ``path`` exists and is not a regular file.
     """
     _check_name(path)
     try:
         target = path.resolve() if path.is_symlink() else path
         is_folder, is_special = target.is_dir(), target.exists() and not target.is_file()
-    except (OSError, RuntimeError) as problem:  # before Python 3.13, links in a circle are a RuntimeError
+    except (OSError, RuntimeError) as problem:  # before Python 3.13, circular links raise RuntimeError
         reason = system_reason(problem) if isinstance(problem, OSError) else _REASONS[errno.ELOOP]
         raise OutputError(f"{path}: cannot be written: {reason}; name another file") from None
     if is_folder:
@@ -126,21 +126,21 @@ def replaceable_file(path: Path) -> Path:
 
 
 def _unused_name(target: Path) -> Path:
-    """A hidden name beside ``target`` that `remove_leftovers` knows, no longer than names may be."""
+    """An unused hidden name beside ``target`` that `remove_leftovers` recognises, within the limit on names."""
     name = os.fsdecode(os.fsencode(target.name)[:200])
     return target.with_name(f".{name}.{secrets.token_hex(6)}.part")
 
 
 def check_writable(path: Path, kind: Literal["file", "folder", "whole folder"] = "file") -> None:
-    """Check, before the work, that what it makes can be written at ``path``.
+    """Check, before the work begins, that its result can be written to ``path``.
 
     Args:
-        path: where to; folders above it that are missing would be made.
-        kind: a file that is made or replaced, a folder that files are written into, or a folder that is made or
-            replaced as a whole, by `atomic_directory`.
+        path: path to be written; missing parent folders would be created.
+        kind: a file that is created or replaced, a folder that files are written into, or a folder that is created or
+            replaced as a whole by `atomic_directory`.
 
     Raises:
-        OutputError: it is no path in UTF-8, something else is there, or the folder cannot be written.
+        OutputError: the path is not UTF-8, something of another kind is there, or the folder cannot be written.
     """
     _check_name(path)
     place = replaceable_file(path) if kind == "file" else path
@@ -158,10 +158,10 @@ def check_writable(path: Path, kind: Literal["file", "folder", "whole folder"] =
 
 
 def _nearest_folder(path: Path, *, itself: bool) -> Path:
-    """The folder that is there already of those that ``path`` lies in, or is, if ``itself`` counts.
+    """The nearest existing folder above ``path``, or ``path`` itself if ``itself`` is set and it exists.
 
     Raises:
-        OSError: there is none, or a name below it cannot be one.
+        OSError: it is not a folder, or a missing name below it is not a valid one.
     """
     missing: list[str] = []
     while not (missing or itself) or not os.path.lexists(path):
@@ -176,10 +176,10 @@ def _nearest_folder(path: Path, *, itself: bool) -> Path:
 
 
 def _check_replaceable_folder(path: Path) -> None:
-    """Refuse what a folder cannot take the place of.
+    """Refuse a path that a folder cannot replace.
 
     Raises:
-        OutputError: ``path`` is a link, a file, or where a disk is mounted.
+        OutputError: ``path`` is a link, a file or a mount point.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise OutputError(f"{path}: is a link or a file, and a folder is to be written; name another folder")
@@ -190,10 +190,10 @@ def _check_replaceable_folder(path: Path) -> None:
 
 
 def _check_name(path: Path) -> None:
-    """Refuse a path that no file can have, or that the libraries which write files cannot take.
+    """Refuse a path that no file can have, or that libraries cannot write to.
 
     Raises:
-        OutputError: it has a zero byte, or is not UTF-8.
+        OutputError: the path contains a null byte, or is not UTF-8.
     """
     with suppress(UnicodeEncodeError):
         if b"\0" not in str(path).encode():
@@ -202,33 +202,33 @@ def _check_name(path: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Folder of what can be had again: ``MCLREC_CACHE``, ``$XDG_CACHE_HOME/mclrec`` or ``~/.cache/mclrec``."""
+    """The cache folder: ``MCLREC_CACHE``, ``$XDG_CACHE_HOME/mclrec`` or ``~/.cache/mclrec``."""
     if own := os.environ.get("MCLREC_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mclrec"
 
 
 def system_reason(problem: OSError) -> str:
-    """What an error of the system means, in a few words, without the path."""
+    """A short explanation of a system error, without the path."""
     return (
         _REASONS.get(problem.errno or 0) or (problem.strerror or str(problem) or "input/output error").lower()
     )
 
 
 def disk_is_full(problem: BaseException) -> bool:
-    """Whether an exception of any library says that nothing more can be written."""
+    """Whether an exception of any library reports a full disk or an exceeded quota."""
     number = getattr(problem, "errno", None)
     return number in _FULL or (number is None and bool(_FULL_TEXTS.search(str(problem))))
 
 
 def without_temporary(path: str) -> str:
-    """A path as the user knows it: the file that is written, not the temporary one beside it."""
+    """A path with the name of a temporary file replaced by that of the file being written."""
     return _TEMPORARY.sub(r"\1", path)
 
 
 @contextmanager
 def _told_where(path: Path) -> Iterator[None]:
-    """What the system refuses, as an error that names ``path``, and not the temporary file beside it."""
+    """Turn system errors about writing into an error that names ``path``, not the temporary file beside it."""
     try:
         yield
     except MclrecError:
@@ -245,14 +245,14 @@ def _told_where(path: Path) -> Iterator[None]:
 
 
 def _is_about(problem: OSError, path: Path) -> bool:
-    """Whether a system error comes from making or replacing ``path``, not from what else the block does."""
+    """Whether a system error comes from creating or replacing ``path``, not from other work in the block."""
     places = (problem.filename, problem.filename2)
     named = [without_temporary(os.fsdecode(place)) for place in places if isinstance(place, str | bytes)]
     return any(str(path) == place or str(path).startswith(f"{place}/") for place in named)
 
 
 def _free_room(path: Path) -> str:
-    """How much is free where ``path`` is written, in brackets; nothing where that cannot be told."""
+    """The free space where ``path`` is written, in parentheses; empty if unknown."""
     try:
         place = next(parent for parent in path.absolute().parents if parent.exists())
         return f" ({shutil.disk_usage(place).free / 1e6:,.1f} MB free)"
@@ -262,14 +262,14 @@ def _free_room(path: Path) -> str:
 
 @atexit.register
 def remove_unfinished() -> None:
-    """Remove what this process had begun, where it ends in the middle of it."""
+    """Remove the temporary files and folders of this process when it ends before they are complete."""
     for path in list(_unfinished):
         with suppress(OSError):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what `atomic_file` had begun under ``directory`` when its process was killed."""
+    """Remove temporary files of `atomic_file` that a killed process left under ``directory``."""
     for part in directory.rglob(".*.part"):
         if part.is_file():
             part.unlink(missing_ok=True)
@@ -277,11 +277,11 @@ def remove_leftovers(directory: Path) -> None:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside ``path`` that takes its place if the block succeeds.
+    """Yield a temporary directory beside ``path`` that replaces it if the block succeeds.
 
     Raises:
         InUseError: another process is writing it.
-        OutputError: ``path`` exists and is no folder, or is a link, or the disk is full.
+        OutputError: ``path`` exists and is not a folder, or is a link, or the disk is full.
     """
     with _told_where(path):
         _check_replaceable_folder(path)
@@ -303,7 +303,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Put ``new`` in the place of ``path``, or leave ``path`` as it was."""
+    """Replace ``path`` by ``new``; on failure, ``path`` stays as it was."""
     folder = _unused_name(path)
     folder.mkdir()
     old = path.replace(folder / path.name)
@@ -317,7 +317,7 @@ def _swap(new: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically; what is not Unicode, as in some names of files, is written as ``\\udcff``."""
+    """Write UTF-8 text atomically; lone surrogates, as in some file names, are written as escapes (``\\udcff``)."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -328,16 +328,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def irregular(mode: int) -> str | None:
-    """What something on a disk is by its mode, such as a pipe; None for a regular file."""
+    """The kind of a path according to its mode, such as a pipe; None for a regular file."""
     kind = stat.S_IFMT(mode)
     return None if kind == stat.S_IFREG else _KINDS.get(kind, "no regular file")
 
 
 def regular_file(path: Path, error: type[MclrecError] = DataError) -> Path:
-    """The path, if a regular file is there: to open a pipe would wait for its writer, to read a device never end.
+    """Return a path after checking that it is a regular file: opening a pipe would block, reading a device never end.
 
     Raises:
-        error: nothing is there, or something else, or it cannot be looked at.
+        error: the path does not exist, is not a regular file, or cannot be examined.
     """
     try:
         kind = irregular(path.stat().st_mode)
@@ -352,7 +352,7 @@ def regular_file(path: Path, error: type[MclrecError] = DataError) -> Path:
 
 
 def read_json(path: Path, error: type[MclrecError] = DataError) -> Any:
-    """Read a JSON file; one that is missing, malformed or absurd raises ``error`` with the line."""
+    """Read a JSON file; ``error`` is raised if it is missing, or refused by `parse_json`."""
     try:
         text = regular_file(path, error).read_text(encoding="utf-8")
     except OSError as problem:
@@ -363,11 +363,11 @@ def read_json(path: Path, error: type[MclrecError] = DataError) -> Any:
 
 
 def parse_json(text: str | bytes, where: str, error: type[MclrecError] = DataError) -> Any:
-    """Parse JSON from anywhere: the one reader for text that somebody else may have written.
+    """Parse JSON from any source: the one parser for text that somebody else may have written.
 
     Args:
         text: one JSON value.
-        where: file, for the message.
+        where: name of the file, for the message.
         error: raised for text that is malformed, nested too deeply, has a key twice, or holds NaN, an infinity or a
             number of thousands of digits.
     """
@@ -398,7 +398,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _finite(digits: str) -> float:
-    """A number as a float, unless it is beyond all floats: Python would make an infinity of 1e999."""
+    """Parse a float, refusing numbers beyond its range: Python would turn 1e999 into infinity."""
     value = float(digits)
     if math.isinf(value):
         raise ValueError(f"{digits[:20]} is beyond the numbers of a computer")
@@ -406,6 +406,6 @@ def _finite(digits: str) -> float:
 
 
 def sha256_file(path: Path, error: type[MclrecError] = DataError) -> str:
-    """Hexadecimal sha256 of a file's bytes; ``error`` says that it is no regular file."""
+    """Hexadecimal sha256 of a file's bytes; ``error`` is raised if it is not a regular file."""
     with regular_file(path, error).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""Locks of directories: one process at a time writes into a directory, and who is refused reads which one it is.
+"""Locks of directories: one process at a time writes into a directory, and others are told which one it is.
 
-A lock is held by the operating system (``flock``), on a file that also says who holds it. The system releases it when
-its process ends, however that ends: what a killed process leaves is a file that keeps nobody out.
+A lock is held through the operating system (``flock``) on a file that also names its holder. The system releases it
+when the process ends, however it ends: the file that a killed process leaves locks nobody out.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ LOCK_FILE = ".lock"
 """Name of the lock file inside a directory; a directory that holds nothing else counts as empty."""
 
 _PATIENCE = 0.5
-"""Seconds that a lock may be held by a process that only looks whether it is held."""
+"""Seconds to wait for a lock, as a process that merely checks whether it is held holds it for a moment."""
 
 _POLL = 0.02
 _LONGEST = 100
-"""Characters of the other process's command that are shown."""
+"""Maximum characters of the other process's command in messages."""
 
 _OPENED = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 _WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
@@ -42,14 +42,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Lock:
-    """The right to write to one place, which one process at a time has; also a context.
+    """An exclusive lock on writing to one place; also a context manager.
 
-    A folder that was made for the lock and is still empty is removed with it.
+    A folder that was created for the lock and is still empty is removed with it.
 
     Args:
-        file: the lock file. It is there while the lock is held.
+        file: the lock file, which exists while the lock is held.
         place: what is written to, for messages.
-        cure: what to do where another process holds it, for messages.
+        cure: what to do if another process holds the lock, for messages.
     """
 
     def __init__(self, file: Path, place: Path, cure: str) -> None:
@@ -58,13 +58,13 @@ class Lock:
         self._made_folder = False
 
     def acquire(self, patience: float = _PATIENCE) -> Self:
-        """Take the lock, and say in its file who holds it; a missing folder is made.
+        """Take the lock and record its holder in the file; a missing folder is created.
 
         Args:
             patience: seconds to wait for another process.
 
         Raises:
-            InUseError: another process, or another lock of this one, holds it.
+            InUseError: another process, or another `Lock` of this process, holds it.
             OutputError: the folder cannot be written.
         """
         deadline = time.monotonic() + patience
@@ -78,7 +78,7 @@ class Lock:
         return self
 
     def release(self) -> None:
-        """Give the lock back and remove its file; without effect where it is not held."""
+        """Release the lock and remove its file; no effect if it is not held."""
         if self._descriptor is None:
             return
         if self._is_current(self._descriptor):
@@ -99,7 +99,7 @@ class Lock:
         self.release()
 
     def _try(self) -> bool:
-        """Try once; False where another process holds it, or has just removed the file."""
+        """Try once to take the lock; False if another process holds it or has just removed the file."""
         try:
             if not self._file.parent.exists():
                 self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ class Lock:
             descriptor = os.open(self._file, _OPENED | os.O_CREAT, 0o666)
         except FileNotFoundError:  # its folder was removed in between
             return False
-        except FileExistsError as problem:  # as above, unless it is no folder
+        except FileExistsError as problem:  # as above, unless it is not a folder
             if _is_other_than_folder(self._file.parent):
                 raise self._unwritable(problem) from None
             return False
@@ -125,7 +125,7 @@ class Lock:
         return held
 
     def _locked(self, descriptor: int) -> bool:
-        """Lock the open file; False where another process has. Of a file system without locks it warns."""
+        """Lock the open file; False if another process has locked it. A file system without locks is a warning."""
         try:
             return _flock(descriptor)
         except OSError as problem:
@@ -139,14 +139,14 @@ class Lock:
         return True
 
     def _is_current(self, descriptor: int) -> bool:
-        """Whether the file is still the one that was opened, which its holder may have removed."""
+        """Whether the file is still the one that was opened; its previous holder may have removed it."""
         try:
             return os.path.samestat(self._file.stat(), os.fstat(descriptor))
         except OSError:
             return False
 
     def _take_over(self) -> None:
-        """Write who holds the lock; say where a process of another machine has left it without giving it back."""
+        """Record this process as the holder; warn if a process of another machine never released the lock."""
         before = self._owner()
         if before.get("host", socket.gethostname()) != socket.gethostname():
             warnings.warn(
@@ -167,7 +167,7 @@ class Lock:
             os.pwrite(self._descriptor, json.dumps(owner).encode(), 0)
 
     def _owner(self) -> Mapping[str, Any]:
-        """Who holds the lock, as its file says; empty where it does not."""
+        """The holder of the lock as recorded in its file; empty if unknown."""
         try:
             found = json.loads(self._file.read_bytes()[:10_000])
         except (OSError, ValueError, RecursionError):
@@ -183,18 +183,18 @@ class Lock:
 
 
 def lock_in(directory: Path, cure: str = "wait until it has ended") -> Lock:
-    """The lock of a directory whose files are written one by one; its file lies inside."""
+    """The lock of a directory whose files are written one by one; the lock file lies inside."""
     return Lock(directory / LOCK_FILE, directory, cure)
 
 
 def lock_beside(path: Path, cure: str = "wait until it has ended") -> Lock:
-    """The lock of a directory that is replaced as a whole; its file lies beside."""
-    name = os.fsdecode(os.fsencode(path.name)[:200])  # no longer than names may be
+    """The lock of a directory that is replaced as a whole; the lock file lies beside it."""
+    name = os.fsdecode(os.fsencode(path.name)[:200])  # within the limit on file names
     return Lock(path.with_name(f".{name}.lock"), path, cure)
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a process writes into ``directory``; changes nothing there."""
+    """Whether a process holds the lock in ``directory``; changes nothing there."""
     try:
         descriptor = os.open(directory / LOCK_FILE, _OPENED)
     except OSError:
@@ -208,12 +208,12 @@ def is_held(directory: Path) -> bool:
 
 
 def is_empty(directory: Path) -> bool:
-    """Whether a directory holds nothing, or a lock file alone."""
+    """Whether a directory is empty except for a lock file."""
     return all(path.name == LOCK_FILE for path in directory.iterdir())
 
 
 def _is_other_than_folder(path: Path) -> bool:
-    """Whether a file or a link is at ``path``: looked at once, as folders come and go."""
+    """Whether ``path`` is a file or a link, in a single look, as folders come and go."""
     try:
         return not stat.S_ISDIR(path.lstat().st_mode)
     except FileNotFoundError:
@@ -221,7 +221,7 @@ def _is_other_than_folder(path: Path) -> bool:
 
 
 def _flock(descriptor: int) -> bool:
-    """Lock an open file; False where another process has it.
+    """Lock an open file; False if another process has locked it.
 
     Raises:
         OSError: the file cannot be locked.
@@ -247,7 +247,7 @@ def _command() -> str:
 
 
 def _described(owner: Mapping[str, Any]) -> str:
-    """The command, process, machine and time of a lock's owner, in brackets."""
+    """The command, process, machine and time of a lock's owner, in parentheses."""
     if not owner:
         return ""
     command, pid, host, since = (

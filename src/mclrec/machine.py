@@ -1,4 +1,4 @@
-"""What a run was computed on: sums are rounded differently on another processor, and training makes that visible."""
+"""The processor that a run was computed on: others round sums differently, and training amplifies the difference."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["cpu_fields", "cpu_name", "processor"]
 
 
 def processor(device: torch.device, root: Path = Path("/")) -> str:
-    """The processor behind a device, in the words of its maker.
+    """Name of the processor behind a device, as its maker calls it.
 
     Args:
         device: a GPU, or the CPU, for which the instruction set that PyTorch's kernels use is added.
-        root: where ``proc`` is.
+        root: folder that contains ``proc``.
     """
-    import torch  # which takes a second and 200 MB from those who only ask for a field
+    import torch  # here, as it would cost callers who only read CPU fields a second and 200 MB
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -28,12 +28,12 @@ def processor(device: torch.device, root: Path = Path("/")) -> str:
 
 
 def cpu_name(fields: Mapping[str, str]) -> str:
-    """Name of the processor, or of its architecture where the system does not know more; ``fields`` of `cpu_fields`."""
+    """Name of the processor from the fields of `cpu_fields`, or of its architecture if the system knows no more."""
     return fields.get("model name") or platform.processor() or platform.machine() or "unknown"
 
 
 def cpu_fields(root: Path = Path("/")) -> dict[str, str]:
-    """Fields of Linux's ``/proc/cpuinfo``, each as the first core has it; none where there is no such file."""
+    """Fields of Linux's ``/proc/cpuinfo`` for the first core that has each; empty if the file does not exist."""
     try:
         info = (root / "proc" / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

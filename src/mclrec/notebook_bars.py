@@ -1,4 +1,4 @@
-"""Bars of rich in a notebook, which is no terminal: one output that is drawn anew, without widgets."""
+"""rich's progress bars in a notebook, which is not a terminal: one output that is redrawn, without widgets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _HTML = '<pre style="white-space:pre;overflow-x:auto;line-height:normal">{code}<
 
 
 class NotebookBars(Progress):
-    """Bars that a thread draws every half a second into an output of the running cell, which is empty in the end.
+    """Bars that a thread draws every half a second into an output of the running cell, which is empty at the end.
 
-    What takes less than that makes no output.
+    Work that takes less than that makes no output.
     """
 
     def __init__(self, *columns: ProgressColumn) -> None:
@@ -38,18 +38,18 @@ class NotebookBars(Progress):
         self._painter = threading.Thread(target=self._paint, name="mclrec-bars", daemon=True)
 
     def start(self) -> None:
-        """Begin to draw."""
+        """Start drawing."""
         self._painter.start()
 
     def stop(self) -> None:
-        """Take the bars away."""
+        """Stop drawing and clear the output."""
         self._ended.set()
         self._painter.join()
         if self._handle is not None:
             self._handle.update({"text/plain": ""}, raw=True)
 
     def refresh(self) -> None:
-        """Leave drawing to the thread."""
+        """Do nothing: the thread draws."""
 
     def _paint(self) -> None:
         display = import_module("IPython.display").display

@@ -1,7 +1,7 @@
-"""Lines on the error stream: errors and warnings of ours, one line each, and none of other packages.
+"""Lines on the error stream: our errors and warnings, one line each, and none of other packages.
 
-Their warnings and log messages speak of code that the user has not written; warnings go to the log ``mclrec.others`` at
-the level INFO, which nobody sees who has not asked for it.
+The warnings and log messages of other packages are about code that the user has not written; the warnings go to the
+logger ``mclrec.others`` at the level INFO, which is not shown by default.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ __all__ = ["failed", "others_quiet", "tell"]
 
 _LOG = logging.getLogger("mclrec.others")
 _ENVIRONMENT = {"TORCH_CPP_LOG_LEVEL": "ERROR", "TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
-"""Levels for libraries that write to the error stream past Python."""
+"""Log levels for libraries that write to the error stream directly, not through Python."""
 
 
 def tell(kind: str, message: str) -> None:
     """Write a message as one line to the error stream.
 
     Args:
-        kind: what it begins with, such as ``error`` or ``warning``.
-        message: is bounded, and shows what a terminal would obey.
+        kind: prefix of the line, such as ``error`` or ``warning``.
+        message: the message, which is passed through `bounded`.
     """
-    with suppress(OSError, ValueError, AttributeError):  # a stream that is closed or full
+    with suppress(OSError, ValueError, AttributeError):  # a stream that is missing, closed or full
         sys.stderr.write(f"{kind}: {' '.join(bounded(message).split())}\n")
         sys.stderr.flush()
 
 
 def failed(problem: BaseException, words: list[str]) -> int:
-    """Tell an exception that ends this process in one line; returns its exit status.
+    """Report an exception that ends this process in one line; return the exit status.
 
     Args:
-        problem: an error of ours, what the machine refused, or a fault, which gets a crash file.
-        words: of the command, for the crash file.
+        problem: an `MclrecError`, a failure of the machine, or a bug, for which a crash file is written.
+        words: words of the command, for the crash file.
 
     Returns:
-        2 for what the user or the machine caused, 1 for a fault.
+        2 if the user or the machine caused it, 1 for a bug.
     """
     ours = machine_failure(problem)
     tell("error", str(ours) if ours is not None else crash_message(problem, words))
@@ -55,10 +55,10 @@ def failed(problem: BaseException, words: list[str]) -> int:
 
 @contextmanager
 def others_quiet(words: list[str]) -> Iterator[None]:
-    """Keep what other packages write off the error stream during the block.
+    """Keep the output of other packages off the error stream during the block.
 
     Args:
-        words: of the command, for the crash file of a thread that fails.
+        words: words of the command, for the crash file of a thread that fails.
     """
 
     def thread_failed(about: threading.ExceptHookArgs) -> None:
@@ -91,7 +91,7 @@ def _show_warning(
 
 
 def _unraisable(about: Any) -> None:
-    """Log what fails where nobody can catch it; Ctrl-C is raised again, where somebody can."""
+    """Log an exception that nobody can catch; Ctrl-C is sent again as a signal, so that it can be caught."""
     if isinstance(about.exc_value, KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     else:

@@ -1,4 +1,4 @@
-"""Plug-ins: names that installed packages add by entry points, whose modules are imported when a name is used."""
+"""Plug-ins: names that installed packages add through entry points; their modules are imported on first use."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Plugins:
     """The entry points of one group. Each has the name that it adds, and the module that registers it when imported.
 
     Args:
-        group: of entry points, such as ``mclrec.models``.
+        group: group of entry points, such as ``mclrec.models``.
         kind: what is added, for messages.
-        registered: returns what is registered so far, by name; the modules add to it.
+        registered: returns the entries registered so far, by name; the modules add to them.
     """
 
     def __init__(self, group: str, kind: str, registered: Callable[[], Mapping[str, Any]]) -> None:
@@ -28,11 +28,11 @@ class Plugins:
 
     @cached_property
     def _points(self) -> list[EntryPoint]:
-        """The entry points. Distributions are searched once, and only when a name is not registered here."""
+        """The entry points. Installed distributions are searched once, when the entry points are first needed."""
         return list(entry_points(group=self._group))
 
     def names(self) -> list[str]:
-        """All names: what is registered, then what installed packages add; imports nothing."""
+        """All names: the registered ones, then those that installed packages add; imports nothing."""
         return list(dict.fromkeys([*self._registered(), *(point.name for point in self._points)]))
 
     def load(self, name: str) -> None:
@@ -46,7 +46,7 @@ class Plugins:
                 self._import(point)
 
     def load_all(self) -> list[str]:
-        """Import all modules and return the names that are registered then. What fails is left out with a warning."""
+        """Import all modules and return the names then registered. A module that fails is skipped with a warning."""
         for point in self._points:
             try:
                 self._import(point)

@@ -1,4 +1,4 @@
-"""Functions that put a trained model into production: export, and the REST service."""
+"""Putting a trained model into production: export, and the REST service."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def export(
     columns: Columns | None = None,
     reading: Reading | None = None,
 ) -> Path:
-    """Write a trained model for other programs, as ONNX or as vectors; what is written as ONNX is compared with torch.
+    """Export a trained model for other programs, as ONNX or as vectors; an ONNX export is checked against torch.
 
     Args:
         run: the run, or its directory.
-        out: directory that is written; ``onnx`` or ``vectors`` in the run's directory by default.
+        out: output directory; ``onnx`` or ``vectors`` in the run's directory by default.
         format: ``onnx`` for serving, or ``vectors`` of items and users as ``.npy`` and Parquet.
         index: with ONNX: ``faiss`` for approximate search among a million items and more.
         users: with vectors: a log, for the vectors of its users.
-        columns: of that log; guessed where not given.
-        reading: all that can be said about how it is read; ``columns`` go before its own.
+        columns: columns of that log; guessed if not given.
+        reading: all options for reading it; ``columns`` take precedence over its own.
 
     Returns:
         The directory.
@@ -79,20 +79,20 @@ def serve(
     """Serve a trained model over HTTP until SIGTERM or Ctrl-C.
 
     Args:
-        run: the run or an export, or its directory; for an A/B test several, each by the name of its arm.
-        split: shares of users and sessions that each arm has, such as ``{"A": 90, "B": 10}``; equal ones if None.
+        run: the run or an export, or its directory; for an A/B test several, keyed by the names of the arms.
+        split: share of users and sessions for each arm, such as ``{"A": 90, "B": 10}``; equal shares if None.
         host: address to listen on; only this machine by default.
-        port: 0 for any free one.
-        api_key_file: one key per line, of which clients must show one.
+        port: port to listen on; 0 for any free one.
+        api_key_file: file with one key per line; clients must present one of them.
         admin_key_file: the same for reloads and metrics.
-        allow_hosts: names by which clients may ask, beside localhost.
-        engine: onnxruntime, torch, or (auto) onnxruntime where the run has an export.
-        index: search items by this kind of index instead of exactly.
-        titles: file of titles of items, .csv, .tsv or .parquet with id and title.
-        items: table of items, .csv, .tsv or .parquet, by whose columns requests may have rules.
-        sessions: SQLite file that keeps the sessions of ``POST /events``; this process's memory if None.
-        traces: whether a span of each request is sent by OpenTelemetry, as the ``OTEL_*`` variables say.
-        limits: of requests, by the names of `mclrec.serving.rest.settings.Settings`.
+        allow_hosts: host names that requests may use, beside localhost.
+        engine: onnxruntime, torch, or (auto) onnxruntime if the run has an export.
+        index: search items with this kind of index instead of exactly.
+        titles: file of item titles, .csv, .tsv or .parquet with id and title.
+        items: table of items, .csv, .tsv or .parquet, whose columns can be used in the rules of requests.
+        sessions: SQLite file that stores the sessions of ``POST /events``; this process's memory if None.
+        traces: whether to send a span of each request through OpenTelemetry, configured by the ``OTEL_*`` variables.
+        limits: limits on requests, named as in `mclrec.serving.rest.settings.Settings`.
 
     Raises:
         MclrecError: the model cannot be served in this way, or an extra is not installed.

@@ -1,7 +1,7 @@
-"""Progress of long work: bars of one look with the time left, on terminals and in notebooks; nothing moves elsewhere.
+"""Progress bars of long work, with the time left, on terminals and in notebooks; nothing is drawn elsewhere.
 
-What is drawn stands on the error stream and goes when the work is done. There is one display in a process: work within
-other work adds its line to it. Within `quietly` nothing is drawn, and reporters leave out what is no warning.
+Bars are drawn on the error stream and removed when the work is done. A process has one display: nested work adds its
+line to it. Within `quietly` nothing is drawn, and reporters print warnings only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNITS = {"bytes": 1e6}
 
 
 class _State:
-    """What is drawn in a process: displays, the last of which is in use; None is a view of another kind."""
+    """The displays of a process, the last of which is in use; None stands for a view that occupies the terminal."""
 
     def __init__(self) -> None:
         self.quiet = False
@@ -34,13 +34,13 @@ _STATE = _State()
 
 
 def is_quiet() -> bool:
-    """Whether progress is not wanted."""
+    """Whether progress bars are switched off."""
     return _STATE.quiet
 
 
 @contextmanager
 def quietly(quiet: bool = True) -> Iterator[None]:
-    """Draw nothing during the block, in all threads; or, with False, as if nobody had asked for that."""
+    """Draw nothing during the block, in all threads; with False, allow drawing again."""
     before, _STATE.quiet = _STATE.quiet, quiet
     try:
         yield
@@ -49,10 +49,10 @@ def quietly(quiet: bool = True) -> Iterator[None]:
 
 
 class Display:
-    """Bars on a console, one under the other; none where it is neither a terminal nor a notebook's, or `is_quiet`.
+    """Bars on a console, one below the other; none if it is neither a terminal nor a notebook, or if `is_quiet`.
 
     Args:
-        console: to draw on; the error stream if None.
+        console: console to draw on; the error stream if None.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -76,12 +76,12 @@ class Display:
         """Add a line.
 
         Args:
-            what: is being done.
-            total: how much there is to do; not known if None.
-            unit: ``bytes`` are shown in megabytes; all else is counted.
+            what: description of the work.
+            total: amount of work; unknown if None.
+            unit: ``bytes`` are shown in megabytes; anything else is counted.
 
         Returns:
-            Its number, for `update`; None where nothing is drawn.
+            The number of the line, for `update`; None if nothing is drawn.
         """
         if self._bars is None:
             return None
@@ -93,24 +93,24 @@ class Display:
             self._bars.update(line, **changes)
 
     def restart(self, line: Any, total: int, completed: int) -> None:
-        """Begin a line anew, with another amount; what is left is then reckoned from here on."""
+        """Restart a line with another amount of work; the time left is estimated from here on."""
         if self._bars is not None and line is not None:
             self._bars.reset(line, total=total, completed=completed, visible=True, note="", unit="")
 
     def refresh(self) -> None:
-        """Draw now, and not within the next tenth of a second."""
+        """Draw now instead of within the next tenth of a second."""
         if self._bars is not None:
             self._bars.refresh()
 
     def remove(self, line: Any) -> None:
-        """Take a line away."""
+        """Remove a line."""
         if self._bars is not None and line is not None:
             self._bars.remove_task(line)
 
 
 @contextmanager
 def occupied() -> Iterator[None]:
-    """Draw nothing during the block: another view has the terminal."""
+    """Draw nothing during the block, in which another view occupies the terminal."""
     _STATE.displays.append(None)
     try:
         yield
@@ -122,11 +122,11 @@ def occupied() -> Iterator[None]:
 def counting(
     what: str, total: int | None = None, *, unit: str = ""
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar; yields a function to call with how much is done, and of how much (None: not known).
+    """Show a bar; yield a function to call with the amount done and the total (None: unknown).
 
     Args:
-        what: is being done.
-        total: how much there is to do; not known yet if None.
+        what: description of the work.
+        total: amount of work; not yet known if None.
         unit: see `Display.add`.
     """
     with _line(what, total, unit) as (display, line):
@@ -135,21 +135,21 @@ def counting(
 
 @contextmanager
 def advancing(what: str, total: int, *, unit: str = "") -> Iterator[Callable[[int], None]]:
-    """Show a bar; yields a function to call with how much more is done. See `counting`."""
+    """Show a bar; yield a function to call with the amount done since the last call. See `counting`."""
     with _line(what, total, unit) as (display, line):
         yield lambda more: display.update(line, advance=more)
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that something is being done, and since when, where nobody can tell how much there is to do."""
+    """Show a bar with the elapsed time alone, for work whose amount is unknown."""
     with _line(what, None, ""):
         yield
 
 
 @contextmanager
 def _line(what: str, total: int | None, unit: str) -> Iterator[tuple[Display, Any]]:
-    """A line of the display that is there, or of one of its own."""
+    """A line of the current display, or of a new one if there is none."""
     if _STATE.displays:
         display = _STATE.displays[-1] or Display()  # a display that is not entered draws nothing
         line = display.add(what, total, unit=unit)
@@ -163,11 +163,11 @@ def _line(what: str, total: int | None, unit: str) -> Iterator[tuple[Display, An
 
 
 def _bars(given: Console | None) -> Progress | None:
-    """Bars of the one look, on a terminal or in a notebook."""
+    """rich's progress bars for a terminal or a notebook; None anywhere else."""
     notebook = "IPython" in sys.modules
     if given is None and not notebook and not (sys.stderr is not None and sys.stderr.isatty()):
         return None
-    from rich.console import Console  # slow to import, and an export answers without it
+    from rich.console import Console  # slow to import, and not needed to answer queries from an export
     from rich.progress import Progress
 
     console = given if given is not None else Console(stderr=True)
@@ -181,19 +181,19 @@ def _bars(given: Console | None) -> Progress | None:
 
 
 def _columns() -> list[ProgressColumn]:
-    """What stands on the line of a bar."""
+    """Columns of a bar's line."""
     from rich.progress import BarColumn, ProgressColumn, TextColumn
     from rich.table import Column
     from rich.text import Text
 
     class Amount(ProgressColumn):
-        """How much is done of how much."""
+        """The amount done and the total."""
 
         def render(self, task: Task) -> Text:
             return Text(_amount(task), no_wrap=True)
 
     class Left(ProgressColumn):
-        """The time left; where nobody can tell, the time that it has taken."""
+        """The time left, or the elapsed time if that is unknown."""
 
         max_refresh = 0.5
 
@@ -205,7 +205,7 @@ def _columns() -> list[ProgressColumn]:
         BarColumn(bar_width=20),
         Amount(),
         Left(),
-        # In a narrow window this column gives way, and not the bar.
+        # In a narrow window this column shrinks, not the bar.
         TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
     ]
 

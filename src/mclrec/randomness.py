@@ -1,4 +1,4 @@
-"""Keyed randomness: a generator is made from what it is for, never carried along.
+"""Keyed randomness: a generator is derived from its purpose, never carried along as state.
 
 A batch prepared ahead, a resumed run and a second process therefore draw the same numbers, and switching
 one source of randomness off does not move the others.
@@ -14,7 +14,7 @@ __all__ = ["Stream", "generator"]
 
 
 class Stream(IntEnum):
-    """What random numbers are for. The values are part of a run's identity: append, never renumber.
+    """Purposes of random numbers. The values are part of a run's identity: append, never renumber.
 
     Negatives come from a child of the views' generator (`numpy.random.Generator.spawn`). Within a stream all keys
     have the same length: NumPy pads shorter ones with zeros.
@@ -39,7 +39,7 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:
-    """Generator for one purpose at one place, say ``generator(seed, Stream.VIEWS, phase, epoch, step)``.
+    """Generator for one purpose and one key, such as ``generator(seed, Stream.VIEWS, phase, epoch, step)``.
 
     SFC64 seeded through ``SeedSequence``: the cheapest of NumPy's generators whose streams are independent.
     """

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Records(Sequence[Item]):
-    """A list of records that cannot be changed. It prints as a table, and so does it in a notebook.
+    """An immutable list of records that prints as a table, in notebooks too.
 
     Args:
         items: the records.
@@ -62,7 +62,7 @@ class Records(Sequence[Item]):
 
 
 def _text(column: str, value: Any) -> str:
-    """A value in a cell: nothing for None, thousands set apart but in a year, members of a tuple with commas."""
+    """Text of a cell: empty for None, integers with thousands separators except years, tuples joined with commas."""
     if value is None:
         return ""
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""JSON objects with a checksum of what they say, and what was read as a type."""
+"""JSON objects with a checksum of their content, and validation of what was read against a type."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Stored = TypeVar("Stored")
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object with a checksum of what it says, as its last key."""
+    """A JSON object with a checksum of its content as the last key."""
     return {**value, _CHECKSUM: _checksum(value)}
 
 
 def unsealed(found: Any, where: str, error: type[MclrecError] = DataError) -> dict[str, Any]:
-    """What a JSON object says, without the checksum that `sealed` gave it.
+    """Check the checksum that `sealed` added to a JSON object, and return the object without it.
 
     Args:
-        found: what was parsed.
-        where: file, for the message.
-        error: raised for what is no object, or not what was written.
+        found: the parsed JSON value.
+        where: name of the file, for the message.
+        error: raised if the value is not an object, or differs from what was written.
     """
     if not isinstance(found, dict):
         raise error(f"{where}: holds {type(found).__name__} where a table of keys is expected")
@@ -41,12 +41,12 @@ def unsealed(found: Any, where: str, error: type[MclrecError] = DataError) -> di
 
 
 def read_sealed(path: Path, error: type[MclrecError] = DataError) -> dict[str, Any]:
-    """Read a JSON file of one object that `sealed` gave a checksum."""
+    """Read a JSON file of one object with a checksum from `sealed`."""
     return unsealed(read_json(path, error), str(path), error)
 
 
 def validated(kind: type[Stored], found: Any, where: str, error: type[MclrecError] = DataError) -> Stored:
-    """What was read, as a type that pydantic knows; ``error`` names the key that does not fit."""
+    """Validate what was read as a type that pydantic supports; ``error`` names the key that does not fit."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -61,7 +61,7 @@ def _checksum(value: dict[str, Any]) -> str:
 
 
 def is_of_kind(path: Path, kind: str) -> bool:
-    """Whether a file is JSON that says that it is of a kind: what tells a folder of ours from others."""
+    """Whether a file is JSON whose ``kind`` is the given one, which identifies our own folders."""
     try:
         found = read_json(path)
     except DataError:
@@ -70,16 +70,16 @@ def is_of_kind(path: Path, kind: str) -> bool:
 
 
 def check_folder(directory: Path, file: str, kind: str, holds: str) -> None:
-    """Check, before the work, that a folder can be written: it is new or empty, or replaces one of its kind.
+    """Check, before the work begins, that a folder is new, empty or of the same kind, and can be written.
 
     Args:
         directory: the folder.
-        file: in it, which says its kind.
-        kind: that it has to be of.
-        holds: what such a folder holds, and what to do with another, for the message.
+        file: name of the file in it that states its kind.
+        kind: the kind that an existing folder must have.
+        holds: what such a folder holds, and what to do with any other, for the message.
 
     Raises:
-        DataError: it exists and holds something else.
+        DataError: the folder exists and holds something else.
         OutputError: it is a file or a link, or its parent cannot be written.
     """
     check_writable(directory, "whole folder")

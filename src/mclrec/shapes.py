@@ -1,7 +1,7 @@
-"""Rounding of sizes, so that few different shapes occur: no two packed batches are alike.
+"""Rounding of sizes, so that few different shapes occur: without it, hardly two packed batches have the same.
 
-Libraries compile a kernel for each shape of a product (oneDNN in bf16, above all), which takes longer than the product
-itself. Rounded up to one of few sizes, the shape is met again, and its kernel found.
+Libraries compile a kernel for each shape of a product (above all oneDNN in bf16), which takes longer than the product
+itself. If sizes are rounded up to one of a few values, shapes recur and their kernels are reused.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How many threads a process may keep busy: by affinity, by the container's quota, and by what the user has said.
+"""How many threads a process may use, according to CPU affinity, the container's quota and the user's settings.
 
-Libraries count the cores of the machine. A process that is allowed fewer, or shares them, has threads that wait for
-each other, and while they wait they spin, which takes the time of those they wait for. Where the cores are free it is
-the other way round: a thread that sleeps takes longer to wake up than most operations last. So the command line sets,
-before PyTorch is imported, how many threads there are, and whether they spin for a moment before they sleep; what the
-user has set is never changed.
+Libraries count the cores of the machine. In a process that is allowed fewer, or shares them, threads wait for each
+other, and they spin while waiting, which takes time from the threads that they wait for. If the cores are free, the
+opposite holds: a sleeping thread takes longer to wake up than most operations last. The command line therefore sets,
+before PyTorch is imported, the number of threads and whether they spin for a moment before they sleep; settings of the
+user are never changed.
 """
 
 from __future__ import annotations
@@ -20,56 +20,56 @@ __all__ = ["allowed_threads", "given_threads", "prepare_environment", "share_of_
 _COUNT = "OMP_NUM_THREADS"
 _COUNTS = (_COUNT, "MKL_NUM_THREADS")
 _OURS = "MCLREC_SET_THREADS"
-"""Says to this process and to those that it starts that the count in the environment is ours."""
+"""Marks, for this process and its children, that the thread count in the environment was set by us."""
 
 _SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-"""Threads that wait sleep: in libgomp, which PyTorch's wheels for Linux have, and in LLVM's and Intel's runtime."""
+"""Waiting threads sleep: settings for libgomp, which PyTorch's Linux wheels use, and for LLVM's and Intel's runtime."""
 
 _SPINNING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
-"""Threads that wait spin for about half a millisecond first, which most waits of a training are shorter than.
+"""Waiting threads spin for about half a millisecond first; most waits during training are shorter.
 
-libgomp itself would spin for 300,000 rounds, which is little quicker, and stands still when the cores get busy later.
+libgomp's own default, 300,000 rounds, is hardly faster, and training stalls if the cores become busy later.
 """
 
 _LOOKS, _BETWEEN = 5, 0.001
-"""How often the running threads of a machine are counted at most, and the seconds between."""
+"""Maximum number of times that the machine's running threads are counted, and seconds in between."""
 
 _OWN_WORDS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-"""Variables by which a user says how threads wait."""
+"""Environment variables with which users control how threads wait."""
 
 
 def allowed_threads(root: Path = Path("/")) -> int:
-    """Threads that run at a time: as many as cores by affinity, and no more than the cgroup's quota rounded up.
+    """Number of threads that can run at a time: the cores by affinity, limited by the cgroup quota, rounded up.
 
     Args:
-        root: where ``proc`` and ``sys`` are.
+        root: folder that contains ``proc`` and ``sys``.
     """
     cores, quota = _cores(), min(_quotas(root), default=math.inf)
     return max(1, cores if math.isinf(quota) else min(cores, math.ceil(quota)))
 
 
 def given_threads(environment: MutableMapping[str, str] = os.environ) -> int | None:
-    """The number of threads that the user has set in the environment; None if it was not set, or by us."""
+    """The number of threads that the user has set in the environment; None if it is not set, or was set by us."""
     if _OURS in environment:
         return None
     for name in _COUNTS:
-        first = environment.get(name, "").partition(",")[0].strip()  # OpenMP takes a number for each level
+        first = environment.get(name, "").partition(",")[0].strip()  # OpenMP takes one number per level
         if first.isdecimal() and int(first) > 0:
             return int(first)
     return None
 
 
 def share_of_threads(count: int) -> int:
-    """Threads of each of several processes, at least one."""
+    """Number of threads for each of ``count`` processes: the user's setting, or an equal share; at least one."""
     return given_threads() or max(1, allowed_threads() // max(count, 1))
 
 
 def prepare_environment(environment: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> None:
-    """Set how many threads libraries start, and how these wait for each other; before the libraries are imported.
+    """Set how many threads libraries start, and how these wait for each other; call it before importing the libraries.
 
     Args:
-        environment: what is changed.
-        root: where ``proc`` and ``sys`` are.
+        environment: the environment variables, which are changed in place.
+        root: folder that contains ``proc`` and ``sys``.
     """
     threads = given_threads(environment) or allowed_threads(root)
     if not any(environment.get(name) for name in _COUNTS):
@@ -80,10 +80,10 @@ def prepare_environment(environment: MutableMapping[str, str] = os.environ, root
 
 
 def sleep_at_once(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let no thread spin where we said so, in a process that has other work to do; before libraries are imported.
+    """Replace our spinning setting by sleeping, in a process with other work to do; call it before importing libraries.
 
     Args:
-        environment: as `prepare_environment` has left it.
+        environment: the environment variables, as `prepare_environment` left them.
     """
     if all(environment.get(name) == value for name, value in _SPINNING.items()):
         for name in _SPINNING:
@@ -92,10 +92,10 @@ def sleep_at_once(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def _free_cores(root: Path) -> Iterator[int]:
-    """Cores that this process may take and nobody else keeps busy, by some looks in a row.
+    """Number of cores that this process may use and no other keeps busy, in several successive samples.
 
-    The system's average of a minute would still tell of the user's last command, so running threads are counted: who
-    computes is among them at each look. Where the system does not tell, nobody is taken to be there.
+    The system's one-minute average would still include the user's last command, so running threads are counted: a
+    process that computes appears in every sample. If the system gives no count, no other process is assumed.
     """
     for look in range(_LOOKS):
         if look:
@@ -105,7 +105,7 @@ def _free_cores(root: Path) -> Iterator[int]:
 
 
 def _running(root: Path) -> int:
-    """Threads of the machine that run or could run; 1 where the system does not tell."""
+    """Number of runnable threads on the machine; 1 if the system does not tell."""
     try:
         return int((root / "proc/loadavg").read_text(encoding="utf-8").split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):
@@ -113,12 +113,12 @@ def _running(root: Path) -> int:
 
 
 def _cores() -> int:
-    """Cores that this process may run on."""
+    """Number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Quotas of the process's cgroups and of all above them, in cores; nothing where there is none."""
+    """Quotas, in cores, of the process's cgroups and of all their ancestors; cgroups without one are left out."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -136,7 +136,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """Folders of a cgroup and of those above it; in a container, the path may be the host's and not be there."""
+    """Folders of a cgroup and its ancestors; in a container, the path may be the host's and not exist."""
     own = PurePosixPath(path.strip().lstrip("/"))
     if ".." in own.parts:  # outside of the namespace
         own = PurePosixPath()
@@ -145,11 +145,11 @@ def _upwards(mount: Path, path: str) -> Iterator[Path]:
 
 
 def _quota(*files: Path) -> Iterator[float]:
-    """The quota in one file, or in two with quota and period."""
+    """The quota in cores from one file with quota and period, or from a file for each; nothing if unlimited."""
     try:
         words = [word for file in files for word in file.read_text(encoding="utf-8").split()]
         quota, period = float(words[0]), float(words[1])
-    except (OSError, ValueError, IndexError):  # not there, or ``max``
+    except (OSError, ValueError, IndexError):  # no such file, or ``max``
         return
     if quota > 0 and period > 0:
         yield quota / period

@@ -1,7 +1,7 @@
-"""Options in messages: written as on the command line, and told as arguments where Python asked.
+"""Names of options in messages: written as on the command line, and shown as arguments to Python callers.
 
-The library writes ``--min-count`` everywhere. Errors that leave a function of the Python interface are reworded at that
-one door (`mclrec.crashes.refusals_as_ours`), unless a command called it.
+The library writes ``--min-count`` everywhere. Errors that leave a function of the Python interface are reworded in one
+place (`mclrec.crashes.refusals_as_ours`), unless a command called it. Formatting of numbers and words is here too.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 _COMMAND = re.compile(r"`?mclrec [a-z]+[^;,)`]*")
-"""A command line in a message stays one."""
+"""A command line in a message, which is left as it is."""
 
 _OPTION = re.compile(
     r"(?<![\w-])--(?P<name>[a-z]+(?:-[a-z]+)*)"
     r"(?:[ =](?P<value>'[^']*'|\"[^\"]*\"|-?\d[\w.]*(?<!\.)|[A-Z]+\b|\w+=[A-Z]+\b))?"
 )
 _CHOICE = re.compile(r"--(device|encoding|engine|export|format|index|model|quote|recipe|ties) ([a-z][\w-]*)")
-"""Options with a word for a value."""
+"""Options whose value is a word."""
 
 _PROSE = {"says", "reads", "that", "is", "and", "or", "out", "takes", "cannot", "to"}
 
@@ -41,7 +41,7 @@ _commanded = False
 
 @contextmanager
 def by_command() -> Iterator[None]:
-    """Let messages of the block name options as the command line does."""
+    """Let messages raised in the block name options as on the command line."""
     global _commanded
     before, _commanded = _commanded, True
     try:
@@ -51,17 +51,17 @@ def by_command() -> Iterator[None]:
 
 
 def commanded() -> bool:
-    """Whether a command of the command line is running, and not a program in Python."""
+    """Whether the command line is running, not a Python program."""
     return _commanded
 
 
 def for_caller(message: str) -> str:
-    """A message as its reader knows the options: of the command line in a command, as arguments in Python."""
+    """A message that names options the way its reader uses them: on the command line, or as Python arguments."""
     return message if _commanded else as_arguments(message)
 
 
 def as_arguments(message: str) -> str:
-    """A message with options as arguments of Python; command lines in it stay as they are.
+    """A message with options rewritten as Python arguments; command lines in it stay as they are.
 
     >>> as_arguments("--min-count 2 keeps 8 rows, --no-header none; say --ties file, or mclrec train --resume")
     "min_count=2 keeps 8 rows, header=False none; say ties='file', or mclrec train --resume"
@@ -97,7 +97,7 @@ def _argument(found: re.Match[str]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent: whole ones from ten on, and no rounding to 0 or 100 of what is neither.
+    """A share as a percentage: whole numbers from 10 % on, and never rounded to 0 % or 100 %.
 
     >>> percent(0.4567), percent(0.0123), percent(0.00001), percent(0.99999)
     ('46 %', '1.2 %', '< 0.1 %', '> 99.9 %')
@@ -111,17 +111,17 @@ def percent(share: float) -> str:
 
 
 def in_quotes(text: str) -> str:
-    """Text as one word of a command line, in double quotes where a shell takes nothing in it for its own."""
+    """Text quoted as one word of a command line, in double quotes unless it has characters special to a shell."""
     return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def count_of(count: int, noun: str, nouns: str | None = None) -> str:
-    """A number with what it counts, in the singular for one.
+    """A count with its noun, in the singular for one.
 
     Args:
         count: the number.
-        noun: of one.
-        nouns: of several; ``noun`` with an s if None.
+        noun: the singular.
+        nouns: the plural; ``noun`` with an s if None.
 
     >>> count_of(1, "row"), count_of(1200, "row"), count_of(0, "history", "histories")
     ('1 row', '1,200 rows', '0 histories')
@@ -130,5 +130,5 @@ def count_of(count: int, noun: str, nouns: str | None = None) -> str:
 
 
 def with_minus(number: str) -> str:
-    """A number in text that people read, with a minus sign in place of the hyphen."""
+    """A number for people to read, with a minus sign in place of the hyphen."""
     return number.replace("-", "\N{MINUS SIGN}")

@@ -1,1 +1,1 @@
-"""Training by several processes: who they are, what they exchange, and which rows of the item table each has."""
+"""Distributed training: the process group, its collectives, and item tables sharded by rows."""

@@ -1,9 +1,9 @@
-"""Several processes of torch.distributed that train one model: joining them, exchanging, noticing that one is gone.
+"""Process group of torch.distributed that trains one model: joining, collectives, and detection of lost processes.
 
-They are started by torchrun or by ``mclrec train --processes``. A process that is killed closes its connections, and
-whoever talks to it fails at once. That says nothing of a machine that lost its network, of a process that hangs, or of
-a GPU that waits. So each process also sends a heartbeat, and ends when it has missed another one's for `SILENCE`
-seconds.
+The processes are started by torchrun or by ``mclrec train --processes``. When a process is killed, its connections are
+closed, and whoever communicates with it fails at once. A machine that lost its network, a process that hangs or a GPU
+that waits would go unnoticed. Each process therefore also sends a heartbeat, and exits when it has missed another's
+for `SILENCE` seconds.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _BEAT = 2.0
 """Seconds between two heartbeats."""
 
 _LONGEST_STEP = timedelta(minutes=30)
-"""How long a process may be busy, with a file, say, while others wait for it."""
+"""How long a process may be busy, for example with a file, while others wait for it."""
 
 _BUCKET = 1 << 20
-"""Numbers of small gradients that are summed in one go; larger tensors go by themselves, without a copy."""
+"""Gradients with fewer elements are all-reduced together in one bucket; larger ones singly, without a copy."""
 
 
 @contextmanager
@@ -46,8 +46,8 @@ def process_group(device: torch.device, environment: Mapping[str, str] = os.envi
     """Join the process group that torchrun's environment variables describe; a single process without them.
 
     Args:
-        device: of the training; each process takes the GPU of its number on its machine.
-        environment: where the variables are.
+        device: device of the training; each process takes the GPU given by its local rank.
+        environment: the environment variables.
 
     Raises:
         LostProcessError: the other processes do not join.
@@ -57,8 +57,9 @@ def process_group(device: torch.device, environment: Mapping[str, str] = os.envi
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(environment.get("LOCAL_RANK", "0")))
-    # The optimisers import it in any case. Imported when there is a group already, it keeps that group alive for ever,
-    # whose threads then run into the end of the interpreter: "terminate called without an active exception".
+    # The optimisers import it in any case. If it is imported when a group exists, it keeps that group alive for ever,
+    # and the group's threads are still running when the interpreter exits: "terminate called without an active
+    # exception".
     import_module("torch._dynamo")
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     with _lost():
@@ -69,29 +70,29 @@ def process_group(device: torch.device, environment: Mapping[str, str] = os.envi
         group.barrier()
         yield group
         watch.stop()
-        group.barrier()  # the main process may keep what the others are watched by
+        group.barrier()  # the main process may host the store that the other watchers use
     finally:
         watch.stop()
-        dist.destroy_process_group()  # closes the connections, so that whoever waits for this process fails
+        dist.destroy_process_group()  # closes the connections, so that processes waiting for this one fail
 
 
 class _Watch:
     """Sends this process's heartbeat and watches those of the others.
 
-    Silence is counted in looks, not in seconds: a run that was put to sleep as a whole (Ctrl-Z, a laptop's lid) wakes
-    up whole.
+    Silence is counted in polls, not in seconds, so that a run that was suspended as a whole (Ctrl-Z, a closed laptop)
+    loses no process on waking.
     """
 
     def __init__(self, group: ProcessGroup, leave: Callable[[int], None] = os._exit) -> None:
         self._group, self._leave = group, leave
-        # A store of its own: requests of the default one wait for each other.
+        # A client of its own: requests through the default store wait for each other.
         self._store = dist.distributed_c10d._get_default_store().clone()  # type: ignore[attr-defined] # not in its stub
         self._keys = [f"mclrec/alive/{rank}" for rank in range(group.size)]
         self._store.set(self._keys[group.rank], "0")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        # However this process ends: Python aborts ("terminate called without an active exception") if it ends while a
-        # thread is in a call of the store.
+        # However this process ends: Python aborts ("terminate called without an active exception") if it exits while a
+        # thread is inside a call to the store.
         atexit.register(self.stop)
         self._thread.start()
 
@@ -108,7 +109,7 @@ class _Watch:
             try:
                 self._store.set(self._keys[self._group.rank], str(beat))
                 counts = self._store.multi_get(self._keys)
-            except RuntimeError:  # of torch.distributed: whoever keeps the store has ended
+            except RuntimeError:  # from torch.distributed: the process that hosts the store has ended
                 counts = heard
             silent = [
                 number + 1 if new == old else 0
@@ -131,7 +132,7 @@ class ProcessGroup:
     """The processes of torch's default process group; implements `Processes`.
 
     Raises:
-        LostProcessError: in every method, where another process has ended or does not answer.
+        LostProcessError: from every method that communicates, if another process has ended or does not answer.
     """
 
     def __init__(self) -> None:
@@ -139,7 +140,7 @@ class ProcessGroup:
         self.main = self.rank == 0
 
     def part(self, total: int) -> slice:
-        """Slice of the rows of this process; parts differ by one row at most."""
+        """Slice of this process's rows; parts differ in length by at most one row."""
         return self._part(total, self.rank)
 
     def gather(self, rows: Tensor, total: int) -> Tensor:
@@ -153,7 +154,7 @@ class ProcessGroup:
         return self._collect(rows, [part.stop - part.start for part in parts])
 
     def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
-        """Gather any number of rows of each process; also return the slice of its own."""
+        """Gather any number of rows from each process; also return the slice of this process's own."""
         counts = torch.zeros(self.size, dtype=torch.int64, device=rows.device)
         counts[self.rank] = len(rows)
         told = self.all_reduce_sum(counts).tolist()
@@ -207,7 +208,7 @@ class ProcessGroup:
 
     @torch.no_grad()
     def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum gradients over the processes; small ones travel together, with marks of which there are."""
+        """Sum gradients over the processes; small ones are sent together, with flags for which parameters have one."""
         if not parameters:
             return
         there = [parameter.grad is not None for parameter in parameters]
@@ -231,7 +232,7 @@ class ProcessGroup:
 
     @torch.no_grad()
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite tensors by the main process's."""
+        """Overwrite tensors with the main process's."""
         for tensor in tensors:
             whole = tensor.contiguous()
             with _lost():
@@ -239,7 +240,7 @@ class ProcessGroup:
             tensor.copy_(whole)
 
     def broadcast_text(self, text: Callable[[], str]) -> str:
-        """Return the text that the main process makes."""
+        """Return the text that the main process produces."""
         message = torch.frombuffer(bytearray(text().encode()), dtype=torch.uint8) if self.main else None
         size = torch.tensor(0 if message is None else len(message))
         self.broadcast([size])
@@ -252,7 +253,7 @@ class ProcessGroup:
         self.all_reduce_sum(torch.zeros(1))
 
     def _collect(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """Rows of all processes, of which process i has ``counts[i]``."""
+        """Gather the rows of all processes, where process i has ``counts[i]`` rows."""
         if not any(counts):
             return rows
         padded = rows.new_zeros(max(counts), *rows.shape[1:])
@@ -282,7 +283,7 @@ class _Gather(torch.autograd.Function):
 
 @contextmanager
 def _lost() -> Iterator[None]:
-    """Turn torch's error about a process that does not answer into one that says what to do."""
+    """Turn torch's error about a process that does not answer into a `LostProcessError` that says what to do."""
     try:
         yield
     except RuntimeError as problem:

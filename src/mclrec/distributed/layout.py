@@ -1,4 +1,4 @@
-"""Which tensors of a model every process holds whole, and which by rows: what checkpoints and optimisers ask."""
+"""Parameter layout: which tensors are replicated and which sharded by rows, for checkpoints and optimisers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["WHOLE", "ParameterLayout"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParameterLayout:
-    """Where the processes that train a model hold its tensors. In one process, all of them are whole.
+    """How the tensors of a model are distributed among the processes that train it. In one process, all are whole.
 
-    A tensor is known by its name, or by a path (``adam/all/NAME/exp_avg``) that has the name in it.
+    A tensor is identified by its name, or by a path (``adam/all/NAME/exp_avg``) that contains the name.
 
     Attributes:
         processes: the processes that train.
         shard: the rows of this process, if some tensors are sharded.
-        by_rows: names of the tensors that are sharded then.
+        by_rows: names of the sharded tensors, if any are.
     """
 
     processes: Processes = SINGLE_PROCESS
@@ -31,11 +31,11 @@ class ParameterLayout:
     by_rows: Sequence[str] = ()
 
     def is_whole(self, name: str) -> bool:
-        """Whether every process holds all of a tensor."""
+        """Whether every process holds the whole tensor."""
         return self._shard_of(name) is None
 
     def shape(self, name: str, tensor: Tensor) -> tuple[int, ...]:
-        """Shape of a tensor with the rows of all processes. All of them must call this."""
+        """Shape of a tensor with the rows of all processes. All processes must call this."""
         shard = self._shard_of(name) if tensor.dim() else None
         if shard is None:
             return tuple(tensor.shape)
@@ -51,12 +51,12 @@ class ParameterLayout:
         return slice(start, start + shard.count(count))
 
     def chunks(self, name: str, tensor: Tensor, count: int) -> Iterator[Tensor]:
-        """The rows of all processes in order, some at a time, on the CPU; of sharded rows only the main one gets any.
+        """Yield the rows of all processes in order, in chunks on the CPU; sharded rows only to the main process.
 
         Args:
             name: name of the tensor.
             tensor: the rows of this process.
-            count: rows of all processes together.
+            count: number of rows of all processes together.
         """
         shard = self._shard_of(name) if tensor.dim() else None
         if shard is None:
@@ -70,7 +70,7 @@ class ParameterLayout:
             self.processes.all_reduce_gradients(whole)
 
     def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
-        """Overwrite whole tensors by the main process's."""
+        """Overwrite whole tensors with the main process's."""
         self.processes.broadcast(tensor for name, tensor in tensors.items() if self.is_whole(name))
 
     def _shard_of(self, name: str) -> Shard | None:

@@ -1,8 +1,8 @@
-"""What the processes that train one model can ask of each other, and the single process of an ordinary run.
+"""Interface of the processes that train one model (collectives), and the single process of an ordinary run.
 
-Every process holds all parameters, sharded item tables excepted, and takes its part of the rows of each batch. What is
-summed here gives all of them the same numbers, bit by bit, so that they stay alike. `SINGLE_PROCESS` has all rows and
-nobody to talk to: what it is given comes back as it is. Several are a `mclrec.distributed.group.ProcessGroup`.
+Every process holds all parameters, except sharded item tables, and takes its part of the rows of each batch. The sums
+computed here are the same in all processes, bit for bit, so that the replicas stay identical. `SINGLE_PROCESS` has all
+rows and returns what it is given. Several processes are a `mclrec.distributed.group.ProcessGroup`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 __all__ = ["SINGLE_PROCESS", "Processes", "SingleProcess", "chunk_rows"]
 
 _CHUNK = 1 << 24
-"""Bytes of rows that the main process is given at a time, about."""
+"""Approximate size in bytes of a chunk of rows that is sent to the main process."""
 
 
 class Processes(Protocol):
-    """The processes of a run, as one of them sees them. All must call the same methods in the same order."""
+    """The processes of a run, as seen by one of them. All must call the same methods in the same order."""
 
     @property
     def rank(self) -> int:
@@ -34,21 +34,21 @@ class Processes(Protocol):
         """Whether this is the process that writes files and reports progress."""
 
     def part(self, total: int) -> slice:
-        """Slice of ``total`` rows that is this process's own; the slices of all processes in order are all rows."""
+        """Slice of ``total`` rows that belongs to this process; the slices of all processes in order cover all rows."""
 
     def gather(self, rows: Tensor, total: int) -> Tensor:
         """Gather the rows of all processes in order, with gradients.
 
         Args:
             rows: (n, ...) this process's part of the rows.
-            total: rows of all processes together.
+            total: number of rows of all processes together.
 
         Returns:
-            (total, ...); a gradient of it, added up over the processes, reaches the rows of each.
+            (total, ...); its gradient, summed over the processes, reaches the rows of each.
         """
 
     def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
-        """Gather any number of rows of each process in order, without gradients; also return the slice of its own."""
+        """Gather any number of rows from each process in order, without gradients; also return the slice of its own."""
 
     def all_to_all(
         self, rows: Tensor, sent: Sequence[int], received: Sequence[int] | None = None
@@ -57,19 +57,19 @@ class Processes(Protocol):
 
         Args:
             rows: (n, ...) first those for process 0, then those for process 1 and so on.
-            sent: (N) how many are for each process.
-            received: (N) how many each process has for this one; None if it is not known.
+            sent: (N) number of rows for each process.
+            received: (N) number of rows that each process has for this one; None if unknown.
 
         Returns:
-            Rows for this process, in the order of those that had them, and how many come from each.
+            Rows for this process, ordered by sender, and the number from each.
         """
 
     def gather_chunks(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
         """Yield the rows of all processes in order to the main process, some at a time; the others get none.
 
         Args:
-            rows: (n, ...) this process's own.
-            counts: (N) how many each has.
+            rows: (n, ...) rows of this process.
+            counts: (N) number of rows of each process.
         """
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
@@ -79,16 +79,16 @@ class Processes(Protocol):
         """Maximum over the processes, in place."""
 
     def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum each parameter's gradient over the processes; it stays None where no process has one."""
+        """Sum each parameter's gradient over the processes; it stays None if no process has one."""
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether it is true in some process."""
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite tensors by the main process's."""
+        """Overwrite tensors with the main process's."""
 
     def broadcast_text(self, text: Callable[[], str]) -> str:
-        """Return the text that the main process makes."""
+        """Return the text that the main process produces."""
 
     def barrier(self) -> None:
         """Wait for all processes."""
@@ -108,7 +108,7 @@ class SingleProcess:
         return rows
 
     def all_gather(self, rows: Tensor) -> tuple[Tensor, slice]:
-        """Return the rows, and where they stand."""
+        """Return the rows and the slice that covers them."""
         return rows, slice(0, len(rows))
 
     def all_to_all(
@@ -117,11 +117,11 @@ class SingleProcess:
         sent: Sequence[int],
         received: Sequence[int] | None = None,  # noqa: ARG002 - the interface
     ) -> tuple[Tensor, Sequence[int]]:
-        """Return the rows, and how many there are."""
+        """Return the rows and their number as given."""
         return rows, sent
 
     def gather_chunks(self, rows: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:  # noqa: ARG002 - the interface
-        """Yield the rows on the CPU, some at a time."""
+        """Yield the rows on the CPU, in chunks."""
         for start in range(0, len(rows), chunk_rows(rows)):
             yield rows[start : start + chunk_rows(rows)].cpu()
 
@@ -148,11 +148,11 @@ class SingleProcess:
         return text()
 
     def barrier(self) -> None:
-        """Go on at once."""
+        """Return at once."""
 
 
 SINGLE_PROCESS = SingleProcess()
-"""The process of a run that was started without others."""
+"""The only process of an ordinary run."""
 
 
 def chunk_rows(rows: Tensor) -> int:

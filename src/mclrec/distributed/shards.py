@@ -1,8 +1,9 @@
-"""Item tables that several processes shard by rows, and how any of them gets the rows of any item.
+"""Item tables sharded by rows among several processes, and lookup of any item's row from any process.
 
 A catalogue of V items costs 16 V d bytes: vectors, gradient and Adam's two moments. Inside `sharded`, each process
-keeps a run of rows, with all that belongs to them. A process asks the owners for the rows of its batch; their gradients
-go back the same way and are added up there, so that what an owner has after a backward pass is complete.
+keeps a contiguous range of rows, with their gradients and moments. A process requests the rows of its batch from their
+owners; the gradients go back the same way and are summed there, so that an owner's gradients are complete after a
+backward pass.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _AMONG: ContextVar[Processes] = ContextVar("processes that shard item tables", d
 
 @contextmanager
 def sharded(processes: Processes) -> Iterator[None]:
-    """Shard the item tables that are made in the block among processes."""
+    """Shard the item tables that are created in the block among processes."""
     token = _AMONG.set(processes)
     try:
         yield
@@ -39,11 +40,11 @@ def sharded(processes: Processes) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """The run of ids whose rows this process holds, of every tensor with a row an id.
+    """The range of ids whose rows this process holds, in every tensor with one row per id.
 
     Attributes:
         ids: number of all ids, V + 2: padding, items, mask. A tensor may have fewer rows.
-        processes: the processes that hold them; one holds all.
+        processes: the processes among which the ids are divided; a single one holds all.
     """
 
     ids: int
@@ -66,7 +67,7 @@ class Shard:
 
     @property
     def bounds(self) -> list[int]:
-        """(N + 1) where the ids of each process begin, and where the last one's end."""
+        """(N + 1) first id of each process, then the number of all ids."""
         size = self.processes.size
         return [self.ids * rank // size for rank in range(size + 1)]
 
@@ -81,27 +82,27 @@ class Shard:
 
 
 def lookup(rows: Tensor, ids: Tensor, shard: Shard, frozen: int | None = None) -> Tensor:
-    """Look up the rows of ``ids``, in whichever process they are.
+    """Look up the rows of ``ids``, whichever processes hold them.
 
-    All processes must call this, those that need no row too, and so they must in the backward pass: a process without
-    rows keeps its empty tensors in the graph.
+    All processes must take part, even those that need no rows, in the backward pass too: a process without rows keeps
+    its empty tensors in the graph.
 
     Args:
-        rows: (this process's ids, ...) its own rows.
+        rows: (this process's ids, ...) rows of this process.
         ids: int64 of any shape.
-        shard: which ids are its own.
+        shard: the ids of this process.
         frozen: an id whose row gets no gradient.
 
     Returns:
-        (*ids.shape, ...). Where sharded rows are a parameter, ``backward`` adds its gradient to
-        ``rows.grad``, and `torch.autograd.grad` does not see it.
+        (*ids.shape, ...). If sharded rows are a parameter, ``backward`` adds the gradient to ``rows.grad``, and
+        `torch.autograd.grad` does not see it.
     """
     if shard.whole:
         return F.embedding(ids, rows, padding_idx=frozen) if rows.dim() == 2 else rows[ids]
     wanted, places = ids.unique(return_inverse=True)
     own, parameter = rows, rows.is_leaf and rows.requires_grad
     if parameter and torch.is_grad_enabled():
-        # A leaf of its own: autograd would make a second table to add up this gradient and that of a softmax.
+        # A separate leaf: autograd would allocate a second table to sum this gradient and that of a softmax.
         own = rows.detach()
         own.requires_grad_().register_post_accumulate_grad_hook(partial(_add_to_gradient, rows))
     found: Tensor = _Fetch.apply(own, wanted, shard, frozen, parameter)  # type: ignore[no-untyped-call]
@@ -109,24 +110,24 @@ def lookup(rows: Tensor, ids: Tensor, shard: Shard, frozen: int | None = None) -
 
 
 def mean_of_items(rows: Tensor, num_items: int, shard: Shard) -> Tensor:
-    """Mean of the rows of items 1..V, in whichever process they are; all processes must call this.
+    """Mean of the rows of items 1..V, whichever processes hold them; all processes must call this.
 
     Args:
-        rows: (this process's ids, ...) its own rows.
+        rows: (this process's ids, ...) rows of this process.
         num_items: V.
-        shard: which ids are its own.
+        shard: the ids of this process.
 
     Returns:
-        (...), the same in all processes; what they make of it adds up in the gradients of the rows.
+        (...), the same in all processes; its gradients from all processes are summed in those of the rows.
     """
-    low = max(1 - shard.first, 0)  # the padding id is no item
+    low = max(1 - shard.first, 0)  # skips the padding id, which is not an item
     own = rows[low : max(shard.count(num_items + 1), low)].sum(0)
     total: Tensor = own if shard.whole else _Sum.apply(own, shard.processes)  # type: ignore[no-untyped-call]
     return total / num_items
 
 
 def _add_to_gradient(rows: Tensor, leaf: Tensor) -> None:
-    """The gradient of ``leaf``, which is sparse, goes into that of ``rows``."""
+    """Move the sparse gradient of ``leaf`` into the gradient of ``rows``."""
     assert leaf.grad is not None
     part, leaf.grad = leaf.grad, None
     if rows.grad is None:
@@ -136,7 +137,7 @@ def _add_to_gradient(rows: Tensor, leaf: Tensor) -> None:
 
 
 class _Fetch(torch.autograd.Function):
-    """Rows of sorted, distinct ids from their owners; gradients, sparse or not, go back to them and are added up."""
+    """Fetches rows of sorted, distinct ids from their owners; gradients, sparse or dense, are sent back and summed."""
 
     @staticmethod
     def forward(
@@ -164,7 +165,7 @@ class _Fetch(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the processes; so are gradients of it."""
+    """Sum over the processes; its gradients are summed likewise."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, processes: Processes) -> Tensor:

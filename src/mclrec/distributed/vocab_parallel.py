@@ -17,7 +17,7 @@ from mclrec.losses.softmax import LOG2_E, SAFE, highest_score
 __all__ = ["gather_additions", "vocab_parallel_cross_entropy"]
 
 _SCORES = 1 << 23
-"""Scores held at a time, at most: 32 MB in fp32."""
+"""Maximum number of scores held at a time: 32 MB in fp32."""
 
 
 def vocab_parallel_cross_entropy(
@@ -32,25 +32,25 @@ def vocab_parallel_cross_entropy(
     chunk: int | None = None,
     additions: Additions | None = None,
 ) -> Tensor:
-    """Softmax cross-entropy, summed over queries, where each process has some queries and some classes.
+    """Softmax cross-entropy, summed over queries, where each process has some of the queries and of the classes.
 
-    All processes together come to `mclrec.losses.softmax.chunked_linear_cross_entropy` of all queries and classes.
+    Summed over processes, it equals `mclrec.losses.softmax.chunked_linear_cross_entropy` of all queries and classes.
 
-    The queries of all processes meet the classes of each. A process holds scores of ``chunk`` of its classes at a time;
-    what travels is (B, d) queries, their gradient, and some numbers a query. Gradients of classes stay where the
-    classes are, and are whole. They are computed in the forward pass: whatever is made of the result, all processes
-    have to make the same of it.
+    Each process scores the queries of all processes against its own classes, ``chunk`` classes at a time. The processes
+    exchange (B, d) queries, their gradients, and a few numbers per query. Gradients of classes stay with their process
+    and are complete. They are computed in the forward pass: all processes must therefore use the result in the same
+    way, with the same upstream gradient.
 
     Args:
-        queries: (b, d) this process's own of B in all.
-        weight: (classes or more, d) its own rows.
+        queries: (b, d) queries of this process, out of B in all.
+        weight: (classes or more, d) rows of this process.
         bias: (classes or more,) or None.
-        targets: (b,) int64 classes of its queries, anybody's.
-        first: number of its first class.
-        classes: how many classes it has; further rows are none.
+        targets: (b,) int64 classes of its queries, held by any process.
+        first: index of its first class.
+        classes: number of its classes; further rows are ignored.
         processes: the processes.
-        chunk: classes at a time; None for as many as memory suggests.
-        additions: to the scores of its queries with some classes, anybody's.
+        chunk: number of classes at a time; None to choose it by memory.
+        additions: additions to the scores of its queries with some classes, held by any process.
 
     Returns:
         Scalar: the sum over this process's queries.
@@ -74,7 +74,7 @@ def vocab_parallel_cross_entropy(
 
 
 def gather_additions(additions: Additions, start: int, processes: Processes) -> Additions:
-    """Additions of all processes to the queries of all processes, where those of this one begin at ``start``."""
+    """Gather the additions to the scores of all processes' queries, where those of this process begin at ``start``."""
     if processes.size == 1:
         return additions
     rows, places = processes.all_gather(additions.rows + start)
@@ -87,8 +87,8 @@ def gather_additions(additions: Additions, start: int, processes: Processes) -> 
 class _VocabParallelCrossEntropy(torch.autograd.Function):
     """With e = exp(y) and s the sum of e over all classes, d loss / d y = e / s - 1[target].
 
-    The sums are known only when all processes have seen all their classes, so the scores are computed twice, unless one
-    chunk holds them.
+    The sums are known only after all processes have scored all their classes, so the scores are computed twice, unless
+    they fit into one chunk.
     """
 
     @staticmethod
@@ -147,9 +147,9 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
 
 
 class _Exponentials:
-    """2 to the power of (B, C) scores to base 2 less `shift`, some classes at a time; kept where there is one chunk.
+    """exp2(scores - `shift`) of (B, C) scores in base 2, in chunks of classes; cached if there is only one chunk.
 
-    The highest score of a query is taken off only where the norms of queries and classes do not rule out an overflow.
+    `shift`, the highest score of each query, is 0 if the norms of queries and classes rule out an overflow.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class _Exponentials:
         self._narrow, self._chunk = narrow, chunk
         self._kept: tuple[slice, Tensor, Tensor] | None = None
         self.shift = queries.new_zeros(len(queries))
-        # All processes must come to the same answer, so NaN, of which a maximum may make anything, is no number here.
+        # All processes must reach the same decision, so NaN, whose maximum is undefined, counts as infinite.
         highest = highest_score(queries, classes, bias) + (
             0.0 if additions is None else float(additions.most())
         )
@@ -180,7 +180,7 @@ class _Exponentials:
             self.shift = processes.all_reduce_max(tops)
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Which classes, their vectors (C, d), and exponentials (B, C)."""
+        """Yield slices of classes, their vectors (C, d) and exponentials (B, C)."""
         if self._kept is not None:
             yield self._kept
             return
@@ -207,7 +207,7 @@ class _Exponentials:
 def _pair_scores(
     queries: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, places: Tensor
 ) -> Tensor:
-    """Scores of the queries number ``rows`` with the classes at ``places``."""
+    """Scores of pairs: the queries at ``rows`` with the classes at ``places``."""
     scores = (queries[rows] * weight[places]).sum(1)
     return scores if bias is None else scores + bias[places]
 
@@ -220,14 +220,14 @@ def _of_additions(
     places: Tensor,
     processes: Processes,
 ) -> Tensor | None:
-    """Gradient of this process's additions; each process computes that of the classes it has.
+    """Gradient of this process's additions; each process computes it for the classes that it holds.
 
     Args:
-        together: everybody's, to all classes; None if the gradient is not wanted.
-        here: those to this process's classes.
-        scores: of these classes.
-        sums: of the exponentials of all classes, for each query.
-        places: of the targets among these classes.
+        together: additions of all processes, to all classes; None if the gradient is not needed.
+        here: those of them that belong to this process's classes.
+        scores: exponentials of these classes.
+        sums: sum of the exponentials over all classes, for each query.
+        places: positions of the targets relative to these classes.
         processes: the processes.
     """
     if together is None or here is None:
@@ -241,7 +241,7 @@ def _of_additions(
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """``out = left @ right``, without a copy where they are of one type."""
+    """Compute ``out = left @ right``, without a copy if their types are equal."""
     if out.dtype == left.dtype:
         torch.mm(left, right, out=out)
     else:
@@ -255,7 +255,7 @@ def _differentiate(
     factors: tuple[Tensor, Tensor],
     targeted: tuple[Tensor, Tensor],
 ) -> None:
-    """Put into ``gradients`` of queries, classes and biases, where they are wanted, what comes of these classes."""
+    """Fill the ``gradients`` of queries, classes and biases that are not None with the part due to these classes."""
     grad_queries, grad_weight, grad_bias = gradients
     (queries, weight), (rows, places) = factors, targeted
     shares = queries / sums.unsqueeze(1)

@@ -1,1 +1,1 @@
-"""Ways in from other libraries: RecBole's configurations and checkpoints, and a model for RecTools."""
+"""Integrations with other libraries: RecBole's configurations and checkpoints, and a model for RecTools."""

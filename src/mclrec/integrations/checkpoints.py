@@ -1,8 +1,8 @@
-"""Checkpoints of RecBole and libraries on top of it (``.pth``), read without running what is pickled in them.
+"""Checkpoints of RecBole and libraries built on it (``.pth``), read without running what is pickled in them.
 
-Torch reads them with ``weights_only=True``: it makes tensors and plain values, and imports nothing. RecBole saves its
-configuration object beside the weights; classes of its package that the file names become stand-ins of ours that keep
-what they are given and do nothing. A file that names anything else is refused.
+Torch reads them with ``weights_only=True``: it creates tensors and plain values, and imports nothing. RecBole saves its
+configuration object beside the weights; classes of its package that the file names are replaced by inert stand-ins,
+which only keep their arguments. A file that names anything else is refused.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from mclrec.integrations.older_protocol import in_protocol_2
 __all__ = ["Checkpoint", "read_checkpoint"]
 
 _HARMLESS = ("recbole.", "yaml.", "numpy.", "enum.")
-"""Packages whose names in a file become stand-ins."""
+"""Packages whose classes and functions are replaced by stand-ins."""
 
 _CALLED = {"builtins.getattr", "__builtin__.getattr", "builtins.set", "builtins.frozenset"}
-"""What Python writes members of enumerations and sets with; a stand-in calls nothing."""
+"""Functions with which Python pickles enumeration members and sets; their stand-ins call nothing."""
 
 _CURE = 'in the program that wrote it: torch.save(model.state_dict(), "weights.pth")'
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Attributes:
-        tensors: the state of the model, by RecBole's names.
-        settings: keys that its user gave RecBole; empty where the file has no configuration.
-        values: all keys of its configuration, with RecBole's defaults.
+        tensors: the model's state, by RecBole's names.
+        settings: settings that the user gave RecBole; empty if the file has no configuration.
+        values: all settings of the configuration, with RecBole's defaults.
     """
 
     tensors: Mapping[str, Tensor]
@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        ModelFileError: it is missing, damaged, would run code, or holds no state of a model.
+        ModelFileError: the file is missing, damaged, would run code, or holds no model state.
     """
     regular_file(path, ModelFileError)
     found = _load(path)
@@ -103,10 +103,10 @@ def _load(path: Path) -> Any:
 
 
 def _names(path: Path) -> tuple[io.BytesIO | Path, list[str]]:
-    """A checkpoint in the protocol that torch reads, and all its classes and functions that torch does not know.
+    """A checkpoint in the pickle protocol that torch reads, and the classes and functions in it unknown to torch.
 
     Raises:
-        ModelFileError: it is no checkpoint of torch 1.6 or later.
+        ModelFileError: the file is not a checkpoint of torch 1.6 or later.
     """
     if not _is_archive(path):
         raise ModelFileError(
@@ -124,7 +124,7 @@ def _names(path: Path) -> tuple[io.BytesIO | Path, list[str]]:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether a file is a zip archive, also a damaged one: reading it says what is wrong."""
+    """Whether a file is a zip archive, even a damaged one, whose error is raised when it is read."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
@@ -132,6 +132,6 @@ def _is_archive(path: Path) -> bool:
 
 
 def _damaged(path: Path, problem: Exception) -> ModelFileError:
-    """The error of a file that torch does not read, with the first sentence of why."""
+    """The error for a file that torch cannot read, with the first sentence of the reason."""
     lines = str(problem).splitlines() or [type(problem).__name__]
     return ModelFileError(f"{path}: damaged, or no checkpoint of torch: {lines[0].partition('. ')[0][:120]}")

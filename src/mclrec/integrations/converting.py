@@ -1,4 +1,4 @@
-"""A checkpoint of RecBole becomes a run of ours: its encoder as a SASRec, the items of its log, its measurements."""
+"""Convert a RecBole checkpoint into an mclrec run: its encoder as a SASRec, the items of its log, its metrics."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def convert(
 ) -> Run:
     """Convert a checkpoint of RecBole's SASRec, or of a model with its encoder (MCLRec, CL4SRec, DuoRec), to a run.
 
-    Nothing that is pickled in the file is run. The run recommends, is measured, exported and served as any other.
+    No code pickled in the file is run. The run can recommend, be evaluated, exported and served like any other.
 
     Args:
-        checkpoint: ``.pth`` file of RecBole or of the official MCLRec, or a state that was saved alone.
-        data: the log that it was trained on, as `mclrec.load` takes it.
-        out: directory of the run; a new or empty one.
-        items: whose each row of the item table is: ``appearance``, as RecBole counts items, ``ids`` where the item i
-            has the row i, or a file of the items' ids, one a line.
-        heads: attention heads, if the file has no configuration; 2, as RecBole has, by default.
-        leave_out: beginnings of the names of tensors that scores do not depend on.
-        reading: how the log is read; by default as the file's configuration says. Prepared data take none.
+        checkpoint: ``.pth`` file of RecBole or of the official MCLRec, or a bare state dict.
+        data: the log that the model was trained on; see `mclrec.load`.
+        out: directory of the run; new or empty.
+        items: which item each row of the item table belongs to: ``appearance``, RecBole's numbering, ``ids`` if item i
+            has row i, or a file with the items' ids, one per line.
+        heads: attention heads, if the file has no configuration; 2, RecBole's default, if None.
+        leave_out: prefixes of the names of tensors that scores do not depend on.
+        reading: how the log is read; by default as in the file's configuration. Not used for prepared data.
 
     Raises:
-        MclrecError: the file would run code, or is no such checkpoint, or does not fit the log.
+        MclrecError: the file would run code, is not such a checkpoint, or does not fit the log.
     """
     path, place = path_of("checkpoint", checkpoint), RunDirectory(path_of("out", out), resume=False)
     known = None if heads is None else whole_number("heads", heads, 1)
@@ -88,7 +88,7 @@ def convert(
 
 
 def _told(path: Path, function: Any, *given: Any) -> Any:
-    """What a function gives; its errors name the file."""
+    """Call a function, and name the file in its errors."""
     try:
         return function(*given)
     except ModelFileError as problem:
@@ -96,14 +96,14 @@ def _told(path: Path, function: Any, *given: Any) -> Any:
 
 
 def _reading_of(found: Checkpoint) -> Reading:
-    """How RecBole read the log, as far as the checkpoint says; nothing where it has weights alone."""
+    """How RecBole read the log, as far as the checkpoint tells; the defaults if it holds weights alone."""
     if not found.settings:
         return Reading()
     try:
         return translate(
             {key: value for key, value in found.settings.items() if key != "model"}, "sasrec"
         ).reading
-    except ConfigError:  # a value that has no place here; the number of items is compared all the same
+    except ConfigError:  # a value that has no counterpart here; the number of items is compared in any case
         return Reading(min_count=1)
 
 

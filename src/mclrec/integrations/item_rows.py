@@ -1,4 +1,4 @@
-"""Which row of RecBole's item table is whose: its ids count items as they first appear in the log."""
+"""Rows of items in RecBole's item table, which numbers items in the order of first appearance in the log."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ = ["rows_by_appearance", "rows_by_file", "rows_by_ids"]
 
 
 def rows_by_appearance(log: Any, reading: Reading, data: SequenceData) -> IntArray:
-    """Rows (V,) by the places at which the items of prepared data first appear in their log.
+    """Rows (V,) of the items of prepared data, in the order of their first appearance in the log.
 
     Args:
-        log: path of the log.
-        reading: by which it was prepared.
-        data: what came of it.
+        log: path of the log, or a frame.
+        reading: reading options with which it was prepared.
+        data: the prepared data.
 
     Raises:
-        ConfigError: the log was prepared so that RecBole orders it otherwise.
-        DataError: it cannot be read.
+        ConfigError: the log was prepared with an option for which RecBole's order is unknown.
+        DataError: the log cannot be read.
     """
     if reading.drop_repeats:
         raise ConfigError(
@@ -51,7 +51,7 @@ def rows_by_appearance(log: Any, reading: Reading, data: SequenceData) -> IntArr
 
 
 def rows_by_ids(items: Vocabulary) -> IntArray:
-    """Rows (V,) where the item with the id i has row i.
+    """Rows (V,) if the item with the id i has row i.
 
     Raises:
         ConfigError: the ids are not 1 to V.
@@ -63,10 +63,10 @@ def rows_by_ids(items: Vocabulary) -> IntArray:
 
 
 def rows_by_file(path: Path, items: Vocabulary) -> IntArray:
-    """Rows (V,) by a file of outside ids, one a line: the first has row 1.
+    """Rows (V,) from a file of outside ids, one per line: the first has row 1.
 
     Raises:
-        DataError: the file cannot be read, or does not hold the items of the log.
+        DataError: the file cannot be read, or its ids are not exactly the items of the log.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -88,7 +88,7 @@ def _among(column: pa.ChunkedArray, ids: Vocabulary) -> pa.ChunkedArray:
 
 
 def _rows(items: Vocabulary, order: list[Any], place: str) -> IntArray:
-    """Rows (V,) by the items in the order of their rows, from 1."""
+    """Rows (V,) from the outside ids of the items in the order of their rows, which count from 1."""
     dense = items.dense_all(order)
     if not dense.all():
         raise DataError(f"{place}: {quoted(order[int(np.argmin(dense))])} is no item of the prepared log")

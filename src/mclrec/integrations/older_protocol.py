@@ -1,8 +1,7 @@
-"""Checkpoints of a newer pickle protocol, rewritten in the one that torch reads without running code.
+"""Rewriting checkpoints of a newer pickle protocol in protocol 2, which torch reads without running code.
 
-RecBole saves by protocol 4, and ``weights_only=True`` reads protocol 2 alone. What is in a file is a list of
-instructions; `pickletools` lists them and carries none of them out, and each has an equal in protocol 2: only
-the spelling changes.
+RecBole saves with protocol 4, and ``weights_only=True`` reads only protocol 2. A pickle is a list of instructions;
+`pickletools` lists them without executing any, and each has an equivalent in protocol 2: only the encoding changes.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ __all__ = ["in_protocol_2"]
 
 _RECORD = "/data.pkl"
 _TEXTS = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}
-"""Pushes of text; bytes become text of their codes, which is enough for what is not kept."""
+"""Instructions that push text or bytes; bytes become Latin-1 text, which is enough for values that are not kept."""
 
 _SETS = {"EMPTY_SET": b"]", "ADDITEMS": b"e", "FROZENSET": b"t"}
-"""Sets become lists and tuples, as protocol 2 has them."""
+"""Instructions for sets, and those for lists and tuples that replace them: protocol 2 has no sets."""
 
 _GETS, _PUTS = {"BINGET", "LONG_BINGET"}, {"BINPUT", "LONG_BINPUT", "MEMOIZE"}
 
 
 def in_protocol_2(path: Path) -> io.BytesIO | Path:
-    """The checkpoint, if it is of protocol 2 already, else its content in that protocol.
+    """The path of a checkpoint that already uses protocol 2, otherwise its content in that protocol.
 
     Raises:
-        ValueError: it is no archive of torch, or has an instruction that protocol 2 has not.
+        ValueError: it is not a torch archive, or has an instruction without an equivalent in protocol 2.
     """
     with zipfile.ZipFile(path) as archive:
         [record] = [name for name in archive.namelist() if name.endswith(_RECORD)]
@@ -45,9 +44,9 @@ def in_protocol_2(path: Path) -> io.BytesIO | Path:
 
 
 def _rewritten(program: bytes) -> bytes:
-    """The same instructions in protocol 2. Texts are written out wherever they are used, and so need no memory."""
+    """The same instructions in protocol 2. Texts are repeated wherever they are used instead of being memoised."""
     out: list[bytes] = []
-    texts: list[str | None] = []  # of each instruction of ``out``; None where it pushes no text
+    texts: list[str | None] = []  # one per instruction of ``out``; None if it pushes no text
     memory: dict[int, str] = {}
     places = 0
     listed = list(pickletools.genops(program))
@@ -89,7 +88,7 @@ def _pushed(text: str) -> bytes:
 
 
 def _named(texts: list[str | None]) -> bytes:
-    """The instruction that names a class or function."""
+    """The instruction that pushes a class or function, given by its module and name."""
     if len(texts) != 2 or None in texts or any("\n" in str(text) for text in texts):
         raise ValueError("a name that is put together")
     return f"c{texts[0]}\n{texts[1]}\n".encode()

@@ -1,7 +1,7 @@
-"""A RecBole configuration as settings of this library: each key of it is in effect, or named with the reason why not.
+"""Translate a RecBole configuration into settings of this library; every key is applied or reported with a reason.
 
-What a file does not say has RecBole's default, not ours, so that a run is the one that RecBole would do: no k-core,
-prefixes as examples, batches of 2048. Rows are held out as RecBole's ``LS: valid_and_test`` does; a random split is
+Keys missing from the file have RecBole's defaults, not ours, so that a run is the one that RecBole would do: no k-core,
+prefixes as examples, batches of 2048. Rows are held out like RecBole's ``LS: valid_and_test``; a random split is
 refused.
 """
 
@@ -25,19 +25,19 @@ __all__ = ["Note", "RecBoleConfig", "read_config", "translate"]
 
 @dataclass(frozen=True, slots=True)
 class RecBoleConfig:
-    """A RecBole configuration in this library's words.
+    """A translated RecBole configuration.
 
     Attributes:
-        model: name of the model here; None where the file names none.
-        settings: of the model and its training, by our keys.
-        origins: the file's key of each setting; settings without one have RecBole's default.
+        model: name of the model here; None if the file names none.
+        settings: settings of the model and its training, by our keys.
+        origins: the key in the file for each setting; settings without one have RecBole's default.
         reading: how the log is read.
-        seed: of everything random.
-        device: cpu where the file says so; None for auto.
-        split_problem: why the file's split cannot be made; None where it is leave-one-out.
-        taken: keys in effect.
-        left: keys that are not.
-        assumed: RecBole's defaults that are in effect.
+        seed: seed of all random numbers.
+        device: cpu if the file says so; None for auto.
+        split_problem: why the file's split is not supported; None if it is leave-one-out.
+        taken: keys that were applied.
+        left: keys that were not applied.
+        assumed: RecBole's defaults that were applied.
     """
 
     model: str | None
@@ -57,10 +57,10 @@ def read_config(path: Path, model: str | None = None) -> RecBoleConfig:
 
     Args:
         path: a YAML file.
-        model: name of a model here that goes before the file's.
+        model: name of a model here, which overrides the file's.
 
     Raises:
-        ConfigError: the file cannot be read, or a value of it is none that RecBole takes.
+        ConfigError: the file cannot be read, or one of its values is not valid for RecBole.
     """
     try:
         return translate(read_yaml(path), model)
@@ -98,10 +98,10 @@ def translate(values: Mapping[Any, Any], model: str | None = None) -> RecBoleCon
 
 
 def _model_of(values: Mapping[Any, Any]) -> str | None:
-    """The name here of the model that a file names.
+    """Our name of the model that a file names; None if it names none.
 
     Raises:
-        ConfigError: there is no such model here.
+        ConfigError: this library has no such model.
     """
     if values.get("model") is None:
         return None

@@ -1,4 +1,4 @@
-"""RecBole's intervals, such as ``[5,inf)`` or ``(0,1];[3,4)``, as a k-core and as conditions over a log."""
+"""RecBole's intervals, such as ``[5,inf)`` or ``(0,1];[3,4)``, as a k-core or as SQL conditions on a log."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Interval:
     Attributes:
         low: lower end.
         high: upper end.
-        with_low: whether the lower end belongs to it.
-        with_high: whether the upper end does.
+        with_low: whether the lower end is included.
+        with_high: whether the upper end is included.
     """
 
     low: float
@@ -26,10 +26,10 @@ class Interval:
 
 
 def intervals_of(value: object) -> list[Interval]:
-    """The intervals of a text, any of which a number may be in; everything where there is none.
+    """Parse a union of intervals, separated by semicolons; None stands for all numbers.
 
     Raises:
-        ValueError: it is no text of intervals.
+        ValueError: the value is not a text of intervals.
     """
     if value is None:
         return [Interval(-math.inf, math.inf, False, False)]
@@ -52,10 +52,10 @@ def _interval(text: str) -> Interval:
 
 
 def least_of(value: object) -> int:
-    """The number of interactions from which on all are kept; 1 where none is removed.
+    """The k of the k-core that an interval of interaction counts stands for; 1 if nothing is removed.
 
     Raises:
-        ValueError: it is no such interval, but has an end, or a gap.
+        ValueError: the interval is malformed or bounded above, or there are several.
     """
     found = intervals_of(value)
     if len(found) != 1 or found[0].high != math.inf:
@@ -67,10 +67,10 @@ def least_of(value: object) -> int:
 
 
 def condition(field: str, wanted: object) -> str:
-    """SQL that is true where a column is in the intervals, or among the values of a list.
+    """SQL condition that a column lies in the given intervals, or is among the values of a list.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: ``wanted`` is neither.
     """
     name = '"' + field.replace('"', '""') + '"'
     if isinstance(wanted, list):

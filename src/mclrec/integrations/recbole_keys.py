@@ -1,4 +1,4 @@
-"""Keys of RecBole's configurations: what each becomes here, and why others become nothing."""
+"""Keys of RecBole's configurations: the setting that each maps to, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ MODELS: Mapping[str, str] = {
     "S3Rec": "s3rec",
     "SASRec": "sasrec",
 }
-"""RecBole's models, and those of libraries on top of it, by the names that they have here."""
+"""Our names of the models of RecBole and of libraries built on it, keyed by their names."""
 
 GENERAL = frozenset({"bpr", "itemknn", "ease", "popularity"})
-"""Models that RecBole splits at random where a file does not say how, and whose lists leave seen items out."""
+"""Models for which RecBole splits at random by default, and excludes seen items from the lists."""
 
 COLUMNS: Mapping[str, str] = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "item", "TIME_FIELD": "time"}
-"""Keys that name columns, by what is in them."""
+"""Keys that name columns, with the role of the column."""
 
 USUAL_FIELDS: Mapping[str, str] = {
     "USER_ID_FIELD": "user_id",
     "ITEM_ID_FIELD": "item_id",
     "TIME_FIELD": "timestamp",
 }
-"""RecBole's names of these columns."""
+"""RecBole's default names of these columns."""
 
 COUNTED = ("user_inter_num_interval", "item_inter_num_interval")
-"""Keys of RecBole's k-core."""
+"""Keys of RecBole's k-core filter."""
 
 TRAINING: Mapping[str, tuple[str, type]] = {
     "epochs": ("epochs", int),
@@ -57,7 +57,7 @@ TRAINING: Mapping[str, tuple[str, type]] = {
     "learning_rate": ("learning_rate", float),
     "weight_decay": ("weight_decay", float),
 }
-"""Settings of training that are the same here, and the types of their values."""
+"""Training settings with a direct counterpart here, and the types of their values."""
 
 OVERALL: Mapping[str, Any] = {
     "epochs": 300,
@@ -68,7 +68,7 @@ OVERALL: Mapping[str, Any] = {
     "valid_metric": "MRR@10",
     "seed": 2020,
 }
-"""RecBole's defaults of training, for what a file does not say."""
+"""RecBole's defaults for training, used for keys missing from a file."""
 
 _TRANSFORMER: dict[str, tuple[str, type]] = {
     "n_layers": ("layers", int),
@@ -95,14 +95,14 @@ _CONTRAST: dict[str, Any] = {"sim": "dot"}
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What the keys of one model are here.
+    """Mapping of the keys of one model.
 
     Attributes:
         keys: settings by RecBole's keys, and the types of their values.
-        defaults: RecBole's defaults of these keys.
-        same: keys that are no settings here, with the one value that is meant here.
-        reasons: keys that become nothing, and why.
-        regime: settings that RecBole's way of training comes to.
+        defaults: RecBole's defaults for these keys.
+        same: keys that are fixed here, with their only supported value.
+        reasons: keys that are not supported, and why.
+        regime: settings that reproduce RecBole's training regime.
     """
 
     keys: Mapping[str, tuple[str, type]]
@@ -192,7 +192,7 @@ FAMILIES: Mapping[str, Family] = {
     "ease": Family({"reg_weight": ("lambda", float)}, {"reg_weight": 250.0}),
     "popularity": Family({}),
 }  # fmt: skip
-"""What keys become, by our names of the models."""
+"""Mappings of keys, by our names of the models."""
 
 _FIELDS = "names a column that RecBole makes itself; there is none here"
 _FEATURES = "only users, items and times are read"
@@ -252,4 +252,4 @@ IN_RECBOLE_ONLY: Mapping[str, str] = {
     "wandb_project": "curves are asked for by --track",
     "transform": "models here make their own batches",
 }  # fmt: skip
-"""Keys that become nothing for any model, and why."""
+"""Keys that are not supported for any model, and why."""

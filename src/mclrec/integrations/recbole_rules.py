@@ -1,4 +1,4 @@
-"""Keys of RecBole's configurations that become something here by a rule of their own."""
+"""Translation rules for keys of RecBole's configurations that are not plain settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mclrec.integrations.recbole_translation import Rule, Translation, number
 __all__ = ["RULES"]
 
 _METRICS = {"mrr": "mrr", "map": "mrr", "ndcg": "ndcg", "hit": "hr", "recall": "hr", "precision": "hr"}
-"""RecBole's metrics by which an epoch can be chosen: with one target a user, some choose the same epochs."""
+"""RecBole's metrics for choosing an epoch, as ours: with one target per user, several of them choose the same epoch."""
 
 _EVAL_ARGS = ("split", "order", "group_by", "mode")
 _SPLIT = {"LS": "valid_and_test"}
@@ -23,7 +23,7 @@ _READ = "users, items, times and the columns of --where are read"
 
 def _load_col(work: Translation, key: str, value: Any) -> None:
     files = value if isinstance(value, Mapping) else {}
-    # A list, since any value may stand in the file; one that is no name is refused under its own key.
+    # A list, not a set: the file may hold any value, even an unhashable one, which is refused under its own key.
     used = [work.values.get(name) or usual for name, usual in USUAL_FIELDS.items()]
     inter = files.get("inter")
     listed = [str(one) for one in inter] if isinstance(inter, list) else []
@@ -67,7 +67,7 @@ def _val_interval(work: Translation, key: str, value: Any) -> None:
 
 
 def _user_inter_num_interval(work: Translation, key: str, value: Any) -> None:
-    """One of two keys that are one option here."""
+    """Translate one of the two keys that correspond to a single option here."""
     try:
         least = {name: least_of(work.values.get(name)) for name in COUNTED}
     except ValueError as problem:
@@ -90,7 +90,7 @@ def _user_inter_num_interval(work: Translation, key: str, value: Any) -> None:
 
 
 def _stopping_step(work: Translation, key: str, value: Any) -> None:
-    """RecBole ends when more than that many epochs were no better."""
+    """Translate the patience: RecBole stops after more than that many epochs without improvement."""
     work.take(key, "patience", number(key, value, int) + 1)
 
 

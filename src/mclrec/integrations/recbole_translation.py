@@ -1,4 +1,4 @@
-"""The translation of a RecBole configuration, key by key: what was taken, what was left, and what was assumed."""
+"""Key-by-key translation of a RecBole configuration, recording which keys were taken, left and assumed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["Note", "Rule", "Translation", "number"]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What became of one key.
+    """The outcome for one key.
 
     Attributes:
-        key: of the file, with a dot before a key inside of it.
-        text: what it is here, or why it is nothing.
+        key: key in the file; nested keys are joined with a dot.
+        text: what it corresponds to here, or why it is not supported.
     """
 
     key: str
@@ -39,12 +39,12 @@ class Note:
 
 
 Rule = Callable[["Translation", str, Any], None]
-"""What translates one key and its value: it ends in `Translation.say`, `take` or `leave`."""
+"""A function that translates one key and its value by calling `Translation.say`, `take` or `leave`."""
 
 
 @dataclass
 class Translation:
-    """Keys one after the other; each ends in ``taken`` or in ``left``."""
+    """A translation in progress, key after key; each ends up in ``taken`` or ``left``."""
 
     values: Mapping[Any, Any]
     model: str
@@ -63,18 +63,18 @@ class Translation:
     # ------------------------------------------------------------------------ notes
 
     def say(self, key: object, text: str) -> None:
-        """Note that a key is in effect."""
+        """Record that a key was applied."""
         self.taken.append(Note(str(key), text))
 
     def leave(self, key: object, reason: str) -> None:
-        """Note that a key is not in effect."""
+        """Record that a key was not applied."""
         self.left.append(Note(str(key), reason))
 
     def read_with(self, key: str, option: str, value: Any) -> None:
-        """Take a key as an option by which the log is read.
+        """Take a key as a reading option.
 
         Raises:
-            ConfigError: the option cannot have that value; the key is named, which the user knows.
+            ConfigError: the option cannot have that value; the message names the key of the file.
         """
         try:
             Reading.of(**{option: value})
@@ -95,13 +95,13 @@ class Translation:
 
     @property
     def family(self) -> Family:
-        """What the keys of the model are."""
+        """Mapping of the keys of the model."""
         return FAMILIES.get(self.model, Family({}))
 
     # ------------------------------------------------------------------------ one key
 
     def translate(self, key: Any) -> None:
-        """Translate a key, which is then taken or left."""
+        """Translate a key and record it as taken or left."""
         value = self.values[key]
         if key in self.rules:
             self.rules[key](self, key, value)
@@ -130,7 +130,7 @@ class Translation:
         return f"unknown key; did you mean {near[0]}?" if near else "unknown key"
 
     def same(self, key: str, value: Any, meant: Any) -> None:
-        """Take a key whose value is the only one that there is here."""
+        """Take a key if its value is ``meant``, the only one supported here; otherwise leave it."""
         alike = str(value).lower() == str(meant).lower() or (_is_number(value) and value == meant)
         if alike:
             self.say(key, f"always {meant}")
@@ -144,10 +144,10 @@ class Translation:
         self.columns[COLUMNS[key]] = _text(key, value)
         self.say(key, f"--{COLUMNS[key]}-column {value}")
 
-    # ------------------------------------------------------------------------ what the file does not say
+    # ------------------------------------------------------------------------ keys missing from the file
 
     def assume(self) -> None:
-        """Take RecBole's defaults for what the file does not say."""
+        """Apply RecBole's defaults for keys missing from the file."""
         if "model" not in self.values:
             self.assumed.append(Note("model", f"--model {self.model}, as the file names none"))
         asked = [key for key in self._defaults() if key not in self.values]
@@ -170,7 +170,7 @@ class Translation:
         return {**OVERALL, **self.family.defaults} if self.model in FAMILIES else OVERALL
 
     def _assume(self, key: str, value: Any) -> None:
-        """Translate a default as if the file had it."""
+        """Translate a default as if the file contained it."""
         before = (len(self.taken), len(self.left))
         full = self.values
         self.values = {**full, key: value}
@@ -187,10 +187,10 @@ class Translation:
 
 
 def number(key: str, value: Any, kind: type) -> Any:
-    """A value of a type, as RecBole takes it.
+    """Return a value as an int or a float; whole floats are accepted as ints.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not such a number.
     """
     whole = kind is int
     if _is_number(value) and (not whole or value == int(value)):

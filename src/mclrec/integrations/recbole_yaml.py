@@ -1,4 +1,4 @@
-"""RecBole's YAML files, read without running anything: plain values, numbers as RecBole reads them, no key twice."""
+"""Safe reading of RecBole's YAML files: plain values only, floats as in RecBole, no duplicate keys."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mclrec.files import system_reason
 __all__ = ["read_yaml"]
 
 _LARGEST = 1 << 20
-"""Bytes of a file; RecBole's own have a few thousand."""
+"""Maximum size of a file in bytes; RecBole's own have a few thousand."""
 
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?)"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
-"""Floats of RecBole: those of YAML 1.1, and ``1e-3``, which YAML takes for text."""
+"""Floats that RecBole recognises: those of YAML 1.1, and ``1e-3``, which YAML treats as text."""
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
     """Read the keys and values of a YAML file; an empty file has none.
 
     Raises:
-        ConfigError: it is missing, not YAML, no table of keys, asks for objects of Python, or has a key twice; or
+        ConfigError: the file is missing, is not YAML or not a mapping, contains Python objects or a duplicate key; or
             PyYAML is not installed.
     """
     require("a configuration of RecBole")
@@ -62,14 +62,14 @@ def read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def _loader(text: str, name: str) -> Any:
-    """PyYAML's safe loader with RecBole's floats, which refuses a key that is there twice."""
+    """PyYAML's safe loader with RecBole's floats, which refuses duplicate keys."""
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc] # it has no types
         """Constructs plain values only."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            """Construct a table, unless it has a key twice."""
+            """Construct a mapping, refusing duplicate keys."""
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             for place, key in enumerate(keys):
                 if key in keys[:place]:

@@ -1,8 +1,8 @@
-"""A model for RecTools: any model of this library, trained by its own training, behind RecTools' interface.
+"""RecTools model that wraps any model of this library and its own training behind RecTools' interface.
 
-``fit`` prepares the data set's interactions as `mclrec.prepare` does, holds out each user's last one to validate on,
-and trains; ``refit`` then trains on everything for as many epochs as validation chose, as `mclrec.finalize` does. Both
-are runs of this library: ``model.run`` is the directory of the one that answers, which can be exported and served.
+``fit`` prepares the data set's interactions like `mclrec.prepare`, holds out each user's last one for validation,
+and trains; with ``refit`` it then trains on everything for the number of epochs that validation chose, like
+`mclrec.finalize`. Both are runs of this library: ``model.run`` is the one in use, which can be exported and served.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ except ImportError as problem:
 __all__ = ["MCLRecModel", "MCLRecModelConfig"]
 
 Triplet = tuple[IntArray, IntArray, npt.NDArray[np.float32]]
-"""Targets, recommended items and scores, one row a recommendation, as RecTools passes them on."""
+"""Targets, recommended items and scores, one row per recommendation, as RecTools expects them."""
 
 
 class MCLRecModelConfig(ModelConfig):  # type: ignore[misc] # RecTools has no types
-    """Configuration of `MCLRecModel`, whose arguments these are."""
+    """Configuration of `MCLRecModel`; the fields are its arguments."""
 
     model: str = "mclrec"
     recipe: str | None = None
@@ -65,20 +65,20 @@ class MCLRecModelConfig(ModelConfig):  # type: ignore[misc] # RecTools has no ty
 
 
 class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
-    """RecTools model that trains and asks a sequential recommender of this library.
+    """RecTools model that trains and queries a sequential recommender of this library.
 
-    Histories are in the order of ``Columns.Datetime``, and at equal times in that of the data set's rows. Weights and
-    features have no effect, which a `MclrecWarning` says where there are some. Users without an item that the model
-    knows are cold, as for RecTools' own sequential models.
+    Histories are ordered by ``Columns.Datetime``, and at equal times by the data set's rows. Weights and features are
+    ignored, with a `MclrecWarning` if there are any. Users without an item that the model knows are cold, as for
+    RecTools' own sequential models.
 
     Args:
         model: name of a model; ``mclrec models`` lists them.
-        recipe: section of the model's recipes, or a TOML file; what ``mclrec train`` takes for a log by default.
+        recipe: section of the model's recipes, or a TOML file; by default the one that ``mclrec train`` uses for a log.
         settings: settings of the model and of the training, such as ``{"epochs": 20, "beta": 0.05}``.
-        seed: of everything random.
+        seed: seed of all random numbers.
         device: auto, cpu or cuda.
         refit: whether the model is trained once more on everything after validation has chosen the number of epochs;
-            without, each user's last interaction has only been validated on.
+            otherwise each user's last interaction is used for validation only.
         directory: folder that keeps the runs of each fit; they are temporary by default.
         verbose: 0 for silence, 1 to print the progress.
 
@@ -119,7 +119,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
 
     @property
     def run(self) -> Run:
-        """The run that answers, whose directory `mclrec.Model.load`, `mclrec.export` and `mclrec.serve` take.
+        """The run in use; `mclrec.Model.load`, `mclrec.export` and `mclrec.serve` accept its directory.
 
         Raises:
             ConfigError: the model is not fitted.
@@ -182,7 +182,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         return self.directory / f"fit-{number}"
 
     def _answer_by(self, run: Run, dtype: npt.DTypeLike) -> None:
-        """Load the model of a run; ``dtype`` is that of RecTools' item ids."""
+        """Load the model of a run to answer with; ``dtype`` is that of RecTools' item ids."""
         self._runtime = load_runtime(run.directory, engine="torch", device=self.device)
         self._run = run
         items = np.empty(len(self._runtime.catalogue), dtype=dtype)
@@ -198,7 +198,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         on_unsupported_targets: str,  # noqa: ARG002 - RecTools' interface; its base class reports cold users
         context: Any = None,  # noqa: ARG002 - as above
     ) -> Dataset:
-        """The histories of some users as far as the model knows their items; users without one are left out."""
+        """The histories of some users, restricted to items that the model knows; users without any are left out."""
         rows = dataset.get_raw_interactions(include_extra_cols=False)
         rows = rows[rows[Columns.User].isin(users) & rows[Columns.Item].isin(self._items.external_ids)]
         ids = rows[Columns.User].to_numpy()
@@ -215,7 +215,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         return self._known(rows[rows[Columns.Item].isin(self._items.external_ids)], dataset.user_id_map)
 
     def _known(self, rows: Any, users: IdMap) -> Dataset:
-        """A data set whose internal item ids are the model's dense ids less one."""
+        """A data set whose internal item ids are the model's dense ids minus 1."""
         coded = rows.assign(
             **{
                 Columns.User: users.convert_to_internal(rows[Columns.User]).astype(np.int64),
@@ -233,7 +233,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         filter_viewed: bool,
         sorted_item_ids_to_recommend: Any,
     ) -> Triplet:
-        """Recommend to users by their histories; called by RecTools' ``recommend``."""
+        """Recommend items to users from their histories; called by RecTools' ``recommend``."""
         runtime = self._loaded()
         outside = dataset.user_id_map.convert_to_external(user_ids)
         allowed = _dense(sorted_item_ids_to_recommend)
@@ -254,7 +254,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         k: int,
         sorted_item_ids_to_recommend: Any,
     ) -> Triplet:
-        """Recommend items by the cosine of their vectors; called by RecTools' ``recommend_to_items``."""
+        """Recommend similar items by cosine similarity of their vectors; called by RecTools' ``recommend_to_items``."""
         runtime = self._loaded()
         allowed = _dense(sorted_item_ids_to_recommend)
         query = DenseQuery(np.empty(0, np.int64), min(k, len(runtime.catalogue)), allowed=allowed)
@@ -284,7 +284,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         return cls(**config.model_dump(exclude={"cls"}))
 
     def __getstate__(self) -> dict[str, Any]:
-        """The configuration and the files of the run, by which RecTools saves and loads the model."""
+        """The configuration and the files of the run, from which RecTools saves and loads the model."""
         state: dict[str, Any] = {"config": self.get_config(simple_types=True)}
         if self._run is not None:
             found = (path for path in sorted(self._run.directory.iterdir()) if path.is_file())
@@ -305,7 +305,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
 
 
 def _warn_of_unused(dataset: Dataset) -> None:
-    """Say which parts of a data set have no effect."""
+    """Warn about parts of a data set that are ignored."""
     weights = dataset.interactions.df[Columns.Weight].to_numpy()
     parts = {
         "weights": len(weights) > 0 and bool((weights != weights[0]).any()),
@@ -322,10 +322,10 @@ def _warn_of_unused(dataset: Dataset) -> None:
 
 
 def _sequences(dataset: Dataset) -> SequenceData:
-    """The interactions of a data set as sequences, rows at one time in their order.
+    """The interactions of a data set as sequences; rows at equal times keep their order.
 
     Raises:
-        DataError: its ids are no integers or strings.
+        DataError: the ids are neither integers nor strings.
     """
     rows = dataset.get_raw_interactions(include_weight=False, include_extra_cols=False)
     columns = LogColumns(user=Columns.User, item=Columns.Item, time=Columns.Datetime)
@@ -339,7 +339,7 @@ def _check_ids(kind: str, ids: Vocabulary, outside: IdMap, internal: Any) -> Non
     """Check that ids are the same here and in RecTools.
 
     Raises:
-        DataError: they are not, as ids of several types in one column.
+        DataError: they are not, for example ids of several types in one column.
     """
     if len(outside.convert_to_internal(list(ids), strict=False)) != internal.nunique():
         raise DataError(
@@ -349,9 +349,9 @@ def _check_ids(kind: str, ids: Vocabulary, outside: IdMap, internal: Any) -> Non
 
 
 def _last_held_out(data: SequenceData) -> SequenceData:
-    """The data with each user's last interaction as a validation file, if it has one before it.
+    """The data with each user's last interaction held out for validation, if it has a predecessor.
 
-    The test file is the same one: the fit never measures it.
+    The test part is the same interaction; the fit never evaluates on it.
     """
     ends = data.lengths
     held = np.where(ends >= 2, ends - 1, ends)
@@ -369,12 +369,12 @@ def _histories(dataset: Dataset, user_ids: IntArray) -> list[IntArray]:
 
 
 def _dense(internal: Any) -> IntArray | None:
-    """Dense ids of a whitelist of internal ids; None for all items."""
+    """Dense ids for an allow-list of RecTools' internal ids; None for all items."""
     return None if internal is None else np.asarray(internal, dtype=np.int64) + 1
 
 
 def _with_itself(runtime: Runtime, item: int, query: DenseQuery) -> Ranked:
-    """Similar items, and before them the item itself, which RecTools takes out where that is asked for."""
+    """Similar items, preceded by the item itself, which RecTools removes if asked to."""
     found = runtime.engine.similar(item, query)
     if query.allowed is not None and item not in query.allowed:
         return found

@@ -1,4 +1,4 @@
-"""Weights of RecBole's SASRec, and of models with its encoder, as weights of ours: another order, no other numbers."""
+"""Convert weights of RecBole's SASRec, and of models with its encoder, to ours: renamed and reordered, not changed."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _IN_LAYER = {
 _QKV = tuple(f"multi_head_attention.{part}" for part in ("query", "key", "value"))
 _KINDS = ("weight", "bias")
 _MEANT = {"hidden_act": "gelu", "layer_norm_eps": 1e-12}
-"""What our encoder has, where RecBole's configuration could say otherwise."""
+"""Fixed properties of our encoder that are configurable in RecBole."""
 
 
 def sizes_of(tensors: Mapping[str, Tensor], values: Mapping[str, Any], heads: int | None) -> dict[str, Any]:
-    """Settings of the encoder that some weights belong to.
+    """Infer the settings of an encoder from its weights.
 
     Args:
         tensors: weights by RecBole's names.
-        values: RecBole's configuration; empty where it is not known.
-        heads: attention heads, which weights do not tell; None for those of the configuration, or RecBole's 2.
+        values: RecBole's configuration; empty if unknown.
+        heads: attention heads, which weights do not reveal; None for those of the configuration, or RecBole's 2.
 
     Raises:
-        ModelFileError: they are no weights of a SASRec, or of one that there is not here.
+        ModelFileError: they are not the weights of a SASRec, or of a variant that is not supported.
     """
     for name in (_ITEMS, _POSITIONS, "trm_encoder.layer.0.feed_forward.dense_1.weight"):
         if name not in tensors:
@@ -71,7 +71,7 @@ def sizes_of(tensors: Mapping[str, Tensor], values: Mapping[str, Any], heads: in
 
 
 def rows_of_items(tensors: Mapping[str, Tensor], num_items: int) -> int:
-    """Rows of the item table, after checking that they are those of so many items.
+    """Number of rows of the item table, after checking that it fits the number of items.
 
     Raises:
         ModelFileError: the table has neither V + 1 rows (padding and items) nor V + 2 (a mask too).
@@ -86,15 +86,15 @@ def rows_of_items(tensors: Mapping[str, Tensor], num_items: int) -> int:
 
 
 def sasrec_of(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any], rows: IntArray) -> SASRec:
-    """A SASRec with these weights.
+    """Build a SASRec from these weights.
 
     Args:
         tensors: weights by RecBole's names.
-        sizes: as `sizes_of` gives them.
+        sizes: settings from `sizes_of`.
         rows: (V,) the row of each dense item id in RecBole's item table.
 
     Raises:
-        ModelFileError: a tensor is missing, or is there and has no place, or has another shape.
+        ModelFileError: a tensor is missing, has no counterpart, or has another shape.
     """
     num_items = len(rows)
     config = SASRecConfig.model_validate(
@@ -126,7 +126,7 @@ def sasrec_of(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any], rows: Int
 
 
 def _mask_row(table: Tensor, num_items: int) -> Tensor:
-    """The vector of the mask, which no history of SASRec holds; zeros where there is none."""
+    """The vector of the mask, which never occurs in SASRec's histories; zeros if the table has none."""
     return table[num_items + 1 :] if len(table) == num_items + 2 else torch.zeros_like(table[:1])
 
 

@@ -1,1 +1,1 @@
-"""A trained model as a service: REST, and the page to try it in."""
+"""Serving a trained model: a REST service, and a page to try it out."""

@@ -1,1 +1,1 @@
-"""The REST service: requests in, answers out; limits, keys, metrics, logs, reload and an orderly end."""
+"""The REST service: endpoints, limits, API keys, metrics, logs, model reload and graceful shutdown."""

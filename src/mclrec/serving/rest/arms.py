@@ -1,4 +1,4 @@
-"""Arms of an A/B test: several models in one process, each for its share of the keys, which a hash divides."""
+"""Arms of an A/B test: several models in one process, to which users and sessions are assigned by a hash."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MOST = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arm:
-    """A model of the test.
+    """One arm of the test, with its model.
 
     Attributes:
-        name: of the arm; empty where there is one model and no test.
-        models: the model, and its replacement.
-        share: of the keys, within 0 and 1.
+        name: name of the arm; empty if there is one model and no test.
+        models: holder of the current model, which can be reloaded.
+        share: share of the users and sessions, from 0 to 1.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Arm:
 
 
 class Arms:
-    """The models of a service, in their order.
+    """The arms of a service, in order.
 
     Args:
-        arms: at least one; their shares add up to 1.
+        arms: at least one; their shares sum to 1.
     """
 
     def __init__(self, arms: Sequence[Arm]) -> None:
@@ -50,38 +50,38 @@ class Arms:
 
     @classmethod
     def of(cls, models: ModelStore | Arms) -> Arms:
-        """Several models, or one of which there is no test."""
+        """Wrap a single model, which is not tested, as the only arm; `Arms` are returned as they are."""
         return models if isinstance(models, Arms) else cls([Arm("", models)])
 
     def __iter__(self) -> Iterator[Arm]:
-        """The arms in their order."""
+        """Iterate over the arms in order."""
         return iter(self._arms.values())
 
     @property
     def several(self) -> bool:
-        """Whether there is a test."""
+        """Whether there is a test, that is, more than one arm."""
         return len(self._arms) > 1
 
     @property
     def first(self) -> Arm:
-        """The arm of requests that name nothing to divide them by."""
+        """The arm for requests with neither user nor session."""
         return next(iter(self._arms.values()))
 
     async def reload(self) -> None:
-        """Read the directories of all models anew, one after the other; what is refused is in the log."""
+        """Reload all models from their directories, one after the other; refused ones are logged."""
         for arm in self:
             with suppress(Busy, MclrecError):
                 await arm.models.reload()
 
     def waiting(self) -> int:
-        """Histories that wait for a model."""
+        """Number of queries waiting in the queues of all models."""
         return sum(arm.models.current.batcher.waiting for arm in self)
 
     def named(self, name: str) -> Arm:
         """An arm by its name.
 
         Raises:
-            ConfigError: with the nearest name.
+            ConfigError: there is no such arm; the message suggests the nearest name.
         """
         if name not in self._arms:
             known = [one for one in self._arms if one]
@@ -89,10 +89,10 @@ class Arms:
         return self._arms[name]
 
     def choose(self, user: OutsideId | None, session: str | None) -> tuple[Arm, str]:
-        """The arm of a request, and by what it is chosen: user, else session, else "none", which is the first arm.
+        """The arm of a request, and what it is chosen by: the user, else the session, else "none" (the first arm).
 
-        The same key has the same arm in every process and after every restart, as long as the arms have these names and
-        shares. 7 and "7" are one user.
+        The same key has the same arm in every process and after every restart, as long as the names and shares of the
+        arms stay the same. 7 and "7" are the same user.
         """
         if user is None and session is None:
             return self.first, "none"
@@ -102,20 +102,20 @@ class Arms:
             if place < end:
                 return arm, by
         shared = [arm for arm in self._arms.values() if arm.share]
-        return shared[-1], by  # of shares that add up to a little less than 1
+        return shared[-1], by  # if rounded shares sum to a little less than 1
 
 
 def position(salt: str, key: str) -> float:
-    """Where a key is between 0 and 1: evenly spread, and for another salt elsewhere."""
+    """Hash a key to a number in [0, 1), uniformly and independently for each salt."""
     digest = blake2b(f"{salt}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def named_runs(words: Sequence[str]) -> dict[str, Path]:
-    """Directories by name, from words of the command line: RUN alone, or NAME=RUN for each of several.
+    """Directories by arm, from the arguments of a command: RUN alone, or NAME=RUN for each of several.
 
     Raises:
-        ConfigError: of several one has no name, two have the same, or a name is none.
+        ConfigError: one of several has no name, a name is used twice or not valid, or there are too many.
     """
     if len(words) == 1 and (Path(words[0]).exists() or "=" not in words[0]):
         return {"": Path(words[0])}
@@ -135,14 +135,14 @@ def named_runs(words: Sequence[str]) -> dict[str, Path]:
 
 
 def check_shares(split: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, float]:
-    """Shares of arms that add up to 1; equal ones where none are given.
+    """Validate the shares of arms, and normalise them to sum to 1; equal shares if none are given.
 
     Args:
-        split: what each arm gets, in any unit; 0 for an arm that only answers requests that name it.
-        names: of the arms.
+        split: weight of each arm, in any unit; 0 for an arm that only answers requests that name it.
+        names: names of the arms.
 
     Raises:
-        ConfigError: an arm is missing or unknown, or the numbers are no shares.
+        ConfigError: an arm is missing or unknown, or the numbers are not valid shares.
     """
     if split is None:
         return dict.fromkeys(names, 1 / len(names))

@@ -1,7 +1,7 @@
-"""Dynamic batching: queries that wait while the model is busy are answered together.
+"""Dynamic batching: queries that arrive while the model is busy are answered together.
 
 There is no timer. An idle model answers at once; under load the queue fills while it computes, and the next batch is
-larger. So batches grow by themselves, and a single request pays nothing for it.
+larger. Batches thus grow with the load, and a single request is not delayed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Ask = Callable[[Sequence[DenseQuery]], list[Ranked]]
 
 
 class QueueFull(Exception):
-    """There is no room for these queries now."""
+    """The queue has no room for these queries."""
 
 
 class Expired(Exception):
-    """The deadline has passed before the answer was there."""
+    """The deadline passed before the answer was ready."""
 
 
 class Answered(NamedTuple):
-    """Answers, and what the model did for them.
+    """Answers, with the size and the computing time of their batches.
 
     Attributes:
-        answers: in the order of their queries.
-        batch: size of the largest batch that one was in.
-        seconds: that the model worked on these batches, other requests' queries in them included.
+        answers: answers in the order of their queries.
+        batch: size of the largest batch that any of them was in.
+        seconds: computing time of these batches, including the queries of other requests.
     """
 
     answers: list[Ranked]
@@ -46,7 +46,7 @@ class Answered(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """What the model reads at once, and how long it takes."""
+    """Size and computing time of one batch."""
 
     size: int
     seconds: float = 0.0
@@ -54,7 +54,7 @@ class _Batch:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """Queries that are answered in one batch, and who waits for them; ``batch`` is None in the queue."""
+    """Queries to be answered in the same batch, and the future of their answers; ``batch`` is None while queued."""
 
     queries: Sequence[DenseQuery]
     answers: asyncio.Future[list[Ranked]]
@@ -62,17 +62,17 @@ class _Entry:
 
 
 class Batcher:
-    """A queue before a model that answers in threads. It belongs to one event loop.
+    """A queue in front of a model that computes in threads. It belongs to one event loop.
 
-    It is never closed: a request that holds it when another model takes over may still ask. Its threads end when
-    nothing refers to it any more.
+    It is never closed, as a request that holds it may still use it after another model has taken over. Its threads end
+    when nothing refers to it any more.
 
     Args:
         ask: the model; called in a thread with at most ``size`` queries.
-        size: of a batch, at most.
-        room: queries that may wait.
-        workers: threads, each of which has one batch at a time.
-        observe: is told the size of each batch.
+        size: maximum size of a batch.
+        room: maximum number of waiting queries.
+        workers: number of threads, each of which computes one batch at a time.
+        observe: called with the size of each batch.
     """
 
     def __init__(
@@ -96,21 +96,21 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Queries in the queue."""
+        """Number of queries in the queue."""
         return self._waiting
 
     async def ask(self, queries: Sequence[DenseQuery], seconds: float) -> Answered:
-        """The answers, in order.
+        """Answer queries, in order.
 
-        A caller that is cancelled takes its queries out of the queue.
+        If the caller is cancelled, its queries are removed from the queue.
 
         Args:
-            queries: any number; more than fit into a batch are spread over several.
-            seconds: until `Expired`.
+            queries: any number; if they do not fit into one batch they are spread over several.
+            seconds: time limit.
 
         Raises:
-            QueueFull: at once.
-            Expired: after ``seconds``; what has not reached the model never does.
+            QueueFull: the queue has no room, which is raised at once.
+            Expired: after ``seconds``; queries that have not reached the model by then are dropped.
         """
         if self._waiting + len(queries) > self._room:
             raise QueueFull
@@ -135,15 +135,15 @@ class Batcher:
         )
 
     def _leave(self, entry: _Entry) -> None:
-        """Withdraw queries that nobody waits for any more; they give their room in the queue back."""
+        """Withdraw queries that nobody waits for any more, which frees their room in the queue."""
         if not entry.answers.cancel() and not entry.answers.cancelled():
-            entry.answers.exception()  # seen, even if an earlier part had failed before
+            entry.answers.exception()  # marks it as retrieved, even if an earlier part failed first
         if entry.batch is None:
             self._entries.remove(entry)
             self._waiting -= len(entry.queries)
 
     def _wake(self) -> None:
-        """Send a batch as soon as all that the loop has to read by now is in the queue."""
+        """Schedule a batch after the loop has handled the requests that are ready, so that it includes them."""
         if self._idle and not self._woken:
             self._woken = True
             asyncio.get_running_loop().call_soon(self._send)
@@ -191,13 +191,13 @@ class Batcher:
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *given: object) -> None:
-    """Call a function in a loop, from a thread; unless the loop has ended, where nobody waits any more."""
+    """Call a function in a loop from a thread, unless the loop is closed and nobody waits any more."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(call, *given)
 
 
 def _expire(entries: Sequence[_Entry]) -> None:
-    """Fail the part that is waited for; that ends the others too."""
+    """Fail the part that the caller is waiting for, which cancels the others too."""
     waited = next((entry for entry in entries if not entry.answers.done()), None)
     if waited is not None:
         waited.answers.set_exception(Expired())
@@ -206,13 +206,13 @@ def _expire(entries: Sequence[_Entry]) -> None:
 def _timed_answer(
     ask: Ask, parts: Sequence[Sequence[DenseQuery]]
 ) -> tuple[list[list[Ranked] | Exception], float]:
-    """`_answer`, and the seconds that it took."""
+    """`_answer` and its computing time in seconds."""
     start = perf_counter()
     return _answer(ask, parts), perf_counter() - start
 
 
 def _answer(ask: Ask, parts: Sequence[Sequence[DenseQuery]]) -> list[list[Ranked] | Exception]:
-    """Ask all at once; if that fails, each part alone, so that one does not spoil the others' answers."""
+    """Answer all parts at once; if that fails, each separately, so that one does not spoil the others' answers."""
     try:
         answers = iter(ask([query for part in parts for query in part]))
         return [[next(answers) for _ in part] for part in parts]

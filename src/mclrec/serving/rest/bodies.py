@@ -1,4 +1,4 @@
-"""Bodies of requests: read within limits of size, time and memory, and checked; what is wrong is said in one line."""
+"""Request bodies: reading them within limits of size, time and memory, validation, and one-line errors."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _Body = TypeVar("_Body", RecommendRequest, BatchRequest, ExplainRequest, EventsR
 _BODIES = (RecommendRequest, BatchRequest, ExplainRequest, EventsRequest)
 
 _SMALL = 4096
-"""Bytes of a body that is parsed at once; a longer one takes up to some milliseconds, in a thread."""
+"""Largest body, in bytes, that is parsed on the event loop; a larger one takes milliseconds and goes to a thread."""
 
 _LARGE = 65_536
-"""Bytes of a body whose parts are counted before they are checked: checking half a million ids takes too long."""
+"""Bodies of more bytes have their parts counted before validation: validating half a million ids takes too long."""
 
 _KEYS = 16
 _COMPLAINTS = 10
@@ -37,11 +37,11 @@ _CLOSE = {"Connection": "close"}
 
 
 class BodyReader:
-    """Reads bodies; one for the service, so that all that are under way together stay within a limit.
+    """Reads request bodies; one per service, so that all bodies being read stay within a common limit.
 
     Args:
         settings: limits.
-        pool: parses what is long.
+        pool: threads for parsing large bodies.
     """
 
     def __init__(self, settings: Settings, pool: WorkPool) -> None:
@@ -50,11 +50,11 @@ class BodyReader:
         self._held = 0
 
     async def read(self, request: Request, schema: type[_Body]) -> _Body:
-        """The body of a request, checked.
+        """Read and validate the body of a request.
 
         Raises:
-            HTTPException: it is not JSON, too large, too slow, or beyond a limit.
-            RequestValidationError: a value is wrong.
+            HTTPException: its type is not JSON, or it is too large, too slow, or beyond a limit.
+            RequestValidationError: it is not valid JSON, or a value is wrong.
         """
         check_type(request)
         with self._holding() as hold:
@@ -64,15 +64,15 @@ class BodyReader:
             return await self._pool.run(self._settings.deadline, self._parsed, raw, schema)
 
     async def skip(self, request: Request) -> None:
-        """Read the body of a request that needs none: then its client can be seen to leave."""
+        """Read and ignore the body of a request that needs none: only then is a disconnect of the client noticed."""
         with self._holding() as hold:
             await self._bytes(request, hold)
 
     async def expect_nothing(self, request: Request, hint: str) -> None:
-        """Read the body of a request that has nothing to say, and refuse one that says something.
+        """Read the body of a request that takes none, and refuse one with content.
 
         Raises:
-            HTTPException: it is neither empty nor an empty object, too large, or too slow.
+            HTTPException: it is not empty, an empty object or null, or it is too large or too slow.
         """
         with self._holding() as hold:
             said = await self._bytes(request, hold)
@@ -80,7 +80,7 @@ class BodyReader:
             raise HTTPException(422, f"{request.method} {request.url.path} takes no body: {hint}")
 
     async def _bytes(self, request: Request, hold: Callable[[int], None]) -> bytes:
-        """All bytes of the body, unless they are too many or too slow; chunked ones are counted as they come."""
+        """All bytes of the body, unless they are too many or too slow; chunked bodies are counted as they arrive."""
         limit = self._settings.max_body
         parts: list[bytes] = []
         length = 0
@@ -102,11 +102,11 @@ class BodyReader:
         return b"".join(parts)
 
     def _parsed(self, raw: bytes, schema: type[_Body]) -> _Body:
-        """A body as a checked request.
+        """Parse and validate a body.
 
         Raises:
             HTTPException: it is beyond a limit.
-            RequestValidationError: a value is wrong.
+            RequestValidationError: it is not valid JSON, or a value is wrong.
         """
         limits = self._limits[schema]
         if len(raw) > _LARGE:
@@ -123,7 +123,7 @@ class BodyReader:
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:
-        """Yield what counts the bytes of one body among those that are held now, and refuses too many."""
+        """Yield a function that adds bytes of one body to those currently held, and refuses too many."""
         held = 0
 
         def hold(more: int) -> None:
@@ -140,10 +140,10 @@ class BodyReader:
 
 
 def check_type(request: Request) -> None:
-    """Only JSON: a form of another site cannot send it without asking the browser.
+    """Accept JSON only, which a form on another site cannot send without a CORS preflight.
 
     Raises:
-        HTTPException: the type is another one.
+        HTTPException: the content type is not JSON.
     """
     types = (value for name, value in request.scope["headers"] if name == b"content-type")
     given = next(types, b"").decode("latin-1")
@@ -152,7 +152,7 @@ def check_type(request: Request) -> None:
 
 
 def complaints_of(problem: RequestValidationError) -> dict[str, Any]:
-    """What is wrong with a request: in one line, and the first complaints one by one, without the values."""
+    """The body of a validation error: one line, and the first complaints one by one, without the values."""
     found = problem.errors()
     complaints: list[dict[str, Any]] = [
         {"type": one["type"], "loc": [_cut(part) for part in one["loc"]], "msg": one["msg"][: 3 * _CUT]}
@@ -172,13 +172,13 @@ def _cut(part: str | int) -> str | int:
 
 
 def _invalid(problem: ValidationError) -> RequestValidationError:
-    """Pydantic's complaints without the values: those may be large, or no JSON."""
+    """Pydantic's complaints without the values, which may be large or not representable in JSON."""
     complaints = problem.errors(include_url=False, include_context=False, include_input=False)
     return RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in complaints])
 
 
 def _check_sizes(raw: bytes, limits: Mapping[str, int]) -> None:
-    """Refuse objects of very many keys, each of which would be a complaint, and lists that are too long.
+    """Refuse objects with very many keys, each of which would be a complaint, and lists that are too long.
 
     Raises:
         HTTPException: it is beyond a limit.

@@ -1,7 +1,7 @@
-"""HTTP on a connection, within bounds: uvicorn's protocol for httptools, and what clients may not make it hold.
+"""Connection limits: uvicorn's httptools protocol with bounds on what one client can make the server hold.
 
-A head has a size and a time, a body a time, unread answers a size and a time; requests that come before their turn are
-few. `Connections` closes idle connections where there are too many, so that new ones, and `/health`, always get in.
+Request heads are limited in size and time, bodies in time, unread answers in size and time, and pipelined requests in
+number. `Connections` closes idle connections if there are too many, so that new ones, and `/health`, always get in.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mclrec.serving.rest.settings import Settings
 __all__ = ["SPARE_CONNECTIONS", "BoundedProtocol", "Connections"]
 
 SPARE_CONNECTIONS = 32
-"""Connections beyond the settings' number, on which `/health` and `/ready` are still answered."""
+"""Connections beyond the configured maximum, on which `/health` and `/ready` are still answered."""
 
 _AHEAD = 16
-"""Requests that wait on one connection for the answer to an earlier one before no more are parsed."""
+"""Maximum number of pipelined requests on one connection; while so many wait, no more are parsed."""
 
 _PART = 4096
-"""Bytes that are parsed at once; they hold two hundred requests at most."""
+"""Bytes that are parsed at once, enough for at most two hundred requests."""
 
 _LINGER = 0.5
-"""Seconds that a client has to read why it is refused, while what it still sends is let go of."""
+"""Seconds that a client has to read why it is refused, while anything that it still sends is discarded."""
 
 _DEFAULT_HEADERS = (
     b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
@@ -37,7 +37,7 @@ _DEFAULT_HEADERS = (
 
 
 class _TooLarge(Exception):
-    """Ends the parsing of a head that is too large."""
+    """Aborts the parsing of a head that is too large."""
 
 
 class Connections:
@@ -45,21 +45,21 @@ class Connections:
 
     Args:
         settings: limits.
-        refused: is told the status of each answer that is given without the application.
+        refused: called with the status of each answer that is sent without the application.
     """
 
     def __init__(self, settings: Settings, refused: Callable[[int], None]) -> None:
         self.settings = settings
         self.refused = refused
         self._open: set[BoundedProtocol] = set()
-        self._idle: dict[BoundedProtocol, None] = {}  # in the order in which they became so
-        self._unread: dict[BoundedProtocol, None] = {}  # in the order in which they stopped reading
+        self._idle: dict[BoundedProtocol, None] = {}  # in the order in which they became idle
+        self._unread: dict[BoundedProtocol, None] = {}  # in the order in which the clients stopped reading
 
     def __len__(self) -> int:
         return len(self._open)
 
     def opened(self, connection: BoundedProtocol) -> bool:
-        """Count a new connection; where there are too many, close the one that has been idle longest.
+        """Register a new connection; if there are too many, close those that have been idle longest.
 
         Returns:
             Whether there is room for it.
@@ -76,22 +76,22 @@ class Connections:
         return True
 
     def closed(self, connection: BoundedProtocol) -> None:
-        """A connection is closed, or about to be."""
+        """Deregister a connection that is closed or closing."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
         self._unread.pop(connection, None)
 
     def busy(self, connection: BoundedProtocol) -> None:
-        """The head of a request has come."""
+        """Mark a connection as busy: the head of a request has arrived."""
         self._idle.pop(connection, None)
 
     def idle(self, connection: BoundedProtocol) -> None:
-        """All requests are answered."""
+        """Mark a connection as idle: all its requests are answered."""
         if connection in self._open:
             self._idle[connection] = None
 
     def unread(self, connection: BoundedProtocol) -> None:
-        """A client does not read its answer; those that have not read longest go where too much is kept for them."""
+        """Record a client that does not read its answer; above the limit on unread bytes, abort the longest-waiting."""
         self._unread[connection] = None
         held = {one: one.transport.get_write_buffer_size() for one in self._unread}
         total = sum(held.values())
@@ -103,12 +103,12 @@ class Connections:
             one.transport.abort()
 
     def read(self, connection: BoundedProtocol) -> None:
-        """A client reads on."""
+        """Record that a client reads again."""
         self._unread.pop(connection, None)
 
 
 class _Flow(FlowControl):
-    """Flow control that reads no further while requests wait for their turn."""
+    """Flow control that does not resume reading while pipelined requests wait."""
 
     def __init__(self, transport: Transport, may_read: Callable[[], bool]) -> None:
         super().__init__(transport)
@@ -122,11 +122,11 @@ class _Flow(FlowControl):
 class _Lingering:
     """A transport that sends the head and the body of an answer together, and lets clients read why they are refused.
 
-    The server writes head and body one after the other, and each would be a call of the system and a packet: what is
-    written waits for the next part, at most until the event loop's turn ends.
+    The server writes head and body separately, and each would cost a system call and a packet: a write is therefore
+    held back for the next one, at most until the end of the event loop's iteration.
 
-    While a client still sends, its own direction is closed first and the other one a little later: closing at once with
-    data unread would reset the connection, and the client lose the answer.
+    While a client is still sending, only the server's sending side is shut down, and the connection is closed a little
+    later: closing it at once with unread data would reset it, and the client would lose the answer.
     """
 
     def __init__(self, transport: Transport, loop: AbstractEventLoop, sending: Callable[[], bool]) -> None:
@@ -177,16 +177,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._settings = connections.settings
         self._timer: TimerHandle | None = None
         self._reading_timer: TimerHandle | None = None
-        self._rest = b""  # what has come and is not parsed yet
+        self._rest = b""  # received but not parsed yet
         self._deaf = False
-        self._head = 0  # bytes since something of the message was handed on
+        self._head = 0  # bytes since any part of the message was passed on
         self._upgrade = False
-        self._running: RequestResponseCycle | None = (
-            None  # `cycle` is the newest, which may wait for its turn
-        )
+        self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may still be waiting
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Count the connection, and start the timeout of the first head."""
+        """Register the connection and start the timeout of the first head."""
         super().connection_made(transport)
         self.transport = cast("Transport", _Lingering(transport, self.loop, self._sending))
         self.flow = _Flow(transport, lambda: not (self.pipeline or self._rest))
@@ -196,7 +194,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(503, "too many connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeouts."""
+        """Cancel the timeouts and drop pending requests."""
         self._stop_waiting()
         self._stop_reading_timer()
         self._all.closed(self)
@@ -208,18 +206,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, unless the client has gone too far."""
+        """Parse received data, unless the client has been refused."""
         if self._deaf or self.transport.is_closing():
             return
         if self._timer is None and self._quiet():
             self._wait(
                 self._settings.header_timeout
-            )  # blank lines begin no message, and nothing waits for ever
+            )  # blank lines begin no message, and must not keep the connection open for ever
         self._rest = self._rest + data if self._rest else data
         self._parse()
 
     def _parse(self) -> None:
-        """Parse a part after the other, as long as few requests wait for their turn; the rest waits as it is."""
+        """Parse part by part, as long as few pipelined requests wait; the rest stays unparsed."""
         self._unset_keepalive_if_required()
         while self._rest and not self._deaf and len(self.pipeline) < _AHEAD:
             part, self._rest = self._rest[:_PART], self._rest[_PART:]
@@ -234,12 +232,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse_head()
 
     def on_message_begin(self) -> None:
-        """Start the timeout of a head."""
+        """Start the timeout of the head."""
         self._wait(self._settings.header_timeout)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Start the timeout of a body, a little longer than that of the routes, which answer 408 themselves."""
+        """Start the timeout of the body, slightly longer than that of the routes, which answer 408 themselves."""
         if self._head > self._settings.max_head:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self._settings.max_head:
@@ -254,12 +252,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Hand a part of the body on."""
+        """Pass on a part of the body."""
         self._head = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Stop the timeout."""
+        """Cancel the timeout."""
         if self._upgrade:
             return
         self._head = 0
@@ -267,7 +265,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or wait for one."""
+        """Continue with the next request, or become idle."""
         super().on_response_complete()
         if self._rest and not self.transport.is_closing():
             self._parse()
@@ -279,25 +277,25 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
-        """The client does not read: it has a time to begin, and what all such clients hold has a size."""
+        """Start the timeout of a client that does not read, and enforce the limit on all unread answers."""
         super().pause_writing()
         self._expect_reading(self.transport.get_write_buffer_size())
         self._all.unread(self)
 
     def resume_writing(self) -> None:
-        """The client reads on."""
+        """Cancel the timeout: the client reads again."""
         self._stop_reading_timer()
         self._all.read(self)
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser cannot read, as JSON."""
+        """Refuse a request that the parser cannot read, with an answer in JSON."""
         self._refuse(400, msg)
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """Answer a request that offers another protocol in this one, as a server may.
+        """Answer a request that offers a protocol upgrade in HTTP/1.1, ignoring the offer, as a server may.
 
-        The parser stops after the head of such a request; another one reads it again without the offer.
+        The parser stops after the head of such a request; a new parser reads it again without the offer.
         """
         if self.parser.get_method() == b"CONNECT":
             self._refuse(405, "this is no proxy")
@@ -313,32 +311,32 @@ class BoundedProtocol(HttpToolsProtocol):
         self._rest = head + rest + self._rest
 
     def make_room(self) -> None:
-        """Close an idle connection, of which a client that has not asked yet is told why."""
+        """Close an idle connection; a client that has not sent a request yet is told why."""
         if self._fresh():
             self._refuse(503, "too many connections")
         else:
             self.transport.close()
 
     def _quiet(self) -> bool:
-        """Whether no request is under way."""
+        """Whether no request is in progress."""
         if self.pipeline:
             return False
         return self._fresh() or self.cycle.response_complete or self.cycle.disconnected
 
     def _sending(self) -> bool:
-        """Whether something of the client's is unread, or about to come."""
+        """Whether the client is in the middle of sending, or has sent data that is not parsed yet."""
         middle = self._head > 0 or not (self._fresh() or not self.cycle.more_body)
         return middle or bool(self._rest)
 
     def _fresh(self) -> bool:
-        """Whether there has been no request."""
+        """Whether there has been no request yet."""
         return cast("RequestResponseCycle | None", self.cycle) is None
 
     def _refuse_head(self) -> None:
         self._refuse(431, f"the head is too large: at most {self._settings.max_head} bytes")
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer without the application and close; where earlier answers are to come, close after these."""
+        """Send an error without the application and close; if earlier answers are pending, only close after them."""
         if self._deaf or self.transport.is_closing():
             return
         self._stop_listening()
@@ -352,11 +350,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._all.refused(status)
 
     def _unanswerable(self) -> bool:
-        """Whether the one request under way waits for the rest of its body, which will not come."""
+        """Whether the only request in progress waits for the rest of its body, which will not be read."""
         return not self.pipeline and self.cycle.more_body and not self.cycle.response_started
 
     def _stop_listening(self) -> None:
-        """Let go of what comes from now on, and close after the answers that are under way."""
+        """Discard all further input, and close after the answers in progress."""
         self._deaf = True
         self._stop_waiting()
         if not self._fresh():
@@ -385,7 +383,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reading_timer = self.loop.call_later(self._settings.body_timeout, self._check_reading, before)
 
     def _check_reading(self, before: int) -> None:
-        """Cut off a client that has read nothing of its answer for a while."""
+        """Abort the connection if the client has read nothing of its answer since the last check."""
         left = self.transport.get_write_buffer_size()
         if left >= before:
             self.transport.abort()

@@ -1,4 +1,4 @@
-"""Work for a request that ends when its client goes away."""
+"""Cancel the work for a request when its client disconnects."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from starlette.types import Receive
 __all__ = ["LEFT", "while_attended"]
 
 LEFT = 499
-"""Status of a request whose client went away before it was answered; nobody gets it, but the log."""
+"""Status of a request whose client disconnected before it was answered; it only appears in logs and metrics."""
 
 _T = TypeVar("_T")
 
 
 async def while_attended(receive: Receive, work: Awaitable[_T]) -> _T:
-    """The result of what waits in a queue; a client that goes away cancels it, which takes it out of there.
+    """Await queued work; if the client disconnects, the work is cancelled and thereby leaves the queue.
 
-    It is awaited here and in no task of its own, which would cost as much as many a request.
+    It is awaited in the current task: a separate task would cost as much as many a request.
 
     Args:
-        receive: of a request whose body has been read: what comes next is that its client is gone.
-        work: what is waited for.
+        receive: channel of a request whose body has been read: the next message is the disconnect of its client.
+        work: what to wait for.
 
     Raises:
-        HTTPException: the client went away first.
+        HTTPException: the client disconnected first.
     """
     waiting = asyncio.current_task()
     assert waiting is not None
@@ -35,9 +35,9 @@ async def while_attended(receive: Receive, work: Awaitable[_T]) -> _T:
 
     def leave(leaving: asyncio.Future[Any]) -> None:
         nonlocal gone
-        if not (over or leaving.cancelled()):  # it may be on its way already when the work ends
+        if not (over or leaving.cancelled()):  # the callback may already be scheduled when the work ends
             gone = True
-            leaving.exception()  # seen, even if nobody asks
+            leaving.exception()  # marks it as retrieved
             waiting.cancel()
 
     leaving = asyncio.ensure_future(receive())

@@ -1,4 +1,4 @@
-"""Open files: each connection is one, and a process that has none left answers nobody."""
+"""File descriptors: each connection takes one, and a process that has none left cannot answer anybody."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mclrec.serving.rest.settings import Settings
 __all__ = ["connections_that_fit"]
 
 _FILES = 128
-"""Files that a service has open beside its connections: model, libraries, log; more in a reload."""
+"""Files that a service has open besides its connections: model, libraries, log; more during a reload."""
 
 
 def connections_that_fit(settings: Settings) -> int:
-    """Raise the limit on open files as far as the connections need it, and count the connections that it allows.
+    """Raise the limit on open files as far as the connections need it; return how many connections it allows.
 
     Returns:
         ``settings.max_connections``, or fewer.
 
     Raises:
-        ConfigError: it allows none.
+        ConfigError: the limit leaves no room for connections.
     """
     others = SPARE_CONNECTIONS + _FILES
     needed = settings.max_connections + others

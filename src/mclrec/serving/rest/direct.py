@@ -1,8 +1,8 @@
-"""`POST /recommend` before the framework: most requests are that one, and the framework's layers cost the most of it.
+"""Fast path for `POST /recommend`, the most frequent request, whose cost is mostly the framework's layers.
 
-Routing, solving of dependencies, exit stacks and handlers of errors in FastAPI take more of a processor than checking
-the body, looking ids up and writing the reply. So a good request is answered here, by the function that the framework's
-own endpoint calls; all other requests, and whatever fails, are the framework's, which so writes every error.
+Routing, dependency resolution, exit stacks and exception handlers in FastAPI take more CPU time than validating the
+body, looking up ids and writing the reply. A valid request is therefore answered here, by the function that the
+framework's own endpoint calls; all other requests and all failures go to the framework, which writes every error.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _FRESH = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
 
 Answer = Callable[[Scope, Receive], Awaitable[bytes]]
-"""Reads a request and gives the JSON of its answer."""
+"""A function that reads a request and returns the JSON of its answer."""
 
 
 class Direct:
-    """ASGI application that answers one route itself and leaves all else to another one.
+    """ASGI application that answers one route itself and delegates everything else to another application.
 
     Args:
-        app: the framework's application; its endpoint of the route calls `raise_failure_of` first.
-        route: the framework's route, a POST without parameters in its path.
-        answer: what that endpoint calls too.
+        app: the framework's application; its endpoint for the route calls `raise_failure_of` first.
+        route: the framework's route, a POST without path parameters.
+        answer: the function that this endpoint calls too.
     """
 
     def __init__(self, app: ASGIApp, route: Route, answer: Answer) -> None:
@@ -54,10 +54,10 @@ class Direct:
 
 
 def raise_failure_of(scope: Scope) -> None:
-    """Raise what kept a request from being answered before it reached the framework, if it was tried."""
+    """Raise the exception with which the fast path failed to answer a request, if it did."""
     failure: Exception | None = scope.pop(_FAILURE, None)
     try:
         if failure is not None:
             raise failure
     finally:
-        del failure  # else it would refer to this frame, and the frame to it, until garbage is collected
+        del failure  # breaks the reference cycle between exception and frame

@@ -1,6 +1,6 @@
-"""The description of the interface as a page for people: every endpoint with an example, in the style of the page.
+"""API documentation as an HTML page: every endpoint with an example, in the style of the service's page.
 
-It is plain HTML that loads two style sheets of the service itself, and nothing from elsewhere, not even a script.
+It is plain HTML that loads two style sheets of the service itself, and nothing else, not even a script.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["EXAMPLES", "ExampleCall", "documentation"]
 
 
 class ExampleCall(NamedTuple):
-    """A call and its answer, as the page shows them.
+    """An example call and its answer, as the page shows them.
 
     Attributes:
-        path: what follows the address of the service, with the query.
-        sent: the JSON body; None where there is none.
+        path: path and query, which follow the address of the service.
+        sent: the JSON body; None if there is none.
         answer: JSON, or text.
     """
 
@@ -94,7 +94,7 @@ EXAMPLES = {
         },
     ),
 }
-"""An example of each path."""
+"""An example call for each path."""
 
 _INTRODUCTION = """<p>In the examples, <code>URL</code> is the address of this service:
 <code>URL=http://127.0.0.1:8000</code>. Where keys are set, add
@@ -102,10 +102,10 @@ _INTRODUCTION = """<p>In the examples, <code>URL</code> is the address of this s
 
 
 def documentation(document: Mapping[str, Any]) -> str:
-    """The page.
+    """Render the documentation page.
 
     Args:
-        document: OpenAPI, as `mclrec.serving.rest.schemas.describe` makes it.
+        document: OpenAPI document from `mclrec.serving.rest.schemas.describe`.
     """
     paths = document["paths"]
     operations = [
@@ -135,7 +135,7 @@ def documentation(document: Mapping[str, Any]) -> str:
 
 
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
-    """One endpoint: what it does, takes and gives, with an example."""
+    """One endpoint: description, parameters, responses and an example."""
     parts = [
         f'<section class="panel" id="{_anchor(path, method)}"><h2><b>{method.upper()}</b> {escape(path)}</h2>',
         f"<p>{_inline(operation.get('description', ''))}</p>",
@@ -176,7 +176,7 @@ def _definition(name: str, definition: Mapping[str, Any]) -> str:
 
 
 def _link(holder: Mapping[str, Any]) -> str:
-    """Link to the definition of a body, if it has a name, and the words beside it."""
+    """A link to the named schema of a body, followed by its description; empty if the schema has no name."""
     schema = holder.get("content", {}).get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").rpartition("/")[2]
     described = holder.get("description", "")
@@ -185,7 +185,7 @@ def _link(holder: Mapping[str, Any]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Text in which what stands between backticks is code."""
+    """Text as HTML, with code between backticks marked up."""
     pieces = escape(text, quote=False).split("`")
     return "".join(f"<code>{piece}</code>" if place % 2 else piece for place, piece in enumerate(pieces))
 

@@ -1,4 +1,4 @@
-"""Keys that clients show: read from files, kept as digests, exchanged without a restart."""
+"""API keys: read from files, kept as digests, replaceable without a restart."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LOOK_EVERY = 1.0  # seconds
 
 
 class KeyRing(Protocol):
-    """Keys that open something."""
+    """A set of valid keys."""
 
     def admit(self, authorization: bytes) -> bool:
-        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with one of them."""
+        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with one of these keys."""
 
 
 class Keys:
-    """API keys that clients may show: read from a file, kept as digests, compared in constant time.
+    """API keys that are accepted from clients: kept as digests, compared in constant time.
 
     Args:
         keys: the keys themselves.
@@ -40,13 +40,13 @@ class Keys:
 
     @classmethod
     def read(cls, path: Path) -> Keys:
-        """Read a file with one key a line; blank lines and what follows ``#`` at a line's start are left out.
+        """Read a file with one key per line; blank lines and lines that start with ``#`` are skipped.
 
         Warns:
             MclrecWarning: others than the owner may read the file.
 
         Raises:
-            ConfigError: it cannot be read, has no key, or one that is too short or not plain ASCII.
+            ConfigError: the file cannot be read or has no key, or a key is too short or not plain ASCII.
         """
         try:
             lines = path.read_text(encoding="ascii").splitlines()
@@ -68,22 +68,22 @@ class Keys:
         return cls(keys)
 
     def admit(self, authorization: bytes) -> bool:
-        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with a key of ours."""
+        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with one of these keys."""
         scheme, _, key = authorization.partition(b" ")
         digest = hashlib.sha256(key.strip()).digest()
-        # All are compared, so that the time tells nothing of which one fits.
+        # All keys are compared, so that the time does not reveal which one matches.
         found = sum(hmac.compare_digest(digest, known) for known in self._digests)
         return scheme.lower() == b"bearer" and found > 0
 
 
 class KeyFile:
-    """The keys of a file, which is read again when it has changed; where it then has none, the old ones stay.
+    """The keys of a file, which is read again when it has changed; if that fails, the old keys stay valid.
 
     Args:
-        path: one key a line.
+        path: file with one key per line.
 
     Raises:
-        ConfigError: as `Keys.read`.
+        ConfigError: see `Keys.read`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,13 +93,13 @@ class KeyFile:
         self._look = monotonic() + _LOOK_EVERY
 
     def admit(self, authorization: bytes) -> bool:
-        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with a key that is in the file now."""
+        """Whether the value of the header ``Authorization`` is ``Bearer KEY`` with a key now in the file."""
         if monotonic() >= self._look:
             self.refresh()
         return self._keys.admit(authorization)
 
     def refresh(self) -> None:
-        """Read the file if it is another one than before."""
+        """Read the file again if it has changed."""
         self._look = monotonic() + _LOOK_EVERY
         stamp = _stamp(self._path)
         if stamp == self._stamp:
@@ -114,7 +114,7 @@ class KeyFile:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when a file is written or replaced; empty where there is none."""
+    """Values that change when a file is written or replaced; empty if there is no file."""
     try:
         found = os.stat(path)  # noqa: PTH116 - once a second, beside requests
     except OSError:

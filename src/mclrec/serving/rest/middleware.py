@@ -34,13 +34,13 @@ _Refusal = tuple[int, str, tuple[tuple[bytes, bytes], ...]]
 
 @dataclass(slots=True)
 class Notes:
-    """Notes of an endpoint on its request, for the log.
+    """What an endpoint reports about its request, for the log.
 
     Attributes:
-        batch: histories that the model read together with the request's.
-        histories: of the request; None if they must not be logged.
-        arm: name of the model that answered, where there are several; of a batch all of them.
-        trace: of the request; None if there are no traces.
+        batch: size of the largest batch that the request was computed in.
+        histories: the request's histories; None if they must not be logged.
+        arm: name of the arm that answered, if there are several; for a batch, the names of all.
+        trace: trace of the request; None if tracing is off.
     """
 
     batch: int | None = None
@@ -62,16 +62,16 @@ class Middleware:
     Attributes:
         app: the application.
         settings: limits.
-        metrics: are told of every request.
-        keys: that clients must show; open to all if None.
-        admin: keys for reloads and metrics; without, these are for nobody where there are keys or other machines.
-        sites: which names the service answers by.
+        metrics: metrics that record every request.
+        keys: keys that clients must present; open to all if None.
+        admin: keys for reloads and metrics; if None, these are refused if `keys` is set or other machines have access.
+        sites: host names and origins that are accepted.
         public: paths that need no key.
-        route_of: the path of the route that a request is for, as it was declared; "other" where there is none.
-        tracing: makes a span of every request; none if None.
-        connections: number of open ones; set by the server.
-        draining: new requests are refused from now on.
-        in_flight: requests that are being answered.
+        route_of: returns the declared path of the route that a request matches; "other" if there is none.
+        tracing: creates a span for every request; no tracing if None.
+        connections: returns the number of open connections; set by the server.
+        draining: whether new requests are refused.
+        in_flight: number of requests in progress.
     """
 
     app: ASGIApp
@@ -88,7 +88,7 @@ class Middleware:
     in_flight: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; the server sends nothing but HTTP here."""
+        """Handle one request; the server passes on HTTP requests only."""
         start = perf_counter()
         notes = scope[_NOTES] = Notes()
         headers = dict(scope["headers"])
@@ -109,7 +109,7 @@ class Middleware:
             self._record(scope, sender, notes, perf_counter() - start)
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> _Refusal | None:
-        """Status, reason and headers for a request that goes no further; None for others."""
+        """Status, reason and headers of the refusal of a request; None if it may proceed."""
         path = scope["path"]
         if path not in _PROBES:
             if self.draining:
@@ -128,7 +128,7 @@ class Middleware:
         return None
 
     def _without_key(self, path: str, authorization: bytes) -> _Refusal | None:
-        """The refusal of a request that shows no key where it has to."""
+        """The refusal of a request that lacks a required key; None if it may proceed."""
         wanted, kind = (
             (self.admin, "an administrator's key") if path in _ADMIN else (self.keys, "a valid key")
         )
@@ -139,11 +139,11 @@ class Middleware:
         return 401, f"{kind} is needed: Authorization: Bearer KEY", ((b"www-authenticate", b"Bearer"),)
 
     def _route(self, scope: Scope) -> str:
-        """Path of the route as it was declared: one label whatever the item is."""
+        """Path of the route as declared, so that all items share one label."""
         return getattr(scope.get("route"), "path_format", None) or self.route_of(scope)
 
     def refused(self, status: int) -> None:
-        """Count and log a request that the server has refused before there was one to pass on."""
+        """Count and log a request that the server refused before it reached the application."""
         self.metrics.observe("none", status, 0.0)
         log_request({"route": "none", "method": None, "status": status, "id": request_id(b"").decode()})
 
@@ -196,9 +196,9 @@ async def _refuse(send: Send, status: int, detail: str, headers: tuple[tuple[byt
 
 
 def request_id(given: bytes) -> bytes:
-    """Id of a request, for the answer and the log: the one that proxy or client gave it, or one made here.
+    """Id of a request, for the answer and the log: the one that the proxy or client sent if valid, else a new one.
 
     Args:
-        given: value of ``X-Request-Id``; letters, digits and a few signs, at most 128.
+        given: value of ``X-Request-Id``; valid are letters, digits and a few symbols, at most 128.
     """
     return given if _GOOD_ID.fullmatch(given) else os.urandom(8).hex().encode()

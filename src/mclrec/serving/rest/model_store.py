@@ -1,4 +1,4 @@
-"""The model store: the model that answers now, and its replacement without a failed request."""
+"""The model store: holds the current model, and replaces it without a failed request."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Busy", "Loaded", "ModelStore", "Reload", "check_overlap", "fetch", "
 
 
 class Busy(Exception):
-    """A reload is under way."""
+    """Another reload is in progress."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """A runtime with the queue before it. A request takes one of these and stays with it."""
+    """A runtime with the queue in front of it. A request takes one of these and keeps it to the end."""
 
     runtime: Runtime
     batcher: Batcher
@@ -38,10 +38,10 @@ class Reload:
     """Outcome of a reload.
 
     Attributes:
-        model: version of the model that answers now.
-        before: version of the one that answered.
-        engine: what computes the answers now.
-        warnings: what was taken in place of something else.
+        model: version of the new model.
+        before: version of the previous model.
+        engine: engine of the new model.
+        warnings: warnings raised while loading, such as about substitutes.
     """
 
     model: str
@@ -54,11 +54,11 @@ class ModelStore:
     """Holds the current model.
 
     Args:
-        load: reads the directory anew; called in a thread.
-        runtime: the first one.
+        load: loads the model from its directory; called in a thread.
+        runtime: the first model.
         settings: sizes of batches and queues.
-        metrics: are told of batches and models.
-        arm: name of the model in a test of several.
+        metrics: metrics that record batches and models.
+        arm: name of the arm in an A/B test.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class ModelStore:
         self.current = self._queued(runtime)
 
     async def reload(self) -> Reload:
-        """Read the directory anew, try the model out, put it in the place of the old one.
+        """Load the model from its directory, try it out, and replace the current one.
 
-        Requests under way, and those in the queue, are answered by the old one.
+        Requests in progress and in the queue are answered by the old model.
 
         Returns:
-            What answers now, and what did before.
+            The versions of the new and the previous model.
 
         Raises:
-            Busy: another reload is under way.
-            ModelFileError: the directory holds no model that answers, or that of another catalogue; the old one stays.
+            Busy: another reload is in progress.
+            ModelFileError: the directory holds no working model, or one with another catalogue; the old model stays.
         """
         if self._lock.locked():
             raise Busy
@@ -109,11 +109,11 @@ class ModelStore:
 
     @property
     def _named(self) -> dict[str, str]:
-        """The name of the arm for the log, where there is a test."""
+        """Log field with the name of the arm; empty if there is no test."""
         return {"arm": self._arm} if self._arm else {}
 
     def _fetch(self, before: Runtime) -> tuple[Runtime, list[str]]:
-        """Another runtime, and what was warned of while it was loaded."""
+        """Load the new runtime; return it with the warnings raised while loading."""
         try:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", MclrecWarning)
@@ -123,7 +123,7 @@ class ModelStore:
         except MclrecError:
             raise
         except Exception as problem:
-            # Whatever is wrong with the new files, the old model goes on.
+            # Whatever is wrong with the new files, the old model stays in service.
             raise ModelFileError(
                 f"the model cannot be loaded: {type(problem).__name__}: {problem}"
             ) from problem
@@ -150,10 +150,10 @@ class ModelStore:
 
 
 def check_overlap(before: Runtime, after: Runtime, least: float) -> None:
-    """Refuse a model whose catalogue is another one: all histories would be unknown to it.
+    """Refuse a model with a different catalogue, to which the items of all histories would be unknown.
 
     Raises:
-        ModelFileError: it shares a smaller part than ``least`` of the smaller catalogue.
+        ModelFileError: the catalogues share less than ``least`` of the smaller one.
     """
     small, large = sorted((before.catalogue.items, after.catalogue.items), key=len)
     shared = small.shared_with(large)
@@ -165,13 +165,13 @@ def check_overlap(before: Runtime, after: Runtime, least: float) -> None:
 
 
 def fetch(load: Callable[[], Runtime]) -> Runtime:
-    """Load a runtime that has answered once.
+    """Load a runtime and try it out.
 
-    What is loaded is kept out of garbage collection from then on: looking through all of it stops every request for a
-    while. It is freed when nothing refers to it any more, as everything is.
+    The loaded objects are then exempt from garbage collection, as traversing all of them would pause every request.
+    They are still freed when nothing refers to them any more.
 
     Raises:
-        MclrecError: it cannot be loaded, or its answers make no sense.
+        MclrecError: the model cannot be loaded, or its answers make no sense.
     """
     runtime = load()
     try_out(runtime)
@@ -181,7 +181,7 @@ def fetch(load: Callable[[], Runtime]) -> Runtime:
 
 
 def try_out(runtime: Runtime) -> None:
-    """Ask a model for an answer to a history and to none, which also warms it up.
+    """Query a model with histories of several lengths, including an empty one, which also warms it up.
 
     Raises:
         ModelFileError: the answers make no sense.

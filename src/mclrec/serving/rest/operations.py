@@ -1,4 +1,4 @@
-"""Endpoints for those who run the service: its state, its models and their replacement, metrics and descriptions."""
+"""Endpoints for operators: health, readiness, model card, model reload, metrics and API documentation."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _ArmQuery = Annotated[
 
 
 class Operations:
-    """The endpoints beside those that ask a model.
+    """The endpoints that do not query a model.
 
     Args:
         arms: the models.
         settings: limits.
-        metrics: are shown.
-        middleware: knows whether the service goes down.
-        bodies: reads what is sent with a reload.
+        metrics: the metrics to show.
+        middleware: knows whether the service is shutting down.
+        bodies: reads the bodies of reload requests.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Operations:
         self._telling = WorkPool(1, settings.max_lookups, "metrics")  # so that a busy service can be watched
 
     def register(self, app: FastAPI) -> None:
-        """Add all endpoints and the description of the interface."""
+        """Add all endpoints and the OpenAPI document."""
         app.openapi = lambda: describe(app, self._settings)  # type: ignore[method-assign]
         gets: list[tuple[str, _Endpoint, type[BaseModel] | None, tuple[int, ...]]] = [
             ("/health", self.health, schemas.State, ()),
@@ -74,7 +74,7 @@ class Operations:
             app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
 
     async def health(self) -> Response:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return json_reply(b'{"status":"alive"}')
 
     async def ready(self) -> Response:
@@ -101,9 +101,9 @@ class Operations:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def reload(self, request: Request, arm: _ArmQuery = None) -> Response:
-        """Read the model's directory anew and let it answer from now on. No request fails for it.
+        """Reload the model from its directory and serve it from now on. No request fails because of it.
 
-        Of several models all are read anew, or the one that `arm` names.
+        If there are several models, all are reloaded, or only the one that `arm` names.
         """
         if "content-type" in request.headers:
             check_type(request)
@@ -125,22 +125,22 @@ class Operations:
         return json_reply(to_json({**done[0], **further}))
 
     async def openapi(self, request: Request) -> Response:
-        """The interface for machines."""
+        """The OpenAPI document."""
         return json_reply(
             await self._telling.run(self._settings.deadline, lambda: to_json(request.app.openapi()))
         )
 
     async def docs(self, request: Request) -> Response:
-        """The interface for people."""
+        """The documentation page."""
         return html(
             await self._telling.run(self._settings.deadline, lambda: documentation(request.app.openapi()))
         )
 
     def _named(self, name: str | None) -> Arm:
-        """An arm by its name; the first one if None.
+        """An arm by its name; the first arm if None.
 
         Raises:
-            HTTPException: there is none.
+            HTTPException: there is no arm of that name.
         """
         try:
             return self._arms.first if name is None else self._arms.named(name)

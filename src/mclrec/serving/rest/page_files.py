@@ -1,4 +1,4 @@
-"""The page's files as they are sent, each from the path of its name."""
+"""Static files of the page, each served at the path of its name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-"""Pages take everything from here, and are shown in no other page."""
+"""Security headers: pages load everything from this service, and cannot be framed by other pages."""
 
 
 def page_files() -> dict[str, bytes]:
@@ -41,5 +41,5 @@ def _file(content: bytes, kind: str) -> Callable[[], Coroutine[Any, Any, Respons
 
 
 def html(text: str) -> Response:
-    """An answer that is a page."""
+    """A response with an HTML page."""
     return Response(text, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)

@@ -1,4 +1,4 @@
-"""Threads for work that may take longer than a millisecond and is no batch of the model: bounded, with a deadline."""
+"""Bounded thread pool with deadlines, for work that may take longer than a millisecond and is not a model's batch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class WorkPool:
     """A few threads with a bounded queue. It belongs to one event loop.
 
     Args:
-        threads: how many work at once.
-        room: pieces of work that may be under way or wait.
-        name: of the threads.
+        threads: number of threads.
+        room: maximum number of tasks running or waiting.
+        name: prefix of the threads' names.
     """
 
     def __init__(self, threads: int, room: int, name: str) -> None:
@@ -31,23 +31,23 @@ class WorkPool:
 
     @property
     def held(self) -> int:
-        """Pieces of work that are under way or wait."""
+        """Number of tasks running or waiting."""
         return self._held
 
     async def run(self, seconds: float, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """The result of ``work``, done in a thread.
+        """Run ``work`` in a thread and return its result.
 
-        What has not begun when the time is up, or when the caller is cancelled, never does; what has begun keeps its
-        place until it is done.
+        Work that has not begun when the time is up, or when the caller is cancelled, is dropped; work that has begun
+        occupies its place until it is done.
 
         Args:
-            seconds: until `Expired`.
+            seconds: time limit.
             work: the function.
-            args: its arguments.
-            kwargs: its arguments by name.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
 
         Raises:
-            QueueFull: at once.
+            QueueFull: there is no room, which is raised at once.
             Expired: after ``seconds``.
         """
         if self._held >= self._room:

@@ -1,4 +1,4 @@
-"""Names in the query of an address: those that a route does not have are refused, and so are repeated ones."""
+"""Query parameters of a URL: unknown and repeated ones are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["refuse_unknown_names"]
 
 
 async def refuse_unknown_names(request: Request) -> None:
-    """Dependency of a route that refuses what it would otherwise pass over: a misspelt name changes no answer.
+    """Route dependency that refuses query parameters which would otherwise be ignored, such as misspelt ones.
 
     Raises:
         HTTPException: the route has no such parameter, or a parameter is given more than once.

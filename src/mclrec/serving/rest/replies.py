@@ -1,4 +1,4 @@
-"""Answers as responses: JSON, and the status of each error with what it says."""
+"""HTTP responses: JSON replies, and the status and message of each kind of error."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mclrec.serving.rest.sessions import SessionsUnavailable
 __all__ = ["AGAIN", "add_refusals", "json_reply"]
 
 AGAIN = {"Retry-After": "1"}
-"""Header of refusals that a moment later may be none."""
+"""Header of temporary refusals, which may succeed a moment later."""
 
 
 def json_reply(content: bytes) -> Response:
-    """An answer in JSON, which no proxy may keep."""
+    """A JSON response that must not be cached."""
     return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def add_refusals(app: FastAPI) -> None:
-    """Let the application answer each error by its kind."""
+    """Register a handler for each kind of error."""
     app.add_exception_handler(RequestValidationError, _complain)
     app.add_exception_handler(QueueFull, _queue_full)
     app.add_exception_handler(Expired, _expired)

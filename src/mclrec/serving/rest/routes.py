@@ -1,4 +1,4 @@
-"""The application: routes, reading of bodies, and the status of each error."""
+"""The application: routes that query a model, and assembly of the ASGI application."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ _Endpoint = Callable[..., Coroutine[Any, Any, Response]]
 _T = TypeVar("_T")
 
 _NONE_OF_ITS_OWN: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""Telemetry of newer FastAPI, which would see some requests only, and those twice; older FastAPI ignores this."""
+"""Turns off telemetry of newer FastAPI, which sees only some requests, and those twice; older FastAPI ignores it."""
 
 _FEW_IDS = 512
-"""Ids that are looked up at once, in a fraction of a millisecond; more are looked up in a thread."""
+"""Number of ids up to which they are looked up on the event loop, in a fraction of a millisecond, not in a thread."""
 
 
 def make_app(
@@ -114,9 +114,9 @@ def make_app(
 
 
 class _Routes:
-    """The endpoints. Each takes the current model once, before it waits, and stays with it.
+    """The endpoints. Each takes the current model once, before it waits, and keeps it to the end.
 
-    What may take longer than a millisecond is done in threads (`_do`, `_work`), so that the event loop goes on.
+    Work that may take longer than a millisecond is done in threads (`_do`, `_work`), to keep the event loop free.
     """
 
     def __init__(self, arms: Arms, settings: Settings, metrics: Metrics, sessions: SessionRequests) -> None:
@@ -152,18 +152,18 @@ class _Routes:
         return json_reply(await self.recommended(request.scope, request.receive))
 
     async def recommended(self, scope: Scope, receive: Receive) -> bytes:
-        """JSON of the answer of `recommend`."""
+        """JSON of the answer to `POST /recommend`; called by `recommend` and by `Direct`."""
         request = Request(scope, receive)
         asked = await self.bodies.read(request, RecommendRequest)
         return await self._recommend(request, [asked], lambda replies: replies[0])
 
     async def recommend_batch(self, request: Request) -> Response:
-        """Several requests at once, answered in their order."""
+        """Several requests at once, answered in order."""
         asked = (await self.bodies.read(request, BatchRequest)).requests
         return json_reply(await self._recommend(request, asked, lambda replies: {"answers": replies}))
 
     async def explain(self, request: Request) -> Response:
-        """Which items of the history move the scores of some items: the difference that leaving each out makes."""
+        """How items of the history affect the scores of some items: the difference that leaving each out makes."""
         asked, until = await self.bodies.read(request, ExplainRequest), self._deadline()
         loaded = self._arms.choose(asked.user, None)[0].models.current
 
@@ -179,7 +179,7 @@ class _Routes:
         return json_reply(await self._work(request, until, lambda: _json(explanation_reply(plan, answers))))
 
     async def events(self, request: Request) -> Response:
-        """Add items to a session, which `POST /recommend` then takes by its key."""
+        """Add items to a session, which `POST /recommend` can then refer to by its key."""
         asked, until = await self.bodies.read(request, EventsRequest), self._deadline()
         runtime = self._arms.choose(None, asked.session)[0].models.current.runtime
         [found] = await self._do(
@@ -239,7 +239,7 @@ class _Routes:
         asked: Sequence[RecommendRequest],
         shape: Callable[[list[dict[str, Any]]], dict[str, Any]],
     ) -> bytes:
-        """JSON of the answers to requests for recommendations, in their order."""
+        """JSON of the answers to requests for recommendations, in order."""
         until, held = self._deadline(), None
         if any(one.session is not None for one in asked):
             asked, held = await while_attended(
@@ -259,7 +259,7 @@ class _Routes:
         held: Sequence[int | None] | None,
         shape: Callable[[list[dict[str, Any]]], dict[str, Any]],
     ) -> bytes:
-        """`_recommend` where each request may have another model."""
+        """`_recommend` for an A/B test, in which each request may have another model."""
         places: dict[str, list[int]] = {}
         for place, (arm, by) in enumerate(self._chosen(asked)):
             places.setdefault(arm.name, []).append(place)
@@ -276,10 +276,10 @@ class _Routes:
         return await self._do(request, until, listed, lambda: _json(shape(replies)))
 
     def _chosen(self, asked: Sequence[RecommendRequest]) -> list[tuple[Arm, str]]:
-        """The arm of each request, and by what it is chosen.
+        """The arm of each request, and what it is chosen by.
 
         Raises:
-            HTTPException: one names an arm that there is not.
+            HTTPException: a request names an unknown arm.
         """
         try:
             return [
@@ -300,7 +300,7 @@ class _Routes:
         held: Sequence[int | None] | None,
         finish: Callable[[list[dict[str, Any]]], _T],
     ) -> _T:
-        """What is made of one model's replies to requests, in their order."""
+        """Answer requests with one model; return ``finish`` of the replies, which are in order."""
         runtime = loaded.runtime
         decoded = await self._do(request, until, sum(map(ids_in, asked)), lambda: _decoded(runtime, asked))
         answers = await self._answers(request, loaded, until, [one.query for one in decoded])
@@ -311,21 +311,21 @@ class _Routes:
         )
 
     def _deadline(self) -> float:
-        """Time of the loop by which a request that has been read is answered."""
+        """Time of the event loop by which a request that has just been read must be answered."""
         return asyncio.get_running_loop().time() + self._settings.deadline
 
     async def _do(self, request: Request, until: float, ids: int, work: Callable[[], _T]) -> _T:
-        """The result of ``work`` on so many ids: at once if they are few."""
+        """Run ``work`` on the given number of ids and return its result: on the event loop if they are few."""
         return work() if ids <= _FEW_IDS else await self._work(request, until, work)
 
     async def _work(self, request: Request, until: float, work: Callable[[], _T]) -> _T:
-        """The result of ``work``, done in a thread."""
+        """Run ``work`` in a thread and return its result."""
         return await while_attended(request.receive, self._pool.run(self._left(until), work))
 
     async def _answers(
         self, request: Request, loaded: Loaded, until: float, asked: Sequence[DenseQuery]
     ) -> list[Ranked]:
-        """The model's answers."""
+        """Answer queries with a model through its queue."""
         notes = notes_of(request.scope)
         if notes.trace is not None:
             notes.trace.asks(loaded.runtime.version, len(asked), sum(query.k for query in asked))
@@ -349,10 +349,10 @@ class _Routes:
 
 
 def _decoded(runtime: Runtime, asked: Sequence[RecommendRequest]) -> list[DecodedQuery]:
-    """Requests in the model's ids.
+    """Requests decoded into the model's ids.
 
     Raises:
-        HTTPException: a rule is not of its form, or names a column or value that there is not.
+        HTTPException: a rule is malformed, or names an unknown column or value.
     """
     try:
         return runtime.decode([query_of(one) for one in asked])
@@ -365,7 +365,7 @@ def _route(app: FastAPI, path: str) -> Route:
 
 
 def _route_of(app: FastAPI, scope: Scope) -> str:
-    """Path of the route that a request is for, as it was declared."""
+    """Declared path of the route that a request matches; "other" if there is none."""
     for route in app.routes:
         if route.matches(scope)[0] is not Match.NONE:
             return getattr(route, "path_format", "other")

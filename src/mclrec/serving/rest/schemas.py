@@ -1,6 +1,6 @@
-"""Schemas of requests and answers, and the description made of them: OpenAPI.
+"""Schemas of requests and answers, and the OpenAPI document generated from them.
 
-`translation` checks the sizes that the settings limit.
+The sizes that the settings limit are checked in `translation`.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ Id = (
     Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)]
     | Annotated[StrictStr, Field(max_length=LONGEST_ID)]
 )
-"""Outside id: of an item or a user, as in the log."""
+"""Outside id of an item or a user, as in the log."""
 
 _Ids = Annotated[list[Id], Field(fail_fast=True)]
-"""Ids of which the first wrong one is complained of, and not each of half a million."""
+"""List of ids that reports only the first invalid one, not each of half a million."""
 
 
 SessionKey = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_KEY)]
-"""Opaque key of a session; only a digest of it is kept."""
+"""Opaque key of a session; only a digest of it is stored."""
 
 
 class _Request(BaseModel):
@@ -64,7 +64,7 @@ class _Request(BaseModel):
 
 
 class RecommendRequest(_Request):
-    """A history, or a session that has one, and which items may follow it."""
+    """A history, or a session that holds one, and options for the recommended items."""
 
     model_config = ConfigDict(
         json_schema_extra={"anyOf": [{"required": ["history"]}, {"required": ["session"]}]}
@@ -128,7 +128,7 @@ class BatchRequest(_Request):
 
 
 class EventsRequest(_Request):
-    """Items that a session gains."""
+    """Items to add to a session."""
 
     session: SessionKey = Field(description="Opaque key of the session.", examples=["4f1c0a"])
     items: _Ids = Field(
@@ -155,7 +155,7 @@ _NOT_ALWAYS = ("titles", "session_items", "arm", "arms")
 
 
 def _optional(schema: dict[str, Any]) -> None:
-    """Titles are only there where the service has any, and the rest where it was asked for."""
+    """Mark fields as optional: titles, if the service has none, and fields that only some requests get."""
     schema["required"] = [name for name in schema["required"] if name not in _NOT_ALWAYS]
 
 
@@ -198,7 +198,7 @@ class Answer(_Titled):
 
 
 class EventsAnswer(_Answer):
-    """What a session holds now."""
+    """State of a session after an event."""
 
     session_items: int = Field(description="How many items.")
     dropped: int = Field(description="How many of the oldest ones had to go.")
@@ -209,13 +209,13 @@ class EventsAnswer(_Answer):
 
 
 class Answers(_Answer):
-    """One answer a request, in their order."""
+    """One answer per request, in order."""
 
     answers: list[Answer]
 
 
 class Reason(_Answer):
-    """What one item of the history does to a score."""
+    """The effect of one item of the history on a score."""
 
     position: int = Field(description="In the history as given; 0 is the oldest.")
     item: str | int
@@ -225,7 +225,7 @@ class Reason(_Answer):
 
 
 class Explained(Scored):
-    """An item, its score, and where it comes from."""
+    """An item, its score, and the effects of the items of the history."""
 
     because: list[Reason] = Field(
         description="One an item that the model reads (the newest known ones), in their order; none where only one "
@@ -250,14 +250,14 @@ class Counted(_Answer):
 
 
 class Found(_Titled):
-    """Items that match."""
+    """Items that match a search."""
 
     items: list[Counted]
     total: int = Field(description="How many match; `items` holds the best.")
 
 
 class Similar(_Titled):
-    """The nearest items, by the cosine of their vectors."""
+    """The most similar items, by cosine similarity of their vectors."""
 
     items: list[Scored]
     model: str
@@ -277,13 +277,13 @@ class Reloaded(_Answer):
 
 
 class State(_Answer):
-    """What the process is doing."""
+    """State of the process."""
 
     status: str
 
 
 class Problem(BaseModel):
-    """Why there is no answer."""
+    """Reason for a refusal or failure."""
 
     detail: str = Field(description="What is wrong, in one line.")
     complaints: list[dict[str, Any]] | None = Field(
@@ -293,7 +293,7 @@ class Problem(BaseModel):
 
 
 def body(schema: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI of a JSON body that the endpoint itself reads."""
+    """OpenAPI description of a JSON body that the endpoint parses itself."""
     return {
         "requestBody": {
             "required": True,
@@ -315,7 +315,7 @@ _PROBLEMS = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI of errors, by status."""
+    """OpenAPI descriptions of errors, by status."""
     return {status: {"model": Problem, "description": _PROBLEMS[status]} for status in statuses}
 
 
@@ -326,7 +326,7 @@ _INVALID = {
 
 
 def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
-    """OpenAPI of the service, made once."""
+    """OpenAPI document of the service, generated once."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -348,7 +348,7 @@ def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
 
 
 def _components(*schemas: type[BaseModel]) -> dict[str, Any]:
-    """Definitions that `body` refers to, with all that they refer to."""
+    """Schema definitions that `body` refers to, with all that these refer to."""
     found: dict[str, Any] = {}
     for schema in schemas:
         definition = schema.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -1,4 +1,4 @@
-"""The service as a process: a socket, uvicorn, signals, and slow clients."""
+"""The service as a process: socket, uvicorn, signals, draining."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _BACKLOG = 2048
 _TICK = 0.02
 
 _SWITCH = 0.001
-"""Seconds after which a thread that works in Python lets another one on: requests wait that long, and not five times.
+"""Seconds after which a thread that runs Python code yields to another, a fifth of Python's default.
 
-Searches, explanations and the loading of another model are such threads.
+Searches, explanations and the loading of another model run in such threads, and requests wait for them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask, as `mclrec.serving.rest.middleware.Middleware` describes it."""
+    """Access control: keys and accepted sites; see `mclrec.serving.rest.middleware.Middleware`."""
 
     keys: KeyRing | None = None
     admin: KeyRing | None = None
@@ -70,7 +70,7 @@ def _is_address(host: str) -> bool:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound, and takes connections once it is served.
+    """Bind a socket, which accepts connections once it is served.
 
     Raises:
         ConfigError: the address is in use, or is not one of this machine.
@@ -110,31 +110,32 @@ def serve_model(
     traces: bool = False,
     settings: Settings | None = None,
 ) -> None:
-    """Answer requests with the model of a directory until a signal ends it; see `serve`.
+    """Serve the model of a directory until a signal ends the process; see `serve`.
 
     Args:
-        run: directory of a run, or of an export; of several models, each by the name of its arm.
-        split: shares of the arms, in any unit; equal ones if None.
+        run: directory of a run or of an export; for several models, keyed by the names of the arms.
+        split: shares of the arms, in any unit; equal shares if None.
         host: address to listen on.
-        port: 0 for any free one.
-        api_key_file: one key a line, of which clients must show one; none if None. It is read again when it changes.
-        admin_key_file: the same for reloads and metrics; without, these are open only where all else is, and only on
-            this machine.
-        allow_hosts: names by which clients may ask, beside loopback ones; ``*`` for any.
+        port: port to listen on; 0 for any free one.
+        api_key_file: file with one key per line, which is read again when it changes; clients must present one of the
+            keys. Open to all if None.
+        admin_key_file: the same for reloads and metrics; if None, these are open only if there are no other keys, and
+            only on this machine.
+        allow_hosts: host names that requests may use, beside loopback ones; ``*`` for any.
         engine: see `mclrec.inference.runtime.load_runtime`.
-        index: kind of index over the items; all of them are compared if None.
-        titles: file of titles of items (`mclrec.inference.titles.read_titles`), read with each model; answers, the
-            search and the page then have them.
+        index: kind of index over the items; exact search if None.
+        titles: file of item titles (`mclrec.inference.titles.read_titles`), read with each model; answers, the
+            search and the page then include them.
         items: table of items (`mclrec.inference.item_facts.read_item_facts`), read with each model; requests may then
-            have ``filter``, ``boost`` and ``diversify``. Its titles are taken where ``titles`` is None.
-        sessions: SQLite file that keeps the sessions of ``POST /events``, which several processes may share; they are
-            kept in this process's memory if None.
-        traces: whether a span of each request is sent as the ``OTEL_*`` variables say.
+            use ``filter``, ``boost`` and ``diversify``. Its titles are used if ``titles`` is None.
+        sessions: SQLite file that stores the sessions of ``POST /events``, which several processes may share; this
+            process's memory if None.
+        traces: whether to send a span of each request as configured by the ``OTEL_*`` variables.
         settings: limits; the defaults if None.
 
     Raises:
         ConfigError: the address is in use, the keys cannot be read, or spans cannot be sent.
-        OutputError: the file of sessions cannot be used.
+        OutputError: the session file cannot be used.
         ModelFileError: the model cannot be loaded.
     """
     keys = None if api_key_file is None else KeyFile(Path(api_key_file))
@@ -189,20 +190,20 @@ def serve(
     sessions: Path | None = None,
     tracing: Tracing | None = None,
 ) -> None:
-    """Answer requests until a signal ends it.
+    """Serve requests until a signal ends the process.
 
-    SIGTERM and SIGINT drain: what was accepted is answered, new requests are refused; a second one ends at once.
-    SIGHUP reads the model anew.
+    SIGTERM and SIGINT drain: accepted requests are answered, new ones refused; a second signal ends the process at
+    once. SIGHUP reloads the models.
 
     Args:
-        bound: as `listen` makes it.
-        loads: read the models, by the names of their arms; one without a name where there is no test.
+        bound: socket from `listen`.
+        loads: functions that load the models, by arm; a single one with an empty name if there is no test.
         settings: limits.
-        access: who may ask.
-        started: is called when requests can come.
-        shares: of the keys, of each arm.
-        sessions: file that keeps sessions; memory if None.
-        tracing: makes a span of each request; none if None.
+        access: access control.
+        started: called when requests are about to be accepted.
+        shares: share of users and sessions for each arm.
+        sessions: file that stores sessions; memory if None.
+        tracing: creates a span for each request; no tracing if None.
 
     Raises:
         MclrecError: a model cannot be loaded.
@@ -238,7 +239,7 @@ def serve(
 
 
 class Server(uvicorn.Server):
-    """Uvicorn with our signals: two steps to the end, status 0 when all is answered."""
+    """Uvicorn server with our own signal handling: graceful shutdown in two steps, exit status 0 after draining."""
 
     def __init__(
         self, middleware: Middleware, models: ModelStore | Arms, connections: Connections, hangup: Hangup
@@ -267,7 +268,7 @@ class Server(uvicorn.Server):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections, and say so; a reload that was asked for while the model was loaded is done now."""
+        """Accept connections and notify the supervisor; a reload requested while the model was loading starts now."""
         await super().startup(sockets)
         tell_supervisor("READY=1")
         if self._hangup.asked:
@@ -275,7 +276,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals in the loop while serving."""
+        """Handle signals in the event loop while serving."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
@@ -296,7 +297,7 @@ class Server(uvicorn.Server):
         self._start(self._finish())
 
     async def _finish(self) -> None:
-        """Refuse new requests for a while, so that load balancers and kept connections notice; then close."""
+        """Refuse new requests for a while, so that load balancers and kept-alive connections notice; then exit."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._drain
         while loop.time() < until or self._middleware.in_flight:

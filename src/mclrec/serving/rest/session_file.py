@@ -1,8 +1,8 @@
-"""Sessions in a SQLite file, which several processes share: they outlive each process, and a crash in mid-write.
+"""Sessions in a SQLite file, which several processes can share: they survive restarts, and crashes during a write.
 
-SQLite's write-ahead log makes each event whole or not there, whatever process ends when, and lets readers go on while
-another process writes. Its own locks are the system's, so that a killed process keeps nobody out. The file belongs on a
-disk of this machine: the log needs memory that all processes share.
+SQLite's write-ahead log makes each event atomic, whenever a process ends, and lets readers continue while another
+process writes. Its locks are the system's, so that a killed process locks nobody out. The file must be on a local disk:
+the log needs memory that all processes share.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _T = TypeVar("_T")
 
 _APPLICATION, _FORMAT = 0x6D636C72, 1  # "mclr"
 _SWEPT = 100
-"""Sessions that one event removes at most, of those that have expired or have no room."""
+"""Maximum number of sessions that one event removes because they expired, and as many for lack of room."""
 
 _LOCKED_SECONDS = 1.0
-"""That an event waits while another process writes. One takes a fraction of a millisecond: longer, and it is stuck."""
+"""Time that an event waits for another process to write: a write takes a fraction of a millisecond unless stuck."""
 
 _MOST = 2**60
-"""What counts are cut at: an integer of SQLite holds it, and some more."""
+"""Upper limit of counts, well within an integer of SQLite."""
 
 _AGAIN_SECONDS = 0.02
 
@@ -59,18 +59,18 @@ _REASONS = {
     sqlite3.SQLITE_CORRUPT: ("damaged", "their file is damaged"),
     sqlite3.SQLITE_NOTADB: ("damaged", "their file is damaged"),
 }
-"""What SQLite's results mean: a word for the metric, and for people."""
+"""Meaning of SQLite's result codes: a label for the metric, and an explanation."""
 
 
 class SessionFile:
-    """Sessions in a SQLite file; one thread writes, another one reads, and the event loop does neither.
+    """Session store in a SQLite file; one thread writes, another one reads, and the event loop does neither.
 
     Args:
-        path: of the file, made if it is not there; `check_session_file` has looked at it.
-        limits: bounds; each process keeps them for all.
-        metrics: are told of what is dropped.
-        room: events that may wait, and as many look-ups.
-        now: seconds of the clock that all processes share.
+        path: path of the file, created if missing; `check_session_file` has checked it.
+        limits: bounds of the whole file, which each process enforces.
+        metrics: metrics that record dropped sessions.
+        room: maximum number of waiting events, and of waiting look-ups.
+        now: clock in seconds, which all processes share.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class SessionFile:
 
     @classmethod
     def of(cls, path: Path, settings: Settings, metrics: Metrics) -> SessionFile:
-        """The sessions of a file, by the bounds that the settings give."""
+        """The session store of a file, with bounds from the settings."""
         return cls(path, Limits.of(settings), metrics, settings.max_queue)
 
     async def add(self, key: str, items: Sequence[OutsideId], clear: bool, seconds: float) -> Added:
@@ -98,7 +98,7 @@ class SessionFile:
         return await self._writing.run(seconds, self._told, self._writer, work)
 
     async def read(self, keys: Sequence[str], seconds: float) -> list[list[OutsideId]]:
-        """Items of sessions as of one moment each; implements `SessionStore.read`."""
+        """Items of sessions, each in a consistent state; implements `SessionStore.read`."""
 
         def work(connection: sqlite3.Connection) -> list[list[OutsideId]]:
             return [self._items(connection, digest_of(key)) for key in keys]
@@ -106,11 +106,11 @@ class SessionFile:
         return await self._reading.run(seconds, self._told, self._reader, work)
 
     def held(self) -> int:
-        """How many sessions there were after this process's last event."""
+        """Number of sessions after this process's last event."""
         return self._held
 
     def _told(self, connection: _Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """The result of work; why there is none goes into the log once, until it works again."""
+        """Run work on a connection; a failure is counted, and logged once until writing works again."""
         try:
             found = connection.use(work)
         except SessionsUnavailable as problem:
@@ -144,7 +144,7 @@ class SessionFile:
             connection.execute("DELETE FROM sessions WHERE key = ?", (digest,))
         dropped = self._sweep(connection, number, content)
         connection.execute("COMMIT")
-        for reason, count in dropped.items():  # told once it is so
+        for reason, count in dropped.items():  # counted only once it is committed
             self._metrics.sessions_dropped.labels(reason).inc(count)
         return Added(len(kept), len(before) + len(items) - len(kept))
 
@@ -163,7 +163,7 @@ class SessionFile:
             return []
 
     def _sweep(self, connection: sqlite3.Connection, number: int, content: int) -> dict[str, int]:
-        """Count what has changed; remove what has expired or has no room, as far as it goes at once."""
+        """Update the totals; remove sessions that expired or have no room, up to `_SWEPT` of each."""
         now, seconds, limits = self._now(), self._limits.seconds, self._limits
         number, content = _total(connection, number, content)
         expired = self._delete(connection, "at < ? OR at > ?", (now - seconds, now + seconds), _SWEPT)
@@ -183,7 +183,7 @@ class SessionFile:
     def _delete(
         connection: sqlite3.Connection, where: str, values: tuple[float, ...], most: int
     ) -> list[int]:
-        """Remove the sessions with the oldest events of which a condition holds; the bytes that each was counted as."""
+        """Remove the oldest sessions that satisfy a condition; return the bytes that each was counted as."""
         rows = connection.execute(
             f"DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE {where} ORDER BY at LIMIT {most}) "  # noqa: S608
             "RETURNING length(items)",
@@ -193,12 +193,12 @@ class SessionFile:
 
 
 def _total(connection: sqlite3.Connection, number: int, content: int) -> tuple[int, int]:
-    """Sessions in the file and the bytes that they are counted as; all are counted where the file's counts are none.
+    """Number of sessions in the file and the bytes that they count as; recounted if the stored totals are invalid.
 
     Args:
-        connection: in a transaction.
-        number: of sessions more than before it.
-        content: bytes more than before it.
+        connection: connection in a transaction.
+        number: change of the number of sessions in this transaction.
+        content: change of the bytes in this transaction.
     """
     found = connection.execute("SELECT number, content FROM held").fetchall()
     match found:
@@ -210,12 +210,12 @@ def _total(connection: sqlite3.Connection, number: int, content: int) -> tuple[i
 
 
 def _counted(row: tuple[int | None]) -> int:
-    """Bytes that a session is counted as, by the length of its items."""
+    """Bytes that a session is counted as, from the length of its items."""
     return (row[0] or 0) + OVERHEAD
 
 
 class _Connection:
-    """A connection that belongs to one thread, and is opened anew after whatever went wrong with it."""
+    """A database connection that belongs to one thread, and is reopened after any failure."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -223,14 +223,14 @@ class _Connection:
         self._file: tuple[int, int] | None = None
 
     def use(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """The result of work on the file that has the path now.
+        """Run work on the file that is at the path now, and return its result.
 
         Raises:
-            SessionsUnavailable: it cannot be done; a transaction is undone.
+            SessionsUnavailable: the work failed; its transaction is rolled back.
         """
         try:
             if self._connection is not None and self._file != _identity(self.path):
-                self._close()  # removed, or another one in its place
+                self._close()  # the file was removed or replaced
             if self._connection is None:
                 self._connection = _open(self.path)
                 self._file = _identity(self.path)
@@ -254,15 +254,15 @@ class _Connection:
     def _close(self) -> None:
         if self._connection is not None:
             with suppress(sqlite3.Error):
-                self._connection.close()  # undoes what was not committed
+                self._connection.close()  # rolls back what was not committed
         self._connection = None
 
 
 def check_session_file(path: Path) -> None:
-    """Make the file of sessions, or look through the one that is there, before the service starts.
+    """Create the session file, or check the existing one, before the service starts.
 
     Raises:
-        OutputError: it cannot be made or written, is damaged, or is a file of something else.
+        OutputError: the file cannot be created or written, is damaged, or is not a session file.
     """
     replaceable_file(path)
     check_writable(path)
@@ -286,12 +286,12 @@ def check_session_file(path: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open the file, and make its tables where it is new.
+    """Open the file, and create its tables if it is new.
 
     Raises:
-        OutputError: it is a database of something else.
-        sqlite3.Error: SQLite refuses it.
-        OSError: the system does.
+        OutputError: it is not a session file, or has another format version.
+        sqlite3.Error: SQLite cannot open it.
+        OSError: the system cannot open it.
     """
     _create(path)
     connection = sqlite3.connect(path, timeout=_LOCKED_SECONDS, isolation_level=None)
@@ -310,7 +310,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """Make an empty file where there is none, which nobody else may read; logs of one that was removed go."""
+    """Create an empty file that only its owner can read, if there is none; remove logs of a file that was deleted."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
@@ -320,7 +320,7 @@ def _create(path: Path) -> None:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Let the database have a write-ahead log; SQLite does not wait itself where another process is about to do so.
+    """Switch to a write-ahead log, retrying because SQLite does not wait if another process is doing the same.
 
     Raises:
         sqlite3.OperationalError: another process keeps the file locked.
@@ -338,12 +338,12 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database that is not ours, or of another format.
+    """Refuse a database that is not ours, or has another format version.
 
     Raises:
-        OutputError: it is.
+        OutputError: it is such a database.
     """
-    connection.execute("BEGIN")  # as of one moment: another process may be making the tables
+    connection.execute("BEGIN")  # for a consistent view: another process may be creating the tables
     application, version = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
     )

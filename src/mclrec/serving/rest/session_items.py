@@ -1,4 +1,4 @@
-"""The form in which the items of a session are kept: JSON with a checksum, under a digest of the session's key."""
+"""Storage format of a session's items: JSON with a checksum, under a digest of the session's key."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from mclrec.data.vocabulary import OutsideId
 __all__ = ["LETTERS", "DamagedSession", "digest_of", "newest", "packed", "unpacked"]
 
 LETTERS = 16_384
-"""Letters that the ids of a session may have in all: reading and writing one takes a fraction of a millisecond."""
+"""Maximum total length of a session's ids, so that reading and writing one takes a fraction of a millisecond."""
 
 _CHECKSUM = 4
 
 
 class DamagedSession(Exception):
-    """What was kept is not what was written."""
+    """The stored bytes are not those that were written."""
 
 
 def digest_of(key: str) -> bytes:
-    """What a session is kept under: 16 bytes, however long the key is, from which nobody learns the key."""
+    """Digest under which a session is stored: 16 bytes, from which the key cannot be recovered."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def newest(items: Sequence[OutsideId], most: int) -> list[OutsideId]:
-    """The newest items, at most so many and of at most `LETTERS` letters, oldest first."""
+    """The newest items, at most ``most`` of them and `LETTERS` characters in total, oldest first."""
     kept: list[OutsideId] = []
     letters = 0
     for item in reversed(items[-most:]):
@@ -41,7 +41,7 @@ def newest(items: Sequence[OutsideId], most: int) -> list[OutsideId]:
 
 
 def packed(items: Sequence[OutsideId]) -> bytes:
-    """Items as bytes."""
+    """Serialise items: a checksum, then JSON."""
     content = to_json(items)
     return crc32(content).to_bytes(_CHECKSUM, "big") + content
 
@@ -50,7 +50,7 @@ def unpacked(content: bytes) -> list[OutsideId]:
     """Inverse of `packed`.
 
     Raises:
-        DamagedSession: these are not bytes of `packed`.
+        DamagedSession: the checksum does not match.
     """
     checksum, text = content[:_CHECKSUM], content[_CHECKSUM:]
     if crc32(text).to_bytes(_CHECKSUM, "big") != checksum:

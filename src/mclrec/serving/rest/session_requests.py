@@ -1,4 +1,4 @@
-"""Requests that name a session: what it holds stands in front of the history that they give."""
+"""Requests that name a session: its items are prepended to the history of the request."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ __all__ = ["SessionRequests"]
 
 
 class SessionRequests:
-    """Reads and extends sessions for the endpoints, and counts it.
+    """Reads and extends sessions for the endpoints, and updates the metrics.
 
     Args:
-        store: keeps the sessions.
-        metrics: are told.
+        store: the session store.
+        metrics: metrics to update.
     """
 
     def __init__(self, store: SessionStore, metrics: Metrics) -> None:
         self._store, self._metrics = store, metrics
 
     async def add(self, asked: EventsRequest, seconds: float) -> Added:
-        """Add the items of an event.
+        """Add the items of an event to its session.
 
         Args:
             asked: the event.
-            seconds: until `mclrec.serving.rest.batcher.Expired`.
+            seconds: time limit, after which `mclrec.serving.rest.batcher.Expired` is raised.
 
         Raises:
-            SessionsUnavailable: they are not kept.
+            SessionsUnavailable: the items cannot be stored.
         """
         added = await self._store.add(asked.session, asked.items, asked.clear, seconds)
         self._metrics.session_items.inc(len(asked.items))
@@ -40,14 +40,14 @@ class SessionRequests:
     async def extend(
         self, asked: Sequence[RecommendRequest], seconds: float
     ) -> tuple[list[RecommendRequest], list[int | None]]:
-        """The requests with their sessions' items in front of their histories, and how many each session holds.
+        """Prepend the items of sessions to the histories of requests.
 
         Args:
-            asked: requests, of which some name a session.
-            seconds: until `mclrec.serving.rest.batcher.Expired`.
+            asked: requests, some of which name a session.
+            seconds: time limit, after which `mclrec.serving.rest.batcher.Expired` is raised.
 
         Returns:
-            The requests, and a number a request; None where it names no session.
+            The requests, and for each the number of items in its session; None if it names no session.
 
         Raises:
             SessionsUnavailable: sessions cannot be read.

@@ -1,6 +1,6 @@
-"""Session stores: the newest items of each session by an opaque key, bounded in number, length, bytes and time.
+"""Session stores: the newest items of each session under an opaque key, bounded in number, length, bytes and time.
 
-`SessionMemory` is one process's own. Several processes share a `mclrec.serving.rest.session_file.SessionFile`.
+`SessionMemory` belongs to one process. Several processes can share a `mclrec.serving.rest.session_file.SessionFile`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from mclrec.serving.rest.telemetry import Metrics
 __all__ = ["OVERHEAD", "Added", "Limits", "SessionMemory", "SessionStore", "SessionsUnavailable"]
 
 OVERHEAD = 400
-"""Bytes that a session is counted to take beside its items: key, time, and their places in a table."""
+"""Bytes counted per session in addition to its items: key, time and table entries."""
 
 _SWEPT = 4
-"""Sessions that are removed at once, at most, beside the one that is added: more would hold up the event loop."""
+"""Number of sessions after which an event stops removing expired ones: more would block the event loop."""
 
 
 class SessionsUnavailable(Exception):
-    """The store cannot be read or written now; the message is for clients, and names no path.
+    """The store cannot be read or written at the moment; the message is for clients and names no path.
 
     Attributes:
-        reason: a word for the metric.
+        reason: label for the metric.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -42,10 +42,10 @@ class Limits:
     """Bounds of a store.
 
     Attributes:
-        sessions: that are kept at once.
-        items: of a session.
-        content: bytes of all sessions, each with `OVERHEAD`.
-        seconds: that a session is kept after its last event.
+        sessions: maximum number of sessions.
+        items: maximum number of items in a session.
+        content: maximum bytes of all sessions, each with `OVERHEAD`.
+        seconds: time that a session is kept after its last event.
     """
 
     sessions: int
@@ -55,7 +55,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """The bounds that the settings give."""
+        """Bounds from the settings."""
         return cls(
             settings.max_sessions,
             settings.max_session_items,
@@ -66,11 +66,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of an event.
+    """Outcome of an event.
 
     Attributes:
-        held: items that the session has now.
-        dropped: its oldest items that had to go, or of the event's own where these are too many.
+        held: number of items in the session after the event.
+        dropped: number of oldest items dropped for lack of room, possibly including some of the event.
     """
 
     held: int
@@ -78,54 +78,54 @@ class Added:
 
 
 class SessionStore(Protocol):
-    """Keeps sessions. It belongs to one event loop."""
+    """Interface of session stores. A store belongs to one event loop."""
 
     async def add(self, key: str, items: Sequence[OutsideId], clear: bool, seconds: float) -> Added:
-        """Append items to a session, after what it has is forgotten if ``clear``.
+        """Append items to a session, which is emptied first if ``clear`` is set.
 
         Args:
-            key: of the session.
-            items: oldest first.
-            clear: whether the session begins anew.
-            seconds: until `mclrec.serving.rest.batcher.Expired`.
+            key: key of the session.
+            items: the items, oldest first.
+            clear: whether to empty the session first.
+            seconds: time limit, after which `mclrec.serving.rest.batcher.Expired` is raised.
 
         Raises:
             SessionsUnavailable: the store cannot be written; nothing has changed.
         """
 
     async def read(self, keys: Sequence[str], seconds: float) -> list[list[OutsideId]]:
-        """Items of sessions, oldest first; none where a session is unknown or has expired.
+        """Items of sessions, oldest first; empty if a session is unknown or has expired.
 
         Args:
-            keys: of the sessions.
-            seconds: until `mclrec.serving.rest.batcher.Expired`.
+            keys: keys of the sessions.
+            seconds: time limit, after which `mclrec.serving.rest.batcher.Expired` is raised.
 
         Raises:
             SessionsUnavailable: the store cannot be read.
         """
 
     def held(self) -> int:
-        """How many sessions there are, as far as this process knows."""
+        """Number of sessions, as far as this process knows."""
 
 
 class SessionMemory:
-    """Sessions of one process, in its memory: gone when it ends.
+    """Session store in the memory of one process, lost when it ends.
 
     Args:
         limits: bounds.
-        metrics: are told of what is dropped.
-        now: seconds of a clock.
+        metrics: metrics that record dropped sessions.
+        now: clock in seconds.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics, now: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._metrics, self._now = limits, metrics, now
         self._kept: OrderedDict[bytes, tuple[float, bytes]] = (
             OrderedDict()
-        )  # the one with the oldest event first
+        )  # ordered by last event, oldest first
         self._content = 0
 
     async def add(self, key: str, items: Sequence[OutsideId], clear: bool, seconds: float) -> Added:  # noqa: ARG002
-        """Append items; implements `SessionStore.add`, at once."""
+        """Append items; implements `SessionStore.add` without waiting."""
         digest, now = digest_of(key), self._now()
         before = [] if clear else self._items(digest, now)
         kept = newest([*before, *items], self._limits.items)
@@ -138,12 +138,12 @@ class SessionMemory:
         return Added(len(kept), len(before) + len(items) - len(kept))
 
     async def read(self, keys: Sequence[str], seconds: float) -> list[list[OutsideId]]:  # noqa: ARG002
-        """Items of sessions; implements `SessionStore.read`, at once."""
+        """Items of sessions; implements `SessionStore.read` without waiting."""
         now = self._now()
         return [self._items(digest_of(key), now) for key in keys]
 
     def held(self) -> int:
-        """How many sessions there are."""
+        """Number of sessions."""
         return len(self._kept)
 
     def _items(self, digest: bytes, now: float) -> list[OutsideId]:
@@ -156,7 +156,7 @@ class SessionMemory:
             return []
         try:
             return unpacked(content)
-        except DamagedSession:  # no disk has been near it: the machine's memory is failing
+        except DamagedSession:  # no disk is involved: the machine's memory is failing
             self._remove(digest)
             self._metrics.sessions_dropped.labels("damaged").inc()
             return []
@@ -167,7 +167,7 @@ class SessionMemory:
             self._content -= len(found[1]) + OVERHEAD
 
     def _sweep(self, now: float) -> None:
-        """Remove what has expired, a little at a time, and what there is no room for."""
+        """Remove the oldest sessions: expired ones, a few at a time, and all that exceed the bounds."""
         limits, swept = self._limits, 0
         while self._kept:
             digest, (at, _) = next(iter(self._kept.items()))

@@ -10,7 +10,7 @@ __all__ = ["Settings"]
 
 
 class Settings(BaseModel):
-    """Limits of the service. What is beyond one is refused before it costs much."""
+    """Limits of the service. Requests beyond a limit are refused before they cost much."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ class Settings(BaseModel):
 
     @classmethod
     def of(cls, **given: object) -> Settings:
-        """Settings from words of the command line; None means the default.
+        """Settings from options of the command line; None means the default.
 
         Raises:
             ConfigError: a value is out of its bounds.

@@ -1,8 +1,8 @@
-"""Which sites a request may come from: names that the service answers by, and pages that may ask it.
+"""Host and origin checks: host names that the service accepts, and sites whose pages may send requests.
 
-A page of another site can make a browser send requests here, and, if its name is made to point here, read the answers
-(DNS rebinding). So names have to be known, and what changes or computes something has to come from a page of ours, or
-from no page.
+A page of another site can make a browser send requests here, and, if its name is made to resolve to this service, read
+the answers (DNS rebinding). Host names must therefore be known, and requests that change or compute something must come
+from the service's own page or from outside a browser.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _REMEMBERED = 64
 
 
 class Sites:
-    """The names of a service. Loopback names and addresses always are; others have to be given.
+    """The accepted host names of a service. Loopback names and addresses always are; others must be given.
 
     Args:
         names: further names; ``*`` for any.
-        loopback: whether only this machine can reach it; where others can, any numeric address is a name of it, which
-            nobody can rebind.
+        loopback: whether only this machine can reach the service; otherwise any numeric address is accepted too, as
+            addresses cannot be rebound.
     """
 
     def __init__(self, names: Iterable[str] = (), *, loopback: bool = True) -> None:
@@ -34,7 +34,7 @@ class Sites:
         self._known: set[bytes] = set()
 
     def misdirected(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
-        """Why a request is not for this service; None if it is."""
+        """Why the ``Host`` of a request is not accepted; None if it is."""
         host = headers.get(b"host")
         if host is None:
             return None if scope["http_version"] == "1.0" else "a Host is needed"
@@ -51,7 +51,7 @@ class Sites:
         return None
 
     def foreign(self, method: str, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a page of another site asks for more than reading."""
+        """Whether a page of another site sends a request that does more than read."""
         if method in _READING:
             return False
         if headers.get(b"sec-fetch-site", b"none") not in _OWN:
@@ -75,7 +75,7 @@ class Sites:
 
 
 def _name(host: bytes) -> str | None:
-    """Name or address of a ``Host``, without its port; None if it is neither."""
+    """Name or address in a ``Host`` header, without the port; None if malformed."""
     text = host.decode("latin-1").lower()
     if text.startswith("["):
         name, bracket, port = text[1:].partition("]")

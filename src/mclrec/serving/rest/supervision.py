@@ -1,4 +1,4 @@
-"""What systemd and its like are told, and what they ask by signals before the service is up."""
+"""Communication with systemd and other supervisors: state notifications, and SIGHUP before the service is up."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Hangup", "tell_supervisor"]
 
 
 class Hangup:
-    """A handler of SIGHUP for the time in which a model is loaded: it remembers that another reload was asked for."""
+    """SIGHUP handler for the time in which a model is loaded: it remembers that a reload was requested."""
 
     def __init__(self) -> None:
         self.asked = False
 
     def __call__(self, *_: object) -> None:
-        """Remember it."""
+        """Remember the request."""
         self.asked = True
 
     @classmethod
     def installed(cls) -> Hangup:
-        """The handler, which is installed if it is not."""
+        """Return the handler, installing it if necessary."""
         handler = signal.getsignal(signal.SIGHUP)
         if not isinstance(handler, Hangup):
             handler = cls()
@@ -31,7 +31,7 @@ class Hangup:
 
 
 def tell_supervisor(state: str) -> None:
-    """Send a state, such as ``READY=1``, to the socket that systemd names; do nothing where it names none."""
+    """Send a state, such as ``READY=1``, to the socket in ``NOTIFY_SOCKET``; do nothing if it is not set."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

@@ -1,4 +1,4 @@
-"""Telemetry of the service: metrics for Prometheus, and logs as JSON, one line an event."""
+"""Telemetry of the service: metrics for Prometheus, and logs in JSON, one line per event."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from prometheus_client.exposition import generate_latest
 
 __all__ = ["Metrics", "configure_logs", "log_event", "log_request"]
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each number doubles the text
+disable_created_metrics()  # type: ignore[no-untyped-call]  # creation times would double the text
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counters, gauges and histograms of one service, in a registry of its own: several may live in one process.
+    """Counters, gauges and histograms of one service, in a separate registry, so that a process can have several.
 
     Args:
-        several: whether there are several models, whose series then have the label ``arm``.
+        several: whether there are several models, whose series are then labelled with ``arm``.
     """
 
     def __init__(self, several: bool = False) -> None:
@@ -125,12 +125,12 @@ class Metrics:
         self.sessions.set_function(sessions)
 
     def show_model(self, name: str, version: str, engine: str, items: int, arm: str = "") -> None:
-        """Name the model that answers from now on."""
+        """Publish the model in use from now on."""
         shown = self._model.labels(arm) if self._several else self._model
         shown.info({"name": name, "version": version, "engine": engine, "items": str(items)})
 
     def observe(self, route: str, status: int, seconds: float) -> None:
-        """Count one request."""
+        """Record one request."""
         if (told := self._told.get((route, status))) is None:
             told = self._told[route, status] = self._children(route, str(status))
         told[0].observe(seconds)
@@ -138,7 +138,7 @@ class Metrics:
             counter.inc()
 
     def _children(self, route: str, status: str) -> tuple[Histogram, list[Counter]]:
-        """What is told of requests of a route and status; each look-up by labels takes a microsecond."""
+        """The metrics for requests of a route and status, which `observe` caches: a look-up takes a microsecond."""
         errors = [self.errors.labels(status)] if int(status) >= 400 else []
         return self.seconds.labels(route), [self.requests.labels(route, status), *errors]
 
@@ -160,7 +160,7 @@ def _line(created: float, level: str, fields: Mapping[str, object]) -> str:
 
 
 class _Lines(logging.Formatter):
-    """A record as a JSON object; events carry their fields, other libraries' records their message."""
+    """Formats records as JSON objects: the fields of our events, the message of other libraries' records."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", None) or {"event": record.name, "message": record.getMessage()}
@@ -170,7 +170,7 @@ class _Lines(logging.Formatter):
 
 
 class _Log(logging.StreamHandler[TextIO]):
-    """Writes records at once, and the lines of requests of one turn of the event loop together: a call a batch."""
+    """Writes records at once, and all request lines of one event loop iteration together, in one system call."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -178,18 +178,18 @@ class _Log(logging.StreamHandler[TextIO]):
         self._requests: list[str] = []
 
     def add(self, fields: Mapping[str, object]) -> None:
-        """Write the line of a request before the event loop waits for anything."""
+        """Queue the line of a request, which is written in the next iteration of the event loop."""
         if not self._requests:
             asyncio.get_running_loop().call_soon(self.flush)
         self._requests.append(_line(time(), "info", fields))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, after the requests that came before it."""
+        """Write a record, after the queued lines of earlier requests."""
         self.flush()
         super().emit(record)
 
     def flush(self) -> None:
-        """Write what waits; where that fails it is lost, as a record is."""
+        """Write the queued lines; if that fails they are lost, as a record would be."""
         self.acquire()
         try:
             lines, self._requests = self._requests, []
@@ -204,7 +204,7 @@ class _Log(logging.StreamHandler[TextIO]):
 def configure_logs(stream: TextIO | None = None) -> None:
     """Send our events and the server's errors to ``stream``, the error stream by default."""
     handler = _Log(stream or sys.stderr)
-    # The server warns of each malformed request; these are in the metrics.
+    # Uvicorn warns of each malformed request; the metrics count these.
     for name, level in (
         ("mclrec.serving", logging.INFO),
         ("uvicorn", logging.ERROR),
@@ -218,14 +218,14 @@ def configure_logs(stream: TextIO | None = None) -> None:
 
 
 def log_event(event: str, fields: Mapping[str, object], error: BaseException | None = None) -> None:
-    """Write one event; with ``error`` also where it came from."""
+    """Log one event; with ``error``, as an error with its traceback."""
     level = logging.INFO if error is None else logging.ERROR
     if _LOGGER.isEnabledFor(level):
         _LOGGER.log(level, event, exc_info=error, extra={"fields": {"event": event, **fields}})
 
 
 def log_request(fields: Mapping[str, object]) -> None:
-    """Write the event of a request: `log_event` without a record, which costs more than the rest of the line."""
+    """Log a request, like `log_event` but without a log record, which would cost more than everything else."""
     if not _LOGGER.isEnabledFor(logging.INFO):
         return
     match _LOGGER.handlers:

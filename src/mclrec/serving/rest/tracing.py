@@ -1,4 +1,4 @@
-"""Traces of requests by OpenTelemetry: a span each, sent to where the standard ``OTEL_*`` variables say."""
+"""Tracing with OpenTelemetry: one span per request, exported as the standard ``OTEL_*`` variables configure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Trace", "Tracing", "engine_time"]
 
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _PROTOCOLS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
-"""Exporters of OTLP by the values of ``OTEL_EXPORTER_OTLP_PROTOCOL``, as entry points of packages name them."""
+"""Entry points of OTLP exporters, keyed by the values of ``OTEL_EXPORTER_OTLP_PROTOCOL``."""
 
 
 class Trace:
-    """The span of one request, and what endpoints tell of it.
+    """The span of one request, with attributes from the endpoints.
 
     Args:
-        span: of the SDK; it has begun.
+        span: a started span of the SDK.
 
     Attributes:
-        engine_seconds: that the model worked on the batches of the request.
+        engine_seconds: computing time of the batches that the request was in.
     """
 
     __slots__ = ("_histories", "_items", "_models", "_span", "engine_seconds")
@@ -41,16 +41,16 @@ class Trace:
 
     @property
     def trace_id(self) -> str:
-        """Id of the trace, 32 hexadecimal digits."""
+        """Trace id, 32 hexadecimal digits."""
         return f"{self._span.get_span_context().trace_id:032x}"
 
     def asks(self, model: str, histories: int, items: int) -> None:
-        """Note what a model is asked for.
+        """Record what a model is asked for.
 
         Args:
-            model: its version.
+            model: version of the model.
             histories: number of histories that it reads.
-            items: number of items that all lists together have.
+            items: total number of items requested.
         """
         self._histories += histories
         self._items += items
@@ -63,12 +63,12 @@ class Trace:
         """End the span.
 
         Args:
-            method: of the request.
-            route: as it was declared.
-            status: of the answer.
-            request: its id.
-            batch: size of the largest batch that a history of it was in, if any was.
-            arm: name of the model that answered, where there are several.
+            method: HTTP method of the request.
+            route: declared path of the route.
+            status: status of the answer.
+            request: id of the request.
+            batch: size of the largest batch that the request was computed in, if any.
+            arm: name of the arm that answered, if there are several.
         """
         if self._span.is_recording():
             known = method if method in _METHODS else "_OTHER"
@@ -104,7 +104,7 @@ class Trace:
 
 @contextmanager
 def engine_time(trace: Trace | None) -> Iterator[None]:
-    """Add the time of the block to that of the model in a trace, if there is one."""
+    """Add the duration of the block to the computing time of a trace, if there is one."""
     start = perf_counter()
     try:
         yield
@@ -114,10 +114,10 @@ def engine_time(trace: Trace | None) -> Iterator[None]:
 
 
 class Tracing:
-    """Begins a span for each request, as part of the trace that its ``traceparent`` names if there is one.
+    """Starts a span for each request, as part of the trace that its ``traceparent`` names, if any.
 
     Args:
-        provider: a ``TracerProvider`` of the SDK, which samples, collects and sends spans.
+        provider: a ``TracerProvider`` of the SDK, which samples, collects and exports spans.
     """
 
     def __init__(self, provider: Any) -> None:
@@ -131,10 +131,10 @@ class Tracing:
 
     @classmethod
     def of_environment(cls) -> Tracing | None:
-        """Tracing as the ``OTEL_*`` variables want it: exporter, address, headers, sampler, resource, sizes of batches.
+        """Tracing configured by the ``OTEL_*`` variables: exporter, address, headers, sampler, resource, batch sizes.
 
         Returns:
-            None where they switch it off, which is told.
+            None if the variables switch tracing off, which is reported as a warning.
 
         Raises:
             ConfigError: the extra or an exporter is not installed, or a variable is wrong.
@@ -157,31 +157,31 @@ class Tracing:
             return cls(provider)
 
     def begin(self, headers: Mapping[bytes, bytes]) -> Trace:
-        """Begin the span of a request.
+        """Start the span of a request.
 
         Args:
-            headers: of the request, by names in lower case.
+            headers: headers of the request, by lower-case name.
         """
         carrier = {name: headers[raw].decode("latin-1") for raw, name in self._fields if raw in headers}
         parent = self._propagator.extract(carrier) if carrier else None
         return Trace(self._tracer.start_span("HTTP", context=parent, kind=self._kind))
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
 
 def _names_of_exporters() -> list[str]:
-    """Names of exporters, as ``OTEL_TRACES_EXPORTER`` lists them."""
+    """Names of the exporters listed in ``OTEL_TRACES_EXPORTER``."""
     names = [name.strip() for name in (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp").split(",")]
     return [name for name in names if name not in ("", "none")]
 
 
 def _exporter(name: str) -> Any:
-    """An exporter by its name.
+    """Create an exporter by name.
 
     Raises:
-        ConfigError: no installed package has it, or a variable of its is wrong.
+        ConfigError: no installed package provides it, or one of its variables is wrong.
     """
     entry = name
     if name == "otlp":
@@ -201,12 +201,12 @@ def _exporter(name: str) -> Any:
         )
     try:
         return found[0].load()()
-    except Exception as problem:  # whatever an exporter makes of its variables
+    except Exception as problem:  # exporters raise errors of any kind for their variables
         raise ConfigError(f"OTEL_TRACES_EXPORTER: {name} cannot be used: {problem}") from None
 
 
 def _resource() -> Any:
-    """What spans say of this process; the service is called mclrec where no variable names it."""
+    """Attributes of this process for all spans; the service is named mclrec if no variable names it."""
     from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 
     found = Resource.create()
@@ -216,7 +216,7 @@ def _resource() -> Any:
 
 
 class _Told(logging.Handler):
-    """Tells what a library logs as a warning of ours."""
+    """Reports what a library logs as a warning of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell("warning", record.getMessage())
@@ -224,10 +224,10 @@ class _Told(logging.Handler):
 
 @contextmanager
 def _told_of_variables() -> Iterator[None]:
-    """Tell what the SDK finds wrong with variables while it reads them; it takes defaults for these and goes on.
+    """Report what the SDK finds wrong with variables while it reads them; it usually falls back to defaults.
 
     Raises:
-        ConfigError: it does not go on.
+        ConfigError: the SDK raises an error instead.
     """
     logger, handler = logging.getLogger("opentelemetry"), _Told(logging.WARNING)
     level = logger.level

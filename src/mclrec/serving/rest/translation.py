@@ -1,4 +1,4 @@
-"""JSON on one side, queries and answers on the other: limits of requests, and the shape of replies."""
+"""Translation between JSON and queries or answers: size limits of requests, and the form of replies."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ __all__ = [
 _DIGITS = 6
 
 _EXACT = 2**53 - 1
-"""The largest integer up to which a double holds every one: what JavaScript and many other readers have."""
+"""Largest integer up to which a double represents all: JavaScript and many other readers of JSON use doubles."""
 
 
 class LimitExceeded(Exception):
-    """A request is larger than the settings allow; the message says what, and what is allowed."""
+    """A request exceeds a limit of the settings, or is incomplete; the message says what is allowed."""
 
 
 def limits_of(settings: Settings, schema: type[object]) -> dict[str, int]:
-    """How many entries the lists of a request may have, by their names."""
+    """Maximum number of entries in each list of a request, by name."""
     return {
         "requests": settings.max_batch,
         "history": settings.max_history,
@@ -55,15 +55,15 @@ def check(
     limits: Mapping[str, int],
     max_k: int,
 ) -> None:
-    """Compare a request with the limits.
+    """Check a request against the limits.
 
     Args:
-        request: with values that are right.
-        limits: of its lists, as `limits_of` has them.
+        request: a request with valid values.
+        limits: limits of its lists, from `limits_of`.
         max_k: the largest k.
 
     Raises:
-        LimitExceeded: it is beyond one, or asks for nothing.
+        LimitExceeded: it exceeds a limit, or has neither history nor session.
     """
     if isinstance(request, BatchRequest):
         _at_most("requests", request.requests, limits)
@@ -91,7 +91,7 @@ def _at_most(name: str, given: Sequence[object], limits: Mapping[str, int]) -> N
 
 
 def query_of(request: RecommendRequest) -> Query:
-    """What a request asks the model."""
+    """The query that a request stands for."""
     return Query(
         request.history,
         request.user,
@@ -106,11 +106,11 @@ def query_of(request: RecommendRequest) -> Query:
 
 
 _RULES = 10_000
-"""Ids that rules count as: making their arrays takes a look at the whole catalogue."""
+"""Number of ids that rules count as: compiling them takes a pass over the whole catalogue."""
 
 
 def ids_in(request: RecommendRequest) -> int:
-    """How many ids a request names; with rules, so many that they are looked up in a thread."""
+    """Number of ids in a request; with rules, a number so large that the request is decoded in a thread."""
     if request.filter is not None or request.boost is not None or request.diversify is not None:
         return _RULES
     return len(request.history) + len(request.exclude) + len(request.allow or ())
@@ -122,13 +122,13 @@ def recommend_replies(
     answers: Sequence[Ranked],
     held: Sequence[int | None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Answers as `schemas.Answer`, in their order.
+    """Answers as `schemas.Answer`, in order.
 
     Args:
         runtime: the model.
-        decoded: what was asked.
-        answers: what it answered.
-        held: how many items the session of each request holds, None for no session; None if none names one.
+        decoded: the decoded requests.
+        answers: the model's answers.
+        held: number of items in the session of each request, None for one without; None if no request names one.
     """
     replies = [
         {
@@ -148,7 +148,7 @@ def recommend_replies(
 
 
 def events_reply(runtime: Runtime, added: Added, found: DecodedQuery) -> dict[str, Any]:
-    """What became of an event as `schemas.EventsAnswer`."""
+    """Outcome of an event as `schemas.EventsAnswer`."""
     return {
         "session_items": added.held,
         "dropped": added.dropped,
@@ -194,14 +194,14 @@ def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str,
 
 
 def _titles(catalogue: Catalogue, *dense: IntArray) -> dict[str, Any]:
-    """The field ``titles`` of a reply, which is only there where the service has titles."""
+    """The field ``titles`` of a reply, omitted if the service has no titles."""
     if not catalogue.titles:
         return {}
     return {"titles": catalogue.titles_of(chain.from_iterable(items.tolist() for items in dense))}
 
 
 def written(outside: OutsideId) -> OutsideId:
-    """An id as JSON has it: text where a reader that holds numbers as doubles would round it."""
+    """An id for JSON: a string if a reader that represents numbers as doubles would round it."""
     return outside if isinstance(outside, str) or -_EXACT <= outside <= _EXACT else str(outside)
 
 
