@@ -39,7 +39,7 @@ _NO_MEMORY = re.compile(
 )
 """Messages by which libraries report that memory ran out, or that a size exceeds any memory."""
 
-_KNOWN = {errno.EMFILE, errno.ENFILE, errno.EIO}
+_NEEDS_NO_PATH = {errno.EMFILE, errno.ENFILE, errno.EIO}
 """System errors that can be understood without a path."""
 
 _SECRET_OPTION = re.compile(r"key|token|secret|password|credential", re.I)
@@ -78,7 +78,7 @@ def machine_failure(problem: BaseException) -> MclrecError | None:
         return OutputError(f"{where}: no room left on the disk; free some, or name another folder in TMPDIR")
     if isinstance(problem, OSError):
         reason = system_reason(problem)
-        if problem.errno in _KNOWN:
+        if problem.errno in _NEEDS_NO_PATH:
             return ResourceError(f"{place}: {reason}" if place else reason)
         return DataError(f"{place}: {reason}") if place and problem.errno else None
     if isinstance(problem, MemoryError) or _NO_MEMORY.search(f"{type(problem).__name__} {problem}"):

@@ -88,7 +88,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         OutputError: ``path`` exists and is not a regular file (a folder, device or pipe), or the disk is full.
     """
     target = replaceable_file(path)
-    with _told_where(path):
+    with _naming_path(path):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _unused_name(target)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -227,7 +227,7 @@ def without_temporary(path: str) -> str:
 
 
 @contextmanager
-def _told_where(path: Path) -> Iterator[None]:
+def _naming_path(path: Path) -> Iterator[None]:
     """Turn system errors about writing into an error that names ``path``, not the temporary file beside it."""
     try:
         yield
@@ -283,7 +283,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         InUseError: another process is writing it.
         OutputError: ``path`` exists and is not a folder, or is a link, or the disk is full.
     """
-    with _told_where(path):
+    with _naming_path(path):
         _check_replaceable_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock_beside(path, "wait until it has ended, or name another folder"):

@@ -36,8 +36,8 @@ _POLL = 0.02
 _LONGEST = 100
 """Maximum characters of the other process's command in messages."""
 
-_OPENED = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-_WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+_OPEN_FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+_LOCKS_UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -104,7 +104,7 @@ class Lock:
             if not self._file.parent.exists():
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 self._made_folder = True
-            descriptor = os.open(self._file, _OPENED | os.O_CREAT, 0o666)
+            descriptor = os.open(self._file, _OPEN_FLAGS | os.O_CREAT, 0o666)
         except FileNotFoundError:  # its folder was removed in between
             return False
         except FileExistsError as problem:  # as above, unless it is not a folder
@@ -129,7 +129,7 @@ class Lock:
         try:
             return _flock(descriptor)
         except OSError as problem:
-            if problem.errno not in _WITHOUT_LOCKS:
+            if problem.errno not in _LOCKS_UNSUPPORTED:
                 raise self._unwritable(problem) from None
         warnings.warn(
             f"{self._place}: its file system has no locks; see that nothing else writes there",
@@ -196,7 +196,7 @@ def lock_beside(path: Path, cure: str = "wait until it has ended") -> Lock:
 def is_held(directory: Path) -> bool:
     """Whether a process holds the lock in ``directory``; changes nothing there."""
     try:
-        descriptor = os.open(directory / LOCK_FILE, _OPENED)
+        descriptor = os.open(directory / LOCK_FILE, _OPEN_FLAGS)
     except OSError:
         return False
     try:

@@ -31,10 +31,10 @@ _SPINNING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 libgomp's own default, 300,000 rounds, is hardly faster, and training stalls if the cores become busy later.
 """
 
-_LOOKS, _BETWEEN = 5, 0.001
+_MOST_SAMPLES, _BETWEEN = 5, 0.001
 """Maximum number of times that the machine's running threads are counted, and seconds in between."""
 
-_OWN_WORDS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+_WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 """Environment variables with which users control how threads wait."""
 
 
@@ -74,7 +74,7 @@ def prepare_environment(environment: MutableMapping[str, str] = os.environ, root
     threads = given_threads(environment) or allowed_threads(root)
     if not any(environment.get(name) for name in _COUNTS):
         environment[_COUNT], environment[_OURS] = str(threads), "1"
-    if not any(name in environment for name in _OWN_WORDS):
+    if not any(name in environment for name in _WAIT_VARIABLES):
         room = any(threads <= free for free in _free_cores(root))
         environment.update(_SPINNING if room else _SLEEPING)
 
@@ -97,7 +97,7 @@ def _free_cores(root: Path) -> Iterator[int]:
     The system's one-minute average would still include the user's last command, so running threads are counted: a
     process that computes appears in every sample. If the system gives no count, no other process is assumed.
     """
-    for look in range(_LOOKS):
+    for look in range(_MOST_SAMPLES):
         if look:
             time.sleep(_BETWEEN)
         busy = max(_running(root) - 1, 0)  # this process runs too

@@ -25,17 +25,19 @@ from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 
 __all__ = ["Shard", "lookup", "mean_of_items", "sharded"]
 
-_AMONG: ContextVar[Processes] = ContextVar("processes that shard item tables", default=SINGLE_PROCESS)
+_SHARDING_PROCESSES: ContextVar[Processes] = ContextVar(
+    "processes that shard item tables", default=SINGLE_PROCESS
+)
 
 
 @contextmanager
 def sharded(processes: Processes) -> Iterator[None]:
     """Shard the item tables that are created in the block among processes."""
-    token = _AMONG.set(processes)
+    token = _SHARDING_PROCESSES.set(processes)
     try:
         yield
     finally:
-        _AMONG.reset(token)
+        _SHARDING_PROCESSES.reset(token)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +55,7 @@ class Shard:
     @classmethod
     def of(cls, num_items: int) -> Shard:
         """Shard among the processes of the `sharded` block that this is called in."""
-        return cls(num_items + 2, _AMONG.get())
+        return cls(num_items + 2, _SHARDING_PROCESSES.get())
 
     @property
     def whole(self) -> bool:

@@ -132,7 +132,7 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
         if gradients[0] is not None:
             gradients[0] = processes.all_reduce_sum(gradients[0])[own].clone()
         wanted = None if added is None or not ctx.needs_input_grad[4] else together
-        gradients += [None, _of_additions(wanted, here, scores, sums, labels - first, processes)]
+        gradients += [None, _gradient_of_additions(wanted, here, scores, sums, labels - first, processes)]
         losses: Tensor = (sums.log2() + scores.shift) / LOG2_E - picked
         return losses[own].sum()
 
@@ -212,7 +212,7 @@ def _pair_scores(
     return scores if bias is None else scores + bias[places]
 
 
-def _of_additions(
+def _gradient_of_additions(
     together: Additions | None,
     here: Additions | None,
     scores: _Exponentials,

@@ -140,7 +140,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         if self.refit:
             options = {"out": folder / "final", "device": self.device}
             run = self._train(final_request(run, data, Reading(), **options))
-        self._answer_by(run, dataset.item_id_map.external_dtype)
+        self._use_run(run, dataset.item_id_map.external_dtype)
 
     def _request(self, data: Any, out: Path | None) -> TrainRequest:
         return TrainRequest(
@@ -181,7 +181,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
             number += 1
         return self.directory / f"fit-{number}"
 
-    def _answer_by(self, run: Run, dtype: npt.DTypeLike) -> None:
+    def _use_run(self, run: Run, dtype: npt.DTypeLike) -> None:
         """Load the model of a run to answer with; ``dtype`` is that of RecTools' item ids."""
         self._runtime = load_runtime(run.directory, engine="torch", device=self.device)
         self._run = run
@@ -300,7 +300,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
                 if Path(name).name != name:
                     raise ModelFileError(f"{name}: no name of a file of a run")
                 (Path(self._temporary.name) / name).write_bytes(content)
-            self._answer_by(Run(Path(self._temporary.name)), state["dtype"])
+            self._use_run(Run(Path(self._temporary.name)), state["dtype"])
             self.is_fitted = True
 
 

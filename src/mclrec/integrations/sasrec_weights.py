@@ -18,7 +18,7 @@ __all__ = ["rows_of_items", "sasrec_of", "sizes_of"]
 
 _ITEMS, _POSITIONS = "item_embedding.weight", "position_embedding.weight"
 _LAYER = re.compile(r"trm_encoder\.layer\.(\d+)\.(.+)")
-_AROUND = {"LayerNorm": "norm"}
+_OUTSIDE_LAYERS = {"LayerNorm": "norm"}
 _IN_LAYER = {
     "multi_head_attention.dense": "out",
     "multi_head_attention.LayerNorm": "attention_norm",
@@ -28,7 +28,7 @@ _IN_LAYER = {
 }
 _QKV = tuple(f"multi_head_attention.{part}" for part in ("query", "key", "value"))
 _KINDS = ("weight", "bias")
-_MEANT = {"hidden_act": "gelu", "layer_norm_eps": 1e-12}
+_FIXED = {"hidden_act": "gelu", "layer_norm_eps": 1e-12}
 """Fixed properties of our encoder that are configurable in RecBole."""
 
 
@@ -49,7 +49,7 @@ def sizes_of(tensors: Mapping[str, Tensor], values: Mapping[str, Any], heads: in
                 f"no weights of a SASRec of RecBole, or of a model with its encoder: there is no {name}, but "
                 f"{quoted(next(iter(tensors), 'nothing'))}"
             )
-    for key, meant in _MEANT.items():
+    for key, meant in _FIXED.items():
         if key in values and values[key] != meant:
             raise ModelFileError(
                 f"{key} = {quoted(values[key])}: the encoder here has {meant}, and would give other scores"
@@ -111,7 +111,9 @@ def sasrec_of(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any], rows: Int
         "encoder.positions.seen": torch.tensor(sizes["max_length"]),
     }
     for kind in _KINDS:
-        state |= {f"encoder.{ours}.{kind}": _taken(left, f"{name}.{kind}") for name, ours in _AROUND.items()}
+        state |= {
+            f"encoder.{ours}.{kind}": _taken(left, f"{name}.{kind}") for name, ours in _OUTSIDE_LAYERS.items()
+        }
         for layer in range(sizes["layers"]):
             theirs, block = f"trm_encoder.layer.{layer}", f"encoder.blocks.{layer}"
             state[f"{block}.qkv.{kind}"] = torch.cat(

@@ -22,7 +22,7 @@ __all__ = ["SPARE_CONNECTIONS", "BoundedProtocol", "Connections"]
 SPARE_CONNECTIONS = 32
 """Connections beyond the configured maximum, on which `/health` and `/ready` are still answered."""
 
-_AHEAD = 16
+_MOST_PIPELINED = 16
 """Maximum number of pipelined requests on one connection; while so many wait, no more are parsed."""
 
 _PART = 4096
@@ -219,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _parse(self) -> None:
         """Parse part by part, as long as few pipelined requests wait; the rest stays unparsed."""
         self._unset_keepalive_if_required()
-        while self._rest and not self._deaf and len(self.pipeline) < _AHEAD:
+        while self._rest and not self._deaf and len(self.pipeline) < _MOST_PIPELINED:
             part, self._rest = self._rest[:_PART], self._rest[_PART:]
             self._head += len(part)
             try:

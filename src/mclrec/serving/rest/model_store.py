@@ -192,11 +192,11 @@ def try_out(runtime: Runtime) -> None:
     k = min(items, 10)
     queries = [DenseQuery(history[:length], k, include_seen=True) for length in range(len(history) + 1)]
     answers = runtime.engine.answer(queries)
-    if not _good(answers, len(queries), k, items) or len(runtime.catalogue) != items:
+    if not _plausible(answers, len(queries), k, items) or len(runtime.catalogue) != items:
         raise ModelFileError("the model loads, but its answers make no sense; train or export it again")
 
 
-def _good(answers: Sequence[Ranked], number: int, k: int, items: int) -> bool:
+def _plausible(answers: Sequence[Ranked], number: int, k: int, items: int) -> bool:
     return len(answers) == number and all(
         len(answer.items) == k
         and bool(np.isfinite(answer.scores).all())

@@ -63,7 +63,7 @@ __all__ = ["make_app"]
 _Endpoint = Callable[..., Coroutine[Any, Any, Response]]
 _T = TypeVar("_T")
 
-_NONE_OF_ITS_OWN: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """Turns off telemetry of newer FastAPI, which sees only some requests, and those twice; older FastAPI ignores it."""
 
 _FEW_IDS = 512
@@ -89,7 +89,7 @@ def make_app(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        telemetry=_NONE_OF_ITS_OWN,
+        telemetry=_NO_TELEMETRY,
     )
     add_refusals(app)
     page = page_files()
@@ -247,11 +247,11 @@ class _Routes:
             )
         self._note(request, [one.history for one in asked])
         if self._arms.several or any(one.arm is not None for one in asked):
-            return await self._by_arms(request, until, asked, held, shape)
+            return await self._recommend_by_arms(request, until, asked, held, shape)
         loaded = self._arms.first.models.current
         return await self._answered(request, loaded, until, asked, held, lambda found: _json(shape(found)))
 
-    async def _by_arms(
+    async def _recommend_by_arms(
         self,
         request: Request,
         until: float,

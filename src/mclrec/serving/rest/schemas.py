@@ -151,12 +151,12 @@ class _Answer(BaseModel):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-_NOT_ALWAYS = ("titles", "session_items", "arm", "arms")
+_OPTIONAL_FIELDS = ("titles", "session_items", "arm", "arms")
 
 
 def _optional(schema: dict[str, Any]) -> None:
     """Mark fields as optional: titles, if the service has none, and fields that only some requests get."""
-    schema["required"] = [name for name in schema["required"] if name not in _NOT_ALWAYS]
+    schema["required"] = [name for name in schema["required"] if name not in _OPTIONAL_FIELDS]
 
 
 class _Titled(_Answer):

@@ -37,7 +37,7 @@ __all__ = ["Access", "Server", "is_loopback", "listen", "serve", "serve_model"]
 _BACKLOG = 2048
 _TICK = 0.02
 
-_SWITCH = 0.001
+_SWITCH_INTERVAL = 0.001
 """Seconds after which a thread that runs Python code yields to another, a fifth of Python's default.
 
 Searches, explanations and the loading of another model run in such threads, and requests wait for them.
@@ -208,7 +208,7 @@ def serve(
     Raises:
         MclrecError: a model cannot be loaded.
     """
-    sys.setswitchinterval(_SWITCH)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     hangup = Hangup.installed()
     try:
         runtimes = {name: fetch(load) for name, load in loads.items()}

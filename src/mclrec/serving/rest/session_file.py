@@ -38,7 +38,7 @@ _LOCKED_SECONDS = 1.0
 _MOST = 2**60
 """Upper limit of counts, well within an integer of SQLite."""
 
-_AGAIN_SECONDS = 0.02
+_RETRY_SECONDS = 0.02
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS sessions (key BLOB PRIMARY KEY, at REAL NOT NULL, items BLOB NOT NULL) WITHOUT ROWID",
@@ -334,7 +334,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError:
             if time.monotonic() > until:
                 raise
-            time.sleep(_AGAIN_SECONDS)
+            time.sleep(_RETRY_SECONDS)
 
 
 def _check_owner(connection: sqlite3.Connection, path: Path) -> None:

@@ -16,7 +16,7 @@ __all__ = ["Sites"]
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN = frozenset({b"same-origin", b"none"})
-_REMEMBERED = 64
+_MOST_CACHED_HOSTS = 64
 
 
 class Sites:
@@ -46,7 +46,7 @@ class Sites:
         name = _name(host)
         if name is None or not self._is_ours(name):
             return f"unknown Host {host[:100].decode('latin-1')!r}; allow it by --allow-host NAME"
-        if len(self._known) < _REMEMBERED:
+        if len(self._known) < _MOST_CACHED_HOSTS:
             self._known.add(host)
         return None
 

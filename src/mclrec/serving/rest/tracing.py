@@ -143,7 +143,7 @@ class Tracing:
         if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
             tell("warning", "no traces are sent: OTEL_SDK_DISABLED is true")
             return None
-        with _told_of_variables():
+        with _reporting_variables():
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -215,7 +215,7 @@ def _resource() -> Any:
     return found if named else found.merge(Resource(ours))
 
 
-class _Told(logging.Handler):
+class _WarningHandler(logging.Handler):
     """Reports what a library logs as a warning of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -223,13 +223,13 @@ class _Told(logging.Handler):
 
 
 @contextmanager
-def _told_of_variables() -> Iterator[None]:
+def _reporting_variables() -> Iterator[None]:
     """Report what the SDK finds wrong with variables while it reads them; it usually falls back to defaults.
 
     Raises:
         ConfigError: the SDK raises an error instead.
     """
-    logger, handler = logging.getLogger("opentelemetry"), _Told(logging.WARNING)
+    logger, handler = logging.getLogger("opentelemetry"), _WarningHandler(logging.WARNING)
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
