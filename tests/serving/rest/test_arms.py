@@ -171,6 +171,7 @@ def test_the_log_says_which_model_answered() -> None:
             await asyncio.sleep(0)
             lines = [json.loads(line) for line in log.getvalue().splitlines()]
             assert [line["arm"] for line in lines] == ["B", "A", "A,B"]
+            assert [line["batch"] for line in lines] == [1, 1, 2]  # A's two, which B's one comes after
 
     asyncio.run(work())
 

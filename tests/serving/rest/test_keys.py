@@ -32,6 +32,13 @@ def test_what_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
         Keys.read(write(tmp_path / "keys", text))
 
 
+def test_a_file_that_is_too_large_is_no_file_of_keys(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is larger than 1 MB"):
+        Keys.read(write(tmp_path / "keys", f"{KEY}\n" * 70_000))
+    with pytest.raises(ConfigError, match="is larger than 1 MB"):
+        Keys.read(Path("/dev/zero"))
+
+
 def test_a_missing_file_and_one_that_others_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         Keys.read(tmp_path / "none")

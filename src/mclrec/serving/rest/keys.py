@@ -17,7 +17,7 @@ from mclrec.serving.rest.telemetry import log_event
 __all__ = ["KeyFile", "KeyRing", "Keys"]
 
 _SHORTEST_KEY = 16
-_LARGEST_FILE = 1 << 20
+_LARGEST_FILE = 1 << 20  # bytes
 _LOOK_EVERY = 1.0  # seconds
 
 
@@ -46,10 +46,14 @@ class Keys:
             MclrecWarning: others than the owner may read the file.
 
         Raises:
-            ConfigError: the file cannot be read or has no key, or a key is too short or not plain ASCII.
+            ConfigError: the file cannot be read, is too large or has no key, or a key is too short or not plain ASCII.
         """
         try:
-            lines = path.read_text(encoding="ascii").splitlines()
+            with path.open("rb") as file:  # a pipe too, as of a shell's <(command)
+                content = file.read(_LARGEST_FILE + 1)
+            if len(content) > _LARGEST_FILE:
+                raise ConfigError(f"{path}: is larger than {_LARGEST_FILE >> 20} MB, and no file of keys")
+            lines = content.decode("ascii").splitlines()
             mode = path.stat().st_mode
         except (OSError, UnicodeDecodeError) as problem:
             reason = getattr(problem, "strerror", None) or "keys are plain ASCII"

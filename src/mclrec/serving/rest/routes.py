@@ -331,7 +331,7 @@ class _Routes:
             notes.trace.asks(loaded.runtime.version, len(asked), sum(query.k for query in asked))
         asking = loaded.batcher.ask(asked, self._left(until))
         answered = await while_attended(request.receive, asking)
-        notes.batch = answered.batch
+        notes.batch = max(notes.batch or 0, answered.batch)  # of all arms that answer a part
         if notes.trace is not None:
             notes.trace.engine_seconds += answered.seconds
         return answered.answers
