@@ -1,11 +1,11 @@
 """Stochastic augmentations of histories (paper, section 3.1.1, eq. 4), on a whole packed batch at once.
 
 Every operator takes a batch and a generator and returns a new batch with the same sequences in the same
-order; the input is never changed. Sequences of one item are left alone. Counts are ``math.floor(ratio * n)``
-of the float product, rounding included: 28 of 100 for a ratio of .29.
+order; the input is never changed. Counts are ``math.floor(ratio * n)`` of the float product, rounding included:
+28 of 100 for a ratio of .29.
 
-`Crop`, `Mask` and `Reorder` are those of CL4SRec (Xie et al., 2022), `Substitute` and `Insert` those of
-CoSeRec (Liu et al., 2021).
+`Crop`, `Mask` and `Reorder` are those of CL4SRec (Xie et al., 2022) and leave sequences of one item alone.
+`Substitute` and `Insert` are those of CoSeRec (Liu et al., 2021).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Mask:
 
     Attributes:
         ratio: share of the items that is replaced.
-        token: 0 hides a position from attention as well (the official code); V + 1 is a mask id of its own.
+        token: 0 also hides a position from attention (the official code); V + 1 is a separate mask id.
     """
 
     ratio: float
@@ -74,7 +74,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Reorder:
-    """Shuffles a window of ``floor(ratio * n)`` consecutive items that begins at a uniformly drawn place."""
+    """Shuffles a window of ``floor(ratio * n)`` consecutive items that begins at a uniformly drawn position."""
 
     ratio: float
 
@@ -98,7 +98,7 @@ class Substitute:
 
     Attributes:
         ratio: share of the items that is replaced.
-        nearest: returns the dense ids (V + 1,) of the most similar items, as they currently are.
+        nearest: returns (V + 1,) the dense id of the item that is currently most similar to each item.
     """
 
     ratio: float
@@ -120,9 +120,9 @@ class Insert:
     """Inserts the most similar item before each of ``floor(ratio * n)`` distinct, uniformly drawn items, at least one.
 
     Attributes:
-        ratio: share of the items before which one is inserted.
+        ratio: share of the items before which a similar item is inserted.
         nearest: as for `Substitute`.
-        max_length: n; of longer results, the oldest items are removed.
+        max_length: n; longer results lose their oldest items.
     """
 
     ratio: float
@@ -138,7 +138,7 @@ class Insert:
         copies = np.ones(len(batch.items), dtype=np.int64)
         copies[chosen] = 2
         items = np.repeat(batch.items, copies)
-        inserted = (np.cumsum(copies) - copies)[chosen]  # of two copies, the first
+        inserted = (np.cumsum(copies) - copies)[chosen]  # the first of two copies
         items[inserted] = self.nearest()[items[inserted]]
         ends = np.concatenate([[0], np.cumsum(copies)])[batch.offsets]
         kept = np.minimum(np.diff(ends), self.max_length)
@@ -146,7 +146,7 @@ class Insert:
 
 
 def _at_least_one(ratio: float, batch: Packed, rng: np.random.Generator) -> IntArray:
-    """Places of ``max(floor(ratio * n), 1)`` distinct tokens of each sequence that has any."""
+    """Places of ``max(floor(ratio * n), 1)`` distinct tokens of each non-empty sequence."""
     lengths = batch.lengths
     counts = np.minimum(np.maximum(np.floor(ratio * lengths).astype(np.int64), 1), lengths)
     return shuffled(lengths, rng)[ranges(batch.offsets[:-1], counts)]

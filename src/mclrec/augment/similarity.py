@@ -1,4 +1,4 @@
-"""Item similarity: by co-occurrence in histories, or by learned vectors (CoSeRec, Liu et al., 2021)."""
+"""Item similarity from co-occurrence in histories or from learned vectors (CoSeRec, Liu et al., 2021)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mclrec.data.packed import IntArray, Packed, ranges
 
 __all__ = ["Nearest", "by_users", "by_vectors", "either"]
 
-_PAIRS = 1 << 22  # pairs of items of the same user, looked at together
+_PAIRS = 1 << 22  # pairs of items of the same user that are processed at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,8 +19,8 @@ class Nearest:
     """The most similar other item of each item.
 
     Attributes:
-        items: (V + 1,) dense ids; an item that is similar to no other is its own.
-        scores: (V + 1,) how similar it is, from 0 to 1 after scaling by the lowest and the highest of all.
+        items: (V + 1,) dense ids; an item that is similar to no other has its own id.
+        scores: (V + 1,) similarity to that item, min-max scaled to 0..1.
     """
 
     items: IntArray
@@ -33,7 +33,7 @@ def by_users(histories: Packed, num_items: int) -> Nearest:
     ``sim(i, j) = sum over users with both of 1 / log(1 + items of the user) / sqrt(users of i * users of j)``.
 
     Args:
-        histories: one a user, repeats counted once.
+        histories: one per user; repeated items count once.
         num_items: V.
     """
     users, items = _distinct(histories, num_items)
@@ -62,7 +62,7 @@ def by_vectors(vectors: npt.NDArray[np.float32], chunk: int = 1024) -> Nearest:
     """Most similar items by inner products of item vectors.
 
     Args:
-        vectors: (V + 1, d); row 0 is no item.
+        vectors: (V + 1, d); row 0 is padding.
         chunk: rows compared at a time.
     """
     best = np.arange(len(vectors))
@@ -87,21 +87,21 @@ def either(one: Nearest, other: Nearest) -> Nearest:
 
 
 def _distinct(histories: Packed, num_items: int) -> tuple[IntArray, IntArray]:
-    """Users and items of all pairs that occur, by user."""
+    """Users and items of all distinct pairs, sorted by user."""
     pairs = np.unique(histories.rows * (num_items + 1) + histories.items)
     users, items = np.divmod(pairs, num_items + 1)
     return users, items
 
 
 def _add_up(keys: IntArray, values: npt.NDArray[np.float64]) -> tuple[IntArray, npt.NDArray[np.float64]]:
-    """Sums of the values of equal keys."""
+    """Distinct keys, and the sum of the values of each."""
     found, places = np.unique(keys, return_inverse=True)
     sums: npt.NDArray[np.float64] = np.bincount(places, values, len(found)).astype(np.float64)
     return found, sums
 
 
 def _best(left: IntArray, right: IntArray, scores: npt.NDArray[np.float64], num_items: int) -> Nearest:
-    """The right item with the highest score for each left one, the lower id among equals."""
+    """For each left item, the right item with the highest score; ties go to the lower id."""
     order = np.lexsort((right, -scores, left))
     first = np.unique(left[order], return_index=True)[1]
     items, best = np.arange(num_items + 1), np.zeros(num_items + 1)

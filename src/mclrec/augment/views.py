@@ -1,4 +1,4 @@
-"""Two views of each sequence, by two different operators (paper, section 3.1.1, eq. 4)."""
+"""Two views of each sequence, made by randomly drawn operators (paper, section 3.1.1, eq. 4)."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class TwoViews:
 
 @dataclass(frozen=True, slots=True)
 class TwoViewsByLength:
-    """Draws two operators for each sequence, from few of them if it is short; they may be the same.
+    """Draws two operators for each sequence, which may be the same, and applies them; short sequences have fewer.
 
     Attributes:
-        operators: for long sequences, all of them; for short ones, the first.
-        for_short: how many operators short sequences draw from.
+        operators: long sequences draw from all, short ones from the first ``for_short``.
+        for_short: number of operators that short sequences draw from.
         short: length up to which a sequence is short.
     """
 
@@ -65,7 +65,7 @@ class TwoViewsByLength:
 def _apply_twice(
     operators: Sequence[Operator], first: IntArray, second: IntArray, batch: Packed, rng: np.random.Generator
 ) -> tuple[Packed, Packed]:
-    """Both views as one batch of 2B sequences: each operator runs once."""
+    """Make both views as one batch of 2B sequences, so that each operator runs once."""
     size, tokens = len(batch), len(batch.items)
     twice = Packed(np.tile(batch.items, 2), np.concatenate([batch.offsets, batch.offsets[1:] + tokens]))
     views = apply_chosen(operators, np.concatenate([first, second]), twice, rng)
@@ -79,13 +79,13 @@ def _apply_twice(
 def apply_chosen(
     operators: Sequence[Operator], choice: IntArray, batch: Packed, rng: np.random.Generator
 ) -> Packed:
-    """Each sequence augmented by its own operator.
+    """Augment each sequence with the operator chosen for it.
 
     Args:
         operators: to choose from.
         choice: (B,) index of each sequence's operator.
         batch: B sequences.
-        rng: drawn from by one operator after the other.
+        rng: used by the operators one after the other.
 
     Returns:
         B sequences, in the batch's order.

@@ -1,1 +1,1 @@
-"""Losses as functions of tensors, each with its equation; the recommendation losses as objects over them."""
+"""Losses as functions of tensors, each with its equation, and the recommendation losses as objects that use them."""

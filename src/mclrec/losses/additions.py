@@ -1,4 +1,4 @@
-"""What is added to the scores of a few items of each query, beside query . item + bias."""
+"""Additions to the scores of a few items of each query, on top of query . item + bias."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Additions"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Additions:
-    """Numbers that are added to some scores of a (B, V + 1) matrix; a score may have several.
+    """Sparse additions to a (B, V + 1) matrix of scores; several may go to the same score.
 
     Attributes:
-        offsets: (B + 1,) int64, always on the host: where those of each query begin and end.
-        rows: (P,) int64 number of the query of each.
+        offsets: (B + 1,) int64, always on the host: where the additions of each query begin and end.
+        rows: (P,) int64 number of each addition's query, ascending.
         items: (P,) int64 ids.
-        values: (P,) what is added; may have a gradient.
-        places: where they stand among those that they were taken from.
+        values: (P,) numbers that are added; they may require a gradient.
+        places: positions of these additions among those that they were selected from.
     """
 
     offsets: Tensor
@@ -30,8 +30,8 @@ class Additions:
 
     @classmethod
     def together(cls, first: Additions, second: Additions) -> Additions:
-        """Those of both, which are to the scores of the same queries; of each query those of the first come first."""
-        # Each comes as many places later as the other has earlier ones. To sort the rows takes seven times as long.
+        """Merge two sets of additions to the scores of the same queries; within a query, ``first`` comes first."""
+        # Each addition moves back by the number of the other's before it. Sorting the rows takes seven times as long.
         before, after = _moved(first, second._bounds()[:-1]), _moved(second, first._bounds()[1:])
 
         def merged(one: Tensor, other: Tensor) -> Tensor:
@@ -46,11 +46,11 @@ class Additions:
         )
 
     def _bounds(self) -> Tensor:
-        """The offsets where the rows are, which are found there: to copy them would wait for the device."""
+        """Offsets on the device of ``rows``, computed there: copying them would wait for the device."""
         return torch.searchsorted(self.rows, torch.arange(len(self.offsets), device=self.rows.device))
 
     def split(self, size: int) -> list[Additions]:
-        """Those of each ``size`` queries, counted from the first of these."""
+        """Split into parts of ``size`` queries; each part numbers its queries from 0."""
         count, parts = len(self.offsets) - 1, []
         for start in range(0, count, size):
             bounds = self.offsets[start : start + size + 1]
@@ -60,7 +60,7 @@ class Additions:
         return parts
 
     def of_items(self, first: int, stop: int) -> Additions:
-        """Those of the ids from ``first`` up to ``stop``, counted from there."""
+        """Additions to the ids from ``first`` up to ``stop``, with ids counted from ``first``."""
         places = ((self.items >= first) & (self.items < stop)).nonzero().squeeze(1)
         rows = self.rows[places]
         bounds = torch.searchsorted(rows.cpu(), torch.arange(len(self.offsets)))
@@ -69,17 +69,17 @@ class Additions:
     def add_to(self, scores: Tensor, factor: float = 1.0) -> Tensor:
         """Add ``factor`` times the additions to (B, V + 1) scores, which are overwritten and returned."""
         added = (self.values * factor).to(scores.dtype)
-        # By flat places, and not by rows and columns: on the CPU this adds in order, and is twice as fast.
+        # With flat indices instead of rows and columns: on the CPU this adds in order, and is twice as fast.
         scores.view(-1).index_add_(0, self.rows * scores.shape[1] + self.items, added)
         return scores
 
     def most(self) -> Tensor:
-        """Scalar: the most that a score changes by."""
+        """Scalar: upper bound on how much a score changes, the largest sum of absolute values of a query."""
         sizes = self.values.detach().abs()
         return sizes.new_zeros(max(len(self.offsets) - 1, 1)).index_add_(0, self.rows, sizes).max()
 
 
 def _moved(additions: Additions, earlier: Tensor) -> Tensor:
-    """(P,) places of additions where ``earlier`` others, by the number of the query, come before them."""
+    """(P,) places after merging, where ``earlier`` (B,) counts the others that come before those of each query."""
     rows = additions.rows
     return earlier.index_select(0, rows) + torch.arange(len(rows), device=rows.device)

@@ -1,7 +1,7 @@
 """InfoNCE between views of the same sequences, and contrastive regularisation (paper, sections 3.2 and 3.3).
 
 MCLRec contrasts up to four pairs of its four views. `ViewPairs` computes each block of inner products once
-for all of them, and for the regulariser beside them:
+for all pairs and for the regulariser:
 
     pairs = ViewPairs.of((h1, h2, z1, z2), ((0, 3), (1, 2), (2, 3)))
     cl2 = info_nce_of(pairs).sum()  # eq. 9
@@ -44,10 +44,10 @@ class ViewPairs:
     Attributes:
         positives: (P, B) inner products of the positive pairs.
         log_sums: (P, 2, B) log-sum-exp of the negatives of each x1_i, and of each x2_i.
-        highest: (P, 2, B) the highest of them.
+        highest: (P, 2, B) maximum of the same negatives.
         mean_negatives: (P,) mean inner product of all 2B rows with their negatives.
         highest_across: (P,) the highest inner product of some x1_i with x2_j, j != i.
-        mean_across: (P,) their mean.
+        mean_across: (P,) the mean of these inner products.
     """
 
     positives: Tensor
@@ -61,12 +61,12 @@ class ViewPairs:
     def of(
         cls, views: Sequence[Tensor], pairs: Sequence[tuple[int, int]], temperature: float = 1.0
     ) -> ViewPairs:
-        """Compute the statistics, in fp32 at least, autocast or not.
+        """Compute the statistics, in fp32 at least, even under autocast.
 
         Args:
-            views: (B, d) each; every one of them in some pair.
+            views: (B, d) each; every view belongs to some pair.
             pairs: index pairs into ``views``.
-            temperature: what inner products are divided by.
+            temperature: divisor of the inner products.
         """
         return cls.of_parts([torch.stack(list(views))], pairs, temperature)
 
@@ -74,13 +74,13 @@ class ViewPairs:
     def of_parts(
         cls, parts: Sequence[Tensor], pairs: Sequence[tuple[int, int]], temperature: float = 1.0
     ) -> ViewPairs:
-        """Compute the statistics of views of which most later columns are zero, without multiplying the zeros.
+        """Compute the statistics of views whose later columns are mostly zero, without multiplying the zeros.
 
         Args:
-            parts: (views, B_s, d_s) each: some columns of all views, the first B_s rows of them; the other rows are
-                zero there. The first part has all B rows, and none has more than the one before.
+            parts: (views, B_s, d_s) each: some columns of the first B_s rows of all views; the other rows are zero in
+                these columns. The first part has all B rows, and no part has more rows than the one before.
             pairs: index pairs into the views.
-            temperature: what inner products are divided by.
+            temperature: divisor of the inner products.
         """
         first = parts[0]
         with torch.autocast(first.device.type, enabled=False):
@@ -109,12 +109,12 @@ class ViewPairs:
 
 
 def info_nce(x1: Tensor, x2: Tensor, temperature: float = 1.0) -> Tensor:
-    """InfoNCE of one pair of views, s() the inner product (paper, eq. 8).
+    """InfoNCE of one pair of views, with the inner product as s() (paper, eq. 8).
 
     Args:
         x1: (B, d).
         x2: (B, d); row ``i`` is the positive of ``x1``'s row ``i``.
-        temperature: what s() is divided by.
+        temperature: divisor of s().
 
     Returns:
         Scalar, see `info_nce_of`.
@@ -125,11 +125,11 @@ def info_nce(x1: Tensor, x2: Tensor, temperature: float = 1.0) -> Tensor:
 def info_nce_of(pairs: ViewPairs) -> Tensor:
     """InfoNCE of several pairs of views (paper, eq. 8).
 
-    Each of the 2B rows of a pair has one positive and 2(B - 1) negatives. Like the official code, takes the
-    mean over the 2B rows: half of the paper's value, which adds the two rows of a positive pair.
+    Each of the 2B rows of a pair has one positive and 2(B - 1) negatives. As in the official code, the result is
+    the mean over the 2B rows: half of the paper's value, which adds up the two rows of a positive pair.
 
     Returns:
-        (P,) one loss a pair; 0, with gradients of 0, for B = 1.
+        (P,) one loss per pair; 0, with gradients of 0, for B = 1.
     """
     return -F.logsigmoid(pairs.positives.unsqueeze(1) - pairs.log_sums).mean((1, 2))
 
@@ -141,7 +141,7 @@ def regularizer_paper(pairs: ViewPairs) -> Tensor:
     The paper takes R of the pair (z1, z2) only.
 
     Returns:
-        (P,) one value a pair; 0, with gradients of 0, for B = 1, where there is no negative.
+        (P,) one value per pair; 0, with gradients of 0, for B = 1, where there are no negatives.
     """
     if pairs.positives.shape[1] == 1:
         return 0 * pairs.positives.sum(1)
@@ -150,7 +150,7 @@ def regularizer_paper(pairs: ViewPairs) -> Tensor:
 
 
 def regularizer_official(pairs: ViewPairs) -> Tensor:
-    """R as the official code computes it: o_min and o_max of eq. 12 for each row on its own.
+    """R as the official code computes it: o_min and o_max of eq. 12 for each row separately.
 
     Row ``i`` of the 2B rows of a pair has one positive, its inner product with its partner, and 2(B - 1)
     negatives, its inner products with all other rows of both views. The positive terms are averaged over the
@@ -158,7 +158,7 @@ def regularizer_official(pairs: ViewPairs) -> Tensor:
     (h1, z2), (h2, z1) and (z1, z2), and weights the sum by .1.
 
     Returns:
-        (P,) one value a pair; 0, with gradients of 0, for B = 1, where there is no negative.
+        (P,) one value per pair; 0, with gradients of 0, for B = 1, where there are no negatives.
     """
     if pairs.positives.shape[1] == 1:
         return 0 * pairs.positives.sum(1)
@@ -167,7 +167,7 @@ def regularizer_official(pairs: ViewPairs) -> Tensor:
 
 
 def _sides(across: Tensor) -> Tensor:
-    """(2 P, B), rows of all pairs and then columns, as (P, 2, B)."""
+    """Reshape (2 P, B), the rows of all pairs followed by their columns, to (P, 2, B)."""
     return torch.stack(across.chunk(2), 1)
 
 
@@ -179,7 +179,7 @@ def _positives(parts: Sequence[Tensor], one: Tensor, other: Tensor) -> Tensor:
 
 
 def _means(parts: Sequence[Tensor], one: Tensor, other: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
-    """(P,) mean over all negatives, and over those across; no block of products is needed for them."""
+    """(P,) mean over all negatives, and over those of the other view, without computing the inner products."""
     batch = parts[0].shape[1]
     sums = torch.cat([part.sum(1) for part in parts], 1)
     squares = torch.stack([part.square().sum((1, 2)) for part in parts]).sum(0)
@@ -198,20 +198,20 @@ def _reduce_negatives(
     """Log-sum-exp and maximum of the blocks of inner products, off their diagonals.
 
     Args:
-        parts: as of `ViewPairs.of_parts`.
-        one: P indices of views.
-        other: P indices of views.
+        parts: as for `ViewPairs.of_parts`.
+        one: index of the first view of each of the P pairs.
+        other: index of the second view of each pair.
 
     Returns:
-        Twice (views + 2 P, B): of each row of each view's products with itself; of each row, and then of each
-        column, of the products of the pairs.
+        Log-sum-exps and maxima, each (views + 2 P, B): of each row of each view's products with itself, then of
+        each row, and then of each column, of the products of the pairs.
     """
     log_sums, highest = _ReduceNegatives.apply(one, other, *parts)  # type: ignore[no-untyped-call]
     return log_sums, highest
 
 
 class _ReduceNegatives(torch.autograd.Function):
-    """All blocks in one batched product a part; both reductions and their gradients in few passes over them."""
+    """Computes all blocks by one batched product per part, and both reductions and their gradients in few passes."""
 
     @staticmethod
     def forward(
@@ -252,7 +252,7 @@ class _ReduceNegatives(torch.autograd.Function):
 
 
 def _of_part(part: Tensor, grad_scores: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Gradient of a part from that of the products."""
+    """Gradient of a part, from the gradient of the inner products."""
     corner = grad_scores[:, : part.shape[1], : part.shape[1]]
     gradient = torch.zeros_like(part)
     gradient.index_add_(0, left, corner @ part.index_select(0, right))
@@ -261,6 +261,6 @@ def _of_part(part: Tensor, grad_scores: Tensor, left: Tensor, right: Tensor) -> 
 
 @cache
 def _index(views: tuple[int, ...], device: torch.device) -> Tensor:
-    """Indices of views, made once: indexing with a list would make the host wait for the device each time."""
-    with torch.inference_mode(False):  # for training later, too
+    """Indices of views as a cached tensor: indexing with a list would make the host wait for the device each time."""
+    with torch.inference_mode(False):  # so that training can use it later
         return torch.tensor(views, device=device)

@@ -1,8 +1,8 @@
-"""Recommendation losses as objects: each states which items it draws beside the targets, and computes its sum.
+"""Recommendation losses as objects: each declares which negatives have to be drawn, and sums the loss over targets.
 
 A loss knows neither the encoder nor how the catalogue is stored: it asks a `Catalogue` for scores, and a batch
-(`Sampled`) has the items that were drawn. Its fields are its settings. `LOSSES` has all of them by the name that
-configurations use.
+(`Sampled`) holds the drawn items. The fields of a loss are its settings. `LOSSES` maps the names that configurations
+use to the losses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class Catalogue(Protocol):
-    """The item table, as far as a loss sees it; `mclrec.models.item_table.ItemTable` is one."""
+    """The part of the item table that losses use; `mclrec.models.item_table.ItemTable` implements it."""
 
     num_items: int
 
@@ -54,7 +54,7 @@ class Catalogue(Protocol):
 
 
 class Sampled(Protocol):
-    """The targets of a batch and the items drawn beside them; `mclrec.data.batches.Batch` is one."""
+    """The targets of a batch and the items drawn for them; `mclrec.data.batches.Batch` implements it."""
 
     @property
     def targets(self) -> Tensor:
@@ -70,19 +70,19 @@ class Sampled(Protocol):
 
     @property
     def shared_log_counts(self) -> Tensor | None:
-        """(N,) logarithm of the expected count of each of them among the drawn."""
+        """(N,) logarithm of the expected count of each shared item among those drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class PerTarget:
-    """Negatives drawn for each target: ``count`` items that the user does not have, uniformly."""
+    """Negatives drawn for each target: ``count`` items that the user does not have, drawn uniformly."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class SharedByBatch:
-    """Negatives drawn once for a batch: ``count`` items, by popularity to a ``power``."""
+    """Negatives drawn once per batch: ``count`` items, in proportion to popularity raised to ``power``."""
 
     count: int
     power: float
@@ -90,11 +90,11 @@ class SharedByBatch:
 
 @dataclass(frozen=True, slots=True)
 class RecommendationLoss(ABC):
-    """Base of the losses between the hidden states before targets and the catalogue."""
+    """Base of the losses, which compare the hidden state before each target with the catalogue."""
 
     @property
     def draws(self) -> PerTarget | SharedByBatch | None:
-        """Items that have to be drawn; None for a loss over the whole catalogue."""
+        """Which negatives have to be drawn; None for a loss over the whole catalogue."""
         return None
 
     @abstractmethod
@@ -102,19 +102,19 @@ class RecommendationLoss(ABC):
         """Scalar sum over the targets; the caller divides by their number.
 
         Args:
-            catalogue: scores items.
+            catalogue: scores the items.
             queries: (T, d) one for each target.
-            batch: the targets, and what was drawn.
+            batch: the targets and the drawn items.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Softmax(RecommendationLoss):
-    """Cross-entropy over the whole catalogue (paper, eq. 3, its y-hat read as logits).
+    """Cross-entropy over the whole catalogue (paper, eq. 3, with y-hat read as logits).
 
     Attributes:
-        label_smoothing: share of a target's probability that all items have in equal parts, itself included (Szegedy et
-            al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, section 7).
+        label_smoothing: share of a target's probability that is spread evenly over all items, itself included (Szegedy
+            et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, section 7).
     """
 
     label_smoothing: float
@@ -131,7 +131,7 @@ class Softmax(RecommendationLoss):
 
 @dataclass(frozen=True, slots=True)
 class BinaryCrossEntropy(RecommendationLoss):
-    """SASRec's loss: a target against one drawn item (Kang and McAuley, 2018)."""
+    """SASRec's loss: binary cross-entropy of each target against one drawn item (Kang and McAuley, 2018)."""
 
     @property
     def draws(self) -> PerTarget:
@@ -147,11 +147,11 @@ class BinaryCrossEntropy(RecommendationLoss):
 
 @dataclass(frozen=True, slots=True)
 class GeneralisedBinaryCrossEntropy(RecommendationLoss):
-    """gSASRec's loss (Petrov and Macdonald, 2023): several drawn items, and a target's probability to a power.
+    """gSASRec's loss (Petrov and Macdonald, 2023): several drawn items, and a target's probability raised to a power.
 
     Attributes:
         negatives: items drawn for each target.
-        calibration: t, how far the power makes up for their being few.
+        calibration: t, how far the power compensates for drawing only a few negatives.
     """
 
     negatives: int
@@ -177,8 +177,8 @@ class _AgainstSharedItems(RecommendationLoss):
     """Base of the losses that compare a target with items drawn once for the whole batch.
 
     Attributes:
-        samples: items drawn for a batch.
-        sample_power: of the popularity by which they are drawn; 0 is uniform.
+        samples: items drawn per batch.
+        sample_power: exponent of the popularity in proportion to which they are drawn; 0 is uniform.
     """
 
     samples: int
@@ -186,11 +186,11 @@ class _AgainstSharedItems(RecommendationLoss):
 
     @property
     def draws(self) -> SharedByBatch:
-        """The items of a batch."""
+        """Items drawn once per batch."""
         return SharedByBatch(self.samples, self.sample_power)
 
     def _scores(self, catalogue: Catalogue, queries: Tensor, batch: Sampled) -> tuple[Tensor, Tensor]:
-        """(T,) scores of the targets and (T, N) of the drawn items: -inf where one is the target."""
+        """(T,) scores of the targets and (T, N) scores of the drawn items, -inf where a drawn item is the target."""
         assert batch.shared is not None
         positive = catalogue.pair_scores(queries, batch.targets)
         negative = catalogue.scores_of(queries, batch.shared)
@@ -214,7 +214,7 @@ class BPRMax(_AgainstSharedItems):
     """GRU4Rec's BPR-max (Hidasi and Karatzoglou, 2018).
 
     Attributes:
-        penalty: on the scores of the drawn items.
+        penalty: weight of the penalty on the drawn items' scores.
     """
 
     penalty: float
@@ -245,11 +245,11 @@ LOSSES: Mapping[str, type[RecommendationLoss]] = {
 
 
 def make_loss(name: str, settings: Mapping[str, Any]) -> RecommendationLoss:
-    """Make the loss of a name with those of ``settings`` that are its own."""
+    """Make the named loss from the entries of ``settings`` that are its fields."""
     kind = LOSSES[name]
     return kind(**{field.name: settings[field.name] for field in fields(kind)})
 
 
 def losses_with(setting: str) -> tuple[str, ...]:
-    """Names of the losses that have a setting of their own."""
+    """Names of the losses that have the given setting."""
     return tuple(name for name, kind in LOSSES.items() if setting in {field.name for field in fields(kind)})

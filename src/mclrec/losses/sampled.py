@@ -1,4 +1,4 @@
-"""Losses with sampled negatives: the score of a target against those of drawn items."""
+"""Losses with sampled negatives, which compare the score of a target with those of drawn items."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
 
     Args:
         positive: (...) scores of the targets.
-        negative: scores of the drawn negatives, of any shape: several for a target all count.
+        negative: scores of the drawn negatives, of any shape: if a target has several, all count.
 
     Returns:
         Scalar: the sum over all scores; the caller divides by its number of targets.
@@ -55,11 +55,11 @@ def sampled_softmax(positive: Tensor, negative: Tensor, log_counts: Tensor) -> T
 
     The sum over drawn items that are not the target estimates the softmax's sum over all of them without bias (log-q
     correction, Bengio and Senecal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic
-    Language Model, 2008). The target is there for certain and is not corrected.
+    Language Model, 2008). The target is always included, so its score is not corrected.
 
     Args:
         positive: (T,) scores r_i of the targets.
-        negative: (T, N) scores r_j of the drawn items; -inf where one is the target.
+        negative: (T, N) scores r_j of the drawn items; -inf where a drawn item is the target.
         log_counts: (N,) logarithms of n_j, draws times probability.
 
     Returns:
@@ -91,8 +91,8 @@ def bpr_max(positive: Tensor, negative: Tensor, penalty: float) -> Tensor:
 
     Args:
         positive: (T,) scores r_i of the targets.
-        negative: (T, N) scores r_j; -inf for what is none. A row without any adds nothing.
-        penalty: on the negatives' scores.
+        negative: (T, N) scores r_j; -inf where an item is not a negative. A row without negatives adds nothing.
+        penalty: weight of the penalty on the negatives' scores.
 
     Returns:
         Scalar: the sum over rows; the caller divides by its number of targets.
@@ -108,7 +108,7 @@ def bpr_max(positive: Tensor, negative: Tensor, penalty: float) -> Tensor:
 def top1_max(positive: Tensor, negative: Tensor) -> Tensor:
     """Sum of ``sum_j s_j (sigmoid(r_j - r_i) + sigmoid(r_j^2))``, s the softmax of the negatives' scores.
 
-    Hidasi and Karatzoglou, 2018; arguments and result as `bpr_max`.
+    Hidasi and Karatzoglou, 2018; arguments and result as for `bpr_max`.
     """
     negative, alone = _with_one_negative(negative)
     weights = negative.softmax(1).masked_fill(alone.unsqueeze(1), 0)
@@ -118,9 +118,9 @@ def top1_max(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def _with_one_negative(negative: Tensor) -> tuple[Tensor, Tensor]:
-    """Negatives of which each row has one, as a softmax needs, and (T,) which rows had none.
+    """Give each row at least one negative, as a softmax needs, and tell which rows (T,) had none.
 
-    Where every drawn item is the target there is nothing to compare it with.
+    A row has none if every drawn item is the target.
     """
     alone = (negative == -torch.inf).all(1)
     return negative.masked_fill(alone.unsqueeze(1), 0), alone

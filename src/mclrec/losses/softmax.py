@@ -15,16 +15,16 @@ from mclrec.shapes import round_up
 __all__ = ["LOG2_E", "SAFE", "chunked_linear_cross_entropy", "highest_score"]
 
 _SCORES = 1 << 25
-"""Scores held at a time, at most: 128 MB in fp32."""
+"""Most scores held at a time: 128 MB in fp32."""
 
 _ROWS = 256
-"""Queries at a time, at most: for the catalogues of the paper their scores stay in a processor's cache."""
+"""Most queries per chunk on a CPU: for the paper's catalogues, their scores then stay in the processor's cache."""
 
 SAFE = 50.0
-"""Scores of no more than this can be exponentiated as they are: neither they nor their sum leave fp32's range."""
+"""Scores up to this can be exponentiated without a shift: neither exponentials nor their sum leave fp32's range."""
 
 LOG2_E = math.log2(math.e)
-"""What natural logarithms are multiplied by for those to base 2."""
+"""Factor that converts natural logarithms to base 2."""
 
 
 def chunked_linear_cross_entropy(
@@ -38,18 +38,18 @@ def chunked_linear_cross_entropy(
 ) -> Tensor:
     """Sum of ``-y[g] + log sum_i exp(y[i])``, ``y = weight @ query + bias`` (paper, eq. 3, y-hat as logits).
 
-    Goes over the queries ``chunk`` rows at a time and takes the gradients along the way, so that neither the
-    forward nor the backward pass holds more than (chunk, V) scores. It can be differentiated once.
+    Processes the queries ``chunk`` rows at a time and computes the gradients along the way, so that neither the
+    forward nor the backward pass holds more than (chunk, V) scores. The result can be differentiated once.
 
-    Inside an autocast region, scores and what is made of them have the region's precision, gradients and the loss
-    have fp32. Elsewhere everything is computed in fp32 at least.
+    Inside an autocast region, scores and everything computed from them have the region's precision, while gradients
+    and the loss have fp32. Elsewhere everything is computed in fp32 at least.
 
     Args:
         queries: (B, d).
-        weight: (V or more, d) one row a class.
+        weight: (V or more, d) one row per class.
         bias: (V or more,) or None.
         targets: (B,) int64 in 0..V-1.
-        classes: V, if rows after it are no classes.
+        classes: V, if further rows are not classes.
         chunk: rows at a time; None for as many as cache and memory suggest.
 
     Returns:
@@ -76,19 +76,19 @@ def chunked_linear_cross_entropy(
 
 
 def _rows_at_once(count: int, classes: int, rows: int | None) -> int:
-    """Rows of a chunk, ``rows`` at most: all chunks alike, and few different sizes, see `mclrec.shapes`."""
+    """Rows per chunk, at most ``rows``: equal for all chunks, and one of few sizes (see `mclrec.shapes`)."""
     most = max(1, min(rows or count, _SCORES // classes))
     chunks = -(-count // most)
     return max(1, min(most, round_up(-(-count // max(chunks, 1)), 16)))
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """The loss is a scalar, so that its gradients, known in the forward pass, need only be scaled.
+    """Computes gradients in the forward pass: as the loss is a scalar, the backward pass only has to scale them.
 
-    With e = exp(y) of a chunk and s = sum e, d loss / d y = e / s - 1[target]. The division is left to the
-    (chunk, d) sides of the products, and the targets to a sum of few rows: e is written once and read three times.
-    Scores are computed to base 2, in which a processor exponentiates faster, and the highest of a row is taken off
-    only where the norms of queries and classes do not rule out an overflow.
+    With e = exp(y) of a chunk and s = sum e, d loss / d y = e / s - 1[target]. The division is applied to the
+    (chunk, d) sides of the products, and the targets are subtracted as a sum of few rows: e is written once and read
+    three times. Scores are computed to base 2, in which a processor exponentiates faster, and the maximum of a row is
+    subtracted only if the norms of queries and classes do not rule out an overflow.
     """
 
     @staticmethod
@@ -110,7 +110,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         # On another device the host would wait for the norms, which costs more than the shift.
         shifted = queries.device.type != "cpu" or not highest_score(queries, weight[:classes], bias) <= SAFE
         total = queries.new_zeros(())
-        # New memory for each chunk would be zeroed by the kernel again and again, page by page.
+        # Reused by all chunks: newly allocated memory would be zeroed by the kernel each time, page by page.
         memory = table.new_empty(chunk, classes)
         part = table.new_empty(table.shape if grad_weight is not None else 0)
         for start in range(0, len(queries), chunk):
@@ -155,7 +155,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float:
-    """Upper bound of the scores' absolute values (Cauchy and Schwarz); NaN where a score is."""
+    """Upper bound of the scores' absolute values (Cauchy-Schwarz); NaN if a score is."""
     if not len(queries) or not len(weight):
         return 0.0
     highest = torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(weight, dim=1).max()
@@ -163,7 +163,7 @@ def highest_score(queries: Tensor, weight: Tensor, bias: Tensor | None) -> float
 
 
 def _add(total: Tensor, part: Tensor, *, first: bool) -> None:
-    """Add a part to the sum. The first is copied: adding it to zeros costs as much as a large product."""
+    """Add a part to the total. The first is copied: adding it to zeros costs as much as a large product."""
     if first:
         total.copy_(part)
     else:
