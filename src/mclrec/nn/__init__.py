@@ -1,1 +1,1 @@
-"""Building blocks with plain keyword arguments: they know tensors and offsets, no configuration and no model."""
+"""Building blocks with plain keyword arguments: they depend on tensors and offsets, not on configurations or models."""

@@ -1,7 +1,7 @@
 """Causal self-attention over packed tokens, with its own backward pass.
 
-Written out because autograd spends more time on copies and bookkeeping than on the products. Scores stand as
-(keys, queries): a softmax over the first of two dimensions is faster than over the last, where that is short.
+The backward pass is written out because autograd spends more time on copies and bookkeeping than on the products.
+Scores are stored as (keys, queries): a softmax over the first of two dimensions is faster than over a short last one.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def causal_attention(
     Args:
         qkv: (S, 3 d) queries, keys and values in the layout's order.
         plan: the layout.
-        hidden: (S,) which keys nobody sees; None for none.
+        hidden: (S,) which keys are hidden from all queries; None for none.
         heads: number of heads.
-        dropout: on the weights.
-        distance: (heads, L, L) for each group of the layout: added to the score of a key, the second dimension, for a
-            query, the third; none for nothing.
+        dropout: of the attention weights.
+        distance: for each group of the layout, (heads, L, L) biases of the score of a key (second dimension) for a
+            query (third); empty for no biases.
 
     Returns:
         (S, d).
@@ -70,10 +70,10 @@ def last_attention(
         queries: (B, d).
         keys_values: (S, 2 d) in the layout's order.
         plan: the layout.
-        hidden: (S,) which keys nobody sees; None for none.
+        hidden: (S,) which keys are hidden from all queries; None for none.
         heads: number of heads.
-        dropout: on the weights.
-        distance: (heads, T) added to the score of each token of the packed input; None for nothing.
+        dropout: of the attention weights.
+        distance: (heads, T) biases of the score of each token of the packed input; None for no biases.
 
     Returns:
         (B, d).
@@ -95,16 +95,16 @@ def attend(
     dropout: Dropout,
     distance: Tensor | None = None,
 ) -> Tensor:
-    """Self-attention on padded tokens by plain operations: the form that is exported.
+    """Self-attention on padded tokens using plain tensor operations: the form that is exported.
 
     Args:
         q: (b, heads, Q, d / heads).
         k: (b, heads, L, d / heads).
         v: as k.
         future: (Q, L) which keys come after a query.
-        hidden: (b, L) which keys nobody sees.
-        dropout: on the weights.
-        distance: (heads, Q, L) added to the scores; None for nothing.
+        hidden: (b, L) which keys are hidden from all queries.
+        dropout: of the attention weights.
+        distance: (heads, Q, L) biases of the scores; None for no biases.
 
     Returns:
         (b, Q, d).
@@ -205,7 +205,7 @@ def _softmax_backward(of_weights: Tensor, weights: Tensor, dim: int) -> Tensor:
 
 
 class _LastAttention(torch.autograd.Function):
-    """Attention of last tokens, computed token by token: only scores, one a head, are ever padded."""
+    """Attention of last tokens, computed token by token: only the scores, one per head, are padded."""
 
     @staticmethod
     def forward(
@@ -261,7 +261,7 @@ class _LastAttention(torch.autograd.Function):
 
 
 def _sum_histories(vectors: Tensor, weights: Tensor, plan: Layout) -> Tensor:
-    """Weighted sums (B, d) over each history of (S, heads, d / heads) vectors, by (heads, T) weights."""
+    """Weighted sums (B, d) over each history of (S, heads, d / heads) vectors, with (heads, T) weights."""
     sums = [
         torch.embedding_bag(
             vectors[:, head].contiguous(),

@@ -1,4 +1,4 @@
-"""Blocks of a transformer: self-attention, perhaps with a frequency filter beside it, and a feed-forward part."""
+"""Transformer blocks: self-attention, optionally with a parallel frequency filter, and a feed-forward part."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["Block", "Distances"]
 class Block(nn.Module):
     """Transformer block: self-attention and feed-forward part, each with dropout, residual and LayerNorm.
 
-    A filter beside attention is a part of its own, with dropout, residual and LayerNorm; the outputs of both are added
-    by fixed shares. Post-norm, this is the block of BSARec.
+    A filter beside attention is a separate part, with its own dropout, residual and LayerNorm; the outputs of the two
+    are added with fixed weights. With post-norm, this is the block of BSARec.
 
     Args:
         hidden_size: d.
@@ -30,12 +30,12 @@ class Block(nn.Module):
         dropout: rate after each part.
         attention_dropout: rate on attention weights.
         max_length: n, the longest history.
-        norm: whether LayerNorm is applied to each residual sum, or to the input of each part.
-        distances: how attention knows how far apart two tokens are: by learned numbers that are added to scores, see
-            `Distances`, or by turning queries and keys, see `Rotary`; None for not at all.
+        norm: whether LayerNorm is applied to each residual sum (``post``) or to the input of each part (``pre``).
+        distances: how attention depends on the distance between two tokens: through learned numbers added to the
+            scores (`Distances`), or through rotated queries and keys (`Rotary`); None for no dependence.
         feed_forward: the feed-forward part: two linear maps with GELU between, or with a gate (Shazeer, GLU Variants
             Improve Transformer, 2020).
-        frequencies: settings of the filter; None for none.
+        frequencies: settings of the filter; None for no filter.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Block(nn.Module):
             self.filter_norm = nn.LayerNorm(hidden_size, eps=1e-12)
 
     def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
-        """(S, d) to (S, d), or to (B, d)."""
+        """Apply the block to packed tokens: (S, d) -> (S, d), or (B, d) of the last tokens."""
         filtered = None
         if self.filter is not None:
             filtered = self.filter(self._before(x, self.filter_norm), plan, hidden, last_only)
@@ -101,7 +101,7 @@ class Block(nn.Module):
         d, asking = self.hidden_size, self._before(newest, self.attention_norm)
         queries = F.linear(
             asking, self.qkv.weight[:d], self.qkv.bias[:d]
-        )  # of last tokens, which are not turned
+        )  # of last tokens, which are not rotated
         keys_values = F.linear(seen, self.qkv.weight[d:], self.qkv.bias[d:])  # (S, 2 d)
         keys_values = self._turned(keys_values, 1, plan)
         to_last = None if distances is None else distances.to_last(plan)
@@ -126,7 +126,7 @@ class Block(nn.Module):
         return attend(q, k, v, future, hidden, self.attention_dropout, between)
 
     def _turned(self, parts: Tensor, count: int, plan: Layout) -> Tensor:
-        """Queries, keys and values (S, ...) side by side, of which the first ``count`` parts are turned."""
+        """Rotate the first ``count`` of queries, keys and values, which stand side by side in ``parts`` (S, ...)."""
         if self.rotary is None:
             return parts
         d, back = self.hidden_size * count, distances_to_last(plan).index_select(0, plan.order)
@@ -143,7 +143,7 @@ class Block(nn.Module):
         return self._after(x, self.down(self._inside(self._before(x, self.norm))), self.norm)
 
     def _inside(self, x: Tensor) -> Tensor:
-        """What is inside the feed-forward part."""
+        """Activations inside the feed-forward part."""
         if not self.gated:
             return F.gelu(self.up(x))
         gate, value = self.up(x).chunk(2, -1)
@@ -155,30 +155,30 @@ class Block(nn.Module):
         return norm(x) if self.pre_norm else x
 
     def _after(self, x: Tensor, out: Tensor, norm: nn.Module) -> Tensor:
-        """What comes after a part of the block: its output, with dropout and residual."""
+        """Output of a part of the block after dropout and residual, and after LayerNorm with post-norm."""
         total = x + self.dropout(out)
         return total if self.pre_norm else norm(total)  # type: ignore[no-any-return]
 
 
 class Distances(nn.Module):
-    """Relative position bias: added to the score of a key by its distance from the query, for each head.
+    """Relative position bias: a learned number per head and distance between key and query, added to the score.
 
-    They start as the lines of ALiBi (Press et al., ICLR 2022), head h with the slope -2^-h, steeper than there because
-    histories are short; then each distance is learned by itself, as in T5 (Raffel et al., JMLR 2020).
+    The biases start as the lines of ALiBi (Press et al., ICLR 2022), with slope -2^-h for head h, steeper than in that
+    paper because histories are short; then each distance is learned separately, as in T5 (Raffel et al., JMLR 2020).
 
     Args:
         heads: number of heads.
-        farthest: n, no two tokens of a history are as far apart.
+        farthest: n; two tokens of a history are always less than n apart.
     """
 
     def __init__(self, heads: int, farthest: int) -> None:
         super().__init__()
-        # In Python: where only the size is asked for (`models.sizes`), torch's powers import its compiler.
+        # Computed in Python: when only the size is needed (`models.sizes`), torch's powers would import its compiler.
         lines = [[-(distance * 0.5**head) for distance in range(farthest)] for head in range(1, heads + 1)]
         self.weight = nn.Parameter(torch.tensor(lines))  # (heads, n)
 
     def forward(self, length: int) -> Tensor:
-        """Biases (heads, L, L) between the places of a block, some of which belong to different histories."""
+        """Biases (heads, L, L) between the places of a block, which may belong to different histories."""
         places = torch.arange(length, device=self.weight.device)
         apart = (places - places[:, None]).abs().clamp(max=self.weight.shape[1] - 1)
         between: Tensor = self.weight.index_select(1, apart.flatten())

@@ -1,4 +1,4 @@
-"""Numbers that validation chooses after training, as part of the weights and on the host."""
+"""Base of modules with numbers that validation chooses after training, kept in the weights and on the host."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mclrec.losses.additions import Additions
 __all__ = ["Calibrated"]
 
 Choice = TypeVar("Choice", bound=tuple[float, ...])
-"""A named tuple."""
+"""A named tuple of the chosen numbers."""
 Value = TypeVar("Value")
 
 
 class Calibrated(nn.Module, Generic[Choice]):
-    """Base of modules with a few numbers that no loss sets as lists need them, and that validation chooses.
+    """Base of modules with a few numbers that training cannot set well for ranking, so that validation chooses them.
 
-    What they add to scores is a product: of features of a history and an item, and of coefficients that the choice
-    gives. So validation can try many choices on scores that are computed once (`mclrec.evaluation.reranking`).
+    What they add to scores is a product of features of a history and an item with coefficients that follow from the
+    choice. Validation can therefore try many choices on scores computed once (`mclrec.evaluation.reranking`).
 
     Args:
-        make: makes a choice of its numbers.
+        make: makes a choice from its numbers.
         start: the choice until another is made.
-        dtype: of the numbers among the weights.
+        dtype: of the chosen numbers as stored in the weights.
     """
 
     calibrated: Tensor
@@ -39,11 +39,11 @@ class Calibrated(nn.Module, Generic[Choice]):
         self._make, self._start = make, start
         self.register_buffer("calibrated", torch.tensor(start, dtype=dtype))
         self.chosen = start
-        """What is in ``calibrated``, on the host."""
+        """The contents of ``calibrated``, on the host."""
 
     @abstractmethod
     def features(self, items: Tensor, offsets: Tensor) -> Additions:
-        """What the coefficients weigh after each history: additions whose values are (P, F), none of them below 0.
+        """Features that the coefficients weigh, for each history: additions with values (P, F), none of them negative.
 
         Args:
             items: (T,) packed histories, oldest item first.
@@ -52,23 +52,23 @@ class Calibrated(nn.Module, Generic[Choice]):
 
     @abstractmethod
     def coefficients(self) -> Tensor:
-        """(F,) by what is chosen now."""
+        """(F,) coefficients of the current choice."""
 
     @abstractmethod
     def largest(self) -> Tensor:
-        """(F,) coefficients that add as much as any choice does that a search from here may come to."""
+        """(F,) coefficients that add at least as much as any choice that a search from the current one can reach."""
 
     def adopt(self, chosen: Mapping[str, float]) -> None:
-        """Choose what another module of this kind has chosen, by name; what is not named is as at the start."""
+        """Take over the choice of another module of this kind, by name; other numbers get their initial values."""
         self.choose(self._start._replace(**chosen))  # type: ignore[attr-defined]
 
     def choose(self, chosen: Choice) -> None:
-        """Set the numbers."""
+        """Set the chosen numbers."""
         self.calibrated.copy_(torch.tensor(chosen, dtype=self.calibrated.dtype))
         self.chosen = chosen
 
     def asking_once(self, measure: Callable[[], Value]) -> Callable[[Choice], Value]:
-        """What ``measure`` says of the model with a choice, which is asked once for each."""
+        """Make a function that measures the model with a given choice; each choice is set and measured only once."""
         known: dict[Choice, Value] = {}
 
         def value(chosen: Choice) -> Value:
@@ -80,8 +80,8 @@ class Calibrated(nn.Module, Generic[Choice]):
         return value
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load what was saved; models that were saved before there was a choice have the first one."""
+        """Load saved weights; models saved before there was a choice get the initial one."""
         state_dict.setdefault(f"{prefix}calibrated", torch.tensor(self._start, dtype=self.calibrated.dtype))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        # Unchanged where what was saved has another shape, which is an error of the file.
+        # Unchanged if the saved tensor has another shape, which is reported as an error of the file.
         self.chosen = self._make(self.calibrated.tolist())

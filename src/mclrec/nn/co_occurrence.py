@@ -1,4 +1,4 @@
-"""Co-occurrence: what others had soon after the items of a history already does to an item's score."""
+"""Co-occurrence: additions to the scores of items that other users had near the items of a history."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from mclrec.nn.calibrated import Calibrated
 __all__ = ["CoOccurrence", "Nearness"]
 
 _DECAYS = (0.8, 0.7, 0.9, 1.0)
-"""Factors for each place further back in the history: `CoOccurrence.calibrate` begins with the first, and tries all."""
+"""Decay factors per place further back in the history; `CoOccurrence.calibrate` tries all, beginning with the first."""
 
 _FARTHEST = 16.0
-"""How many times as large or as small `CoOccurrence.calibrate` makes the weight at most, by steps of 2."""
+"""Largest factor by which `CoOccurrence.calibrate` multiplies or divides the weight, in steps of 2."""
 
 _MARKS = 1 << 24
-"""Marks that are held at a time of which items are in a history."""
+"""Most marks held at a time, which tell the items that are in a history."""
 
 
 class Nearness(NamedTuple):
-    """How much what is near the items of a history gains.
+    """How much the scores of items near those of a history gain.
 
     Attributes:
         weight: of the gains, in units of scores.
-        decay: what an item of the history counts less than the one after it, at most 1.
+        decay: factor by which an item of the history counts less than the one after it, at most 1.
     """
 
     weight: float
@@ -41,16 +41,16 @@ class Nearness(NamedTuple):
 
 
 class CoOccurrence(Calibrated[Nearness]):
-    """What items gain that other histories have near the items of this one: counted in training data, not learned.
+    """Gains of items that other histories have near the items of this one: counted in training data, not learned.
 
     Item j gains, with i_0 the newest item of the history and s(i, j) the similarity of `mclrec.data.near_items`,
 
         weight * sum over the distances d from the end of decay^d s(i_d, j);
 
-    items of the history gain nothing, whose returns are what `mclrec.nn.repeats` is for. The softmax does not see it:
-    counts know the targets that they were counted from, and an encoder would learn to leave those to them. How much
-    of it helps depends on the log: on what people do next after one item, or on what they do at all. So `calibrate`
-    asks the items that are held out for validation.
+    items of the history gain nothing; their returns are handled by `mclrec.nn.repeats`. The gains are left out of the
+    training loss: the counts contain the training targets, and an encoder would learn to leave those to the counts.
+    The best weight and decay depend on the log: on whether the next item depends on the latest one or on the whole
+    history. `calibrate` therefore chooses them on the items held out for validation.
 
     Args:
         num_items: V.
@@ -62,7 +62,7 @@ class CoOccurrence(Calibrated[Nearness]):
     similarities: Tensor
 
     def __init__(self, num_items: int, max_length: int, weight: float) -> None:
-        # In fp32 a decay of .8 would be another one after loading.
+        # In fp32, a decay of .8 would be a different number after loading.
         super().__init__(Nearness._make, Nearness(weight, _DECAYS[0]), torch.float64)
         self.max_length = max_length
         self.register_buffer("near", torch.zeros(num_items + 1, KEPT, dtype=torch.int32))
@@ -75,7 +75,7 @@ class CoOccurrence(Calibrated[Nearness]):
         self.similarities.copy_(torch.from_numpy(found.similarities))
 
     def by_distance(self) -> Tensor:
-        """(n,) what a similarity counts by distance from the end, first that of the newest item."""
+        """(n,) factor of a similarity by distance from the end, starting with that of the newest item."""
         return self._factors(self.chosen.decay, self.chosen.weight)
 
     def _factors(self, decay: float, weight: float = 1.0) -> Tensor:
@@ -83,13 +83,13 @@ class CoOccurrence(Calibrated[Nearness]):
         return (weight * decay**distances).float()
 
     def calibrate(self, measure: Callable[[], npt.NDArray[np.float64]]) -> Nearness:
-        """Choose how much is gained by what ``measure`` likes best, if that is no matter of chance.
+        """Choose the weight and decay with the best ``measure``, if the improvement is unlikely to be chance.
 
         Args:
-            measure: a metric of each validation target by the model as it now is; the higher, the better.
+            measure: a metric of each validation target under the current choice; higher is better.
 
         Returns:
-            What was chosen: what it was, unless the gain is more than one standard error of it.
+            The choice: unchanged unless the mean improvement exceeds its standard error.
         """
         values = self.asking_once(measure)
 
@@ -107,7 +107,7 @@ class CoOccurrence(Calibrated[Nearness]):
         return best
 
     def forward(self, items: Tensor, offsets: Tensor) -> Additions:
-        """What is added after each history: as many numbers as its items have others near them.
+        """Additions for each history: one for each item near each of its items.
 
         Args:
             items: (T,) packed histories of at most n items, oldest item first.
@@ -116,26 +116,26 @@ class CoOccurrence(Calibrated[Nearness]):
         return self._near(items, offsets, self.by_distance().unsqueeze(1))
 
     def features(self, items: Tensor, offsets: Tensor) -> Additions:
-        """Similarities with the factors of each decay that is tried, (P, 4); implements `Calibrated.features`."""
+        """Similarities times the factors of each decay that is tried, (P, 4); implements `Calibrated.features`."""
         return self._near(items, offsets, torch.stack([self._factors(decay) for decay in _DECAYS], dim=1))
 
     def coefficients(self) -> Tensor:
-        """(4,) the weight at the decay that is chosen; implements `Calibrated.coefficients`."""
+        """(4,) the chosen weight at the chosen decay, 0 elsewhere; implements `Calibrated.coefficients`."""
         return self._at(self.chosen)
 
     def largest(self) -> Tensor:
-        """(4,) the largest weight that is tried, at the decay that takes least; implements `Calibrated.largest`."""
+        """(4,) the largest weight that is tried, at the slowest decay; implements `Calibrated.largest`."""
         return self._at(Nearness(_FARTHEST * self.chosen.weight, max(_DECAYS)))
 
     def _at(self, chosen: Nearness) -> Tensor:
         found = self.similarities.new_zeros(len(_DECAYS))
-        found[_DECAYS.index(chosen.decay)] = chosen.weight  # of another decay there are no features: an error
+        found[_DECAYS.index(chosen.decay)] = chosen.weight  # other decays have no features: an error
         return found
 
     def _near(self, items: Tensor, offsets: Tensor, factors: Tensor) -> Additions:
-        """Similarities (P, F) with the items of each history, times (n, F) factors by their distance from its end.
+        """Similarities (P, F) with the items of each history, times (n, F) factors of their distances from its end.
 
-        How many there are is known without waiting for a device.
+        The number of additions is known without waiting for the device.
         """
         lengths, (base, kept) = offsets.diff(), self.near.shape
         distances = (offsets[1:] - 1).repeat_interleave(lengths) - torch.arange(len(items))
@@ -156,7 +156,7 @@ class CoOccurrence(Calibrated[Nearness]):
 
 
 def _climb(value: Callable[[Nearness], float], start: Nearness, middle: float) -> Nearness:
-    """The best that is found by doubling the weight while that gains, or else by halving it."""
+    """The best choice found by doubling the weight as long as that helps, or otherwise by halving it."""
     best = start
     for factor in (2.0, 0.5):
         while 1 / _FARTHEST <= best.weight * factor / middle <= _FARTHEST:

@@ -1,7 +1,7 @@
-"""Dropout whose masks come from a keyed random generator and cost little on a CPU.
+"""Dropout whose masks come from a keyed random generator and are cheap on a CPU.
 
-`torch.nn.functional.dropout` takes no generator, and drawing one Bernoulli number a unit is slower on a CPU than
-the linear layer before it. At p = .5 one random bit a unit is enough; other rates use 16 bits.
+`torch.nn.functional.dropout` takes no generator, and drawing one Bernoulli number per unit is slower on a CPU than
+the linear layer before it. At p = .5 one random bit per unit is enough; other rates use 16 bits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Seeded(nn.Module):
     """Base of modules that draw random numbers in training, from a generator that `seed_dropout` sets.
 
     Attributes:
-        for_batch: whether it draws once for a whole batch, and so the same in all processes that divide the batch.
+        for_batch: whether it draws once for a whole batch, and thus the same in all processes that share the batch.
     """
 
     generator: np.random.Generator | None = None
@@ -32,7 +32,7 @@ class Seeded(nn.Module):
 class Dropout(Seeded):
     """Zero each unit with probability ``p`` and scale the others by 1 / (1 - p), in training only.
 
-    Without a generator (see `seed_dropout`), and on other devices than the CPU, torch's own dropout is used.
+    Without a generator (see `seed_dropout`), and on devices other than the CPU, torch's own dropout is used.
     """
 
     def __init__(self, p: float) -> None:
@@ -49,7 +49,7 @@ class Dropout(Seeded):
         return x if mask is None else x * mask
 
     def mask(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
-        """Mask that a tensor of this shape is multiplied by; None if nothing is dropped."""
+        """Mask by which a tensor of this shape is multiplied; None if nothing is dropped."""
         if not self.training or self.p == 0:
             return None
         if like.device.type != "cpu" or self.generator is None:
@@ -69,7 +69,7 @@ def seed_dropout(
     Args:
         model: the model.
         generator: generator of this process.
-        for_batch: generator of what is drawn once for a whole batch, if other processes have other parts of it.
+        for_batch: generator for what is drawn once for a whole batch, if processes share the batch.
     """
     for module in model.modules():
         if isinstance(module, Seeded):

@@ -1,4 +1,4 @@
-"""What every sequence encoder has, and the encoders that are not transformers: GRU and dilated convolutions."""
+"""Base class of sequence encoders, and the encoders that are not transformers: GRU and dilated convolutions."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _Earlier = Callable[[Tensor, int], Tensor]
 
 
 class Encoder(nn.Module, ABC):
-    """Base of the networks that read histories: an item embedding, dropout, and the two forms of a pass.
+    """Base of the networks that read histories: item embedding, dropout, and a packed and a padded forward pass.
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
         max_length: n, the longest history.
-        hidden_size: d, of items and of what comes out.
+        hidden_size: d, of item vectors and outputs.
         dropout: rate after the embedding.
     """
 
     trains_padded: ClassVar[bool] = True
-    """Whether `forward` is fit for training too: it computes in the precision of `encode`, and in any one shape."""
+    """Whether `forward` is suitable for training too: it has the precision of `encode`, and a fixed shape if needed."""
 
     def __init__(self, num_items: int, max_length: int, hidden_size: int, dropout: float) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Encoder(nn.Module, ABC):
         self.dropout = Dropout(dropout)
 
     def inputs(self, items: Tensor) -> Tensor:
-        """Vectors of items after dropout, zeros for id 0: what padding has learnt as a class of its own is no item's.
+        """Vectors of items after dropout; zeros for id 0, whose vector was learned only as a class of the softmax.
 
         Args:
             items: ids, of any shape.
@@ -62,7 +62,7 @@ class Encoder(nn.Module, ABC):
         Args:
             items: (T,) item ids.
             offsets: (B + 1,) on the host.
-            outputs: the last token's state of each history, or every token's.
+            outputs: whether to return the state of each history's last token, or of every token.
 
         Returns:
             (B, d) or (T, d), in the order of the input.
@@ -82,7 +82,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Last hidden states of left-aligned, zero-padded histories: what is exported, and has one shape in training.
+        """Last hidden states of left-aligned, zero-padded histories: for export, and for training in one fixed shape.
 
         Args:
             items: (B, L) item ids, zeros after each history's end.
@@ -96,19 +96,19 @@ class Encoder(nn.Module, ABC):
 class GRUEncoder(Encoder):
     """GRU encoder, as in GRU4Rec (Hidasi et al., ICLR 2016): item embedding, dropout, recurrent layers.
 
-    A linear layer leads back to the size of item vectors. An item with id 0 is an input of zeros: the state goes on
-    without it, but time passes.
+    A linear layer maps states back to the size of item vectors. An item with id 0 is an input of zeros, which still
+    takes a step.
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
         max_length: n, the longest history.
-        hidden_size: d, of items and of what comes out.
+        hidden_size: d, of item vectors and outputs.
         layers: recurrent layers.
         inner_size: size of the recurrent state.
         dropout: rate after the embedding.
     """
 
-    trains_padded = False  # torch's recurrence knows one precision, which `encode` alone gives it
+    trains_padded = False  # torch's GRU supports a single precision, which only `encode` ensures
 
     def __init__(
         self,
@@ -128,13 +128,13 @@ class GRUEncoder(Encoder):
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """States of packed histories; implements `Encoder.encode`."""
         x = self.inputs(items)
-        if not len(items):  # torch refuses to go over nothing
-            # Of the right size, and made of the vectors, so that a backward pass comes to them.
+        if not len(items):  # torch refuses an empty input
+            # Of the right size, and computed from the vectors, so that a backward pass reaches them.
             nothing: Tensor = self.out(x.sum(1, keepdim=True).expand(0, self.gru.hidden_size))
             return nothing
         order, inverse, sizes = _by_time(offsets)
         x = take(x, to_device(order, items.device))
-        with torch.autocast(items.device.type, enabled=False):  # torch's own recurrence knows one precision
+        with torch.autocast(items.device.type, enabled=False):  # torch's GRU supports a single precision
             states = _recurrence(self.gru, x.to(self.out.weight.dtype), sizes)
         places = inverse if outputs == "all" else inverse[offsets[1:] - 1]
         states, count = take(states, to_device(places, items.device)), len(places)
@@ -144,7 +144,7 @@ class GRUEncoder(Encoder):
 
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Last states of padded histories; implements `Encoder.forward`."""
-        # What lies after a history's end changes nothing before it.
+        # What follows a history's end changes nothing before it.
         states, _ = self.gru(self.inputs(items))
         out: Tensor = self.out(last_of_padded(states, lengths))
         return out
@@ -154,7 +154,7 @@ class ConvolutionEncoder(Encoder):
     """Convolutional encoder, as in NextItNet (Yuan et al., WSDM 2019): item embedding, dropout, residual blocks.
 
     A block has two dilated causal convolutions of three taps. Dilations double from one convolution to the next, so
-    that two blocks see 31 items back. An item with id 0 is an input of zeros.
+    that two blocks see the latest 31 items. An item with id 0 is an input of zeros.
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
@@ -184,7 +184,7 @@ class ConvolutionEncoder(Encoder):
         times = np.arange(bounds[-1]) - np.repeat(bounds[:-1], np.diff(bounds))
 
         def earlier(x: Tensor, steps: int) -> Tensor:
-            # Place 0 holds zeros, for what was before the first item.
+            # Place 0 holds zeros and stands for all places before the first item.
             places = np.where(times >= steps, np.arange(len(times)) - steps + 1, 0)
             return F.pad(x, (0, 0, 1, 0)).index_select(0, to_device(torch.from_numpy(places), x.device))
 
@@ -200,7 +200,7 @@ class ConvolutionEncoder(Encoder):
         return last_of_padded(self._blocks(self.inputs(items), earlier), lengths)
 
     def _blocks(self, x: Tensor, earlier: _Earlier) -> Tensor:
-        """Apply all residual blocks; ``earlier(x, steps)`` gives each token's predecessor ``steps`` back, at most n."""
+        """Apply all residual blocks; ``earlier(x, steps)`` returns the rows ``steps`` (at most n) before each token."""
         pairs = list(zip(self.convolutions, self.norms, strict=True))
         for number in range(0, len(pairs), 2):
             inside = x
@@ -208,7 +208,7 @@ class ConvolutionEncoder(Encoder):
                 convolution, norm = pairs[place]
                 far, near = (
                     min(steps << place, self.max_length) for steps in (2, 1)
-                )  # further back is nothing
+                )  # nothing is further back
                 taps = [earlier(inside, far), earlier(inside, near), inside]
                 inside = F.relu(norm(convolution(torch.cat(taps, -1))))
             x = x + self.dropout(inside)
@@ -216,15 +216,15 @@ class ConvolutionEncoder(Encoder):
 
 
 def _recurrence(gru: nn.GRU, x: Tensor, sizes: Tensor) -> Tensor:
-    """States (T, h) of inputs in the order of `_by_time`, the same numbers as torch's own.
+    """GRU states (T, h) of inputs in the order of `_by_time`, identical to torch's own.
 
-    On a CPU, torch takes each step's inputs out of all of them, and the backward pass of that fills a tensor as large
-    as all of them with zeros, step by step. Splitting them once takes two fifths of the time.
+    On a CPU, torch slices the inputs of each step out of all inputs, and the backward pass of a slice fills a tensor of
+    the full size with zeros, at every step. Splitting the inputs once takes two fifths of the time.
 
     Args:
-        gru: whose weights are taken.
+        gru: the module whose weights are used.
         x: (T, d).
-        sizes: how many histories take part in each step, falling.
+        sizes: number of histories in each step, in descending order.
     """
     if x.device.type != "cpu" or not torch.is_grad_enabled():
         states: Tensor = gru(PackedSequence(x, sizes))[0].data
@@ -237,7 +237,7 @@ def _recurrence(gru: nn.GRU, x: Tensor, sizes: Tensor) -> Tensor:
                 state = state[: len(gates)]
             reset, update, new = gates.unsafe_chunk(3, 1)
             state_reset, state_update, state_new = F.linear(state, from_state, state_bias).unsafe_chunk(3, 1)
-            # In place where torch is: a sigmoid rounds differently by how its input lies in memory.
+            # In place where torch is: how a sigmoid rounds depends on the memory layout of its input.
             reset = state_reset.add_(reset).sigmoid_()
             new = new.add(state_new.mul_(reset)).tanh_()
             state = (state - new).mul_(state_update.add_(update).sigmoid_()).add_(new)
@@ -250,7 +250,7 @@ def _by_time(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Reorder packed tokens for torch's RNNs: all first tokens, all second ones and so on, the longest history first.
 
     Returns:
-        Order (T,), its inverse (T,), and how many histories have a first token, a second and so on; on the host.
+        Order (T,), its inverse (T,), and how many histories have a first token, a second one and so on; on the host.
     """
     bounds = offsets.numpy()
     lengths = np.diff(bounds)

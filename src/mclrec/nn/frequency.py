@@ -1,16 +1,18 @@
-"""Frequency filter of BSARec (Shin et al., AAAI 2024), on packed histories; blocks have it beside self-attention.
+"""Frequency filter of BSARec (Shin et al., AAAI 2024), on packed histories; blocks use it beside self-attention.
 
 The paper pads each history at its beginning to n places, keeps the lowest c frequencies of its Fourier transform (c is
-odd: the constant, and m = (c - 1) / 2 waves of both signs), and transforms back. All of it is linear and does not know
-where a history begins: a circular convolution. The output at place i is the sum over all places j of h(i - j) x_j with
+odd: the constant, and m = (c - 1) / 2 waves of both signs), and transforms back. All of this is linear and does not
+depend on where a history begins: it is a circular convolution. The output at place i is the sum over all places j of
+h(i - j) x_j with
 
     h(k) = (1 + 2 sum_{f = 1..m} cos(2 pi f k / n)) / n = sin(pi c k / n) / (n sin(pi k / n)),    h(0) = c / n,
 
-which is even and repeats after n places. Where padding holds zeros, an item's output is therefore a sum over the items
-of its own history, by how far apart they are, and neither padding nor a transform is needed.
+which is even and has period n. If padding holds zeros, an item's output is therefore a sum over the items of its own
+history, weighted by distance, and neither padding nor a transform is needed.
 
-The newest item stands at the last place and sees h(0), h(1), ... of the items before it. A causal convolution by these
-numbers hence gives every item of a history what the paper's filter gives it in the prefix that ends with it.
+The newest item stands at the last place and weighs itself and the items before it by h(0), h(1), .... A causal
+convolution with these weights thus gives every item of a history what the paper's filter gives it in the prefix that
+ends with it.
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ class Frequencies:
     """Settings of a frequency filter beside attention.
 
     Attributes:
-        kept: c, lowest frequencies that are kept, waves of both signs counted: an odd number up to n.
+        kept: c, number of lowest frequencies that are kept, counting waves of both signs: an odd number up to n.
         alpha: share of the filter in its sum with attention.
-        causal: whether an item sees in the filter what it sees in attention alone, as it has to where each predicts the
-            next one; else all of its history.
+        causal: whether the filter shows an item only what attention shows it, as is required if every item predicts the
+            next one; otherwise an item sees all of its history.
     """
 
     kept: int
@@ -43,15 +45,15 @@ class Frequencies:
 
 
 class FrequencyFilter(nn.Module):
-    """Low frequencies of a history, plus the others times beta, a learned square for each channel.
+    """Low frequencies of a history, plus the others times beta, the square of a learned number for each channel.
 
     A hidden item counts as padding: its place holds zeros.
 
     Args:
         hidden_size: d.
-        window: n, the places that the transform goes over; no history is longer.
-        kept: c, odd, n at most.
-        causal: whether an item sees what it sees in attention alone; else all of its history.
+        window: n, the number of places that the transform covers; no history is longer.
+        kept: c, odd and at most n.
+        causal: whether an item sees only what attention shows it; otherwise it sees all of its history.
     """
 
     def __init__(self, hidden_size: int, window: int, kept: int, causal: bool) -> None:
@@ -81,9 +83,9 @@ class FrequencyFilter(nn.Module):
         return self._emphasise(x, self._low(seen, plan))
 
     def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
-        """Filter padded tokens (B, L, d), of which those that are hidden (B, L) count as padding.
+        """Filter padded tokens (B, L, d), where ``hidden`` ones (B, L) count as padding.
 
-        ``future`` (L, L) says which tokens, the second dimension, attention shows to none of the first.
+        ``future`` (L, L) marks the keys (second dimension) that attention hides from each query (first dimension).
         """
         between = self._between(x.shape[1], self.taps(x))
         if self.causal:
@@ -93,7 +95,7 @@ class FrequencyFilter(nn.Module):
     def taps(self, like: Tensor) -> Tensor:
         """(n,) h(0), h(1), ..., h(n - 1), on the device and in the precision of a tensor, but no less than fp32."""
         distances = torch.arange(self.window, device=like.device)
-        nearest = torch.minimum(distances, self.window - distances)  # as h repeats; sines near pi are inexact
+        nearest = torch.minimum(distances, self.window - distances)  # h is periodic, sines near pi inexact
         turn = math.pi / self.window
         wide = torch.promote_types(like.dtype, torch.float32)
         waves = (turn * (nearest * self.kept % (2 * self.window)).to(wide)).sin()
@@ -101,15 +103,15 @@ class FrequencyFilter(nn.Module):
         return torch.where(nearest == 0, self.kept, ratios) / self.window
 
     def _emphasise(self, x: Tensor, low: Tensor) -> Tensor:
-        """Low frequencies, and beta times the others."""
+        """Low frequencies plus beta times the others."""
         return low + self.sqrt_beta.square() * (x - low)
 
     def _between(self, length: int, taps: Tensor) -> Tensor:
-        """(L, L) weight of each token of a block, the first dimension, in the output of another, the second."""
+        """(L, L) weight of each token of a block (first dimension) in the output of another (second dimension)."""
         places = torch.arange(length, device=taps.device)
         apart = (
             (places - places[:, None]).abs().clamp(max=self.window - 1)
-        )  # those farther are of other histories
+        )  # those farther apart are of different histories
         return taps.index_select(0, apart.flatten()).view(length, length)
 
     def _low(self, x: Tensor, plan: Layout) -> Tensor:
@@ -119,7 +121,7 @@ class FrequencyFilter(nn.Module):
             for group in plan.groups:
                 seen = group.own == 0
                 if not self.causal:
-                    seen = seen | seen.mT  # all of the own history
+                    seen = seen | seen.mT  # all of the token's history
                 weights = self._between(group.length, taps) * seen
                 block = x[group.start : group.stop].view(-1, group.length, x.shape[1])
                 parts.append(torch.bmm(weights.mT.to(x.dtype), block).flatten(0, 1))

@@ -10,14 +10,14 @@ from mclrec.distributed.shards import Shard, lookup
 __all__ = ["ItemEmbedding", "item_biases"]
 
 _DRAWN = 1 << 22
-"""Numbers drawn at a time: the rows of other processes are drawn too, and dropped."""
+"""Numbers drawn at a time: the rows of other processes are drawn too, and discarded."""
 
 _TOGETHER = 16
-"""Torch draws normal numbers in groups of so many, and those of a tensor's last group anew where it is not full."""
+"""Size of the groups in which torch draws normal numbers; it redraws the last one of a tensor if it is not full."""
 
 
 class ItemEmbedding(nn.Module):
-    """Embedding of padding, items and mask, N(0, 1) at first; looking up the padding gives it no gradient.
+    """Embedding of padding, items and mask, initialised with N(0, 1); looking up the padding gives it no gradient.
 
     Args:
         num_items: V.
@@ -32,15 +32,15 @@ class ItemEmbedding(nn.Module):
 
     @torch.no_grad()
     def draw(self, std: float) -> None:
-        """Draw N(0, std): the same numbers for any number of processes, and never all of them at once."""
-        if self.weight.is_meta:  # only the size is asked for
+        """Draw the weights from N(0, std): the same for any number of processes, and never all of them at once."""
+        if self.weight.is_meta:  # only the size is needed
             return
         rows, hidden_size = self.shard.ids, self.weight.shape[1]
         first, last = self.shard.first, self.shard.first + len(self.weight)
         block = max(1, _DRAWN // (hidden_size * _TOGETHER)) * _TOGETHER  # rows
         start = 0
         while start < rows:
-            # The last group of all must not stand alone.
+            # The very last group must not be drawn alone.
             stop = rows if rows - start < block + _TOGETHER else start + block
             drawn = torch.empty(stop - start, hidden_size).normal_(std=std)
             low, high = max(start, first), min(stop, last)
@@ -54,5 +54,5 @@ class ItemEmbedding(nn.Module):
 
 
 def item_biases(num_items: int) -> nn.Parameter:
-    """Biases of padding and items, zero at first."""
+    """Biases of padding and items, initialised with zero."""
     return nn.Parameter(torch.zeros(Shard.of(num_items).count(num_items + 1)))

@@ -1,9 +1,9 @@
-"""Packed tokens: their layout for attention, and one vector for each history from the states of its tokens.
+"""Packed tokens: their layout for attention, and the reduction of token states to one vector for each history.
 
-For attention, whole histories lie side by side in blocks of a few fixed lengths. Attention then is two batched products
+For attention, whole histories lie side by side in blocks of a few fixed lengths. Attention is then two batched products
 over the blocks, in which a token sees the earlier ones of its own history. Blocks are filled with the longest history
-that still fits, so that little is left over; short histories have blocks of their own, because scores grow with the
-length of a block. The number of places is rounded up to one of few values, see `mclrec.shapes`.
+that still fits, so that little space is wasted; short histories have blocks of their own, because the number of scores
+grows with the length of a block. The number of places is rounded up to one of few values (see `mclrec.shapes`).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 _SHORTEST = 16
-"""Histories up to this length have blocks of this length; each longer kind of block reaches four times as far."""
+"""Length of the shortest blocks, for histories up to that length; each longer kind of block is four times as long."""
 
 ABSENT = -2e4
-"""Added to the score of a key that a query must not see: e to that power is 0, yet no softmax becomes NaN."""
+"""Added to the score of a key that a query must not see: its exponential is 0, yet no softmax becomes NaN."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,11 +47,11 @@ class Group:
     """Blocks of one length, one after the other.
 
     Attributes:
-        start, stop: their places.
+        start, stop: range of their places.
         length: L of each.
-        bias: (blocks, L, L) fp32, `ABSENT` where a key, the second dimension, is out of sight of a query, the third:
-            of another history, or (if causal) later than the query; 0 elsewhere.
-        own: (blocks, L, L) fp32, ``bias`` if no key were hidden for what it holds, as `with_padding` does.
+        bias: (blocks, L, L) fp32, `ABSENT` where a key (second dimension) is invisible to a query (third): because it
+            belongs to another history or, if causal, comes after the query; 0 elsewhere.
+        own: (blocks, L, L) fp32, ``bias`` before `with_padding` hides keys because of the tokens that they hold.
     """
 
     start: int
@@ -68,12 +68,12 @@ class Layout:
     Attributes:
         order: (S,) inside place -> place in the packed input; spare places repeat a token.
         inverse: (T,) place in the packed input -> inside place.
-        owners: (S,) inside place -> history; any in spare places.
+        owners: (S,) inside place -> history; arbitrary in spare places.
         offsets: (B + 1,) where each history starts in the packed input.
-        slots: (T,) where each token of the packed input goes in the padded (B * n) order.
+        slots: (T,) place of each token of the packed input in the padded (B * n) order.
         last: (B,) inside place of each history's last token.
         max_length: n.
-        groups: blocks of like length, which cover the first places.
+        groups: blocks grouped by length, which cover the first places.
     """
 
     order: Tensor
@@ -131,7 +131,7 @@ def layout(offsets: Tensor, device: torch.device, max_length: int, *, causal: bo
 
 
 def with_padding(plan: Layout, hidden: Tensor) -> Layout:
-    """A causal layout in which no token sees hidden ones, but one that would see nothing sees all of its history.
+    """Make a causal layout in which no token sees hidden ones, but one that would see nothing sees all of its history.
 
     Args:
         plan: a layout that is not causal.
@@ -148,7 +148,7 @@ def with_padding(plan: Layout, hidden: Tensor) -> Layout:
 
 
 def _kinds(max_length: int) -> list[int]:
-    """Lengths of blocks, the longest first."""
+    """Lengths of the kinds of blocks, the longest first."""
     kinds, length = [], _SHORTEST
     while length < max_length:
         kinds.append(length)
@@ -161,13 +161,13 @@ def _fill(lengths: IntArray, kinds: list[int]) -> tuple[IntArray, list[tuple[int
 
     Args:
         lengths: (B,).
-        kinds: lengths of blocks, falling; the first holds any history.
+        kinds: lengths of blocks in descending order; the first can hold any history.
 
     Returns:
         (B,) the place where each history starts, and (length, number) of the blocks in the order of places.
     """
     left = np.bincount(lengths, minlength=kinds[0] + 1).tolist()
-    filled, starts, blocks, place = [], [], [], 0  # lengths as they are put down, and where
+    filled, starts, blocks, place = [], [], [], 0  # lengths in the order of assignment, and places
     for kind, below in zip(kinds, [*kinds[1:], 0], strict=True):
         first, longest = place, kind
         while True:
@@ -188,14 +188,14 @@ def _fill(lengths: IntArray, kinds: list[int]) -> tuple[IntArray, list[tuple[int
             place += kind
         if place > first:
             blocks.append((kind, (place - first) // kind))
-    # The k-th that was put down of some length is the k-th history of that length.
+    # The k-th assigned place for some length belongs to the k-th history of that length.
     firsts = np.empty(len(lengths), dtype=np.int64)
     firsts[np.argsort(lengths, kind="stable")] = np.array(starts)[np.argsort(filled, kind="stable")]
     return firsts, blocks
 
 
 def take(rows: Tensor, places: Tensor) -> Tensor:
-    """Select rows at distinct places, as ``index_select``; the backward pass copies instead of adding."""
+    """Select rows at distinct places, like ``index_select``; the backward pass copies instead of adding."""
     taken: Tensor = _Gather.apply(rows, places)  # type: ignore[no-untyped-call]
     return taken
 
@@ -249,17 +249,17 @@ def flatten_newest(states: Tensor, offsets: Tensor, max_length: int) -> Tensor:
 
 
 def states_in_parts(views: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """All states of each history side by side in one row, the newest first, in parts that leave most of the zeros out.
+    """All states of each history side by side in one row, newest first, in parts that leave out most of the zeros.
 
-    Rows are in an order of their own, which is the same for all views: the history that is longest in some view first.
-    A part holds some places of those histories alone that have any of them, so that the inner product of two rows is
-    the sum of those of their parts.
+    Rows are reordered, in the same way for all views, by a history's greatest length in any view, the longest first. A
+    part holds a range of places, for only those histories that reach it; the inner product of two rows is the sum of
+    the inner products of their parts.
 
     Args:
         views: (T_v, d) packed states of B histories, and (B + 1,) offsets, on the host.
 
     Returns:
-        (views, B_s, n_s d) each, all B rows in the first, and no more in one than in the part before.
+        (views, B_s, n_s d) each, with all B rows in the first part, and no more in a part than in the one before.
     """
     lengths = torch.stack([offsets.diff() for _, offsets in views])
     order = lengths.amax(0).argsort(descending=True, stable=True)
@@ -275,7 +275,7 @@ def states_in_parts(views: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
         of_rows = newest[:, :rows, None] - places
         chosen.append(of_rows.where(places < lengths[:, :rows, None], zero).flatten())
         shapes.append((len(views), rows, (stop - start) * size))
-    # Places are distinct but for that of the zeros, which is no state and wants no gradient.
+    # Places are distinct except that of the zeros, which is not a state and needs no gradient.
     rows_of_all = take(
         torch.cat([*packed, packed[0].new_zeros(1, size)]), to_device(torch.cat(chosen), packed[0].device)
     )
@@ -284,7 +284,7 @@ def states_in_parts(views: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
 
 
 def _bounds(longest: int) -> list[int]:
-    """Where parts begin and end: most histories are short, so the first are short, too."""
+    """Boundaries of the parts: as most histories are short, so are the first parts."""
     bounds = [0, min(4, longest)]
     while bounds[-1] < longest:
         bounds.append(min(2 * bounds[-1], longest))

@@ -16,7 +16,7 @@ from mclrec.nn.transformer import BlockEncoder
 __all__ = ["HSTUBlock", "HSTUEncoder"]
 
 _EPS = 1e-6
-"""Of all norms."""
+"""Epsilon of all norms."""
 
 
 class HSTUBlock(nn.Module):
@@ -42,7 +42,7 @@ class HSTUBlock(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, plan: Layout, hidden: Tensor | None, last_only: bool) -> Tensor:
-        """(S, d) to (S, d), or to (B, d)."""
+        """Apply the block to packed tokens: (S, d) -> (S, d), or (B, d) of the last tokens."""
         u, v, q, k = self._split(x)
         if not last_only:
             return self._finish(x, u, self._between(v, q, k, plan, hidden))
@@ -58,16 +58,16 @@ class HSTUBlock(nn.Module):
         return self._finish(x, u, (weights @ v).transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        """U, V, Q and K of tokens (..., d) by eq. 1."""
+        """U, V, Q and K of tokens (..., d), eq. 1."""
         parts: Tensor = self.uvqk(_normalised(x))
         return F.silu(parts).chunk(4, -1)
 
     def _weights(self, scores: Tensor) -> Tensor:
-        """Weights of keys by eq. 2."""
+        """Weights of keys from scores, eq. 2."""
         return F.silu(scores) / self.max_length
 
     def _between(self, v: Tensor, q: Tensor, k: Tensor, plan: Layout, hidden: Tensor | None) -> Tensor:
-        """A V of all tokens (S, d), block by block of the layout."""
+        """A V of all tokens (S, d), computed block by block."""
         parts = []
         for group in plan.groups:
             places, length = slice(group.start, group.stop), group.length
@@ -84,7 +84,7 @@ class HSTUBlock(nn.Module):
         return torch.cat([*parts, v.new_zeros(len(v) - sum(map(len, parts)), self.hidden_size)])
 
     def _of_last(self, v: Tensor, q: Tensor, k: Tensor, plan: Layout, hidden: Tensor | None) -> Tensor:
-        """A V of the last token of each history, whose queries are (B, d): (B, d)."""
+        """A V (B, d) of the last token of each history, for the queries (B, d) of these tokens."""
         owners = plan.owners.index_select(0, plan.inverse)
         values, keys = (take(part, plan.inverse).unflatten(1, (self.heads, -1)) for part in (v, k))
         scores = (q.index_select(0, owners).unflatten(1, (self.heads, -1)) * keys).sum(-1)  # (T, heads)
@@ -95,13 +95,13 @@ class HSTUBlock(nn.Module):
         return mixed.new_zeros(len(plan.last), self.hidden_size).index_add(0, owners, mixed)
 
     def _finish(self, x: Tensor, u: Tensor, mixed: Tensor) -> Tensor:
-        """Output of the block by eq. 3, token by token."""
+        """Output of the block, eq. 3, token by token."""
         out: Tensor = x + self.out(self.dropout(_normalised(mixed) * u))
         return out
 
 
 class HSTUEncoder(BlockEncoder):
-    """Item vectors times the root of d plus positions, dropout, and blocks of pointwise attention.
+    """HSTU encoder: item vectors times the square root of d plus positions, dropout, blocks of pointwise attention.
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
@@ -110,7 +110,7 @@ class HSTUEncoder(BlockEncoder):
         layers: number of blocks.
         heads: attention heads.
         dropout: rate after the embedding and in each block.
-        last_norm: whether the states of the last block go through a LayerNorm, whose weights learn their scale.
+        last_norm: whether the last block's states go through a LayerNorm, whose weights learn their scale.
     """
 
     drops_hidden = False  # distances count hidden tokens too

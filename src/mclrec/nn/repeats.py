@@ -1,4 +1,4 @@
-"""Repetition: what being in the history already does to an item's score."""
+"""Repetition: additions to the scores of items that are in the history already."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mclrec.nn.calibrated import Calibrated
 __all__ = ["Chosen", "RepeatBias"]
 
 _UNIT = 10.0
-"""What the parameters count in. Never is some -10, which would take an optimiser thousands of steps."""
+"""Unit of the parameters: ruling out returns takes about -10, which an optimiser would need thousands of steps for."""
 
 _WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""What `RepeatBias.calibrate` tries for the weight of a logarithm."""
+"""Weights of a logarithm that `RepeatBias.calibrate` tries."""
 
 _FARTHEST, _PATIENCE = 12, 2
-"""How far it shifts at most, in steps of 1, and how many steps or weights that gain nothing it tries before it ends."""
+"""Largest shift that it tries, in steps of 1, and the number of steps or weights without gain after which it stops."""
 
 
 class Chosen(NamedTuple):
-    """What validation has chosen for the items of a whole history.
+    """Numbers that validation has chosen for the items of a whole history.
 
     Attributes:
-        returns: what each of them gains.
+        returns: gain of each of these items.
         frequency: weight of the logarithm of how often the item is in the history.
-        recency: weight of the logarithm of the share of the history that is as old as the item's newest place or older:
-            n of n for the newest item, 1 of n for the oldest.
+        recency: weight of -ln of the share of the history that is as new as the item's newest place or newer: 1 of n
+            for the newest item, n of n for the oldest.
     """
 
     returns: float = 0.0
@@ -42,18 +42,18 @@ class Chosen(NamedTuple):
 
 
 class RepeatBias(Calibrated[Chosen]):
-    """What the score of an item of the history gains: a learned number for each distance, and more by calibration.
+    """Gains of the items of the history: a learned number for each distance from the end, and more by calibration.
 
-    Whether people come back to an item depends on the log, and on how long ago they had it. From item vectors alone an
-    encoder hardly learns it: what is near in a history is near in its vectors, bought again or not. An item that occurs
-    several times gains the number of each place. All distances share one further number, which is what those have
-    that no training history reaches.
+    Whether people come back to an item depends on the log, and on how long ago they had it. An encoder hardly learns
+    this from item vectors alone: items that are near each other in histories get similar vectors, bought again or not.
+    An item that occurs several times gains the numbers of all its places. All distances share one further number, which
+    is all that distances have that no training history reaches.
 
-    The numbers are learned apart, from scores that are taken as they are: the encoder trains as if they were not there.
-    They make the training targets likely. How much higher lists should have the items of a history is another question,
-    which `calibrate` asks of the items that are held out for validation: an encoder is surer of other items than it
-    should be, and users come back the more often the longer their histories are. What it chooses goes to each item of
-    the whole history, which may be longer than what an encoder reads: see `Chosen`.
+    The numbers are learned from detached scores: the encoder trains as if they did not exist. They make the training
+    targets likely. How much higher lists should rank the items of a history is another question, which `calibrate`
+    answers on the items held out for validation: an encoder is overconfident about other items, and users with longer
+    histories come back more often. Its choice applies to each item of the whole history, which may be longer than what
+    an encoder reads: see `Chosen`.
 
     Args:
         max_length: n, the longest history that an encoder reads.
@@ -67,13 +67,13 @@ class RepeatBias(Calibrated[Chosen]):
     def forward(
         self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last", step: int = 1
     ) -> Additions:
-        """What is added after whole histories, or after each of their tokens.
+        """Learned additions for whole histories, or for each of their prefixes.
 
         Args:
             items: (T,) packed histories of at most n items, oldest item first.
             offsets: (B + 1,) their bounds, on the host.
-            outputs: whether a query stands for a history (``last``) or for each token of it and those before (``all``).
-            step: take every so many queries only, from the first on.
+            outputs: whether there is one query per history (``last``) or one per token, with those before it (``all``).
+            step: keep only every ``step``-th query, starting with the first.
         """
         lengths = offsets.diff()
         if outputs == "last":
@@ -93,28 +93,28 @@ class RepeatBias(Calibrated[Chosen]):
         )
 
     def values(self) -> Tensor:
-        """(n,) what is added by distance from the end, first that of the newest item."""
+        """(n,) learned addition by distance from the end, starting with that of the newest item."""
         return _UNIT * (self.common + self.by_distance)
 
     def of_whole(self, items: Tensor, offsets: Tensor) -> Additions:
-        """What calibration adds to each item of a history of any length, see `Chosen`."""
+        """Calibrated additions to each item of a history of any length; see `Chosen`."""
         features = self.features(items, offsets)
         return replace(features, values=features.values @ self.coefficients())
 
     def coefficients(self) -> Tensor:
-        """(3,) of returns, frequency and recency; implements `Calibrated.coefficients`."""
+        """(3,) returns, frequency and recency; implements `Calibrated.coefficients`."""
         return self.calibrated
 
     def largest(self) -> Tensor:
-        """(3,) the ends of what is tried; implements `Calibrated.largest`."""
+        """(3,) the largest values that are tried; implements `Calibrated.largest`."""
         return self.calibrated.new_tensor([_FARTHEST, _WEIGHTS[-1], _WEIGHTS[-1]])
 
     def features(self, items: Tensor, offsets: Tensor) -> Additions:
-        """What `Chosen` weighs of each item of a history, (P, 3); implements `Calibrated.features`.
+        """Features of each item of a history that `Chosen` weighs, (P, 3); implements `Calibrated.features`.
 
-        The first occurrence of an item has 1, the m-th one ln m - ln(m - 1), and the last one the logarithm of the
-        share that is as old or older: there are features for each place, so that nobody has to wait for a device to
-        know how many different items there are.
+        They sum up over occurrences: the first has 1, the m-th ln m - ln(m - 1), and the last -ln of the share of the
+        history that is as new or newer. Each place has its own features, so that the host need not wait for the device
+        to know the number of distinct items.
 
         Args:
             items: (T,) packed histories of any length.
@@ -128,22 +128,24 @@ class RepeatBias(Calibrated[Chosen]):
         places = torch.arange(len(items), device=items.device)
         new = keys[1:] != keys[:-1]
         first, last = F.pad(new, (1, 0), value=True), F.pad(new, (0, 1), value=True)
-        number = places - torch.where(first, places, 0).cummax(0).values + 1  # of the occurrence, from 1
+        number = (
+            places - torch.where(first, places, 0).cummax(0).values + 1
+        )  # of the occurrence, counted from 1
         count = number.log() - (number - 1).clamp(min=1).log()
-        # What is newer, itself counted: places from it to the end.
+        # Places from the item to the end, its own included.
         newer = to_device(offsets[1:].repeat_interleave(lengths), items.device) - order
         share = to_device(lengths.repeat_interleave(lengths), items.device) / newer
         columns = torch.stack([first.float(), count, torch.where(last, share.log(), 0)], dim=1)
         return Additions(offsets, rows, items[order], columns)
 
     def calibrate(self, measure: Callable[[], float]) -> Chosen:
-        """Choose what is added to items of the whole history, by what ``measure`` likes best.
+        """Choose what is added to items of the whole history: the choice with the best ``measure`` that is found.
 
         Args:
-            measure: a metric of the model as it now is; the higher, the better.
+            measure: a metric of the model under the current choice; higher is better.
 
         Returns:
-            What was chosen; all 0 where nothing is better than what was learned.
+            The choice; all 0 if nothing improves on the learned numbers.
         """
         value = self.asking_once(measure)
         best = _climb(value, Chosen())
@@ -159,10 +161,10 @@ class RepeatBias(Calibrated[Chosen]):
         return best
 
     def recalibrate(self, measure: Callable[[], float]) -> None:
-        """Move what is added to better values beside what it is, step by step, while that gains.
+        """Move the choice to better neighbouring values, step by step, as long as that helps.
 
         Args:
-            measure: as `calibrate` takes it, and cheap: it is asked several times a step.
+            measure: as for `calibrate`, but cheap: it is called several times per step.
         """
         value, at = self.asking_once(measure), self.chosen
         while value(better := max(_beside(at), key=value)) > value(at):
@@ -170,7 +172,7 @@ class RepeatBias(Calibrated[Chosen]):
         self.choose(at)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load what was saved, perhaps before there was a weight of recency."""
+        """Load saved weights, perhaps from before there was a weight of recency."""
         key = f"{prefix}calibrated"
         if key in state_dict and state_dict[key].shape == (2,):
             state_dict[key] = F.pad(state_dict[key], (0, 1))
@@ -178,7 +180,7 @@ class RepeatBias(Calibrated[Chosen]):
 
 
 def _beside(at: Chosen) -> list[Chosen]:
-    """What is one step from a choice."""
+    """All choices that are one step from a given one."""
     found = [
         at._replace(returns=at.returns + way) for way in (1.0, -1.0) if abs(at.returns + way) <= _FARTHEST
     ]
@@ -191,7 +193,7 @@ def _beside(at: Chosen) -> list[Chosen]:
 
 
 def _climb(value: Callable[[Chosen], float], start: Chosen) -> Chosen:
-    """The best that is found by shifting from a start by steps of 1, upwards or else downwards."""
+    """The best choice found by shifting ``returns`` from a start in steps of 1, upwards or otherwise downwards."""
     best = start
     for way in (1.0, -1.0):
         misses, at = 0, start._replace(returns=start.returns + way)

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 __all__ = ["Rotary"]
 
 _BASE = 10_000.0
-"""Of the paper: the slowest pair of features turns by about one over it from an item to the next."""
+"""Base of the rates, from the paper: the slowest pair of features rotates by about 1 / base from item to item."""
 
 
 class Rotary(nn.Module):
-    """Turns queries and keys by their places, so that a product of two knows how far apart they are.
+    """Rotates queries and keys according to their places, so that their inner products depend on the distance.
 
-    Features i and i + s / 2 of a head are a point in the plane, which is turned by ``10000^(-2 i / s)`` for each place.
-    Nothing of it is learned.
+    Features i and i + s / 2 of a head are a point in the plane, which is rotated by ``10000^(-2 i / s)`` per place.
+    There are no parameters.
 
     Args:
         size: s, features of a head, an even number.
@@ -28,12 +28,12 @@ class Rotary(nn.Module):
         self.pairs = size // 2
 
     def forward(self, vectors: Tensor, back: Tensor, farthest: int) -> Tensor:
-        """Turn vectors.
+        """Rotate vectors.
 
         Args:
             vectors: (..., T, heads, s).
-            back: (T,) places from each token to one that is not turned, by which all tokens of a history count.
-            farthest: more than any of these.
+            back: (T,) distance of each token from one fixed token of its history, which is not rotated.
+            farthest: a number greater than all of these distances.
 
         Returns:
             The same shape.

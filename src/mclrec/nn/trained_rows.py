@@ -1,4 +1,4 @@
-"""Embeddings that know which of their rows training has reached, so that no other row ever answers."""
+"""Embeddings that keep track of which rows have been trained, so that no other row is ever used."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["TrainedPositions", "TrainedRows"]
 
 
 class TrainedRows(nn.Embedding):
-    """Embedding whose rows count only after training has seen their ids; all other ids are as id 0, a row of zeros.
+    """Embedding whose rows count only once training has seen their ids; other ids are treated as 0, a row of zeros.
 
-    A row is drawn for every id of the data, but under a split by time some users and items have nothing in the
-    training part: their rows stay as they were drawn, and mean nothing.
+    Every id of the data has a row, but under a split by time some users and items do not occur in the training part:
+    their rows keep their random initial values, which mean nothing.
 
     Args:
         count: number of ids, 1..count.
@@ -28,7 +28,7 @@ class TrainedRows(nn.Embedding):
         self.register_buffer("trained", torch.zeros(count + 1, dtype=torch.bool))
 
     def mark(self, ids: IntArray) -> None:
-        """Take the rows of ``ids`` for trained, beside those that were so before (by an earlier model)."""
+        """Mark the rows of ``ids`` as trained, in addition to those marked before (by an earlier model)."""
         self.trained[torch.from_numpy(ids).to(self.trained.device)] = True
 
     def known(self, ids: Tensor) -> Tensor:
@@ -36,16 +36,16 @@ class TrainedRows(nn.Embedding):
         return torch.where(self.trained[ids], ids, 0)
 
     def mean(self) -> Tensor:
-        """(d,) mean of the trained rows; zeros where there are none. It has no gradient."""
+        """(d,) mean of the trained rows, without a gradient; zeros if there are none."""
         rows = torch.where(self.trained.unsqueeze(1), self.weight.detach(), 0)
         return rows.sum(0) / self.trained.sum().clamp(min=1)
 
 
 class TrainedPositions(nn.Embedding):
-    """Embedding of positions that knows how long a history is whose positions training has all seen.
+    """Position embedding that keeps track of the longest history whose positions have all been trained.
 
-    On a small log no training history is as long as the longest that a model takes: the rows of the positions beyond
-    stay as they were drawn, and mean nothing.
+    On a small log, no training history may be as long as the longest that a model accepts: the rows of the remaining
+    positions keep their random initial values, which mean nothing.
 
     Args:
         count: n, the longest history.
@@ -59,10 +59,10 @@ class TrainedPositions(nn.Embedding):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def mark(self, length: int) -> None:
-        """Take histories of ``length`` for trained, beside longer ones that were so before (by an earlier model)."""
+        """Mark the positions of histories of ``length`` as trained; longer marks (of an earlier model) are kept."""
         self.seen.clamp_(min=min(length, self.num_embeddings))
 
     @property
     def usable(self) -> int:
-        """Tokens that a history may have; n before any training."""
+        """Length of the longest history whose positions are trained; n before any training."""
         return int(self.seen) or self.num_embeddings

@@ -1,8 +1,8 @@
 """Transformer over packed histories, causal or not; post-norm, as SASRec's successors use it (paper, section 2.2), or
 pre-norm.
 
-Histories stand side by side, so that hardly any work goes into padding. When only the last hidden state of a history
-is wanted, the last block computes queries and everything after them for that token alone.
+Histories are packed side by side, so that hardly any work goes into padding. When only the last hidden state of a
+history is wanted, the last block computes queries and everything after them for that token alone.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from mclrec.nn.trained_rows import TrainedPositions
 __all__ = ["BlockEncoder", "TransformerEncoder"]
 
 _DISTANCES: Mapping[str, Literal["learned", "rotary"]] = {"relative": "learned", "rotary": "rotary"}
-"""How blocks know distances, by the positions that need it."""
+"""The blocks' argument ``distances``, by the value of ``positions``."""
 
 
 class BlockEncoder(Encoder):
-    """Base of encoders that are blocks over packed tokens, each an item at a position.
+    """Base of encoders that apply blocks to packed tokens, each of them an item at a position.
 
     Items with id 0 are hidden: no other token attends to them. A block takes (S, d) tokens, their layout, which of them
-    are hidden (None for none) and whether the last tokens alone are wanted; its `padded` takes (B, L, d) tokens, which
-    of them come later (L, L) and which are hidden (B, L).
+    are hidden (None for none) and whether only the last tokens are wanted; its `padded` takes (B, L, d) tokens, which
+    of them come after each query (L, L) and which are hidden (B, L).
 
     Args:
         num_items: V; the embedding has V + 2 rows: padding, items, mask.
@@ -42,14 +42,14 @@ class BlockEncoder(Encoder):
         hidden_size: d.
         dropout: rate after embedding, and in the blocks.
         positions: whether position ids count from the oldest kept item or back from the newest, which then
-            always has the id n - 1; any other value for none.
+            always has the id n - 1; any other value for no position ids.
         causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
             it.
     """
 
     blocks: nn.ModuleList
     drops_hidden: bool
-    """Whether blocks come to the same without the hidden tokens, but for the last one of a history."""
+    """Whether dropping hidden tokens, other than the last one of a history, leaves the results of blocks unchanged."""
 
     def __init__(
         self,
@@ -68,24 +68,24 @@ class BlockEncoder(Encoder):
 
     @abstractmethod
     def _embed(self, items: Tensor, positions: Tensor) -> Tensor:
-        """Input of the first block, of item and position ids of the same shape."""
+        """Input of the first block, from item and position ids of the same shape."""
 
     def _leave(self, x: Tensor) -> Tensor:
-        """Hidden states of what the last block gives."""
+        """Hidden states from the output of the last block."""
         return x
 
     def encode(self, items: Tensor, offsets: Tensor, outputs: Literal["last", "all"] = "last") -> Tensor:
         """Hidden states of packed histories; implements `Encoder.encode`."""
         last_only = outputs == "last"
         positions = to_device(self._positions(offsets), items.device)
-        # How many are hidden is known on the host alone without waiting.
+        # Only on the host is the number of hidden tokens known without waiting.
         if last_only and self.drops_hidden and items.device.type == "cpu":
             items, positions, offsets = _without_hidden(items, positions, offsets)
         plan = layout(offsets, items.device, self.max_length, causal=self.causal)
         inside = items.index_select(0, plan.order)
         x = self._embed(inside, positions.index_select(0, plan.order))
         hidden = inside == 0
-        # To look whether there is one, the host would have to wait for another device.
+        # Checking whether any token is hidden would make the host wait for another device.
         hidden_keys = hidden if hidden.device.type != "cpu" or bool(hidden.any()) else None
         x = self._through_blocks(x, plan, hidden_keys, last_only=last_only)
         return x if last_only else take(x, plan.inverse)  # (B, d) or (T, d)
@@ -93,9 +93,9 @@ class BlockEncoder(Encoder):
     def encode_padding(self, items: Tensor, offsets: Tensor) -> Tensor:
         """Hidden states of all places of padded histories; implements `Encoder.encode_padding`.
 
-        As the code of S3-Rec and of those after it has it: the scores of all keys that a query must not see are lowered
-        by one number. Where no other key is left, as for padding before a history, that changes nothing, and the query
-        sees the whole history. A filter beside attention reads padding as it reads items.
+        As in the code of S3-Rec and its successors, the scores of all keys that a query must not see are lowered by the
+        same number. If no other key is left, as for padding before a history, that changes nothing, and the query sees
+        the whole history. A filter beside attention reads padding as it reads items.
         """
         positions = to_device(self._positions(offsets), items.device)
         plan = layout(offsets, items.device, self.max_length, causal=False)
@@ -116,7 +116,7 @@ class BlockEncoder(Encoder):
         positions = places
         if self.positions_from == "newest":
             positions = places + self.max_length - lengths[:, None]
-        # What lies after the end is never seen, but needs a position.
+        # Tokens after the end are never seen, but need a position.
         x = self._embed(items, positions.clamp(max=self.max_length - 1).expand_as(items))
         hidden = items == 0
         future = places > places[:, None] if self.causal else torch.zeros_like(places > places[:, None])
@@ -125,7 +125,7 @@ class BlockEncoder(Encoder):
         return self._leave(last_of_padded(x, lengths))
 
     def mark(self, length: int) -> None:
-        """Take positions in histories of ``length`` for trained; distances have a meaning from the start."""
+        """Mark the positions of histories of ``length`` as trained; distances are meaningful without training."""
         if self.positions is not None:
             self.positions.mark(length)
 
@@ -156,15 +156,15 @@ class TransformerEncoder(BlockEncoder):
         dropout: rate after embedding, attention output and feed-forward part.
         attention_dropout: rate on attention weights.
         positions: whether position ids count from the oldest kept item or back from the newest, which then
-            always has the id n - 1; or no position ids, but attention knows how far apart two items are: by a learned
-            bias (``relative``, see `Distances`), or by turning queries and keys (``rotary``, see `Rotary`).
+            always has the id n - 1; or no position ids, but attention that depends on the distance between items:
+            through a learned bias (``relative``, see `Distances`) or rotated queries and keys (``rotary``, see
+            `Rotary`).
         causal: whether a token attends to none after it. It may be changed between two calls: no parameter depends on
             it.
-        norm: where LayerNorm stands: behind each residual sum (``post``), or before each part of a block and behind the
-            last one (``pre``; Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020).
-        feed_forward: with GELU, or ``swiglu``, with a gate: then the part has three maps of ``inner_size`` in place of
-            two.
-        frequencies: a frequency filter beside attention in each block; None for none.
+        norm: where LayerNorm is applied: after each residual sum (``post``), or before each part of a block and after
+            the last one (``pre``; Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020).
+        feed_forward: ``gelu``, or ``swiglu`` with a gate, which has three maps of ``inner_size`` instead of two.
+        frequencies: settings of a frequency filter beside attention in each block; None for no filter.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class TransformerEncoder(BlockEncoder):
         super().__init__(num_items, max_length, hidden_size, dropout, positions=positions, causal=causal)
         distances = _DISTANCES.get(positions)
         self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
-        # Distances count hidden tokens too, so where there are any, none may be left out.
+        # Distances count hidden tokens too, so none may be dropped where distances matter.
         self.drops_hidden = distances is None and frequencies is None
         self.blocks = nn.ModuleList(
             Block(
@@ -235,7 +235,7 @@ def _without_hidden(items: Tensor, positions: Tensor, offsets: Tensor) -> tuple[
 
 
 def _initialise(module: nn.Module) -> None:
-    """Initialise weights by N(0, .02), biases by 0, norms by 1."""
+    """Initialise weights with N(0, .02) and biases with 0; norms start at 1."""
     if isinstance(module, ItemEmbedding):
         module.draw(0.02)
     if isinstance(module, nn.Linear | nn.Embedding):
