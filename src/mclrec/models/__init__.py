@@ -1,8 +1,8 @@
-"""Models: one paper, one file, with their interface, their registry and their files.
+"""Models, one file per paper, with their interface, their registry and their storage.
 
 ``mclrec.models`` is this package, and ``mclrec.models()`` lists the models. Python binds an imported subpackage to its
-name in the parent package, so no function of that name could stay there beside it, whatever is imported first; a module
-whose class has ``__call__`` (https://docs.python.org/3/reference/datamodel.html#module.__class__) can be both.
+name in the parent package and would replace a function of that name there; a module whose class has ``__call__``
+(https://docs.python.org/3/reference/datamodel.html#module.__class__) can be both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class _CallablePackage(ModuleType):
     def __call__(self) -> Records[ModelSummary]:
-        """List the models; what `mclrec.models` does when it is called."""
+        """List the models: the call ``mclrec.models()``."""
         from mclrec.models.registry import summaries
 
         return summaries()

@@ -1,9 +1,9 @@
-"""Contrast of all states of two views of a history, side by side in one row, as CoSeRec and those after it have it.
+"""Contrast between all states of two views of a history, side by side in one row, as in CoSeRec and its successors.
 
-In the code of its authors a history is padded to n before its oldest item, and the states of padding are part of the
-row. Their attention lets padding see the whole history (`TransformerEncoder.encode_padding`), so that the row of a
-short one mostly says what padding saw. ``contrast = "padded"`` does the same, but where positions count from the oldest
-item, padding comes after the newest. ``"all"`` leaves padding out, at a fraction of the work.
+In the code of CoSeRec's authors, a history is padded to n before its oldest item, and the states of padding are part of
+the row. Their attention lets padding see the whole history (`TransformerEncoder.encode_padding`), so that the row of a
+short history consists mostly of states of padding. ``contrast = "padded"`` does the same, except that padding comes
+after the newest item if positions count from the oldest. ``"all"`` leaves padding out, at a fraction of the work.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ AllOrPadded = Annotated[
         description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code"
     ),
 ]
-"""The setting of models that never contrast the last states alone."""
+"""Type of the setting ``contrast`` of models that never contrast the last states alone."""
 
 
 class AllStatesConfig(SequentialConfig):
-    """Which states are contrasted."""
+    """Base of configurations with a choice of which states are contrasted."""
 
     contrast: Literal["last", "all", "padded"]
 
@@ -54,18 +54,18 @@ class AllStatesRecommender(SequentialRecommender):
         return super().varies() or ("" if self.config.contrast == "last" else _ALL_STATES)
 
     def contrasted(self, parts: Sequence[Histories]) -> list[Histories]:
-        """Histories whose states are contrasted: these, or all padded to n."""
+        """Histories whose states are contrasted: ``parts`` as they are, or padded to n."""
         if self.config.contrast != "padded":
             return list(parts)
         align: Literal["left", "right"] = "left" if self.config.positions == "oldest" else "right"
         return [_padded(part, self.max_length, align) for part in parts]
 
     def all_states(self, parts: Sequence[Histories], encoder: Encoder | None = None) -> tuple[Tensor, ...]:
-        """(T, d) states of all tokens of each of several batches by `contrasted`, in one pass.
+        """(T, d) states of all tokens of each of several batches, computed in one pass.
 
         Args:
-            parts: the batches.
-            encoder: another one than the model's own.
+            parts: the batches, from `contrasted`.
+            encoder: used instead of the model's own.
         """
         encoder, together = encoder or self.encoder, Histories.concatenate(list(parts))
         if self.config.contrast == "padded":
@@ -82,16 +82,16 @@ def contrast_of_all_states(
     context: StepContext,
     temperature: float = 1.0,
 ) -> ViewPairs:
-    """Contrast two views by all their states. Places that a history does not have are zeros.
+    """Contrast two views by all their states; places that a history does not fill are zeros.
 
-    Most places are such: in one process they are not multiplied. Several gather whole rows.
+    Most places are zeros: a single process does not multiply them, but several processes gather whole rows.
 
     Args:
         states: (T_v, d) of each view.
         views: the two.
         max_length: n, no history of a view is longer.
         context: collects the rows of all processes.
-        temperature: what inner products are divided by.
+        temperature: divisor of the inner products.
     """
     packed = [(of_view, view.offsets) for of_view, view in zip(states, views, strict=True)]
     if context.alone:
@@ -101,6 +101,6 @@ def contrast_of_all_states(
 
 
 def _padded(histories: Histories, length: int, align: Literal["left", "right"]) -> Histories:
-    """The same histories, padded to a length by hidden items."""
+    """The same histories, padded to a length with hidden items."""
     rows, _ = histories.padded(align, length)
     return Histories(histories.users, rows.flatten(), torch.arange(len(histories) + 1) * length)

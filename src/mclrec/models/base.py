@@ -1,4 +1,4 @@
-"""What every model is to training, evaluation and inference; nothing here knows a model by name."""
+"""Base classes of models: the interface for training, evaluation and inference; nothing here depends on any model."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Recommender(nn.Module, ABC):
         num_users: U, for models with user vectors.
 
     Attributes:
-        repeats: what is added to the scores of items of the history; None for nothing.
-        co_occurrence: what is added to the scores of items that others had near those of the history; None for nothing.
-            Both choose numbers by validation, and only a `VectorRecommender` has either.
+        repeats: adds to the scores of items of the history; None for no additions.
+        co_occurrence: adds to the scores of items that others had near those of the history; None for no additions.
+            Both have numbers that validation chooses, and only a `VectorRecommender` has either.
     """
 
     config_type: ClassVar[type[ModelConfig]]
@@ -49,13 +49,13 @@ class Recommender(nn.Module, ABC):
     item_tensors: ClassVar[Sequence[str]] = ()
     """Names of tensors in the state dict whose row i belongs to item i; rows after V are special ids."""
     supports_sharding: ClassVar[bool] = False
-    """Whether all of `item_tensors` can be sharded by rows among processes; batches without rows must work then."""
+    """Whether all of `item_tensors` can be sharded by rows among processes; if so, batches without rows must work."""
     user_tensors: ClassVar[Sequence[str]] = ()
     """Names of tensors in the state dict whose row u belongs to user u, row 0 to unknown users."""
     counted_tensors: ClassVar[Sequence[str]] = ()
-    """Names of tensors in the state dict that are counted or chosen anew in each run, whatever they were before."""
+    """Names of tensors in the state dict that every run counts or chooses itself, even after a warm start."""
     memory_advice: ClassVar[str] = "make hidden_size, inner_size, layers or max_length smaller"
-    """What to do where the weights do not fit into memory."""
+    """What users should do if the weights do not fit into memory."""
     max_length: int
 
     def __init__(self, config: ModelConfig, num_items: int, num_users: int = 0) -> None:
@@ -69,7 +69,7 @@ class Recommender(nn.Module, ABC):
 
     @classmethod
     def extra_of_training(cls, config: ModelConfig) -> str | None:  # noqa: ARG003 - for models that need one
-        """The feature of `mclrec.extras` that training with a configuration needs; None for none."""
+        """The optional feature (`mclrec.extras`) that training with a configuration needs; None for none."""
         return None
 
     @abstractmethod
@@ -78,15 +78,15 @@ class Recommender(nn.Module, ABC):
 
     @abstractmethod
     def scores(self, histories: Histories) -> Tensor:
-        """(B, V + 1) fp32 scores of all items; column 0, the padding id, means nothing and is never ranked."""
+        """(B, V + 1) fp32 scores of all items; column 0, the padding id, is meaningless and never ranked."""
 
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
-        """(B,) rank of one item a history among all items; see `mclrec.models.item_table.ranks_among`.
+        """(B,) rank of one item per history among all items; see `mclrec.models.item_table.ranks_among`.
 
         Args:
             histories: B histories.
             items: (B,) int64 on the host.
-            excluded: B lists of items that are no candidates; None if all are.
+            excluded: B lists of items that are not candidates; None if all items are.
             rows: histories that are scored at a time.
         """
         ranks = torch.empty(len(histories), dtype=torch.int64)
@@ -106,41 +106,41 @@ class Recommender(nn.Module, ABC):
 
     @property
     def reads(self) -> int:
-        """Newest items of a history that are read: ``max_length``, or fewer where training had no such history."""
+        """Number of newest items that are read: ``max_length``, or fewer if no training history was that long."""
         return self.max_length
 
     @property
     def remembers(self) -> int | None:
-        """Newest items of a history that its scores depend on, ``reads`` at least; None for all of them."""
+        """Number of newest items that scores depend on, at least ``reads``; None for the whole history."""
         return self.reads
 
     def trained_users(self) -> npt.NDArray[np.bool_]:
-        """(U,) whether training has seen each user; the others are answered as unknown ones. Empty without users."""
+        """(U,) whether training has seen each user; others are treated as unknown. Empty for models without users."""
         return np.ones(self.num_users, dtype=np.bool_)
 
     def layout(self, processes: Processes = SINGLE_PROCESS) -> ParameterLayout:
-        """Where ``processes`` hold the parameters and buffers."""
+        """How parameters and buffers are distributed among ``processes``."""
         return ParameterLayout(processes, self.shard, self.item_tensors)
 
     def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
-        """Parameters by the group that updates name; groups may overlap."""
+        """Parameters by name of the group, to which updates refer; groups may overlap."""
         return {"all": list(self.parameters())}
 
     def learning_rates(self) -> Mapping[str, float]:
-        """Learning rates of groups that do not use that of the recipe."""
+        """Learning rates of the groups that do not use the recipe's."""
         return {}
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Look at the training data once, for counts, similarities or indices."""
+        """Read the training data once before training, to compute counts, similarities or indices."""
 
     def on_phase_start(self, phase: str) -> None:
-        """Freeze or copy before a phase: what has ``requires_grad`` False afterwards stays as it is in the phase.
+        """Freeze or copy parameters before a phase; those with ``requires_grad`` False are not trained in the phase.
 
-        Every phase begins with the parameters trainable that were so when training began, a resumed one too.
+        Every phase, including a resumed one, begins with the same trainable parameters as training itself.
         """
 
     def on_epoch_start(self, context: FitContext) -> None:
-        """Refit what is refitted every epoch, into buffers: an epoch that is resumed midway does not start again."""
+        """Refit what changes once per epoch, into buffers: an epoch resumed midway does not call this again."""
 
 
 class VectorRecommender(Recommender):
@@ -165,14 +165,14 @@ class VectorRecommender(Recommender):
         """The item table that queries are scored against."""
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 - for models that can
-        """Query vectors of unknown users from padded histories by tensor operations alone: the form that is exported.
+        """Query vectors of unknown users from padded histories, by tensor operations alone: the form for export.
 
         Args:
             items: (B, L) left-aligned, zeros after each history's end; L <= n.
             lengths: (B,) at least 1.
 
         Raises:
-            ConfigError: the model defines none.
+            ConfigError: the model does not define it.
         """
         raise ConfigError(f"{type(self).__name__} cannot be exported: it defines no padded_query_vectors")
 
@@ -185,7 +185,7 @@ class VectorRecommender(Recommender):
             users: (B,) dense ids, 0 for an unknown user.
 
         Raises:
-            ConfigError: the model has none.
+            ConfigError: the model does not define it.
         """
         raise ConfigError(
             f"{type(self).__name__} cannot be exported: it defines no padded_user_query_vectors"
@@ -193,23 +193,23 @@ class VectorRecommender(Recommender):
 
     @property
     def remembers(self) -> int | None:
-        """Newest items of a history that its scores depend on; implements `Recommender.remembers`."""
+        """Number of newest items that scores depend on; implements `Recommender.remembers`."""
         return self.reads if self._calibrated is None else None
 
     @property
     def _calibrated(self) -> RepeatBias | None:
-        """What adds to items of whole histories; None where nothing was chosen for them."""
+        """The part that adds to items of whole histories; None if validation chose no such additions."""
         return self.repeats if self.repeats is not None and any(self.repeats.chosen) else None
 
     def additions(
         self, histories: Histories, newest: Histories, without: Calibrated[Any] | None = None
     ) -> Additions | None:
-        """What repetition and co-occurrence add to some scores of the histories; None for nothing.
+        """What repetition and co-occurrence add to some scores of the histories; None for no additions.
 
         Args:
-            histories: as long as the model remembers them.
-            newest: what it reads of them.
-            without: the part whose choice is left out.
+            histories: as many items as the model remembers.
+            newest: as many items as the model reads.
+            without: the part whose chosen additions are left out.
         """
         parts: list[Additions] = []
         if self.repeats is not None:
@@ -221,7 +221,7 @@ class VectorRecommender(Recommender):
         return reduce(Additions.together, parts) if parts else None
 
     def scores_apart(self, histories: Histories, part: Calibrated[Any]) -> tuple[Tensor, Additions]:
-        """(B, V + 1) scores without what one part has chosen, and what its `Calibrated.coefficients` weigh.
+        """(B, V + 1) scores without the chosen additions of one part, and the features that its coefficients weigh.
 
         Args:
             histories: B whole histories.
@@ -239,13 +239,13 @@ class VectorRecommender(Recommender):
         return self.items().scores(*self._asked(histories))
 
     def ranks(self, histories: Histories, items: Tensor, excluded: Packed | None, rows: int) -> Tensor:
-        """Rank one item a history through the item table; overrides `Recommender.ranks`."""
+        """Rank one item per history through the item table; overrides `Recommender.ranks`."""
         if not len(histories) and not self.supports_sharding:
             return torch.empty(0, dtype=torch.int64)
         queries, additions = self._asked(histories)
         return self.items().ranks(queries, items, excluded, rows, additions)
 
     def _asked(self, histories: Histories) -> tuple[Tensor, Additions | None]:
-        """Query vectors of histories, and what is added to their scores."""
+        """Query vectors of histories, and the additions to their scores."""
         newest = histories if self._calibrated is None else histories.newest(self.reads)
         return self.query_vectors(newest), self.additions(histories, newest)

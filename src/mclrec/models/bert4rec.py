@@ -1,13 +1,13 @@
 """BERT4Rec: Sun et al., BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations, CIKM 2019.
 
-A transformer that sees both sides of each item predicts items that are masked (section 3.6). To
-recommend, a mask is put after the last item; the oldest item goes only if the history is full. Scores are a projection
-with GELU and LayerNorm times the item table, plus a bias (section 3.5).
+A bidirectional transformer predicts masked items (section 3.6). To recommend, a mask is appended to the history; the
+oldest item is dropped only if the history is full. Scores are a projection of the mask's state with GELU and LayerNorm,
+times the item table, plus a bias (section 3.5).
 
-A share of the training examples hides the last item alone, as at the time of recommending (section 3.6). Training too
-short is what makes this model look bad: its recipes are patient.
+In a share of the training examples only the last item is masked, as when recommending (section 3.6). This model looks
+bad when it is not trained for long enough, so its recipes have a high patience.
 
-Departs from the paper in: masks are drawn anew every epoch instead of ten times in advance.
+Departs from the paper in: masks are drawn in every epoch instead of ten times in advance.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ class BERT4Rec(VectorRecommender):
 
     @property
     def reads(self) -> int:
-        """Newest items of a history that are read: a mask comes after them."""
+        """Number of newest items that are read; a mask is appended to them."""
         usable = self.encoder.usable
         return self.max_length if usable == self.max_length else max(usable - 1, 1)
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Note the longest history that is trained: all items of a user."""
+        """Record the length of the longest training history, which has all items of a user."""
         self.encoder.mark(max(int(data.lengths.max(initial=0)), 2))
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
+        """One phase with one update per batch."""
         collate = MaskedItems(self.config.mask_ratio, last_only=self.config.last_only)
         return (Phase([Update(self.loss, "all")], partial(whole, max_length=self.max_length), collate),)
 
@@ -92,9 +92,7 @@ class BERT4Rec(VectorRecommender):
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Query vectors of padded histories, for export."""
-        dropped = (lengths - (self.max_length - 1)).clamp(min=0)[
-            :, None
-        ]  # of a full history, the oldest item
+        dropped = (lengths - (self.max_length - 1)).clamp(min=0)[:, None]  # the oldest item of a full history
         places = torch.arange(items.shape[1] + 1, device=items.device)
         moved = F.pad(items, (0, 2)).gather(1, places + dropped)
         kept = lengths[:, None] - dropped
@@ -102,7 +100,7 @@ class BERT4Rec(VectorRecommender):
         return self._project(self.encoder(asked, kept.squeeze(1) + 1))
 
     def items(self) -> ItemTable:
-        """The encoder's embedding, and biases."""
+        """The encoder's embedding, with biases."""
         return ItemTable(self.encoder.items.weight, self.num_items, self.item_biases, self.shard)
 
     def _project(self, states: Tensor) -> Tensor:

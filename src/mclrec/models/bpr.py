@@ -1,11 +1,12 @@
 """BPR: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009.
 
-Matrix factorisation that ignores order: a vector a user and one an item, and a bias an item. For each interaction one
-item is drawn that the user does not have, and the model learns to score it lower (section 4.1; algorithm 1).
+Matrix factorisation that ignores order: one vector per user, and one vector and one bias per item. For each
+interaction, an item is drawn that the user does not have, and the model learns to score it lower (section 4.1;
+algorithm 1).
 
-Departs from the paper in: Adam on batches of interactions, each of them once an epoch, instead of single steps on
-triples drawn with replacement; the L2 penalty is the recipe's ``weight_decay``. A user without a training interaction
-is the mean of the items of the history: the paper has no answer for them.
+Departs from the paper in: Adam on batches of interactions, each of them once per epoch, instead of single steps on
+triples drawn with replacement; the L2 penalty is the recipe's ``weight_decay``. The vector of a user without a training
+interaction is the mean over the items of the history; the paper does not cover such users.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ class BPR(VectorRecommender):
             nn.init.normal_(table.weight[1:], std=0.1)
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Note the users that have an interaction."""
+        """Mark the users with an interaction as trained."""
         self.user_vectors.mark(np.flatnonzero(data.lengths) + 1)
 
     def trained_users(self) -> npt.NDArray[np.bool_]:
-        """Users whose vector counts; implements `Recommender.trained_users`."""
+        """Users whose vector is trained; implements `Recommender.trained_users`."""
         return self.user_vectors.trained[1:].cpu().numpy()
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
+        """One phase with one update per batch."""
         collate = NextItem(negatives=UniformNegatives(self.config.negatives))
         return (Phase([Update(self.loss, "all")], interactions, collate),)
 
@@ -82,7 +83,7 @@ class BPR(VectorRecommender):
         return {"rec": Term(bpr(positive, table.pair_scores(queries, batch.negatives)), batch.count)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
-        """(B, d) vectors of users that training has seen; of others, the mean over the items of their history."""
+        """(B, d) vectors of users seen in training; for others, the mean over the items of their history."""
         offsets = to_device(histories.offsets, histories.device)
         means = nn.functional.embedding_bag(
             histories.items, self.item_vectors.weight, offsets, include_last_offset=True, mode="mean"
@@ -96,11 +97,11 @@ class BPR(VectorRecommender):
         return means
 
     def padded_user_query_vectors(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
-        """Vectors of known users, means of others; implements `VectorRecommender.padded_user_query_vectors`."""
+        """Vectors of known users, means for others; implements `VectorRecommender.padded_user_query_vectors`."""
         return self._of_users(users, self.padded_query_vectors(items, lengths))
 
     def _of_users(self, users: Tensor, means: Tensor) -> Tensor:
-        """(B, d) vectors of users that training has seen; of others, ``means``."""
+        """(B, d) vectors of users seen in training; for others, ``means``."""
         known = self.user_vectors.known(users)
         return torch.where((known > 0).unsqueeze(1), self.user_vectors(known), means)
 

@@ -2,16 +2,16 @@
 
 A transformer with a frequency filter beside self-attention in each block. The filter keeps the lowest c frequencies of
 its input over the n places of a history and multiplies all others by beta, the square of a learned number for each
-channel; filter and attention have the shares alpha and 1 - alpha. The paper trains on prefixes, by softmax over the
+channel; filter and attention have the shares alpha and 1 - alpha. The paper trains on prefixes, with softmax over the
 catalogue; the last hidden state is the query. The filter is in `mclrec.nn.frequency`; every model with a transformer
-can have it (`alpha`).
+can use it (`alpha`).
 
-- ``filter = "window"`` is the paper's: an item sees those after it too, round a circle of n places. This is right where
-  only the last state of a history predicts, ``unit = "prefixes"``.
-- ``filter = "causal"`` is ours, and what other units have: each item has what the paper's filter gives it in the prefix
-  that it ends. The first block is thus the paper's at every prefix, unless positions are counted from the newest item
-  and so change with the end; later blocks read states that have seen less than the paper's. With one block both are
-  the same.
+- ``filter = "window"`` is the paper's: an item also sees those after it, around a circle of n places. This is correct
+  only if just the last state of a history predicts, as with ``unit = "prefixes"``.
+- ``filter = "causal"`` is ours, and is used with other units: each item gets what the paper's filter gives it in the
+  prefix that ends with it. The first block thus equals the paper's for every prefix, unless positions are counted from
+  the newest item and so change with the end; later blocks read states that have seen less than the paper's. With one
+  block, both filters are the same.
 
 Departs from the paper in: filter and attention each have dropout, residual and LayerNorm before they are added, as in
 the authors' code. Departs from that code, as far as we know it, in: padding holds zeros in every block. In the code,
@@ -46,7 +46,7 @@ class BSARecConfig(SequentialConfig):
 
     @property
     def filters_whole_histories(self) -> bool:
-        """Whether the filter shows an item those after it, too."""
+        """Whether the filter also shows an item those after it."""
         return self.unit == "prefixes" and self.filter == "window"
 
 

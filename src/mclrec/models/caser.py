@@ -1,13 +1,13 @@
 """Caser: Tang and Wang, Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding, WSDM 2018.
 
 The last L items are an image of L x d. Horizontal filters of every height slide over it and keep their maximum
-(section 3.2), vertical ones take weighted sums of its rows; a layer makes z of both, and (z, user vector) is the query
-(section 3.3). Each window predicts the T items that follow it, against drawn ones, by binary cross-entropy (section
+(section 3.2), vertical ones take weighted sums of its rows; a layer maps both to z, and (z, user vector) is the query
+(section 3.3). Each window predicts the T items that follow it, by binary cross-entropy against drawn items (section
 3.4).
 
-Departs from the paper in: Adam as everywhere here. A user without a training window has the mean of the other users'
-vectors, and an item that was in no training window is an empty place: the paper has no answer for them. The filters'
-activation is ReLU, as in the authors' code.
+Departs from the paper in: Adam, as for all models here. A user without a training window gets the mean of the other
+users' vectors, and an item that was in no training window is treated as an empty place; the paper covers neither. The
+filters' activation is ReLU, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CaserConfig(ModelConfig):
     """Configuration of Caser: sizes of window and filters."""
 
     max_length: int = Field(5, ge=1, le=1000, description="L, items of a window")
-    # In Python `targets` is of the split, so that this is given as `targets_`, like `lambda_`.
+    # In Python, `targets` is an option of the split, so this setting is given as `targets_`, like `lambda_`.
     targets_: int = Field(
         3, ge=1, le=1000, alias="targets", description="T, following items that a window predicts"
     )
@@ -54,7 +54,7 @@ class CaserConfig(ModelConfig):
 
 @dataclass(frozen=True)
 class _Windows:
-    """Collates windows with several targets each; where the user's items end, a target is 0."""
+    """Collates windows with several targets each; targets after a user's last item are 0."""
 
     targets: int
     next_item: NextItem
@@ -96,7 +96,7 @@ class Caser(VectorRecommender):
             nn.init.normal_(table.weight[1:], std=1 / table.embedding_dim)
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Note the users that have a window, and the items in it: all of theirs but the last, a mere target."""
+        """Mark users that have a window, and items in windows: all but a user's last item, which is only a target."""
         has_window = data.lengths >= 2
         self.user_vectors.mark(np.flatnonzero(has_window) + 1)
         in_window = np.ones(len(data.items), dtype=bool)
@@ -104,11 +104,11 @@ class Caser(VectorRecommender):
         self.item_inputs.mark(np.unique(data.items[in_window]).astype(np.int64))
 
     def trained_users(self) -> npt.NDArray[np.bool_]:
-        """Users whose vector counts; implements `Recommender.trained_users`."""
+        """Users whose vector is trained; implements `Recommender.trained_users`."""
         return self.user_vectors.trained[1:].cpu().numpy()
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
+        """One phase with one update per batch."""
         config = self.config
         examples = next_item_examples("prefixes", self.max_length)
         negatives = UniformNegatives(config.negatives * config.targets_)
@@ -131,7 +131,7 @@ class Caser(VectorRecommender):
         return {"rec": Term(binary_cross_entropy(*pairs), batch.count)}
 
     def query_vectors(self, histories: Histories) -> Tensor:
-        """(B, 2 d) z and the user's vector."""
+        """(B, 2 d) z, followed by the user's vector."""
         items, _ = histories.padded("right")
         return self._queries(F.pad(items, (self.max_length - items.shape[1], 0)), histories.users)
 
@@ -158,6 +158,6 @@ class Caser(VectorRecommender):
         return ItemTable(self.item_outputs.weight, self.num_items, self.item_biases)
 
     def _users(self, users: Tensor) -> Tensor:
-        """(B, d) the users' vectors; of users that training has not seen, the mean of the others."""
+        """(B, d) the users' vectors; for users not seen in training, the mean of the others."""
         known = self.user_vectors.known(users)
         return torch.where((known > 0).unsqueeze(1), self.user_vectors(known), self.user_vectors.mean())

@@ -1,18 +1,19 @@
 """CL4SRec: Xie et al., Contrastive Learning for Sequential Recommendation, ICDE 2022.
 
-SASRec, and beside it a contrast between two random views of each history: the two are a positive pair, the views of all
+SASRec with a contrast between two random views of each history: the two are a positive pair, and the views of all
 other histories in the batch are their negatives. L = L_main + lambda L_cl.
 
-A view is a crop, a mask or a reorder; the two of a history are made by different operators. Inner
-products at temperature 1 are contrasted, without a projection head.
+A view is a crop, a mask or a reorder; the two views of a history are made by different operators. Inner products are
+contrasted at temperature 1, without a projection head.
 
-What is contrasted is the last state of a view, as in the paper, or with ``contrast = "all"`` all its states side by
-side, as in the code of CoSeRec and ICLRec, from which the published numbers of the paper's regime come;
-``contrast = "padded"`` takes the states of padding as well, as that code does.
+The contrast uses the last state of a view, as in the paper, or with ``contrast = "all"`` all its states side by side,
+as in the code of CoSeRec and ICLRec, from which the published numbers of the paper's regime come;
+``contrast = "padded"`` includes the states of padding, as that code does.
 
-Departs from the paper in: a masked item gets an id of its own (the paper's; the code of some successors reuses the
-padding id); the encoder is the one of `mclrec.models.sasrec`, with its departures. A public version masks in place and
-so damages its own training data; here the views are copies.
+A masked item gets an id of its own, as in the paper; the code of some successors reuses the padding id.
+
+Departs from the paper in: the encoder is the one of `mclrec.models.sasrec`, with its departures. A public version masks
+in place and so damages its own training data; here the views are copies.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class CL4SRec(AllStatesRecommender):
     config: CL4SRecConfig
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
+        """One phase with one update per batch."""
         config = self.config
         ratios = (config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         views = TwoViews.of_ratios(*ratios, self.num_items + 1) if config.lambda_ else None
@@ -90,7 +91,7 @@ class CL4SRec(AllStatesRecommender):
         return losses
 
     def _states_and_pairs(self, batch: Batch, context: StepContext) -> tuple[Tensor, ViewPairs | None]:
-        """The states before targets, and the pair of views; None where there is no contrast."""
+        """The states before targets, and the statistics of the pair of views; None if there is no contrast."""
         temperature = self.config.contrast_temperature
         if self.config.contrast != "last" and batch.views:
             contrasted = self.contrasted(batch.views)

@@ -1,9 +1,9 @@
-"""What the weight of a contrast means where a whole sequence is an example, which has many targets but one contrast.
+"""Weight of a contrast if a training example is a whole sequence, which has many targets but only one contrast.
 
-L_rec is a mean over targets and a contrast one over histories. After prefixes these are the same. In whole sequences a
-history has as many targets as it has items, so that the same weight would count a contrast as much as the loss of a few
-targets on one log and of a hundred on another. Divided by the targets of a history it means the same everywhere: so
-many targets' worth.
+L_rec is a mean over targets, and a contrast is a mean over histories. With prefixes these are the same. In whole
+sequences, a history has as many targets as items, so that the same weight would make a contrast count as much as the
+loss of a few targets on one log and of a hundred on another. Divided by the number of targets of a history, it has the
+same meaning everywhere: it is relative to the loss of one target.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ContrastBy = Annotated[
         description="what weights of the contrast weigh a row of it against: the loss of one target, or of a history"
     ),
 ]
-"""The setting of models with a contrast of histories."""
+"""Type of the setting ``contrast_by`` of models with a contrast between histories."""
 
 ContrastByLater = Annotated[ContrastBy, Before("history")]
-"""The same of models that had it later than their first runs."""
+"""The same for models that got the setting after their first runs, which count as ``history``."""
 
 
 def contrast_share(by: Literal["target", "history"], batch: Batch) -> float:
-    """Weight of a history's contrast beside the mean loss of a target, in units of the weight that is set.
+    """Weight of a history's contrast relative to the mean loss of a target, in units of the configured weight.
 
     Args:
         by: the setting.
-        batch: whose epoch says how many targets a history has.
+        batch: gives the mean number of targets per history in the epoch.
     """
     return 1.0 if by == "history" else 1 / batch.targets_per_row

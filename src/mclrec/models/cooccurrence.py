@@ -1,14 +1,15 @@
-"""Co-occurrence alone: what `co_occurrence` adds to the scores of other models, as a model without an encoder.
+"""Co-occurrence as a model without an encoder: what `co_occurrence` adds to the scores of other models.
 
 Score of item j, with i_0 the newest item of the history and s(i, j) the similarity of `mclrec.data.near_items`, which
-is the higher the more often and the sooner j comes after i in the histories of others:
+is higher the more often and the sooner j comes after i in the histories of others:
 
     sum over the distances d from the end of decay^d s(i_d, j).
 
-It is of the family of sequential rules (Kamehkhosh, Jannach and Ludewig, A Comparison of Frequent Pattern Techniques
-and a Deep Learning Method for Session-Based Recommendation, RecTemp at RecSys 2017), which weigh a pair by 1 / distance
-and count only what comes after an item, and for the last item of a history alone. Validation chooses the decay after
-counting. Items that come near none of the history's are ordered by popularity, and items of the history gain nothing.
+The model belongs to the family of sequential rules (Kamehkhosh, Jannach and Ludewig, A Comparison of Frequent Pattern
+Techniques and a Deep Learning Method for Session-Based Recommendation, RecTemp at RecSys 2017), which weigh a pair by
+1 / distance and count only what comes after an item, and only for the last item of a history. Validation chooses the
+decay after counting. Items that are not near any item of the history are ordered by popularity, and items of the
+history gain nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from mclrec.nn.co_occurrence import CoOccurrence
 __all__ = ["Cooccurrence", "CooccurrenceConfig"]
 
 _FAINT = 1e-9
-"""What the most popular item has by its popularity: less than any similarity of two items of up to 2^24 rows each."""
+"""Score of the most popular item by popularity: less than any similarity of two items of up to 2^24 rows each."""
 
 
 class CooccurrenceConfig(ModelConfig):
-    """Configuration of co-occurrence alone."""
+    """Configuration of the co-occurrence model."""
 
     calibrated_with = ()
     max_length: int = Field(
@@ -43,7 +44,7 @@ class CooccurrenceConfig(ModelConfig):
 
 
 class Cooccurrence(VectorRecommender):
-    """Ranks items by how often they soon come after the items of the history, or before them."""
+    """Ranks items by how often and how closely they follow or precede the items of the history."""
 
     config_type = CooccurrenceConfig
     config: CooccurrenceConfig
@@ -70,7 +71,7 @@ class Cooccurrence(VectorRecommender):
         self.biases.copy_(_FAINT * popularity / popularity.max().clamp(min=1))
 
     def query_vectors(self, histories: Histories) -> Tensor:
-        """(B, 1) zeros: all that a history says is added to scores."""
+        """(B, 1) zeros: a history enters scores only through additions."""
         return self.biases.new_zeros(len(histories), 1)
 
     def padded_query_vectors(self, items: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 - the exported interface
@@ -78,5 +79,5 @@ class Cooccurrence(VectorRecommender):
         return (0 * lengths).unsqueeze(1).to(self.biases.dtype)
 
     def items(self) -> ItemTable:
-        """Vectors without a meaning, and popularity as biases."""
+        """Vectors of zeros, with popularity as biases."""
         return ItemTable(self.biases.new_zeros(len(self.biases), 1), self.num_items, self.biases)

@@ -1,16 +1,15 @@
 """CoSeRec: Liu et al., Contrastive Self-supervised Sequential Recommendation with Robust Augmentation, 2021.
 
-CL4SRec with two more operators, which use item similarity: substitute and insert. Short
-histories, which a crop would destroy, are augmented by insert, substitute and mask alone. All states of a
-view, side by side, are contrasted.
+CL4SRec with two more operators, which use item similarity: substitute and insert. Short histories, which a crop would
+destroy, are augmented by insert, substitute and mask only. All states of a view, side by side, are contrasted.
 
-Similarity is by co-occurrence in histories, with inverse user frequency; after a warm-up also by the learned item
-vectors, whichever is the more similar after scaling both to 0 .. 1.
+Similarity is computed from co-occurrence in histories, with inverse user frequency; after a warm-up also from the
+learned item vectors, taking the more similar of the two candidates after both similarities are scaled to 0..1.
 
-Follows the authors' code in: the single most similar item, and at least one item substituted or inserted; two draws may
-choose the same operator; a masked item becomes the padding id, which nothing attends to; on Beauty, short histories are
-augmented as long ones. Departs from it in: states of padding are in no row, unless ``contrast = "padded"``; the vectors
-are compared anew at the start of each epoch after the warm-up.
+Follows the authors' code in: only the most similar item is used, and at least one item is substituted or inserted; two
+draws may choose the same operator; a masked item becomes the padding id, which nothing attends to; on Beauty, short
+histories are augmented like long ones. Departs from it in: rows leave out the states of padding, unless
+``contrast = "padded"``; the vectors are compared again at the start of each epoch after the warm-up.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class CoSeRec(SimilarityAugmentedRecommender):
     config: CoSeRecConfig
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
+        """One phase with one update per batch."""
         return (self.phase([Update(self.loss, "all")], self.views()),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:

@@ -17,7 +17,7 @@ __all__ = ["Counting", "cells_of_rows"]
 class Counting(Recommender):
     """Base of the counting models: item counts, and no training.
 
-    Nothing is learnt by gradient: what is counted or solved for is kept in buffers, saved and loaded with the model.
+    Nothing is learned by gradient descent: counts and solutions are kept in buffers, saved and loaded with the model.
     """
 
     sized_by_data: ClassVar[tuple[str, ...]] = ()
@@ -39,13 +39,13 @@ class Counting(Recommender):
     def tie_breaks(self) -> Tensor:
         """(V + 1,) fp32 in 0..1/2, rising with popularity.
 
-        Added to a whole number below 2^22 it never reaches the next one, rounding included.
+        Added to an integer below 2^22, it never reaches the next one, rounding included.
         """
         most = self.popularity.max().clamp(min=1)
         return (self.popularity.double() / (2 * most)).float()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load buffers of any length: how long they are is known only after fitting."""
+        """Load buffers of any length, as their length is known only after fitting."""
         for name in self.sized_by_data:
             stored, own = state_dict.get(prefix + name), getattr(self, name)
             if isinstance(stored, Tensor) and stored.dim() == 1:
@@ -54,11 +54,11 @@ class Counting(Recommender):
 
 
 def cells_of_rows(offsets: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the stored cells of some rows of a matrix that is stored by rows.
+    """Find the stored cells of some rows of a sparse matrix that is stored by rows (CSR).
 
     Args:
         offsets: (R + 1,) row r has the cells ``offsets[r]`` up to ``offsets[r + 1]``.
-        rows: (T,) rows, any of them several times.
+        rows: (T,) rows, possibly repeated.
 
     Returns:
         (C,) place in ``rows`` that each cell belongs to, and (C,) the cells, one row after the other.

@@ -46,7 +46,7 @@ METRICS = "metrics.json"
 VECTORS_FOLDER, VECTORS_RECORD = "vectors", "vectors.json"
 
 WEIGHTS_CHECKSUM = "mclrec.crc32"
-"""Key of the checksum in the metadata of a file of tensors."""
+"""Key of the checksum in the metadata of a tensor file."""
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -128,10 +128,10 @@ def write_ids(path: Path, ids: Vocabulary, **columns: pa.Array) -> None:
 
 
 def weights_checksum(path: Path) -> str:
-    """The checksum that a file of tensors states, read without the tensors: what numbers were measured on.
+    """The checksum that a tensor file states, read without the tensors; it identifies the weights of measurements.
 
     Raises:
-        ModelFileError: the file is missing or has none.
+        ModelFileError: the file is missing, damaged, or has no checksum.
     """
     regular_file(path, ModelFileError)
     try:
@@ -148,24 +148,24 @@ def weights_checksum(path: Path) -> str:
 
 
 def read_metrics(directory: Path) -> dict[str, Any]:
-    """Read ``metrics.json`` of a run: numbers of the weights that lie beside it.
+    """Read ``metrics.json`` of a run: the results of the weights in the same directory.
 
     Raises:
-        ModelFileError: the file is missing or damaged, or the weights are others than the numbers are of.
+        ModelFileError: the file is missing or damaged, or its results are those of other weights.
     """
     path = directory / METRICS
     record = read_sealed(path, ModelFileError)
-    if "results" not in record:  # whole, and another file of the same run
+    if "results" not in record:  # intact, but another file of the same run
         raise ModelFileError(f"{path}: is no record of a training; take it from a backup or train again")
     check_weights(directory, record.get("weights"), path)
     return record
 
 
 def check_weights(directory: Path, weights: object, path: Path) -> None:
-    """Check that what a file says is about the weights that a directory has now.
+    """Check that a file refers to the weights that a directory now has.
 
     Raises:
-        ModelFileError: they are others.
+        ModelFileError: it refers to other weights.
     """
     if weights != weights_checksum(directory / TENSORS):
         raise ModelFileError(

@@ -10,8 +10,8 @@ L = L_rec + lambda L_un + lambda_supervised L_su. The authors' scripts run ``con
 between the second pass of the history and the other history; it is the default because the published numbers come
 from it.
 
-Departs from the paper in: the history with the same target is any other training prefix with that target, the same
-user's included; a history that has none is its own positive, with fresh dropout, as in the authors' code.
+Departs from the paper in: the history with the same target is any other training prefix with that target, including
+the same user's; a history without one is its own positive, with fresh dropout, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ class SameTarget:
         return self._prefixes.inputs(self.draw(examples.at(rows).ends, rng))
 
     def draw(self, ends: IntArray, rng: np.random.Generator) -> IntArray:
-        """Draw (B,) rows of all prefixes, for targets that stand at ``ends`` in the training data."""
+        """Draw (B,) rows of the index of all prefixes, for targets at places ``ends`` of the training data."""
         own, targets = self._row_of[ends], self._prefixes.data.items[ends]
         first, others = self._bounds[targets], self._bounds[targets + 1] - self._bounds[targets] - 1
         drawn = rng.integers(0, np.maximum(others, 1))
-        drawn += drawn >= self._number[own]  # step over the own one
+        drawn += drawn >= self._number[own]  # skip the own prefix
         return np.where(others > 0, self._by_target[first + np.minimum(drawn, others)], own)
 
     def _index(self, data: SequenceData) -> None:
@@ -100,13 +100,13 @@ class SameTarget:
 
 
 class DuoRec(SequentialRecommender):
-    """A sequence encoder with contrasts between passes, and between histories of the same target."""
+    """A sequence encoder with contrasts between passes, and between histories with the same target."""
 
     config_type = DuoRecConfig
     config: DuoRecConfig
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
+        """One phase with one update per batch."""
         usual = self.phase([Update(self.loss, "all")])
         return (replace(usual, collate=_WithTwins(usual.collate, SameTarget(self.max_length))),)
 
@@ -138,7 +138,7 @@ class DuoRec(SequentialRecommender):
 
 @dataclass(frozen=True)
 class _WithTwins:
-    """Collates batches whose views are the histories once more, and other histories with the same targets."""
+    """Collates batches with two views: the same histories again, and other histories with the same targets."""
 
     collate: Collate
     twins: SameTarget

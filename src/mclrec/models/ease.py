@@ -8,11 +8,12 @@ items,
 and the score of item j is the sum of B(i, j) over the items i of the history (equation 1). B minimises
 |X - XB|^2 + lambda |B|^2 among the matrices with a diagonal of zeros.
 
-Departs from the paper in: an item of which no item of the history says anything is ranked by its popularity
+Departs from the paper in: an item for which no item of the history has a weight is ranked by its popularity
 (`mclrec.models.item_item`). The inverse comes from a Cholesky decomposition in fp64; B is stored in fp32.
 
-``neighbours`` is ours: of each column of B only the largest weights, by absolute value, are stored and used. The model
-has 8 bytes for each of them then, not 4 V^2, and is no longer the minimum; solving takes as much memory as without.
+``neighbours`` is ours: only the largest weights of each column of B, by absolute value, are stored and used. The model
+then takes 8 bytes per weight instead of 4 V^2 in all, and B is no longer the minimiser; solving takes as much memory as
+without ``neighbours``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from mclrec.wording import count_of
 
 __all__ = ["EASE", "EASEConfig"]
 
-_ROWS = 512  # rows of the matrix that are worked on at a time
+_ROWS = 512  # rows of the matrix that are processed at a time
 
 
 class EASEConfig(ItemItemConfig):
@@ -77,7 +78,7 @@ class EASE(ItemItem):
             self.memory_advice,
         )
         if self.table is not None:
-            self.table = self.table.new_zeros(0)  # before the matrices need the room
+            self.table = self.table.new_zeros(0)  # free it before the matrices need the memory
         inverse = _inverse(data, self.config.lambda_)
         if self.config.neighbours is None:
             self.table = _weights(inverse).to(self.offsets.device)
@@ -106,7 +107,7 @@ def _inverse(data: SequenceData, penalty: float) -> Tensor:
         inverse = torch.cholesky_inverse(root)
         if torch.isfinite(inverse.diagonal()).all():
             return inverse
-    # Items that the same users have, and a penalty that is lost in rounding, or whose inverse is beyond numbers.
+    # Two items have the same users and the penalty is lost in rounding, or its inverse overflows.
     raise TrainingError(
         f"lambda = {penalty:g}: too small for EASE to invert the counts of these data; give a larger one"
     )

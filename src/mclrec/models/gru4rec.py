@@ -2,12 +2,12 @@
 
 A recurrent network reads the history; its last state is the query. The losses are cross-entropy over the catalogue
 (``softmax``), or those of Hidasi and Karatzoglou, CIKM 2018, against items drawn for the whole batch (``bpr-max``,
-``top1-max``), or any other.
+``top1-max``), or any other loss.
 
 Departs from the papers in: a user's history is one sequence with a target at every position (or prefixes), and the
-gradient goes all the way back, instead of session-parallel batches of single steps; negatives are drawn items alone,
-by popularity to a power, and not the other targets of the batch beside them; scores are tied to the item table, which
-the authors' code offers as "constrained embedding".
+gradient goes back to its beginning, instead of session-parallel batches of single steps; negatives are only drawn
+items, in proportion to a power of popularity, without the other targets of the batch; scores are tied to the item
+table, which the authors' code offers as "constrained embedding".
 """
 
 from __future__ import annotations
@@ -49,5 +49,5 @@ class GRU4Rec(SequentialRecommender):
         return GRUEncoder(num_items=self.num_items, inner_size=self.config.inner_size, **sizes)
 
     def items(self) -> ItemTable:
-        """The encoder's embedding, and biases."""
+        """The encoder's embedding, with biases."""
         return self.table_of(self.encoder.items.weight, self.item_biases)

@@ -1,21 +1,21 @@
 """HSTU: Zhai et al., Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative
 Recommendations, ICML 2024 (section 3.2), on sequences of items alone, as in its experiments on public data.
 
-A block is pointwise: attention without a softmax, whose weights so tell how much there is of something and not its
-share alone, and a gate in place of a feed-forward part.
+A block has pointwise attention, without a softmax, so that its weights express absolute intensity and not only shares,
+and a gate in place of a feed-forward part.
 
     U, V, Q, K = split(SiLU(f1(X)))                                  eq. 1
     A V        = SiLU(Q K^T + rab) V / n                             eq. 2
     Y          = X + f2(Norm(A V) * U)                               eq. 3
 
-Scores are cosines of the last state and the items, over a temperature. As in the authors' code: X is normalised before
-f1, both norms are without weights, f1 is without bias, rab is one learned number a distance for all heads of a block,
-item vectors come in times the root of d, plus a learned position, and dropout comes before f2.
+Scores are cosines of the last state and the items, divided by a temperature. As in the authors' code: X is normalised
+before f1, both norms have no weights, f1 has no bias, rab is one learned number per distance for all heads of a block,
+inputs are item vectors times the square root of d plus a learned position, and dropout comes before f2.
 
-Departs from the paper in: rab knows distances and no times, which no encoder here sees; the loss is the softmax over
-the catalogue unless another is chosen, in place of one over drawn items. The blocks are in
-`mclrec.nn.pointwise_attention`; models that take any encoder take them too (``encoder = "hstu"``), with a LayerNorm
-behind them, one of the two last steps that the authors' code has; the other, vectors of length 1, is in the cosines.
+Departs from the paper in: rab depends on distances but not on times, which no encoder here sees; the loss is the
+softmax over the catalogue unless another is chosen, instead of one over drawn items. The blocks are in
+`mclrec.nn.pointwise_attention`; models that take any encoder can use them too (``encoder = "hstu"``), followed by a
+LayerNorm, one of the two last steps in the authors' code; the other, vectors of length 1, is part of the cosines.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ICLRec: Chen et al., Intent Contrastive Learning for Sequential Recommendation, WWW 2022.
 
-SASRec with two contrasts beside its loss, L = L_rec + lambda L_ICL + beta L_seq:
+SASRec with two contrasts in addition to its loss, L = L_rec + lambda L_ICL + beta L_seq:
 
 - instances: two random views of a history, all their states side by side, against the other histories of the batch;
 - intents: the mean state of each view against the centroid that its history belongs to. Centroids are
@@ -10,7 +10,7 @@ SASRec with two contrasts beside its loss, L = L_rec + lambda L_ICL + beta L_seq
 Follows the authors' code in: the nearest centroid is that of the history itself under the current encoder, without a
 gradient; centroids have length 1 in the contrast; histories of the same intent stay negatives of each other, as without
 its option for false negatives; a masked item becomes the padding id, which nothing attends to. Departs from it in:
-states of padding are in no mean and no row, unless ``contrast = "padded"``; the two views are made by different
+means and rows leave out the states of padding, unless ``contrast = "padded"``; the two views are made by different
 operators.
 """
 
@@ -82,19 +82,19 @@ class ICLRec(AllStatesRecommender):
         self.register_buffer("centroids", torch.zeros(config.intents, config.hidden_size))
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, one update a batch."""
+        """One phase with one update per batch."""
         config = self.config
         views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         return (self.phase([Update(self.loss, "all")], views),)
 
     @classmethod
     def extra_of_training(cls, config: ModelConfig) -> str | None:
-        """What finds the intents, where there are any."""
+        """The feature that finds the intents, if there are any."""
         return "iclrec" if getattr(config, "lambda_", 0) else None
 
     @torch.no_grad()
     def on_epoch_start(self, context: FitContext) -> None:
-        """The E step: centroids of all training histories as the encoder now sees them.
+        """The E step: compute the centroids of all training histories under the current encoder.
 
         Raises:
             ConfigError: scikit-learn is not installed.
@@ -152,15 +152,15 @@ class ICLRec(AllStatesRecommender):
 
 
 def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:
-    """Centroids of k-means by scikit-learn, after at most 20 rounds from randomly drawn points.
+    """Centroids of k-means by scikit-learn, after at most 20 iterations from randomly drawn points.
 
     Args:
         points: (N, d).
-        clusters: K; where there are fewer points, centroids come more than once.
-        rng: draws the first centroids.
+        clusters: K; if there are fewer points, centroids are repeated.
+        rng: draws the initial centroids.
 
     Returns:
-        (K, d) where ``points`` are.
+        (K, d) on the device of ``points``.
 
     Raises:
         ConfigError: scikit-learn is not installed.

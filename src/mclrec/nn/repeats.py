@@ -128,9 +128,7 @@ class RepeatBias(Calibrated[Chosen]):
         places = torch.arange(len(items), device=items.device)
         new = keys[1:] != keys[:-1]
         first, last = F.pad(new, (1, 0), value=True), F.pad(new, (0, 1), value=True)
-        number = (
-            places - torch.where(first, places, 0).cummax(0).values + 1
-        )  # of the occurrence, counted from 1
+        number = places - torch.where(first, places, 0).cummax(0).values + 1  # of the occurrence, from 1
         count = number.log() - (number - 1).clamp(min=1).log()
         # Places from the item to the end, its own included.
         newer = to_device(offsets[1:].repeat_interleave(lengths), items.device) - order
