@@ -19,13 +19,13 @@ from mclrec.models.counting import Counting, cells_of_rows
 
 __all__ = ["Cells", "ItemItem", "ItemItemConfig", "common_users"]
 
-_PAIRS = 1 << 21  # pairs of items of the same user, looked at together
-_CELLS = 1 << 21  # weights that are added up together
+_PAIRS = 1 << 21  # pairs of items of the same user that are processed at a time
+_CELLS = 1 << 21  # weights that are added up at a time
 _FAINT = 1e-30  # below any weight, and far above the smallest number of fp32
 
 
 class ItemItemConfig(ModelConfig):
-    """Settings that all these models have."""
+    """Settings that all item-item models have."""
 
     max_length: int = Field(
         default=100_000,
@@ -42,7 +42,7 @@ class Cells:
     Attributes:
         targets: (C,) item j, whose score a cell adds to.
         sources: (C,) item i of the history.
-        values: (C,) of the cell (i, j).
+        values: (C,) value of the cell (i, j).
     """
 
     targets: IntArray
@@ -54,10 +54,10 @@ class ItemItem(Counting):
     """Base of linear item-item models: score of item j = sum of w(i, j) over the items i of the history.
 
     The weights are stored by rows: item i adds ``weights`` to ``targets[offsets[i]:offsets[i + 1]]``. They are added up
-    in fp64 and rounded once, so that neither the order of the history nor the device shows.
+    in fp64 and rounded once, so that neither the order of the history nor the device affects the result.
 
-    An item whose sum is zero, because no item of the history has a weight for it, would tie with all others of its
-    kind. These are ordered by popularity: their scores, of up to 1e-30, are below any sum of weights above zero.
+    Items whose sum is zero, because no item of the history has a weight for them, would all tie. They are ordered by
+    popularity: their scores, of up to 1e-30, are below any positive sum of weights.
     """
 
     sized_by_data = ("targets", "weights")
@@ -73,7 +73,7 @@ class ItemItem(Counting):
         self.register_buffer("weights", torch.zeros(0))
 
     def keep(self, parts: Iterable[Cells]) -> None:
-        """Store the cells, each of them once, in place of what was there."""
+        """Store the cells, none of which may occur twice, in place of earlier ones."""
         found = list(parts)
         targets, sources = (
             np.concatenate([getattr(part, name) for part in found]) for name in ("targets", "sources")
@@ -91,9 +91,9 @@ class ItemItem(Counting):
         return torch.where(sums == 0, _FAINT * self.tie_breaks(), sums)
 
     def voters(self, histories: Histories) -> tuple[Tensor, Tensor]:
-        """(T,) row and item of each item that has a say, by row and item; item 0 where one is repeated.
+        """(T,) row and item of each item whose weights are added, sorted by row and item; item 0 for repeated ones.
 
-        The history is a set: an item that is there twice counts once.
+        A history is treated as a set: an item that occurs twice counts once.
         """
         rows, items = self.ordered(histories)
         again = torch.zeros_like(items, dtype=torch.bool)
@@ -101,7 +101,7 @@ class ItemItem(Counting):
         return rows, items.masked_fill(again, 0)
 
     def ordered(self, histories: Histories) -> tuple[Tensor, Tensor]:
-        """(T,) row and item of each item of the histories, by row and item."""
+        """(T,) row and item of each item of the histories, sorted by row and item."""
         base = self.num_items + 1
         rows = torch.repeat_interleave(torch.arange(len(histories)), histories.lengths)
         keys = (to_device(rows, histories.device) * base + histories.items).sort().values
@@ -118,7 +118,7 @@ class ItemItem(Counting):
         return sums.float().view(len(histories), base)
 
     def _parts(self, items: Tensor) -> Iterator[slice]:
-        """Parts of the items whose cells come to about `_CELLS`: long histories would take gigabytes at once."""
+        """Split items into parts with about `_CELLS` cells each: all at once, long histories would take gigabytes."""
         ends = (self.offsets[items + 1] - self.offsets[items]).cumsum(0)
         bounds = torch.tensor(range(_CELLS, int(ends[-1:].sum()), _CELLS), dtype=torch.int64)
         cuts = [0, *torch.searchsorted(ends, to_device(bounds, ends.device)).tolist(), len(items)]
@@ -126,15 +126,15 @@ class ItemItem(Counting):
 
 
 def common_users(users: Packed, num_items: int, pairs: int = _PAIRS) -> Iterator[Cells]:
-    """Count the users that two items have in common, and those of each item: the cells of X'X that are not zero.
+    """Count the common users of any two items, and the users of each item: the nonzero cells of X'X.
 
     Args:
-        users: different items of each user.
+        users: distinct items of each user.
         num_items: V.
-        pairs: of items of the same user that are looked at together, one item's own at least.
+        pairs: pairs of items of the same user that are processed at a time, but at least those of one item.
 
     Yields:
-        All cells of the columns of some items, one range of them after the other.
+        All cells of the columns of a range of items, range by range.
     """
     base, lengths = num_items + 1, users.lengths
     by_item = np.argsort(users.items, kind="stable")

@@ -22,20 +22,20 @@ from mclrec.shapes import round_up
 __all__ = ["ItemTable", "exclude", "ranks_among"]
 
 _EXACT = 1 << 24
-"""Below it, every whole number is a float."""
+"""Every integer below this is exact in fp32."""
 
 
 class ItemTable:
-    """The catalogue as vectors and biases; losses and rankings reach it only through here.
+    """The catalogue as vectors and biases; losses and rankings access it only through this class.
 
-    Where the rows are sharded among processes, all of them must call the same methods in the same order. What comes
-    back is what one process with all rows would get.
+    If the rows are sharded among processes, all processes must call the same methods in the same order. Results are
+    those that one process with all rows would get.
 
     Args:
         weight: (V + 1 or more, d); row ``i`` is item ``i``, row 0 the padding id; rows after V are ignored.
         num_items: V.
         bias: (V + 1 or more,) or None.
-        shard: the rows that this process holds of both; all if None.
+        shard: the rows of weight and bias that this process holds; all if None.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ItemTable:
         self._shard = shard or Shard(num_items + 2)
 
     def detach(self) -> ItemTable:
-        """The same vectors and biases, which no gradient reaches."""
+        """The same table, with vectors and biases that no gradient reaches."""
         bias = None if self.bias is None else self.bias.detach()
         return ItemTable(self.weight.detach(), self.num_items, bias, self._shard)
 
@@ -76,7 +76,7 @@ class ItemTable:
             )
 
     def scores(self, queries: Tensor, additions: Additions | None = None) -> Tensor:
-        """(B, V + 1) scores in fp32 of all ids, the padding id included; of this process's ids if they are sharded."""
+        """(B, V + 1) scores in fp32 of all ids, padding included; only this process's ids if the table is sharded."""
         rows = self._shard.count(self.num_items + 1)
         scores = F.linear(
             queries, self.weight[:rows], None if self.bias is None else self.bias[:rows]
@@ -86,7 +86,7 @@ class ItemTable:
     def cross_entropy(self, queries: Tensor, targets: Tensor, additions: Additions | None = None) -> Tensor:
         """Sum over rows of the softmax cross-entropy over all ids, the padding id included (eq. 3 as logits).
 
-        With ``additions`` to the scores, all scores of the queries are held at once, which are to be few.
+        With ``additions``, the scores of all queries are held at once, so there should be few queries.
         """
         classes = self.num_items + 1
         if self._shard.whole and additions is not None:
@@ -112,14 +112,14 @@ class ItemTable:
         rows: int,
         additions: Additions | None = None,
     ) -> Tensor:
-        """(B,) rank of one item a query among all items; see `ranks_among`.
+        """(B,) rank of one item per query among all items; see `ranks_among`.
 
         Args:
             queries: (B, d).
             items: (B,) int64 on the host.
-            excluded: B lists of items that are no candidates; None if all are.
+            excluded: B lists of items that are not candidates; None if all items are.
             rows: queries that are scored at a time.
-            additions: to scores of the queries.
+            additions: to the scores of the queries; None for no additions.
         """
         processes, first = self._shard.processes, self._shard.first
         (queries, own), (items, _) = processes.all_gather(queries), processes.all_gather(items)
@@ -142,7 +142,7 @@ class ItemTable:
         return ranks[own]
 
     def _own(self, additions: Additions) -> Additions:
-        """Those to the ids whose rows this process has."""
+        """The additions to ids whose rows this process holds."""
         if self._shard.whole:
             return additions
         first = self._shard.first
@@ -155,13 +155,13 @@ def ranks_among(
     """(B,) 1 + the number of other candidates that do not score below the item of the row.
 
     Ties count against the item. No comparison with NaN is true, so NaN never helps. An item whose own score is NaN or
-    -inf is in no list, and comes after all candidates.
+    -inf is never listed, and ranks after all candidates.
 
     Args:
-        scores: (B, C) of the ids from ``first`` on; id 0 is no candidate.
+        scores: (B, C) of the ids from ``first`` on; id 0 is not a candidate.
         items: (B,) int64 on the host.
         first: the first of this process's ids.
-        processes: which have the other ids.
+        processes: the processes that hold the other ids.
 
     Returns:
         int64, on the host.
@@ -173,7 +173,7 @@ def ranks_among(
         found = scores.gather(1, places.clamp(0, scores.shape[1] - 1).unsqueeze(1)).squeeze(1)
         own = torch.where(here, found, own)
     candidates = scores if first else scores[:, 1:]
-    # Adding up floats is several times faster than booleans, and exact for so few ones.
+    # Summing floats is several times faster than summing booleans, and exact for fewer than `_EXACT`.
     kind = torch.float32 if candidates.shape[1] < _EXACT else torch.int64
     own = processes.all_reduce_sum(own)[:, None]
     below = torch.lt(candidates, own, out=torch.empty_like(candidates, dtype=kind)).sum(1).to(torch.int64)

@@ -5,11 +5,12 @@ shrinkage and the form of Ferrari Dacrema et al., Are We Really Making Much Prog
 
     s(i, j) = n(i, j) / (sqrt(n(i) n(j)) + shrink),   score of j = sum over the history's items i of s(i, j),
 
-where n(i) users have item i and n(i, j) both; of each item j the ``neighbours`` most similar items i are kept.
+where n(i) users have item i and n(i, j) have both; for each item j, the ``neighbours`` most similar items i are kept.
 
-Departs from the papers in: neighbours are kept of each item that is scored, as Dacrema et al. do, where Deshpande and
-Karypis keep them of each item of the history; similarities are not normalised by column; items without any neighbour in
-the history are ordered by popularity (`mclrec.models.item_item`). Nothing weighs users or items otherwise (no TF-IDF).
+Departs from the papers in: neighbours are kept for each item that is scored, as in Dacrema et al., whereas Deshpande
+and Karypis keep them for each item of the history; similarities are not normalised by column; items without any
+neighbour in the history are ordered by popularity (`mclrec.models.item_item`). Users and items are not weighted
+otherwise (no TF-IDF).
 """
 
 from __future__ import annotations
@@ -42,24 +43,24 @@ class ItemKNNConfig(ItemItemConfig):
 
 
 class ItemKNN(ItemItem):
-    """Ranks items by their similarity with the items of the history, by the users that they have in common."""
+    """Ranks items by their similarity to the items of the history, based on the users that they have in common."""
 
     config_type = ItemKNNConfig
     config: ItemKNNConfig
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Count the users of each two items, and keep the nearest neighbours of each item."""
+        """Count the common users of any two items, and keep the nearest neighbours of each item."""
         super().on_fit_start(data)
         users = distinct_items(data)
         holders = np.bincount(users.items, minlength=self.num_items + 1)
         self.keep(self._nearest(cells, holders) for cells in common_users(users, self.num_items))
 
     def voters(self, histories: Histories) -> tuple[Tensor, Tensor]:
-        """Row and item of each item that has a say; overrides `ItemItem.voters` where repeated items count."""
+        """Row and item of each item whose weights are added; as `ItemItem.voters` unless repeated items count."""
         return self.ordered(histories) if self.config.repeats else super().voters(histories)
 
     def _nearest(self, common: Cells, holders: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Cells:
-        """The most similar items of each target; of equally similar ones those with the lower id."""
+        """The most similar items of each target; ties go to the lower id."""
         apart = common.targets != common.sources
         targets, sources = common.targets[apart], common.sources[apart]
         lengths = np.sqrt(holders[targets].astype(np.float64) * holders[sources])

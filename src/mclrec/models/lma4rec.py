@@ -1,15 +1,15 @@
 """LMA4Rec: Hao et al., Learnable Model Augmentation Self-Supervised Learning for Sequential Recommendation, 2022.
 
-CoSeRec's views of the data, and beside them views of the model: Bernoulli dropout with a rate of its own for each unit,
-learnt by the contrast through the ARM gradient (Yin and Zhou, ICLR 2019; Boluki et al., AISTATS 2020), which compares
-the losses under a mask and under its antithetic one.
+CoSeRec's views of the data, combined with views of the model: Bernoulli dropout with a separate rate for each unit,
+learned from the contrast through the ARM gradient (Yin and Zhou, ICLR 2019; Boluki et al., AISTATS 2020), which
+compares the losses under a mask and under its antithetic mask.
 
-No code of the authors is public, and the paper leaves open where the dropout stands. Our choices:
+No code of the authors is public, and the paper leaves open where the dropout is applied. Our choices:
 
-- one mask of d bits multiplies all states of a view, behind the encoder's last layer; the two views draw their own;
-- the recommendation loss and recommending use no such mask;
+- one mask of d bits multiplies all states of a view, after the encoder's last layer; each view draws its own mask;
+- the recommendation loss and inference use no such mask;
 - each batch makes two updates: encoder, with drawn masks, then the logits of the masks, against the updated encoder;
-- masks are not scaled up for the units that they drop; units are kept with probability .9 at first.
+- masks are not scaled up for the units that they drop; initially, units are kept with probability .9.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["LMA4Rec", "LMA4RecConfig", "LearnableBernoulli", "arm_surrogate"]
 
 
 class LMA4RecConfig(SimilarityAugmentedConfig):
-    """Configuration of LMA4Rec: as CoSeRec, and the learnable dropout."""
+    """Configuration of LMA4Rec: CoSeRec's settings and the learnable dropout."""
 
     keep: Annotated[float, OnlyWith(lambda_=NONZERO)] = Field(
         0.9, gt=0, lt=1, description="probability with which a unit is kept at first"
@@ -65,7 +65,7 @@ class LearnableBernoulli(Seeded):
         return to_device(drawn, self.logits.device)
 
     def masks(self, uniforms: Tensor) -> Tensor:
-        """(count, d) of 0 and 1: 1 where the number is below the unit's probability. No gradient comes back."""
+        """(count, d) of 0 and 1: 1 where the number is below the unit's probability. No gradient flows back."""
         return (uniforms < self.logits.detach().sigmoid()).to(uniforms)
 
     def opposite_masks(self, uniforms: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def arm_surrogate(of_masks: Tensor, of_opposite: Tensor, uniforms: Tensor, logit
 
 
 class LMA4Rec(SimilarityAugmentedRecommender):
-    """CoSeRec whose views also pass a dropout with learnable rates."""
+    """CoSeRec whose views also pass through a dropout with learnable rates."""
 
     config_type = LMA4RecConfig
     config: LMA4RecConfig
@@ -100,7 +100,7 @@ class LMA4Rec(SimilarityAugmentedRecommender):
         self.bernoulli = LearnableBernoulli(config.hidden_size, config.keep)
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, two updates a batch."""
+        """One phase with two updates per batch."""
         updates = (Update(self.encoder_loss, "encoder"), Update(self.mask_loss, "masks"))
         return (self.phase(updates, self.views()),)
 
@@ -109,7 +109,7 @@ class LMA4Rec(SimilarityAugmentedRecommender):
         return {"encoder": self.main_parameters(), "masks": [self.bernoulli.logits]}
 
     def learning_rates(self) -> Mapping[str, float]:
-        """A learning rate of their own for the logits."""
+        """A separate learning rate for the logits."""
         return {"masks": self.config.rate_learning_rate}
 
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:

@@ -1,19 +1,19 @@
 """MCLRec: Qin et al., Meta-optimized Contrastive Learning for Sequential Recommendation, SIGIR 2023.
 
-Two random views of a history are encoded to h1 and h2 (eq. 4); two learnable augmenters make z1 and z2 of them (eq. 5).
+Two random views of a history are encoded to h1 and h2 (eq. 4); two learnable augmenters map these to z1 and z2 (eq. 5).
 The encoder minimises L_0 = L_rec + lambda L_cl1 + beta L_cl2 + gamma R (eq. 14); the augmenters minimise
-L_1 = L_cl2 + gamma R (eq. 15) against the encoder as it then is (algorithm 1).
+L_1 = L_cl2 + gamma R (eq. 15) against the current encoder (algorithm 1).
 
-Follows the official code, because it is what gives the published numbers, where that departs from the paper:
+Where the official code departs from the paper, follows the code, because it gives the published numbers:
 
-- three updates a batch (encoder, augmenters, encoder again) with the same two views; algorithm 1 alternates two;
-- R is taken row by row over the pairs (h1, z2), (h2, z1), (z1, z2); the paper has one pair (z1, z2) and global
+- three updates per batch (encoder, augmenters, encoder again) with the same two views; algorithm 1 alternates two;
+- R is computed row by row over the pairs (h1, z2), (h2, z1), (z1, z2); the paper has one pair (z1, z2) and global
   extremes (``regularizer = "paper"``);
 - gamma is .1 beta in the encoder's update and .1, without beta, in the augmenters';
 - a masked position gets the padding id and so is hidden from attention too (``mask = "own"`` for an id of its own);
 - L_con is the mean over 2B rows, half of what eq. 8 sums.
 
-Of ours is what lambda and beta weigh where a whole sequence is an example, which neither has: ``contrast_by``.
+What lambda and beta weigh if a whole sequence is an example (``contrast_by``) is our choice: paper and code have none.
 
 Departs from the official code in: the augmenters are part of the model and of what is saved; their update builds no
 graph through the encoder and skips the recommendation loss, which is not used there.
@@ -95,7 +95,7 @@ class MLPAugmenter(nn.Module):
         narrow, narrower = (
             hidden_size // 2,
             max(1, hidden_size // 4),
-        )  # of nothing, each output would be the same
+        )  # without units, all outputs would be the same
         self.layers = nn.Sequential(
             nn.Linear(hidden_size, narrow),
             nn.GELU(),
@@ -112,11 +112,11 @@ class MLPAugmenter(nn.Module):
 class AttentionAugmenter(nn.Module):
     """Self-attention among the pieces of one vector, with a residual and a linear layer; the output has length 1.
 
-    The official code has a variant by attention that the paper does not describe; pieces and residual are ours.
+    The official code has a variant with attention that the paper does not describe; pieces and residual are ours.
 
     Args:
         hidden_size: d.
-        piece: features of a piece, a divisor of d; all of them if d is not a multiple.
+        piece: features of a piece, a divisor of d; if d is not a multiple, all features are one piece.
     """
 
     def __init__(self, hidden_size: int, piece: int = 8) -> None:
@@ -136,11 +136,11 @@ class AttentionAugmenter(nn.Module):
 class ConvolutionAugmenter(nn.Module):
     """Two convolutions along the features of one vector with GELU between; the output has length 1.
 
-    The official code has a variant by convolution that the paper does not describe; its sizes here are ours.
+    The official code has a variant with convolutions that the paper does not describe; its sizes here are ours.
 
     Args:
         hidden_size: d, unused: filters do not depend on it.
-        channels: between the two convolutions.
+        channels: number of channels between the two convolutions.
         kernel: taps, an odd number.
     """
 
@@ -201,7 +201,7 @@ class MCLRec(SequentialRecommender):
         return {"augmenters": self.config.augmenter_learning_rate}
 
     def encoder_loss(self, batch: Batch, context: StepContext) -> Losses:
-        """L_0, eq. 14. One pass encodes the histories and both views where it can."""
+        """L_0, eq. 14. One pass encodes the histories and both views where possible."""
         states, views = self.states_with_views(batch)
         losses = self.recommendation_losses(states, batch)
         if not views:
@@ -217,7 +217,7 @@ class MCLRec(SequentialRecommender):
         return self._contrast(context, h1, h2, 0.0, 1.0, self._gamma / self.config.beta)
 
     def viewer(self) -> TwoViews | None:
-        """Draws the two views of the data, eq. 4; None where no loss has views."""
+        """Make what draws the two views of the data, eq. 4; None if no loss uses views."""
         config = self.config
         if not config.beta and not config.lambda_:
             return None
@@ -232,7 +232,7 @@ class MCLRec(SequentialRecommender):
     def _contrast(
         self, context: StepContext, h1: Tensor, h2: Tensor, lambda_: float, beta: float, gamma: float
     ) -> Losses:
-        """L_cl1 (eq. 7), L_cl2 (eq. 9) and R (eq. 13) by their weights, those without weight left out."""
+        """L_cl1 (eq. 7), L_cl2 (eq. 9) and R (eq. 13) with their weights; terms with weight 0 are left out."""
         views, chosen = [context.gather(h1), context.gather(h2)], []
         if beta:
             views += [context.gather(self.augmenter1(h1)), context.gather(self.augmenter2(h2))]

@@ -1,12 +1,12 @@
 """Base of the models' configurations, which refuse unknown keys and settings without effect.
 
-A setting that is used only together with others says so in its annotation:
+A setting that has an effect only together with others says so in its annotation:
 
     heads: Annotated[int, OnlyWith(encoder="transformer")] = Field(2, ge=1, description="attention heads")
     mask_ratio: Annotated[float, OnlyWith(lambda_=NONZERO, beta=NONZERO)] = Field(0.2, description="...")
 
-The first has an effect only if ``encoder`` is "transformer", the second if ``lambda`` or ``beta`` is not 0. Whoever
-gives a setting that has no effect gets an error with the reason; what is saved and shown leaves it out.
+The first has an effect only if ``encoder`` is "transformer", the second if ``lambda`` or ``beta`` is not 0. Giving a
+setting that has no effect is an error, which states the reason; such settings are neither saved nor shown.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STORED: Mapping[str, bool] = {"stored": True}
 
 @dataclass(frozen=True, slots=True)
 class OtherThan:
-    """Any value of a setting but one."""
+    """Any value of a setting except one."""
 
     value: Any
 
@@ -54,17 +54,17 @@ class _OneOf:
 
 Needed = OtherThan | _OneOf
 NONZERO = OtherThan(0)
-"""What a weight, a number or a rate has to be for something to happen; None, which stands for a default, is too."""
+"""Condition that a weight, number or rate is in use; None, which stands for a default, meets it too."""
 
 
 class OnlyWith:
-    """Annotation of a setting that has an effect only if one of other settings has one of some values.
+    """Annotation of a setting that has an effect only if any of the named other settings has one of the given values.
 
-    A setting with several of these needs all of them to hold. Of settings that a configuration does not have, nothing
-    is asked.
+    If a setting has several of these annotations, all of them have to hold. An annotation holds if it names a setting
+    that the configuration does not have.
 
     Args:
-        needed: by name of the other settings: the value, several values, or `OtherThan` one.
+        needed: by name of another setting: a value, several values, or `OtherThan` one value.
     """
 
     def __init__(self, **needed: str | tuple[str, ...] | OtherThan) -> None:
@@ -82,7 +82,7 @@ class NoEffect:
 
     Attributes:
         key: of the setting, as users write it.
-        because_of: keys of the settings that decide so.
+        because_of: keys of the settings that are the reason.
         reason: a sentence for the user.
     """
 
@@ -108,8 +108,8 @@ class ModelConfig(Configuration):
     """Base of the models' configurations: an unknown key or a given setting without effect is an error.
 
     Attributes:
-        calibrated_with: names of the settings of which one must be on for validation to choose, after training, what is
-            added to scores; none of them: it always chooses. None: there is nothing to choose.
+        calibrated_with: names of settings; if one of them is on, validation chooses after training what is added to
+            scores. Empty: it always chooses. None: there is nothing to choose.
     """
 
     calibrated_with: ClassVar[Sequence[str] | None] = None
@@ -122,10 +122,10 @@ class ModelConfig(Configuration):
 
     @classmethod
     def of_layers(cls, *layers: Mapping[str, Any]) -> Self:
-        """Make a configuration from several tables of settings, of which later ones go before earlier ones.
+        """Make a configuration from several layers of settings, of which later ones override earlier ones.
 
-        An earlier layer cannot know what a later one chooses: of its settings, those that have no effect any more are
-        dropped and have their default. A setting is refused if its own layer, or an earlier one, has made it useless.
+        An earlier layer cannot know what a later one chooses: those of its settings that no longer have an effect are
+        dropped and get their default. A setting is refused if its own layer, or an earlier one, made it useless.
 
         Raises:
             NoEffectError: a setting is refused.
@@ -150,7 +150,7 @@ class ModelConfig(Configuration):
 
     @classmethod
     def of_stored(cls, settings: Mapping[str, Any]) -> Self:
-        """The configuration of a saved model, which has all settings with an effect that existed when it was saved.
+        """The configuration of a saved model, which has every setting that existed and had an effect when saved.
 
         Raises:
             pydantic.ValidationError: a key or value that is not allowed.
@@ -158,7 +158,7 @@ class ModelConfig(Configuration):
         """
         before = cls.before()
         config = cls.model_validate({**before, **settings}, context=STORED)
-        # What has no effect is as by default in every configuration, whatever it was before.
+        # A setting without effect has its default in every configuration, whatever its value before it existed.
         if idle := before.keys() & config.idle() - settings.keys():
             kept = {key: value for key, value in before.items() if key not in idle}
             config = cls.model_validate({**kept, **settings}, context=STORED)
@@ -200,7 +200,7 @@ class ModelConfig(Configuration):
         return (name for name in type(self).model_fields if not self.has_effect(name))
 
     def given_without_effect(self) -> Iterator[NoEffect]:
-        """Settings that were given without having an effect, in the order of the fields."""
+        """Settings that were given but have no effect, in the order of the fields."""
         for name in type(self).model_fields:
             if name in self.model_fields_set and (unmet := self._unmet(name, frozenset())):
                 found = " and ".join(f"{self._key(other)} = {getattr(self, other)}" for other in unmet)
@@ -213,7 +213,7 @@ class ModelConfig(Configuration):
 
         Args:
             name: of the setting.
-            asked: settings whose effect depends on this one's, which decide nothing here.
+            asked: settings whose effect depends on this one; conditions on them count as met.
         """
         for condition in self.conditions(name):
             unmet: dict[str, Needed] = {}

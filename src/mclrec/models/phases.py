@@ -1,4 +1,4 @@
-"""What a model tells the trainer: phases, their examples and batches, updates, and loss terms."""
+"""Interface of models to the trainer: phases, their examples and batches, updates, and loss terms."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Term:
     """One term of a loss, as a sum and its divisor, so that parts of a batch add up correctly.
 
     Attributes:
-        sum: sum over the rows at hand.
-        count: divisor for the whole batch, whatever part of it is at hand.
+        sum: sum over the rows at hand, which may be part of a batch.
+        count: divisor for the whole batch, even if only part of it is at hand.
         weight: weight of the term in the loss.
         whole: whether the sum is over the whole batch already, because it is computed from gathered rows.
     """
@@ -62,11 +62,11 @@ Losses = dict[str, Term]
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a loss may use beside its batch.
+    """What a loss may use besides its batch.
 
     Attributes:
-        gather: collects the rows of all processes, the identity in one.
-        alone: whether there is one process, so that what the batch says of its rows holds of the gathered ones.
+        gather: collects the rows of all processes; the identity for a single process.
+        alone: whether there is a single process, so that what the batch says about its rows holds for gathered rows.
     """
 
     gather: Callable[[Tensor], Tensor] = lambda rows: rows
@@ -91,7 +91,7 @@ class Update:
 
 
 ExampleIndex = Callable[[SequenceData], Examples]
-"""Which training examples there are."""
+"""Makes the index of training examples from the data."""
 
 Unit = Literal["prefixes", "sequences", "windows"]
 """What a training example is."""
@@ -103,7 +103,7 @@ _INDEXES: Mapping[Unit, Callable[..., Examples]] = {
 }
 
 Collate = Callable[[Examples, IntArray, np.random.Generator], Batch]
-"""Makes a batch of the examples ``rows``; everything random in the batch is drawn from the generator."""
+"""Makes a batch from the examples ``rows``; everything random in the batch is drawn from the generator."""
 
 
 Viewer = Callable[[Packed, np.random.Generator], Sequence[Packed]]
@@ -118,7 +118,7 @@ class NextItem:
     """Collates histories with the items that follow them.
 
     Attributes:
-        views: draws further versions of the histories, for contrast.
+        views: draws further versions of the histories, for contrasts.
         negatives: draws negative items for each target.
         shared: draws negative items for all targets of a batch.
     """
@@ -131,7 +131,7 @@ class NextItem:
         """Collate one batch."""
         inputs, users = examples.inputs(rows), examples.at(rows).users + 1
         views = self.views(inputs, rng) if self.views else ()
-        # Child generators: what the views draw, or whether there are any, does not move the negatives.
+        # Child generators: what the views draw, or whether there are any, does not affect the negatives.
         negatives = self.negatives(examples, rows, rng.spawn(1)[0]) if self.negatives else None
         batch = Batch(
             Histories.of(inputs, users),
@@ -150,13 +150,13 @@ class NextItem:
 
 @dataclass(frozen=True)
 class MaskedItems:
-    """Collates histories of which some items are masked; the targets are those items, 0 where none is masked.
+    """Collates histories with some items masked; the targets are those items, and 0 at all other positions.
 
     Attributes:
         ratio: probability that an item is masked.
-        last_only: share of histories of which the last item alone is masked.
+        last_only: share of histories in which the last item alone is masked.
         last_always: whether the last item of every history is masked too.
-        negatives: draws a negative item beside each position.
+        negatives: draws a negative item for each position.
     """
 
     ratio: float
@@ -193,13 +193,13 @@ class Phase:
     Attributes:
         updates: optimiser steps of one batch, in order.
         examples: indexes the training examples, once.
-        collate: makes one batch of some of them.
-        name: how progress bars and history call it.
-        epochs: most epochs; None for the recipe's number.
+        collate: makes one batch from some of them.
+        name: of the phase in progress bars and in the training history.
+        epochs: maximum number of epochs; None for the recipe's number.
         validate: whether the validation metric is computed after each epoch, and may stop the phase.
-        varies: why the work of a step changes in shape from batch to batch. Empty where whole batches differ in the
-            numbers of their tensors alone, once histories are padded to the model's ``max_length``: the losses take
-            `PaddedHistories` too, and read nothing of a batch on the host.
+        varies: why the shapes in a step change from batch to batch. Empty if whole batches differ only in the values of
+            their tensors once histories are padded to the model's ``max_length``: the losses take `PaddedHistories`
+            too, and read nothing of a batch on the host.
     """
 
     updates: Sequence[Update]
@@ -212,5 +212,5 @@ class Phase:
 
 
 def next_item_examples(unit: Unit, max_length: int) -> ExampleIndex:
-    """Next-item examples: one target a prefix, or one at every position of a user's sequence or of each piece of it."""
+    """Next-item examples: one target per prefix, or one at every position of a user's sequence or of its pieces."""
     return partial(_INDEXES[unit], max_length=max_length)

@@ -1,7 +1,7 @@
-"""Registry of models. Listing them imports no model: its file is imported when it is used.
+"""Registry of models. Listing models imports none of them: a model's file is imported when the model is used.
 
-A model of your own is registered by `register`; one of an installed package by an entry point of the group
-``mclrec.models``, which has the model's name and names a module that registers it when it is imported.
+Register a model of your own with `register`. An installed package adds one by an entry point of the group
+``mclrec.models``, which has the model's name and refers to a module that registers the model on import.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the registry knows of a model.
+    """Registry entry of a model.
 
     Attributes:
         location: ``module:Class``.
-        title: as papers write it.
-        year: of publication.
-        paper: authors, title, venue.
-        family: "U" (prefixes, softmax), "F" (sequences, one negative), "closed form" (a paper's, without training in
+        title: name as written in papers.
+        year: of publication; 0 for none.
+        paper: authors, title, venue; a description if there is no paper.
+        family: "U" (prefixes, softmax), "F" (sequences, one negative), "closed form" (from a paper, without training in
             epochs) or "trivial".
-        regimes: training examples and losses that it can be trained by.
+        regimes: combinations ``examples/loss`` that it can be trained with.
     """
 
     location: str
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """A model in a list: its name, and what the registry knows of it."""
+    """A model in the list of models: its name and the contents of its registry entry."""
 
     name: str
     title: str
@@ -76,7 +76,7 @@ _PLUGINS = Plugins("mclrec.models", "model", lambda: _MODELS)
 
 
 def register(name: str, entry: Entry) -> None:
-    """Give a model its name, by which Python and the command line then know it.
+    """Register a model under a name, which Python and the command line then accept.
 
     Raises:
         ConfigError: the name is taken by another model.
@@ -108,7 +108,7 @@ def summaries() -> Records[ModelSummary]:
 
 
 def entry(name: str) -> Entry:
-    """Return what the registry knows of one model.
+    """Return the registry entry of one model.
 
     Raises:
         ConfigError: no such model (the nearest name is suggested), or its package cannot be imported.
@@ -128,7 +128,7 @@ def model_class(name: str) -> type[Recommender]:
 
 
 def require_extra(name: str, config: ModelConfig) -> None:
-    """Check that what training a model with a configuration needs is installed.
+    """Check that the optional feature for training a model with a configuration, if any, is installed.
 
     Raises:
         ConfigError: it is not.
@@ -143,7 +143,7 @@ _SEQUENTIAL = tuple(
     for unit in ("prefixes", "sequences", "windows")
     for loss in ("softmax", "sampled", "gbce", "bce", "bpr-max", "top1-max")
 )
-"""Regimes of the models over one encoder and one item table."""
+"""Regimes of the models that have one encoder and one item table."""
 
 
 register(

@@ -1,12 +1,12 @@
 """S3-Rec: Zhou et al., S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information
 Maximization, CIKM 2020. Masked item prediction (MIP) alone: the other three tasks need item attributes.
 
-First the encoder, seeing both sides, learns to tell a masked item from a drawn one; then it
-is trained as SASRec, seeing only what came before.
+First the encoder, with bidirectional attention, learns to tell a masked item from a drawn one; then it is trained like
+SASRec, with causal attention.
 
-Follows the authors' code in: one negative a hidden item and a pairwise logistic loss; the last item of each history is
-always hidden beside a fifth of the others; a mask id of its own; a linear map before hidden items are compared. It
-pre-trains on whole training histories, for a fixed number of epochs without validation.
+Follows the authors' code in: one negative per hidden item and a pairwise logistic loss; the last item of each history
+is always hidden, in addition to a fifth of the others; a separate mask id; a linear map before hidden items are
+compared. It pre-trains on whole training histories, for a fixed number of epochs without validation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class S3RecConfig(SequentialConfig):
 
 
 class S3Rec(SequentialRecommender):
-    """A transformer that is pre-trained by masked items, then trained as SASRec."""
+    """A transformer that is pre-trained by masked item prediction, then trained like SASRec."""
 
     config_type = S3RecConfig
     config: S3RecConfig

@@ -3,7 +3,7 @@
 A causal transformer over the history; the last hidden state is the query (section III). Two regimes:
 
 - ``unit = "prefixes", loss = "softmax"``: the encoder of DuoRec and MCLRec trained by the recommendation loss alone.
-- ``unit = "sequences", loss = "bce", positions = "newest"``: the paper's own, with one uniform negative a position
+- ``unit = "sequences", loss = "bce", positions = "newest"``: the paper's own, with one uniform negative per position,
   as S3-Rec, CoSeRec and ICLRec run it.
 
 With ``loss = "gbce"`` it is gSASRec (Petrov and Macdonald, RecSys 2023).

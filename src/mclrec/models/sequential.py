@@ -1,4 +1,4 @@
-"""Base of the models that are one sequence encoder over one item table, and their configurations."""
+"""Base of the models that consist of one sequence encoder and one item table, and their configurations."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _SCORES, _FEWEST_QUERIES, _MOST_QUERIES = 2**19, 8, 128
-"""Scores that repetition is learned from in an update, and how many queries these are at least and at most."""
+"""Scores that the repeat bias is learned from in an update, and the least and greatest number of their queries."""
 
 _TransformerAlone = OnlyWith(encoder="transformer")
 
@@ -60,7 +60,7 @@ class SizeConfig(ModelConfig):
 
 
 class EncoderConfig(SizeConfig):
-    """The encoder: SASRec's transformer in the sizes of the paper, section 4.1.4."""
+    """Settings of the encoder; by default SASRec's transformer in the sizes of the paper, section 4.1.4."""
 
     layers: int = Field(2, ge=1, le=100, description="blocks of the encoder")
     heads: Annotated[int, OnlyWith(encoder=("transformer", "hstu"))] = Field(
@@ -96,7 +96,7 @@ class EncoderConfig(SizeConfig):
 
     @property
     def filters_whole_histories(self) -> bool:
-        """Whether the filter shows all items of a history to each of them, in place of those that attention shows."""
+        """Whether the filter shows each item all items of its history, instead of only those that attention shows."""
         return False
 
     @model_validator(mode="after")
@@ -112,7 +112,7 @@ class EncoderConfig(SizeConfig):
 
 
 class RegimeConfig(SizeConfig):
-    """What a training example is, and which recommendation loss its targets get."""
+    """Training regime: what a training example is, and which recommendation loss is used; additions to scores."""
 
     calibrated_with = ("co_occurrence", "repeat_bias")
     unit: Unit = Field(
@@ -164,12 +164,12 @@ class SequentialConfig(RegimeConfig, EncoderConfig):
 
     @property
     def filters_whole_histories(self) -> bool:
-        """Whether the filter is the paper's, which sees later items: only where the last item alone predicts."""
+        """Whether the filter is the paper's, which sees later items: only if just the last item predicts."""
         return self.unit == "prefixes"
 
 
 class AnyEncoderConfig(SequentialConfig):
-    """Any of the encoders, for models whose idea does not depend on it."""
+    """Any of the encoders, for models whose idea does not depend on the encoder."""
 
     encoder: Literal["transformer", "gru", "convolution", "hstu"] = Field(
         "transformer", description="the network that reads the history"
@@ -185,7 +185,7 @@ def make_transformer(config: EncoderConfig, num_items: int, *, causal: bool = Tr
     """Make the transformer of a configuration; see `TransformerEncoder` for ``causal``."""
     settings = {name: getattr(config, name) for name in EncoderConfig.model_fields}
     alpha, asked = settings.pop("alpha"), settings.pop("frequencies")
-    most = config.max_length - 1 + config.max_length % 2  # the last odd number that n places have
+    most = config.max_length - 1 + config.max_length % 2  # the greatest odd number up to n
     frequencies = Frequencies(min(asked | 1, most), alpha, causal=not config.filters_whole_histories)
     return TransformerEncoder(
         num_items=num_items, causal=causal, frequencies=frequencies if alpha else None, **settings
@@ -210,7 +210,7 @@ class SequentialRecommender(VectorRecommender):
         self.objective = make_loss(config.loss, dict(config))
 
     def make_encoder(self) -> Encoder:
-        """Make an encoder as configured: encoders take plain arguments."""
+        """Make the configured encoder; encoders take plain arguments instead of configurations."""
         config = self.config
         assert isinstance(config, SequentialConfig)
         sizes = {name: getattr(config, name) for name in ("max_length", "hidden_size", "layers", "dropout")}
@@ -227,22 +227,22 @@ class SequentialRecommender(VectorRecommender):
 
     @property
     def reads(self) -> int:
-        """Newest items of a history that are read: as many as the encoder has trained positions for."""
+        """Number of newest items that are read: as many as the encoder has trained positions for."""
         return self.encoder.usable if isinstance(self.encoder, BlockEncoder) else self.max_length
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Count co-occurrence, and note the longest history that is trained: all items but the last, a mere target."""
+        """Count co-occurrence, and record the longest training history, without the last item, a mere target."""
         if self.co_occurrence is not None:
             self.co_occurrence.count(data)
         if isinstance(self.encoder, BlockEncoder):
             self.encoder.mark(max(int(data.lengths.max(initial=0)) - 1, 1))
 
     def phases(self) -> Sequence[Phase]:
-        """One phase with one update a batch, by `loss`."""
+        """One phase with one update per batch, which minimises `loss`."""
         return (self.phase([Update(self.loss, "all")]),)
 
     def loss(self, batch: Batch, context: StepContext) -> Losses:  # noqa: ARG002 - contrasts need it
-        """The recommendation loss alone; models with more to minimise override it."""
+        """The recommendation loss alone; models with further losses override this."""
         return self.recommendation_losses(self.target_states(batch), batch)
 
     def query_vectors(self, histories: Histories) -> Tensor:
@@ -262,13 +262,13 @@ class SequentialRecommender(VectorRecommender):
         return self.table_of(self.encoder.items.weight)
 
     def table_of(self, weight: Tensor, bias: Tensor | None = None) -> ItemTable:
-        """The catalogue of vectors (V + 2, d), or this process's rows of them, for queries by `as_queries`."""
+        """Item table of vectors (V + 2, d), or this process's rows of them, to be scored by queries of `as_queries`."""
         if self.config.temperature is not None:
             weight = F.normalize(weight, dim=-1) / self.config.temperature
         return ItemTable(weight, self.num_items, bias, self.shard)
 
     def as_queries(self, states: Tensor) -> Tensor:
-        """Query vectors of hidden states (..., d): normalised to length 1 where scores are cosines.
+        """Query vectors from hidden states (..., d): normalised to length 1 if scores are cosines.
 
         Popular items grow long vectors, which inner products reward and cosines do not (Gupta et al., NISER:
         Normalized Item and Session Representations to Handle Popularity Bias, 2019).
@@ -284,32 +284,32 @@ class SequentialRecommender(VectorRecommender):
         return Phase(updates, examples, NextItem(views, negatives, shared), varies=self.varies())
 
     def varies(self) -> str:
-        """Why steps of `phase` differ in shape, see `Phase.varies`; a model whose losses read more has more reasons."""
+        """Why steps of `phase` differ in shape, see `Phase.varies`; models whose losses read more add reasons."""
         if self.config.unit != "prefixes":
             return f"unit = {self.config.unit} has a target at every item"
         if self.config.repeat_bias:
             return "repeat_bias is learned by the items of packed histories"
-        if not getattr(self.encoder, "trains_padded", False):  # any network that encodes will do
+        if not getattr(self.encoder, "trains_padded", False):  # any encoding network is accepted
             return f"{type(self.encoder).__name__} trains on packed histories"
         return ""
 
     def target_states(self, batch: Batch) -> Tensor:
-        """Hidden state before each target: (B, d) after prefixes, (T, d) in sequences."""
+        """Hidden state before each target: (B, d) for prefixes, (T, d) for sequences."""
         return self._states(batch.histories, self.outputs())
 
     def outputs(self) -> Literal["last", "all"]:
-        """Which hidden states of a history stand before its targets."""
+        """Which hidden states of a history precede its targets."""
         return "last" if self.config.unit == "prefixes" else "all"
 
     def states_with_views(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`target_states`, and the last states (B, d) of each view; in one pass after prefixes."""
+        """`target_states`, and the last states (B, d) of each view; computed in one pass for prefixes."""
         if self.config.unit == "prefixes":
             states, *views = self.encode([batch.histories, *batch.views])
             return states, tuple(views)
         return self.target_states(batch), self.encode(batch.views)
 
     def last_states(self, states: Tensor, histories: Histories) -> Tensor:
-        """(B, d) the last state of each history, of those that `target_states` returned."""
+        """(B, d) the last state of each history, from the states that `target_states` returned."""
         if self.config.unit == "prefixes":
             return states
         return take(states, to_device(histories.offsets[1:] - 1, states.device))
@@ -324,7 +324,7 @@ class SequentialRecommender(VectorRecommender):
         return torch.split(states, [len(part) if outputs == "last" else len(part.items) for part in parts])
 
     def _states(self, histories: Histories | PaddedHistories, outputs: Literal["last", "all"]) -> Tensor:
-        """Hidden states of histories; of padded ones, whose tokens are more than those of the histories, the last."""
+        """Hidden states of histories; of padded ones, which have more tokens than the histories, only the last."""
         if isinstance(histories, PaddedHistories):
             assert outputs == "last", "what needs all states says so in `varies`"
             last: Tensor = self.encoder(histories.items, histories.lengths)
@@ -332,12 +332,12 @@ class SequentialRecommender(VectorRecommender):
         return self.encoder.encode(histories.items, histories.offsets, outputs)
 
     def recommendation_losses(self, states: Tensor, batch: Batch, table: ItemTable | None = None) -> Losses:
-        """L_rec, the configured loss of all targets of a batch, and what repetition is learned by.
+        """L_rec, the configured loss of all targets of a batch, and the loss of the repeat bias.
 
         Args:
-            states: hidden state before each target, as `target_states` gives them.
-            batch: targets, and what the loss draws beside them.
-            table: another catalogue than the model's own, without repetition.
+            states: hidden state before each target, as `target_states` returns them.
+            batch: targets, and the items drawn for the loss.
+            table: a catalogue other than the model's own, to be used without repeat bias.
         """
         queries, catalogue = self.as_queries(states), table or self.items()
         losses: Losses = {"rec": Term(self.objective(catalogue, queries, batch), batch.count)}
@@ -346,9 +346,9 @@ class SequentialRecommender(VectorRecommender):
         return losses | {"repeats": self._repeat_loss(self.repeats, catalogue, queries, batch)}
 
     def _repeat_loss(self, repeats: RepeatBias, catalogue: ItemTable, queries: Tensor, batch: Batch) -> Term:
-        """The softmax loss with what repetition adds, of some of the targets: it has a few numbers to learn.
+        """Softmax loss with the repeat bias, of some of the targets: there are only a few numbers to learn.
 
-        Queries and items are taken as they are, so that they train as if nothing were added.
+        Queries and items are detached, so that they train as if nothing were added.
         """
         most = max(_FEWEST_QUERIES, min(_MOST_QUERIES, _SCORES // self.num_items))
         step = max(1, -(-len(queries) // most))

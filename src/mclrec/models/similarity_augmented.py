@@ -25,7 +25,7 @@ _Contrasted = OnlyWith(lambda_=NONZERO)
 
 
 class SimilarityAugmentedConfig(AllStatesConfig):
-    """Weight of the contrast, ratios of the view operators, and when similarity is computed again."""
+    """Weight of the contrast, ratios of the view operators, and the warm-up before similarity is recomputed."""
 
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the contrast")
     contrast_by: Annotated[ContrastByLater, _Contrasted] = "history"
@@ -54,18 +54,18 @@ class SimilarityAugmentedConfig(AllStatesConfig):
 
 
 class SimilarityAugmentedRecommender(AllStatesRecommender):
-    """Base of models that keep each item's most similar item: by co-occurrence, after a warm-up also by vectors."""
+    """Base of models that keep each item's most similar item: by co-occurrence, and after a warm-up also by vectors."""
 
     config: SimilarityAugmentedConfig
     item_tensors = (*AllStatesRecommender.item_tensors, "nearest")
-    supports_sharding = False  # which items are alike is asked of all vectors at once
+    supports_sharding = False  # similarity compares all item vectors at once
     nearest: Tensor
 
     def __init__(self, config: SimilarityAugmentedConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
         self._by_users: Nearest | None = None
         self._on_host: tuple[tuple[int, int], IntArray] | None = None
-        # A buffer, so that an epoch resumed in the middle goes on with what it began with.
+        # A buffer, so that an epoch resumed midway continues with the same items that it began with.
         self.register_buffer("nearest", torch.arange(num_items + 1))
 
     def on_fit_start(self, data: SequenceData) -> None:
@@ -81,7 +81,7 @@ class SimilarityAugmentedRecommender(AllStatesRecommender):
             self.nearest.copy_(torch.from_numpy(either(self._by_users, by_vectors(vectors)).items))
 
     def views(self) -> TwoViewsByLength:
-        """Draws the two views of each history."""
+        """Make what draws the two views of each history."""
         config = self.config
         operators = (
             Insert(config.insert_ratio, self._most_similar, self.max_length),
@@ -93,11 +93,11 @@ class SimilarityAugmentedRecommender(AllStatesRecommender):
         return TwoViewsByLength(operators, for_short=3, short=config.short)
 
     def contrast_weight(self, batch: Batch) -> float:
-        """Weight of the contrast of a history beside the mean loss of a target."""
+        """Weight of the contrast of a history relative to the mean loss of a target."""
         return contrast_share(self.config.contrast_by, batch) * self.config.lambda_
 
     def _most_similar(self) -> IntArray:
-        """`nearest` on the host, copied only where it has changed: views are drawn for every batch."""
+        """`nearest` on the host, copied only if it has changed, because views are drawn for every batch."""
         version = (self.nearest.data_ptr(), self.nearest._version)
         if self._on_host is None or self._on_host[0] != version:
             self._on_host = (version, self.nearest.cpu().numpy())

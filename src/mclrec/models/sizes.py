@@ -1,4 +1,4 @@
-"""Whether a model fits into the memory of this machine, before any of it is allocated."""
+"""Check whether a model fits into the memory of this machine before any of it is allocated."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ IN_TRAINING = 4
 """Copies of the weights that training needs: themselves, their gradient, and Adam's two moments."""
 
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where the system says how much a container may use."""
+"""Files in which the system states the memory limit of a container."""
 
 
 _SAME_SIZE = frozenset({"normal_", "uniform_", "trunc_normal_", "xavier_normal_", "xavier_uniform_", "logit"})
-"""Functions of initial weights whose result is as large as what they are given."""
+"""Initialisation functions whose result has the size of their argument."""
 
 
 class _Sizes(TorchFunctionMode):
-    """Computes no values of initial weights: without memory there are none.
+    """Skips the computation of initial weights, which have no values without memory.
 
-    Torch itself imports its compiler for some of them, which takes 1.4 seconds.
+    For some of these functions, torch would import its compiler, which takes 1.4 seconds.
     """
 
     def __torch_function__(
@@ -44,14 +44,14 @@ class _Sizes(TorchFunctionMode):
 def check_memory(
     model_class: type[Recommender], config: ModelConfig, num_items: int, num_users: int, copies: int = 1
 ) -> None:
-    """Check that a model's weights fit into memory; building it without memory tells their size.
+    """Check that a model's weights fit into memory; their size is found by building the model without memory.
 
     Args:
         model_class: the model.
         config: its configuration.
         num_items: V.
-        num_users: number of users.
-        copies: how often the weights are there, `IN_TRAINING` for training.
+        num_users: U.
+        copies: number of copies of the weights that are held, `IN_TRAINING` for training.
 
     Raises:
         ResourceError: they do not fit.
@@ -68,12 +68,12 @@ def check_memory(
 
 
 def check_room(needed: int, what: str, advice: str) -> None:
-    """Check that so many bytes fit into the memory of this machine.
+    """Check that a number of bytes fits into the memory of this machine.
 
     Args:
         needed: bytes.
-        what: needs them, up to a verb, for the message.
-        advice: what to do where they do not fit.
+        what: start of the message: what needs them, up to and including the verb.
+        advice: what to do if they do not fit.
 
     Raises:
         ResourceError: they do not fit.

@@ -8,15 +8,15 @@ SASRec with a contrast between two views of each history, whose encoders differ 
 
 L = L_rec + lambda L_cl; all states of a view, side by side, are contrasted, as in CoSeRec.
 
-Follows the authors' code in: two further layers of which one is left out, each linear, GELU, dropout, residual and
-LayerNorm; the recommendation loss through them too; attention dropout of .1; a masked item becomes the padding id,
-which nothing attends to. By their published command both views pass the same layers, and no second encoder takes part:
-that is the default, because the published numbers come from it. With layers of its own for each view and the states of
-a second encoder it did not come near them on Beauty (``distinct_layers``, ``complement``). Departs from it in: the
-second encoder's states are added with a weight, as in the paper, where the code, if asked, contrasts each view with
-what the second encoder makes of the history itself; the second encoder is trained by the recommendation loss alone, for
-a fixed number of epochs; the two views are made by different operators; states of padding are in no row, unless
-``contrast = "padded"``.
+Follows the authors' code in: two further layers of which one is skipped, each with linear map, GELU, dropout, residual
+and LayerNorm; the recommendation loss uses them too; attention dropout of .1; a masked item becomes the padding id,
+which nothing attends to. With their published command, both views pass through the same layers, and no second encoder
+takes part: that is the default, because the published numbers come from it. With separate layers for each view and the
+states of a second encoder, the model did not come near these numbers on Beauty (``distinct_layers``, ``complement``).
+Departs from the code in: the second encoder's states are added with a weight, as in the paper, whereas the code
+optionally contrasts each view with the second encoder's states of the history itself; the second encoder is trained by
+the recommendation loss alone, for a fixed number of epochs; the two views are made by different operators; rows leave
+out the states of padding, unless ``contrast = "padded"``.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class DroppedLayers(Seeded):
 
     def __init__(self, layers: int, dropped: int, *, hidden_size: int, dropout: float) -> None:
         super().__init__()
-        self.dropped = min(dropped, layers)  # of none, none are skipped
+        self.dropped = min(dropped, layers)  # there may be no layers
         self.layers = nn.ModuleList(_Layer(hidden_size, dropout) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class SRMA(AllStatesRecommender):
         self.complement = self.make_encoder() if config.complement else None
 
     def phases(self) -> Sequence[Phase]:
-        """The second encoder, then the first with its help."""
+        """Train the second encoder, if there is one, then the model with its help."""
         config = self.config
         views = TwoViews.of_ratios(config.crop_ratio, config.mask_ratio, config.reorder_ratio)
         training = self.phase([Update(self.loss, "main")], views)
@@ -199,7 +199,7 @@ class SRMA(AllStatesRecommender):
         return self.as_queries(self.further(self.encoder(items, lengths)))
 
     def _views(self, views: Sequence[Histories]) -> list[Tensor]:
-        """(T, d) states of each view, by the augmented model."""
+        """(T, d) states of each view, computed by the augmented model."""
         states = self.all_states(views)
         if self.config.distinct_layers and self.further.dropped:
             augmented = [self.further(of_view) for of_view in states]
@@ -208,7 +208,7 @@ class SRMA(AllStatesRecommender):
         return [self._complemented(of_view, view) for of_view, view in zip(augmented, views, strict=True)]
 
     def _complemented(self, states: Tensor, view: Histories) -> Tensor:
-        """States plus those of the second encoder, by their weight."""
+        """States plus the weighted states of the second encoder."""
         if self.complement is None:
             return states
         with torch.no_grad():

@@ -3,7 +3,7 @@
 - ``model.safetensors``: every parameter and buffer, each stored once;
 - ``items.parquet``: outside id and training count of each item, in the order of dense ids;
 - ``users.parquet``: outside ids of the users, and whether training has seen them; only for models with user vectors;
-- ``config.json``: format, model, configuration, sizes, and what else is worth knowing. Written last.
+- ``config.json``: format, model, configuration, sizes, and further information. Written last.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def save_model(
     """Write a model directory, each file atomically; other files in it stay.
 
     Args:
-        directory: the folder; it is made if it does not exist.
+        directory: the folder; it is created if it does not exist.
         name: name of the model in the registry.
         model: the model, on any device.
         items: outside ids of its V items.
@@ -135,14 +135,14 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     try:
         model.load_state_dict(tensors)
     except RuntimeError as problem:
-        # The first line says that there were errors, each further one is an error.
+        # The first line says that there were errors; each further line is one error.
         complaint = str(problem).splitlines()[-1].strip()
         raise ModelFileError(f"{directory / TENSORS}: does not fit {CONFIG}: {complaint}") from None
     return LoadedModel(info["model"], model.to(device).eval(), items, counts, users, info, checksum)
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU if there is one.
+    """Resolve the name of a device; ``auto`` is a GPU if there is one.
 
     Raises:
         ConfigError: no such device, or none on this machine.

@@ -1,7 +1,7 @@
-"""Tensors as one safetensors file with a checksum, written and read some rows at a time.
+"""Tensors as one safetensors file with a checksum, written and read a few rows at a time.
 
-The layout is that of the format (eight bytes with the length of a JSON header, the header, the bytes of the tensors):
-any reader of safetensors reads it. safetensors' own writer wants all tensors in memory, twice.
+The layout is the standard one (eight bytes with the length of a JSON header, the header, the bytes of the tensors), so
+that any safetensors reader can read it. safetensors' own writer needs all tensors in memory, twice.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def save_tensors(
 ) -> None:
     """Write tensors of any device as one safetensors file, atomically, with a checksum.
 
-    Names of one and the same tensor are stored once. Metadata keys that begin with ``mclrec.`` are reserved.
+    A tensor with several names is stored once. Metadata keys that begin with ``mclrec.`` are reserved.
 
     Args:
         path: the file.
         tensors: by name.
-        metadata: texts that go with them.
+        metadata: texts to store with them.
         layout: where the processes hold the tensors. All of them must call this; the main one writes.
     """
     aliases = _aliases(tensors)
@@ -75,7 +75,7 @@ def save_tensors(
         return
     for part in parts:
         if not layout.is_whole(part.name):
-            for _ in part.chunks():  # they go to the main process
+            for _ in part.chunks():  # sends them to the main process
                 pass
 
 
@@ -84,7 +84,7 @@ def load_tensors(path: Path, layout: ParameterLayout = WHOLE) -> tuple[dict[str,
 
     Args:
         path: the file.
-        layout: where the processes hold the tensors; what this process holds is read.
+        layout: where the processes hold the tensors; only what this process holds is kept.
 
     Raises:
         ModelFileError: the file is missing, damaged or not one of ours.
@@ -94,7 +94,7 @@ def load_tensors(path: Path, layout: ParameterLayout = WHOLE) -> tuple[dict[str,
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """Read the metadata alone; they may be damaged, as no checksum is looked at.
+    """Read the metadata alone, without verifying the checksum: they may be damaged.
 
     Raises:
         ModelFileError: the file is missing, or not a safetensors file.
@@ -137,7 +137,7 @@ class _Part:
 
     @property
     def label(self) -> str:
-        """Text from which its checksum begins."""
+        """Text with which its part of the checksum begins."""
         return f"{self.name} {self.own.dtype} {self.shape}"
 
     @property
@@ -151,7 +151,7 @@ class _Part:
 
 
 def _aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names of tensors that are the same as an earlier one, with the earlier name."""
+    """Names of tensors that are the same as an earlier one, mapped to the earlier name."""
     first: dict[tuple[object, ...], str] = {}
     owners = {
         name: first.setdefault(_memory(tensor), name) for name, tensor in tensors.items() if tensor.numel()
@@ -160,7 +160,7 @@ def _aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _memory(tensor: Tensor) -> tuple[object, ...]:
-    """Key that is equal for two names of one tensor."""
+    """Key that is equal for two names of the same tensor."""
     return (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
 
 
@@ -205,7 +205,7 @@ class _Place:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading; what cannot be read of it in the block is an error of ours."""
+    """Open a file for reading; errors of reading it within the block become `ModelFileError`."""
     try:
         with regular_file(path, ModelFileError).open("rb") as file:
             yield file
@@ -251,7 +251,7 @@ def _read(
 
 
 def _fill(file: IO[bytes], memory: memoryview, value: int) -> int:
-    """Read into memory and return the checksum so far."""
+    """Fill memory from the file and return the checksum so far."""
     if file.readinto(memory) != len(memory):  # type: ignore[attr-defined] # files have it
         raise OSError("it ends too early")
     return zlib.crc32(memory, value)
@@ -273,5 +273,5 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 def _checksum_of(notes: Mapping[str, str]) -> int:
-    """CRC-32 of the metadata; names, types, shapes and bytes follow: safetensors itself checks only lengths."""
+    """CRC-32 of the metadata, which names, types, shapes and bytes continue; safetensors itself checks only lengths."""
     return zlib.crc32(json.dumps(notes, sort_keys=True).encode())

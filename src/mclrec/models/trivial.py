@@ -1,6 +1,6 @@
-"""Counting models without learned parameters, as baselines: popularity, recency, personal frequency, Markov chain.
+"""Baselines that only count, without learned parameters: popularity, recency, personal frequency, Markov chain.
 
-Ties are broken by popularity; what still ties is ranked last among its equals by the evaluation.
+Ties are broken by popularity; the evaluation ranks an item last among those that still tie with it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Popularity(Counting):
 
 
 class _OwnItemsFirst(Counting):
-    """Base of the models that rank the user's own items before all others, which come by popularity."""
+    """Base of the models that rank the user's own items before all others, which follow by popularity."""
 
     def __init__(self, config: RecencyConfig | FrequencyConfig, num_items: int, num_users: int = 0) -> None:
         super().__init__(config, num_items, num_users)
@@ -81,7 +81,7 @@ class _OwnItemsFirst(Counting):
         return histories.padded("right")[0][:, -self.max_length :]
 
     def by_place(self, items: Tensor) -> Tensor:
-        """Scores by the place of an item's last occurrence, ``max_length`` for the newest of ``items`` (B, L)."""
+        """Scores by the place of an item's last occurrence: ``max_length`` for the newest of ``items`` (B, L)."""
         last, first = self.max_length + 1, self.max_length + 1 - items.shape[1]
         places = torch.arange(first, last, device=items.device, dtype=torch.float32)
         start = self.tie_breaks().expand(len(items), -1)
@@ -89,10 +89,10 @@ class _OwnItemsFirst(Counting):
 
 
 class Recency(_OwnItemsFirst):
-    """Ranks the user's own items first, the newest foremost, then the others by popularity.
+    """Ranks the user's own items first, the newest at the top, then the others by popularity.
 
-    Score of an item of the history: the place of its last occurrence, ``max_length`` for the newest. Strong where
-    users repeat.
+    Score of an item of the history: the place of its last occurrence, ``max_length`` for the newest. A strong baseline
+    where users repeat items.
     """
 
     config_type = RecencyConfig
@@ -103,7 +103,7 @@ class Recency(_OwnItemsFirst):
 
 
 class Frequency(_OwnItemsFirst):
-    """Ranks the user's own items first, the most frequent foremost, the newer of two equals; then others by popularity.
+    """Ranks the user's own items first, by frequency and among equals by recency, then the others by popularity.
 
     Score of an item of the history: (n + 1) times how often it occurs among the newest n = ``max_length`` interactions,
     plus the place of its last occurrence, n for the newest. Known as P-TopFreq in next-basket recommendation, where few
@@ -121,7 +121,7 @@ class Frequency(_OwnItemsFirst):
 
 
 class Markov(Counting):
-    """Ranks items by how often they followed the latest items in training (first-order Markov chain).
+    """Ranks items by how often they directly followed the latest items in training (first-order Markov chain).
 
     Score of item j after the latest items i: the number of times that j came directly after i in a training
     sequence, summed over the last ``window`` items of the history.
@@ -144,7 +144,7 @@ class Markov(Counting):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
 
     def on_fit_start(self, data: SequenceData) -> None:
-        """Count the items and the pairs of neighbours."""
+        """Count the items and the pairs of consecutive items."""
         super().on_fit_start(data)
         base = self.num_items + 1
         items = data.items.astype(np.int64)
@@ -163,7 +163,7 @@ class Markov(Counting):
         rows = torch.arange(len(latest), device=latest.device)[:, None].expand_as(latest).reshape(-1)
         places, cells = cells_of_rows(self.offsets, latest.reshape(-1))
         where = (rows[places], self.successors[cells].long())
-        # Whole numbers add up exactly in any order; the tie-breaks come last, or CUDA's order would show.
+        # Integers add up exactly in any order; tie-breaks come last, or CUDA's order would affect the sums.
         votes = torch.zeros(len(latest), self.num_items + 1, device=latest.device)
         votes.index_put_(where, self.counts[cells].float(), accumulate=True)
         return votes + self.tie_breaks()
