@@ -1,4 +1,4 @@
-"""Base classes of models: the interface for training, evaluation and inference; nothing here depends on any model."""
+"""Base classes of models: the interface for training, evaluation and inference, which refers to no specific model."""
 
 from __future__ import annotations
 

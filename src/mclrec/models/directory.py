@@ -86,7 +86,7 @@ def read_items(path: Path, size: int) -> tuple[Vocabulary, IntArray]:
     """Read ``items.parquet``: outside ids, and the training count of each dense id (V + 1,).
 
     Raises:
-        ModelFileError: the file is missing, damaged, not ours, or does not hold ``size`` items.
+        ModelFileError: the file is missing, damaged, not written by mclrec, or does not hold ``size`` items.
     """
     items, table = _read_ids(path, size)
     if "count" not in table.column_names or table["count"].type != pa.int64() or table["count"].null_count:
@@ -99,7 +99,7 @@ def read_users(path: Path, size: int) -> tuple[Vocabulary, npt.NDArray[np.bool_]
     """Read ``users.parquet``: outside ids of the users, and (U,) whether training has seen each.
 
     Raises:
-        ModelFileError: the file is missing, damaged, not ours, or does not hold ``size`` users.
+        ModelFileError: the file is missing, damaged, not written by mclrec, or does not hold ``size`` users.
     """
     users, table = _read_ids(path, size)
     if (

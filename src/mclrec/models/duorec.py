@@ -92,7 +92,7 @@ class SameTarget:
         targets = data.items[ends]
         self._by_target = np.argsort(targets, kind="stable")
         self._bounds = np.concatenate([[0], np.cumsum(np.bincount(targets, minlength=data.num_items + 1))])
-        self._number = np.empty_like(self._by_target)  # of each prefix among those with its target
+        self._number = np.empty_like(self._by_target)  # of each prefix among those with the same target
         self._number[self._by_target] = np.arange(len(targets)) - self._bounds[targets[self._by_target]]
         self._row_of = np.full(len(data.items), -1)
         self._row_of[ends] = np.arange(len(targets))

@@ -13,7 +13,8 @@ Where the official code departs from the paper, follows the code, because it giv
 - a masked position gets the padding id and so is hidden from attention too (``mask = "own"`` for an id of its own);
 - L_con is the mean over 2B rows, half of what eq. 8 sums.
 
-What lambda and beta weigh if a whole sequence is an example (``contrast_by``) is our choice: paper and code have none.
+Our own choice is what lambda and beta weigh if a whole sequence is an example (``contrast_by``), a case that neither
+the paper nor the code has.
 
 Departs from the official code in: the augmenters are part of the model and of what is saved; their update builds no
 graph through the encoder and skips the recommendation loss, which is not used there.
@@ -217,7 +218,7 @@ class MCLRec(SequentialRecommender):
         return self._contrast(context, h1, h2, 0.0, 1.0, self._gamma / self.config.beta)
 
     def viewer(self) -> TwoViews | None:
-        """Make what draws the two views of the data, eq. 4; None if no loss uses views."""
+        """Make the operator that draws the two views of the data, eq. 4; None if no loss uses views."""
         config = self.config
         if not config.beta and not config.lambda_:
             return None

@@ -112,7 +112,7 @@ class EncoderConfig(SizeConfig):
 
 
 class RegimeConfig(SizeConfig):
-    """Training regime: what a training example is, and which recommendation loss is used; additions to scores."""
+    """Training regime: what a training example is, the recommendation loss, and what is added to scores."""
 
     calibrated_with = ("co_occurrence", "repeat_bias")
     unit: Unit = Field(

@@ -81,7 +81,7 @@ class SimilarityAugmentedRecommender(AllStatesRecommender):
             self.nearest.copy_(torch.from_numpy(either(self._by_users, by_vectors(vectors)).items))
 
     def views(self) -> TwoViewsByLength:
-        """Make what draws the two views of each history."""
+        """Make the operator that draws the two views of each history."""
         config = self.config
         operators = (
             Insert(config.insert_ratio, self._most_similar, self.max_length),

@@ -17,7 +17,7 @@ from mclrec.nn.calibrated import Calibrated
 __all__ = ["Chosen", "RepeatBias"]
 
 _UNIT = 10.0
-"""Unit of the parameters: ruling out returns takes about -10, which an optimiser would need thousands of steps for."""
+"""Unit of the parameters: about -10 rules an item out, which would take an optimiser thousands of steps to reach."""
 
 _WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Weights of a logarithm that `RepeatBias.calibrate` tries."""
