@@ -248,10 +248,10 @@ class _ReduceNegatives(torch.autograd.Function):
         grad_scores[views:].addcmul_(columns, (of_sums[blocks:] / column_sums).unsqueeze(1))
         grad_scores.scatter_add_(2, row_places.unsqueeze(2), of_highest[:blocks].unsqueeze(2))
         grad_scores[views:].scatter_add_(1, column_places.unsqueeze(1), of_highest[blocks:].unsqueeze(1))
-        return None, None, *(_of_part(part, grad_scores, ctx.left, ctx.right) for part in parts)
+        return None, None, *(_part_gradient(part, grad_scores, ctx.left, ctx.right) for part in parts)
 
 
-def _of_part(part: Tensor, grad_scores: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def _part_gradient(part: Tensor, grad_scores: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Gradient of a part, from the gradient of the inner products."""
     corner = grad_scores[:, : part.shape[1], : part.shape[1]]
     gradient = torch.zeros_like(part)

@@ -26,7 +26,7 @@ _SAME_SIZE = frozenset({"normal_", "uniform_", "trunc_normal_", "xavier_normal_"
 """Initialisation functions whose result has the size of their argument."""
 
 
-class _Sizes(TorchFunctionMode):
+class _SkipInitialisation(TorchFunctionMode):
     """Skips the computation of initial weights, which have no values without memory.
 
     For some of these functions, torch would import its compiler, which takes 1.4 seconds.
@@ -57,7 +57,7 @@ def check_memory(
         ResourceError: they do not fit.
     """
     try:
-        with torch.device("meta"), _Sizes():
+        with torch.device("meta"), _SkipInitialisation():
             state = model_class(config, num_items, num_users).state_dict()
         needed = copies * sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     except RuntimeError as problem:

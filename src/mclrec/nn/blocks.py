@@ -94,7 +94,7 @@ class Block(nn.Module):
         seen, distances = self._before(x, self.attention_norm), self.distances
         if not last_only:
             between = [] if distances is None else [distances(group.length) for group in plan.groups]
-            qkv = self._turned(self.qkv(seen), 2, plan)
+            qkv = self._rotated(self.qkv(seen), 2, plan)
             attended = causal_attention(qkv, plan, hidden, self.heads, self.attention_dropout, between)
             return x, attended
         newest = take(x, plan.last)  # (B, d)
@@ -103,7 +103,7 @@ class Block(nn.Module):
             asking, self.qkv.weight[:d], self.qkv.bias[:d]
         )  # of last tokens, which are not rotated
         keys_values = F.linear(seen, self.qkv.weight[d:], self.qkv.bias[d:])  # (S, 2 d)
-        keys_values = self._turned(keys_values, 1, plan)
+        keys_values = self._rotated(keys_values, 1, plan)
         to_last = None if distances is None else distances.to_last(plan)
         attended = last_attention(
             queries, keys_values, plan, hidden, self.heads, self.attention_dropout, to_last
@@ -125,7 +125,7 @@ class Block(nn.Module):
         between = None if self.distances is None else self.distances(length)
         return attend(q, k, v, future, hidden, self.attention_dropout, between)
 
-    def _turned(self, parts: Tensor, count: int, plan: Layout) -> Tensor:
+    def _rotated(self, parts: Tensor, count: int, plan: Layout) -> Tensor:
         """Rotate the first ``count`` of queries, keys and values, which stand side by side in ``parts`` (S, ...)."""
         if self.rotary is None:
             return parts

@@ -76,9 +76,9 @@ class CoOccurrence(Calibrated[Nearness]):
 
     def by_distance(self) -> Tensor:
         """(n,) factor of a similarity by distance from the end, starting with that of the newest item."""
-        return self._factors(self.chosen.decay, self.chosen.weight)
+        return self._decay_factors(self.chosen.decay, self.chosen.weight)
 
-    def _factors(self, decay: float, weight: float = 1.0) -> Tensor:
+    def _decay_factors(self, decay: float, weight: float = 1.0) -> Tensor:
         distances = torch.arange(self.max_length, dtype=torch.float64, device=self.near.device)
         return (weight * decay**distances).float()
 
@@ -113,11 +113,13 @@ class CoOccurrence(Calibrated[Nearness]):
             items: (T,) packed histories of at most n items, oldest item first.
             offsets: (B + 1,) their bounds, on the host.
         """
-        return self._near(items, offsets, self.by_distance().unsqueeze(1))
+        return self._weighted_similarities(items, offsets, self.by_distance().unsqueeze(1))
 
     def features(self, items: Tensor, offsets: Tensor) -> Additions:
         """Similarities times the factors of each decay that is tried, (P, 4); implements `Calibrated.features`."""
-        return self._near(items, offsets, torch.stack([self._factors(decay) for decay in _DECAYS], dim=1))
+        return self._weighted_similarities(
+            items, offsets, torch.stack([self._decay_factors(decay) for decay in _DECAYS], dim=1)
+        )
 
     def coefficients(self) -> Tensor:
         """(4,) the chosen weight at the chosen decay, 0 elsewhere; implements `Calibrated.coefficients`."""
@@ -132,7 +134,7 @@ class CoOccurrence(Calibrated[Nearness]):
         found[_DECAYS.index(chosen.decay)] = chosen.weight  # other decays have no features: an error
         return found
 
-    def _near(self, items: Tensor, offsets: Tensor, factors: Tensor) -> Additions:
+    def _weighted_similarities(self, items: Tensor, offsets: Tensor, factors: Tensor) -> Additions:
         """Similarities (P, F) with the items of each history, times (n, F) factors of their distances from its end.
 
         The number of additions is known without waiting for the device.

@@ -12,7 +12,7 @@ __all__ = ["ItemEmbedding", "item_biases"]
 _DRAWN = 1 << 22
 """Numbers drawn at a time: the rows of other processes are drawn too, and discarded."""
 
-_TOGETHER = 16
+_DRAW_GROUP = 16
 """Size of the groups in which torch draws normal numbers; it redraws the last one of a tensor if it is not full."""
 
 
@@ -37,11 +37,11 @@ class ItemEmbedding(nn.Module):
             return
         rows, hidden_size = self.shard.ids, self.weight.shape[1]
         first, last = self.shard.first, self.shard.first + len(self.weight)
-        block = max(1, _DRAWN // (hidden_size * _TOGETHER)) * _TOGETHER  # rows
+        block = max(1, _DRAWN // (hidden_size * _DRAW_GROUP)) * _DRAW_GROUP  # rows
         start = 0
         while start < rows:
             # The very last group must not be drawn alone.
-            stop = rows if rows - start < block + _TOGETHER else start + block
+            stop = rows if rows - start < block + _DRAW_GROUP else start + block
             drawn = torch.empty(stop - start, hidden_size).normal_(std=std)
             low, high = max(start, first), min(stop, last)
             if low < high:

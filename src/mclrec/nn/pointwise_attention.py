@@ -47,7 +47,7 @@ class HSTUBlock(nn.Module):
         if not last_only:
             return self._finish(x, u, self._between(v, q, k, plan, hidden))
         x, u, q = (take(part, plan.last) for part in (x, u, q))
-        return self._finish(x, u, self._of_last(v, q, k, plan, hidden))
+        return self._finish(x, u, self._attend_last(v, q, k, plan, hidden))
 
     def padded(self, x: Tensor, future: Tensor, hidden: Tensor) -> Tensor:
         """Apply the block to padded tokens: (B, L, d), future (L, L), hidden (B, L) -> (B, L, d)."""
@@ -83,7 +83,7 @@ class HSTUBlock(nn.Module):
             parts.append(mixed.transpose(1, 2).flatten(2).flatten(0, 1))
         return torch.cat([*parts, v.new_zeros(len(v) - sum(map(len, parts)), self.hidden_size)])
 
-    def _of_last(self, v: Tensor, q: Tensor, k: Tensor, plan: Layout, hidden: Tensor | None) -> Tensor:
+    def _attend_last(self, v: Tensor, q: Tensor, k: Tensor, plan: Layout, hidden: Tensor | None) -> Tensor:
         """A V (B, d) of the last token of each history, for the queries (B, d) of these tokens."""
         owners = plan.owners.index_select(0, plan.inverse)
         values, keys = (take(part, plan.inverse).unflatten(1, (self.heads, -1)) for part in (v, k))
