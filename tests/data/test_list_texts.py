@@ -40,6 +40,28 @@ def test_lists_of_every_writer(tmp_path: Path, writer: str) -> None:
         assert sequences(source, columns=LISTS) == wanted
 
 
+@pytest.mark.parametrize("sign", [",", ";", "|", ", ", " "])
+def test_the_separator_may_come_first_in_a_later_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    wanted = {"u1": ["a"], "u2": ["b"], "u3": ["a", "c", "b"], "u4": ["c"]}
+    frame = pd.DataFrame({"user": list(wanted), "items": [sign.join(items) for items in wanted.values()]})
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    frame.to_parquet(tmp_path / "log.parquet")
+    monkeypatch.setattr("mclrec.data.raw_tables._ROWS", 1)
+    for source in (tmp_path / "log.csv", tmp_path / "log.parquet", frame):
+        assert sequences(source, columns=LISTS) == wanted
+
+
+def test_lists_of_two_separators_in_two_batches_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mclrec.data.raw_tables._ROWS", 1)
+    frame = pd.DataFrame({"user": [1, 2, 3], "items": ["a b", "c", "c,a"]})
+    with pytest.raises(
+        DataError, match="row 3: history 'c,a' has ',' between items, and earlier rows have blanks"
+    ):
+        sequences(frame, columns=LISTS)
+
+
 @pytest.mark.parametrize(
     "text", ["{5,6}", "[5 6]", "(5, 6)", "array([5, 6])", "[np.int64(5), np.int64(6)]", "5;6"]
 )

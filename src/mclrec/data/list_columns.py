@@ -57,7 +57,8 @@ class ListTable:
         self._places, self._inner, self._selection = places, inner, selection
         self._starts: list[int] = []
         self._parents: list[IntArray] = []
-        self._signs: list[bool] | None = None
+        self._held = [False] * len(SIGNS)  # which separators occurred
+        self._separated = False  # whether any of the lists had several elements
         for part, kinds in selection.types:
             kind = kinds[places["history"]]
             if not (is_list(kind) or is_text(kind)):
@@ -120,21 +121,41 @@ class ListTable:
         return found
 
     def _lists(self, values: pa.Array, first: int) -> pa.Array:
-        """The lists, parsed if they are text; the first batch of rows determines the separator of elements."""
+        """The lists, parsed if they are text."""
         if is_list(values.type):
             return values
         texts = values.cast(pa.large_string())
-        if self._signs is None:
-            self._signs = [bool(pc.any(pc.match_substring(texts, sign)).as_py()) for sign in SIGNS]
+        sign = self._sign(texts, first)
         found: list[list[str] | None] = []
         for row, text in enumerate(texts.to_pylist()):
             try:
-                found.append(None if text is None else list_elements(text, sign_of(self._signs)))
+                found.append(None if text is None else list_elements(text, sign))
             except ListTextError as problem:
                 raise DataError(
                     f"{self._raw.row_place(first + row)}: history {quoted(text)} {problem}"
                 ) from None
+        self._separated = self._separated or any(len(elements or ()) > 1 for elements in found)
         return pa.array(found, pa.list_(pa.large_string()))
+
+    def _sign(self, texts: pa.Array, first: int) -> str | None:
+        """The separator of elements in a batch, which is that of all rows before it.
+
+        Raises:
+            DataError: lists of earlier batches were separated otherwise.
+        """
+        before = sign_of(self._held)
+        here = [pc.match_substring(texts, sign) for sign in SIGNS]
+        self._held = [
+            known or bool(pc.any(found).as_py()) for known, found in zip(self._held, here, strict=True)
+        ]
+        sign = sign_of(self._held)
+        if sign is not None and sign != before and self._separated:
+            row = pc.index(here[SIGNS.index(sign)], True).as_py()
+            raise DataError(
+                f"{self._raw.row_place(first + row)}: history {quoted(texts[row].as_py())} has {sign!r} between items, "
+                f"and earlier rows have {'blanks' if before is None else repr(before)}; write all lists alike"
+            )
+        return sign
 
 
 def _followed(items: pa.Array, parents: IntArray, last: pa.Array) -> tuple[pa.Array, IntArray]:
