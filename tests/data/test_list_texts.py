@@ -107,3 +107,23 @@ def test_plain_elements(items: list[str]) -> None:
     for sign, joined in ((",", ", "), (";", ";"), (None, "  ")):
         for begin, end in (("", ""), ("[", "]"), ("{", "}"), ("(", ")")):
             assert list_elements(begin + joined.join(items) + end, sign) == items
+
+
+def test_one_user_s_contradiction_keeps_nobody_else_s_repeats(tmp_path: Path) -> None:
+    """Timed lists of a user that contradict each other are all kept; those of others that continue each other are not."""
+    lists = {
+        "u1": [[("a", 1)], [("a", 1), ("b", 2)]],
+        "u2": [[("a", 1)], [("b", 2)], [("c", 3), ("a", 4)]],
+        "u3": [[("c", 3)], [("c", 3)]],
+    }
+    rows = [
+        {"user": user, "items": [{"item": item, "time": time} for item, time in pairs]}
+        for user, several in lists.items()
+        for pairs in several
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    frame = pd.DataFrame(rows)
+    for source in (path, frame):
+        found = sequences(source, columns=LISTS)
+        assert found == {"u1": ["a", "b"], "u2": ["a", "b", "c", "a"], "u3": ["c"]}

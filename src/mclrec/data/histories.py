@@ -79,7 +79,7 @@ def settle(connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str
     Args:
         connection: its table ``log`` has user, item, sequence and source_row, which is the row of the list.
         row_place: where such a row comes from, for messages.
-        timed: whether the items have times; lists that contradict each other are then all kept.
+        timed: whether the items have times; lists of a user that contradict each other are then all kept.
 
     Returns:
         Number of rows that were left out because another row contains their list.
@@ -91,27 +91,29 @@ def settle(connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str
     if connection.execute(f"{several} LIMIT 1").fetchone() is None:
         return 0
     values = "count(DISTINCT (item, time))" if timed else "count(DISTINCT item)"
-    conflict = connection.execute(
-        'SELECT "user", min(source_row), max(source_row) FROM log GROUP BY "user", sequence '  # noqa: S608 - ours
-        f"HAVING {values} > 1 LIMIT 1"
-    ).fetchone()
-    if conflict is not None:
-        if timed:
-            return 0
+    contradictions = (
+        'SELECT "user", min(source_row) AS first, max(source_row) AS last FROM log '  # noqa: S608 - ours
+        f'GROUP BY "user", sequence HAVING {values} > 1'
+    )
+    if not timed and (conflict := connection.execute(f"{contradictions} LIMIT 1").fetchone()) is not None:
         user, first, last = conflict
         raise DataError(
             f"{row_place(last)}: user {quoted(user)} has another list in {row_place(first)}; lists of a user have to "
             "continue each other: give one row a user"
         )
-    lists = 'SELECT count(DISTINCT source_row), count(DISTINCT "user") FROM log'
-    [(rows, users)] = connection.execute(lists).fetchall()
+    connection.execute(f'CREATE TABLE contradicted AS SELECT DISTINCT "user" FROM ({contradictions})')  # noqa: S608 - ours
+    [(left_out,)] = connection.execute(
+        'SELECT count(DISTINCT source_row) - count(DISTINCT "user") FROM log ANTI JOIN contradicted USING ("user")'
+    ).fetchall()
     connection.execute(
-        'CREATE TABLE settled AS SELECT * FROM log QUALIFY row_number() OVER (PARTITION BY "user", sequence '
+        'CREATE TABLE settled AS SELECT log.* FROM log LEFT JOIN contradicted ON log."user" = contradicted."user" '
+        'QUALIFY contradicted."user" IS NOT NULL OR row_number() OVER (PARTITION BY log."user", sequence '
         "ORDER BY source_row) = 1 ORDER BY source_row, sequence"
     )
+    connection.execute("DROP TABLE contradicted")
     connection.execute("DROP TABLE log")
     connection.execute("ALTER TABLE settled RENAME TO log")
-    return int(rows - users)
+    return int(left_out)
 
 
 def _path(field: str) -> str:
