@@ -110,7 +110,7 @@ def test_plain_elements(items: list[str]) -> None:
 
 
 def test_one_user_s_contradiction_keeps_nobody_else_s_repeats(tmp_path: Path) -> None:
-    """Timed lists of a user that contradict each other are all kept; those of others that continue each other are not."""
+    """Contradicting timed lists of a user are all kept; of lists that continue each other the longest is."""
     lists = {
         "u1": [[("a", 1)], [("a", 1), ("b", 2)]],
         "u2": [[("a", 1)], [("b", 2)], [("c", 3), ("a", 4)]],

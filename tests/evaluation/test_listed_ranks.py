@@ -70,6 +70,16 @@ class Naive:
             place = max(place, int(best))
         return place - closed if seen == "drop" else place
 
+    def tied(self, seen: Seen) -> bool:
+        left = [
+            (item, order)
+            for item, order in zip(self.items, self.order, strict=True)
+            if not (seen == "drop" and item in self.history)
+        ]
+        own = [order for item, order in left if item == self.target]
+        best = (max if self.ordering == "score" else min)(own, default=None)
+        return best is not None and any(item != self.target and order == best for item, order in left)
+
 
 HISTORIES = [[1, 2, 3, 4], [2, 2, 5], [6, 1, 6, 3], [4, 5, 6]]
 """Histories with the test target at the end."""
@@ -99,6 +109,7 @@ def test_ranks_equal_a_naive_loop(lists: list[list[tuple[int, int]]], ordering: 
     assert found.facts.unknown_items == len(rows) - len(known)
     assert found.facts.copies == len(rows) - len({(user, item) for user, item, _ in rows})
     assert found.facts.seen == sum(item in HISTORIES[user - 1][:-1] for user, item, _ in rows)
+    assert found.facts.tied == sum(naive.tied(seen) for naive in expected)
     assert (found.best_case() <= found.ranks).all()
 
 

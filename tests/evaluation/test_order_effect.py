@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mclrec.errors import EvaluationError
+from mclrec.evaluation.effects import LEVEL, detectable_difference
 from mclrec.evaluation.order_effect import order_effect
 from mclrec.evaluation.significance import holm, paired_bootstrap
 from mclrec.randomness import Stream, generator
@@ -28,6 +29,8 @@ def test_numbers_are_those_of_the_paired_bootstrap() -> None:
         for x, y in ((HIGH, SLIGHT), (LOW, HIGH), (HIGH, HIGH))
     ]
     assert [one.p, other.p] == pytest.approx(holm(tests[:2]))
+    # Holm compares the smallest p with a third of the level: a, b, and the best systems of both kinds have moved.
+    assert found.detectable == detectable_difference(HIGH, HIGH if found.rival == "b" else SLIGHT, LEVEL / 3)
 
 
 def test_the_best_without_order_is_the_rival() -> None:

@@ -100,6 +100,13 @@ def test_other_weights_are_noticed(run: Path) -> None:
     assert load_runtime(run).card["engine"] == "onnx"
 
 
+def test_an_export_does_not_answer_on_a_cpu_where_cuda_is_requested(run: Path) -> None:
+    engines: list[tuple[Path, EngineName]] = [(run, "onnx"), (run / "onnx", "onnx"), (run / "onnx", "auto")]
+    for place, engine in engines:
+        with pytest.raises(ModelFileError, match="onnxruntime computes on the CPU here"):
+            load_runtime(place, engine=engine, device="cuda")
+
+
 @pytest.mark.parametrize("name", ["encoder.onnx", "vectors.npy", "items.parquet", "index.faiss"])
 def test_damage_is_noticed(run: Path, name: str) -> None:
     path = run / "onnx" / name

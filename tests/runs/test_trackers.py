@@ -64,8 +64,10 @@ def test_mlflow_has_the_history_of_a_resumed_run_in_one_run(log: Path, tmp_path:
     assert {"validation/ndcg_10", "learning_rate/all", "seconds"} <= set(found.data.metrics)
 
 
-def test_a_training_that_fails_says_so_to_mlflow(tmp_path: Path) -> None:
+def test_a_training_that_fails_says_so_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # as if it were not set
 
     def fail() -> None:
         with MLflowTracker(tmp_path / "mlflow", {"epochs": 1}, "ndcg@10") as tracker:
@@ -77,6 +79,7 @@ def test_a_training_that_fails_says_so_to_mlflow(tmp_path: Path) -> None:
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
     [found] = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert found.info.status == "FAILED"
+    assert str(tmp_path / "mlflow" / "artifacts") in found.info.artifact_uri
 
 
 def test_what_cannot_be_opened_is_an_error_and_what_is_lost_later_a_warning(

@@ -195,11 +195,11 @@ def ranks_of_lists(lists: RecommendedLists, targets: Targets, seen: Seen) -> Lis
     np.minimum.at(best, rows.owners[own], rows.worse[own])
     rivals = ~own & held[rows.owners]
     ahead = rivals & (rows.worse <= best[rows.owners])
-    tied = rows.counts(rivals & (rows.worse == best[rows.owners])) > 0
+    level = rivals & (rows.worse == best[rows.owners])
     ranks = 1 + rows.counts(ahead)
     if lists.ordering == "rank":
         ranks = np.where(held, np.maximum(ranks, best), ranks)
-    return _told(lists, targets, rows, seen, np.where(held, ranks, MISS), ahead, tied)
+    return _told(lists, targets, rows, seen, np.where(held, ranks, MISS), ahead, level)
 
 
 def _told(
@@ -209,7 +209,7 @@ def _told(
     seen: Seen,
     ranks: IntArray,
     ahead: BoolArray,
-    tied: BoolArray,
+    level: BoolArray,
 ) -> ListedRanks:
     """Remove items of the history under F, and compute the statistics."""
     held = ranks < MISS
@@ -227,6 +227,7 @@ def _told(
         certain = np.where(whole, length - left_out, certain)
         closed = np.where(ranks < MISS, ranks - rows.counts(ahead & in_history), MISS)
         ranks = np.where(returned, MISS, closed)
+        level = level & ~in_history
     facts = ListFacts(
         rows=len(rows.owners),
         length=length,
@@ -241,7 +242,7 @@ def _told(
         first_unknown=rows.first_unknown,
         copies=rows.copies,
         not_listed=lists.not_listed,
-        tied=int(np.count_nonzero(tied & (ranks < MISS))),
+        tied=int(np.count_nonzero((rows.counts(level) > 0) & (ranks < MISS))),
         gaps=int(np.count_nonzero(lengths > sizes)),
         from_zero=rows.from_zero,
         rising=rows.rising() if lists.ordering == "score" else 0,

@@ -10,7 +10,7 @@ import numpy as np
 
 from mclrec.errors import EvaluationError
 from mclrec.evaluation.claims import Finding, compare_with_baseline
-from mclrec.evaluation.effects import LEVEL
+from mclrec.evaluation.effects import LEVEL, detectable_difference
 from mclrec.evaluation.metrics import FloatArray
 from mclrec.evaluation.significance import holm
 from mclrec.wording import count_of, percent, with_minus
@@ -130,7 +130,7 @@ def order_effect(
         _system(best, ordered[best], shuffled[rival], tests[decisive], adjusted.get(decisive, 1.0)),
         rival,
         len(next(iter(ordered.values()))),
-        tests[decisive].detectable,
+        detectable_difference(ordered[best], shuffled[rival], LEVEL / max(len(moved), 1)),
     )
 
 

@@ -228,9 +228,13 @@ def load_runtime(
     """
     check_choice("engine", engine, get_args(EngineName))
     check_choice("device", device, ("auto", "cpu", "cuda"))
-    if engine == "onnx" and device == "cuda":
-        raise ModelFileError("onnxruntime computes on the CPU here: leave device out, or take torch")
-    export = _fitting(directory, "torch" if engine == "auto" and _on_cuda(directory, device) else engine)
+    if device == "cuda" and engine != "torch":
+        if engine == "onnx" or is_export(directory):
+            raise ModelFileError(
+                "onnxruntime computes on the CPU here: leave device out, or take torch and the run's own directory"
+            )
+        engine = "torch"  # `device = auto` is no reason to import torch where an export can answer
+    export = _fitting(directory, engine)
     if export is None:
         if index is not None:
             raise ModelFileError(f"{directory}: no index: {_build(directory, index)}")
@@ -290,11 +294,6 @@ def model_card(directory: Path, version: str) -> dict[str, Any]:
         "metrics": metrics,
         **({"measured_by": measured} if (measured := info.get("measured_by")) else {}),
     }
-
-
-def _on_cuda(directory: Path, device: str) -> bool:
-    """Whether CUDA is requested explicitly: ``auto`` is no reason to import torch where an export can answer."""
-    return device == "cuda" and not is_export(directory)
 
 
 def _load_index_ranker(export: Export, kind: str, threads: int) -> IndexRanker:

@@ -206,7 +206,9 @@ class MLflowTracker(Tracker):
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "mclrec"
         found = self._client.get_experiment_by_name(name)
         artifacts = (
-            None if "MLFLOW_TRACKING_URI" in os.environ else (self.directory / "artifacts").resolve().as_uri()
+            None
+            if os.environ.get("MLFLOW_TRACKING_URI")
+            else (self.directory / "artifacts").resolve().as_uri()
         )
         return str(found.experiment_id if found else self._client.create_experiment(name, artifacts))
 
