@@ -247,7 +247,7 @@ def test_engines_take_the_same_values_for_amounts(
     counted = Watching({"quantity": "amounts"})
     counted.add([table["0"].combine_chunks()])
     lazy = nw.from_native(pl.DataFrame(table).lazy())
-    assert watched_in_frame(lazy, {"quantity": "amounts"}) == counted.found()  # type: ignore[arg-type]
+    assert watched_in_frame(lazy, {"quantity": "amounts"}) == counted.found()
 
 
 def test_no_type_of_a_watched_column_stops_the_reading(tmp_path: Path) -> None:
