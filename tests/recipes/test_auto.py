@@ -108,6 +108,26 @@ def test_long_epochs_have_two_updates_a_batch() -> None:
     assert resolve("mclrec", None, AUTO, {"updates": "three"}, BEAUTY).training.learning_rate == 4e-3
 
 
+@given(
+    st.sampled_from(WITH_AUTO),
+    st.builds(
+        DataSizes,
+        users=st.integers(1, 10**6),
+        items=st.integers(1, 10**6),
+        longest=st.integers(1, 500),
+        windows=st.integers(1, 10**6),
+        interactions=st.integers(1, 10**8),
+        returns=st.sampled_from([0.0, 0.09, 0.5]),
+    ),
+)
+def test_asking_for_what_the_rules_choose_changes_nothing(model: str, sizes: DataSizes) -> None:
+    chosen = resolve(model, None, AUTO, sizes=sizes)
+    for choice in chosen.choices:
+        for key, value in choice.settings.items():
+            asked = resolve(model, None, AUTO, {key: value}, sizes)
+            assert (asked.config, asked.training) == (chosen.config, chosen.training), key
+
+
 def test_co_occurrence_where_all_is_compared_and_hardly_anybody_returns() -> None:
     assert settings(ML_100K)["co_occurrence"] == 4.0
     assert not settings(DataSizes(200_000, 60_000, 300, 400_000, 9_000_000, 0.0))["co_occurrence"]

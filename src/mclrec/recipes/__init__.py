@@ -289,7 +289,10 @@ def _rule_choices(
     decided, kept = set(overrides), []
     # Later rules take precedence over earlier ones.
     for choice in reversed(choose(sizes, setting_keys(model).values())):
-        if choice.unless in overrides:
+        if choice.unless is not None and overrides.get(choice.unless) not in (
+            None,
+            choice.settings[choice.unless],
+        ):
             continue
         settings = {key: value for key, value in choice.settings.items() if key not in decided}
         decided |= settings.keys()

@@ -120,7 +120,8 @@ class Choice:
     Attributes:
         settings: values by key.
         reason: a human-readable clause, on one line.
-        unless: a setting on which the others depend: if the user sets it, the whole choice is dropped; None for none.
+        unless: a setting on which the others depend: if the user sets another value, the whole choice is dropped; None
+            for none.
     """
 
     settings: Mapping[str, Any]
