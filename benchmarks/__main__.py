@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 _console = Console(highlight=False)
 if not _console.is_terminal:
-    _console.width = 200  # in a file, lines stay whole
+    _console.width = 200  # do not wrap lines that go to a file
 
 
 @app.command("list")
@@ -165,7 +165,7 @@ def _budget(budget: Budget, rounds: int | None, batches: int | None, without_spi
 
 
 def _check_device(names: Sequence[str], session: Session) -> None:
-    """End at once where rows need a CUDA device and there is none."""
+    """Exit at once if a row needs a CUDA device and the machine has none."""
     if any(ROWS[name].part == "cuda" for name in names):
         try:
             _console.print(require_cuda(session), markup=False)
@@ -175,7 +175,7 @@ def _check_device(names: Sequence[str], session: Session) -> None:
 
 
 def _measure(name: str, session: Session, until: float, *, quick: bool) -> bool:
-    """Run one row, if there is time, and write its result file; returns whether that succeeded."""
+    """Run one row if time is left, and write its result file; return whether that succeeded."""
     row = ROWS[name]
     if time.monotonic() > until:
         _console.print(f"{name}: left out, the time is up", style="red")
@@ -186,7 +186,7 @@ def _measure(name: str, session: Session, until: float, *, quick: bool) -> bool:
     except BenchmarkError as problem:
         _console.print(str(problem), style="red", markup=False)
         return False
-    except Exception as problem:  # one row must not end the others
+    except Exception as problem:  # one failing row must not end the others
         _console.print(f"{type(problem).__name__}: {problem}", style="red", markup=False)
         return False
     write_result(name, row.title, outcome, session, quick=quick)
@@ -194,6 +194,6 @@ def _measure(name: str, session: Session, until: float, *, quick: bool) -> bool:
 
 
 if __name__ == "__main__":
-    # Exit by an exception, so that the child is ended and the scratch directory removed.
+    # Exit with an exception, so that the child is killed and the scratch directory removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app(prog_name="python -m benchmarks")

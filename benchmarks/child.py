@@ -17,9 +17,9 @@ Document = dict[str, Any]
 
 
 def answer(measure: Callable[[Request], Document]) -> None:
-    """Measure what the request asks for and print the result as JSON; output of libraries goes to standard error."""
+    """Measure what the request asks for and print the result as JSON; library output goes to standard error."""
     request = json.loads(sys.argv[1])
-    del sys.argv[1:]  # RecBole reads it for settings
+    del sys.argv[1:]  # RecBole would read it as settings
     output = os.dup(1)
     os.dup2(2, 1)
     document = measure(request)
@@ -28,10 +28,10 @@ def answer(measure: Callable[[Request], Document]) -> None:
 
 
 def turns(request: Request) -> Iterator[int]:
-    """Numbers of passes, each when it is this process's turn.
+    """Yield the number of each pass when it is this process's turn.
 
-    Request: ``turns``, descriptor of a socket on which a byte comes for each turn and goes when its pass is done
-    (see `benchmarks.turns`), or without it ``passes``, which are then done at once.
+    Request: ``turns``, the descriptor of a socket on which a byte arrives for each turn and one is sent when its pass
+    is done (see `benchmarks.turns`); without it ``passes``, the number of passes to run without waiting.
     """
     if "turns" not in request:
         yield from range(request["passes"])

@@ -16,12 +16,12 @@ PEERS = ("RecBole", "RecTools", "RePlay", "Transformers4Rec")
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A ratio of two sides.
+    """Ratio of two sides, with its spread over the rounds.
 
     Attributes:
-        value: of the medians.
-        lowest: of the rounds, each side's value by the other's of the same round.
-        highest: likewise.
+        value: ratio of the medians.
+        lowest: lowest ratio of two values of the same round.
+        highest: highest ratio of two values of the same round.
     """
 
     value: float
@@ -30,19 +30,19 @@ class Ratio:
 
 
 def is_peer(side: str) -> bool:
-    """Whether a side is a peer's."""
+    """Whether a side belongs to a peer."""
     return side.startswith(PEERS)
 
 
 def peers(sides: Iterable[str], precision: str | None = None) -> list[str]:
-    """Sides of peers, of one precision if it is named: that is the end of a side's name."""
+    """Sides of peers, only those of a precision if it is given; a side's name ends with its precision."""
     return [side for side in sides if is_peer(side) and (precision is None or side.endswith(precision))]
 
 
 def fastest(sides: Mapping[str, Spread], ours: str) -> str:
-    """The peer with the best median beside a side of ours: of those in fp32 if ours is, else of all."""
+    """The peer with the best median to compare our side with: among those in fp32 if ours is, else among all."""
     found = peers(sides, "fp32" if ours.endswith("fp32") else None)
-    many = sides[ours].unit.endswith("/s")  # more a second is faster
+    many = sides[ours].unit.endswith("/s")  # of a rate, higher is faster
     return (max if many else min)(found, key=lambda side: sides[side].median)
 
 
@@ -60,7 +60,7 @@ def finding(
     target: float | None,
     sense: Literal["at most", "at least"],
 ) -> Finding:
-    """A line of the table: the ratio of two sides, one of which is a peer's."""
+    """A line of the table: the ratio of two sides. A peer's side is shown as theirs; of two of ours, ``under`` is."""
     found = ratio(sides[over], sides[under])
     ours, theirs = (under, over) if is_peer(over) else (over, under)
     return Finding(
@@ -76,5 +76,5 @@ def finding(
 
 
 def spreads(result: Mapping[str, Any]) -> dict[str, Spread]:
-    """Sides of a result file."""
+    """Sides of a result, by name."""
     return {side: Spread(tuple(found["values"]), found["unit"]) for side, found in result["sides"].items()}

@@ -21,15 +21,15 @@ _OURS, _OURS_STAMP = "with-mclrec.txt", "with-mclrec.sha256"
 
 
 def peer_python(name: str, console: Console, *, with_ours: bool = False) -> Path:
-    """Python interpreter of a peer's environment, which is installed unless its pinned requirements are there.
+    """Python interpreter of a peer's environment, which is installed first if it lacks its pinned requirements.
 
-    Torch, if it is required, is installed first, in the exact version that we use, so that the peer's own requirement
-    is then satisfied. ``TORCH_INDEX`` names another index for it, as in the Makefile.
+    If the peer requires torch, it is installed before the rest, in the exact version that we use, which then satisfies
+    the peer's own requirement. ``TORCH_INDEX`` names another index for it, as in the Makefile.
 
     Args:
-        name: of the peer.
-        console: told what is installed.
-        with_ours: whether mclrec is installed there too; none of the peer's packages changes.
+        name: name of the peer.
+        console: prints what is being installed.
+        with_ours: whether to install mclrec there too; none of the peer's packages changes.
 
     Raises:
         BenchmarkError: the installation failed.
@@ -51,7 +51,7 @@ def _is_stamped(stamp: Path, wanted: str) -> bool:
 
 
 def _add_ours(name: str, console: Console) -> None:
-    """Install mclrec and what it needs into a peer's environment; none of the peer's packages changes."""
+    """Install mclrec and its dependencies into a peer's environment; none of the peer's packages changes."""
     requirements = ROOT / "benchmarks" / _OURS
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     directory = _FOLDER / name
@@ -65,7 +65,7 @@ def _add_ours(name: str, console: Console) -> None:
 
 
 def _install(name: str, requirements: Path, console: Console) -> None:
-    """Make a peer's environment anew."""
+    """Create a peer's environment from scratch."""
     directory = _FOLDER / name
     torch = _torch_pin(requirements)
     console.print(f"installing {name} into {directory.relative_to(ROOT)}")
@@ -85,10 +85,10 @@ def _pip(directory: Path) -> list[str]:
 
 
 def _torch_pin(requirements: Path) -> str | None:
-    """The requirement of torch, which must be the same version for us and for the peer; None for a peer without.
+    """The peer's torch requirement, which must pin the same version as ours; None for a peer without torch.
 
     Raises:
-        BenchmarkError: they differ.
+        BenchmarkError: the versions differ.
     """
     pins = [
         re.findall(r"^torch==.+$", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The table of speed in README.md: ratios against the fastest peer of a row, computed from the results."""
+"""The speed table of README.md: ratios to the fastest peer of a row, computed from the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["headlines", "unmeasured"]
 
 
 def headlines(results: Mapping[str, Result]) -> str:
-    """The table, with a line for each question, also for one without an answer yet."""
+    """The table, with a line for each question, including those not measured yet."""
     lines: list[tuple[str, str]] = [
         (
             "SASRec on prefixes with full softmax, one epoch on Beauty",
@@ -36,7 +36,7 @@ def headlines(results: Mapping[str, Result]) -> str:
 
 
 def unmeasured(results: Mapping[str, Result]) -> Iterator[str]:
-    """Lines on rows, and on sides of rows, that have no result yet; rows of a CUDA device are left out."""
+    """One line for each row that has no result yet or lacks sides; rows on a CUDA device are left out."""
     for name, row in ROWS.items():
         if row.part == "cuda":
             continue
@@ -47,7 +47,7 @@ def unmeasured(results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def _missing(name: str, result: Result) -> list[str]:
-    """Sides of a row that its result lacks, because it was measured before there were such sides."""
+    """Sides of a row that its result lacks, because they were added after it was measured."""
     return [side for side in ROWS[name].sides if side not in result["sides"]]
 
 
@@ -101,7 +101,7 @@ def _serving(result: Result) -> str:
 
 
 def _words(side: str) -> str:
-    """A side within a sentence: its precision follows without a comma."""
+    """Name of a side within a sentence: "in" replaces the comma before its precision."""
     return " in ".join(side.rsplit(", ", 1))
 
 

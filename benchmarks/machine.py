@@ -16,14 +16,14 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def first_cores(count: int) -> tuple[int, ...] | None:
-    """The first cores that this process may use, for all measured processes alike; None without affinity."""
+    """The first cores that this process may use, the same for all measured processes; None without CPU affinity."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0))[:count])
     return None

@@ -1,4 +1,4 @@
-"""Markdown of the pages that results are published in: tables, findings, the machine, and the place between markers."""
+"""Markdown for the pages that show results: tables, findings, machines, and the text between markers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = Mapping[str, Any]
 
 
 def insert(page: str, text: str, part: str = "benchmarks") -> str:
-    """Replace the text between the markers of a part of a page.
+    """Replace the text between a part's markers in a page.
 
     Raises:
         BenchmarkError: the page has no markers.
@@ -55,7 +55,7 @@ def findings_table(results: Iterable[Result]) -> Iterator[str]:
 
 
 def conditions(results: Iterable[Result]) -> Iterator[str]:
-    """Each machine with the rows measured on it, the dates and the versions."""
+    """A line for each machine: the rows measured on it, the dates and the versions."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(_machine(result), []).append(result)

@@ -1,4 +1,4 @@
-"""Results of a row and their files: findings, summaries, growth and all raw timings, with machine and versions."""
+"""Results of a row and their files: findings, summaries, growth, and all raw timings with machine and versions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outcome:
 
     Attributes:
         findings: lines of the table.
-        work: what all sides did, if they were compared.
+        work: the work that all sides did, if they were compared.
         sides: the measured quantity of each side, by name.
         runs: all measurements, by side.
         curves: growth of time and memory.
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def write_result(name: str, title: str, outcome: Outcome, session: Session, *, quick: bool) -> Path:
-    """Write the result file of a row; quick results go to a folder of their own."""
+    """Write the result file of a row; quick results go to their own folder."""
     path = (QUICK_FOLDER if quick else FULL_FOLDER) / f"{name}.json"
     document = {
         "format": _FORMAT,
@@ -68,7 +68,7 @@ def write_result(name: str, title: str, outcome: Outcome, session: Session, *, q
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a result file; it is whole or not there."""
+    """Write a result file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_text(_dump(document), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Run measurements as child processes, and take their wall time, processor time and peak memory.
+"""Run measurements as child processes, and measure their wall time, processor time and peak memory.
 
-The parent imports neither torch nor numpy, because the kernel counts a child's peak memory from what the parent
-occupied when it started the child.
+The parent imports neither torch nor numpy, because a child's peak memory, as the kernel counts it, is at least what the
+parent occupied when it started the child.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in a unit of ru_maxrss
 
 _TUNING = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
-"""Beginnings of the variables by which a user tunes threads and allocators: both sides have what libraries choose."""
+"""Prefixes of variables that tune threads and allocators; removed, so that all sides run with library defaults."""
 
 Ended = tuple[bytes, float, float, int]
 """Output, wall time, processor time and peak memory of a process."""
@@ -55,8 +55,8 @@ class Child:
         module: name of a module that calls `benchmarks.child.answer`.
         request: passed as JSON.
         python: interpreter of the environment that the module needs.
-        limit: seconds after which it is ended as a failure; None for no limit.
-        environment: variables that it gets beside ours.
+        limit: seconds after which it is killed and counts as failed; None for no limit.
+        environment: its environment variables in addition to ours.
     """
 
     module: str
@@ -67,7 +67,7 @@ class Child:
 
     @property
     def name(self) -> str:
-        """Module and request in a line, for messages."""
+        """Module and request in one line, for messages."""
         return f"{self.module} {_short(self.request)}"
 
     def words(self, **more: Any) -> list[str]:
@@ -80,9 +80,9 @@ class Place:
     """Where children run.
 
     Attributes:
-        threads: of each child.
+        threads: number of threads of each child.
         scratch: directory for temporary files.
-        cores: on which each child runs, by affinity; None for all that this process may use.
+        cores: cores to which each child is pinned; None for all that this process may use.
     """
 
     threads: int
@@ -92,12 +92,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The result and the cost of a child process.
+    """The result and the costs of a child process.
 
     Attributes:
         document: the JSON that it printed; empty for other commands.
         seconds: wall time from its start to its end.
-        processor_seconds: time that processors spent on it, in all of its threads: other work hardly changes it.
+        processor_seconds: processor time of all its threads, which other work on the machine hardly changes.
         peak_bytes: its largest resident set.
     """
 
@@ -118,10 +118,10 @@ def run_child(child: Child, place: Place) -> Measurement:
 
 
 def run_children(child: Child, count: int, place: Place) -> list[Measurement]:
-    """Run a child as ``count`` processes that find each other by torchrun's variables, and measure each.
+    """Run a child as ``count`` processes that find each other through torchrun's variables, and measure each.
 
     Raises:
-        BenchmarkError: one failed.
+        BenchmarkError: a process failed.
     """
     import socket  # imported here to keep the parent small
 
@@ -143,7 +143,7 @@ def run_children(child: Child, count: int, place: Place) -> list[Measurement]:
 
 
 def run_command(words: Sequence[str], place: Place, limit: float | None = None) -> Measurement:
-    """Run and measure any command; its output is discarded. It is ended after ``limit`` seconds.
+    """Run and measure any command, without its output. It is killed after ``limit`` seconds.
 
     Raises:
         BenchmarkError: it failed.
@@ -168,15 +168,15 @@ def started(
     limit: float | None = None,
     files: Sequence[int] = (),
 ) -> Iterator[Callable[[], Ended]]:
-    """Start a process; yields a function that waits for its output and costs.
+    """Start a process; yield a function that waits for it and returns its output and costs.
 
     Args:
         words: the command.
-        name: for messages.
+        name: what messages call the process.
         place: where it runs.
-        more: environment variables beside ours.
-        limit: seconds after which it is ended as a failure.
-        files: descriptors that it inherits.
+        more: environment variables in addition to ours.
+        limit: seconds after which it is killed and counts as failed; None for no limit.
+        files: file descriptors that it inherits.
     """
     environment = _environment(place) | dict(more or {})
     with (
@@ -184,7 +184,7 @@ def started(
         tempfile.TemporaryFile(dir=place.scratch) as errors,
     ):
         begun = time.perf_counter()
-        with _on_cores(place.cores):  # a child has the affinity of the thread that starts it
+        with _on_cores(place.cores):  # a child inherits the affinity of the thread that starts it
             process = subprocess.Popen(
                 words, stdout=output, stderr=errors, cwd=ROOT, env=environment, pass_fds=files
             )
@@ -197,7 +197,7 @@ def started(
                 try:
                     _, status, usage = os.wait4(process.pid, 0)
                 finally:
-                    timer.cancel()  # else an interrupted wait leaves a kill of whatever has the number by then
+                    timer.cancel()  # else, after an interrupted wait, it would kill whatever has this pid by then
                 process.returncode = os.waitstatus_to_exitcode(
                     status
                 )  # otherwise Popen would wait for it again
@@ -219,7 +219,7 @@ def started(
 
 @contextmanager
 def _on_cores(cores: Sequence[int] | None) -> Iterator[None]:
-    """Let this thread, and what it starts, run on some cores alone; where the platform has no affinity, on all."""
+    """Pin this thread, and the processes that it starts, to some cores, if the platform has CPU affinity."""
     if cores is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -232,7 +232,7 @@ def _on_cores(cores: Sequence[int] | None) -> Iterator[None]:
 
 
 def _environment(place: Place) -> dict[str, str]:
-    """Variables of a child: a fixed number of threads, and of threads and allocators else what libraries choose."""
+    """Variables of a child: a fixed number of threads; threads and allocators are otherwise as libraries choose."""
     count = str(place.threads)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_TUNING)}
     return kept | {

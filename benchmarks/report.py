@@ -1,4 +1,4 @@
-"""Writes the tables and plots of docs/performance.md, docs/serving.md and README.md between their markers."""
+"""Write the tables of docs/performance.md, docs/serving.md and README.md between their markers, and the plots."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def write_report() -> None:
 
 
 def check_report() -> None:
-    """Check that the pages are what the results say; plots are not looked at.
+    """Check that the pages match the results; plots are not checked.
 
     Raises:
-        BenchmarkError: one is not, or has no markers.
+        BenchmarkError: a page does not match or has no markers, or there are no results yet.
     """
     made = pages(_full_results())
     old = [page for page, text in made.items() if page.read_text(encoding="utf-8") != text]
@@ -65,7 +65,7 @@ def check_report() -> None:
 
 
 def pages(results: Mapping[str, Result]) -> dict[Path, str]:
-    """The text of every page that states results."""
+    """The text of every page that shows results."""
     cells = read_cells(LOGS_FOLDER)
     pictures = {"Seconds an epoch": _EPOCHS, "Growth": _GROWTH}
     links = {
@@ -95,7 +95,7 @@ def generated(results: Mapping[str, Result], pictures: Mapping[str, str]) -> str
     """The text between the markers of docs/performance.md.
 
     Args:
-        results: by row.
+        results: results by name of the row.
         pictures: paths of the plots, by title.
     """
     ordered = [results[name] for name in ROWS if name in results]

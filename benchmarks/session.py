@@ -1,4 +1,4 @@
-"""How much is measured, with how many threads, and where temporary files go."""
+"""A run of the benchmarks: how much is measured, with how many threads, and where temporary files go."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Budget:
         warmup: batches before the timed ones.
         starts: runs of a command whose start-up time is measured.
         memory_batches: batches of the run whose peak memory is measured.
-        rows: of the synthetic log that is prepared.
-        spilled_rows: of a log that does not fit into memory; None leaves it out.
+        rows: rows of the synthetic log that is prepared.
+        spilled_rows: rows of a log that does not fit into memory; None leaves it out.
         catalogues: catalogue sizes.
         catalogue_batches: timed batches at each catalogue size.
         shared_items: size of the catalogue that processes shard.
@@ -35,8 +35,8 @@ class Budget:
         growth_batches: timed batches at each size.
         streamed: interactions of the prepared data that are trained on from the disk.
         load_seconds: duration of the load on a service.
-        passes: passes of an evaluation, in turns with the other sides' and after one that does not count.
-        thread_rounds: times that each number of threads is timed, in turns with the others.
+        passes: timed passes of an evaluation, in turns with the other sides, after an untimed one.
+        thread_rounds: how often each number of threads is timed, in turns with the others.
     """
 
     rounds: int
@@ -105,11 +105,11 @@ class Session:
 
     Attributes:
         budget: how much is measured.
-        threads: of every child process.
+        threads: number of threads of every child process.
         scratch: directory for logs, exported data and temporary files, removed at the end.
         console: shows progress.
-        recipe: of MCLRec in rows that measure accuracy; None for the row's own.
-        cores: on which every child process runs; None for all, and for the system to choose.
+        recipe: recipe of MCLRec in the accuracy rows; None for the row's own.
+        cores: cores to which every child process is pinned; None to let the system choose among all.
     """
 
     budget: Budget
@@ -129,7 +129,7 @@ class Session:
         return peer_python(peer, self.console)
 
     def run(self, name: str, child: Child) -> Measurement:
-        """Run one child and print what it took."""
+        """Run one child and print its time and peak memory."""
         with self.console.status(name):
             measured = run_child(child, place=self.place)
         self._print(name, measured)
@@ -144,14 +144,14 @@ class Session:
         return measured
 
     def run_command(self, name: str, words: list[str], limit: float | None = None) -> Measurement:
-        """Run one command and print what it took; it is ended after ``limit`` seconds."""
+        """Run one command and print its time and peak memory; it is killed after ``limit`` seconds."""
         with self.console.status(name):
             measured = run_command(words, place=self.place, limit=limit)
         self._print(name, measured)
         return measured
 
     def take_turns(self, sides: Mapping[str, Child]) -> dict[str, list[Measurement]]:
-        """Run all sides one after the other in each round, so that a drift of the machine affects all of them."""
+        """Run all sides one after another in each round, so that a drift of the machine affects all of them."""
         measured: dict[str, list[Measurement]] = {side: [] for side in sides}
         for number in range(1, self.budget.rounds + 1):
             for side, child in sides.items():
@@ -159,11 +159,11 @@ class Session:
         return measured
 
     def interleave(self, sides: Mapping[str, Child], passes: int) -> dict[str, Measurement]:
-        """Start all sides, and let each do a pass after the other: what is compared is then seconds apart.
+        """Start all sides, and let them run passes in turns, so that compared passes are only seconds apart.
 
         Args:
-            sides: children that ask for their turns (`benchmarks.child.turns`).
-            passes: of each.
+            sides: children that wait for their turns (`benchmarks.child.turns`).
+            passes: number of passes of each side.
         """
         with self.console.status(f"{passes} passes of {', '.join(sides)}"):
             measured = run_in_turns(sides, passes, self.place)

@@ -16,8 +16,8 @@ class Spread:
     """One quantity measured in several rounds.
 
     Attributes:
-        values: one per round.
-        unit: of the values.
+        values: one value per round.
+        unit: unit of the values.
     """
 
     values: tuple[float, ...]
@@ -52,11 +52,11 @@ class Finding:
         what: the quantity and its conditions.
         value: the number.
         unit: ``x`` for a ratio, ``slope`` for an exponent of growth, "" for a metric.
-        target: None without one.
+        target: value that it should meet; None without one.
         sense: whether the number must be at most or at least the target.
         ours: our quantity from which the number was computed, with its unit; "" if it is the number itself.
         theirs: the peer's quantity, likewise.
-        rounds: lowest and highest value of a round; None where there is one round or none.
+        rounds: lowest and highest value of the rounds; None if the number is not computed by round.
     """
 
     what: str
@@ -119,7 +119,7 @@ class Curve:
     @property
     def memory_slope(self) -> float:
         """Exponent of the growth of memory between the two largest sizes."""
-        # At least a mebibyte, as less is only noise of the allocator.
+        # At least a mebibyte, as less is only allocator noise.
         above = [(point.size, max(point.peak_bytes - self.empty_bytes, 1 << 20)) for point in self.points]
         return slope(above[-2:])
 

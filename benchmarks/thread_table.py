@@ -1,4 +1,4 @@
-"""The table of docs/performance.md on threads: steps by each number of threads, and what the rule takes."""
+"""The thread table of docs/performance.md: step times by number of threads, and the number that the rule chooses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["thread_table"]
 
 
 def thread_table(result: Result | None) -> str:
-    """The table, or a line that says that there is none yet."""
+    """The table, or a line saying that it has not been measured yet."""
     return (
         "Not measured yet: `python -m benchmarks run threads`."
         if result is None

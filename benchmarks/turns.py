@@ -1,4 +1,4 @@
-"""Children that take turns: all are started, then each does one pass after the other, while the others wait."""
+"""Run children in turns: all are started, then one after another does a pass while the others wait."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PATIENCE = 900.0
 
 
 def run_in_turns(children: Mapping[str, Child], passes: int, place: Place) -> dict[str, Measurement]:
-    """Run children that ask for their turns by `benchmarks.child.turns`, and read the documents that they print.
+    """Run children that wait for their turns in `benchmarks.child.turns`, and read the documents that they print.
 
-    A child that waits for its turn sleeps. A slow phase of the machine that is longer than a pass meets all of them.
+    A child that waits for its turn sleeps. A slow phase of the machine that outlasts a pass affects all of them.
 
     Args:
-        children: by side.
-        passes: of each child.
+        children: children by side.
+        passes: number of passes of each child.
         place: where they run.
 
     Raises:
-        BenchmarkError: one failed, or took too long.
+        BenchmarkError: a child failed or took too long.
     """
     with ExitStack() as stack:
         lines: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def run_in_turns(children: Mapping[str, Child], passes: int, place: Place) -> di
 
 
 def _wait(side: str, line: Any, finish: Callable[[], Any]) -> None:
-    """Wait until a child says that it is done with its set-up or with a pass."""
+    """Wait until a child reports that its set-up or a pass is done."""
     try:
         answered = line.recv(1)
     except TimeoutError:
@@ -59,5 +59,5 @@ def _wait(side: str, line: Any, finish: Callable[[], Any]) -> None:
     except ConnectionError:
         answered = b""
     if not answered:
-        finish()  # says why, where the child failed
+        finish()  # raises with the reason if the child failed
         raise BenchmarkError(f"{side}: ended before its passes were done")

@@ -1,4 +1,4 @@
-"""Checks that all sides did the same work, by what they report about themselves and not by their requests."""
+"""Check that all sides did the same work, according to what they report and not to their requests."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def check_same_work(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]
     """Check that all sides did the same work in all rounds, and return it.
 
     Args:
-        runs: by side; ``work`` in a document describes what was done, ``threads`` how many threads were used.
+        runs: runs by side; ``work`` in a document describes what was done, ``threads`` how many threads were used.
 
     Raises:
-        BenchmarkError: they differ; the message names the keys and their values.
+        BenchmarkError: the work differs; the message names the keys and their values.
     """
     works = {
         f"{side} (round {number})": {**run.document["work"], "threads": run.document["threads"]}
@@ -41,7 +41,7 @@ def check_same_work(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]
 
 
 def check_initial_loss(side: str, document: Mapping[str, Any]) -> None:
-    """Check that the first loss is that of guessing among all classes, so that the softmax is a full one.
+    """Check that the first loss is that of a uniform guess among all classes, which shows a full softmax.
 
     Raises:
         BenchmarkError: it is not.
@@ -55,7 +55,7 @@ def check_initial_loss(side: str, document: Mapping[str, Any]) -> None:
 
 
 def checked(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:
-    """The work of all sides, after checking that it was the same and a full softmax.
+    """The work of all sides, after checking that it was the same and used a full softmax.
 
     Raises:
         BenchmarkError: it was not.

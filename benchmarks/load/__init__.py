@@ -1,1 +1,1 @@
-"""Load on a machine or a service, made for a measurement."""
+"""Load generators for measurements: processes that keep cores busy, and requests to a service."""

@@ -13,26 +13,26 @@ from benchmarks.processes import ROOT
 
 __all__ = ["busy"]
 
-_LOOK = 0.2  # seconds after which a process looks whether it is still wanted
+_LOOK = 0.2  # seconds after which a process checks whether its parent still runs
 
 
 @contextmanager
 def busy(cores: Sequence[int]) -> Iterator[None]:
-    """Keep each core busy by a process of its own, which has begun when the block does and ends with it."""
+    """Keep each core busy with its own process, which runs when the block begins and is killed when it ends."""
     with ExitStack() as stack:
         for core in cores:
             words = [sys.executable, "-m", __name__, str(core), str(os.getpid())]
             process = stack.enter_context(
                 subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
             )
-            stack.callback(process.kill)  # before it is waited for
+            stack.callback(process.kill)  # runs before Popen waits for it
             assert process.stdout is not None
             process.stdout.readline()
         yield
 
 
 def spin(core: int, parent: int) -> None:
-    """Say so in a line, then compute on a core for as long as the process that wants it is there."""
+    """Print a line once running, then compute on a core for as long as the parent process lives."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     sys.stdout.write("\n")

@@ -1,4 +1,4 @@
-"""Measures cells one after the other, each into a file of its own, so that an interrupted campaign goes on."""
+"""Measure cells one after another, each into its own file, so that an interrupted campaign can be resumed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FORMAT = 1
 def measure_cells(
     cells: Iterable[Cell], laboratory: Laboratory, folder: Path, *, again: bool = False
 ) -> list[Cell]:
-    """Measure the cells that have no result yet; returns those that failed.
+    """Measure the cells that have no result yet; return those that failed.
 
     Args:
-        cells: to measure.
+        cells: cells to measure.
         laboratory: measures a cell.
-        folder: of the results.
-        again: measure cells too that have a result.
+        folder: folder of the results.
+        again: whether to measure cells that already have a result.
     """
     console, failed = laboratory.session.console, []
     for cell in cells:

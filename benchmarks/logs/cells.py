@@ -18,14 +18,14 @@ _SEEDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A log, and what `mclrec train` is to reach on it.
+    """A log, and the targets of `mclrec train` on it.
 
     Attributes:
-        file: its name; it lies in the folder that MCLREC_DATA names, or in the package.
-        columns: options that name the columns which are not guessed, as `mclrec train` takes them.
-        seconds: within which the whole command is to end; None without a target.
+        file: name of the file, which is in the folder that MCLREC_DATA names or in the package.
+        columns: columns that are not guessed, by the option that names them: ``item`` for ``--item-column``.
+        seconds: time in which the whole command should end; None without a target.
         metric: protocol and name of the metric that has a target.
-        least: value that the metric is to reach; None without a target.
+        least: value that the metric should reach; None without a target.
     """
 
     file: str
@@ -35,10 +35,10 @@ class Log:
     least: float | None = None
 
     def path(self) -> Path:
-        """Where the log is.
+        """Path of the log.
 
         Raises:
-            BenchmarkError: it is in neither place.
+            BenchmarkError: the file is in neither place.
         """
         package = importlib.util.find_spec("mclrec")
         places = [
@@ -53,20 +53,20 @@ class Log:
         raise BenchmarkError(f"{self.file}: not found; put it into a folder and name that in MCLREC_DATA")
 
     def options(self) -> list[str]:
-        """The columns as words of a command."""
+        """Command-line options that name the columns."""
         return [word for name, column in self.columns.items() for word in (f"--{name}-column", column)]
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A system at its defaults.
+    """A system with its default settings.
 
     Attributes:
         title: its name in tables.
         kind: ``ours``, or the peer whose environment it runs in.
-        words: further words of `mclrec train`; for a peer, the network that its child builds.
-        seeds: how many seeds are trained.
-        boxed: whether its training is ended after the time box.
+        words: further arguments of `mclrec train`; for a peer, the network that its child builds.
+        seeds: number of seeds to train.
+        boxed: whether its training is ended when the time box is over.
     """
 
     title: str
@@ -77,7 +77,7 @@ class System:
 
     @property
     def model(self) -> str:
-        """Model of one of ours, by its name in the registry."""
+        """Registry name of the model, for one of our systems."""
         return self.words[1] if self.words else "mclrec"
 
 
@@ -88,7 +88,7 @@ class Cell:
     Attributes:
         log: name of the log.
         system: name of the system.
-        seed: of the training.
+        seed: seed of the training.
     """
 
     log: str
@@ -109,7 +109,7 @@ LOGS = {
     "beauty": Log("beauty.txt", seconds=360, metric=("U", "NDCG@20"), least=0.0540),
     "complete-journey": Log("complete-journey.parquet", {"item": "product_type"}),
 }
-"""The logs. Each is given as a path, so that no recipe of a named data set is taken."""
+"""The logs. Each is given as a path, so that no recipe of a named data set is used."""
 
 SYSTEMS = {
     "mclrec": System("mclrec train LOG", "ours"),
@@ -123,11 +123,12 @@ SYSTEMS = {
 
 
 def plan(only: Iterable[str] = (), seeds: int = _SEEDS) -> list[Cell]:
-    """Cells in the order in which they are measured: all systems of a log and seed in turn.
+    """Cells in the order in which they are measured: by log, then by seed, then by system.
 
     Args:
-        only: names of logs and systems, separated by commas; a kind of which none is named is taken whole.
-        seeds: how many seeds at most.
+        only: names of logs and systems, separated by commas; without the name of a log, all logs are included, and
+            likewise for systems.
+        seeds: largest number of seeds per system.
 
     Raises:
         BenchmarkError: a name is neither a log nor a system.

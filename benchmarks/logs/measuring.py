@@ -1,7 +1,8 @@
-"""Measures one cell: trains the system on the log, and ranks the held-out items.
+"""Measure one cell: train the system on the log, and rank the held-out items.
 
-Ours is the whole command as a user types it. A peer gets the prepared log as rows of user, item and place, trains in a
-child process of its own environment, and gives a list of items for each user; these are ranked by us.
+For our systems, the whole command runs as a user would type it. A peer gets the prepared log as rows of user, item and
+position, trains in a child process in its own environment, and returns a list of items for each user, by which we rank
+the held-out items.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["Laboratory", "Limits"]
 
 _CUTS = (5, 10, 20)
 _LISTED = 100
-"""Items that a peer gives each user, far more than the cuts, so that ties across the end of a list do not matter."""
+"""Length of a peer's lists, far more than the cutoffs, so that ties across the end of a list do not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Limits:
     """How long systems train.
 
     Attributes:
-        box_minutes: of processor time and a thread, after which a boxed system is measured as it is.
-        epochs: of all systems, for a quick try; None leaves each at its default.
+        box_minutes: minutes of processor time per thread after which the training of a boxed system is ended.
+        epochs: epochs of every system, for a quick trial; None leaves each at its default.
     """
 
     box_minutes: float = 30.0
@@ -44,7 +45,7 @@ class Laboratory:
 
     Attributes:
         session: runs processes.
-        limits: how long they train.
+        limits: how long systems train.
     """
 
     session: Session
@@ -53,12 +54,12 @@ class Laboratory:
     _sums: dict[str, str] = field(default_factory=dict)
 
     def is_answered(self, cell: Cell, document: Mapping[str, Any]) -> bool:
-        """Whether a result is the cell's: of the same question and, of ours, by the settings that it has today.
+        """Whether a result answers the cell's question and, for one of our systems, was trained with today's settings.
 
         Raises:
-            BenchmarkError: the log is not there.
+            BenchmarkError: the log is not found.
         """
-        # Older results have a checksum of recipes in their question.
+        # Older results have a checksum of the recipes in their question.
         asked = {key: value for key, value in document["question"].items() if key != "recipe"}
         if asked != self.question(cell):
             return False
@@ -67,10 +68,10 @@ class Laboratory:
         return self._other_setting(cell, document) is None
 
     def question(self, cell: Cell) -> dict[str, Any]:
-        """What a cell asks; a result that answers another question is not the cell's.
+        """The conditions under which a cell is measured; a result obtained under other conditions is not the cell's.
 
         Raises:
-            BenchmarkError: the log is not there.
+            BenchmarkError: the log is not found.
         """
         system, log = SYSTEMS[cell.system], LOGS[cell.log]
         if cell.log not in self._sums:
@@ -86,7 +87,7 @@ class Laboratory:
         }
 
     def _other_setting(self, cell: Cell, document: Mapping[str, Any]) -> str | None:
-        """A setting of a result of ours that is another one today; None if all are the same."""
+        """A setting whose value in one of our results differs from today's; None if none does."""
         log = LOGS[cell.log]
         request = {
             "data": str(log.path()),
@@ -100,10 +101,10 @@ class Laboratory:
         return other
 
     def measure(self, cell: Cell) -> dict[str, Any]:
-        """Train and rank.
+        """Train the system and rank the held-out items.
 
         Raises:
-            BenchmarkError: a process failed, or the two sides did not see the same sequences.
+            BenchmarkError: a process failed, or our system was trained on other sequences than the peers get.
         """
         system = SYSTEMS[cell.system]
         return self._measure_ours(cell) if system.kind == "ours" else self._measure_peer(cell, system)
@@ -111,7 +112,7 @@ class Laboratory:
     def _words(self, cell: Cell, path: str) -> list[str]:
         """The command of one of our systems."""
         quick = [] if self.limits.epochs is None else ["--set", f"epochs={self.limits.epochs}"]
-        trained = SYSTEMS[cell.system].seeds > 1  # what only counts has neither epochs nor seeds
+        trained = SYSTEMS[cell.system].seeds > 1  # a model that only counts has neither epochs nor seeds
         more = ["--seed", str(cell.seed), *quick] if trained else []
         return ["mclrec", "train", path, *LOGS[cell.log].options(), *SYSTEMS[cell.system].words, *more]
 
@@ -137,7 +138,7 @@ class Laboratory:
         }
 
     def _asked(self, cell: Cell) -> str:
-        """The request of a peer's child, without paths."""
+        """Module and request of a peer's child, without paths."""
         system = SYSTEMS[cell.system]
         return f"benchmarks.peers.{system.kind}_log {json.dumps(self._request(cell, system), sort_keys=True)}"
 
@@ -174,10 +175,10 @@ class Laboratory:
         return ranked
 
     def _prepared(self, name: str) -> Mapping[str, Any]:
-        """Prepare a log by our defaults and write it as rows, once."""
+        """Prepare a log with our defaults and write it as rows, once per log."""
         if name not in self._rows:
             log = LOGS[name]
-            # RecBole has data sets of its own by the names of some logs, and would read these.
+            # RecBole has its own data sets under the names of some logs, and would read those instead.
             path = self.session.scratch / f"{name}-rows" / f"{name}-rows.inter"
             request = {"data": str(log.path()), "columns": dict(log.columns), "path": str(path)}
             document = self.session.run(f"{name} as rows", Child("benchmarks.ours.export", request)).document

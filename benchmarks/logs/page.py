@@ -1,4 +1,4 @@
-"""The tables of the comparison on logs, for README.md and docs/performance.md, made from the files of the cells."""
+"""Tables of the comparison on logs for README.md and docs/performance.md, made from the cells' result files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.summary import Finding, quantity
 __all__ = ["Row", "findings", "logs_page", "logs_summary", "rows"]
 
 _LEAD = 1.25
-"""Our NDCG@10 is to be at least so many times that of the best peer."""
+"""Target for the ratio of our NDCG@10 to that of the best peer."""
 
 _OURS = "mclrec"
 _EARLIER = """\
@@ -39,12 +39,12 @@ _NOTES = """\
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A system on a log, over its seeds.
+    """Results of a system on a log, over its seeds.
 
     Attributes:
         log: name of the log.
         system: name of the system.
-        documents: results by seed.
+        documents: results, one per seed.
     """
 
     log: str
@@ -53,19 +53,19 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """Median time."""
+        """Median time over the seeds."""
         value: float = median(document["seconds"] for document in self.documents)
         return value
 
     @property
     def processor_seconds(self) -> float:
-        """Median processor time, of all threads together."""
+        """Median processor time over the seeds, of all threads together."""
         value: float = median(document["processor_seconds"] for document in self.documents)
         return value
 
     @property
     def peak_bytes(self) -> int:
-        """Highest memory."""
+        """Highest peak memory over the seeds."""
         value: int = max(document["peak_bytes"] for document in self.documents)
         return value
 
@@ -75,12 +75,12 @@ class Row:
         return any(document["ended"] == "time box" for document in self.documents)
 
     def metric(self, name: str, protocol: str = "F") -> float:
-        """Mean of a metric."""
+        """Mean of a metric over the seeds."""
         return fmean(document["metrics"][protocol][name] for document in self.documents)
 
 
 def rows(cells: Mapping[Cell, Mapping[str, Any]]) -> list[Row]:
-    """Gather cells by log and system."""
+    """Group cells by log and system."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell, document in cells.items():
         found.setdefault((cell.log, cell.system), []).append(document)
@@ -89,7 +89,7 @@ def rows(cells: Mapping[Cell, Mapping[str, Any]]) -> list[Row]:
 
 
 def logs_page(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
-    """The part of docs/performance.md: all systems, the targets, and how it was measured."""
+    """The section of docs/performance.md: all systems, the targets, and how they were measured."""
     if not cells:
         return "Not measured yet: `make bench-logs`."
     found = rows(cells)
@@ -106,7 +106,7 @@ def logs_page(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
 
 
 def logs_summary(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
-    """The part of README.md: the table, and where the rest is; nothing without results."""
+    """The section of README.md: the table, and links to the rest; empty without results."""
     if not cells:
         return ""
     found = rows(cells)
@@ -121,7 +121,7 @@ def logs_summary(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
 
 
 def _days(cells: Mapping[Cell, Mapping[str, Any]]) -> str:
-    """The days on which ours were measured."""
+    """The days on which our systems were measured."""
     found = {
         document["measured"][:10] for cell, document in cells.items() if SYSTEMS[cell.system].kind == "ours"
     }
@@ -167,7 +167,7 @@ def _of_log(ours: Row, peer: Row | None) -> Iterator[Finding]:
 
 
 def _best_peer(found: Sequence[Row], log: str) -> Row | None:
-    """The peer with the highest NDCG@10 on a log."""
+    """The peer with the highest NDCG@10 on a log; None if no peer's is above 0."""
     peers = [row for row in found if row.log == log and SYSTEMS[row.system].kind != "ours"]
     best = max(peers, key=lambda row: row.metric("NDCG@10"), default=None)
     return best if best is not None and best.metric("NDCG@10") > 0 else None
@@ -207,7 +207,7 @@ def _cells(row: Row, peer: Row | None) -> tuple[str, ...]:
 
 
 def _results(found: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows in the form of result files, for the lines about machine and versions."""
+    """Rows in the form of result files, for the lines on machines and versions."""
     return [
         {
             "row": row.log,
