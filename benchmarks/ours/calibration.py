@@ -1,7 +1,7 @@
-"""Time of a search for the weight of co-occurrence: by all scores anew for each choice, and by scores kept once.
+"""Time a search for the weight of co-occurrence: with scores recomputed for each choice, and with scores kept.
 
-Request: ``data`` (names), ``targets``, ``threads``, ``seed``. The weights are random: how long it takes depends on them
-but little.
+Request: ``data`` (names), ``targets``, ``threads``, ``seed``. The model's weights are random; they hardly affect the
+time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def measure(request: Request) -> Document:
 
 
 def _of_data(name: str, request: Request) -> dict[str, float]:
-    """Seconds by the way the ranks are found."""
+    """Seconds of the search on one data set, by the way in which ranks are computed."""
     split = open_split(name)
     torch.manual_seed(request["seed"])
     sasrec = model_class("sasrec")
@@ -72,7 +72,7 @@ def _of_data(name: str, request: Request) -> dict[str, float]:
 def _search(
     part: CoOccurrence, ready: Callable[[], Callable[[], IntArray]]
 ) -> tuple[Sequence[IntArray], float]:
-    """The ranks by each choice, and the seconds that they took."""
+    """The ranks for each choice, and the seconds that the whole search took."""
     part.choose(_START)
     started, ranks = time.perf_counter(), []
     rank = ready()

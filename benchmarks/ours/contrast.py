@@ -1,7 +1,7 @@
-"""Seconds of a contrast of all states, forward and backward: by whole rows and by parts without most zeros, in turns.
+"""Time the contrast of all states, forward and backward: by whole rows and by parts without most zeros, in turns.
 
 Request: ``data`` (names), ``batch_size``, ``hidden_size``, ``max_length``, ``batches``, ``seed``. The states are
-random: how long it takes depends on the lengths of histories alone.
+random; the time depends only on the lengths of the histories.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def measure(request: Request) -> Document:
 
 
 def _of_data(name: str, request: Request) -> dict[str, list[float]]:
-    """Seconds of each batch, by the way it is contrasted; both have the same batches."""
+    """Seconds of each batch by way of contrasting it; both ways get the same batches."""
     training, rng = open_split(name).training, np.random.default_rng(request["seed"])
     found: dict[str, list[float]] = {way: [] for way in _WAYS}
     for number in range(request["batches"] + _WARM_UP):

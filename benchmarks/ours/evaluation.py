@@ -1,6 +1,6 @@
-"""Rank all test targets in the whole catalogue.
+"""Rank all test targets among the whole catalogue, and time each pass.
 
-Request: ``data model seed cuts``, passes as in `benchmarks.child.turns`, and ``device`` if not cpu.
+Request: ``data``, ``model``, ``seed``, ``cuts``, passes as in `benchmarks.child.turns`, and ``device`` if not cpu.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write a data set as a file for the peers: RecBole's ``.inter`` with all interactions; their position is the time.
+"""Write all interactions of a data set to a file for the peers, in RecBole's ``.inter`` format; positions are times.
 
 Request: ``data`` (a name or a path), ``path``, and optionally ``columns`` (see `mclrec.data.columns`).
 """

@@ -1,4 +1,4 @@
-"""Rank each user's last item by the list that a peer gave the user, under protocol F.
+"""Rank each user's last item by the list that a peer made for the user, under protocol F.
 
 Request: ``inter`` (see `benchmarks.ours.export`), ``lists`` (see `benchmarks.peers.log_lists`), ``cuts``.
 """
@@ -35,18 +35,18 @@ def list_ranks(histories: Histories, items: IntArray, scores: npt.NDArray[np.flo
     """Rank the last item of each user: 1 + the number of other listed items that do not score below it.
 
     As in our own evaluation, ties count against the target. A target that is not listed is a miss, and so is one that
-    the history holds, because protocol F drops the items of the history.
+    is in the history, because protocol F drops the items of the history.
 
     Args:
-        histories: of all users, the last item included.
-        items: (users, K) dense ids; 0 where the list is shorter.
-        scores: (users, K) of these items.
+        histories: histories of all users, including the last item.
+        items: (users, K) dense ids; 0 beyond the end of a shorter list.
+        scores: (users, K) scores of these items.
 
     Returns:
         (users,) ranks; V + 1 for a miss.
 
     Raises:
-        ValueError: a list holds an item twice or one of the history, or is not there.
+        ValueError: a list has an item twice or an item of the history, or a user has no list.
     """
     if len(items) != histories.users:
         raise ValueError(f"{len(items)} lists for {histories.users} users")

@@ -1,7 +1,7 @@
-"""Whether a result on a log is by the settings that its command comes to today.
+"""Check whether a result on a log was obtained with the settings that its command resolves to today.
 
-Request: ``data``, ``item`` (the column, or null), ``model``, ``settings`` of the command, and what the run saved as
-``config`` and ``training``.
+Request: ``data``, ``item`` (the column, or null), ``model``, ``settings`` (of the command), and ``config`` and
+``training`` as the run saved them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""nginx before several services, as docs/deploy/nginx.conf has it, without TLS and with the generator's request ids."""
+"""Run nginx in front of several services: docs/deploy/nginx.conf without TLS, with the generator's request ids."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def proxied(services: Sequence[str], port: int, folder: Path) -> Iterator[str]:
     """Run nginx on a port until the block ends.
 
     Args:
-        services: ``host:port`` of each.
-        port: to listen on.
-        folder: for its files.
+        services: ``host:port`` of each service.
+        port: port to listen on.
+        folder: folder for nginx's files.
 
     Returns:
-        Its address.
+        The address of nginx.
 
     Raises:
         BenchmarkError: nginx is missing.
@@ -46,9 +46,9 @@ def proxied(services: Sequence[str], port: int, folder: Path) -> Iterator[str]:
 
 
 def configuration(documented: str, services: Sequence[str], port: int, folder: Path) -> str:
-    """The documented file with these services, for a process of its own with files in ``folder``.
+    """The documented configuration for these services, as a separate process that keeps its files in ``folder``.
 
-    The generator tells requests apart by ids of its own, which the documented proxy would replace.
+    The load generator tells requests apart by its own ids, which the documented proxy would replace.
     """
     servers = "".join(f"    server {service} max_fails=0;\n" for service in services)
     text = re.sub(r"(    server 127\.0\.0\.1:\d+ max_fails=0;\n)+", servers, documented)

@@ -1,8 +1,8 @@
-"""A drawn model is saved, exported and served by ``mclrec serve``; wrk asks it at a fixed rate, open loop.
+"""Save, export and serve a random model with ``mclrec serve``, and load it with wrk at a fixed rate, open loop.
 
-Request: ``items``, ``hidden_size``, ``rate`` (a second), ``seconds``, ``index`` (a kind or null), ``processes`` (if
-several, behind nginx), ``seed``.
-Histories are drawn like Beauty's: log-normal with the median 5, at most 50; no two are meant to be the same.
+Request: ``items``, ``hidden_size``, ``rate`` (requests per second), ``seconds``, ``index`` (a kind or null),
+``processes`` (if several, behind nginx), ``seed``.
+Histories have lengths like Beauty's, log-normal with median 5 and at most 50; they are not meant to repeat.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _START_SECONDS = 300
 _CLUSTERS, _NOISE = (
     1000,
     0.5,
-)  # trained vectors lie in clusters; an index of points without any order finds nothing
+)  # trained vectors lie in clusters; an index over points without structure finds nothing
 
 
 def measure(request: Request) -> Document:
@@ -72,7 +72,7 @@ def measure(request: Request) -> Document:
 
 
 def _save(directory: Path, items: int, hidden_size: int, seed: int) -> None:
-    """SASRec with drawn weights; the vectors of items lie around centers."""
+    """Save a SASRec with random weights whose item vectors lie around cluster centers."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = SASRec(SASRecConfig.model_validate({"hidden_size": hidden_size}), items)
@@ -106,7 +106,7 @@ def _draw_bodies(path: Path, items: int, count: int, seed: int) -> None:
 def _services(
     run: Path, folder: Path, options: list[str], count: int
 ) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """One service, or several behind a proxy: where to ask, and the processes that answer."""
+    """Run one service, or several behind a proxy; yield the address and the serving processes."""
     with ExitStack() as stack:
         started = [
             stack.enter_context(_serving(run, folder / f"log-{number}", options)) for number in range(count)
@@ -133,7 +133,7 @@ def _serving(run: Path, log: Path, options: list[str]) -> Iterator[tuple[str, su
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-    }  # the generator has the other
+    }  # the load generator has the other core
     with (
         log.open("wb") as file,
         subprocess.Popen(words, stdout=file, stderr=file, env=environment) as process,
@@ -167,7 +167,7 @@ def _load(url: str, bodies: Path, rate: float, seconds: int) -> dict[str, Any]:
 
 
 def _processor_seconds(pid: int) -> float:
-    """What a process has used of processors, in its own code and in the system's."""
+    """Processor seconds that a process has used, in user and in system mode."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

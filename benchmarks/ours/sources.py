@@ -17,19 +17,19 @@ __all__ = ["open_split"]
 
 
 def open_split(data: str | Mapping[str, int], *, newest: int | None = None) -> Split:
-    """Open data and split them leave-one-out.
+    """Load data and split them leave-one-out.
 
     Args:
         data: name of a data set, or ``users``, ``items`` and ``length`` (of a training history) of synthetic data.
-        newest: cut each training history to that many newest items, and leave out items that no history then has,
-            as RecTools does. Such a split is for training only.
+        newest: cut each training history to this many of its newest items, and drop items that then occur in no
+            history, as RecTools does. Such a split is for training only.
     """
     split = leave_one_out(load(data) if isinstance(data, str) else drawn(**data))
     return split if newest is None else replace(split, training=_newest(split.training, newest))
 
 
 def drawn(users: int, items: int, length: int, seed: int = 1) -> SequenceData:
-    """Draw histories of one length with uniform items, and two more items per user to hold out."""
+    """Draw histories of one length with uniform items, and two more items per user to be held out."""
     rng = np.random.default_rng(seed)
     total = users * (length + 2)
     return SequenceData(

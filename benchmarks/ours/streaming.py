@@ -1,4 +1,4 @@
-"""Train on prepared data, which stay on the disk, and report the private memory of the process.
+"""Train on prepared data that stay on disk, and report the private memory of the process.
 
 Request: as in `benchmarks.ours.training`; ``data`` is a directory of prepared data.
 """
@@ -40,7 +40,7 @@ def private_bytes() -> int:
 
 @contextmanager
 def _peak_memory() -> Iterator[list[int]]:
-    """Sample the private memory in a thread; the only element of the list is the highest value so far."""
+    """Sample the private memory in a thread; the list's only element is the highest value so far."""
     found, over = [private_bytes()], threading.Event()
 
     def sample() -> None:

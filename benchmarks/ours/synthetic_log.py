@@ -1,7 +1,7 @@
 """Draw an interaction log and write it as csv. Request: ``path``, ``rows``, ``seed``.
 
 As in real logs, the popularity of items follows Zipf's law and the activity of users is log-normal; a user has 20 rows
-on average, an item 100. Rows are in random order, and ids say nothing about popularity.
+on average, an item 100. Rows are in random order, and ids are unrelated to popularity.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write_log(path: Path, rows: int, *, seed: int) -> Document:
 
 
 def _cumulative(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Upper bounds of the intervals of [0, 1) that stand for each index; the last is exactly 1."""
+    """Upper bound of each index's interval of [0, 1); the last is exactly 1."""
     ends = np.cumsum(weights / weights.sum())
     ends[-1] = 1.0
     return ends

@@ -1,11 +1,11 @@
-"""Seconds of a training step by one thread and by more, in turns, and what our rule chooses.
+"""Time a training step with one thread and with more, in turns, and record what our rule chooses.
 
-The rule is that of `mclrec.runs.thread_choice`. It runs in the environment of the command line, which says how threads
+The rule is that of `mclrec.runs.thread_choice`. It runs in the environment of the command line, which sets how threads
 wait (`mclrec.threads.prepare_environment`).
 
-Request: ``data``, ``model``, ``recipe``, ``settings``, ``seed``, ``counts`` (of threads, beside those that the rule
-chooses), ``rounds``, ``steps`` (of each count in a round, after one that does not count), ``choices`` (times that the
-rule is asked).
+Request: ``data``, ``model``, ``recipe``, ``settings``, ``seed``, ``counts`` (numbers of threads, in addition to those
+that the rule chooses), ``rounds``, ``steps`` (timed steps of each count in a round, after an untimed one), ``choices``
+(how often the rule is asked).
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def measure(request: Request) -> Document:
 
 
 def _choice(split: Split, recipe: Recipe) -> int:
-    """The number of threads that the rule takes, measured anew."""
+    """The number of threads that the rule chooses, from a new measurement."""
     with kept_threads():
         take_threads(split, recipe, _CPU, measure=True)
         return torch.get_num_threads()
 
 
 def _steps(split: Split, recipe: Recipe, seed: int) -> Iterator[float]:
-    """Train batch by batch, and give the seconds of each."""
+    """Train batch by batch, and yield the seconds of each."""
     model = build(recipe, split.training, seed)
     trainer = Trainer(
         model,
@@ -74,17 +74,17 @@ def _steps(split: Split, recipe: Recipe, seed: int) -> Iterator[float]:
         identity={},  # nothing is written
     )
     steps = trainer.timed_steps(0)
-    next(steps)  # the number of batches
+    next(steps)  # the first value is the number of batches
     return steps
 
 
 def _seconds(steps: Iterator[float], counts: Sequence[int], request: Request) -> dict[int, list[float]]:
-    """Mean seconds of a step in each round, by the number of threads."""
+    """Mean seconds of a step in each round, by number of threads."""
     found: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(request["rounds"]):
         for count, means in found.items():
             torch.set_num_threads(count)
-            next(steps)  # threads start
+            next(steps)  # not timed: threads start
             means.append(round(fmean(next(steps) for _ in range(request["steps"])), 6))
     return found
 

@@ -1,8 +1,8 @@
 """Where the time of `mclrec train LOG` goes: the command itself, with a clock around its stages.
 
 Request: ``path``, ``model``, ``settings`` (as ``--set`` takes them), ``batches``, ``targets``, ``seed``.
-An epoch ends after ``batches`` batches, and validation and test have ``targets`` targets at most; the document says how
-many there would have been.
+An epoch ends after ``batches`` batches, and validation and test have at most ``targets`` targets; the document states
+how many there would have been.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ STAGES = {
         "mclrec.training.trainer.Checkpoints.save_best",
     ),
 }
-"""Functions of each stage; what one calls of another stage counts there alone. A name that is gone is an error."""
+"""Functions of each stage; time in a nested stage counts only for that one. A name that no longer exists fails."""
 
 
 class _Clock:
-    """Seconds of nested stages, each without those inside it."""
+    """Seconds of nested stages, each without the stages inside it."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys([*STAGES, "the rest"], 0.0)
@@ -66,7 +66,7 @@ class _Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time until the block ends for a stage."""
+        """Count the time of the block for a stage."""
         self._turn(lambda: self._open.append(name))
         try:
             yield
@@ -74,7 +74,7 @@ class _Clock:
             self._turn(self._open.pop)
 
     def stop(self) -> None:
-        """Count what has passed until now."""
+        """Count the time until now."""
         self._turn(lambda: None)
 
     def _turn(self, change: Callable[[], object]) -> None:
@@ -84,7 +84,7 @@ class _Clock:
         change()
 
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function whose calls count for a stage."""
+        """Wrap a function so that its calls count for a stage."""
 
         def timed(*given: Any, **named: Any) -> Any:
             with self.stage(name):
@@ -146,7 +146,7 @@ def _timed(clock: _Clock, name: str, place: str) -> Iterator[None]:
 
 @contextmanager
 def _cut(request: Request, whole: dict[str, int]) -> Iterator[None]:
-    """Let epochs end early, and have fewer targets; ``whole`` gets how many there would have been."""
+    """End epochs early and sample the targets; ``whole`` receives the numbers without these limits."""
 
     class Fewer(EpochBatches):
         def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """Train for some batches with the real trainer, and report the time of each.
 
 Request: ``data`` and ``newest`` (see `benchmarks.ours.sources`), ``model``, ``recipe``, ``settings``, ``seed``,
-``device``, ``batches`` (timed) after ``warmup``, ``compile`` (parts of the encoder),
+``device``, ``batches`` (timed) after ``warmup``, ``compile`` (compile parts of the encoder),
 ``validate`` (also rank the validation targets), ``shard`` (shard the item table over the processes, if there are
 several), ``save`` (also write the weights).
 """
@@ -129,7 +129,7 @@ def _measure(request: Request, processes: Processes) -> Document:
         "dtype": recipe.training.precision,
         "threads": torch.get_num_threads(),
         "versions": versions(["mclrec", "torch", "numpy"]),
-        "classes": split.training.num_items + 1,  # the padding id is one
+        "classes": split.training.num_items + 1,  # including the padding id
         "first_loss": next(value for name, value in watch.first_losses.items() if name.endswith("rec")),
         "device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         "parameter_bytes": sum(parameter.nbytes for parameter in model.parameters()),

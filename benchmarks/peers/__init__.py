@@ -1,1 +1,1 @@
-"""Measurements of the peers, run in their own environments; of our code they import `benchmarks.child` only."""
+"""Measurements of the peers, run in their own environments; beside each other, they import only `benchmarks.child`."""

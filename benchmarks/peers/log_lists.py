@@ -1,4 +1,4 @@
-"""What peers read and give in the comparison on logs: histories as rows, a list of items for each user, and costs."""
+"""Input and output of the peers in the comparison on logs: histories as rows, one list per user, and costs."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class Histories:
 
     @property
     def num_items(self) -> int:
-        """Number of items; the rows hold all of them."""
+        """Number of items, all of which occur in the rows."""
         return int(self.items.max())
 
     def before_last(self, user: int) -> npt.NDArray[np.int64]:
-        """History of a user, counted from 0, without the last item, which is the test target."""
+        """History of a user (counted from 0) without the last item, which is the test target."""
         return self.items[self.offsets[user] : self.offsets[user + 1] - 1]
 
     def last(self, user: int) -> int:
-        """Last item of a user, counted from 0."""
+        """Last item of a user (counted from 0)."""
         return int(self.items[self.offsets[user + 1] - 1])
 
 
 def read_histories(inter: Path) -> Histories:
-    """Read the rows that `benchmarks.ours.export` wrote; they are ordered by user and place."""
+    """Read the rows that `benchmarks.ours.export` wrote; they are ordered by user and position."""
     rows = np.loadtxt(inter, dtype=np.int64, delimiter="\t", skiprows=1)
     counts = np.bincount(rows[:, 0])[1:]
     return Histories(rows[:, 1], np.concatenate([[0], np.cumsum(counts)]))
@@ -53,12 +53,12 @@ def read_histories(inter: Path) -> Histories:
 def top_lists(
     scores: npt.NDArray[np.float32], histories: Histories, first: int, listed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Best items of some users that their histories do not hold, best first.
+    """Best items of some users, best first, without the items of their histories.
 
     Args:
-        scores: (rows, V + 1) of users from ``first`` on, counted from 0; column 0 is ignored.
-        histories: of all users.
-        first: user of the first row.
+        scores: (rows, V + 1) scores of consecutive users from ``first`` on; column 0 is ignored.
+        histories: histories of all users.
+        first: user of the first row, counted from 0.
         listed: length of the lists.
 
     Returns:
@@ -79,19 +79,19 @@ def top_lists(
 
 
 def write_lists(path: Path, items: Any, scores: Any) -> None:
-    """Write the lists of users 1..U, see `top_lists`."""
+    """Write the lists of users 1..U; see `top_lists`."""
     np.savez(path, items=np.asarray(items, dtype=np.int64), scores=np.asarray(scores, dtype=np.float32))
 
 
 class Costs:
-    """Time from when it is made until `stop`, and the largest resident set until then, of this process."""
+    """Time of this process from construction until `stop`, and its largest resident set until then."""
 
     def __init__(self) -> None:
         self.processor, self._wall = time.process_time(), time.perf_counter()
         self._found: dict[str, Any] = {}
 
     def stop(self) -> None:
-        """Take the costs."""
+        """Record the costs."""
         self._found = {
             "seconds": round(time.perf_counter() - self._wall, 3),
             "processor_seconds": round(time.process_time() - self.processor, 3),

@@ -1,8 +1,8 @@
-"""RecBole's SASRec on a log, at its defaults: its own training loop, ended after a time box, then a list for each user.
+"""RecBole's SASRec on a log, at its defaults: its own training loop, ended by a time box, then a list for each user.
 
-Its defaults split at random, so the split is given: each user's last item is for test and the one before for
-validation. Its own loss, a softmax over all items, needs sampled negatives to be off. Measured are the weights of the
-best validation, as RecBole does, or where no epoch ended in time, those of the last step.
+RecBole splits at random by default, so the split is given: each user's last item is for test and the one before it for
+validation. Its default loss, a softmax over all items, needs negative sampling to be off. As in RecBole, the weights of
+the best validation are measured; if no epoch ended in time, those of the last step.
 
 Request: as `recbole_setup.build`, ``lists`` (file to write), ``listed`` (length of a list), ``box_seconds``, and
 optionally ``epochs``.
@@ -31,14 +31,14 @@ class _BoxEnded(Exception):
 
 
 class _Box:
-    """Ends training in time, and keeps the weights of the best validation."""
+    """Ends training when the time box is over, and keeps the weights of the best validation."""
 
     def __init__(self, model: Any, loss: Callable[[Any], Any], ends: float) -> None:
         self.epochs, self.best = 0, None
         self._model, self._loss, self._ends, self._highest = model, loss, ends, -np.inf
 
     def loss(self, interaction: Any) -> Any:
-        """The model's loss, as long as there is time."""
+        """The model's loss; raises `_BoxEnded` once the time is over."""
         if time.process_time() > self._ends:
             raise _BoxEnded
         return self._loss(interaction)
@@ -81,7 +81,7 @@ def measure(request: Request) -> Document:
 
 @torch.no_grad()
 def _lists(model: Any, test: Any, request: Request) -> tuple[Any, Any]:
-    """Lists from the scores of all items; RecBole's own ids become those of the rows again."""
+    """Lists from the scores of all items, with RecBole's ids mapped back to those of the rows."""
     histories = read_histories(Path(request["inter"]))
     listed = min(request["listed"], histories.num_items)
     items = np.zeros((histories.users, listed), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Builds RecBole's SASRec with the sizes and the split that we use.
+"""Build RecBole's SASRec with the sizes and the split that we use.
 
 RecBole 1.2.1 restores the NumPy names that it needs (``np.float`` and so on) when its configuration is made. They are
 restored here before it is imported, because some of its modules use them on import.
@@ -32,8 +32,8 @@ _OPTIONAL = {
 def build(request: Request) -> tuple[Any, Any, Any, Any, Any]:
     """Build RecBole's configuration, its batches for training, validation and test, and its model.
 
-    Request: ``inter`` (file), ``seed``, ``scratch``, and instead of RecBole's own defaults ``batch``, ``max_length``,
-    ``cuts`` (of HR and NDCG alone), ``evaluation_batch`` and ``epochs``.
+    Request: ``inter`` (file), ``seed``, ``scratch``, and optionally, to override RecBole's defaults, ``batch``,
+    ``max_length``, ``cuts`` (then only HR and NDCG are measured), ``evaluation_batch`` and ``epochs``.
     """
     for name, kind in _REMOVED.items():
         if name not in vars(np):
@@ -42,7 +42,7 @@ def build(request: Request) -> tuple[Any, Any, Any, Any, Any]:
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, init_seed
 
-    os.chdir(request["scratch"])  # it leaves logs where it is run
+    os.chdir(request["scratch"])  # RecBole writes logs into the working directory
     file = Path(request["inter"])
     config = Config(
         model="SASRec",

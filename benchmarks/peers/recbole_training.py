@@ -19,7 +19,7 @@ class _Enough(Exception):
 
 
 class _StopWatch:
-    """Wraps the loss and times its calls: between two of them are a whole step and the preparation of a batch."""
+    """Wraps the loss and times its calls: the time between two includes a whole step and the preparation of a batch."""
 
     def __init__(self, loss: Any, batches: int) -> None:
         self.moments: list[float] = []

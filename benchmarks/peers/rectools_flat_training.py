@@ -1,8 +1,8 @@
-"""RecTools' flat SASRec network (`rectools.fast_transformers`) for some batches, softmax over all positions.
+"""Train RecTools' flat SASRec network (`rectools.fast_transformers`) for some batches, softmax over all positions.
 
 RecTools has the network, its sequences and their data set, but no trainer for it: the loop is ours, with the optimiser
-of its `SASRecModel`. ``places`` of the request is ``all`` (the network's own forward pass, which scores padded places
-too) or ``real`` (its `encode` and `all_item_embeddings`: scores at the places that have a target alone).
+of its `SASRecModel`. ``places`` in the request is ``all`` (the network's own forward pass, which also scores padded
+positions) or ``real`` (its `encode` and `all_item_embeddings`: scores only at positions that have a target).
 
 Request: as `rectools_training`, without ``layers``, with ``unit`` (see `training_part`), ``places`` and ``precision``
 (fp32, or bf16 by autocast).
@@ -52,7 +52,7 @@ def measure(request: Request) -> Document:
 
 
 def _sequences(request: Request) -> tuple[Any, Any, int]:
-    """Inputs and targets by RecTools' own function, and the number of items."""
+    """Inputs and targets from RecTools' own function, and the number of items."""
     length = request["max_length"]
     rows = interactions(Path(request["inter"]), held_out=2, newest=length + 1)
     x, y, known, _ = build_sequences(*tensors(rows), max_len=length)
@@ -60,7 +60,7 @@ def _sequences(request: Request) -> tuple[Any, Any, int]:
 
 
 def _prefixes(request: Request) -> tuple[Any, Any, int]:
-    """Inputs and targets of the same form, with a target at the last place alone."""
+    """Inputs and targets of the same form, with a target only at the last position."""
     rows, items = training_rows(request)
     length, sizes = request["max_length"], np.diff(rows.offsets) - 1
     last = np.zeros(len(rows.items), dtype=bool)

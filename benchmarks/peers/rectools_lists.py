@@ -1,8 +1,8 @@
-"""RecTools' SASRec on an exported split: trained on its training part, lists for its test users, RecTools' own metrics.
+"""Train RecTools' SASRec on an exported split, write lists for its test users, and compute RecTools' own metrics.
 
 Request: ``split`` (folder of csv files that ``mclrec prepare --export-split`` wrote), ``lists`` (csv files to write, by
-the label of the protocol: F without items of the history, U with them), ``listed`` (length of a list), ``cuts``,
-``seed``, and the settings ``epochs``, ``factors`` and ``session``.
+protocol: F without items of the history, U with them), ``listed`` (length of a list), ``cuts``, ``seed``, and the
+settings ``epochs``, ``factors`` and ``session``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def measure(request: Request) -> Document:
 
 
 def _interactions(path: Path) -> pd.DataFrame:
-    """Rows of an export as RecTools wants them; the place in the history stands for the time, which may be equal."""
+    """Rows of an export in RecTools' format; the position in the history replaces the time, which may be tied."""
     rows = pd.read_csv(path, dtype={"item": str})
     return pd.DataFrame(
         {
@@ -62,7 +62,7 @@ def _interactions(path: Path) -> pd.DataFrame:
 
 
 def _metrics(reco: pd.DataFrame, targets: pd.DataFrame, cuts: list[int]) -> dict[str, float]:
-    """RecTools' metrics; ``achievable`` is its NDCG whose ideal list holds the targets that there are, as ours."""
+    """RecTools' metrics; ``divide_by_achievable`` makes the ideal list of NDCG that of the actual targets, as ours."""
     wanted: dict[str, Any] = {}
     for k in cuts:
         wanted |= {f"HR@{k}": HitRate(k), f"MRR@{k}": MRR(k), f"default NDCG@{k}": NDCG(k)}

@@ -1,8 +1,8 @@
 """RecTools on a log, at its defaults: fit on everything but each user's last item, then a list for each user.
 
-``network`` of the request is ``SASRecModel``, RecTools' model as it is, or ``FlatSASRecNet``, the fastest SASRec that
-it has (`rectools.fast_transformers`). The latter is a network with tensors for it and no trainer: it is trained here as
-`SASRecModel` is by default, with its sizes, loss, initial weights, optimiser, batches and epochs.
+``network`` in the request is ``SASRecModel``, RecTools' model as it is, or ``FlatSASRecNet``, the fastest SASRec that
+it has (`rectools.fast_transformers`). The latter comes with functions for its input but without a trainer: it is
+trained here as `SASRecModel` is by default, with its sizes, loss, initial weights, optimiser, batches and epochs.
 
 Request: ``inter`` (see `benchmarks.ours.export`), ``network``, ``seed``, ``lists`` (file to write), ``listed`` (length
 of a list), and optionally ``epochs``.
@@ -29,14 +29,14 @@ from benchmarks.peers.rectools_setup import flat_network, flat_optimiser, intera
 __all__ = ["measure"]
 
 _BATCH = 256
-"""Users that get their lists at once."""
+"""Number of users whose lists are computed at once."""
 
 
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     lightning.seed_everything(request["seed"])
     costs = Costs()
-    # All rows but each user's last: nothing is held out for validation, because no default looks at it.
+    # All rows but each user's last: nothing is held out for validation, because no default uses it.
     frame = interactions(Path(request["inter"]), held_out=1)
     fit = {"SASRecModel": _fit_model, "FlatSASRecNet": _fit_network}[request["network"]]
     model, epochs, lists = fit(frame, request)
@@ -82,7 +82,7 @@ def _fit_network(frame: pd.DataFrame, request: Request) -> tuple[Any, int, Any]:
     epochs = request.get("epochs", model.epochs)
     for _ in range(epochs):
         for batch in batches:
-            targets = batch["y"].flatten() - 1  # of items 1..n; -1 is padding
+            targets = batch["y"].flatten() - 1  # classes of items 1..n; -1 is padding
             loss = torch.nn.functional.cross_entropy(
                 net({"x": batch["x"], "y": batch["y"]}).flatten(0, 1), targets, ignore_index=-1
             )
@@ -101,7 +101,7 @@ def _lists_of_network(net: Any, frame: pd.DataFrame, request: Request) -> tuple[
     known = net.known_items.numpy()
     dense = np.zeros(histories.num_items + 1, dtype=np.int64)
     dense[known] = np.arange(1, len(known) + 1)
-    # torch's fast path for inference makes NaN of a query whose first places are padding, as they are here.
+    # torch's fast path for inference gives NaN for a query whose first positions are padding, as they are here.
     torch.backends.mha.set_fastpath_enabled(False)
     vectors = net.all_item_embeddings()
     lists = []

@@ -1,4 +1,4 @@
-"""What measurements of RecTools share: rows of a log for it, and its flat SASRec network with initial weights."""
+"""Shared parts of RecTools' measurements: rows of a log for it, its flat SASRec network, and the optimiser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["flat_network", "flat_optimiser", "interactions", "tensors"]
 
 
 def interactions(inter: Path, held_out: int, newest: int | None = None) -> pd.DataFrame:
-    """Rows of a log without each user's last ``held_out``, and of the others the ``newest``, as RecTools wants them."""
+    """Rows of a log in RecTools' format: each user's ``newest`` (None: all) before the last ``held_out``."""
     frame = pd.read_csv(inter, sep="\t", header=0, names=[Columns.User, Columns.Item, "place"])
     from_end = frame.sort_values("place").groupby(Columns.User).cumcount(ascending=False).reindex(frame.index)
     kept = from_end >= held_out

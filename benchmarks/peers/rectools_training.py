@@ -1,7 +1,7 @@
-"""RecTools' SASRecModel, softmax over all positions, for some batches of its own Lightning trainer.
+"""Train RecTools' SASRecModel, softmax over all positions, for some batches with its own Lightning trainer.
 
-RecTools' own SASRec layers have an inner width of d. Its pre-norm layers, also part of it, have 4 d and GELU as ours:
-``layers`` of the request is ``preln`` (same sizes on both sides) or ``own``.
+RecTools' SASRec layers have an inner width of d. Its pre-norm layers, also part of RecTools, have 4 d and GELU, as ours
+do: ``layers`` in the request is ``preln`` (same sizes on both sides) or ``own``.
 
 Request: ``inter`` (file, see `benchmarks.ours.export`), ``layers``, ``batch``, ``max_length``, ``hidden_size``,
 ``blocks``, ``heads``, ``dropout``, ``seed``, ``batches``, ``warmup``.
@@ -30,14 +30,14 @@ _LAYERS = {"preln": PreLNTransformerLayers, "own": SASRecTransformerLayers}
 
 
 class _Watching(lightning.Callback):  # type: ignore[misc] # it has no types
-    """Tells the watch of each batch."""
+    """Reports each batch to the stop watch."""
 
     def __init__(self, watch: StopWatch) -> None:
         self.watch = watch
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
         """Called by Lightning; the time until the next call includes the preparation of a batch."""
-        with suppress(Enough):  # Lightning counts too
+        with suppress(Enough):  # Lightning counts the steps itself
             self.watch.batch_ended(outputs["loss"])
 
 
@@ -70,7 +70,7 @@ def measure(request: Request) -> Document:
 
 
 def _trainer(warmup: int, batches: int) -> Any:
-    """RecTools' default trainer with a stop watch, ended after some steps."""
+    """RecTools' default trainer with a stop watch, which ends after some steps."""
     return lightning.Trainer(
         max_steps=warmup + batches,
         max_epochs=-1,

@@ -1,7 +1,7 @@
 """RePlay's HitRate, NDCG and MRR on lists that another system wrote.
 
-Request: ``lists`` (csv files of user_id, item_id and rank, by the label of the protocol), ``targets`` (csv file of user
-and item), ``cuts``.
+Request: ``lists`` (csv files of user_id, item_id and rank, by protocol), ``targets`` (csv file of user and item),
+``cuts``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def measure(request: Request) -> Document:
     found: dict[str, dict[str, float]] = {}
     for label, path in request["lists"].items():
         lists = pd.read_csv(path, dtype={"item_id": str})
-        # RePlay orders by rating: the rank stands for it, so that equal scores stay in RecTools' order.
+        # RePlay orders by rating: the negated rank serves as rating, so that tied scores stay in RecTools' order.
         rows = pd.DataFrame(
             {"user": lists["user_id"], "item": lists["item_id"], "rating": -lists["rank"].astype(float)}
         )

@@ -1,11 +1,12 @@
-"""RePlay's SasRec (`replay.nn`), softmax over all positions, for some batches of its own Lightning module and data.
+"""Train RePlay's SasRec (`replay.nn`), softmax over all positions, for some batches with its own Lightning module.
 
-``parts`` of the request is ``template`` (RePlay's transforms and its cross-entropy, which scores padded places too) or
-``fast`` (what RePlay 0.22 has against padding: batches trimmed to their longest history, an encoder over buckets of
-like length, and a loss at the places that have a target alone; it is one with negatives, which here are the whole
-catalogue, so that it is the full softmax). All is in fp32: the buckets fail where Lightning casts to bf16.
+``parts`` in the request is ``template`` (RePlay's transforms and its cross-entropy, which also scores padded positions)
+or ``fast`` (what RePlay 0.22 offers against padding: batches trimmed to their longest history, an encoder over buckets
+of similar length, and a loss only at positions that have a target; that loss takes negatives, which here are the whole
+catalogue, so that it is the full softmax). Everything is in fp32: the buckets fail if Lightning casts to bf16.
 
-RePlay also predicts each user's first item from no item at all. Here a copy of the mask leaves that target out.
+RePlay also predicts each user's first item, from an empty history. Here a copy of the padding mask leaves that target
+out.
 
 Request: ``inter`` (file, see `benchmarks.ours.export`), ``unit``, ``scratch``, ``parts``, ``batch``, ``max_length``,
 ``hidden_size``, ``blocks``, ``heads``, ``dropout``, ``seed``, ``batches``, ``warmup``.
@@ -54,38 +55,38 @@ __all__ = ["measure"]
 
 _ITEM = "item_id"
 _BUCKET = 32
-"""Histories that the encoder takes at once: of 16, 32 and 64 the quickest on Beauty."""
+"""Number of histories that the encoder takes at once: the fastest of 16, 32 and 64 on Beauty."""
 
 
 class _Watching(lightning.Callback):  # type: ignore[misc] # it has no types
-    """Tells the watch of each batch."""
+    """Reports each batch to the stop watch."""
 
     def __init__(self, watch: StopWatch) -> None:
         self.watch = watch
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
         """Called by Lightning; the time until the next call includes the preparation of a batch."""
-        with suppress(Enough):  # Lightning counts too
+        with suppress(Enough):  # Lightning counts the steps itself
             self.watch.batch_ended(outputs["loss"].detach())
 
 
 class _Catalogue(torch.nn.Module):
-    """Gives each batch all items as the negatives that it shares."""
+    """Gives each batch all items as shared negatives."""
 
     def __init__(self, items: int) -> None:
         super().__init__()
         self._items = torch.arange(items)[None]
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Add them."""
+        """Add the negatives to a batch."""
         return {**batch, "negative_labels": self._items}
 
 
 class _LastPlace(torch.nn.Module):
-    """Makes the item of the last place a row's only target."""
+    """Makes the item at the last position a row's only target."""
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Add the mask of targets."""
+        """Add the target mask to a batch."""
         targets = torch.zeros_like(batch["padding_mask"])
         targets[:, -1] = True
         return {**batch, "target_padding_mask": targets}
@@ -125,7 +126,7 @@ def measure(request: Request) -> Document:
 
 
 def _data(request: Request, histories: Histories, items: int, path: Path) -> Any:
-    """RePlay's data module over a file with a history a row; items are counted from 0, and V is padding."""
+    """RePlay's data module over a file with one history per row; items are counted from 0, and V is padding."""
     rows = pa.ListArray.from_arrays(pa.array(histories.offsets, pa.int32()), pa.array(histories.items - 1))
     pq.write_table(pa.table({_ITEM: rows}), path)
     trim, negatives = [], []
@@ -182,7 +183,7 @@ def _work(model: Any, data: Any) -> dict[str, Any]:
     batches = [data.compiled_transforms["train"](batch) for batch in data.train_dataloader()]
     targets = torch.cat([batch["positive_labels"][batch["target_padding_mask"]] for batch in batches])
     encoder = model.body.encoder
-    encoder = getattr(encoder, "encoder", encoder)  # of the buckets
+    encoder = getattr(encoder, "encoder", encoder)  # the one within the buckets
     attention, forward = encoder.attention_layers[0], encoder.forward_layers[0]
     return {
         "examples": sum(len(batch["padding_mask"]) for batch in batches),

@@ -1,4 +1,4 @@
-"""The stop watch of training loops: when batches end, the first loss, and the end after enough of them."""
+"""Stop watch for training loops: records when batches end and the first loss, and ends training after enough."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StopWatch:
         self._warmup, self._batches = warmup, batches
 
     def batch_ended(self, loss: Any) -> None:
-        """Record the end of a batch; the time until the next includes the preparation of a batch.
+        """Record the end of a batch; the time until the next one includes the preparation of a batch.
 
         Raises:
             Enough: it was the last one.
@@ -35,7 +35,7 @@ class StopWatch:
             raise Enough
 
     def timings(self, batches_per_epoch: int) -> Document:
-        """What is reported: seconds of the batches after the warm-up, and the first loss."""
+        """The report: seconds of the batches after the warm-up, and the first loss."""
         seconds = [later - sooner for sooner, later in zip(self.moments, self.moments[1:], strict=False)]
         return {
             "first_loss": self.first_loss,

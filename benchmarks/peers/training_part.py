@@ -1,7 +1,7 @@
-"""What the peers train on in the rows on epochs, as one history a row.
+"""Training data of the peers in the epoch benchmarks, one history per row.
 
-On ``sequences``, rows are users: their newest training items, of which all but the first are targets, and items that
-then occur have the ids 1..V. On ``prefixes``, every target has a row of its own, with the newest items before it, and
+With ``sequences``, a row has a user's newest training items, of which all but the first are targets, and the items that
+then occur are renumbered 1..V. With ``prefixes``, every target has its own row, with the newest items before it, and
 ids are those of the log.
 """
 
@@ -18,7 +18,7 @@ from benchmarks.peers.log_lists import Histories, read_histories
 __all__ = ["on_prefixes", "training_part", "training_prefixes", "training_rows"]
 
 _HELD_OUT = 2
-"""Items of each user that are for test and for validation."""
+"""Number of items of each user that are held out for test and validation."""
 
 
 def on_prefixes(request: Request) -> bool:
@@ -27,7 +27,7 @@ def on_prefixes(request: Request) -> bool:
 
 
 def training_rows(request: Request) -> tuple[Histories, int]:
-    """Rows of a request (``inter``, ``max_length``, ``unit``), with one item more at most, and the number of items."""
+    """Rows for a request (``inter``, ``max_length``, ``unit``), of ``max_length`` + 1 items at most, and V."""
     path, newest = Path(request["inter"]), request["max_length"] + 1
     if on_prefixes(request):
         return training_prefixes(path, newest), read_histories(path).num_items
@@ -36,7 +36,7 @@ def training_rows(request: Request) -> tuple[Histories, int]:
 
 
 def training_part(inter: Path, newest: int) -> Histories:
-    """Each user's training items, at most ``newest`` of them; items that then occur have the ids 1..V."""
+    """At most ``newest`` training items of each user; the items that then occur are renumbered 1..V."""
     whole = read_histories(inter)
     ends = whole.offsets[1:] - _HELD_OUT
     part = _slices(whole, ends, np.minimum(ends - whole.offsets[:-1], newest))
@@ -45,7 +45,7 @@ def training_part(inter: Path, newest: int) -> Histories:
 
 
 def training_prefixes(inter: Path, newest: int) -> Histories:
-    """Each training item that has one before it, as the last of a row with the items before it, ``newest`` in all."""
+    """A row for each training item that has a predecessor: it comes last, after those before it, ``newest`` at most."""
     whole = read_histories(inter)
     starts, ends = whole.offsets[:-1], whole.offsets[1:] - _HELD_OUT
     places = np.arange(len(whole.items))
@@ -55,7 +55,7 @@ def training_prefixes(inter: Path, newest: int) -> Histories:
 
 
 def _slices(whole: Histories, ends: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Histories:
-    """Slices of the items that end at some places."""
+    """Slices of the items, given by their ends and lengths."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     places = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths) + np.repeat(ends - lengths, lengths)
     return Histories(whole.items[places], offsets)

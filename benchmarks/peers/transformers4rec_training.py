@@ -1,7 +1,7 @@
-"""Transformers4Rec's causal transformer (GPT-2, which has SASRec's blocks) for some batches of its own `Model.fit`.
+"""Train Transformers4Rec's causal transformer (GPT-2, with SASRec's blocks) for some batches with its `Model.fit`.
 
-Its loss is a softmax over all items at the places that have a target alone, and a batch is padded to its longest
-history. Metrics of training batches are off.
+Its loss is a softmax over all items only at positions that have a target, and a batch is padded to its longest history.
+Metrics of training batches are off.
 
 Request: as `replay_training`, without ``parts``.
 """
@@ -38,7 +38,7 @@ _LARGE = 1000  # epochs: the watch ends training
 def measure(request: Request) -> Document:
     """Answer a request, as the module's docstring describes."""
     torch.manual_seed(request["seed"])
-    np.random.seed(request["seed"])  # noqa: NPY002 # the loader shuffles by it
+    np.random.seed(request["seed"])  # noqa: NPY002 # the loader shuffles with NumPy's generator
     histories, items = training_rows(request)
     schema = _schema(items, request["max_length"] + 1)
     model = _model(request, schema)
@@ -82,7 +82,7 @@ def _schema(items: int, length: int) -> Any:
 
 
 def _model(request: Request, schema: Any) -> Any:
-    """Embeddings, transformer and head with tied weights; the last place of a history holds only a target."""
+    """Embeddings, transformer and head with tied weights; the last item of a history is only a target."""
     width, places = request["hidden_size"], request["max_length"] + 1
     features = t4rec.TabularSequenceFeatures.from_schema(
         schema,
@@ -100,14 +100,14 @@ def _model(request: Request, schema: Any) -> Any:
 
 
 def _loader(request: Request, schema: Any, histories: Histories, path: Path) -> Any:
-    """Its loader over a file with a history a row; it gives values and offsets, and the model pads."""
+    """Its loader over a file with one history per row; it yields values and offsets, and the model pads."""
     rows = pa.ListArray.from_arrays(pa.array(histories.offsets, pa.int32()), pa.array(histories.items))
     pq.write_table(pa.table({_ITEM: rows}), path)
     return MerlinDataLoader.from_schema(schema, str(path), request["batch"], list_features=[_ITEM])
 
 
 def _watched(model: Any, watch: StopWatch) -> Any:
-    """Its default optimiser, which tells the watch when a batch is done."""
+    """Its default optimiser, which reports to the stop watch when a batch is done."""
     losses: list[Any] = []
     model.register_forward_hook(lambda _module, _inputs, output: losses.append(output["loss"].detach()))
     optimiser = torch.optim.Adam(model.parameters())

@@ -39,9 +39,9 @@ class Row:
 
     Attributes:
         title: what it measures, in one line.
-        measure: runs it.
+        measure: function that runs it.
         part: rows of ``bench`` run by default.
-        sides: what a comparison compares; a result that lacks one was measured before there was that side.
+        sides: sides of a comparison; a result that lacks one was measured before that side was added.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""MCLRec on Beauty by the command line: the time until early stopping, or within minutes, and the test metrics."""
+"""MCLRec on Beauty from the command line, until early stopping or within given minutes: time and test metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SEEDS = (1, 2, 3)
 _MINUTES = 4.0
 _WITHIN = 3.5
 RECIPE = "auto"
-"""Recipe of the rows of accuracy where none is named."""
+"""Recipe of the accuracy rows if none is named."""
 
 _HR20, _NDCG20 = 0.1206, 0.0517
 
@@ -31,7 +31,7 @@ def measure_accuracy(session: Session) -> Outcome:
 
 
 def measure_accuracy_within(session: Session) -> Outcome:
-    """Measure the same of `mclrec train --minutes`, which ends before early stopping would."""
+    """Measure the same for `mclrec train --minutes`, which ends before early stopping would."""
     return accuracy_outcome(session, "cpu", _SEEDS, _MINUTES, session.recipe or RECIPE, within=_WITHIN)
 
 
@@ -47,13 +47,13 @@ def accuracy_outcome(
     """Measure time and accuracy for a device and a recipe, with one run per seed.
 
     Args:
-        session: of the benchmark.
+        session: session of the benchmark.
         device: where to train.
-        seeds: of the runs.
-        minutes: target of the whole command.
-        recipe: of MCLRec.
-        limit: seconds after which a run is ended; None for none.
-        within: minutes that the command is given; None for as long as early stopping lets it train.
+        seeds: seeds of the runs.
+        minutes: target time of the whole command.
+        recipe: recipe of MCLRec.
+        limit: seconds after which a run is killed; None for no limit.
+        within: minutes that the command is given; None to train until early stopping.
     """
     runs = [_train(session, seed, device, recipe, limit, within) for seed in seeds]
     tests = [run.document["metrics"]["results"]["test"]["U"]["metrics"] for run in runs]

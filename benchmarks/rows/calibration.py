@@ -1,4 +1,4 @@
-"""What validation chooses after training: ranks for each choice, by scores that are computed once."""
+"""Calibration after training: validation ranks for each choice, from scores that are computed once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALL, _KEPT = "all scores anew", "scores computed once"
 
 
 def measure_calibration(session: Session) -> Outcome:
-    """Measure a search of how much co-occurrence adds, on a log of many items and on one of long histories."""
+    """Measure a search for the weight of co-occurrence, on a log of many items and on one of long histories."""
     child = Child("benchmarks.ours.calibration", {"data": _DATA, **_REQUEST})
     runs = session.take_turns({"calibration": child})["calibration"]
     sides = {

@@ -17,7 +17,7 @@ __all__ = ["LINEAR", "TORCH_PROCESS", "growth_findings", "measure_catalogue", "m
 TORCH_PROCESS = Child("benchmarks.ours.idle", {"modules": ["torch", "mclrec.runs.training_run"]})
 """A process that has loaded what training needs."""
 
-_STATES = 4  # of each weight: itself, its gradient, Adam's two moments
+_STATES = 4  # numbers kept for each weight: itself, its gradient, Adam's two moments
 _BEYOND_GB = 1.0
 LINEAR = 1.1
 """Largest slope on log axes that counts as linear, as timings are noisy."""
@@ -28,7 +28,7 @@ _TARGET_ITEMS = 1_000_000
 def step_child(
     session: Session, data: str | Mapping[str, int], batches: int, recipe: str = "default", **settings: Any
 ) -> Child:
-    """A child that trains SASRec by a recipe and ``settings``, on a data set or synthetic histories of one length."""
+    """A child that trains SASRec with a recipe and ``settings``, on a data set or synthetic histories of one length."""
     return Child(
         "benchmarks.ours.training",
         {
@@ -66,7 +66,7 @@ def measure_catalogue(session: Session) -> Outcome:
 
 
 def growth_findings(curve: Curve, target: float) -> list[Finding]:
-    """Findings on the slopes of time and memory, with the largest that is allowed."""
+    """Findings on the slopes of time and memory, with the largest slope that is allowed."""
     sizes = f"{curve.points[0].size:,} to {curve.points[-1].size:,}"
     what = f"growth with the {curve.against} of {curve.what}"
     return [

@@ -15,7 +15,7 @@ __all__ = ["measure_contrast"]
 _DATA = ("sports", "complete-journey")
 _REQUEST = {"batch_size": 256, "hidden_size": 64, "max_length": 50, "batches": 30, "seed": 1}
 _SHORT = 4.0
-"""How many times as fast it should be where histories are short."""
+"""Target for how many times as fast it is on short histories."""
 
 
 def measure_contrast(session: Session) -> Outcome:

@@ -23,25 +23,25 @@ __all__ = ["CUDA_ROWS", "require_cuda"]
 
 _EPOCH_SECONDS, _TRAINING_MINUTES, _BUSY = 2.0, 3.0, 70.0
 _LIMIT, _COMPILED_LIMIT, _TRAINING_LIMIT = 45.0, 60.0, 180.0
-"""Seconds after which a row is ended: one that hangs must not cost the others their time."""
-_WARMUP = 60  # batches: kernels are chosen, memory is reserved, and what is compiled is
+"""Seconds after which a row is killed, so that one that hangs does not use up the time of the others."""
+_WARMUP = 60  # batches in which kernels are chosen, memory is reserved and code is compiled
 _CUTS = (5, 10, 20)
 _QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """Training that is timed.
+    """A timed training.
 
     Attributes:
-        name: of the row, after ``cuda-``.
-        title: of the side.
+        name: name of the row, after ``cuda-``.
+        title: title of the side.
         model: name in the registry.
         precision: fp32 or bf16.
         compile: whether parts of the encoder are compiled.
         graphs: whether whole steps are replayed as CUDA graphs.
         request: further keys of the request.
-        target: seconds an epoch; None without one.
+        target: target in seconds per epoch; None without one.
     """
 
     name: str
@@ -84,10 +84,10 @@ def _title(case: _Case) -> str:
 
 
 def require_cuda(session: Session) -> str:
-    """Name of the device.
+    """Name of the CUDA device, with the versions of CUDA and torch.
 
     Raises:
-        BenchmarkError: there is none that torch can use.
+        BenchmarkError: there is no device that torch can use.
     """
     found = session.run("which device", Child("benchmarks.ours.accelerator")).document
     if found["device"] is None:
@@ -96,7 +96,7 @@ def require_cuda(session: Session) -> str:
 
 
 def _measure_epoch(case: _Case, session: Session) -> Outcome:
-    """Measure the seconds of an epoch, the memory on the device, and how busy that was."""
+    """Measure the seconds of an epoch, the memory on the device, and how busy the device was."""
     more = {"device": "cuda", "warmup": _WARMUP, "compile": case.compile, **case.request}
     settings = {"graphs": True} if case.graphs else {}
     child = replace(
@@ -141,11 +141,11 @@ CUDA_ROWS: dict[str, tuple[str, Callable[[Session], Outcome]]] = {
     "cuda-accuracy": ("MCLRec on Beauty until early stopping ends it, on a CUDA device", _measure_training),
     f"cuda-{_COMPILED.name}": (_title(_COMPILED), partial(_measure_epoch, _COMPILED)),
 }
-"""Title and measurement of each row on a CUDA device. Each is a process of its own."""
+"""Title and measurement of each row on a CUDA device. Each runs in its own process."""
 
 
 def _steady(samples: list[float]) -> list[float]:
-    """The samples from the first to the last in which the device was busy, which leaves out start and end."""
+    """The samples from the first to the last in which the device was busy, without start-up and shutdown."""
     working = [place for place, value in enumerate(samples) if value > 0]
     return samples[working[0] : working[-1] + 1] if working else []
 

@@ -1,4 +1,4 @@
-"""The peers of the rows on epochs: what measures each, with how many batches, and the target that was set beside it."""
+"""Peers of the epoch rows: the module that measures each, its number of batches, and findings against it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Peer:
     """A peer's side.
 
     Attributes:
-        environment: name of its requirements.
-        module: what measures it.
+        environment: name of its requirements file.
+        module: module that measures it.
         request: further keys of the request.
-        share: of the session's batches in each round.
+        share: share of the session's batches that it trains in each round.
     """
 
     environment: str
@@ -41,7 +41,7 @@ class Peer:
 
 
 def peer_child(session: Session, peer: Peer, inter: Path, **more: Any) -> Child:
-    """A child that trains a peer for some batches; ``more`` are keys that all peers of the row have."""
+    """A child that trains a peer for some batches; ``more`` are request keys that all peers of the row share."""
     warmup = session.budget.warmup
     if peer.share == FEW:
         warmup = max(2, warmup // 3)
@@ -66,7 +66,7 @@ def beside_fastest(
     sense: Literal["at most", "at least"],
     targets: Mapping[str, float],
 ) -> Finding:
-    """Ours beside the fastest peer: how many times as fast (``at least``), or its share of the time (``at most``)."""
+    """Ours against the fastest peer: how many times as fast (``at least``), or our share of its time (``at most``)."""
     peer = fastest(epochs, ours)
     over, under = (peer, ours) if sense == "at least" else (ours, peer)
     return finding("epoch, fastest peer", epochs, over, under, targets.get(peer), sense)
@@ -78,13 +78,13 @@ def beside_others(
     sense: Literal["at most", "at least"],
     targets: Mapping[str, float],
 ) -> Iterator[Finding]:
-    """Ours beside the other peers in its precision, and beside those that a target was set for.
+    """Ours against the other peers in its precision, and against those that have a target.
 
     Args:
-        epochs: seconds, by side.
+        epochs: seconds per epoch, by side.
         ours: our side.
-        sense: as of `beside_fastest`.
-        targets: by peer.
+        sense: as in `beside_fastest`.
+        targets: targets by peer.
     """
     others = {*peers(epochs, ours.rpartition(" ")[2]), *targets} - {fastest(epochs, ours)}
     for peer in (side for side in epochs if side in others):

@@ -1,4 +1,4 @@
-"""Time of a training epoch on prefixes, ours and the peers': the same examples, batches and sizes (see `work`)."""
+"""Time of a training epoch on prefixes, ours and the peers', with the same examples, batches and sizes (see `work`)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TIMES = {_RECBOLE: 15.0}
 _BATCH = 256
 
 PREFIX_SIDES = (*_PEERS, *_MCLREC, *_SASREC)
-"""What the row compares."""
+"""The sides that the row compares."""
 
 
 def training_child(

@@ -15,14 +15,14 @@ __all__ = ["EVALUATION_SIDES", "measure_evaluation"]
 _OURS = "ours, fp32"
 _CUTS = (5, 10, 20)
 _THEIRS = {size: f"RecBole 1.2.1, batches of {size}, fp32" for size in (4096, 256)}
-"""RecBole's own batch, and ours in training: the faster counts."""
+"""RecBole's default batch size, and the batch size of our training; the faster one counts."""
 
 EVALUATION_SIDES = (_OURS, *_THEIRS.values())
-"""What the row compares."""
+"""The sides that the row compares."""
 
 
 def measure_evaluation(session: Session) -> Outcome:
-    """Measure users per second, against RecBole's evaluation; after a first pass, sides take turns pass by pass."""
+    """Measure users per second against RecBole's evaluation; sides take turns, and the first pass does not count."""
     passes = session.budget.passes + 1
     common = {"seed": 1, "cuts": _CUTS}
     python = session.python_of("recbole")

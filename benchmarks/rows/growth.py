@@ -23,7 +23,7 @@ Runs = dict[int, list[Measurement]]
 
 
 def measure_growth(session: Session) -> Outcome:
-    """Measure three curves; the faster of two runs makes a point, so that a pause of the machine does not count."""
+    """Measure three curves; a point is the faster of two runs, so that a pause of the machine does not count."""
     curves: list[Curve] = []
     findings: list[Finding] = []
     kept: dict[str, list[Measurement]] = {}

@@ -1,4 +1,4 @@
-"""What it gains that training keeps the memory that a step frees, instead of returning it to the kernel."""
+"""Gain from keeping the memory that a training step frees, instead of returning it to the kernel."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TRAININGS: Mapping[str, tuple[str | Mapping[str, int], str]] = {
     "200,000 items, softmax on prefixes": ({**_DRAWN, "items": 200_000}, "default"),
     "1,000,000 items, sampled": ({**_DRAWN, "items": 1_000_000}, "sampled"),
 }
-"""The data and the recipe of SASRec, by a name."""
+"""The data and the SASRec recipe of each training, by name."""
 
 _AS_GLIBC_DOES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7"}
-"""Sets what is so anyway: where a user has tuned the allocator, training leaves it as it is."""
+"""Sets the default value: training leaves an allocator alone that the user has tuned."""
 
 _STEPS = 10
 

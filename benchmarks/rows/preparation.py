@@ -55,7 +55,7 @@ def synthetic_log(session: Session, rows: int) -> Iterator[Path]:
     """A synthetic log in the scratch directory, removed at the end of the block.
 
     Raises:
-        BenchmarkError: too little room on the disk.
+        BenchmarkError: too little disk space.
     """
     needed, free = rows * _DISK_A_ROW, shutil.disk_usage(session.scratch).free
     if free < needed:

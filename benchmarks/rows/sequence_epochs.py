@@ -1,4 +1,4 @@
-"""Time of a training epoch with a target at every position, ours and each peer's as it offers it and at its fastest."""
+"""Time of a training epoch with a target at every position: ours, and each peer's as provided and at its fastest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOTES = (
 )
 
 SEQUENCE_SIDES = (*_PEERS, *_OURS)
-"""What the row compares."""
+"""The sides that the row compares."""
 
 
 def measure_sequences(session: Session) -> Outcome:

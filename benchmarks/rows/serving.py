@@ -13,7 +13,7 @@ __all__ = ["measure_serving"]
 
 _WIDTH = 64
 _SHARE_ANSWERED = 0.97
-"""Of the asked rate; below, the service or the generator fell behind, and the latencies are those of a queue."""
+"""Least share of the requested rate; below it, service or generator fell behind, and latencies are those of a queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ _RECALL = 0.95
 
 
 def measure_serving(session: Session) -> Outcome:
-    """Each catalogue in a service of its own, by one generator on the same machine."""
+    """Measure each catalogue in its own service, with one load generator on the same machine."""
     findings: list[Finding] = []
     runs: dict[str, list[Measurement]] = {}
     sides: dict[str, Spread] = {}

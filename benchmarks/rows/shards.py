@@ -1,4 +1,4 @@
-"""Memory of a process where several shard a large item table: training steps, saving weights, ranking."""
+"""Memory of each of several processes that shard a large item table: training steps, saving weights, ranking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OVERHEAD_GB = 0.6
 
 
 def measure_shards(session: Session) -> Outcome:
-    """Measure the largest of several processes, against a single process."""
+    """Measure the largest peak memory among several processes, against that of a single process."""
     runs: dict[str, list[Measurement]] = {}
     findings, sides = [], {}
     for count in _COUNTS:

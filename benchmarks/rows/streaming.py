@@ -13,17 +13,17 @@ from benchmarks.summary import Finding, quantity
 __all__ = ["measure_streaming"]
 
 _ITEMS, _LENGTH = 10_000, 98  # of a training history: two more are held out
-_TIMES_SMALLER = 100  # the small data to compare with, whose memory is that of the process and of a step
+_TIMES_SMALLER = 100  # the data to compare with: their memory is that of the process and of a step
 _DISK_AN_INTERACTION = 10  # bytes: all items, the training items, users
 _TARGET_INTERACTIONS = 100_000_000
 _GIGABYTES = 0.4  # four bytes per interaction: memory grows by less than the data
 
 
 def measure_streaming(session: Session) -> Outcome:
-    """Measure training steps of SASRec by its default recipe, on synthetic histories of one length.
+    """Measure training steps of SASRec with its default recipe, on synthetic histories of one length.
 
     Raises:
-        BenchmarkError: not on Linux, or too little room on the disk.
+        BenchmarkError: not on Linux, or too little disk space.
     """
     if sys.platform != "linux":
         raise BenchmarkError("private memory is read from /proc, which only Linux has")

@@ -1,4 +1,4 @@
-"""Seconds of a training step by one thread and by all, on a free and on a busy machine, and what our rule chooses."""
+"""Time of a training step with one thread and with all, on an idle and on a busy machine, and our rule's choice."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _BATCHES = (16, 128)
 _STEPS = 5
 _CHOICES = 3
 _REGRET = 1.2
-"""How much slower than the best number of threads the chosen one may be: the margin of the rule itself."""
+"""How much slower than the best number of threads the chosen one may be: the rule's own margin."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """A training under a load.
+    """A training under load.
 
     Attributes:
         model: name in the registry.
         batch: prefixes in a batch.
         spinning: cores that other processes keep busy.
-        cores: that there are.
+        cores: number of available cores.
     """
 
     model: str
@@ -48,7 +48,7 @@ class _Cell:
 
 
 def measure_threads(session: Session) -> Outcome:
-    """Measure a step of SASRec and of MCLRec on prefixes of Beauty, small and large batches, free and busy."""
+    """Measure a step of SASRec and of MCLRec on prefixes of Beauty, with small and large batches, idle and busy."""
     cores = session.cores or first_cores(session.threads) or tuple(range(session.threads))
     if session.threads == 1:
         raise BenchmarkError("one thread is all there is: nothing to choose")

@@ -15,14 +15,14 @@ __all__ = ["findings_of", "measure_train_command"]
 
 _TARGETS = 2000
 _CUT = {"steps": "batches", "validation": "validation", "calibration": "calibration", "test": "test"}
-"""Stages of which only a part is done, and what they are counted in."""
+"""Stages that are run only in part, and the unit that they are counted in."""
 
 
 def measure_train_command(session: Session) -> Outcome:
-    """Train as `mclrec train LOG` does by itself, with the first batches of one epoch and a sample of the targets.
+    """Train as `mclrec train LOG` does by default, with the first batches of one epoch and a sample of the targets.
 
     Raises:
-        BenchmarkError: too little room on the disk.
+        BenchmarkError: too little disk space.
     """
     rows = session.budget.streamed
     name = f"`mclrec train`, {rows / 1e6:g} million rows"
@@ -45,7 +45,7 @@ def measure_train_command(session: Session) -> Outcome:
 
 
 def findings_of(name: str, document: Mapping[str, Any]) -> list[Finding]:
-    """A line for each stage: seconds, of cut ones as if they had not been, and for them what was measured."""
+    """One finding per stage: its seconds, extrapolated if it was run only in part, with what was measured then."""
     return [_finding(name, stage, seconds, document) for stage, seconds in document["seconds"].items()]
 
 
