@@ -1,8 +1,8 @@
-"""A few nights of a shop in two minutes, with everything that can go wrong in them: ``make test-nightly``.
+"""A few nights of a shop in two minutes, with everything that can go wrong: ``make test-nightly``.
 
-complete-journey is played, five days from night to night, while customers ask the service all the time. The first
-night is as it should be. In the second the log is damaged, and the model that it gives is refused; then somebody puts a
-bad model live by hand, which the third night rolls back. Not one request may fail.
+complete-journey is replayed, with five days from night to night, while customers query the service all the time. The
+first night goes well. In the second, the log is damaged and its model is refused; then somebody puts a bad model live
+by hand, which the third night rolls back. Not one request may fail.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ SMALL: dict[str, Any] = {
     "epochs": 4,
     "cycle": None,
     "learning_rate": 3e-3,
-}  # it is not done learning: each night adds to it
-NEWEST = 20  # items of a request
-FLOOR = 0.75  # of the first model's NDCG@10
+}  # training is cut short, so that each night improves the model
+NEWEST = 20  # items in a request
+FLOOR = 0.75  # share of the first model's NDCG@10
 FIRST = date(2017, 12, 5)
 STEP = 5  # days, after which some 900 households have bought something: enough to be sure of a bad model
 
 
 def main() -> None:
-    """Play the nights, and hold what was promised."""
+    """Play the nights, and check that all promises are kept."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/nightly-drill"))
     parser.add_argument("--households", type=int, help="of the log; all if not given")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def histories_of(log: Path) -> list[list[str]]:
-    """The newest items of each customer, by which they ask."""
+    """The newest items of each customer, which they send in their requests."""
     data = mclrec.load(log, min_count=1)
     names = [str(item) for item in data.item_ids]
     ends = zip(data.offsets[:-1].tolist(), data.offsets[1:].tolist(), strict=True)
@@ -64,7 +64,7 @@ def histories_of(log: Path) -> list[list[str]]:
 
 
 def begin(shop: Shop, folder: Path, day: date) -> tuple[Path, float]:
-    """The shop's first model, measured and then trained on everything, and the floor that it gives."""
+    """Train the shop's first model, measured and then on all data; return its directory and the floor based on it."""
     log = shop.log(folder / "today.csv", day)
     measured = mclrec.train(log, "sasrec", out=folder / "first" / "measured", progress=False, **SMALL)
     final = mclrec.finalize(measured, out=folder / "first" / "final", progress=False)
@@ -87,14 +87,14 @@ def play(
 
 
 def damage(shop: Shop, day: date) -> dict[int, Any]:
-    """A join that went wrong: the items of all rows are those of others."""
+    """A join that went wrong: each row has the item of another row."""
     items = shop.items_until(day)
     order = np.random.default_rng(1).permutation(len(items)).tolist()
     return {place: items[other] for place, other in enumerate(order)}
 
 
 def put_bad_model_live(shop: Shop, folder: Path, live: Path, service: Service, day: date) -> None:
-    """Let a model go live in which each item has another one's id, noted as one that was accepted."""
+    """Put a model live in which each item has another item's id, recorded as one that was accepted."""
     items = shop.items_until(day)
     names = sorted(set(items))
     other = dict(zip(names, np.random.default_rng(2).permutation(names).tolist(), strict=True))
@@ -109,10 +109,10 @@ def put_bad_model_live(shop: Shop, folder: Path, live: Path, service: Service, d
 
 
 def check(nights: list[Night], customers: Customers, live: Path, version: str, status: int) -> None:
-    """Hold what was promised.
+    """Check that all promises are kept.
 
     Raises:
-        SystemExit: something was not kept.
+        SystemExit: a promise was broken.
     """
     _, second, third = nights
     asked = sum(customers.statuses.values())

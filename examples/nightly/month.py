@@ -1,11 +1,11 @@
-"""A month of nights: is updating last night's model as good as training anew, and what does each take?
+"""A month of nights: is updating last night's model as good as training from scratch, and what does each cost?
 
     OMP_NUM_THREADS=1 python examples/nightly/month.py --out runs/month --nights 6 --step 5
 
 Three shops share one log, complete-journey, which grows by some days at a time. The first never changes its model, the
-second updates last night's, the third trains anew on the whole log, all by the same settings. Each is then asked what
-it recommends before the purchases of the days that follow, from which none of them has learnt. Each night is kept in
-`nights.jsonl` as soon as it is over, so that the same command goes on after an interruption; `month.json` has the
+second updates last night's, the third trains from scratch on the whole log, all with the same settings. Each then
+recommends items before the purchases of the following days, on which none of them was trained. Each night is saved in
+`nights.jsonl` as soon as it is over, so that the same command continues after an interruption; `month.json` has the
 whole month, with everything that it depends on.
 """
 
@@ -51,12 +51,12 @@ class Night:
     """One night of the three shops.
 
     Attributes:
-        day: at whose end the log is read.
-        rows: of the log, as it is trained on.
-        gains: NDCG@20 by way and household, of those who buy in the days that follow.
-        minutes: of processor time that training took, by way.
-        epochs: that were trained, by way.
-        outcome: of the update: accepted or refused.
+        day: day at whose end the log is read.
+        rows: number of rows of the log that are trained on.
+        gains: NDCG@20 by way and household, for households that buy in the following days.
+        minutes: minutes of processor time that training took, by way.
+        epochs: number of epochs that were trained, by way.
+        outcome: outcome of the update: accepted or refused.
     """
 
     day: str
@@ -69,14 +69,14 @@ class Night:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the nights of a folder depend on.
+    """What the nights in a folder depend on.
 
     Attributes:
         model: name of the model.
-        seed: of all trainings.
-        settings: of all trainings.
+        seed: seed of all trainings.
+        settings: settings of all trainings.
         start: day at whose end the first model is trained.
-        step: days that the log grows by from night to night.
+        step: number of days by which the log grows from night to night.
     """
 
     model: str
@@ -87,12 +87,12 @@ class Plan:
 
 
 class Month:
-    """The three shops.
+    """The three shops over a month.
 
     Args:
-        shop: whose log grows.
-        folder: of logs, runs and results.
-        plan: what is played.
+        shop: the shop whose log grows.
+        folder: folder of logs, runs and results.
+        plan: what the nights depend on.
     """
 
     def __init__(self, shop: GrowingLog, folder: Path, plan: Plan) -> None:
@@ -101,10 +101,10 @@ class Month:
         self._keep_plan()
 
     def _keep_plan(self) -> None:
-        """Note the plan; a folder of another one is refused.
+        """Save the plan; refuse a folder with another plan.
 
         Raises:
-            SystemExit: the folder holds another month.
+            SystemExit: the folder holds a month with other settings.
         """
         path = self.folder / PLAN
         own = json.loads(json.dumps(asdict(self.plan), default=str))
@@ -113,7 +113,7 @@ class Month:
         write_json(path, own)
 
     def run(self, count: int) -> list[Night]:
-        """Play nights, from where they were left."""
+        """Play nights, continuing after those that are over."""
         start, step = self.plan.start, self.plan.step
         first = self.folder / "first"
         if not (first / "final" / "metrics.json").exists():
@@ -139,11 +139,11 @@ class Month:
         """Play one night: train, update, and ask all three models.
 
         Args:
-            day: at whose end the log is read.
-            live: folder of the model that the second shop has had so far, with ``measured`` and ``final`` in it.
+            day: day at whose end the log is read.
+            live: folder of the second shop's current model, with ``measured`` and ``final`` in it.
         """
         new, anew = self.folder / f"updated-{day}", self.folder / f"anew-{day}"
-        for unfinished in (new, anew):  # what an interrupted night took cannot be told
+        for unfinished in (new, anew):  # the cost of an interrupted night is not known
             shutil.rmtree(unfinished, ignore_errors=True)
         log = self.shop.log(self.folder / f"{day}.csv", day)
         with stopwatch() as of_anew:
@@ -165,7 +165,7 @@ class Month:
         )
 
     def _anew(self, log: Path, out: Path) -> None:
-        """Train on a log and nothing else, measured first and then on everything."""
+        """Train from scratch on a log: first a measured model, then a final one on all data."""
         plan = self.plan
         measured = mclrec.train(
             log, plan.model, seed=plan.seed, out=out / "measured", progress=False, **plan.settings
@@ -173,7 +173,7 @@ class Month:
         mclrec.finalize(measured, out=out / "final", progress=False)
 
     def _gains(self, models: Mapping[str, Path], log: Path, day: date) -> dict[str, dict[str, float]]:
-        """What each model is worth to the households that buy in the days that follow."""
+        """NDCG@20 of each model for the households that buy in the following days, by way and household."""
         data = mclrec.load(log, min_count=1)
         assert data.times is not None
         later = self.shop.log(self.folder / "later.csv", day + timedelta(days=self.plan.step))
@@ -190,26 +190,26 @@ class Month:
 
 @contextmanager
 def stopwatch() -> Iterator[list[float]]:
-    """Minutes of processor time that a block took, in a list that is filled at its end."""
+    """Measure the minutes of processor time of a block, in a list that is filled at its end."""
     began, found = time.process_time(), list[float]()
     yield found
     found.append((time.process_time() - began) / 60)
 
 
 def epochs_of(folder: Path) -> int:
-    """Epochs of the trainings in a folder; a refused update has no final one."""
+    """Total epochs of the trainings in a folder; a refused update has no final training."""
     records = [folder / name / "metrics.json" for name in ("measured", "final")]
     return sum(json.loads(path.read_text(encoding="utf-8"))["epochs"] for path in records if path.exists())
 
 
 def summary_of(night: Night) -> dict[str, Any]:
-    """A night with the means of its households."""
+    """A night with gains averaged over its households."""
     means = {way: float(np.mean(list(night.gains[way].values()))) for way in WAYS}
     return {**asdict(night), "gains": means, "households": len(night.gains["anew"])}
 
 
 def summary(found: Sequence[Night]) -> dict[str, Any]:
-    """A month with the means over all households, and what may be said of the differences."""
+    """A month with gains averaged over all households, and bootstrap tests of the differences."""
     households = sorted({name for night in found for name in night.gains["anew"]})
     together = {
         way: np.array(
@@ -246,7 +246,7 @@ def row(night: Mapping[str, Any]) -> str:
 
 
 def table(month: Mapping[str, Any]) -> str:
-    """A month as Markdown: a row a night, and below it what may be said of the differences."""
+    """A month as Markdown: one row per night, and below the table the tests of the differences."""
     lines = [
         "| log until | households | never | updated | anew | minutes (epochs): updated | anew |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",

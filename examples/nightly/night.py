@@ -4,15 +4,15 @@
 
 `live` is the symbolic link from which `mclrec serve live` reads its model. In this order:
 
-1. The model that went live last night and the one before it are asked what they would have recommended before the
-   purchases of today. If the new one is surely worse (p < .05, bootstrap over users), the link goes back, and the
+1. The model that went live last night and the one before it are asked what they would have recommended before today's
+   purchases. If the new one is significantly worse (p < .05, bootstrap over users), the link is set back, and the
    service reloads: a rollback.
-2. `mclrec.update` goes on from the model that is live, on today's log. It refuses what is worse than that model on
+2. `mclrec.update` continues from the live model, on today's log. It refuses a model that is worse than the live one on
    held-out purchases, no better than popularity, or below a floor (`--floor ndcg@10=0.03`).
-3. What is accepted is trained on everything, exported, and put in the place of the old one. The service reloads, which
-   loses no request; if it refuses the model, the link goes back.
+3. An accepted model is trained on all data, exported, and put in the place of the old one. The service reloads, which
+   loses no request; if it refuses the model, the link is set back.
 
-What was done is added to `nights.jsonl` beside the link, a line a night.
+Each night appends a line to `nights.jsonl` beside the link, which says what was done.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ BATCH = 128
 NIGHTS = "nights.jsonl"
 
 Lists = Callable[[Sequence[Sequence[Any]]], list[list[Any]]]
-"""Recommendations after histories."""
+"""Maps histories to lists of recommended items."""
 
 
 @dataclass
 class Verdict:
-    """Two models on the same purchases, which neither has learnt from.
+    """Comparison of two models on the same purchases, on which neither was trained.
 
     Attributes:
-        users: that bought something.
+        users: number of users who bought something.
         live: NDCG@20 of the model that is live.
         before: NDCG@20 of the one before it.
-        p: of the difference.
+        p: p-value of the difference.
     """
 
     users: int
@@ -60,25 +60,25 @@ class Verdict:
 
     @property
     def worse(self) -> bool:
-        """Whether the live model is surely worse."""
+        """Whether the live model is significantly worse."""
         return self.live < self.before and self.p < SURE
 
 
 @dataclass
 class Night:
-    """What became of a night.
+    """What was done in a night.
 
     Attributes:
         out: directory of the update.
         until: time of the newest row of the log.
         before: model that was live at the end of the day.
         live: model that is live now.
-        rolled_back: model that was live and was surely worse than the one before it.
-        verdict: the comparison in the morning, where a model was new.
+        rolled_back: live model that was rolled back, as significantly worse than the one before it.
+        verdict: the comparison of step 1; None if last night put no new model live.
         outcome: accepted, refused by the comparison on held-out purchases, or not loaded by the service.
-        reasons: of a refusal.
-        metric: of the new model on held-out purchases.
-        minutes: that the update took.
+        reasons: reasons of a refusal.
+        metric: NDCG@10 of the new model on held-out purchases.
+        minutes: minutes that the update took.
     """
 
     out: str
@@ -95,12 +95,12 @@ class Night:
 
 @dataclass
 class Purchases:
-    """What users bought after a moment.
+    """What users bought after a point in time.
 
     Attributes:
-        users: their names.
-        histories: of each, the items until the moment.
-        items: of each, the items after it.
+        users: names of the users.
+        histories: for each user, the items until then.
+        items: for each user, the items after it.
     """
 
     users: list[str] = field(default_factory=list)
@@ -109,11 +109,11 @@ class Purchases:
 
 
 class Service:
-    """The running service, by its HTTP interface.
+    """Client of the running service's HTTP interface.
 
     Args:
-        url: where it listens.
-        key: administrator's key; None where it has none.
+        url: address of the service.
+        key: administrator's key; None if the service has none.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
@@ -122,7 +122,7 @@ class Service:
             self._headers["Authorization"] = f"Bearer {key}"
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON of an answer; a refusal raises with what it says."""
+        """Send a request and return the JSON of the answer; a refusal raises RuntimeError with its message."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, self._headers)  # noqa: S310 - the user's own address
         try:
@@ -133,7 +133,7 @@ class Service:
             raise RuntimeError(json.load(refusal)["detail"]) from None
 
     def lists(self, histories: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        """What the service recommends after histories."""
+        """What the service recommends after each history."""
         found: list[list[Any]] = []
         for start in range(0, len(histories), BATCH):
             asked = [{"history": list(one), "k": K} for one in histories[start : start + BATCH]]
@@ -143,7 +143,7 @@ class Service:
 
 
 def lists_of(model: Path) -> Lists:
-    """What a model on disk recommends after histories."""
+    """A function that says what a model on disk recommends after each history."""
     loaded = mclrec.Model.load(model)
     k = min(K, len(loaded.items))
 
@@ -155,7 +155,7 @@ def lists_of(model: Path) -> Lists:
 
 
 def purchases_since(log: str | Path, since: int) -> Purchases:
-    """Histories until a moment, and what was bought after it, of all users who have both."""
+    """Histories until a point in time and the purchases after it, of all users who have both."""
     data = mclrec.load(log, min_count=1)
     assert data.times is not None
     names, found = [str(item) for item in data.item_ids], Purchases()
@@ -170,7 +170,7 @@ def purchases_since(log: str | Path, since: int) -> Purchases:
 
 
 def gains(lists: Sequence[Sequence[Any]], bought: Sequence[Sequence[str]]) -> Any:
-    """(users,) NDCG@20 of what each bought: the mean over purchases, as if each were the only one."""
+    """(users,) NDCG@20 of each user: the mean over purchases, each as if it were the only one."""
     found = []
     for listed, items in zip(lists, bought, strict=True):
         worth = {str(item): 1 / np.log2(place + 2) for place, item in enumerate(listed)}
@@ -179,7 +179,7 @@ def gains(lists: Sequence[Sequence[Any]], bought: Sequence[Sequence[str]]) -> An
 
 
 def compared(live: Lists, before: Lists, log: str | Path, since: int) -> Verdict:
-    """Ask two models what they recommend before purchases after ``since``."""
+    """Compare two models on the purchases after ``since``."""
     bought = purchases_since(log, since)
     own, other = (gains(lists(bought.histories), bought.items) for lists in (live, before))
     test = paired_bootstrap(own, other, np.random.default_rng(1))
@@ -194,7 +194,7 @@ def night(
     floor: Mapping[str, float],
     final: bool = True,
 ) -> Night:
-    """Look at the model that is live, and let today's take its place if it is no worse."""
+    """Judge the live model by today's purchases, and replace it with today's model if that is no worse."""
     data = mclrec.load(log, min_count=1)
     assert data.times is not None
     done = Night(str(out), int(data.times.max()))
@@ -223,7 +223,7 @@ def night(
 
 
 def exchange(live: Path, model: Path, service: Service | None) -> None:
-    """Let the link lead to a model and the service read it; if it does not take the model, all is as before."""
+    """Point the link to a model and reload the service; if the service refuses the model, set the link back."""
     before = live.resolve()
     point(live, model)
     if service is None:
@@ -236,20 +236,20 @@ def exchange(live: Path, model: Path, service: Service | None) -> None:
 
 
 def note(live: Path, done: Night) -> None:
-    """Add a night to the file that says what was done."""
+    """Append a night to the file that records what was done."""
     with (live.parent / NIGHTS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(done)) + "\n")
 
 
 def last_night(live: Path) -> Night | None:
-    """What was done last; None before the first night."""
+    """The last recorded night, without its verdict; None before the first night."""
     path = live.parent / NIGHTS
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return None if not lines else Night(**{**json.loads(lines[-1]), "verdict": None})
 
 
 def told(done: Night) -> str:
-    """A night in a line."""
+    """A night in one line of text."""
     parts = []
     if done.verdict is not None:
         one = done.verdict
@@ -263,7 +263,7 @@ def told(done: Night) -> str:
 
 
 def main() -> None:
-    """One night, as a timer starts it."""
+    """Run one night, as a timer starts it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("live", type=Path, help="symbolic link to the model that is served")
     parser.add_argument("log", help="the log until today")

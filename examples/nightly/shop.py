@@ -1,4 +1,4 @@
-"""A shop that is played from a log day by day: its log until a day, its service, and customers who ask all the time."""
+"""A shop replayed from a log day by day: its log until a day, its service, and customers who query it all the time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Shop:
     """The bundled complete-journey as a log that grows by a day at a time.
 
     Args:
-        households: of which the log is; all if None.
+        households: number of households in the log; all if None.
     """
 
     def __init__(self, households: int | None = None) -> None:
@@ -42,7 +42,7 @@ class Shop:
             self._rows += [(moment, user, items[item - 1]) for moment, item in rows]
 
     def log(self, path: Path, day: date, change: Mapping[int, Any] | None = None) -> Path:
-        """Write the log until the end of a day as csv; ``change`` replaces items by place."""
+        """Write the log until the end of a day as csv; ``change`` replaces items by row number."""
         end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC).timestamp()
         rows = [row for row in self._rows if row[0] < end]
         with path.open("w", encoding="utf-8") as file:
@@ -59,7 +59,7 @@ class Shop:
 
 
 def days(first: date, count: int, step: int = 1) -> list[date]:
-    """Days from the first on."""
+    """``count`` days, the first and then every ``step`` days."""
     return [first + timedelta(days=step * number) for number in range(count)]
 
 
@@ -72,7 +72,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(live: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`mclrec serve live`, with sessions in a file, until the block ends."""
+    """Run `mclrec serve live`, with sessions in a file, until the block ends."""
     words = [sys.executable, "-m", "mclrec", "serve", str(live), "--port", str(port)]
     words += ["--sessions", str(live.parent / "sessions.sqlite"), "--deadline", "30"]
     with log.open("wb") as file:
@@ -106,12 +106,12 @@ def _ready(port: int) -> bool:
 
 
 class Customers:
-    """Customers who look at items and ask for recommendations, one after the other, until they are told to leave.
+    """Customers who look at items and ask for recommendations, one after another, until the block ends.
 
     Attributes:
-        statuses: answers by path and status.
-        failed: requests without an answer, and answers with a wrong status: what has to stay empty.
-        models: answers by the model that gave them.
+        statuses: number of answers by path and status.
+        failed: requests without an answer, and answers with a wrong status or list length; has to stay empty.
+        models: number of answers by the model that gave them.
         slowest: seconds of the slowest answer.
     """
 
