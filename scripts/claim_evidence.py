@@ -1,4 +1,4 @@
-"""What published results say of the paper's claims: differences with intervals, and verdicts in words."""
+"""Evidence on the paper's claims from published results: differences with intervals, and verdicts in words."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from scripts.paper_claims import Claim, Pair, Point
 
 METRICS = ("HR@20", "NDCG@20")
 JUDGED = METRICS[0]
-"""The metric of the verdicts: its interval over users follows from its value and their number, in every file."""
+"""The metric of the verdicts: in every file, its interval over users follows from its value and their number."""
 
 PROTOCOL = "U"
 """The protocol of the verdicts: that of MCLRec in the paper."""
 
 _RECIPES = ("sequences", "auto")
-"""Sections by which several systems are trained alike, each by the rules of one of them."""
+"""Sections of the recipes with which several systems are trained by the same rules."""
 
 _NORMAL = 1.96
 
@@ -39,11 +39,11 @@ class Value:
     """A metric of one row, with the standard error of its mean.
 
     Attributes:
-        mean: over users and seeds.
-        error: its standard error over ``kind``; None where the file does not tell.
+        mean: mean over users and seeds.
+        error: its standard error over ``kind``; None if the file does not give it.
         kind: ``seeds`` or ``users``.
         seeds: number of seeds.
-        keys: of the runs, to tell rows that share theirs.
+        keys: keys of the runs, to recognise rows that share them.
     """
 
     mean: float
@@ -59,10 +59,11 @@ class Difference:
 
     Attributes:
         pair: the rows.
-        mean: of ours minus the other.
-        low: end of the interval; None, as ``high``, where the files do not tell.
-        high: the other end.
-        basis: ``paired`` (bootstrap of the same users and the seeds), ``seeds`` (Welch's t) or ``users`` (unpaired).
+        mean: mean of ours minus mean of the other.
+        low: lower end of the interval; None, like ``high``, if the files do not give it.
+        high: upper end of the interval.
+        basis: ``paired`` (bootstrap of the same users and the seeds), ``seeds`` (Welch's t), ``users`` (unpaired) or
+            ``none`` (no interval).
         seeds: the smaller number of seeds of the two.
     """
 
@@ -76,14 +77,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one campaign, or the runs of one data set, say about a claim.
+    """Evidence of one campaign, or of the runs on one data set, on a claim.
 
     Attributes:
         data: name of the data set.
         source: what was compared, in words.
-        file: under ``results/``; empty for run files, which the page of the data set lists.
-        scope: of the campaign; None for run files.
-        differences: by metric, those of the claim's pairs that could be measured.
+        file: its file under ``results/``; empty for run files, which the page of the data set lists.
+        scope: scope of the campaign; None for run files.
+        differences: differences by metric, of those of the claim's pairs that could be measured.
     """
 
     data: str
@@ -96,7 +97,7 @@ class Evidence:
 def differences_of(
     target: str, measurements: Sequence[Measurement], runs: Mapping[str, Run]
 ) -> list[dict[str, Any]]:
-    """Paired differences of all pairs that claims need of a target, from the rank files of its runs."""
+    """Paired differences of all pairs that claims need from a target, from the rank files of its runs."""
     found = {(row.data, Point(row.row, row.x), row.protocol, row.metric): row for row in measurements}
     pairs = dict.fromkeys(
         pair for claim in paper_claims.CLAIMS if claim.target == target for pair in claim.pairs
@@ -135,7 +136,7 @@ def _users(row: Measurement, runs: Mapping[str, Run]) -> FloatArray:
 def evidence(
     claim: Claim, campaigns: Sequence[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]]
 ) -> list[Evidence]:
-    """Everything published that bears on a claim, a campaign each; run files where no campaign does."""
+    """All published evidence on a claim, by campaign and data set; run files for data sets without a campaign."""
     found = [
         Evidence(data, _source(campaign), f"campaigns/{campaign['file']}", campaign["scope"], differences)
         for campaign in campaigns
@@ -171,7 +172,7 @@ def _of_campaign(claim: Claim, campaign: Mapping[str, Any], data: str) -> dict[s
 
 
 def _measured(row: Mapping[str, Any]) -> Value:
-    """A value with the standard error behind its 95 % interval."""
+    """A value with the standard error that its 95 % interval implies."""
     count = len(row["seeds"])
     width = student_quantile(count - 1) if row["interval"] == "seeds" else _NORMAL
     return Value(
@@ -201,7 +202,7 @@ def _of_runs(claim: Claim, runs: Iterable[Mapping[str, Any]]) -> list[Evidence]:
 
 
 def _of_seeds(data: str, values: Sequence[float], metric: str) -> Value:
-    """The mean of several runs; the error of one comes from the number of users, where the metric counts hits."""
+    """The mean over runs with its error; that of a single run follows from the number of users, if the metric is HR."""
     mean = statistics.fmean(values)
     if len(values) > 1:
         return Value(mean, statistics.stdev(values) / len(values) ** 0.5, "seeds", len(values))
@@ -215,7 +216,7 @@ def _differences(
     values: Mapping[tuple[Point, str], Value],
     paired: Mapping[tuple[Pair, str], Mapping[str, Any]],
 ) -> dict[str, list[Difference]]:
-    """Differences by metric; pairs are left out whose rows are missing or share their runs."""
+    """Differences by metric, without pairs whose rows are missing or share their runs."""
     found: dict[str, list[Difference]] = {}
     for metric in METRICS:
         for pair in pairs:
@@ -247,10 +248,10 @@ def _welch(ours: Value, other: Value) -> int:
 
 
 def verdict(claim: Claim, differences: Sequence[Difference]) -> str:
-    """What the differences say about a claim, in words; where some of the claim's are not measured, it says so.
+    """The verdict of the differences on a claim, in words; it says so if some of the claim's are not measured.
 
-    A difference counts as seen if its interval leaves out 0. Not all of them need to be seen for the direction that is
-    named if none is.
+    A difference counts as seen if its interval excludes 0. If none is seen, the verdict names the direction of the
+    means.
     """
     text, measured, wanted = _of_measured(claim, differences), len(differences), len(claim.pairs)
     if measured >= wanted:
@@ -260,7 +261,7 @@ def verdict(claim: Claim, differences: Sequence[Difference]) -> str:
 
 
 def _of_measured(claim: Claim, differences: Sequence[Difference]) -> str:
-    """What the differences that are measured say."""
+    """The verdict of the differences that are measured."""
     signs = [_seen(claim, difference) for difference in differences]
     ahead, against = signs.count(1), signs.count(-1)
     if ahead == len(signs):

@@ -1,6 +1,6 @@
-"""How much co-occurrence adds to trained models, by its weight: validation alone, nothing is trained.
+"""How much co-occurrence adds to trained models, by its weight: validation only, nothing is trained.
 
-Made the table of docs/auto.md: python -m scripts.co_occurrence_weights runs/first runs/second
+This made the table of docs/auto.md: python -m scripts.co_occurrence_weights runs/first runs/second
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def row(directory: Path) -> str:
-    """The line of a run: validation NDCG@10 under F and U by weight."""
+    """The table row of a run: validation NDCG@10 under F and U by weight."""
     run = open_run(directory)
     data, loaded = run_data(run), load_model(run.directory)
     model = loaded.model

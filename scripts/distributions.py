@@ -1,8 +1,8 @@
-"""The wheel and the sdist of a release, built and checked: ``make dist``.
+"""Build and check the wheel and the sdist of a release: ``make dist``.
 
-Both are built by the standard front end, the wheel out of the unpacked sdist. Checked are what an index would show and
-refuse (`twine check --strict`), that the wheel has every file of the package and none beside it, and that the sdist has
-every file of the repository, so that its tests, pages and benchmarks run without one.
+Both are built by the standard front end, the wheel from the unpacked sdist. The checks: what an index would show and
+refuse (`twine check --strict`), that the wheel has every file of the package and no other, and that the sdist has every
+file of the repository and no other, so that its tests, pages and benchmarks run without a repository.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def unpacked(sdist: Path, folder: Path) -> Path:
 
 
 def wheel_problems(names: Iterable[str], tracked: Iterable[str]) -> list[str]:
-    """What is wrong with the files of a wheel.
+    """Missing and foreign files of a wheel, one message each.
 
     Args:
-        names: of its files.
+        names: names of its files.
         tracked: files of the repository.
     """
     ours = {name.removeprefix("src/") for name in tracked if name.startswith(PACKAGE)}
@@ -51,10 +51,10 @@ def wheel_problems(names: Iterable[str], tracked: Iterable[str]) -> list[str]:
 
 
 def sdist_problems(names: Iterable[str], tracked: Iterable[str]) -> list[str]:
-    """What is wrong with the files of an sdist.
+    """Missing and foreign files of an sdist, one message each.
 
     Args:
-        names: of its files, below the folder of the project.
+        names: names of its files, below the folder of the project.
         tracked: files of the repository.
     """
     return _differences("the sdist", set(names) - {"PKG-INFO"}, set(tracked))
@@ -68,7 +68,7 @@ def _differences(what: str, held: set[str], wanted: set[str]) -> list[str]:
 
 
 def _tracked() -> list[str] | None:
-    """Files of the repository that are there; None where there is no repository, as in an sdist."""
+    """Existing files of the repository; None outside of a repository, as in an sdist."""
     if not (ROOT / ".git").exists():
         return None
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -87,7 +87,7 @@ def _problems(wheel: Path, sdist: Path) -> list[str]:
 
 
 def main() -> None:
-    """Build into ``dist/``, which holds nothing else afterwards, and check."""
+    """Build into ``dist/``, which contains nothing else afterwards, and check."""
     shutil.rmtree(DIST, ignore_errors=True)
     call(sys.executable, "-m", "build", "--outdir", DIST, ROOT)
     wheel, sdist = built()

@@ -1,4 +1,4 @@
-"""Environments made anew, in which packages are tried as their users install them."""
+"""Fresh virtual environments, in which packages are tried as their users install them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def call(*words: str | Path, folder: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
-    """Run a command; where it fails, this process ends and says so."""
+    """Run a command; if it fails, exit with a message."""
     if status := subprocess.call(words, cwd=folder, env=variables):  # noqa: S603 - our own words
         sys.exit(f"{' '.join(map(str, words))} ended with status {status}")
 
 
 def newcomers_variables() -> dict[str, str]:
-    """Variables of the environment without those of ours that say where code or data are."""
+    """Environment variables, without those that point to our code or data."""
     hidden = ("PYTHON", "MCLREC", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 
 def torch_pin(pins: Path = CONSTRAINTS) -> str:
-    """The line ``torch==VERSION`` of a file of pins."""
+    """The line ``torch==VERSION`` of a constraints file."""
     [torch] = re.findall(r"^torch==\S+$", pins.read_text(encoding="utf-8"), re.MULTILINE)
     return str(torch)
 
 
 class EmptyEnvironment:
-    """A virtual environment, and what is installed into it.
+    """A virtual environment, and how to install into it.
 
     Args:
-        folder: of the environment.
-        pins: file of the versions that are installed.
+        folder: folder of the environment.
+        pins: constraints file with the versions to install.
     """
 
     def __init__(self, folder: Path, pins: Path = CONSTRAINTS) -> None:
@@ -47,13 +47,13 @@ class EmptyEnvironment:
         self.python = self.bin / "python"
 
     def create(self) -> None:
-        """Make it with torch alone, by its exact version, and from the index ``TORCH_INDEX`` if that is set."""
+        """Create it with torch alone, in its exact version, from the index ``TORCH_INDEX`` if that is set."""
         call(sys.executable, "-m", "venv", "--clear", self.folder)
         index = os.environ.get("TORCH_INDEX")
         self._pip("--no-deps", *(["--index-url", index] if index else []), torch_pin(self._pins))
 
     def install(self, *requirements: str | Path) -> None:
-        """Install packages, and what they need, in the versions of the pins."""
+        """Install packages and their dependencies in the pinned versions."""
         self._pip("--constraint", self._pins, *requirements)
 
     def _pip(self, *words: str | Path) -> None:

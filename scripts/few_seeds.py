@@ -1,4 +1,4 @@
-"""How often equal systems are called different at .05 where each has few seeds: the numbers of docs/evaluation.md."""
+"""How often equal systems with few seeds are called different at .05: the numbers of docs/evaluation.md."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def false_claims(seeds: int, spread: float, rng: np.random.Generator) -> float:
     """Share of pairs of equal systems that are called different.
 
     Args:
-        seeds: of each system.
+        seeds: number of seeds of each system.
         spread: standard deviation of a system's metric between seeds, in standard errors of the users' difference.
-        rng: source of systems and resamples.
+        rng: generator of systems and resamples.
     """
     claims = 0
     for _ in range(_PAIRS):

@@ -1,8 +1,8 @@
-"""Another system judged beside ours, end to end, with real commands: ``make test-judge``.
+"""Judge another system beside ours, end to end, with real commands: ``make test-judge``.
 
-Exports the split of the log that comes with the package, trains RecTools' SASRec on it in an environment of its own,
-has RecTools and RePlay measure RecTools' lists, and judges the same lists with ``mclrec judge`` beside runs of Markov
-and SASRec. Fails where they differ from ours by more than 1e-9 on a metric that they define alike.
+Exports the split of the log that comes with the package, trains RecTools' SASRec on it in its own environment, has
+RecTools and RePlay measure RecTools' lists, and judges the same lists with ``mclrec judge`` beside runs of Markov and
+SASRec. Fails if their value of a metric that they define as we do differs from ours by more than 1e-9.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def mclrec(*words: str, quiet: bool = False) -> str:
 
 
 def peer_lists(folder: Path, epochs: int, place: Place) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Lists of RecTools' SASRec by protocol, and what RecTools measures on them."""
+    """Lists of RecTools' SASRec by protocol, and RecTools' metrics on them."""
     lists = {label: folder / f"rectools-{label}.csv" for label in SEEN}
     request = {
         "split": str(folder / "split"),
@@ -67,7 +67,7 @@ def peer_lists(folder: Path, epochs: int, place: Place) -> tuple[dict[str, Path]
 
 
 def replay_metrics(folder: Path, lists: Mapping[str, Path], place: Place) -> dict[str, Any]:
-    """What RePlay measures on the same lists."""
+    """RePlay's metrics on the same lists."""
     request = {
         "lists": {label: str(path) for label, path in lists.items()},
         "targets": str(folder / "split" / "test-targets.csv"),
@@ -80,7 +80,7 @@ def replay_metrics(folder: Path, lists: Mapping[str, Path], place: Place) -> dic
 
 
 def compare(name: str, label: str, theirs: Mapping[str, float], ours: Mapping[str, float]) -> None:
-    """Check that all metrics that both have are the same; RecTools' default NDCG is ours by another ideal list."""
+    """Check that all shared metrics are equal; RecTools' default NDCG is ours with another ideal list."""
     shared = [metric for metric in ours if metric in theirs]
     if len(shared) < 2 * len(CUTS):
         sys.exit(f"{name} and mclrec share {shared} only")

@@ -1,8 +1,8 @@
-"""Makes docs/leaderboard.html from the files in results/: systems by data set and protocol, ours and submitted ones.
+"""Make docs/leaderboard.html from the files in results/: systems by data set and protocol, ours and submitted ones.
 
-A row is a system on one data set under one protocol, all its trainings together. Where files of ranks are at hand
-(beside submissions, and in ``results/ranks`` for runs), intervals are 95 % of the bootstrap over users and trainings;
-elsewhere they go from the lowest to the highest training.
+A row is a system on one data set under one protocol, all its trainings together. With rank files (beside submissions,
+and in ``results/ranks`` for runs), intervals are those of the 95 % bootstrap over users and trainings; without, they go
+from the lowest to the highest training.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Result = Mapping[str, Any]
 
 
 class Value(NamedTuple):
-    """A metric with the ends of its interval; a rank among the systems that it is compared with (1, 2 or 0)."""
+    """A metric with the ends of its interval, and its rank among the compared systems (1, 2, or 0 for neither)."""
 
     mean: float
     low: float | None = None
@@ -52,7 +52,7 @@ class Value(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file in the folder of results."""
+    """A link to a file: its label, and its path in the folder of results."""
 
     label: str
     place: str
@@ -63,22 +63,22 @@ class BoardRow:
     """A system on one data set under one protocol.
 
     Attributes:
-        system: its name.
+        system: name of the system.
         data: name of the data set.
         split: rule of splitting.
         protocol: U or F.
         origin: ``ours`` or ``submitted``.
-        examples: what it is trained on; empty if nothing of the kind.
-        loss: by which it is trained, likewise.
-        otherwise: the paper's training, where it is another one.
-        seeds: of its trainings; empty where nothing is drawn.
-        values: by metric.
+        examples: what it is trained on; empty if it has no such examples.
+        loss: loss that it is trained with, likewise.
+        otherwise: the paper's examples and loss, if they are different.
+        seeds: seeds of its trainings; empty if nothing is random.
+        values: values by metric.
         interval: what the intervals are.
         paper: values of the paper under the same protocol, by metric.
         minutes: core-minutes of a training, the mean over trainings.
-        device: that they were trained on.
-        files: in the folder of results.
-        link: where a submitted system is found.
+        device: devices of the trainings.
+        files: files in the folder of results.
+        link: address of a submitted system.
         notes: what a reader should know.
     """
 
@@ -112,10 +112,10 @@ class BoardRow:
 
 
 def leaderboard(folder: Path) -> str:
-    """The whole page.
+    """The HTML of the whole page.
 
     Raises:
-        DataError: a submission, or a file of ranks, does not pass its checks.
+        DataError: a submission or a rank file does not pass its checks.
     """
     import jinja2
 
@@ -138,7 +138,7 @@ def board_rows(folder: Path) -> list[BoardRow]:
     """All rows, by data set and protocol, the best of each first.
 
     Raises:
-        DataError: a submission, or a file of ranks, does not pass its checks.
+        DataError: a submission or a rank file does not pass its checks.
     """
     known = known_targets(folder)
     submissions = read_submissions(folder, known)
@@ -154,7 +154,7 @@ def _down(row: BoardRow) -> float:
 
 
 def _our_rows(folder: Path, known: Mapping[tuple[str, str], TargetSet]) -> Iterator[BoardRow]:
-    """Rows of the published runs, those of one system that differ in seed together."""
+    """Rows of the published runs; runs of one system that differ only in seed make one row."""
     found: dict[tuple[str, str, str], list[Result]] = {}
     for path in sorted(folder.glob("*.json")):
         result = {**read_json(path), "stem": path.stem}
@@ -204,10 +204,10 @@ def _our_row(
 def _tables(
     folder: Path, runs: Sequence[Result], label: str, known: Mapping[tuple[str, str], TargetSet]
 ) -> list[FileRanks]:
-    """Ranks of each run, if all of them have a file; checked against what is published.
+    """Ranks of each run, checked against the published metrics; empty unless all runs have a rank file.
 
     Raises:
-        DataError: a file ranks other targets, or gives other metrics than are published.
+        DataError: a file ranks other targets, or its metrics differ from the published ones.
     """
     paths = [folder / RANKS / f"{run['stem']}-{label}.parquet" for run in runs]
     if not all(path.exists() for path in paths):
@@ -260,7 +260,7 @@ def _training_label(seed: int | None) -> str:
 
 
 def _regime(result: Result) -> tuple[str, str]:
-    """Training examples and loss of a run: of its settings, or the only ones that its model has."""
+    """Training examples and loss of a run: from its settings, or the only ones that its model has."""
     config = result["config"]
     only = registry.entry(result["model"]).regimes
     examples, _, loss = only[0].partition("/") if len(only) == 1 else ("", "", "")
@@ -268,7 +268,7 @@ def _regime(result: Result) -> tuple[str, str]:
 
 
 def _otherwise(model: str, examples: str, loss: str) -> str:
-    """The paper's training of a system, if this is another one; empty if not, or if the paper does not have it."""
+    """The paper's examples and loss of a system, if they differ; empty if not, or if the paper lacks the system."""
     if model not in {name for _, name, _ in table3()} or len(registry.entry(model).regimes) < 2:
         return ""
     wanted = _REGIMES[registry.entry(model).family]
@@ -287,7 +287,7 @@ def _spread_text(count: int, name: str) -> str:
 
 
 def _ranked(rows: Sequence[BoardRow]) -> Iterator[BoardRow]:
-    """Rows that are compared, with the best and second best of each metric marked."""
+    """Compared rows, with the best and second best of each metric marked."""
     places = {}
     for metric in METRICS:
         having = [row for row in rows if metric in row.values]

@@ -1,8 +1,8 @@
-"""Tests in an environment with the lowest versions that pyproject.toml allows: ``make test-lowest``.
+"""Run tests in an environment with the lowest versions that pyproject.toml allows: ``make test-lowest``.
 
-uv resolves every dependency that we name to its lower bound, and what these need to what goes with them. The result is
-installed into an environment of its own, .venv-lowest, and a part of the tests that goes through every room runs there.
-A bound is too low where they fail, and where uv or an installation does.
+uv resolves every direct dependency to its lower bound, and transitive ones to compatible versions. The result is
+installed into its own environment, .venv-lowest, and a part of the tests that goes through every room runs there. A
+bound is too low if these tests, uv or the installation fail.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TESTS = (
 
 
 def lowest_versions(pins: Path) -> None:
-    """Write the lowest versions that go together, a line each."""
+    """Write the lowest compatible versions, one per line."""
     uv = Path(sys.executable).parent / "uv"
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     words: list[str | Path] = [
@@ -60,7 +60,7 @@ def lowest_versions(pins: Path) -> None:
 
 
 def main() -> None:
-    """Make the environment, unless it has these very versions already, and run the tests."""
+    """Create the environment, unless it already has exactly these versions, and run the tests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tests", nargs="*", default=TESTS, help="files of tests; a part of all if not given")
     tests = parser.parse_args().tests

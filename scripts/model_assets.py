@@ -22,13 +22,13 @@ def publish_weights(runs: Sequence[Path], folder: Path, address: str, results: P
     """Write the assets of runs into a folder, and return the models' names.
 
     Args:
-        runs: directories of finished runs on named data sets, one of each system and data set.
-        folder: where to.
-        address: of the folder that the archives will be downloaded from.
-        results: folder of the published rows, whose settings they must have.
+        runs: directories of finished runs on named data sets, one per system and data set.
+        folder: folder for the assets.
+        address: address of the folder that the archives will be downloaded from.
+        results: folder of the published rows, whose settings the runs must have.
 
     Raises:
-        MclrecError: one is not published (see `name_of`), or damaged.
+        MclrecError: a run is not a published row (see `name_of`), or is damaged.
     """
     check_writable(folder, "folder")
     named = [(name_of(directory, results), directory) for directory in runs]
@@ -39,7 +39,7 @@ def publish_weights(runs: Sequence[Path], folder: Path, address: str, results: P
         )
     sums, entries = [], []
     for name, directory in named:
-        Model.load(directory)  # what is damaged is not published
+        Model.load(directory)  # refuses a damaged run
         archive = folder / f"{name}.zip"
         pack(directory, archive)
         write_text(folder / f"{name}.md", (directory / _CARD).read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def name_of(directory: Path, results: Path) -> str:
     """Name of a run's model, such as mclrec-beauty, or sasrec-relative-beauty for a section of its recipes.
 
     Raises:
-        MclrecError: the run is no row of the published results, or has other settings than that row.
+        MclrecError: the run is not a row of the published results, or its settings differ from that row's.
     """
     run = Run(directory)
     row_name(run, results)

@@ -1,9 +1,9 @@
-"""The first minutes of a newcomer, with real commands, then tests of what is installed: ``make test-walk``.
+"""A newcomer's first minutes, with real commands, then tests of the installed package: ``make test-walk``.
 
 Installs the wheel of ``make dist`` into an empty environment, and then in an empty folder inspects a log, trains on it,
-recommends, and serves. Fails where a command fails or where an answer is not what it should be, and prints the time to
-the first recommendation. The log is ml-100k where MCLREC_DATA has it, otherwise the one that comes with the package.
-Then a short demo runs there, and tests of the unpacked sdist, which try the installed package.
+recommends, and serves. Fails if a command fails or an answer is not what it should be, and prints the time to the first
+recommendation. The log is ml-100k if MCLREC_DATA has it, otherwise the one that comes with the package. Then a short
+demo runs there, and tests from the unpacked sdist run on the installed package.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ITEMS = "import mclrec; print(*mclrec.Model.load('runs/first').items, sep='\\n')
 
 
 class Walk:
-    """Commands of an environment, in a folder.
+    """Runs the commands of an environment in a folder.
 
     Args:
         environment: where mclrec is installed.
@@ -61,7 +61,7 @@ class Walk:
         self.variables = newcomers_variables()
 
     def run(self, words: Sequence[str], *, quiet: bool = False) -> str:
-        """Run a command, print it with what it says, and return its standard output."""
+        """Run a command, print it with its output, and return its standard output."""
         print(f"\n$ {shlex.join(words)}", flush=True)
         started = time.perf_counter()
         done = subprocess.run(  # noqa: S603 - our own words
@@ -76,7 +76,7 @@ class Walk:
 
     @contextmanager
     def serve(self, words: Sequence[str]) -> Iterator[str]:
-        """Run the service, and yield its address; it has to end well when it is asked to."""
+        """Run the service, and yield its address; it must exit with status 0 when it is terminated."""
         print(f"\n$ {shlex.join(words)}", flush=True)
         with (
             tempfile.TemporaryFile("w+") as log,
@@ -97,7 +97,7 @@ class Walk:
 
 
 def put_log(folder: Path, walk: Walk) -> tuple[str, list[str]]:
-    """Copy the log into the folder; returns its name and the options that it needs."""
+    """Copy the log into the folder; return its name and the options that it needs."""
     data = os.environ.get("MCLREC_DATA")
     if data and (Path(data) / "ml-100k.inter").is_file():
         shutil.copy(Path(data) / "ml-100k.inter", folder)
@@ -115,7 +115,7 @@ def quoted(item: str) -> str:
 
 
 def put_titles(path: Path, items: Sequence[str]) -> None:
-    """Write titles of the items; the data sets have none that may be handed over."""
+    """Write titles of the items; the data sets have none that may be redistributed."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerows([["item", "title"], *([item, title_of(item)] for item in items)])
@@ -127,13 +127,13 @@ def title_of(item: str) -> str:
 
 
 def check_answer(items: Sequence[str], history: Sequence[str]) -> None:
-    """Check that a list is one: as many items as asked for, each once, and none of the history."""
+    """Check a list: as many items as requested, each once, and none of the history."""
     if len(items) != SHOWN or len(set(items)) != SHOWN or set(items) & set(history):
         sys.exit(f"{items} is no list of {SHOWN} items after {history}")
 
 
 def ask(address: str, path: str, body: Any = None) -> bytes:
-    """Ask the service."""
+    """Send a request to the service, and return the body of its answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address + path, data, {"Content-Type": "application/json"})  # noqa: S310 - our own address
     with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - our own address
@@ -142,7 +142,7 @@ def ask(address: str, path: str, body: Any = None) -> bytes:
 
 
 def walk_through(walk: Walk, epochs: int | None) -> float:
-    """Everything after the installation; returns the seconds to the first recommendation."""
+    """Do everything after the installation; return the seconds to the first recommendation."""
     started = time.perf_counter()
     log, options = put_log(walk.folder, walk)
     walk.run(["mclrec", "inspect", log, *options])
@@ -173,7 +173,7 @@ def walk_through(walk: Walk, epochs: int | None) -> float:
 
 
 def _address(service: subprocess.Popen[bytes], log: Any) -> str:
-    """Wait for the line in which the service says where it listens."""
+    """Wait until the service logs its address, and return that."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and service.poll() is None:
         log.seek(0)
@@ -185,7 +185,7 @@ def _address(service: subprocess.Popen[bytes], log: Any) -> str:
 
 
 def try_installed(walk: Walk, environment: EmptyEnvironment, wheel: Path, sdist: Path) -> None:
-    """Run the demo, shortened, and tests of the sdist, with the package as it is installed."""
+    """Run a shortened demo, and tests from the sdist, with the installed package."""
     environment.install(f"{wheel}[report,serve,test]")
     walk.run(["mclrec", "demo", "--epochs", "1"])
     project = unpacked(sdist, walk.folder)
@@ -196,7 +196,7 @@ def try_installed(walk: Walk, environment: EmptyEnvironment, wheel: Path, sdist:
 
 
 def main() -> None:
-    """Walk, and print how long it took."""
+    """Walk through it all, and print how long it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=2, help="of the training; 0: as many as it takes")
     parser.add_argument("--environment", type=Path, help="where to install, or what is installed already")

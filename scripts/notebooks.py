@@ -1,9 +1,9 @@
 """The notebooks of ``docs/notebooks``: scripts with cells, from which .ipynb files with outputs and pages are made.
 
-A notebook is written as a script in which ``# %%`` begins a cell of Python and ``# %% [markdown]`` one of text. It is
-what is reviewed and linted. ``make notebooks`` runs the scripts and writes beside each an ``.ipynb`` with what it
-printed and drew; ``make test-notebooks`` runs them too, and fails where one fails, takes too long, or has other cells
-than its ``.ipynb``.
+A notebook is written as a script in which ``# %%`` begins a cell of Python and ``# %% [markdown]`` one of text. The
+script is what is reviewed and linted. ``make notebooks`` runs the scripts and writes beside each an ``.ipynb`` with
+what it printed and drew; ``make test-notebooks`` also runs them, and fails if one fails, takes too long, or has other
+cells than its ``.ipynb``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "notebooks"
 LONGEST = 60
-"""Seconds of processor time that a notebook may take; a core that others use too makes them many more by the clock."""
+"""Seconds of processor time that a notebook may take; on a shared core, many more pass by the clock."""
 PATIENCE = 900
 """Seconds by the clock after which a cell, or a kernel that does not start, is given up."""
 _CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
@@ -38,7 +38,7 @@ _LAST: dict[str, Any] = {
     "outputs": [],
     "source": "import os as _os; print(sum(_os.times()[:4]))",
 }
-"""A cell that is run after the others, and left out of what is written: processor time, that of ended processes too."""
+"""A cell that is run last and not written: it prints the processor time, including that of ended child processes."""
 _OTHER = re.compile(r"\]\((\d-[\w-]+)\.ipynb")
 """A link to another notebook, which is a page on the site."""
 _PATHS = re.compile(r"/(?:tmp|home|root|work|usr|opt|var|Users)/[^\s'\"]*")
@@ -75,7 +75,7 @@ def notebook(script: str) -> dict[str, Any]:
 
 
 def run(script: Path, folder: Path) -> tuple[dict[str, Any], float]:
-    """Run a script's cells by a Jupyter kernel in a folder: the notebook with its outputs, and its processor time.
+    """Run a script's cells with a Jupyter kernel in a folder; return the notebook with outputs, and its processor time.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
@@ -87,7 +87,7 @@ def run(script: Path, folder: Path) -> tuple[dict[str, Any], float]:
     plain = json.dumps(notebook(script.read_text(encoding="utf-8")))
     made = nbformat.reads(plain, as_version=4)
     made["cells"].append(nbformat.from_dict(_LAST))
-    # Sockets that are files: no port that other users of the machine could reach.
+    # Unix sockets: no port that other users of the machine could reach.
     kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(folder / ".kernel"))
     place = {"metadata": {"path": str(folder)}}
     client = NotebookClient(made, km=kernel, timeout=PATIENCE, startup_timeout=PATIENCE, resources=place)
@@ -100,7 +100,7 @@ def run(script: Path, folder: Path) -> tuple[dict[str, Any], float]:
 
 
 def _clean(cell: dict[str, Any], folder: Path) -> None:
-    """Leave what a reader wants to see: no times of execution, no error stream, no folder of this machine."""
+    """Keep what a reader wants to see: no times of execution, no error stream, no folder of this machine."""
     cell["metadata"] = {}
     if cell["cell_type"] != "code":
         return
@@ -112,7 +112,7 @@ def _clean(cell: dict[str, Any], folder: Path) -> None:
 
 
 def written(script: Path) -> dict[str, Any]:
-    """The notebook beside a script, as it was written last."""
+    """The notebook beside a script, as it was last written."""
     found: dict[str, Any] = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
     return found
 
@@ -185,7 +185,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _turn(script: Path, write: bool) -> list[str]:
-    """Run one notebook and write it, or say what is wrong with it."""
+    """Run one notebook and write or check it; return what is wrong with it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder:
         made, seconds = run(script, Path(folder))

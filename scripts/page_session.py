@@ -1,7 +1,7 @@
-"""Runs blocks of Python one after the other in one namespace, in a peer's environment; see scripts/check_migration.py.
+"""Run blocks of Python one after another in one namespace, in a peer's environment; see scripts/check_migration.py.
 
 Reads lines of JSON with ``code`` and ``place``, and answers each with a line of JSON: ``output``, what the code
-printed, and ``error``, its traceback or an empty text. What libraries print beside that goes to the error stream.
+printed, and ``error``, its traceback or an empty text. Other output of libraries goes to standard error.
 """
 
 from __future__ import annotations

@@ -30,15 +30,15 @@ class Claim:
 
     Attributes:
         title: the claim in a few words.
-        sentence: the paper's own.
-        section: where it stands.
-        target: what measures it: a target of ``mclrec reproduce``.
+        sentence: the paper's own sentence.
+        section: section of the paper.
+        target: target of ``mclrec reproduce`` that measures it.
         pairs: the differences that decide it.
         expected: sign of these differences if the claim holds.
         note: what a reader must know about the comparison.
-        models: models of the target that are needed; the target's own where empty.
-        points: points of the target's curve that hold those that are needed; all where None.
-        recipe: section of the models' recipes by which the claim can be measured as a whole.
+        models: models of the target that are needed; if empty, the target's own.
+        points: number of points of the target's curve that includes the needed ones; None for all.
+        recipe: section of the models' recipes with which the claim can be measured as a whole.
     """
 
     title: str

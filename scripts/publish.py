@@ -42,10 +42,10 @@ def pages(folder: Path | None = None) -> dict[Path, str]:
     """Every page that is made from the files of results, with its text.
 
     Args:
-        folder: of the results; those of the repository if None.
+        folder: folder of the results; that of the repository if None.
 
     Raises:
-        MclrecError: a file cannot be on the pages.
+        MclrecError: a file cannot be shown on the pages.
     """
     folder = RESULTS if folder is None else folder
     results, campaigns, notes = read_results(folder), read_campaigns(folder), read_notes(folder)
@@ -61,13 +61,13 @@ def pages(folder: Path | None = None) -> dict[Path, str]:
 
 
 def outdated(made: Mapping[Path, str]) -> list[Path]:
-    """The pages that are not on disk as they are made, and those of the folder that are made no longer."""
+    """The pages that differ from their files, and files in the folder of pages that are no longer made."""
     differing = [path for path, text in made.items() if not path.is_file() or path.read_text("utf-8") != text]
     return differing + [path for path in sorted((DOCS / "results").glob("*.md")) if path not in made]
 
 
 def figures(folder: Path | None = None) -> dict[Path, Picture]:
-    """Every picture of the published campaigns, by its file; ``folder`` as of `pages`."""
+    """Every picture of the published campaigns, by its file; ``folder`` as in `pages`."""
     drawn = [
         picture
         for campaign in read_campaigns(RESULTS if folder is None else folder)
@@ -78,7 +78,7 @@ def figures(folder: Path | None = None) -> dict[Path, Picture]:
 
 
 def outdated_figures(made: Mapping[Path, Picture]) -> list[Path]:
-    """The pictures that are not drawn from their numbers, and those of the folder that no page shows."""
+    """The pictures whose files are not drawn from their numbers, and files in the folder that no page shows."""
     differing = [path for path, picture in made.items() if not picture.is_drawn(path)]
     return differing + [path for path in sorted((DOCS / "results" / FOLDER).glob("*")) if path not in made]
 
@@ -130,7 +130,7 @@ def _check_words(parser: argparse.ArgumentParser, given: argparse.Namespace) -> 
 
 
 def _done(given: argparse.Namespace) -> list[object]:
-    """Do what was asked for; what is told of it, a line each."""
+    """Do what the arguments ask for; return the lines to print."""
     if given.check:
         _check()
         return []
@@ -149,15 +149,15 @@ def publish(
     ranks: bool = False,
     unfinished: bool = False,
 ) -> list[Path]:
-    """Publish runs, a campaign and targets of data sets, and make all pages and pictures: all of it or nothing.
+    """Publish runs, a campaign and targets of data sets, and make all pages and pictures: all or nothing.
 
-    The files are written into a copy of the results, and the pages are made of that before anything is changed.
+    The files are written into a copy of the results, and the pages are made from that before anything is changed.
 
     Returns:
-        The files of results.
+        The result files that were written.
 
     Raises:
-        MclrecError: something cannot be published, or no pages can be made with it.
+        MclrecError: something cannot be published, or the pages cannot be made with it.
     """
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "results"
@@ -173,14 +173,14 @@ def publish(
 
 
 def _changed(copy: Path) -> list[Path]:
-    """Files of a copy of the results that are new or other ones."""
+    """Files of a copy of the results that are new or changed."""
     files = [path for path in sorted(copy.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     there = {path: RESULTS / path.relative_to(copy) for path in files}
     return [path for path, old in there.items() if not old.is_file() or old.read_bytes() != path.read_bytes()]
 
 
 def _write_all(files: Mapping[Path, bytes]) -> None:
-    """Write files of which none takes its place before all have been written."""
+    """Write files, none of which takes its place before all have been written."""
     with ExitStack() as stack:
         for path, content in files.items():
             stack.enter_context(atomic_file(path)).write_bytes(content)

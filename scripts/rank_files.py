@@ -1,8 +1,8 @@
-"""Files of ranks that published numbers are made from, and the checks that they rank the right targets.
+"""Rank files, from which published numbers are made, and checks that they rank the right targets.
 
-A file has a row a target: ``user``, ``item``, ``in_history`` (whether the target is in the user's history) and ``rank``
-(from 1; empty, or 2147483647, where the target is in no list). It is Parquet or csv, and may have further columns.
-``results/targets.toml`` says which targets each data set has, so that a file is checked without the data.
+A file has one row per target: ``user``, ``item``, ``in_history`` (whether the target is in the user's history) and
+``rank`` (from 1; empty, or 2147483647, if the target is in no list). It is Parquet or csv, and may have further
+columns. ``results/targets.toml`` identifies the targets of each data set, so that a file is checked without the data.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class TargetSet(BaseModel):
     """The test targets of a data set under a rule of splitting.
 
     Attributes:
-        fingerprint: of the data.
-        targets: how many there are.
-        items: that are ranked.
-        sha256: of user, item and whether it is in the history, of all targets; see `digest_of`.
+        fingerprint: fingerprint of the data.
+        targets: number of targets.
+        items: number of items that are ranked.
+        sha256: checksum of all targets: user, item, and whether it is in the history; see `digest_of`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,10 +73,10 @@ class TargetSet(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileRanks:
-    """Ranks of a file, by the text of the user.
+    """Ranks of a file, sorted by the user's id as text.
 
     Attributes:
-        users: (M,) outside ids as text, in order.
+        users: (M,) outside ids as text, sorted.
         items: (M,) outside ids of the targets as text.
         in_history: (M,) whether the target is in the history.
         ranks: (M,) int64, 1 = best, `MISS` = in no list.
@@ -93,7 +93,7 @@ class FileRanks:
 
 
 def known_targets(folder: Path) -> dict[tuple[str, str], TargetSet]:
-    """The test targets of each data set and rule of splitting, as ``targets.toml`` in the folder of results has them.
+    """The test targets of each data set and rule of splitting, from ``targets.toml`` in the folder of results.
 
     Raises:
         DataError: the file is damaged.
@@ -111,7 +111,7 @@ def targets_of(known: Mapping[tuple[str, str], TargetSet], data: str, split: str
     """The targets of one data set; ``place`` is the file that names it.
 
     Raises:
-        DataError: nothing is known of its targets.
+        DataError: its targets are not known.
     """
     if (data, split) not in known:
         names = sorted({name for name, rule in known if rule == split})
@@ -121,7 +121,7 @@ def targets_of(known: Mapping[tuple[str, str], TargetSet], data: str, split: str
 
 
 def digest_of(users: Iterable[str], items: Iterable[str], in_history: Iterable[bool]) -> str:
-    """Sha256 over targets in the order of their users: each a line of JSON, ``["user", "item", false]``."""
+    """Sha256 of the targets, sorted by user, each as a line of JSON: ``["user", "item", false]``."""
     rows = sorted(zip(users, items, in_history, strict=True))
     lines = (json.dumps([user, item, bool(returned)]) for user, item, returned in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -131,7 +131,7 @@ def write_ranks(path: Path, targets: Targets, ranks: IntArray) -> None:
     """Write ranks of targets as Parquet, atomically.
 
     Args:
-        path: of the file.
+        path: path of the file.
         targets: M targets.
         ranks: (M,) int64, 1 = best, `MISS` = in no list.
     """
@@ -140,7 +140,7 @@ def write_ranks(path: Path, targets: Targets, ranks: IntArray) -> None:
 
 
 def publish_ranks(run: Run, label: str, path: Path) -> None:
-    """Write the test ranks of a run, under one protocol, as a file of ranks."""
+    """Write the test ranks of a run under one protocol as a rank file."""
     found = run.ranks("test", label)
     path.parent.mkdir(exist_ok=True)
     columns = [found.users, found.items, found.in_history, _with_gaps(found.ranks)]
@@ -161,7 +161,7 @@ def publish_targets(name: str, folder: Path, rule: str = "leave-one-out") -> Pat
 
 
 def read_ranks(path: Path) -> FileRanks:
-    """Read a file of ranks, Parquet or csv.
+    """Read a rank file, Parquet or csv.
 
     Raises:
         DataError: it is missing or damaged, or lacks a column.
@@ -187,17 +187,17 @@ def read_ranks(path: Path) -> FileRanks:
 
 
 def check_ranks(path: Path, found: FileRanks, known: TargetSet, label: str, length: int | None) -> None:
-    """Check that ranks are those of a data set's targets, and keep the rules of a protocol.
+    """Check that ranks are those of a data set's targets, and follow the rules of a protocol.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
         found: its ranks.
         known: the targets.
-        label: U or F.
-        length: places of the lists; None where all items are ranked.
+        label: protocol, U or F.
+        length: length of the lists; None if all items are ranked.
 
     Raises:
-        DataError: they are not, or do not.
+        DataError: the ranks are of other targets, or break a rule.
     """
     if len(found.ranks) != known.targets:
         raise DataError(f"{path}: ranks {len(found.ranks):,} targets, and the data have {known.targets:,}")

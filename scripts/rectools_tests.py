@@ -1,4 +1,4 @@
-"""The tests of `mclrec.integrations.rectools`, run where RecTools is: a part of ``make test-judge``."""
+"""Run the tests of `mclrec.integrations.rectools` in RecTools' environment: a part of ``make test-judge``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train published rows again by their commands, and write down how close their metrics come, in results/reruns.csv.
+"""Train published rows again by their commands, and record how close their metrics come in results/reruns.csv.
 
 python -m scripts.rerun lastfm-sasrec-auto-seed1 beauty-markov-seed1
 python -m scripts.rerun beauty-sasrec-auto-seed1 --runs runs/again   # keeps the run; if interrupted, it continues
@@ -44,16 +44,16 @@ _DIGITS = 4
 
 
 def again(name: str, row: Mapping[str, Any], folder: Path) -> Run:
-    """Train a row again by its command, with as many threads as it had then.
+    """Train a row again by its command, with the same number of threads.
 
     Args:
-        name: of the row, and of the run's directory.
-        row: as it is published.
-        folder: holds the run's directory: a new one, one that was interrupted and goes on, or one that is finished
-            and is taken as it is.
+        name: name of the row, and of the run's directory.
+        row: the published row.
+        folder: parent of the run's directory, which may be new, interrupted (its training is resumed) or finished (it
+            is used as it is).
 
     Raises:
-        MclrecError: a finished run is another one than the row's, or it cannot be trained.
+        MclrecError: a finished run does not match the row, or the training fails.
     """
     words = shlex.split(row["command"])
     if "--out" in words:
@@ -70,7 +70,7 @@ def again(name: str, row: Mapping[str, Any], folder: Path) -> Run:
 
 
 def _of_row(run: Run, row: Mapping[str, Any]) -> Run:
-    """A finished run, if it is one of the row's command."""
+    """A finished run, after a check that it is one of the row's command."""
     info = run.info
     found = (info.model, info.seed, info.split, info.data.fingerprint)
     if found != (row["model"], row["seed"], row["split"], row["data"]["fingerprint"]):
@@ -82,12 +82,12 @@ def _of_row(run: Run, row: Mapping[str, Any]) -> Run:
 
 
 def comparison(name: str, row: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """How the metrics of a run compare with those of a row, both to four digits.
+    """Compare the metrics of a run with those of a row, both to four decimals.
 
     Args:
-        name: of the row.
-        row: as it is published.
-        run: of the same command.
+        name: name of the row.
+        row: the published row.
+        run: a run of the same command.
     """
     then, now = _metrics(row["test"]), _metrics(run.metrics)
     texts = {metric: (_text(then[metric]), _text(now[metric])) for metric in then}
@@ -110,7 +110,7 @@ def comparison(name: str, row: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """A comparison in words: how many metrics are alike, and the one that is farthest from what it was."""
+    """A comparison in words: how many metrics are equal, and the one that differs most."""
     text = f"{found['alike']} of {found['metrics']} metrics alike to {_DIGITS} digits"
     if not found["farthest"]:
         return text
@@ -118,13 +118,13 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 
 def read_reruns(folder: Path) -> list[dict[str, str]]:
-    """What has been written down, in the order of the rows' names."""
+    """The recorded comparisons, in the order of the rows' names."""
     path = folder / RERUNS
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
 
 
 def write_down(found: Mapping[str, Any], folder: Path) -> None:
-    """Write a comparison down, in the place of an earlier one of the row on the same processor."""
+    """Record a comparison, in place of an earlier one of the row on the same processor."""
     key = (found["row"], found["processor"])
     kept = [old for old in read_reruns(folder) if (old["row"], old["processor"]) != key]
     text = io.StringIO()
@@ -135,7 +135,7 @@ def write_down(found: Mapping[str, Any], folder: Path) -> None:
 
 
 def _metrics(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Metrics of both protocols by one name: ``HR@20 U``."""
+    """Metrics of both protocols, by names such as ``HR@20 U``."""
     return {f"{metric} {label}": value for label in LABELS for metric, value in test[label].items()}
 
 

@@ -1,4 +1,4 @@
-"""Makes docs/results.md: a list of the data sets' pages, and what the published files say of the paper's claims."""
+"""Make docs/results.md: a list of the data sets' pages, and verdicts of the published files on the paper's claims."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def overview(
     campaigns: Sequence[Mapping[str, Any]],
     reruns: Sequence[Mapping[str, Any]],
 ) -> str:
-    """The whole page, from the runs by data set, the campaigns, and what rows gave when they were trained again."""
+    """The whole page, from the runs by data set, the campaigns, and the comparisons of rows that were trained again."""
     runs = [run for of_data in results.values() for run in of_data]
     found = {claim.title: evidence(claim, campaigns, runs) for claim in CLAIMS}
     return "\n".join(
@@ -84,7 +84,7 @@ def overview(
 
 
 def _trained_again(reruns: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What published rows gave when they were trained again; nothing where none was."""
+    """The section on published rows that were trained again; empty if none was."""
     if not reruns:
         return []
     rows = [
@@ -145,13 +145,13 @@ def _list_of_claims(found: Mapping[str, Sequence[Evidence]]) -> str:
 
 
 def _strength(claim: Claim, difference: Difference) -> float:
-    """Distance of the interval's end from 0 in the claim's direction; of the mean where there is no interval."""
+    """Distance from 0, in the claim's direction, of the interval's near end; of the mean if there is no interval."""
     end = difference.low if claim.expected > 0 else difference.high
     return claim.expected * (difference.mean if end is None else end)
 
 
 def _missing(claim: Claim, found: Sequence[Evidence]) -> tuple[list[str], list[str]]:
-    """The paper's data sets on which none of a claim's differences have been measured, and not all of them."""
+    """The paper's data sets on which none of a claim's differences are measured, and those on which only some are."""
     pairs = {
         data: {
             difference.pair for item in found if item.data == data for difference in item.differences[JUDGED]
@@ -255,7 +255,7 @@ def _anchor(claim: Claim) -> str:
 
 
 def _bare(table: ResultTable) -> str:
-    """A table without its title, whose words are set to the left."""
+    """A table without its title, with left-aligned cells."""
     lines = markdown(table).split("\n", 2)[2].splitlines()
     lines[1] = "| --- " * len(table.columns) + "|"
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Makes the pages of docs/results/ from the files in results/: one per data set, with all that was measured on it."""
+"""Make the pages of docs/results/ from the files in results/: one per data set, with all that was measured on it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scripts.view_claims import view_verdict
 METRICS = ("HR@5", "HR@10", "HR@20", "NDCG@5", "NDCG@10", "NDCG@20")
 TRIVIAL = ("popularity", "recency", "frequency", "markov", "itemknn", "cooccurrence", "ease")
 _TOLERANCE = {"hr": 0.05, "ndcg": 0.07}
-"""Relative distance from an interval by which a single seed may lie outside of it."""
+"""Relative distance by which a single seed may lie outside of an interval."""
 _LINKS = "../../results"
 
 Result = Mapping[str, Any]
@@ -47,7 +47,7 @@ def read_results(folder: Path) -> dict[str, list[Result]]:
     """All published runs, by data set.
 
     Raises:
-        NotPublishableError: a file is none of a row, such as one on other data than those of its name.
+        NotPublishableError: a file is not that of a row, for example because its data are not those of their name.
     """
     found = [_read(path) for path in sorted(folder.glob("*.json"))]
     for row in found:
@@ -59,7 +59,7 @@ def read_campaigns(folder: Path) -> list[Result]:
     """All published campaigns.
 
     Raises:
-        NotPublishableError: one is on data that are no registered data set.
+        NotPublishableError: a campaign is on data that are not a registered data set, or by a recipe in a file.
     """
     found = [_read(path) for path in sorted((folder / "campaigns").glob("*.json"))]
     for campaign in found:
@@ -73,10 +73,10 @@ def data_page(
     """The page of one data set.
 
     Args:
-        data: its name.
+        data: name of the data set.
         results: its runs.
-        campaigns: of all data sets.
-        notes: on results and campaigns, by the names of their files.
+        campaigns: campaigns on all data sets.
+        notes: notes on results and campaigns, by the names of their files without suffix.
     """
     own = [found for found in campaigns if data in found["scope"]["datasets"]]
     told = {name: text for name, text in notes.items() if name in {run["file"][:-5] for run in results}}
@@ -91,7 +91,7 @@ def data_page(
 
 
 def read_notes(folder: Path) -> dict[str, str]:
-    """Notes on results, by the names of their files."""
+    """Notes on results and campaigns, by the names of their files without suffix."""
     return tomllib.loads((folder / "notes.toml").read_text(encoding="utf-8"))
 
 
@@ -153,7 +153,7 @@ def grouped(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def _table(data: str, results: Sequence[Result], label: str) -> ResultTable:
-    """Table of means over seeds; with several seeds, beside them half of the range from lowest to highest."""
+    """Table of means over seeds; with several seeds, also half of the range from lowest to highest."""
     groups = grouped(results)
     values = {
         name: {metric: [result["test"][label][metric] for result in runs] for metric in METRICS}
@@ -189,7 +189,7 @@ def _notes(groups: Mapping[str, Sequence[Result]]) -> list[str]:
 
 
 def _expected(data: str, results: Sequence[Result], notes: Mapping[str, str]) -> list[str]:
-    """Each system with the expected interval of its recipe, and notes where it is outside; nothing without any."""
+    """Each system with the expected intervals of its recipe, and notes on its runs; empty without intervals."""
     rows = [(system(runs[0]), cells) for runs in grouped(results).values() for cells in _verdicts(data, runs)]
     if not rows:
         return []
@@ -227,7 +227,7 @@ def _verdict(value: float, low: float, high: float) -> str:
 
 
 def _campaign(found: Result, data: str, notes: Mapping[str, str]) -> str:
-    """A campaign's tables of one data set, and those of all its data sets, after what is noted of it."""
+    """A campaign's notes and pictures, then its tables for one data set and those for all of its data sets."""
     names = found["scope"]["datasets"]
     others = [f" on {Path(name).stem}" for name in names if name != data]
     tables = [ResultTable.of(table) for table in found["sheets"]]
@@ -242,7 +242,7 @@ def _campaign(found: Result, data: str, notes: Mapping[str, str]) -> str:
 
 
 def _unknown_precision(found: Result) -> str:
-    """A line where the file does not say in what precision runs were trained, which earlier versions left out."""
+    """A line if the file does not state the precision of some runs, as in earlier versions; empty otherwise."""
     runs = found["runs"].values()
     trained = [run for run in runs if run["epochs"]]
     unknown = [run for run in trained if "training" not in run and "precision=" not in _decided(run)]
@@ -253,12 +253,12 @@ def _unknown_precision(found: Result) -> str:
 
 
 def _decided(run: Result) -> str:
-    """The command of a run without a precision that was left to the machine."""
+    """The command of a run, without ``precision=auto``, which leaves the precision to the machine."""
     return str(run["command"]).replace("precision=auto", "")
 
 
 def _by_recipe(scope: Mapping[str, Any]) -> str:
-    """End of a campaign's title: its recipes, which tell it from others on the same data."""
+    """End of a campaign's title: its recipes, which distinguish it from others on the same data."""
     recipe = scope.get("recipe")
     if not recipe:
         return ""

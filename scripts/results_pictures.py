@@ -1,4 +1,4 @@
-"""Draws the figures of published campaigns as SVG files, which the pages of docs/results/ show."""
+"""Draw the figures of published campaigns as SVG files, which the pages of docs/results/ show."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = "figures"
-"""Beside the pages."""
+"""Folder of the pictures, beside the pages."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One metric of a figure under one protocol, or its views.
+    """Picture of one metric of a figure under one protocol, or of its views.
 
     Attributes:
-        campaign: as published.
+        campaign: the published campaign.
         data: name of the data set.
         label: U or F; empty for views.
         metric: its name; empty for views.
@@ -47,12 +47,12 @@ class Picture:
 
     @property
     def title(self) -> str:
-        """What it shows."""
+        """Title of the picture, which says what it shows."""
         shown = [f"{self.metric} ({self.label})"] if self.metric else []
         return ", ".join([TARGETS[self.campaign["target"]].title, self.data, *shown])
 
     def is_drawn(self, path: Path) -> bool:
-        """Whether a file is there, drawn from these very numbers."""
+        """Whether the file exists and was drawn from these numbers."""
         return path.is_file() and path.read_text(encoding="utf-8").startswith(self._stamp())
 
     def svg(self) -> str:
@@ -71,13 +71,13 @@ class Picture:
         return draw(target, rows, self.data, self.label, self.metric)
 
     def _stamp(self) -> str:
-        """First line of the file: a checksum of the numbers. Another matplotlib may draw the same ones otherwise."""
+        """First line of the file: a checksum of the numbers. Another matplotlib may draw the same ones differently."""
         numbers = self.campaign["measurements"] if self.metric else self.campaign["clouds"]
         return f"<!-- {hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()} -->\n"
 
 
 def pictures(campaign: Mapping[str, Any], data: str) -> list[Picture]:
-    """The pictures of a campaign on one data set; none of a table."""
+    """The pictures of a campaign on one data set; empty for a table."""
     target = TARGETS.get(campaign["target"])
     if target is None:
         return []

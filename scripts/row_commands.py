@@ -1,4 +1,4 @@
-"""Commands of published rows: as others run them, and what they train by today."""
+"""Commands of published rows: in the form in which others run them, and the recipes that they resolve to today."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _AUTO_PRECISION = "precision=auto"
 
 
 def portable_command(command: str, name: str, data: DataInfo | None = None) -> str:
-    """A command as others run it: it names no folder of the machine that ran it.
+    """A command as others can run it, without folders of the machine that ran it.
 
-    Its output goes to ``runs/NAME``. A file of data is the data set that it holds, if that has a name and is trained by
-    the same recipe then; else it is one in the folder that the reader is in.
+    Its output goes to ``runs/NAME``. A data file is replaced with the name of the data set in it, if it has one and is
+    then trained by the same recipe; else with its file name, as a file in the reader's working directory.
     """
     words, comment = _parted(command)
     if data is not None and data.place in words:
@@ -34,29 +34,29 @@ def portable_command(command: str, name: str, data: DataInfo | None = None) -> s
 
 
 def _parted(command: str) -> tuple[list[str], str]:
-    """Words of a command, and the comment at its end with the blanks before it, such as which users it is about."""
+    """Words of a command, and the comment at its end (such as which users it is about) with the blanks before it."""
     for mark in re.finditer(r"\s+#", command):
         try:
             return shlex.split(command[: mark.start()]), command[mark.start() :]
-        except ValueError:  # the mark is within quotes
+        except ValueError:  # the mark is inside quotes
             continue
     return shlex.split(command), ""
 
 
 def portable_place(place: str) -> str:
-    """Where data are found: a name or an address as it is, a file without its folders."""
+    """Place of data for others: a name or an address is kept, a file loses its folders."""
     return place if "://" in place else Path(place).name
 
 
 def decided_command(command: str, row: Mapping[str, Any]) -> str:
-    """A command that trains alike on every machine.
+    """A command that trains in the same way on every machine.
 
-    ``precision = auto``, in the command or in its recipe, is what is quicker on the machine that runs it; the command
-    then says what was taken where the row was trained.
+    ``precision = auto``, in the command or in its recipe, stands for the faster one on the machine that runs it; the
+    returned command states the precision with which the row was trained.
 
     Args:
-        command: `portable_command`.
-        row: the published run, or what will be it: ``training`` and, for the recipe ``auto``, ``sizes``.
+        command: from `portable_command`.
+        row: the published run, or what will become it: ``training`` and, for the recipe ``auto``, ``sizes``.
     """
     if recipe_of({**row, "command": command}).training.precision != "auto":
         return command
@@ -70,10 +70,10 @@ def decided_command(command: str, row: Mapping[str, Any]) -> str:
 
 
 def recipe_of(row: Mapping[str, Any]) -> Recipe:
-    """What the command of a published run resolves to today.
+    """The recipe that the command of a published run resolves to today.
 
     Raises:
-        ConfigError: it has a section or setting that there is no more.
+        ConfigError: the command has a section or setting that no longer exists.
     """
     words, _ = _parted(row["command"])
     given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}

@@ -1,4 +1,4 @@
-"""Which row of the published results a run is, and whether its model, data and settings are those of that row."""
+"""Find the row of the published results that a run belongs to, and check its data, split and settings against it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mclrec.runs.run import LABELS, Run
 from mclrec.runs.saved_settings import other_setting
 
 SPLIT = "leave-one-out"
-"""The paper's split, by which all rows are measured."""
+"""The paper's split, with which all rows are measured."""
 
 
 class NotPublishableError(MclrecError):
-    """A run or campaign that is no row of the published results."""
+    """Raised for a run or campaign that cannot be a row of the published results."""
 
 
 def system(info: Mapping[str, Any]) -> str:
@@ -34,7 +34,7 @@ def system(info: Mapping[str, Any]) -> str:
 
 
 def model_name(info: Mapping[str, Any]) -> str:
-    """The same as part of the name of a file: ``mclrec``, or ``mclrec-relative`` for a section of its recipes."""
+    """Name of a system in file names: ``mclrec``, or ``mclrec-relative`` for a section of its recipes."""
     return system(info).replace(" (", "-").rstrip(")")
 
 
@@ -44,14 +44,14 @@ def _own_section(model: str, name: str) -> str:
 
 
 def check_row(row: Mapping[str, Any], place: object) -> None:
-    """Refuse what is no row of the results: other data than those of its name, another split, another start.
+    """Refuse a run that cannot be a row of the results: other data than those of its name, another split, a warm start.
 
     Args:
-        row: the configuration of a run, or a published row, which has what is asked for in the same places.
+        row: the configuration of a run, or a published row, which has the same keys.
         place: what messages call it.
 
     Raises:
-        NotPublishableError: it is none.
+        NotPublishableError: it cannot be a row.
     """
     check_training(row, place)
     name, fingerprint = row["data"]["name"], row["data"]["fingerprint"]
@@ -71,10 +71,10 @@ def check_row(row: Mapping[str, Any], place: object) -> None:
 
 
 def check_training(row: Mapping[str, Any], place: object) -> None:
-    """Refuse what no published number may come from, whatever its data: arguments as of `check_row`.
+    """Refuse a run that no published number may come from, whatever its data; arguments as in `check_row`.
 
     Raises:
-        NotPublishableError: a final model, a warm start, another split than the paper's, or a recipe of a file.
+        NotPublishableError: a final model, a warm start, another split than the paper's, or a recipe in a file.
     """
     if row.get("measured_by"):
         raise NotPublishableError(
@@ -92,14 +92,14 @@ def check_training(row: Mapping[str, Any], place: object) -> None:
 
 
 def check_scope(place: object, scope: Mapping[str, Any]) -> None:
-    """Refuse a campaign on data that are no data set that has a name, or by a recipe in a file.
+    """Refuse a campaign on data that are not a named data set, or with a recipe in a file.
 
     Args:
         place: what messages call it.
-        scope: of the campaign, as in its file.
+        scope: scope of the campaign, as in its file.
 
     Raises:
-        NotPublishableError: it is one.
+        NotPublishableError: the campaign is of that kind.
     """
     for data in scope["datasets"]:
         if not is_dataset(data):
@@ -115,14 +115,14 @@ def check_scope(place: object, scope: Mapping[str, Any]) -> None:
 
 
 def row_name(run: Run, folder: Path) -> str:
-    """Name of the row that a run is with its seed, such as beauty-mclrec or beauty-sasrec-relative.
+    """Name of the row that a run belongs to, without its seed, such as beauty-mclrec or beauty-sasrec-relative.
 
     Args:
-        run: that is to be published.
-        folder: of the results.
+        run: run to be published.
+        folder: folder of the results.
 
     Raises:
-        NotPublishableError: it is no row, was not measured as one, or has other settings than its row.
+        NotPublishableError: the run cannot be a row, is not finished or measured, or has other settings than its row.
         ModelFileError: there is no such run, or it is damaged.
     """
     _check_run(run)
@@ -142,7 +142,7 @@ def _check_run(run: Run) -> None:
 
 
 def sizes_of_run(run: Run) -> DataSizes | None:
-    """Sizes of a run's data, from which its recipe chose settings; None where it asks for none.
+    """Sizes of a run's data, from which its recipe chose settings; None if the recipe does not use them.
 
     Raises:
         DataError: the data are missing.
@@ -152,10 +152,10 @@ def sizes_of_run(run: Run) -> DataSizes | None:
 
 
 def _check_settings(run: Run, published: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a run by other settings than its row has, as by ``--set``, which the row's name would not tell.
+    """Refuse a run whose settings differ from its row's, as after ``--set``, which the row's name would not show.
 
-    They are those of the rows of that name that are published, and where there are none those of its section, but for
-    the precision, which depends on the machine.
+    The row's settings are those of the published rows of that name, or else those of its section of the recipes, except
+    for the precision, which depends on the machine.
     """
     ours = run.info.config | run.info.training
     for row in published:

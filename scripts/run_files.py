@@ -1,4 +1,4 @@
-"""Files of finished runs in results/: a row of the pages each, and what the numbers depend on."""
+"""Files of finished runs in results/: each is a row of the pages, with everything that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OF_RECORD = (
     "processor",
     "threads",
 )
-"""What a published file says of how a training ended."""
+"""Keys of a run's record that are published: how its training ended, how long it took, and on what machine."""
 
 _OF_RUN = (
     "model",
@@ -45,12 +45,12 @@ def publish_run(directory: Path, folder: Path, *, ranks: bool = False) -> Path:
     """Publish one run as a JSON file: its results, and everything that they depend on.
 
     Args:
-        directory: of the run.
-        folder: of the results.
-        ranks: whether its exact test ranks are published too, in ``ranks`` beside it.
+        directory: directory of the run.
+        folder: folder of the results.
+        ranks: whether to publish its exact test ranks too, in ``ranks`` beside it.
 
     Raises:
-        MclrecError: it is no row of the results, or has other settings than that row; nothing is written then.
+        MclrecError: the run cannot be a row of the results, or its settings differ from that row's; nothing is written.
     """
     run = Run(directory)
     name = row_name(run, folder)

@@ -34,7 +34,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what an element is named, leads to or loads."""
+        """Record the anchors, links and loaded files of an element."""
         given = {name: value for name, value in attrs if value}
         self.anchors |= {given[name] for name in ("id", "name") if name in given and tag != "meta"}
         target = given.get(_LOADED.get(tag, "href"))
@@ -46,7 +46,7 @@ class Page(HTMLParser):
 
 
 def faults(site: Path) -> Iterator[str]:
-    """What is wrong with the site, a line each."""
+    """The faults of the site, one line each."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
         where = path.relative_to(site)
@@ -61,7 +61,7 @@ def faults(site: Path) -> Iterator[str]:
 
 
 def undocumented(site: Path) -> Iterator[str]:
-    """Public names and commands that the reference has no heading for."""
+    """Public names and commands without a heading in the reference, and names without a docstring."""
     import typer
 
     import mclrec

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs, by which the repository's files become a site: see mkdocs.yml and ``make docs``."""
+"""MkDocs hooks that make a site of the repository's files: see mkdocs.yml and ``make docs``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 
 
 def on_config(config: Any) -> Any:
-    """Give the pages of results their place, of which there is one for each data set."""
+    """Add the pages of results, one per data set, and the leaderboard to the navigation."""
     [results] = [section["Results"] for section in config.nav if "Results" in section]
     docs = ROOT / "docs"
     pages = sorted(page.relative_to(docs).as_posix() for page in docs.rglob("*.md"))
@@ -69,7 +69,7 @@ def _notebook_files(config: Any) -> Iterator[File]:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Make the links of a page lead to places on the site."""
+    """Rewrite the links of a page so that they lead to places on the site."""
     place = page.file.src_uri
     if place.startswith(("files/", "reference/")):
         return markdown
@@ -77,7 +77,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _linked(files: Files) -> set[str]:
-    """What pages link to, and the site has not yet."""
+    """Files and folders that pages link to and that the site does not have yet."""
     found = set()
     pages = [*files.documentation_pages(), *(file for file in files if file.src_uri.endswith(".html"))]
     for file in pages:

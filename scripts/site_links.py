@@ -1,8 +1,8 @@
-"""Where a link between files of the repository leads on the site.
+"""Map links between files of the repository to places on the site.
 
 The pages of the site are the repository's own Markdown files. Their links lead to files of the repository: to other
-pages, to source files, to folders, to files of results. Pages have another place on the site, and what else is linked
-is put beside them: a folder as a list of its files, source as a page, any other file as it is.
+pages, source files, folders and result files. Pages have another place on the site, and other targets of links are
+added beside them: a folder as a list of its files, a source file as a page, any other file as it is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=[)\s]
 
 
 def site_path(path: str, root: Path = ROOT) -> str | None:
-    """The path on the site of a file or folder of the repository; None where the repository has no such thing."""
+    """The path on the site of a file or folder of the repository; None if the repository does not have it."""
     if path in OUTSIDE:
         return OUTSIDE[path]
     if (root / path).is_dir():
@@ -46,16 +46,16 @@ def site_path(path: str, root: Path = ROOT) -> str | None:
 
 
 def rewrite(text: str, path: str, root: Path = ROOT) -> str:
-    """Make the links of a page lead to places on the site; one that leads nowhere stays, and the build refuses it.
+    """Rewrite the links of a page to places on the site; a link that leads nowhere stays, and the build refuses it.
 
     Args:
         text: Markdown.
-        path: of the page in the repository.
+        path: path of the page in the repository.
         root: folder of the repository.
     """
     here = posixpath.dirname(
         site_path(path, root) or path.removeprefix("docs/")
-    )  # a notebook's page is no file
+    )  # a notebook's page is not a file
 
     def changed(link: re.Match[str]) -> str:
         target = site_path(_named(link[1], path), root)
@@ -65,7 +65,7 @@ def rewrite(text: str, path: str, root: Path = ROOT) -> str:
 
 
 def rewrite_html(text: str, path: str, root: Path = ROOT) -> str:
-    """Likewise, of a page that is HTML already."""
+    """Rewrite the links of an HTML page to places on the site."""
     here = posixpath.dirname(site_path(path, root) or "") or "."
 
     def changed(link: re.Match[str]) -> str:
@@ -87,7 +87,7 @@ def links(text: str, path: str) -> Iterator[str]:
 
 
 def folder_page(path: str, root: Path = ROOT) -> str:
-    """The page of a folder: its files, those of Python with the first line of their docstring."""
+    """The page of a folder: its files, those of Python with the first paragraph of their docstring."""
     found = [f"# {path}\n"]
     package = root / path / "__init__.py"
     if package.exists():
@@ -110,12 +110,12 @@ def source_page(path: str, root: Path = ROOT) -> str:
 
 
 def _named(link: str, path: str) -> str:
-    """The path in the repository that a link of a page means."""
+    """The path in the repository that a link of a page leads to."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
 
 
 def _outside_code(text: str, change: Callable[[str], str]) -> str:
-    """Change the parts of a text that are not blocks of code."""
+    """Apply a change to the parts of a text that are not blocks of code."""
     found, end = [], 0
     for block in _FENCE.finditer(text):
         found += [change(text[end : block.start()]), block[0]]

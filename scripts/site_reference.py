@@ -23,10 +23,10 @@ NAMES = {
     "Recommending": ("Model", "Query", "export", "push_to_hub", "serve"),
     "Errors": ("MclrecError", "MclrecWarning"),
 }  # fmt: skip
-"""The public names of the package by what they are for; ``__version__`` is told in a line."""
+"""The public names of the package by purpose; ``__version__`` is explained in the page's first line."""
 
 _ANNOTATION = re.compile(r" <\w+>$")
-"""The type that the library adds to the name of an argument."""
+"""The type that typer appends to the name of an argument."""
 
 _ELSEWHERE = {"models": "mclrec.models.registry.summaries"}
 """Names that are documented where they are defined: `mclrec.models` is a package too."""
@@ -117,7 +117,7 @@ def _shown(value: Any) -> str:
 
 
 def _escaped(cell: object) -> str:
-    """Text on one line whose characters Markdown takes for what they are; code in it stays."""
+    """Text on one line, with Markdown's special characters escaped except in code."""
     parts = re.split(r"(`[^`]*`)", " ".join(str(cell).split()))
     return "".join(part if part.startswith("`") else _plain(part) for part in parts)
 

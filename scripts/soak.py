@@ -1,8 +1,8 @@
 """An hour of mixed load on `mclrec serve`, with reloads, kills and a full disk in between: ``make soak``.
 
-Clients ask good and bad questions, leave in mid-request and send nonsense; meanwhile the model is exchanged for good,
-damaged and foreign ones, and the process is ended in every way, once with a log that cannot be written. At the end
-there is a file of figures: requests by kind and status, wrong statuses, memory of the longest life, latencies.
+Clients send good and bad requests, leave in mid-request and send nonsense; meanwhile the model is replaced with good,
+damaged and foreign ones, and the process is killed and terminated, once with a log that cannot be written. At the end,
+figures are written to a file: requests by kind and status, wrong statuses, memory of the longest life, latencies.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from mclrec.models.storage import save_model
 ITEMS, WIDTH, CLIENTS, PAUSE = 12_101, 64, 8, 0.1
 READY_SECONDS, EVENT_SECONDS, SAMPLE_SECONDS = 120, 20, 10
 LATER = {503, 504}
-"""Statuses of a service that has too much to do, or is going down; counted, and wrong nowhere."""
+"""Statuses of a service that is overloaded or shutting down; counted, but never wrong."""
 
 SHORT_LIVES, FULL_DISK = 0.2, 0.1
-"""Shares of the time in which the process is ended again and again, and in which its log cannot be written."""
+"""Shares of the time in which the process is repeatedly ended, and in which its log cannot be written."""
 
 
 def item(number: int) -> str:
@@ -47,7 +47,7 @@ def item(number: int) -> str:
 
 
 def save(path: Path, seed: int, names: list[str]) -> Path:
-    """A model of drawn weights with its export."""
+    """Save a model with random weights, and its export."""
     torch.manual_seed(seed)
     model = SASRec(SASRecConfig.model_validate({"hidden_size": WIDTH}), len(names))
     counts = np.random.default_rng(seed).integers(1, 100, len(names) + 1)
@@ -59,7 +59,7 @@ def save(path: Path, seed: int, names: list[str]) -> Path:
 
 @dataclass
 class Life:
-    """One process that serves, and its memory in the course of time."""
+    """One life of the service: a process, and its memory over time."""
 
     process: subprocess.Popen[bytes]
     began: float = field(default_factory=time.monotonic)
@@ -74,7 +74,7 @@ class Life:
 
 
 class Soak:
-    """The load, the events, and what came of them."""
+    """The load, the events, and their outcomes."""
 
     def __init__(self, folder: Path, seconds: float, port: int, seed: int) -> None:
         self.folder, self.seconds, self.port = folder, seconds, port
@@ -104,7 +104,7 @@ class Soak:
         return self.lives[-1]
 
     def point(self, target: Path) -> None:
-        """Let the model's path be another directory, at once."""
+        """Point the model's path to another directory, atomically."""
         link = self.folder / "next"
         link.unlink(missing_ok=True)
         link.symlink_to(target.name)
@@ -127,7 +127,7 @@ class Soak:
         raise RuntimeError(f"mclrec serve does not start; see {log}")
 
     async def end(self, number: signal.Signals) -> None:
-        """End the life by a signal; after SIGTERM its status is 0."""
+        """End the life with a signal; after SIGTERM its status must be 0."""
         self.life.answers = False
         self.life.process.send_signal(number)
         status = await asyncio.to_thread(self.life.process.wait, 60)
@@ -136,7 +136,7 @@ class Soak:
             self.wrong.append(f"status {status} after SIGTERM")
 
     async def client(self, number: int) -> None:
-        """Ask one thing after the other."""
+        """Send one request after another until the soak is over."""
         rng = random.Random(number)  # noqa: S311
         while not self.over:
             async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as http:
@@ -154,7 +154,7 @@ class Soak:
         work: Callable[[httpx.AsyncClient], Awaitable[int]],
         allowed: set[int],
     ) -> None:
-        """Ask once, and compare the status."""
+        """Send one request, and check the status."""
         life, answers, start = self.life, self.life.answers, time.monotonic()
         try:
             status = await work(http)
@@ -173,7 +173,7 @@ class Soak:
     def question(
         self, rng: random.Random
     ) -> tuple[str, Callable[[httpx.AsyncClient], Awaitable[int]], set[int]]:
-        """What is asked next, with the statuses that are right."""
+        """Draw the next request, with the statuses that are right."""
         history = [item(rng.randrange(ITEMS)) for _ in range(1 + int(rng.expovariate(0.15)))]
         known, text = item(rng.randrange(ITEMS)), str(rng.randrange(10_000))
         questions: list[tuple[int, str, Callable[[httpx.AsyncClient], Awaitable[int]], set[int]]] = [
@@ -199,7 +199,7 @@ class Soak:
         return chosen[1:]
 
     async def leave(self, _http: httpx.AsyncClient) -> int:
-        """Go away in the middle of a body."""
+        """Disconnect in the middle of a request's body."""
         _reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         writer.write(b"Content-Length: 50\r\n\r\n{")
@@ -208,7 +208,7 @@ class Soak:
         return 0
 
     async def talk_nonsense(self, _: httpx.AsyncClient) -> int:
-        """Send what is no HTTP."""
+        """Send something that is not HTTP."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(b"nonsense\r\n\r\n")
         head = await reader.readline()
@@ -218,7 +218,7 @@ class Soak:
         return int(head.split()[1])
 
     async def exchange(self) -> None:
-        """Exchange the model for a good, a damaged or a foreign one, by HTTP or by a signal."""
+        """Replace the model with a good, a damaged or a foreign one, and reload it by HTTP or by a signal."""
         outcomes = [(self.good[0], 200), (self.good[1], 200), (self.damaged, 409), (self.foreign, 409)]
         target, status = self.rng.choice(outcomes)
         self.point(target)
@@ -256,7 +256,7 @@ class Soak:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     async def run(self) -> None:
-        """Everything, one after the other, under load."""
+        """Run all phases one after another, under load."""
         began = time.monotonic()
         await self.start(self.folder / "log")
         others = [asyncio.create_task(self.client(number)) for number in range(CLIENTS)]
@@ -274,7 +274,7 @@ class Soak:
         await self.end(signal.SIGTERM)
 
     def figures(self) -> dict[str, Any]:
-        """What is written at the end."""
+        """The figures that are written at the end."""
         longest = max(self.lives, key=lambda life: len(life.memory))
         memory = np.array([kib for _, kib in longest.memory], dtype=float) / 1024
         quarter = max(1, len(memory) // 4)

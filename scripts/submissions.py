@@ -1,6 +1,6 @@
 """Systems that others submit to the leaderboard: files in ``results/judged/``, and the checks that they must pass.
 
-Each system has a JSON file a data set and protocol, and beside it a file of ranks a training
+Each system has one JSON file per data set and protocol, and beside it one rank file per training
 (see `scripts.rank_files`). `python -m scripts.submit` makes both from recommendation lists; CONTRIBUTING.md says how.
 """
 
@@ -22,7 +22,7 @@ from scripts.rank_files import FileRanks, TargetSet, check_ranks, read_ranks, ta
 
 FOLDER = "judged"
 TOLERANCE = 5e-5
-"""How far a metric may be from the one that the ranks give: four decimals."""
+"""Largest difference between a stated metric and the one computed from the ranks: four decimals."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^\S(.*\S)?$")]
 _Regime = Annotated[str, Field(min_length=1, max_length=30)]
@@ -38,9 +38,9 @@ class Training(_Record):
     """One training of a system.
 
     Attributes:
-        ranks: name of the file of ranks, beside the JSON file.
-        seed: of the training; None for a system that draws nothing.
-        core_minutes: of training: minutes times cores; None where they are not known.
+        ranks: name of the rank file, beside the JSON file.
+        seed: seed of the training; None for a system without randomness.
+        core_minutes: training time as minutes times cores; None if it is not known.
     """
 
     ranks: _File
@@ -52,17 +52,17 @@ class Submission(_Record):
     """A system on one data set under one protocol.
 
     Attributes:
-        system: its name.
+        system: name of the system.
         data: name of the data set.
-        fingerprint: of the data, as `mclrec inspect` says it.
+        fingerprint: fingerprint of the data, as shown by `mclrec inspect`.
         split: rule by which targets are held out.
         protocol: U (items of the history stay candidates) or F (they are dropped).
-        examples: what it is trained on, such as prefixes, sequences or windows; None if nothing of the kind.
-        loss: by which it is trained.
-        list_length: places of its lists; None where all items are ranked.
-        link: where the system is found.
-        trainings: one a seed.
-        metrics: means over the trainings, by names such as HR@10; they are computed again from the ranks.
+        examples: what it is trained on, such as prefixes, sequences or windows; None if it has no such examples.
+        loss: loss that it is trained with.
+        list_length: length of its lists; None if all items are ranked.
+        link: address of the system.
+        trainings: trainings, one per seed.
+        metrics: means over the trainings, by names such as HR@10; they are recomputed from the ranks.
         notes: what a reader should know, such as what `mclrec judge` decided.
     """
 
@@ -85,8 +85,8 @@ class Checked:
     """A submission that has passed all checks.
 
     Attributes:
-        path: of its JSON file.
-        submission: what it says.
+        path: path of its JSON file.
+        submission: content of that file.
         tables: ranks of each training.
     """
 
@@ -95,12 +95,12 @@ class Checked:
     tables: Sequence[FileRanks]
 
     def shows(self, metric: str) -> bool:
-        """Whether the lists are long enough to say something of a metric."""
+        """Whether the lists are long enough for a metric."""
         return shown(metric, self.submission.list_length)
 
 
 def shown(metric: str, length: int | None) -> bool:
-    """Whether lists of a length say something of a metric; None where all items are ranked."""
+    """Whether lists of a length are long enough for a metric; a length of None means that all items are ranked."""
     return length is None or parse_metric(metric).k <= length
 
 
@@ -112,7 +112,7 @@ def read_submissions(results: Path, known: Mapping[tuple[str, str], TargetSet]) 
         known: the targets of each data set and split.
 
     Raises:
-        DataError: a submission does not pass, or a file belongs to none.
+        DataError: a submission does not pass, or a file belongs to no submission.
     """
     folder = results / FOLDER
     if not folder.is_dir():
@@ -128,7 +128,7 @@ def read_submissions(results: Path, known: Mapping[tuple[str, str], TargetSet]) 
 
 
 def check_submission(path: Path, known: Mapping[tuple[str, str], TargetSet]) -> Checked:
-    """Read a submission and check it: what it says, its targets, its ranks, and its metrics by these.
+    """Read a submission and check it: its statements, its targets, its ranks, and its metrics against these.
 
     Raises:
         DataError: it does not pass; the message says why.
@@ -152,14 +152,14 @@ def check_submission(path: Path, known: Mapping[tuple[str, str], TargetSet]) -> 
 
 
 def refuse_names(found: Sequence[Checked], taken: Collection[tuple[str, str, str, str]]) -> None:
-    """Refuse a submission that is called as a system of ours on the same data.
+    """Refuse a submission that has the name of a system of ours on the same data.
 
     Args:
         found: the submissions.
         taken: system, data, split and protocol of our own rows.
 
     Raises:
-        DataError: there is one.
+        DataError: a submission has such a name.
     """
     ours = {(system.casefold(), *rest) for system, *rest in taken}
     for one in found:
@@ -172,7 +172,7 @@ def refuse_names(found: Sequence[Checked], taken: Collection[tuple[str, str, str
 
 
 def _refuse_alike(path: Path, said: Submission) -> None:
-    """Refuse a training that is there twice, which would count as a further seed."""
+    """Refuse a training that occurs twice, which would count as a further seed."""
     first: dict[str, str] = {}
     for training in said.trainings:
         earlier = first.setdefault(sha256_file(path.parent / training.ranks), training.ranks)

@@ -50,12 +50,12 @@ def submit(
 
     Args:
         lists: recommendation lists of each training, as `mclrec judge` takes them.
-        about: what it says of the system: system, data, link, and perhaps examples and loss.
+        about: facts about the system: system, data, link, and optionally examples and loss.
         protocol: U or F.
-        seeds: of the trainings; 1, 2, ... if there are none.
-        minutes: core-minutes of each training; not known if there are none.
+        seeds: seeds of the trainings; if empty, 1, 2, ...
+        minutes: core-minutes of each training; if empty, they are not known.
         results: folder of the results.
-        source: the data as `mclrec.load` takes them, if not by the name of the data set.
+        source: the data as `mclrec.load` takes them, if not the data set of that name.
 
     Returns:
         The JSON file.
@@ -103,7 +103,7 @@ def _write(folder: Path, stem: str, said: dict[str, Any], split: Split, found: S
 
 
 def _notes(found: Sequence[ListedRanks], protocol: str) -> list[str]:
-    """What was decided about the lists, each sentence once."""
+    """Notes on what was decided about the lists, each sentence once."""
     notes = [note[:_LONGEST_NOTE] for one in found for note in one.facts.notes(SEEN_OF[protocol])]
     return list(dict.fromkeys(notes))[:_MOST_NOTES]
 
@@ -121,7 +121,7 @@ def _minutes(given: Sequence[float], count: int) -> Sequence[float | None]:
 
 
 def _slug(name: str) -> str:
-    """A name as part of the name of a file."""
+    """A name in a form for file names."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
     if not slug:
         raise ConfigError(f"--system {name!r}: needs a letter or digit, by which its files are called")

@@ -1,4 +1,4 @@
-"""What figures 2 and 5 say of the views that the paper describes by looking at them: how close and how scattered."""
+"""Verdicts on what the paper says by eye about the views in figures 2 and 5: how close and how scattered they are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ViewClaim:
     """A sentence of the paper about the views of two rows of a figure.
 
     Attributes:
-        sentence: as printed.
-        section: where it stands.
-        ours: the row whose pairs are said to be closer and its views more scattered.
+        sentence: the sentence as printed.
+        section: section of the paper.
+        ours: the row whose pairs are said to be closer and whose views are said to be more scattered.
         other: the row that it is compared with.
     """
 
@@ -44,11 +44,11 @@ VIEW_CLAIMS: Mapping[str, ViewClaim] = {
         "MCLRec-J",
     ),
 }
-"""By name of the figure."""
+"""The sentences, by name of the figure."""
 
 
 def view_verdict(campaign: Mapping[str, Any], data: str) -> str:
-    """The paper's sentence and what the published views say of it, in Markdown; empty if they say nothing."""
+    """The paper's sentence and the verdict of the published views, in Markdown; empty if there is no verdict."""
     claim = VIEW_CLAIMS.get(campaign["target"])
     views = [view for view in campaign["clouds"] if data_name(view["data"]) == data]
     if claim is None or not views:
