@@ -11,7 +11,7 @@ from benchmarks.processes import BenchmarkError, Measurement
 __all__ = ["check_initial_loss", "check_same_work", "checked"]
 
 _TOLERANCE = (
-    0.1  # of the first loss from ln(classes): initial weights are small, so that all scores are nearly equal
+    0.1  # of the first loss to ln(classes): initial weights are small, so that all scores are nearly equal
 )
 
 

@@ -26,9 +26,9 @@ __all__ = [
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "notebooks"
 LONGEST = 60
-"""Seconds of processor time that a notebook may take; on a shared core, many more pass by the clock."""
+"""Seconds of processor time that a notebook may take; the wall time is much longer on a shared core."""
 PATIENCE = 900
-"""Seconds by the clock after which a cell, or a kernel that does not start, is given up."""
+"""Seconds of wall time after which a cell, or a kernel that does not start, is given up."""
 _CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
 _LAST: dict[str, Any] = {
     "cell_type": "code",

@@ -1,4 +1,4 @@
-"""Train published rows again by their commands, and record how close their metrics come in results/reruns.csv.
+"""Train published rows again with their commands, and record how close their metrics come in results/reruns.csv.
 
 python -m scripts.rerun lastfm-sasrec-auto-seed1 beauty-markov-seed1
 python -m scripts.rerun beauty-sasrec-auto-seed1 --runs runs/again   # keeps the run; if interrupted, it continues
@@ -44,7 +44,7 @@ _DIGITS = 4
 
 
 def again(name: str, row: Mapping[str, Any], folder: Path) -> Run:
-    """Train a row again by its command, with the same number of threads.
+    """Train a row again with its command and the same number of threads.
 
     Args:
         name: name of the row, and of the run's directory.

@@ -35,7 +35,7 @@ def measure(request: Request) -> Document:
 
 
 def _of_data(name: str, request: Request) -> dict[str, list[float]]:
-    """Seconds of each batch by way of contrasting it; both ways get the same batches."""
+    """Seconds of each batch, for each way to contrast it; both ways get the same batches."""
     training, rng = open_split(name).training, np.random.default_rng(request["seed"])
     found: dict[str, list[float]] = {way: [] for way in _WAYS}
     for number in range(request["batches"] + _WARM_UP):

@@ -15,7 +15,7 @@ from benchmarks.summary import Curve, Finding, Point
 __all__ = ["measure_growth"]
 
 _QUADRATIC = 2.0  # slope on log axes that is allowed in the length of histories: attention is quadratic in it
-_ITEMS, _LENGTH = 10_000, 10  # of the drawn data that grow in users
+_ITEMS, _LENGTH = 10_000, 10  # of the synthetic data, whose number of users grows
 _USERS_A_BATCH = 64
 _DATA_PROCESS = Child("benchmarks.ours.idle", {"modules": ["mclrec.data.loading"]})
 

@@ -24,7 +24,7 @@ _TRAININGS: Mapping[str, tuple[str | Mapping[str, int], str]] = {
 """The data and the SASRec recipe of each training, by name."""
 
 _AS_GLIBC_DOES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7"}
-"""Sets the default value: training leaves an allocator alone that the user has tuned."""
+"""Sets what is the default anyway: training does not change an allocator that the user has tuned."""
 
 _STEPS = 10
 
