@@ -142,7 +142,7 @@ def evidence(
         for campaign in campaigns
         if campaign["target"] == claim.target
         for data in dict.fromkeys(Path(place).stem for place in campaign["scope"]["datasets"])
-        if (differences := _of_campaign(claim, campaign, data))
+        if (differences := _campaign_differences(claim, campaign, data))
     ]
     if claim.target == "table3":
         known = {item.data for item in found}
@@ -157,7 +157,9 @@ def _source(campaign: Mapping[str, Any]) -> str:
     )
 
 
-def _of_campaign(claim: Claim, campaign: Mapping[str, Any], data: str) -> dict[str, list[Difference]]:
+def _campaign_differences(
+    claim: Claim, campaign: Mapping[str, Any], data: str
+) -> dict[str, list[Difference]]:
     values = {
         (Point(row["row"], row["x"]), row["metric"]): _measured(row)
         for row in campaign["measurements"]
@@ -190,7 +192,7 @@ def _of_runs(claim: Claim, runs: Iterable[Mapping[str, Any]]) -> list[Evidence]:
     found = []
     for (data, section), systems in alike.items():
         values = {
-            (Point(model), metric): _of_seeds(
+            (Point(model), metric): _mean_over_seeds(
                 data, [run["test"][PROTOCOL][metric] for run in of_model], metric
             )
             for model, of_model in systems.items()
@@ -201,7 +203,7 @@ def _of_runs(claim: Claim, runs: Iterable[Mapping[str, Any]]) -> list[Evidence]:
     return found
 
 
-def _of_seeds(data: str, values: Sequence[float], metric: str) -> Value:
+def _mean_over_seeds(data: str, values: Sequence[float], metric: str) -> Value:
     """The mean over runs with its error; that of a single run follows from the number of users, if the metric is HR."""
     mean = statistics.fmean(values)
     if len(values) > 1:
@@ -253,14 +255,14 @@ def verdict(claim: Claim, differences: Sequence[Difference]) -> str:
     A difference counts as seen if its interval excludes 0. If none is seen, the verdict names the direction of the
     means.
     """
-    text, measured, wanted = _of_measured(claim, differences), len(differences), len(claim.pairs)
+    text, measured, wanted = _measured_verdict(claim, differences), len(differences), len(claim.pairs)
     if measured >= wanted:
         return text
     left = f"{measured} of {count_of(wanted, 'difference')}"
     return f"{text} as far as measured: {left}" if text == "held" else f"{text} ({left} measured)"
 
 
-def _of_measured(claim: Claim, differences: Sequence[Difference]) -> str:
+def _measured_verdict(claim: Claim, differences: Sequence[Difference]) -> str:
     """The verdict of the differences that are measured."""
     signs = [_seen(claim, difference) for difference in differences]
     ahead, against = signs.count(1), signs.count(-1)

@@ -146,10 +146,12 @@ def board_rows(folder: Path) -> list[BoardRow]:
     refuse_names(submissions, {(row.system, *row.group) for row in rows})
     rows += [_submitted_row(found) for found in submissions]
     placed = [row for group in _by_group(rows).values() for row in _ranked(group)]
-    return sorted(placed, key=lambda row: (row.data, row.split, row.protocol != "U", _down(row), row.system))
+    return sorted(
+        placed, key=lambda row: (row.data, row.split, row.protocol != "U", _descending_key(row), row.system)
+    )
 
 
-def _down(row: BoardRow) -> float:
+def _descending_key(row: BoardRow) -> float:
     return -row.values[MAIN].mean if MAIN in row.values else 1.0
 
 

@@ -30,7 +30,7 @@ LONGEST = 60
 PATIENCE = 900
 """Seconds of wall time after which a cell, or a kernel that does not start, is given up."""
 _CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
-_LAST: dict[str, Any] = {
+_TIMING_CELL: dict[str, Any] = {
     "cell_type": "code",
     "execution_count": None,
     "id": "time",
@@ -86,7 +86,7 @@ def run(script: Path, folder: Path) -> tuple[dict[str, Any], float]:
 
     plain = json.dumps(notebook(script.read_text(encoding="utf-8")))
     made = nbformat.reads(plain, as_version=4)
-    made["cells"].append(nbformat.from_dict(_LAST))
+    made["cells"].append(nbformat.from_dict(_TIMING_CELL))
     # Unix sockets: no port that other users of the machine could reach.
     kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(folder / ".kernel"))
     place = {"metadata": {"path": str(folder)}}

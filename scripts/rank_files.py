@@ -135,7 +135,7 @@ def write_ranks(path: Path, targets: Targets, ranks: IntArray) -> None:
         targets: M targets.
         ranks: (M,) int64, 1 = best, `MISS` = in no list.
     """
-    columns = [*_columns(targets), _with_gaps(ranks)]
+    columns = [*_columns(targets), _nullable_ranks(ranks)]
     write_parquet(path, pa.table(dict(zip(COLUMNS, columns, strict=True))))
 
 
@@ -143,7 +143,7 @@ def publish_ranks(run: Run, label: str, path: Path) -> None:
     """Write the test ranks of a run under one protocol as a rank file."""
     found = run.ranks("test", label)
     path.parent.mkdir(exist_ok=True)
-    columns = [found.users, found.items, found.in_history, _with_gaps(found.ranks)]
+    columns = [found.users, found.items, found.in_history, _nullable_ranks(found.ranks)]
     write_parquet(path, pa.table(dict(zip(COLUMNS, columns, strict=True))))
 
 
@@ -237,7 +237,7 @@ def _columns(targets: Targets) -> tuple[list[OutsideId], list[OutsideId], list[b
     return users, [data.item_ids[item] for item in items.tolist()], returned.tolist()
 
 
-def _with_gaps(ranks: IntArray) -> pa.Array:
+def _nullable_ranks(ranks: IntArray) -> pa.Array:
     return pa.array(ranks, mask=ranks == MISS)
 
 

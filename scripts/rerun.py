@@ -60,7 +60,7 @@ def again(name: str, row: Mapping[str, Any], folder: Path) -> Run:
         del words[(place := words.index("--out")) : place + 2]
     out = folder / name
     if (out / METRICS).exists() and Run(out).record.finished:
-        return _of_row(Run(out), row)
+        return _checked_run(Run(out), row)
     words += ["--out", str(out), *(["--resume"] if (out / "checkpoint").exists() else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": str(row["threads"]), "PYTHONPATH": str(ROOT / "src")}
     ended = subprocess.run([sys.executable, "-m", *words], env=environment)  # noqa: S603 - our own command
@@ -69,7 +69,7 @@ def again(name: str, row: Mapping[str, Any], folder: Path) -> Run:
     return Run(out)
 
 
-def _of_row(run: Run, row: Mapping[str, Any]) -> Run:
+def _checked_run(run: Run, row: Mapping[str, Any]) -> Run:
     """A finished run, after a check that it is one of the row's command."""
     info = run.info
     found = (info.model, info.seed, info.split, info.data.fingerprint)

@@ -200,13 +200,13 @@ def _sure(difference: Difference) -> str:
 def _rows(item: Evidence) -> list[tuple[str, list[TableCell]]]:
     rows = []
     for place, judged in enumerate(item.differences[JUDGED]):
-        numbers = [f"{_number(found.mean)}{_interval(found)}" for found in _both(item, place)]
+        numbers = [f"{_number(found.mean)}{_interval(found)}" for found in _by_metric(item, place)]
         texts = [_words(judged), *numbers, _basis(judged), _link(item)]
         rows.append((f"{item.data}, {item.source}", [TableCell(text) for text in texts]))
     return rows
 
 
-def _both(item: Evidence, place: int) -> list[Difference]:
+def _by_metric(item: Evidence, place: int) -> list[Difference]:
     return [item.differences[metric][place] for metric in METRICS]
 
 

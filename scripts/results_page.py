@@ -245,14 +245,16 @@ def _unknown_precision(found: Result) -> str:
     """A line if the file does not state the precision of some runs, as in earlier versions; empty otherwise."""
     runs = found["runs"].values()
     trained = [run for run in runs if run["epochs"]]
-    unknown = [run for run in trained if "training" not in run and "precision=" not in _decided(run)]
+    unknown = [
+        run for run in trained if "training" not in run and "precision=" not in _command_without_auto(run)
+    ]
     if not unknown:
         return ""
     which = "its runs" if len(unknown) == len(trained) else f"{len(unknown)} of its {len(trained)} runs"
     return f"In what precision {which} were trained (fp32 or bf16) was not recorded.\n"
 
 
-def _decided(run: Result) -> str:
+def _command_without_auto(run: Result) -> str:
     """The command of a run, without ``precision=auto``, which leaves the precision to the machine."""
     return str(run["command"]).replace("precision=auto", "")
 

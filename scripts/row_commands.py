@@ -23,7 +23,7 @@ def portable_command(command: str, name: str, data: DataInfo | None = None) -> s
     Its output goes to ``runs/NAME``. A data file is replaced with the name of the data set in it, if it has one and is
     then trained by the same recipe; else with its file name, as a file in the reader's working directory.
     """
-    words, comment = _parted(command)
+    words, comment = _split_comment(command)
     if data is not None and data.place in words:
         known = named_by(data.fingerprint)
         same = known is not None and ("--recipe" in words or dataset(known).auto)
@@ -33,7 +33,7 @@ def portable_command(command: str, name: str, data: DataInfo | None = None) -> s
     return shlex.join(words) + comment
 
 
-def _parted(command: str) -> tuple[list[str], str]:
+def _split_comment(command: str) -> tuple[list[str], str]:
     """Words of a command, and the comment at its end (such as which users it is about) with the blanks before it."""
     for mark in re.finditer(r"\s+#", command):
         try:
@@ -60,7 +60,7 @@ def decided_command(command: str, row: Mapping[str, Any]) -> str:
     """
     if recipe_of({**row, "command": command}).training.precision != "auto":
         return command
-    words, comment = _parted(command)
+    words, comment = _split_comment(command)
     decided = f"precision={row['training']['precision']}"
     if _AUTO_PRECISION in words:
         words[words.index(_AUTO_PRECISION)] = decided
@@ -75,7 +75,7 @@ def recipe_of(row: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: the command has a section or setting that no longer exists.
     """
-    words, _ = _parted(row["command"])
+    words, _ = _split_comment(row["command"])
     given = {option: words[place + 1] for place, option in enumerate(words[:-1]) if option.startswith("--")}
     changes = dict(parse_setting(words[place + 1]) for place, word in enumerate(words) if word == "--set")
     sizes = DataSizes(**row["sizes"]) if "sizes" in row else None

@@ -53,7 +53,7 @@ def faults(site: Path) -> Iterator[str]:
         for target in [*page.loaded, *page.links]:
             if target in page.loaded and _remote(target):
                 yield f"{where}: loads {target} from the network"
-            elif not _remote(target) and not _leads(path, target, pages, site):
+            elif not _remote(target) and not _resolves(path, target, pages, site):
                 yield f"{where}: {target} leads nowhere"
     for style in sorted(site.rglob("*.css")):
         for address in _STYLE.findall(style.read_text(encoding="utf-8")):
@@ -90,7 +90,7 @@ def _remote(target: str) -> bool:
     return bool(urlsplit(target).scheme or target.startswith("//"))
 
 
-def _leads(path: Path, target: str, pages: dict[Path, Page], site: Path) -> bool:
+def _resolves(path: Path, target: str, pages: dict[Path, Page], site: Path) -> bool:
     parts = urlsplit(target)
     if parts.path.startswith("/"):
         return path.name == "404.html" and (site / unquote(parts.path).lstrip("/")).exists()

@@ -49,7 +49,7 @@ def on_files(files: Files, config: Any) -> Files:
     for file in _notebook_files(config):
         files.append(file)
     for path in sorted(_linked(files)):
-        _put(path, files, config)
+        _add_file(path, files, config)
     for page in [
         file for file in files if file.src_uri.endswith(".html") and file.src_dir == config.docs_dir
     ]:
@@ -87,7 +87,7 @@ def _linked(files: Files) -> set[str]:
     return {path for path in found if (place := site_path(path)) and not files.get_file_from_path(place)}
 
 
-def _put(path: str, files: Files, config: Any) -> None:
+def _add_file(path: str, files: Files, config: Any) -> None:
     place = site_path(path)
     assert place is not None
     if (ROOT / path).is_dir():

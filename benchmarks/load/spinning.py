@@ -13,7 +13,7 @@ from benchmarks.processes import ROOT
 
 __all__ = ["busy"]
 
-_LOOK = 0.2  # seconds after which a process checks whether its parent still runs
+_CHECK_SECONDS = 0.2  # seconds after which a process checks whether its parent still runs
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def spin(core: int, parent: int) -> None:
     sys.stdout.write("\n")
     sys.stdout.flush()
     while os.getppid() == parent:
-        until = time.perf_counter() + _LOOK
+        until = time.perf_counter() + _CHECK_SECONDS
         while time.perf_counter() < until:
             pass
 

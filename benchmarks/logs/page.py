@@ -132,10 +132,10 @@ def findings(found: Sequence[Row]) -> list[Finding]:
     """Compare `mclrec train LOG` with its targets and with the best peer of each log."""
     by_name = {(row.log, row.system): row for row in found}
     ours = [by_name[log, _OURS] for log in LOGS if (log, _OURS) in by_name]
-    return [finding for row in ours for finding in _of_log(row, _best_peer(found, row.log))]
+    return [finding for row in ours for finding in _findings_of_log(row, _best_peer(found, row.log))]
 
 
-def _of_log(ours: Row, peer: Row | None) -> Iterator[Finding]:
+def _findings_of_log(ours: Row, peer: Row | None) -> Iterator[Finding]:
     log = LOGS[ours.log]
     protocol, name = log.metric
     if log.seconds is not None:

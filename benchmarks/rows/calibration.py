@@ -12,7 +12,7 @@ __all__ = ["measure_calibration"]
 
 _DATA = ("yelp", "complete-journey")
 _REQUEST = {"targets": 4_000, "threads": 1, "seed": 1}
-_ALL, _KEPT = "all scores anew", "scores computed once"
+_RECOMPUTED, _KEPT = "all scores anew", "scores computed once"
 
 
 def measure_calibration(session: Session) -> Outcome:
@@ -22,14 +22,14 @@ def measure_calibration(session: Session) -> Outcome:
     sides = {
         f"{data}, {name}": Spread(tuple(run.document["seconds"][data][way] for run in runs), "s")
         for data in _DATA
-        for way, name in (("kept", _KEPT), ("anew", _ALL))
+        for way, name in (("kept", _KEPT), ("anew", _RECOMPUTED))
     }
     return Outcome(
         findings=[
             finding(
                 f"24 choices of co-occurrence, {data}",
                 sides,
-                f"{data}, {_ALL}",
+                f"{data}, {_RECOMPUTED}",
                 f"{data}, {_KEPT}",
                 None,
                 "at least",

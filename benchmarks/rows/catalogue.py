@@ -59,7 +59,7 @@ def measure_catalogue(session: Session) -> Outcome:
         check_initial_loss(name, run.document)
         points.append(Point(items, median_step(run), run.peak_bytes))
         runs[name] = [run]
-        findings.append(_beyond(items, run))
+        findings.append(_memory_finding(items, run))
     curve = Curve("a step of SASRec, 256 prefixes, full softmax", "items", tuple(points), empty)
     sides = {f"{point.size:,} items": Spread((point.seconds,), "s") for point in points}
     return Outcome([*findings, *growth_findings(curve, LINEAR)], sides=sides, runs=runs, curves=[curve])
@@ -75,7 +75,7 @@ def growth_findings(curve: Curve, target: float) -> list[Finding]:
     ]
 
 
-def _beyond(items: int, run: Measurement) -> Finding:
+def _memory_finding(items: int, run: Measurement) -> Finding:
     states = _STATES * run.document["parameter_bytes"]
     return Finding(
         f"training step, {items:,} items: peak memory beyond weights, gradients and optimiser",

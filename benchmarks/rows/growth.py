@@ -29,7 +29,7 @@ def measure_growth(session: Session) -> Outcome:
     kept: dict[str, list[Measurement]] = {}
     for what, against, measure, seconds, idle, target in (
         ("preparing a log", "rows", _preparations, _preparation, _DATA_PROCESS, LINEAR),
-        ("an epoch of SASRec, prefixes", "interactions", _epochs, _epoch, TORCH_PROCESS, LINEAR),
+        ("an epoch of SASRec, prefixes", "interactions", _epochs, _epoch_seconds, TORCH_PROCESS, LINEAR),
         (
             f"a step of SASRec, {_USERS_A_BATCH} sequences",
             "history length",
@@ -55,7 +55,7 @@ def _points(
     return tuple(Point(size, seconds(run), run.peak_bytes) for size, run in fastest.items())
 
 
-def _twice(session: Session, name: str, child: Child) -> list[Measurement]:
+def _run_twice(session: Session, name: str, child: Child) -> list[Measurement]:
     return [session.run(name, child) for _ in range(min(2, session.budget.rounds))]
 
 
@@ -64,7 +64,7 @@ def _preparations(session: Session) -> Runs:
     runs = {}
     for rows in session.budget.interactions:
         with synthetic_log(session, rows) as path:
-            runs[rows] = _twice(session, f"{rows:,} rows", preparation_child(path))
+            runs[rows] = _run_twice(session, f"{rows:,} rows", preparation_child(path))
     return runs
 
 
@@ -75,7 +75,7 @@ def _preparation(run: Measurement) -> float:
 def _epochs(session: Session) -> Runs:
     """Train on data of several sizes; the set-up counts as part of the epoch."""
     return {
-        count: _twice(
+        count: _run_twice(
             session,
             f"{count:,} interactions",
             step_child(
@@ -88,7 +88,7 @@ def _epochs(session: Session) -> Runs:
     }
 
 
-def _epoch(run: Measurement) -> float:
+def _epoch_seconds(run: Measurement) -> float:
     batch = fmean(run.document["batch_seconds"])
     return float(run.document["setup_seconds"] + batch * run.document["batches_per_epoch"])
 
@@ -96,7 +96,7 @@ def _epoch(run: Measurement) -> float:
 def _steps(session: Session) -> Runs:
     """Train on sequences of several lengths, with a small catalogue."""
     return {
-        length: _twice(
+        length: _run_twice(
             session,
             f"histories of {length}",
             step_child(

@@ -23,7 +23,7 @@ _TRAININGS: Mapping[str, tuple[str | Mapping[str, int], str]] = {
 }
 """The data and the SASRec recipe of each training, by name."""
 
-_AS_GLIBC_DOES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7"}
+_GLIBC_DEFAULT = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7"}
 """Sets what is the default anyway: training does not change an allocator that the user has tuned."""
 
 _STEPS = 10
@@ -34,7 +34,7 @@ def measure_kept_memory(session: Session) -> Outcome:
     children: dict[str, Child] = {}
     for name, (data, recipe) in _TRAININGS.items():
         child = step_child(session, data, min(_STEPS, session.budget.batches), recipe)
-        children |= {f"{name}, kept": child, f"{name}, returned": replace(child, environment=_AS_GLIBC_DOES)}
+        children |= {f"{name}, kept": child, f"{name}, returned": replace(child, environment=_GLIBC_DEFAULT)}
     runs = session.take_turns(children)
     sides = {
         side: Spread(tuple(1000 * median_step(run) for run in of_side), "ms")

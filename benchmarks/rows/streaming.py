@@ -13,7 +13,7 @@ from benchmarks.summary import Finding, quantity
 __all__ = ["measure_streaming"]
 
 _ITEMS, _LENGTH = 10_000, 98  # of a training history: two more are held out
-_TIMES_SMALLER = 100  # the data to compare with: their memory is that of the process and of a step
+_REFERENCE_DIVISOR = 100  # the reference data are smaller; their memory is that of the process and of a step
 _DISK_AN_INTERACTION = 10  # bytes: all items, the training items, users
 _TARGET_INTERACTIONS = 100_000_000
 _GIGABYTES = 0.4  # four bytes per interaction: memory grows by less than the data
@@ -30,13 +30,13 @@ def measure_streaming(session: Session) -> Outcome:
     count = session.budget.streamed
     if shutil.disk_usage(session.scratch).free < count * _DISK_AN_INTERACTION:
         raise BenchmarkError(f"{session.scratch}: too little room for {count:,} interactions; see --scratch")
-    small, large = _trained(session, count // _TIMES_SMALLER), _trained(session, count)
+    small, large = _trained(session, count // _REFERENCE_DIVISOR), _trained(session, count)
     before, held = (run.document["private_bytes"] / 1e9 for run in (small, large))
     what = f"training from prepared data, {_name(count)}"
     return Outcome(
         findings=[
             Finding(
-                f"{what}: private memory beyond that at {_name(count // _TIMES_SMALLER)}",
+                f"{what}: private memory beyond that at {_name(count // _REFERENCE_DIVISOR)}",
                 held - before,
                 "GB",
                 _GIGABYTES if count == _TARGET_INTERACTIONS else None,
@@ -45,7 +45,7 @@ def measure_streaming(session: Session) -> Outcome:
             ),
             Finding(f"{what}: peak memory, pages of files included", large.peak_bytes / 1e9, "GB"),
         ],
-        runs={_name(count // _TIMES_SMALLER): [small], _name(count): [large]},
+        runs={_name(count // _REFERENCE_DIVISOR): [small], _name(count): [large]},
     )
 
 

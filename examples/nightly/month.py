@@ -117,7 +117,7 @@ class Month:
         start, step = self.plan.start, self.plan.step
         first = self.folder / "first"
         if not (first / "final" / "metrics.json").exists():
-            self._anew(self.shop.log(self.folder / "first.csv", start), first)
+            self._train_from_scratch(self.shop.log(self.folder / "first.csv", start), first)
         found, live = self._played(), first
         for number, day in enumerate(days(start, count + 1, step)[1:]):
             if number == len(found):
@@ -147,7 +147,7 @@ class Month:
             shutil.rmtree(unfinished, ignore_errors=True)
         log = self.shop.log(self.folder / f"{day}.csv", day)
         with stopwatch() as of_anew:
-            self._anew(log, anew)
+            self._train_from_scratch(log, anew)
         with stopwatch() as of_update:
             update = mclrec.update(live / "measured", log, out=new, final=True, progress=False)
         models = {
@@ -164,7 +164,7 @@ class Month:
             "accepted" if update.accepted else "refused",
         )
 
-    def _anew(self, log: Path, out: Path) -> None:
+    def _train_from_scratch(self, log: Path, out: Path) -> None:
         """Train from scratch on a log: first a measured model, then a final one on all data."""
         plan = self.plan
         measured = mclrec.train(
