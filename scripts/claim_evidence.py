@@ -259,7 +259,7 @@ def verdict(claim: Claim, differences: Sequence[Difference]) -> str:
     if measured >= wanted:
         return text
     left = f"{measured} of {count_of(wanted, 'difference')}"
-    return f"{text} as far as measured: {left}" if text == "held" else f"{text} ({left} measured)"
+    return f"{text} where measured ({left})" if text == "held" else f"{text} ({left} measured)"
 
 
 def _measured_verdict(claim: Claim, differences: Sequence[Difference]) -> str:
@@ -275,7 +275,7 @@ def _measured_verdict(claim: Claim, differences: Sequence[Difference]) -> str:
     sides = {claim.expected * difference.mean > 0 for difference in differences if difference.mean}
     if not sides:
         return "not shown: no difference"
-    leaning = {True: "in its direction", False: "in the other direction"}
+    leaning = {True: "in the claimed direction", False: "in the opposite direction"}
     where = leaning[sides.pop()] if len(sides) == 1 else "in both directions"
     return f"not shown: {where}, within chance"
 

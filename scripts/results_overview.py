@@ -17,26 +17,25 @@ from scripts.results_page import PROTOCOLS, grouped, reproduce_command
 
 _MINUS = "\N{MINUS SIGN}"
 _BASES = {
-    "paired": "paired bootstrap of users{seeds}",
+    "paired": "paired bootstrap over users{seeds}",
     "seeds": "spread of {count} seeds, without the error over users",
-    "users": "one seed; users unpaired, wider than a paired interval",
-    "none": "not known from the files",
+    "users": "one seed; unpaired over users, wider than a paired interval",
+    "none": "not available from the files",
 }
 _SURE = {
-    "paired": "fairly, {count} seeds: the same users under both and seeds resampled too, but so few seeds tell little "
-    "of how much seeds differ",
-    "seeds": "somewhat, by {count} seeds alone: their spread is the interval, and the error over users is not in it",
-    "paired, one seed": "somewhat, one seed: the same users under both, but what another seed would change is not in "
-    "the interval",
-    "users": "little, one seed: what another seed would change is not in the interval",
-    "none": "not at all: no interval can be had from the files",
+    "paired": "fairly, {count} seeds: paired over users, with seeds resampled, but few seeds understate how much seeds "
+    "differ",
+    "seeds": "somewhat, {count} seeds only: the interval is their spread, and leaves out the error over users",
+    "paired, one seed": "somewhat, one seed: paired over users, but the variation between seeds is not included",
+    "users": "little, one seed: the variation between seeds is not included",
+    "none": "not at all: the files give no interval",
 }
 
 _HEAD = f"""# Results
 
-Made from the files in [results/](../results) by `python -m scripts.publish`; do not edit. Test metrics of runs of this
-code, the epoch chosen on validation, targets ranked among the whole catalogue. Each file holds command, settings, seed,
-data fingerprint, library versions and duration of its run.
+Generated from the files in [results/](../results) by `python -m scripts.publish`; do not edit. All metrics are on test
+targets and come from runs of this code: the epoch is chosen on validation, and targets are ranked among the whole
+catalogue. Each file holds the command, settings, seed, data fingerprint, library versions and duration of its run.
 
 {PROTOCOLS}
 
@@ -45,21 +44,22 @@ data fingerprint, library versions and duration of its run.
 
 _CLAIMS_HEAD = f"""## The paper's claims
 
-Eight claims of the paper, each by differences between rows that this code trained alike. Judged by {JUDGED} under
-{PROTOCOL}, MCLRec's protocol in the paper; NDCG@20 stands beside it. A difference is *seen* if its 95 % interval leaves
-out 0; intervals are not corrected for their number. A claim *held* if all of its differences are seen; where some of
-them are not measured, the verdict says how many are.
+Eight claims of the paper, each tested by differences between systems that this code trained in the same way. They are
+judged by {JUDGED} under {PROTOCOL}, MCLRec's protocol in the paper; NDCG@20 is shown too. A difference is *seen* if its
+95 % interval excludes 0; the intervals are not corrected for their number. A claim *held* if all of its differences are
+seen. If some of them have not been measured, the verdict says how many have.
 
-The interval is a paired bootstrap where the file holds one (`python -m scripts.publish --campaign` makes it from files
-of ranks), else from the spread of the seeds, else what the number of users allows; each row says which. No interval
-has all that chance does: one seed leaves out what another would change, the spread of seeds leaves out the error over
-users, and a bootstrap of a few seeds makes too little of how much seeds differ.
+The interval is a paired bootstrap if the file has one (`python -m scripts.publish --campaign` computes it from files of
+ranks). Otherwise it comes from the spread of the seeds, or for one seed from the number of users; each row says which.
+No interval covers all sources of chance: one seed cannot show how much seeds differ, the spread of seeds leaves out the
+error over users, and a bootstrap over few seeds understates how much seeds differ.
 """
 
 _AGAIN_HEAD = """## Trained again
 
-Rows that were trained again by the command of their file (`python -m scripts.rerun ROW`), and how their 18 test metrics
-compare. Another processor rounds sums differently, and training makes another model of that, as another seed does.
+Rows that were trained again with the command in their file (`python -m scripts.rerun ROW`), and how their 18 test
+metrics compare. Another processor rounds sums differently, so training ends with a different model there, as it does
+with another seed.
 """
 
 

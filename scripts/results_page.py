@@ -28,14 +28,14 @@ _LINKS = "../../results"
 
 Result = Mapping[str, Any]
 
-PROTOCOLS = """**U** keeps the items of the user's history as candidates, **F** drops them. The two are not
-comparable. The paper's table 3 has MCLRec and DuoRec under U and all others under F; its value stands beside ours under
-that protocol alone."""
+PROTOCOLS = """**U** keeps the items of the user's history as candidates, **F** excludes them. Numbers under the two are not
+comparable. In the paper's table 3, MCLRec and DuoRec are measured under U and all others under F; each of its values is
+shown beside ours under its own protocol only."""
 
 _HEAD = f"""# Results on {{data}}
 
-Made from the files in [results/]({_LINKS}) by `python -m scripts.publish`; do not edit. [All data sets, and the paper's
-claims](../results.md).
+Generated from the files in [results/]({_LINKS}) by `python -m scripts.publish`; do not edit. See also [all data sets and
+the paper's claims](../results.md).
 
 {PROTOCOLS}
 Best and second best of a column are marked. A name in brackets is a section of the model's recipes (`mclrec models
@@ -185,7 +185,7 @@ def _paper(data: str, model: str, label: str) -> list[TableCell]:
 
 def _notes(groups: Mapping[str, Sequence[Result]]) -> list[str]:
     several = any(len(runs) > 1 for runs in groups.values())
-    return ["With several seeds: mean ± half of the distance from the lowest to the highest."] * several
+    return ["With several seeds: the mean ± half of the range."] * several
 
 
 def _expected(data: str, results: Sequence[Result], notes: Mapping[str, str]) -> list[str]:
@@ -195,7 +195,7 @@ def _expected(data: str, results: Sequence[Result], notes: Mapping[str, str]) ->
         return []
     columns = ["", "protocol", "metric", "interval", "seeds", "reached", ""]
     told = [
-        "For a single seed, intervals are wider by 5 % in HR and 7 % in NDCG.",
+        "For a single seed, the intervals are widened by 5 % for HR and 7 % for NDCG.",
         *(f"{name}: {' '.join(text.split())}" for name, text in notes.items()),
     ]
     title = "Intervals are for the mean of several seeds, from published reproductions"

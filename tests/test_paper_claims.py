@@ -66,13 +66,13 @@ def test_the_command_of_a_claim_measures_all_of_it(claim: Claim) -> None:
         ([(0.1, 0.2), (-0.01, 0.3)], "held in part: 1 of 2 differences seen"),
         ([(0.1, 0.2), (-0.3, -0.1)], "held in part, the opposite in part"),
         ([(-0.2, -0.1), (-0.1, 0.3)], "did not hold: the opposite was seen"),
-        ([(-0.1, 0.2), (-0.1, 0.3)], "not shown: in its direction, within chance"),
-        ([(-0.2, 0.1)], "not shown: in the other direction, within chance"),
+        ([(-0.1, 0.2), (-0.1, 0.3)], "not shown: in the claimed direction, within chance"),
+        ([(-0.2, 0.1)], "not shown: in the opposite direction, within chance"),
         ([(-0.2, 0.1), (-0.1, 0.2)], "not shown: in both directions, within chance"),
-        ([None], "not shown: in its direction, within chance"),
+        ([None], "not shown: in the claimed direction, within chance"),
         ([(-0.1, 0.1)], "not shown: no difference"),
         ([(0.0, 0.0), (0.0, 0.0)], "not shown: no difference"),
-        ([(-0.1, 0.1), (-0.1, 0.2)], "not shown: in its direction, within chance"),
+        ([(-0.1, 0.1), (-0.1, 0.2)], "not shown: in the claimed direction, within chance"),
     ],
 )
 def test_a_verdict_says_how_many_differences_are_seen(
@@ -92,7 +92,7 @@ def test_a_verdict_says_how_many_differences_are_seen(
     assert verdict(replace(claim, expected=-1), mirrored) == said
     open_claim = replace(claim, pairs=[PAIR] * 3)
     left = f"{len(found)} of 3 differences"
-    expected = f"held as far as measured: {left}" if said == "held" else f"{said} ({left} measured)"
+    expected = f"held where measured ({left})" if said == "held" else f"{said} ({left} measured)"
     assert verdict(open_claim, found) == expected
 
 
