@@ -28,14 +28,14 @@ _LINKS = "../../results"
 
 Result = Mapping[str, Any]
 
-PROTOCOLS = """**U** keeps the items of the user's history as candidates, **F** excludes them. Numbers under the two are not
-comparable. In the paper's table 3, MCLRec and DuoRec are measured under U and all others under F; each of its values is
-shown beside ours under its own protocol only."""
+PROTOCOLS = """**U** keeps the items of the user's history as candidates, **F** excludes them. Numbers under the two are
+not comparable. In the paper's table 3, MCLRec and DuoRec are measured under U and all others under F; each of its
+values is shown beside ours under its own protocol only."""
 
 _HEAD = f"""# Results on {{data}}
 
-Generated from the files in [results/]({_LINKS}) by `python -m scripts.publish`; do not edit. See also [all data sets and
-the paper's claims](../results.md).
+Generated from the files in [results/]({_LINKS}) by `python -m scripts.publish`; do not edit. See also [all data sets
+and the paper's claims](../results.md).
 
 {PROTOCOLS}
 Best and second best of a column are marked. A name in brackets is a section of the model's recipes (`mclrec models
