@@ -114,7 +114,7 @@ def make_app(
 
 
 class _Routes:
-    """The endpoints. Each takes the current model once, before it waits, and keeps it to the end.
+    """The endpoints. Each takes the current model once, after its body is read, and keeps it to the end.
 
     Work that may take longer than a millisecond is done in threads (`_do`, `_work`), to keep the event loop free.
     """
