@@ -18,7 +18,7 @@ from mclrec.cli import main
 from mclrec.errors import MclrecWarning
 
 ODD = {3: "ä, é [bold] :smile:", 7: "日本"}
-"""Ids that a comma, markup or an encoding could break."""
+"""Ids with characters that CSV parsing, markup or an encoding could break."""
 
 SMALL = ["--set", "hidden_size=8", "--set", "inner_size=8", "--set", "epochs=2"]
 
@@ -35,7 +35,7 @@ Cli = Callable[..., Outcome]
 
 
 def write_log(path: Path, *, items: int = 15, seed: int = 0) -> Path:
-    """`tiny_data` as a log."""
+    """Write `tiny_data` as a CSV log."""
     data = tiny_data(items=items, seed=seed)
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
@@ -47,7 +47,7 @@ def write_log(path: Path, *, items: int = 15, seed: int = 0) -> Path:
 
 
 def run_main(*words: object) -> int:
-    """Exit status of a command; its warnings are shown, as outside of pytest."""
+    """Run a command and return its exit status. Warnings are shown, as they are outside pytest."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", MclrecWarning)
         with pytest.raises(SystemExit) as left:
@@ -68,7 +68,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``log.csv`` and the runs ``sasrec`` and ``markov``; not to be changed."""
+    """A folder with ``log.csv`` and the runs ``sasrec`` and ``markov``; tests must not change it."""
     folder = tmp_path_factory.mktemp("built")
     log = write_log(folder / "log.csv")
     assert run_main("train", log, "--model", "sasrec", *SMALL, "--out", folder / "sasrec", "-q") == 0
@@ -82,7 +82,7 @@ def _moved(old: str, new: str, info: dict[str, Any]) -> None:
 
 @pytest.fixture
 def world(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of `built` as the current folder; its runs know the copied log."""
+    """A copy of `built` as the current folder; its runs refer to the copied log."""
     copy = tmp_path / "world"
     shutil.copytree(built, copy)
     for name in ("sasrec", "markov"):

@@ -109,7 +109,7 @@ def test_train_reads_named_columns_without_time(cli: Cli, world: Path) -> None:
     about = json.loads(Path("r/config.json").read_text())["data"]
     columns = Columns(user="who", item="what", file_order=True)
     assert Reading.model_validate(about["reading"]) == Reading(min_count=1, columns=columns)
-    # The same columns are found again by evaluate, and can be named to recommend.
+    # evaluate remembers the same columns, and recommend accepts their names.
     assert cli("evaluate", "r", "--json").status == 0
     named = ["--user-column", "who", "--item-column", "what", "--file-order"]
     assert cli("recommend", "r", "--users", "other.csv", *named, "--out", "r.parquet").status == 0
@@ -371,7 +371,7 @@ def test_sizes_are_those_of_the_paper(cli: Cli, name: str) -> None:
     ids=" ".join,
 )
 def test_an_empty_word_is_refused(cli: Cli, world: Path, words: tuple[str, ...]) -> None:
-    """An unset variable of a shell is neither the working directory nor a default."""
+    """An unset shell variable must mean neither the working directory nor a default."""
     before = sorted(path.name for path in world.iterdir())
     result = cli(*words)
     assert result.status == 2

@@ -24,7 +24,7 @@ def text(name: str, content: str) -> Breaking:
 
 
 def cut(name: str) -> Breaking:
-    """Cut a file to its first half."""
+    """Truncate a file to its first half."""
 
     def halve(world: Path) -> None:
         content = (world / name).read_bytes()
@@ -56,7 +56,7 @@ def gone(name: str) -> Breaking:
 
 
 def nothing(world: Path) -> None:
-    """Leave the folder as it is: the words of the command are wrong."""
+    """Leave the folder as it is: the mistake is in the command itself."""
 
 
 class Case(NamedTuple):
@@ -213,7 +213,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def check_message(err: str, says: tuple[str, ...]) -> None:
-    """One line is the error, the last; what was taken of a log may stand before it."""
+    """Check that only the last line is an error; the summary of a log may precede it."""
     *before, line = err.splitlines()
     assert line.startswith("error: ")
     assert not [other for other in before if other.startswith(("error", "Traceback"))]
@@ -252,7 +252,7 @@ def test_one_line_of_a_process(world: Path, name: str) -> None:
 
 
 class _Closing(BaseHTTPRequestHandler):
-    """A server that sends less than it announced."""
+    """A server that sends fewer bytes than its Content-Length announces."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -266,7 +266,7 @@ class _Closing(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Address of a server of our own."""
+    """Run a local server and yield its address."""
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""A comparison on the terminal fits a narrow window, and loses nothing there."""
+"""A comparison on the terminal fits a narrow window without losing information."""
 
 import io
 
@@ -42,7 +42,7 @@ def test_narrow_and_wide(count: int) -> None:
     heads = [line.split() for line in narrow if line.startswith("system")]
     assert [head[1] for head in heads] == ["HR@5", "seeds"]
     assert ("(Holm)" in heads[1]) == (count == 2)
-    assert "0.1111 to 0.1357" in "".join(narrow)  # no number is folded
+    assert "0.1111 to 0.1357" in "".join(narrow)  # no number is wrapped
     words = " ".join(" ".join(narrow).split())
     assert "mclrec is ahead of base on NDCG@10 by 10.0 % (5.0 to 15.0 %), p = 0.0246" in words or count == 1
 

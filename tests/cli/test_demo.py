@@ -47,7 +47,7 @@ def test_demo_shows_tables_and_recommendations(
     history_free = [str(name) for name in DATA.item_ids if str(name) not in sequence[:-2]]
     ranked = [line for line in found.out.splitlines() if line[:2].strip().isdigit()]
     assert len(ranked) == min(10, len(history_free))
-    # Bars and epochs are no part of the answer.
+    # Progress bars and epochs do not belong on standard output.
     assert "epoch" not in found.out
     assert "epoch   1" in found.err
 
@@ -77,7 +77,7 @@ def test_a_demo_may_be_shorter(cli: Cli, tmp_path: Path) -> None:
 def test_an_interrupted_training_ends_the_demo(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The training hears Ctrl-C itself, and ends as usual with what it has."""
+    """Training handles Ctrl-C itself and ends normally with the epochs it has; the demo then stops."""
     monkeypatch.setattr(RunRecord, "finished", property(lambda record: record.epochs == 0))
     assert cli("demo", "--out", tmp_path / "demo").status == 130
     assert (tmp_path / "demo/sasrec").exists()

@@ -1,4 +1,4 @@
-"""However a command ends, it is one line and an exit status; what nobody expected is in a crash file."""
+"""Every failure of a command is one line and an exit status; unexpected exceptions also leave a crash file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Failing = Callable[[Exception], None]
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Failing:
-    """Let ``mclrec compare`` meet an exception."""
+    """Make ``mclrec compare`` raise a given exception."""
 
     def arrange(problem: BaseException) -> None:
         def fail(*words: object, **options: object) -> None:
@@ -39,7 +39,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Failing:
 
 @pytest.fixture
 def crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where crash files go."""
+    """The folder to which crash files are written."""
     monkeypatch.setenv("MCLREC_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "crashes"
 
@@ -214,12 +214,12 @@ mclrec.runs.comparison.compare_runs = slow
 sys.argv = ["mclrec", "compare", "a", "b"]
 main()
 """
-"""A command that does something for a minute."""
+"""A command that is busy for a minute."""
 
 
 WAYS = {
     "waiting": "time.sleep(60)",
-    "in a library": "import ctypes; ctypes.CDLL(None).pause()\n    ctypes.CDLL(None).sleep(60)",  # Python hears nothing
+    "in a library": "import ctypes; ctypes.CDLL(None).pause()\n    ctypes.CDLL(None).sleep(60)",  # blocked in C code
     "turned into another exception": (
         "\n    try: time.sleep(60)\n    except BaseException: raise ImportError('numpy failed')"
     ),
@@ -258,7 +258,7 @@ from mclrec.cli import main
 sys.argv = ["mclrec", "--version"]
 main()
 """
-"""A command that is interrupted when it is over, while Python clears up."""
+"""A command that is interrupted after it has finished, during Python's shutdown."""
 
 
 def test_ctrl_c_after_the_end_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""`mclrec inspect` says what is taken of a log, quickly, on the terminal, in JSON and as a page."""
+"""`mclrec inspect` reports quickly what is used of a log: on the terminal, as JSON and as an HTML page."""
 
 import inspect as python
 import json
@@ -16,7 +16,7 @@ from mclrec.cli.commands.prepare import prepare
 
 @pytest.fixture
 def long_tail(tmp_path: Path) -> Path:
-    """A log of which the 5-core leaves 20 users of 200."""
+    """A log whose 5-core keeps 20 of 200 users."""
     rows = [f"u{user},i{(user + place) % 12},{place}" for user in range(20) for place in range(9)]
     rows += [f"v{user},j{2 * user + place},{place}" for user in range(180) for place in range(2)]
     path = tmp_path / "tail.csv"
@@ -66,7 +66,7 @@ def test_prepared_data_and_data_without_record(cli: Cli, long_tail: Path) -> Non
 
 
 def test_it_takes_the_options_of_prepare() -> None:
-    """All that decide what is read; not those of the split that prepare writes for other systems."""
+    """`inspect` has every option that decides what is read, but not those of the split that `prepare` exports."""
     exported = {
         "export_split",
         "export_format",

@@ -1,4 +1,4 @@
-"""``--json`` of the commands that only tell: lists, sizes, and what a long command would do."""
+"""``--json`` of commands that only report: lists, sizes, and dry runs of long commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mclrec judge`` and ``mclrec prepare --export-split``: the command line around others' lists."""
+"""``mclrec judge`` and ``mclrec prepare --export-split``: judging the lists of other systems on the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def recs(log: Path) -> Path:
-    """Lists of three items in the target's place, the second or the third place, or without it."""
+    """Lists of three items with the target in first, second or third place, or missing."""
     split = make_split(load(log, columns=Columns("user", "item", "time"), min_count=5), "leave-one-out")
     data, lines = split.data, ["user_id\titem_id\tscore"]
     for number, (user, item) in enumerate(

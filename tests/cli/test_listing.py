@@ -1,4 +1,4 @@
-"""``mclrec models``: what is registered, and what can be set."""
+"""``mclrec models``: the registered models and their settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_model_shows_what_its_configuration_holds(cli: Cli, name: str) -> None
 def test_recipes_are_shown_as_settings_that_repeat_them(cli: Cli, name: str) -> None:
     about = json.loads(cli("models", name, "--json").out)
     for section, recipe in about["recipes"].items():
-        # On the default section: a recipe's key that equals the configuration's default has to be there no more.
+        # Applied to the defaults: a recipe's key that equals the default need not be listed.
         expected = resolve(name, "", section)
         base = {**expected.config.model_dump(mode="json", by_alias=True), **expected.training.model_dump()}
         defaults = {

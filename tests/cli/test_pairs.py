@@ -1,4 +1,4 @@
-"""Options of NAME=VALUE pairs and JSON: what is given twice is refused, or told."""
+"""Options of NAME=VALUE pairs and JSON: a duplicate name is refused or reported."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A command that writes looks at its place of output before its input: where neither is usable, the place is told."""
+"""A command that writes checks its output path before its input: if neither is usable, the path is reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Cli
 from tests.cli.test_bad_input import listing
 
-COMMANDS = {  # what is written, and the command
+COMMANDS = {  # kind of output: commands that write it
     "folder": (
         "prepare nowhere.csv --out {}",
         "train nowhere.csv --out {}",
@@ -23,7 +23,7 @@ COMMANDS = {  # what is written, and the command
         "report nowhere --out {}",
     ),
 }
-PLACES = {  # where to, and what is wrong there
+PLACES = {  # output path: what is wrong with it
     "file/below": "a part of the path is a file",
     "/proc/nothing/below": "cannot be written",
     "loop/below": "leads back to itself",

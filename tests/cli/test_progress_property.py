@@ -1,4 +1,4 @@
-"""Commands that take long: ``--quiet`` leaves warnings alone on the error stream, and no log has control codes."""
+"""Long commands: ``--quiet`` leaves only warnings on the error stream, and redirected output has no control codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mclrec.cli.app import app
 import_module("mclrec.cli.commands")  # registers them
 GROUP: Any = typer.main.get_command(app)
 QUICK = {"models", "datasets", "serve"}
-"""Commands that end at once, and the one that says what it does in a log of its own."""
+"""Commands that end at once, and `serve`, which writes its own log."""
 
 TINY = [*SMALL[:-1], "epochs=1"]
 LONG: dict[str, Callable[[Path], list[object]]] = {
@@ -44,13 +44,13 @@ LONG: dict[str, Callable[[Path], list[object]]] = {
     ],
     "prepare": lambda world: ["log.csv", "--out", "prepared", "--export-split", "split"],
 }  # fmt: skip
-"""Commands that take long, on little."""
+"""Arguments of each long command, on small data."""
 
 SEVERAL = {"tune", "reproduce"}
-"""Those that start processes, which takes seconds."""
+"""Commands that start processes, which takes seconds."""
 
 ELSEWHERE = {"convert", "demo"}
-"""Those that need more than a log; their own tests look at what they say."""
+"""Commands that need more than a log; their own tests check their output."""
 
 
 def test_every_command_that_takes_long_can_be_quiet() -> None:
@@ -79,7 +79,7 @@ def test_without_a_terminal_there_are_no_control_codes(
 
 
 JSON = {"inspect", "train", "update", "evaluate", "compare", "judge", "backtest", "tune", "reproduce"}
-"""Commands that take long and whose result is a table."""
+"""Long commands whose result is a table."""
 
 
 @pytest.mark.parametrize("name", mostly_slow(sorted(JSON), JSON - SEVERAL))
@@ -102,7 +102,7 @@ def test_the_json_of_a_training_has_what_its_table_has(cli: Cli, world: Path) ->
 @pytest.mark.slow
 def test_bars_of_one_look_on_a_terminal(world: Path) -> None:
     def drawn(*words: str) -> str:
-        """What a command draws on a terminal that stands for its error stream."""
+        """What a command draws when its error stream is a terminal."""
         ours, theirs = pty.openpty()
         command = [sys.executable, "-m", "mclrec", *words]
         environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}

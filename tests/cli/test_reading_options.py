@@ -1,4 +1,4 @@
-"""Every field of `Reading` has an option, which every command that reads a log takes, and which says it again."""
+"""Every field of `Reading` has an option, accepted by every command that reads a log, and round-trips through it."""
 
 from __future__ import annotations
 

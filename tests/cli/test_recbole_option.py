@@ -1,4 +1,4 @@
-"""``mclrec train LOG --recbole FILE``: options go before the file, and the command that is printed does the same."""
+"""``mclrec train LOG --recbole FILE``: options override the file, and the printed command is equivalent."""
 
 from __future__ import annotations
 

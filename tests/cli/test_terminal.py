@@ -1,4 +1,4 @@
-"""Output on the terminal: progress is shown on standard error, on terminals only, also in a narrow window."""
+"""Terminal output: progress is shown on standard error, only if that is a terminal, and fits a narrow window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOSSES = {f"augmenters/part{number}": 12.3456 for number in range(6)}
 
 
 def shown(*, terminal: bool) -> str:
-    """All that a reporter draws in 80 columns."""
+    """Everything that a reporter draws in 80 columns."""
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=terminal, color_system=None)
     with ProgressReporter(console) as reporter:

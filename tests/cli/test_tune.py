@@ -27,7 +27,7 @@ def test_from_space_to_recipe(cli: Cli, world: Path) -> None:
     assert done.status == 0, done.err
     assert "3/3 trial" in done.err
     said = done.err.partition("trial")[0]
-    assert "298 rows, 40 users" in said  # what was taken of the log, and the recipe, as train says them
+    assert "298 rows, 40 users" in said  # the summary of the log and the recipe, as `train` prints them
     assert "recipe auto: " in said
     assert "steps per epoch of" in said
     assert "precision: " in said

@@ -1,4 +1,4 @@
-"""Commands in an installation without extras say what they need before they begin, and leave nothing behind."""
+"""In an installation without extras, commands say what they need before they begin, and leave nothing behind."""
 
 from __future__ import annotations
 
