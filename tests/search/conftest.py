@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> SequenceData:
 def job_for(
     storage: Path, data: SequenceData, recipe: Path | str, trials: int, model: str = "sasrec", **settings: Any
 ) -> Job:
-    """A job as `mclrec.search.tuning.tune` gives it to its workers."""
+    """A job as `mclrec.search.tuning.tune` passes it to its workers."""
     prepared = folder_of(storage) / "data"
     data.save(prepared)
     fixed = {**(SETTINGS if model == "sasrec" else {}), **settings}

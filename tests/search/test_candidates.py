@@ -1,4 +1,4 @@
-"""Candidates of a search within minutes: few, different, and none of them touches what the user fixed."""
+"""Candidates of a search within minutes are few and distinct, and none changes what the user fixed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_no_candidate_is_the_recipe_again(interactions: int) -> None:
     base = resolve("sasrec", None, AUTO, {}, sizes)
     decided = replace(
         base, training=base.training.on(torch.device("cpu"))
-    )  # precision "auto" is a name by now
+    )  # replaces precision "auto" with a concrete one
     candidates = candidate_settings(decided, None, AUTO, {}, sizes)
     own = {"attention_dropout": 0.2}
     assert (own in candidates) == (interactions == 9_000)
@@ -114,7 +114,7 @@ def test_further_candidates_are_around_the_best_and_none_comes_twice(model: str)
         if "learning_rate" not in best:
             best = next((one for one in new if "learning_rate" in one), best)
             assert all(one["learning_rate"] < base.training.learning_rate for one in (best,) if one)
-        else:  # it stays the best: what has not been tried around it is left
+        else:  # the best no longer changes: only untried neighbours remain
             assert all("learning_rate" in one for one in new)
     assert len(tried) > MOST
     recipes = [resolve(model, None, AUTO, one, SIZES) for one in tried]

@@ -1,4 +1,4 @@
-"""Successive halving: who goes on, who wins, and how many candidates a time allows."""
+"""Successive halving: which candidates survive a rung, which one wins, and how many fit into the time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_one_lucky_epoch_does_not_win() -> None:
     steady, lucky = [0.10] * 10, [0.05] * 5 + [0.2] + [0.05] * 4
     assert smoothed(steady, 10) > smoothed(lucky, 10)
     falling = [0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.05]
-    assert smoothed(falling, 10) == pytest.approx(0.1)  # the best epochs are what is kept of a training
+    assert smoothed(falling, 10) == pytest.approx(0.1)  # training keeps its best epochs
 
 
 @given(
@@ -71,10 +71,10 @@ def test_more_time_allows_no_fewer_candidates(
 
 
 def test_the_cost_of_a_search() -> None:
-    # Four candidates of a second an epoch: three first rungs; recipe and two to 10; recipe and one to 20; 20 remain.
+    # One second per epoch: three others to epoch 5, the recipe and two others to 10, the recipe and one to 20, 20 more.
     assert affordable([1, 1, 1, 1], 3 * 5 + 3 * 5 + 2 * 10 + 20, 5, 35) == 4
     assert affordable([1, 1, 1, 1], 3 * 5 + 3 * 5 + 2 * 10 + 19, 5, 35) < 4
-    # Where the first is trained to its end, only the others cost anything.
+    # If the first is already fully trained, only the others cost anything.
     assert affordable([0, 1, 1, 1], 3 * 5 + 2 * 5 + 1 * 10 + 20, 5, 35) == 4
     assert affordable([0, 1, 1, 1], 3 * 5 + 2 * 5 + 1 * 10 + 19, 5, 35) < 4
 

@@ -1,4 +1,4 @@
-"""The journal: trials are drawn by their number, done once, resumed, and never use the test items."""
+"""The journal: trials are drawn by their number, run once, resumed, and never use the test items."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_continued_search_equals_one_without_a_stop(
 
 
 def test_nothing_depends_on_the_test_items(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
-    """Two logs that differ in every user's last item, which the split holds out for the test, give the same search."""
+    """Two logs that differ only in every user's last item, which is held out for the test, give the same search."""
     items = data.items.copy()
     last = data.offsets[1:] - 1
     items[last] = items[last] % data.num_items + 1

@@ -1,4 +1,4 @@
-"""The folder of a search: its journal's alone, and that of an earlier version is found again."""
+"""The folder of a search belongs to one journal only, and one made by an earlier version is found again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = ("s", "s.a", "s.b", "s.journal", "s.journal-2", "s.a.b", ".s", "t.journa
 
 
 def started(storage: Path) -> Path:
-    """What a search has of its own once it has begun."""
+    """Start a search: claim its folder and create its journal."""
     folder = claim_folder(storage)
     storage.touch()
     return folder

@@ -1,4 +1,4 @@
-"""A search whose processes are killed loses no trial, and ends as usual."""
+"""A search whose processes are killed loses no trial and, when repeated, finishes normally."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_no_trial_is_lost(tmp_path: Path) -> None:
     records = [json.loads(line) for line in storage.read_text(encoding="utf-8").splitlines()]
     ends = [record["trial_id"] for record in records if record["op_code"] == 6 and record["state"] != 0]
     assert sorted(ends) == list(range(TRIALS))
-    for path in directories:  # killed trials were resumed, and have each epoch once
+    for path in directories:  # killed trials were resumed, with each epoch once
         lines = [json.loads(line)["epoch"] for line in (path / "history.jsonl").read_text().splitlines()]
         assert lines == list(range(1, len(lines) + 1))
     assert resolve("sasrec", "", folder / "best.toml").config.hidden_size == 8  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Training within minutes: a run like any other, found by validation alone, in time, resumed wherever it stopped."""
+"""Training within minutes: an ordinary run, chosen by validation alone, in time, and resumable wherever it stopped."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from mclrec.training.reporting import EpochRecord, EpochStart, SilentReporter
 
 SETTINGS: dict[str, Any] = {"hidden_size": 8, "inner_size": 16, "max_length": 8, "epochs": 6, "patience": 2}
 FIXED: dict[str, Any] = {"dropout": 0.1, "learning_rate": 0.01}
-"""Leaves one candidate beside the recipe."""
+"""Settings that leave one candidate besides the recipe."""
 
 AN_HOUR = 60.0
 
 
 class Listener(SilentReporter):
-    """Keeps what is said, and presses Ctrl-C before an epoch."""
+    """Records the printed lines, and sends SIGINT before a given epoch."""
 
     def __init__(self, stop_before: int = 0) -> None:
         self.lines: list[str] = []
@@ -58,7 +58,7 @@ def data(tmp_path: Path) -> SequenceData:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Listener]:
-    """A search that nobody interrupts, and what it told."""
+    """The run of an uninterrupted search, and its reporter."""
     folder, told = tmp_path_factory.mktemp("whole"), Listener()
     one = load(write_log(folder / "tiny.csv", tiny_data(shortest=5)), min_count=1)
     return train_within(request(one, folder / "run"), AN_HOUR, told), told
@@ -80,13 +80,13 @@ def essence(run: Run) -> tuple[Any, ...]:
 
 
 def found(out: Path) -> list[Any]:
-    """The search without its times."""
+    """The record of a search, without its times."""
     record = SearchRecord.load(out)
     return [record.winner, record.rungs, [(one.settings, one.curve, one.state) for one in record.candidates]]
 
 
 def settings_in(command: str) -> dict[str, Any]:
-    """The settings of a command that begins from `auto`."""
+    """The settings in a command that starts from the recipe `auto`."""
     words = shlex.split(command)
     return dict(parse_setting(word) for word in words[words.index("auto") + 2 :: 2])
 
@@ -177,7 +177,7 @@ def test_another_search_is_not_gone_on_with(tmp_path: Path, data: SequenceData) 
 
 
 class _Watch:
-    """A clock that stands still but for epochs."""
+    """A clock that advances only with epochs."""
 
     now = 0.0
 
@@ -187,7 +187,7 @@ class _Watch:
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> _Watch:
-    """Time in which an epoch takes ten seconds, and nothing else takes any."""
+    """A fake clock: an epoch takes ten seconds, and nothing else takes any time."""
     watch = _Watch()
     for module in (epoch_clock, within_minutes):
         monkeypatch.setattr(module, "time", watch)
@@ -212,7 +212,7 @@ def test_never_over_time(tmp_path: Path, data: SequenceData, watch: _Watch, minu
     assert record.spent == watch.now
     assert run.metrics
     assert len(run.history) <= 12
-    if run.info.training["epochs"] < 12:  # cut by the time, and its command says so
+    if run.info.training["epochs"] < 12:  # cut short by the time limit, and its command says so
         assert len(run.history) == run.info.training["epochs"]
         assert f"--set epochs={len(run.history)}" in run.info.command
     assert (len(record.candidates) > 1) == (minutes == 12)
@@ -221,7 +221,7 @@ def test_never_over_time(tmp_path: Path, data: SequenceData, watch: _Watch, minu
 
 
 def test_what_time_is_left_is_used(whole: tuple[Run, Listener]) -> None:
-    """A log whose trainings end early has time for further rounds, around the best so far."""
+    """If trainings end early, the remaining time goes to further rounds around the best so far."""
     run, told = whole
     record = SearchRecord.load(run.directory)
     assert record.round > 2
@@ -261,7 +261,9 @@ def test_the_winner_goes_on_after_an_interruption(tmp_path: Path, data: Sequence
     with pytest.raises(KeyboardInterrupt):
         train_within(request(data, out, settings=settings), 1.5, Listener(8))
     assert (SearchRecord.load(out).winner, watch.now) == (1, 70)
-    run = train_within(request(data, out, settings=settings, resume=True), 1.5)  # not 1.5 minutes anew
+    run = train_within(
+        request(data, out, settings=settings, resume=True), 1.5
+    )  # the 1.5 minutes do not start again
     assert (len(run.history), watch.now) == (8, 80)
 
 
