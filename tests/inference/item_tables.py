@@ -1,4 +1,4 @@
-"""A table of items with columns of every kind, random rules over it, and what rules come to, written plainly."""
+"""An item table with columns of every kind, random rules over it, and a plain reference implementation of rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Pairs = Sequence[tuple[OutsideId, float]]
 
 
 def rows_of(items: Sequence[OutsideId]) -> list[dict[str, Any]]:
-    """A row for most items, in random order, and one for an item that the model does not have."""
+    """Rows for most items, in random order, and one for an item unknown to the model."""
     rng = np.random.default_rng(TABLE_SEED)
     rows = [
         {
@@ -42,7 +42,7 @@ def rows_of(items: Sequence[OutsideId]) -> list[dict[str, Any]]:
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """The rows as Parquet, csv or tsv."""
+    """Write the rows as Parquet, CSV or TSV, according to the suffix."""
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(list(rows)), path)
         return path
@@ -54,7 +54,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 
 def draw_conditions(rng: np.random.Generator) -> dict[str, Any]:
-    """Conditions of one to three columns."""
+    """Draw conditions on one to three columns."""
 
     def some(values: Sequence[Any]) -> list[Any]:
         return [values[place] for place in rng.choice(len(values), int(rng.integers(1, 4)), replace=False)]
@@ -77,7 +77,7 @@ def draw_conditions(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def draw_rules(rng: np.random.Generator) -> dict[str, Any]:
-    """Any of the three kinds of rules, or none."""
+    """Draw any of the three kinds of rules, or none."""
     rules: dict[str, Any] = {}
     if rng.random() < 0.6:
         rules["filter"] = draw_conditions(rng)
@@ -94,7 +94,7 @@ def draw_rules(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def holds(row: dict[str, Any], conditions: dict[str, Any]) -> bool:
-    """Whether an item is as the conditions want it."""
+    """Whether an item's row meets the conditions."""
     for name, wanted in conditions.items():
         value = row.get(name)
         if isinstance(wanted, dict):
@@ -120,15 +120,15 @@ def plainly(
     logits: bool,
     order: Any,
 ) -> Pairs:
-    """The list of k by rules, from the list of all candidates without any: one item after the other.
+    """Apply rules, one item at a time, to the ranking of all candidates without rules.
 
     Args:
         ranked: all candidates with their scores.
-        rows: of the table, by item.
-        rules: as they are asked.
+        rows: rows of the item table, by item.
+        rules: the rules as in a query.
         k: length of the list.
-        logits: whether scores are logits, or counts and weights.
-        order: place of an item among all, which decides ties.
+        logits: whether scores are logits, rather than counts and weights.
+        order: position of an item in the vocabulary, which breaks ties.
     """
     boosted = []
     for item, score in ranked:

@@ -1,4 +1,4 @@
-"""A small run with an export, and what torch answers: made where torch is, read where it is not.
+"""A small run with an ONNX export and torch's answers: made with torch installed, read without it.
 
 python -m tests.inference.onnx_export DIRECTORY
 """
@@ -29,7 +29,7 @@ EXPECTED = "expected.json"
 
 
 def save_run(directory: Path, name: str, settings: Mapping[str, Any] | None = None, seed: int = 5) -> Path:
-    """A model with random weights, as training would save it."""
+    """Save a model with random weights, as training would save it."""
     model_class = registry.model_class(name)
     known = model_class.config_type.model_fields
     sizes = {key: value for key, value in SIZES.items() if key in known}
@@ -37,7 +37,7 @@ def save_run(directory: Path, name: str, settings: Mapping[str, Any] | None = No
     torch.manual_seed(seed)
     model = model_class(config, DATA.num_items, DATA.num_users)
     model.on_fit_start(_training())
-    for parameter in model.parameters():  # else biases are zero, and everything is alike
+    for parameter in model.parameters():  # otherwise biases are zero, and scores hardly differ
         torch.nn.init.normal_(parameter, std=0.2)
     if model.repeats is not None and "co_occurrence" in (settings or {}):
         model.repeats.adopt({"returns": 0.3, "frequency": 0.7, "recency": 0.4})
@@ -48,14 +48,14 @@ def save_run(directory: Path, name: str, settings: Mapping[str, Any] | None = No
 
 
 def _training() -> SequenceData:
-    """What training sees: nothing of every seventh user."""
+    """Training data: `DATA` without the interactions of every seventh user."""
     lengths = np.where(np.arange(DATA.num_users) % 7, DATA.lengths, 0)
     items = DATA.items[np.repeat(lengths > 0, DATA.lengths)]
     return replace(DATA, items=items, offsets=np.concatenate([[0], np.cumsum(lengths)]), times=None)
 
 
 def queries(num_items: int = DATA.num_items) -> list[DenseQuery]:
-    """Histories of every length, longer than the model reads and empty too, with all kinds of lists and users."""
+    """Queries with empty, short and overlong histories, all kinds of item lists, and users."""
     rng = np.random.default_rng(3)
     made = []
     for number in range(40):
@@ -67,14 +67,14 @@ def queries(num_items: int = DATA.num_items) -> list[DenseQuery]:
 
 
 def write_expected(run: Path) -> None:
-    """What torch answers to `queries`."""
+    """Write torch's answers to `queries`."""
     answers = load_runtime(run, engine="torch").engine.answer(queries())
     rows = [{"items": found.items.tolist(), "scores": found.scores.tolist()} for found in answers]
     write_json(run / "onnx" / EXPECTED, rows)
 
 
 def make(directory: Path) -> OnnxReport:
-    """Run, export, index and expectations."""
+    """Write a run with its export, index and expected answers."""
     report = export_onnx(save_run(directory, "sasrec"), index="faiss")
     write_expected(directory)
     return report

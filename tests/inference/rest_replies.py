@@ -1,4 +1,4 @@
-"""What the service answers to queries, asked one by one and in batches."""
+"""The REST service's answers to queries, sent one by one and in batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BATCH = 64
 
 
 def body_of(query: Query) -> dict[str, Any]:
-    """The request of a query, but for rules."""
+    """The request body of a query, without rules."""
     names = ("history", "user", "k", "exclude", "allow", "include_seen")
     return {name: getattr(query, name) for name in names}
 

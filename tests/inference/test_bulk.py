@@ -1,4 +1,4 @@
-"""Recommendations for all users: whole, the same however often they are interrupted, and never mixed."""
+"""Recommendations for all users: complete, the same however often interrupted, and never mixed between requests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def save(directory: Path, data: SequenceData) -> Path:
 
 
 def interrupt(model: Model, out: Path, blocks: int, k: int = 3, allow: Sequence[Any] | None = None) -> None:
-    """Fail as a full disk would, once so many blocks are written."""
+    """Fail as on a full disk after the given number of blocks."""
     real, calls = bulk._table, []
 
     def table(*args: Any) -> Any:
@@ -164,7 +164,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path: Path, run: Path) -> None:
     assert not (tmp_path / "recs.parquet.parts").exists()
 
 
-# -------------------------------------------------------------------------------- lists that are shorter than asked
+# -------------------------------------------------------------------------------- lists shorter than requested
 
 
 @given(
@@ -175,7 +175,7 @@ def test_a_killed_process_is_gone_on_with(tmp_path: Path, run: Path) -> None:
 )
 @settings(max_examples=25, deadline=None)
 def test_short_and_empty_lists_are_counted(allowed: set[int], unknown: bool, k: int, stopped: bool) -> None:
-    """What is said of the lists is what the file holds, also where it was made in two goes."""
+    """The warning about short lists matches the file, even if the file was written in two attempts."""
     allow = [DATA.item_ids[place + 1] for place in sorted(allowed)] + ["no such item"] * unknown
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(bulk, "_USERS", 7)

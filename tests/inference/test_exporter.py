@@ -1,4 +1,4 @@
-"""Exports give torch's answers, say what is wrong with them, and need no torch to be read."""
+"""Exports give the same answers as torch, report what is wrong with them, and load without torch."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
 
 
 class Plain(VectorRecommender):
-    """Has no padded form."""
+    """A model without `padded_query_vectors`."""
 
     phases = query_vectors = items = None  # type: ignore[assignment]
 

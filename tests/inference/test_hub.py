@@ -1,4 +1,4 @@
-"""Models go to a Hub and come back, by huggingface_hub and a server of the test's own; ``make test-adapters``."""
+"""Upload to and download from a Hub: huggingface_hub against a local server (``make test-adapters``)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.adapters]
 
 
 class Hub(ThreadingHTTPServer):
-    """The part of the Hub's interface that a commit and a download need; it keeps one repository in memory."""
+    """The part of the Hub's interface that commits and downloads need, with one repository in memory."""
 
     files: dict[str, bytes]
     commits: int
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Answers of the Hub."""
+    """Request handler of the local Hub."""
 
     server: Hub
 
@@ -106,7 +106,7 @@ def _digest(content: bytes) -> str:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A Hub of the test's own, to which huggingface_hub is led."""
+    """A local Hub to which huggingface_hub is redirected."""
     from huggingface_hub import constants
 
     server = Hub(("127.0.0.1", 0), Answers)
@@ -130,7 +130,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> mclrec.Run:
-    """A run on little."""
+    """A run on small data."""
     out = tmp_path_factory.mktemp("hub") / "run"
     return mclrec.train(tiny_data(), "sasrec", out=out, epochs=1, progress=False, **SMALL)
 

@@ -1,4 +1,4 @@
-"""An index finds nearly what exact comparison finds, and leaves to it what it cannot answer."""
+"""An approximate index finds nearly the same items as exact search, and falls back to it for what it cannot answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_recall(tmp_path: Path, biases: np.ndarray[tuple[int], np.dtype[np.float
 def test_what_it_leaves_to_exact_comparison(tmp_path: Path) -> None:
     exact = ExactRanker(VECTORS, BIASES)
     build_index(exact, QUERIES, tmp_path / "index")
-    ranker = load_index(tmp_path / "index", exact, probes=1)  # finds few
+    ranker = load_index(tmp_path / "index", exact, probes=1)  # finds few items
     asked = [
         DenseQuery(NOTHING, 900),
         DenseQuery(NOTHING, 3, allowed=np.array([5, 6, 7, 8])),

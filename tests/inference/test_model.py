@@ -1,4 +1,4 @@
-"""`mclrec.Model`: equal to a naive ranking, and clear about what was skipped or replaced."""
+"""`mclrec.Model` ranks as a naive implementation does, and reports what was skipped or replaced."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def test_nothing_is_said_when_all_is_known() -> None:
 
 
 def test_what_is_no_list_of_ids_is_refused() -> None:
-    """A frame would be taken for the names of its columns, a mapping for its keys; a set has no order."""
+    """Iterating over a frame would give its column names, over a mapping its keys; a set has no order."""
     ids = NAMES[:3]
     columns = {"item": ids}
     frames: list[Any] = [
@@ -363,7 +363,7 @@ def test_what_is_no_list_of_ids_is_refused() -> None:
         assert MODEL.recommend(series, 3) == MODEL.recommend(ids, 3)
 
 
-# -------------------------------------------------------------------------------- constraints, and what is unknown
+# -------------------------------------------------------------------------------- constraints and unknown ids
 
 
 def test_excluded_and_allowed_items() -> None:

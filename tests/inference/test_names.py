@@ -1,4 +1,4 @@
-"""Search in names: the same as a naive search, and the best first."""
+"""Name search: the same results as a naive search, best match first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published models: packed by scripts.publish --weights, found by name, downloaded once and checked."""
+"""Published models: packed with ``scripts.publish --weights``, found by name, downloaded once and verified."""
 
 import threading
 import zipfile
@@ -58,7 +58,7 @@ def register(address: str, archive: Path, name: str = NAME) -> None:
 
 
 def left(tmp_path: Path) -> list[str]:
-    """Names of what a download has left in the cache, but for locks."""
+    """Names of the model directories in the cache; lock files are ignored."""
     folder = tmp_path / "cache" / "models"
     return [path.name for path in folder.iterdir() if path.is_dir()] if folder.exists() else []
 

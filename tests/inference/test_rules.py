@@ -1,4 +1,4 @@
-"""Tables of items in each format, conditions, and what is said of rules that cannot be followed."""
+"""Item tables in each format, conditions, and error messages for invalid rules."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_parquet_of_all_types(tmp_path: Path) -> None:
         found: list[int] = compiled.allowed.tolist()
         return found
 
-    assert passing(large=2**60) == [1]  # a double would not tell them apart
+    assert passing(large=2**60) == [1]  # a double could not distinguish them
     assert passing(large={"min": 2**60 + 1}) == [3]
     assert passing(unsigned={"min": 1e18}) == [3]
     assert passing(money={"max": 1.5}) == [3]

@@ -1,4 +1,4 @@
-"""Rules give one answer however they are asked, and it is the one that going through all items plainly gives."""
+"""Rules give the same answer through every interface, equal to that of a plain loop over all items."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ QUERIES = draw_queries()
 
 
 def wanted(run: Path) -> list[Pairs]:
-    """The answers, from those to the same queries without rules of which nothing is cut."""
+    """Expected answers: the rules applied plainly to the full rankings of the same queries without rules."""
     model = Model.load(run, engine="torch")
     whole = [replace(query, k=90, filter=None, boost=None, diversify=None) for query, _ in QUERIES]
     order = {item: place for place, item in enumerate(ITEMS)}
@@ -81,9 +81,9 @@ def wanted(run: Path) -> list[Pairs]:
 
 
 def assert_same(found: Sequence[Pairs], wanted: Sequence[Pairs]) -> None:
-    """The same items and scores, but for items whose scores rounding may have exchanged.
+    """Compare items and scores, except that rounding may swap items with close scores.
 
-    With groups an exchange may change what comes later, so that lists are compared as far as scores are apart.
+    With `diversify`, a swap may change the rest of the list, so lists are compared only up to the first close scores.
     """
     assert len(found) == len(wanted)
     same = 0

@@ -1,9 +1,9 @@
-"""The contract of the runtime: every model gives the same answer however it is asked, and the ranks of `evaluate`.
+"""The contract of the runtime: every model gives the same answers through every interface, and the ranks of `evaluate`.
 
-For each registered model, 200 queries with all options go to torch in Python, to onnxruntime in Python where the model
+For each registered model, 200 queries with all options go to torch in Python, to onnxruntime in Python if the model
 has an export, to the REST service one by one and in batches, and through ``mclrec recommend --users``. All give the
-same items in the same order with the same scores. Where scores are within the tolerance of each other, rounding may
-have exchanged them, and only there is the order free.
+same items in the same order with the same scores. The order may differ only among scores within the tolerance of each
+other, which rounding may swap.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Pairs = Sequence[tuple[OutsideId, float]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What every way to ask tells."""
+    """The parts of an answer that every interface returns."""
 
     items: Pairs
     unknown: tuple[OutsideId, ...]
@@ -68,7 +68,7 @@ class Answer:
 
 @pytest.fixture(scope="module", params=mostly_slow([*registry.names(), *FURTHER], QUICK))
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved model, with an export where it has vectors; made once, whichever processes run the tests."""
+    """A saved model, with an export if it has vectors; made once for all pytest-xdist workers."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -77,7 +77,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with FileLock(directory.with_suffix(".lock")):
         if not directory.exists():
             name = request.param.split(" with ")[0]
-            # A layer is enough here, and quicker to export; test_exporter has more of them.
+            # One layer is enough here and quicker to export; test_exporter covers more layers.
             config = registry.model_class(name).config_type
             settings = {"layers": 1} if "layers" in config.model_fields else {}
             save_run(directory, name, settings | FURTHER.get(request.param, {}))
@@ -88,12 +88,12 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def answers(run: Path) -> list[Answer]:
-    """What torch answers in Python."""
+    """Answers of torch in Python."""
     return in_python(run, "torch", QUERIES)
 
 
 def draw_queries() -> list[Query]:
-    """Histories of every length, unknown items, known and unknown users and none, and every option."""
+    """Queries with histories of every length, unknown items, known, unknown and missing users, and every option."""
     rng = np.random.default_rng(8)
     items, users = list(DATA.item_ids), list(DATA.user_ids)
 
@@ -126,7 +126,7 @@ def assert_same(found: Sequence[Answer], wanted: Sequence[Answer]) -> None:
 
 
 def assert_same_lists(found: Pairs, wanted: Pairs) -> None:
-    """The same scores at each place, and the same items, but for the order of scores that rounding may exchange."""
+    """Compare scores position by position, and items except for the order of those that rounding may swap."""
     assert [score for _, score in found] == pytest.approx([score for _, score in wanted], abs=TOLERANCE)
     assert len({item for item, _ in found}) == len(found)
     if [item for item, _ in found] == [item for item, _ in wanted]:
@@ -134,12 +134,12 @@ def assert_same_lists(found: Pairs, wanted: Pairs) -> None:
     scores = dict(wanted)
     last = wanted[-1][1]
     for (item, score), (other, _) in zip(found, wanted, strict=True):
-        # An item that is elsewhere, or (at the end of the list) not at all among the wanted, is a tie with this place.
+        # An item found elsewhere in the expected list, or beyond its end, must tie with this position.
         assert item == other or abs(scores.get(item, last) - score) <= TOLERANCE, (item, other)
 
 
 def refused(run: Path, engine: EngineName) -> bool:
-    """Whether the model has no vectors, and therefore no export to answer by: asking for it is an error."""
+    """Whether the model has no vectors and therefore no export; if so, check that asking for one is an error."""
     if engine == "torch" or (run / "onnx").exists():
         return False
     with pytest.raises(ConfigError, match="has no vectors"):
@@ -235,7 +235,7 @@ def test_the_file_of_the_command(run: Path, engine: EngineName, tmp_path: Path) 
 
 
 def log_of_queries(path: Path) -> tuple[Path, dict[OutsideId, list[OutsideId]]]:
-    """A log whose users are known and unknown ones, with the histories of the queries."""
+    """A log of known and unknown users with the histories of the queries, and the histories by user."""
     histories = [list(query.history) for query in QUERIES if query.history]
     users = [*DATA.user_ids, *(f"zz {number:03d}" for number in range(len(histories) - DATA.num_users))]
     items = sorted({item for history in histories for item in history}, key=str)
@@ -270,10 +270,10 @@ def test_the_ranks_are_those_of_the_evaluation(run: Path, seen: Seen) -> None:
             assert rank == MISS
             continue
         own = scores[target]
-        # Ties count against the target; what is within the tolerance may be one or not.
+        # Ties count against the target; scores within the tolerance may or may not be ties.
         below = sum(score < own - TOLERANCE for score in scores.values())
         not_above = sum(score <= own + TOLERANCE for item, score in scores.items() if item != target)
-        missing = len(ids) - len(scores)  # dropped items: they are no candidates, and count as below
+        missing = len(ids) - len(scores)  # dropped items are not candidates, and count as ranked below
         assert len(ids) - missing - not_above <= rank <= len(ids) - missing - below
 
 
@@ -309,5 +309,5 @@ def test_known_users_are_answered_with_their_own_vectors(name: str, tmp_path: Pa
             for user in ("user 003", "user 002", "nobody", "user 001", None)
         ]
         assert [found.unknown_user for found in answered] == [False, False, True, True, False]
-        assert answered[2] == answered[3] == answered[4]  # training has not seen user 001
+        assert answered[2] == answered[3] == answered[4]  # user 001 is not in the training data
         assert len({tuple(found) for found in answered}) == 3

@@ -1,4 +1,4 @@
-"""Titles of items: read from text and Parquet, refused where they cannot be right, and shown by the commands."""
+"""Item titles: read from text and Parquet, refused if they are inconsistent, and shown by the commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(path: Path, text: str) -> Path:
             "a.csv",
             '\ufeffid,year,Title\n7,1995, Sieben\n50,1977,"Star Wars, Teil 4"\n181,1983,Die Rückkehr\n',
         ),
-        ("a.csv", '7,Sieben\n50,"Star Wars, Teil 4"\n\n181,Die Rückkehr'),  # no line of names
+        ("a.csv", '7,Sieben\n50,"Star Wars, Teil 4"\n\n181,Die Rückkehr'),  # no header
         ("a.csv", 'key,called\n7,Sieben\n7,Sieben\n7,\n50,"Star Wars, Teil 4"\n181,Die Rückkehr'),
         ("a.TSV", "item\ttitle\r\n7\tSieben\r\n50\tStar Wars, Teil 4\r\n181\tDie Rückkehr\r\n"),
     ],

@@ -1,4 +1,4 @@
-"""The best items in NumPy are those that a sort lists, and those that torch selects on a device, ties and all."""
+"""Top-k selection in NumPy agrees with sorting and with torch on a device, ties included."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_ranker_lists_the_same(
 ) -> None:
     rng = np.random.default_rng(seed)
 
-    def whole(*shape: int) -> npt.NDArray[np.float32]:  # numbers without a fraction: exact, with many ties
+    def whole(*shape: int) -> npt.NDArray[np.float32]:  # integers: exact arithmetic, with many ties
         return rng.integers(-2, 3, shape).astype(np.float32)
 
     vectors, queries = whole(num_items + 1, 3), whole(rows, 3)
@@ -154,7 +154,7 @@ def test_similar_items_by_cosine() -> None:
     vectors = np.array([[9, 9], [1, 0], [2, 0], [1, 1], [-1, 0], [0, 0]], dtype=np.float32)
     exact = ExactRanker(vectors)
     found = exact.similar(1, DenseQuery(NOTHING, 5))
-    assert found.items.tolist() == [2, 3, 4]  # a vector of zeros has no direction
+    assert found.items.tolist() == [2, 3, 4]  # the zero vector has no direction
     assert found.scores == pytest.approx([1, 0.5**0.5, -1])
     assert exact.similar(1, DenseQuery(NOTHING, 5, excluded=np.array([2]))).items.tolist() == [3, 4]
     assert exact.similar(1, DenseQuery(NOTHING, 5, allowed=np.array([1, 4]))).items.tolist() == [4]

@@ -1,4 +1,4 @@
-"""An export is answered by onnxruntime alone, in an environment that has no torch: see ``make test-onnx``."""
+"""onnxruntime alone answers from an export, in an environment without torch: see ``make test-onnx``."""
 
 from __future__ import annotations
 
